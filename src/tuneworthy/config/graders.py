@@ -1,0 +1,151 @@
+"""[[graders]]: how an answer is judged. The first is primary; the others are shown beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tuneworthy.config.base import NonNegative, Section
+
+
+class Exact(Section):
+    """The answer, stripped of outer white space, equals the expected text."""
+
+    type: Literal["exact"]
+
+
+class NormalisedExact(Section):
+    """Equal after Unicode NFKC, case folding, and removal of punctuation and articles' white space."""
+
+    type: Literal["normalised_exact"]
+
+
+class Includes(Section):
+    """The answer contains the expected text (all of them, if a list is expected)."""
+
+    type: Literal["includes"]
+    ignore_case: bool = True
+
+
+class Regex(Section):
+    """The answer matches `pattern` (or the expected value, taken as a pattern)."""
+
+    type: Literal["regex"]
+    pattern: str | None = None
+
+
+class Numeric(Section):
+    """The last number of the answer equals the expected number within the tolerance."""
+
+    type: Literal["numeric"]
+    tolerance_abs: NonNegative = 0.0
+    tolerance_rel: NonNegative = 1e-6
+
+
+class SquadExactMatch(Section):
+    """SQuAD's exact match: best over the accepted answers."""
+
+    type: Literal["squad_em"]
+
+
+class SquadF1(Section):
+    """SQuAD's token F1: best over the accepted answers."""
+
+    type: Literal["squad_f1"]
+
+
+class JsonFields(Section):
+    """Micro F1 over the (field, value) pairs of a JSON object; a rightly empty object is right."""
+
+    type: Literal["json_fields"]
+    fields: list[str] | None = None
+    """Fields that count; all of them if not set."""
+    ignore_case: bool = True
+
+
+class JsonSchema(Section):
+    """The answer parses as JSON and is valid under a schema."""
+
+    type: Literal["json_schema"]
+    path: str
+    """JSON Schema file below the project."""
+
+
+class Choice(Section):
+    """The answer names exactly one of the labels, and it is the expected one."""
+
+    type: Literal["choice"]
+    labels: list[str] | None = None
+    """All labels; those of cases and examples if not set."""
+
+
+class ToolCall(Section):
+    """The expected tool is called with the expected arguments."""
+
+    type: Literal["tool_call"]
+    arguments: bool = True
+    """Whether arguments count, or only the tool's name."""
+
+
+class RougeL(Section):
+    """ROUGE-L F1 against the expected text."""
+
+    type: Literal["rouge_l"]
+
+
+class ChrF(Section):
+    """chrF against the expected text, 0..1."""
+
+    type: Literal["chrf"]
+
+
+class Abstention(Section):
+    """Declines where declining is right (`"expected": null`), answers where an answer is known."""
+
+    type: Literal["abstention"]
+    phrases: list[str] | None = None
+    """Beginnings or parts of an answer that mean declining; a built-in list if not set."""
+
+
+class Style(Section):
+    """Brand voice: a classifier of brand against generic text, and lexical rules; the mean of both parts."""
+
+    type: Literal["style"]
+    generic: str
+    """JSONL of generic texts (`{"text": ...}`); brand texts are the examples' answers."""
+    min_words: int | None = Field(default=None, ge=0)
+    max_words: int | None = Field(default=None, ge=1)
+    banned: list[str] = []
+    """Phrases that must not stand in the answer (case is ignored)."""
+    required: list[str] = []
+    """Regular expressions that must all be found."""
+
+
+class PythonFunction(Section):
+    """A function of the project's own: `(answer: str, expected, case) -> float | bool | Score`."""
+
+    type: Literal["python"]
+    function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
+    """`file.py:name` below the project, or `package.module:name`."""
+
+
+Grader = Annotated[
+    Exact
+    | NormalisedExact
+    | Includes
+    | Regex
+    | Numeric
+    | SquadExactMatch
+    | SquadF1
+    | JsonFields
+    | JsonSchema
+    | Choice
+    | ToolCall
+    | RougeL
+    | ChrF
+    | Abstention
+    | Style
+    | PythonFunction,
+    Field(discriminator="type"),
+]

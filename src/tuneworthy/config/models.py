@@ -1,0 +1,109 @@
+"""[models.NAME]: the language models, and the user's own pipelines, that variants run on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from tuneworthy.config.base import Count, NonNegative, Positive, Section
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class _Model(Section):
+    """What all models share."""
+
+    timeout_s: Positive = 60.0
+    """Limit of one attempt, seconds."""
+    retries: int = Field(default=6, ge=0)
+    """Further attempts after a failure that may pass."""
+    concurrency: Count = 64
+    """Calls in flight, at most; lowered by itself when the server says that it is too much."""
+    input_usd_per_mtok: NonNegative | None = None
+    """Price of a million input tokens; the built-in price table if not set."""
+    output_usd_per_mtok: NonNegative | None = None
+    """Price of a million output tokens; the built-in price table if not set."""
+
+    @property
+    def hosted(self) -> bool:
+        """Whether the data leaves this machine."""
+        return False
+
+
+class LlamaCpp(_Model):
+    """The embedded llama.cpp, in a child process."""
+
+    provider: Literal["llama_cpp"]
+    model: str
+    """`pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, or the path of a GGUF file."""
+    slots: Count = 8
+    """Sequences decoded together."""
+    context: Count = 2048
+    """Context of one slot, tokens."""
+    threads: Count | None = None
+    """CPU threads; all cores if not set."""
+    concurrency: Count = 8
+    timeout_s: Positive = 300.0
+
+
+class OpenAI(_Model):
+    """Any server that speaks the OpenAI chat-completions protocol."""
+
+    provider: Literal["openai"]
+    model: str
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: str | None = "OPENAI_API_KEY"
+    """Environment variable that holds the key; keys are never written."""
+
+    @property
+    def hosted(self) -> bool:
+        return urlsplit(self.base_url).hostname not in LOOPBACK
+
+
+class Anthropic(_Model):
+    """Anthropic's messages API."""
+
+    provider: Literal["anthropic"]
+    model: str
+    base_url: str = "https://api.anthropic.com"
+    api_key_env: str = "ANTHROPIC_API_KEY"
+
+    @property
+    def hosted(self) -> bool:
+        return urlsplit(self.base_url).hostname not in LOOPBACK
+
+
+class Http(_Model):
+    """A pipeline of the user's own: POST `{"input", "messages"}` to `url`, get `{"answer"}` back."""
+
+    provider: Literal["http"]
+    url: str
+    api_key_env: str | None = None
+    """Sent as a bearer token if set."""
+
+    @property
+    def hosted(self) -> bool:
+        return urlsplit(self.url).hostname not in LOOPBACK
+
+
+class Python(_Model):
+    """A pipeline of the user's own: a function `(input) -> str`, sync or async."""
+
+    provider: Literal["python"]
+    function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
+    """`file.py:name` below the project, or `package.module:name`."""
+    concurrency: Count = 8
+
+
+class Scripted(_Model):
+    """Deterministic answers for tests: a function `(Request) -> str | Response`."""
+
+    provider: Literal["scripted"]
+    function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
+    latency_ms: NonNegative = 0.0
+    """Delay of each answer."""
+
+
+Model = Annotated[LlamaCpp | OpenAI | Anthropic | Http | Python | Scripted, Field(discriminator="provider")]

@@ -1,0 +1,76 @@
+"""[task], [cases], [examples], [split], [prompt]: what is asked, of what data, how it is put."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tuneworthy.config.base import Count, Positive, Section, Share
+
+Problem = Literal[
+    "factual_knowledge",
+    "reasoning",
+    "strict_format",
+    "style",
+    "persona",
+    "low_latency",
+    "private_domain",
+    "hallucination",
+    "cross_language",
+    "tool_calls",
+    "tone",
+    "long_context",
+]
+Motivation = Literal[
+    "style_persona", "strict_format", "distillation", "private_domain", "latency_hard_constraint"
+]
+
+
+class Task(Section):
+    """What the feature is and how good it must be."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Short name: letters, digits, `.`, `_`, `-`."""
+    problem: Problem | None = None
+    """The row of the decision matrix that the problem belongs to."""
+    motivation: Motivation | None = None
+    """Why training is thought of."""
+    target: Share = 0.9
+    """The score of the primary grader on test that is good enough."""
+    margin: Positive = Field(default=0.05, lt=1)
+    """The smallest difference of scores that matters."""
+
+
+class Cases(Section):
+    """The frozen test set (and dev, if there are few examples)."""
+
+    path: str = "cases.jsonl"
+    """JSONL, CSV, Parquet, promptfoo, Inspect, openai/evals or Langfuse file."""
+
+
+class Examples(Section):
+    """Rows for shots and training."""
+
+    path: str = "examples.jsonl"
+    """JSONL, CSV or Parquet file."""
+
+
+class Split(Section):
+    """How dev and test are drawn."""
+
+    seed: int = 7
+    """Seed of every draw of this project."""
+    dev: Count = 120
+    """Dev cases, at most; taken from the examples where there are at least 200, else from the cases."""
+
+
+class Prompt(Section):
+    """The prompt as it is today: template files or text; `{{ input }}` or the case's own variables."""
+
+    system: str | None = None
+    """A path that exists below the project, else the text itself."""
+    user: str = "{{ input }}"
+    """A path that exists below the project, else the template itself."""
+    max_tokens: Count = 256
+    """Limit of an answer, tokens."""

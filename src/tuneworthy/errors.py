@@ -1,0 +1,117 @@
+"""Every error the tool raises on purpose, and the exit status each one means.
+
+    TuneworthyError
+    ├── UserError            2   the user can mend it
+    │   ├── ConfigError          the project file (all faults at once)
+    │   ├── DataError            a row of a file: path, line, expected, got
+    │   ├── ModelError           a model file or name that cannot be used
+    │   └── AuthError            a key that is missing or was refused
+    ├── Refused              3   the answer is no (a gate failed, a comparison was lost)
+    ├── NotEnough            4   not enough evidence
+    │   └── BudgetSpent          the money is spent; what was answered is kept
+    ├── OutsideFault         5   a provider is down; resumable
+    └── ProviderError        -   one call failed; data, not an exit (see providers.base)
+
+A message is one line that says what was expected, what came and what to do.
+"""
+
+from __future__ import annotations
+
+
+class TuneworthyError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        message: One line: what was expected and what came.
+        hint: What to do next; printed after the message.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class UserError(TuneworthyError):
+    """Something the user can mend."""
+
+    exit_status = 2
+
+
+class ConfigError(UserError):
+    """The project file is wrong; `faults` holds every fault, one line each."""
+
+    def __init__(self, faults: list[str], *, hint: str = "") -> None:
+        super().__init__("\n".join(faults), hint=hint)
+        self.faults = faults
+
+
+class DataError(UserError):
+    """A row of a data file cannot be used.
+
+    Args:
+        path: The file.
+        line: 1-based line (or row) number; None if the whole file is meant.
+        expected: What a right row holds.
+        got: What stands there (shortened by the caller).
+        hint: What to do.
+    """
+
+    def __init__(self, path: object, line: int | None, expected: str, got: str, *, hint: str = "") -> None:
+        where = f"{path}:{line}" if line is not None else f"{path}"
+        super().__init__(f"{where}: expected {expected}, got {got}", hint=hint)
+        self.path, self.line, self.expected, self.got = str(path), line, expected, got
+
+
+class ModelError(UserError):
+    """A model cannot be found, read or trusted."""
+
+
+class AuthError(UserError):
+    """An API key is missing or was refused."""
+
+
+class Refused(TuneworthyError):
+    """The answer is no."""
+
+    exit_status = 3
+
+
+class NotEnough(TuneworthyError):
+    """There is not enough evidence to answer."""
+
+    exit_status = 4
+
+
+class BudgetSpent(NotEnough):
+    """The next call could exceed the budget, so it was not sent."""
+
+
+class OutsideFault(TuneworthyError):
+    """A service outside the tool does not work; run the command again to resume."""
+
+    exit_status = 5
+
+
+class ProviderError(TuneworthyError):
+    """One call failed. The runner turns it into a trace with an error; it never stops siblings.
+
+    Args:
+        message: What the provider said, shortened, secrets removed.
+        code: `rate_limit`, `server`, `timeout`, `connection`, `malformed`, `auth`, `bad_request`, `crash`.
+        retryable: Whether the same call may succeed later.
+        retry_after_s: The provider's own wish, seconds, if it told one.
+    """
+
+    def __init__(
+        self, message: str, *, code: str, retryable: bool, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s

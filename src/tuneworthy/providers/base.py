@@ -1,0 +1,51 @@
+"""What a provider is: one method that answers one request, or raises a classified `ProviderError`.
+
+Providers neither retry, nor limit, nor store, nor count money: the runner does, in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from tuneworthy.types import Request, Response
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Answers requests for one configured model.
+
+    Attributes:
+        identity: What determines an answer beside the request: provider, model id, file hash or base
+            URL, engine settings. JSON-able, without secrets; part of every store key.
+        supports: Features that `Request` may use: subset of ``{"choice", "json_schema", "tools",
+            "logprobs", "seed"}``. A feature that is not named is never sent.
+    """
+
+    identity: Mapping[str, Any]
+    supports: frozenset[str]
+
+    async def complete(self, request: Request) -> Response:
+        """Answer `request`.
+
+        Raises:
+            ProviderError: The call failed; `code` and `retryable` say how.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free connections and child processes; may be called twice."""
+        ...
+
+
+def outgoing(request: Request) -> dict[str, Any]:
+    """Return the content of `request` that can change the answer, as JSON-able data (the store's key)."""
+    return {
+        "messages": list(request.messages),
+        "max_tokens": request.max_tokens,
+        "decoding": dict(request.decoding),
+        "output": [request.output.kind, list(request.output.choices), request.output.schema],
+        "tools": list(request.tools),
+        "logprobs": request.logprobs,
+        "payload": request.payload,
+    }

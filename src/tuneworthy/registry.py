@@ -1,0 +1,66 @@
+"""Registries behind the decorators `@grader`, `@rung`, `@provider`: one door for built-ins and strangers.
+
+A stranger's package registers through the entry-point group ``tuneworthy.<kind>`` (e.g.
+``tuneworthy.graders``); it is loaded the first time that a name is not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from tuneworthy.errors import UserError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names to factories of one kind.
+
+    Args:
+        kind: Plural noun, e.g. "graders"; also the entry-point group's suffix.
+        builtins: Name to module; the module is imported when the name is first asked for,
+            and registers itself on import.
+    """
+
+    def __init__(self, kind: str, builtins: dict[str, str]) -> None:
+        self.kind = kind
+        self._builtins = builtins
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers its argument under `name`."""
+
+        def add(entry: T) -> T:
+            if name in self._entries and self._entries[name] is not entry:
+                raise UserError(f"two {self.kind} are called {name!r}", hint="rename one of them")
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def get(self, name: str) -> T:
+        """Return the entry called `name`, importing its module if need be.
+
+        Raises:
+            UserError: No such entry.
+        """
+        if name not in self._entries and name in self._builtins:
+            import_module(self._builtins[name])
+        if name not in self._entries:
+            for entry in entry_points(group=f"tuneworthy.{self.kind}", name=name):
+                self._entries[name] = entry.load()
+        if name not in self._entries:
+            known = ", ".join(sorted(self.names()))
+            raise UserError(f"expected one of the {self.kind} {known}, got {name!r}")
+        return self._entries[name]
+
+    def names(self) -> set[str]:
+        """Return all known names: built in, registered, and of installed packages."""
+        installed = {entry.name for entry in entry_points(group=f"tuneworthy.{self.kind}")}
+        return set(self._builtins) | set(self._entries) | installed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self.names()))

@@ -1,0 +1,312 @@
+"""The nouns of the tool: values that stages hand to one another and write to files.
+
+Plain frozen dataclasses, no behaviour beyond identity and conversion, no input or output.
+A `Message` is a chat message in the OpenAI shape: ``{"role": ..., "content": ..., "tool_calls"?: ...}``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+import orjson
+
+Message = dict[str, Any]
+JsonSchema = dict[str, Any]
+
+
+class Unlabelled:
+    """The type of `UNLABELLED`: no right answer is known yet (unlike None: decline)."""
+
+    def __repr__(self) -> str:
+        return "UNLABELLED"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNLABELLED: Final = Unlabelled()
+
+
+def canonical(value: Any) -> bytes:
+    """Serialise JSON-able `value` with sorted keys, the form that every hash is taken of."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def content_hash(value: Any, length: int = 16) -> str:
+    """Return the first `length` hex digits of the SHA-256 of `canonical(value)`."""
+    return hashlib.sha256(canonical(value)).hexdigest()[:length]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is asked and what is expected.
+
+    Attributes:
+        id: Given, or the content hash of what is asked (so a corrected label keeps the id).
+        input: The text, or template variables by name; None if `messages` is given.
+        messages: A conversation that ends with the user's turn, instead of `input`.
+        expected: The right answer (any JSON); None if declining is right; UNLABELLED if unknown.
+        group: Cases with one group share a source and stay on one side of a split.
+        tags: Free labels for reports.
+        documents: Ids of the documents that hold the answer.
+        tools: JSON schemas of the tools that may be called (OpenAI shape).
+    """
+
+    id: str
+    input: str | dict[str, Any] | None = None
+    messages: tuple[Message, ...] = ()
+    expected: Any = UNLABELLED
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
+
+    @staticmethod
+    def make_id(question: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
+        """Hash what is asked (`input` or `messages`, and `tools`)."""
+        return content_hash([question, list(tools)] if tools else question)
+
+    @property
+    def text(self) -> str:
+        """What is asked as one text: for search, leak checks and display."""
+        if isinstance(self.input, str):
+            return self.input
+        if self.input is not None:
+            return "\n".join(str(v) for v in self.input.values())
+        return "\n".join(str(m.get("content") or "") for m in self.messages)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a right answer (declining included) is known."""
+        return self.expected is not UNLABELLED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A training or few-shot record with its provenance.
+
+    Attributes:
+        messages: The chat; the last message is the assistant's answer.
+        id: Content hash of `messages`.
+        source: File and line it came from.
+        group: As in `Case`.
+        tags: Free labels.
+        meta: Further provenance (teacher, feedback, checks passed, who approved it).
+    """
+
+    messages: tuple[Message, ...]
+    id: str
+    source: str = ""
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """The text of the last user turn."""
+        users = [m for m in self.messages if m.get("role") == "user"]
+        return str(users[-1].get("content") or "") if users else ""
+
+    @property
+    def answer(self) -> str:
+        """The text of the final assistant turn."""
+        last = self.messages[-1] if self.messages else {}
+        return str(last.get("content") or "") if last.get("role") == "assistant" else ""
+
+
+OutputKind = Literal["free", "choice", "json_schema"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFormat:
+    """How the answer is constrained: not at all, to one of `choices`, or to a JSON `schema`."""
+
+    kind: OutputKind = "free"
+    choices: tuple[str, ...] = ()
+    schema: JsonSchema | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shots:
+    """Which examples stand in the prompt.
+
+    Attributes:
+        mode: `fixed` (the same for all cases) or `per_case` (the nearest by BM25).
+        k: How many.
+        pool_hash: Content hash of the pool they are drawn from.
+        ids: The example ids of a fixed set; empty for `per_case`.
+    """
+
+    mode: Literal["fixed", "per_case"]
+    k: int
+    pool_hash: str
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """The thing compared. Its identity is a hash of the resolved content; `name` is only for people.
+
+    Attributes:
+        name: Short and readable, e.g. `few_shot/per_case-8`.
+        model: Key of `[models]`.
+        model_identity: What the model resolves to (provider, model id, file hash, base URL); no secrets.
+        system: System template text, or None.
+        user: User template text.
+        shots: Few-shot examples, or None.
+        decoding: Sampling parameters that are set; those not set are left to the provider's default.
+        output: Constraint on the answer.
+        max_tokens: Limit of the answer, tokens.
+        notes: How it was made (transforms applied), for the report; not part of the identity.
+    """
+
+    name: str
+    model: str
+    model_identity: Mapping[str, Any]
+    system: str | None
+    user: str
+    shots: Shots | None = None
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    output: OutputFormat = field(default_factory=OutputFormat)
+    max_tokens: int = 256
+    notes: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Content hash of everything that can change an answer."""
+        content = asdict(self)
+        del content["name"], content["notes"]
+        return content_hash(content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question to a provider, fully resolved.
+
+    Attributes:
+        messages: The chat that is sent.
+        max_tokens: Limit of the answer, tokens.
+        decoding: Sampling parameters to send (already filtered by the capability table).
+        output: Constraint on the answer.
+        tools: Tool schemas, OpenAI shape.
+        logprobs: Number of alternatives per token to ask for; None asks for none, 0 for the chosen only.
+        repeat: Index of the repeat; part of the key, so no repeat is served from another.
+        payload: What a user's own pipeline gets instead of messages (the case's input).
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int = 256
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    output: OutputFormat = field(default_factory=OutputFormat)
+    tools: tuple[dict[str, Any], ...] = ()
+    logprobs: int | None = None
+    repeat: int = 0
+    payload: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What a provider answered.
+
+    Attributes:
+        text: The answer ("" if only tools were called or the model declined without words).
+        finish_reason: `stop`, `length`, `tool_calls`, `refusal`, `content_filter` or the provider's own word.
+        input_tokens, output_tokens, cached_tokens: Usage (cached is part of input); None if not told.
+        tool_calls: OpenAI shape.
+        logprobs: One entry a token: ``{"token", "logprob", "top": [[token, logprob], ...]}``.
+        model: What the server says that it ran.
+        dropped: Parameters that were left out because the model does not accept them.
+        seconds: Wall time of the successful attempt.
+    """
+
+    text: str
+    finish_reason: str = "stop"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    logprobs: tuple[dict[str, Any], ...] | None = None
+    model: str = ""
+    dropped: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a call gave no response (see `errors.ProviderError` for the codes)."""
+
+    code: str
+    message: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One case answered once by one variant.
+
+    Exactly one of `response` and `error` is set.
+    """
+
+    case_id: str
+    variant_id: str
+    repeat: int
+    messages: tuple[Message, ...]
+    response: Response | None
+    cost_usd: float = 0.0
+    error: Failure | None = None
+    stored: bool = False
+
+    @property
+    def text(self) -> str:
+        """The answer, or "" where there is none."""
+        return self.response.text if self.response else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A trace judged by a grader: a contribution (`num`, `den`) to a ratio, or unscored.
+
+    The score of a set is ``sum(num) / sum(den)``. For most graders `den` is 1 and `num` is in [0, 1],
+    so that is the mean; micro F1 uses ``num = 2 tp`` and ``den = 2 tp + fp + fn``.
+
+    Attributes:
+        num, den: The contribution; 0 <= num <= den.
+        reason: "" if right; else a class such as `wrong`, `format`, `refused`, `answered_unanswerable`.
+        unscored: Why infrastructure or judge failed ("" if scored). Unreadable output is *scored* 0
+            with reason `format`.
+        detail: What a person needs to see (parsed answer, per-field counts).
+    """
+
+    num: float = 0.0
+    den: float = 1.0
+    reason: str = ""
+    unscored: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float | None:
+        """num / den, or None if unscored."""
+        if self.unscored:
+            return None
+        return self.num / self.den if self.den else 1.0
+
+    @classmethod
+    def failed(cls, why: str) -> Score:
+        """An unscored result: the infrastructure or the judge failed, not the model."""
+        return cls(unscored=why)
+
+
+class RungStatus(StrEnum):
+    """What became of a rung."""
+
+    REFERENCE = "reference"
+    ADOPTED = "adopted"
+    REJECTED = "rejected"
+    INCONCLUSIVE = "inconclusive"
+    NOT_ELIGIBLE = "not_eligible"
+    SKIPPED = "skipped"
+    FAILED = "failed"
