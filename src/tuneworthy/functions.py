@@ -1,0 +1,86 @@
+"""Functions of the user's own, named in the project file as ``file.py:name`` or ``package.module:name``.
+
+Providers and graders load them through here, so one spelling, one set of errors and one module per file hold
+everywhere. A file must lie below the project folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tuneworthy.errors import UserError
+from tuneworthy.types import content_hash
+
+HINT = "write `file.py:name` (a file below the project folder) or `package.module:name`"
+
+
+def load_function(spec: str, root: Path) -> Callable[..., Any]:
+    """Load the function that `spec` names.
+
+    Args:
+        spec: `file.py:name`, the file below `root`, or `package.module:name`.
+        root: The project folder; it is appended to the import path, so that the file can import its neighbours.
+
+    Raises:
+        UserError: No such file, module or function, the file lies outside `root`, or it fails to import.
+    """
+    place, colon, name = spec.rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        raise UserError(f"expected a function as file.py:name or package.module:name, got {spec!r}", hint=HINT)
+    _let_import_from(root)
+    module = _module_of_file(place, root) if place.endswith(".py") else _module_of_name(place)
+    function = getattr(module, name, None)
+    if function is None:
+        known = ", ".join(sorted(k for k, v in vars(module).items() if callable(v) and not k.startswith("_")))
+        raise UserError(f"expected a function {name!r} in {place}, got none of that name (there are: {known or 'none'})")
+    if not callable(function):
+        raise UserError(f"expected a function {spec!r}, got a {type(function).__name__}")
+    return function  # type: ignore[no-any-return]
+
+
+def last_line(error: BaseException) -> str:
+    """Return what a traceback of `error` ends with: the class and the first line of the message."""
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
+
+
+def _let_import_from(root: Path) -> None:
+    """Append `root` to the import path: last, so that nothing in a project shadows an installed package."""
+    folder = str(root.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def _module_of_file(place: str, root: Path) -> ModuleType:
+    """Execute the file once for each version of its content, and return its module."""
+    path = (root / place).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise UserError(f"expected a file below the project folder, got {place}", hint="move it into the project")
+    if not path.is_file():
+        raise UserError(f"expected a Python file {place} below {root}, got none", hint=HINT)
+    name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), path.read_text('utf-8')])}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # it ends in .py and exists
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses of the file look themselves up here
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"expected {place} to import, got {last_line(error)}", hint="mend the file") from error
+    return module
+
+
+def _module_of_name(place: str) -> ModuleType:
+    try:
+        return import_module(place)
+    except Exception as error:
+        raise UserError(f"expected the module {place} to import, got {last_line(error)}", hint=HINT) from error

@@ -1,0 +1,69 @@
+"""API keys: read from the environment only, never shown, and cut out of every message by value."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from tuneworthy.errors import AuthError
+
+HIDDEN = "[key]"
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
+
+
+class Key:
+    """A secret that shows itself only when asked.
+
+    Args:
+        value: The key, or "" for none.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str | None) -> None:
+        self._value = value or ""
+
+    def __repr__(self) -> str:
+        return f"Key({HIDDEN})" if self._value else "Key(none)"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Key is never pickled")
+
+    def reveal(self) -> str:
+        """Return the key, for the header of a request only."""
+        return self._value
+
+    def redact(self, text: str) -> str:
+        """Return `text` without the key, and without what looks like one (servers echo half of it)."""
+        if self._value:
+            text = text.replace(self._value, HIDDEN)
+        return _LOOKS_LIKE_A_KEY.sub(HIDDEN, text)
+
+
+def read_key(variable: str | None, *, owner: str, required: bool = True) -> Key:
+    """Read the key in the environment variable `variable`.
+
+    Args:
+        variable: Its name; None if the server takes no key.
+        owner: The model it is for, for the message, e.g. `models.strong`.
+        required: Whether to fail without one.
+
+    Raises:
+        AuthError: It is required and not set, or it holds a character that no header may hold.
+    """
+    if variable is None:
+        return Key(None)
+    value = os.environ.get(variable, "").strip()
+    if not value and required:
+        raise AuthError(
+            f"{owner}: expected an API key in the environment variable {variable}, got none",
+            hint=f"export {variable}=..., or set api_key_env to the variable that holds it",
+        )
+    if not value.isascii() or not value.isprintable():
+        raise AuthError(f"{owner}: expected printable ASCII in the environment variable {variable}, got other characters")
+    return Key(value)
