@@ -108,9 +108,7 @@ class ProviderError(TuneworthyError):
         retry_after_s: The provider's own wish, seconds, if it told one.
     """
 
-    def __init__(
-        self, message: str, *, code: str, retryable: bool, retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str, retryable: bool, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.retryable = retryable

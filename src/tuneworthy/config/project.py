@@ -48,9 +48,7 @@ class Project(Section):
     def _baseline_is_a_model(self) -> Self:
         if self.ladder.baseline not in self.models:
             known = ", ".join(self.models)
-            raise ValueError(
-                f"ladder.baseline: expected a key of [models] ({known}), got {self.ladder.baseline!r}"
-            )
+            raise ValueError(f"ladder.baseline: expected a key of [models] ({known}), got {self.ladder.baseline!r}")
         return self
 
     def text(self, value: str | None) -> str | None:
@@ -61,9 +59,7 @@ class Project(Section):
         if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
             return path.read_text(encoding="utf-8-sig").strip()
         if path.suffix in {".md", ".txt", ".j2"} and " " not in value:
-            raise UserError(
-                f"expected the template file {path}, got nothing there", hint="write it or mend [prompt]"
-            )
+            raise UserError(f"expected the template file {path}, got nothing there", hint="write it or mend [prompt]")
         return value
 
 

@@ -22,9 +22,7 @@ Problem = Literal[
     "tone",
     "long_context",
 ]
-Motivation = Literal[
-    "style_persona", "strict_format", "distillation", "private_domain", "latency_hard_constraint"
-]
+Motivation = Literal["style_persona", "strict_format", "distillation", "private_domain", "latency_hard_constraint"]
 
 
 class Task(Section):
