@@ -1,0 +1,56 @@
+"""Scores as ratios: a case contributes a numerator and a denominator, clusters contribute their sums.
+
+A mean score is `sum(num) / sum(den)` with `den = 1`; micro F1 is `sum(2tp) / sum(2tp + fp + fn)`. Both lie in
+[0, 1], and everything in this package keeps `0 <= num <= den`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def as_ratio(num: ArrayLike, den: ArrayLike) -> tuple[Floats, Floats]:
+    """Check the contributions of one variant.
+
+    Args:
+        num: `(n_cases,)`, each in [0, den].
+        den: `(n_cases,)`, each at least 0, not all 0.
+
+    Raises:
+        ValueError: if they are empty, of other shapes, not finite, outside [0, den], or if all of `den` is 0.
+    """
+    num, den = np.asarray(num, dtype=np.float64), np.asarray(den, dtype=np.float64)
+    if num.ndim != 1 or num.shape != den.shape or num.size == 0:
+        raise ValueError(f"expected two filled arrays of one shape (n_cases,), got {num.shape} and {den.shape}")
+    if not (np.isfinite(num).all() and np.isfinite(den).all()):
+        raise ValueError("scores must be finite; leave unscored cases out")
+    if (num < -1e-9).any() or (num > den + 1e-9).any():
+        raise ValueError("a score's numerator must lie between 0 and its denominator")
+    if den.sum() <= 0:
+        raise ValueError("all denominators are 0: the ratio is not defined")
+    return np.clip(num, 0.0, den), den
+
+
+def is_binary(num: Floats, den: Floats) -> bool:
+    """Say whether every case is simply right (1) or wrong (0)."""
+    return bool((den == 1).all() and ((num == 0) | (num == 1)).all())
+
+
+def cluster_sums(columns: Floats, groups: ArrayLike | None) -> Floats:
+    """Add up the cases of each cluster: `(n_cases, k)` to `(n_clusters, k)`; without groups a case is a cluster.
+
+    Raises:
+        ValueError: if `groups` is not `(n_cases,)`.
+    """
+    if groups is None:
+        return columns
+    labels: NDArray[Any] = np.asarray(groups)
+    if labels.shape != columns.shape[:1]:
+        raise ValueError(f"groups must have shape {columns.shape[:1]}, got {labels.shape}")
+    _, index = np.unique(labels, return_inverse=True)
+    return np.stack([np.bincount(index, weights=column) for column in columns.T], axis=1)
