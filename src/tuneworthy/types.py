@@ -161,6 +161,7 @@ class Variant:
         decoding: Sampling parameters that are set; those not set are left to the provider's default.
         output: Constraint on the answer.
         max_tokens: Limit of the answer, tokens.
+        answer_after: A marker: the answer is what follows its last occurrence (the rest is thinking aloud).
         notes: How it was made (transforms applied), for the report; not part of the identity.
     """
 
@@ -173,6 +174,7 @@ class Variant:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     output: OutputFormat = field(default_factory=OutputFormat)
     max_tokens: int = 256
+    answer_after: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -248,7 +250,8 @@ class Failure:
 class Trace:
     """One case answered once by one variant.
 
-    Exactly one of `response` and `error` is set.
+    Exactly one of `response` and `error` is set. If the variant thinks aloud first, `response.text` is the
+    answer alone and `thinking` what came before it.
     """
 
     case_id: str
@@ -258,6 +261,7 @@ class Trace:
     response: Response | None
     cost_usd: float = 0.0
     error: Failure | None = None
+    thinking: str = ""
     stored: bool = False
 
     @property

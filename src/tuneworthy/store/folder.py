@@ -1,0 +1,110 @@
+"""The folder `.tuneworthy/` of a project: where things lie, atomic writes, and the lock.
+
+Invariant: a file is either whole or not there. Every write goes to a temporary name and is renamed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tuneworthy.errors import UserError
+
+NAME = ".tuneworthy"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class Folder:
+    """The tool's folder inside the project folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.path = root / NAME
+
+    def __repr__(self) -> str:
+        return f"Folder({str(self.path)!r})"
+
+    @property
+    def responses(self) -> Path:
+        """The SQLite file of all responses."""
+        return self.path / "responses.sqlite"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of child processes."""
+        return self.path / "logs"
+
+    def create(self) -> None:
+        """Make the folder, with a `.gitignore` that keeps it out of version control."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        ignore = self.path / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+
+    def read(self, name: str) -> Any | None:
+        """Return the JSON document `name` (e.g. ``"split"``, ``"runs/last"``), or None if there is none.
+
+        Raises:
+            UserError: The file is there and is not JSON.
+        """
+        path = self.path / f"{name}.json"
+        try:
+            return orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except orjson.JSONDecodeError as error:
+            raise UserError(f"{path}: expected JSON, got: {error}", hint="move the file away and run again") from None
+
+    def write(self, name: str, document: Any) -> Path:
+        """Write the JSON document `name` atomically and return its path."""
+        self.create()
+        path = self.path / f"{name}.json"
+        write_atomic(path, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+        return path
+
+    @contextmanager
+    def lock(self, waiting: Callable[[str], None]) -> Iterator[None]:
+        """Hold the project's lock: two commands that spend or decide run one after the other.
+
+        Args:
+            waiting: Called once with a sentence if another process holds the lock.
+        """
+        self.create()
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                waiting(f"Process {file.read().strip() or '?'} works on this project; waiting for it to end.")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            file.truncate()
+            file.write(str(os.getpid()))
+            file.flush()
+            try:
+                yield
+            finally:
+                file.seek(0)
+                file.truncate()
