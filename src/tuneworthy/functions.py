@@ -38,7 +38,9 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if function is None:
         known = ", ".join(sorted(k for k, v in vars(module).items() if callable(v) and not k.startswith("_")))
-        raise UserError(f"expected a function {name!r} in {place}, got none of that name (there are: {known or 'none'})")
+        raise UserError(
+            f"expected a function {name!r} in {place}, got none of that name (there are: {known or 'none'})"
+        )
     if not callable(function):
         raise UserError(f"expected a function {spec!r}, got a {type(function).__name__}")
     return function  # type: ignore[no-any-return]
@@ -68,7 +70,8 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # it ends in .py and exists
+    assert spec is not None  # it ends in .py and exists
+    assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses of the file look themselves up here
     try:

@@ -5,9 +5,11 @@ Providers neither retry, nor limit, nor store, nor count money: the runner does,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from tuneworthy.registry import Registry
 from tuneworthy.types import Request, Response
 
 
@@ -49,3 +51,31 @@ def outgoing(request: Request) -> dict[str, Any]:
         "logprobs": request.logprobs,
         "payload": request.payload,
     }
+
+
+Factory = Callable[[str, Any, Path], Provider]
+"""``(name, config, root) -> Provider``: the key in `[models]`, its section, the project folder."""
+
+PROVIDERS: Registry[Factory] = Registry(
+    "providers",
+    {
+        name: f"tuneworthy.providers.{name}"
+        for name in ("anthropic", "http", "llama_cpp", "openai", "python", "scripted")
+    },
+)
+provider = PROVIDERS.register
+
+
+def open_provider(name: str, config: Any, root: Path) -> Provider:
+    """Open the model `[models.NAME]`; its module is imported only now.
+
+    Args:
+        name: Its key, for messages.
+        config: Its section; `config.provider` picks the factory.
+        root: The project folder.
+
+    Raises:
+        AuthError: Its key is not in the environment.
+        UserError: The provider, a function or a file that it names does not exist.
+    """
+    return PROVIDERS.get(config.provider)(name, config, root)

@@ -65,5 +65,7 @@ def read_key(variable: str | None, *, owner: str, required: bool = True) -> Key:
             hint=f"export {variable}=..., or set api_key_env to the variable that holds it",
         )
     if not value.isascii() or not value.isprintable():
-        raise AuthError(f"{owner}: expected printable ASCII in the environment variable {variable}, got other characters")
+        raise AuthError(
+            f"{owner}: expected printable ASCII in the environment variable {variable}, got other characters"
+        )
     return Key(value)

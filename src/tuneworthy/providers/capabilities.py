@@ -1,0 +1,192 @@
+"""What each model and server accepts: one dated table (`capabilities.json`), read once.
+
+A parameter that a model rejects is left out of the request and reported with its reason in
+`Response.dropped`: it is never sent, and never dropped in silence. The first row of the table that matches
+the provider, the server's host and the model's name holds.
+
+Source: capabilities.json names the source, its mark and the date of every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import orjson
+
+ChoiceStyle = Literal["none", "grammar", "structured_outputs", "wrapped_schema"]
+SchemaStyle = Literal["none", "response_format", "output_config"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """How one decoding parameter is sent.
+
+    Attributes:
+        wire: Its name in the request; a dot means an object inside (`output_config.effort`).
+        low, high: Values that are accepted, both included.
+        values: Values that are accepted, where they are few.
+        needs_effort: It is accepted only beside this effort.
+        excludes: It is not accepted beside these.
+    """
+
+    wire: str
+    low: float | None = None
+    high: float | None = None
+    values: tuple[Any, ...] = ()
+    needs_effort: str | None = None
+    excludes: tuple[str, ...] = ()
+
+    def objection(self, value: Any, decoding: Mapping[str, Any]) -> str:
+        """Say why `value` is not accepted beside the rest of `decoding`; "" if it is."""
+        if self.values and value not in self.values:
+            return f"accepts only {', '.join(map(str, self.values))}, not {value}"
+        if isinstance(value, int | float) and not self._in_span(value):
+            return f"accepts only {_span(self.low, self.high)}, not {value:g}"
+        if self.needs_effort is not None and decoding.get("effort") != self.needs_effort:
+            return f"accepted only with effort {self.needs_effort}"
+        for other in self.excludes:
+            if other in decoding:
+                return f"not accepted beside {other}"
+        return ""
+
+    def _in_span(self, value: float) -> bool:
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """One row of the table.
+
+    Attributes:
+        family: Name of the row.
+        parameters: Decoding parameters that are accepted, by our name.
+        max_tokens: The parameter that limits the answer.
+        instructions: The role that a system message is sent in; `none` if the model takes no such message.
+        logprobs: Largest number of alternatives per token; None if it gives no log-probabilities.
+        logprobs_need_effort: Log-probabilities come only with this effort.
+        choice: How one of several fixed answers is enforced.
+        json_schema: How a JSON schema is enforced.
+        tools: Whether tools may be offered.
+        source: Where this is known from.
+        mark: V, V2, C or K, as in facts.md.
+    """
+
+    family: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    max_tokens: str = "max_tokens"
+    instructions: Literal["system", "developer", "none"] = "system"
+    logprobs: int | None = None
+    logprobs_need_effort: str | None = None
+    choice: ChoiceStyle = "none"
+    json_schema: SchemaStyle = "none"
+    tools: bool = True
+    source: str = ""
+    mark: str = "K"
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """The features of `Provider.supports`."""
+        has = {
+            "choice": self.choice != "none",
+            "json_schema": self.json_schema != "none",
+            "tools": self.tools,
+            "logprobs": self.logprobs is not None,
+            "seed": "seed" in self.parameters,
+        }
+        return frozenset(name for name, holds in has.items() if holds)
+
+    @property
+    def efforts(self) -> tuple[str, ...]:
+        """The effort values that may be swept; empty if the model takes none."""
+        effort = self.parameters.get("effort")
+        return effort.values if effort else ()
+
+
+def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
+    """Return what `model` accepts.
+
+    Args:
+        provider: Provider of the project file (`openai`, `anthropic`, `llama_cpp`, `vllm`, ...).
+        model: Model id, as sent.
+        host: Host name of the server; tells OpenAI itself from compatible servers.
+    """
+    for row in _rows():
+        if provider in row["providers"] and _matches(host, row["hosts"]) and _matches(model, row["models"]):
+            return _read(row)
+    return Capabilities(family="unknown", tools=False)
+
+
+def filter_parameters(
+    capabilities: Capabilities, decoding: Mapping[str, Any]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Split `decoding` into what is sent and what is left out.
+
+    Args:
+        capabilities: What the model accepts.
+        decoding: Parameters by our name; None counts as not set.
+
+    Returns:
+        The parameters to send by their name in the request (dots not yet opened), and for each one left
+        out ``"name: reason"``.
+    """
+    if not decoding:
+        return {}, ()
+    sent: dict[str, Any] = {}
+    dropped: list[str] = []
+    for name, value in decoding.items():
+        if value is None:
+            continue
+        parameter = capabilities.parameters.get(name)
+        objection = parameter.objection(value, decoding) if parameter else "not accepted"
+        if parameter is None or objection:
+            dropped.append(f"{name}: {objection} ({capabilities.family})")
+        else:
+            sent[parameter.wire] = value
+    return sent, tuple(dropped)
+
+
+def table_date() -> str:
+    """Return the day that the table was collected, ISO."""
+    return str(_table()["date"])
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = orjson.loads(files(__package__).joinpath("capabilities.json").read_bytes())
+    return table
+
+
+def _rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = _table()["families"]
+    return rows
+
+
+def _matches(text: str, patterns: list[str]) -> bool:
+    low = text.lower()
+    return any(fnmatchcase(low, pattern) for pattern in patterns)
+
+
+def _read(row: Mapping[str, Any]) -> Capabilities:
+    """Turn a row into its class; names of `shared` parameter sets stand for their content."""
+    parameters: dict[str, Parameter] = {}
+    for name in row.get("parameter_sets", ()):
+        parameters |= {key: _parameter(key, value) for key, value in _table()["parameter_sets"][name].items()}
+    parameters |= {key: _parameter(key, value) for key, value in row.get("parameters", {}).items()}
+    kept = {k: v for k, v in row.items() if k not in {"providers", "hosts", "models", "parameter_sets", "parameters"}}
+    return Capabilities(parameters=parameters, **kept)
+
+
+def _parameter(name: str, value: Mapping[str, Any]) -> Parameter:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    return Parameter(wire=fields.pop("wire", name), **fields)
+
+
+def _span(low: float | None, high: float | None) -> str:
+    if low == high:
+        return f"{low:g}"
+    return " to ".join("any" if end is None else f"{end:g}" for end in (low, high))

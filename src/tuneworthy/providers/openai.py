@@ -1,0 +1,242 @@
+"""Any server that speaks the OpenAI chat-completions protocol, over aiohttp without an SDK.
+
+An SDK costs ten times the CPU of the protocol (numbers.md) and retries on its own. The embedded llama.cpp and
+vLLM reuse `OpenAIProvider` with their own row of the capability table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from tuneworthy.config.models import OpenAI
+from tuneworthy.providers.base import provider
+from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
+from tuneworthy.providers.constraints import constraint, unwrap
+from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.transport import Transport
+from tuneworthy.types import Message, OutputFormat, Request, Response
+
+
+class OpenAIProvider:
+    """Answers through ``POST {base_url}/chat/completions``.
+
+    Args:
+        base_url: Address up to and including the version (``http://127.0.0.1:8080/v1``); a query is kept.
+        model: Model id, as sent.
+        api_key: Sent as a bearer token if it is not empty.
+        identity: What determines the answers (see `Provider`).
+        capabilities: What is accepted.
+        timeout_s: Limit of one attempt, seconds.
+        extra_body: Further fields of each request.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        api_key: Key | str | None = None,
+        identity: Mapping[str, Any],
+        capabilities: Capabilities,
+        timeout_s: float = 60.0,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> None:
+        key = api_key if isinstance(api_key, Key) else Key(api_key)
+        headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+        self.identity = identity
+        self.capabilities = capabilities
+        self.supports = capabilities.supports
+        self._transport = Transport(
+            endpoint(base_url, "chat/completions"), headers=headers, key=key, timeout_s=timeout_s
+        )
+        self._start: dict[str, Any] = {"model": model, **(extra_body or {})}
+        self._constraint: tuple[OutputFormat | None, dict[str, Any], str] = (None, {}, "")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self.identity)!r})"
+
+    async def complete(self, request: Request) -> Response:
+        """Answer `request` (see `Provider.complete`)."""
+        body, dropped = self.body(request)
+        started = time.perf_counter()
+        answer = await self._transport.post(body)
+        seconds = time.perf_counter() - started
+        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
+        return read_answer(answer, self._transport, dropped=dropped, seconds=seconds, wrapped=wrapped)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""
+        caps = self.capabilities
+        sent, dropped = filter_parameters(caps, request.decoding)
+        body = {
+            **self._start,
+            "messages": with_instructions(request.messages, caps.instructions),
+            caps.max_tokens: request.max_tokens,
+        }
+        for wire, value in sent.items():
+            put(body, wire, value)
+        if request.output.kind != "free":
+            part, objection = self._constrained(request.output)
+            body |= part
+            dropped += (objection,) if objection else ()
+        if request.tools:
+            if caps.tools:
+                body["tools"] = request.tools
+            else:
+                dropped += (f"tools: not accepted ({caps.family})",)
+        if request.logprobs is not None:
+            dropped += self._ask_for_logprobs(body, request)
+        return body, dropped
+
+    def _constrained(self, output: OutputFormat) -> tuple[dict[str, Any], str]:
+        """Return `constraint` of the output format; all requests of a variant share one object."""
+        known, part, objection = self._constraint
+        if known is not output:
+            part, objection = constraint(output, self.capabilities)
+            self._constraint = (output, part, objection)
+        return part, objection
+
+    def _ask_for_logprobs(self, body: dict[str, Any], request: Request) -> tuple[str, ...]:
+        """Add the fields for log-probabilities to `body`; return what had to be left out."""
+        caps, wanted = self.capabilities, request.logprobs or 0
+        if caps.logprobs is None:
+            return (f"logprobs: not accepted ({caps.family})",)
+        if caps.logprobs_need_effort is not None and request.decoding.get("effort") != caps.logprobs_need_effort:
+            return (f"logprobs: accepted only with effort {caps.logprobs_need_effort} ({caps.family})",)
+        body["logprobs"] = True
+        if wanted:
+            body["top_logprobs"] = min(wanted, caps.logprobs)
+        if wanted > caps.logprobs:
+            return (f"logprobs: at most {caps.logprobs} alternatives, not {wanted} ({caps.family})",)
+        return ()
+
+
+def endpoint(base_url: str, path: str) -> str:
+    """Append `path` to `base_url`, before its query.
+
+    >>> endpoint("https://host/v1/?api-version=3", "chat/completions")
+    'https://host/v1/chat/completions?api-version=3'
+    """
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
+
+
+def put(body: dict[str, Any], wire: str, value: Any) -> None:
+    """Set a field; each dot in its name opens an object (which is copied, as it may be shared)."""
+    first, dot, rest = wire.partition(".")
+    if not dot:
+        body[first] = value
+        return
+    inner = dict(body.get(first, {}))
+    put(inner, rest, value)
+    body[first] = inner
+
+
+def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message, ...] | list[Message]:
+    """Put system messages into the role that the model takes; without one, ahead of the first user turn."""
+    if role == "system" or not any(m["role"] == "system" for m in messages):
+        return messages
+    if role == "developer":
+        return [{**m, "role": "developer"} if m["role"] == "system" else m for m in messages]
+    told = "\n\n".join(str(m["content"]) for m in messages if m["role"] == "system")
+    rest = [m for m in messages if m["role"] != "system"]
+    for at, message in enumerate(rest):
+        if message["role"] == "user":
+            rest[at] = {**message, "content": f"{told}\n\n{message['content']}"}
+            return rest
+    return [{"role": "user", "content": told}, *rest]
+
+
+def read_answer(
+    answer: Mapping[str, Any], transport: Transport, *, dropped: tuple[str, ...], seconds: float, wrapped: bool
+) -> Response:
+    """Turn a chat completion into a `Response`.
+
+    Raises:
+        ProviderError: `malformed`: there are no choices, or they are not of the protocol's shape.
+    """
+    try:
+        choice = answer["choices"][0]
+        message = choice["message"]
+        content, calls, refusal = message.get("content"), message.get("tool_calls"), message.get("refusal")
+        text = content if isinstance(content, str) else _joined(content)
+        finish = choice.get("finish_reason") or "stop"
+        if refusal:
+            finish, text = "refusal", text or refusal
+        usage = answer.get("usage") or {}
+        told = choice.get("logprobs")
+        return Response(
+            text=unwrap(text) if wrapped else text,
+            finish_reason="tool_calls" if finish == "function_call" else finish,
+            input_tokens=usage.get("prompt_tokens"),
+            output_tokens=_output_tokens(usage),
+            cached_tokens=_cached_tokens(usage),
+            tool_calls=tuple(calls) if calls else (),
+            logprobs=_logprobs(told["content"]) if told and told.get("content") else None,
+            model=answer.get("model") or "",
+            dropped=dropped,
+            seconds=seconds,
+        )
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        got = f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"
+        raise transport.malformed("a chat completion with choices", transport.excerpt(got)) from None
+
+
+def _joined(parts: Any) -> str:
+    """Join content that came as a list of parts; None is no text."""
+    if parts is None:
+        return ""
+    return "".join(part.get("text") or "" for part in parts if part.get("type", "text") == "text")
+
+
+def _output_tokens(usage: Mapping[str, Any]) -> int | None:
+    """Return the tokens that are paid as output; some servers count reasoning in the total only."""
+    tokens: int | None = usage.get("completion_tokens")
+    total: int | None = usage.get("total_tokens")
+    prompt: int | None = usage.get("prompt_tokens")
+    if tokens is None or total is None or prompt is None:
+        return tokens
+    return max(tokens, total - prompt)
+
+
+def _cached_tokens(usage: Mapping[str, Any]) -> int | None:
+    details = usage.get("prompt_tokens_details")
+    tokens: int | None = details.get("cached_tokens") if details else usage.get("prompt_cache_hit_tokens")
+    return tokens
+
+
+def _logprobs(tokens: list[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "token": token["token"],
+            "logprob": token["logprob"],
+            "top": [[other["token"], other["logprob"]] for other in token.get("top_logprobs") or ()],
+        }
+        for token in tokens
+    )
+
+
+@provider("openai")
+def open_openai(name: str, config: OpenAI, root: Path) -> OpenAIProvider:
+    """Open `[models.NAME]` with ``provider = "openai"``.
+
+    Raises:
+        AuthError: The server is not on this machine, and the environment variable holds no key.
+    """
+    host = urlsplit(config.base_url).hostname or ""
+    return OpenAIProvider(
+        base_url=config.base_url,
+        model=config.model,
+        api_key=read_key(config.api_key_env, owner=f"models.{name}", required=config.hosted),
+        identity={"provider": "openai", "model": config.model, "base_url": config.base_url},
+        capabilities=capabilities_of("openai", config.model, host),
+        timeout_s=config.timeout_s,
+    )
