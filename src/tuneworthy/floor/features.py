@@ -1,0 +1,70 @@
+"""TF-IDF features of texts: word and character n-grams, in any script, for training sets of any size.
+
+No text is too empty or too long: a vocabulary may be empty, and long texts keep their head and tail,
+so that the time to fit is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+WORD_NGRAMS = (1, 2)
+CHAR_NGRAMS = (2, 5)
+TOKEN_PATTERN = r"(?u)\w+|[^\w\s]"
+MAX_FEATURES = 200_000
+CHAR_BUDGET = 8_000_000  # characters of all texts together: about 10 s of n-grams on one core
+RARE_CHARS_FROM = 1_000  # rows from which a character n-gram must occur in 2 of them
+
+
+class TextFeatures:
+    """Word (1, 2) and character (2 to 5, inside words) TF-IDF side by side, float32.
+
+    Rows of each block have length 1 or 0, so that the dot product of two texts is the sum of two cosines.
+    """
+
+    def __init__(self) -> None:
+        self.max_chars = 0
+        self._blocks: list[Any] = []
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the features depend on, for an identity."""
+        return {"words": WORD_NGRAMS, "chars": CHAR_NGRAMS, "max_chars": self.max_chars}
+
+    def fit_transform(self, texts: Sequence[str]) -> Any:
+        """Learn the vocabulary of `texts`; return a CSR matrix ``(n_texts, n_features)``."""
+        import numpy as np
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self.max_chars = min(20_000, max(400, CHAR_BUDGET // len(texts)))
+        common = {"sublinear_tf": True, "dtype": np.float32, "max_features": MAX_FEATURES, "lowercase": True}
+        min_df = 2 if len(texts) >= RARE_CHARS_FROM else 1
+        self._blocks, matrices = [], []
+        for vectorizer in (
+            TfidfVectorizer(ngram_range=WORD_NGRAMS, token_pattern=TOKEN_PATTERN, **common),
+            TfidfVectorizer(ngram_range=CHAR_NGRAMS, analyzer="char_wb", min_df=min_df, **common),
+        ):
+            try:
+                matrices.append(vectorizer.fit_transform(self._clip(texts)))
+            except ValueError:  # every text is blank, or no n-gram occurs twice: the block has no features
+                continue
+            self._blocks.append(vectorizer)
+        return self._join(matrices, len(texts))
+
+    def transform(self, texts: Sequence[str]) -> Any:
+        """Return the features of new `texts`, CSR ``(n_texts, n_features)``."""
+        clipped = self._clip(texts)
+        return self._join([block.transform(clipped) for block in self._blocks], len(texts))
+
+    def _clip(self, texts: Sequence[str]) -> list[str]:
+        half = self.max_chars // 2
+        return [t if len(t) <= self.max_chars else f"{t[:half]} {t[-half:]}" for t in texts]
+
+    @staticmethod
+    def _join(matrices: list[Any], n_texts: int) -> Any:
+        from scipy import sparse
+
+        if not matrices:
+            return sparse.csr_matrix((n_texts, 1), dtype="float32")
+        return sparse.hstack(matrices, format="csr", dtype="float32")
