@@ -1,0 +1,87 @@
+"""Look plans: alpha is spent once, and never more than was planned in all."""
+
+import json
+from math import fsum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuneworthy.stats import LookPlan
+from tuneworthy.stats.looks import ALPHA
+
+NAMES = st.sampled_from([f"rung{i}" for i in range(12)])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("plan"), st.lists(NAMES, max_size=6)),
+        st.tuples(st.just("add"), NAMES),
+        st.tuples(st.just("take"), st.tuples(st.integers(0, 30).map(str), NAMES)),
+    ),
+    max_size=80,
+)
+
+
+def walk(plan, steps):
+    for step, argument in steps:
+        before = plan
+        plan = plan.take(*argument) if step == "take" else getattr(plan, step)(argument)
+        yield before, plan
+
+
+@given(STEPS)
+def test_no_walk_of_plans_ever_spends_more_than_alpha(steps):
+    for _, plan in walk(LookPlan(), steps):
+        assert plan.total_alpha <= ALPHA
+        assert fsum(plan.alpha_for(look) for look in plan.spent) <= ALPHA
+        assert len(set(plan.spent.values())) == len(plan.spent)
+
+
+@given(STEPS)
+def test_a_look_and_a_slot_keep_their_alpha_for_good(steps):
+    for before, after in walk(LookPlan(), steps):
+        for look in [*before.spent, *before.slots]:
+            assert after.alpha_for(look) == before.alpha_for(look)
+
+
+@given(STEPS)
+def test_a_plan_survives_json(steps):
+    plan = LookPlan()
+    for _, plan in walk(plan, steps):
+        pass
+    assert LookPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+
+
+def test_planned_looks_share_four_fifths_equally():
+    plan = LookPlan().plan(["prompt", "retrieval", "model", "few_shot"])
+    assert plan.slots == dict.fromkeys(["prompt", "retrieval", "model", "few_shot"], 0.01)
+
+
+def test_planning_again_adds_and_never_resets():
+    first = LookPlan().plan(["prompt", "model"])
+    again = first.plan(["prompt", "model", "decoding", "fine_tune"])
+    assert again.slots == {"prompt": 0.02, "model": 0.02, "decoding": 0.005, "fine_tune": 0.0025}
+
+
+def test_the_same_id_is_the_same_look_and_another_candidate_is_a_new_one():
+    plan = LookPlan().plan(["prompt", "model"]).take("prompt:a", "prompt")
+    assert plan.take("prompt:a", "prompt") == plan
+    later = plan.take("prompt:b", "prompt")
+    assert (later.alpha_for("prompt:a"), later.alpha_for("prompt:b")) == (0.02, 0.005)
+
+
+def test_a_thousand_added_looks_still_fit():
+    plan = LookPlan().plan(["prompt", "model", "few_shot"])
+    for i in range(1000):
+        plan = plan.add(f"again{i}")
+    assert plan.total_alpha <= ALPHA
+
+
+def test_an_unknown_look_and_an_overspent_plan_are_refused():
+    with pytest.raises(KeyError, match="no look or slot"):
+        LookPlan().alpha_for("prompt")
+    with pytest.raises(ValueError, match="in all"):
+        LookPlan(planned=("prompt",), added={"x": 0.02})
+    with pytest.raises(ValueError, match="slot of its own"):
+        LookPlan(planned=("prompt",), spent={"a": "prompt", "b": "prompt"})
+    with pytest.raises(ValueError, match="different names"):
+        LookPlan(planned=("prompt", "prompt"))
