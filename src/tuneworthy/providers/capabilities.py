@@ -32,6 +32,7 @@ class Parameter:
         values: Values that are accepted, where they are few.
         needs_effort: It is accepted only beside this effort.
         excludes: It is not accepted beside these.
+        as_list: One value is sent as a list of one.
     """
 
     wire: str
@@ -40,17 +41,18 @@ class Parameter:
     values: tuple[Any, ...] = ()
     needs_effort: str | None = None
     excludes: tuple[str, ...] = ()
+    as_list: bool = False
 
-    def objection(self, value: Any, decoding: Mapping[str, Any]) -> str:
-        """Say why `value` is not accepted beside the rest of `decoding`; "" if it is."""
+    def objection(self, value: Any, decoding: Mapping[str, Any], effort: str | None) -> str:
+        """Say why `value` is not accepted beside the rest of `decoding` and the `effort` in force; "" if it is."""
         if self.values and value not in self.values:
             return f"accepts only {', '.join(map(str, self.values))}, not {value}"
         if isinstance(value, int | float) and not self._in_span(value):
             return f"accepts only {_span(self.low, self.high)}, not {value:g}"
-        if self.needs_effort is not None and decoding.get("effort") != self.needs_effort:
+        if self.needs_effort is not None and effort != self.needs_effort:
             return f"accepted only with effort {self.needs_effort}"
         for other in self.excludes:
-            if other in decoding:
+            if decoding.get(other) is not None:
                 return f"not accepted beside {other}"
         return ""
 
@@ -69,6 +71,10 @@ class Capabilities:
         instructions: The role that a system message is sent in; `none` if the model takes no such message.
         logprobs: Largest number of alternatives per token; None if it gives no log-probabilities.
         logprobs_need_effort: Log-probabilities come only with this effort.
+        default_effort: The effort in force when none is set; None if it is not known.
+        thinks: Whether hidden reasoning counts into the tokens of the answer: `no`, `on_request`, `by_default`,
+            `always`. A small `max_tokens` cuts a thinking model off before it answers.
+        cache_min_tokens: Shortest prompt that the provider caches on request; None if it needs no request.
         choice: How one of several fixed answers is enforced.
         json_schema: How a JSON schema is enforced.
         tools: Whether tools may be offered.
@@ -82,6 +88,9 @@ class Capabilities:
     instructions: Literal["system", "developer", "none"] = "system"
     logprobs: int | None = None
     logprobs_need_effort: str | None = None
+    default_effort: str | None = None
+    thinks: Literal["no", "on_request", "by_default", "always"] = "no"
+    cache_min_tokens: int | None = None
     choice: ChoiceStyle = "none"
     json_schema: SchemaStyle = "none"
     tools: bool = True
@@ -138,15 +147,16 @@ def filter_parameters(
         return {}, ()
     sent: dict[str, Any] = {}
     dropped: list[str] = []
+    effort = decoding.get("effort") or capabilities.default_effort
     for name, value in decoding.items():
         if value is None:
             continue
         parameter = capabilities.parameters.get(name)
-        objection = parameter.objection(value, decoding) if parameter else "not accepted"
+        objection = parameter.objection(value, decoding, effort) if parameter else "not accepted"
         if parameter is None or objection:
             dropped.append(f"{name}: {objection} ({capabilities.family})")
         else:
-            sent[parameter.wire] = value
+            sent[parameter.wire] = [value] if parameter.as_list and isinstance(value, str) else value
     return sent, tuple(dropped)
 
 

@@ -109,7 +109,8 @@ class OpenAIProvider:
         caps, wanted = self.capabilities, request.logprobs or 0
         if caps.logprobs is None:
             return (f"logprobs: not accepted ({caps.family})",)
-        if caps.logprobs_need_effort is not None and request.decoding.get("effort") != caps.logprobs_need_effort:
+        effort = request.decoding.get("effort") or caps.default_effort
+        if caps.logprobs_need_effort is not None and effort != caps.logprobs_need_effort:
             return (f"logprobs: accepted only with effort {caps.logprobs_need_effort} ({caps.family})",)
         body["logprobs"] = True
         if wanted:
