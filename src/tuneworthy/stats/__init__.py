@@ -1,5 +1,9 @@
-"""Statistics of the ladder: intervals, paired tests, power, acceptance plans, planned looks; numpy and scipy only."""
+"""Statistics of the ladder: intervals, paired tests, power, acceptance plans, planned looks; numpy and scipy only.
 
+A case contributes a numerator and a denominator to a score (`ratios`); cases that share a source are one cluster.
+"""
+
+from .acceptance import most_bad, operating_characteristic, plan_size
 from .intervals import (
     Interval,
     clopper_pearson,
@@ -11,6 +15,15 @@ from .intervals import (
 )
 from .looks import LookPlan
 from .paired import NonInferiority, PairedResult, compare, mcnemar_p_value, non_inferior, worst_case
+from .power import (
+    detectable,
+    fewest_discordant,
+    mcnemar_mde,
+    mcnemar_power,
+    n_for_difference,
+    n_for_non_inferiority,
+    winners_curse,
+)
 
 __all__ = [
     "Interval",
@@ -19,12 +32,22 @@ __all__ = [
     "PairedResult",
     "clopper_pearson",
     "compare",
+    "detectable",
+    "fewest_discordant",
     "lower_bound",
+    "mcnemar_mde",
     "mcnemar_p_value",
+    "mcnemar_power",
+    "most_bad",
+    "n_for_difference",
+    "n_for_non_inferiority",
     "non_inferior",
+    "operating_characteristic",
+    "plan_size",
     "score_bound",
     "score_interval",
     "upper_bound",
     "wilson",
+    "winners_curse",
     "worst_case",
 ]

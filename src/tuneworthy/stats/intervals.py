@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from .ratios import Floats, as_ratio, cluster_sums, is_binary
+from .ratios import Floats, as_ratio, cluster_sums, is_binary, shared_sources
 
 Side = Literal["lower", "upper"]
 
@@ -98,7 +98,7 @@ def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = No
 
     Source: Franco, Little, Louis, Slud 2019 (J. Survey Stat. Methodol. 7:334), section 2.
     """
-    num, den = as_ratio(num, den)
+    (num, den), groups = as_ratio(num, den), shared_sources(groups)
     value = float(num.sum() / den.sum())
     if groups is None and is_binary(num, den):
         lo, hi = wilson(float(num.sum()), num.size, alpha)
@@ -119,7 +119,7 @@ def score_bound(
 
     Source: Cai 2005 (J. Stat. Plan. Inference 131:63); Korn and Graubard 1998 (Survey Methodology 24:193).
     """
-    num, den = as_ratio(num, den)
+    (num, den), groups = as_ratio(num, den), shared_sources(groups)
     size: float = num.size
     if groups is not None or not is_binary(num, den):
         size = effective_size(cluster_sums(np.stack([num, den], axis=1), groups), 2 * alpha)

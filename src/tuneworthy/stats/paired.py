@@ -14,7 +14,7 @@ from scipy.special import bdtr
 
 from .difference import ratio_difference_interval, ratio_difference_p_value, tango_interval, tango_p_value
 from .permutation import swap_p_value
-from .ratios import Floats, as_ratio, cluster_sums, is_binary
+from .ratios import Floats, as_ratio, cluster_sums, is_binary, shared_sources
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def compare(
     >>> result.better, result.delta, result.gains, result.losses
     (True, 0.25, 9, 0)
     """
-    cases = _stack(a_num, a_den, b_num, b_den)
+    cases, groups = _stack(a_num, a_den, b_num, b_den), shared_sources(groups)
     a, b = _scores(cases)
     gains, losses = _discordant(cases) if _is_binary(cases) else (None, None)
     if groups is None and gains is not None and losses is not None:
@@ -113,7 +113,7 @@ def compare(
     else:
         sums = cluster_sums(cases, groups)
         p_value, method = swap_p_value(sums, alpha=alpha, seed=seed)
-        ci, n_groups = ratio_difference_interval(sums, alpha), len(sums)
+        ci, n_groups = ratio_difference_interval(sums, len(cases), alpha), len(sums)
     if p_value > alpha:
         ci = min(ci[0], 0.0), max(ci[1], 0.0)
     return PairedResult(len(cases), n_groups, a, b, b - a, ci, p_value, alpha, method, gains, losses)
@@ -138,7 +138,7 @@ def non_inferior(
     """
     if not 0 < margin < 1:
         raise ValueError(f"margin must lie between 0 and 1, got {margin}")
-    cases = _stack(a_num, a_den, b_num, b_den)
+    cases, groups = _stack(a_num, a_den, b_num, b_den), shared_sources(groups)
     a, b = _scores(cases)
     if groups is None and _is_binary(cases):
         gains, losses = _discordant(cases)
@@ -146,8 +146,8 @@ def non_inferior(
         p_value, n_groups = tango_p_value(gains, losses, len(cases), -margin), len(cases)
     else:
         sums = cluster_sums(cases, groups)
-        lower = ratio_difference_interval(sums, 2 * alpha)[0]
-        p_value, n_groups = ratio_difference_p_value(sums, -margin, alpha), len(sums)
+        lower = ratio_difference_interval(sums, len(cases), 2 * alpha)[0]
+        p_value, n_groups = ratio_difference_p_value(sums, len(cases), -margin), len(sums)
     return NonInferiority(len(cases), n_groups, b - a, lower, margin, p_value, alpha)
 
 

@@ -41,6 +41,14 @@ def is_binary(num: Floats, den: Floats) -> bool:
     return bool((den == 1).all() and ((num == 0) | (num == 1)).all())
 
 
+def shared_sources(groups: ArrayLike | None) -> NDArray[Any] | None:
+    """Give the labels of the clusters, or None where every case has a source of its own."""
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    return labels if len(np.unique(labels)) < labels.size else None
+
+
 def cluster_sums(columns: Floats, groups: ArrayLike | None) -> Floats:
     """Add up the cases of each cluster: `(n_cases, k)` to `(n_clusters, k)`; without groups a case is a cluster.
 
