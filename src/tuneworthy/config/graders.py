@@ -10,13 +10,13 @@ from tuneworthy.config.base import NonNegative, Section
 
 
 class Exact(Section):
-    """The answer, stripped of outer white space, equals the expected text."""
+    """The answer, stripped of outer white space, equals the expected text (one of them, if a list is expected)."""
 
     type: Literal["exact"]
 
 
 class NormalisedExact(Section):
-    """Equal after Unicode NFKC, case folding, and removal of punctuation and articles' white space."""
+    """Equal after folding of Unicode forms, case, punctuation (but not within numbers) and white space."""
 
     type: Literal["normalised_exact"]
 
@@ -29,7 +29,7 @@ class Includes(Section):
 
 
 class Regex(Section):
-    """The answer matches `pattern` (or the expected value, taken as a pattern)."""
+    """`pattern` (or the expected value, taken as a pattern) is found in the answer."""
 
     type: Literal["regex"]
     pattern: str | None = None
@@ -41,6 +41,8 @@ class Numeric(Section):
     type: Literal["numeric"]
     tolerance_abs: NonNegative = 0.0
     tolerance_rel: NonNegative = 1e-6
+    decimal_comma: bool = False
+    """Read 1.234,56 instead of 1,234.56."""
 
 
 class SquadExactMatch(Section):
@@ -60,8 +62,10 @@ class JsonFields(Section):
 
     type: Literal["json_fields"]
     fields: list[str] | None = None
-    """Fields that count; all of them if not set."""
+    """Fields that count (`a.b` for a nested one), with all below them; all fields if not set."""
     ignore_case: bool = True
+    strict: bool = False
+    """Accept only an answer that is the JSON object and nothing else."""
 
 
 class JsonSchema(Section):
@@ -69,7 +73,9 @@ class JsonSchema(Section):
 
     type: Literal["json_schema"]
     path: str
-    """JSON Schema file below the project."""
+    """JSON Schema file below the project; references to other files or the network are refused."""
+    strict: bool = False
+    """Accept only an answer that is JSON and nothing else."""
 
 
 class Choice(Section):
@@ -128,6 +134,8 @@ class PythonFunction(Section):
     type: Literal["python"]
     function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
     """`file.py:name` below the project, or `package.module:name`."""
+    needs_expected: bool = True
+    """False for a function that judges form alone: it is called for every case, whatever is expected."""
 
 
 Grader = Annotated[

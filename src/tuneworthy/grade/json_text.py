@@ -1,0 +1,82 @@
+"""Finding the JSON that an answer holds: the whole text, a fenced block, or the first balanced object.
+
+What is found is strict JSON (no NaN, no lone surrogates), so it can be stored again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+import orjson
+
+MAX_CHARS: Final = 1_000_000
+MAX_STARTS: Final = 64
+"""How many opening braces are tried before an answer counts as unreadable."""
+
+_FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
+_START = re.compile(r'\{\s*["}]')
+_DECODER = json.JSONDecoder()
+
+
+class _Nothing:
+    """The type of `NOTHING`."""
+
+    def __repr__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Final = _Nothing()
+"""No JSON was found (None is JSON's null)."""
+
+
+def find_json(text: str, *, strict: bool = False) -> Any:
+    """Return the JSON value that `text` is or holds, or `NOTHING`.
+
+    Args:
+        text: An answer; characters past one million are not read.
+        strict: Accept only a text that is JSON as a whole.
+
+    >>> find_json('Sure: {"a": 1}'), find_json("[1]"), find_json("none")
+    ({'a': 1}, [1], NOTHING)
+    """
+    text = text[:MAX_CHARS]
+    value = _parse(text)
+    if value is not NOTHING or strict:
+        return value
+    for index, block in enumerate(_FENCE.finditer(text)):
+        value = _parse(block[1])
+        if value is not NOTHING or index >= MAX_STARTS:
+            break
+    return value if value is not NOTHING else _first_object(text)
+
+
+def find_object(text: str, *, strict: bool = False) -> dict[str, Any] | None:
+    """Return the JSON object that `text` is or holds; None if it holds none, or another kind of value."""
+    value = find_json(text, strict=strict)
+    return value if isinstance(value, dict) else None
+
+
+def _parse(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return NOTHING
+
+
+def _first_object(text: str) -> Any:
+    position = 0
+    for _ in range(MAX_STARTS):
+        start = _START.search(text, position)
+        if not start:
+            break
+        position = start.start() + 1
+        try:
+            _, end = _DECODER.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            continue
+        value = _parse(text[start.start() : end])
+        if value is not NOTHING:
+            return value
+    return NOTHING
