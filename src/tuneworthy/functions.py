@@ -6,6 +6,7 @@ everywhere. A file must lie below the project folder.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -13,6 +14,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.types import content_hash
@@ -44,6 +47,34 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     if not callable(function):
         raise UserError(f"expected a function {spec!r}, got a {type(function).__name__}")
     return function  # type: ignore[no-any-return]
+
+
+def source_hash(function: Callable[..., Any]) -> str:
+    """Hash the file that `function` is written in, so that answers of an older version are not taken for its own.
+
+    Files that it imports are not seen; "" if it has no source (built in, or compiled).
+    """
+    try:
+        path = inspect.getsourcefile(inspect.unwrap(function))
+        return content_hash(Path(path).read_text("utf-8")) if path else ""
+    except (TypeError, OSError, UnicodeDecodeError):
+        return ""
+
+
+def as_answer(value: Any) -> str:
+    """Turn what a pipeline gave back into the text of an answer: None is no words, other values are JSON.
+
+    >>> as_answer({"city": "Oslo"})
+    '{"city":"Oslo"}'
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+    except TypeError:
+        return str(value)
 
 
 def last_line(error: BaseException) -> str:

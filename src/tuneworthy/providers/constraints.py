@@ -64,6 +64,17 @@ def unwrap(text: str) -> str:
     return label if isinstance(label, str) else text
 
 
+def put(body: dict[str, Any], wire: str, value: Any) -> None:
+    """Set a field; each dot in its name opens an object (which is copied, as it may be shared)."""
+    first, dot, rest = wire.partition(".")
+    if not dot:
+        body[first] = value
+        return
+    inner = dict(body.get(first, {}))
+    put(inner, rest, value)
+    body[first] = inner
+
+
 def is_strict(schema: Any) -> bool:
     """Whether `schema` is in OpenAI's strict subset: each object closed, and all its fields required.
 

@@ -10,14 +10,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
-from tuneworthy.providers.constraints import constraint, unwrap
+from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.transport import Transport
+from tuneworthy.providers.transport import Transport, endpoint
 from tuneworthy.types import Message, OutputFormat, Request, Response
 
 
@@ -118,27 +118,6 @@ class OpenAIProvider:
         if wanted > caps.logprobs:
             return (f"logprobs: at most {caps.logprobs} alternatives, not {wanted} ({caps.family})",)
         return ()
-
-
-def endpoint(base_url: str, path: str) -> str:
-    """Append `path` to `base_url`, before its query.
-
-    >>> endpoint("https://host/v1/?api-version=3", "chat/completions")
-    'https://host/v1/chat/completions?api-version=3'
-    """
-    parts = urlsplit(base_url)
-    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
-
-
-def put(body: dict[str, Any], wire: str, value: Any) -> None:
-    """Set a field; each dot in its name opens an object (which is copied, as it may be shared)."""
-    first, dot, rest = wire.partition(".")
-    if not dot:
-        body[first] = value
-        return
-    inner = dict(body.get(first, {}))
-    put(inner, rest, value)
-    body[first] = inner
 
 
 def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message, ...] | list[Message]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -70,7 +70,7 @@ class Transport:
         try:
             async with session.post(self._url, data=orjson.dumps(content), allow_redirects=False) as answer:
                 body = await self._read(answer)
-                if answer.status != 200:
+                if answer.status // 100 != 2:
                     raise self._refusal(answer.status, answer.headers, body)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise self._fault(error) from None
@@ -127,7 +127,7 @@ class Transport:
         return b"".join(parts)
 
     def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Classify an answer that is not 200."""
+        """Classify an answer that says no."""
         told = self.excerpt(_message_of(body), 400)
         retryable = status in _RETRYABLE or status >= 500
         if status in {401, 403}:
@@ -156,6 +156,16 @@ class Transport:
             return ProviderError(f"{self.host}: broken answer: {told}", code="malformed", retryable=True)
         certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL)
         return ProviderError(f"{self.host}: {told}", code="connection", retryable=not certificate)
+
+
+def endpoint(base_url: str, path: str) -> str:
+    """Append `path` to `base_url`, before its query.
+
+    >>> endpoint("https://host/v1/?api-version=3", "chat/completions")
+    'https://host/v1/chat/completions?api-version=3'
+    """
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

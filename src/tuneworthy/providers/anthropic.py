@@ -1,0 +1,222 @@
+"""Anthropic's messages API, over the shared transport.
+
+The system message stands apart; a long one is marked for the prompt cache; thinking blocks are skipped, so the
+first block is not assumed to be text; a cut-off or refused answer keeps its reason.
+
+Source: anthropic 2.13.0 types (stop_reason, usage, output_config); facts.md #37, C3, C4.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from tuneworthy.config.models import Anthropic
+from tuneworthy.providers.base import provider
+from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
+from tuneworthy.providers.constraints import constraint, put, unwrap
+from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.transport import Transport, endpoint
+from tuneworthy.types import Message, Request, Response
+
+VERSION = "2023-06-01"
+FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+}
+"""Their word for ours; `pause_turn` and what is new keep theirs."""
+_BYTES_PER_TOKEN = 4
+"""English text; only decides whether asking for the cache is worth it."""
+
+
+class AnthropicProvider:
+    """Answers through ``POST {base_url}/v1/messages``.
+
+    Args:
+        base_url: Address of the API, with or without the version.
+        model: Model id, as sent.
+        api_key: The key.
+        identity: What determines the answers (see `Provider`).
+        capabilities: What is accepted.
+        timeout_s: Limit of one attempt, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        api_key: Key,
+        identity: Mapping[str, Any],
+        capabilities: Capabilities,
+        timeout_s: float = 60.0,
+    ) -> None:
+        headers = {"anthropic-version": VERSION}
+        if api_key:
+            headers["x-api-key"] = api_key.reveal()
+        self.identity = identity
+        self.capabilities = capabilities
+        self.supports = capabilities.supports
+        self._model = model
+        root = base_url.rstrip("/").removesuffix("/v1")
+        self._transport = Transport(endpoint(root, "v1/messages"), headers=headers, key=api_key, timeout_s=timeout_s)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self.identity)!r})"
+
+    async def complete(self, request: Request) -> Response:
+        """Answer `request` (see `Provider.complete`)."""
+        body, dropped = self.body(request)
+        started = time.perf_counter()
+        answer = await self._transport.post(body)
+        seconds = time.perf_counter() - started
+        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
+        return read_message(answer, self._transport, dropped=dropped, seconds=seconds, wrapped=wrapped)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""
+        caps = self.capabilities
+        sent, dropped = filter_parameters(caps, request.decoding)
+        system, messages = split_system(request.messages)
+        body: dict[str, Any] = {"model": self._model, "max_tokens": request.max_tokens, "messages": messages}
+        if system:
+            body["system"] = [self._system_block(system)]
+        part, objection = constraint(request.output, caps)
+        body |= part
+        for wire, value in sent.items():
+            put(body, wire, value)
+        if objection:
+            dropped += (objection,)
+        if request.logprobs is not None:
+            dropped += (f"logprobs: not accepted ({caps.family})",)
+        if request.tools and caps.tools:
+            body["tools"] = [_tool(tool) for tool in request.tools]
+        elif request.tools:
+            dropped += (f"tools: not accepted ({caps.family})",)
+        return body, dropped
+
+    def _system_block(self, system: str) -> dict[str, Any]:
+        """Write the system message as a block, marked for the cache if it is long enough to be kept."""
+        block: dict[str, Any] = {"type": "text", "text": system}
+        least = self.capabilities.cache_min_tokens
+        if least is not None and len(system.encode()) >= least * _BYTES_PER_TOKEN:
+            block["cache_control"] = {"type": "ephemeral"}
+        return block
+
+
+def split_system(messages: tuple[Message, ...]) -> tuple[str, list[Message]]:
+    """Take system messages out of a chat, and put the rest into Anthropic's shape."""
+    system = "\n\n".join(str(m["content"]) for m in messages if m["role"] in {"system", "developer"})
+    turns: list[Message] = []
+    for message in messages:
+        if message["role"] in {"system", "developer"}:
+            continue
+        turn = _turn(message)
+        if (
+            turns
+            and message["role"] == "tool"
+            and isinstance(turns[-1]["content"], list)
+            and turns[-1]["role"] == "user"
+        ):
+            turns[-1]["content"] += turn["content"]  # results of one round of calls stand in one turn
+        else:
+            turns.append(turn)
+    return system, turns
+
+
+def _turn(message: Message) -> Message:
+    """Write one turn in Anthropic's shape: tool calls and their results are blocks."""
+    content = message.get("content")
+    if message["role"] == "tool":
+        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": str(content or "")}
+        return {"role": "user", "content": [result]}
+    calls = message.get("tool_calls")
+    if not calls:
+        return {"role": message["role"], "content": content if content is not None else ""}
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": content}] if content else []
+    for call in calls:
+        function = call["function"]
+        arguments = orjson.loads(function["arguments"] or "{}")
+        blocks.append({"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments})
+    return {"role": message["role"], "content": blocks}
+
+
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn an OpenAI tool schema into Anthropic's."""
+    function = tool.get("function", tool)
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    return {"name": function["name"], "description": function.get("description", ""), "input_schema": schema}
+
+
+def read_message(
+    answer: Mapping[str, Any], transport: Transport, *, dropped: tuple[str, ...], seconds: float, wrapped: bool
+) -> Response:
+    """Turn a message into a `Response`.
+
+    Raises:
+        ProviderError: `malformed`: it is not of the protocol's shape.
+    """
+    try:
+        blocks = answer["content"]
+        stop = answer["stop_reason"]
+        text = "".join(block["text"] for block in blocks if block["type"] == "text")
+        calls = tuple(_call(block) for block in blocks if block["type"] == "tool_use")
+        usage = answer.get("usage") or {}
+        return Response(
+            text=unwrap(text) if wrapped else text,
+            finish_reason=FINISH.get(stop, stop or "stop"),
+            input_tokens=_input_tokens(usage),
+            output_tokens=usage.get("output_tokens"),
+            cached_tokens=usage.get("cache_read_input_tokens"),
+            tool_calls=calls,
+            model=answer.get("model") or "",
+            dropped=dropped,
+            seconds=seconds,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        got = f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"
+        raise transport.malformed("a message with content and stop_reason", transport.excerpt(got)) from None
+
+
+def _call(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a tool_use block into OpenAI's shape."""
+    arguments = orjson.dumps(block["input"]).decode()
+    return {"id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": arguments}}
+
+
+def _input_tokens(usage: Mapping[str, Any]) -> int | None:
+    """Add up the prompt: their `input_tokens` leaves out what went through the cache, ours does not."""
+    if usage.get("input_tokens") is None:
+        return None
+    parts = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return sum(usage.get(part) or 0 for part in parts)
+
+
+@provider("anthropic")
+def open_anthropic(name: str, config: Anthropic, root: Path) -> AnthropicProvider:
+    """Open `[models.NAME]` with ``provider = "anthropic"``.
+
+    Raises:
+        AuthError: The server is not on this machine, and the environment variable holds no key.
+    """
+    return AnthropicProvider(
+        base_url=config.base_url,
+        model=config.model,
+        api_key=read_key(config.api_key_env, owner=f"models.{name}", required=config.hosted),
+        identity={"provider": "anthropic", "model": config.model, "base_url": config.base_url},
+        capabilities=capabilities_of("anthropic", config.model, urlsplit(config.base_url).hostname or ""),
+        timeout_s=config.timeout_s,
+    )

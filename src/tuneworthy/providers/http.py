@@ -1,0 +1,84 @@
+"""A pipeline of the user's own behind HTTP: POST ``{"input", "messages"}``, get ``{"answer"}`` back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.config.models import Http
+from tuneworthy.functions import as_answer
+from tuneworthy.providers.base import provider
+from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
+from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.transport import Transport
+from tuneworthy.types import Request, Response
+
+
+class HttpProvider:
+    """Answers through a POST to `url`.
+
+    ``usage`` may stand beside ``answer``: ``{"input_tokens", "output_tokens"}``.
+
+    Args:
+        url: Address of the pipeline.
+        api_key: Sent as a bearer token if it is not empty.
+        identity: What determines the answers (see `Provider`).
+        capabilities: What is accepted: nothing, as the pipeline sets its own parameters.
+        timeout_s: Limit of one attempt, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: Key,
+        identity: Mapping[str, Any],
+        capabilities: Capabilities,
+        timeout_s: float = 60.0,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {api_key.reveal()}"} if api_key else {}
+        self.identity = identity
+        self.capabilities = capabilities
+        self.supports = capabilities.supports
+        self._transport = Transport(url, headers=headers, key=api_key, timeout_s=timeout_s)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self.identity)!r})"
+
+    async def complete(self, request: Request) -> Response:
+        """Answer `request` (see `Provider.complete`)."""
+        _, dropped = filter_parameters(self.capabilities, request.decoding)
+        started = time.perf_counter()
+        answer = await self._transport.post({"input": request.payload, "messages": request.messages})
+        seconds = time.perf_counter() - started
+        if "answer" not in answer:
+            got = self._transport.excerpt("fields " + ", ".join(answer) if answer else "an empty object")
+            raise self._transport.malformed('an object with "answer"', got)
+        usage = answer.get("usage")
+        if not isinstance(usage, dict):
+            usage = {}
+        return Response(
+            text=as_answer(answer["answer"]),
+            input_tokens=usage.get("input_tokens"),
+            output_tokens=usage.get("output_tokens"),
+            dropped=dropped,
+            seconds=seconds,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+
+@provider("http")
+def open_http(name: str, config: Http, root: Path) -> HttpProvider:
+    """Open `[models.NAME]` with ``provider = "http"``."""
+    return HttpProvider(
+        url=config.url,
+        api_key=read_key(config.api_key_env, owner=f"models.{name}"),
+        identity={"provider": "http", "url": config.url},
+        capabilities=capabilities_of("http", ""),
+        timeout_s=config.timeout_s,
+    )

@@ -1,0 +1,209 @@
+"""What a call costs: one dated price table (`prices.json`), overridden by the project file.
+
+An unknown price of a hosted model is None, never zero: the caller turns it into an error before money is spent.
+
+Source: prices.json names the sources and the mark of every row; facts.md #34 and C6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+TEMPLATE_TOKENS = 128
+"""Tokens that a chat template may add to a prompt, at most."""
+FEATURE_TOKENS = 1024
+"""Tokens that a provider may add for tools or a schema, at most."""
+NO_PRICE = "give input_usd_per_mtok and output_usd_per_mtok (0 if it costs nothing)"
+"""What the user can do about an unknown price."""
+_VENDOR_HOSTS = {"openai": ("api.openai.com", "*.api.openai.com"), "anthropic": ("api.anthropic.com",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """US dollars a million tokens.
+
+    Attributes:
+        input, output: Prompt and answer.
+        cached_input: Prompt that was read from the cache; None if it costs as much as `input`.
+        cache_write: Prompt that was written into the cache; None if it costs as much as `input`.
+    """
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What one model costs.
+
+    Attributes:
+        rates: The standard rates.
+        tiers: ``(above_tokens, rates)`` that hold for a whole request whose prompt is longer, rising.
+        batch_factor: What the batch interface multiplies all by; None if it is not known.
+        context: Longest prompt, tokens.
+        max_output: Longest answer, tokens.
+        retires: Day that the model is switched off, where it is announced.
+        source: Where it is from: `table`, `project file`, `local`.
+        mark: V, V2 or K, as in facts.md.
+    """
+
+    rates: Rates
+    tiers: tuple[tuple[int, Rates], ...] = ()
+    batch_factor: float | None = None
+    context: int | None = None
+    max_output: int | None = None
+    retires: date | None = None
+    source: str = "table"
+    mark: str = "K"
+
+    @property
+    def free(self) -> bool:
+        """Whether no call can cost anything."""
+        return not any(rates.input or rates.output for rates in (self.rates, *(tier for _, tier in self.tiers)))
+
+    def rates_at(self, input_tokens: int) -> Rates:
+        """Return the rates of a request with a prompt of `input_tokens`."""
+        rates = self.rates
+        for above, tier in self.tiers:
+            if input_tokens > above:
+                rates = tier
+        return rates
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0, *, written_tokens: int = 0) -> float:
+        """Return what an answered call costs, US dollars.
+
+        Args:
+            input_tokens: The whole prompt, cached and written tokens included.
+            output_tokens: The answer, hidden reasoning included.
+            cached_tokens: Part of the prompt that was read from the cache.
+            written_tokens: Part of the prompt that was written into the cache, where it is told apart.
+        """
+        rates = self.rates_at(input_tokens)
+        cached = min(cached_tokens, input_tokens)
+        written = min(written_tokens, input_tokens - cached)
+        dollars = (
+            (input_tokens - cached - written) * rates.input
+            + cached * _or(rates.cached_input, rates.input)
+            + written * _or(rates.cache_write, rates.input)
+            + output_tokens * rates.output
+        )
+        return dollars / 1e6
+
+    def ceiling(self, prompt_bytes: int, max_tokens: int, *, features: bool = False) -> float:
+        """Return what a call costs at most, US dollars: before it is sent, and without a tokenizer.
+
+        A token stands for at least one byte; all of the prompt may be written into the cache; the answer, hidden
+        reasoning included, ends at `max_tokens`.
+
+        Args:
+            prompt_bytes: UTF-8 bytes of the messages, and of tools and schema if there are any.
+            max_tokens: Limit of the answer.
+            features: Whether tools or a schema are sent, for which providers add a prompt of their own.
+        """
+        tokens = prompt_bytes + TEMPLATE_TOKENS + (FEATURE_TOKENS if features else 0)
+        candidates = [self.rates, *(tier for above, tier in self.tiers if tokens > above)]
+        return max(
+            (tokens * max(rates.input, _or(rates.cache_write, 0.0)) + max_tokens * rates.output) / 1e6
+            for rates in candidates
+        )
+
+    def retires_within(self, days: int, today: date | None = None) -> bool:
+        """Whether the model is switched off within `days` from `today`, or is already."""
+        now = today or datetime.now(UTC).date()
+        return self.retires is not None and (self.retires - now).days <= days
+
+
+FREE = Price(rates=Rates(input=0.0, output=0.0), source="local", mark="V")
+"""The price of what runs on this machine."""
+
+
+def price_of(provider: str, model: str, overrides: Mapping[str, float | None] | None = None) -> Price | None:
+    """Return the price of `model` at its vendor.
+
+    Args:
+        provider: Provider of the project file.
+        model: Model id, as sent.
+        overrides: `input_usd_per_mtok` and `output_usd_per_mtok` of the project file; each replaces the table's
+            rate (and the cached rates and tiers with it).
+
+    Returns:
+        None if it is hosted and either rate is unknown.
+    """
+    known = _row_price(provider, model)
+    given = overrides or {}
+    new_input, new_output = given.get("input_usd_per_mtok"), given.get("output_usd_per_mtok")
+    if new_input is None and new_output is None:
+        return known if known else (FREE if provider in {"llama_cpp", "python", "scripted", "vllm"} else None)
+    if known is None and provider in {"llama_cpp", "python", "scripted", "vllm"}:
+        known = FREE
+    if known is None:
+        if new_input is None or new_output is None:
+            return None
+        return Price(rates=Rates(input=new_input, output=new_output), source="project file", mark="V")
+    rates = Rates(input=_or(new_input, known.rates.input), output=_or(new_output, known.rates.output))
+    return replace(known, rates=rates, tiers=(), source="project file", mark="V")
+
+
+def price_for(config: Any) -> Price | None:
+    """Return the price of a section of `[models]`; a model on this machine is free unless a price is given.
+
+    The table holds at the vendor's own host only: a gateway sets its own prices.
+    """
+    overrides = {"input_usd_per_mtok": config.input_usd_per_mtok, "output_usd_per_mtok": config.output_usd_per_mtok}
+    provider = config.provider
+    host = urlsplit(getattr(config, "base_url", "")).hostname or ""
+    if not config.hosted:
+        provider = "llama_cpp"
+    elif not any(fnmatchcase(host, pattern) for pattern in _VENDOR_HOSTS.get(provider, ())):
+        provider = "gateway"
+    return price_of(provider, getattr(config, "model", ""), overrides)
+
+
+def table_date() -> date:
+    """Return the day that the table was collected."""
+    return date.fromisoformat(_table()["date"])
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = orjson.loads(files(__package__).joinpath("prices.json").read_bytes())
+    return table
+
+
+def _row_price(provider: str, model: str) -> Price | None:
+    for row in _table()["prices"]:
+        if row["provider"] == provider and any(fnmatchcase(model.lower(), pattern) for pattern in row["models"]):
+            return Price(
+                rates=_rates(row),
+                tiers=tuple((tier["above_tokens"], _rates(tier)) for tier in row.get("tiers", ())),
+                batch_factor=row.get("batch_factor"),
+                context=row.get("context"),
+                max_output=row.get("max_output"),
+                retires=date.fromisoformat(row["retires"]) if "retires" in row else None,
+                mark=row["mark"],
+            )
+    return None
+
+
+def _rates(row: Mapping[str, Any]) -> Rates:
+    return Rates(
+        input=row["input"],
+        output=row["output"],
+        cached_input=row.get("cached_input"),
+        cache_write=row.get("cache_write"),
+    )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -1,0 +1,133 @@
+"""A pipeline of the user's own as a function ``(input) -> str``, sync (in a thread) or async.
+
+The function gets what the case asks (its `input`; its `messages` where it has those instead). It may return a
+string, a `Response`, or any JSON value. An exception is an error of this one case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.config.models import Python
+from tuneworthy.errors import ProviderError
+from tuneworthy.functions import as_answer, last_line, load_function, source_hash
+from tuneworthy.providers.base import provider
+from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
+from tuneworthy.types import Request, Response
+
+
+class PythonProvider:
+    """Answers through `function`.
+
+    Args:
+        function: ``(input) -> str | Response | JSON value``, sync or async.
+        identity: What determines the answers (see `Provider`).
+        timeout_s: Limit of one call, seconds; a thread that exceeds it is left behind, as it cannot be stopped.
+    """
+
+    supports: frozenset[str] = frozenset()
+
+    def __init__(self, function: Callable[[Any], Any], *, identity: Mapping[str, Any], timeout_s: float = 60.0) -> None:
+        self.identity = identity
+        self.capabilities = capabilities_of("python", "")
+        self._function = function
+        self._timeout_s = timeout_s
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self.identity)!r})"
+
+    async def complete(self, request: Request) -> Response:
+        """Answer `request` (see `Provider.complete`)."""
+        _, dropped = filter_parameters(self.capabilities, request.decoding)
+        asked = list(request.messages) if request.payload is None else request.payload
+        started = time.perf_counter()
+        answer = await call(self._function, asked, self._timeout_s)
+        return as_response(answer, seconds=time.perf_counter() - started, dropped=dropped)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to free."""
+
+
+async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) -> Any:
+    """Call `function`, in a thread of its own if it is not async.
+
+    Raises:
+        ProviderError: `timeout`; or `bad_request` with the last line of what it raised. A `ProviderError` that
+            it raises itself passes.
+    """
+    limit = asyncio.timeout(timeout_s)
+    try:
+        async with limit:
+            if iscoroutinefunction(function):
+                return await function(argument)
+            return await _in_thread(function, argument)
+    except ProviderError:
+        raise
+    except Exception as error:
+        if limit.expired():
+            raise ProviderError(f"expected an answer in {timeout_s:g} s, got none; raise timeout_s if it needs longer",
+                                code="timeout", retryable=True) from None  # fmt: skip
+        raise ProviderError(last_line(error), code="bad_request", retryable=False) from error
+
+
+def as_response(answer: Any, *, seconds: float, dropped: tuple[str, ...] = ()) -> Response:
+    """Turn what a function returned into a `Response`."""
+    if isinstance(answer, Response):
+        return replace(answer, seconds=answer.seconds or seconds, dropped=answer.dropped + dropped)
+    return Response(text=as_answer(answer), seconds=seconds, dropped=dropped)
+
+
+_Outcome = tuple[Any, BaseException | None]
+
+
+def _settle(done: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+    """Hand the outcome over, unless nobody waits any more."""
+    if not done.done():
+        done.set_result(outcome)
+
+
+class _Stopped(Exception):
+    """A function of the user's own called `sys.exit` or raised another non-error."""
+
+
+async def _in_thread(function: Callable[[Any], Any], argument: Any) -> Any:
+    """Run `function` in a daemon thread: one that hangs must not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_Outcome] = loop.create_future()
+
+    def work() -> None:
+        outcome: _Outcome
+        try:
+            outcome = (function(argument), None)
+        except BaseException as error:  # it must reach the waiter, whatever it is
+            outcome = (None, error)
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(_settle, done, outcome)
+
+    threading.Thread(target=work, daemon=True, name="tuneworthy-pipeline").start()
+    result, error = await done
+    if isinstance(error, Exception):
+        raise error
+    if error is not None:
+        raise _Stopped(last_line(error))
+    return result
+
+
+@provider("python")
+def open_python(name: str, config: Python, root: Path) -> PythonProvider:
+    """Open `[models.NAME]` with ``provider = "python"``.
+
+    Raises:
+        UserError: The function cannot be loaded.
+    """
+    function = load_function(config.function, root)
+    identity = {"provider": "python", "function": config.function, "source": source_hash(function)}
+    return PythonProvider(function, identity=identity, timeout_s=config.timeout_s)

@@ -1,0 +1,72 @@
+"""Deterministic answers for tests and examples: a function ``(Request) -> str | Response`` of the project's own.
+
+It may raise a `ProviderError` to play a fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.config.models import Scripted
+from tuneworthy.errors import ProviderError
+from tuneworthy.functions import last_line, load_function, source_hash
+from tuneworthy.providers.base import provider
+from tuneworthy.providers.python import as_response
+from tuneworthy.types import Request, Response
+
+
+class ScriptedProvider:
+    """Answers through `function`, after `latency_ms`.
+
+    Args:
+        function: ``(Request) -> str | Response``; fast, as it runs in the event loop. Async ones are awaited.
+        identity: What determines the answers (see `Provider`).
+        latency_ms: Delay of each answer.
+    """
+
+    supports = frozenset({"choice", "json_schema", "tools", "logprobs", "seed"})
+
+    def __init__(
+        self, function: Callable[[Request], Any], *, identity: Mapping[str, Any], latency_ms: float = 0.0
+    ) -> None:
+        self.identity = identity
+        self._function = function
+        self._latency_s = latency_ms / 1000
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self.identity)!r})"
+
+    async def complete(self, request: Request) -> Response:
+        """Answer `request` (see `Provider.complete`)."""
+        started = time.perf_counter()
+        if self._latency_s:
+            await asyncio.sleep(self._latency_s)
+        try:
+            answer = self._function(request)
+            if isawaitable(answer):
+                answer = await answer
+        except ProviderError:
+            raise
+        except Exception as error:
+            raise ProviderError(last_line(error), code="bad_request", retryable=False) from error
+        return as_response(answer, seconds=time.perf_counter() - started)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to free."""
+
+
+@provider("scripted")
+def open_scripted(name: str, config: Scripted, root: Path) -> ScriptedProvider:
+    """Open `[models.NAME]` with ``provider = "scripted"``.
+
+    Raises:
+        UserError: The function cannot be loaded.
+    """
+    function = load_function(config.function, root)
+    identity = {"provider": "scripted", "function": config.function, "source": source_hash(function)}
+    return ScriptedProvider(function, identity=identity, latency_ms=config.latency_ms)
