@@ -45,10 +45,8 @@ def test_a_look_and_a_slot_keep_their_alpha_for_good(steps):
 
 @given(STEPS)
 def test_a_plan_survives_json(steps):
-    plan = LookPlan()
-    for _, plan in walk(plan, steps):
-        pass
-    assert LookPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+    for _, plan in walk(LookPlan(), steps):
+        assert LookPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
 def test_planned_looks_share_four_fifths_equally():

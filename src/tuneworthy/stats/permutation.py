@@ -56,11 +56,15 @@ def _moments(sums: Floats) -> Floats:
 
 
 def _statistic(moments: Floats) -> Floats:
-    """Squared difference over its linearised variance, from summed moments `(n, 14)`."""
+    """Squared difference over itself plus its linearised variance, in [0, 1], from summed moments `(n, 14)`.
+
+    It rises with Student's t but has no pole where all clusters differ alike.
+    """
     first, second = moments[:, :4], dict(zip(_PAIRS, moments[:, 4:].T, strict=True))
-    a, b = first[:, 0] / first[:, 1], first[:, 2] / first[:, 3]
-    weights = [-1 / first[:, 1], a / first[:, 1], 1 / first[:, 3], -b / first[:, 3]]
+    a_den, b_den = (np.where(den > 0, den, 1.0) for den in (first[:, 1], first[:, 3]))  # 0 / 0 is 0
+    a, b = first[:, 0] / a_den, first[:, 2] / b_den
+    weights = [-1 / a_den, a / a_den, 1 / b_den, -b / b_den]
     variance = sum((1 if i == j else 2) * weights[i] * weights[j] * second[i, j] for i, j in _PAIRS)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (b - a) ** 2 / np.maximum(variance, 0.0)
-    return np.where(b == a, 0.0, ratio)
+    squared = (b - a) ** 2
+    whole = squared + np.maximum(variance, 0.0)
+    return np.asarray(squared / np.where(whole > 0, whole, 1.0))
