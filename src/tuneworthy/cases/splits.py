@@ -1,0 +1,394 @@
+"""Dev and test: drawn once, stratified, grouped, seeded, stored; independent of the order of the files.
+
+If there are at least 200 examples that can be scored, dev is a slice of them and every case is test.
+Otherwise the cases are split: test = max(50, half). No group, and no question that is asked twice,
+stands on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from tuneworthy.cases.draw import Unit, draw, units_of
+from tuneworthy.cases.kind import Kind, answer_text, guess_kind, labels_of, parse_object
+from tuneworthy.cases.leaks import Leaks, find_leaks
+from tuneworthy.cases.text import normalise, question_of
+from tuneworthy.errors import UserError
+from tuneworthy.types import UNLABELLED, Case, Example, content_hash
+
+MIN_EXAMPLES = 200
+MIN_DEV = 50
+MIN_TEST = 50
+MAX_DEV_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Which cases are dev, which are test, and which examples are left for shots and training.
+
+    Attributes:
+        dev, test: Cases, sorted by id.
+        shots: Examples that are neither dev nor set aside.
+        explore: Whether dev is large enough (50) to choose among several candidates on it.
+        origin: Where dev comes from.
+        seed, dev_size: As asked for.
+        kind: The kind of task that the expected answers show.
+        counts: Numbers by name, for reports.
+        reasons: How and why it was drawn so, in words.
+    """
+
+    dev: tuple[Case, ...]
+    test: tuple[Case, ...]
+    shots: tuple[Example, ...]
+    explore: bool
+    origin: Literal["examples", "cases"]
+    seed: int
+    dev_size: int
+    kind: Kind
+    counts: Mapping[str, int] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is stored: ids and content hashes, no text of any case."""
+        return {
+            "origin": self.origin,
+            "kind": [self.kind.name, self.kind.reason],
+            "seed": self.seed,
+            "dev_size": self.dev_size,
+            "dev": [fingerprint(case) for case in self.dev],
+            "test": [fingerprint(case) for case in self.test],
+            "shots": [example.id for example in self.shots],
+            "counts": dict(self.counts),
+            "reasons": list(self.reasons),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], cases: Iterable[Case], examples: Iterable[Example] = ()) -> Split:
+        """Return the stored split with the cases and examples as they are now.
+
+        Cases that were added since then are not in it; see `changes`.
+
+        Raises:
+            UserError: A case of the split is gone, or `data` is not a stored split.
+        """
+        shots = {example.id: example for example in examples}
+        known = {case.id: case for case in cases}
+        try:
+            name, reason = data["kind"]
+            kind = Kind(name, reason, labels_of(known.values()) if name == "label" else ())
+            dev_pool = known if data["origin"] == "cases" else _dev_pool(shots.values(), kind)
+            dev = [dev_pool[entry["id"]] for entry in data["dev"]]
+            test = [known[entry["id"]] for entry in data["test"]]
+            kept = [shots[identity] for identity in data["shots"] if identity in shots]
+            seed, dev_size, origin = data["seed"], data["dev_size"], data["origin"]
+        except KeyError as error:
+            hint = "Put it back, or draw a new split (earlier looks at test are then void)"
+            raise UserError(f"expected {error.args[0]} of the stored split, got none", hint=hint) from None
+        return cls(
+            dev=tuple(dev),
+            test=tuple(test),
+            shots=tuple(kept),
+            explore=len(dev) >= MIN_DEV,
+            origin=origin,
+            seed=seed,
+            dev_size=dev_size,
+            kind=kind,
+            counts=data.get("counts", {}),
+            reasons=tuple(data.get("reasons", ())),
+        )
+
+
+def fingerprint(case: Case) -> dict[str, str]:
+    """Return the id of `case` and the hashes of what is asked and what is expected."""
+    expected = "" if case.expected is UNLABELLED else content_hash(case.expected)
+    return {"id": case.id, "question": content_hash(_question(case)), "expected": expected}
+
+
+def _question(case: Case) -> Any:
+    return [case.input, list(case.messages), list(case.tools)]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How cases differ from those of a stored split: ids, sorted.
+
+    Attributes:
+        added, removed: Cases that are new, or gone.
+        edited: What is asked was changed (old answers no longer apply).
+        relabelled: The expected answer was corrected (all variants are scored again).
+    """
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    edited: tuple[str, ...]
+    relabelled: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.edited or self.relabelled)
+
+
+def changes(stored: Mapping[str, Any], cases: Iterable[Case], examples: Iterable[Example] = ()) -> Changes:
+    """Compare `stored` (of `Split.to_dict`) with the cases, and dev with the examples, as they are now."""
+    now = [case for case in cases if case.labelled]
+    known = {case.id: fingerprint(case) for case in now}
+    before = {entry["id"]: entry for entry in stored["test"]}
+    if stored["origin"] == "cases":
+        before |= {entry["id"]: entry for entry in stored["dev"]}
+    added = known.keys() - before.keys()
+    if stored["origin"] == "examples":
+        pool = _dev_pool(examples, Kind(*stored["kind"]))
+        dev = {entry["id"]: entry for entry in stored["dev"]}
+        before |= dev
+        known |= {identity: fingerprint(pool[identity]) for identity in dev if identity in pool}
+    both = before.keys() & known.keys()
+    return Changes(
+        tuple(sorted(added)),
+        tuple(sorted(before.keys() - known.keys())),
+        tuple(sorted(i for i in both if before[i]["question"] != known[i]["question"])),
+        tuple(sorted(i for i in both if before[i]["expected"] != known[i]["expected"])),
+    )
+
+
+def example_case(example: Example, kind: Kind | None = None) -> Case | None:
+    """Return `example` as a case, or None if graders cannot score it (no text, or not JSON where JSON is asked).
+
+    The input is the user's text if the chat is (system,) user, assistant; else all messages but the last.
+    """
+    if not example.answer.strip():
+        return None
+    expected: Any = example.answer
+    if kind is not None and kind.name == "json":
+        expected = parse_object(example.answer)
+        if expected is UNLABELLED:
+            return None
+    elif kind is not None and kind.name == "label":
+        expected = expected.strip()
+    asked = example.messages[:-1]
+    roles = [message.get("role") for message in asked]
+    alone = [role for role in roles if role not in {"system", "developer"}] == ["user"] and len(roles) <= 2
+    tools = tuple(example.meta.get("tools") or ()) if isinstance(example.meta.get("tools"), list) else ()
+    if alone:
+        text = example.question
+        identity = Case.make_id(text, tools)
+        return Case(id=identity, input=text, expected=expected, group=example.group, tags=example.tags, tools=tools)
+    if roles[-1:] not in (["user"], ["tool"]):
+        return None
+    identity = Case.make_id(list(asked), tools)
+    return Case(id=identity, messages=asked, expected=expected, group=example.group, tags=example.tags, tools=tools)
+
+
+def _dev_pool(examples: Iterable[Example], kind: Kind) -> dict[str, Case]:
+    """Return the scorable examples as cases, by id; of the same question the first (by example id)."""
+    pool: dict[str, Case] = {}
+    for example in sorted(examples, key=lambda example: example.id):
+        if (case := example_case(example, kind)) is not None:
+            pool.setdefault(case.id, case)
+    return pool
+
+
+def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed: int, dev_size: int) -> Split:
+    """Draw dev and test.
+
+    `examples` must not leak into `cases`: see `split_without_leaks`, which takes leaks out first.
+
+    Args:
+        cases: Those without a label are left out and counted.
+        examples: The pool for shots and training.
+        seed: Of the draw.
+        dev_size: Most dev cases; taken only if dev comes from the examples.
+
+    Raises:
+        UserError: A side would be empty.
+    """
+    labelled = sorted((case for case in cases if case.labelled), key=lambda case: case.id)
+    if not labelled:
+        hint = "Label them: tuneworthy cases label"
+        raise UserError(f"expected labelled cases, got {len(cases)} without a label", hint=hint)
+    pool = sorted(examples, key=lambda example: example.id)
+    kind = _kind_of(labelled, pool)
+    n_scorable = sum(example_case(example, kind) is not None for example in pool)
+    if n_scorable >= MIN_EXAMPLES:
+        split = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
+    else:
+        split = _from_cases(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
+    return split if len(labelled) == len(cases) else _note_unlabelled(split, len(cases) - len(labelled))
+
+
+def _kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
+    """Guess the kind from the cases; where they are too few to show labels, with the help of the examples."""
+    expected = [case.expected for case in cases]
+    kind = guess_kind(expected)
+    if kind.name != "short_answer" or not examples:
+        return kind
+    both = guess_kind([*expected, *(example.answer.strip() for example in examples if example.answer.strip())])
+    return both if both.name == "label" else kind
+
+
+def _stratum(case: Case, kind: Kind) -> str:
+    """Return what a case is balanced by: its label, or whether declining is right."""
+    if case.expected is None:
+        return "decline"
+    return f"label {answer_text(case.expected)}" if kind.name == "label" else "answer"
+
+
+def _from_examples(
+    cases: Sequence[Case], pool: Sequence[Example], kind: Kind, *, seed: int, dev_size: int, n_scorable: int
+) -> Split:
+    converted = [example_case(example, kind) for example in pool]
+    units = [unit for unit in units_of(pool) if _usable(unit, converted)]
+    taken = {normalise(question_of(case)) for case in cases}
+    groups = {case.group for case in cases if case.group is not None}
+    units = [unit for unit in units if not _touches(unit, pool, taken, groups)]
+    for unit in units:
+        distinct = {case.id: case for i in unit.members if (case := converted[i]) is not None}
+        unit.strata.update(_stratum(case, kind) for case in distinct.values())
+    take = min(dev_size, int(MAX_DEV_SHARE * len(pool)))
+    chosen = draw(units, take, seed=seed, at_least=False)
+    gone = {i for unit in chosen for i in unit.members}
+    dev = _dev_pool((pool[i] for i in gone), kind)
+    if not dev:
+        hint = "Raise [split] dev, or give fewer rows the same group"
+        raise UserError(f"expected dev cases from {len(pool)} examples, got none (at most {take})", hint=hint)
+    shots = tuple(example for i, example in enumerate(pool) if i not in gone)
+    reasons: tuple[str, ...] = (
+        f"{n_scorable} of {len(pool)} examples can be scored (at least {MIN_EXAMPLES}):"
+        f" {len(dev)} of them are dev, all {len(cases)} cases are test",
+        f"dev is at most {dev_size} and at most {MAX_DEV_SHARE:.0%} of the examples",
+    )
+    side = len(gone) - len(dev)
+    if side:
+        reasons += (f"{side} examples share a question or group with dev and are in neither dev nor shots",)
+    split = _split(dev.values(), cases, shots, kind, reasons)
+    counts = {**split.counts, "scorable_examples": n_scorable, "set_aside_examples": side}
+    return replace(split, origin="examples", seed=seed, dev_size=dev_size, counts=counts)
+
+
+def _usable(unit: Unit, converted: Sequence[Case | None]) -> bool:
+    """Whether a unit holds something to score, and no question with two answers."""
+    answers: dict[str, Any] = {}
+    for i in unit.members:
+        if (case := converted[i]) is not None and answers.setdefault(case.id, case.expected) != case.expected:
+            return False
+    return bool(answers)
+
+
+def _touches(unit: Unit, pool: Sequence[Example], questions: set[str], groups: set[str]) -> bool:
+    """Whether a unit shares a question or a group with the cases."""
+    rows = [pool[i] for i in unit.members]
+    return any(row.group in groups or normalise(question_of(row)) in questions for row in rows)
+
+
+def _from_cases(
+    cases: Sequence[Case], pool: Sequence[Example], kind: Kind, *, seed: int, dev_size: int, n_scorable: int
+) -> Split:
+    n_test = max(MIN_TEST, (len(cases) + 1) // 2)
+    what = f"{len(cases)} labelled cases and {n_scorable} examples that can be scored"
+    if len(cases) <= n_test:
+        expected = f"more than {MIN_TEST} labelled cases or at least {MIN_EXAMPLES} examples that can be scored"
+        raise UserError(f"expected {expected}, got {what}", hint="Label more: tuneworthy cases sample, then label")
+    units = units_of(cases)
+    for unit in units:
+        unit.strata.update(_stratum(cases[i], kind) for i in unit.members)
+    chosen = {i for unit in draw(units, n_test, seed=seed, at_least=True) for i in unit.members}
+    test = [case for i, case in enumerate(cases) if i in chosen]
+    dev = [case for i, case in enumerate(cases) if i not in chosen]
+    if not dev:
+        hint = "Split the largest group, or add cases of other groups"
+        raise UserError(f"expected groups that can be split, got {len(units)} for {len(cases)} cases", hint=hint)
+    reasons = (
+        f"{n_scorable} examples can be scored (fewer than {MIN_EXAMPLES}): the {len(cases)} cases are split,"
+        f" {len(test)} test and {len(dev)} dev",
+    )
+    split = _split(dev, test, tuple(pool), kind, reasons)
+    counts = {**split.counts, "scorable_examples": n_scorable}
+    return replace(split, seed=seed, dev_size=dev_size, counts=counts)
+
+
+def _split(
+    dev: Iterable[Case], test: Iterable[Case], shots: tuple[Example, ...], kind: Kind, reasons: tuple[str, ...]
+) -> Split:
+    """Assemble a split, sorted, with its counts and reasons; the caller fills in how it was asked for."""
+    dev, test = (tuple(sorted(rows, key=lambda case: case.id)) for rows in (dev, test))
+    explore = len(dev) >= MIN_DEV
+    if not explore:
+        reasons += (f"{len(dev)} dev cases are fewer than {MIN_DEV}: one candidate a rung, nothing is explored",)
+    balanced = "label" if kind.name == "label" else "whether declining is right"
+    reasons += (f"balanced by {balanced}: {kind.reason}",)
+    counts = {
+        "dev": len(dev),
+        "test": len(test),
+        "shots": len(shots),
+        "scorable_examples": 0,
+        "set_aside_examples": 0,
+        "unlabelled_cases": 0,
+        "test_groups": len(units_of(test)),
+    }
+    return Split(
+        dev=dev,
+        test=test,
+        shots=shots,
+        explore=explore,
+        origin="cases",
+        seed=0,
+        dev_size=0,
+        kind=kind,
+        counts=counts,
+        reasons=reasons,
+    )
+
+
+def _note_unlabelled(split: Split, n: int) -> Split:
+    reason = f"{n} cases without a label are left out"
+    return replace(split, counts={**split.counts, "unlabelled_cases": n}, reasons=(*split.reasons, reason))
+
+
+@dataclass(frozen=True, slots=True)
+class CleanSplit:
+    """A split whose examples give nothing away.
+
+    Attributes:
+        split: The split; no example of `shots` leaks into dev or test.
+        into_cases: Examples compared with all cases; those dropped are nowhere in the split.
+        into_dev: The examples that were left compared with dev.
+        dev_into_test: Dev compared with test; shown only, nothing was taken out.
+    """
+
+    split: Split
+    into_cases: Leaks[Example]
+    into_dev: Leaks[Example]
+    dev_into_test: Leaks[Case]
+
+
+def split_without_leaks(
+    cases: Sequence[Case],
+    examples: Sequence[Example] = (),
+    *,
+    seed: int,
+    dev_size: int,
+    n: int = 8,
+    threshold: float = 0.5,
+) -> CleanSplit:
+    """Take leaks out of the examples, draw the split, and take out what leaks into dev.
+
+    Args and errors as in `make_split` and `find_leaks`.
+    """
+    into_cases = find_leaks(examples, cases, n=n, threshold=threshold)
+    split = make_split(cases, into_cases.kept, seed=seed, dev_size=dev_size)
+    into_dev = find_leaks(split.shots, split.dev, n=n, threshold=threshold)
+    between = find_leaks(split.dev, split.test, n=n, threshold=threshold)
+    reasons = tuple(
+        f"{len(leaks.dropped)} examples leak into {where} and were taken out"
+        for leaks, where in ((into_cases, "the cases"), (into_dev, "dev"))
+        if leaks.dropped
+    )
+    counts = {
+        **split.counts,
+        "shots": len(into_dev.kept),
+        "leaked_into_cases": len(into_cases.dropped),
+        "leaked_into_dev": len(into_dev.dropped),
+        "dev_near_test": len(between.dropped),
+    }
+    split = replace(split, shots=into_dev.kept, counts=counts, reasons=(*split.reasons, *reasons))
+    return CleanSplit(split, into_cases, into_dev, between)

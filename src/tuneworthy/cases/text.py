@@ -1,0 +1,80 @@
+"""Texts made comparable: for exact matches (letters and digits only) and as words for n-grams."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from tuneworthy.cases.chats import turns_text
+from tuneworthy.types import Case, Example
+
+
+class _Table(dict[int, int | str | None]):
+    """A table for `str.translate` that is filled as characters are met.
+
+    Args:
+        gap: What takes the place of punctuation and white space.
+        split: Whether each character of a script that puts no space between words is a word.
+    """
+
+    def __init__(self, gap: str | None, *, split: bool) -> None:
+        super().__init__()
+        self.gap, self.split = gap, split
+
+    def __missing__(self, code: int) -> int | str | None:
+        character = chr(code)
+        kept: int | str | None = code
+        if character in "'’":
+            kept = None
+        elif unicodedata.category(character)[0] in "PZC":
+            kept = self.gap
+        elif self.split and _is_unspaced(code):
+            kept = f" {character} "
+        self[code] = kept
+        return kept
+
+
+def _is_unspaced(code: int) -> bool:
+    """Whether the character belongs to a script without spaces (Thai, Lao, Khmer, Burmese, Han, Kana)."""
+    return (
+        0x0E00 <= code <= 0x0EFF
+        or 0x1000 <= code <= 0x109F
+        or 0x1780 <= code <= 0x17FF
+        or 0x3040 <= code <= 0x30FF
+        or 0x3400 <= code <= 0x9FFF
+        or 0x20000 <= code <= 0x323AF
+    )
+
+
+_EXACT = _Table(None, split=False)
+_WORDS = _Table(" ", split=True)
+
+
+def _folded(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def normalise(text: str) -> str:
+    """Return `text` after NFKC and case folding, without punctuation and white space.
+
+    >>> normalise("Where is my card?!") == normalise("  where is MY CARD")
+    True
+    """
+    return _folded(text).translate(_EXACT) or text.strip()
+
+
+def words(text: str) -> list[str]:
+    """Return the words of `text`, folded, without punctuation; an apostrophe does not part a word.
+
+    >>> words("Where's my card?")
+    ['wheres', 'my', 'card']
+    """
+    return _folded(text).translate(_WORDS).split()
+
+
+def question_of(row: Case | Example) -> str:
+    """Return what is asked, without system messages and without the final answer."""
+    if isinstance(row, Example):
+        return turns_text(row.messages[:-1])
+    return turns_text(row.messages) if row.messages else row.text
