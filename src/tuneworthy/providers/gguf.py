@@ -1,0 +1,234 @@
+"""Reads the header of a GGUF file without trusting it.
+
+Invariant: whatever the bytes are, `read_header` returns or raises `ModelError` within a time and a memory that
+depend on the caps below, never on a length that stands in the file. Each length is held against the cap and
+against the bytes that are left before anything is read by it.
+
+Source: ggml docs/gguf.md (version 3), ggml/include/gguf.h.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final, TypeGuard
+
+from tuneworthy.errors import ModelError
+
+MAGIC = b"GGUF"
+MAX_KEYS = 4096
+MAX_TENSORS = 200_000
+MAX_KEY_BYTES = 4096
+MAX_STRING_BYTES = 4 * 2**20
+"""Longest string value; chat templates of real models stay below 100 kB."""
+MAX_ELEMENTS = 2_000_000
+"""Longest array; the largest vocabulary in use has 262,144 entries and as many merges again."""
+MAX_STRINGS = 8_000_000
+"""Strings in all arrays together: what bounds the time."""
+_STRING, _ARRAY, _BOOL = 8, 9, 7
+_SCALARS: Final[Mapping[int, struct.Struct]] = {
+    kind: struct.Struct("<" + letter)
+    for kind, letter in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIifBQqd", strict=True)
+}
+_BLOCKS: Final[Mapping[int, tuple[int, int]]] = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 20: (32, 18),
+    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2),
+}  # fmt: skip
+"""Weights and bytes of a block of each tensor type; a type that is not here counts as one byte at least."""
+_FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
+    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
+    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
+    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
+    37: "TQ2_0", 38: "MXFP4",
+}  # fmt: skip
+
+Scalar = int | float | bool | str
+_HINT = "download the file again (`tuneworthy models pull`) or name another one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GgufHeader:
+    """What a GGUF file says about itself.
+
+    Attributes:
+        version: Of the format, 2 or 3.
+        architecture: e.g. `llama`.
+        name: The model's name, or "".
+        context_length: Context that it was trained on, tokens; None if not told.
+        vocab_size: Tokens in the vocabulary; None if not told.
+        chat_template: Whether it carries one.
+        file_type: Quantisation, e.g. `Q4_1`; `unknown` if not told.
+        n_tensors: Tensors in the file.
+        values: All keys with a single value (strings over 1 kB are shortened).
+        lengths: Length of the value of each key with an array.
+    """
+
+    version: int
+    architecture: str
+    name: str
+    context_length: int | None
+    vocab_size: int | None
+    chat_template: bool
+    file_type: str
+    n_tensors: int
+    values: Mapping[str, Scalar] = field(repr=False)
+    lengths: Mapping[str, int] = field(repr=False)
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Read the header of the GGUF file `path`.
+
+    Raises:
+        ModelError: It cannot be opened, is not GGUF, is cut off, or holds a length that cannot be true.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return _Reader(path, file, size).header()
+    except OSError as error:
+        raise ModelError(f"{path}: expected a model file, got {error.strerror or error}", hint=_HINT) from None
+
+
+class _Reader:
+    """Walks the header; `left` is what the file still holds."""
+
+    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
+        self.path, self._file, self._size, self._left = path, file, size, size
+        self._strings = 0
+
+    def header(self) -> GgufHeader:
+        if self._take(4, "the magic") != MAGIC:
+            raise self._fault("a GGUF file", "other bytes at its start")
+        version = self._number(4, "I")
+        if version not in {2, 3}:
+            raise self._fault("GGUF version 2 or 3 (little-endian)", f"version {version}")
+        n_tensors = self._capped(self._number(10, "tensor count"), MAX_TENSORS, "tensors", least=24)
+        n_keys = self._capped(self._number(10, "key count"), MAX_KEYS, "keys", least=13)
+        values: dict[str, Scalar] = {}
+        lengths: dict[str, int] = {}
+        for _ in range(n_keys):
+            key = self._text(MAX_KEY_BYTES, "a key")
+            if key in values or key in lengths:
+                raise self._fault("each key once", f"{key[:60]!r} twice")
+            kind = self._number(4, f"the type of {key[:60]!r}")
+            if kind == _ARRAY:
+                lengths[key] = self._skip_array(key)
+            else:
+                values[key] = self._value(kind, key)
+        self._check_tensors(n_tensors, values.get("general.alignment", 32))
+        return self._summary(version, n_tensors, values, lengths)
+
+    def _check_tensors(self, n_tensors: int, alignment: object) -> None:
+        """Hold the places of all tensors against the size of the file: finds a download that was cut off."""
+        if not _is_count(alignment) or alignment > 2**20:
+            raise self._fault("a general.alignment between 1 and 1048576", f"{alignment}")
+        needed = 0
+        for _ in range(n_tensors):
+            name = self._text(MAX_KEY_BYTES, "the name of a tensor")[:60]
+            n_dims = self._number(4, f"the shape of {name!r}")
+            if n_dims > 4:
+                raise self._fault(f"at most 4 dimensions in {name!r}", f"{n_dims}")
+            weights = 1
+            for _ in range(n_dims):
+                weights *= self._number(10, f"the shape of {name!r}")
+            block, width = _BLOCKS.get(self._number(4, f"the type of {name!r}"), (weights or 1, 1))
+            needed = max(needed, self._number(10, f"the place of {name!r}") + -(-weights // block) * width)
+        gap = -(self._size - self._left) % alignment
+        if n_tensors and needed > self._left - gap:
+            raise self._fault(f"{needed} bytes of weights", f"{max(0, self._left - gap)}")
+
+    def _summary(self, version: int, n_tensors: int, values: dict[str, Scalar], lengths: dict[str, int]) -> GgufHeader:
+        architecture = values.get("general.architecture")
+        if not isinstance(architecture, str) or not architecture:
+            raise self._fault("the key general.architecture", "none")
+        context, vocab = values.get(f"{architecture}.context_length"), values.get(f"{architecture}.vocab_size")
+        kind, name = values.get("general.file_type"), values.get("general.name", "")
+        tokens = lengths.get("tokenizer.ggml.tokens")
+        return GgufHeader(
+            version=version,
+            architecture=architecture,
+            name=name if isinstance(name, str) else "",
+            context_length=context if _is_count(context) else None,
+            vocab_size=tokens or (vocab if _is_count(vocab) else None),
+            chat_template=bool(values.get("tokenizer.chat_template")),
+            file_type=_FILE_TYPES.get(kind, f"type {kind}") if isinstance(kind, int) else "unknown",
+            n_tensors=n_tensors,
+            values=values,
+            lengths=lengths,
+        )
+
+    def _value(self, kind: int, key: str) -> Scalar:
+        if kind == _STRING:
+            text = self._text(MAX_STRING_BYTES, f"the value of {key[:60]!r}")
+            return text if len(text) <= 1024 else text[:1024] + "…"
+        value = self._number(kind, f"the value of {key[:60]!r}")
+        return bool(value) if kind == _BOOL else value
+
+    def _skip_array(self, key: str) -> int:
+        """Skip an array and return its length. Arrays of arrays do not occur in models and are refused."""
+        what = f"the array {key[:60]!r}"
+        kind, count = self._number(4, what), self._number(10, what)
+        if kind == _STRING:
+            self._capped(count, MAX_ELEMENTS, f"elements of {what}", least=8)
+            self._strings += count
+            if self._strings > MAX_STRINGS:
+                raise self._fault(f"at most {MAX_STRINGS} strings", "more")
+            for _ in range(count):
+                self._skip(self._number(10, what), what)
+        elif kind in _SCALARS:
+            width = _SCALARS[kind].size
+            self._capped(count, MAX_ELEMENTS, f"elements of {what}", least=width)
+            self._skip(count * width, what)
+        else:
+            raise self._fault(f"numbers or strings in {what}", f"type {kind}")
+        return count
+
+    def _number(self, kind: int, what: str) -> int:
+        """Read a scalar; floats are for `_value` alone, all other callers read counts."""
+        layout = _SCALARS.get(kind)
+        if layout is None:
+            raise self._fault(f"a known type for {what}", f"type {kind}")
+        number: int = layout.unpack(self._take(layout.size, what))[0]
+        return number
+
+    def _text(self, cap: int, what: str) -> str:
+        length = self._number(10, what)
+        if length > cap:
+            raise self._fault(f"at most {cap} bytes in {what}", f"{length}")
+        return self._take(length, what).decode("utf-8", "replace")
+
+    def _capped(self, count: int, cap: int, what: str, *, least: int) -> int:
+        """Return `count` if it is at most `cap` and that many (of `least` bytes each) can still follow."""
+        if count > cap:
+            raise self._fault(f"at most {cap} {what}", f"{count}")
+        if count * least > self._left:
+            raise self._fault(f"room for {count} {what}", f"{self._left} bytes")
+        return count
+
+    def _take(self, length: int, what: str) -> bytes:
+        """Read `length` bytes (already capped by the caller)."""
+        if length > self._left:
+            raise self._fault(f"{length} bytes for {what}", f"the end of the file after {self._left}")
+        data = self._file.read(length)
+        if len(data) != length:
+            raise self._fault(f"{length} bytes for {what}", f"{len(data)}")
+        self._left -= length
+        return data
+
+    def _skip(self, length: int, what: str) -> None:
+        if length > self._left:
+            raise self._fault(f"{length} bytes for {what}", f"the end of the file after {self._left}")
+        self._file.seek(length, os.SEEK_CUR)
+        self._left -= length
+
+    def _fault(self, expected: str, got: str) -> ModelError:
+        return ModelError(f"{self.path}: expected {expected}, got {got}", hint=_HINT)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

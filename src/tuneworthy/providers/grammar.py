@@ -1,0 +1,86 @@
+"""GBNF grammars for llama.cpp: one of several fixed answers, and nothing before or after it.
+
+The choices are written as a tree of their common beginnings. llama.cpp keeps one stack for each alternative
+that is still open and tests each candidate token against all of them, so 77 flat alternatives cost more than
+a tree with one branch a letter.
+
+Source: llama.cpp grammars/README.md (escapes, grouping); src/llama-grammar.cpp (stacks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tuneworthy.errors import UserError
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def choice_grammar(choices: Sequence[str]) -> str:
+    r"""Return a grammar whose only sentences are `choices`.
+
+    A grammar is over characters, not tokens: every tokenisation of a choice is accepted, and after its last
+    character only the end of the answer is.
+
+    Args:
+        choices: At least one; not empty, without NUL. Copies count once.
+
+    Raises:
+        UserError: There is no choice, or one that cannot be written.
+
+    >>> print(choice_grammar(["card_lost", "card", 'say "hi"']))
+    root ::= ("card" ("_lost")? | "say \"hi\"")
+    """
+    wanted = sorted(set(choices))
+    if not wanted or not wanted[0]:
+        raise UserError("expected choices that are not empty, got none or an empty one", hint="mend the labels")
+    if any("\0" in choice for choice in wanted):
+        raise UserError("expected choices without the character NUL, got one with it", hint="mend the labels")
+    return f"root ::= {_alternatives(wanted)}"
+
+
+def quoted(text: str) -> str:
+    r"""Return `text` as a GBNF literal.
+
+    >>> print(quoted('a "b"\n'))
+    "a \"b\"\n"
+    """
+    return '"' + "".join(_escaped(character) for character in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    return character if character.isprintable() else f"\\U{ord(character):08X}"
+
+
+def _alternatives(endings: Sequence[str]) -> str:
+    """Return a group that reads one of `endings` (sorted, different; only the first may be empty)."""
+    optional = "?" if not endings[0] else ""
+    full = endings[1:] if optional else endings
+    return "(" + " | ".join(_branch(group) for group in _by_first(full)) + ")" + optional
+
+
+def _branch(group: Sequence[str]) -> str:
+    """Return what reads one of `group`, all of which begin with the same character."""
+    start = _shared(group[0], group[-1])
+    if len(group) == 1:
+        return quoted(start)
+    return f"{quoted(start)} {_alternatives([word[len(start) :] for word in group])}"
+
+
+def _shared(one: str, other: str) -> str:
+    """Return the common beginning of two texts (of the first and the last of a sorted list: of all of it)."""
+    length = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:length]
+
+
+def _by_first(words: Iterable[str]) -> list[list[str]]:
+    """Split sorted `words` where the first character changes."""
+    groups: list[list[str]] = []
+    for word in words:
+        if groups and groups[-1][0][0] == word[0]:
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    return groups

@@ -1,0 +1,100 @@
+"""The child process of the embedded llama.cpp: loads one GGUF file and serves it until its parent goes.
+
+Started by `llama_cpp.Engine` as ``python -P -m tuneworthy.providers.llama_child``. One JSON line comes on
+standard input (`Settings`), one goes out on standard output: ``{"address", "slots"}`` or ``{"error"}``. After
+that, standard input is only a leash: when the parent closes it, or dies, the child exits at once. Everything
+that native code prints goes to standard error, which the parent points at a log file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from typing import Any, TypedDict
+
+LOAD_FAILED = 3
+"""Exit status after ``{"error"}``."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Settings(TypedDict):
+    """What the parent sends."""
+
+    path: str
+    alias: str
+    parent: int
+    api_key: str
+    slots: int
+    context: int
+    threads: int
+    cache_mib: int
+    cache_prompt: bool
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel (Linux) to kill this process when its parent dies; exit now if it is dead already.
+
+    The leash alone would do, but not while native code loads a model and holds the interpreter.
+
+    Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def parameters(settings: Settings) -> Any:
+    """Return xllamacpp's parameters: a server on a free port of the loopback, as quiet and as closed as it goes.
+
+    Each slot has its own stretch of the KV cache (`kv_unified` off): in a shared one, each sequence pays
+    attention over the masked cells of all the others.
+
+    Source: llama.cpp tools/server/README.md.
+    """
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = settings["path"]
+    params.model_alias = {settings["alias"]}
+    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [settings["api_key"]]
+    params.ui = params.endpoint_slots = params.cors_credentials = False
+    params.n_parallel = settings["slots"]
+    params.n_ctx = settings["slots"] * settings["context"]
+    params.kv_unified = False
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
+    params.cache_prompt = settings["cache_prompt"]
+    params.cache_ram_mib = settings["cache_mib"]
+    params.warmup = False  # seconds on a busy machine, and the first request does the same
+    params.verbosity = 2  # warnings: a line for each request would fill the disk
+    return params
+
+
+def main() -> None:
+    """Load, report, serve until standard input ends."""
+    report = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # native code prints to both
+    settings: Settings = json.loads(sys.stdin.buffer.readline())
+    die_with_parent(settings["parent"])
+    try:
+        import xllamacpp
+
+        server = xllamacpp.Server(parameters(settings))
+    except Exception as error:  # the parent turns whatever it is into a ModelError
+        json.dump({"error": f"{type(error).__name__}: {error}"}, report)
+        report.write("\n")
+        report.flush()
+        os._exit(LOAD_FAILED)
+    json.dump({"address": server.listening_address}, report)
+    report.write("\n")
+    report.flush()
+    while os.read(0, 4096):
+        pass
+    os._exit(0)  # native teardown waits for answers that nobody reads any more
+
+
+if __name__ == "__main__":
+    main()
