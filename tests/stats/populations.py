@@ -30,6 +30,11 @@ class Population:
     def delta(self) -> float:
         return self.scores[1] - self.scores[0]
 
+    def exchangeable(self) -> Population:
+        """Make A and B equals: each cluster once as it is and once with A and B swapped."""
+        pool = np.concatenate([self.pool, self.pool[:, :, [2, 3, 0, 1]]])
+        return Population(f"{self.name}, equals", pool, self.n_clusters)
+
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """Give the cases `(n_cases, 4)` and their groups, None where a cluster is a case."""
         sample = self.pool[rng.integers(len(self.pool), size=self.n_clusters)]

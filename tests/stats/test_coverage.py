@@ -26,9 +26,10 @@ POPULATIONS = [
     populations.steady(50),
 ]
 NULLS = [
-    populations.graded(60, lift=0.0),
-    populations.micro_f1(100, false_positives=5 / 9),
-    populations.clustered(50, 0.6, 0.6),
+    populations.graded(60, lift=0.3).exchangeable(),
+    populations.micro_f1(100, false_positives=5 / 9),  # equal F1, though by other errors
+    populations.clustered(50, 0.6, 0.6).exchangeable(),
+    populations.clustered(12, 0.6, 0.6).exchangeable(),
 ]
 
 
@@ -118,7 +119,7 @@ def test_score_intervals_and_bounds_cover(population, alpha, draws):
             score_bound(num, den, groups, side="lower", alpha=alpha) > truth,
             score_bound(num, den, groups, side="upper", alpha=alpha) < truth,
         ]
-    assert (missed / draws < alpha + (0.02 if alpha == 0.05 else 0.008)).all()
+    assert (missed / draws < alpha + (0.02 if alpha == 0.05 else 0.01)).all()
 
 
 def rejections(population, draws, *, grouped=True, alpha=0.05):

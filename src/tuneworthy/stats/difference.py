@@ -2,7 +2,7 @@
 
 Both stay honest when few cases differ, and have a width when none does. The second is a Student-t interval whose
 variance counts two more observations than were made, one case that only B gets right and one that only A does: a
-plain t or bootstrap interval cannot know of the rare collapse that it has not yet seen (`tests/stats/test_coverage.py`).
+plain t or bootstrap interval cannot know of the rare collapse that it has not yet seen.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = No
         lo, hi = wilson(float(num.sum()), num.size, alpha)
         return Interval(value, lo, hi, num.size, num.size, alpha, "wilson")
     sums = cluster_sums(np.stack([num, den], axis=1), groups)
-    size = effective_size(sums, alpha)
+    size = effective_size(sums, num.size, alpha)
     lo, hi = wilson(value * size, size, alpha)
     return Interval(value, lo, hi, num.size, len(sums), alpha, "wilson_effective_n")
 
@@ -122,24 +122,29 @@ def score_bound(
     (num, den), groups = as_ratio(num, den), shared_sources(groups)
     size: float = num.size
     if groups is not None or not is_binary(num, den):
-        size = effective_size(cluster_sums(np.stack([num, den], axis=1), groups), 2 * alpha)
+        size = effective_size(cluster_sums(np.stack([num, den], axis=1), groups), num.size, 2 * alpha)
     k = size * float(num.sum() / den.sum())
     return lower_bound(k, size, alpha) if side == "lower" else upper_bound(k, size, alpha)
 
 
-def effective_size(sums: Floats, alpha: float) -> float:
+def effective_size(sums: Floats, n_cases: int, alpha: float) -> float:
     """How many independent right/wrong cases would be as precise as these clusters.
+
+    The variance counts two more observations than were made, a right case and a wrong one, for the rare failures
+    that have not been seen yet.
 
     Args:
         sums: `(n_clusters, 2)` numerators and denominators.
+        n_cases: cases in all clusters together.
     """
-    n_clusters = len(sums)
+    n = len(sums)
     value = sums[:, 0].sum() / sums[:, 1].sum()
-    residual = (sums[:, 0] - value * sums[:, 1]) / sums[:, 1].mean()
-    variance = (residual**2).sum() / max(1, n_clusters - 1) / n_clusters
-    if n_clusters < 2 or variance <= 1e-12:
-        return float(n_clusters)
-    t_over_z = stdtrit(n_clusters - 1, alpha / 2) / ndtri(alpha / 2)
+    squares = float((((sums[:, 0] - value * sums[:, 1]) / sums[:, 1].mean()) ** 2).sum())
+    if n < 2 or squares <= 1e-12:
+        return float(n)
+    added = (value**2 + (1 - value) ** 2) * (n / n_cases) ** 2
+    variance = squares / (n - 1) / n + added / (n + 2) ** 2
+    t_over_z = stdtrit(n - 1, alpha / 2) / ndtri(alpha / 2)
     return float(max(1.0, value * (1 - value) / variance / t_over_z**2))
 
 
