@@ -89,6 +89,11 @@ BUILTINS: dict[str, str] = {
     "majority": "tuneworthy.floor.labels",
     "nearest": "tuneworthy.floor.labels",
     "linear": "tuneworthy.floor.linear",
+    "constant": "tuneworthy.floor.objects",
+    "nearest_copy": "tuneworthy.floor.objects",
+    "field_tagger": "tuneworthy.floor.objects",
+    "copy_rules": "tuneworthy.floor.answers",
+    "answer_tagger": "tuneworthy.floor.answers",
 }
 """Name to module, from boring to strong."""
 

@@ -1,0 +1,168 @@
+"""Words of a text and the spans of them that an answer copies: alignment, and copy rules by context.
+
+Spans are ``(start, end)`` in tokens, end exclusive. Matching is by token and ignores case and spacing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+Span = tuple[int, int]
+
+# Scripts written without spaces give a token a character, so that a span may start anywhere.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_TOKEN = re.compile(rf"[{_UNSPACED}]|\d+|[^\W\d_{_UNSPACED}]+|[^\s]")
+
+MAX_TOKENS = 4_000  # of a question; what lies beyond is not searched
+START, END = "<s>", "</s>"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text and its tokens: digits, letters and signs apart."""
+
+    raw: str
+
+    @cached_property
+    def offsets(self) -> list[Span]:
+        """Start and end of each token, characters."""
+        found = []
+        for match in _TOKEN.finditer(self.raw):
+            found.append(match.span())
+            if len(found) == MAX_TOKENS:
+                break
+        return found
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """The tokens as written."""
+        return [self.raw[a:b] for a, b in self.offsets]
+
+    @cached_property
+    def lower(self) -> list[str]:
+        """The tokens without case."""
+        return [token.casefold() for token in self.tokens]
+
+    def slice(self, span: Span) -> str:
+        """Return the characters that `span` covers."""
+        return self.raw[self.offsets[span[0]][0] : self.offsets[span[1] - 1][1]]
+
+    def find(self, value: str) -> list[Span]:
+        """Return all spans that read like `value`.
+
+        >>> Text("Table for 2 at 7PM").find("7 pm")
+        [(4, 6)]
+        """
+        wanted = Text(value).lower
+        size = len(wanted)
+        if not size:
+            return []
+        lower = self.lower
+        return [(i, i + size) for i in range(len(lower) - size + 1) if lower[i : i + size] == wanted]
+
+
+def shape(token: str) -> str:
+    """Return the kind of a token: digits with their number, casing, or the sign itself.
+
+    >>> [shape(t) for t in ("12", "PM", "Anna", "table", "?")]
+    ['d2', 'AA', 'Aa', 'a', '?']
+    """
+    if token.isdigit():
+        return f"d{min(len(token), 5)}"
+    if not token[0].isalpha():
+        return token
+    if token.isupper():
+        return "AA" if len(token) > 1 else "A"
+    return "Aa" if token[0].isupper() else "a"
+
+
+def choose_occurrences(texts: Sequence[Text], options: Sequence[list[Span]]) -> list[Span | None]:
+    """Return one span a text: where a value occurs more than once, the one whose neighbours are most usual.
+
+    Args:
+        texts: The questions.
+        options: All spans that read like the value, a list a question; empty if it is not copied.
+    """
+    usual: Counter[tuple[str, str]] = Counter()
+    for text, spans in zip(texts, options, strict=True):
+        if len(spans) == 1:
+            usual.update(_neighbours(text, spans[0]))
+    return [
+        max(spans, key=lambda s, t=text: (sum(usual[n] for n in _neighbours(t, s)), -s[0])) if spans else None  # type: ignore[misc]
+        for text, spans in zip(texts, options, strict=True)
+    ]
+
+
+def _neighbours(text: Text, span: Span) -> tuple[tuple[str, str], tuple[str, str]]:
+    start, end = span
+    before = text.lower[start - 1] if start else START
+    after = text.lower[end] if end < len(text.lower) else END
+    return ("before", before), ("after", after)
+
+
+@dataclass
+class CopyRules:
+    """Finds the span to copy by the n-grams around it, its first and last word's shape and its length.
+
+    Each part is a share with additive smoothing that backs off from longer to shorter contexts; no
+    search, no weights: what a careful person would write as rules, counted from the examples.
+    """
+
+    smoothing: float = 1.0
+    max_context: int = 3
+    _hits: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _seen: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _lengths: Counter[int] = field(default_factory=Counter)
+
+    def fit(self, texts: Sequence[Text], spans: Sequence[Span]) -> CopyRules:
+        """Count the contexts of `spans`, one a text, against all places where they could have begun or ended."""
+        for text, (start, end) in zip(texts, spans, strict=True):
+            for i in range(len(text.tokens)):
+                for context in self._start_contexts(text, i):
+                    self._seen[context] += 1
+                    self._hits[context] += i == start
+                for context in self._end_contexts(text, i):
+                    self._seen[context] += 1
+                    self._hits[context] += i == end - 1
+            self._lengths[end - start] += 1
+        return self
+
+    def best(self, text: Text) -> Span | None:
+        """Return the most likely span, or None if nothing was learnt or the text is blank."""
+        n = len(text.tokens)
+        if not n or not self._lengths:
+            return None
+        starts = [self._log_share(self._start_contexts(text, i)) for i in range(n)]
+        ends = [self._log_share(self._end_contexts(text, i)) for i in range(n)]
+        total = self._lengths.total()
+        scored = (
+            (starts[i] + ends[i + size - 1] + math.log(count / total), -i, -size)
+            for size, count in self._lengths.items()
+            for i in range(n - size + 1)
+        )
+        found = max(scored, default=None)
+        return None if found is None else (-found[1], -found[1] - found[2])
+
+    def _log_share(self, contexts: Sequence[tuple[str, ...]]) -> float:
+        """Return the log of the share of hits, the longest context smoothed by the next shorter one."""
+        share = 0.01
+        for context in contexts:
+            share = (self._hits[context] + self.smoothing * share) / (self._seen[context] + self.smoothing)
+        return math.log(share)
+
+    def _start_contexts(self, text: Text, i: int) -> list[tuple[str, ...]]:
+        """Return the contexts of a span that begins at token `i`, short to long."""
+        before = [START, *text.lower[max(0, i - self.max_context) : i]][-self.max_context :]
+        own = shape(text.tokens[i])
+        return [("^", own), *(("^", own, *before[-k:]) for k in range(1, len(before) + 1))]
+
+    def _end_contexts(self, text: Text, i: int) -> list[tuple[str, ...]]:
+        """Return the contexts of a span whose last token is `i`, short to long."""
+        after = [*text.lower[i + 1 : i + 1 + self.max_context], END][: self.max_context]
+        own = shape(text.tokens[i])
+        return [("$", own), *(("$", own, *after[:k]) for k in range(1, len(after) + 1))]
