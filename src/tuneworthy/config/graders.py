@@ -92,6 +92,8 @@ class ToolCall(Section):
     type: Literal["tool_call"]
     arguments: bool = True
     """Whether arguments count, or only the tool's name."""
+    ignore_case: bool = True
+    """Compare texts in arguments without case."""
 
 
 class RougeL(Section):
@@ -111,7 +113,7 @@ class Abstention(Section):
 
     type: Literal["abstention"]
     phrases: list[str] | None = None
-    """Beginnings or parts of an answer that mean declining; a built-in list if not set."""
+    """Parts of an answer that mean declining (case is ignored); a built-in list if not set."""
 
 
 class Style(Section):
@@ -119,7 +121,7 @@ class Style(Section):
 
     type: Literal["style"]
     generic: str
-    """JSONL of generic texts (`{"text": ...}`); brand texts are the examples' answers."""
+    """JSONL of generic texts (`{"text": ...}`), at least 20; brand texts are the examples' answers."""
     min_words: int | None = Field(default=None, ge=0)
     max_words: int | None = Field(default=None, ge=1)
     banned: list[str] = []
