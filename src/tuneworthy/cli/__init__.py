@@ -1,0 +1,77 @@
+"""The command line: a file a verb; each parses, calls and renders. Nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from tuneworthy import __version__
+from tuneworthy.errors import TuneworthyError
+
+VERBS: dict[str, str] = {
+    "demo": "Write a complete small project and walk its ladder.",
+    "init": "Make a project from data files.",
+    "cases": "Draw, label and look at cases.",
+    "check": "Say all that is wrong, and what a climb will cost, before money is spent.",
+    "climb": "Walk the ladder: measure every cheaper lever on one frozen test set.",
+    "compare": "Compare two variants, paired.",
+    "report": "Write the report of the last climb.",
+    "export": "Write the winner as files to use elsewhere.",
+    "models": "List, fetch and probe models.",
+}
+"""Verb to the line that `--help` shows; the module `tuneworthy.cli.<verb>` holds the command `command`."""
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = import_module(f"tuneworthy.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tuneworthy")
+def root() -> None:
+    """Find out, with evidence, whether to fine-tune; and if so, do it, safely.
+
+    \b
+    A first look (no key, no GPU):   tuneworthy demo
+    Your own data:                   tuneworthy init my-task --data cases.csv
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with its status (see `errors` and docs/commands.md)."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return the exit status."""
+    try:
+        result: Any = root.main(arguments, prog_name="tuneworthy", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        click.echo("Stopped. What was answered is kept: run the same command again to go on.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except TuneworthyError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        return error.exit_status
+    except KeyboardInterrupt:
+        click.echo("Stopped. What was answered is kept: run the same command again to go on.", err=True)
+        return 130

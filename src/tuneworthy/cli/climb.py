@@ -1,0 +1,99 @@
+"""`tuneworthy climb`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+    from tuneworthy.ladder.record import ClimbRecord
+
+
+@click.command("climb", short_help="Walk the ladder.")
+@project_option
+@click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Walk only this rung (may be repeated).")
+@click.option("--quick", is_flag=True, help="Use 40 dev cases and do not look at test.")
+@click.option("--max-usd", type=click.FloatRange(min=0), help="Most that this run may spend.")
+@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@json_option
+def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | None, yes: bool, as_json: bool) -> None:
+    """Walk the ladder: measure every cheaper lever on one frozen test set.
+
+    Each rung explores on dev, puts one winner to test and is adopted or not. Run it again to go on after an
+    interruption: what was answered is never asked again.
+
+    \b
+    Example:
+      tuneworthy climb --quick
+      tuneworthy climb --max-usd 2 --yes
+    """
+    from tuneworthy.config import load
+    from tuneworthy.ladder.climb import check_rungs
+
+    project = load(root)
+    check_rungs(rungs)
+    fetch_models(project)
+    agree_to_spend(project, max_usd, yes)
+    record = asyncio.run(walk(project, list(rungs), quick=quick, max_usd=max_usd))
+    if as_json:
+        print_json(record.to_dict())
+        return
+    from tuneworthy.cli.show import show_climb
+
+    show_climb(record)
+
+
+async def walk(project: Project, rungs: list[str], *, quick: bool, max_usd: float | None) -> ClimbRecord:
+    """Walk, and leave the record in the project's folder."""
+    from tuneworthy.cli.progress import Lines
+    from tuneworthy.ladder.climb import Climb
+    from tuneworthy.ladder.session import open_session
+
+    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
+        last = session.folder.read("climb")
+        walked = {record["rung"] for record in last["rungs"]} if last else set()
+        wanted = set(rungs) | walked if rungs else set(project.ladder.rungs)
+        climb = Climb(session, quick=quick, say=lambda record: note(f"{record.rung}: {record.status}. {record.reason}"))
+        record = await climb.walk(sorted(wanted))
+        session.folder.write("quick" if quick else "climb", record.to_dict())
+        return record
+
+
+def fetch_models(project: Project) -> None:
+    """Fetch the embedded models that the project needs and that are not here yet."""
+    from tuneworthy.providers.models import find, pull
+
+    for name, model in project.models.items():
+        if model.provider == "llama_cpp" and find(model.model, project.root) is None:
+            note(f"Fetching the model {name} ({model.model}).")
+            pull(model.model, project.root)
+
+
+def agree_to_spend(project: Project, max_usd: float | None, yes: bool) -> None:
+    """Ask before money is spent; elsewhere than on a terminal a budget or `--yes` must say so.
+
+    Raises:
+        UserError: A model costs money, nobody can be asked, and nothing limits it.
+    """
+    from tuneworthy.errors import UserError
+    from tuneworthy.providers.prices import price_for
+
+    paid = [name for name, model in project.models.items() if not ((price := price_for(model)) and price.free)]
+    limited = max_usd is not None or project.ladder.budget_usd is not None
+    if not paid or yes or (limited and not sys.stdin.isatty()):
+        return
+    if not sys.stdin.isatty():
+        raise UserError(
+            f"expected a budget, because {', '.join(paid)} cost money, got none",
+            hint="set ladder.budget_usd, or give --max-usd or --yes",
+        )
+    limit = max_usd if max_usd is not None else project.ladder.budget_usd
+    words = f"at most ${limit:.2f}" if limit is not None else "without a limit"
+    click.confirm(f"{', '.join(paid)} cost money: go on, {words}?", abort=True, err=True)

@@ -1,0 +1,40 @@
+"""Options and small pieces that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def project_option(function: F) -> F:
+    """Add `--project DIR`."""
+    return click.option(
+        "--project",
+        "root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=".",
+        show_default="current folder",
+        help="The project folder.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """Add `--json`: stdout is one JSON document, everything else goes to stderr."""
+    return click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")(function)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    import orjson
+
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+
+
+def note(message: str) -> None:
+    """Say something to a person: on stderr, so that stdout stays clean."""
+    click.echo(message, err=True)

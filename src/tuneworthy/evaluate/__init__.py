@@ -1,0 +1,1 @@
+"""The runner: (cases, variant) -> traces."""

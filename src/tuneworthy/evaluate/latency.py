@@ -1,0 +1,56 @@
+"""How long one answer takes, measured apart: fresh calls, one at a time, nothing else in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuneworthy.evaluate.models import OpenModel
+from tuneworthy.evaluate.runner import Runner
+from tuneworthy.types import Case, Variant
+
+N_CASES = 32
+FIRST_REPEAT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds of single calls, paired by case.
+
+    Attributes:
+        seconds: By case id; calls that failed are not there.
+    """
+
+    seconds: dict[str, float]
+
+    def quantile_ms(self, q: float) -> float | None:
+        """Return the `q`-quantile in milliseconds, or None if nothing was answered."""
+        return float(np.quantile(list(self.seconds.values()), q)) * 1000 if self.seconds else None
+
+    def ratio_to(self, other: Latency) -> tuple[float, float] | None:
+        """Return the geometric mean of the paired ratios self/other and its one-sided 95 % upper bound.
+
+        None with fewer than 8 common cases.
+        """
+        common = sorted(self.seconds.keys() & other.seconds.keys())
+        if len(common) < 8:
+            return None
+        from scipy.special import stdtrit
+
+        logs = np.log([self.seconds[case] / other.seconds[case] for case in common])
+        error = float(logs.std(ddof=1) / np.sqrt(len(logs)))
+        upper = float(logs.mean()) + float(stdtrit(len(logs) - 1, 0.95)) * error
+        return float(np.exp(logs.mean())), float(np.exp(upper))
+
+
+async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case]) -> Latency:
+    """Ask up to `N_CASES` cases of `variant` one at a time, under repeats of their own (so nothing is cached here).
+
+    One call before them warms the model up and is not counted. Stored like all answers: measured once.
+    """
+    chosen = list(cases[: N_CASES + 1])
+    traces = await runner.run(variant, model, chosen, repeats=(FIRST_REPEAT,), concurrency=1)
+    counted = traces[1:] if len(traces) > 8 else traces
+    return Latency({trace.case_id: trace.response.seconds for trace in counted if trace.response})

@@ -1,0 +1,111 @@
+"""The project's models, opened when first needed, with their price and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.providers.base import Provider, open_provider
+from tuneworthy.providers.prices import Price, price_for
+from tuneworthy.types import Request, Response, canonical
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model of the project that can be asked.
+
+    Attributes:
+        name: Key of `[models]`.
+        provider: Answers requests.
+        price: US dollars; None for models that cost nothing by the call.
+        hosted: Whether the data leaves this machine.
+    """
+
+    name: str
+    provider: Provider
+    price: Price | None
+    hosted: bool
+    concurrency: int
+    timeout_s: float
+    retries: int
+
+    @cached_property
+    def identity(self) -> bytes:
+        """Canonical bytes of the provider's identity."""
+        return canonical(self.provider.identity)
+
+    def ceiling_usd(self, request: Request) -> float:
+        """Return the most that one call can cost, US dollars."""
+        if self.price is None:
+            return 0.0
+        size = len(orjson.dumps([list(request.messages), list(request.tools), request.output.schema]))
+        return self.price.ceiling(size, request.max_tokens)
+
+    def cost_usd(self, request: Request, response: Response) -> float:
+        """Return what a call did cost, US dollars; its ceiling if the provider does not tell the usage."""
+        if self.price is None:
+            return 0.0
+        if response.input_tokens is None or response.output_tokens is None:
+            return self.ceiling_usd(request)
+        return self.price.cost(response.input_tokens, response.output_tokens, response.cached_tokens or 0)
+
+
+class Models:
+    """All models of a project, by name.
+
+    Args:
+        project: Their configuration.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._open: dict[str, OpenModel] = {}
+
+    def __getitem__(self, name: str) -> OpenModel:
+        """Open the model `name`.
+
+        Raises:
+            UserError: A hosted model whose price is not known, a missing key, a missing model file.
+        """
+        if name not in self._open:
+            self._open[name] = open_model(name, self._project.models[name], self._project.root)
+        return self._open[name]
+
+    def add(self, model: OpenModel) -> None:
+        """Add a model that the project file does not name (a floor)."""
+        self._open.setdefault(model.name, model)
+
+    async def close(self) -> None:
+        """Close all that were opened."""
+        for model in self._open.values():
+            await model.provider.close()
+        self._open.clear()
+
+
+def open_model(name: str, config: Any, root: Path) -> OpenModel:
+    """Open one model.
+
+    Raises:
+        UserError: As `Models.__getitem__`.
+    """
+    price = price_for(config)
+    if price is None and config.hosted:
+        raise UserError(
+            f"expected a price for models.{name}, got none in the price table",
+            hint="set input_usd_per_mtok and output_usd_per_mtok",
+        )
+    return OpenModel(
+        name=name,
+        provider=open_provider(name, config, root),
+        price=None if price is None or price.free else price,
+        hosted=config.hosted,
+        concurrency=config.concurrency,
+        timeout_s=config.timeout_s,
+        retries=config.retries,
+    )

@@ -1,0 +1,108 @@
+"""What a rung is: it proposes candidates; `climb` explores, tests and decides for all rungs alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from tuneworthy.cases.kind import TaskKind
+from tuneworthy.config.project import Project
+from tuneworthy.evaluate.latency import Latency
+from tuneworthy.evaluate.models import Models
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.registry import Registry
+from tuneworthy.types import OutputFormat, Trace, Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What a rung wants to try.
+
+    Attributes:
+        candidates: Variants; the first is the one that is preregistered where dev is too small to explore.
+        skipped: Why there is nothing to try ("" if there is something).
+        skip_code: The same for machines.
+        not_eligible: Names of what a constraint forbids, each with the reason.
+    """
+
+    candidates: Sequence[Variant] = ()
+    skipped: str = ""
+    skip_code: str = ""
+    not_eligible: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A variant with what was measured of it on test."""
+
+    rung: str
+    variant: Variant
+    traces: Sequence[Trace]
+    num: np.ndarray
+    den: np.ndarray
+    unscored: int
+    usd_per_1k: float | None
+    latency: Latency | None = None
+
+    @property
+    def score(self) -> float:
+        """sum(num) / sum(den) over the scored cases."""
+        scored = ~np.isnan(self.num)
+        total = float(self.den[scored].sum())
+        return float(self.num[scored].sum()) / total if total else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What rungs know of the task.
+
+    Attributes:
+        kind: `label`, `json`, `short_answer` or `free_text`.
+        labels: All labels of a label task.
+        schema: JSON schema of the answers of a JSON task, inferred from the examples.
+    """
+
+    kind: TaskKind
+    labels: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+
+    @property
+    def structured(self) -> OutputFormat:
+        """The constraint that fits the task; free where none does."""
+        if self.kind == "label" and self.labels:
+            return OutputFormat(kind="choice", choices=self.labels)
+        if self.kind == "json" and self.schema:
+            return OutputFormat(kind="json_schema", schema=self.schema)
+        return OutputFormat()
+
+
+class Rung(Protocol):
+    """A step of the ladder."""
+
+    def propose(self, view: View) -> Proposal:
+        """Return what to try above the best variant so far."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a rung may look at when it proposes: no test answers, no scores of cases."""
+
+    project: Project
+    task: Task
+    pool: ShotPool
+    models: Models
+    best: Variant | None
+    seed: int
+    n_dev: int
+    notes: list[str] = field(default_factory=list)
+
+
+RUNGS: Registry[Any] = Registry(
+    "rungs",
+    {name: f"tuneworthy.ladder.{name}" for name in ("floor", "baseline", "prompt", "model", "few_shot", "decoding")},
+)
+rung = RUNGS.register

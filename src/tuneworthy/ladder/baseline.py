@@ -1,0 +1,25 @@
+"""Rung `baseline`: prompt and model as they are today, with the provider's default decoding."""
+
+from __future__ import annotations
+
+from tuneworthy.ladder.base import Proposal, View, rung
+from tuneworthy.types import Variant
+
+
+@rung("baseline")
+class Baseline:
+    """The project's own prompt on the baseline model, nothing set."""
+
+    def propose(self, view: View) -> Proposal:
+        """Return the one variant that the project file describes."""
+        project = view.project
+        name = project.ladder.baseline
+        variant = Variant(
+            name=f"baseline/{name}",
+            model=name,
+            model_identity=view.models[name].provider.identity,
+            system=project.text(project.prompt.system),
+            user=project.text(project.prompt.user) or "{{ input }}",
+            max_tokens=project.prompt.max_tokens,
+        )
+        return Proposal(candidates=[variant])

@@ -1,0 +1,70 @@
+"""Rung `decoding`: sampling parameters, or effort where the model takes none; a first small grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tuneworthy.ladder.base import Proposal, View, rung
+from tuneworthy.providers.capabilities import filter_parameters
+
+GRID: tuple[dict[str, Any], ...] = (
+    {"temperature": 0.0},
+    {"temperature": 0.3, "top_p": 1.0},
+    {"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.1},
+)
+"""Greedy first: it is the preregistered candidate. min_p needs top_k off where the engine has a default
+(facts.md C1)."""
+
+
+@rung("decoding")
+class Decoding:
+    """The grid of the project file, or a small one; a setting that the model rejects is never a candidate."""
+
+    def propose(self, view: View) -> Proposal:
+        """Return the settings that this model accepts, each as a variant."""
+        best = view.best
+        assert best is not None
+        capabilities = getattr(view.models[best.model].provider, "capabilities", None)
+        if capabilities is None:
+            return Proposal(skipped=f"{best.model} takes no sampling parameters", skip_code="no_parameters")
+        grid = view.project.decoding.grid or _default_grid(capabilities)
+        candidates = []
+        for setting in grid:
+            kept, dropped = _accepted(capabilities, setting)
+            if dropped:
+                view.notes.append(f"{best.model} does not accept {', '.join(dropped)}")
+            if kept and kept != dict(best.decoding):
+                label = ",".join(
+                    f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in kept.items()
+                )
+                candidates.append(replace(best, name=f"decoding/{label}", decoding=kept, notes=(*best.notes, label)))
+        unique = list({candidate.id: candidate for candidate in candidates}.values())
+        if not unique:
+            return Proposal(skipped=f"{best.model} accepts none of the settings", skip_code="no_parameters")
+        return Proposal(candidates=unique)
+
+
+def _default_grid(capabilities: Any) -> Sequence[Mapping[str, Any]]:
+    if "temperature" in capabilities.parameters or not capabilities.efforts:
+        return GRID
+    return [{"effort": value} for value in capabilities.efforts]
+
+
+def _accepted(capabilities: Any, setting: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Split a setting into what the model accepts and the names of what it does not."""
+    kept = {name: value for name, value in setting.items() if filter_parameters(capabilities, {name: value})[0]}
+    return kept, [name for name in setting if name not in kept]
+
+
+def samples(decoding: Mapping[str, Any], default_temperature: float | None) -> bool:
+    """Whether answers vary: the temperature that is set, or else the provider's default, is above 0.
+
+    Args:
+        decoding: What is set.
+        default_temperature: What the provider does if nothing is set; None if it takes no temperature or
+            that is not known (then answers are taken to vary).
+    """
+    temperature = decoding.get("temperature", default_temperature)
+    return temperature is None or float(temperature) > 0

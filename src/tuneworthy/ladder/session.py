@@ -1,0 +1,201 @@
+"""An opened project: its data read and split, its store and models at hand. What all commands that ask share."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.cases import read_cases, read_examples
+from tuneworthy.cases.kind import labels_of
+from tuneworthy.cases.leaks import find_leaks
+from tuneworthy.cases.splits import Split, changes, example_case, make_split
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.evaluate.budget import Budget
+from tuneworthy.evaluate.models import Models
+from tuneworthy.evaluate.runner import Progress, Runner
+from tuneworthy.grade.apply import aggregate, grade_all, make_grader
+from tuneworthy.grade.base import Grader, GradingContext
+from tuneworthy.ladder.base import Task
+from tuneworthy.prompts.schema import infer_schema
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.types import Case, Example, Score, Trace, Variant
+
+
+@dataclass
+class Data:
+    """Cases and examples, read, cleaned of leaks, and split.
+
+    Attributes:
+        cases: All cases of the file.
+        split: dev, test and the examples left for shots and training.
+        task: Kind, labels, schema.
+        leaks: Examples that left because they give a case away: counts by side and reason.
+        notes: What a reader of the record must know.
+    """
+
+    cases: Sequence[Case]
+    split: Split
+    task: Task
+    leaks: dict[str, Any]
+    notes: list[str]
+
+
+def read_data(project: Project) -> Data:
+    """Read, clean and split the project's data; a stored split stays as it was drawn.
+
+    Raises:
+        UserError: A file is missing or wrong, a case has no label, a split is empty, or cases were edited.
+    """
+    case_file = read_cases(project.root / project.cases.path)
+    cases, notes = case_file.cases, list(case_file.notes)
+    unlabelled = [case.id for case in cases if not case.labelled]
+    if unlabelled:
+        raise UserError(
+            f"expected every case to have a right answer, got {len(unlabelled)} without ({unlabelled[0]}, ...)",
+            hint="label them with `tuneworthy cases label`",
+        )
+    examples: Sequence[Example] = ()
+    if project.examples:
+        example_file = read_examples(project.root / project.examples.path)
+        examples, notes = example_file.examples, [*notes, *example_file.notes]
+    into_cases = find_leaks(examples, cases)
+    stored = Folder(project.root).read("split")
+    if stored is None:
+        split = make_split(cases, into_cases.kept, seed=project.split.seed, dev_size=project.split.dev)
+    else:
+        split = _stored_split(stored, cases, into_cases.kept, notes)
+    into_dev = find_leaks(split.shots, split.dev) if split.origin == "examples" else None
+    if into_dev:
+        split = replace(split, shots=into_dev.kept)
+    kind = split.kind.name
+    values = [case.expected for case in (*split.dev, *cases) if case.expected is not None]
+    task = Task(
+        kind=kind,
+        labels=tuple(labels_of(cases, examples)) if kind == "label" else (),
+        schema=infer_schema(values) if kind == "json" else None,
+    )
+    leaks = {"cases": into_cases.by_reason, "dev": into_dev.by_reason if into_dev else {}}
+    return Data(cases=cases, split=split, task=task, leaks=leaks, notes=notes)
+
+
+def _stored_split(
+    stored: Mapping[str, Any], cases: Sequence[Case], examples: Sequence[Example], notes: list[str]
+) -> Split:
+    """Return the split of the first climb with today's labels; examples that are new join the shots."""
+    found = changes(stored, cases, examples)
+    if found.edited or found.removed:
+        gone = [*found.edited, *found.removed]
+        raise UserError(
+            f"expected the cases of the first climb, got {len(gone)} edited or removed ({', '.join(gone[:3])})",
+            hint="put them back, or start over with a new test set: move .tuneworthy/split.json and looks.json away",
+        )
+    if found.relabelled:
+        notes.append(
+            f"labels corrected since the first climb, all variants scored again: {', '.join(found.relabelled)}"
+        )
+    if found.added:
+        notes.append(f"{len(found.added)} cases were added after the split was drawn and are not used")
+    split = Split.from_dict(stored, cases, examples)
+    dev = {case.id for case in split.dev}
+    fresh = tuple(e for e in examples if (case := example_case(e, split.kind)) is None or case.id not in dev)
+    return replace(split, shots=fresh if split.origin == "examples" else tuple(examples))
+
+
+class Session:
+    """Everything a command needs to ask and judge; open it with `open_session`."""
+
+    def __init__(
+        self, project: Project, data: Data, store: ResponseStore, progress: Progress | None, budget: Budget
+    ) -> None:
+        self.project = project
+        self.folder = Folder(project.root)
+        self.data = data
+        self.split = data.split
+        self.task = data.task
+        self.models = Models(project)
+        self.pool = ShotPool(data.split.shots)
+        self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed)
+
+    @cached_property
+    def graders(self) -> dict[str, Grader]:
+        """All graders by type; the first is primary."""
+        context = GradingContext(root=self.project.root, examples=self.split.shots, labels=self.task.labels)
+        return {config.type: make_grader(config, context) for config in self.project.graders}
+
+    @property
+    def primary(self) -> Grader:
+        """The grader that decides."""
+        return next(iter(self.graders.values()))
+
+    async def ask(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[Trace]:
+        """Return the traces of `cases`, each case's repeats together."""
+        return await self.runner.run(variant, self.models[variant.model], cases, repeats=range(repeats))
+
+    async def score(
+        self, traces: Sequence[Trace], cases: Sequence[Case], *, grader: Grader | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[Score]]:
+        """Judge traces of `cases`.
+
+        Returns:
+            num and den, `(n_cases,)`, means over the repeats, NaN where unscored; and all scores.
+        """
+        scores = await grade_all(grader or self.primary, traces, cases)
+        num, den = aggregate(scores, [trace.case_id for trace in traces], order=[case.id for case in cases])
+        return num, den, scores
+
+    def groups(self, cases: Sequence[Case]) -> np.ndarray | None:
+        """Return group numbers of `cases`, `(n_cases,)`, or None if no case names a group."""
+        if not any(case.group for case in cases):
+            return None
+        numbers: dict[str, int] = defaultdict(lambda: len(numbers))
+        return np.array([numbers[case.group or f"#{case.id}"] for case in cases])
+
+
+@asynccontextmanager
+async def open_session(
+    project: Project,
+    *,
+    progress: Progress | None = None,
+    max_usd: float | None = None,
+    waiting: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Session]:
+    """Open `project` for asking: one process at a time.
+
+    Args:
+        progress: Told what happens.
+        max_usd: Limit of what this run may spend, beside the project's own budget.
+        waiting: Told if another process holds the project.
+    """
+    folder = Folder(project.root)
+    data = read_data(project)
+    with folder.lock(waiting):
+        if folder.read("split") is None:
+            folder.write("split", data.split.to_dict())
+        store = ResponseStore(folder.responses)
+        spent = store.spent_usd()
+        limits = [
+            limit
+            for limit in (project.ladder.budget_usd, None if max_usd is None else spent + max_usd)
+            if limit is not None
+        ]
+        session = Session(project, data, store, progress, Budget(min(limits) if limits else None, spent))
+        try:
+            yield session
+        finally:
+            await session.models.close()
+            store.close()
+
+
+def describe(variant: Variant) -> dict[str, Any]:
+    """Return the resolved content of a variant, JSON-able."""
+    content = asdict(variant)
+    content["model_identity"] = dict(variant.model_identity)
+    return content | {"id": variant.id}

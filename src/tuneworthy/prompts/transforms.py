@@ -1,0 +1,111 @@
+"""Deterministic rewrites of a prompt: what a careful engineer would try first. Pure: (variant, task) -> variant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from tuneworthy.types import Variant
+
+COT_MARKER = "Answer:"
+COT_TOKENS = 160
+LONG_PROMPT_WORDS = 40
+
+Transform = Callable[[Variant, str, Sequence[str], "dict[str, Any] | None"], Variant]
+
+
+def contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+    """Say exactly what the answer must look like."""
+    return _with_system(variant, "\n\n".join(filter(None, [variant.system, _contract(kind, labels, schema)])))
+
+
+def xml(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+    """Put instructions and input into XML elements of their own.
+
+    Source: Anthropic, "Use XML tags to structure your prompts".
+    """
+    system = f"<instructions>\n{variant.system or 'Answer the input.'}\n</instructions>"
+    user = f"<input>\n{variant.user}\n</input>" if "<input>" not in variant.user else variant.user
+    return replace(_with_system(variant, system), user=user)
+
+
+def xml_contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+    """Give XML structure, with the output contract as an element of its own."""
+    structured = xml(variant, kind, labels, schema)
+    element = f"<output_format>\n{_contract(kind, labels, schema)}\n</output_format>"
+    return _with_system(structured, f"{structured.system}\n{element}")
+
+
+def role(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+    """Open with who the model is."""
+    doing = {
+        "label": "an expert at sorting messages into the right category",
+        "json": "an expert at extracting structured data from text",
+        "short_answer": "an expert who gives short, exact answers",
+    }.get(kind, "an experienced writer for this brand")
+    return _with_system(variant, f"You are {doing}.\n\n{variant.system or ''}".strip())
+
+
+def half(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+    """Keep the first half of the sentences of the system prompt, and every one that names a label or field."""
+    names = [*labels, *((schema or {}).get("properties", {}))]
+    parts = [part for part in re.split(r"(?<=[.!?])\s+|\n+", variant.system or "") if part.strip()]
+    kept = [
+        part
+        for index, part in enumerate(parts)
+        if index < (len(parts) + 1) // 2 or any(name and name in part for name in names)
+    ]
+    return _with_system(variant, "\n".join(kept))
+
+
+def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+    """Let the model think before it answers; the answer is what follows the marker."""
+    ask = f"Think step by step in at most three sentences. Then answer on a line that begins with `{COT_MARKER}`."
+    system = "\n\n".join(filter(None, [variant.system, ask]))
+    return replace(_with_system(variant, system), answer_after=COT_MARKER, max_tokens=variant.max_tokens + COT_TOKENS)
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "xml_contract": xml_contract,
+    "contract": contract,
+    "xml": xml,
+    "role": role,
+    "half": half,
+    "chain_of_thought": chain_of_thought,
+}
+"""By name; the first is the one that is preregistered where dev is too small to explore."""
+
+
+def applicable(variant: Variant, kind: str) -> list[str]:
+    """Return the names of the transforms that make sense for this prompt and kind of task."""
+    names = list(TRANSFORMS)
+    if len((variant.system or "").split()) < LONG_PROMPT_WORDS:
+        names.remove("half")
+    if kind == "free_text":
+        names.remove("chain_of_thought")
+    return names
+
+
+def _with_system(variant: Variant, system: str) -> Variant:
+    return replace(variant, system=system or None)
+
+
+def _contract(kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
+    """Describe the form of the answer in words."""
+    if kind == "label":
+        return "Answer with exactly one of these labels, copied letter by letter, and nothing else:\n" + "\n".join(
+            labels
+        )
+    if kind == "json":
+        fields = list((schema or {}).get("properties", {}))
+        return (
+            f"Answer with one JSON object and nothing else. Use only these fields: {orjson.dumps(fields).decode()}. "
+            "Leave a field out if the input does not give it. Copy values from the input word by word."
+        )
+    if kind == "short_answer":
+        return "Answer in as few words as possible, without a full sentence and without explanation."
+    return "Answer with the text of the reply only: no preamble, no explanation, no headings."
