@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from scipy.stats import binom, multinomial
 
 from tuneworthy.stats import clopper_pearson, compare, lower_bound, score_bound, score_interval, wilson
-from tuneworthy.stats.difference import linearised, ratio_difference_interval, tango_interval
+from tuneworthy.stats.difference import linearised, ratio_difference_interval, tango_interval, tango_p_value
 from tuneworthy.stats.ratios import cluster_sums
 
 RATES = np.linspace(0.005, 0.995, 199)
@@ -155,3 +155,13 @@ def test_binary_type_one_error_is_exact():
         cases, _ = population.draw(rng)
         found += compare(*cases.T).p_value <= 0.05
     assert 0.01 < found / 4_000 < 0.05
+
+
+@pytest.mark.parametrize(("loss", "gain"), [(0.06, 0.01), (0.10, 0.05), (0.20, 0.15)])
+def test_a_variant_worse_by_the_margin_seldom_passes_as_non_inferior(loss, gain):
+    n, margin, alpha = 200, 0.05, 0.05
+    tables = np.array([(g, c) for g in range(71) for c in range(81)])
+    passes = np.array([tango_p_value(g, c, n, -margin) < alpha for g, c in tables])
+    chance = multinomial.pmf(np.column_stack([tables, n - tables.sum(axis=1)]), n, [gain, loss, 1 - gain - loss])
+    assert chance.sum() == pytest.approx(1, abs=1e-3)
+    assert 0.02 < chance[passes].sum() < alpha + 0.01
