@@ -5,11 +5,33 @@ Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them 
 
 from tuneworthy.cases.faults import DataFaults, DroppedRow
 from tuneworthy.cases.kind import Kind, guess_kind, labels_of
+from tuneworthy.cases.label import (
+    Agreement,
+    Applied,
+    Label,
+    LabelSession,
+    agreement,
+    apply_labels,
+    read_labels,
+    run_terminal,
+)
 from tuneworthy.cases.leaks import Leak, Leaks, find_leaks
 from tuneworthy.cases.readers import CaseFile, ExampleFile, read_cases, read_examples
-from tuneworthy.cases.splits import Changes, CleanSplit, Split, changes, make_split, split_without_leaks
+from tuneworthy.cases.sample import Sample, sample_cases
+from tuneworthy.cases.splits import (
+    Changes,
+    CleanSplit,
+    Split,
+    changes,
+    example_case,
+    make_split,
+    split_without_leaks,
+)
+from tuneworthy.cases.write import write_cases, write_examples
 
 __all__ = [
+    "Agreement",
+    "Applied",
     "CaseFile",
     "Changes",
     "CleanSplit",
@@ -17,15 +39,26 @@ __all__ = [
     "DroppedRow",
     "ExampleFile",
     "Kind",
+    "Label",
+    "LabelSession",
     "Leak",
     "Leaks",
+    "Sample",
     "Split",
+    "agreement",
+    "apply_labels",
     "changes",
+    "example_case",
     "find_leaks",
     "guess_kind",
     "labels_of",
     "make_split",
     "read_cases",
     "read_examples",
+    "read_labels",
+    "run_terminal",
+    "sample_cases",
     "split_without_leaks",
+    "write_cases",
+    "write_examples",
 ]

@@ -165,7 +165,7 @@ def _journal_bad_line(raw: bytes, line: int, error: orjson.JSONDecodeError, jour
     journal.fault(line, "a JSON object on one line", f"{what} at column {error.colno}: {show(text, 50)}", _JSON_HINT)
 
 
-def _decoded(path: Path, journal: Journal) -> Iterator[str]:
+def decoded_lines(path: Path, journal: Journal) -> Iterator[str]:
     """Lines of a text file; a byte that is not UTF-8 is journalled and replaced."""
     with _reading(path), path.open("rb") as file:
         _skip_bom(file)
@@ -179,7 +179,7 @@ def _decoded(path: Path, journal: Journal) -> Iterator[str]:
 
 
 def _csv(path: Path, journal: Journal) -> Iterator[Row]:
-    lines = _decoded(path, journal)
+    lines = decoded_lines(path, journal)
     first = next(lines, "")
     # A limit of the module, not of a reader; one above any sane cell stays in force.
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
@@ -266,7 +266,7 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
     """The tests of a promptfoo configuration, each with the line that it begins on."""
     import yaml
 
-    text = "".join(_decoded(path, journal))
+    text = "".join(decoded_lines(path, journal))
     if journal.n_faults:
         return
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(io.StringIO(text))
