@@ -1,0 +1,369 @@
+"""The embedded model: llama.cpp (xllamacpp) in a child process, spoken to like any OpenAI-compatible server.
+
+Native code may crash: here that costs the calls in flight, not the tool. A child that died is started again; a
+request that keeps killing it is found (suspects run one at a time) and refused; a child that only ever dies is
+an `OutsideFault`. A parameter that is not sent keeps llama.cpp's default: temperature .8, top_k 40, top_p .95,
+min_p .05.
+
+Source: facts.md C1; llama.cpp tools/server/README.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from tuneworthy.config.models import LlamaCpp
+from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
+from tuneworthy.providers.base import outgoing, provider
+from tuneworthy.providers.capabilities import Capabilities, capabilities_of
+from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.grammar import choice_grammar
+from tuneworthy.providers.llama_child import Settings
+from tuneworthy.providers.models import check_pinned, find
+from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.store.folder import Folder
+from tuneworthy.types import OutputFormat, Request, Response, content_hash
+
+START_S = 120.0
+"""Limit of loading a model, seconds."""
+MAX_CRASHES_IN_A_ROW = 5
+"""So many children that died without one answer are a fault of the engine or the machine."""
+MAX_CRASHES_OF_REQUEST = 3
+"""A request that was in flight at so many crashes, of which all but the first with no other suspect, is the culprit."""
+CACHE_MIB = 256
+"""Memory for the beginnings of prompts that no slot holds any more, MiB."""
+MAX_LOG_BYTES = 2**20
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
+
+
+class Engine:
+    """One child process and the address it answers at.
+
+    Args:
+        settings: What it loads; the engine adds the key and the parent.
+        log: File that native code prints to; cut when it grows over 1 MiB.
+    """
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.api_key = secrets.token_urlsafe(24)
+        self.address = ""
+        self.mourned = False
+        self.log = log
+        self._log_start = 0
+        self._settings: Settings = {**settings, "api_key": self.api_key, "parent": os.getpid()}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, if it was started."""
+        return self._process.pid if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self, timeout_s: float = START_S) -> None:
+        """Start the child and wait until the model is loaded.
+
+        It is started from the thread that runs this (the kernel ties a child to the thread that made it), in a
+        session of its own (Ctrl-C must reach the parent alone) and without the keys of the environment.
+
+        Raises:
+            ModelError: The model does not load, or not within `timeout_s`.
+        """
+        with self._open_log() as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tuneworthy.providers.llama_child"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                env={name: value for name, value in os.environ.items() if not _SECRET.search(name)},
+            )  # fmt: skip
+        try:
+            told = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, TimeoutError):
+                raise self._load_error(f"not ready after {timeout_s:g} s") from None
+            raise
+        if "address" not in told:
+            status = self._status()
+            await self.stop()
+            raise self._load_error(told.get("error") or status)
+        self.address = told["address"]
+
+    async def stop(self) -> None:
+        """End the child: let go of the leash, then kill."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+        if not await asyncio.to_thread(_ended, process, 2.0):
+            process.kill()
+            await asyncio.to_thread(process.wait)
+        if process.stdout is not None:
+            process.stdout.close()
+
+    async def died(self, patience_s: float = 0.5) -> bool:
+        """Whether the child is dead, or dies within `patience_s` (a broken connection comes before its exit)."""
+        end = time.monotonic() + patience_s
+        while self.alive and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        return not self.alive
+
+    def obituary(self) -> str:
+        """Say how the child ended, and its last words."""
+        words = last_words(self.log, self._log_start, ("GGML_ASSERT", "GGML_ABORT", "terminate called", "CUDA error"))
+        return f"llama.cpp {self._status()}" + (f": {words}" if words else "") + f" (log: {self.log})"
+
+    def _introduce(self) -> dict[str, Any]:
+        """Send the settings and read the report; {} if the child ends without one. Blocks."""
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            return {}
+        try:
+            process.stdin.write(orjson.dumps(self._settings) + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return {}
+        line = process.stdout.readline()
+        told: dict[str, Any] = orjson.loads(line) if line else {}
+        if "address" not in told:
+            process.wait()
+        return told
+
+    def _open_log(self) -> BinaryIO:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not self.log.exists() or self.log.stat().st_size > MAX_LOG_BYTES
+        log = self.log.open("wb" if fresh else "ab")
+        self._log_start = log.tell()
+        return log
+
+    def _status(self) -> str:
+        """Say how the process ended."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return "does not answer"
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+    def _load_error(self, told: str) -> ModelError:
+        words = last_words(self.log, self._log_start, ("error loading model", " E ")) or told
+        return ModelError(f"{self._settings['path']}: expected a model that llama.cpp loads, got: {words}",
+                          hint=f"see {self.log}")  # fmt: skip
+
+
+class _Grammatical(OpenAIProvider):
+    """The protocol, with choices written as a tree (`grammar.choice_grammar`)."""
+
+    def _constrained(self, output: OutputFormat) -> tuple[dict[str, Any], str]:
+        if output.kind != "choice" or not output.choices:
+            return super()._constrained(output)
+        known, part, objection = self._constraint
+        if known is not output:
+            part, objection = {"grammar": choice_grammar(output.choices)}, ""
+            self._constraint = (output, part, objection)
+        return part, objection
+
+
+class LlamaCppProvider:
+    """Answers through a child process that is started at the first request.
+
+    Args:
+        settings: What the child loads.
+        log: Its log file.
+        identity: What determines the answers.
+        capabilities: The table's row for llama.cpp.
+        timeout_s: Limit of one answer, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        log: Path,
+        identity: Mapping[str, Any],
+        capabilities: Capabilities,
+        timeout_s: float = 300.0,
+    ) -> None:
+        self.identity: Mapping[str, Any] = identity
+        self.supports = capabilities.supports
+        self.engine: Engine | None = None
+        self._settings, self._log = settings, log
+        self._capabilities, self._timeout_s = capabilities, timeout_s
+        self._client: OpenAIProvider | None = None
+        self._crashes_in_a_row = 0
+        self._suspects: Counter[str] = Counter()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = self._alone = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"LlamaCppProvider({self.identity!r})"
+
+    async def complete(self, request: Request) -> Response:
+        """Answer `request` (see `Provider.complete`).
+
+        Raises:
+            ModelError: The model does not load.
+            OutsideFault: The engine dies again and again.
+        """
+        self._bind()
+        if not self._suspects or (key := content_hash(outgoing(request))) not in self._suspects:
+            return await self._answer(request)
+        async with self._alone:
+            response = await self._answer(request)
+        self._suspects.pop(key, None)
+        return response
+
+    async def start(self) -> Engine:
+        """Return the running engine; start or restart it if need be."""
+        self._bind()
+        async with self._starting:
+            if self.engine is not None and self.engine.alive:
+                return self.engine
+            await self._drop()
+            if self._crashes_in_a_row >= MAX_CRASHES_IN_A_ROW:
+                raise OutsideFault(f"llama.cpp ended {self._crashes_in_a_row} times without an answer",
+                                   hint=f"see {self._log}; fewer slots or less context need less memory")  # fmt: skip
+            self.engine = engine = Engine(self._settings, self._log)
+            await engine.start()
+            self._client = _Grammatical(
+                base_url=f"{engine.address}/v1", model=self._settings["alias"], api_key=engine.api_key,
+                identity=self.identity, capabilities=self._capabilities, timeout_s=self._timeout_s,
+            )  # fmt: skip
+            return engine
+
+    async def close(self) -> None:
+        """End the child; may be called twice."""
+        await self._drop()
+
+    async def _answer(self, request: Request) -> Response:
+        """Ask the engine once; tell a crash from other faults."""
+        engine = self.engine if self.engine is not None and self.engine.alive else await self.start()
+        client = self._client
+        if client is None:
+            raise ProviderError("llama.cpp was closed", code="connection", retryable=True)
+        try:
+            response = await client.complete(request)
+        except ProviderError as error:
+            if error.code in {"connection", "malformed"} and await engine.died():
+                raise self._crashed(engine, request) from None
+            raise _explained(error) from None
+        self._crashes_in_a_row = 0
+        return response
+
+    def _crashed(self, engine: Engine, request: Request) -> ProviderError:
+        """Note a crash (once for each engine) and the request that was in flight."""
+        if not engine.mourned:
+            engine.mourned = True
+            self._crashes_in_a_row += 1
+        key = content_hash(outgoing(request))
+        self._suspects[key] += 1
+        if self._suspects[key] < MAX_CRASHES_OF_REQUEST:
+            return ProviderError(engine.obituary(), code="crash", retryable=True)
+        return ProviderError(f"this request ended llama.cpp {self._suspects[key]} times; last: {engine.obituary()}",
+                             code="crash", retryable=False)  # fmt: skip
+
+    async def _drop(self) -> None:
+        client, self._client = self._client, None
+        engine, self.engine = self.engine, None
+        if client is not None:
+            await client.close()
+        if engine is not None:
+            await engine.stop()
+
+    def _bind(self) -> None:
+        """Make new locks in a new event loop (the child itself does not care)."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._starting, self._alone = loop, asyncio.Lock(), asyncio.Lock()
+
+
+def last_words(log: Path, start: int, marks: tuple[str, ...]) -> str:
+    """Return the last line of `log` from byte `start` on with the first of `marks` that occurs, or "".
+
+    The time stamp is cut off; at most the last 16 kB are read.
+    """
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, log.stat().st_size - 16384))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    for mark in marks:
+        if found := [line for line in lines if mark in line]:
+            return re.sub(r"^[\d.]+ [A-Z] ", "", found[-1]).strip()[:300]
+    return ""
+
+
+def _explained(error: ProviderError) -> ProviderError:
+    """Put an error of the server into our words where we know better."""
+    overflow = _OVERFLOW.search(error.message)
+    if overflow is None:
+        return error
+    return ProviderError(
+        f"expected a prompt within {overflow[2]} tokens of context, got {overflow[1]}; raise `context` or shorten it",
+        code="bad_request", retryable=False,
+    )  # fmt: skip
+
+
+def _ended(process: subprocess.Popen[bytes], patience_s: float) -> bool:
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+@provider("llama_cpp")
+def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
+    """Open `[models.NAME]` with ``provider = "llama_cpp"``. Nothing is started or fetched yet.
+
+    Raises:
+        ModelError: The file is not here, or is none that llama.cpp could load.
+        UserError: xllamacpp is not installed.
+    """
+    try:
+        engine = version("xllamacpp")
+    except PackageNotFoundError:
+        raise UserError(f"models.{name}: expected the package xllamacpp, got none",
+                        hint="pip install 'tuneworthy[local]'") from None  # fmt: skip
+    path = find(config.model, root)
+    if path is None:
+        raise ModelError(f"models.{name}: expected the file of {config.model}, got nothing on this machine",
+                         hint=f"tuneworthy models pull {config.model}")  # fmt: skip
+    if path.is_dir():
+        raise ModelError(f"models.{name}: expected a GGUF file, got the folder {path}", hint="name a GGUF file")
+    header = read_header(path)
+    context = min(config.context, header.context_length or config.context)
+    settings: Settings = {
+        "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": config.slots,
+        "context": context, "threads": config.threads or os.cpu_count() or 1, "cache_mib": CACHE_MIB,
+        "cache_prompt": True,
+    }  # fmt: skip
+    return LlamaCppProvider(
+        settings=settings,
+        log=Folder(root).logs / f"{name}.log",
+        identity={
+            "provider": "llama_cpp", "model": config.model, "sha256": check_pinned(config.model, path),
+            "context": context, "engine": f"xllamacpp {engine}",
+        },
+        capabilities=capabilities_of("llama_cpp", config.model),
+        timeout_s=config.timeout_s,
+    )  # fmt: skip

