@@ -21,7 +21,8 @@ from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.ladder.adopt import Decision, Evidence, decide_adoption
 from tuneworthy.ladder.base import RUNGS, Contender, Proposal, Rung, View
 from tuneworthy.ladder.record import ClimbRecord, RungRecord
-from tuneworthy.ladder.session import Session, describe
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variants import describe
 from tuneworthy.search.race import Race, race
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.looks import LookPlan

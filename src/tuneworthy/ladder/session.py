@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -192,10 +192,3 @@ async def open_session(
         finally:
             await session.models.close()
             store.close()
-
-
-def describe(variant: Variant) -> dict[str, Any]:
-    """Return the resolved content of a variant, JSON-able."""
-    content = asdict(variant)
-    content["model_identity"] = dict(variant.model_identity)
-    return content | {"id": variant.id}

@@ -1,0 +1,73 @@
+"""`tuneworthy compare`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+    from tuneworthy.ladder.versus import Versus
+
+
+@click.command("compare", short_help="Compare two variants, paired.")
+@click.argument("a")
+@click.argument("b")
+@project_option
+@click.option("--gate", is_flag=True, help="Exit 3 if B is worse than A, 4 if that is not resolved.")
+@click.option("--test", "on_test", is_flag=True, help="Compare on test: a look is taken. The default is dev.")
+@click.option("--max-usd", type=click.FloatRange(min=0), help="Most that this run may spend.")
+@json_option
+def command(a: str, b: str, root: Path, gate: bool, on_test: bool, max_usd: float | None, as_json: bool) -> int:
+    """Compare variant B with variant A on the same cases, paired.
+
+    A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last climb,
+    an id, or a variant.json that `export variant` wrote.
+
+    \b
+    Example (CI: did the edited prompt get worse?):
+      tuneworthy compare baseline current --gate
+    """
+    from tuneworthy.config import load
+    from tuneworthy.ladder.versus import Answer
+
+    result = asyncio.run(_run(load(root), a, b, on_test=on_test, max_usd=max_usd))
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        _show(result)
+    if not gate or result.answer in {Answer.BETTER, Answer.NO_WORSE}:
+        return 0
+    return 3 if result.answer is Answer.WORSE else 4
+
+
+async def _run(project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None) -> Versus:
+    from tuneworthy.cli.progress import Lines
+    from tuneworthy.ladder.session import open_session
+    from tuneworthy.ladder.variants import resolve
+    from tuneworthy.ladder.versus import versus
+
+    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
+        return await versus(session, resolve(session, a), resolve(session, b), on_test=on_test)
+
+
+def _show(result: Versus) -> None:
+    paired = result.paired
+    words = {
+        "better": "B is better",
+        "no_worse": f"B is no worse by the margin of {result.margin:g}",
+        "worse": "B is worse",
+        "unresolved": f"not resolved: neither worse nor within the margin of {result.margin:g} is shown",
+    }[result.answer]
+    click.echo(f"A  {result.a}: {paired.a:.3f}")
+    click.echo(f"B  {result.b}: {paired.b:.3f}")
+    click.echo(
+        f"B - A: {paired.delta:+.3f} [{paired.ci[0]:+.3f}, {paired.ci[1]:+.3f}] at alpha {paired.alpha:.4f}, "
+        f"p = {paired.p_value:.4f}, n = {paired.n} on {result.on}, {result.unscored} unscored"
+    )
+    click.echo(f"{words[0].upper()}{words[1:]}.")

@@ -1,0 +1,52 @@
+"""`tuneworthy export`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+
+
+@click.group("export", short_help="Write the winner as files to use elsewhere.")
+def command() -> None:
+    """Write what was measured as files to use elsewhere."""
+
+
+@command.command("variant")
+@click.argument("which", default="best")
+@project_option
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is variant-NAME.")
+@json_option
+def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
+    """Write the prompt file and a client snippet of WHICH: `best`, a rung, or an id.
+
+    \b
+    Example:
+      tuneworthy export variant best --out winner
+    """
+    from tuneworthy.config import load
+
+    written = asyncio.run(_write(load(root), which, out))
+    if as_json:
+        print_json([str(path) for path in written])
+        return
+    for path in written:
+        click.echo(path)
+
+
+async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
+    from tuneworthy.ladder.export import export_variant
+    from tuneworthy.ladder.session import open_session
+    from tuneworthy.ladder.variants import resolve
+
+    async with open_session(project, waiting=note) as session:
+        found = resolve(session, which)
+        folder = out or Path(f"variant-{found.name.replace('/', '-')}")
+        return export_variant(session, found, folder)

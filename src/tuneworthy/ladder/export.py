@@ -1,0 +1,116 @@
+"""A variant as files that live without the tool: its description, its prompt, and a client that sends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.floor import PREFIX
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variants import describe
+from tuneworthy.prompts.templates import chat
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Case, Request, Variant
+
+SNIPPET = '''"""Ask the variant {name} (id {identity}), as it was measured by tuneworthy. Needs `pip install openai`."""
+
+import json
+import os
+from pathlib import Path
+
+from openai import OpenAI
+
+REQUEST = json.loads(Path(__file__).with_name("request.json").read_text())
+client = OpenAI(base_url={base_url!r}, api_key=os.environ.get({key!r}) or "none")
+
+
+def ask(text: str) -> str:
+    """Return the answer to `text`."""
+    body = json.loads(json.dumps(REQUEST).replace("@@INPUT@@", json.dumps(text)[1:-1]))
+    answer = client.chat.completions.create(**body).choices[0].message.content or ""
+    return {answer}
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(ask(sys.argv[1]))
+'''
+
+
+def export_variant(session: Session, variant: Variant, folder: Path) -> list[Path]:
+    """Write `variant.json`, `prompt.md`, and for chat models `request.json` and `client.py`; return the paths.
+
+    Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` holds the pool.
+
+    Raises:
+        UserError: The variant is a floor, which has no prompt.
+    """
+    if variant.model.startswith(PREFIX):
+        raise UserError(
+            f"expected a variant with a prompt, got {variant.name}, which has none",
+            hint="the floor is a few lines of scikit-learn: see tuneworthy.floor.fit",
+        )
+    case = Case(id="export", input="@@INPUT@@")
+    fixed = variant.shots is not None and variant.shots.mode == "fixed"
+    shots = session.pool.select(variant.shots, [case])["export"] if fixed else ()
+    messages = list(chat(variant, case, shots))
+    files: dict[str, bytes] = {
+        "variant.json": orjson.dumps(describe(variant), option=orjson.OPT_INDENT_2),
+        "prompt.md": _prompt(variant, messages).encode(),
+    }
+    if variant.shots is not None and not fixed:
+        rows = [{"messages": example.messages} for example in session.pool.examples]
+        files["shots.jsonl"] = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    else:
+        files |= _client(session, variant, messages)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return [folder / name for name in files]
+
+
+def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
+    """Return the chat as a page."""
+    lines = [f"# {variant.name}", "", f"Model: {variant.model}. Decoding: {dict(variant.decoding) or 'default'}.", ""]
+    if variant.shots is not None and variant.shots.mode == "per_case":
+        lines += [
+            f"Before the question stand the {variant.shots.k} nearest examples of shots.jsonl (BM25 over their "
+            "questions), the nearest last, each as a user turn and an assistant turn.",
+            "",
+        ]
+    for message in messages:
+        lines += [f"## {message['role']}", "", "```", str(message["content"]), "```", ""]
+    return "\n".join(lines)
+
+
+def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) -> dict[str, bytes]:
+    """Return the request body that the provider sends, and a script that sends it."""
+    provider = session.models[variant.model].provider
+    build = getattr(provider, "body", None)
+    config = session.project.models[variant.model]
+    if build is None or config.provider not in {"openai", "llama_cpp", "vllm"}:
+        return {}
+    body, _ = build(
+        Request(
+            messages=tuple(messages),
+            max_tokens=variant.max_tokens,
+            decoding=variant.decoding,
+            output=variant.output,
+        )
+    )
+    standard = {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"}
+    standard |= {"frequency_penalty", "presence_penalty", "response_format", "tools"}
+    extra = {name: body.pop(name) for name in list(body) if name not in standard}
+    request = body | ({"extra_body": extra} if extra else {})
+    marker = variant.answer_after
+    snippet = SNIPPET.format(
+        name=variant.name,
+        identity=variant.id,
+        base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1"),
+        key=getattr(config, "api_key_env", None) or "OPENAI_API_KEY",
+        answer=f"answer.rpartition({marker!r})[2].strip()" if marker else "answer",
+    )
+    return {"request.json": orjson.dumps(request, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}

@@ -1,0 +1,114 @@
+"""Two variants, paired, on dev or (as a look) on test: for people, and as a gate in CI."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.errors import NotEnough
+from tuneworthy.ladder.session import Session
+from tuneworthy.stats.looks import LookPlan
+from tuneworthy.stats.paired import PairedResult, compare, non_inferior
+from tuneworthy.types import Variant
+
+DEV_ALPHA = 0.05
+FEWEST = 8
+
+
+class Answer(StrEnum):
+    """What a comparison says of B."""
+
+    BETTER = "better"
+    NO_WORSE = "no_worse"
+    WORSE = "worse"
+    UNRESOLVED = "unresolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versus:
+    """B against A.
+
+    Attributes:
+        on: `dev` or `test`. answer: of B. paired: Numbers. lower: One-sided bound of the difference.
+        unscored: Cases that one of the two has no score of.
+    """
+
+    a: str
+    b: str
+    on: str
+    answer: Answer
+    margin: float
+    lower: float
+    unscored: int
+    cost_usd: float
+    paired: PairedResult
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return asdict(self)
+
+
+async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> Versus:
+    """Compare B with A by the primary grader.
+
+    B is better if the paired interval is above 0; worse if it is below 0 or B's loss is shown to reach the
+    margin; no worse if it is non-inferior by the margin; else unresolved.
+
+    Args:
+        session: The opened project.
+        a, b: Variants.
+        on_test: Look at test (a look is taken and paid for in alpha); dev is the default.
+
+    Raises:
+        NotEnough: Too few cases have a score of both.
+    """
+    cases = session.split.test if on_test else session.split.dev
+    if len(cases) < FEWEST:
+        side = "test" if on_test else "dev"
+        raise NotEnough(f"expected at least {FEWEST} {side} cases, got {len(cases)}", hint="use --test or add cases")
+    alpha = _take_look(session, a, b) if on_test else DEV_ALPHA
+    traces_a, traces_b = await session.ask(a, cases), await session.ask(b, cases)
+    num_a, den_a, _ = await session.score(traces_a, cases)
+    num_b, den_b, _ = await session.score(traces_b, cases)
+    both = ~(np.isnan(num_a) | np.isnan(num_b))
+    if both.sum() < FEWEST:
+        raise NotEnough(f"expected at least {FEWEST} cases with a score of both, got {int(both.sum())}")
+    groups = session.groups(cases)
+    kept = None if groups is None else groups[both]
+    sides = (num_a[both], den_a[both], num_b[both], den_b[both])
+    paired = compare(*sides, kept, alpha=alpha, seed=session.project.split.seed)
+    margin = session.project.task.margin
+    bound = non_inferior(*sides, kept, margin=margin, alpha=alpha)
+    return Versus(
+        a=a.name,
+        b=b.name,
+        on="test" if on_test else "dev",
+        answer=_answer(paired, bound.holds, margin),
+        margin=margin,
+        lower=bound.lower,
+        unscored=int((~both).sum()),
+        cost_usd=sum(trace.cost_usd for trace in (*traces_a, *traces_b)),
+        paired=paired,
+    )
+
+
+def _answer(paired: PairedResult, no_worse: bool, margin: float) -> Answer:
+    if paired.better:
+        return Answer.BETTER
+    if no_worse:
+        return Answer.NO_WORSE
+    if paired.worse or paired.ci[1] < -margin:
+        return Answer.WORSE
+    return Answer.UNRESOLVED
+
+
+def _take_look(session: Session, a: Variant, b: Variant) -> float:
+    stored = session.folder.read("looks")
+    plan = LookPlan.from_dict(stored) if stored else LookPlan().plan(["compare"])
+    look = f"compare:{b.id}~{a.id}"
+    plan = plan.take(look, "compare")
+    session.folder.write("looks", plan.to_dict())
+    return plan.alpha_for(look)
