@@ -8,12 +8,12 @@ Source: facts.md #23 (`name` is required) and C3.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 
 from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.providers.grammar import choice_grammar
 from tuneworthy.types import JsonSchema, OutputFormat
 
 FIELD = "label"
@@ -34,15 +34,6 @@ def constraint(output: OutputFormat, capabilities: Capabilities) -> tuple[dict[s
         if capabilities.choice == "wrapped_schema":
             return _schema_part(choice_schema(output.choices), "choice", capabilities)
     return {}, f"output: {output.kind} is not enforced ({capabilities.family})"
-
-
-def choice_grammar(choices: tuple[str, ...]) -> str:
-    """Write `choices` as a GBNF grammar.
-
-    >>> print(choice_grammar(("yes", 'a "b"')))
-    root ::= "yes" | "a \\"b\\""
-    """
-    return "root ::= " + " | ".join(f'"{_gbnf(choice)}"' for choice in choices)
 
 
 def choice_schema(choices: tuple[str, ...]) -> JsonSchema:
@@ -99,10 +90,3 @@ def _schema_part(schema: JsonSchema, name: str, capabilities: Capabilities) -> t
     if capabilities.json_schema == "output_config":
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}, ""
     return {}, f"output: json_schema is not enforced ({capabilities.family})"
-
-
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def _gbnf(text: str) -> str:
-    return re.sub(r'[\\"\n\r\t]', lambda match: _ESCAPES[match.group()], text)
