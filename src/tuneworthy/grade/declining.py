@@ -7,7 +7,7 @@ sorry, but"), starts, parts of the first sentences, and keys whose null means "n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -22,7 +22,7 @@ HEAD_CHARS = 300
 MAX_PHRASE_CHARS = 20_000
 
 _DECLINED_FINISH = frozenset({"refusal", "content_filter"})
-_QUOTES = str.maketrans({"’": "'", "ʼ": "'", "´": "'", ",": ",", "。": "."})
+_PLAIN = str.maketrans({"’": "'", "ʼ": "'", "´": "'", "\uff0c": ",", "\u3002": "."})
 _EDGES = " \t\r\n\"'`*_>#-([{“”«»„"
 _ENDS = " \t\r\n\"'`*_.!?)]}“”«»„"
 
@@ -45,7 +45,8 @@ class Declines:
     """
 
     def __init__(self, phrases: Sequence[str] | None = None) -> None:
-        lists: Mapping[str, Sequence[str]] = phrase_lists() if phrases is None else {}
+        data = phrase_lists() if phrases is None else {}
+        lists = {name: [_folded(one) for one in listed] for name, listed in data.items()}
         self._own = tuple(_folded(one).strip() for one in phrases or ())
         self._whole = frozenset(lists.get("whole", ()))
         openers = sorted(lists.get("openers", ()), key=len, reverse=True)
@@ -53,8 +54,9 @@ class Declines:
         starts = lists.get("starts", ())
         self._start = _any_of(starts, "") if starts else None
         self._parts = tuple(lists.get("parts", ()))
+        self._shortest_part = min(map(len, self._parts), default=0)
         self._null_keys = frozenset(phrase_lists()["null_keys"])
-        self.identity = content_hash([list(phrases)] if phrases is not None else dict(lists))
+        self.identity = content_hash([list(phrases)] if phrases is not None else data)
 
     def __call__(self, response: Response) -> bool:
         """Return whether `response` declines, by its finish reason, its words or a JSON null."""
@@ -73,7 +75,9 @@ class Declines:
             return True
         if len(text) < HEAD_CHARS and head.rstrip(_ENDS) in self._whole:
             return True
-        return self._begins(head) or any(part in head for part in self._parts) or self._null(text)
+        if self._begins(head) or self._null(text):
+            return True
+        return len(head) >= self._shortest_part and any(part in head for part in self._parts)
 
     def _begins(self, head: str) -> bool:
         """Return whether `head`, after apologies and openers, begins by declining."""
@@ -101,11 +105,11 @@ class Declines:
 
 
 def _folded(text: str) -> str:
-    return text.casefold().translate(_QUOTES)
+    return text.casefold().translate(_PLAIN)
 
 
 def _any_of(phrases: Sequence[str], after: str) -> re.Pattern[str]:
-    return re.compile(f"(?:{'|'.join(re.escape(_folded(one)) for one in phrases)}){after}")
+    return re.compile(f"(?:{'|'.join(re.escape(one) for one in phrases)}){after}")
 
 
 @cache

@@ -12,11 +12,12 @@ from typing import Any, Final
 import orjson
 
 MAX_CHARS: Final = 1_000_000
-MAX_STARTS: Final = 64
+MAX_STARTS: Final = 32
 """How many opening braces are tried before an answer counts as unreadable."""
 
 _FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _START = re.compile(r'\{\s*["}]')
+_BRACE = re.compile(r"[{}]")
 _DECODER = json.JSONDecoder()
 
 
@@ -66,17 +67,34 @@ def _parse(text: str) -> Any:
 
 
 def _first_object(text: str) -> Any:
+    """Return the first object that stands in `text` by itself.
+
+    An object inside one that is broken or cut off is a part of an answer, not the answer: it is passed over.
+    """
     position = 0
     for _ in range(MAX_STARTS):
         start = _START.search(text, position)
         if not start:
             break
-        position = start.start() + 1
         try:
-            _, end = _DECODER.raw_decode(text, start.start())
-        except (ValueError, RecursionError):
+            _, position = _DECODER.raw_decode(text, start.start())
+        except json.JSONDecodeError as error:
+            readable = len(text) if error.msg.startswith("Unterminated string") else error.pos
+            position = _balanced_end(text, start.start()) or max(readable, start.end())
             continue
-        value = _parse(text[start.start() : end])
+        except RecursionError:
+            break
+        value = _parse(text[start.start() : position])
         if value is not NOTHING:
             return value
     return NOTHING
+
+
+def _balanced_end(text: str, start: int) -> int | None:
+    """Return where the brace at `start` is closed, counting braces alone; None if it never is."""
+    depth = 0
+    for brace in _BRACE.finditer(text, start):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            return brace.end()
+    return None

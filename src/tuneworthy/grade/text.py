@@ -77,8 +77,7 @@ class IncludesGrader(AnswerGrader):
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Look for every expected text."""
-        fault = "" if isinstance(case.expected, str) and case.expected else self.label_fault(case.expected)
-        if fault:
+        if fault := self.label_fault(case.expected):
             return Score.failed(fault)
         answer, texts = trace.text, accepted(case.expected)
         if self._ignore_case:
