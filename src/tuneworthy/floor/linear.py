@@ -14,6 +14,7 @@ so the SVM pays for its whole cross-validation with the time of one logistic reg
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ DEFAULT_C, DEFAULT_TEMPERATURE = 1.0, 4.0  # where there are too few rows to cho
 N_FOLDS = 3
 MAX_CV_ROWS = 6_000
 MIN_CV_ROWS = 10
+MAX_CV_WORK = 1_500_000_000  # labels x non-zero features: above this (about 15 s a fit) C is not chosen
+MAX_FIT_WORK = 4_000_000_000  # above this only the most frequent labels are learnt
 
 
 class LinearClassifier:
@@ -37,7 +40,7 @@ class LinearClassifier:
 
     Args:
         seed: Seed of the folds and the subsample that C is chosen on.
-        c_grid: Inverse regularisation strengths to choose from.
+        c_grid: Inverse regularisation strengths to choose from; with one, nothing is cross-validated.
     """
 
     def __init__(self, seed: int, c_grid: Sequence[float] = C_GRID) -> None:
@@ -50,7 +53,7 @@ class LinearClassifier:
     @property
     def parameters(self) -> dict[str, Any]:
         """What was chosen, for an identity."""
-        return {"C": self.c, "temperature": self.temperature}
+        return {"C": self.c, "temperature": self.temperature, "C_grid": list(self.c_grid), "folds": N_FOLDS}
 
     def fit(self, matrix: Any, answers: Sequence[str], groups: Sequence[str]) -> LinearClassifier:
         """Choose C and temperature, then fit on all rows.
@@ -65,8 +68,13 @@ class LinearClassifier:
         self.labels, targets = sorted(set(answers)), np.array(answers, dtype=object)
         if len(self.labels) < 2:
             return self
-        self._choose(matrix, targets, groups)
-        self._model = _train(matrix, targets, self.c)
+        rows = affordable_rows(answers, matrix.nnz)
+        work = matrix.nnz * len(set(targets[rows].tolist()))
+        if len(self.c_grid) > 1 and work <= MAX_CV_WORK:
+            self._choose(matrix[rows], targets[rows], [groups[i] for i in rows])
+        elif len(self.c_grid) == 1:
+            self.c = self.c_grid[0]
+        self._model = _train(matrix[rows], targets[rows], self.c)
         return self
 
     def probabilities(self, matrix: Any) -> NDArray[np.float64]:
@@ -103,12 +111,20 @@ class LinearClassifier:
     def _out_of_fold(self, matrix: Any, targets: NDArray[Any], folds: NDArray[Any], c: float) -> NDArray[np.float64]:
         import numpy as np
 
-        margins = np.full((len(targets), len(self.labels)), -1.0)  # a label that a fold has never seen
+        margins = np.full((len(targets), len(self.labels)), -1.0)
         for fold in range(N_FOLDS):
             train, held_out = folds != fold, folds == fold
             if held_out.any() and len(set(targets[train])) > 1:
                 margins[held_out] = _margins(_train(matrix[train], targets[train], c), matrix[held_out], self.labels)
         return margins
+
+
+def affordable_rows(answers: Sequence[str], n_nonzero: int) -> list[int]:
+    """Return the rows whose labels are learnt: all, or those of the most frequent labels (at least 2)."""
+    counts = Counter(answers)
+    n_labels = max(2, MAX_FIT_WORK // max(1, n_nonzero))
+    kept = set(sorted(counts, key=lambda label: (-counts[label], label))[:n_labels])
+    return [i for i, answer in enumerate(answers) if answer in kept]
 
 
 def _train(matrix: Any, targets: NDArray[Any], c: float) -> Any:
@@ -121,14 +137,17 @@ def _train(matrix: Any, targets: NDArray[Any], c: float) -> Any:
 
 
 def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> NDArray[np.float64]:
-    """Return the margins in the order of `labels`, ``(n_rows, n_labels)``; -1 for labels the model has not seen."""
+    """Return the margins in the order of `labels`, ``(n_rows, n_labels)``.
+
+    A label that the model has not seen gets the row's lowest margin, so that it never wins.
+    """
     import numpy as np
 
     raw = model.decision_function(matrix)
     if raw.ndim == 1:
         raw = np.column_stack([-raw, raw])
     column = {label: i for i, label in enumerate(labels)}
-    margins = np.full((matrix.shape[0], len(labels)), -1.0)
+    margins = np.repeat(raw.min(axis=1, keepdims=True), len(labels), axis=1)
     margins[:, [column[label] for label in model.classes_.tolist()]] = raw
     return margins
 
