@@ -107,7 +107,7 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses of the file look themselves up here
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"expected {place} to import, got {last_line(error)}", hint="mend the file") from error
     return module
@@ -116,5 +116,5 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
 def _module_of_name(place: str) -> ModuleType:
     try:
         return import_module(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"expected the module {place} to import, got {last_line(error)}", hint=HINT) from error

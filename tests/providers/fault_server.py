@@ -104,7 +104,9 @@ async def reset(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-def text(body: str | bytes, status: int = 200, content_type: str = "text/html") -> Callable[[web.Request], web.Response]:
+def text(
+    body: str | bytes, status: int = 200, content_type: str = "text/html"
+) -> Callable[[web.Request], web.Response]:
     """Play an answer that is no JSON."""
     raw = body.encode() if isinstance(body, str) else body
     return lambda _: web.Response(body=raw, status=status, content_type=content_type)

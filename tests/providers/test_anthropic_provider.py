@@ -112,6 +112,12 @@ def test_a_conversation_with_tools_is_written_in_blocks() -> None:
     assert [block["tool_use_id"] for block in turns[2]["content"]] == ["t1", "t2"]
 
 
+def test_broken_arguments_in_a_conversation_are_an_error_of_this_call() -> None:
+    call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"x":'}}
+    with pytest.raises(ProviderError, match="arguments of f"):
+        split_system(({"role": "assistant", "content": None, "tool_calls": [call]},))
+
+
 def test_the_cache_counts_into_the_prompt() -> None:
     response, _ = exchange(QUESTION, message(TEXT, cache_read_input_tokens=100, cache_creation_input_tokens=20))
     assert (response.input_tokens, response.cached_tokens, response.output_tokens) == (132, 100, 1)

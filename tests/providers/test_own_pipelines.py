@@ -156,9 +156,12 @@ def test_an_exception_is_an_error_of_this_case_only(tmp_path: Path, line: str, w
 
 
 def test_a_function_may_say_itself_that_it_can_be_tried_again(tmp_path: Path) -> None:
-    write(tmp_path, "from tuneworthy.errors import ProviderError\n"
-                    "def f(q):\n"
-                    "    raise ProviderError('busy', code='rate_limit', retryable=True, retry_after_s=2)\n")  # fmt: skip
+    write(
+        tmp_path,
+        "from tuneworthy.errors import ProviderError\n"
+        "def f(q):\n"
+        "    raise ProviderError('busy', code='rate_limit', retryable=True, retry_after_s=2)\n",
+    )
     got = fault(python(tmp_path, "f"))
     assert (got.code, got.retryable, got.retry_after_s) == ("rate_limit", True, 2)
 
@@ -225,7 +228,7 @@ def test_a_file_may_hold_dataclasses(tmp_path: Path) -> None:
     [("own.py", "file.py:name"), (":f", "file.py:name"), ("own.py:", "file.py:name"), ("own.py:f g", "file.py:name"),
      ("own.py:missing", "there are: good"), ("own.py:number", "got a int"), ("gone.py:f", "got none"),
      ("../outside.py:f", "below the project folder"), ("/etc/passwd.py:f", "below the project folder"),
-     ("broken.py:f", "ZeroDivisionError"), ("syntax.py:f", "SyntaxError"),
+     ("broken.py:f", "ZeroDivisionError"), ("syntax.py:f", "SyntaxError"), ("leaves.py:f", "SystemExit: bye"),
      ("no_such_module_at_all:f", "ModuleNotFoundError")],
 )  # fmt: skip
 def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path: Path, spec: str, words: str) -> None:
@@ -234,6 +237,7 @@ def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path: Path, spec: str, wo
     write(project, "number = 3\ndef good():\n    pass\n")
     write(project, "1 / 0\n", "broken.py")
     write(project, "def f(:\n", "syntax.py")
+    write(project, "import sys; sys.exit('bye')\n", "leaves.py")
     write(tmp_path, "def f():\n    pass\n", "outside.py")
     with pytest.raises(UserError) as caught:
         load_function(spec, project)

@@ -20,7 +20,7 @@ from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.providers.transport import Transport, endpoint
-from tuneworthy.types import Response
+from tuneworthy.types import Request, Response
 
 
 def make(url: str, timeout_s: float = 5.0) -> OpenAIProvider:
@@ -74,7 +74,8 @@ def test_how_long_to_wait_is_read_from_every_form_of_the_header() -> None:
     assert dated is not None
     assert 17 < dated <= 21
     assert fault(error(429, retry_after=formatdate(time.time() - 99, usegmt=True))).retry_after_s == 0
-    assert fault(error(429, retry_after="soon")).retry_after_s is None
+    for nonsense in ("soon", "inf", "nan", "Mon, 99 Foo 99999"):
+        assert fault(error(429, retry_after=nonsense)).retry_after_s is None
     assert fault(error(429, retry_after="-4")).retry_after_s == 0
     assert fault(error(429)).retry_after_s is None
 
@@ -131,6 +132,7 @@ def test_an_error_under_status_200_is_an_error() -> None:
     got = fault({"error": {"message": "upstream is down", "code": 502}})
     assert (got.code, got.retryable) == ("server", True)
     assert fault({"error": {"message": "slow down", "code": 429}}).code == "rate_limit"
+    assert fault({"error": {"message": "slow down", "code": "429"}}).code == "rate_limit"
     assert fault({"error": "what"}).code == "server"
 
 
@@ -237,6 +239,23 @@ def test_addresses_that_could_leak_or_cannot_work_are_refused() -> None:
     with pytest.raises(UserError, match="no user name") as caught:
         Transport("https://me:hunter2@host/v1", headers={}, key=Key(None), timeout_s=1)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_key_in_the_query_is_refused_as_the_identity_would_hold_it() -> None:
+    for query in ("key=hunter2", "v=1&API_KEY=hunter2", "code=hunter2"):
+        with pytest.raises(UserError, match="no key in the address") as caught:
+            Transport(f"https://host/v1?{query}", headers={}, key=Key(None), timeout_s=1)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_question_that_is_no_json_is_an_error_of_this_call() -> None:
+    async def run() -> ProviderError:
+        provider = make("http://127.0.0.1:9")
+        with pytest.raises(ProviderError) as caught:
+            await provider.complete(Request(messages=({"role": "user", "content": "\ud800"},)))
+        return caught.value
+
+    assert asyncio.run(run()).code == "bad_request"
 
 
 def test_a_query_stays_behind_the_path() -> None:

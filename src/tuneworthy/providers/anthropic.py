@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy.config.models import Anthropic
+from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
@@ -149,7 +150,11 @@ def _turn(message: Message) -> Message:
     blocks: list[dict[str, Any]] = [{"type": "text", "text": content}] if content else []
     for call in calls:
         function = call["function"]
-        arguments = orjson.loads(function["arguments"] or "{}")
+        try:
+            arguments = orjson.loads(function["arguments"] or "{}")
+        except orjson.JSONDecodeError:
+            told = f"expected arguments of {function['name']} that are JSON, got {function['arguments'][:80]!r}"
+            raise ProviderError(told, code="bad_request", retryable=False) from None
         blocks.append({"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments})
     return {"role": message["role"], "content": blocks}
 

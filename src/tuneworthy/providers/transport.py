@@ -9,12 +9,13 @@ Source: facts.md section E (retry-after-ms, retry-after, x-should-retry as the v
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -29,6 +30,10 @@ MAX_BODY = 64 * 2**20
 _CONNECT_S = 15.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _RATE_LIMIT = frozenset({429, 529})  # 529 is Anthropic's "overloaded"
+_SECRET_NAMES = frozenset(
+    {"access_token", "api-key", "api_key", "apikey", "auth", "code", "key", "password", "secret", "sig", "signature",
+     "subscription-key", "token"}
+)  # fmt: skip
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
@@ -49,6 +54,9 @@ class Transport:
         if parts.username or parts.password:
             raise UserError(f"expected no user name or password in the address of {parts.hostname}, got one",
                             hint="put the key into an environment variable and name it in api_key_env")  # fmt: skip
+        if secret := _SECRET_NAMES.intersection(name.lower() for name, _ in parse_qsl(parts.query)):
+            raise UserError(f"expected no key in the address of {parts.hostname}, got {', '.join(secret)}=...",
+                            hint="put the key into an environment variable and name it in api_key_env")  # fmt: skip
         self.host = parts.hostname
         self._url = URL(url)
         self._headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
@@ -64,11 +72,16 @@ class Transport:
         Raises:
             ProviderError: No answer, an answer that says no, or one that is no JSON object.
         """
+        try:
+            sent = orjson.dumps(content)
+        except TypeError as error:  # a lone surrogate, or no JSON at all
+            message = f"{self.host}: expected a question that is JSON, got {error}"
+            raise ProviderError(message, code="bad_request", retryable=False) from None
         session = self._session
         if session is None or self._loop is not asyncio.get_running_loop():
             session = await self._open()
         try:
-            async with session.post(self._url, data=orjson.dumps(content), allow_redirects=False) as answer:
+            async with session.post(self._url, data=sent, allow_redirects=False) as answer:
                 body = await self._read(answer)
                 if answer.status // 100 != 2:
                     raise self._refusal(answer.status, answer.headers, body)
@@ -152,6 +165,10 @@ class Transport:
         if isinstance(error, TimeoutError):
             return ProviderError(f"{self.host}: expected an answer in {self._timeout_s:g} s, got none; raise timeout_s "
                                  "if it needs longer", code="timeout", retryable=True)  # fmt: skip
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return ProviderError(
+                f"{self.host}: the proxy says {told}", code="connection", retryable=error.status >= 500
+            )
         if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
             return ProviderError(f"{self.host}: broken answer: {told}", code="malformed", retryable=True)
         certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL)
@@ -178,18 +195,22 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         Seconds, at least 0; None if it does not say, or says something unreadable.
     """
     try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        return _finite(float(headers["retry-after-ms"]) / 1000)
     except (KeyError, ValueError):
         pass
     told = headers.get("retry-after", "")
     try:
-        return max(0.0, float(told))
+        return _finite(float(told))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
-    except (ValueError, TypeError):
+        return _finite(parsedate_to_datetime(told).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _finite(seconds: float) -> float | None:
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _message_of(body: bytes) -> bytes | str:
@@ -211,7 +232,8 @@ def _message_of(body: bytes) -> bytes | str:
 def _status_of(error: Any) -> int:
     """Read the status in an error that came with status 200; 500 if there is none."""
     code = error.get("code") or error.get("status") if isinstance(error, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else 500
+    status = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 500
+    return status if 400 <= status < 600 else 500
 
 
 def _proxy_for(scheme: str, host: str) -> str | None:
