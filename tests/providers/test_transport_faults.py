@@ -103,6 +103,21 @@ def test_a_message_that_holds_the_key_is_redacted(body: Any) -> None:
     assert "abcdef" not in told
 
 
+def test_a_key_of_no_known_form_is_redacted_by_its_value() -> None:
+    async def run() -> str:
+        async with Server(error(400, {"error": f"no 0a1b2c3d4e5f here\x1b[31m {KEY}"})) as server:
+            caps = capabilities_of("openai", "m")
+            provider = OpenAIProvider(
+                base_url=server.url, model="m", api_key="0a1b2c3d4e5f", identity={}, capabilities=caps
+            )
+            with pytest.raises(ProviderError) as caught:
+                await provider.complete(QUESTION)
+            await provider.close()
+            return str(caught.value)
+
+    assert asyncio.run(run()) == "127.0.0.1: 400 no [key] here [31m [key]"
+
+
 def test_a_hang_and_a_stalled_body_are_timeouts() -> None:
     for play in (hang, stall):
         started = time.monotonic()
@@ -186,12 +201,12 @@ def test_a_large_body_within_the_limit_is_read() -> None:
 
 def test_redirects_are_not_followed_with_the_key() -> None:
     async def run() -> int:
-        async with Server(completion()) as thief, Server(error(302, location=thief.url)) as server:
+        async with Server(completion()) as thief, Server(error(307, location=thief.url)) as server:
             provider = make(server.url)
             with pytest.raises(ProviderError):
                 await provider.complete(QUESTION)
             await provider.close()
-            return len(thief.bodies)
+            return len(thief.headers)
 
     assert asyncio.run(run()) == 0
 
