@@ -61,4 +61,6 @@ def test_abstention_asks_only_whether_an_answer_is_given() -> None:
     assert judge(grader, "Rome", "Paris").value == 1
     assert judge(grader, "I don't know", "Paris").reason == "refused"
     assert judge(grader, " ", "Paris").reason == "format"
+    assert judge(grader, "None", ["None", "no one"]).value == 1
+    assert judge(grader, "None", "Paris").reason == "refused"
     assert judge(grader, "", "Paris", tool_calls=({"function": {"name": "x"}},)).value == 1

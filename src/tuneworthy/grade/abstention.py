@@ -7,7 +7,7 @@ What is answered does not matter here. `grade_all` judges the cases that expect 
 from __future__ import annotations
 
 from tuneworthy.config.graders import Abstention
-from tuneworthy.grade.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
+from tuneworthy.grade.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext, accepted
 from tuneworthy.grade.declining import Declines, built_in
 from tuneworthy.types import Case, Score, Trace
 
@@ -24,7 +24,9 @@ class AbstentionGrader(AnswerGrader):
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Judge an answer to a case that has one."""
-        response = trace.response
+        response, text = trace.response, trace.text.strip()
+        if text and text in accepted(case.expected):
+            return RIGHT  # the right answer may be "none"
         if response is not None and self.declines(response):
             return _REFUSED
-        return RIGHT if trace.text.strip() or (response and response.tool_calls) else FORMAT
+        return RIGHT if text or (response and response.tool_calls) else FORMAT

@@ -57,6 +57,8 @@ class NormalisedExactGrader(AnswerGrader):
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Compare the normalised texts."""
+        if trace.text == case.expected:
+            return RIGHT
         answer = normalise(trace.text)
         return RIGHT if any(answer == normalise(one) for one in accepted(case.expected)) else WRONG
 
