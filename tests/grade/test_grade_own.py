@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from grade_samples import BRAND, GENERIC, brand_examples, build, judge, write_pr
 
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.grade.base import GradingContext
+from tuneworthy.grade.style import StyleClassifier
 
 FUNCTIONS = """
 import dataclasses, sys
@@ -112,6 +114,20 @@ def test_the_boundary_holds_where_one_kind_is_rarer(tmp_path: Path) -> None:
     (tmp_path / "generic.jsonl").write_text((tmp_path / "generic.jsonl").read_text() + more)
     grader: Any = build("style", context)
     assert judge(grader, "Ahoy matey, map number 99 sails yer way today!", None).value > 0.5
+
+
+def test_the_boundary_does_not_follow_the_number_of_texts() -> None:
+    draw = random.Random(7)
+
+    def texts(n: int, share: float) -> list[str]:
+        words = ["alpha", "beta", "gamma", "delta"]
+        return [" ".join(draw.choices(words, k=6) + ["ahoy"] * (draw.random() < share)) for _ in range(n)]
+
+    classify = StyleClassifier(texts(60, 0.7), texts(600, 0.2))
+    with_word = [classify(text) for text in texts(100, 1)]
+    without = [classify(text) for text in texts(100, 0)]
+    assert sum(value > 0.5 for value in with_word) > 70
+    assert sum(value < 0.5 for value in without) > 70
 
 
 def test_style_knows_when_it_knows_nothing(tmp_path: Path) -> None:

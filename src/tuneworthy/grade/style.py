@@ -78,7 +78,7 @@ def _pipeline() -> Any:
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, min_df=2, max_features=50_000),
         TfidfVectorizer(token_pattern=r"(?u)\b\w+\b|[!?…]", ngram_range=(1, 2), sublinear_tf=True, max_features=50_000),
     )
-    return make_pipeline(features, LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000))
+    return make_pipeline(features, LogisticRegression(class_weight="balanced", max_iter=1000))
 
 
 def read_generic(path: Path) -> list[str]:
