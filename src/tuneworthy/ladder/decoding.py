@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuneworthy.ladder.base import Proposal, View, rung
-from tuneworthy.providers.capabilities import filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters
 
 GRID: tuple[dict[str, Any], ...] = (
     {"temperature": 0.0},
@@ -46,25 +46,14 @@ class Decoding:
         return Proposal(candidates=unique)
 
 
-def _default_grid(capabilities: Any) -> Sequence[Mapping[str, Any]]:
+def _default_grid(capabilities: Capabilities) -> Sequence[Mapping[str, Any]]:
     if "temperature" in capabilities.parameters or not capabilities.efforts:
         return GRID
     return [{"effort": value} for value in capabilities.efforts]
 
 
-def _accepted(capabilities: Any, setting: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Split a setting into what the model accepts and the names of what it does not."""
-    kept = {name: value for name, value in setting.items() if filter_parameters(capabilities, {name: value})[0]}
-    return kept, [name for name in setting if name not in kept]
-
-
-def samples(decoding: Mapping[str, Any], default_temperature: float | None) -> bool:
-    """Whether answers vary: the temperature that is set, or else the provider's default, is above 0.
-
-    Args:
-        decoding: What is set.
-        default_temperature: What the provider does if nothing is set; None if it takes no temperature or
-            that is not known (then answers are taken to vary).
-    """
-    temperature = decoding.get("temperature", default_temperature)
-    return temperature is None or float(temperature) > 0
+def _accepted(capabilities: Capabilities, setting: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Split a setting into what the model accepts and, in words, what it does not."""
+    _, dropped = filter_parameters(capabilities, setting)
+    names = {words.partition(":")[0] for words in dropped}
+    return {name: value for name, value in setting.items() if name not in names}, dropped
