@@ -147,7 +147,7 @@ def _prompt_completion(row: dict[str, Any]) -> Fields:
     else:
         if isinstance(completion, list):
             completion = check_messages(completion, "completion")[-1].get("content")
-        pair = {"prompt": prompt, "completion": completion}
+        pair = {key: value for key, value in (("prompt", prompt), ("completion", completion)) if key in row}
         messages = _chat("", _text(pair, "prompt"), _text(pair, "completion"))
     return _fields(messages, row, {"prompt", "completion"})
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
+from tuneworthy.cases.text import words
 from tuneworthy.types import UNLABELLED, Case, Example
 
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
@@ -64,7 +65,7 @@ def guess_kind(expected_values: Iterable[Any]) -> Kind:
     counts = Counter(text.strip() for text in texts)
     if reason := _label_reason(texts, counts):
         return Kind("label", reason, tuple(sorted(counts)))
-    n_short = sum(_n_words(text) <= _SHORT_WORDS for text in texts)
+    n_short = sum(len(words(text)) <= _SHORT_WORDS for text in texts)
     if n_short >= _MOST * len(texts):
         return Kind("short_answer", f"{n_short} of {len(texts)} answers have at most {_SHORT_WORDS} words")
     return Kind("free_text", f"{len(texts) - n_short} of {len(texts)} answers have more than {_SHORT_WORDS} words")
@@ -81,10 +82,6 @@ def _first_text(value: Any) -> str:
     if isinstance(value, list) and value:
         value = value[0]
     return answer_text(value)
-
-
-def _n_words(text: str) -> int:
-    return max(len(text.split()), len(text) // 12)
 
 
 def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:

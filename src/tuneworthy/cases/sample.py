@@ -125,6 +125,7 @@ def _clusters(texts: Sequence[str], seed: int) -> list[str]:
     """Return the k-means cluster of each text's TF-IDF vector; [] if the texts have no words."""
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from threadpoolctl import threadpool_limits
 
     try:
         vectors = TfidfVectorizer(tokenizer=words, token_pattern=None, max_features=5000).fit_transform(texts)
@@ -132,7 +133,8 @@ def _clusters(texts: Sequence[str], seed: int) -> list[str]:
         return []
     k = min(20, max(2, round(len(texts) ** 0.5 / 2)))
     means = MiniBatchKMeans(n_clusters=k, random_state=seed % 2**32, n_init=1, batch_size=1024)
-    means.fit(vectors[:MAX_FITTED])
+    with threadpool_limits(1):  # batches are small: threads only wait for one another
+        means.fit(vectors[:MAX_FITTED])
     return [f"cluster {label:02d}" for label in means.predict(vectors)]
 
 

@@ -61,7 +61,10 @@ def normalise(text: str) -> str:
     >>> normalise("Where is my card?!") == normalise("  where is MY CARD")
     True
     """
-    return _folded(text).translate(_EXACT) or text.strip()
+    kept = _folded(text).translate(_EXACT)
+    if not kept.isascii():
+        kept = unicodedata.normalize("NFKC", kept)  # what a removed space kept apart may combine
+    return kept or text.strip()
 
 
 def words(text: str) -> list[str]:

@@ -1,0 +1,117 @@
+"""Planted leaks are found, and what only looks alike is kept."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rows import case, example
+
+from tuneworthy.cases import find_leaks
+from tuneworthy.cases.text import normalise, words
+from tuneworthy.types import Case, Example
+
+LONG = "I ordered a new card two weeks ago and it still has not arrived at my home address"
+
+
+@pytest.mark.parametrize(
+    ("question", "row"),
+    [
+        ("Where is my card?", "  where IS my—card "),
+        ("ﬁnal Ⅳ", "FINAL iv"),
+        ("Straße", "STRASSE!"),
+        ("???", "???"),
+        ("我的卡在哪里？", "我的卡在哪里"),
+    ],
+)
+def test_the_same_letters_and_digits_are_a_leak(question: str, row: str) -> None:
+    (leak,) = find_leaks([example(row)], [case(question)]).dropped
+    assert (leak.reason, leak.score, leak.case_id) == ("exact", 1.0, case(question).id)
+
+
+@pytest.mark.parametrize(
+    ("question", "row", "score"),
+    [
+        (LONG, f"Hello! {LONG}. What now?", 1.0),
+        (LONG, " ".join(LONG.split()[:10]) + " but that is fine with me", 10 / 18),
+        ("my phone was stolen", "my phone was stolen, what should I do?", 1.0),
+        ("can I still use my old card", "can I still use my old phone", 6 / 7),
+        ("请问我的银行卡什么时候能够寄到家里", "你好请问我的银行卡什么时候能够寄到公司里", 15 / 17),
+    ],
+)
+def test_covered_words_are_a_leak(question: str, row: str, score: float) -> None:
+    (leak,) = find_leaks([example(row)], [case(question)]).dropped
+    assert leak.reason == "ngram"
+    assert leak.score == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("question", "row"),
+    [
+        (LONG, " ".join(LONG.split()[:8]) + " but that is fine with me"),
+        ("where is my new card", "where is my deposit"),
+        ("yes", "yes please do that"),
+        ("की", "का"),
+        ("Where is my card?", "Where is my car?"),
+        ("-5", "+5"),
+    ],
+)
+def test_what_only_looks_alike_is_kept(question: str, row: str) -> None:
+    assert not find_leaks([example(row)], [case(question)]).dropped
+
+
+def test_an_example_of_the_same_group_is_a_leak() -> None:
+    rows = [example("entirely different", group="faq-7"), example("other", group="faq-8"), example("third")]
+    leaks = find_leaks(rows, [case("something else", group="faq-7")])
+    assert [leak.reason for leak in leaks.dropped] == ["group"]
+    assert leaks.kept == tuple(rows[1:])
+
+
+def test_coverage_is_of_the_single_best_row_and_does_not_add_up() -> None:
+    tokens = LONG.split()
+    halves = [example(" ".join(tokens[:8])), example(" ".join(tokens[8:16]))]
+    assert not find_leaks(halves, [case(LONG)]).dropped
+    assert find_leaks([example(" ".join(tokens[:16]))], [case(LONG)]).dropped
+
+
+def test_a_system_prompt_and_an_answer_in_common_are_no_leak() -> None:
+    system = "You are a helpful assistant of a bank and answer in one short sentence only"
+    messages = ({"role": "system", "content": system}, {"role": "user", "content": "What is the rate?"})
+    chat = Case(id="c", messages=messages)
+    assert not find_leaks([example("Another thing?", system, system=system)], [chat]).dropped
+
+
+def test_numbers_and_words_say_what_was_found() -> None:
+    rows = [example("a"), example("A!"), example("b", group="g"), example("c")]
+    leaks = find_leaks(rows, [case("a"), case("zz", group="g"), case("y")])
+    assert leaks.by_reason == {"exact": 2, "ngram": 0, "group": 1}
+    assert (leaks.n_rows, leaks.n_cases, leaks.n_cases_leaked) == (4, 3, 2)
+    assert str(leaks).startswith("3 of 4 rows leak into 2 of 3 cases (2 exact, 0 ngram, 1 group")
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=20, max_size=40), st.integers(0, 5))
+def test_a_case_inside_a_row_is_always_found(tokens: list[str], at: int) -> None:
+    question = " ".join(tokens[at : at + 12])
+    assert find_leaks([example(" ".join(tokens))], [case(question)]).dropped
+
+
+def test_an_apostrophe_does_not_part_a_word() -> None:
+    assert words("It’s mine, isn't it?") == ["its", "mine", "isnt", "it"]
+
+
+def test_10_000_examples_against_300_cases_take_seconds_at_most() -> None:
+    rows = [
+        Example(id=str(i), messages=({"role": "user", "content": f"row {i} " + f"word{i % 97} and then " * 8},))
+        for i in range(10_000)
+    ]
+    cases = [case(f"case {i} " + f"word{i} or else " * 8) for i in range(300)]
+    start = time.process_time()
+    find_leaks(rows, cases)
+    assert time.process_time() - start < 5
