@@ -13,7 +13,7 @@ from tuneworthy.errors import NotEnough
 from tuneworthy.floor import fit
 from tuneworthy.floor.fields import flatten, learn_fields, read_object, unflatten
 from tuneworthy.floor.spans import CopyRules, Text
-from tuneworthy.floor.tagger import Tagger, split_segments
+from tuneworthy.floor.tagger import Tagger, split_segments, text_features
 
 NAMES = ["Ada", "Bo", "Cleo", "Dov", "Eva", "Finn", "Gus", "Hal", "Ines", "Jo", "Kim", "Lev"]
 NEW_NAMES = ["Mona", "Nils", "Olga", "Pia"]
@@ -184,3 +184,9 @@ def test_restaurant8k_is_ranked_constant_nearest_tagger():
         answers = fit(name, [example(q, a) for q, a in train], 7).predict([q for q, _ in test])
         scores.append(micro_f1([json.loads(a) for a in answers], [a for _, a in test]))
     assert scores[0] < scores[1] - 0.1 < scores[2] - 0.2
+
+
+def test_features_are_numbered_in_the_order_of_the_text_not_of_a_hash():
+    text = Text("table for Ada at 7")
+    tagger = Tagger(1).fit([text], [[[(2, 3)]]])
+    assert list(tagger._columns) == list(dict.fromkeys(name for row in text_features(text) for name in row))

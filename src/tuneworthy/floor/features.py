@@ -13,7 +13,7 @@ WORD_NGRAMS = (1, 2)
 CHAR_NGRAMS = (2, 5)
 TOKEN_PATTERN = r"(?u)\w+|[^\w\s]"
 MAX_FEATURES = 200_000
-CHAR_BUDGET = 8_000_000  # characters of all texts together: about 10 s of n-grams on one core
+CHAR_BUDGET = 3_000_000  # characters of all texts together: about 10 s of n-grams on one core
 RARE_CHARS_FROM = 1_000  # rows from which a character n-gram must occur in 2 of them
 
 

@@ -19,7 +19,7 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\u
 _TOKEN = re.compile(rf"[{_UNSPACED}]|\d+|[^\W\d_{_UNSPACED}]+|[^\s]")
 
 MAX_TOKENS = 4_000  # of a question; what lies beyond is not searched
-MAX_RULE_TOKENS = 300_000  # of all questions that copy rules are counted on (about 5 s); every k-th is taken
+MAX_RULE_TOKENS = 200_000  # of all questions that copy rules are counted on (about 5 s); every k-th is taken
 START, END = "<s>", "</s>"
 
 
