@@ -32,6 +32,7 @@ class Settings(TypedDict):
     threads: int
     cache_mib: int
     cache_prompt: bool
+    slot_folder: str
 
 
 def die_with_parent(parent: int) -> None:
@@ -61,7 +62,8 @@ def parameters(settings: Settings) -> Any:
     params.model.path = settings["path"]
     params.model_alias = {settings["alias"]}
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [settings["api_key"]]
-    params.ui = params.endpoint_slots = params.cors_credentials = False
+    params.ui = params.cors_credentials = False
+    params.endpoint_slots, params.slot_save_path = True, settings["slot_folder"]
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["slots"] * settings["context"]
     params.kv_unified = False

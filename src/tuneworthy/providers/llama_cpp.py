@@ -17,6 +17,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.grammar import choice_grammar
 from tuneworthy.providers.llama_child import Settings
+from tuneworthy.providers.llama_prefix import SharedPrefix
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store.folder import Folder
@@ -48,6 +50,7 @@ MAX_CRASHES_OF_REQUEST = 3
 CACHE_MIB = 256
 """Memory for the beginnings of prompts that no slot holds any more, MiB."""
 MAX_LOG_BYTES = 2**20
+_MEMORY = Path("/dev/shm")
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
 
@@ -66,7 +69,10 @@ class Engine:
         self.mourned = False
         self.log = log
         self._log_start = 0
-        self._settings: Settings = {**settings, "api_key": self.api_key, "parent": os.getpid()}
+        self.folder = tempfile.TemporaryDirectory(prefix="tuneworthy-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        self._settings: Settings = {
+            **settings, "api_key": self.api_key, "parent": os.getpid(), "slot_folder": f"{self.folder.name}/",
+        }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -110,6 +116,7 @@ class Engine:
     async def stop(self) -> None:
         """End the child: let go of the leash, then kill."""
         process, self._process = self._process, None
+        self.folder.cleanup()
         if process is None:
             return
         if process.stdin is not None:
@@ -208,6 +215,7 @@ class LlamaCppProvider:
         self._settings, self._log = settings, log
         self._capabilities, self._timeout_s = capabilities, timeout_s
         self._client: OpenAIProvider | None = None
+        self._prefix: SharedPrefix | None = None
         self._crashes_in_a_row = 0
         self._suspects: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -241,12 +249,17 @@ class LlamaCppProvider:
             if self._crashes_in_a_row >= MAX_CRASHES_IN_A_ROW:
                 raise OutsideFault(f"llama.cpp ended {self._crashes_in_a_row} times without an answer",
                                    hint=f"see {self._log}; fewer slots or less context need less memory")  # fmt: skip
-            self.engine = engine = Engine(self._settings, self._log)
+            engine = Engine(self._settings, self._log)
             await engine.start()
             self._client = _Grammatical(
                 base_url=f"{engine.address}/v1", model=self._settings["alias"], api_key=engine.api_key,
                 identity=self.identity, capabilities=self._capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
+            self._prefix = SharedPrefix(
+                address=engine.address, api_key=engine.api_key, folder=Path(engine.folder.name),
+                slots=self._settings["slots"] if self._settings["cache_prompt"] else 1, timeout_s=self._timeout_s,
+            )  # fmt: skip
+            self.engine = engine
             return engine
 
     async def close(self) -> None:
@@ -259,6 +272,8 @@ class LlamaCppProvider:
         client = self._client
         if client is None:
             raise ProviderError("llama.cpp was closed", code="connection", retryable=True)
+        if self._prefix is not None:
+            await self._prefix.prepare(request, client.body)
         try:
             response = await client.complete(request)
         except ProviderError as error:
@@ -293,6 +308,8 @@ class LlamaCppProvider:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._starting, self._alone = loop, asyncio.Lock(), asyncio.Lock()
+            if self._prefix is not None:
+                self._prefix.bind()
 
 
 def last_words(log: Path, start: int, marks: tuple[str, ...]) -> str:
@@ -355,7 +372,7 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     settings: Settings = {
         "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": config.slots,
         "context": context, "threads": config.threads or os.cpu_count() or 1, "cache_mib": CACHE_MIB,
-        "cache_prompt": True,
+        "cache_prompt": True, "slot_folder": "",
     }  # fmt: skip
     return LlamaCppProvider(
         settings=settings,
