@@ -1,0 +1,64 @@
+"""The whole way on data that real people wrote; nothing of it is in the project."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuneworthy.cases import read_cases, read_examples, sample_cases, split_without_leaks
+
+DATA = Path("/work/shared/data")
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data of real people is not here: no folder {DATA}")
+
+
+def test_banking77_is_read_split_and_rid_of_leaks() -> None:
+    cases = read_cases(DATA / "banking77/test.csv").cases
+    examples = read_examples(DATA / "banking77/train.csv").examples
+    assert (len(cases), len(examples)) == (3080, 10003)
+    start = time.process_time()
+    clean = split_without_leaks(cases[::10], examples, seed=7, dev_size=120)
+    assert time.process_time() - start < 5
+    split = clean.split
+    assert (split.kind.name, split.origin) == ("label", "examples")
+    assert (len(split.dev), len(split.test)) == (120, 308)
+    assert 0 < len(clean.into_cases.dropped) < 0.03 * len(examples)
+    assert len(split.shots) + 120 + len(clean.into_cases.dropped) + len(clean.into_dev.dropped) == len(examples)
+
+
+def test_banking77_is_sampled_by_label() -> None:
+    sample = sample_cases(DATA / "banking77/train.csv", 154, seed=1)
+    assert sample.stratified_by == "label"
+    assert len(sample.strata) > 70
+
+
+def slots(row: dict[str, Any]) -> dict[str, str]:
+    text, found = row["userInput"]["text"], {}
+    for label in row.get("labels", []):
+        span = label.get("valueSpan", {})
+        found[label["slot"]] = text[span.get("startIndex", 0) : span.get("endIndex", 0)]
+    return found
+
+
+def restaurant(tmp_path: Path, name: str) -> Path:
+    path = tmp_path / f"{name}.jsonl"
+    seen: dict[str, dict[str, Any]] = {}
+    for row in json.loads((DATA / f"restaurant8k/{name}.json").read_text()):
+        asked = ", ".join(row.get("context", {}).get("requestedSlots", []))
+        question = f"{row['userInput']['text']} [asked: {asked}]"
+        seen.setdefault(question, {"input": question, "expected": slots(row)})
+    path.write_text("".join(json.dumps(row) + "\n" for row in seen.values()))
+    return path
+
+
+def test_restaurant8k_is_a_json_task(tmp_path: Path) -> None:
+    cases = read_cases(restaurant(tmp_path, "test")).cases
+    examples = read_examples(restaurant(tmp_path, "train")).examples
+    clean = split_without_leaks(cases[:400], examples, seed=7, dev_size=120)
+    assert clean.split.kind.name == "json"
+    assert len(clean.split.dev) == 120
+    assert all(isinstance(case.expected, dict) for case in clean.split.dev)
+    assert clean.into_cases.by_reason["exact"] > 0
