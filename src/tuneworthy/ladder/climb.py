@@ -24,7 +24,7 @@ from tuneworthy.ladder.record import ClimbRecord, RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variants import describe
 from tuneworthy.search.race import Race, race
-from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.intervals import score_bound, score_interval
 from tuneworthy.stats.looks import LookPlan
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior, worst_case
 from tuneworthy.types import Case, RungStatus, Score, Trace, Variant, content_hash
@@ -260,10 +260,11 @@ class Climb:
         session, test = self.session, self.session.split.test
         scored = ~np.isnan(trial.num)
         groups = session.groups(test)
-        interval = None
+        interval = bounds = None
         if scored.any():
-            kept = None if groups is None else groups[scored]
-            interval = score_interval(trial.num[scored], trial.den[scored], kept)
+            kept = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
+            interval = score_interval(*kept)
+            bounds = (score_bound(*kept, side="lower"), score_bound(*kept, side="upper"))
         repeats = len(trial.traces) // len(test)
         shares: dict[str, float] = {}
         fields: dict[str, dict[str, float | None]] = {}
@@ -283,6 +284,7 @@ class Climb:
             unscored=trial.unscored,
             score=trial.score,
             ci95=(interval.lo, interval.hi) if interval else None,
+            bounds95=bounds,
             cost_usd=cost,
             usd_per_1k=trial.usd_per_1k,
             latency_p50_ms=latency.quantile_ms(0.5),

@@ -20,7 +20,7 @@ class RungRecord:
         compared_to: Id of the best language-model variant before this rung.
         candidates_tried: Variants asked on dev (or preregistered).
         n, unscored: Test cases, and how many could not be scored.
-        score, ci95: Primary grader on test.
+        score, ci95: Primary grader on test. bounds95: one-sided 95 % lower and upper bound, each on its own.
         delta, delta_ci, p_value, alpha: Paired difference to `compared_to`; the interval is at 1 - alpha.
         cost_usd: All calls of this rung, stored ones included. usd_per_1k: a thousand test answers.
         latency_p50_ms, latency_p95_ms, latency_n: Single calls at concurrency 1.
@@ -45,6 +45,7 @@ class RungRecord:
     unscored: int = 0
     score: float | None = None
     ci95: tuple[float, float] | None = None
+    bounds95: tuple[float, float] | None = None
     delta: float | None = None
     delta_ci: tuple[float, float] | None = None
     p_value: float | None = None

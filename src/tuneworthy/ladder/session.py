@@ -23,6 +23,7 @@ from tuneworthy.evaluate.runner import Progress, Runner
 from tuneworthy.grade.apply import aggregate, grade_all, make_grader
 from tuneworthy.grade.base import Grader, GradingContext
 from tuneworthy.ladder.base import Task
+from tuneworthy.ladder.reveal import reveal_note
 from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
@@ -73,8 +74,10 @@ def read_data(project: Project) -> Data:
     else:
         split = _stored_split(stored, cases, into_cases.kept, notes)
     into_dev = find_leaks(split.shots, split.dev) if split.origin == "examples" else None
-    if into_dev:
-        split = replace(split, shots=into_dev.kept)
+    shots = into_dev.kept if into_dev else split.shots
+    split = replace(split, shots=tuple(sorted(shots, key=lambda example: example.id)))
+    if seen := reveal_note(Folder(project.root)):
+        notes.append(seen)
     kind = split.kind.name
     values = [case.expected for case in (*split.dev, *cases) if case.expected is not None]
     task = Task(

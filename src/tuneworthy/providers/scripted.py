@@ -16,6 +16,7 @@ from tuneworthy.config.models import Scripted
 from tuneworthy.errors import ProviderError
 from tuneworthy.functions import last_line, load_function, source_hash
 from tuneworthy.providers.base import provider
+from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.python import as_response
 from tuneworthy.types import Request, Response
 
@@ -29,7 +30,8 @@ class ScriptedProvider:
         latency_ms: Delay of each answer.
     """
 
-    supports = frozenset({"choice", "json_schema", "tools", "logprobs", "seed"})
+    capabilities = capabilities_of("scripted", "")
+    supports = capabilities.supports
 
     def __init__(
         self, function: Callable[[Request], Any], *, identity: Mapping[str, Any], latency_ms: float = 0.0

@@ -1,0 +1,145 @@
+"""Each rung has a world in which it is adopted and one in which it is rightly refused."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.ladder.worlds import write_world
+from tuneworthy.config import load
+from tuneworthy.ladder.climb import Climb
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.session import open_session
+
+
+def climb(root: Path, *, quick: bool = False) -> ClimbRecord:
+    """Walk all rungs of the project at `root`."""
+
+    async def walk() -> ClimbRecord:
+        project = load(root)
+        async with open_session(project) as session:
+            return await Climb(session, quick=quick).walk(project.ladder.rungs)
+
+    return asyncio.run(walk())
+
+
+WINS = {
+    "prompt": ({"weak": "answer(request, 0.8 if 'labels' in system(request) else 0.4)"}, {}),
+    "model": ({"weak": "answer(request, 0.4)", "strong": "answer(request, 0.9)"}, {}),
+    "few_shot": ({"weak": "answer(request, 0.8 if has_shots(request) else 0.4)"}, {}),
+    "decoding": ({"weak": "answer(request, 0.8 if request.decoding.get('temperature') == 0 else 0.4)"}, {}),
+}
+LOSES = {
+    "prompt": ({"weak": "answer(request, 0.4 if 'labels' in system(request) else 0.6)"}, {}),
+    "model": ({"weak": "answer(request, 0.7)", "strong": "answer(request, 0.4)"}, {}),
+    "few_shot": ({"weak": "answer(request, 0.3 if has_shots(request) else 0.7)"}, {}),
+    "decoding": ({"weak": "answer(request, 0.4 if request.decoding else 0.7)"}, {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", WINS)
+def test_a_rung_that_helps_is_adopted(rung: str, tmp_path: Path) -> None:
+    models, options = WINS[rung]
+    record = climb(write_world(tmp_path, models, rungs=["baseline", rung], **options))
+    found = record.rung(rung)
+    assert found is not None and found.status == "adopted", found
+    assert found.reason_code == "better" and found.delta_ci is not None and found.delta_ci[0] > 0
+    assert record.best == {"rung": rung, "variant": found.variant}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", LOSES)
+def test_a_rung_that_hurts_is_refused(rung: str, tmp_path: Path) -> None:
+    models, options = LOSES[rung]
+    record = climb(write_world(tmp_path, models, rungs=["baseline", rung], **options))
+    found = record.rung(rung)
+    assert found is not None and found.status in {"rejected", "inconclusive"}, found
+    assert record.best is not None and record.best["rung"] == "baseline"
+
+
+@pytest.mark.slow
+def test_a_floor_that_beats_every_prompt_is_the_best(tmp_path: Path) -> None:
+    record = climb(write_world(tmp_path, {"weak": "answer(request, 0.4)"}, learnable=True, rungs=["floor", "baseline"]))
+    assert record.best is not None and record.best["rung"] == "floor"
+    assert "classifier beats every prompt" in record.floor_wins
+
+
+@pytest.mark.slow
+def test_a_floor_that_has_nothing_to_learn_from_stays_a_reference(tmp_path: Path) -> None:
+    record = climb(write_world(tmp_path, {"good": "answer(request, 0.9)"}, rungs=["floor", "baseline"]))
+    assert record.best is not None and record.best["rung"] == "baseline"
+    assert record.floor_wins == ""
+
+
+@pytest.mark.slow
+def test_the_baseline_is_a_reference_that_later_rungs_are_compared_with(tmp_path: Path) -> None:
+    record = climb(write_world(tmp_path, WINS["model"][0], rungs=["baseline", "model"]))
+    baseline, model = record.rung("baseline"), record.rung("model")
+    assert baseline is not None and model is not None
+    assert baseline.status == "reference" and model.compared_to == baseline.variant
+
+
+def test_without_other_models_the_rung_model_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    record = climb(write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"]))
+    found = record.rung("model")
+    assert found is not None and (found.status, found.reason_code) == ("skipped", "no_other_model")
+
+
+def test_a_cheaper_variant_that_is_no_worse_is_adopted(tmp_path: Path) -> None:
+    models = {"dear": "answer(request, 0.9)", "cheap": "answer(request, 0.9)"}
+    root = write_world(tmp_path, models, rungs=["baseline", "model"])
+    file = root / "tuneworthy.toml"
+    text = file.read_text()
+    for name, price in (("dear", 10), ("cheap", 1)):
+        text = text.replace(
+            f'function = "world.py:{name}"',
+            f'function = "world.py:{name}"\ninput_usd_per_mtok = {price}\noutput_usd_per_mtok = {price}',
+        )
+    file.write_text(text)
+    found = climb(root).rung("model")
+    assert found is not None and (found.status, found.reason_code) == ("adopted", "cheaper"), found
+
+
+def test_quick_never_looks_at_test(tmp_path: Path) -> None:
+    root = write_world(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"])
+    record = climb(root, quick=True)
+    assert record.n_dev == 40 and record.test_looks == 0
+    assert all(rung.score is None for rung in record.rungs)
+    assert not (root / ".tuneworthy" / "looks.json").exists()
+
+
+async def _refuse(*_: object) -> None:
+    raise AssertionError("a provider was asked")
+
+
+def test_a_second_climb_gives_the_same_record_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_world(tmp_path, WINS["few_shot"][0], rungs=["floor", "baseline", "prompt", "few_shot", "decoding"])
+    first = climb(root).to_dict()
+    with monkeypatch.context() as patched:
+        patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
+        second = climb(root).to_dict()
+    assert first == second
+
+
+def test_with_fewer_than_fifty_dev_cases_one_candidate_a_rung_is_preregistered(tmp_path: Path) -> None:
+    root = write_world(tmp_path, WINS["few_shot"][0], n_cases=90, n_examples=30, rungs=["baseline", "few_shot"])
+    record = climb(root)
+    found = record.rung("few_shot")
+    assert not record.explored and found is not None
+    assert found.candidates_tried == 1 and found.candidates == []
+
+
+def test_a_hosted_model_is_not_eligible_where_the_task_must_run_on_the_device(tmp_path: Path) -> None:
+    extra = """
+[models.cloud]
+provider = "openai"
+model = "gpt-6-luna"
+[constraints]
+on_device = true
+"""
+    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"], extra=extra)
+    found = climb(root).rung("model")
+    assert found is not None and (found.status, found.reason_code) == ("not_eligible", "constraint")
