@@ -21,7 +21,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer
 from tuneworthy.providers.base import outgoing
 from tuneworthy.store import ResponseStore, response_key
-from tuneworthy.types import Case, Failure, Request, Response, Trace, Variant
+from tuneworthy.types import Case, Failure, Request, Response, Trace, Variant, canonical
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
@@ -130,7 +130,7 @@ class Runner:
             AuthError: The key was refused.
             OutsideFault: The provider is down: a call failed for good and none succeeded meanwhile.
         """
-        jobs = self._jobs(variant, model, cases, tuple(repeats), logprobs)
+        jobs = self._jobs(variant, model.identity, cases, tuple(repeats), logprobs)
         found = self.store.get_many([job.key for job in jobs])
         stored = set(found)
         missing = [job for job in jobs if job.key not in found]
@@ -142,8 +142,14 @@ class Runner:
             self.progress.end()
         return [_trace(job, variant, *found[job.key], stored=job.key in stored) for job in jobs]
 
+    def stored(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[Trace]:
+        """Return the traces that are stored and ask nothing: no model is opened, what is missing is left out."""
+        jobs = self._jobs(variant, canonical(dict(variant.model_identity)), cases, tuple(repeats), None)
+        found = self.store.get_many([job.key for job in jobs])
+        return [_trace(job, variant, *found[job.key], stored=True) for job in jobs if job.key in found]
+
     def _jobs(
-        self, variant: Variant, model: OpenModel, cases: Sequence[Case], repeats: tuple[int, ...], logprobs: int | None
+        self, variant: Variant, identity: bytes, cases: Sequence[Case], repeats: tuple[int, ...], logprobs: int | None
     ) -> list[_Job]:
         shots = self.pool.select(variant.shots, cases)
         jobs = []
@@ -160,7 +166,7 @@ class Runner:
             content = outgoing(first)
             for repeat in repeats:
                 request = first if repeat == 0 else replace(first, repeat=repeat)
-                jobs.append(_Job(case, repeat, request, response_key(model.identity, content, repeat)))
+                jobs.append(_Job(case, repeat, request, response_key(identity, content, repeat)))
         return jobs
 
     async def _ask(

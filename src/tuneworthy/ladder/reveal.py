@@ -36,6 +36,6 @@ def reveal_note(folder: Folder) -> str:
         return ""
     since = min(row["time"] for row in rows)
     return (
-        f"the answers to {len(rows)} test cases were looked at (first on {since[:10]}): "
+        f"the answers to {len(rows)} of the test cases were looked at (first on {since[:10]}): "
         "what was changed after that is measured too well on them"
     )
