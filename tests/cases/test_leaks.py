@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import case, example
 
@@ -91,11 +91,13 @@ def test_numbers_and_words_say_what_was_found() -> None:
     assert str(leaks).startswith("3 of 4 rows leak into 2 of 3 cases (2 exact, 0 ngram, 1 group")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=20, max_size=40), st.integers(0, 5))
 def test_a_case_inside_a_row_is_always_found(tokens: list[str], at: int) -> None:
     question = " ".join(tokens[at : at + 12])

@@ -54,6 +54,7 @@ def folder() -> Any:
         yield Path(name)
 
 
+@settings(deadline=None)
 @given(st.lists(cases(), min_size=1, max_size=6, unique_by=lambda case: case.id))
 def test_cases_that_are_written_are_read_again(some: list[Case]) -> None:
     with folder() as root:
@@ -61,6 +62,7 @@ def test_cases_that_are_written_are_read_again(some: list[Case]) -> None:
         assert list(read_cases(root / "c.jsonl").cases) == some
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(chats, texts), min_size=1, max_size=5, unique_by=str), st.booleans())
 def test_examples_that_are_written_are_read_again(some: list[tuple[Any, str]], crlf: bool) -> None:
     with folder() as root:
@@ -79,6 +81,7 @@ cells = safe.filter(lambda text: bool(text.strip()) and text.lstrip()[:1] not in
 pairs = st.lists(st.tuples(cells, cells), min_size=1, max_size=5, unique_by=lambda pair: pair[0])
 
 
+@settings(deadline=None)
 @given(pairs, st.sampled_from(["csv", "parquet", "jsonl", "inspect", "evals", "langfuse", "yaml"]))
 def test_the_same_pairs_in_any_format_are_the_same_cases(some: list[tuple[str, str]], kind: str) -> None:
     with folder() as root:

@@ -53,6 +53,7 @@ def test_labels_are_drawn_in_their_shares(tmp_path: Path) -> None:
     sample = sample_cases(path, 50, seed=1)
     assert sample.stratified_by == "label"
     assert sample.strata == {"common": 45, "rare": 5}
+    assert not any(case.labelled for case in sample.cases)
 
 
 def test_tags_are_drawn_in_their_shares(tmp_path: Path) -> None:

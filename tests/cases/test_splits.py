@@ -134,6 +134,14 @@ def test_every_label_is_within_1_of_its_share(n: int, n_examples: int, seed: int
         assert abs(got[label] - share * total) <= 1
 
 
+def test_an_example_that_shares_a_question_or_a_group_with_the_cases_is_never_dev() -> None:
+    rows = [*some_examples(210), *(example(f"QUESTION {i}!", "alpha") for i in range(60))]
+    rows += [example(f"of a group {i}", "beta", group=f"g{i % 30}") for i in range(60)]
+    split = make_split(some_cases(60, groups=30), rows, seed=1, dev_size=99)
+    assert len(split.dev) == 99
+    assert all(str(item.input).startswith("row ") for item in split.dev)
+
+
 def test_another_seed_draws_another_split() -> None:
     drawn = {tuple(item.id for item in make_split(some_cases(120), seed=s, dev_size=9).test) for s in range(5)}
     assert len(drawn) == 5
