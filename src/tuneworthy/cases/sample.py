@@ -125,7 +125,7 @@ def _clusters(texts: Sequence[str], seed: int) -> list[str]:
     """Return the k-means cluster of each text's TF-IDF vector; [] if the texts have no words."""
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     try:
         vectors = TfidfVectorizer(tokenizer=words, token_pattern=None, max_features=5000).fit_transform(texts)
