@@ -70,7 +70,7 @@ class Engine:
         self.log = log
         self._log_start = 0
         self.folder = tempfile.TemporaryDirectory(prefix="tuneworthy-", dir=_MEMORY if _MEMORY.is_dir() else None)
-        self._settings: Settings = {
+        self.settings: Settings = {
             **settings, "api_key": self.api_key, "parent": os.getpid(), "slot_folder": f"{self.folder.name}/",
         }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
@@ -146,7 +146,7 @@ class Engine:
         if process is None or process.stdin is None or process.stdout is None:
             return {}
         try:
-            process.stdin.write(orjson.dumps(self._settings) + b"\n")
+            process.stdin.write(orjson.dumps(self.settings) + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
             return {}
@@ -172,7 +172,7 @@ class Engine:
 
     def _load_error(self, told: str) -> ModelError:
         words = last_words(self.log, self._log_start, ("error loading model", " E ")) or told
-        return ModelError(f"{self._settings['path']}: expected a model that llama.cpp loads, got: {words}",
+        return ModelError(f"{self.settings['path']}: expected a model that llama.cpp loads, got: {words}",
                           hint=f"see {self.log}")  # fmt: skip
 
 
@@ -193,7 +193,7 @@ class LlamaCppProvider:
     """Answers through a child process that is started at the first request.
 
     Args:
-        settings: What the child loads.
+        settings: What the child loads (the engine adds key, parent and folder).
         log: Its log file.
         identity: What determines the answers.
         capabilities: The table's row for llama.cpp.
@@ -212,7 +212,7 @@ class LlamaCppProvider:
         self.identity: Mapping[str, Any] = identity
         self.supports = capabilities.supports
         self.engine: Engine | None = None
-        self._settings, self._log = settings, log
+        self.settings, self._log = settings, log
         self._capabilities, self._timeout_s = capabilities, timeout_s
         self._client: OpenAIProvider | None = None
         self._prefix: SharedPrefix | None = None
@@ -249,15 +249,15 @@ class LlamaCppProvider:
             if self._crashes_in_a_row >= MAX_CRASHES_IN_A_ROW:
                 raise OutsideFault(f"llama.cpp ended {self._crashes_in_a_row} times without an answer",
                                    hint=f"see {self._log}; fewer slots or less context need less memory")  # fmt: skip
-            engine = Engine(self._settings, self._log)
+            engine = Engine(self.settings, self._log)
             await engine.start()
             self._client = _Grammatical(
-                base_url=f"{engine.address}/v1", model=self._settings["alias"], api_key=engine.api_key,
+                base_url=f"{engine.address}/v1", model=self.settings["alias"], api_key=engine.api_key,
                 identity=self.identity, capabilities=self._capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
             self._prefix = SharedPrefix(
                 address=engine.address, api_key=engine.api_key, folder=Path(engine.folder.name),
-                slots=self._settings["slots"] if self._settings["cache_prompt"] else 1, timeout_s=self._timeout_s,
+                slots=self.settings["slots"] if self.settings["cache_prompt"] else 1, timeout_s=self._timeout_s,
             )  # fmt: skip
             self.engine = engine
             return engine

@@ -1,0 +1,220 @@
+"""What a model or server really does with the parameters that it accepts: measured, for any `Provider`.
+
+Servers ignore fields they don't know, without a word; a ladder that sweeps a parameter which does nothing
+compares noise with noise. So each feature is tried in a way that shows whether it acts.
+
+Source: facts.md C1 (vLLM ignores unknown fields; probe that a parameter acts), C2 (temperature 0 may differ).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from tuneworthy.errors import ProviderError
+from tuneworthy.providers.base import Provider
+from tuneworthy.types import Message, OutputFormat, Request, Response
+
+Outcome = Literal["yes", "no", "unsupported", "unknown"]
+ASK = "Tell me something about the sea in one sentence."
+SCHEMA = {
+    "type": "object",
+    "properties": {"zip_code": {"type": "integer"}, "colour": {"type": "string", "enum": ["red", "green"]}},
+    "required": ["zip_code", "colour"],
+    "additionalProperties": False,
+}
+CHOICES = ("zq_alpha", "zq_beta")
+"""Answers that no model gives on its own."""
+FILLER = "word "
+MAX_FILLER = 400_000
+"""Tokens of the longest prompt that is tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one probe found.
+
+    Attributes:
+        outcome: `yes` (it acts), `no` (accepted without effect), `unsupported` (refused or left out),
+            `unknown` (the calls failed, or their answers settle nothing).
+        detail: What was seen.
+    """
+
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """All findings on one provider.
+
+    Attributes:
+        identity: The provider's.
+        findings: By name: `json_schema`, `choice`, `seed`, `logprobs`, `stop`, `min_p`, `greedy`.
+        max_context: Largest prompt that was accepted, tokens, if it was looked for and told.
+        calls: Requests sent.
+    """
+
+    identity: Mapping[str, Any]
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    max_context: int | None = None
+    calls: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able data."""
+        return {
+            "identity": dict(self.identity),
+            "findings": {name: {"outcome": f.outcome, "detail": f.detail} for name, f in self.findings.items()},
+            "max_context": self.max_context,
+            "calls": self.calls,
+        }
+
+
+async def probe(provider: Provider, *, repeats: int = 3, find_context: bool = False) -> ProbeReport:
+    """Try what `provider` does. Sends about 20 short requests; they cost what they cost.
+
+    Args:
+        provider: Any.
+        repeats: Calls that must agree for `seed` and `greedy`, at least 2.
+        find_context: Also look for the longest prompt, with up to 20 requests that grow to `MAX_FILLER` tokens.
+            Expensive on paid models; sensible on local ones.
+
+    Returns:
+        What was found; a probe whose calls fail is `unknown` or `unsupported`, never an exception.
+    """
+    asker = _Asker(provider, max(2, repeats))
+    probes: dict[str, Callable[[], Awaitable[Finding]]] = {
+        "json_schema": asker.json_schema, "choice": asker.choice, "seed": asker.seed, "logprobs": asker.logprobs,
+        "stop": asker.stop, "min_p": asker.min_p, "greedy": asker.greedy,
+    }  # fmt: skip
+    findings: dict[str, Finding] = {}
+    for name, run in probes.items():
+        try:
+            findings[name] = await run()
+        except ProviderError as error:
+            findings[name] = Finding(
+                outcome="unsupported" if error.code == "bad_request" else "unknown", detail=str(error)
+            )
+    context = await asker.longest_prompt() if find_context else None
+    return ProbeReport(identity=provider.identity, findings=findings, max_context=context, calls=asker.calls)
+
+
+class _Asker:
+    """Sends the probes' requests and counts them."""
+
+    def __init__(self, provider: Provider, repeats: int) -> None:
+        self.provider, self.repeats, self.calls = provider, repeats, 0
+
+    async def ask(self, text: str = ASK, max_tokens: int = 24, **rest: Any) -> Response:
+        message: Message = {"role": "user", "content": text}
+        self.calls += 1
+        return await self.provider.complete(Request(messages=(message,), max_tokens=max_tokens, **rest))
+
+    async def texts(self, decodings: list[dict[str, Any]]) -> tuple[list[str], str]:
+        """Answer once for each of `decodings`; the texts, and what was left out of the requests."""
+        answers = [await self.ask(decoding=decoding) for decoding in decodings]
+        return [answer.text for answer in answers], "; ".join(answers[0].dropped)
+
+    async def json_schema(self) -> Finding:
+        if "json_schema" not in self.provider.supports:
+            return Finding(outcome="unsupported", detail="not offered for this model")
+        output = OutputFormat(kind="json_schema", schema=SCHEMA)
+        answer = await self.ask("Say hello.", 64, output=output, decoding={"temperature": 0})
+        if answer.finish_reason == "length":
+            return Finding(outcome="unknown", detail=f"cut off: {answer.text[:60]!r}")
+        return Finding(outcome="yes" if fits_schema(answer.text) else "no", detail=repr(answer.text[:80]))
+
+    async def choice(self) -> Finding:
+        if "choice" not in self.provider.supports:
+            return Finding(outcome="unsupported", detail="not offered for this model")
+        answer = await self.ask("Say hello.", 32, output=OutputFormat(kind="choice", choices=CHOICES))
+        return Finding(outcome="yes" if answer.text in CHOICES else "no", detail=repr(answer.text[:80]))
+
+    async def seed(self) -> Finding:
+        """One seed must repeat, and different seeds must not, or nothing was random to begin with."""
+        hot = {"temperature": 1.0}
+        same, dropped = await self.texts([{**hot, "seed": 11}] * self.repeats)
+        if "seed" in dropped:
+            return Finding(outcome="unsupported", detail=dropped)
+        others, _ = await self.texts([{**hot, "seed": 100 + at} for at in range(self.repeats)])
+        if len(set(same)) > 1:
+            return Finding(outcome="no", detail=f"{len(set(same))} answers in {len(same)} calls with one seed")
+        if len({*same, *others}) == 1:
+            return Finding(outcome="unknown", detail="different seeds give the same answer too")
+        return Finding(outcome="yes", detail=f"{len(same)} calls with one seed agree, other seeds differ")
+
+    async def logprobs(self) -> Finding:
+        if "logprobs" not in self.provider.supports:
+            return Finding(outcome="unsupported", detail="not offered for this model")
+        answer = await self.ask(max_tokens=8, logprobs=2)
+        if not answer.logprobs:
+            return Finding(outcome="no", detail="asked for, none came")
+        right = all(entry["logprob"] <= 1e-6 and len(entry["top"]) == 2 for entry in answer.logprobs)
+        detail = f"{len(answer.logprobs)} tokens, {len(answer.logprobs[0]['top'])} alternatives each"
+        return Finding(outcome="yes" if right else "no", detail=detail)
+
+    async def stop(self) -> Finding:
+        """Stop at a word that is known to come: the middle of the greedy answer."""
+        free = await self.ask(decoding={"temperature": 0})
+        words = [word for word in re.findall(r"\w{3,}", free.text)[1:] if free.text.count(word) == 1]
+        if not words:
+            return Finding(outcome="unknown", detail=f"no word to stop at in {free.text[:60]!r}")
+        word = words[len(words) // 2]
+        answer = await self.ask(decoding={"temperature": 0, "stop": [word]})
+        if any(note.startswith("stop") for note in answer.dropped):
+            return Finding(outcome="unsupported", detail="; ".join(answer.dropped))
+        acts = word not in answer.text and len(answer.text) < len(free.text)
+        return Finding(outcome="yes" if acts else "no", detail=f"stop {word!r} gives {answer.text[-40:]!r}")
+
+    async def min_p(self) -> Finding:
+        """With min_p 1 only the likeliest token is left, so even a high temperature is greedy."""
+        hot = [{"temperature": 1.5, "min_p": 1.0, "seed": at} for at in range(self.repeats)]
+        texts, dropped = await self.texts(hot)
+        if "min_p" in dropped:
+            return Finding(outcome="unsupported", detail=dropped)
+        free, _ = await self.texts([{"temperature": 1.5, "seed": at} for at in range(self.repeats)])
+        if len(set(free)) == 1:
+            return Finding(outcome="unknown", detail="the answers do not vary without min_p either")
+        detail = f"{len(set(texts))} answers in {len(texts)} calls; without it {len(set(free))}"
+        return Finding(outcome="yes" if len(set(texts)) == 1 else "no", detail=detail)
+
+    async def greedy(self) -> Finding:
+        texts, dropped = await self.texts([{"temperature": 0}] * max(self.repeats, 5))
+        if "temperature" in dropped:
+            return Finding(outcome="unsupported", detail=dropped)
+        different = len(set(texts))
+        return Finding(outcome="yes" if different == 1 else "no", detail=f"{different} answers in {len(texts)} calls")
+
+    async def longest_prompt(self) -> int | None:
+        """Double the prompt until it is refused, then halve the gap; the tokens that the server counted."""
+        fits, limit, counted = 0, None, None
+        size = 1024
+        while size <= MAX_FILLER and (limit is None or limit - fits > max(32, fits // 100)):
+            try:
+                answer = await self.ask(FILLER * size, 1)
+            except ProviderError as error:
+                if error.code != "bad_request":
+                    return counted
+                limit = size
+            else:
+                fits, counted = size, answer.input_tokens or size
+            size = fits * 2 if limit is None else (fits + limit) // 2
+        return counted
+
+
+def fits_schema(text: str) -> bool:
+    """Whether `text` is JSON of the probes' `SCHEMA`."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return (
+        isinstance(value, dict)
+        and set(value) == {"zip_code", "colour"}
+        and type(value["zip_code"]) is int
+        and value["colour"] in {"red", "green"}
+    )

