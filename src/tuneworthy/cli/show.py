@@ -7,9 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.report.findings import best_of, target_of
+from tuneworthy.report.tables import ladder_table
+from tuneworthy.report.text import clean
 
 _STYLE = {"adopted": "green", "rejected": "red", "reference": "cyan", "failed": "red"}
+_COLUMNS = ("rung", "status", "variant", "score", "ci95", "gain", "cost", "p50")
 
 
 def console() -> Console:
@@ -20,50 +24,31 @@ def console() -> Console:
 
 def show_climb(record: ClimbRecord) -> None:
     """Print the ladder as a table, and what follows from it."""
-    where = f"dev, n = {record.n_dev}" if record.quick else f"test, n = {record.n_test}"
-    table = Table(title=f"{record.task}: {record.primary} on {where}", box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("rung", "status", "variant"):
-        table.add_column(heading)
-    for heading in ("score", "95 % interval", "gain", "$ / 1,000", "p50 ms"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for rung in record.rungs:
-        table.add_row(rung.rung, Text(rung.status, style=_STYLE.get(rung.status, "")), *_cells(rung))
+    ladder = ladder_table(record).only(*_COLUMNS)
+    table = Table(title=ladder.title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ladder.columns:
+        if column.kind == "number":
+            table.add_column(column.heading, justify="right", no_wrap=True)
+        else:
+            table.add_column(column.heading)
+    for rung, row in zip(record.rungs, ladder.rows, strict=True):
+        cells = [*row[:2], clean(rung.reason) if rung.name is None else row[2], *row[3:]]
+        table.add_row(cells[0], Text(cells[1], style=_STYLE.get(cells[1], "")), *cells[2:])
     out = console()
     out.print(table)
     for line in closing_lines(record):
         out.print(line)
 
 
-def _cells(rung: RungRecord) -> list[str]:
-    """Return the cells of a row after its status."""
-    if rung.score is None:
-        seen = rung.candidates[0] if rung.candidates else None
-        if seen is None:
-            return [rung.reason, "", "", "", "", ""]
-        lo, hi = seen["ci95"]
-        return [str(rung.name), f"{seen['score']:.3f}", f"[{lo:.3f}, {hi:.3f}]", "", "", ""]
-    lo, hi = rung.ci95 or (0.0, 1.0)
-    gain = (
-        ""
-        if rung.delta is None or rung.delta_ci is None
-        else f"{rung.delta:+.3f} [{rung.delta_ci[0]:+.3f}, {rung.delta_ci[1]:+.3f}]"
-    )
-    cost = "" if rung.usd_per_1k is None else f"{rung.usd_per_1k:.4f}"
-    p50 = "" if rung.latency_p50_ms is None else f"{rung.latency_p50_ms:.0f}"
-    return [str(rung.name), f"{rung.score:.3f}", f"[{lo:.3f}, {hi:.3f}]", gain, cost, p50]
-
-
 def closing_lines(record: ClimbRecord) -> list[str]:
     """Say what the table means."""
     if record.quick:
         return ["Dev only: nothing is decided. Run `tuneworthy climb` to put the winners to test."]
-    lines = [record.floor_wins] if record.floor_wins else []
-    best = next((rung for rung in record.rungs if record.best and rung.variant == record.best["variant"]), None)
+    lines = [clean(record.floor_wins)] if record.floor_wins else []
+    best, target = best_of(record), target_of(record)
     if best and best.score is not None and best.ci95:
-        meets = best.score >= record.target
-        lines.append(
-            f"Best: {best.name} with {best.score:.3f} [{best.ci95[0]:.3f}, {best.ci95[1]:.3f}]; the target is "
-            f"{record.target:g} ({'reached' if meets else 'not reached'} by the point estimate)."
-        )
+        lines.append(f"Best: {clean(best.name)} with {best.score:.3f} [{best.ci95[0]:.3f}, {best.ci95[1]:.3f}].")
+    if target:
+        lines.append(target.sentence)
     lines.append("Write the report with `tuneworthy report`.")
     return lines

@@ -1,0 +1,420 @@
+"""The two charts of a climb: score against cost (or time), and score by rung. Altair, made into SVG without a browser.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; shapes say the same, for print. Text in the
+SVG is data, never markup or an expression, and cleaned; the page shows the SVG as an image, where no script runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.report import labels, numbers
+from tuneworthy.report.text import clean
+from tuneworthy.types import RungStatus
+
+WIDE, NARROW = 700, 290
+"""Width of the plotting area, pixels."""
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+INK, MUTED, GRID, BAND, TARGET = "#1f2933", "#52606d", "#e4e7eb", "#e9ecef", "#9a3412"
+COLOURS: Mapping[str, str] = {
+    "adopted": "#0072B2",
+    "in use today": "#1f2933",
+    "no language model": "#7b8794",
+    "rejected": "#D55E00",
+    "inconclusive": "#B8860B",
+    "not eligible": "#AA4499",
+    "dev only": "#0072B2",
+}
+SHAPES: Mapping[str, str] = {
+    "adopted": "circle",
+    "in use today": "square",
+    "no language model": "diamond",
+    "rejected": "cross",
+    "inconclusive": "triangle-up",
+    "not eligible": "triangle-down",
+    "dev only": "circle",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What was measured of one rung.
+
+    Attributes:
+        name: Of the variant, cleaned. rung: Of the ladder. role: A key of `COLOURS`.
+        score, lo, hi: Shares with their 95 % interval.
+        cost: US dollars for 1,000 answers. time: median, ms.
+        path: Whether the ladder's best went through it.
+    """
+
+    name: str
+    rung: str
+    role: str
+    score: float
+    lo: float
+    hi: float
+    cost: float | None
+    time: float | None
+    path: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart: its title says what is seen, the caption how to read it, `alt` holds its numbers."""
+
+    title: str
+    caption: str
+    alt: str
+    wide: str
+    narrow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The horizontal axis of the first chart: a scale in pixels, so that labels can be placed.
+
+    Attributes:
+        key: `cost` or `time`. title: What stands below it.
+        log: Whether it is logarithmic. lo, hi: its ends. zero: where 0 stands on a logarithmic one, or None.
+    """
+
+    key: str
+    title: str
+    log: bool
+    lo: float
+    hi: float
+    zero: float | None = None
+
+    def at(self, value: float) -> float:
+        """Return where `value` is drawn, in units of the axis."""
+        return self.zero if self.zero is not None and value <= 0 else value
+
+    def share(self, value: float) -> float:
+        """Return how far along the axis `value` stands, 0 to 1."""
+        if self.log:
+            return (math.log(value) - math.log(self.lo)) / (math.log(self.hi) - math.log(self.lo))
+        return (value - self.lo) / (self.hi - self.lo)
+
+    def value(self, share: float) -> float:
+        """Return the value at `share` of the axis."""
+        if self.log:
+            return math.exp(math.log(self.lo) + share * (math.log(self.hi) - math.log(self.lo)))
+        return self.lo + share * (self.hi - self.lo)
+
+
+def points_of(record: ClimbRecord) -> list[Point]:
+    """Return what can be drawn: rungs with a score on test, or on dev for a quick climb."""
+    found = []
+    for rung in record.rungs:
+        seen = rung.candidates[0] if record.quick and rung.candidates else None
+        score = seen["score"] if seen else rung.score
+        bounds = seen["ci95"] if seen else rung.ci95
+        if score is None or bounds is None:
+            continue
+        role = {"floor": "no language model", "baseline": "in use today"}.get(rung.rung)
+        role = role or ("dev only" if record.quick else rung.status.value.replace("_", " "))
+        found.append(
+            Point(
+                name=clean(seen["name"] if seen else rung.name, 32),
+                rung=clean(rung.rung, 32),
+                role=role if role in COLOURS else "inconclusive",
+                score=score,
+                lo=bounds[0],
+                hi=bounds[1],
+                cost=None if seen else rung.usd_per_1k,
+                time=None if seen else rung.latency_p50_ms,
+                path=not record.quick and (rung.rung == "baseline" or rung.status is RungStatus.ADOPTED),
+            )
+        )
+    return found
+
+
+def figures(record: ClimbRecord) -> list[Figure]:
+    """Return the charts that the record has the numbers for."""
+    points = points_of(record)
+    if not points:
+        return []
+    found = []
+    axis = axis_of(points)
+    if axis is not None:
+        found.append(_tradeoff_figure(record, [p for p in points if getattr(p, axis.key) is not None], axis))
+    found.append(_ladder_figure(record, points))
+    return found
+
+
+def axis_of(points: Sequence[Point]) -> Axis | None:
+    """Choose what the score is drawn against: cost, or time where nothing costs; None where neither was measured."""
+    costs = [p.cost for p in points if p.cost is not None]
+    times = [p.time for p in points if p.time is not None]
+    if any(costs):
+        return _scaled("cost", "US dollars for 1,000 answers", costs)
+    if any(times):
+        return _scaled("time", "median time for an answer, ms", [max(time, 1e-3) for time in times])
+    return None
+
+
+def _scaled(key: str, title: str, values: Sequence[float]) -> Axis:
+    """Take a logarithmic scale where the values above 0 span a decade; 0 then has a place of its own."""
+    above = [value for value in values if value > 0]
+    least, most = min(above), max(above)
+    if most / least < 10:
+        pad = 0.15 * most
+        return Axis(key, title, False, -pad if min(values) <= 0 else max(0.0, least - pad), most + pad)
+    zero = least / 10 if min(values) <= 0 else None
+    return Axis(key, f"{title} (logarithmic)", True, (zero or least) / 2.2, most * 2.2, zero)
+
+
+def _tradeoff_figure(record: ClimbRecord, points: Sequence[Point], axis: Axis) -> Figure:
+    top = max(points, key=lambda p: p.score)
+    against = "price" if axis.key == "cost" else "time"
+    unit = numbers.dollars(top.cost) + " for 1,000 answers" if axis.key == "cost" else _ms(top.time) + " an answer"
+    title = f"{top.name} scores highest: {numbers.percent(top.score)} at {unit}"
+    caption = (
+        f"Score on {_where(record)} with its 95 % interval (bar), against the {against}. Up and to the left is better. "
+        f"The orange line is the target ({numbers.percent(record.target)})."
+    )
+    floor = next((p for p in points if p.rung == "floor"), None)
+    if floor:
+        caption += " The grey band is what no language model at all scores, with its 95 % interval."
+    if axis.key == "time":
+        caption += " Nothing here has a price per call, so the score is drawn against time."
+    told = "; ".join(f"{p.name} {_scored(p)}, {_placed(p, axis)}" for p in points)
+    draw = lambda width: _tradeoff(record, points, axis, width)  # noqa: E731
+    return Figure(title, caption, f"Chart of score against {against}: {told}.", draw(WIDE), draw(NARROW))
+
+
+def _ladder_figure(record: ClimbRecord, points: Sequence[Point]) -> Figure:
+    steps = [p for p in points if p.rung not in {"floor", "baseline"}]
+    path = [p for p in points if p.path]
+    if record.quick:
+        title = "A quick look on dev: nothing is decided"
+    elif len(path) > 1:
+        title = (
+            f"{len(path) - 1} of {len(steps)} steps adopted: from {numbers.percent(path[0].score)} to "
+            f"{numbers.percent(path[-1].score)}"
+        )
+    else:
+        title = f"None of {len(steps)} steps was adopted" if steps else "Only the starting point was measured"
+    caption = (
+        f"Score on {_where(record)} with its 95 % interval, from the cheapest step (top) to the dearest. "
+        + ("" if record.quick else "The blue line joins what is in use today with the steps that were adopted. ")
+        + f"The orange line is the target ({numbers.percent(record.target)})."
+    )
+    told = "; ".join(f"{p.name} {_scored(p)}, {p.role}" for p in points)
+    draw = lambda width: _ladder(record, points, width)  # noqa: E731
+    return Figure(title, caption, f"Chart of score by step: {told}.", draw(WIDE), draw(NARROW))
+
+
+def _where(record: ClimbRecord) -> str:
+    return f"{record.n_dev} dev cases" if record.quick else f"{record.n_test} test cases"
+
+
+def _scored(point: Point) -> str:
+    return f"{numbers.percent(point.score)} ({numbers.percent_range((point.lo, point.hi))})"
+
+
+def _placed(point: Point, axis: Axis) -> str:
+    return numbers.dollars(point.cost) if axis.key == "cost" else _ms(point.time)
+
+
+def _ms(value: float | None) -> str:
+    return f"{numbers.milliseconds(value)} ms"
+
+
+def score_domain(record: ClimbRecord, points: Sequence[Point]) -> tuple[float, float]:
+    """Return the ends of the score axis: whole tenths around all intervals and the target."""
+    lo = min([p.lo for p in points] + [record.target])
+    hi = max([p.hi for p in points] + [record.target])
+    return max(0.0, math.floor(10 * (lo - 0.02)) / 10), min(1.0, math.ceil(10 * (hi + 0.02)) / 10)
+
+
+def _tradeoff(record: ClimbRecord, points: Sequence[Point], axis: Axis, width: int) -> str:
+    """Draw score against cost or time."""
+    height = 340 if width == WIDE else 300
+    domain = score_domain(record, points)
+    placed = _place(points, axis, domain, width, height)
+    rows: list[dict[str, Any]] = [
+        {"x": axis.at(getattr(p, axis.key)), "score": p.score, "lo": p.lo, "hi": p.hi, "role": p.role} for p in points
+    ]
+    across = alt.Scale(type="log" if axis.log else "linear", domain=[axis.lo, axis.hi], nice=False)
+    x = alt.X("x:Q", scale=across, title=axis.title, axis=_cost_axis(axis, width))
+    y_axis = alt.Axis(format=".0%", tickCount=6)
+    y = alt.Y("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=y_axis)
+    base = alt.Chart(_data(rows))
+    colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=None)
+    layers = [
+        *_references(record, points, "y"),
+        base.mark_rule(strokeWidth=2, opacity=0.75).encode(x=x, y=alt.Y("lo:Q"), y2="hi:Q", color=colour),
+        _symbols(base, points, width).encode(x=x, y=y),
+        *_names(points, placed),
+    ]
+    return _svg(layers, width, height)
+
+
+def _cost_axis(axis: Axis, width: int) -> alt.Axis:
+    """Label the horizontal axis; on a logarithmic one with powers of ten, and 0 where it stands."""
+    if not axis.log:
+        shape = "$~f" if axis.key == "cost" else "~s"
+        return alt.Axis(tickCount=4 if width == NARROW else 7, format=shape, grid=False)
+    first, last = math.ceil(math.log10(axis.zero * 3 if axis.zero else axis.lo)), math.floor(math.log10(axis.hi))
+    step = max(1, math.ceil((last - first + 1) / (5 if width == NARROW else 9)))
+    ticks = [10.0**power for power in range(first, last + 1, step)]
+    money = "'$' + " if axis.key == "cost" else ""
+    label = f"{money}format(datum.value, '~r')"
+    if axis.zero is not None:
+        ticks = [axis.zero, *ticks]
+        label = f"datum.value <= {axis.zero * 1.01!r} ? {money}'0' : {label}"
+    return alt.Axis(values=ticks, labelExpr=label, grid=False)
+
+
+def _place(
+    points: Sequence[Point], axis: Axis, domain: tuple[float, float], width: int, height: int
+) -> list[dict[str, Any]]:
+    """Return the names of the points with their places in units of the axes."""
+    across: Callable[[Point], float] = lambda p: axis.share(axis.at(getattr(p, axis.key))) * width  # noqa: E731
+    down: Callable[[float], float] = lambda s: (domain[1] - s) / (domain[1] - domain[0]) * height  # noqa: E731
+    spots = [(across(p), down(p.score)) for p in points]
+    whiskers = [labels.Box(across(p) - 3, down(p.hi), across(p) + 3, down(p.lo)) for p in points]
+    sizes = [6.2 * len(p.name) + 4 for p in points]
+    canvas = labels.Box(2, 2, width - 2, height - 2)
+    rows = []
+    for point, place, (x, y) in zip(points, labels.place(spots, sizes, 15, canvas, whiskers), spots, strict=True):
+        middle = place.x + 6.2 * len(point.name) / 2
+        end = place.x - 3 if x < place.x else (place.x + 6.2 * len(point.name) + 3 if x > middle else middle)
+        back: Callable[[float], float] = lambda v: domain[1] - v / height * (domain[1] - domain[0])  # noqa: E731
+        rows.append(
+            {
+                "name": point.name,
+                "x": axis.value(place.x / width),
+                "y": back(place.y),
+                "from_x": axis.value(x / width),
+                "from_y": back(y),
+                "to_x": axis.value(end / width),
+                "far": place.far,
+            }
+        )
+    return rows
+
+
+def _names(points: Sequence[Point], placed: Sequence[dict[str, Any]]) -> list[alt.Chart]:
+    """Draw the names, with a line to the point where they stand apart."""
+    layers = []
+    far = [row for row in placed if row["far"]]
+    if far:
+        lines = alt.Chart(_data(far)).mark_rule(stroke=MUTED, strokeWidth=0.7)
+        layers.append(lines.encode(x="from_x:Q", y="from_y:Q", x2="to_x:Q", y2="y:Q"))
+    text = alt.Chart(_data(placed)).mark_text(align="left", baseline="middle", fontSize=12, color=INK)
+    halo = alt.Chart(_data(placed)).mark_text(
+        align="left", baseline="middle", fontSize=12, color="white", stroke="white", strokeWidth=3, opacity=0.85
+    )
+    return [*layers, *(layer.encode(x="x:Q", y="y:Q", text="name:N") for layer in (halo, text))]
+
+
+def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
+    """Draw the score by rung, from top to bottom."""
+    narrow = width == NARROW
+    step = 52 if narrow else 44
+    height = step * len(points)
+    domain = score_domain(record, points)
+    rows: list[dict[str, Any]] = [
+        {
+            "y": i + 0.5 + (0.12 if narrow else 0),
+            "score": p.score,
+            "lo": p.lo,
+            "hi": p.hi,
+            "role": p.role,
+            "name": p.name,
+            "label": numbers.percent(p.score),
+        }
+        for i, p in enumerate(points)
+    ]
+    x = alt.X("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=alt.Axis(format=".0%"))
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[len(points), 0], nice=False), axis=None)
+    base = alt.Chart(_data(rows))
+    colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=None)
+    path = [row for row, point in zip(rows, points, strict=True) if point.path]
+    name = base.mark_text(align="left" if narrow else "right", baseline="middle", fontSize=12.5, color=INK)
+    name = name.encode(x=alt.value(0 if narrow else -12), y=y, text="name:N")
+    if narrow:
+        name = base.mark_text(align="left", baseline="middle", fontSize=12.5, color=INK, dy=-19)
+        name = name.encode(x=alt.value(3), y=y, text="name:N")
+    text = base.mark_text(align="left", baseline="middle", fontSize=12.5, fontWeight="bold", color=INK, dx=7)
+    layers = [
+        *_references(record, points, "x"),
+        alt.Chart(_data(path))
+        .mark_line(stroke=COLOURS["adopted"], strokeWidth=1.5, opacity=0.5)
+        .encode(x=x, y=y, order="y:Q"),
+        base.mark_rule(strokeWidth=2.5).encode(x=alt.X("lo:Q"), x2="hi:Q", y=y, color=colour),
+        _symbols(base, points, width).encode(x=x, y=y),
+        text.encode(x="hi:Q", y=y, text="label:N"),
+        name,
+    ]
+    return _svg(layers, width if narrow else width - 130, height)
+
+
+def _references(record: ClimbRecord, points: Sequence[Point], along: str) -> list[alt.Chart]:
+    """Draw the floor with its band, and the target, as lines across the chart; `along` is the axis of the score."""
+    layers = []
+    second = f"{along}2"
+    floor = next((p for p in points if p.rung == "floor"), None)
+    if floor:
+        band = alt.Chart(_data([{"score": floor.score, "lo": floor.lo, "hi": floor.hi}]))
+        layers.append(band.mark_rect(color=BAND, opacity=0.9).encode(**{along: "lo:Q", second: "hi:Q"}))
+        line = band.mark_rule(stroke=COLOURS["no language model"], strokeDash=[2, 3], strokeWidth=1.5)
+        layers.append(line.encode(**{along: "score:Q"}))
+    goal = alt.Chart(_data([{"score": record.target, "label": f"target {numbers.percent(record.target)}"}]))
+    layers.append(goal.mark_rule(stroke=TARGET, strokeDash=[7, 4], strokeWidth=1.5).encode(**{along: "score:Q"}))
+    if along == "y":
+        words = goal.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fontSize=11.5, color=TARGET)
+        layers.append(words.encode(x=alt.value(0), y="score:Q", text="label:N"))
+    else:
+        words = goal.mark_text(align="center", baseline="bottom", dy=-4, fontSize=11.5, color=TARGET)
+        layers.append(words.encode(x="score:Q", y=alt.value(0), text="label:N"))
+    return layers
+
+
+def _symbols(base: alt.Chart, points: Sequence[Point], width: int) -> alt.Chart:
+    """Draw the points, coloured and shaped by what became of them, with one legend for both."""
+    columns = 2 if width == NARROW else len(COLOURS)
+    legend = alt.Legend(title=None, orient="bottom", columns=columns, symbolSize=110, offset=12, labelLimit=200)
+    return base.mark_point(filled=True, size=110, opacity=1, stroke="white", strokeWidth=1).encode(
+        color=alt.Color("role:N", scale=_scale(COLOURS, points), legend=legend),
+        shape=alt.Shape("role:N", scale=_scale(SHAPES, points), legend=legend),
+    )
+
+
+def _scale(by_role: Mapping[str, str], points: Sequence[Point]) -> alt.Scale:
+    """Map the roles that occur to colours or shapes."""
+    used = [role for role in by_role if any(p.role == role for p in points)]
+    return alt.Scale(domain=used, range=[by_role[role] for role in used])
+
+
+def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    return alt.InlineData(values=[dict(row) for row in rows])
+
+
+def _svg(layers: Sequence[Any], width: int, height: int) -> str:
+    """Return the layers as one SVG document; nothing is fetched."""
+    chart = alt.layer(*layers).properties(width=width, height=height, background="white", padding=6)
+    chart = chart.configure(font=FONT).configure_view(stroke=None)
+    chart = chart.configure_axis(
+        labelColor=MUTED,
+        titleColor=MUTED,
+        labelFontSize=12,
+        titleFontSize=12,
+        titleFontWeight="normal",
+        gridColor=GRID,
+        domainColor="#9aa5b1",
+        tickColor="#9aa5b1",
+        titlePadding=8,
+    )
+    chart = chart.configure_legend(labelFontSize=12, labelColor=INK)
+    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
+    return svg

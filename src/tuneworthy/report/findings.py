@@ -1,0 +1,339 @@
+"""What a climb found, in plain words: the answer, the target, the warnings, and the paragraph to paste.
+
+Invariant: every sentence is computed from the record; two scores are said to differ only where they were compared
+paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Literal
+
+from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.report import numbers
+from tuneworthy.report.text import clean
+from tuneworthy.types import RungStatus
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+
+RIGHT_OR_WRONG = frozenset(
+    {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
+)
+"""Graders whose score is the share of cases that are answered correctly."""
+FLOORS: Mapping[str, str] = {
+    "majority": "A fixed answer (the most frequent one)",
+    "constant": "A fixed answer",
+    "nearest": "A look-up of the most similar example",
+    "nearest_copy": "A look-up of the most similar example",
+    "linear": "A classifier",
+    "field_tagger": "A word tagger",
+    "answer_tagger": "A word tagger",
+    "copy_rules": "A set of copying rules",
+}
+MOST_UNSCORED = 0.02
+RETIRES_DAYS = 90
+PRICES_DAYS = 90
+
+TargetStatus = Literal["met", "missed", "unresolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whether the best variant is good enough, with the sentence that says why."""
+
+    status: TargetStatus
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNumber:
+    """One of the three numbers at the head: what it is, the number, and what stands behind it."""
+
+    label: str
+    value: str
+    detail: str
+
+
+def target_status(score: float, lower: float, upper: float, target: float, margin: float) -> TargetStatus:
+    """Say whether `target` is met.
+
+    Args:
+        score: Of the primary grader on test.
+        lower, upper: One-sided 95 % bounds of it.
+        target, margin: Of the project file.
+
+    >>> target_status(0.96, 0.93, 0.98, 0.85, 0.05), target_status(0.6, 0.54, 0.66, 0.85, 0.05)
+    ('met', 'missed')
+    """
+    if score >= target and lower > target - margin:
+        return "met"
+    return "missed" if upper < target else "unresolved"
+
+
+def best_of(record: ClimbRecord) -> RungRecord | None:
+    """Return the rung that holds the best variant, the floor included."""
+    if not record.best:
+        return None
+    return next((r for r in record.rungs if r.rung == record.best["rung"] and r.score is not None), None)
+
+
+def best_model_of(record: ClimbRecord) -> RungRecord | None:
+    """Return the rung that holds the best language-model variant: adopted last, else the baseline."""
+    adopted = [r for r in record.rungs if r.status is RungStatus.ADOPTED and r.rung != "floor" and r.score is not None]
+    baseline = record.rung("baseline")
+    return adopted[-1] if adopted else (baseline if baseline and baseline.score is not None else None)
+
+
+def target_of(record: ClimbRecord) -> Target | None:
+    """Say whether the best variant meets the target; None where nothing was put to test."""
+    best = best_of(record)
+    if record.quick or best is None or best.score is None or best.ci95 is None:
+        return None
+    lower, upper = best.bounds95 or best.ci95
+    bound = "one-sided 95 % bound" if best.bounds95 else "end of the 95 % interval"
+    status = target_status(best.score, lower, upper, record.target, record.margin)
+    goal, reached = numbers.percent(record.target), numbers.percent(best.score)
+    if status == "met":
+        words = (
+            f"The target of {goal} is met: the score is {reached}, and at least {numbers.percent(lower)} ({bound}), "
+            f"which is above {numbers.percent(record.target - record.margin)} (target less margin)."
+        )
+    elif status == "missed":
+        words = (
+            f"The target of {goal} is missed: the score is {reached}, and at most {numbers.percent(upper)} ({bound})."
+        )
+    else:
+        words = (
+            f"Whether the target of {goal} is met is not resolved: the score is {reached}, and the {best.n} test cases "
+            f"leave {numbers.percent_range((lower, upper))} open ({bound}s). More test cases would narrow it."
+        )
+    return Target(status, words)
+
+
+def answer(record: ClimbRecord) -> str:
+    """Return the answer in one sentence."""
+    best, model, baseline = best_of(record), best_model_of(record), record.rung("baseline")
+    if record.quick:
+        return _quick_answer(record)
+    if best is None or best.score is None:
+        return "Nothing could be measured on the test cases, so there is no answer yet."
+    if best.rung == "floor" and model and model.score is not None:
+        return _floor_answer(record, best, model)
+    if best.rung == "baseline":
+        tried = sum(1 for r in record.rungs if r.score is not None and r.rung not in {"floor", "baseline"})
+        steps = "No step" if tried == 1 else f"None of {tried} steps"
+        more = f" {steps} that was put to test is shown to be better." if tried else " Nothing else was put to test."
+        return f"What is in use today ({clean(best.name)}) {does(record, best)}.{more}"
+    today = ""
+    if baseline and baseline.score is not None:
+        today = f"; what is in use today ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}"
+    return f"The best variant ({clean(best.name)}) {does(record, best)}{today}."
+
+
+def _floor_answer(record: ClimbRecord, floor: RungRecord, model: RungRecord) -> str:
+    """Say that no language model is needed, as strongly as it was shown."""
+    name = f"{floor_words(floor)} without any language model"
+    reaches = f"the best prompt ({clean(model.name)}) reaches {numbers.percent(model.score or 0.0)}"
+    if record.floor_wins:
+        return f"{name} {does(record, floor)}; {reaches}."
+    return (
+        f"{name} {does(record, floor)}, no worse than language models by the margin and cheaper or faster; {reaches}."
+    )
+
+
+def _quick_answer(record: ClimbRecord) -> str:
+    seen = [r for r in record.rungs if r.candidates]
+    if not seen:
+        return "A quick look on dev found nothing to measure; nothing is decided."
+    lead = max(seen, key=lambda r: r.candidates[0]["score"])
+    first = lead.candidates[0]
+    return (
+        f"A quick look at {record.n_dev} dev cases, so nothing is decided: {clean(first['name'])} leads with "
+        f"{numbers.percent(first['score'])} (95 % interval {numbers.percent_range(first['ci95'])}, n = {first['n']})."
+    )
+
+
+def floor_words(floor: RungRecord) -> str:
+    """Name a floor in plain words.
+
+    >>> floor_words(RungRecord(rung="floor", status=RungStatus.REFERENCE, name="floor/linear"))
+    'A classifier'
+    """
+    return FLOORS.get(str(floor.name).removeprefix("floor/"), f"A method ({clean(floor.name)})")
+
+
+def does(record: ClimbRecord, rung: RungRecord) -> str:
+    """Say what a variant scores: `answers 84 % of the test cases correctly`."""
+    share = numbers.percent(rung.score or 0.0)
+    if record.primary in RIGHT_OR_WRONG:
+        return f"answers {share} of the test cases correctly"
+    return f"scores {share} on the test cases ({clean(record.primary)})"
+
+
+def key_numbers(record: ClimbRecord, requests_per_month: float | None = None) -> list[KeyNumber]:
+    """Return three numbers for the head of the page."""
+    if record.quick:
+        return _quick_numbers(record)
+    best, baseline = best_of(record), record.rung("baseline")
+    if best is None or best.score is None or best.ci95 is None:
+        return []
+    found = [KeyNumber("Best", numbers.percent(best.score), _behind(best))]
+    if best.rung != "baseline" and baseline and baseline.score is not None:
+        found.append(KeyNumber("In use today", numbers.percent(baseline.score), _behind(baseline)))
+    else:
+        floor = record.rung("floor")
+        if floor and floor.score is not None:
+            found.append(KeyNumber("Without any language model", numbers.percent(floor.score), _behind(floor)))
+    found.append(_cost_number(best, requests_per_month))
+    return found
+
+
+def _behind(rung: RungRecord) -> str:
+    bounds = f"95 % interval {numbers.percent_range(rung.ci95)}, " if rung.ci95 else ""
+    return f"{clean(rung.name)}; {bounds}n = {rung.n}"
+
+
+def _cost_number(best: RungRecord, requests_per_month: float | None) -> KeyNumber:
+    """Return what the best variant costs; its time where it costs nothing."""
+    time = f"{numbers.milliseconds(best.latency_p50_ms)} ms" if best.latency_p50_ms is not None else ""
+    half = f"half of the answers come within {time}" if time else "its latency was not measured"
+    if best.usd_per_1k:
+        if requests_per_month:
+            month = numbers.dollars(best.usd_per_1k * requests_per_month / 1000)
+            behind = f"{numbers.count(requests_per_month)} requests at {numbers.dollars(best.usd_per_1k)} per 1,000"
+            return KeyNumber("Its price a month", month, f"{behind}; {half}")
+        return KeyNumber("Its price for 1,000 answers", numbers.dollars(best.usd_per_1k), half)
+    unpriced = "it runs here: no price per call (the machine itself is not counted)"
+    if best.usd_per_1k is None:
+        unpriced = "its price is not known"
+    return KeyNumber("Its median time for an answer", time or numbers.NONE, unpriced)
+
+
+def _quick_numbers(record: ClimbRecord) -> list[KeyNumber]:
+    found = []
+    for name, label in (("floor", "Without any language model"), ("baseline", "In use today")):
+        rung = record.rung(name)
+        if rung and rung.candidates:
+            found.append(_quick_number(label, rung))
+    others = [r for r in record.rungs if r.rung not in {"floor", "baseline"} and r.candidates]
+    if others:
+        found.append(_quick_number("Best step", max(others, key=lambda r: r.candidates[0]["score"])))
+    return found
+
+
+def _quick_number(label: str, rung: RungRecord) -> KeyNumber:
+    first = rung.candidates[0]
+    behind = f"{clean(first['name'])}; dev only, 95 % interval {numbers.percent_range(first['ci95'])}, n = {first['n']}"
+    return KeyNumber(label, numbers.percent(first["score"]), behind)
+
+
+def warnings(record: ClimbRecord, project: Project | None = None, today: date | None = None) -> list[str]:
+    """Return what a reader must know before using the numbers."""
+    found: list[str] = []
+    if record.quick:
+        found.append("This was a quick look: dev cases only, the test set was not touched, nothing is decided.")
+    if record.floor_wins:
+        found.append(clean(record.floor_wins))
+    for rung in record.rungs:
+        if rung.n and rung.unscored > MOST_UNSCORED * rung.n:
+            found.append(f"{clean(rung.name)}: {rung.unscored} of {rung.n} test cases could not be scored.")
+    if not record.quick and not record.explored:
+        found.append("There were too few dev cases to explore: each step put one preregistered candidate to test.")
+    return [*found, *(_of_project(record, project, today) if project else [])]
+
+
+def _of_project(record: ClimbRecord, project: Project, today: date | None) -> list[str]:
+    """Say which models retire soon, whether prices are old, and whether the project file was changed since."""
+    from tuneworthy.providers.prices import price_for, table_date
+    from tuneworthy.types import content_hash
+
+    now = today or date.today()
+    found = []
+    used = {str(content.get("model")) for content in record.variants.values()}
+    priced = False
+    for name, model in project.models.items():
+        price = price_for(model) if name in used else None
+        if price and price.retires and price.retires_within(RETIRES_DAYS, now):
+            when = "was switched off" if price.retires < now else "is switched off"
+            found.append(f"The model {clean(name)} ({clean(getattr(model, 'model', ''))}) {when} on {price.retires}.")
+        priced = priced or bool(price and price.source == "table" and not price.free)
+    if priced and (now - table_date()).days > PRICES_DAYS:
+        found.append(f"The price table is of {table_date()}: check the prices before you decide on money.")
+    if record.provenance.get("project") not in {None, content_hash(project.model_dump(mode="json"))}:
+        found.append("The project file was changed after this climb; the numbers are those of the climb.")
+    return found
+
+
+def paragraph(record: ClimbRecord, requests_per_month: float | None = None) -> str:
+    """Return the paragraph to paste: plain text, one line, with n, intervals, cost and what was not scored."""
+    if record.quick:
+        return f"{clean(record.task)} ({clean(record.primary)}, dev only): {answer(record)}"
+    parts = [f"{clean(record.task)} ({clean(record.primary)}, n = {record.n_test} test cases): {answer(record)}"]
+    best, model, floor = best_of(record), best_model_of(record), record.rung("floor")
+    shown: list[tuple[str, RungRecord | None]] = [("Best", best), ("today", record.rung("baseline"))]
+    if best and best.rung == "floor":
+        shown.insert(1, ("best language-model variant", model))
+    elif floor:
+        shown.append(("no language model", floor))
+    parts.append(_intervals(shown))
+    parts.append(_gain(best))
+    goal = target_of(record)
+    parts.append(goal.sentence if goal else "")
+    parts.append(_price(best, requests_per_month))
+    tried = sum(rung.candidates_tried for rung in record.rungs)
+    parts.append(
+        f"{tried} candidates were tried on {record.n_dev} dev cases, {record.test_looks} comparisons were made on test"
+        + (f" (α = {record.alpha_per_look:g} each)" if record.alpha_per_look else "")
+        + f"; all calls cost {numbers.dollars(record.cost_usd)}."
+    )
+    parts.append(f"tuneworthy {clean(record.provenance.get('tuneworthy', ''))}, project {_project(record)}.")
+    return " ".join(part for part in parts if part)
+
+
+def _intervals(shown: Sequence[tuple[str, RungRecord | None]]) -> str:
+    """List scores with their intervals, each variant once."""
+    seen: set[str] = set()
+    words = []
+    for label, rung in shown:
+        if rung is None or rung.score is None or rung.ci95 is None or rung.rung in seen:
+            continue
+        seen.add(rung.rung)
+        unscored = f", {rung.unscored} unscored" if rung.unscored else ""
+        bounds = numbers.percent_range(rung.ci95)
+        words.append(f"{label} {clean(rung.name)} {numbers.percent(rung.score)} [{bounds}{unscored}]")
+    return f"With 95 % intervals: {'; '.join(words)}." if words else ""
+
+
+def _gain(best: RungRecord | None) -> str:
+    """Say by how much the best is better than what it was compared with."""
+    if best is None or best.delta is None or best.delta_ci is None or best.alpha is None:
+        return ""
+    against = "the best language-model variant" if best.rung == "floor" else "the best variant before it"
+    bounds = f"{numbers.points(best.delta_ci[0])} to {numbers.points(best.delta_ci[1])}"
+    p = numbers.p_value(best.p_value)
+    return (
+        f"Paired gain over {against}: {numbers.points(best.delta)} points "
+        f"({numbers.level(best.alpha)} interval {bounds}; p {p if p.startswith('<') else '= ' + p})."
+    )
+
+
+def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
+    """Say what the best costs, and how long it takes."""
+    if best is None:
+        return ""
+    words = "no price per call" if best.usd_per_1k == 0 else f"{numbers.dollars(best.usd_per_1k)} for 1,000 answers"
+    if best.usd_per_1k and requests_per_month:
+        month = numbers.dollars(best.usd_per_1k * requests_per_month / 1000)
+        words += f" ({month} a month at {numbers.count(requests_per_month)} requests)"
+    if best.latency_p50_ms is not None and best.latency_p95_ms is not None:
+        words += (
+            f", p50 {numbers.milliseconds(best.latency_p50_ms)} ms, p95 {numbers.milliseconds(best.latency_p95_ms)} ms"
+        )
+    return f"It costs: {words}."
+
+
+def _project(record: ClimbRecord) -> str:
+    return clean(record.provenance.get("project", "unknown"))

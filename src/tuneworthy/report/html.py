@@ -1,0 +1,81 @@
+"""The report as one HTML page that needs nothing else: no script, no font, no address outside the page.
+
+Invariant: what was written by others is cleaned and escaped by the template's own escaping; charts are images
+(`data:`), in which no script runs; the page's own policy forbids everything but its one style sheet and such images.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import date
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.report.document import document
+from tuneworthy.report.text import clean
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+    from tuneworthy.report.charts import Figure
+
+POLICY = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def render_html(record: ClimbRecord, project: Project | None = None, today: date | None = None) -> str:
+    """Return the page.
+
+    Args:
+        record: Of the last climb.
+        project: Tells the traffic and which models retire.
+        today: The day of the report.
+    """
+    from tuneworthy.report.charts import figures
+
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            document=document(record, project, today),
+            figures=_images(figures(record)),
+            style=Markup(style),
+            policy=Markup(POLICY.format(style=f"sha256-{digest}")),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("tuneworthy.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.globals.clear()
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Clean all text that the template prints; what is markup already is ours."""
+    return clean(value, 0) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _images(found: Sequence[Figure]) -> list[dict[str, Any]]:
+    """Return the figures with their drawings as `data:` addresses."""
+    return [
+        {"title": f.title, "caption": f.caption, "alt": f.alt, "wide": _address(f.wide), "narrow": _address(f.narrow)}
+        for f in found
+    ]
+
+
+def _address(svg: str) -> Markup:
+    return Markup("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())

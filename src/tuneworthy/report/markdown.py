@@ -1,0 +1,65 @@
+"""The report as Markdown: the same content; every cell escaped, no HTML, no image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.report.document import document
+from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.text import markdown_code, markdown_text
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+
+
+def render_markdown(record: ClimbRecord, project: Project | None = None, today: date | None = None) -> str:
+    """Return the report in GitHub's Markdown.
+
+    Args:
+        record: Of the last climb.
+        project: Tells the traffic and which models retire.
+        today: The day of the report.
+    """
+    found = document(record, project, today)
+    blocks = [f"# {markdown_text(found.title)}", f"**{markdown_text(found.answer)}**"]
+    if found.target:
+        blocks.append(f"**Target {found.target.status}.** {markdown_text(found.target.sentence)}")
+    blocks += _list([markdown_text(warning) for warning in found.warnings])
+    blocks += _list(
+        [
+            f"{markdown_text(number.label)}: **{markdown_text(number.value)}** ({markdown_text(number.detail)})"
+            for number in found.numbers
+        ]
+    )
+    blocks += ["## The ladder", *_table(found.ladder)]
+    blocks += [block for table in found.details for block in _table(table)]
+    blocks += ["## What was tried and lost", *(block for table in found.tried for block in _table(table))]
+    blocks += ["## Method", *(markdown_text(sentence) for sentence in found.method), *_table(found.data)]
+    blocks += ["## Provenance", *_table(found.provenance)]
+    blocks += ["## The paragraph to paste", f"> {markdown_text(found.paragraph)}", markdown_text(found.made)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _list(items: Sequence[str]) -> list[str]:
+    return ["\n".join(f"- {item}" for item in items)] if items else []
+
+
+def _table(table: Table) -> list[str]:
+    """Return heading, table and note."""
+    head = "| " + " | ".join(markdown_text(column.heading) for column in table.columns) + " |"
+    line = "|" + "|".join("---:" if column.kind == "number" else "---" for column in table.columns) + "|"
+    rows = []
+    for i, row in enumerate(table.rows):
+        cells = [_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)]
+        if i == table.best:
+            cells[0] = f"**{cells[0]}**"
+        rows.append("| " + " | ".join(cells) + " |")
+    blocks = [f"### {markdown_text(table.title)}", "\n".join([head, line, *rows])]
+    return [*blocks, markdown_text(table.note)] if table.note else blocks
+
+
+def _cell(column: Column, cell: str) -> str:
+    return markdown_code(cell) if column.kind == "name" else markdown_text(cell)

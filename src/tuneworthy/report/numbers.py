@@ -1,0 +1,115 @@
+"""Numbers as people read them: one way for terminal, Markdown, HTML and the paragraph to paste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NONE = "–"
+"""What stands where there is no number."""
+
+
+def score(value: float | None) -> str:
+    """Return a score as a share of 1.
+
+    >>> score(0.96), score(None)
+    ('0.960', '–')
+    """
+    return NONE if value is None else f"{value:.3f}"
+
+
+def interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
+    """Return an interval of scores, or of differences if `signed`.
+
+    >>> interval((0.9231, 0.9796)), interval((-0.01, 0.2), signed=True)
+    ('[0.923, 0.980]', '[-0.010, +0.200]')
+    """
+    if bounds is None:
+        return NONE
+    shape = "+.3f" if signed else ".3f"
+    return f"[{bounds[0]:{shape}}, {bounds[1]:{shape}}]"
+
+
+def percent(value: float) -> str:
+    """Return a share in per cent, one decimal where it says something.
+
+    >>> percent(0.96), percent(0.345)
+    ('96 %', '34.5 %')
+    """
+    return f"{100 * value:.1f}".removesuffix(".0") + " %"
+
+
+def percent_range(bounds: Sequence[float]) -> str:
+    """Return an interval of shares in per cent.
+
+    >>> percent_range((0.9231, 0.9796))
+    '92.3 to 98.0 %'
+    """
+    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+
+
+def points(value: float) -> str:
+    """Return a difference of shares in percentage points.
+
+    >>> points(0.38)
+    '+38.0'
+    """
+    return f"{100 * value:+.1f}"
+
+
+def dollars(value: float | None) -> str:
+    """Return an amount of US dollars, with three significant digits below 1.
+
+    >>> dollars(1234.5), dollars(2.5), dollars(0.04217), dollars(0.0)
+    ('$1,234', '$2.50', '$0.0422', '$0')
+    """
+    if value is None:
+        return NONE
+    if value == 0:
+        return "$0"
+    if value >= 1000:
+        return f"${value:,.0f}"
+    if value >= 1:
+        return f"${value:.2f}"
+    return f"${value:.3g}" if value >= 1e-4 else f"${value:.1e}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a time, milliseconds.
+
+    >>> milliseconds(812.4), milliseconds(0.0034), milliseconds(4.26)
+    ('812', '<0.1', '4.3')
+    """
+    if value is None:
+        return NONE
+    if value < 0.1:
+        return "<0.1"
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with its thousands apart.
+
+    >>> count(12345), count(None)
+    ('12,345', '–')
+    """
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value.
+
+    >>> p_value(1e-9), p_value(0.0312)
+    ('<0.0001', '0.0312')
+    """
+    if value is None:
+        return NONE
+    return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def level(alpha: float) -> str:
+    """Return the confidence that belongs to `alpha`, per cent.
+
+    >>> level(0.05), level(0.008)
+    ('95 %', '99.2 %')
+    """
+    return f"{100 * (1 - alpha):.4g} %"

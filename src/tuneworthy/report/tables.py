@@ -1,0 +1,277 @@
+"""The tables of a climb as rows of text: pure functions of the record, shared by terminal, Markdown and HTML.
+
+Invariant: every cell is cleaned (one line, no control characters) and holds nothing of a single test case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.report import numbers
+from tuneworthy.report.text import clean
+
+Kind = Literal["text", "name", "status", "number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: For selections and styles. heading: What stands above it.
+        kind: `text`, `name` (an identifier), `status` or `number`.
+    """
+
+    key: str
+    heading: str
+    kind: Kind = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: What it shows.
+        columns: Its columns; rows: as many cells each.
+        note: How to read it.
+        best: Index of the row to mark, or None.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+    best: int | None = None
+
+    def only(self, *keys: str) -> Table:
+        """Return the table with the columns `keys` alone, in that order."""
+        places = [next(i for i, column in enumerate(self.columns) if column.key == key) for key in keys]
+        rows = [[row[place] for place in places] for row in self.rows]
+        return Table(self.title, [self.columns[place] for place in places], rows, self.note, self.best)
+
+
+def ladder_table(record: ClimbRecord, requests_per_month: float | None = None) -> Table:
+    """Return one row a rung: what was put to test, its score, gain, cost, time and tokens.
+
+    Args:
+        record: Of the climb.
+        requests_per_month: Adds the monthly bill where it is told.
+    """
+    where = f"dev, n = {record.n_dev}" if record.quick else f"test, n = {record.n_test}"
+    alphas = {rung.alpha for rung in record.rungs if rung.alpha is not None}
+    shared = next(iter(alphas)) if len(alphas) == 1 else None
+    gain = f"gain [{numbers.level(shared)}]" if shared else "gain [1 − α]"
+    columns = [
+        Column("rung", "rung", "name"),
+        Column("status", "status", "status"),
+        Column("variant", "variant", "name"),
+        Column("score", "score"),
+        Column("ci95", "95 % interval"),
+        Column("gain", gain),
+        Column("p", "p"),
+        Column("n", "n"),
+        Column("unscored", "unscored"),
+        Column("cost", "$ / 1,000"),
+        Column("month", "$ / month"),
+        Column("p50", "p50 ms"),
+        Column("p95", "p95 ms"),
+        Column("tokens", "tokens in / out"),
+    ]
+    rows = [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs]
+    table = Table(f"{clean(record.task)}: {clean(record.primary)} on {where}", columns, rows, _reading(record, shared))
+    best = record.best["variant"] if record.best else None
+    marked = next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None)
+    table = Table(table.title, table.columns, table.rows, table.note, marked)
+    return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
+
+
+def _ladder_row(rung: RungRecord, record: ClimbRecord, requests_per_month: float | None, own_alpha: bool) -> list[str]:
+    """Return the cells of one rung; on dev where test was left alone."""
+    shown, bounds, n = rung.score, rung.ci95, rung.n
+    if record.quick and rung.candidates:
+        shown, bounds, n = rung.candidates[0]["score"], rung.candidates[0]["ci95"], rung.candidates[0]["n"]
+    gain = numbers.NONE
+    if rung.delta is not None and rung.delta_ci is not None:
+        at = f" α {rung.alpha:g}" if own_alpha and rung.alpha is not None else ""
+        gain = f"{rung.delta:+.3f} {numbers.interval(rung.delta_ci, signed=True)}{at}"
+    per_1k = rung.usd_per_1k
+    month = per_1k * requests_per_month / 1000 if per_1k is not None and requests_per_month else None
+    tokens = numbers.NONE
+    if rung.input_tokens is not None or rung.output_tokens is not None:
+        tokens = f"{numbers.count(rung.input_tokens)} / {numbers.count(rung.output_tokens)}"
+    return [
+        clean(rung.rung),
+        rung.status.value,
+        clean(rung.name or numbers.NONE),
+        numbers.score(shown),
+        numbers.interval(bounds),
+        gain,
+        numbers.p_value(rung.p_value),
+        str(n) if n else numbers.NONE,
+        str(rung.unscored) if rung.n else numbers.NONE,
+        numbers.dollars(per_1k).removeprefix("$"),
+        numbers.dollars(month).removeprefix("$"),
+        numbers.milliseconds(rung.latency_p50_ms),
+        numbers.milliseconds(rung.latency_p95_ms),
+        tokens,
+    ]
+
+
+def _reading(record: ClimbRecord, alpha: float | None) -> str:
+    """Say how to read the ladder table."""
+    if record.quick:
+        return "Scores are of dev cases, as shares of 1. Nothing was put to test, so nothing is decided."
+    look = f"at this look's α of {alpha:g}" if alpha else "at the α of its look"
+    repeats = max((rung.repeats for rung in record.rungs), default=1)
+    again = f" Where answers vary, each case was answered up to {repeats} times." if repeats > 1 else ""
+    measured = max((rung.latency_n for rung in record.rungs), default=0)
+    single = f" Latency is of {measured} single calls, one at a time." if measured else ""
+    return (
+        "Scores are shares of 1 (0.840 is 84 %). The gain is the paired difference to the best language-model variant "
+        f"so far (for the floor: to the best of all); its interval is {look}.{again}{single}"
+    )
+
+
+def reasons_table(record: ClimbRecord) -> Table:
+    """Return why each rung ended as it did."""
+    rows = [
+        [clean(rung.rung), rung.status.value, clean(rung.reason), "; ".join(clean(note) for note in rung.notes)]
+        for rung in record.rungs
+    ]
+    columns = [
+        Column("rung", "rung", "name"),
+        Column("status", "status", "status"),
+        Column("reason", "reason", "text"),
+        Column("notes", "left out", "text"),
+    ]
+    table = Table("Why each step ended as it did", columns, rows)
+    return table if any(row[3] for row in rows) else table.only("rung", "status", "reason")
+
+
+def candidates_table(record: ClimbRecord) -> Table:
+    """Return all candidates that were asked on dev, with what became of them."""
+    rows = []
+    for rung in record.rungs:
+        most = max((candidate["n"] for candidate in rung.candidates), default=0)
+        for place, candidate in enumerate(rung.candidates):
+            rows.append(
+                [
+                    clean(rung.rung),
+                    clean(candidate["name"]),
+                    numbers.score(candidate["score"]),
+                    numbers.interval(candidate["ci95"]),
+                    numbers.count(candidate["n"]),
+                    numbers.dollars(candidate["cost_usd"]).removeprefix("$"),
+                    _fate(record, rung, place, candidate["n"], most),
+                ]
+            )
+    columns = [
+        Column("rung", "rung", "name"),
+        Column("variant", "candidate", "name"),
+        Column("score", "dev score"),
+        Column("ci95", "95 % interval"),
+        Column("n", "n"),
+        Column("cost", "$ spent"),
+        Column("fate", "what became of it", "text"),
+    ]
+    note = "Dev cases only. A candidate that falls clearly behind is asked no further, so its n is smaller."
+    return Table("All candidates", columns, rows, note)
+
+
+def _fate(record: ClimbRecord, rung: RungRecord, place: int, n: int, most: int) -> str:
+    """Say what became of a candidate."""
+    if place == 0:
+        return "leads its rung" if record.quick else f"put to test: {rung.status.value.replace('_', ' ')}"
+    return "lost on dev" if n == most else f"dropped after {n} cases"
+
+
+def graders_table(record: ClimbRecord) -> Table | None:
+    """Return the score of every grader by rung on test; None where there is only one."""
+    tested = [rung for rung in record.rungs if rung.graders]
+    names = list(dict.fromkeys(name for rung in tested for name in rung.graders))
+    if len(names) < 2:
+        return None
+    columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
+    columns += [Column(f"g{i}", clean(name) + (" (primary)" if i == 0 else "")) for i, name in enumerate(names)]
+    rows = [
+        [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
+        for rung in tested
+    ]
+    return Table("Every grader, by rung", columns, rows, f"Test, n = {record.n_test}; the first grader decides.")
+
+
+def fields_table(record: ClimbRecord) -> Table | None:
+    """Return the F1 of every field by rung on test; None where the answers have no fields."""
+    tested = [rung for rung in record.rungs if rung.fields]
+    names = list(dict.fromkeys(name for rung in tested for name in rung.fields))
+    if not names:
+        return None
+    columns = [Column("field", "field", "name"), *(Column(f"r{i}", clean(r.rung)) for i, r in enumerate(tested))]
+    rows = [
+        [clean(name), *(numbers.score((rung.fields.get(name) or {}).get("f1")) for rung in tested)] for name in names
+    ]
+    return Table("F1 of each field, by rung", columns, rows, f"Test, n = {record.n_test}; what was put to test.")
+
+
+def errors_table(record: ClimbRecord) -> Table | None:
+    """Return why answers on dev were wrong, by rung; None where nothing was explored."""
+    told = [rung for rung in record.rungs if rung.reasons]
+    names = list(dict.fromkeys(name for rung in told for name in rung.reasons))
+    names = sorted(names, key=lambda name: (name != "right", names.index(name)))
+    if not names:
+        return None
+    columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
+    columns += [Column(f"e{i}", clean(name)) for i, name in enumerate(names)]
+    rows = [
+        [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
+        for rung in told
+    ]
+    return Table("Why answers were wrong", columns, rows, f"Answers on dev, n = {record.n_dev}; the rung's winner.")
+
+
+def data_table(record: ClimbRecord) -> Table:
+    """Return how the cases were split and what left the examples because it gave a case away."""
+    split, leaks = record.split, record.leaks
+    rows = [
+        ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.get('origin', 'cases'))})"],
+        ["test cases", numbers.count(record.n_test)],
+        ["examples for shots", numbers.count(split.get("shots"))],
+        ["examples that leaked into the cases, removed", _leaks(leaks.get("cases"))],
+        ["examples that leaked into dev, removed", _leaks(leaks.get("dev"))],
+    ]
+    rows += [["how it was drawn", clean(reason)] for reason in split.get("reasons", ())]
+    rows += [["note", clean(note)] for note in record.notes]
+    return Table("Splits and leaks", [Column("what", "what", "text"), Column("value", "value", "text")], rows)
+
+
+def _leaks(by_reason: Mapping[str, int] | None) -> str:
+    if not by_reason or not sum(by_reason.values()):
+        return "0"
+    parts = ", ".join(f"{clean(reason)} {number}" for reason, number in by_reason.items() if number)
+    return f"{sum(by_reason.values())} ({parts})"
+
+
+def provenance_table(record: ClimbRecord) -> Table:
+    """Return versions, seeds and hashes."""
+    rows = [[clean(name), clean(value)] for name, value in _flat(record.provenance)]
+    for rung in record.rungs:
+        content = record.variants.get(rung.variant or "", {})
+        identity = content.get("model_identity", {}) if isinstance(content, Mapping) else {}
+        if rung.variant:
+            rows.append([f"variant {clean(rung.name)}", clean(rung.variant)])
+            rows.append([f"model of {clean(rung.name)}", clean(", ".join(f"{k} {v}" for k, v in _flat(identity)))])
+    columns = [Column("what", "what", "text"), Column("value", "value", "name")]
+    return Table("Provenance", columns, rows, "Hashes are of content: the same hash is the same content.")
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return nested keys as dotted ones."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in document.items():
+        key = f"{prefix}{name}"
+        rows += _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, value)]
+    return rows

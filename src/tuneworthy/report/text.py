@@ -1,0 +1,62 @@
+"""Text of others made safe to show: names, labels and reasons may hold anything.
+
+Invariant: what `clean` returns holds no control, escape, bidirectional or invisible character. It is not yet escaped:
+HTML is escaped by the template, Markdown by `markdown_text` and `markdown_code`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MOST = 300
+"""Characters of a cell, at most."""
+
+_TERMINAL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    r"|\x9b[0-?]*[ -/]*[@-~]"  # the same, one byte
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\x9c|$)"  # OSC, DCS, SOS, PM, APC: titles, links
+    r"|\x1b[ -/]*[0-~]?",  # all other escapes
+    re.DOTALL,
+)
+_SPACES = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:^=])")
+
+
+def clean(value: object, most: int = MOST) -> str:
+    r"""Return `value` as one line without escape sequences, control, bidirectional and invisible characters.
+
+    Args:
+        most: Longest result, characters; what is longer ends with an ellipsis. 0 is without limit.
+
+    >>> clean("a\x1b[31mred\x1b[0m\n\u202eb")
+    'ared b'
+    """
+    text = _SPACES.sub(" ", _TERMINAL.sub("", str(value))).strip()
+    if not text.isascii():
+        text = "".join(character for character in text if unicodedata.category(character) not in _HIDDEN)
+    else:
+        text = "".join(character for character in text if character.isprintable())
+    return text[: most - 1].rstrip() + "…" if most and len(text) > most else text
+
+
+def markdown_text(value: object, most: int = 0) -> str:
+    """Return `value` cleaned and escaped, to stand in a line or a cell of Markdown as it is.
+
+    >>> markdown_text("a|b <i> [x](http://y)")
+    'a\\\\|b &lt;i&gt; \\\\[x\\\\]\\\\(http\\\\://y\\\\)'
+    """
+    escaped = _MARKDOWN.sub(r"\\\1", clean(value, most).replace("&", "&amp;"))
+    escaped = re.sub(r"(?<=\d)\\\.(?=\d)", ".", escaped)  # a point inside a number means nothing in Markdown
+    return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("www\\.", "www&#46;").replace("@", "&#64;")
+
+
+def markdown_code(value: object) -> str:
+    """Return `value` cleaned as a code span that is safe in a cell; "" if it is empty.
+
+    >>> markdown_code("a`|b")
+    "`a'\\\\|b`"
+    """
+    text = clean(value).replace("`", "'").replace("|", "\\|").replace("<", "‹").replace(">", "›")
+    return f"`{text}`" if text else ""

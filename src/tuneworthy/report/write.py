@@ -1,0 +1,69 @@
+"""The report as a file: the format follows the ending."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.report.findings import paragraph
+from tuneworthy.store.folder import write_atomic
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+
+ENDINGS = (".html", ".md", ".json")
+
+
+def write(record: ClimbRecord, path: Path, project: Project | None = None, today: date | None = None) -> Path:
+    """Write the report to `path`, whole or not at all.
+
+    Args:
+        record: Of the last climb.
+        path: Its ending says the format: `.html`, `.md` or `.json`.
+        project: Tells the traffic and which models retire.
+        today: The day of the report.
+
+    Raises:
+        UserError: The ending is none of these, or the file cannot be written.
+    """
+    content = render(record, path, project, today)
+    try:
+        write_atomic(path, content.encode())
+    except OSError as error:
+        raise UserError(
+            f"expected to write the report to {path}, got: {error.strerror}", hint="give another --out"
+        ) from None
+    return path
+
+
+def render(record: ClimbRecord, path: Path, project: Project | None = None, today: date | None = None) -> str:
+    """Return the report in the format that the ending of `path` says."""
+    check_ending(path)
+    if path.suffix == ".html":
+        from tuneworthy.report.html import render_html
+
+        return render_html(record, project, today)
+    if path.suffix == ".md":
+        from tuneworthy.report.markdown import render_markdown
+
+        return render_markdown(record, project, today)
+    traffic = project.economics.requests_per_month if project else None
+    return orjson.dumps(
+        record.to_dict() | {"paragraph": paragraph(record, traffic)},
+        option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS,
+    ).decode()
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file whose format is not known.
+
+    Raises:
+        UserError: The ending is unknown.
+    """
+    if path.suffix not in ENDINGS:
+        raise UserError(f"expected a file that ends in {', '.join(ENDINGS)}, got {path.name!r}", hint="mend --out")
