@@ -161,6 +161,7 @@ class Variant:
         decoding: Sampling parameters that are set; those not set are left to the provider's default.
         output: Constraint on the answer.
         max_tokens: Limit of the answer, tokens.
+        stop: Texts that end an answer.
         answer_after: A marker: the answer is what follows its last occurrence (the rest is thinking aloud).
         notes: How it was made (transforms applied), for the report; not part of the identity.
     """
@@ -174,8 +175,14 @@ class Variant:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     output: OutputFormat = field(default_factory=OutputFormat)
     max_tokens: int = 256
+    stop: tuple[str, ...] = ()
     answer_after: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is sent beside the messages: sampling parameters and stop texts."""
+        return {**self.decoding, "stop": list(self.stop)} if self.stop else dict(self.decoding)
 
     @property
     def id(self) -> str:

@@ -59,7 +59,6 @@ class Split:
             "dev_size": self.dev_size,
             "dev": [fingerprint(case) for case in self.dev],
             "test": [fingerprint(case) for case in self.test],
-            "shots": [example.id for example in self.shots],
             "counts": dict(self.counts),
             "reasons": list(self.reasons),
         }
@@ -68,7 +67,7 @@ class Split:
     def from_dict(cls, data: Mapping[str, Any], cases: Iterable[Case], examples: Iterable[Example] = ()) -> Split:
         """Return the stored split with the cases and examples as they are now.
 
-        Cases that were added since then are not in it; see `changes`.
+        Cases that were added since then are not in it (see `changes`); examples that were added join the shots.
 
         Raises:
             UserError: A case of the split is gone, or `data` is not a stored split.
@@ -81,7 +80,7 @@ class Split:
             dev_pool = known if data["origin"] == "cases" else _dev_pool(shots.values(), kind)
             dev = [dev_pool[entry["id"]] for entry in data["dev"]]
             test = [known[entry["id"]] for entry in data["test"]]
-            kept = [shots[identity] for identity in data["shots"] if identity in shots]
+            taken = set() if data["origin"] == "cases" else {entry["id"] for entry in data["dev"]}
             seed, dev_size, origin = data["seed"], data["dev_size"], data["origin"]
         except KeyError as error:
             hint = "Put it back, or draw a new split (earlier looks at test are then void)"
@@ -89,7 +88,7 @@ class Split:
         return cls(
             dev=tuple(dev),
             test=tuple(test),
-            shots=tuple(kept),
+            shots=tuple(example for _, example in sorted(shots.items()) if not _is_case(example, kind, taken)),
             explore=len(dev) >= MIN_DEV,
             origin=origin,
             seed=seed,
@@ -98,6 +97,12 @@ class Split:
             counts=data.get("counts", {}),
             reasons=tuple(data.get("reasons", ())),
         )
+
+
+def _is_case(example: Example, kind: Kind, ids: set[str]) -> bool:
+    """Whether `example`, read as a case, is one of `ids`."""
+    case = example_case(example, kind) if ids else None
+    return case is not None and case.id in ids
 
 
 def fingerprint(case: Case) -> dict[str, str]:
@@ -367,15 +372,19 @@ def split_without_leaks(
     *,
     seed: int,
     dev_size: int,
+    stored: Mapping[str, Any] | None = None,
     n: int = 8,
     threshold: float = 0.5,
 ) -> CleanSplit:
-    """Take leaks out of the examples, draw the split, and take out what leaks into dev.
+    """Take leaks out of the examples, draw the split (or take the stored one), and take out what leaks into dev.
 
-    Args and errors as in `make_split` and `find_leaks`.
+    Args and errors as in `make_split`, `Split.from_dict` and `find_leaks`.
     """
     into_cases = find_leaks(examples, cases, n=n, threshold=threshold)
-    split = make_split(cases, into_cases.kept, seed=seed, dev_size=dev_size)
+    if stored is None:
+        split = make_split(cases, into_cases.kept, seed=seed, dev_size=dev_size)
+    else:
+        split = Split.from_dict(stored, cases, into_cases.kept)
     into_dev = find_leaks(split.shots, split.dev, n=n, threshold=threshold)
     between = find_leaks(split.dev, split.test, n=n, threshold=threshold)
     reasons = tuple(

@@ -72,3 +72,5 @@ class Prompt(Section):
     """A path that exists below the project, else the template itself."""
     max_tokens: Count = 256
     """Limit of an answer, tokens."""
+    stop: list[str] = []
+    """Texts that end an answer, such as a line break where answers are one line."""

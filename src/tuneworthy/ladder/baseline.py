@@ -21,5 +21,6 @@ class Baseline:
             system=project.text(project.prompt.system),
             user=project.text(project.prompt.user) or "{{ input }}",
             max_tokens=project.prompt.max_tokens,
+            stop=tuple(project.prompt.stop),
         )
         return Proposal(candidates=[variant])

@@ -357,7 +357,7 @@ def provenance(session: Session) -> dict[str, Any]:
         "tuneworthy": __version__,
         "seed": session.project.split.seed,
         "project": content_hash(session.project.model_dump(mode="json")),
-        "split": content_hash(session.split.to_dict()),
+        "split": content_hash([[case.id for case in session.split.dev], [case.id for case in session.split.test]]),
         "graders": {name: content_hash(dict(grader.identity)) for name, grader in session.graders.items()},
         "examples": session.pool.hash,
     }

@@ -97,7 +97,7 @@ def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) 
         Request(
             messages=tuple(messages),
             max_tokens=variant.max_tokens,
-            decoding=variant.decoding,
+            decoding=variant.parameters,
             output=variant.output,
         )
     )

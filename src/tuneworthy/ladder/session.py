@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,7 @@ import numpy as np
 
 from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.kind import labels_of
-from tuneworthy.cases.leaks import find_leaks
-from tuneworthy.cases.splits import Split, changes, example_case, make_split
+from tuneworthy.cases.splits import Split, changes, split_without_leaks
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
@@ -67,17 +66,25 @@ def read_data(project: Project) -> Data:
     if project.examples:
         example_file = read_examples(project.root / project.examples.path)
         examples, notes = example_file.examples, [*notes, *example_file.notes]
-    into_cases = find_leaks(examples, cases)
-    stored = Folder(project.root).read("split")
-    if stored is None:
-        split = make_split(cases, into_cases.kept, seed=project.split.seed, dev_size=project.split.dev)
-    else:
-        split = _stored_split(stored, cases, into_cases.kept, notes)
-    into_dev = find_leaks(split.shots, split.dev) if split.origin == "examples" else None
-    shots = into_dev.kept if into_dev else split.shots
-    split = replace(split, shots=tuple(sorted(shots, key=lambda example: example.id)))
+    return settle(project, cases, examples, notes)
+
+
+def settle(project: Project, cases: Sequence[Case], examples: Sequence[Example], notes: Sequence[str] = ()) -> Data:
+    """Clean and split cases (all of them labelled) and examples that were read.
+
+    Raises:
+        UserError: A side of the split is empty, or cases of the stored split were edited or removed.
+    """
+    notes = list(notes)
+    folder = Folder(project.root)
+    notes += filter(None, [reveal_note(folder)])
+    stored = folder.read("split")
+    if stored is not None:
+        notes += _changes_since(stored, cases, examples)
+    clean = split_without_leaks(cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=stored)
     if seen := reveal_note(Folder(project.root)):
         notes.append(seen)
+    split = clean.split
     kind = split.kind.name
     values = [case.expected for case in (*split.dev, *cases) if case.expected is not None]
     task = Task(
@@ -85,14 +92,20 @@ def read_data(project: Project) -> Data:
         labels=tuple(labels_of(cases, examples)) if kind == "label" else (),
         schema=infer_schema(values) if kind == "json" else None,
     )
-    leaks = {"cases": into_cases.by_reason, "dev": into_dev.by_reason if into_dev else {}}
+    leaks = {
+        "cases": clean.into_cases.by_reason,
+        "dev": clean.into_dev.by_reason,
+        "dev_test": clean.dev_into_test.by_reason,
+    }
     return Data(cases=cases, split=split, task=task, leaks=leaks, notes=notes)
 
 
-def _stored_split(
-    stored: Mapping[str, Any], cases: Sequence[Case], examples: Sequence[Example], notes: list[str]
-) -> Split:
-    """Return the split of the first climb with today's labels; examples that are new join the shots."""
+def _changes_since(stored: Mapping[str, Any], cases: Sequence[Case], examples: Sequence[Example]) -> list[str]:
+    """Say how the cases differ from those of the first climb.
+
+    Raises:
+        UserError: What is asked was edited, or cases are gone: that is another test set.
+    """
     found = changes(stored, cases, examples)
     if found.edited or found.removed:
         gone = [*found.edited, *found.removed]
@@ -100,16 +113,14 @@ def _stored_split(
             f"expected the cases of the first climb, got {len(gone)} edited or removed ({', '.join(gone[:3])})",
             hint="put them back, or start over with a new test set: move .tuneworthy/split.json and looks.json away",
         )
+    notes = []
     if found.relabelled:
         notes.append(
             f"labels corrected since the first climb, all variants scored again: {', '.join(found.relabelled)}"
         )
     if found.added:
         notes.append(f"{len(found.added)} cases were added after the split was drawn and are not used")
-    split = Split.from_dict(stored, cases, examples)
-    dev = {case.id for case in split.dev}
-    fresh = tuple(e for e in examples if (case := example_case(e, split.kind)) is None or case.id not in dev)
-    return replace(split, shots=fresh if split.origin == "examples" else tuple(examples))
+    return notes
 
 
 class Session:

@@ -34,7 +34,7 @@ def restore(content: Mapping[str, Any]) -> Variant:
         return Variant(
             output=OutputFormat(**(output | {"choices": tuple(output["choices"])})),
             shots=Shots(**(shots | {"ids": tuple(shots["ids"])})) if shots else None,
-            **(fields | {"notes": tuple(fields["notes"])}),
+            **(fields | {"notes": tuple(fields["notes"]), "stop": tuple(fields["stop"])}),
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"expected a described variant, got one without {error}") from None

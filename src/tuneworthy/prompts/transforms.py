@@ -66,7 +66,8 @@ def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema:
     """Let the model think before it answers; the answer is what follows the marker."""
     ask = f"Think step by step in at most three sentences. Then answer on a line that begins with `{COT_MARKER}`."
     system = "\n\n".join(filter(None, [variant.system, ask]))
-    return replace(_with_system(variant, system), answer_after=COT_MARKER, max_tokens=variant.max_tokens + COT_TOKENS)
+    tokens = variant.max_tokens + COT_TOKENS
+    return replace(_with_system(variant, system), answer_after=COT_MARKER, max_tokens=tokens, stop=())
 
 
 TRANSFORMS: dict[str, Transform] = {

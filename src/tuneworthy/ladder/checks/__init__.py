@@ -1,0 +1,1 @@
+"""The built-in checks, by area; see `tuneworthy.ladder.check`."""

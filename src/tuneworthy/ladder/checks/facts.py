@@ -1,0 +1,222 @@
+"""What checks look at: the project's data, graders and models, each read at most once, none of them fatal.
+
+Invariant: a fact that cannot be had is None (or empty), and the reason stands beside it; so that every check can run,
+whatever is wrong elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, labels_of, read_cases, read_examples
+from tuneworthy.config.project import Project
+from tuneworthy.errors import DataError, TuneworthyError, UserError
+from tuneworthy.evaluate.models import OpenModel, open_model
+from tuneworthy.grade.apply import make_grader
+from tuneworthy.grade.base import Grader, GradingContext
+from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
+from tuneworthy.ladder.estimate import Estimate, estimate_climb, rungs_with_looks
+from tuneworthy.ladder.session import Data, settle
+from tuneworthy.stats.looks import LookPlan
+from tuneworthy.stats.power import detectable, n_for_difference
+from tuneworthy.store import Folder
+from tuneworthy.types import Case, Example
+
+LOSS = 0.05
+"""Share of the cases that a better variant is taken to get worse on: what `stats.power` needs beside n."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What difference test can show.
+
+    Attributes:
+        n: Test cases. n_groups: sources of them (n, if no case names a group).
+        looks: Looks that the error is shared by. alpha: Of one look.
+        difference: Smallest gain found 8 times in 10, if groups did not matter. grouped: the same if all cases of
+            a group went alike; infinite if no gain can be shown.
+        margin: From the project file. n_for_margin: Cases needed to find a gain of `margin`.
+    """
+
+    n: int
+    n_groups: int
+    looks: int
+    alpha: float
+    difference: float
+    grouped: float
+    margin: float
+    n_for_margin: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; a difference that cannot be had is None."""
+        return {key: None if value == float("inf") else value for key, value in asdict(self).items()}
+
+
+class Facts:
+    """The facts of one project.
+
+    Args:
+        project: Its file, read.
+        contact: Whether servers that it names may be contacted.
+    """
+
+    def __init__(self, project: Project, *, contact: bool = True) -> None:
+        self.project = project
+        self.contact = contact
+        self.folder = Folder(project.root)
+
+    @cached_property
+    def _case_file(self) -> tuple[CaseFile | None, list[DataError]]:
+        try:
+            return read_cases(self.project.root / self.project.cases.path), []
+        except DataError as error:
+            return None, _each(error)
+
+    @cached_property
+    def _example_file(self) -> tuple[ExampleFile | None, list[DataError]]:
+        if self.project.examples is None:
+            return None, []
+        try:
+            return read_examples(self.project.root / self.project.examples.path), []
+        except DataError as error:
+            return None, _each(error)
+
+    @property
+    def case_faults(self) -> list[DataError]:
+        """What is wrong with the file of the cases."""
+        return self._case_file[1]
+
+    @property
+    def example_faults(self) -> list[DataError]:
+        """What is wrong with the file of the examples."""
+        return self._example_file[1]
+
+    @property
+    def reader_notes(self) -> list[tuple[str, str]]:
+        """(file, what was guessed or left out of it)."""
+        pairs = ((self.project.cases.path, self._case_file[0]), ("", self._example_file[0]))
+        named = [(path or (self.project.examples.path if self.project.examples else ""), file) for path, file in pairs]
+        return [(path, line) for path, file in named if file for line in file.notes]
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """All cases that could be read."""
+        return self._case_file[0].cases if self._case_file[0] else ()
+
+    @cached_property
+    def labelled(self) -> Sequence[Case]:
+        """Those with a right answer."""
+        return [case for case in self.cases if case.labelled]
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        """All examples that could be read."""
+        return self._example_file[0].examples if self._example_file[0] else ()
+
+    @property
+    def has_split(self) -> bool:
+        """Whether an earlier climb has stored its split."""
+        return (self.folder.path / "split.json").exists()
+
+    @cached_property
+    def _data(self) -> tuple[Data | None, UserError | None]:
+        if not self.labelled or self.example_faults:
+            return None, None
+        try:
+            return settle(self.project, self.labelled, self.examples), None
+        except UserError as error:
+            return None, error
+
+    @property
+    def data(self) -> Data | None:
+        """The data as a climb would have it (labelled cases only); None if there is none, see `split_fault`."""
+        return self._data[0]
+
+    @property
+    def split_fault(self) -> UserError | None:
+        """Why dev and test could not be drawn (or found again)."""
+        return self._data[1]
+
+    @cached_property
+    def graders(self) -> list[tuple[Any, Grader | None, TuneworthyError | None]]:
+        """(section, grader, why it cannot be built), the primary one first."""
+        labels = self.data.task.labels if self.data else labels_of(self.labelled, self.examples)
+        shots = self.data.split.shots if self.data else self.examples
+        context = GradingContext(root=self.project.root, examples=shots, labels=labels)
+        built: list[tuple[Any, Grader | None, TuneworthyError | None]] = []
+        for config in self.project.graders:
+            try:
+                built.append((config, make_grader(config, context), None))
+            except TuneworthyError as error:
+                built.append((config, None, error))
+        return built
+
+    @cached_property
+    def opened(self) -> dict[str, tuple[OpenModel | None, TuneworthyError | None]]:
+        """Each model, opened but not started, or why it cannot be."""
+        found: dict[str, tuple[OpenModel | None, TuneworthyError | None]] = {}
+        for name, config in self.project.models.items():
+            try:
+                found[name] = open_model(name, config, self.project.root), None
+            except TuneworthyError as error:
+                found[name] = None, error
+        return found
+
+    def excluded(self, name: str) -> bool:
+        """Whether a constraint keeps the model `name` from being asked."""
+        return self.project.constraints.on_device and self.project.models[name].hosted
+
+    @cached_property
+    def servers(self) -> dict[str, ServerAnswer]:
+        """What the servers of OpenAI-compatible models answered to one GET; empty if none may be contacted."""
+        if not self.contact:
+            return {}
+        named = {
+            name: config
+            for name, config in self.project.models.items()
+            if config.provider == "openai" and not self.excluded(name)
+        }
+        return ask_servers(named)
+
+    @cached_property
+    def estimate(self) -> Estimate | None:
+        """What a climb will take; None without data."""
+        if self.data is None:
+            return None
+        models = {name: model for name, (model, _) in self.opened.items() if model}
+        return estimate_climb(self.project, self.data, models)
+
+    @cached_property
+    def resolution(self) -> Resolution | None:
+        """What difference test can show; None without data."""
+        if self.data is None:
+            return None
+        test = self.data.split.test
+        stored = self.folder.read("looks")
+        plan = LookPlan.from_dict(stored) if stored else LookPlan().plan(rungs_with_looks(self.project, self.data))
+        alpha = min(plan.slots.values(), default=0.05)
+        n_groups = len({case.group or f"#{case.id}" for case in test})
+        margin = self.project.task.margin
+        gain = min(LOSS + margin, 1 - LOSS)
+        return Resolution(
+            n=len(test),
+            n_groups=n_groups,
+            looks=max(1, len(plan.slots)),
+            alpha=alpha,
+            difference=detectable(len(test), alpha, loss=LOSS),
+            grouped=detectable(len(test), alpha, loss=LOSS, design_effect=len(test) / n_groups),
+            margin=margin,
+            n_for_margin=n_for_difference(LOSS, gain, alpha),
+        )
+
+
+def _each(error: DataError) -> list[DataError]:
+    """Return the faults in `error`, the count of those that were not kept last."""
+    if not isinstance(error, DataFaults):
+        return [error]
+    more = error.n_faults - len(error.faults)
+    rest = [DataError(error.path, None, f"at most {len(error.faults)} faults", f"{more} more")] if more else []
+    return [*error.faults, *rest]

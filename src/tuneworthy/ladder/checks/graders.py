@@ -1,0 +1,47 @@
+"""Checks of the graders: can they be built, and can they use every label?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tuneworthy.grade.apply import label_faults
+from tuneworthy.ladder.check import Fault, check
+from tuneworthy.ladder.checks.facts import Facts
+
+
+@check("grader", "error")
+def grader(facts: Facts) -> Iterator[Fault]:
+    """A grader cannot be built: its file is missing, its pattern or schema wrong, its labels or texts too few."""
+    if facts.case_faults:
+        return  # labels and texts are not known
+    for number, (config, _, error) in enumerate(facts.graders, 1):
+        if error:
+            yield Fault(f"[[graders]] {number} ({config.type}): {error.message}", error.hint or "mend [[graders]]")
+
+
+@check("grader_labels", "error")
+def grader_labels(facts: Facts) -> Iterator[Fault]:
+    """A grader cannot use the right answer of some cases: they would never be scored.
+
+    An error of the primary grader; a warning of the others.
+    """
+    for number, (config, built, _) in enumerate(facts.graders, 1):
+        faults = label_faults(built, facts.labelled) if built else {}
+        if faults:
+            case_id, words = next(iter(faults.items()))
+            yield Fault(
+                f"[[graders]] {number} ({config.type}): {words}; {len(faults)} of {len(facts.labelled)} cases have "
+                f"such an answer ({case_id}, ...)",
+                "correct the answers, or choose another grader",
+                "error" if number == 1 else "warning",
+            )
+
+
+@check("grader_twice", "error")
+def grader_twice(facts: Facts) -> Iterator[Fault]:
+    """Two graders have one type: results are kept by type, so the later one would take the place of the earlier."""
+    counts = Counter(config.type for config in facts.project.graders)
+    for name, count in counts.items():
+        if count > 1:
+            yield Fault(f"[[graders]]: expected each type once, got {name!r} {count} times", "remove one of them")

@@ -1,0 +1,148 @@
+"""Checks of the prompt: its files, its templates, its variables, and whether an answer fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tuneworthy.cases.kind import answer_text
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.check import Fault, check
+from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
+from tuneworthy.prompts.templates import render
+from tuneworthy.types import Variant
+
+
+def texts(facts: Facts) -> dict[str, str]:
+    """Return the templates that can be read, by key."""
+    found = {}
+    for key in ("system", "user"):
+        try:
+            text = facts.project.text(getattr(facts.project.prompt, key))
+        except (UserError, UnicodeDecodeError):
+            continue
+        if text is not None:
+            found[key] = text
+    return found
+
+
+def _broken(text: str) -> str:
+    """Say what is wrong with a template's syntax; "" if nothing is."""
+    from jinja2 import TemplateSyntaxError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    try:
+        ImmutableSandboxedEnvironment().parse(text)
+    except TemplateSyntaxError as error:
+        return f"{error.message}, line {error.lineno}"
+    return ""
+
+
+@check("prompt_file", "error")
+def prompt_file(facts: Facts) -> Iterator[Fault]:
+    """A template file that `[prompt]` names is not there, or is not UTF-8.
+
+    A value that ends in `.md`, `.txt` or `.j2` is taken for the name of a file below the project.
+    """
+    for key in ("system", "user"):
+        value = getattr(facts.project.prompt, key)
+        try:
+            facts.project.text(value)
+        except UserError as error:
+            yield Fault(f"prompt.{key}: {error.message}", error.hint)
+        except UnicodeDecodeError:
+            yield Fault(f"prompt.{key}: expected UTF-8 in {value}, got other bytes", "save the file as UTF-8")
+
+
+@check("prompt_template", "error")
+def prompt_template(facts: Facts) -> Iterator[Fault]:
+    """A template of `[prompt]` is not Jinja: a brace or tag is not closed."""
+    for key, text in texts(facts).items():
+        if words := _broken(text):
+            yield Fault(f"prompt.{key}: expected a Jinja template, got {words}", "mend the template")
+
+
+@check("prompt_variables", "error")
+def prompt_variables(facts: Facts) -> Iterator[Fault]:
+    """The prompt uses a variable that some cases do not have.
+
+    A case whose `input` is text has the variable `input` alone; one whose `input` is an object has its keys. Where
+    dev is taken from the examples, its cases are text.
+    """
+    dev = facts.data.split.dev if facts.data else ()
+    for key, text in texts(facts).items():
+        if _broken(text):
+            continue
+        lacking: list[str] = []
+        words = ""
+        for one in {c.id: c for c in (*facts.cases, *dev)}.values():
+            if key == "user" and one.messages:
+                continue
+            try:
+                render(text, one.input if one.input is not None else "")
+            except UserError as error:
+                lacking.append(one.id)
+                words = words or error.message
+        if lacking:
+            yield Fault(
+                f"prompt.{key}: {words}; so in {len(lacking)} cases ({lacking[0]}, ...)",
+                "name variables that every case has, or mend the cases",
+            )
+
+
+@check("no_input", "warning")
+def no_input(facts: Facts) -> Iterator[Fault]:
+    """The user template does not use the case at all: every question would be the same."""
+    plain = [case for case in facts.cases if not case.messages]
+    user = texts(facts).get("user")
+    if plain and user is not None and "{{" not in user and "{%" not in user:
+        yield Fault(
+            f"prompt.user: expected a template such as {{{{ input }}}}, got {user[:40]!r}, the same for every case",
+            "write {{ input }} where the question belongs",
+        )
+
+
+@check("answer_limit", "warning")
+def answer_limit(facts: Facts) -> Iterator[Fault]:
+    """`prompt.max_tokens` is shorter than some right answers, so they would be cut off and count as wrong.
+
+    Tokens are estimated as bytes / 4.
+    """
+    limit = facts.project.prompt.max_tokens
+    longer = [
+        size
+        for case in facts.labelled
+        if case.expected is not None and (size := len(answer_text(case.expected).encode()) / BYTES_A_TOKEN) > limit
+    ]
+    if longer:
+        yield Fault(
+            f"prompt.max_tokens: expected room for every right answer, got {limit} tokens, which {len(longer)} of "
+            f"{len(facts.labelled)} exceed (the longest has about {max(longer):.0f})",
+            "raise prompt.max_tokens",
+        )
+
+
+@check("context", "warning")
+def context(facts: Facts) -> Iterator[Fault]:
+    """Prompt and answer may not fit the context of an embedded model: the call would be refused.
+
+    Shots are counted with their largest number.
+    """
+    if facts.data is None:
+        return
+    written = texts(facts)
+    prompt = facts.project.prompt
+    variant = Variant(
+        name="today", model="", model_identity={}, system=written.get("system"), user=written.get("user", "{{ input }}")
+    )
+    _, longest = prompt_tokens(variant, [*facts.data.split.dev, *facts.data.split.test])
+    shots = facts.data.split.shots[:1000]
+    size = sum(len((shot.question + shot.answer).encode()) for shot in shots) / max(1, len(shots)) / BYTES_A_TOKEN + 8
+    most = longest + prompt.max_tokens + (max(facts.project.few_shot.k, default=0) * size if shots else 0)
+    for name, model in facts.project.models.items():
+        if model.provider == "llama_cpp" and most > model.context:
+            yield Fault(
+                f"models.{name}.context: expected about {most:.0f} tokens for the longest case with its shots and "
+                f"answer, got {model.context}",
+                "raise context, or lower few_shot.k or prompt.max_tokens",
+            )

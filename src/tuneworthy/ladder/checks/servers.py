@@ -1,0 +1,79 @@
+"""One cheap GET to every OpenAI-compatible server that the project file names: does it answer, with what models?
+
+``GET {base_url}/models`` costs nothing and holds no data of the project. Redirects are not followed and messages
+never hold the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuneworthy.config.models import OpenAI
+from tuneworthy.errors import AuthError
+from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.transport import endpoint
+
+TIMEOUT_S = 3.0
+MAX_BODY = 2**22
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAnswer:
+    """What a server said.
+
+    Attributes:
+        url: What was asked. status: HTTP status; None if nothing came. fault: Why nothing came.
+        models: Ids that it lists; empty if it lists none.
+    """
+
+    url: str
+    status: int | None = None
+    fault: str = ""
+    models: tuple[str, ...] = ()
+
+
+def ask_servers(models: Mapping[str, OpenAI]) -> dict[str, ServerAnswer]:
+    """Ask the servers of all `models` at the same time; takes at most `TIMEOUT_S` and never raises."""
+    return asyncio.run(_all(models)) if models else {}
+
+
+async def _all(models: Mapping[str, OpenAI]) -> dict[str, ServerAnswer]:
+    answers = await asyncio.gather(*(_one(name, config) for name, config in models.items()))
+    return dict(zip(models, answers, strict=True))
+
+
+async def _one(name: str, config: OpenAI) -> ServerAnswer:
+    import aiohttp
+
+    url = endpoint(config.base_url, "models")
+    try:
+        key = read_key(config.api_key_env, owner=f"models.{name}", required=False)
+    except AuthError:  # a key that no header may hold: the check of keys tells it
+        key = Key(None)
+    headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+    limit = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
+            session.get(url, headers=headers, allow_redirects=False) as answer,
+        ):
+            listed = _listed(await answer.content.read(MAX_BODY)) if answer.status == 200 else ()
+            return ServerAnswer(url, answer.status, models=listed)
+    except TimeoutError:
+        return ServerAnswer(url, fault=f"no answer in {TIMEOUT_S:g} s")
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return ServerAnswer(url, fault=key.redact(str(error) or type(error).__name__))
+
+
+def _listed(body: bytes) -> tuple[str, ...]:
+    """Return the ids of a list of models; empty if it is none."""
+    import orjson
+
+    try:
+        document: Any = orjson.loads(body)
+        return tuple(str(row["id"]) for row in document["data"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ()

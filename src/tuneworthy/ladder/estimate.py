@@ -1,0 +1,376 @@
+"""What a whole climb will take: calls, dollars and minutes, from what the rungs would propose, without asking anything.
+
+Two walks bound it: in the short one nothing is adopted; in the long one each rung adopts its dearest candidate. All
+numbers are estimates: tokens are bytes / 4, and what a model or machine does is assumed where no climb has told it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from tuneworthy.cases.kind import answer_text
+from tuneworthy.config.project import Project
+from tuneworthy.errors import ModelError, UserError
+from tuneworthy.evaluate.latency import N_CASES
+from tuneworthy.evaluate.models import Models, OpenModel
+from tuneworthy.ladder.base import RUNGS, View
+from tuneworthy.ladder.climb import DETERMINISTIC, SAMPLED_REPEATS
+from tuneworthy.ladder.session import Data
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.prompts.templates import chat
+from tuneworthy.prompts.transforms import COT_TOKENS
+from tuneworthy.providers.capabilities import capabilities_of
+from tuneworthy.providers.models import find
+from tuneworthy.providers.prices import price_for
+from tuneworthy.providers.scripted import ScriptedProvider
+from tuneworthy.search.race import ROUNDS
+from tuneworthy.store import Folder
+from tuneworthy.types import Case, Request, Response, Variant
+
+BYTES_A_TOKEN = 4
+SAMPLED_CASES = 50
+LOCAL_RATE = (150.0, 300.0)
+"""Tokens a second that the embedded 98 MB model writes on two CPU cores, at 1 and at 32 requests (numbers.md); a
+larger model is taken to be slower in the ratio of the sizes."""
+LOCAL_BYTES = 98_000_000
+PREFILL = 10.0
+"""How much faster a prompt is read than an answer is written."""
+NETWORK_S = 0.5
+NETWORK_RATE = 60.0
+"""Seconds before the first token, and tokens a second, of a server that was not measured yet."""
+FEWEST_IN_FLIGHT = 8
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a climb from nothing will take; each pair is from the short walk to the long one.
+
+    Attributes:
+        rungs: Rung to its candidates and calls.
+        calls, usd, minutes: In all. models: Name to calls and dollars.
+        assumptions: What the numbers rest on, in words.
+    """
+
+    calls: Span
+    usd: Span
+    minutes: Span
+    rungs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    assumptions: Sequence[str] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        calls = _span(*(f"{round(calls, -2 if calls > 1000 else -1):,.0f}" for calls in self.calls))
+        low, high = (round(minutes) for minutes in self.minutes)
+        minutes = _span(str(low), str(high)) + (" minute" if low == high == 1 else " minutes")
+        dollars = _span(*(f"${usd:.2f}" for usd in self.usd)) if self.usd[1] else "no money"
+        return f"a climb takes about {calls} calls, {dollars} and {minutes if high else 'less than a minute'}"
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """Calls of one variant: `calls` together, `alone` one at a time."""
+
+    rung: str
+    variant: Variant
+    calls: int
+    alone: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the last climb measured of a model: mean tokens of an answer, median seconds of a single call."""
+
+    output_tokens: float
+    seconds: float | None
+
+
+class _Stub:
+    """Stands for a model that cannot be opened (no key, no file): it is described, and never asked."""
+
+    def __init__(self, config: Any) -> None:
+        self.identity: Mapping[str, Any] = {"provider": config.provider, "model": getattr(config, "model", "")}
+        host = urlsplit(getattr(config, "base_url", "")).hostname or ""
+        self.capabilities = capabilities_of(config.provider, getattr(config, "model", ""), host)
+        scripted = config.provider == "scripted"
+        self.supports = ScriptedProvider.supports if scripted else self.capabilities.supports
+
+    async def complete(self, request: Request) -> Response:
+        raise ModelError("expected a model that can be asked, got a stand-in")
+
+    async def close(self) -> None: ...
+
+
+class _Models(Models):
+    """The project's models; one that cannot be opened has a stand-in."""
+
+    def __init__(self, project: Project, opened: Mapping[str, OpenModel]) -> None:
+        super().__init__(project)
+        self._known = dict(opened)
+
+    def __getitem__(self, name: str) -> OpenModel:
+        if name not in self._known:
+            self._known[name] = _stand_in(name, self._project.models[name])
+        return self._known[name]
+
+    def add(self, model: OpenModel) -> None:
+        self._known.setdefault(model.name, model)
+
+
+def _stand_in(name: str, config: Any) -> OpenModel:
+    price = price_for(config)
+    return OpenModel(
+        name=name,
+        provider=_Stub(config),
+        price=None if price is None or price.free else price,
+        hosted=config.hosted,
+        concurrency=config.concurrency,
+        timeout_s=config.timeout_s,
+        retries=config.retries,
+    )
+
+
+def rungs_with_looks(project: Project, data: Data) -> list[str]:
+    """Return the rungs that a climb plans a look at test for."""
+    able = {
+        "floor": len(data.split.shots) > 0,
+        "model": len(project.models) > 1,
+        "few_shot": len(data.split.shots) > 0 or data.task.structured.kind != "free",
+    }
+    return [name for name in project.ladder.rungs if name != "baseline" and able.get(name, True)]
+
+
+def race_calls(candidates: int, n_dev: int) -> list[int]:
+    """Return how many dev cases each of so many candidates sees, the winner first (it sees all of dev).
+
+    >>> race_calls(4, 120)
+    [120, 80, 40, 40]
+    """
+    alive, seen = candidates, [0] * candidates
+    for share in ROUNDS:
+        n = math.ceil(n_dev * share)
+        seen[:alive] = [n] * alive
+        alive = max(1, math.ceil(alive / 2)) if share < 1 else alive
+    return [n_dev, *seen[1:]]
+
+
+def estimate_climb(project: Project, data: Data, opened: Mapping[str, OpenModel]) -> Estimate | None:
+    """Estimate a climb; None where the prompt is so wrong that nothing can be proposed.
+
+    Args:
+        project: Its configuration.
+        data: Its data, split.
+        opened: Those of its models that could be opened.
+    """
+    models = _Models(project, opened)
+    try:
+        short, long = (_Walk(project, data, models, dear=dear).asks() for dear in (False, True))
+    except UserError:
+        return None  # the check that finds the reason tells it
+    sums = [_Sums(project, data, models, asks, end) for end, asks in enumerate((short, long))]
+    names = dict.fromkeys(ask.variant.model for ask in (*short, *long))
+    return Estimate(
+        calls=(sums[0].calls(), sums[1].calls()),
+        usd=(sums[0].usd(), sums[1].usd()),
+        minutes=(sums[0].seconds() / 60, sums[1].seconds() / 60),
+        rungs=_by_rung(short, long),
+        models={name: {"calls": [s.calls(name) for s in sums], "usd": [s.usd(name) for s in sums]} for name in names},
+        assumptions=_assumptions(project, sums[1].seen),
+    )
+
+
+def _by_rung(short: Sequence[_Ask], long: Sequence[_Ask]) -> dict[str, dict[str, Any]]:
+    def calls(asks: Sequence[_Ask], rung: str) -> int:
+        return sum(ask.calls + ask.alone for ask in asks if ask.rung == rung)
+
+    return {
+        rung: {
+            "candidates": len({ask.variant.id for ask in long if ask.rung == rung}),
+            "calls": [calls(short, rung), calls(long, rung)],
+        }
+        for rung in dict.fromkeys(ask.rung for ask in (*short, *long))
+    }
+
+
+def _assumptions(project: Project, seen: Mapping[str, _Seen]) -> list[str]:
+    lines = [
+        f"tokens are bytes / {BYTES_A_TOKEN}; an answer is as long as the expected ones at least, and "
+        f"{project.prompt.max_tokens} tokens at most",
+        "nothing is adopted at the lower end; the dearest candidate of each rung is at the upper end",
+    ]
+    if seen:
+        lines.append(f"lengths and times of {', '.join(seen)} are those of the last climb")
+    if any(model.provider == "llama_cpp" and name not in seen for name, model in project.models.items()):
+        lines.append(
+            f"the embedded model writes {LOCAL_RATE[0]:.0f} to {LOCAL_RATE[1]:.0f} tokens a second on two cores"
+            " (98 MB; a larger one is slower in proportion)"
+        )
+    if any(model.provider in {"openai", "anthropic"} and name not in seen for name, model in project.models.items()):
+        lines.append(f"a server takes {NETWORK_S:g} s and writes {NETWORK_RATE:.0f} tokens a second")
+    return lines
+
+
+class _Walk:
+    """The ladder as it would be walked.
+
+    Args:
+        dear: Whether each rung adopts its dearest candidate; else none adopts any.
+    """
+
+    def __init__(self, project: Project, data: Data, models: _Models, *, dear: bool) -> None:
+        self.project, self.data, self.models, self.dear = project, data, models, dear
+        self.pool = ShotPool(data.split.shots)
+        self.best: Variant | None = None
+
+    def asks(self) -> list[_Ask]:
+        """Return all calls of language models."""
+        rungs = [name for name in self.project.ladder.rungs if name not in {"floor", "baseline"}]
+        return [ask for name in ["baseline", *rungs] for ask in self._rung(name)]
+
+    def _rung(self, name: str) -> list[_Ask]:
+        view = View(
+            project=self.project,
+            task=self.data.task,
+            pool=self.pool,
+            models=self.models,
+            best=self.best,
+            seed=self.project.split.seed,
+            n_dev=len(self.data.split.dev),
+        )
+        candidates = list(RUNGS.get(name)().propose(view).candidates)
+        if not candidates:
+            return []
+        candidates.sort(key=self._price, reverse=self.dear)
+        if self.best is None or self.dear:
+            self.best = candidates[0]
+        split = self.data.split
+        seen = race_calls(len(candidates), len(split.dev)) if split.explore else [0]
+        alone = min(N_CASES + 1, len(split.dev or split.test))
+        winner = _Ask(name, candidates[0], seen[0] + len(split.test) * self._repeats(candidates[0]), alone)
+        return [winner, *(_Ask(name, *pair) for pair in zip(candidates[1:], seen[1:], strict=False))]
+
+    def _repeats(self, variant: Variant) -> int:
+        repeats = self.project.ladder.repeats
+        fixed = self.project.models[variant.model].provider in DETERMINISTIC
+        varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
+        return max(SAMPLED_REPEATS, repeats) if varies else repeats
+
+    def _price(self, variant: Variant) -> tuple[float, int]:
+        """Return what orders candidates: rates of the model, then the size of what is sent and answered."""
+        price = self.models[variant.model].price
+        size = len(variant.system or "") + 400 * (variant.shots.k if variant.shots else 0) + 4 * variant.max_tokens
+        return (price.rates.input + 4 * price.rates.output if price else 0.0), size
+
+
+class _Sums:
+    """Calls, dollars and seconds of a walk.
+
+    Args:
+        end: 0 for the lower end of what is not known, 1 for the upper.
+    """
+
+    def __init__(self, project: Project, data: Data, models: _Models, asks: Sequence[_Ask], end: int) -> None:
+        self.project, self.data, self.models, self.asks, self.end = project, data, models, asks, end
+        self.seen = _seen(project)
+        self._input: dict[str, float] = {}
+        answers = [len(answer_text(c.expected).encode()) for c in data.split.test if c.expected is not None]
+        self._answer = 2 + (sum(answers) / len(answers) if answers else 40.0) / BYTES_A_TOKEN
+        shots = [len((e.question + e.answer).encode()) for e in data.split.shots[:1000]]
+        self._shot = 8 + (sum(shots) / len(shots) if shots else 0.0) / BYTES_A_TOKEN
+
+    def calls(self, model: str | None = None) -> int:
+        """Return the calls, of one model or of all."""
+        return sum(ask.calls + ask.alone for ask in self.asks if model in {None, ask.variant.model})
+
+    def usd(self, model: str | None = None) -> float:
+        """Return the dollars, of one model or of all."""
+        total = 0.0
+        for ask in self.asks:
+            price = self.models[ask.variant.model].price
+            if price and model in {None, ask.variant.model}:
+                one = price.cost(round(self._in(ask.variant)), round(self._out(ask.variant)))
+                total += (ask.calls + ask.alone) * one
+        return total
+
+    def seconds(self) -> float:
+        """Return the seconds of all calls."""
+        return sum(self._seconds(ask) for ask in self.asks)
+
+    def _in(self, variant: Variant) -> float:
+        """Return the mean tokens of a prompt."""
+        if variant.id not in self._input:
+            mean, _ = prompt_tokens(variant, (self.data.split.dev or self.data.split.test)[:SAMPLED_CASES])
+            self._input[variant.id] = mean + (variant.shots.k * self._shot if variant.shots else 0.0)
+        return self._input[variant.id]
+
+    def _out(self, variant: Variant) -> float:
+        """Return the tokens of an answer."""
+        thinking = COT_TOKENS if variant.answer_after else 0
+        if seen := self.seen.get(variant.model):
+            return min(seen.output_tokens + thinking / 2, variant.max_tokens)
+        return float(variant.max_tokens) if self.end else min(self._answer + thinking / 4, variant.max_tokens)
+
+    def _seconds(self, ask: _Ask) -> float:
+        config = self.project.models[ask.variant.model]
+        seen = self.seen.get(ask.variant.model)
+        if config.provider == "llama_cpp":
+            rate = LOCAL_RATE[1 - self.end] * LOCAL_BYTES / max(_size(config.model, self.project), LOCAL_BYTES / 4)
+            one = self._in(ask.variant) / (rate * PREFILL) + self._out(ask.variant) / rate
+            if seen and seen.seconds:
+                one = seen.seconds if self.end else min(one, seen.seconds)
+            return (ask.calls + ask.alone) * one
+        if config.provider == "scripted":
+            one = config.latency_ms / 1000
+        elif seen and seen.seconds is not None:
+            one = seen.seconds
+        else:
+            one = NETWORK_S + self._out(ask.variant) / NETWORK_RATE
+        in_flight = min(config.concurrency, FEWEST_IN_FLIGHT) if self.end else config.concurrency
+        return ask.calls * one / in_flight + ask.alone * one
+
+
+def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> Span:
+    """Return the mean and the largest number of tokens of a prompt without its shots, estimated."""
+    bare = replace(variant, shots=None)
+    sizes = []
+    for case in cases:
+        try:
+            messages = chat(bare, case, ())
+        except UserError:
+            messages = ({"content": f"{variant.system or ''}{variant.user}{case.text}"},)
+        sizes.append(sum(8 + len(str(message.get("content") or "").encode()) / BYTES_A_TOKEN for message in messages))
+    return (sum(sizes) / len(sizes), max(sizes)) if sizes else (0.0, 0.0)
+
+
+def _size(spec: str, project: Project) -> float:
+    """Return the bytes of a model file; those of the embedded one if it is not here."""
+    try:
+        path = find(spec, project.root)
+        return float(path.stat().st_size) if path else LOCAL_BYTES
+    except (ModelError, OSError):
+        return LOCAL_BYTES
+
+
+def _seen(project: Project) -> dict[str, _Seen]:
+    """Return what the last climb measured, by model."""
+    record = Folder(project.root).read("climb")
+    found: dict[str, _Seen] = {}
+    for row in record["rungs"] if record else ():
+        content = record["variants"].get(row["variant"]) if record else None
+        if content and content["model"] in project.models and row["output_tokens"] is not None:
+            p50 = row["latency_p50_ms"]
+            found[content["model"]] = _Seen(row["output_tokens"], None if p50 is None else p50 / 1000)
+    return found
