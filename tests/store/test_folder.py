@@ -1,0 +1,68 @@
+"""The folder: whole files or none, and one process at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder, write_atomic
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tuneworthy.store import Folder
+with Folder(Path(sys.argv[1])).lock(print):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "climb.json"
+    write_atomic(path, b"old")
+
+    def fail(_: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir()] == ["climb.json"]
+
+
+def test_documents_come_back_and_missing_ones_are_none(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    assert folder.read("split") is None
+    folder.write("split", {"dev": [1, 2.5, None, "ü"]})
+    assert folder.read("split") == {"dev": [1, 2.5, None, "ü"]}
+    assert (folder.path / ".gitignore").read_text() == "*\n"
+
+
+def test_a_broken_document_is_named(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("split", {}).write_text("{broken")
+    with pytest.raises(UserError, match=r"split\.json.*move the file away"):
+        folder.read("split")
+
+
+def test_the_second_process_waits_and_is_told_for_whom_and_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        told: list[str] = []
+
+        def waiting(message: str) -> None:
+            told.append(message)
+            os.kill(holder.pid, signal.SIGKILL)
+
+        with Folder(tmp_path).lock(waiting):
+            assert told == [f"Process {holder.pid} works on this project; waiting for it to end."]
+    with Folder(tmp_path).lock(told.append):
+        assert len(told) == 1
