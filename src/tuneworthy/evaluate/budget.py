@@ -1,6 +1,13 @@
-"""Money: reserved before a call is sent, settled when it answers, never more than the limit."""
+"""Money: reserved before a call is sent, settled when it answers, never more than the limit.
+
+A call in flight counts at its ceiling, which is often many times what it will cost. So a call that does not fit
+waits until one of those settles; the budget is spent only when it does not fit although none is in flight.
+"""
 
 from __future__ import annotations
+
+import asyncio
+from collections import deque
 
 from tuneworthy.errors import BudgetSpent
 
@@ -17,27 +24,64 @@ class Budget:
         self.limit_usd = limit_usd
         self.spent_usd = spent_usd
         self.reserved_usd = 0.0
+        self.in_flight = 0
+        self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
     def __repr__(self) -> str:
         return (
             f"Budget(spent_usd={self.spent_usd:.4f}, reserved_usd={self.reserved_usd:.4f}, limit_usd={self.limit_usd})"
         )
 
-    def reserve(self, ceiling_usd: float) -> None:
-        """Set the most that a call can cost aside.
+    async def reserve(self, ceiling_usd: float) -> None:
+        """Set the most that a call can cost aside; wait while only calls in flight stand in the way.
 
         Raises:
             BudgetSpent: The call could exceed the limit; it must not be sent.
         """
-        if self.limit_usd is not None and self.spent_usd + self.reserved_usd + ceiling_usd > self.limit_usd:
-            raise BudgetSpent(
-                f"expected the next call to fit the budget of ${self.limit_usd:.2f}, got ${self.spent_usd:.4f} spent "
-                f"and up to ${self.reserved_usd + ceiling_usd:.4f} for calls in flight and the next one",
-                hint="raise budget_usd or --max-usd and run again; what was answered is kept",
-            )
-        self.reserved_usd += ceiling_usd
+        if not self._waiting and self._take(ceiling_usd):
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ceiling_usd, waiter))
+        self._grant()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.settle(ceiling_usd, 0.0)
+            else:
+                self._grant()  # those behind may fit where this one did not
+            raise
 
     def settle(self, ceiling_usd: float, cost_usd: float) -> None:
         """Replace a reservation by what the call did cost."""
-        self.reserved_usd -= ceiling_usd
+        self.in_flight -= 1
+        self.reserved_usd = self.reserved_usd - ceiling_usd if self.in_flight else 0.0  # no drift
         self.spent_usd += cost_usd
+        self._grant()
+
+    def _take(self, ceiling_usd: float) -> bool:
+        if self.limit_usd is not None and self.spent_usd + self.reserved_usd + ceiling_usd > self.limit_usd:
+            return False
+        self.reserved_usd += ceiling_usd
+        self.in_flight += 1
+        return True
+
+    def _grant(self) -> None:
+        """Let those who wait have what is free, in their order."""
+        while self._waiting:
+            ceiling_usd, waiter = self._waiting[0]
+            if not waiter.done():
+                if self._take(ceiling_usd):
+                    waiter.set_result(None)
+                elif self.in_flight == 0:
+                    waiter.set_exception(self._spent(ceiling_usd))
+                else:
+                    return
+            self._waiting.popleft()
+
+    def _spent(self, ceiling_usd: float) -> BudgetSpent:
+        return BudgetSpent(
+            f"expected the next call to fit the budget of ${self.limit_usd:.4f}, got ${self.spent_usd:.4f} spent "
+            f"and up to ${ceiling_usd:.4f} for the next one",
+            hint="raise budget_usd or --max-usd and run again; what was answered is kept",
+        )

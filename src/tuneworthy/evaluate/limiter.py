@@ -1,8 +1,12 @@
 """How many calls to one provider are in flight: as many as it bears, found by its own answers.
 
-A pushback now and then (below `SHARE` of the last answers) is one call's affair: that call waits as long as
-it was told. More than that says that the rate is too high: the limit is halved and all calls wait.
+A pushback now and then (at most `SHARE` of the last answers) is one call's affair: that call waits as long as
+it was told. More than that says that the rate is too high: the limit is halved and all calls wait. Calls that
+were sent before the last halving don't halve it again: they only tell what is known already.
 Then it grows again by one for every full round of answers (additive increase, multiplicative decrease).
+
+Invariant: a slot is handed from the one who gives it back to the one who has waited longest; nobody who waits
+has to race for it, and a waiter that is cancelled loses none.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections import deque
 
 SHARE = 0.3
 WINDOW = 40
-LEAST = 10
+LEAST = 20
 LONGEST_PAUSE_S = 60.0
 
 
@@ -27,46 +31,67 @@ class Limiter:
         self.most = most
         self.limit = float(most)
         self.in_flight = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._round = 0  # counts the halvings
+        self._waiting: deque[asyncio.Future[int]] = deque()
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._resume_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def acquire(self) -> None:
-        """Wait for a slot."""
-        loop = asyncio.get_running_loop()
-        while True:
-            pause = self._resume_at - loop.time() if self._resume_at else 0.0
-            if pause > 0:
-                await asyncio.sleep(pause)
-            elif self.in_flight < int(self.limit):
-                self.in_flight += 1
-                return
-            else:
-                waiter = loop.create_future()
-                self._waiting.append(waiter)
-                await waiter
+    def __repr__(self) -> str:
+        return f"Limiter(in_flight={self.in_flight}, limit={self.limit:.1f}, most={self.most})"
 
-    def release(self, *, pushed_back: bool = False, wait_s: float | None = None) -> None:
+    async def acquire(self) -> int:
+        """Wait for a slot and return its mark, which `release` needs."""
+        if self.in_flight < int(self.limit) and not self._waiting and not self._resume_at:
+            self.in_flight += 1
+            return self._round
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._grant()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # the slot came in the same moment: pass it on
+                self.release(waiter.result())
+            raise
+
+    def release(self, mark: int, *, pushed_back: bool | None = None, wait_s: float | None = None) -> None:
         """Give the slot back.
 
         Args:
-            pushed_back: The provider said that the rate is too high.
+            mark: What `acquire` returned.
+            pushed_back: The provider said that the rate is too high (True), it answered (False), or neither.
             wait_s: How long it asked to wait, seconds.
         """
         self.in_flight -= 1
-        self._recent.append(pushed_back)
-        if not pushed_back:
+        if pushed_back is False:
             self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
-        elif len(self._recent) >= LEAST and sum(self._recent) / len(self._recent) > SHARE:
-            self.limit = max(1.0, self.limit / 2)
-            self._recent.clear()
-            self._resume_at = asyncio.get_running_loop().time() + min(wait_s or 1.0, LONGEST_PAUSE_S)
-        self._wake()
+        if pushed_back is not None and mark == self._round:
+            self._recent.append(pushed_back)
+            if pushed_back and len(self._recent) >= LEAST and sum(self._recent) / len(self._recent) > SHARE:
+                self._halve(1.0 if wait_s is None else wait_s)
+        self._grant()
 
-    def _wake(self) -> None:
-        free = int(self.limit) - self.in_flight
-        while free > 0 and self._waiting:
+    def _halve(self, wait_s: float) -> None:
+        self.limit = max(1.0, self.limit / 2)
+        self._round += 1
+        self._recent.clear()
+        self._resume_at = asyncio.get_running_loop().time() + min(wait_s, LONGEST_PAUSE_S)
+
+    def _grant(self) -> None:
+        """Hand free slots to those who wait; during a pause, see to it that this happens at its end."""
+        if self._resume_at:
+            if self._timer is None and self._waiting:
+                self._timer = asyncio.get_running_loop().call_at(self._resume_at, self._resume)
+            return
+        while self._waiting and self.in_flight < int(self.limit):
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                free -= 1
+                self.in_flight += 1
+                waiter.set_result(self._round)
+
+    def _resume(self) -> None:
+        self._timer = None
+        if asyncio.get_running_loop().time() >= self._resume_at:
+            self._resume_at = 0.0
+        self._grant()

@@ -11,6 +11,7 @@ import orjson
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
+from tuneworthy.evaluate.limiter import Limiter
 from tuneworthy.providers.base import Provider, open_provider
 from tuneworthy.providers.prices import Price, price_for
 from tuneworthy.types import Request, Response, canonical
@@ -36,6 +37,11 @@ class OpenModel:
     retries: int
 
     @cached_property
+    def limiter(self) -> Limiter:
+        """Shared by all that ask this model."""
+        return Limiter(self.concurrency)
+
+    @cached_property
     def identity(self) -> bytes:
         """Canonical bytes of the provider's identity."""
         return canonical(self.provider.identity)
@@ -44,8 +50,10 @@ class OpenModel:
         """Return the most that one call can cost, US dollars."""
         if self.price is None:
             return 0.0
-        size = len(orjson.dumps([list(request.messages), list(request.tools), request.output.schema]))
-        return self.price.ceiling(size, request.max_tokens)
+        output = request.output
+        size = len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
+        features = bool(request.tools) or output.kind != "free"
+        return self.price.ceiling(size, request.max_tokens, features=features)
 
     def cost_usd(self, request: Request, response: Response) -> float:
         """Return what a call did cost, US dollars; its ceiling if the provider does not tell the usage."""

@@ -10,12 +10,13 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, ProviderError, TuneworthyError
+from tuneworthy.evaluate.batch import Answers, Batch, Job
 from tuneworthy.evaluate.budget import Budget
-from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S, Limiter
+from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer
@@ -26,8 +27,15 @@ from tuneworthy.types import Case, Failure, Request, Response, Trace, Variant, c
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
 RATE_LIMIT_RETRIES = 30
+UNSEEN_RETRIES = 2
+"""Further attempts to connect to a server that has never answered this process: it is not there."""
+DOWN_AFTER = 8
+"""Cases in a row that failed for good before the provider, not the cases, is blamed."""
+IMPATIENT_S = 5.0
+"""How long calls in flight are waited for once the provider is known to be down or to refuse the key."""
 KEPT_FAILURES = frozenset({"bad_request"})
 MAYBE_BILLED = frozenset({"timeout", "malformed", "connection", "crash"})
+NOT_OF_ONE_CASE = frozenset({"connection", "rate_limit"})
 
 
 class Progress(Protocol):
@@ -51,38 +59,6 @@ class Silent:
     def end(self) -> None: ...
 
 
-@dataclass(slots=True)
-class _Job:
-    """One answer that is wanted."""
-
-    case: Case
-    repeat: int
-    request: Request
-    key: bytes
-    following: _Job | None = None
-    attempts: int = 0
-    rate_limited: int = 0
-    first_sent: float = 0.0
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The jobs of one run, and what has become of them."""
-
-    model: OpenModel
-    queue: asyncio.Queue[_Job]
-    left: int
-    traces: dict[bytes, tuple[Response | Failure, float]] = field(default_factory=dict)
-    stopped_by: TuneworthyError | None = None
-    last_success: float = 0.0
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def stop(self, error: TuneworthyError) -> None:
-        """Send nothing more; the first reason stays."""
-        self.stopped_by = self.stopped_by or error
-        self.done.set()
-
-
 class Runner:
     """Asks, with one store and one budget for the whole project.
 
@@ -103,7 +79,7 @@ class Runner:
         self.progress: Progress = progress or Silent()
         self.asked = 0
         self._jitter = random.Random(seed)
-        self._limiters: dict[int, Limiter] = {}
+        self._answered: set[str] = set()
 
     async def run(
         self,
@@ -131,33 +107,43 @@ class Runner:
             OutsideFault: The provider is down: a call failed for good and none succeeded meanwhile.
         """
         jobs = self._jobs(variant, model.identity, cases, tuple(repeats), logprobs)
-        found = self.store.get_many([job.key for job in jobs])
-        stored = set(found)
-        missing = [job for job in jobs if job.key not in found]
+        answers = self.store.get_many([job.key for job in jobs])
+        stored = set(answers)
+        missing = {job.key: job for job in jobs if job.key not in answers}  # cases that ask the same are asked once
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing))
         try:
             if missing:
-                found |= await self._ask(model, missing, concurrency or model.concurrency)
+                await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)
         finally:
             self.progress.end()
-        return [_trace(job, variant, *found[job.key], stored=job.key in stored) for job in jobs]
+        identity = variant.id
+        return [
+            _trace(job, identity, variant.answer_after, *answers[job.key], stored=job.key in stored) for job in jobs
+        ]
 
-    def stored(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[Trace]:
-        """Return the traces that are stored and ask nothing: no model is opened, what is missing is left out."""
-        jobs = self._jobs(variant, canonical(dict(variant.model_identity)), cases, tuple(repeats), None)
-        found = self.store.get_many([job.key for job in jobs])
-        return [_trace(job, variant, *found[job.key], stored=True) for job in jobs if job.key in found]
+    def stored(
+        self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,), logprobs: int | None = None
+    ) -> list[Trace]:
+        """Return the traces of `run` that are stored, in its order; asks nothing and needs no model."""
+        jobs = self._jobs(variant, canonical(variant.model_identity), cases, tuple(repeats), logprobs)
+        answers = self.store.get_many([job.key for job in jobs])
+        identity = variant.id
+        return [
+            _trace(job, identity, variant.answer_after, *answers[job.key], stored=True)
+            for job in jobs
+            if job.key in answers
+        ]
 
     def _jobs(
         self, variant: Variant, identity: bytes, cases: Sequence[Case], repeats: tuple[int, ...], logprobs: int | None
-    ) -> list[_Job]:
+    ) -> list[Job]:
         shots = self.pool.select(variant.shots, cases)
         jobs = []
         for case in cases:
             first = Request(
                 messages=chat(variant, case, shots.get(case.id, ())),
                 max_tokens=variant.max_tokens,
-                decoding=variant.decoding,
+                decoding=variant.parameters,
                 output=variant.output,
                 tools=case.tools,
                 logprobs=logprobs,
@@ -166,79 +152,93 @@ class Runner:
             content = outgoing(first)
             for repeat in repeats:
                 request = first if repeat == 0 else replace(first, repeat=repeat)
-                jobs.append(_Job(case, repeat, request, response_key(identity, content, repeat)))
+                jobs.append(Job(case, repeat, request, response_key(identity, content, repeat)))
         return jobs
 
-    async def _ask(
-        self, model: OpenModel, jobs: list[_Job], concurrency: int
-    ) -> dict[bytes, tuple[Response | Failure, float]]:
-        """Answer `jobs`; the repeats of a case follow one another, so that a prompt cache serves them."""
-        batch = _Batch(model, asyncio.Queue(), len(jobs))
-        previous: _Job | None = None
-        for job in jobs:
-            if previous is not None and previous.case is job.case:
-                previous.following = job
-            else:
-                batch.queue.put_nowait(job)
-            previous = job
-        limiter = self._limiters.setdefault(id(model), Limiter(model.concurrency))
-        workers = [asyncio.create_task(self._work(batch, limiter)) for _ in range(min(concurrency, len(jobs)))]
+    async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
+        """Answer the jobs of `batch` and add what comes to `answers`, where the stored ones are."""
+        workers = {
+            number: asyncio.create_task(self._work(number, model, batch))
+            for number in range(min(batch.wide, batch.left))
+        }
         try:
-            await batch.done.wait()
-            if batch.stopped_by:
-                await asyncio.wait(workers, timeout=model.timeout_s)
+            await batch.ended.wait()
+            if batch.stopped_by and batch.sending:  # these may be paid for already
+                patience = model.timeout_s
+                if isinstance(batch.stopped_by, AuthError | OutsideFault):
+                    patience = min(patience, IMPATIENT_S)
+                await asyncio.wait([workers[number] for number in batch.sending], timeout=patience)
         finally:
-            for worker in workers:
+            for worker in workers.values():
                 worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*workers.values(), return_exceptions=True)
         if batch.stopped_by:
             raise batch.stopped_by
-        return batch.traces
+        answers |= batch.answers
+        if batch.last_failure and not any(isinstance(answer, Response) for answer, _ in answers.values()):
+            raise _down(model, batch.last_failure, "no case was answered")
 
-    async def _work(self, batch: _Batch, limiter: Limiter) -> None:
-        """Take jobs until there are none or the batch is stopped."""
-        while not batch.done.is_set():
-            job = batch.queue.get_nowait() if not batch.queue.empty() else await _next_job(batch)
-            if job is None:
-                return
-            await limiter.acquire()
-            if batch.done.is_set():
-                limiter.release()
-                return
-            failure: ProviderError | None = None
-            try:
-                await self._send(batch, job)
-            except ProviderError as error:
-                failure = error
-            except TuneworthyError as error:
-                batch.stop(error)
-            except Exception as error:  # a fault of ours or of a plugin: report it once, keep what was answered
-                batch.stop(TuneworthyError(f"{type(error).__name__} while asking: {error}"))
-            finally:
-                rate = failure is not None and failure.code == "rate_limit"
-                limiter.release(pushed_back=rate, wait_s=failure.retry_after_s if failure else None)
-            if failure:
-                self._after_failure(batch, job, failure)
-
-    async def _send(self, batch: _Batch, job: _Job) -> None:
-        """Make one attempt, and commit what comes back."""
-        model = batch.model
-        ceiling = model.ceiling_usd(job.request)
-        self.budget.reserve(ceiling)
-        note = self.store.open_call(job.key, ceiling) if ceiling else 0
-        cost = ceiling  # what counts if this attempt ends without a word
-        job.attempts += 1
-        self.asked += 1
-        started = time.perf_counter()
-        job.first_sent = job.first_sent or started
+    async def _work(self, number: int, model: OpenModel, batch: Batch) -> None:
+        """Take jobs until there are none or the batch has ended. Whatever goes wrong here ends the batch."""
         try:
-            answer = await model.provider.complete(job.request)
-            cost = model.cost_usd(job.request, answer)
+            while (job := await batch.next()) is not None:
+                await self._attempt(number, model, batch, job)
+        except asyncio.CancelledError as error:
+            if not _asked_to_end():
+                batch.stop(_fault(error))
+            raise
+        except TuneworthyError as error:
+            batch.stop(error)
+        except Exception as error:  # of ours or of a plugin: said once, and what was answered is kept
+            batch.stop(_fault(error))
+
+    async def _attempt(self, number: int, model: OpenModel, batch: Batch, job: Job) -> None:
+        """Send `job` once, as soon as the limits allow it, and see to what comes back."""
+        mark = await model.limiter.acquire()
+        failure: ProviderError | None = None
+        answered = False
+        try:
+            ceiling = model.ceiling_usd(job.request)
+            if ceiling:
+                await self.budget.reserve(ceiling)
+            if batch.ended.is_set():
+                if ceiling:
+                    self.budget.settle(ceiling, 0.0)
+                return
+            batch.sending.add(number)
+            await self._send(model, batch, job, ceiling)
+            answered = True
+        except ProviderError as error:
+            failure = error
+        finally:
+            batch.sending.discard(number)
+            model.limiter.release(mark, pushed_back=_pushed_back(failure, answered), wait_s=_pause_s(failure))
+        if failure:
+            self._after_failure(model, batch, job, failure)
+
+    async def _send(self, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> None:
+        """Make one attempt, and commit what comes back; the reservation of `ceiling` is settled whatever happens.
+
+        Raises:
+            ProviderError: There was no answer, or none that can be kept.
+        """
+        cost = 0.0
+        note = 0
+        try:
+            if ceiling:
+                note = self.store.open_call(job.key, ceiling)
+                cost = ceiling  # what counts if this attempt ends without a word
+            job.attempts += 1
+            self.asked += 1
+            started = time.perf_counter()
+            job.first_sent = job.first_sent or started
+            answer = await _complete(model, job.request)
             ended = time.perf_counter()
-            batch.last_success = ended
-            self._finish(batch, job, replace(answer, seconds=ended - started), cost)
-            if note:
-                self.store.close_call(note)
+            answer = replace(answer, seconds=ended - started)
+            cost = model.cost_usd(job.request, answer)
+            self._keep(model, batch, job, answer, cost=cost, note=note)
+            batch.last_answer = ended
+            batch.given_up = 0
         except ProviderError as error:
             if error.code not in MAYBE_BILLED:
                 cost = 0.0
@@ -246,41 +246,60 @@ class Runner:
                     self.store.close_call(note)
             raise
         finally:
-            self.budget.settle(ceiling, cost)
+            if ceiling:
+                self.budget.settle(ceiling, cost)
 
-    def _finish(self, batch: _Batch, job: _Job, answer: Response | Failure, cost: float) -> None:
-        """Commit an answer (or a failure that would come again), and let the next repeat follow."""
-        if isinstance(answer, Response) or answer.code in KEPT_FAILURES:
-            self.store.put(job.key, answer, cost)
-        batch.traces[job.key] = (answer, cost)
+    def _keep(self, model: OpenModel, batch: Batch, job: Job, answer: Response, *, cost: float, note: int) -> None:
+        """Commit an answer, then count it."""
+        kept: Response | Failure = answer
+        try:
+            if not self.store.put(job.key, answer, cost, note):  # somebody else was first: all see the same answer
+                kept, cost = self.store.get_many([job.key])[job.key]
+        except ValueError as error:
+            raise ProviderError(
+                f"{model.name}: expected an answer that JSON can hold, got {error}", code="malformed", retryable=False
+            ) from None
+        self._answered.add(model.name)
+        batch.finish(job, kept, cost)
         self.progress.advance(cost)
-        batch.left -= 1
-        if job.following:
-            batch.queue.put_nowait(job.following)
-        if batch.left == 0:
-            batch.done.set()
 
-    def _after_failure(self, batch: _Batch, job: _Job, error: ProviderError) -> None:
+    def _after_failure(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         """Try again later, give the case up, or stop because the provider is down."""
+        job.rate_limited += error.code == "rate_limit"
         if error.code == "auth":
             batch.stop(AuthError(error.message, hint="check the key in the environment and run again"))
-            return
-        job.rate_limited += error.code == "rate_limit"
-        tries = job.attempts - job.rate_limited
-        if error.retryable and tries <= batch.model.retries and job.rate_limited <= RATE_LIMIT_RETRIES:
-            delay = self._delay(error, tries)
-            asyncio.get_running_loop().call_later(delay, batch.queue.put_nowait, job)
-            return
-        if error.retryable and batch.last_success < job.first_sent:
+        elif error.code == "rate_limit" and not error.retryable:
             batch.stop(
-                OutsideFault(
-                    f"expected an answer from {batch.model.name}, got {error.message} ({job.attempts} attempts, "
-                    "no call answered meanwhile)",
-                    hint="run the same command again when it works; what was answered is kept",
-                )
+                OutsideFault(error.message, hint="mend the quota there and run again; what was answered is kept")
             )
-            return
-        self._finish(batch, job, Failure(code=error.code, message=error.message, attempts=job.attempts), 0.0)
+        elif self._again(model, job, error):
+            delay = self._delay(error, job.attempts - job.rate_limited)
+            asyncio.get_running_loop().call_later(delay, batch.add, job)
+        else:
+            self._give_up(model, batch, job, error)
+
+    def _again(self, model: OpenModel, job: Job, error: ProviderError) -> bool:
+        """Whether the same call is worth another attempt."""
+        retries = model.retries
+        if error.code == "connection" and model.name not in self._answered:
+            retries = min(retries, UNSEEN_RETRIES)
+        return error.retryable and job.attempts - job.rate_limited <= retries and job.rate_limited <= RATE_LIMIT_RETRIES
+
+    def _give_up(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
+        """Make the failure the case's answer, unless it is the provider's and not the case's."""
+        if error.retryable:
+            batch.last_failure = error
+            if batch.last_answer < job.first_sent:
+                batch.given_up += 1
+                if error.code in NOT_OF_ONE_CASE or batch.given_up >= DOWN_AFTER:
+                    batch.stop(_down(model, error, f"{job.attempts} attempts, no call answered meanwhile"))
+                    return
+        message = error.message.encode("utf-8", "replace").decode()
+        failure = Failure(code=error.code, message=message, attempts=job.attempts)
+        if error.code in KEPT_FAILURES:
+            self.store.put(job.key, failure, 0.0)
+        batch.finish(job, failure, 0.0)
+        self.progress.advance(0.0)
 
     def _delay(self, error: ProviderError, tries: int) -> float:
         if error.retry_after_s is not None:
@@ -289,28 +308,61 @@ class Runner:
         return delay * (0.5 + 0.5 * self._jitter.random())
 
 
-async def _next_job(batch: _Batch) -> _Job | None:
-    """Wait for a job (a retry or a following repeat), or for the end of the batch."""
-    getter = asyncio.ensure_future(batch.queue.get())
-    ended = asyncio.ensure_future(batch.done.wait())
+async def _complete(model: OpenModel, request: Request) -> Response:
+    """Ask the provider; one that cancels itself has crashed, and must not take a worker with it."""
     try:
-        await asyncio.wait({getter, ended}, return_when=asyncio.FIRST_COMPLETED)
-        return getter.result() if getter.done() else None
-    finally:
-        getter.cancel()
-        ended.cancel()
+        return await model.provider.complete(request)
+    except asyncio.CancelledError:
+        if _asked_to_end():
+            raise
+        raise ProviderError(f"{model.name}: the call was cancelled", code="crash", retryable=True) from None
 
 
-def _trace(job: _Job, variant: Variant, answer: Response | Failure, cost: float, *, stored: bool) -> Trace:
+def _asked_to_end() -> bool:
+    """Whether somebody cancelled the running task (unlike a `CancelledError` that came from within)."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _pushed_back(failure: ProviderError | None, answered: bool) -> bool | None:
+    """Whether the rate is too high, as `Limiter.release` wants it; a slow server times out instead of saying so."""
+    if failure is None:
+        return False if answered else None
+    return True if failure.code in {"rate_limit", "timeout"} or failure.retry_after_s is not None else None
+
+
+def _pause_s(failure: ProviderError | None) -> float | None:
+    """How long all calls pause if this pushback is one too many; after a timeout fewer calls are enough."""
+    if failure is None or failure.retry_after_s is not None:
+        return failure.retry_after_s if failure else None
+    return 0.0 if failure.code == "timeout" else None
+
+
+def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
+    return OutsideFault(
+        f"expected an answer from {model.name}, got {error.message} ({why})",
+        hint="run the same command again when it works; what was answered is kept",
+    )
+
+
+def _fault(error: BaseException) -> TuneworthyError:
+    fault = TuneworthyError(f"{type(error).__name__} while asking: {error}")
+    fault.__cause__ = error
+    return fault
+
+
+def _trace(
+    job: Job, variant_id: str, marker: str | None, answer: Response | Failure, cost: float, *, stored: bool
+) -> Trace:
     error = answer if isinstance(answer, Failure) else None
     response = answer if isinstance(answer, Response) else None
     thinking = ""
-    if response is not None and variant.answer_after:
-        thinking, text = split_answer(response.text, variant.answer_after)
+    if response is not None and marker:
+        thinking, text = split_answer(response.text, marker)
         response = replace(response, text=text)
     return Trace(
         case_id=job.case.id,
-        variant_id=variant.id,
+        variant_id=variant_id,
         repeat=job.repeat,
         messages=job.request.messages,
         response=response,

@@ -1,0 +1,123 @@
+"""The jobs of one run: those that can be sent, those that wait, and what became of them.
+
+Invariant: a batch ends once, either because all its jobs are finished or because something stopped it; after that
+it hands out no job, and whatever still comes (a retry whose time is up, a following repeat) goes nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tuneworthy.errors import ProviderError, TuneworthyError
+from tuneworthy.types import Case, Failure, Request, Response
+
+Answers = dict[bytes, tuple[Response | Failure, float]]
+"""By store key: what came, and what it cost in US dollars."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One answer that is wanted.
+
+    Attributes:
+        key: Where it is stored.
+        following: The next repeat of the same case; it is sent when this one is finished, well or not.
+        attempts, rate_limited: Times that it was sent, and how many of these the provider pushed back.
+        first_sent: When it was first sent, on the clock of `time.perf_counter`.
+    """
+
+    case: Case
+    repeat: int
+    request: Request
+    key: bytes
+    following: Job | None = None
+    attempts: int = 0
+    rate_limited: int = 0
+    first_sent: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """See the module.
+
+    Args:
+        jobs: The repeats of a case one after the other.
+        wide: How many are sent at once, at most.
+
+    Attributes:
+        answers: What the finished ones got.
+        stopped_by: Why it ended early.
+        sending: Numbers of the workers whose call is on its way.
+        last_answer: When an answer last came, on the clock of `time.perf_counter`.
+        given_up: Cases that failed for good since then, though their failures were such as pass.
+        last_failure: The last of these.
+    """
+
+    jobs: Iterable[Job]
+    wide: int
+    answers: Answers = field(default_factory=dict)
+    stopped_by: TuneworthyError | None = None
+    sending: set[int] = field(default_factory=set)
+    last_answer: float = 0.0
+    given_up: int = 0
+    last_failure: ProviderError | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    left: int = 0
+    _ready: deque[Job] = field(default_factory=deque)
+    _idle: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        previous: Job | None = None
+        for job in self.jobs:
+            self.left += 1
+            if previous is not None and previous.case is job.case:
+                previous.following = job
+            else:
+                self._ready.append(job)
+            previous = job
+
+    async def next(self) -> Job | None:
+        """Wait for a job; None when the batch has ended."""
+        while not self.ended.is_set():
+            if self._ready:
+                return self._ready.popleft()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
+        return None
+
+    def add(self, job: Job) -> None:
+        """Let `job` be sent next: what has begun is brought to its end before something new is begun."""
+        if self.ended.is_set():
+            return
+        self._ready.appendleft(job)
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def finish(self, job: Job, answer: Response | Failure, cost_usd: float) -> None:
+        """Note what became of `job`, and let the next repeat follow."""
+        self.answers[job.key] = (answer, cost_usd)
+        self.left -= 1
+        if self.left == 0:
+            self._end()
+        elif job.following:
+            self.add(job.following)
+
+    def stop(self, error: TuneworthyError) -> None:
+        """Send nothing more; the first reason stays."""
+        if not self.ended.is_set():
+            self.stopped_by = error
+            self._end()
+
+    def _end(self) -> None:
+        self.ended.set()
+        for waiter in self._idle:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._idle.clear()

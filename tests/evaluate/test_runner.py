@@ -1,0 +1,382 @@
+"""The runner: retries by code, stops when it must, loses nothing, asks nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
+
+from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, TuneworthyError
+from tuneworthy.evaluate.latency import measure_latency
+from tuneworthy.evaluate.runner import RATE_LIMIT_RETRIES
+from tuneworthy.types import Case, Response
+
+
+def test_traces_come_in_the_order_of_the_cases_with_each_cases_repeats_together(tmp_path: Path) -> None:
+    async def script(text: str, nth: int) -> str:
+        await asyncio.sleep(100 - int(text[1:]))  # the last one asked answers first
+        return f"{text} {nth}"
+
+    world = World(tmp_path, script)
+    traces = play(world.ask(questions(9), repeats=range(3)))
+    assert [(trace.case_id, trace.repeat) for trace in traces] == [(f"c{i}", r) for i in range(9) for r in range(3)]
+    assert [trace.text for trace in traces] == [f"q{i} {r + 1}" for i in range(9) for r in range(3)]
+    assert all(trace.variant_id == VARIANT.id and not trace.stored for trace in traces)
+
+
+def test_repeats_of_a_case_are_asked_one_after_the_other(tmp_path: Path) -> None:
+    running: set[str] = set()
+
+    async def script(text: str, nth: int) -> str:
+        assert text not in running
+        running.add(text)
+        await asyncio.sleep(1)
+        running.remove(text)
+        return text
+
+    play(World(tmp_path, script, concurrency=50).ask(questions(10), repeats=range(4)))
+
+
+def test_a_second_run_asks_nothing_and_gives_the_same_traces(tmp_path: Path) -> None:
+    world = World(tmp_path, price=DOLLAR_A_CALL)
+    first = play(world.ask(questions(20), repeats=range(2)))
+    again = World(tmp_path, price=DOLLAR_A_CALL)
+    second = play(again.ask(questions(20), repeats=range(2)))
+    assert not again.provider.calls
+    assert [(t.case_id, t.repeat, t.response, t.cost_usd) for t in first] == [
+        (t.case_id, t.repeat, t.response, t.cost_usd) for t in second
+    ]
+    assert all(trace.stored for trace in second)
+    assert again.budget.spent_usd == pytest.approx(world.budget.spent_usd)
+
+
+def test_what_is_stored_can_be_read_without_a_model(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    play(world.ask(questions(5)))
+    found = world.runner.stored(VARIANT, questions(8))
+    assert [trace.text for trace in found] == [f"answer to q{i}" for i in range(5)]
+    assert world.runner.asked == 5
+
+
+def test_cases_that_ask_the_same_are_asked_once_and_get_one_answer(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: f"{nth}")
+    twins = [Case(id=name, input="the same", expected="x") for name in "abc"]
+    traces = play(world.ask(twins))
+    assert world.provider.calls["the same"] == 1
+    assert [(trace.case_id, trace.text) for trace in traces] == [("a", "1"), ("b", "1"), ("c", "1")]
+
+
+def test_two_runs_at_once_over_the_same_questions_see_the_same_answers(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: f"{nth}", price=DOLLAR_A_CALL)
+
+    async def main() -> list[list[str]]:
+        pair = await asyncio.gather(world.ask(questions(6)), world.ask(questions(6)))
+        return [[trace.text for trace in traces] for traces in pair]
+
+    left, right = play(main())
+    assert left == right
+    # what was asked twice was paid twice, and counts twice: here and for the next process
+    assert world.store.spent_usd() == pytest.approx(0.1 * world.provider.calls.total())
+    assert world.budget.spent_usd == pytest.approx(world.store.spent_usd())
+
+
+@pytest.mark.parametrize("code", ["server", "timeout", "connection", "malformed", "crash"])
+def test_a_failure_that_may_pass_is_tried_again(tmp_path: Path, code: str) -> None:
+    world = World(tmp_path, lambda text, nth: fault(code) if nth <= 2 else "late")
+    traces = play(world.ask(questions(12)))
+    assert {trace.text for trace in traces} == {"late"}
+    assert set(world.provider.calls.values()) == {3}
+
+
+def test_a_retry_waits_as_long_as_the_provider_says_but_not_for_a_day(tmp_path: Path) -> None:
+    waits = {"q0": 7.0, "q1": 86_400.0}
+    world = World(tmp_path, lambda text, nth: fault("rate_limit", after=waits[text]) if nth == 1 else "ok", seconds=0)
+
+    async def main(name: int) -> float:
+        before = asyncio.get_running_loop().time()
+        await world.ask(questions(1, first=name))
+        return asyncio.get_running_loop().time() - before
+
+    assert 7.0 <= play(main(0)) <= 7.7
+    assert 60.0 <= play(main(1)) <= 66.0
+
+
+def test_pushbacks_do_not_use_up_the_retries(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: fault("rate_limit", after=1) if nth <= 20 else "ok", retries=1)
+    assert play(world.ask(questions(3)))[0].text == "ok"
+
+
+def test_a_provider_that_only_pushes_back_is_given_up_in_the_end(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: fault("rate_limit", after=1))
+    with pytest.raises(OutsideFault, match="played rate_limit"):
+        play(world.ask(questions(3)))
+    assert max(world.provider.calls.values()) <= RATE_LIMIT_RETRIES + 1
+
+
+def test_a_spent_quota_stops_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: fault("rate_limit", retryable=False), concurrency=2)
+    with pytest.raises(OutsideFault, match="quota"):
+        play(world.ask(questions(100)))
+    assert world.provider.calls.total() <= 2
+
+
+def test_a_refused_key_stops_at_once(tmp_path: Path) -> None:
+    async def main() -> float:
+        with pytest.raises(AuthError, match="check the key") as caught:
+            await world.ask(questions(100))
+        assert caught.value.exit_status == 2
+        return asyncio.get_running_loop().time()
+
+    async def script(text: str, nth: int) -> object:
+        await asyncio.sleep(1000 if text == "q1" else 0.1)  # one of the others hangs
+        return fault("auth", retryable=False)
+
+    world = World(tmp_path, script, concurrency=4)
+    assert play(main()) < 6
+    assert world.provider.calls.total() <= 4
+
+
+def test_a_server_that_is_not_there_is_reported_within_seconds(tmp_path: Path) -> None:
+    async def main() -> float:
+        with pytest.raises(OutsideFault, match="played connection") as caught:
+            await world.ask(questions(100))
+        assert caught.value.exit_status == 5
+        return asyncio.get_running_loop().time()
+
+    world = World(tmp_path, lambda text, nth: fault("connection"), seconds=0.01)
+    assert play(main()) < 3
+
+
+def test_a_server_that_goes_away_for_ten_seconds_is_waited_for(tmp_path: Path) -> None:
+    def script(text: str, nth: int) -> object:
+        return fault("connection") if 3 < asyncio.get_running_loop().time() < 13 else "ok"
+
+    traces = play(World(tmp_path, script).ask(questions(100)))
+    assert {trace.text for trace in traces} == {"ok"}
+
+
+def test_a_server_that_goes_away_for_good_stops_the_run_and_what_came_is_kept(tmp_path: Path) -> None:
+    def script(text: str, nth: int) -> object:
+        return fault("connection") if asyncio.get_running_loop().time() > 3 else "ok"
+
+    world = World(tmp_path, script)
+    with pytest.raises(OutsideFault):
+        play(world.ask(questions(100)))
+    kept = len(world.store)
+    assert kept >= 16
+    again = World(tmp_path)
+    play(again.ask(questions(100)))
+    assert again.provider.calls.total() == 100 - kept
+
+
+def test_a_server_that_only_fails_is_down(tmp_path: Path) -> None:
+    with pytest.raises(OutsideFault, match="played server"):
+        play(World(tmp_path, lambda text, nth: fault("server")).ask(questions(100)))
+    with pytest.raises(OutsideFault, match="no case was answered"):
+        play(World(tmp_path, lambda text, nth: fault("server")).ask(questions(1)))
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("code", ["server", "timeout", "malformed", "crash"])
+def test_a_case_that_always_fails_becomes_a_trace_with_an_error_and_its_siblings_finish(
+    tmp_path: Path, code: str, concurrency: int
+) -> None:
+    world = World(tmp_path, lambda text, nth: fault(code) if text == "q9" else "ok", concurrency=concurrency)
+    traces = play(world.ask(questions(10), repeats=range(2)))
+    assert [trace.text for trace in traces[:-2]] == ["ok"] * 18
+    assert [trace.error.code for trace in traces[-2:] if trace.error] == [code] * 2
+    # the next run is about nothing but the bad case: it must not be taken for a provider that is down
+    again = World(tmp_path, lambda text, nth: fault(code), retries=1)
+    assert play(again.ask(questions(10)))[-1].error is not None
+    assert set(again.provider.calls) == {"q9"}
+
+
+def test_a_refused_question_is_stored_and_not_asked_again(tmp_path: Path) -> None:
+    def script(text: str, nth: int) -> object:
+        return fault("bad_request", retryable=False) if text == "q3" else "ok"
+
+    world = World(tmp_path, script)
+    first = play(world.ask(questions(6)))
+    assert world.provider.calls["q3"] == 1
+    again = World(tmp_path, script)
+    second = play(again.ask(questions(6)))
+    assert not again.provider.calls
+    assert first[3].error == second[3].error
+    assert first[3].error is not None
+    assert first[3].error.code == "bad_request"
+
+
+def test_a_following_repeat_is_asked_though_the_one_before_failed(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: fault("bad_request", retryable=False) if nth == 1 else "ok")
+    traces = play(world.ask(questions(4), repeats=range(3)))
+    assert [trace.text for trace in traces] == ["", "ok", "ok"] * 4
+
+
+def test_calls_in_flight_never_exceed_what_was_asked_for(tmp_path: Path) -> None:
+    world = World(tmp_path, concurrency=7)
+    play(world.ask(questions(50)))
+    assert world.provider.most == 7
+    other = World(tmp_path / "other", concurrency=7)
+    play(other.ask(questions(50), concurrency=3))
+    assert other.provider.most == 3
+
+
+def test_runs_of_one_model_share_its_limit(tmp_path: Path) -> None:
+    world = World(tmp_path, concurrency=5)
+
+    async def main() -> None:
+        await asyncio.gather(world.ask(questions(40)), world.ask(questions(40, first=40)))
+
+    play(main())
+    assert world.provider.most == 5
+
+
+def test_a_slow_server_gets_fewer_calls_until_it_answers_in_time(tmp_path: Path) -> None:
+    provider_most: list[int] = []
+
+    async def script(text: str, nth: int) -> object:
+        busy = world.provider.in_flight
+        provider_most.append(busy)
+        await asyncio.sleep(min(60, busy * 5))
+        return fault("timeout") if busy * 5 > 60 else "ok"
+
+    world = World(tmp_path, script, concurrency=64)
+    traces = play(world.ask(questions(300)))
+    assert {trace.text for trace in traces} == {"ok"}
+
+
+def test_a_spent_budget_lets_calls_in_flight_end_and_keeps_their_answers(tmp_path: Path) -> None:
+    world = World(tmp_path, price=DOLLAR_A_CALL, limit_usd=3.05, concurrency=8)
+    with pytest.raises(BudgetSpent):
+        play(world.ask(questions(100)))
+    # each call may cost a dollar and costs ten cents: the ceilings bind, not the costs
+    assert len(world.store) == world.provider.calls.total() == 21
+    assert world.store.spent_usd() == pytest.approx(2.1)
+    more = World(tmp_path, price=DOLLAR_A_CALL, limit_usd=100)
+    play(more.ask(questions(100)))
+    assert more.provider.calls.total() == 79
+
+
+def test_a_spent_budget_does_not_bar_a_model_that_costs_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, limit_usd=1.0)
+    world.budget.spent_usd = 2.0
+    assert len(play(world.ask(questions(3)))) == 3
+
+
+@pytest.mark.parametrize(("code", "billed"), [("timeout", True), ("malformed", True), ("connection", True),
+                                              ("crash", True), ("server", False), ("rate_limit", False)])  # fmt: skip
+def test_a_failed_attempt_that_may_have_been_billed_counts_at_its_ceiling(
+    tmp_path: Path, code: str, billed: bool
+) -> None:
+    world = World(tmp_path, lambda text, nth: fault(code) if nth == 1 else "ok", price=DOLLAR_A_CALL)
+    play(world.ask(questions(4)))
+    expected = 4 * 0.1 + (4 * 1.0 if billed else 0.0)
+    assert world.budget.spent_usd == pytest.approx(expected)
+    assert world.store.spent_usd() == pytest.approx(expected)
+
+
+def test_a_cancelled_run_counts_its_calls_in_flight_and_can_go_on(tmp_path: Path) -> None:
+    world = World(tmp_path, price=DOLLAR_A_CALL, concurrency=8)
+
+    async def main() -> None:
+        task = asyncio.create_task(world.ask(questions(100)))
+        await asyncio.sleep(3.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(asyncio.all_tasks()) == 1
+
+    play(main())
+    answered = len(world.store)
+    assert answered == 24
+    assert world.budget.reserved_usd == 0
+    assert world.budget.spent_usd == pytest.approx(0.1 * answered + 8)
+    again = World(tmp_path, price=DOLLAR_A_CALL)
+    assert again.budget.spent_usd == pytest.approx(world.budget.spent_usd)
+    play(again.ask(questions(100)))
+    assert again.provider.calls.total() == 100 - answered
+
+
+def test_a_retry_that_is_due_after_the_run_was_stopped_is_not_sent(tmp_path: Path) -> None:
+    def script(text: str, nth: int) -> object:
+        if text == "q0":
+            return fault("server")
+        return fault("auth", retryable=False) if text == "q5" else "ok"
+
+    world = World(tmp_path, script, concurrency=1)
+
+    async def main() -> int:
+        with pytest.raises(AuthError):
+            await world.ask(questions(10))
+        asked = world.provider.calls.total()
+        await world.ask(questions(3, first=20))
+        await asyncio.sleep(100)
+        return asked
+
+    assert play(main()) == world.provider.calls.total() - 3
+
+
+def test_a_provider_that_cancels_itself_does_not_hang_the_run(tmp_path: Path) -> None:
+    async def script(text: str, nth: int) -> str:
+        if nth == 1:
+            raise asyncio.CancelledError
+        return "ok"
+
+    assert {trace.text for trace in play(World(tmp_path, script).ask(questions(20)))} == {"ok"}
+
+
+def test_a_fault_of_a_plugin_is_reported_once_and_keeps_what_was_answered(tmp_path: Path) -> None:
+    async def script(text: str, nth: int) -> str:
+        await asyncio.sleep(int(text[1:]))
+        if text == "q5":
+            raise ZeroDivisionError("a plugin's bug")
+        return "ok"
+
+    world = World(tmp_path, script)
+    with pytest.raises(TuneworthyError, match="ZeroDivisionError while asking: a plugin's bug") as caught:
+        play(world.ask(questions(20)))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert len(world.store) >= 5
+
+
+def test_a_fault_of_the_store_gives_the_reservation_back(tmp_path: Path) -> None:
+    world = World(tmp_path, price=DOLLAR_A_CALL)
+    world.store.close()
+    with pytest.raises(TuneworthyError):
+        play(world.runner._ask(world.model, _batch(world), {}))
+    assert world.budget.reserved_usd == 0
+    assert world.budget.spent_usd == 0
+    assert not world.provider.calls
+
+
+def _batch(world: World) -> object:
+    from tuneworthy.evaluate.batch import Batch
+
+    return Batch(world.runner._jobs(VARIANT, world.model.identity, questions(3), (0,), None), 8)
+
+
+def test_an_answer_that_json_cannot_hold_is_an_error_of_its_case_alone(tmp_path: Path) -> None:
+    def script(text: str, nth: int) -> Response:
+        return Response(text="\ud800" if text == "q1" else "ok", input_tokens=0, output_tokens=1)
+
+    world = World(tmp_path, script, price=DOLLAR_A_CALL)
+    traces = play(world.ask(questions(4)))
+    assert [trace.text for trace in traces] == ["ok", "", "ok", "ok"]
+    assert traces[1].error is not None
+    assert traces[1].error.code == "malformed"
+    assert world.budget.spent_usd >= 0.4
+
+
+def test_latency_is_measured_on_fresh_calls_one_at_a_time(tmp_path: Path) -> None:
+    world = World(tmp_path, concurrency=8)
+    play(world.ask(questions(40)))
+    world.provider.most = 0
+    latency = play(measure_latency(world.runner, VARIANT, world.model, questions(40)))
+    assert world.provider.most == 1
+    assert len(latency.seconds) == 32
+    assert "c0" not in latency.seconds  # it warms up
+    asked = world.provider.calls.total()
+    play(measure_latency(world.runner, VARIANT, world.model, questions(40)))
+    assert world.provider.calls.total() == asked
