@@ -20,7 +20,7 @@ from test_gguf_header import make_gguf
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError
 from tuneworthy.providers import llama_cpp as module
-from tuneworthy.providers import open_provider
+from tuneworthy.providers import llama_prefix, open_provider
 from tuneworthy.providers.llama_cpp import Engine, LlamaCppProvider, last_words
 from tuneworthy.providers.models import pull
 from tuneworthy.types import OutputFormat, Request, Response
@@ -161,7 +161,21 @@ def test_a_shared_beginning_is_read_once_for_all_slots(rig: Rig) -> None:
     read_whole = [r for r in responses if (r.cached_tokens or 0) < 0.8 * (r.input_tokens or 0)]
     assert len(read_whole) <= 1
     assert rig.provider.engine is not None
-    assert list(Path(rig.provider.engine.folder.name).iterdir()) == []
+    assert rig.provider._prefix is not None
+    assert rig.provider._prefix.spread >= 1
+
+
+def test_saved_states_go_where_only_this_user_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_prefix, "_MEMORY", tmp_path)
+    folder = llama_prefix.state_folder()
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert llama_prefix.state_folder() == folder
+    folder.chmod(0o755)
+    assert llama_prefix.state_folder().parent != tmp_path
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    assert llama_prefix.state_folder().parent != tmp_path
 
 
 def test_only_the_parent_may_ask(rig: Rig) -> None:
@@ -262,7 +276,6 @@ def test_closing_ends_the_child(project: Path) -> None:
         engine = await provider.start()
         pid = engine.pid or 0
         await provider.close()
-        assert not Path(engine.folder.name).exists()
         return pid
 
     assert is_gone(asyncio.run(story()))

@@ -17,7 +17,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -35,7 +34,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.grammar import choice_grammar
 from tuneworthy.providers.llama_child import Settings
-from tuneworthy.providers.llama_prefix import SharedPrefix
+from tuneworthy.providers.llama_prefix import SharedPrefix, state_folder
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store.folder import Folder
@@ -50,7 +49,6 @@ MAX_CRASHES_OF_REQUEST = 3
 CACHE_MIB = 256
 """Memory for the beginnings of prompts that no slot holds any more, MiB."""
 MAX_LOG_BYTES = 2**20
-_MEMORY = Path("/dev/shm")
 _NUMBERS = count(1)
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
@@ -71,9 +69,9 @@ class Engine:
         self.mourned = False
         self.log = log
         self._log_start = 0
-        self.folder = tempfile.TemporaryDirectory(prefix="tuneworthy-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        self.folder = state_folder()
         self.settings: Settings = {
-            **settings, "api_key": self.api_key, "parent": os.getpid(), "slot_folder": f"{self.folder.name}/",
+            **settings, "api_key": self.api_key, "parent": os.getpid(), "slot_folder": f"{self.folder}/",
         }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -118,7 +116,6 @@ class Engine:
     async def stop(self) -> None:
         """End the child: let go of the leash, then kill."""
         process, self._process = self._process, None
-        self.folder.cleanup()
         if process is None:
             return
         if process.stdin is not None:
@@ -258,7 +255,7 @@ class LlamaCppProvider:
                 identity=self.identity, capabilities=self._capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
             self._prefix = SharedPrefix(
-                address=engine.address, api_key=engine.api_key, folder=Path(engine.folder.name),
+                address=engine.address, api_key=engine.api_key, folder=engine.folder,
                 slots=self.settings["slots"] if self.settings["cache_prompt"] else 1, timeout_s=self._timeout_s,
             )  # fmt: skip
             self.engine = engine

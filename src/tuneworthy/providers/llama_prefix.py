@@ -13,7 +13,10 @@ Source: llama.cpp tools/server/README.md (`/slots/{id}?action=save|restore`); se
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import stat
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,6 +30,7 @@ from tuneworthy.types import Request, content_hash
 
 MIN_CHARACTERS = 800
 """A shorter beginning is read as fast as it is copied."""
+_MEMORY = Path("/dev/shm")
 MAX_KNOWN = 256
 """Beginnings that are remembered."""
 
@@ -100,6 +104,20 @@ class SharedPrefix:
         async with session.get("/slots") as answer:
             answer.raise_for_status()
             return [slot["id"] for slot in orjson.loads(await answer.read()) if not slot["is_processing"]]
+
+
+def state_folder() -> Path:
+    """Return a folder in memory (where there is one) that only this user can read; a file lives there for ms.
+
+    One folder for all engines: nothing is left behind by a process that is killed.
+    """
+    base = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    folder = base / f"tuneworthy-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="tuneworthy-"))  # somebody else made it
 
 
 def beginning(request: Request) -> str | None:
