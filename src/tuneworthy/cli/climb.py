@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     check_rungs(rungs)
     fetch_models(project)
     agree_to_spend(project, max_usd, yes)
-    record = asyncio.run(walk(project, list(rungs), quick=quick, max_usd=max_usd))
+    record = walk(project, rungs, quick=quick, max_usd=max_usd)
     if as_json:
         print_json(record.to_dict())
         return
@@ -50,20 +51,24 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     show_climb(record)
 
 
-async def walk(project: Project, rungs: list[str], *, quick: bool, max_usd: float | None) -> ClimbRecord:
-    """Walk, and leave the record in the project's folder."""
+def walk(
+    project: Project, rungs: Sequence[str] = (), *, quick: bool = False, max_usd: float | None = None
+) -> ClimbRecord:
+    """Walk, with a progress line and a line for each rung."""
     from tuneworthy.cli.progress import Lines
-    from tuneworthy.ladder.climb import Climb
-    from tuneworthy.ladder.session import open_session
+    from tuneworthy.ladder.climb import climb
 
-    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
-        last = session.folder.read("climb")
-        walked = {record["rung"] for record in last["rungs"]} if last else set()
-        wanted = set(rungs) | walked if rungs else set(project.ladder.rungs)
-        climb = Climb(session, quick=quick, say=lambda record: note(f"{record.rung}: {record.status}. {record.reason}"))
-        record = await climb.walk(sorted(wanted))
-        session.folder.write("quick" if quick else "climb", record.to_dict())
-        return record
+    return asyncio.run(
+        climb(
+            project,
+            rungs,
+            quick=quick,
+            max_usd=max_usd,
+            progress=Lines(),
+            say=lambda record: note(f"{record.rung}: {record.status}. {record.reason}"),
+            waiting=note,
+        )
+    )
 
 
 def fetch_models(project: Project) -> None:

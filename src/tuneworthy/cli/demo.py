@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile
@@ -33,7 +32,7 @@ def command(folder: Path, as_json: bool) -> None:
     write_demo(folder)
     project = load(folder)
     fetch_models(project)
-    record = asyncio.run(walk(project, [], quick=False, max_usd=None))
+    record = walk(project)
     page = write_report(project, folder / "report.html")
     if as_json:
         print_json(record.to_dict())

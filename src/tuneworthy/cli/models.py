@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,9 @@ import click
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
+    from tuneworthy.evaluate.models import OpenModel
     from tuneworthy.providers.models import ModelFile, Progress
+    from tuneworthy.providers.probe import ProbeReport
 
 
 @click.group("models", short_help="List, fetch and probe models.")
@@ -128,3 +131,61 @@ def _shown(spec: str) -> Progress:
             note(f"{spec}: {done / 1e6:,.0f}{share} MB")
 
     return show
+
+
+@command.command("probe", short_help="Find out what a model or server really accepts.")
+@click.argument("name")
+@click.option("--context", "find_context", is_flag=True, help="Also look for the longest prompt (dear on paid models).")
+@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@project_option
+@json_option
+def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json: bool) -> None:
+    """Find out what the model NAME of the project file really accepts: each feature is tried and its effect shown.
+
+    Servers ignore parameters that they do not know, without a word. About 20 short requests are sent.
+
+    \b
+    Example:
+      tuneworthy models probe small
+    """
+    from tuneworthy.config import load
+    from tuneworthy.errors import UserError
+    from tuneworthy.evaluate.models import open_model
+
+    project = load(root)
+    if name not in project.models:
+        raise UserError(f"expected a key of [models] ({', '.join(project.models)}), got {name!r}")
+    model = open_model(name, project.models[name], project.root)
+    if model.price is not None and not yes:
+        _agree(name)
+    report = asyncio.run(_probe(model, find_context))
+    if as_json:
+        print_json(report.to_dict())
+        return
+    for feature, found in report.findings.items():
+        click.echo(f"{feature:12}  {found.outcome:11}  {found.detail}")
+    if report.max_context is not None:
+        click.echo(f"{'context':12}  {report.max_context} tokens were accepted")
+    click.echo(f"{report.calls} requests were sent.")
+
+
+def _agree(name: str) -> None:
+    """Ask whether about 20 paid requests may be sent.
+
+    Raises:
+        UserError: Nobody can be asked.
+    """
+    from tuneworthy.errors import UserError
+
+    if not sys.stdin.isatty():
+        raise UserError(f"expected --yes, because models.{name} costs money, got none", hint="add --yes")
+    click.confirm(f"models.{name} costs money: send about 20 short requests?", abort=True, err=True)
+
+
+async def _probe(model: OpenModel, find_context: bool) -> ProbeReport:
+    from tuneworthy.providers.probe import probe
+
+    try:
+        return await probe(model.provider, find_context=find_context)
+    finally:
+        await model.provider.close()

@@ -14,28 +14,62 @@ from typing import Any
 import numpy as np
 
 from tuneworthy import __version__
+from tuneworthy.config import Project
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.latency import Latency, measure_latency
-from tuneworthy.evaluate.runner import usage
+from tuneworthy.evaluate.runner import Progress
 from tuneworthy.grade.breakdown import breakdown
-from tuneworthy.ladder.adopt import Decision, Evidence, decide_adoption
 from tuneworthy.ladder.base import RUNGS, Contender, Proposal, Rung, View
 from tuneworthy.ladder.record import ClimbRecord, RungRecord
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
 from tuneworthy.search.race import Race, race
-from tuneworthy.stats.intervals import score_bound, score_interval
 from tuneworthy.stats.looks import LookPlan
-from tuneworthy.stats.paired import PairedResult, compare, non_inferior, worst_case
-from tuneworthy.types import Case, RungStatus, Score, Trace, Variant, content_hash
+from tuneworthy.types import Case, RungStatus, Variant, content_hash
 
 QUICK_DEV = 40
-SAMPLED_REPEATS = 3
 REFERENCE_RUNGS = ("floor", "baseline")
-DETERMINISTIC = frozenset({"scripted", "python", "http"})
-"""Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know."""
 
 Say = Callable[[RungRecord], None]
+
+
+def _nothing(_: object) -> None:
+    """Say nothing."""
+
+
+async def climb(
+    project: Project,
+    rungs: Sequence[str] = (),
+    *,
+    quick: bool = False,
+    max_usd: float | None = None,
+    progress: Progress | None = None,
+    say: Say = _nothing,
+    waiting: Callable[[str], None] = _nothing,
+) -> ClimbRecord:
+    """Walk the ladder of `project` and leave the record in its folder.
+
+    Args:
+        project: From `config.load`.
+        rungs: Those to walk (those walked before are walked again, from the store); all if empty.
+        quick: Use at most 40 dev cases and never look at test.
+        max_usd: Most that this walk may spend.
+        progress: Told what is asked.
+        say: Told of each rung when it is done.
+        waiting: Told if another process works on the project.
+
+    Raises:
+        UserError: The data or a model cannot be used, or a rung is unknown.
+        BudgetSpent: The next call could exceed the budget. OutsideFault: A provider is down. Both can go on later.
+    """
+    check_rungs(rungs)
+    async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
+        last = session.folder.read("climb")
+        walked = {record["rung"] for record in last["rungs"]} if last and rungs else set()
+        wanted = set(rungs) | walked or set(project.ladder.rungs)
+        record = await Climb(session, quick=quick, say=say).walk(sorted(wanted))
+        session.folder.write("quick" if quick else "climb", record.to_dict())
+        return record
 
 
 class Climb:
@@ -47,7 +81,7 @@ class Climb:
         say: Told of each rung when it is done.
     """
 
-    def __init__(self, session: Session, *, quick: bool = False, say: Say = lambda _: None) -> None:
+    def __init__(self, session: Session, *, quick: bool = False, say: Say = _nothing) -> None:
         self.session = session
         self.quick = quick
         self.say = say
@@ -171,10 +205,10 @@ class Climb:
         """Put the winner to test and decide."""
         best = self.contender
         alpha = self._take_look(name, best.variant, winner) if best and name not in REFERENCE_RUNGS else None
-        trial = await self._try(name, winner)
-        record = await self._measured(trial, explored)
+        trial = await answer_test(self.session, name, winner, self.dev)
+        record = await measured(self.session, trial, explored)
         if trial.unscored == len(trial.num):
-            return replace(record, status=RungStatus.FAILED, reason=_first_error(trial.traces), reason_code="unscored")
+            return replace(record, status=RungStatus.FAILED, reason=first_error(trial.traces), reason_code="unscored")
         if name == "floor":
             self.floor = trial
             return replace(record, status=RungStatus.REFERENCE, reason="no language model", reason_code="reference")
@@ -182,133 +216,24 @@ class Climb:
             self.contender = self.highest = trial
             self.best = winner
             return replace(record, status=RungStatus.REFERENCE, reason="as it is today", reason_code="reference")
-        gain, decision = self._decide(best, trial, alpha)
+        gain, decision = decide(self.session, best, self.highest, trial, alpha)
         if decision.status is RungStatus.ADOPTED:
             self.contender, self.best = trial, winner
             if trial.score > self.highest.score:
                 self.highest = trial
-        return _with_decision(record, best.variant, gain, decision)
-
-    async def _try(self, name: str, variant: Variant) -> Contender:
-        """Answer all test cases, and measure the latency apart."""
-        session, test = self.session, self.session.split.test
-        repeats = self._repeats(variant)
-        traces = await session.ask(variant, test, repeats=repeats)
-        num, den, _ = await session.score(traces, test)
-        latency = await measure_latency(session.runner, variant, session.models[variant.model], self.dev or test)
-        cost = usage(traces)["usd_per_1k"]
-        return Contender(
-            rung=name,
-            variant=variant,
-            traces=traces,
-            num=num,
-            den=den,
-            unscored=int(np.isnan(num).sum()),
-            usd_per_1k=cost,
-            latency=latency,
-        )
-
-    def _repeats(self, variant: Variant) -> int:
-        """At least 3 answers to each test case where answers vary."""
-        project = self.session.project
-        config = project.models.get(variant.model)
-        fixed = config is None or config.provider in DETERMINISTIC
-        varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
-        return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats
-
-    def _decide(self, best: Contender, trial: Contender, alpha: float) -> tuple[PairedResult, Decision]:
-        """Compare the trial with the best so far, and with the highest ever adopted."""
-        assert self.highest is not None
-        project = self.session.project
-        gain = self._paired(best, trial, alpha)
-        a, b, groups = self._common(self.highest, trial)
-        evidence = Evidence(
-            gain=gain,
-            no_creep=non_inferior(*a, *b, groups, margin=project.task.margin, alpha=alpha),
-            unscored_share=max(best.unscored, trial.unscored) / len(trial.num),
-            sign_flips=_flips(best, trial),
-            cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
-            time_ratio=trial.latency.ratio_to(best.latency) if trial.latency and best.latency else None,
-            violated=self._violated(trial),
-        )
-        return gain, decide_adoption(evidence, project.task.margin)
-
-    def _paired(self, a: Contender, b: Contender, alpha: float) -> PairedResult:
-        left, right, groups = self._common(a, b)
-        return compare(*left, *right, groups, alpha=alpha, seed=self.session.project.split.seed)
-
-    def _common(
-        self, a: Contender, b: Contender
-    ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], Any]:
-        """Return the contributions of the cases that both have scored, and their groups."""
-        both = ~(np.isnan(a.num) | np.isnan(b.num))
-        groups = self.session.groups(self.session.split.test)
-        return (a.num[both], a.den[both]), (b.num[both], b.den[both]), None if groups is None else groups[both]
-
-    def _violated(self, trial: Contender) -> str:
-        """Name the constraint that the measured trial breaks, or ""."""
-        limits = self.session.project.constraints
-        p95 = trial.latency.quantile_ms(0.95) if trial.latency else None
-        if limits.p95_ms and p95 is not None and p95 > limits.p95_ms:
-            return f"p95 is {p95:.0f} ms, the limit is {limits.p95_ms:g} ms"
-        if limits.usd_per_1k and trial.usd_per_1k is not None and trial.usd_per_1k > limits.usd_per_1k:
-            return f"a thousand answers cost ${trial.usd_per_1k:.4f}, the limit is ${limits.usd_per_1k:g}"
-        return ""
-
-    async def _measured(self, trial: Contender, explored: dict[str, Any]) -> RungRecord:
-        """Fill in what was measured on test."""
-        session, test = self.session, self.session.split.test
-        scored = ~np.isnan(trial.num)
-        groups = session.groups(test)
-        interval = bounds = None
-        if scored.any():
-            kept = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
-            interval = score_interval(*kept)
-            bounds = (score_bound(*kept, side="lower"), score_bound(*kept, side="upper"))
-        repeats = len(trial.traces) // len(test)
-        shares: dict[str, float] = {}
-        fields: dict[str, dict[str, float | None]] = {}
-        for kind, grader in session.graders.items():
-            num, den, scores = await session.score(trial.traces, test, grader=grader)
-            shares[kind] = float(np.nansum(num) / max(np.nansum(den), 1e-12))
-            fields = fields or _fields(scores)
-        means = usage(trial.traces)
-        latency = trial.latency or Latency({})
-        cost = sum(trace.cost_usd for trace in trial.traces) + sum(c["cost_usd"] for c in explored["candidates"])
-        return RungRecord(
-            rung=trial.rung,
-            status=RungStatus.REFERENCE,
-            variant=trial.variant.id,
-            name=trial.variant.name,
-            n=len(trial.num),
-            unscored=trial.unscored,
-            score=trial.score,
-            ci95=(interval.lo, interval.hi) if interval else None,
-            bounds95=bounds,
-            cost_usd=cost,
-            usd_per_1k=trial.usd_per_1k,
-            latency_p50_ms=latency.quantile_ms(0.5),
-            latency_p95_ms=latency.quantile_ms(0.95),
-            latency_n=len(latency.seconds),
-            input_tokens=means["input_tokens"],
-            output_tokens=means["output_tokens"],
-            repeats=repeats,
-            graders=shares,
-            fields=fields,
-            **explored,
-        )
+        return with_decision(record, best.variant, gain, decision)
 
     def _against_floor(self, floor: Contender, best: Contender) -> RungRecord:
         """Compare the floor with the best language-model variant: the last look."""
         alpha = self._take_look("floor", best.variant, floor.variant)
-        gain, decision = self._decide(best, floor, alpha)
+        gain, decision = decide(self.session, best, self.highest or best, floor, alpha)
         status = RungStatus.REFERENCE
         words = {
             "better": "no language model, and better than every one tried",
             "cheaper": "no language model, and no worse than the best one tried",
             "no_gain": "no language model; the best one tried is at least as good",
         }.get(decision.reason_code, "no language model; neither better nor worse is shown")
-        record = _with_decision(self.records["floor"], best.variant, gain, decision)
+        record = with_decision(self.records["floor"], best.variant, gain, decision)
         return replace(record, status=status, reason=f"{words}: {decision.reason}")
 
     def _record(self, order: Sequence[str]) -> ClimbRecord:
@@ -379,41 +304,6 @@ def _explored(found: Race | None, tried: int) -> dict[str, Any]:
         for entry in found.entries
     ]
     return {"candidates_tried": tried, "candidates": rows, "calls": found.calls, "calls_full": found.calls_full}
-
-
-def _with_decision(record: RungRecord, against: Variant, gain: PairedResult, decision: Decision) -> RungRecord:
-    return replace(
-        record,
-        status=decision.status,
-        reason=decision.reason,
-        reason_code=decision.reason_code,
-        compared_to=against.id,
-        delta=gain.delta,
-        delta_ci=gain.ci,
-        p_value=gain.p_value,
-        alpha=gain.alpha,
-    )
-
-
-def _fields(scores: Sequence[Score]) -> dict[str, dict[str, float | None]]:
-    """Return precision, recall and F1 by field of a JSON task."""
-    counts = breakdown(scores).fields
-    return {name: {"precision": c.precision, "recall": c.recall, "f1": c.f1} for name, c in counts.items()}
-
-
-def _flips(a: Contender, b: Contender) -> bool:
-    """Whether the unscored cases could turn the sign of b - a."""
-    if not a.unscored and not b.unscored:
-        return False
-    kept_a, kept_b = ~np.isnan(a.num), ~np.isnan(b.num)
-    return worst_case(
-        a.num[kept_a], a.den[kept_a], b.num[kept_b], b.den[kept_b], a_unscored=a.unscored, b_unscored=b.unscored
-    )
-
-
-def _first_error(traces: Sequence[Trace]) -> str:
-    error = next((trace.error for trace in traces if trace.error), None)
-    return f"nothing could be scored: {error.message}" if error else "nothing could be scored"
 
 
 def check_rungs(names: Sequence[str]) -> None:

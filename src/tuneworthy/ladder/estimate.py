@@ -18,8 +18,9 @@ from tuneworthy.errors import ModelError, UserError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder.base import RUNGS, View
-from tuneworthy.ladder.climb import DETERMINISTIC, SAMPLED_REPEATS
+from tuneworthy.ladder.measured import Measured, measured
 from tuneworthy.ladder.session import Data
+from tuneworthy.ladder.trial import DETERMINISTIC, SAMPLED_REPEATS
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
@@ -28,7 +29,6 @@ from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import price_for
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.search.race import ROUNDS
-from tuneworthy.store import Folder
 from tuneworthy.types import Case, Request, Response, Variant
 
 BYTES_A_TOKEN = 4
@@ -88,14 +88,6 @@ class _Ask:
     variant: Variant
     calls: int
     alone: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the last climb measured of a model: mean tokens of an answer, median seconds of a single call."""
-
-    output_tokens: float
-    seconds: float | None
 
 
 class _Stub:
@@ -180,7 +172,9 @@ def estimate_climb(project: Project, data: Data, opened: Mapping[str, OpenModel]
         short, long = (_Walk(project, data, models, dear=dear).asks() for dear in (False, True))
     except UserError:
         return None  # the check that finds the reason tells it
-    sums = [_Sums(project, data, models, asks, end) for end, asks in enumerate((short, long))]
+    seen = measured(project, data, models)
+    known = _Known(project, data, models, seen)
+    sums = [_Sums(known, asks, end) for end, asks in enumerate((short, long))]
     names = dict.fromkeys(ask.variant.model for ask in (*short, *long))
     return Estimate(
         calls=(sums[0].calls(), sums[1].calls()),
@@ -188,7 +182,7 @@ def estimate_climb(project: Project, data: Data, opened: Mapping[str, OpenModel]
         minutes=(sums[0].seconds() / 60, sums[1].seconds() / 60),
         rungs=_by_rung(short, long),
         models={name: {"calls": [s.calls(name) for s in sums], "usd": [s.usd(name) for s in sums]} for name in names},
-        assumptions=_assumptions(project, sums[1].seen),
+        assumptions=_assumptions(project, seen),
     )
 
 
@@ -205,14 +199,14 @@ def _by_rung(short: Sequence[_Ask], long: Sequence[_Ask]) -> dict[str, dict[str,
     }
 
 
-def _assumptions(project: Project, seen: Mapping[str, _Seen]) -> list[str]:
+def _assumptions(project: Project, seen: Mapping[str, Measured]) -> list[str]:
     lines = [
         f"tokens are bytes / {BYTES_A_TOKEN}; an answer is as long as the expected ones at least, and "
         f"{project.prompt.max_tokens} tokens at most",
         "nothing is adopted at the lower end; the dearest candidate of each rung is at the upper end",
     ]
     if seen:
-        lines.append(f"lengths and times of {', '.join(seen)} are those of the last climb")
+        lines.append(f"lengths and times of {', '.join(seen)} are those of stored answers")
     if any(model.provider == "llama_cpp" and name not in seen for name, model in project.models.items()):
         lines.append(
             f"the embedded model writes {LOCAL_RATE[0]:.0f} to {LOCAL_RATE[1]:.0f} tokens a second on two cores"
@@ -275,16 +269,29 @@ class _Walk:
         return (price.rates.input + 4 * price.rates.output if price else 0.0), size
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What sums are made of; `seen` is what stored answers tell of the models."""
+
+    project: Project
+    data: Data
+    models: _Models
+    seen: Mapping[str, Measured]
+
+
 class _Sums:
     """Calls, dollars and seconds of a walk.
 
     Args:
+        known: The project, its data and models.
+        asks: The walk.
         end: 0 for the lower end of what is not known, 1 for the upper.
     """
 
-    def __init__(self, project: Project, data: Data, models: _Models, asks: Sequence[_Ask], end: int) -> None:
-        self.project, self.data, self.models, self.asks, self.end = project, data, models, asks, end
-        self.seen = _seen(project)
+    def __init__(self, known: _Known, asks: Sequence[_Ask], end: int) -> None:
+        self.project, self.data, self.models, self.seen = known.project, known.data, known.models, known.seen
+        self.asks, self.end = asks, end
+        data = known.data
         self._input: dict[str, float] = {}
         answers = [len(answer_text(c.expected).encode()) for c in data.split.test if c.expected is not None]
         self._answer = 2 + (sum(answers) / len(answers) if answers else 40.0) / BYTES_A_TOKEN
@@ -324,22 +331,28 @@ class _Sums:
         return float(variant.max_tokens) if self.end else min(self._answer + thinking / 4, variant.max_tokens)
 
     def _seconds(self, ask: _Ask) -> float:
+        """Return the seconds of all calls of `ask`; where the model was measured, the guess is scaled to fit that."""
         config = self.project.models[ask.variant.model]
         seen = self.seen.get(ask.variant.model)
+        in_flight = min(config.concurrency, seen.n if seen else FEWEST_IN_FLIGHT if self.end else config.concurrency)
+        if config.provider == "llama_cpp":  # the guess counts what all slots write together
+            one = self._guess(ask.variant)
+            scale = seen.seconds / in_flight / self._guess(seen.variant) if seen else 1.0
+            return (ask.calls + ask.alone) * one * scale
+        one = self._guess(ask.variant)
+        if seen:
+            one *= seen.seconds / max(self._guess(seen.variant), 1e-9)
+        return ask.calls * one / in_flight + ask.alone * one
+
+    def _guess(self, variant: Variant) -> float:
+        """Return the seconds of one call if nothing is known of the model but its provider and size."""
+        config = self.project.models[variant.model]
         if config.provider == "llama_cpp":
             rate = LOCAL_RATE[1 - self.end] * LOCAL_BYTES / max(_size(config.model, self.project), LOCAL_BYTES / 4)
-            one = self._in(ask.variant) / (rate * PREFILL) + self._out(ask.variant) / rate
-            if seen and seen.seconds:
-                one = seen.seconds if self.end else min(one, seen.seconds)
-            return (ask.calls + ask.alone) * one
+            return self._in(variant) / (rate * PREFILL) + self._out(variant) / rate
         if config.provider == "scripted":
-            one = config.latency_ms / 1000
-        elif seen and seen.seconds is not None:
-            one = seen.seconds
-        else:
-            one = NETWORK_S + self._out(ask.variant) / NETWORK_RATE
-        in_flight = min(config.concurrency, FEWEST_IN_FLIGHT) if self.end else config.concurrency
-        return ask.calls * one / in_flight + ask.alone * one
+            return config.latency_ms / 1000
+        return NETWORK_S + self._out(variant) / NETWORK_RATE
 
 
 def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> Span:
@@ -362,15 +375,3 @@ def _size(spec: str, project: Project) -> float:
         return float(path.stat().st_size) if path else LOCAL_BYTES
     except (ModelError, OSError):
         return LOCAL_BYTES
-
-
-def _seen(project: Project) -> dict[str, _Seen]:
-    """Return what the last climb measured, by model."""
-    record = Folder(project.root).read("climb")
-    found: dict[str, _Seen] = {}
-    for row in record["rungs"] if record else ():
-        content = record["variants"].get(row["variant"]) if record else None
-        if content and content["model"] in project.models and row["output_tokens"] is not None:
-            p50 = row["latency_p50_ms"]
-            found[content["model"]] = _Seen(row["output_tokens"], None if p50 is None else p50 / 1000)
-    return found

@@ -1,0 +1,180 @@
+"""One variant put to test: answered, measured, and compared with the best so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.config import Project
+from tuneworthy.evaluate.latency import Latency, measure_latency
+from tuneworthy.evaluate.runner import usage
+from tuneworthy.grade.breakdown import breakdown
+from tuneworthy.ladder.adopt import Decision, Evidence, decide_adoption
+from tuneworthy.ladder.base import Contender
+from tuneworthy.ladder.record import RungRecord
+from tuneworthy.ladder.session import Session
+from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.paired import PairedResult, compare, non_inferior, worst_case
+from tuneworthy.types import Case, RungStatus, Score, Trace, Variant
+
+SAMPLED_REPEATS = 3
+DETERMINISTIC = frozenset({"scripted", "python", "http"})
+"""Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know."""
+
+
+def repeats_of(project: Project, variant: Variant) -> int:
+    """Return how many answers each test case gets: at least 3 where answers vary (temperature above 0)."""
+    config = project.models.get(variant.model)
+    fixed = config is None or config.provider in DETERMINISTIC
+    varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
+    return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats
+
+
+async def answer_test(session: Session, rung: str, variant: Variant, dev: Sequence[Case]) -> Contender:
+    """Answer all test cases with `variant`, and measure its latency apart, on dev."""
+    test = session.split.test
+    traces = await session.ask(variant, test, repeats=repeats_of(session.project, variant))
+    num, den, _ = await session.score(traces, test)
+    latency = await measure_latency(session.runner, variant, session.models[variant.model], dev or test)
+    return Contender(
+        rung=rung,
+        variant=variant,
+        traces=traces,
+        num=num,
+        den=den,
+        unscored=int(np.isnan(num).sum()),
+        usd_per_1k=usage(traces)["usd_per_1k"],
+        latency=latency,
+    )
+
+
+def decide(
+    session: Session, best: Contender, highest: Contender, trial: Contender, alpha: float
+) -> tuple[PairedResult, Decision]:
+    """Compare a trial with the best so far, and with the highest ever adopted.
+
+    Args:
+        session: The opened project.
+        best: The best language-model variant so far.
+        highest: The highest-scoring variant ever adopted (so that "no worse" cannot creep down).
+        trial: The candidate.
+        alpha: Of this look.
+    """
+    margin = session.project.task.margin
+    groups = session.groups(session.split.test)
+    left, right, kept = _common(best, trial, groups)
+    gain = compare(*left, *right, kept, alpha=alpha, seed=session.project.split.seed)
+    top, low, kept = _common(highest, trial, groups)
+    evidence = Evidence(
+        gain=gain,
+        no_creep=non_inferior(*top, *low, kept, margin=margin, alpha=alpha),
+        unscored_share=max(best.unscored, trial.unscored) / len(trial.num),
+        sign_flips=_flips(best, trial),
+        cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
+        time_ratio=trial.latency.ratio_to(best.latency) if trial.latency and best.latency else None,
+        violated=_violated(session, trial),
+    )
+    return gain, decide_adoption(evidence, margin)
+
+
+async def measured(session: Session, trial: Contender, explored: dict[str, Any]) -> RungRecord:
+    """Return the record of a trial with all that was measured on test.
+
+    Args:
+        session: The opened project.
+        trial: What was answered.
+        explored: The fields of the record that come from dev.
+    """
+    test = session.split.test
+    scored = ~np.isnan(trial.num)
+    groups = session.groups(test)
+    interval = None
+    if scored.any():
+        interval = score_interval(trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
+    shares: dict[str, float] = {}
+    fields: dict[str, dict[str, float | None]] = {}
+    for kind, grader in session.graders.items():
+        num, den, scores = await session.score(trial.traces, test, grader=grader)
+        shares[kind] = float(np.nansum(num) / max(np.nansum(den), 1e-12))
+        fields = fields or _fields(scores)
+    means = usage(trial.traces)
+    latency = trial.latency or Latency({})
+    cost = sum(trace.cost_usd for trace in trial.traces) + sum(row["cost_usd"] for row in explored["candidates"])
+    return RungRecord(
+        rung=trial.rung,
+        status=RungStatus.REFERENCE,
+        variant=trial.variant.id,
+        name=trial.variant.name,
+        n=len(trial.num),
+        unscored=trial.unscored,
+        score=trial.score,
+        ci95=(interval.lo, interval.hi) if interval else None,
+        cost_usd=cost,
+        usd_per_1k=trial.usd_per_1k,
+        latency_p50_ms=latency.quantile_ms(0.5),
+        latency_p95_ms=latency.quantile_ms(0.95),
+        latency_n=len(latency.seconds),
+        input_tokens=means["input_tokens"],
+        output_tokens=means["output_tokens"],
+        repeats=len(trial.traces) // len(test),
+        graders=shares,
+        fields=fields,
+        **explored,
+    )
+
+
+def with_decision(record: RungRecord, against: Variant, gain: PairedResult, decision: Decision) -> RungRecord:
+    """Return the record with what became of it."""
+    return replace(
+        record,
+        status=decision.status,
+        reason=decision.reason,
+        reason_code=decision.reason_code,
+        compared_to=against.id,
+        delta=gain.delta,
+        delta_ci=gain.ci,
+        p_value=gain.p_value,
+        alpha=gain.alpha,
+    )
+
+
+def first_error(traces: Sequence[Trace]) -> str:
+    """Say why nothing could be scored."""
+    error = next((trace.error for trace in traces if trace.error), None)
+    return f"nothing could be scored: {error.message}" if error else "nothing could be scored"
+
+
+def _common(a: Contender, b: Contender, groups: np.ndarray | None) -> tuple[Any, Any, np.ndarray | None]:
+    """Return the contributions of the cases that both have scored, and their groups."""
+    both = ~(np.isnan(a.num) | np.isnan(b.num))
+    return (a.num[both], a.den[both]), (b.num[both], b.den[both]), None if groups is None else groups[both]
+
+
+def _violated(session: Session, trial: Contender) -> str:
+    """Name the constraint that the measured trial breaks, or ""."""
+    limits = session.project.constraints
+    p95 = trial.latency.quantile_ms(0.95) if trial.latency else None
+    if limits.p95_ms and p95 is not None and p95 > limits.p95_ms:
+        return f"p95 is {p95:.0f} ms, the limit is {limits.p95_ms:g} ms"
+    if limits.usd_per_1k and trial.usd_per_1k is not None and trial.usd_per_1k > limits.usd_per_1k:
+        return f"a thousand answers cost ${trial.usd_per_1k:.4f}, the limit is ${limits.usd_per_1k:g}"
+    return ""
+
+
+def _fields(scores: Sequence[Score]) -> dict[str, dict[str, float | None]]:
+    """Return precision, recall and F1 by field of a JSON task."""
+    counts = breakdown(scores).fields
+    return {name: {"precision": c.precision, "recall": c.recall, "f1": c.f1} for name, c in counts.items()}
+
+
+def _flips(a: Contender, b: Contender) -> bool:
+    """Whether the unscored cases could turn the sign of b - a."""
+    if not a.unscored and not b.unscored:
+        return False
+    kept_a, kept_b = ~np.isnan(a.num), ~np.isnan(b.num)
+    return worst_case(
+        a.num[kept_a], a.den[kept_a], b.num[kept_b], b.den[kept_b], a_unscored=a.unscored, b_unscored=b.unscored
+    )
