@@ -7,7 +7,7 @@ SVG is data, never markup or an expression, and cleaned; the page shows the SVG 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,10 @@ from tuneworthy.report import labels, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.types import RungStatus
 
-WIDE, NARROW = 700, 290
+WIDE, NARROW = 1000, 290
 """Width of the plotting area, pixels."""
+LETTER = 6.2
+"""Mean width of a letter of a name, pixels."""
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 INK, MUTED, GRID, BAND, TARGET = "#1f2933", "#52606d", "#e4e7eb", "#e9ecef", "#9a3412"
 COLOURS: Mapping[str, str] = {
@@ -172,10 +174,8 @@ def _scaled(key: str, title: str, values: Sequence[float]) -> Axis:
 
 
 def _tradeoff_figure(record: ClimbRecord, points: Sequence[Point], axis: Axis) -> Figure:
-    top = max(points, key=lambda p: p.score)
     against = "price" if axis.key == "cost" else "time"
-    unit = numbers.dollars(top.cost) + " for 1,000 answers" if axis.key == "cost" else _ms(top.time) + " an answer"
-    title = f"{top.name} scores highest: {numbers.percent(top.score)} at {unit}"
+    title = _tradeoff_title(record, points, axis)
     caption = (
         f"Score on {_where(record)} with its 95 % interval (bar), against the {against}. Up and to the left is better. "
         f"The orange line is the target ({numbers.percent(record.target)})."
@@ -186,8 +186,22 @@ def _tradeoff_figure(record: ClimbRecord, points: Sequence[Point], axis: Axis) -
     if axis.key == "time":
         caption += " Nothing here has a price per call, so the score is drawn against time."
     told = "; ".join(f"{p.name} {_scored(p)}, {_placed(p, axis)}" for p in points)
-    draw = lambda width: _tradeoff(record, points, axis, width)  # noqa: E731
-    return Figure(title, caption, f"Chart of score against {against}: {told}.", draw(WIDE), draw(NARROW))
+    wide, narrow = (_tradeoff(record, points, axis, width) for width in (WIDE, NARROW))
+    return Figure(title, caption, f"Chart of score against {against}: {told}.", wide, narrow)
+
+
+def _tradeoff_title(record: ClimbRecord, points: Sequence[Point], axis: Axis) -> str:
+    """Say what the first chart shows of the best variant."""
+    top = max(points, key=lambda p: p.score)
+    best = next((p for p in points if record.best and p.rung == record.best["rung"]), top)
+    share = numbers.percent(best.score)
+    unit = f"{_placed(best, axis)} for 1,000 answers" if axis.key == "cost" else f"{_placed(best, axis)} an answer"
+    if record.floor_wins:
+        return f"No language model needed: {best.name} scores {share} at {unit}"
+    if best.score >= top.score:
+        return f"{best.name} scores highest: {share} at {unit}"
+    but = "but breaks a constraint" if top.role == "not eligible" else "which is not shown to be better"
+    return f"{best.name} is the choice: {share} at {unit} ({top.name} has {numbers.percent(top.score)}, {but})"
 
 
 def _ladder_figure(record: ClimbRecord, points: Sequence[Point]) -> Figure:
@@ -196,20 +210,18 @@ def _ladder_figure(record: ClimbRecord, points: Sequence[Point]) -> Figure:
     if record.quick:
         title = "A quick look on dev: nothing is decided"
     elif len(path) > 1:
-        title = (
-            f"{len(path) - 1} of {len(steps)} steps adopted: from {numbers.percent(path[0].score)} to "
-            f"{numbers.percent(path[-1].score)}"
-        )
+        taken = f"{len(path) - 1} of {len(steps)} {'steps' if len(steps) > 1 else 'step'} adopted"
+        title = f"{taken}: from {numbers.percent(path[0].score)} to {numbers.percent(path[-1].score)}"
     else:
-        title = f"None of {len(steps)} steps was adopted" if steps else "Only the starting point was measured"
+        title = f"None of {len(steps)} steps was adopted" if len(steps) > 1 else "No step was adopted"
     caption = (
         f"Score on {_where(record)} with its 95 % interval, from the cheapest step (top) to the dearest. "
         + ("" if record.quick else "The blue line joins what is in use today with the steps that were adopted. ")
         + f"The orange line is the target ({numbers.percent(record.target)})."
     )
     told = "; ".join(f"{p.name} {_scored(p)}, {p.role}" for p in points)
-    draw = lambda width: _ladder(record, points, width)  # noqa: E731
-    return Figure(title, caption, f"Chart of score by step: {told}.", draw(WIDE), draw(NARROW))
+    wide, narrow = (_ladder(record, points, width) for width in (WIDE, NARROW))
+    return Figure(title, caption, f"Chart of score by step: {told}.", wide, narrow)
 
 
 def _where(record: ClimbRecord) -> str:
@@ -239,16 +251,15 @@ def _tradeoff(record: ClimbRecord, points: Sequence[Point], axis: Axis, width: i
     """Draw score against cost or time."""
     height = 340 if width == WIDE else 300
     domain = score_domain(record, points)
-    placed = _place(points, axis, domain, width, height)
+    placed = _place(points, Canvas(axis, domain, width, height), record.target)
     rows: list[dict[str, Any]] = [
         {"x": axis.at(getattr(p, axis.key)), "score": p.score, "lo": p.lo, "hi": p.hi, "role": p.role} for p in points
     ]
     across = alt.Scale(type="log" if axis.log else "linear", domain=[axis.lo, axis.hi], nice=False)
     x = alt.X("x:Q", scale=across, title=axis.title, axis=_cost_axis(axis, width))
-    y_axis = alt.Axis(format=".0%", tickCount=6)
-    y = alt.Y("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=y_axis)
+    y = alt.Y("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=_score_axis())
     base = alt.Chart(_data(rows))
-    colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=None)
+    colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width))
     layers = [
         *_references(record, points, "y"),
         base.mark_rule(strokeWidth=2, opacity=0.75).encode(x=x, y=alt.Y("lo:Q"), y2="hi:Q", color=colour),
@@ -258,48 +269,68 @@ def _tradeoff(record: ClimbRecord, points: Sequence[Point], axis: Axis, width: i
     return _svg(layers, width, height)
 
 
+def _score_axis() -> alt.Axis:
+    return alt.Axis(tickCount=6, labelExpr="format(100 * datum.value, '~r') + ' %'")
+
+
 def _cost_axis(axis: Axis, width: int) -> alt.Axis:
     """Label the horizontal axis; on a logarithmic one with powers of ten, and 0 where it stands."""
     if not axis.log:
-        shape = "$~f" if axis.key == "cost" else "~s"
-        return alt.Axis(tickCount=4 if width == NARROW else 7, format=shape, grid=False)
+        money = "'$' + " if axis.key == "cost" else ""
+        label = f"datum.value < 0 ? '' : {money}format(datum.value, ',~r')"
+        return alt.Axis(tickCount=4 if width == NARROW else 7, labelExpr=label, grid=False)
     first, last = math.ceil(math.log10(axis.zero * 3 if axis.zero else axis.lo)), math.floor(math.log10(axis.hi))
     step = max(1, math.ceil((last - first + 1) / (5 if width == NARROW else 9)))
     ticks = [10.0**power for power in range(first, last + 1, step)]
     money = "'$' + " if axis.key == "cost" else ""
-    label = f"{money}format(datum.value, '~r')"
+    label = f"{money}format(datum.value, ',~r')"
     if axis.zero is not None:
         ticks = [axis.zero, *ticks]
         label = f"datum.value <= {axis.zero * 1.01!r} ? {money}'0' : {label}"
     return alt.Axis(values=ticks, labelExpr=label, grid=False)
 
 
-def _place(
-    points: Sequence[Point], axis: Axis, domain: tuple[float, float], width: int, height: int
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The plotting area of the first chart: between units of its axes and pixels."""
+
+    axis: Axis
+    domain: tuple[float, float]
+    width: int
+    height: int
+
+    def x(self, point: Point) -> float:
+        """Return the pixel of a point from the left."""
+        return self.axis.share(self.axis.at(getattr(point, self.axis.key))) * self.width
+
+    def y(self, score: float) -> float:
+        """Return the pixel of a score from the top."""
+        return (self.domain[1] - score) / (self.domain[1] - self.domain[0]) * self.height
+
+    def units(self, x: float, y: float) -> tuple[float, float]:
+        """Return the units at a pixel."""
+        score = self.domain[1] - y / self.height * (self.domain[1] - self.domain[0])
+        return self.axis.value(x / self.width), score
+
+
+def _place(points: Sequence[Point], canvas: Canvas, target: float) -> list[dict[str, Any]]:
     """Return the names of the points with their places in units of the axes."""
-    across: Callable[[Point], float] = lambda p: axis.share(axis.at(getattr(p, axis.key))) * width  # noqa: E731
-    down: Callable[[float], float] = lambda s: (domain[1] - s) / (domain[1] - domain[0]) * height  # noqa: E731
-    spots = [(across(p), down(p.score)) for p in points]
-    whiskers = [labels.Box(across(p) - 3, down(p.hi), across(p) + 3, down(p.lo)) for p in points]
-    sizes = [6.2 * len(p.name) + 4 for p in points]
-    canvas = labels.Box(2, 2, width - 2, height - 2)
+    goal = canvas.y(target)
+    obstacles = [labels.Box(canvas.x(p) - 3, canvas.y(p.hi), canvas.x(p) + 3, canvas.y(p.lo)) for p in points]
+    obstacles += [labels.Box(0, goal - 20, 80, goal), labels.Box(0, goal - 5, canvas.width, goal + 5)]
+    spots = [(canvas.x(p), canvas.y(p.score)) for p in points]
+    widths = [LETTER * len(p.name) + 4 for p in points]
+    inside = labels.Box(2, 2, canvas.width - 2, canvas.height - 2)
     rows = []
-    for point, place, (x, y) in zip(points, labels.place(spots, sizes, 15, canvas, whiskers), spots, strict=True):
-        middle = place.x + 6.2 * len(point.name) / 2
-        end = place.x - 3 if x < place.x else (place.x + 6.2 * len(point.name) + 3 if x > middle else middle)
-        back: Callable[[float], float] = lambda v: domain[1] - v / height * (domain[1] - domain[0])  # noqa: E731
-        rows.append(
-            {
-                "name": point.name,
-                "x": axis.value(place.x / width),
-                "y": back(place.y),
-                "from_x": axis.value(x / width),
-                "from_y": back(y),
-                "to_x": axis.value(end / width),
-                "far": place.far,
-            }
-        )
+    for point, width, spot, place in zip(
+        points, widths, spots, labels.place(spots, widths, 15, inside, obstacles), strict=True
+    ):
+        near = min(max(spot[0], place.x - 3), place.x + width)  # where a line from the point meets the name
+        x, y = canvas.units(place.x, place.y)
+        from_x, from_y = canvas.units(*spot)
+        to_x, _ = canvas.units(near, place.y)
+        row = {"name": point.name, "x": x, "y": y, "far": place.far}
+        rows.append(row | {"from_x": from_x, "from_y": from_y, "to_x": to_x})
     return rows
 
 
@@ -335,10 +366,10 @@ def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
         }
         for i, p in enumerate(points)
     ]
-    x = alt.X("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=alt.Axis(format=".0%"))
+    x = alt.X("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=_score_axis())
     y = alt.Y("y:Q", scale=alt.Scale(domain=[len(points), 0], nice=False), axis=None)
     base = alt.Chart(_data(rows))
-    colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=None)
+    colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width))
     path = [row for row, point in zip(rows, points, strict=True) if point.path]
     name = base.mark_text(align="left" if narrow else "right", baseline="middle", fontSize=12.5, color=INK)
     name = name.encode(x=alt.value(0 if narrow else -12), y=y, text="name:N")
@@ -346,6 +377,9 @@ def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
         name = base.mark_text(align="left", baseline="middle", fontSize=12.5, color=INK, dy=-19)
         name = name.encode(x=alt.value(3), y=y, text="name:N")
     text = base.mark_text(align="left", baseline="middle", fontSize=12.5, fontWeight="bold", color=INK, dx=7)
+    halo = base.mark_text(
+        align="left", baseline="middle", fontSize=12.5, fontWeight="bold", dx=7, stroke="white", strokeWidth=5
+    )
     layers = [
         *_references(record, points, "x"),
         alt.Chart(_data(path))
@@ -353,6 +387,7 @@ def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
         .encode(x=x, y=y, order="y:Q"),
         base.mark_rule(strokeWidth=2.5).encode(x=alt.X("lo:Q"), x2="hi:Q", y=y, color=colour),
         _symbols(base, points, width).encode(x=x, y=y),
+        halo.encode(x="hi:Q", y=y, text="label:N"),
         text.encode(x="hi:Q", y=y, text="label:N"),
         name,
     ]
@@ -382,11 +417,24 @@ def _references(record: ClimbRecord, points: Sequence[Point], along: str) -> lis
 
 def _symbols(base: alt.Chart, points: Sequence[Point], width: int) -> alt.Chart:
     """Draw the points, coloured and shaped by what became of them, with one legend for both."""
+    found: alt.Chart = base.mark_point(filled=True, size=110, opacity=1).encode(
+        color=alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width)),
+        shape=alt.Shape("role:N", scale=_scale(SHAPES, points), legend=_legend(width)),
+    )
+    return found
+
+
+def _legend(width: int) -> alt.Legend:
     columns = 2 if width == NARROW else len(COLOURS)
-    legend = alt.Legend(title=None, orient="bottom", columns=columns, symbolSize=110, offset=12, labelLimit=200)
-    return base.mark_point(filled=True, size=110, opacity=1, stroke="white", strokeWidth=1).encode(
-        color=alt.Color("role:N", scale=_scale(COLOURS, points), legend=legend),
-        shape=alt.Shape("role:N", scale=_scale(SHAPES, points), legend=legend),
+    return alt.Legend(
+        title=None,
+        orient="bottom",
+        columns=columns,
+        symbolSize=110,
+        symbolStrokeWidth=0,
+        symbolOpacity=1,
+        offset=12,
+        labelLimit=200,
     )
 
 

@@ -33,7 +33,29 @@ FLOORS: Mapping[str, str] = {
     "answer_tagger": "A word tagger",
     "copy_rules": "A set of copying rules",
 }
+STEPS: Mapping[str, str] = {
+    "prompt": "A rewritten prompt",
+    "retrieval": "A prompt with retrieved documents",
+    "model": "A stronger model",
+    "few_shot": "A prompt with examples",
+    "decoding": "Other sampling settings",
+    "fine_tune": "A fine-tuned model",
+}
+"""What the best variant is, by the rung that found it."""
+RUNG_WORDS: Mapping[str, str] = {
+    "floor": "no language model",
+    "baseline": "in use today",
+    "prompt": "rewritten prompt",
+    "retrieval": "retrieved documents",
+    "model": "stronger model",
+    "few_shot": "examples in the prompt",
+    "decoding": "sampling settings",
+    "fine_tune": "fine-tuning",
+}
+"""A rung in plain words."""
 MOST_UNSCORED = 0.02
+ROUNDING = 1e-12
+"""0.85 - 0.05 is not 0.80 in floating point."""
 RETIRES_DAYS = 90
 PRICES_DAYS = 90
 
@@ -68,7 +90,7 @@ def target_status(score: float, lower: float, upper: float, target: float, margi
     >>> target_status(0.96, 0.93, 0.98, 0.85, 0.05), target_status(0.6, 0.54, 0.66, 0.85, 0.05)
     ('met', 'missed')
     """
-    if score >= target and lower > target - margin:
+    if score >= target and lower > target - margin + ROUNDING:
         return "met"
     return "missed" if upper < target else "unresolved"
 
@@ -77,14 +99,19 @@ def best_of(record: ClimbRecord) -> RungRecord | None:
     """Return the rung that holds the best variant, the floor included."""
     if not record.best:
         return None
-    return next((r for r in record.rungs if r.rung == record.best["rung"] and r.score is not None), None)
+    return next((r for r in record.rungs if r.rung == record.best["rung"] and measured(r)), None)
 
 
 def best_model_of(record: ClimbRecord) -> RungRecord | None:
     """Return the rung that holds the best language-model variant: adopted last, else the baseline."""
-    adopted = [r for r in record.rungs if r.status is RungStatus.ADOPTED and r.rung != "floor" and r.score is not None]
+    adopted = [r for r in record.rungs if r.status is RungStatus.ADOPTED and r.rung != "floor" and measured(r)]
     baseline = record.rung("baseline")
-    return adopted[-1] if adopted else (baseline if baseline and baseline.score is not None else None)
+    return adopted[-1] if adopted else (baseline if baseline and measured(baseline) else None)
+
+
+def measured(rung: RungRecord) -> bool:
+    """Whether at least one test case could be scored."""
+    return rung.score is not None and rung.ci95 is not None
 
 
 def target_of(record: ClimbRecord) -> Target | None:
@@ -128,15 +155,16 @@ def answer(record: ClimbRecord) -> str:
         more = f" {steps} that was put to test is shown to be better." if tried else " Nothing else was put to test."
         return f"What is in use today ({clean(best.name)}) {does(record, best)}.{more}"
     today = ""
-    if baseline and baseline.score is not None:
+    if baseline and baseline.score is not None and measured(baseline):
         today = f"; what is in use today ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}"
-    return f"The best variant ({clean(best.name)}) {does(record, best)}{today}."
+    return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}."
 
 
 def _floor_answer(record: ClimbRecord, floor: RungRecord, model: RungRecord) -> str:
     """Say that no language model is needed, as strongly as it was shown."""
     name = f"{floor_words(floor)} without any language model"
-    reaches = f"the best prompt ({clean(model.name)}) reaches {numbers.percent(model.score or 0.0)}"
+    what = "language model" if model.rung == "model" else "prompt"
+    reaches = f"the best {what} ({clean(model.name)}) reaches {numbers.percent(model.score or 0.0)}"
     if record.floor_wins:
         return f"{name} {does(record, floor)}; {reaches}."
     return (
@@ -177,16 +205,20 @@ def key_numbers(record: ClimbRecord, requests_per_month: float | None = None) ->
     """Return three numbers for the head of the page."""
     if record.quick:
         return _quick_numbers(record)
-    best, baseline = best_of(record), record.rung("baseline")
+    best = best_of(record)
     if best is None or best.score is None or best.ci95 is None:
         return []
     found = [KeyNumber("Best", numbers.percent(best.score), _behind(best))]
-    if best.rung != "baseline" and baseline and baseline.score is not None:
-        found.append(KeyNumber("In use today", numbers.percent(baseline.score), _behind(baseline)))
-    else:
-        floor = record.rung("floor")
-        if floor and floor.score is not None:
-            found.append(KeyNumber("Without any language model", numbers.percent(floor.score), _behind(floor)))
+    baseline, floor, model = record.rung("baseline"), record.rung("floor"), best_model_of(record)
+    beside = ("In use today", baseline)
+    if best.rung == "floor":
+        found = [KeyNumber("Without any language model", numbers.percent(best.score), _behind(best))]
+        beside = ("Best with a language model", model)
+    elif best.rung == "baseline":
+        beside = ("Without any language model", floor)
+    label, rung = beside
+    if rung and rung.score is not None and measured(rung):
+        found.append(KeyNumber(label, numbers.percent(rung.score), _behind(rung)))
     found.append(_cost_number(best, requests_per_month))
     return found
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import date
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.report.document import document
+from tuneworthy.report.findings import RUNG_WORDS
 from tuneworthy.report.text import clean
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from tuneworthy.report.charts import Figure
 
 POLICY = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
+_TOGETHER = re.compile(
+    r"(?<=\d) (?=(?:%|ms|points)(?![a-z]))"  # a number and its unit
+    r"|(?<=[+\-\d]\d\d\d,) (?=[+\-\d])|(?<=\.\d\d\d,) (?=[+\-\d])"  # the ends of an interval
+    r"|(?<=\b[nαp]) (?=[=<])|(?<=[=<]) (?=\d)|(?<=target) (?=\d)"
+)
+"""Spaces at which no line should break."""
 
 
 def render_html(record: ClimbRecord, project: Project | None = None, today: date | None = None) -> str:
@@ -39,11 +47,14 @@ def render_html(record: ClimbRecord, project: Project | None = None, today: date
 
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    found = document(record, project, today)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            document=document(record, project, today),
+            document=found,
+            paragraph=escape(clean(found.paragraph, 0)),
+            words=RUNG_WORDS,
             figures=_images(figures(record)),
             style=Markup(style),
             policy=Markup(POLICY.format(style=f"sha256-{digest}")),
@@ -65,8 +76,10 @@ def _environment() -> Environment:
 
 
 def _finalize(value: Any) -> Any:
-    """Clean all text that the template prints; what is markup already is ours."""
-    return clean(value, 0) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Clean all text that the template prints, and keep numbers with their units; what is markup already is ours."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _TOGETHER.sub("\u00a0", clean(value, 0))
 
 
 def _images(found: Sequence[Figure]) -> list[dict[str, Any]]:

@@ -59,8 +59,8 @@ def points(value: float) -> str:
 def dollars(value: float | None) -> str:
     """Return an amount of US dollars, with three significant digits below 1.
 
-    >>> dollars(1234.5), dollars(2.5), dollars(0.04217), dollars(0.0)
-    ('$1,234', '$2.50', '$0.0422', '$0')
+    >>> dollars(1234.5), dollars(2.5), dollars(0.5), dollars(0.04217), dollars(0.0)
+    ('$1,234', '$2.50', '$0.50', '$0.0422', '$0')
     """
     if value is None:
         return NONE
@@ -70,7 +70,7 @@ def dollars(value: float | None) -> str:
         return f"${value:,.0f}"
     if value >= 1:
         return f"${value:.2f}"
-    return f"${value:.3g}" if value >= 1e-4 else f"${value:.1e}"
+    return f"${value:.3g}".ljust(5, "0") if value >= 1e-4 else f"${value:.1e}"
 
 
 def milliseconds(value: float | None) -> str:

@@ -6,7 +6,7 @@ Invariant: every cell is cleaned (one line, no control characters) and holds not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tuneworthy.ladder.record import ClimbRecord, RungRecord
@@ -53,6 +53,11 @@ class Table:
         rows = [[row[place] for place in places] for row in self.rows]
         return Table(self.title, [self.columns[place] for place in places], rows, self.note, self.best)
 
+    def filled(self) -> Table:
+        """Return the table without the columns that hold no number in any row."""
+        empty = {"", numbers.NONE}
+        return self.only(*(c.key for i, c in enumerate(self.columns) if not all(row[i] in empty for row in self.rows)))
+
 
 def ladder_table(record: ClimbRecord, requests_per_month: float | None = None) -> Table:
     """Return one row a rung: what was put to test, its score, gain, cost, time and tokens.
@@ -64,7 +69,7 @@ def ladder_table(record: ClimbRecord, requests_per_month: float | None = None) -
     where = f"dev, n = {record.n_dev}" if record.quick else f"test, n = {record.n_test}"
     alphas = {rung.alpha for rung in record.rungs if rung.alpha is not None}
     shared = next(iter(alphas)) if len(alphas) == 1 else None
-    gain = f"gain [{numbers.level(shared)}]" if shared else "gain [1 − α]"
+    gain = f"gain, {numbers.level(shared)} interval" if shared else "gain, interval"
     columns = [
         Column("rung", "rung", "name"),
         Column("status", "status", "status"),
@@ -85,7 +90,7 @@ def ladder_table(record: ClimbRecord, requests_per_month: float | None = None) -
     table = Table(f"{clean(record.task)}: {clean(record.primary)} on {where}", columns, rows, _reading(record, shared))
     best = record.best["variant"] if record.best else None
     marked = next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None)
-    table = Table(table.title, table.columns, table.rows, table.note, marked)
+    table = replace(table, best=marked)
     return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
 
 
@@ -94,6 +99,8 @@ def _ladder_row(rung: RungRecord, record: ClimbRecord, requests_per_month: float
     shown, bounds, n = rung.score, rung.ci95, rung.n
     if record.quick and rung.candidates:
         shown, bounds, n = rung.candidates[0]["score"], rung.candidates[0]["ci95"], rung.candidates[0]["n"]
+    if bounds is None:  # nothing could be scored: no score is not a score of 0
+        shown = None
     gain = numbers.NONE
     if rung.delta is not None and rung.delta_ci is not None:
         at = f" α {rung.alpha:g}" if own_alpha and rung.alpha is not None else ""
@@ -185,7 +192,7 @@ def candidates_table(record: ClimbRecord) -> Table:
 def _fate(record: ClimbRecord, rung: RungRecord, place: int, n: int, most: int) -> str:
     """Say what became of a candidate."""
     if place == 0:
-        return "leads its rung" if record.quick else f"put to test: {rung.status.value.replace('_', ' ')}"
+        return "leads its rung" if record.quick else f"put to test, {rung.status.value.replace('_', ' ')}"
     return "lost on dev" if n == most else f"dropped after {n} cases"
 
 
@@ -265,7 +272,9 @@ def provenance_table(record: ClimbRecord) -> Table:
             rows.append([f"variant {clean(rung.name)}", clean(rung.variant)])
             rows.append([f"model of {clean(rung.name)}", clean(", ".join(f"{k} {v}" for k, v in _flat(identity)))])
     columns = [Column("what", "what", "text"), Column("value", "value", "name")]
-    return Table("Provenance", columns, rows, "Hashes are of content: the same hash is the same content.")
+    return Table(
+        "Versions, seeds and hashes", columns, rows, "Hashes are of content: the same hash is the same content."
+    )
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

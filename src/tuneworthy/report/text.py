@@ -21,7 +21,12 @@ _TERMINAL = re.compile(
 )
 _SPACES = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:^=])")
+_MARKDOWN = re.compile(
+    r"[\\`*\[\]|~$]"  # escapes, code, emphasis, links, cells, strike-through, mathematics
+    r"|(?<![^\W_])_|_(?![^\W_])"  # an underscore that is not inside a word
+    r"|:(?=//)"  # an address that would become a link by itself
+    r"|^[#=+\-]|(?<=^\d)[.)]"  # headings, quotes and lists at the beginning
+)
 
 
 def clean(value: object, most: int = MOST) -> str:
@@ -45,11 +50,11 @@ def markdown_text(value: object, most: int = 0) -> str:
     """Return `value` cleaned and escaped, to stand in a line or a cell of Markdown as it is.
 
     >>> markdown_text("a|b <i> [x](http://y)")
-    'a\\\\|b &lt;i&gt; \\\\[x\\\\]\\\\(http\\\\://y\\\\)'
+    'a\\\\|b &lt;i&gt; \\\\[x\\\\](http\\\\://y)'
     """
-    escaped = _MARKDOWN.sub(r"\\\1", clean(value, most).replace("&", "&amp;"))
-    escaped = re.sub(r"(?<=\d)\\\.(?=\d)", ".", escaped)  # a point inside a number means nothing in Markdown
-    return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("www\\.", "www&#46;").replace("@", "&#64;")
+    escaped = _MARKDOWN.sub(r"\\\g<0>", clean(value, most).replace("&", "&amp;"))
+    escaped = re.sub(r"www\.", "www&#46;", escaped, flags=re.IGNORECASE)
+    return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
 
 
 def markdown_code(value: object) -> str:

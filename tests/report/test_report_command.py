@@ -1,0 +1,111 @@
+"""`tuneworthy report`, from the command line, on a climb of a scripted world."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import report_records as records
+
+from tuneworthy.cli import run
+from tuneworthy.report import write as write_module
+from tuneworthy.store import Folder
+
+PROJECT = """
+[task]
+name = "s"
+target = 0.6
+[[graders]]
+type = "exact"
+[models.m]
+provider = "scripted"
+function = "world.py:answer"
+[ladder]
+baseline = "m"
+rungs = ["baseline", "prompt"]
+"""
+WORLD = """
+def answer(request):
+    number = int(request.messages[-1]["content"].split()[1])
+    told = any("exactly one" in str(m["content"]) for m in request.messages)
+    return "ab"[number % 2] if told or number % 3 else "x"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "tuneworthy.toml").write_text(PROJECT)
+    (tmp_path / "world.py").write_text(WORLD)
+    rows = [{"input": f"question {i} secret-{i}", "expected": "ab"[i % 2]} for i in range(120)]
+    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_a_climb_is_reported_in_all_formats_without_a_case(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["climb", "--project", str(project)]) == 0
+    capsys.readouterr()
+    assert run(["report", "--project", str(project)]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("s (exact, n = ")
+    assert "report.html" in told.err
+    for name in ("r.md", "r.json"):
+        assert run(["report", "--project", str(project), "--out", str(project / name)]) == 0
+    for name in ("report.html", "r.md", "r.json"):
+        text = (project / name).read_text()
+        assert "baseline/m" in text
+        assert "secret-" not in text  # no case, neither of dev nor of test
+    document = json.loads((project / "r.json").read_text())
+    assert document["paragraph"] == told.out.strip()
+    del document["paragraph"]
+    assert document == Folder(project).read("climb")
+
+
+def test_no_climb_yet_is_the_users_to_mend(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", "--project", str(project)]) == 2
+    assert "run `tuneworthy climb` first" in capsys.readouterr().err
+
+
+def test_a_quick_climb_is_reported_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["climb", "--quick", "--project", str(project)]) == 0
+    assert run(["report", "--project", str(project)]) == 0
+    assert "dev only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "report.HTML.exe"])
+def test_an_unknown_ending_is_refused(project: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Folder(project).write("climb", records.plain().to_dict())
+    assert run(["report", "--project", str(project), "--out", str(project / name)]) == 2
+    assert ".html, .md, .json" in capsys.readouterr().err
+    assert not (project / name).exists()
+
+
+def test_a_record_of_another_version_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Folder(project).write("climb", {"rungs": [{"rung": "floor"}]})
+    assert run(["report", "--project", str(project)]) == 2
+    assert "climb` again" in capsys.readouterr().err
+
+
+def test_a_file_that_can_not_be_written_is_told_and_the_old_one_stays(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Folder(project).write("climb", records.plain().to_dict())
+    path = project / "report.md"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", _full)
+    assert run(["report", "--project", str(project), "--out", str(path)]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert path.read_text() == "old"
+    assert not list(project.glob(".report.md.*"))
+
+
+def _full(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_the_file_is_written_whole_and_readable(tmp_path: Path) -> None:
+    path = write_module.write(records.plain(), tmp_path / "new" / "report.md")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert path.read_text().endswith("\n")

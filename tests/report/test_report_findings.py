@@ -1,0 +1,209 @@
+"""What the report says: target, answer, warnings, tables and the paragraph, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+import report_records as records
+
+from tuneworthy.config.project import load
+from tuneworthy.report import findings, tables
+from tuneworthy.report.findings import target_status
+from tuneworthy.report.text import clean, markdown_code, markdown_text
+from tuneworthy.types import content_hash
+
+TODAY = date(2026, 11, 24)
+
+
+@pytest.mark.parametrize(
+    ("score", "lower", "upper", "status"),
+    [
+        (0.96, 0.93, 0.98, "met"),
+        (0.85, 0.801, 0.89, "met"),
+        (0.85, 0.80, 0.89, "unresolved"),  # the bound must be above target - margin, not at it
+        (0.849, 0.84, 0.86, "unresolved"),  # the point is below
+        (0.80, 0.75, 0.849, "missed"),
+        (0.80, 0.75, 0.85, "unresolved"),
+    ],
+)
+def test_the_target_is_met_missed_or_open(score: float, lower: float, upper: float, status: str) -> None:
+    assert target_status(score, lower, upper, 0.85, 0.05) == status
+
+
+def test_the_target_is_judged_by_the_one_sided_bounds() -> None:
+    met = findings.target_of(records.plain())
+    assert met
+    assert met.status == "met"
+    assert "92.9 %" in met.sentence  # Clopper-Pearson, 192 of 200
+    open_ = findings.target_of(records.floor_best())
+    assert open_
+    assert open_.status == "unresolved"
+    record = replace(records.floor_best(), target=0.95)
+    missed = findings.target_of(record)
+    assert missed
+    assert missed.status == "missed"
+
+
+def test_a_record_without_bounds_is_judged_by_its_interval_and_says_so() -> None:
+    record = records.plain()
+    record = replace(record, rungs=[replace(rung, bounds95=None) for rung in record.rungs])
+    target = findings.target_of(record)
+    assert target
+    assert "end of the 95 % interval" in target.sentence
+
+
+def test_the_answer_names_what_it_is_in_plain_words() -> None:
+    assert findings.answer(records.plain()) == (
+        "A stronger model (model/strong) answers 96 % of the test cases correctly; what is in use today "
+        "(baseline/weak) reaches 34.5 %."
+    )
+    assert findings.answer(records.floor_best()) == (
+        "A classifier without any language model answers 84 % of the test cases correctly; the best prompt "
+        "(prompt/contract) reaches 71 %."
+    )
+    assert "scores 85 % on the test cases (json_fields)" in findings.answer(records.json_task())
+
+
+def test_a_floor_that_is_only_cheaper_is_not_said_to_be_better() -> None:
+    record = replace(records.floor_best(), floor_wins="")
+    assert "no worse than language models by the margin" in findings.answer(record)
+    assert not [warning for warning in findings.warnings(record) if "beats" in warning]
+
+
+def test_nothing_adopted_is_said_as_it_is() -> None:
+    record = records.record(
+        records.rung("baseline", "baseline/weak", 150),
+        records.rung("prompt", "prompt/xml", 148, records.RungStatus.REJECTED, **records.gain(-0.01, "baseline")),
+        best="baseline",
+    )
+    assert findings.answer(record) == (
+        "What is in use today (baseline/weak) answers 75 % of the test cases correctly. No step that was put to test "
+        "is shown to be better."
+    )
+
+
+def test_the_paragraph_holds_n_intervals_cost_and_looks() -> None:
+    text = findings.paragraph(records.plain(), 200_000)
+    for words in (
+        "n = 200 test cases",
+        "[92.3 to 98.0 %]",
+        "+38.0 points (99.2 % interval +31.0 to +45.0; p = 0.0012)",
+        "$2.10 for 1,000 answers ($420.00 a month at 200,000 requests)",
+        "4 comparisons were made on test",
+        "all calls cost $1.25",
+    ):
+        assert words in text
+    assert "\n" not in text
+    assert text.isprintable()
+
+
+def test_unscored_answers_are_told() -> None:
+    record = records.plain()
+    record = replace(record, rungs=[replace(rung, unscored=9) if rung.n else rung for rung in record.rungs])
+    assert "9 unscored" in findings.paragraph(record)
+    assert "9 of 200 test cases could not be scored" in " ".join(findings.warnings(record))
+
+
+PROJECT = """
+[task]
+name = "t"
+[[graders]]
+type = "exact"
+[models.strong]
+provider = "openai"
+model = "gpt-4.1"
+[models.unused]
+provider = "anthropic"
+model = "claude-opus-4-5"
+[ladder]
+baseline = "strong"
+[economics]
+requests_per_month = 200000
+"""
+
+
+def test_models_that_retire_soon_are_told_if_they_were_used(tmp_path: Path) -> None:
+    (tmp_path / "tuneworthy.toml").write_text(PROJECT)
+    project = load(tmp_path)
+    record = records.plain()
+    told = [w for w in findings.warnings(record, project, TODAY) if "switched off" in w]
+    assert told == ["The model strong (gpt-4.1) is switched off on 2027-01-14."]
+    assert not [w for w in findings.warnings(record, project, date(2026, 9, 1)) if "switched off" in w]
+    assert [w for w in findings.warnings(record, project, date(2027, 2, 1)) if "was switched off" in w]
+
+
+def test_a_changed_project_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tuneworthy.toml").write_text(PROJECT)
+    project = load(tmp_path)
+    assert [w for w in findings.warnings(records.plain(), project, TODAY) if "was changed" in w]
+    same = replace(records.plain(), provenance={"project": content_hash(project.model_dump(mode="json"))})
+    assert not [w for w in findings.warnings(same, project, TODAY) if "was changed" in w]
+
+
+def test_the_ladder_table_has_a_month_only_where_traffic_is_told() -> None:
+    keys = [column.key for column in tables.ladder_table(records.plain()).columns]
+    assert "month" not in keys
+    table = tables.ladder_table(records.plain(), 200_000)
+    assert [row[0] for row in table.only("month").rows][3] == "420.00"
+    assert table.best == 3
+
+
+def test_candidates_are_all_listed_with_what_became_of_them() -> None:
+    table = tables.candidates_table(records.plain())
+    assert len(table.rows) == sum(len(rung.candidates) for rung in records.plain().rungs)
+    assert {row[-1] for row in table.only("fate").rows} == {
+        "put to test, reference",
+        "put to test, adopted",
+        "put to test, inconclusive",
+        "dropped after 80 cases",
+    }
+
+
+def test_a_second_interval_level_is_written_into_the_cells() -> None:
+    record = records.plain()
+    rungs = [replace(r, alpha=0.004) if r.rung == "model" else r for r in record.rungs]
+    rows = tables.ladder_table(replace(record, rungs=rungs)).only("gain").rows
+    assert rows[3][0].endswith("α 0.004")
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("\x1b]0;title\x07name", "name"),
+        ("\x1b]8;;https://evil\x1b\\link", "link"),
+        ("a\x9b31mb", "ab"),
+        ("a\u202eb\u2066c\u200bd\ufeffe", "abcde"),
+        ("one\r\n\ttwo\u2028three", "one two three"),
+        ("\U000e0041tag", "tag"),
+        ("müßig 例 α", "müßig 例 α"),
+    ],
+)
+def test_text_is_cleaned(raw: str, cleaned: str) -> None:
+    assert clean(raw) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("raw", "escaped"),
+    [
+        ("a|b", "a\\|b"),
+        ("*x* _y_ few_shot", "\\*x\\* \\_y\\_ few_shot"),
+        ("# no heading", "\\# no heading"),
+        ("1. no list", "1\\. no list"),
+        ("a <b> & c", "a &lt;b&gt; &amp; c"),
+        ("$1 and $2", "\\$1 and \\$2"),
+    ],
+)
+def test_markdown_is_escaped(raw: str, escaped: str) -> None:
+    assert markdown_text(raw) == escaped
+
+
+def test_a_code_span_can_not_be_left() -> None:
+    assert markdown_code("a`b|c") == "`a'b\\|c`"
+    assert markdown_code("\x1b[0m") == ""
+
+
+def test_a_long_name_is_cut() -> None:
+    assert len(clean("x" * 10_000)) == 300

@@ -1,0 +1,208 @@
+"""The page and its siblings: safe whatever the names hold, complete, small, quick, and plain about what was found."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import report_records as records
+
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.report.html import render_html
+from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.write import write
+from tuneworthy.types import RungStatus
+
+TODAY = date(2026, 11, 24)
+ALL = ("plain", "floor_best", "every_status", "json_task", "quick", "hostile")
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "main", "header", "nav", "section", "footer", "div"),
+    *("h1", "h2", "h3", "p", "span", "strong", "small", "a", "ul", "li", "dl", "dt", "dd", "blockquote"),
+    *("figure", "picture", "source", "img", "figcaption", "table", "thead", "tbody", "tr", "th", "td"),
+}
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its tags, attributes and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def drawings(self) -> list[str]:
+        marked = [value for _, name, value in self.attributes if name in {"src", "srcset"}]
+        return [base64.b64decode(value.removeprefix("data:image/svg+xml;base64,")).decode() for value in marked]
+
+
+def page(name: str) -> Page:
+    return Page(render_html(getattr(records, name)(), today=TODAY))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_page_has_only_tags_and_addresses_of_its_own(name: str) -> None:
+    found = page(name)
+    assert set(found.tags) <= TAGS
+    assert not [attribute for attribute in found.attributes if attribute[1].startswith("on") or attribute[1] == "style"]
+    addresses = [value for _, attribute, value in found.attributes if attribute in {"href", "src", "srcset"}]
+    assert addresses
+    assert all(value.startswith(("#", "data:image/svg+xml;base64,")) for value in addresses)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_page_carries_a_policy_that_allows_only_its_own_style_and_images(name: str) -> None:
+    html = render_html(getattr(records, name)(), today=TODAY)
+    policy = next(v for t, a, v in Page(html).attributes if t == "meta" and a == "content" and "default-src" in v)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style.group(1).encode()).digest()).decode()
+    assert policy.startswith("default-src 'none';")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+    assert "<script" not in html.lower()
+    assert html.index("Content-Security-Policy") < html.index("<style>")
+
+
+def test_planted_names_never_come_through_raw() -> None:
+    html = render_html(records.hostile(), today=TODAY)
+    found = Page(html)
+    assert "alert(1)" in found.text  # they are shown, as text
+    assert "]]>" not in html
+    assert not HIDDEN.search(html)
+    assert "[31m" not in html
+    assert not re.search(r"""["'(]https?://""", html.replace("(https://evil.example/x)", ""))
+    assert "evil.example" not in "".join(v for _, a, v in found.attributes if a in {"href", "src", "srcset"})
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_drawings_are_whole_svg_without_script_link_or_address(name: str) -> None:
+    for svg in page(name).drawings():
+        tags = {element.tag.split("}")[1] for element in ElementTree.fromstring(svg).iter()}
+        assert tags <= {"svg", "g", "path", "rect", "line", "text", "tspan", "defs", "clipPath", "title"}
+        assert "href" not in svg
+        assert not HIDDEN.search(svg)
+
+
+def test_markdown_of_planted_names_holds_no_html_no_link_and_no_broken_row() -> None:
+    text = render_markdown(records.hostile(), today=TODAY)
+    outside = re.sub(r"`[^`\n]*`", "code", text)
+    assert not re.search(r"<[a-zA-Z/!]", text)
+    assert not re.search(r"(?<!\\)\]\(", outside)
+    assert not re.search(r"(?<!\\):// ", outside)
+    assert "![" not in outside
+    assert not HIDDEN.search(text.replace("\n", ""))
+    for block in text.split("\n\n"):
+        rows = [re.sub(r"\\\|", "", row) for row in block.splitlines() if row.startswith("|")]
+        assert len({row.count("|") for row in rows}) <= 1
+
+
+def test_the_numbers_of_the_record_appear() -> None:
+    text = page("plain").text.replace("\u00a0", " ")
+    for number in ("96 %", "34.5 %", "92.3 to 98.0 %", "0.960", "[0.923, 0.980]", "+0.380 [+0.310, +0.450]", "$2.10"):
+        assert number in text, number
+    for number in ("0.0012", "400", "210 / 4", "99.2 % interval", "4 (exact 3, ngram 1)", "5fd3c1d3e5d6be3e"):
+        assert number in text, number
+
+
+def test_the_page_says_that_the_floor_wins_where_it_does_and_not_otherwise() -> None:
+    wins, loses = page("floor_best").text, page("plain").text
+    sentence = "A classifier without any language model answers 84 % of the test cases correctly"
+    assert sentence in wins.replace("\u00a0", " ")
+    assert "beats every prompt" in wins
+    assert "No language model needed" in wins
+    for words in ("beats every prompt", "No language model needed", "without any language model answers"):
+        assert words not in loses
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown])
+def test_every_status_renders(render: object) -> None:
+    assert {rung.status for rung in records.every_status().rungs} == set(RungStatus)
+    text = render(records.every_status(), today=TODAY)  # type: ignore[operator]
+    for status in RungStatus:
+        assert status.value.replace("_", " ") in text.replace("_", " ")
+
+
+def test_a_quick_record_says_dev_only_and_decides_nothing() -> None:
+    text = page("quick").text
+    assert "dev cases only, the test set was not touched, nothing is decided" in text
+    assert "Target" not in text
+    assert "on test" not in text
+
+
+def test_per_field_scores_and_other_graders_stand_by_rung() -> None:
+    text = page("json_task").text
+    assert "F1 of each field" in text
+    assert "json_schema" in text
+    assert "0.950" in text
+
+
+def test_headings_tables_and_images_are_marked_up_for_everyone() -> None:
+    found = page("plain")
+    assert ("html", "lang", "en") in found.attributes
+    assert found.tags.count("h1") == 1
+    assert all(name != "" for tag, attribute, name in found.attributes if tag == "img" and attribute == "alt")
+    scopes = [a for t, a, _ in found.attributes if t == "th" and a == "scope"]
+    assert len(scopes) == found.tags.count("th")
+
+
+def test_a_page_is_small_and_soon_made(tmp_path: Path) -> None:
+    write(records.plain(), tmp_path / "warm.html")
+    start = time.perf_counter()
+    path = write(records.plain(), tmp_path / "report.html")
+    assert time.perf_counter() - start < 3
+    assert path.stat().st_size < 2_000_000
+
+
+def test_a_record_read_back_gives_the_same_page() -> None:
+    from tuneworthy.report.stored import record_from
+
+    record = records.plain()
+    again = record_from(json.loads(json.dumps(record.to_dict())) | {"of_a_later_version": 1})
+    assert render_html(again, today=TODAY) == render_html(record, today=TODAY)
+
+
+def test_a_climb_in_which_nothing_could_be_scored_still_gives_a_page() -> None:
+    record = records.plain()
+    failed = [
+        replace(r, status=RungStatus.FAILED, score=0.0, ci95=None, bounds95=None, graders={}, unscored=r.n)
+        for r in record.rungs
+    ]
+    found: ClimbRecord = replace(record, rungs=failed, best=None)
+    text = Page(render_html(found, today=TODAY)).text
+    assert "Nothing could be measured" in text
+    assert "0.000" not in text
+
+
+def test_charts_are_imported_only_when_a_page_is_made() -> None:
+    code = (
+        "import sys, tuneworthy.cli.report, tuneworthy.cli.show, tuneworthy.report.write, tuneworthy.report.markdown\n"
+        "print([m for m in ('altair', 'vl_convert', 'jinja2', 'scipy', 'pandas') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
