@@ -11,9 +11,9 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 ORDER = [
-    "__init__", "errors", "types", "registry", "functions",
+    "errors", "types", "registry", "functions",
     "config", "store", "stats", "providers", "cases", "prompts", "floor", "evaluate", "grade", "search", "ladder",
-    "scaffold", "demo", "report", "cli",
+    "scaffold", "demo", "report", "cli", "__init__",
 ]  # fmt: skip
 HEAVY = [
     "torch",

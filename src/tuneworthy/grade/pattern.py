@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 from tuneworthy.config.graders import Regex
 from tuneworthy.errors import UserError

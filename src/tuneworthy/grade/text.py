@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 from tuneworthy.config.graders import Exact, Includes, NormalisedExact
 from tuneworthy.grade.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted

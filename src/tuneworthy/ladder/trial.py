@@ -20,6 +20,7 @@ from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior, worst_case
 from tuneworthy.types import Case, RungStatus, Score, Trace, Variant
 
+Pair = tuple[np.ndarray, np.ndarray]
 SAMPLED_REPEATS = 3
 DETERMINISTIC = frozenset({"scripted", "python", "http"})
 """Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know."""
@@ -147,7 +148,7 @@ def first_error(traces: Sequence[Trace]) -> str:
     return f"nothing could be scored: {error.message}" if error else "nothing could be scored"
 
 
-def _common(a: Contender, b: Contender, groups: np.ndarray | None) -> tuple[Any, Any, np.ndarray | None]:
+def _common(a: Contender, b: Contender, groups: np.ndarray | None) -> tuple[Pair, Pair, np.ndarray | None]:
     """Return the contributions of the cases that both have scored, and their groups."""
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     return (a.num[both], a.den[both]), (b.num[both], b.den[both]), None if groups is None else groups[both]
