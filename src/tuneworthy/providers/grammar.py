@@ -1,8 +1,8 @@
 """GBNF grammars for llama.cpp: one of several fixed answers, and nothing before or after it.
 
-The choices are written as a tree of their common beginnings. llama.cpp keeps one stack for each alternative
-that is still open and tests each candidate token against all of them, so 77 flat alternatives cost more than
-a tree with one branch a letter.
+The choices are written as a tree of their common beginnings: llama.cpp keeps one stack for each alternative that
+is still open and tests candidate tokens against all of them, so the fewer the better. (With 77 labels and 8 slots
+the difference to flat alternatives was within the noise of a busy machine: 0.96 to 1.24 times their speed.)
 
 Source: llama.cpp grammars/README.md (escapes, grouping); src/llama-grammar.cpp (stacks).
 """
