@@ -28,7 +28,7 @@ TODAY = date(2026, 11, 24)
 ALL = ("plain", "floor_best", "every_status", "json_task", "quick", "hostile")
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "header", "nav", "section", "footer", "div"),
-    *("h1", "h2", "h3", "p", "span", "strong", "small", "a", "ul", "li", "dl", "dt", "dd", "blockquote"),
+    *("h1", "h2", "h3", "p", "span", "strong", "small", "a", "wbr", "ul", "li", "dl", "dt", "dd", "blockquote"),
     *("figure", "picture", "source", "img", "figcaption", "table", "thead", "tbody", "tr", "th", "td"),
 }
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")

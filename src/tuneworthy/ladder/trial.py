@@ -16,7 +16,7 @@ from tuneworthy.ladder.adopt import Decision, Evidence, decide_adoption
 from tuneworthy.ladder.base import Contender
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.session import Session
-from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.intervals import score_bound, score_interval
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior, worst_case
 from tuneworthy.types import Case, RungStatus, Score, Trace, Variant
 
@@ -92,9 +92,11 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
     test = session.split.test
     scored = ~np.isnan(trial.num)
     groups = session.groups(test)
-    interval = None
+    interval = bounds = None
     if scored.any():
-        interval = score_interval(trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
+        kept = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
+        interval = score_interval(*kept)
+        bounds = (score_bound(*kept, side="lower"), score_bound(*kept, side="upper"))
     shares: dict[str, float] = {}
     fields: dict[str, dict[str, float | None]] = {}
     for kind, grader in session.graders.items():
@@ -113,6 +115,7 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
         unscored=trial.unscored,
         score=trial.score,
         ci95=(interval.lo, interval.hi) if interval else None,
+        bounds95=bounds,
         cost_usd=cost,
         usd_per_1k=trial.usd_per_1k,
         latency_p50_ms=latency.quantile_ms(0.5),

@@ -19,7 +19,7 @@ from tuneworthy.report import labels, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.types import RungStatus
 
-WIDE, NARROW = 1000, 290
+WIDE, NARROW = 880, 290
 """Width of the plotting area, pixels."""
 LETTER = 6.2
 """Mean width of a letter of a name, pixels."""
@@ -391,7 +391,7 @@ def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
         text.encode(x="hi:Q", y=y, text="label:N"),
         name,
     ]
-    return _svg(layers, width if narrow else width - 130, height)
+    return _svg(layers, width if narrow else width - 110, height)
 
 
 def _references(record: ClimbRecord, points: Sequence[Point], along: str) -> list[alt.Chart]:
