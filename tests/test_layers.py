@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 ORDER = [
     "errors", "types", "registry", "functions",
     "config", "store", "stats", "providers", "cases", "prompts", "floor", "evaluate", "grade", "search", "ladder",
-    "scaffold", "demo", "report", "cli", "__init__",
+    "verdict", "scaffold", "demo", "report", "cli", "__init__",
 ]  # fmt: skip
 HEAVY = [
     "torch",

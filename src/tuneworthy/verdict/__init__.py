@@ -1,0 +1,1 @@
+"""Should this be fine-tuned? Computed from measurements, never from self-declared booleans."""
