@@ -11,6 +11,7 @@ import report_records as records
 
 from tuneworthy.config.project import load
 from tuneworthy.report import findings, tables
+from tuneworthy.report.document import method
 from tuneworthy.report.findings import target_status
 from tuneworthy.report.text import clean, markdown_code, markdown_text
 from tuneworthy.types import content_hash
@@ -105,6 +106,14 @@ def test_unscored_answers_are_told() -> None:
     record = replace(record, rungs=[replace(rung, unscored=9) if rung.n else rung for rung in record.rungs])
     assert "9 unscored" in findings.paragraph(record)
     assert "9 of 200 test cases could not be scored" in " ".join(findings.warnings(record))
+
+
+def test_notes_of_the_record_stand_at_the_head_and_nobody_is_said_not_to_have_looked() -> None:
+    told = "the answers to 3 of the test cases were looked at (first on 2026-11-20)"
+    record = replace(records.plain(), notes=[told])
+    assert "The" + told[3:] in findings.warnings(record)
+    assert [row for row in tables.data_table(record).rows if row[1] == told]
+    assert "nobody" not in " ".join(method(record))
 
 
 PROJECT = """

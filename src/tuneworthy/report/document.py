@@ -81,10 +81,11 @@ def method(record: ClimbRecord) -> list[str]:
     """Say what dev, test and looks mean."""
     explored = (
         f"Every step tried its candidates on {record.n_dev} development cases (dev) and sent only its winner to the "
-        f"frozen test set of {record.n_test} cases, whose answers nobody has looked at."
+        f"frozen test set of {record.n_test} cases; its answers stay hidden, and who asks to see them is noted."
         if record.explored
         else f"There were too few development cases (dev) to explore, so every step sent one candidate, fixed "
-        f"beforehand, to the frozen test set of {record.n_test} cases, whose answers nobody has looked at."
+        f"beforehand, to the frozen test set of {record.n_test} cases; its answers stay hidden, and who asks to see "
+        "them is noted."
     )
     if record.quick:
         return [

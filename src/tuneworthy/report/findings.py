@@ -56,6 +56,8 @@ RUNG_WORDS: Mapping[str, str] = {
 MOST_UNSCORED = 0.02
 ROUNDING = 1e-12
 """0.85 - 0.05 is not 0.80 in floating point."""
+NOTES = 5
+"""Notes of the record at the head, at most; all stand with the splits."""
 RETIRES_DAYS = 90
 PRICES_DAYS = 90
 
@@ -274,6 +276,7 @@ def warnings(record: ClimbRecord, project: Project | None = None, today: date | 
             found.append(f"{clean(rung.name)}: {rung.unscored} of {rung.n} test cases could not be scored.")
     if not record.quick and not record.explored:
         found.append("There were too few dev cases to explore: each step put one preregistered candidate to test.")
+    found += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
     return [*found, *(_of_project(record, project, today) if project else [])]
 
 
