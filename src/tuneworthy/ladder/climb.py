@@ -11,23 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from tuneworthy import __version__
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.runner import Progress
+from tuneworthy.evaluate.runner import Progress, usage
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.ladder.base import RUNGS, Contender, Proposal, Rung, View
 from tuneworthy.ladder.record import ClimbRecord, RungRecord
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
-from tuneworthy.search.race import Race, race
+from tuneworthy.search.race import Measured, Race, race
 from tuneworthy.stats.looks import LookPlan
 from tuneworthy.types import Case, RungStatus, Variant, content_hash
 
 QUICK_DEV = 40
+OUTPUT_WEIGHT = 4
+"""An output token costs and takes about as much as so many input tokens."""
 REFERENCE_RUNGS = ("floor", "baseline")
 
 Say = Callable[[RungRecord], None]
@@ -171,10 +171,17 @@ class Climb:
             return None
         return await race(proposal.candidates, self.dev, self._measure)
 
-    async def _measure(self, variant: Variant, cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray, float]:
+    async def _measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
         traces = await self.session.ask(variant, cases)
         num, den, _ = await self.session.score(traces, cases)
-        return num, den, sum(trace.cost_usd for trace in traces)
+        means = usage(traces)
+        tokens = (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0)
+        return Measured(
+            num=num,
+            den=den,
+            cost_usd=sum(trace.cost_usd for trace in traces),
+            weight=means["usd_per_1k"] or tokens,
+        )
 
     async def _reasons(self, winner: Variant) -> dict[str, int]:
         """Count on dev why the winner's answers are wrong (never on test)."""
@@ -186,7 +193,7 @@ class Climb:
 
     def _quick_record(self, name: str, winner: Variant, found: Race | None, explored: dict[str, Any]) -> RungRecord:
         """Build on the winner if it is ahead on dev; decide nothing."""
-        score = found.entries[0].score if found else 0.0
+        score = next(entry.score for entry in found.entries if entry.variant is winner) if found else 0.0
         ahead = self.best is None or score > self._dev_scores.get(self.best.id, 0.0)
         self._dev_scores[winner.id] = score
         if name != "floor" and ahead:
@@ -299,7 +306,7 @@ def _explored(found: Race | None, tried: int) -> dict[str, Any]:
             "n": entry.n,
             "score": entry.score,
             "ci95": entry.ci,
-            "cost_usd": entry.cost_usd,
+            "cost_usd": entry.measured.cost_usd,
         }
         for entry in found.entries
     ]

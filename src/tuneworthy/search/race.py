@@ -1,7 +1,12 @@
-"""Racing on dev: candidates see growing shares of dev, and those clearly behind are dropped on the way.
+"""Racing on dev: candidates see growing shares of dev, and those behind are dropped on the way.
 
-Rounds at a third, two thirds and all of dev; after a round the better half stays (successive halving).
-Dev scores only choose; they decide nothing (the winner is tested once, on test).
+Rounds at a third, two thirds and all of dev; after a round the better half stays (successive halving). Of those
+that finish, the cheapest one that is within one paired standard error of the best wins: dev is too small to tell
+such candidates apart, and the cheaper one is at least that. Dev scores only choose; they decide nothing (the winner
+is tested once, on test).
+
+Source: Breiman, Friedman, Olshen, Stone 1984, section 3.4.3 (the one-standard-error rule); Jamieson, Talwalkar 2016
+(successive halving).
 """
 
 from __future__ import annotations
@@ -17,8 +22,24 @@ from tuneworthy.types import Case, Variant
 
 ROUNDS = (1 / 3, 2 / 3, 1.0)
 
-Measure = Callable[[Variant, Sequence[Case]], Awaitable[tuple[np.ndarray, np.ndarray, float]]]
-"""``(variant, cases) -> (num, den, cost_usd)``, arrays `(n_cases,)` with NaN where unscored."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A candidate's answers on the head of dev.
+
+    Attributes:
+        num, den: `(n_cases,)` contributions, NaN where unscored.
+        cost_usd: What the answers cost.
+        weight: What orders candidates by cost: dollars or, where nothing is billed, tokens an answer.
+    """
+
+    num: np.ndarray
+    den: np.ndarray
+    cost_usd: float
+    weight: float
+
+
+Measure = Callable[[Variant, Sequence[Case]], Awaitable[Measured]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,33 +48,29 @@ class Entry:
 
     Attributes:
         n: Dev cases that it has seen; fewer than all if it was dropped.
-        cost_usd: What its answers cost.
     """
 
     variant: Variant
     n: int
     score: float
     ci: tuple[float, float]
-    cost_usd: float
+    measured: Measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """All candidates, the winner first.
+    """All candidates.
 
     Attributes:
         entries: Everyone, best first; those dropped early after those that finished.
+        winner: The one to put to test.
         calls, calls_full: Cases answered, and how many the full grid would have taken.
     """
 
     entries: Sequence[Entry]
+    winner: Variant
     calls: int
     calls_full: int
-
-    @property
-    def winner(self) -> Variant:
-        """The candidate with the best score among those that saw all of dev."""
-        return self.entries[0].variant
 
 
 async def race(candidates: Sequence[Variant], dev: Sequence[Case], measure: Measure) -> Race:
@@ -66,27 +83,51 @@ async def race(candidates: Sequence[Variant], dev: Sequence[Case], measure: Meas
     """
     alive = list(candidates)
     entries: dict[str, Entry] = {}
-    seen: dict[str, int] = {}
     for share in ROUNDS:
         n = math.ceil(len(dev) * share)
-        head = dev[:n]
         for variant in alive:
-            num, den, cost = await measure(variant, head)
-            entries[variant.id] = _entry(variant, num, den, cost, n)
-            seen[variant.id] = n
+            entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), n)
         alive.sort(key=lambda variant: -entries[variant.id].score)
         if share < 1:
             alive = alive[: max(1, math.ceil(len(alive) / 2))]
-        if len(alive) == 1 and share < 1 and n >= len(dev) / 2:
+        if len(alive) == 1 and n >= len(dev) / 2:
             break
     order = {variant.id: place for place, variant in enumerate(candidates)}
     ranked = sorted(entries.values(), key=lambda entry: (-entry.n, -entry.score, order[entry.variant.id]))
-    return Race(entries=ranked, calls=sum(seen.values()), calls_full=len(candidates) * len(dev))
+    finished = [entry for entry in ranked if entry.n == ranked[0].n]
+    return Race(
+        entries=ranked,
+        winner=_cheapest_of_the_best(finished).variant,
+        calls=sum(entry.n for entry in ranked),
+        calls_full=len(candidates) * len(dev),
+    )
 
 
-def _entry(variant: Variant, num: np.ndarray, den: np.ndarray, cost: float, n: int) -> Entry:
-    scored = ~np.isnan(num)
+def _cheapest_of_the_best(finished: Sequence[Entry]) -> Entry:
+    """Return the cheapest of those within one paired standard error of the first."""
+    leader = finished[0]
+    close = [entry for entry in finished if entry is leader or _within_one_error(leader.measured, entry.measured)]
+    return min(close, key=lambda entry: (entry.measured.weight, finished.index(entry)))
+
+
+def _within_one_error(best: Measured, other: Measured) -> bool:
+    """Whether the paired difference of two candidates is at most its standard error (linearised for ratios)."""
+    both = ~(np.isnan(best.num) | np.isnan(other.num))
+    if both.sum() < 2:
+        return False
+    parts = []
+    for one in (best, other):
+        num, den = one.num[both], one.den[both]
+        score = num.sum() / den.sum()
+        parts.append((score, (num - score * den) / den.mean()))
+    delta = float(parts[0][0] - parts[1][0])
+    error = float(np.std(parts[0][1] - parts[1][1], ddof=1) / np.sqrt(both.sum()))
+    return delta <= error
+
+
+def _entry(variant: Variant, measured: Measured, n: int) -> Entry:
+    scored = ~np.isnan(measured.num)
     if not scored.any():
-        return Entry(variant=variant, n=n, score=0.0, ci=(0.0, 1.0), cost_usd=cost)
-    interval = score_interval(num[scored], den[scored])
-    return Entry(variant=variant, n=n, score=interval.value, ci=(interval.lo, interval.hi), cost_usd=cost)
+        return Entry(variant=variant, n=n, score=0.0, ci=(0.0, 1.0), measured=measured)
+    interval = score_interval(measured.num[scored], measured.den[scored])
+    return Entry(variant=variant, n=n, score=interval.value, ci=(interval.lo, interval.hi), measured=measured)

@@ -1,0 +1,62 @@
+"""Racing: who wins, how much is asked, and that dev alone never decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from tuneworthy.search.race import Measured, Race, race
+from tuneworthy.types import Case, Variant
+
+DEV = [Case(id=str(i), input=str(i), expected="x") for i in range(120)]
+
+
+def variant(name: str) -> Variant:
+    """A variant that differs by its system prompt."""
+    return Variant(name=name, model="m", model_identity={}, system=name, user="{{ input }}")
+
+
+def run(shares: dict[str, float], weights: dict[str, float] | None = None) -> tuple[Race, dict[str, int]]:
+    """Race variants that are right for so large a share of the cases."""
+    asked: dict[str, int] = {}
+
+    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+        asked[one.name] = len(cases)
+        draws = np.random.default_rng(5).random(len(DEV))  # the same cases are hard for all
+        num = (draws[: len(cases)] < shares[one.name]).astype(float)
+        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(weights or {}).get(one.name, 1.0))
+
+    return asyncio.run(race([variant(name) for name in shares], DEV, measure)), asked
+
+
+def test_the_best_candidate_wins() -> None:
+    found, _ = run({"a": 0.2, "b": 0.9, "c": 0.3, "d": 0.1})
+    assert found.winner.name == "b"
+
+
+def test_those_behind_are_not_asked_all_of_dev() -> None:
+    found, asked = run({"a": 0.2, "b": 0.9, "c": 0.3, "d": 0.1, "e": 0.1, "f": 0.1})
+    assert asked["b"] >= 80
+    assert sum(n == 40 for n in asked.values()) == 3
+    assert found.calls == sum(asked.values()) < found.calls_full == 720
+
+
+def test_of_two_that_dev_cannot_tell_apart_the_cheaper_wins() -> None:
+    found, _ = run({"dear": 0.61, "cheap": 0.6}, {"dear": 100.0, "cheap": 10.0})
+    assert found.winner.name == "cheap"
+
+
+def test_a_cheaper_one_that_is_clearly_behind_does_not_win() -> None:
+    found, _ = run({"dear": 0.9, "cheap": 0.6}, {"dear": 100.0, "cheap": 10.0})
+    assert found.winner.name == "dear"
+
+
+def test_a_candidate_without_any_score_never_wins() -> None:
+    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+        num = np.full(len(cases), np.nan if one.name == "broken" else 0.1)
+        return Measured(num=num, den=np.where(np.isnan(num), np.nan, 1.0), cost_usd=0.0, weight=1.0)
+
+    found = asyncio.run(race([variant("broken"), variant("works")], DEV, measure))
+    assert found.winner.name == "works"
