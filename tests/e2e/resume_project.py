@@ -80,7 +80,7 @@ def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
         words.close()
 
 
-def climb(root: Path, *arguments: str, timeout_s: float = 120) -> int:
+def climb(root: Path, *arguments: str, timeout_s: float = 300) -> int:
     """Run `tuneworthy climb` to its end and return its exit status."""
     process = start(root, *arguments)
     try:
