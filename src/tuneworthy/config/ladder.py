@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, NonNegative, Positive, Section
+from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 
 RungName = Literal["floor", "baseline", "prompt", "model", "few_shot", "decoding"]
 RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "model", "few_shot", "decoding")
@@ -51,10 +51,36 @@ class Constraints(Section):
 
 
 class Economics(Section):
-    """[economics]"""
+    """[economics]: keys that are not set have dated defaults, with their sources, in `verdict/economics.json`."""
 
     requests_per_month: NonNegative | None = None
-    """Expected traffic; turns prices into a monthly bill."""
+    """Expected traffic; turns prices into a monthly bill. Without it the economics stay unknown."""
+    cached_share: Share | None = None
+    """Share of the prompt's tokens that is read from the provider's cache."""
+    batch_share: Share | None = None
+    """Share of the requests that may wait and go through the batch interface."""
+    hours_data: NonNegative | None = None
+    """Work to collect, check and review the training data, hours."""
+    hours_engineering: NonNegative | None = None
+    """Work to train, measure, deploy and shadow, hours."""
+    usd_per_hour: NonNegative | None = None
+    """Cost of an hour of that work, US dollars."""
+    train_hours: NonNegative | None = None
+    """GPU time of all trainings, pilot and repeats included, hours."""
+    gpu_usd_per_hour: NonNegative | None = None
+    """Price of the GPU that trains, US dollars an hour."""
+    serve_usd_per_month: NonNegative | None = None
+    """Price of one server of the tuned model, US dollars a month."""
+    serve_capacity_per_month: Positive | None = None
+    """Requests that one such server can take in a month, peaks allowed for."""
+    serve_usd_per_1k: NonNegative | None = None
+    """What a thousand answers of the tuned model cost beside that, US dollars (serving that is paid by the token)."""
+    upkeep_usd_per_month: NonNegative | None = None
+    """Watching, measuring again and training again, US dollars a month."""
+    horizon_months: Positive | None = None
+    """Months within which training must have paid back."""
+    usd_per_wrong_answer: NonNegative | None = None
+    """What a wrong answer costs, US dollars; values a measured gain. Not set: only bills are compared."""
 
 
 class Waiver(Section):
