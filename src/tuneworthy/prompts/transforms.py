@@ -12,7 +12,7 @@ import orjson
 from tuneworthy.types import Variant
 
 COT_MARKER = "Answer:"
-COT_TOKENS = 160
+COT_TOKENS = 64
 LONG_PROMPT_WORDS = 40
 
 Transform = Callable[[Variant, str, Sequence[str], "dict[str, Any] | None"], Variant]
@@ -64,7 +64,7 @@ def half(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, A
 
 def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
     """Let the model think before it answers; the answer is what follows the marker."""
-    ask = f"Think step by step in at most three sentences. Then answer on a line that begins with `{COT_MARKER}`."
+    ask = f"Think step by step in one short sentence. Then answer on a line that begins with `{COT_MARKER}`."
     system = "\n\n".join(filter(None, [variant.system, ask]))
     tokens = variant.max_tokens + COT_TOKENS
     return replace(_with_system(variant, system), answer_after=COT_MARKER, max_tokens=tokens, stop=())
