@@ -1,0 +1,269 @@
+"""The gates before a decision: each looks at the evidence and says pass, fail, unknown or not applicable.
+
+A gate's docstring is its page. Waivers are applied by `run_gates`, in one place; five gates can't be waived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tuneworthy.registry import Registry
+from tuneworthy.verdict.base import GateResult, GateStatus, Stage
+from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, target_of
+
+PASS, FAIL, UNKNOWN = GateStatus.PASS, GateStatus.FAIL, GateStatus.UNKNOWN
+NOT_APPLICABLE = GateStatus.NOT_APPLICABLE
+NEVER_WAIVED = frozenset({"eval_set", "baseline", "leak", "judge", "parity"})
+FEWEST_CASES, FEWEST_GROUPS = 50, 10
+PERPLEXITY_RATIO = 2.0
+CLASS_SHARE = 0.2
+"""Lower bound of the share of failures that a class must have to be evidence for a motivation."""
+
+Finding = tuple[GateStatus, str, Mapping[str, Any]]
+Gate = Callable[[Evidence], Finding]
+
+GATES: Registry[Gate] = Registry("gates", {})
+"""Name to gate; the order of registration is the order of `decide`."""
+
+_STAGES: dict[str, Stage] = {}
+
+
+def gate(name: str, stage: Stage = "to_decide") -> Callable[[Gate], Gate]:
+    """Register a gate of a stage."""
+    _STAGES[name] = stage
+    return GATES.register(name)
+
+
+def run_gates(evidence: Evidence, stage: Stage = "to_decide") -> list[GateResult]:
+    """Run all gates of a stage, and apply the waivers to those that can be waived."""
+    results = []
+    for name in [name for name, of in _STAGES.items() if of == stage]:
+        status, detail, numbers = GATES.get(name)(evidence)
+        reason = evidence.waivers.get(name)
+        if reason and name not in NEVER_WAIVED and status in {FAIL, UNKNOWN}:
+            status, detail = GateStatus.WAIVED, f"waived: {reason} (it said: {detail})"
+        results.append(GateResult(gate=name, stage=stage, status=status, evidence=numbers, detail=detail))
+    return results
+
+
+@gate("eval_set")
+def eval_set(evidence: Evidence) -> Finding:
+    """At least 50 test cases, and at least 10 groups if cases are grouped."""
+    numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
+    if evidence.n_test < FEWEST_CASES:
+        return FAIL, f"{evidence.n_test} test cases, at least {FEWEST_CASES} are needed", numbers
+    if evidence.n_groups is not None and evidence.n_groups < FEWEST_GROUPS:
+        return (
+            FAIL,
+            f"the test cases come from {evidence.n_groups} sources, at least {FEWEST_GROUPS} are needed",
+            numbers,
+        )
+    return PASS, f"{evidence.n_test} test cases", numbers
+
+
+@gate("baseline")
+def baseline(evidence: Evidence) -> Finding:
+    """Prompt and model as they are today were measured on test."""
+    found = evidence.rungs.get("baseline")
+    if evidence.stale:
+        return UNKNOWN, f"measured before a change: {'; '.join(evidence.stale)}; run `tuneworthy climb`", {}
+    if found is None or not found.tested:
+        return UNKNOWN, "not measured; run `tuneworthy climb`", {}
+    return PASS, f"today's prompt and model score {found.score:.3f}", {"score": found.score}
+
+
+@gate("leak")
+def leak(evidence: Evidence) -> Finding:
+    """No row that shots or training use gives a test case away."""
+    numbers = {"leaks": evidence.leaks}
+    if evidence.leaks:
+        return FAIL, f"{evidence.leaks} rows of the examples give cases away", numbers
+    return PASS, "no example gives a case away", numbers
+
+
+@gate("floor")
+def floor(evidence: Evidence) -> Finding:
+    """What no language model at all would score was measured."""
+    if not evidence.has_examples:
+        return NOT_APPLICABLE, "there are no examples to learn from", {}
+    found = evidence.rungs.get("floor")
+    if found is None or not found.tested:
+        return UNKNOWN, "not measured; run `tuneworthy climb`", {}
+    return PASS, f"without a language model: {found.score:.3f}", {"score": found.score}
+
+
+@gate("prompt")
+def prompt(evidence: Evidence) -> Finding:
+    """Structure and at least 3 shots were tried; a long prompt was also tried short."""
+    tried = [name for rung in evidence.rungs.values() for name in rung.names]
+    structure = any(name.removeprefix("prompt/") in STRUCTURE for name in tried)
+    shots = max((_shots(name) for name in tried), default=0)
+    halved = not evidence.long_prompt or "prompt/half" in tried
+    numbers = {"structure": structure, "shots": shots, "halved": halved}
+    missing = [] if structure else ["structure"]
+    missing += [] if shots >= FEWEST_SHOTS or not evidence.has_examples else [f"at least {FEWEST_SHOTS} shots"]
+    missing += [] if halved else ["half of the long prompt"]
+    if missing:
+        return UNKNOWN, f"not tried: {', '.join(missing)}", numbers
+    return PASS, f"structure and {shots} shots were tried", numbers
+
+
+def _shots(name: str) -> int:
+    """The number of shots in a candidate's name, such as `few_shot/per_case-8+choice`."""
+    digits = name.partition("-")[2].partition("+")[0]
+    return int(digits) if name.startswith("few_shot/") and digits.isdigit() else 0
+
+
+@gate("few_shot")
+def few_shot(evidence: Evidence) -> Finding:
+    """The rung `few_shot` was put to test."""
+    if not evidence.has_examples:
+        return NOT_APPLICABLE, "there are no examples to show", {}
+    return _tested(evidence, "few_shot")
+
+
+@gate("stronger_model")
+def stronger_model(evidence: Evidence) -> Finding:
+    """A stronger model that the constraints allow was put to test."""
+    if not evidence.other_models and evidence.hosted_forbidden:
+        return NOT_APPLICABLE, "no other model may run on the device", {"other_models": 0}
+    if not evidence.other_models:
+        return (
+            UNKNOWN,
+            "the project names no other model; add one, or waive the gate with its reason",
+            {"other_models": 0},
+        )
+    return _tested(evidence, "model")
+
+
+@gate("retrieval")
+def retrieval(evidence: Evidence) -> Finding:
+    """Where the answers lie in documents, retrieval was put to test."""
+    if not evidence.knowledge_task:
+        return NOT_APPLICABLE, "the answers do not lie in documents", {}
+    return _tested(evidence, "retrieval")
+
+
+@gate("decoding")
+def decoding(evidence: Evidence) -> Finding:
+    """Sampling parameters (or effort) were tuned, or the model takes none."""
+    found = evidence.rungs.get("decoding")
+    if found is not None and found.reason_code == "no_parameters":
+        return NOT_APPLICABLE, found.reason, {}
+    return _tested(evidence, "decoding")
+
+
+def _tested(evidence: Evidence, name: str) -> Finding:
+    found = evidence.rungs.get(name)
+    if found is not None and found.status == "failed":
+        return FAIL, f"the rung {name} failed: {found.reason}", {}
+    if found is None or not found.tested:
+        why = f" ({found.reason})" if found is not None and found.reason else ""
+        return UNKNOWN, f"the rung {name} was not put to test{why}; run `tuneworthy climb --rung {name}`", {}
+    numbers = {"score": found.score, "status": found.status}
+    return PASS, f"{found.name}: {found.score:.3f}, {found.status}", numbers
+
+
+@gate("judge")
+def judge(evidence: Evidence) -> Finding:
+    """If a model grades, it was validated against people and canaries."""
+    if evidence.judge is None:
+        return NOT_APPLICABLE, "no model grades", {}
+    return PASS if evidence.judge.valid else FAIL, evidence.judge.detail, evidence.judge.numbers
+
+
+@gate("resolution")
+def resolution(evidence: Evidence) -> Finding:
+    """The intervals settle whether the target is met."""
+    found = target_of(evidence.top, evidence.target, evidence.margin)
+    if evidence.top is None:
+        return UNKNOWN, "nothing was measured", {}
+    numbers = {"target": found, "lower": evidence.top.lower, "upper": evidence.top.upper, "n_test": evidence.n_test}
+    if found == "unresolved":
+        return FAIL, f"{evidence.n_test} cases do not settle whether {evidence.target:g} is met; add cases", numbers
+    return PASS, f"the target is {found}", numbers
+
+
+@gate("motivation")
+def motivation(evidence: Evidence) -> Finding:
+    """The reason to train is one of five, and measurements show it."""
+    if evidence.motivation is None:
+        return FAIL, "no reason to train is named; set task.motivation", {}
+    return _MOTIVATIONS[evidence.motivation](evidence)
+
+
+def _latency(evidence: Evidence) -> Finding:
+    """Everything that meets the target is too slow or may not be used."""
+    if evidence.hosted_forbidden:
+        return PASS, "the answers must come from the device", {"on_device": True}
+    limit = evidence.p95_limit_ms
+    if limit is None:
+        return UNKNOWN, "no limit is set; set constraints.p95_ms or on_device", {}
+    slow = {r.rung: r.latency_p95_ms for r in evidence.rungs.values() if (r.latency_p95_ms or 0) > limit}
+    if slow:
+        worst = ", ".join(f"{name} {value:.0f} ms" for name, value in slow.items())
+        return PASS, f"over the limit of {limit:g} ms: {worst}", {"p95_ms": slow, "limit_ms": limit}
+    return FAIL, f"every variant keeps the limit of {limit:g} ms", {"limit_ms": limit}
+
+
+def _share(name: str) -> Gate:
+    """A motivation that a class of failures on dev shows."""
+
+    def show(evidence: Evidence) -> Finding:
+        if evidence.headroom is None:
+            return UNKNOWN, "failures on dev were not looked at; run `tuneworthy decide --probe`", {}
+        found = next((row for row in evidence.headroom if row.name == name), None)
+        if found is None or found.ci95[0] < CLASS_SHARE:
+            share = 0.0 if found is None else found.share
+            return FAIL, f"{share:.0%} of the failures are of the class {name}", {"share": share}
+        return (
+            PASS,
+            f"{found.share:.0%} of the failures are of the class {name}",
+            {"share": found.share, "ci95": found.ci95},
+        )
+
+    return show
+
+
+def _distillation(evidence: Evidence) -> Finding:
+    """A stronger model meets the target, so that it can teach."""
+    found = evidence.rungs.get("model")
+    if found is None or not found.tested:
+        return UNKNOWN, "no teacher was measured; put a stronger model to test", {}
+    state = target_of(found, evidence.target, evidence.margin)
+    status = {"met": PASS, "missed": FAIL, "unresolved": UNKNOWN}[state]
+    return status, f"the teacher {found.name} scores {found.score:.3f}: target {state}", {"score": found.score}
+
+
+def _private_domain(evidence: Evidence) -> Finding:
+    """The base model finds the domain's text much harder than general text."""
+    if evidence.perplexity is None:
+        return UNKNOWN, "the base model's perplexity on the domain's text was not measured", {}
+    domain, general = evidence.perplexity
+    numbers = {"domain": domain, "general": general}
+    status = PASS if domain >= PERPLEXITY_RATIO * general else FAIL
+    return status, f"perplexity {domain:.1f} on the domain's text, {general:.1f} on general text", numbers
+
+
+_MOTIVATIONS: dict[str, Gate] = {
+    "latency_hard_constraint": _latency,
+    "strict_format": _share("format"),
+    "style_persona": _share("other"),
+    "distillation": _distillation,
+    "private_domain": _private_domain,
+}
+
+
+@gate("economics")
+def economics(evidence: Evidence) -> Finding:
+    """Training pays within the horizon, or a hard constraint decides."""
+    found = evidence.economics
+    numbers = {"break_even_requests_per_month": found.break_even_requests_per_month, "month": found.break_even_month}
+    if found.status == "not_applicable":
+        return NOT_APPLICABLE, "a hard constraint decides, not money", numbers
+    if found.status == "unknown":
+        return UNKNOWN, "set economics.requests_per_month", numbers
+    if found.status == "never":
+        return FAIL, "training never pays at this traffic", numbers
+    return PASS, f"training pays back in month {found.break_even_month}", numbers
