@@ -10,7 +10,7 @@ from tuneworthy.types import OutputFormat, Shots, Variant
 
 @rung("few_shot")
 class FewShot:
-    """k shots, fixed or nearest; free for every k, structured for the largest."""
+    """k shots, fixed or nearest; free for every k, structured (and greedy) for the largest."""
 
     def propose(self, view: View) -> Proposal:
         """Return the candidates; the first (nearest shots, largest k, free) is the preregistered one."""
@@ -20,14 +20,14 @@ class FewShot:
         if not len(pool):
             if structured.kind == "free" or structured == best.output:
                 return Proposal(skipped="the project has no examples to show", skip_code="no_examples")
-            return Proposal(candidates=[_variant(best, None, structured)])
+            return Proposal(candidates=[_variant(_greedy(view, best), None, structured)])
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
         free = replace(best.output, kind="free", choices=(), schema=None)
         candidates = [_variant(best, pool.per_case(k), free) for k in sizes]
         candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
         if structured.kind != "free":
-            largest = sizes[0]
-            candidates += [_variant(best, pool.per_case(largest), structured), _variant(best, None, structured)]
+            greedy = _greedy(view, best)
+            candidates += [_variant(greedy, pool.per_case(sizes[0]), structured), _variant(greedy, None, structured)]
         return Proposal(candidates=[c for c in candidates if c.id != best.id])
 
 
@@ -44,6 +44,14 @@ def _variant(best: Variant, shots: Shots | None, output: OutputFormat) -> Varian
         answer_after=answer_after,
         notes=(*best.notes, label),
     )
+
+
+def _greedy(view: View, best: Variant) -> Variant:
+    """Return `best` at temperature 0 where the model takes one: structured output has nothing to sample for."""
+    capabilities = getattr(view.models[best.model].provider, "capabilities", None)
+    if capabilities is None or "temperature" not in capabilities.parameters:
+        return best
+    return replace(best, decoding={"temperature": 0.0})
 
 
 def _can_constrain(view: View, output: OutputFormat) -> bool:
