@@ -20,7 +20,7 @@ Transform = Callable[[Variant, str, Sequence[str], "dict[str, Any] | None"], Var
 
 def contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
     """Say exactly what the answer must look like."""
-    return _with_system(variant, "\n\n".join(filter(None, [variant.system, _contract(kind, labels, schema)])))
+    return _with_system(variant, "\n\n".join(filter(None, [variant.system, _contract(variant, kind, labels, schema)])))
 
 
 def xml(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
@@ -36,7 +36,7 @@ def xml(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, An
 def xml_contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
     """Give XML structure, with the output contract as an element of its own."""
     structured = xml(variant, kind, labels, schema)
-    element = f"<output_format>\n{_contract(kind, labels, schema)}\n</output_format>"
+    element = f"<output_format>\n{_contract(variant, kind, labels, schema)}\n</output_format>"
     return _with_system(structured, f"{structured.system}\n{element}")
 
 
@@ -95,8 +95,10 @@ def _with_system(variant: Variant, system: str) -> Variant:
     return replace(variant, system=system or None)
 
 
-def _contract(kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
-    """Describe the form of the answer in words."""
+def _contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
+    """Describe the form of the answer in words; labels that stand in the prompt already are not listed again."""
+    if kind == "label" and all(label in (variant.system or "") for label in labels):
+        return "Answer with exactly one of the labels above, copied letter by letter, and nothing else."
     if kind == "label":
         return "Answer with exactly one of these labels, copied letter by letter, and nothing else:\n" + "\n".join(
             labels
