@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "check": "Say all that is wrong, and what a climb will cost, before money is spent.",
     "climb": "Walk the ladder: measure every cheaper lever on one frozen test set.",
     "compare": "Compare two variants, paired.",
+    "matrix": "Show which lever fits which kind of problem, with sources.",
     "report": "Write the report of the last climb.",
     "export": "Write the winner as files to use elsewhere.",
     "models": "List, fetch and probe models.",
