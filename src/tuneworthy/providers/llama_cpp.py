@@ -212,7 +212,7 @@ class LlamaCppProvider:
         self.supports = capabilities.supports
         self.engine: Engine | None = None
         self.settings, self._log = settings, log
-        self._capabilities, self._timeout_s = capabilities, timeout_s
+        self.capabilities, self._timeout_s = capabilities, timeout_s
         self._client: OpenAIProvider | None = None
         self._prefix: SharedPrefix | None = None
         self._crashes_in_a_row = 0
@@ -252,7 +252,7 @@ class LlamaCppProvider:
             await engine.start()
             self._client = _Grammatical(
                 base_url=f"{engine.address}/v1", model=self.settings["alias"], api_key=engine.api_key,
-                identity=self.identity, capabilities=self._capabilities, timeout_s=self._timeout_s,
+                identity=self.identity, capabilities=self.capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
             self._prefix = SharedPrefix(
                 address=engine.address, api_key=engine.api_key, folder=engine.folder,
