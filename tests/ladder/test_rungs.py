@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from tuneworthy.config import load
 from tuneworthy.ladder.climb import Climb
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.ladder.session import open_session
+from tuneworthy.types import Variant
 
 
 def climb(root: Path, *, quick: bool = False) -> ClimbRecord:
@@ -143,3 +146,30 @@ on_device = true
     root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"], extra=extra)
     found = climb(root).rung("model")
     assert found is not None and (found.status, found.reason_code) == ("not_eligible", "constraint")
+
+
+def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) -> None:
+    """The proposals alone: nothing is asked, so no model file is needed."""
+    from tuneworthy.ladder.decoding import Decoding
+    from tuneworthy.providers.capabilities import capabilities_of
+
+    provider = SimpleNamespace(capabilities=capabilities_of("llama_cpp", "x"), supports=frozenset({"choice"}))
+    view = SimpleNamespace(
+        best=Variant(name="b", model="m", model_identity={}, system=None, user="{{ input }}"),
+        models={"m": SimpleNamespace(provider=provider)},
+        project=SimpleNamespace(decoding=SimpleNamespace(grid=None)),
+        notes=[],
+    )
+    settings = [dict(candidate.decoding) for candidate in Decoding().propose(view).candidates]  # type: ignore[arg-type]
+    assert {"temperature": 0.0} in settings
+    assert any("min_p" in setting for setting in settings)
+
+
+def test_every_provider_that_takes_parameters_says_so() -> None:
+    """The rungs read `capabilities` of the provider: a provider that hides it would be skipped in silence."""
+    from tuneworthy.providers.anthropic import AnthropicProvider
+    from tuneworthy.providers.llama_cpp import LlamaCppProvider
+    from tuneworthy.providers.openai import OpenAIProvider
+
+    for cls in (AnthropicProvider, LlamaCppProvider, OpenAIProvider):
+        assert "self.capabilities = " in inspect.getsource(cls.__init__), cls
