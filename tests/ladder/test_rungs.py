@@ -172,4 +172,4 @@ def test_every_provider_that_takes_parameters_says_so() -> None:
     from tuneworthy.providers.openai import OpenAIProvider
 
     for cls in (AnthropicProvider, LlamaCppProvider, OpenAIProvider):
-        assert "self.capabilities = " in inspect.getsource(cls.__init__), cls
+        assert "self.capabilities" in inspect.getsource(cls.__init__), cls
