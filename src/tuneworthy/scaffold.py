@@ -5,7 +5,6 @@ Nothing is fetched and nothing is asked; what was guessed is said, so that a per
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import orjson
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, write_cases, write_examples
 from tuneworthy.cases.draw import draw, units_of
 from tuneworthy.cases.kind import TaskKind, answer_text
+from tuneworthy.cases.text import variables_text
 from tuneworthy.config import FILE_NAME
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.schema import infer_schema
@@ -80,7 +80,7 @@ def make_project(
     notes = list(found.notes)
     if examples:
         read = read_examples(examples, input_column=list(inputs) or None, expected_column=expected)
-        rows = [_as_example_text(example, inputs) for example in read.examples]
+        rows = list(read.examples)
         notes += read.notes
     else:
         rows = [_example_of(case) for case in rest if case.labelled and case.expected is not None]
@@ -120,7 +120,7 @@ def _as_text(case: Case) -> Case:
     """Turn several input columns into one text, a line each."""
     if not isinstance(case.input, dict):
         return case
-    text = as_text(case.input)
+    text = variables_text(case.input)
     return Case(
         id=Case.make_id(text, case.tools),
         input=text,
@@ -130,32 +130,6 @@ def _as_text(case: Case) -> Case:
         documents=case.documents,
         tools=case.tools,
     )
-
-
-def as_text(variables: dict[str, Any]) -> str:
-    """Return variables as one text: ``name: value``, a line each.
-
-    >>> as_text({"text": "hi", "slots": ["a"]})
-    'text: hi\\nslots: ["a"]'
-    """
-    return "\n".join(
-        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for name, value in variables.items()
-    )
-
-
-def _as_example_text(example: Example, inputs: Sequence[str]) -> Example:
-    """Write the question of an example as `_as_text` writes that of a case."""
-    first = example.messages[0] if example.messages else {}
-    if len(inputs) < 2 or not isinstance(first.get("content"), str):
-        return example
-    try:
-        variables = orjson.loads(first["content"])
-    except orjson.JSONDecodeError:
-        return example
-    if not isinstance(variables, dict):
-        return example
-    return _example([{**first, "content": as_text(variables)}, *example.messages[1:]], example.source)
 
 
 def _example_of(case: Case) -> Example:

@@ -10,6 +10,7 @@ from tuneworthy.cases.chats import check_chat, check_messages
 from tuneworthy.cases.columns import EXPECTED_NAMES, INPUT_NAMES, Columns, find_column
 from tuneworthy.cases.faults import Dropped, Journal, RowFault, kind_of, show
 from tuneworthy.cases.formats import EXAMPLE_FORMATS, Convert, Fields, Format
+from tuneworthy.cases.text import variables_text
 from tuneworthy.types import UNLABELLED, Message
 
 _FROM = {
@@ -153,7 +154,10 @@ def _prompt_completion(row: dict[str, Any]) -> Fields:
 
 
 def native_example(row: dict[str, Any], journal: Journal) -> Fields:
-    """Convert a row in the format of a case (input or messages, and expected) to an example."""
+    """Convert a row in the format of a case (input or messages, and expected) to an example.
+
+    Variables become one text, a line each (`variables_text`), as `init` writes them into cases.
+    """
     if "messages" in row and row.get("expected", UNLABELLED) in (UNLABELLED, ""):
         rest = {key: value for key, value in row.items() if key != "expected"}
         return _messages(rest)
@@ -162,8 +166,7 @@ def native_example(row: dict[str, Any], journal: Journal) -> Fields:
         raise Dropped("no answer to learn from (not labelled, or declining is right)")
     question = case.get("input")
     if isinstance(question, dict):
-        hint = "Write the chat as it is sent: the variables need the prompt's template"
-        raise RowFault("a text as `input` of an example", kind_of(question), hint)
+        question = variables_text(question)
     expected = case["expected"]
     answer = expected if isinstance(expected, str) else show(expected, 10**9)
     before = case.get("messages") or ({"role": "user", "content": question},)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 from tuneworthy.cases.chats import turns_text
 from tuneworthy.types import Case, Example
@@ -81,3 +84,15 @@ def question_of(row: Case | Example) -> str:
     if isinstance(row, Example):
         return turns_text(row.messages[:-1])
     return turns_text(row.messages) if row.messages else row.text
+
+
+def variables_text(variables: Mapping[str, Any]) -> str:
+    """Return variables as one text: ``name: value``, a line each.
+
+    >>> variables_text({"text": "hi", "slots": ["a"]})
+    'text: hi\\nslots: ["a"]'
+    """
+    return "\n".join(
+        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in variables.items()
+    )
