@@ -1,0 +1,376 @@
+"""The questions behind `headroom`: each probe asks the failed dev cases that no earlier one has explained.
+
+Invariants: only dev is asked; at most `MOST_CASES` failed cases are; every answer goes through `Session.ask`, so that
+it is stored, resumed and counted against the budget like any other.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.cases.kind import answer_text
+from tuneworthy.grade.base import FORM_REASONS, accepted
+from tuneworthy.grade.json_text import find_object
+from tuneworthy.grade.text import normalise
+from tuneworthy.ladder.session import Session
+from tuneworthy.types import Case, Trace, Variant, canonical
+from tuneworthy.verdict.base import HeadroomClass
+from tuneworthy.verdict.headroom import (
+    FILE,
+    MOST_CASES,
+    PROBES,
+    SAMPLES,
+    Finding,
+    HeadroomReport,
+    class_of,
+    enough_passes,
+    fingerprint,
+    rows_of,
+)
+from tuneworthy.verdict.votes import GIVEN, FloorVotes, Voter, other_answer, shown_stronger
+
+ASKED_AGAIN_AT = 0.7
+"""Temperature of the further answers where the variant itself is greedy."""
+DOCUMENTS = "documents"
+ORACLE_USER = "<document>\n{{ document }}\n</document>\n\n"
+DOCUMENT_CHARS = 40_000
+
+
+async def find_headroom(
+    session: Session, variant: Variant, *, probes: Collection[str] = PROBES, most: int = MOST_CASES
+) -> HeadroomReport:
+    """Probe the failed dev cases of `variant`, give each a class, and store the report in the project's folder.
+
+    Args:
+        session: The opened project.
+        variant: The best language-model variant (`headroom.best_language_model`).
+        probes: Those to make.
+        most: Failed cases to probe, at most.
+
+    Raises:
+        BudgetSpent: The next call could exceed the budget; what was answered is kept, and a later run goes on.
+        OutsideFault: A provider is down.
+    """
+    probing = _Probing(session, variant, probes)
+    await probing.begin(most)
+    for name in PROBES:
+        if name in probes and probing.open:
+            await probing.made[name]()
+    report = probing.report()
+    session.folder.write(FILE, report.to_dict())
+    return report
+
+
+class _Probing:
+    """The state of one walk through the probes."""
+
+    def __init__(self, session: Session, variant: Variant, probes: Collection[str]) -> None:
+        self.session, self.variant, self.probes = session, variant, probes
+        self.dev = sorted(session.split.dev, key=lambda case: case.id)
+        self.cases: dict[str, Case] = {}
+        self.right: list[Case] = []
+        self.values: dict[str, float] = {}
+        self.texts: dict[str, str] = {}
+        self.findings: dict[str, Finding] = {}
+        self.not_probed: dict[str, str] = {}
+        self.n_failed = 0
+        self.calls = 0
+        self.cost_usd = 0.0
+        self.made: Mapping[HeadroomClass, Callable[[], Awaitable[None]]] = {
+            "refusal": self._refusal,
+            "format": self._format,
+            "label_or_grader": self._label_or_grader,
+            "knowledge": self._knowledge,
+            "instability": self._instability,
+            "reasoning": self._reasoning,
+        }
+        self._others: dict[str, Voter] | None = None
+
+    @cached_property
+    def enough(self) -> int:
+        """Passes that are not luck."""
+        return enough_passes(len(self.session.task.labels))
+
+    @property
+    def open(self) -> list[Case]:
+        """The failed cases that no probe has explained yet."""
+        return [
+            self.cases[name]
+            for name, finding in self.findings.items()
+            if class_of(finding, self.enough, self.probes) == "other"
+        ]
+
+    async def begin(self, most: int) -> None:
+        """Find the failed dev cases, and draw those that are probed."""
+        threshold = self.session.project.task.target if self.session.task.kind == "free_text" else 1.0
+        traces = await self._ask(self.variant, self.dev, count=False)
+        _, _, scores = await self.session.score(traces, self.dev)
+        failed = []
+        for case, trace, score in zip(self.dev, traces, scores, strict=True):
+            if score.value is None:
+                continue
+            self.values[case.id], self.texts[case.id] = score.value, trace.text
+            if score.value >= threshold:
+                self.right.append(case)
+            else:
+                failed.append((case, score.reason))
+        self.n_failed = len(failed)
+        if len(failed) > most:
+            failed = random.Random(self.session.project.split.seed).sample(failed, most)
+        self.cases = {case.id: case for case, _ in failed}
+        self.findings = {case.id: Finding(case=case.id, reason=reason) for case, reason in failed}
+
+    def report(self) -> HeadroomReport:
+        """Give each case its class."""
+        findings = self.findings
+        classes = {name: class_of(finding, self.enough, self.probes) for name, finding in findings.items()}
+        passes = [finding.passes for finding in findings.values() if finding.passes is not None]
+        skipped = {name: "switched off" for name in PROBES if name not in self.probes} | self.not_probed
+        voters = (self._others or {}).items()
+        return HeadroomReport(
+            of=fingerprint(self.session, self.variant),
+            variant_name=self.variant.name,
+            n_dev=len(self.values),
+            n_failed=self.n_failed,
+            n_probed=len(findings),
+            rows=rows_of(classes, [name for name in PROBES if name not in skipped]),
+            classes=classes,
+            suspects={name: finding.suspected for name, finding in findings.items() if finding.suspected},
+            not_probed=skipped,
+            stronger=[name for name, voter in voters if voter.stronger],
+            pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
+            pass_at_k=sum(count > 0 for count in passes) / len(passes) if passes else None,
+            calls=self.calls,
+            cost_usd=self.cost_usd,
+        )
+
+    async def _ask(
+        self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1, count: bool = True
+    ) -> list[Trace]:
+        traces = await self.session.ask(variant, cases, repeats=repeats)
+        if count:
+            new = [trace for trace in traces if not trace.stored]
+            self.calls += len(new)
+            self.cost_usd += sum(trace.cost_usd for trace in new)
+        return traces
+
+    async def _mended(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[list[bool]]:
+        """Ask `cases` and say of each answer whether it gains at least half of what was missing; unscored: no."""
+        traces = await self._ask(variant, cases, repeats=repeats)
+        _, _, scores = await self.session.score(traces, cases)
+        return [
+            [
+                score.value is not None and score.value >= (1 + self.values[case.id]) / 2
+                for score in scores[index * repeats : (index + 1) * repeats]
+            ]
+            for index, case in enumerate(cases)
+        ]
+
+    async def _refusal(self) -> None:
+        """Nothing to ask: the grader has said it."""
+
+    async def _format(self) -> None:
+        """Look at the form of the answers; ask the malformed ones again with the output constrained."""
+        session, task = self.session, self.session.task
+        for case in self.open:
+            finding, text = self.findings[case.id], self.texts[case.id]
+            finding.malformed, finding.in_form = form(case, text, finding.reason, task.labels, task.schema)
+        wanted = [case for case in self.open if self.findings[case.id].malformed]
+        constrained = replace(
+            self.variant, name="probe/format", output=task.structured, answer_after=None, notes=("probe",)
+        )
+        can = task.structured.kind in session.models[self.variant.model].provider.supports
+        if not wanted or not can or constrained.id == self.variant.id:
+            return
+        for case, (good,) in zip(wanted, await self._mended(constrained, wanted), strict=True):
+            self.findings[case.id].in_form = good or bool(self.findings[case.id].in_form)
+
+    async def _label_or_grader(self) -> None:
+        """Let the models and the floor vote on the answer, each weighed by how often it is right on dev."""
+        if self.session.task.kind == "free_text":
+            self.not_probed["label_or_grader"] = "free texts cannot be compared word by word"
+            return
+        others = await self._other_models()
+        floor = FloorVotes.fitted(self.session)
+        if not others and floor is None:
+            self.not_probed["label_or_grader"] = "there is no other model, and no examples to fit a classifier on"
+            return
+        own = Voter(accuracy=(len(self.right) + 1) / (len(self.values) + 2))
+        own.votes = {case.id: self._vote(case, self.texts[case.id], right=False) for case in self.open}
+        voters = [own, *others.values(), *([floor.voter(self.open)] if floor else [])]
+        n_answers = len(self.session.task.labels)
+        for case in self.open:
+            votes = [(voter.votes.get(case.id, ""), voter.accuracy) for voter in voters]
+            self.findings[case.id].suspected = other_answer(votes, n_answers)
+
+    async def _knowledge(self) -> None:
+        """Hand over the document that the case names."""
+        cases = {case.id: case for case in self.open if case.documents}
+        if not cases:
+            self.not_probed["knowledge"] = "no failed case names the documents that hold its answer"
+            return
+        folder = self.session.project.root / DOCUMENTS
+        texts = {name: document_text(folder, case.documents) for name, case in cases.items()}
+        handed = [with_document(cases[name], text) for name, text in texts.items() if text]
+        if not handed:
+            self.not_probed["knowledge"] = f"expected the documents that cases name in {DOCUMENTS}/, got none of them"
+            return
+        oracle = replace(self.variant, name="probe/oracle", user=ORACLE_USER + self.variant.user, notes=("probe",))
+        for case, (good,) in zip(handed, await self._mended(oracle, handed), strict=True):
+            self.findings[case.id].oracle = good
+
+    async def _instability(self) -> None:
+        """Ask again, at a temperature above 0."""
+        cases, variant = self.open, self.variant
+        if variant.decoding.get("temperature") == 0:
+            variant = replace(
+                variant,
+                name="probe/again",
+                decoding={**variant.decoding, "temperature": ASKED_AGAIN_AT},
+                notes=("probe",),
+            )
+        own = variant is self.variant  # then the first answer is the one that failed
+        answers = await self._mended(variant, cases, repeats=SAMPLES + own)
+        for case, good in zip(cases, answers, strict=True):
+            self.findings[case.id].passes = sum(good[own:])
+
+    async def _reasoning(self) -> None:
+        """Ask the models that are stronger on dev."""
+        stronger = [voter for voter in (await self._other_models()).values() if voter.stronger]
+        if not stronger:
+            self.not_probed["reasoning"] = (
+                "no other eligible model is shown to be stronger on dev"
+                if self._others
+                else "the project has no other eligible model"
+            )
+            return
+        for case in self.open:
+            self.findings[case.id].stronger = any(case.id in voter.right for voter in stronger)
+
+    async def _other_models(self) -> dict[str, Voter]:
+        """Ask every other eligible model the open cases and a sample of those that were right, with this prompt."""
+        if self._others is not None:
+            return self._others
+        project = self.session.project
+        names = [
+            name
+            for name, config in project.models.items()
+            if name != self.variant.model and not (project.constraints.on_device and config.hosted)
+        ]
+        control = self.right
+        if len(control) > MOST_CASES:
+            control = random.Random(project.split.seed).sample(control, MOST_CASES)
+        self._others = {name: await self._other_model(name, control) for name in names}
+        return self._others
+
+    async def _other_model(self, name: str, control: Sequence[Case]) -> Voter:
+        """Ask one model."""
+        failed = self.open
+        identity = self.session.models[name].provider.identity
+        variant = replace(
+            self.variant, name=f"probe/{name}", model=name, model_identity=identity, decoding={}, notes=("probe",)
+        )
+        if variant.output.kind not in {"free", *self.session.models[name].provider.supports}:
+            variant = replace(variant, output=replace(variant.output, kind="free", choices=(), schema=None))
+        cases = [*failed, *control]
+        traces = await self._ask(variant, cases)
+        _, _, scores = await self.session.score(traces, cases)
+        right, votes = set(), {}
+        for case, trace, score in zip(cases, traces, scores, strict=True):
+            if score.value is not None and score.value >= (1 + min(self.values[case.id], 0.999)) / 2:
+                right.add(case.id)
+            votes[case.id] = self._vote(case, trace.text, right=case.id in right)
+        mended = sum(case.id in right for case in failed) * self._weight(failed, self.n_failed)
+        kept = sum(case.id in right for case in control) * self._weight(control, len(self.right))
+        return Voter(
+            accuracy=(mended + kept + 1) / (len(self.values) + 2),
+            votes=votes,
+            right=right,
+            stronger=shown_stronger(mended, len(self.right) - kept),
+        )
+
+    def _weight(self, asked: Sequence[Case], n: int) -> float:
+        """Return how many dev cases one asked case stands for."""
+        return n / len(asked) if asked else 0.0
+
+    def _vote(self, case: Case, text: str, *, right: bool) -> str:
+        """Return the answer that a text votes for: the label, another answer, or "" for none."""
+        if right:
+            return GIVEN
+        return answer_key(text, self.session.task.kind, self.session.task.labels)
+
+
+def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
+    """Return what makes two answers the same; "" for an answer that cannot be read.
+
+    >>> answer_key(" Red. ", "label", ("red", "blue")), answer_key("pink", "label", ("red", "blue"))
+    ('red', '')
+    """
+    if kind == "json":
+        found = find_object(text)
+        return "" if found is None else canonical(found).decode()
+    key = normalise(text)
+    if kind == "label":
+        return next((label for label in labels if normalise(label) == key), "")
+    return key
+
+
+def form(
+    case: Case, text: str, reason: str, labels: Sequence[str], schema: Mapping[str, Any] | None
+) -> tuple[bool, bool]:
+    """Say whether the form of a wrong answer is wrong, and whether it is right when it is read leniently.
+
+    Args:
+        case: The failed case. text: its answer. reason: the grader's.
+        labels: Of a label task. schema: of a JSON task.
+
+    >>> form(Case(id="a", expected="red"), "It is red.", "wrong", ("red", "blue"), None)
+    (True, True)
+    >>> form(Case(id="a", expected="red"), "blue", "wrong", ("red", "blue"), None)
+    (False, False)
+    """
+    if labels:
+        words, names = f" {normalise(text)} ", {label: normalise(label) for label in labels}
+        named = {label for label, name in names.items() if f" {name} " in words}
+        longest = {a for a in named if not any(f" {names[a]} " in f" {names[b]} " for b in named if b != a)}
+        return text.strip() not in labels, bool(longest) and longest <= set(_expected(case))
+    if schema is not None:
+        import jsonschema
+
+        found = find_object(text)
+        valid = found is not None and jsonschema.Draft202012Validator(dict(schema)).is_valid(found)
+        return reason in FORM_REASONS or not valid, False
+    inside = any(f" {normalise(one)} " in f" {normalise(text)} " for one in _expected(case))
+    return reason in FORM_REASONS or inside, inside
+
+
+def _expected(case: Case) -> tuple[str, ...]:
+    return accepted(case.expected) if isinstance(case.expected, list) else (answer_text(case.expected),)
+
+
+def document_text(folder: Path, names: Sequence[str]) -> str:
+    """Return the text of the named documents, which lie in `folder` (their names may lack the ending); "" if none."""
+    root = folder.resolve()
+    texts = []
+    for name in names:
+        candidates = (root / f"{name}{ending}" for ending in ("", ".md", ".txt"))
+        path = next((p for p in candidates if p.is_file() and p.resolve().is_relative_to(root)), None)
+        if path is not None:
+            texts.append(path.read_text(encoding="utf-8", errors="replace"))
+    return "\n\n".join(texts)[:DOCUMENT_CHARS]
+
+
+def with_document(case: Case, text: str) -> Case:
+    """Return the case with the document as a variable of the template, or before its last turn."""
+    if case.messages:
+        *before, last = case.messages
+        return replace(
+            case, messages=(*before, {**last, "content": f"<document>\n{text}\n</document>\n\n{last['content']}"})
+        )
+    variables = case.input if isinstance(case.input, dict) else {"input": case.input}
+    return replace(case, input={**variables, "document": text})
