@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "climb": "Walk the ladder: measure every cheaper lever on one frozen test set.",
     "compare": "Compare two variants, paired.",
     "matrix": "Show which lever fits which kind of problem, with sources.",
+    "decide": "Say whether to fine-tune, with the evidence.",
     "report": "Write the report of the last climb.",
     "export": "Write the winner as files to use elsewhere.",
     "models": "List, fetch and probe models.",

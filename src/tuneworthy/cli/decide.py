@@ -1,0 +1,82 @@
+"""`tuneworthy decide`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+    from tuneworthy.verdict.base import Verdict
+
+EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "not_enough_evidence": 4}
+_TITLES = {
+    "fine_tune": "Fine-tune",
+    "do_not_fine_tune": "Do not fine-tune",
+    "not_enough_evidence": "Not enough evidence",
+}
+
+
+@click.command("decide", short_help="Say whether to fine-tune, with the evidence.")
+@project_option
+@click.option("--probe", is_flag=True, help="First look at why dev cases fail (asks the models).")
+@click.option("--max-usd", type=click.FloatRange(min=0), help="Most that the probes may spend.")
+@json_option
+def command(root: Path, probe: bool, max_usd: float | None, as_json: bool) -> int:
+    """Say whether to fine-tune, with the reasons, the gates and what would change the answer.
+
+    Computed from the last climb. Exit status: 0 fine-tune, 3 do not, 4 not enough evidence.
+
+    \b
+    Example:
+      tuneworthy decide --probe
+    """
+    from tuneworthy.config import load
+
+    verdict = asyncio.run(_decide(load(root), probe=probe, max_usd=max_usd))
+    if as_json:
+        print_json(verdict.to_dict())
+    else:
+        _show(verdict)
+    return EXIT[verdict.outcome]
+
+
+async def _decide(project: Project, *, probe: bool, max_usd: float | None) -> Verdict:
+    from tuneworthy.cli.progress import Lines
+    from tuneworthy.ladder.session import open_session
+    from tuneworthy.verdict.decide import decide
+    from tuneworthy.verdict.gather import gather
+    from tuneworthy.verdict.headroom import best_language_model
+    from tuneworthy.verdict.probes import find_headroom
+
+    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
+        record = session.folder.read("climb")
+        variant = best_language_model(record) if record else None
+        if probe and variant is not None:
+            await find_headroom(session, variant)
+        verdict = decide(gather(session))
+        session.folder.write("verdict", verdict.to_dict())
+        return verdict
+
+
+def _show(verdict: Verdict) -> None:
+    """Print the answer first, then what it rests on."""
+    click.echo(f"{_TITLES.get(verdict.outcome, verdict.outcome)}.")
+    for reason in verdict.reasons:
+        click.echo(f"  {reason}")
+    click.echo(f"\nNext: {verdict.next_action}.")
+    if verdict.would_change:
+        click.echo(f"This would change it: {'; '.join(verdict.would_change)}.")
+    click.echo(f"Valid until {verdict.valid_until}.\n")
+    width = max(len(result.gate) for result in verdict.gates)
+    for result in verdict.gates:
+        click.echo(f"  {result.gate:<{width}}  {result.status:<14}  {result.detail}")
+    for row in verdict.headroom:
+        if row.n_failed:
+            lo, hi = row.ci95
+            click.echo(f"  {row.share:.0%} [{lo:.0%}, {hi:.0%}] of {row.n} failures: {row.name}; {row.probe}")

@@ -1,0 +1,127 @@
+"""Gather the evidence of a project: its climb, headroom, money, and what changed since they were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from tuneworthy.config import Project
+from tuneworthy.errors import NotEnough
+from tuneworthy.ladder.climb import provenance
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variants import current
+from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
+from tuneworthy.providers.prices import price_for
+from tuneworthy.verdict.base import Headroom
+from tuneworthy.verdict.economics import bills_of, economics
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence
+from tuneworthy.verdict.headroom import best_language_model, load_headroom
+
+FRESH_DAYS = 90
+"""How long a verdict holds where no price or model in it ends sooner."""
+_CHANGED = {
+    "split": "the cases or the dev set changed",
+    "graders": "a grader changed",
+    "examples": "the examples changed",
+}
+
+
+def gather(session: Session) -> Evidence:
+    """Return the evidence of an opened project; nothing is asked of a provider.
+
+    Raises:
+        NotEnough: There was no climb yet.
+    """
+    project = session.project
+    record = session.folder.read("climb")
+    if record is None:
+        raise NotEnough("expected a climb to decide from, got none", hint="run `tuneworthy climb`")
+    today = date.today()
+    groups = session.groups(session.split.test)
+    headroom, headroom_stale = _headroom(session, record)
+    return Evidence(
+        target=project.task.target,
+        margin=project.task.margin,
+        problem=project.task.problem,
+        motivation=project.task.motivation,
+        waivers={waiver.gate: waiver.reason for waiver in project.waivers},
+        rungs={row["rung"]: _rung(row) for row in record["rungs"]},
+        best=record["best"]["rung"] if record["best"] else None,
+        alpha=record["alpha_per_look"],
+        n_test=record["n_test"],
+        n_groups=None if groups is None else len(set(groups.tolist())),
+        stale=[*_stale(session, record), *headroom_stale],
+        has_examples=len(session.pool) > 0,
+        other_models=len(_eligible(project)) - 1,
+        hosted_forbidden=project.constraints.on_device,
+        p95_limit_ms=project.constraints.p95_ms,
+        long_prompt=len((project.text(project.prompt.system) or "").split()) >= LONG_PROMPT_WORDS,
+        documents=any(case.documents for case in session.data.cases),
+        judge=_judge(project),
+        headroom=headroom,
+        economics=economics(bills_of(project, record), project.economics),
+        today=today.isoformat(),
+        expires=_expires(project, today),
+    )
+
+
+def _rung(row: Mapping[str, Any]) -> RungEvidence:
+    lower, upper = row.get("bounds95") or row.get("ci95") or (None, None)
+    names = [candidate["name"] for candidate in row["candidates"]] or [row["name"]]
+    return RungEvidence(
+        rung=row["rung"],
+        status=row["status"],
+        reason_code=row["reason_code"],
+        reason=row["reason"],
+        variant=row["variant"],
+        name=row["name"] or "",
+        names=[name for name in names if name],
+        score=row["score"],
+        lower=lower,
+        upper=upper,
+        unscored=row["unscored"],
+        latency_p95_ms=row["latency_p95_ms"],
+        usd_per_1k=row["usd_per_1k"],
+    )
+
+
+def _stale(session: Session, record: Mapping[str, Any]) -> list[str]:
+    """Say what the climb was measured with that is different now."""
+    now, then = provenance(session), record["provenance"]
+    stale = [words for key, words in _CHANGED.items() if now[key] != then.get(key)]
+    measured = next((row["variant"] for row in record["rungs"] if row["rung"] == "baseline"), None)
+    if measured != current(session).id:
+        stale.append("the prompt or the baseline model changed")
+    return stale
+
+
+def _headroom(session: Session, record: Mapping[str, Any]) -> tuple[Sequence[Headroom] | None, list[str]]:
+    """Return stored headroom that is still fresh; stale headroom is as if it had not been probed."""
+    variant = best_language_model(record)
+    if variant is None:
+        return None, []
+    report, changed = load_headroom(session, variant)
+    return (report.rows, []) if report is not None and not changed else (None, [])
+
+
+def _eligible(project: Project) -> list[str]:
+    """Return the models that the constraints allow."""
+    return [name for name, model in project.models.items() if not (project.constraints.on_device and model.hosted)]
+
+
+def _judge(project: Project) -> JudgeEvidence | None:
+    """Say whether the primary grader is a model, which may not decide before it was validated."""
+    if project.graders[0].type != "judge":
+        return None
+    return JudgeEvidence(valid=False, detail="the judge was not validated; run `tuneworthy cases label --judge`")
+
+
+def _expires(project: Project, today: date) -> list[tuple[str, str]]:
+    """Return the dates on which something in the evidence ends."""
+    dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), "prices and models are to be looked at again")]
+    for name, model in project.models.items():
+        price = price_for(model)
+        if price is not None and price.retires is not None:
+            dates.append((price.retires.isoformat(), f"the model {name} retires"))
+    return dates
