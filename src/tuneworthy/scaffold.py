@@ -193,7 +193,7 @@ seed = {seed}
 [prompt]
 system = "prompts/system.md"             # the prompt as it is today
 user = "{{{{ input }}}}"
-max_tokens = {8 * math.ceil((longest / 3 + 4) / 8) * (2 if kind == "json" else 1)}
+max_tokens = {8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8)}
 {stop}
 
 {graders}

@@ -59,7 +59,7 @@ class Split(Section):
 
     seed: int = 7
     """Seed of every draw of this project."""
-    dev: Count = 120
+    dev: Count = 80
     """Dev cases, at most; taken from the examples where there are at least 200, else from the cases."""
 
 
