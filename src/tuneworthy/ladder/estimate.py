@@ -43,6 +43,8 @@ NETWORK_S = 0.5
 NETWORK_RATE = 60.0
 """Seconds before the first token, and tokens a second, of a server that was not measured yet."""
 FEWEST_IN_FLIGHT = 8
+JUDGE_FORM = 200 * " "
+"""Stands for the answer and the form that a judge is asked with: about 50 tokens."""
 
 Span = tuple[float, float]
 
@@ -82,12 +84,13 @@ def _span(low: str, high: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """Calls of one variant: `calls` together, `alone` one at a time."""
+    """Calls of one variant: `calls` together (`tested` of them on test), `alone` one at a time."""
 
     rung: str
     variant: Variant
     calls: int
     alone: int = 0
+    tested: int = 0
 
 
 class _Stub:
@@ -232,7 +235,25 @@ class _Walk:
     def asks(self) -> list[_Ask]:
         """Return all calls of language models."""
         rungs = [name for name in self.project.ladder.rungs if name not in {"floor", "baseline"}]
-        return [ask for name in ["baseline", *rungs] for ask in self._rung(name)]
+        asks = [ask for name in ["baseline", *rungs] for ask in self._rung(name)]
+        return [*asks, *self._judged(asks)]
+
+    def _judged(self, asks: Sequence[_Ask]) -> list[_Ask]:
+        """Return the calls of judges: the primary grader judges every answer, the others those on test."""
+        found = []
+        for number, grader in enumerate(self.project.graders):
+            if grader.type == "judge":
+                calls = sum(ask.tested if number else ask.calls for ask in asks)
+                judge = Variant(
+                    name="judge",
+                    model=grader.model,
+                    model_identity={},
+                    system=self.project.text(grader.rubric),
+                    user=f"{JUDGE_FORM}{{{{ input }}}}",
+                    max_tokens=grader.max_tokens,
+                )
+                found.append(_Ask("judge", judge, calls))
+        return found
 
     def _rung(self, name: str) -> list[_Ask]:
         view = View(
@@ -253,7 +274,8 @@ class _Walk:
         split = self.data.split
         seen = race_calls(len(candidates), len(split.dev)) if split.explore else [0]
         alone = min(N_CASES + 1, len(split.dev or split.test))
-        winner = _Ask(name, candidates[0], seen[0] + len(split.test) * self._repeats(candidates[0]), alone)
+        tested = len(split.test) * self._repeats(candidates[0])
+        winner = _Ask(name, candidates[0], seen[0] + tested, alone, tested)
         return [winner, *(_Ask(name, *pair) for pair in zip(candidates[1:], seen[1:], strict=False))]
 
     def _repeats(self, variant: Variant) -> int:

@@ -14,6 +14,7 @@ DUPLICATE = "an id that no other row has"
 """What the reader of cases expects where an id occurs twice."""
 MIN_GROUPS = 10
 MOST_NAMED = 5
+MEND = "mend the row, or take it out"
 
 
 def named(words: list[str]) -> str:
@@ -30,7 +31,7 @@ def cases_file(facts: Facts) -> Iterator[Fault]:
     """
     for fault in facts.case_faults:
         if fault.expected != DUPLICATE:
-            yield Fault(fault.message, fault.hint)
+            yield Fault(fault.message, fault.hint or MEND)
 
 
 @check("duplicate_ids", "error")
@@ -41,14 +42,14 @@ def duplicate_ids(facts: Facts) -> Iterator[Fault]:
     """
     for fault in facts.case_faults:
         if fault.expected == DUPLICATE:
-            yield Fault(fault.message, fault.hint)
+            yield Fault(fault.message, fault.hint or MEND)
 
 
 @check("examples_file", "error")
 def examples_file(facts: Facts) -> Iterator[Fault]:
     """The file of the examples cannot be read, or rows of it are wrong (see cases_file)."""
     for fault in facts.example_faults:
-        yield Fault(fault.message, fault.hint)
+        yield Fault(fault.message, fault.hint or MEND)
 
 
 @check("unlabelled", "error")

@@ -21,12 +21,14 @@ from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
 from tuneworthy.ladder.estimate import Estimate, estimate_climb, rungs_with_looks
 from tuneworthy.ladder.session import Data, settle
 from tuneworthy.stats.looks import LookPlan
-from tuneworthy.stats.power import detectable, n_for_difference
+from tuneworthy.stats.power import detectable, mcnemar_power
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example
 
 LOSS = 0.05
 """Share of the cases that a better variant is taken to get worse on: what `stats.power` needs beside n."""
+MOST_CASES = 100_000
+POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Resolution:
         looks: Looks that the error is shared by. alpha: Of one look.
         difference: Smallest gain found 8 times in 10, if groups did not matter. grouped: the same if all cases of
             a group went alike; infinite if no gain can be shown.
-        margin: From the project file. n_for_margin: Cases needed to find a gain of `margin`.
+        margin: From the project file. n_for_margin: Cases needed to find a gain of `margin`, to 1 %; None if that
+            is more than `MOST_CASES`.
     """
 
     n: int
@@ -48,7 +51,7 @@ class Resolution:
     difference: float
     grouped: float
     margin: float
-    n_for_margin: int
+    n_for_margin: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; a difference that cannot be had is None."""
@@ -200,7 +203,6 @@ class Facts:
         alpha = min(plan.slots.values(), default=0.05)
         n_groups = len({case.group or f"#{case.id}" for case in test})
         margin = self.project.task.margin
-        gain = min(LOSS + margin, 1 - LOSS)
         return Resolution(
             n=len(test),
             n_groups=n_groups,
@@ -209,8 +211,22 @@ class Facts:
             difference=detectable(len(test), alpha, loss=LOSS),
             grouped=detectable(len(test), alpha, loss=LOSS, design_effect=len(test) / n_groups),
             margin=margin,
-            n_for_margin=n_for_difference(LOSS, gain, alpha),
+            n_for_margin=cases_for(margin, alpha),
         )
+
+
+def cases_for(margin: float, alpha: float) -> int | None:
+    """Return how many cases find a gain of `margin` 8 times in 10, to 1 %; None if more than `MOST_CASES` do."""
+    gain = min(LOSS + margin, 1 - LOSS)
+    low, high = 1, 64
+    while mcnemar_power(high, LOSS, gain, alpha) < POWER:
+        low, high = high, 2 * high
+        if high > MOST_CASES:
+            return None
+    while high - low > max(1, high // 100):
+        middle = (low + high) // 2
+        low, high = (low, middle) if mcnemar_power(middle, LOSS, gain, alpha) >= POWER else (middle, high)
+    return high
 
 
 def _each(error: DataError) -> list[DataError]:

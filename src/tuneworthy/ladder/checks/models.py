@@ -82,7 +82,7 @@ def model_opens(facts: Facts) -> Iterator[Fault]:
         if error is None or isinstance(error, AuthError | ModelError) or price_for(model) is None:
             continue  # other checks tell these
         told = error.message if error.message.startswith(f"models.{name}") else f"models.{name}: {error.message}"
-        yield Fault(told, error.hint)
+        yield Fault(told, error.hint or f"mend [models.{name}]")
 
 
 @check("server", "error")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import inf
 
 from tuneworthy.ladder.check import Fault, check
-from tuneworthy.ladder.checks.facts import LOSS, Facts
+from tuneworthy.ladder.checks.facts import LOSS, MOST_CASES, Facts
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store import ResponseStore
 
@@ -61,9 +61,10 @@ def resolution(facts: Facts) -> Iterator[Fault]:
     if found.difference <= found.margin:
         yield Fault(f"{words}: enough for the margin of {found.margin:g}")
         return
+    needed = f"about {found.n_for_margin:,}" if found.n_for_margin else f"more than {MOST_CASES:,}"
     yield Fault(
         f"{words}: a gain of the margin ({found.margin:g}) will mostly stay unresolved",
-        f"about {found.n_for_margin} test cases would find it; or set task.margin to what matters",
+        f"{needed} test cases would find it; or set task.margin to what matters",
         "warning",
     )
 

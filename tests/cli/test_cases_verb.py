@@ -1,0 +1,239 @@
+"""`tuneworthy cases`: draw, label blind, apply, and see why a case failed without spoiling test."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ladder.worlds import write_world
+from tuneworthy.cli import run
+from tuneworthy.cli.labelling import choose, parse_json
+from tuneworthy.errors import UserError
+
+TOPICS = (
+    "rain on the roof",
+    "a broken lamp",
+    "the price of bread",
+    "how tall trees grow",
+    "trains at night",
+    "cold tea",
+)
+
+
+def logs(path: Path, n: int = 60) -> Path:
+    rows = [
+        {"messages": [{"role": "user", "content": f"{TOPICS[i % 6]} {'abcdefghij'[i // 6] * 5} {TOPICS[i // 10]}"},
+                      {"role": "assistant", "content": "yes" if i % 2 else "no"}]}
+        for i in range(n)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Type these lines on stdin."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_sample_is_drawn_without_answers_and_never_over_another_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "cases",
+        "sample",
+        "--from",
+        str(logs(tmp_path / "logs.jsonl")),
+        "--n",
+        "20",
+        "--project",
+        str(tmp_path),
+    ]
+    assert run([*arguments, "--json"]) == 0
+    told = document(capsys)
+    rows = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
+    assert told["n"] == len(rows) == 20 and not any("expected" in row for row in rows)
+    assert run(arguments) == 2
+    assert "expected no file at" in capsys.readouterr().err
+    again = tmp_path / "again.jsonl"
+    assert run([*arguments, "--out", str(again)]) == 0
+    assert again.read_text() == (tmp_path / "cases.jsonl").read_text()
+
+
+def test_two_labellers_meet_and_their_labels_enter_the_cases(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text("".join(json.dumps({"id": f"c{i}", "input": f"question {i}"}) + "\n" for i in range(4)))
+    label = ["cases", "label", "--project", str(tmp_path)]
+    say(monkeypatch, "yes", "/skip", "no", "/quit")
+    assert run([*label, "--labeller", "ada", "--json"]) == 0
+    first = document(capsys)
+    assert first["given"] == 2 and first["agreement"]["n"] == 0
+    say(monkeypatch, "yes", "/decline")
+    assert run([*label, "--labeller", "ada"]) == 0
+    assert "4 of 4 labelled." in capsys.readouterr().err
+    say(monkeypatch, "yes", "yes", "yes", "yes")
+    assert run([*label, "--labeller", "bob", "--share", "1"]) == 0
+    assert "The labellers agree on 2 of 4 cases: 50.0% [" in capsys.readouterr().out
+    assert run([*label, "--apply"]) == 0
+    out = capsys.readouterr().out
+    assert "2 labels written" in out and out.count("left out: ") == 2 and "settle it in the file by hand" in out
+    rows = [json.loads(line) for line in cases.read_text().splitlines()]
+    assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
+
+
+def test_cases_that_have_answers_are_labelled_again_only_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": "one", "expected": "x"}\n')
+    assert run(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 2
+    assert "use --all to label them again" in capsys.readouterr().err
+    say(monkeypatch, "y")
+    assert run(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
+    assert run(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
+    assert "1 cases with another answer (a); use --overwrite" in capsys.readouterr().out
+    assert run(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
+
+
+def test_the_labels_of_a_label_task_are_offered_and_typing_errors_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_world(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=30)
+    (root / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n{"id": "b", "input": "two"}\n')
+    say(monkeypatch, "gren", "2", "+violet")
+    assert run(["cases", "label", "--project", str(root), "--labeller", "ada"]) == 0
+    assert "expected one of the 3 labels, got 'gren'. did you mean 'green'?" in capsys.readouterr().err
+    labels = [json.loads(line)["label"] for line in (root / "cases.labels.jsonl").read_text().splitlines()]
+    assert labels == ["green", "violet"]
+
+
+def test_choices_are_taken_by_name_case_and_number() -> None:
+    assert [choose(line, ["yes", "No"], closed=True) for line in ("yes", "no", "2")] == ["yes", "No", "No"]
+    for line in ("3", "+new", "maybe"):
+        with pytest.raises(UserError, match="expected one of the 2 labels"):
+            choose(line, ["yes", "No"], closed=True)
+    assert parse_json('{"a": 1}') == {"a": 1}
+    with pytest.raises(UserError, match="expected JSON on one line"):
+        parse_json("{a")
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("world")
+    models = {"weak": "answer(request, 0.5)", "strong": "answer(request, 0.9)"}
+    write_world(root, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
+    assert run(["climb", "--project", str(root)]) == 0
+    return root
+
+
+def stored(root: Path) -> int:
+    db = sqlite3.connect(root / ".tuneworthy" / "responses.sqlite")
+    try:
+        return int(db.execute("SELECT COUNT(*) FROM responses").fetchone()[0])
+    finally:
+        db.close()
+
+
+def side(root: Path, name: str) -> str:
+    split = json.loads((root / ".tuneworthy" / "split.json").read_text())
+    return str(split[name][0]["id"])
+
+
+def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
+    climbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stored(climbed)
+    assert run(["cases", "show", "--failed", "--json", "--project", str(climbed)]) == 0
+    told = document(capsys)
+    record = json.loads((climbed / ".tuneworthy" / "climb.json").read_text())
+    assert (told["on"], told["rung"]) == ("dev", record["best"]["rung"])
+    row = next(row for row in record["rungs"] if row["rung"] == told["rung"])
+    assert told["reasons"] == {reason: count for reason, count in row["reasons"].items() if reason != "right"}
+    assert told["n"] == record["n_dev"]
+    assert all(one["score"] < 1 for one in told["failed"])
+    assert run(["cases", "show", "--failed", "--variant", "baseline", "--project", str(climbed)]) == 0
+    assert "dev cases failed by exact" in capsys.readouterr().out
+    assert stored(climbed) == before
+
+
+def test_a_dev_case_shows_each_rungs_answer_and_score(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = side(climbed, "dev")
+    assert run(["cases", "show", case[:8], "--json", "--project", str(climbed)]) == 0
+    told = document(capsys)
+    assert (told["case"], told["side"], told["hidden"]) == (case, "dev", "")
+    assert [one["rung"] for one in told["answers"]] == ["baseline", "model"]
+    assert all(one["score"] in {0.0, 1.0} and one["expected"] == told["expected"] for one in told["answers"])
+    assert run(["cases", "show", case, "--variant", "model", "--project", str(climbed)]) == 0
+    out = capsys.readouterr().out
+    assert f"{case} (dev)" in out and "model, model/strong: " in out and "baseline" not in out
+
+
+def test_a_test_case_is_hidden_until_it_is_revealed_and_later_climbs_tell_it(
+    climbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = side(climbed, "test")
+    assert run(["cases", "show", case, "--project", str(climbed)]) == 0
+    out = capsys.readouterr().out
+    assert "question: item" in out and "what was answered is hidden" in out and "baseline/weak" not in out
+    assert not (climbed / ".tuneworthy" / "revealed.json").exists()
+    for _ in range(2):
+        assert run(["cases", "show", case, "--reveal-test", "--json", "--project", str(climbed)]) == 0
+        assert len(document(capsys)["answers"]) == 2
+    rows = json.loads((climbed / ".tuneworthy" / "revealed.json").read_text())
+    assert [(row["case"], row["command"]) for row in rows] == [(case, "cases show")]
+    assert run(["climb", "--json", "--project", str(climbed)]) == 0
+    assert any("the answers to 1 of the test cases were looked at" in line for line in document(capsys)["notes"])
+
+
+def test_showing_opens_no_model(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = climbed / "world.py"
+    script = world.read_text()
+    world.write_text("raise SystemExit('opened')\n")
+    try:
+        assert run(["cases", "show", "--failed", "--project", str(climbed)]) == 0
+    finally:
+        world.write_text(script)
+    assert "model/strong: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["zzz"], "expected the id of one case (or the beginning of it), got 'zzz', which matches none"),
+        (["--failed", "--variant", "nothing"], "expected a rung of the last climb (baseline, model) or best"),
+        ([], "expected the ID of a case, or --failed, got neither"),
+        (["a", "--failed"], "expected the ID of a case, or --failed, got both"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(
+    arguments: list[str], words: str, climbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["cases", "show", *arguments, "--project", str(climbed)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_without_a_climb_there_is_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_world(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=210)
+    assert run(["cases", "show", "--failed", "--project", str(root)]) == 2
+    assert "run `tuneworthy climb` first" in capsys.readouterr().err
+
+
+def test_a_quick_climb_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = {"weak": "answer(request, 0.3)", "strong": "answer(request, 0.9)"}
+    root = write_world(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
+    assert run(["climb", "--quick", "--project", str(root)]) == 0
+    capsys.readouterr()
+    assert run(["cases", "show", "--failed", "--json", "--project", str(root)]) == 0
+    out, err = capsys.readouterr()
+    assert "answers of the quick one" in err
+    assert (json.loads(out)["rung"], json.loads(out)["n"]) == ("model", 40)

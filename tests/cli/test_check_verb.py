@@ -1,0 +1,155 @@
+"""`tuneworthy check` and what other verbs say of a wrong project: one clear line each, and exit status 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.ladder.check_projects import KEY, PLANTED, SERVED, Folder, clean, gguf, model_server, served
+from tuneworthy.cli import run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setenv(KEY, "sk-test-secret-0000")
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    return clean(tmp_path / "project")
+
+
+def check(folder: Folder, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, list[str]]:
+    """Write the project, check it, and return the status and the lines that tell of errors."""
+    status = run(["check", "--project", str(folder.write()), *more])
+    out, err = capsys.readouterr()
+    assert err == ""
+    return status, [line for line in out.splitlines() if line.startswith("error ")]
+
+
+def test_a_clean_project_exits_0_and_says_what_a_climb_takes(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", "--project", str(folder.write())]) == 0
+    out = capsys.readouterr().out
+    assert "a climb takes about " in out and " calls, no money and less than a minute" in out
+    assert "with 90 test cases and 4 looks (alpha 0.0100 each), a gain of " in out
+    assert out.endswith("No errors, 0 warnings. Next: tuneworthy climb\n")
+
+
+def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    PLANTED["unseen_labels"][0](folder)
+    assert run(["check", "--project", str(folder.write())]) == 0
+    warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning "))
+    assert warning == (
+        "warning unseen_labels: expected each label of the cases in the examples, got 1 (of 4 cases) that never occur "
+        "there (amber): shots and floor cannot show them. add examples of these labels, or correct the spelling"
+    )
+
+
+def test_json_is_the_whole_of_stdout(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    PLANTED["waiver"][0](folder)
+    assert run(["check", "--json", "--project", str(folder.write())]) == 2
+    report = json.loads(capsys.readouterr().out)
+    assert (report["errors"], report["task"]) == (1, "clean")
+    assert set(report["findings"][0]) == {"level", "code", "message", "hint"}
+    assert report["estimate"]["calls"][0] > 0 and report["estimate"]["assumptions"]
+    assert report["resolution"]["n"] == 90 and report["resolution"]["looks"] == 4
+
+
+def test_a_missing_project_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "--project", str(tmp_path)]) == 2
+    assert f"expected a project file at {tmp_path}/tuneworthy.toml, got nothing there" in capsys.readouterr().out
+
+
+def test_a_wrong_key_of_the_project_file(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.replace("margin = 0.5", "margn = 0.5")
+    status, errors = check(folder, capsys)
+    assert (status, len(errors)) == (2, 1)
+    assert "tuneworthy.toml:4: unknown key task.margn; did you mean 'margin'?" in errors[0]
+
+
+def test_a_wrong_api_key(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    status_of_server, body, _ = SERVED["key_refused"]
+    with model_server(status_of_server, body) as (base_url, _):
+        served(folder, base_url)
+        status, errors = check(folder, capsys)
+    assert (status, len(errors)) == (2, 1)
+    assert f"to take the key, got status 401 with the key in {KEY}" in errors[0]
+    assert "sk-test" not in errors[0]
+
+
+def test_a_missing_api_key_is_named(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    PLANTED["missing_key"][0](folder)
+    status, errors = check(folder, capsys, "--offline")
+    assert (status, len(errors)) == (2, 1)
+    assert f"expected an API key in the environment variable {KEY}_NOT_SET, got none" in errors[0]
+
+
+@pytest.mark.parametrize("name", ["cases.jsonl", "examples.jsonl"])
+def test_a_missing_file(name: str, folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder.write()
+    (root / name).unlink()
+    assert run(["check", "--project", str(root)]) == 2
+    errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error ")]
+    assert len(errors) == 1
+    assert f"{root / name}: expected a file, got nothing there" in errors[0]
+
+
+def test_a_malformed_line_40001(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    row = '{"messages": [{"role": "user", "content": "thing %d"}, {"role": "assistant", "content": "emerald"}]}'
+    folder.examples = [row % i for i in range(40_000)] + ['{"messages": [{"role": "user", "content'] + [row % 1]
+    status, errors = check(folder, capsys)
+    assert (status, len(errors)) == (2, 1)
+    assert f"{folder.root}/examples.jsonl:40001: expected " in errors[0] and "at column 40" in errors[0]
+
+
+def test_duplicate_ids(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    PLANTED["duplicate_ids"][0](folder)
+    status, errors = check(folder, capsys)
+    assert (status, len(errors)) == (2, 1)
+    assert 'cases.jsonl:71: expected an id that no other row has, got "same", as on line 4' in errors[0]
+
+
+def test_an_empty_split(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    PLANTED["empty_split"][0](folder)
+    status, errors = check(folder, capsys)
+    assert (status, len(errors)) == (2, 1)
+    assert "expected more than 50 labelled cases or at least 200 examples that can be scored, got 40 lab" in errors[0]
+
+
+def test_a_model_file_that_is_not_one(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    PLANTED["model_file"][0](folder)
+    status, errors = check(folder, capsys)
+    assert (status, len(errors)) == (2, 1)
+    assert "tiny.gguf: expected a GGUF file, got other bytes at its start" in errors[0]
+
+
+def test_a_model_file_that_is_cut_off(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder.root / "tiny.gguf"
+    gguf(path)
+    path.write_bytes(path.read_bytes()[:-3])
+    folder.toml += '[models.tiny]\nprovider = "llama_cpp"\nmodel = "tiny.gguf"\n'
+    status, errors = check(folder, capsys)
+    assert (status, len(errors)) == (2, 1)
+    assert "error model_file: " in errors[0]
+
+
+@pytest.mark.parametrize("code", ["cases_file", "duplicate_ids", "unlabelled", "empty_split", "edited_cases"])
+def test_climb_refuses_what_check_calls_an_error_with_one_line(
+    code: str, folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    PLANTED[code][0](folder)
+    root = folder.write()
+    assert run(["climb", "--project", str(root)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1 and "expected" in err and "got" in err
+
+
+@pytest.mark.parametrize("code", ["prompt_file", "grader", "missing_key", "model_missing", "model_opens"])
+def test_climb_refuses_a_wrong_prompt_grader_or_model_too(
+    code: str, folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    PLANTED[code][0](folder)
+    assert run(["climb", "--project", str(folder.write())]) == 2
+    assert "expected" in capsys.readouterr().err

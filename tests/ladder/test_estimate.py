@@ -1,0 +1,99 @@
+"""The estimate of a climb against the climb itself, and its parts by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.ladder.check_projects import HOSTED, KEY, PRICE, clean
+from tests.ladder.worlds import write_world
+from tuneworthy.cli import run
+from tuneworthy.config import load
+from tuneworthy.evaluate.models import Models
+from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.estimate import Estimate, race_calls
+from tuneworthy.ladder.measured import measured
+from tuneworthy.ladder.session import open_session
+
+
+def estimate(root: Path) -> Estimate:
+    found = Facts(load(root), contact=False).estimate
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("candidates", "seen"),
+    [
+        (1, [120]),
+        (2, [120, 40]),
+        (4, [120, 80, 40, 40]),
+        (5, [120, 120, 80, 40, 40]),
+        (8, [120] * 2 + [80] * 2 + [40] * 4),
+    ],
+)
+def test_a_race_is_counted_as_it_is_run(candidates: int, seen: list[int]) -> None:
+    assert race_calls(candidates, 120) == seen
+
+
+def test_a_climb_asks_as_often_as_was_estimated(tmp_path: Path) -> None:
+    """Baseline and two rungs of a world in which both are adopted, on three fifths of the ladder."""
+    models = {"weak": "answer(request, 0.8 if 'labels' in system(request) else 0.4)", "strong": "answer(request, 0.95)"}
+    root = write_world(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "prompt", "model"])
+    low, high = estimate(root).calls
+    assert run(["climb", "--project", str(root)]) == 0
+
+    async def count() -> int:
+        async with open_session(load(root)) as session:
+            return len(session.runner.store)
+
+    assert low * 0.95 <= asyncio.run(count()) <= high * 1.05
+
+
+def test_the_dearest_way_costs_more_and_no_more_than_every_call_at_its_ceiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "sk-test-secret-0000")
+    folder = clean(tmp_path / "project")
+    folder.toml += HOSTED + PRICE
+    found = estimate(folder.write())
+    assert 0 < found.usd[0] < found.usd[1]
+    assert found.models["one"]["usd"] == [0.0, 0.0]
+    assert found.usd[1] == pytest.approx(found.models["two"]["usd"][1])
+    assert f"${found.usd[0]:.2f} to ${found.usd[1]:.2f}" in str(found)
+    assert sum(row["calls"][1] for row in found.rungs.values()) == found.calls[1]
+
+
+def test_a_model_without_its_key_is_estimated_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = clean(tmp_path / "project")
+    folder.toml += HOSTED + PRICE
+    root = folder.write()
+    monkeypatch.delenv(KEY, raising=False)
+    without = estimate(root)
+    monkeypatch.setenv(KEY, "sk-test-secret-0000")
+    assert without.usd == estimate(root).usd
+
+
+def test_a_small_dev_takes_one_candidate_a_rung(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    folder.replace("[examples]", "")
+    folder.cases = folder.cases[:80]
+    found = estimate(folder.write())
+    test_and_latency = 50 + 30
+    assert found.rungs["prompt"]["calls"] == [test_and_latency, test_and_latency]
+
+
+def test_stored_answers_replace_what_was_assumed(tmp_path: Path) -> None:
+    models = {"weak": "Response(text='red', output_tokens=7, input_tokens=20)"}
+    root = write_world(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline"])
+    world = root / "world.py"
+    world.write_text("from tuneworthy.types import Response\n" + world.read_text())
+    facts = Facts(load(root), contact=False)
+    assert facts.data is not None
+    assert measured(facts.project, facts.data, Models(facts.project)) == {}
+    assert run(["climb", "--project", str(root)]) == 0
+    found = measured(facts.project, facts.data, Models(facts.project))["weak"]
+    assert (found.n, found.output_tokens) == (60, 7.0)
+    assert any("weak are those of stored answers" in line for line in estimate(root).assumptions)
