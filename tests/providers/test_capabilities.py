@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, str, str]] = {
     "claude-4.5": ("anthropic", "claude-haiku-4-5", "api.anthropic.com"),
     "claude-old": ("anthropic", "claude-3-haiku-20240307", "api.anthropic.com"),
     "claude-unknown": ("anthropic", "claude-opus-9", "api.anthropic.com"),
+    "scripted": ("scripted", "", ""),
     "own-pipeline": ("http", "", ""),
 }
 
