@@ -1,0 +1,125 @@
+"""How far a judge that says good or bad can be trusted: its table against the verdicts of people.
+
+Agreement alone says little: where 90 % of the answers are good, a judge that always says good agrees on 90 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .intervals import clopper_pearson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """Answers by what people say and what the judge says.
+
+    Attributes:
+        good_good: Good by both. good_bad: People say good, the judge says bad. bad_good, bad_bad: likewise.
+
+    >>> always = Confusion(good_good=90, good_bad=0, bad_good=10, bad_bad=0)
+    >>> always.agreement, always.kappa
+    (0.9, 0.0)
+    """
+
+    good_good: int = 0
+    good_bad: int = 0
+    bad_good: int = 0
+    bad_bad: int = 0
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[bool, bool]]) -> Confusion:
+        """Count `(people say good, the judge says good)`."""
+        counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
+        for human, judge in pairs:
+            counts[bool(human), bool(judge)] += 1
+        return cls(
+            good_good=counts[True, True],
+            good_bad=counts[True, False],
+            bad_good=counts[False, True],
+            bad_bad=counts[False, False],
+        )
+
+    @property
+    def n_good(self) -> int:
+        """Answers that people call good."""
+        return self.good_good + self.good_bad
+
+    @property
+    def n_bad(self) -> int:
+        """Answers that people call bad."""
+        return self.bad_good + self.bad_bad
+
+    @property
+    def n(self) -> int:
+        """All answers."""
+        return self.n_good + self.n_bad
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the answers on which both agree; None without answers."""
+        return (self.good_good + self.bad_bad) / self.n if self.n else None
+
+    @property
+    def kappa(self) -> float | None:
+        """Agreement beyond chance; None without answers, or where chance alone would make them agree always.
+
+        Source: Cohen 1960.
+        """
+        if not self.n:
+            return None
+        says_good = self.good_good + self.bad_good
+        chance = (self.n_good * says_good + self.n_bad * (self.n - says_good)) / self.n**2
+        agreement = (self.good_good + self.bad_bad) / self.n
+        return None if chance >= 1 else (agreement - chance) / (1 - chance)
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Share of the good answers that the judge calls good; None if there are none."""
+        return self.good_good / self.n_good if self.n_good else None
+
+    @property
+    def specificity(self) -> float | None:
+        """Share of the bad answers that the judge calls bad; None if there are none."""
+        return self.bad_bad / self.n_bad if self.n_bad else None
+
+    def sensitivity_interval(self, alpha: float = 0.05) -> tuple[float, float]:
+        """Clopper-Pearson interval of `sensitivity`; all of [0, 1] if there are no good answers."""
+        return clopper_pearson(self.good_good, self.n_good, alpha) if self.n_good else (0.0, 1.0)
+
+    def specificity_interval(self, alpha: float = 0.05) -> tuple[float, float]:
+        """Clopper-Pearson interval of `specificity`; all of [0, 1] if there are no bad answers."""
+        return clopper_pearson(self.bad_bad, self.n_bad, alpha) if self.n_bad else (0.0, 1.0)
+
+    def tells_apart(self, alpha: float = 0.05) -> bool | None:
+        """Whether the judge calls more good answers good than bad ones; None if that is not shown either way.
+
+        By Newcombe's interval of the difference of the two shares, from their exact intervals.
+
+        Source: Newcombe 1998 (Stat. Med. 17:873), method 10.
+        """
+        if not self.n_good or not self.n_bad:
+            return None
+        hit, false = self.good_good / self.n_good, self.bad_good / self.n_bad
+        hit_lo, hit_hi = clopper_pearson(self.good_good, self.n_good, alpha)
+        false_lo, false_hi = clopper_pearson(self.bad_good, self.n_bad, alpha)
+        low = hit - false - float(((hit - hit_lo) ** 2 + (false_hi - false) ** 2) ** 0.5)
+        high = hit - false + float(((hit_hi - hit) ** 2 + (false - false_lo) ** 2) ** 0.5)
+        return True if low > 0 else False if high <= 0 else None
+
+
+def residual_bad(bad: float, *, sensitivity: float, specificity: float) -> float:
+    """Return the share of bad answers among those that a judge lets through.
+
+    Args:
+        bad: Share of bad answers before, 0..1.
+        sensitivity, specificity: Of the judge.
+
+    Source: Bayes' rule; facts.md B.
+
+    >>> round(residual_bad(0.08, sensitivity=0.95, specificity=0.5), 3)
+    0.044
+    """
+    wrongly, rightly = bad * (1 - specificity), (1 - bad) * sensitivity
+    return wrongly / (wrongly + rightly) if wrongly + rightly else 0.0

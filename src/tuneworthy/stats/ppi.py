@@ -1,0 +1,177 @@
+"""Correct a judge's paired difference by the verdicts of people on a random part of the cases.
+
+A judge alone measures the judge: if it likes the style of B better, no number of cases makes that go away. People
+alone are right on average and few. Prediction-powered inference joins both: what the judge says of all cases, plus
+the mean error that it makes on the cases that people have seen, each variant with its own error.
+
+Invariant: the result is unbiased whatever the judge does (it may be biased differently for A and B), because people's
+verdicts enter with weight 1; a useless judge makes the interval as wide as that of the people alone, never wrong.
+
+Source: Angelopoulos et al. 2023 (Science 382:669) and 2023b (arXiv 2311.01453, "PPI++", the weight of the judge);
+the same estimator as double sampling for regression, Cochran 1977, section 12.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtr, stdtrit
+
+from .paired import NonInferiority, PairedResult
+from .ratios import Floats, cluster_sums, shared_sources
+
+FEWEST = 8
+"""Fewest cases with verdicts of people that anything is computed from; a decision wants more (see `grade.validate`)."""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """The paired difference as people would score it.
+
+    Attributes:
+        n: cases that the judge scored; n_human: those of them on which people judged both variants.
+        n_groups: independent clusters among the latter (cases, where there are no groups).
+        a, b: corrected scores. delta: `b - a`. error: its standard error. df: degrees of freedom.
+        judge_delta: what the judge alone says. human_delta: what people alone say of their cases.
+        weight: how far the judge is trusted, 0..1 (PPI++'s lambda); 0 is people alone.
+        effective_n: cases with verdicts of people that would be as precise without the judge.
+    """
+
+    n: int
+    n_human: int
+    n_groups: int
+    a: float
+    b: float
+    delta: float
+    error: float
+    df: int
+    judge_delta: float
+    human_delta: float
+    weight: float
+    effective_n: float
+
+    def interval(self, alpha: float = 0.05) -> tuple[float, float]:
+        """Return the two-sided interval of the difference at `1 - alpha`."""
+        half = float(-stdtrit(self.df, alpha / 2)) * self.error
+        return max(-1.0, self.delta - half), min(1.0, self.delta + half)
+
+    def paired(self, alpha: float = 0.05) -> PairedResult:
+        """Return it as the comparison that the ladder decides by; the p-value is dual to the interval."""
+        p_value = min(1.0, 2 * float(stdtr(self.df, -abs(self.delta) / self.error)))
+        return PairedResult(
+            self.n, self.n_groups, self.a, self.b, self.delta, self.interval(alpha), p_value, alpha, "ppi"
+        )
+
+    def non_inferior(self, margin: float, alpha: float = 0.05) -> NonInferiority:
+        """Test whether B is worse than A by less than `margin`, one-sided at `alpha`."""
+        p_value = float(stdtr(self.df, (-margin - self.delta) / self.error))
+        lower = self.interval(2 * alpha)[0]
+        return NonInferiority(self.n, self.n_groups, self.delta, lower, margin, p_value, alpha)
+
+
+def corrected_difference(
+    judge_a: ArrayLike,
+    judge_b: ArrayLike,
+    human_a: ArrayLike,
+    human_b: ArrayLike,
+    groups: ArrayLike | None = None,
+) -> Corrected:
+    """Correct the paired difference of a judge's scores.
+
+    The cases with verdicts of people must be a random sample of all: that is what makes the correction right.
+
+    Args:
+        judge_a, judge_b: `(n_cases,)` scores of the judge, 0..1.
+        human_a, human_b: `(n_cases,)` verdicts of people, 0..1, NaN where there is none. A case counts if both
+            variants have one.
+        groups: `(n_cases,)` labels of cases that share a source.
+
+    Raises:
+        ValueError: The arrays do not fit, hold values outside 0..1, or fewer than 8 cases have both verdicts.
+
+    >>> judge = [1, 1, 0, 1] * 50
+    >>> human = [1, 0, 0, 1] * 10 + [float("nan")] * 160
+    >>> corrected_difference([0] * 200, judge, [0] * 40 + [float("nan")] * 160, human).delta
+    0.5
+    """
+    judge, human = _checked(judge_a, judge_b), _checked(human_a, human_b, holes=True)
+    if judge.shape != human.shape:
+        raise ValueError(f"expected scores of the same cases, got {len(judge)} of the judge and {len(human)} of people")
+    seen: np.ndarray = np.isfinite(human.sum(axis=1))
+    n, n_human = len(seen), int(seen.sum())
+    if n_human < FEWEST:
+        raise ValueError(f"expected at least {FEWEST} cases with verdicts of people on both variants, got {n_human}")
+    labels = shared_sources(groups)
+    d, h = judge[:, 1] - judge[:, 0], (human[:, 1] - human[:, 0])[seen]
+    weight = _weight(d[seen], h)
+    gain = weight * (1 - n_human / n)
+    scores = human[seen].mean(axis=0) - gain * judge[seen].mean(axis=0)
+    if n_human < n:
+        scores = scores + gain * judge[~seen].mean(axis=0)
+    error, n_groups = _error(d, h, seen, gain, labels)
+    alone, _ = _error(d, h, seen, 0.0, labels)
+    a, b = (float(score) for score in scores)
+    return Corrected(
+        n=n,
+        n_human=n_human,
+        n_groups=n_groups,
+        a=min(1.0, max(0.0, a)),
+        b=min(1.0, max(0.0, b)),
+        delta=b - a,
+        error=error,
+        df=max(1, n_groups - 2),
+        judge_delta=float(d.mean()),
+        human_delta=float(h.mean()),
+        weight=weight,
+        effective_n=n_human * (alone / error) ** 2,
+    )
+
+
+def _checked(a: ArrayLike, b: ArrayLike, *, holes: bool = False) -> Floats:
+    """Check and stack the scores of both variants: `(n_cases, 2)`."""
+    one, two = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if one.ndim != 1 or one.shape != two.shape:
+        raise ValueError(f"expected two arrays of one shape (n_cases,), got {one.shape} and {two.shape}")
+    both = np.stack([one, two], axis=1)
+    missing = np.isnan(both)
+    if missing.any() and not holes:
+        raise ValueError("scores of the judge must be finite; leave unscored cases out")
+    if not ((both >= 0) & (both <= 1) | missing).all():
+        raise ValueError("scores must lie between 0 and 1")
+    return both
+
+
+def _weight(d: Floats, h: Floats) -> float:
+    """Return the weight of the judge that makes the interval shortest, within 0..1.
+
+    One case that only B gets right and one that only A does, on which judge and people disagree, are counted as seen:
+    a judge that was right on all of a few cases is not yet known to be right always.
+    """
+    d, h = np.append(d, [0.0, 0.0]), np.append(h, [1.0, -1.0])
+    centred = d - d.mean()
+    spread = float(centred @ centred)
+    return min(1.0, max(0.0, float(centred @ h) / spread)) if spread > 1e-12 else 0.0
+
+
+def _error(d: Floats, h: Floats, seen: np.ndarray, gain: float, groups: np.ndarray | None) -> tuple[float, int]:
+    """Return the standard error, and how many clusters have verdicts of people.
+
+    The influence of each case on the estimate is summed by cluster, so that cases of one source count together
+    whether people saw them or not. Two observations are added, as in `difference`: what was not seen yet may exist.
+
+    Args:
+        d: `(n_cases,)` differences of the judge. h: `(n_human,)` of people. seen: `(n_cases,)` where people judged.
+    """
+    residual = h - gain * d[seen]
+    influence = np.empty_like(d)
+    influence[seen] = (residual - residual.mean()) / len(h)
+    n_rest = len(d) - len(h)
+    if n_rest:
+        influence[~seen] = gain * (d[~seen] - d[~seen].mean()) / n_rest
+    sums = cluster_sums(influence[:, None], groups)[:, 0]
+    n_groups = len(h) if groups is None else len(np.unique(groups[seen]))
+    variance = float((sums**2).sum()) * n_groups / max(1, n_groups - 2)
+    return sqrt(variance + 2 * max(1.0, (n_groups / len(h)) ** 2) / (n_groups + 2) ** 2), n_groups
