@@ -1,0 +1,99 @@
+"""Personal data: what is found, what is left alone, and that a mask tells nothing and keeps what is equal equal."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuneworthy.cases.pii import Masker, find, iban_end, is_card
+
+FOUND = {
+    "email": ["ada@example.org", "foo.bar+x@sub.domain.co.uk", "jürgen@müller.de"],
+    "phone": ["+49 30 9012 3456", "+15551234567", "0049 171 1234567", "(030) 123 4567", "415-555-2671", "0171 1234567"],
+    "iban": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "FR1420041010050500013M02606"],
+    "card": ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005"],
+    "ip": ["192.168.17.4", "2001:db8::8a2e:370:7334"],
+    "key": [
+        "sk-" + "ant-" + "a1B2" * 6,
+        "AKIAIOSFODNN7EXAMPLE",
+        "ghp_" + "a1" * 18,
+        "hf_" + "aB" * 17,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEabc+/=\n-----END RSA PRIVATE KEY-----",
+    ],
+}
+LEFT = [
+    "on 2024-05-06 at 12:30:45 it cost 1,234.50 EUR",
+    "order 12345678, version 1.2.3, pages 100-120",
+    "between 2023-2024 and 10/12/2023",
+    "DE88370400440532013000",
+    "4111 1111 1111 1112",
+    "ISBN 978-3-16-148410-0",
+    "999.1.2.3 and ::",
+    "me@localhost, a @ b",
+    "0.123456789 and 1234567890123456789012",
+    "sk-short and hf_x",
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in FOUND.items() for value in values])
+def test_personal_data_is_found_and_masked_whole(kind: str, value: str) -> None:
+    text = f"Please use {value}, not another."
+    (one,) = find(text)
+    assert (one.kind, text[one.start : one.end]) == (kind, value)
+    assert Masker().mask(text) == f"Please use [{kind.upper()}_1], not another."
+    assert value not in repr(one)
+
+
+@pytest.mark.parametrize("text", LEFT)
+def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
+    assert find(text) == []
+    assert Masker().mask(text) == text
+
+
+def test_one_value_has_one_mask_however_it_is_written() -> None:
+    masker = Masker()
+    assert masker.mask("Ada@Example.org and bob@example.org") == "[EMAIL_1] and [EMAIL_2]"
+    assert masker.mask("ada@example.org") == "[EMAIL_1]"
+    assert masker.mask("DE89370400440532013000") == masker.mask("DE89 3704 0044 0532 0130 00") == "[IBAN_1]"
+    assert masker.counts == {"email": 3, "iban": 2}
+
+
+def test_texts_inside_json_are_masked_keys_included() -> None:
+    value = {"to": ["ada@example.org", 5, None], "ada@example.org": {"n": True}}
+    assert Masker().mask_json(value) == {"to": ["[EMAIL_1]", 5, None], "[EMAIL_1]": {"n": True}}
+
+
+def test_an_iban_ends_where_its_country_says() -> None:
+    assert iban_end("DE89370400440532013000") == 22
+    assert iban_end("DE89370400440532013000X") == 0
+    assert iban_end("ZZ89370400440532013000") == 0
+    assert Masker().mask("DE89 3704 0044 0532 0130 00 and more") == "[IBAN_1] and more"
+
+
+def test_cards_need_prefix_length_and_checksum() -> None:
+    assert is_card("4111111111111111")
+    assert not is_card("4111111111111110")
+    assert not is_card("0000000000000000")
+    assert not is_card("411111111111")
+
+
+@given(st.text(max_size=300))
+def test_masking_never_fails_and_a_second_time_changes_nothing(text: str) -> None:
+    once = Masker().mask(text)
+    assert Masker().mask(once) == once or find(text)
+
+
+@pytest.mark.parametrize(
+    "huge",
+    ["x" * 10**6, "7" * 10**6, "a@" * 500_000, ":" * 10**6, "DE89 " * 200_000, "+49 30 " * 150_000, "sk-" * 300_000,
+     "-----BEGIN PRIVATE KEY-----" * 40_000, "eyJ" + "a" * 10**6],
+    ids=lambda huge: huge[:8],
+)  # fmt: skip
+def test_a_million_characters_take_less_than_two_seconds(huge: str) -> None:
+    start = time.process_time()
+    find(huge)
+    assert time.process_time() - start < 2
