@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from judge_scripts import ScriptedAsker, same_as_reference
+
 from tuneworthy.config import graders as sections
 from tuneworthy.grade.apply import make_grader
 from tuneworthy.grade.base import Grader, GradingContext
-from tuneworthy.types import Case, Example, Failure, Response, Trace
+from tuneworthy.types import Case, Example, Failure, Response, Score, Trace
 
 SECTIONS = {
     get_args(section.model_fields["type"].annotation)[0]: section for section in get_args(get_args(sections.Grader)[0])
@@ -54,6 +58,7 @@ SAMPLES: dict[str, Sample] = {
     "style": Sample("x", "Ahoy matey, yer parcel sails today!", "The package was sent.", {"generic": "generic.jsonl"},
                     {"max_words": 5}, least=0.6),
     "python": Sample("yes", "yes", "no", {"function": "own.py:judge"}, other={"needs_expected": False}),
+    "judge": Sample("yes", "yes", "no", {"model": "judge", "rubric": "It is right."}, other={"rubric": "It is kind."}),
 }  # fmt: skip
 
 BRAND = [
@@ -68,7 +73,7 @@ def write_project(root: Path) -> GradingContext:
     (root / "schema.json").write_text(json.dumps(SCHEMA))
     (root / "generic.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in GENERIC))
     (root / "own.py").write_text(OWN)
-    return GradingContext(root=root, examples=brand_examples())
+    return GradingContext(root=root, examples=brand_examples(), asker=ScriptedAsker(same_as_reference))
 
 
 def brand_examples() -> list[Example]:
@@ -94,6 +99,15 @@ def failed(case_id: str = "c") -> Trace:
     """Return a trace whose call failed."""
     error = Failure(code="timeout", message="60 s")
     return Trace(case_id=case_id, variant_id="v", repeat=0, messages=(), response=None, error=error)
+
+
+def scored(result: Any) -> Score:
+    """Return the score that a grader gave at once, or gives when its judge has answered."""
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(result: Any) -> Score:
+    return await result
 
 
 def judge(grader: Callable[..., Any], text: str, expected: Any, **response: Any) -> Any:

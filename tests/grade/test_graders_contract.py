@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from grade_samples import SAMPLES, SECTIONS, brand_examples, build, failed, trace, write_project
+from grade_samples import SAMPLES, SECTIONS, brand_examples, build, failed, scored, trace, write_project
 
 from tuneworthy.grade.apply import grade_all
 from tuneworthy.grade.base import GRADERS, REASONS, Grader, GradingContext
@@ -112,7 +112,7 @@ def test_a_case_without_a_label_is_unscored_unless_form_alone_counts(name: str, 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_answer_never_raises_and_its_score_can_be_stored(name: str, grader: Grader, odd: str) -> None:
-    score = grader(trace(ODD[odd]), Case(id="c", input="?", expected=SAMPLES[name].expected))
+    score = scored(grader(trace(ODD[odd]), Case(id="c", input="?", expected=SAMPLES[name].expected)))
     assert isinstance(score, Score)
     assert not score.unscored
     assert 0 <= score.num <= score.den
@@ -122,13 +122,13 @@ def test_an_odd_answer_never_raises_and_its_score_can_be_stored(name: str, grade
 @pytest.mark.parametrize("huge", HUGE)
 def test_a_huge_answer_takes_less_than_a_second(name: str, grader: Grader, huge: str) -> None:
     start = time.perf_counter()
-    grader(trace(HUGE[huge]), Case(id="c", input="?", expected=SAMPLES[name].expected))
+    scored(grader(trace(HUGE[huge]), Case(id="c", input="?", expected=SAMPLES[name].expected)))
     assert time.perf_counter() - start < 1
 
 
 def test_an_odd_label_never_raises(grader: Grader) -> None:
     for expected in ("", [], {}, 0, 1.5, False, [None], {"a": [{}]}, "(", {"name": 1}, "\ud800", ["\x00"]):
-        assert isinstance(grader(trace("a"), Case(id="c", input="?", expected=expected)), Score)
+        assert isinstance(scored(grader(trace("a"), Case(id="c", input="?", expected=expected))), Score)
 
 
 def test_the_same_answer_gets_the_same_score(name: str, grader: Grader, context: GradingContext) -> None:
@@ -136,7 +136,7 @@ def test_the_same_answer_gets_the_same_score(name: str, grader: Grader, context:
     again = build(name, context)
     assert again.identity == grader.identity
     for text in (SAMPLES[name].right, SAMPLES[name].wrong, "", "a b 3"):
-        assert grader(trace(text), case) == again(trace(text), case)
+        assert scored(grader(trace(text), case)) == scored(again(trace(text), case))
 
 
 def test_the_identity_is_json_and_changes_with_the_arguments(
@@ -169,7 +169,7 @@ def test_random_answers_stay_in_range(name: str, grader: Grader) -> None:
     alphabet = 'ab {}[]":,0.5%-\n`refund\u00e9\u6771'
     case = Case(id="c", input="?", expected=SAMPLES[name].expected)
     for _ in range(200):
-        score = grader(trace("".join(draw.choices(alphabet, k=draw.randrange(40)))), case)
+        score = scored(grader(trace("".join(draw.choices(alphabet, k=draw.randrange(40)))), case))
         assert isinstance(score, Score)
         assert 0 <= score.num <= score.den
         assert not score.unscored

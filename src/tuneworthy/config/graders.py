@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import NonNegative, Section
+from tuneworthy.config.base import Count, NonNegative, Section
 
 
 class Exact(Section):
@@ -140,6 +140,23 @@ class PythonFunction(Section):
     """False for a function that judges form alone: it is called for every case, whatever is expected."""
 
 
+class Judge(Section):
+    """A language model says whether the answer is good. As the first grader it decides only where people's verdicts
+    on both variants correct it (`tuneworthy cases label --judge`)."""
+
+    type: Literal["judge"]
+    model: str
+    """Key of `[models]`; best of another family than the models that are judged, and able to be held to a choice."""
+    rubric: str
+    """What makes an answer good: a text, or a `.md` or `.txt` file below the project."""
+    needs_expected: bool = True
+    """False for a judge of form alone: it is asked about every case and never sees the expected answer."""
+    mask: bool = True
+    """Mask e-mail addresses, phone numbers, IBANs, cards, IP addresses and keys before the judge sees them."""
+    max_tokens: Count = 256
+    """Limit of the judge's answer, tokens; a model that thinks first needs more."""
+
+
 Grader = Annotated[
     Exact
     | NormalisedExact
@@ -156,6 +173,7 @@ Grader = Annotated[
     | ChrF
     | Abstention
     | Style
-    | PythonFunction,
+    | PythonFunction
+    | Judge,
     Field(discriminator="type"),
 ]

@@ -51,6 +51,14 @@ class Project(Section):
             raise ValueError(f"ladder.baseline: expected a key of [models] ({known}), got {self.ladder.baseline!r}")
         return self
 
+    @model_validator(mode="after")
+    def _judges_are_models(self) -> Self:
+        for grader in self.graders:
+            if grader.type == "judge" and grader.model not in self.models:
+                known = ", ".join(self.models)
+                raise ValueError(f"judge: expected a key of [models] ({known}) as its model, got {grader.model!r}")
+        return self
+
     def text(self, value: str | None) -> str | None:
         """Return the text of a template value: the file's content if it names one, else itself."""
         if value is None or "\n" in value or len(value) > 255:

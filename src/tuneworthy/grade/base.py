@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from tuneworthy.errors import UserError
 from tuneworthy.registry import Registry
-from tuneworthy.types import Case, Example, Score, Trace
+from tuneworthy.types import Case, Example, Score, Trace, Variant
 
 RIGHT: Final = Score(num=1.0)
 WRONG: Final = Score(reason="wrong")
@@ -86,13 +86,34 @@ class AnswerGrader:
         return ""
 
 
+class Asker(Protocol):
+    """How a grader asks a model of the project: through the store and the budget of the session."""
+
+    def identity(self, model: str) -> Mapping[str, Any]:
+        """Return what the model `model` of `[models]` resolves to."""
+        ...
+
+    def supports(self, model: str) -> frozenset[str]:
+        """Return the features that the model accepts (see `Provider.supports`)."""
+        ...
+
+    async def __call__(self, variant: Variant, case: Case) -> Trace:
+        """Ask; what is asked at the same time goes out together."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradingContext:
-    """What graders may be built from: the project folder, the examples, all labels that occur."""
+    """What graders may be built from: the project folder, the examples, all labels that occur, models to ask.
+
+    Without `asker` a judge can be built (for checks) but not asked.
+    """
 
     root: Path = field(default_factory=Path)
     examples: Sequence[Example] = ()
     labels: Sequence[str] = ()
+    asker: Asker | None = None
+    seed: int = 0
 
     def file(self, name: str, what: str) -> Path:
         """Return the path of a file below the project.
@@ -159,6 +180,7 @@ GRADERS: Registry[Any] = Registry(
         "abstention": "tuneworthy.grade.abstention",
         "style": "tuneworthy.grade.style",
         "python": "tuneworthy.grade.python",
+        "judge": "tuneworthy.grade.judge",
     },
 )
 """Name to factory ``(config section, GradingContext) -> Grader``; register with ``@GRADERS.register(name)``."""
