@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuneworthy.ladder.record import ClimbRecord
 
 
-@click.command("climb", short_help="Walk the ladder.")
+@click.command("climb", short_help="Walk the ladder: measure every cheaper lever on one frozen test set.")
 @project_option
 @click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Walk only this rung (may be repeated).")
 @click.option("--quick", is_flag=True, help="Use 40 dev cases and do not look at test.")

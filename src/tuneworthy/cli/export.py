@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @click.group("export", short_help="Write the winner as files to use elsewhere.")
 def command() -> None:
-    """Write what was measured as files to use elsewhere."""
+    """Write what was measured as files to use elsewhere.
+
+    \b
+    Example:
+      tuneworthy export variant best
+    """
 
 
 @command.command("variant")

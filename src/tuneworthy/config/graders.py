@@ -26,6 +26,7 @@ class Includes(Section):
 
     type: Literal["includes"]
     ignore_case: bool = True
+    """Compare without case."""
 
 
 class Regex(Section):
@@ -33,6 +34,7 @@ class Regex(Section):
 
     type: Literal["regex"]
     pattern: str | None = None
+    """Regular expression; the expected value of each case if not set."""
 
 
 class Numeric(Section):
@@ -40,7 +42,9 @@ class Numeric(Section):
 
     type: Literal["numeric"]
     tolerance_abs: NonNegative = 0.0
+    """Difference that is allowed."""
     tolerance_rel: NonNegative = 1e-6
+    """Difference that is allowed, as a share of the expected number."""
     decimal_comma: bool = False
     """Read 1.234,56 instead of 1,234.56."""
 
@@ -64,6 +68,7 @@ class JsonFields(Section):
     fields: list[str] | None = None
     """Fields that count (`a.b` for a nested one), with all below them; all fields if not set."""
     ignore_case: bool = True
+    """Compare texts without case."""
     strict: bool = False
     """Accept only an answer that is the JSON object and nothing else."""
 
@@ -123,7 +128,9 @@ class Style(Section):
     generic: str
     """JSONL of generic texts (`{"text": ...}`), at least 20; brand texts are the examples' answers."""
     min_words: int | None = Field(default=None, ge=0)
+    """Fewest words of an answer."""
     max_words: int | None = Field(default=None, ge=1)
+    """Most words of an answer."""
     banned: list[str] = []
     """Phrases that must not stand in the answer (case is ignored)."""
     required: list[str] = []

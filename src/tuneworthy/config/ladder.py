@@ -87,4 +87,6 @@ class Waiver(Section):
     """A gate that is knowingly passed over."""
 
     gate: str
+    """Name of the gate."""
     reason: str = Field(min_length=8)
+    """Why: it stands in the verdict."""

@@ -45,7 +45,9 @@ class LlamaCpp(_Model):
     threads: Count | None = None
     """CPU threads; all cores if not set."""
     concurrency: Count = 8
+    """Calls in flight, at most."""
     timeout_s: Positive = 300.0
+    """Limit of one attempt, seconds."""
 
 
 class OpenAI(_Model):
@@ -53,7 +55,9 @@ class OpenAI(_Model):
 
     provider: Literal["openai"]
     model: str
+    """Model id, as the server calls it."""
     base_url: str = "https://api.openai.com/v1"
+    """Address of the server, up to and including the version."""
     api_key_env: str | None = "OPENAI_API_KEY"
     """Environment variable that holds the key; keys are never written."""
 
@@ -67,8 +71,11 @@ class Anthropic(_Model):
 
     provider: Literal["anthropic"]
     model: str
+    """Model id, as the server calls it."""
     base_url: str = "https://api.anthropic.com"
+    """Address of the server, without the version."""
     api_key_env: str = "ANTHROPIC_API_KEY"
+    """Environment variable that holds the key; keys are never written."""
 
     @property
     def hosted(self) -> bool:
@@ -80,6 +87,7 @@ class Http(_Model):
 
     provider: Literal["http"]
     url: str
+    """Address that is posted to."""
     api_key_env: str | None = None
     """Sent as a bearer token if set."""
 
@@ -95,6 +103,7 @@ class Python(_Model):
     function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
     """`file.py:name` below the project, or `package.module:name`."""
     concurrency: Count = 8
+    """Calls in flight, at most."""
 
 
 class Scripted(_Model):
@@ -102,6 +111,7 @@ class Scripted(_Model):
 
     provider: Literal["scripted"]
     function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
+    """`file.py:name` below the project, or `package.module:name`."""
     latency_ms: NonNegative = 0.0
     """Delay of each answer."""
 

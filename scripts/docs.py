@@ -1,0 +1,279 @@
+"""Write the reference pages from the code: `python scripts/docs.py` writes, `--check` compares and exits 1 if stale.
+
+docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md from the
+docstrings of the checks. Nothing on these pages is written by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tuneworthy import errors
+from tuneworthy.cli import VERBS, root
+from tuneworthy.config import Project
+from tuneworthy.ladder.check import LEVELS, all_checks
+
+DOCS = Path(__file__).parent.parent / "docs"
+MADE = "<!-- made by scripts/docs.py: do not edit -->\n"
+REPEATED = {"graders": "type", "models": "provider"}
+"""Sections of which there may be several, and the key that says which keys they have."""
+
+Rows = list[tuple[str, ...]]
+
+
+def main(arguments: list[str]) -> int:
+    """Write or compare the pages; return the exit status."""
+    stale = [name for name, text in pages().items() if current(name) != text]
+    if "--check" in arguments:
+        for name in stale:
+            print(f"docs/{name}: expected what the code says, got an older page; run `python scripts/docs.py`")
+        return 1 if stale else 0
+    DOCS.mkdir(exist_ok=True)
+    for name in stale:
+        (DOCS / name).write_text(pages()[name], encoding="utf-8")
+        print(f"docs/{name}: written")
+    return 0
+
+
+def current(name: str) -> str:
+    """Return the page as it stands; "" if there is none."""
+    path = DOCS / name
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def pages() -> dict[str, str]:
+    """Return every page by its name."""
+    return {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
+
+
+def table(head: tuple[str, ...], rows: Rows) -> str:
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def code(text: str) -> str:
+    """Return `text` as inline code; "" stays."""
+    return f"`{text}`" if text else ""
+
+
+# --- the project file -------------------------------------------------------------------------------------------
+
+
+def project_file() -> str:
+    """Return docs/project-file.md."""
+    schema = Project.model_json_schema()
+    parts = [
+        MADE,
+        "# The project file\n\n",
+        "`tuneworthy.toml`, in the project folder. Unknown keys are errors. A key ",
+    ]
+    parts.append("without a default must be given; a section whose keys all have defaults may be left out.\n")
+    for name, node in schema["properties"].items():
+        parts.append(section(schema, name, node, required=name in schema["required"]))
+    return "".join(parts)
+
+
+def section(schema: dict[str, Any], name: str, node: dict[str, Any], *, required: bool) -> str:
+    """Return the part of the page on one section."""
+    several = name in REPEATED or node.get("type") == "array"
+    header = f"[[{name}]]" if node.get("type") == "array" else f"[{name}.NAME]" if several else f"[{name}]"
+    need = "At least one is needed." if several and required else "Needed." if required else "Optional."
+    text = [f"\n## `{header}`\n\n"]
+    choices = list(resolve(schema, node))
+    if name in REPEATED:
+        text.append(f"{need} `{REPEATED[name]}` says which keys it has.\n")
+        for choice in choices:
+            kind = choice["properties"][REPEATED[name]]["const"]
+            text += [f'\n### `{REPEATED[name]} = "{kind}"`\n\n', sentence(choice), keys(schema, choice)]
+        return "".join(text)
+    (only,) = choices
+    return "".join([*text, sentence(only), need, "\n\n", keys(schema, only)])
+
+
+def sentence(node: dict[str, Any]) -> str:
+    """Return the description of a section as a paragraph, unless it only repeats its name."""
+    words = " ".join(node.get("description", "").split())
+    repeats = words.startswith("[") and words.endswith("]")
+    return "" if repeats or not words else f"{words}\n\n"
+
+
+def keys(schema: dict[str, Any], node: dict[str, Any]) -> str:
+    """Return the table of the keys of a section."""
+    rows: Rows = []
+    for key, value in node["properties"].items():
+        default = code(toml(value["default"])) if value.get("default") is not None else ""
+        if key not in node.get("required", ()) and not default:
+            default = "not set"
+        rows.append((code(key), kind_of(schema, value), default or "needed", words_of(value)))
+    return table(("key", "type", "default", "meaning"), rows)
+
+
+def words_of(value: dict[str, Any]) -> str:
+    """Return the description of a key; a constant describes itself."""
+    return " ".join(value.get("description", "").split()) or ("says which kind this is" if "const" in value else "")
+
+
+def resolve(schema: dict[str, Any], node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the objects that `node` may be, references opened."""
+    if "$ref" in node:
+        yield from resolve(schema, schema["$defs"][node["$ref"].rsplit("/", 1)[1]])
+    elif "properties" in node:
+        yield node
+    for key in ("anyOf", "oneOf", "allOf"):
+        for option in node.get(key, ()):
+            yield from resolve(schema, option)
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            yield from resolve(schema, node[key])
+
+
+def kind_of(schema: dict[str, Any], value: dict[str, Any]) -> str:
+    """Return the type of a key in words, with its limits."""
+    if "const" in value:
+        return code(toml(value["const"]))
+    if "enum" in value:
+        return "one of " + ", ".join(code(toml(one)) for one in value["enum"])
+    if "anyOf" in value:
+        kinds = [kind_of(schema, option) for option in value["anyOf"] if option.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
+    if "$ref" in value:
+        return kind_of(schema, schema["$defs"][value["$ref"].rsplit("/", 1)[1]])
+    if value.get("type") == "array":
+        return f"list of {kind_of(schema, value['items'])}"
+    names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+    name = names.get(value.get("type", ""), "table")
+    limits = [f"{sign} {value[key]:g}" for key, sign in LIMITS.items() if key in value]
+    limits += [f"at least {value['minLength']} characters"] if "minLength" in value else []
+    return f"{name}, {', '.join(limits)}" if limits else name
+
+
+LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def toml(value: Any) -> str:
+    """Return a value as it is written in TOML (tables of defaults do not occur)."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def undescribed() -> list[str]:
+    """Return the keys of the project file that nobody described."""
+    found = []
+    schema = Project.model_json_schema()
+    for name, node in schema["properties"].items():
+        for choice in resolve(schema, node):
+            found += [f"{name}: {choice['title']}.{k}" for k, v in choice["properties"].items() if not words_of(v)]
+    return found
+
+
+# --- the command line -------------------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """Return docs/commands.md."""
+    parts = [
+        MADE,
+        "# Commands\n\n",
+        table(("command", "does"), [(f"[`{v}`](#tuneworthy-{v})", s) for v, s in VERBS.items()]),
+    ]
+    parts += ["\n## Exit status\n\n", table(("status", "means"), exit_rows())]
+    for path, command in every_command():
+        parts.append(command_page(path, command))
+    return "".join(parts)
+
+
+def exit_rows() -> Rows:
+    """Return the exit statuses: those of the errors, and those of the command line itself."""
+    told = {0: "yes, or done", 1: "a bug", 130: "stopped by you; run it again to go on"}
+    for _, error in inspect.getmembers(errors, inspect.isclass):
+        own = "exit_status" in vars(error) and error is not errors.TuneworthyError
+        if own:
+            told[error.exit_status] = (inspect.getdoc(error) or "").split("\n")[0].rstrip(".").lower()
+    return [(str(status), words) for status, words in sorted(told.items())]
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command with its path, groups before what they hold."""
+    context = click.Context(root)
+    for verb in VERBS:
+        command = root.get_command(context, verb)
+        assert command is not None
+        yield verb, command
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                yield f"{verb} {name}", command.commands[name]
+
+
+def help_parts(command: click.Command) -> tuple[str, str]:
+    """Return the paragraphs of a command's help, and its example (with its heading)."""
+    text, _, example = inspect.cleandoc(command.help or "").partition("\b\n")
+    paragraphs = [" ".join(part.split()) for part in text.strip().split("\n\n")]
+    return "\n\n".join(paragraphs), inspect.cleandoc("\n" + example).strip()
+
+
+def command_page(path: str, command: click.Command) -> str:
+    """Return the part of the page on one command."""
+    text, example = help_parts(command)
+    context = click.Context(command, info_name=f"tuneworthy {path}")
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    parts = [f"\n## tuneworthy {path}\n\n```\n{' '.join(usage.split())}\n```\n\n{text}\n"]
+    rows = [option_row(option) for option in command.params if isinstance(option, click.Option)]
+    if rows:
+        parts.append("\n" + table(("option", "default", "meaning"), rows))
+    if example:
+        heading, _, lines = example.partition("\n")
+        parts.append(f"\n{heading}\n\n```sh\n{inspect.cleandoc(lines)}\n```\n")
+    return "".join(parts)
+
+
+SHORT = {"INTEGER": "N", "FLOAT": "X"}
+
+
+def faults(path: str, command: click.Command) -> list[str]:
+    """Return what the documentation of a command lacks: help, an example, the words on its arguments and options."""
+    text, example = help_parts(command)
+    found = [] if text else [f"{path}: no help"]
+    if not example.startswith("Example") or f"tuneworthy {path.split(maxsplit=1)[0]}" not in example:
+        found.append(f"{path}: no example")
+    for one in command.params:
+        if isinstance(one, click.Option) and not one.help:
+            found.append(f"{path} {one.opts[0]}: no help")
+        if isinstance(one, click.Argument):
+            name = (one.metavar or one.name or "").strip("[].").upper()
+            found += [] if name in text else [f"{path} {name}: not named in the help"]
+    return found
+
+
+def option_row(option: click.Option) -> tuple[str, str, str]:
+    """Return the row of an option: how it is written, its default, its help."""
+    metavar = option.make_metavar(click.Context(root)).removesuffix(" RANGE")
+    value = "" if option.is_flag else f" {SHORT.get(metavar, metavar)}"
+    shown = option.show_default if isinstance(option.show_default, str) else option.default
+    plain = isinstance(shown, str | int | float) and not isinstance(shown, bool)
+    return code(", ".join(option.opts) + value), code(str(shown)) if plain else "", option.help or ""
+
+
+# --- the checks -------------------------------------------------------------------------------------------------
+
+
+def checks() -> str:
+    """Return docs/checks.md."""
+    parts = [MADE, "# Checks\n\nWhat `tuneworthy check` looks for. An error means that a climb would fail or measure "]
+    parts.append("nothing; `check` then exits with status 2.\n")
+    for level in LEVELS:
+        parts.append(f"\n## {level.capitalize()}s\n")
+        for one in all_checks().values():
+            if one.level == level:
+                parts.append(f"\n### {one.code}\n\n{one.page}\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,89 @@
+"""The reference pages say what the code says, and the code says it of everything."""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from tuneworthy.cli import VERBS, root, run
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "docs.py"
+
+
+def load() -> ModuleType:
+    spec = spec_from_file_location("tuneworthy_docs", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+docs = load()
+COMMANDS = dict(docs.every_command())
+
+
+@pytest.mark.parametrize("page", docs.pages())
+def test_a_page_is_what_the_code_says(page: str) -> None:
+    assert docs.current(page) == docs.pages()[page], f"docs/{page} is stale: run `python scripts/docs.py`"
+
+
+def test_a_stale_page_is_told_and_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(docs, "DOCS", tmp_path)
+    assert docs.main(["--check"]) == 1
+    assert "docs/commands.md: expected what the code says, got an older page" in capsys.readouterr().out
+    assert docs.main([]) == 0
+    assert docs.main(["--check"]) == 0
+    (tmp_path / "checks.md").write_text("old")
+    assert docs.main(["--check"]) == 1
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_has_help_an_example_and_words_on_each_option(path: str) -> None:
+    assert docs.faults(path, COMMANDS[path]) == []
+
+
+def test_what_a_command_lacks_is_found() -> None:
+    @click.command("bare")
+    @click.argument("thing")
+    @click.option("--deep")
+    def bare(thing: str, deep: str) -> None:
+        """Do something."""
+
+    assert docs.faults("bare", bare) == [
+        "bare: no example",
+        "bare THING: not named in the help",
+        "bare --deep: no help",
+    ]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_short_help_of_a_verb_is_what_the_list_of_verbs_says(verb: str) -> None:
+    assert COMMANDS[verb].short_help == VERBS[verb]
+    assert COMMANDS[verb].name == verb
+
+
+def test_every_key_of_the_project_file_is_described() -> None:
+    assert docs.undescribed() == []
+
+
+def test_every_key_stands_on_the_page() -> None:
+    page = docs.pages()["project-file.md"]
+    assert all(f"[{name}" in page for name in ("task", "graders", "models.NAME", "ladder", "waivers"))
+    assert '| `base_url` | text | `"https://api.openai.com/v1"` |' in page
+    assert "| `seed` | whole number | `7` | Seed of every draw of this project. |" in page
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_help_works_and_exits_0(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*path.split(), "--help"]) == 0
+    assert "Usage: tuneworthy" in capsys.readouterr().out
+
+
+def test_the_list_of_commands_is_the_list_of_verbs() -> None:
+    assert root.list_commands(click.Context(root)) == list(VERBS)
