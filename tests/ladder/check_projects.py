@@ -142,6 +142,12 @@ def _leaks(folder: Folder) -> None:
                                          {"role": "assistant", "content": "crimson"}]})  # fmt: skip
 
 
+def _dev_near_test(folder: Folder) -> None:
+    folder.replace("[examples]", "")
+    text = "the same long question about colour number {} asked again by customer {}"
+    folder.cases = [{"input": text.format(i // 2, i), "expected": LABELS[i % 3]} for i in range(100)]
+
+
 def _reader_notes(folder: Folder) -> None:
     folder.cases.append(dict(folder.cases[0]))
 
@@ -254,6 +260,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "unlabelled": (_unlabelled, "error"),
     "unseen_labels": (_unseen_labels, "warning"),
     "leaks": (_leaks, "warning"),
+    "dev_near_test": (_dev_near_test, "note"),
     "reader_notes": (_reader_notes, "note"),
     "empty_split": (_empty_split, "error"),
     "edited_cases": (_edited_cases, "error"),

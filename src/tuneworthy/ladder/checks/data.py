@@ -101,6 +101,23 @@ def leaks(facts: Facts) -> Iterator[Fault]:
             )
 
 
+@check("dev_near_test", "note")
+def dev_near_test(facts: Facts) -> Iterator[Fault]:
+    """Dev cases are nearly the same as test cases: what is chosen on dev then looks a little too good on test.
+
+    They stay. Give rows that come from one source the same `group`: a group stands on one side only.
+    """
+    if facts.data is None:
+        return
+    counts = facts.data.leaks["dev_test"]
+    if total := sum(counts.values()):
+        yield Fault(
+            f"{total} of {len(facts.data.split.dev)} dev cases are nearly the same as a test case ({counts['exact']} the "
+            f"same question, {counts['ngram']} by n-grams, {counts['group']} by group)",
+            "give cases of one source the same group",
+        )
+
+
 @check("reader_notes", "note")
 def reader_notes(facts: Facts) -> Iterator[Fault]:
     """What was guessed, converted or left out when the files were read."""
