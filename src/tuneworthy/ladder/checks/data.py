@@ -112,8 +112,8 @@ def dev_near_test(facts: Facts) -> Iterator[Fault]:
     counts = facts.data.leaks["dev_test"]
     if total := sum(counts.values()):
         yield Fault(
-            f"{total} of {len(facts.data.split.dev)} dev cases are nearly the same as a test case ({counts['exact']} the "
-            f"same question, {counts['ngram']} by n-grams, {counts['group']} by group)",
+            f"{total} of {len(facts.data.split.dev)} dev cases are nearly the same as a test case ({counts['exact']} "
+            f"the same question, {counts['ngram']} by n-grams, {counts['group']} by group)",
             "give cases of one source the same group",
         )
 
