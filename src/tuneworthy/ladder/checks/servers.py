@@ -60,12 +60,22 @@ async def _one(name: str, config: OpenAI) -> ServerAnswer:
             aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
             session.get(url, headers=headers, allow_redirects=False) as answer,
         ):
-            listed = _listed(await answer.content.read(MAX_BODY)) if answer.status == 200 else ()
+            listed = _listed(await _body(answer)) if answer.status == 200 else ()
             return ServerAnswer(url, answer.status, models=listed)
     except TimeoutError:
         return ServerAnswer(url, fault=f"no answer in {TIMEOUT_S:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return ServerAnswer(url, fault=key.redact(str(error) or type(error).__name__))
+
+
+async def _body(answer: Any) -> bytes:
+    """Read the body, but not more of it than `MAX_BODY`."""
+    body = b""
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > MAX_BODY:
+            break
+    return body
 
 
 def _listed(body: bytes) -> tuple[str, ...]:
