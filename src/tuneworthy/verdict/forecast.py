@@ -1,0 +1,270 @@
+"""What training is expected to gain: an interval from a pilot of small trainings, or `unknown`.
+
+The protocol: at least 4 sizes with 2 seeds each, extrapolated at most twofold. Raw against built data is compared
+apart, at equal steps (`built_against_raw`): a curve that mixes both says nothing of either.
+
+What the interval covers is the score of *one* training of that size, scored on the same cases. It is made wide by
+what two seeds and four sizes cannot know: the form of the curve, the draw, the noise of a training.
+
+Source: Hestness et al. 2017 (1712.00409) and Kaplan et al. 2020 (2001.08361) for the power law of learning curves;
+Viering and Loog 2021 (2103.10948) for its limits: no form fits always, so several are weighed here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from tuneworthy.config.ladder import Economics
+from tuneworthy.verdict.base import Forecast
+from tuneworthy.verdict.economics import assumed
+
+Floats = NDArray[np.float64]
+
+FEWEST_SIZES, FEWEST_SEEDS = 4, 2
+FARTHEST = 2.0
+"""A size is forecast up to this multiple of the largest pilot."""
+EXPONENTS = (0.25, 0.5, 1.0)
+"""Of the power laws ``a - b * n ** -c``; c = 0 is the log-linear form."""
+FORMS = 1 + len(EXPONENTS)
+BOOTSTRAPS = 400
+MISSED_BEFORE = 2.0
+"""The interval reaches at least this multiple of what the forms miss the largest pilot by: they may be the wrong
+ones, which no residual tells."""
+EPOCHS = 3
+HOURS_PER_ROW = 1.5 / 2000
+"""An epoch of 2,000 rows takes at most 1.5 h on one 24 GB GPU (8B, QLoRA). Source: facts.md #15 [C]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PilotPoint:
+    """One training of a pilot.
+
+    Attributes:
+        size: Examples it was trained on. seed: of draw and training.
+        score: Of the primary grader on dev, 0..1.
+        data: `built` for data that passed the gates, `raw` for the same rows as they came.
+        steps: Optimiser steps; raw and built are compared at equal ones. None if not told.
+    """
+
+    size: int
+    seed: int
+    score: float
+    data: Literal["built", "raw"] = "built"
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltGain:
+    """What building the data gained over the raw rows, at equal size, seed and steps.
+
+    Attributes:
+        gain, ci95: Mean of the paired differences (Student's t). n: pairs.
+    """
+
+    gain: float
+    ci95: tuple[float, float]
+    n: int
+
+
+def forecast(points: Sequence[PilotPoint], n_examples: int, baseline: float, *, seed: int = 0) -> Forecast:
+    """Forecast the gain over `baseline` of training on `n_examples`.
+
+    Args:
+        points: The pilot, in any order; raw points are left out.
+        n_examples: Size to forecast; brought down to twice the largest pilot if it is beyond.
+        baseline: Score of what training must beat, on the cases of the pilot.
+        seed: Of the bootstrap.
+
+    Returns:
+        `unknown`, with what a pilot would cost, if it is too small: there is no gain to tell.
+    """
+    built = sorted((p for p in points if p.data == "built"), key=lambda p: (p.size, p.seed, p.score))
+    seeds: dict[int, set[int]] = defaultdict(set)
+    for point in built:
+        seeds[point.size].add(point.seed)
+    told = tuple((point.size, point.seed, point.score) for point in built)
+    enough = [size for size, found in seeds.items() if len(found) >= FEWEST_SEEDS]
+    if len(enough) < FEWEST_SIZES:
+        return Forecast(status="unknown", points=told, cost=_missing(len(enough), n_examples))
+    size = min(n_examples, int(FARTHEST * max(seeds)))
+    expected, lo, hi = _predict(built, size, seed)
+    return Forecast(
+        status="measured",
+        gain=expected - baseline,
+        ci95=(lo - baseline, hi - baseline),
+        n_examples=size,
+        points=told,
+    )
+
+
+def pilot_sizes(n_examples: int) -> list[int]:
+    """Return the sizes of a pilot that may be extrapolated to `n_examples`: halves of halves.
+
+    >>> pilot_sizes(1000)
+    [62, 125, 250, 500]
+    """
+    return [max(1, n_examples // 2**power) for power in range(FEWEST_SIZES, 0, -1)]
+
+
+def pilot_cost(n_examples: int, settings: Economics | None = None) -> str:
+    """Say what a pilot would cost: trainings, GPU hours and US dollars; an estimate.
+
+    Args:
+        n_examples: Size that is to be forecast.
+        settings: The section `[economics]`, for the price of the GPU.
+    """
+    sizes = pilot_sizes(n_examples)
+    rows = FEWEST_SEEDS * (sum(sizes) + sizes[-1])  # and the raw rows once more, at the largest size
+    hours = rows * EPOCHS * HOURS_PER_ROW
+    usd = hours * assumed(settings or Economics())["gpu_usd_per_hour"]
+    return (
+        f"a pilot of {FEWEST_SEEDS * (len(sizes) + 1)} short trainings ({', '.join(map(str, sizes))} examples with "
+        f"{FEWEST_SEEDS} seeds each, and the raw rows of the largest size), estimated at {hours:.1f} GPU hours or "
+        f"${usd:.2f} at most for an 8B model"
+    )
+
+
+def built_against_raw(points: Sequence[PilotPoint]) -> BuiltGain | None:
+    """Return what building the data gained, from pairs of equal size, seed and steps; None with fewer than two."""
+    scores = {(point.size, point.seed, point.steps, point.data): point.score for point in points}
+    differences = [
+        scores[size, seed, steps, "built"] - raw
+        for (size, seed, steps, data), raw in scores.items()
+        if data == "raw" and (size, seed, steps, "built") in scores
+    ]
+    n = len(differences)
+    if n < 2:
+        return None
+    mean = float(np.mean(differences))
+    half = float(stdtrit(n - 1, 0.975)) * float(np.std(differences, ddof=1)) / n**0.5
+    return BuiltGain(gain=mean, ci95=(mean - half, mean + half), n=n)
+
+
+def _missing(enough: int, n_examples: int) -> str:
+    cost = pilot_cost(n_examples)
+    if not enough:
+        return cost
+    return f"{cost}; {enough} of {FEWEST_SIZES} sizes have {FEWEST_SEEDS} seeds so far"
+
+
+def _predict(points: Sequence[PilotPoint], size: int, seed: int) -> tuple[float, float, float]:
+    """Return the expected score at `size` and the interval of one training: the wider of two, clipped to 0..1.
+
+    One is Student's t over the weighed forms (fit, form, draw and noise add up); the other a bootstrap of whole
+    seeds and sizes that draws noise anew.
+    """
+    n = np.array([point.size for point in points], dtype=np.float64)
+    y = np.array([point.score for point in points], dtype=np.float64)
+    seeds = np.array([point.seed for point in points])
+    x, at = _features(n), _features(np.array([float(size)]))[:, 0]
+    ones = np.ones((1, y.size))
+    level, slope, rss = _fit(x, y, ones)
+    weights = _weigh(rss, y.size)[0]
+    each = (level + slope * at)[0]
+    expected = float(weights @ each)
+    freedom = y.size - 3  # two parameters and the choice of the form
+    residuals = y - weights @ (level[0][:, None] + slope[0][:, None] * x)
+    noise = float(residuals @ residuals) / freedom
+    centred = x - x.mean(axis=1, keepdims=True)
+    leverage = 1 / y.size + (at - x.mean(axis=1)) ** 2 / (centred**2).sum(axis=1)
+    of_form = float(weights @ (each - expected) ** 2)
+    within, between = noise * (1 + float(weights @ leverage)) + of_form, _between_seeds(residuals, seeds)
+    parts = within**2 / freedom + between**2 / max(1, np.unique(seeds).size - 1)
+    effective = (within + between) ** 2 / parts if parts else freedom  # Satterthwaite: two seeds say little of seeds
+    half = float(stdtrit(effective, 0.975)) * (within + between) ** 0.5
+    low, high = _bootstrap(x, at, (y, n, seeds), (residuals, freedom), seed)
+    half = max(half, MISSED_BEFORE * _missed(x, y, n))
+    lo, hi = min(expected - half, low), max(expected + half, high)
+    return tuple(float(np.clip(value, 0.0, 1.0)) for value in (expected, lo, hi))  # type: ignore[return-value]
+
+
+def _missed(x: Floats, y: Floats, n: Floats) -> float:
+    """Return by how much the forms, fitted to the smaller sizes, miss the mean score of the largest."""
+    last = n == n.max()
+    level, slope, rss = _fit(x, y, (~last)[None, :].astype(np.float64))
+    weights = _weigh(rss, int((~last).sum()))[0]
+    there = level[0] + slope[0] * x[:, last][:, 0]
+    return abs(float(weights @ there) - float(y[last].mean()))
+
+
+def _features(n: Floats) -> Floats:
+    """Return what each form is linear in, `(n_forms, n_points)`."""
+    return np.stack([np.log(n), *(-(n**-c) for c in EXPONENTS)])
+
+
+def _fit(x: Floats, y: Floats, counts: Floats) -> tuple[Floats, Floats, Floats]:
+    """Fit every form by least squares to every weighting of the points.
+
+    Args:
+        x: `(n_forms, n_points)`. y: `(n_points,)`. counts: how often each point counts, `(n_fits, n_points)`.
+
+    Returns:
+        Level, slope and residual sum of squares, each `(n_fits, n_forms)`.
+    """
+    total = counts.sum(axis=1, keepdims=True)
+    mean_x, mean_y = counts @ x.T / total, (counts @ y)[:, None] / total
+    xx = counts @ (x.T**2) - total * mean_x**2
+    xy = counts @ (x * y).T - total * mean_x * mean_y
+    yy = (counts @ y**2)[:, None] - total * mean_y**2
+    slope = xy / np.maximum(xx, 1e-12)
+    return mean_y - slope * mean_x, slope, np.maximum(yy - slope * xy, 0.0)
+
+
+def _weigh(rss: Floats, n_points: int) -> Floats:
+    """Return the weight of each form, `(n_fits, n_forms)`: its likelihood, as all have as many parameters."""
+    score = n_points / 2 * np.log(rss + 1e-9)
+    weights = np.exp(score.min(axis=1, keepdims=True) - score)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _between_seeds(residuals: Floats, seeds: NDArray[np.int64]) -> float:
+    """Return the variance of one more seed that comes from whole seeds being better or worse, beyond their noise."""
+    groups = [residuals[seeds == one] for one in np.unique(seeds)]
+    if len(groups) < 2:
+        return 0.0
+    means = np.array([group.mean() for group in groups])
+    within = float(np.mean([group.var(ddof=1) / group.size for group in groups if group.size > 1] or [0.0]))
+    return max(0.0, float(means.var(ddof=1)) - within) * (1 + 1 / len(groups))
+
+
+def _bootstrap(
+    x: Floats,
+    at: Floats,
+    points: tuple[Floats, Floats, NDArray[np.int64]],
+    noise: tuple[Floats, int],
+    seed: int,
+) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 percentiles of one training at `at`: seeds and sizes are drawn anew, and its noise.
+
+    Args:
+        x: Features of the points, `(n_forms, n_points)`. at: of the size, `(n_forms,)`.
+        points: Scores, sizes and seeds. noise: residuals and their degrees of freedom.
+        seed: Of the draws.
+    """
+    y, n, seeds = points
+    residuals, freedom = noise
+    rng = np.random.default_rng(seed)
+    sizes, runs = np.unique(n), np.unique(seeds)
+    of_size = rng.multinomial(sizes.size, np.full(sizes.size, 1 / sizes.size), BOOTSTRAPS)
+    of_size = of_size[(of_size > 0).sum(axis=1) >= 3]  # a line through two sizes says nothing of the form
+    of_seed = rng.multinomial(runs.size, np.full(runs.size, 1 / runs.size), len(of_size))
+    counts = of_size[:, np.searchsorted(sizes, n)] * of_seed[:, np.searchsorted(runs, seeds)]
+    counts = counts[((counts > 0) @ _indicator(n, sizes) > 0).sum(axis=1) >= 3].astype(np.float64)
+    level, slope, rss = _fit(x, y, counts)
+    weights = _weigh(rss, y.size)
+    drawn = rng.choice(residuals, len(counts)) * (y.size / freedom) ** 0.5
+    found = (weights * (level + slope * at)).sum(axis=1) + drawn
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _indicator(n: Floats, sizes: Floats) -> NDArray[np.int64]:
+    """Return which point has which size, `(n_points, n_sizes)` of 0/1."""
+    return np.asarray(n[:, None] == sizes[None, :], dtype=np.int64)

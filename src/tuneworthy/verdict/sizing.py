@@ -1,0 +1,162 @@
+"""How many cases or rows a question needs, and what those at hand can show; a sentence and the numbers behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+from tuneworthy.stats import most_bad, operating_characteristic, plan_size
+from tuneworthy.stats.power import detectable, n_for_difference, n_for_non_inferiority
+
+POWER = 0.8
+LOSS = 0.05
+"""Share of cases that a change makes wrong, where it was not observed."""
+DISCORDANCE = 0.1
+"""Share of cases on which two variants differ, where it was not observed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing:
+    """An answer about size.
+
+    Attributes:
+        sentence: For people. numbers: what it rests on, JSON-able.
+    """
+
+    sentence: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: float = 1.0) -> Sizing:
+    """Say how small a difference n cases can show at this look's alpha.
+
+    Args:
+        n: Test cases, at least 1.
+        alpha: Two-sided error of the look.
+        loss: Share of cases that only the older variant gets right, as observed; 5 % if it is not known.
+        design_effect: ``1 + (mean group size - 1) * ICC`` where cases share sources.
+
+    >>> shows(50, 0.05).numbers["detectable"]
+    0.23
+    """
+    rate = LOSS if loss is None else loss
+    found = detectable(n, alpha, loss=rate, power=POWER, design_effect=design_effect)
+    numbers = {
+        "n": n,
+        "alpha": alpha,
+        "loss": rate,
+        "power": POWER,
+        "design_effect": design_effect,
+        "detectable": round(found, 3) if isfinite(found) else None,
+    }
+    if not isfinite(found):
+        return Sizing(sentence=f"{n} cases cannot show any difference at alpha {alpha:.3g}", numbers=numbers)
+    sentence = (
+        f"{n} cases show a difference of {found:.1%} or more with {POWER:.0%} power at alpha {alpha:.3g}, "
+        f"if {rate:.0%} of the cases get worse by the change; smaller ones may be there and go unseen"
+    )
+    return Sizing(sentence=sentence, numbers=numbers)
+
+
+def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, gain: float | None = None) -> Sizing:
+    """Say how many cases the margin needs: to show a gain of that size, and to show "no worse by it".
+
+    Args:
+        margin: The smallest difference that matters, in (0, 1).
+        alpha: Error of the look: two-sided for the gain, one-sided for non-inferiority.
+        loss, gain: Observed shares of cases that only the older, and only the newer variant gets right.
+
+    >>> cases_for_margin(0.05, 0.05, loss=0.025, gain=0.025).numbers["n_non_inferior"]
+    124
+    """
+    observed = loss is not None and gain is not None and loss + gain > 0
+    discordance = (loss or 0.0) + (gain or 0.0) if observed else DISCORDANCE
+    wanted = min(1.0, max(discordance, margin))
+    worse = (wanted - margin) / 2  # the observed discordance, with a net gain of exactly the margin
+    n_gain = n_for_difference(worse, worse + margin, alpha, POWER)
+    n_same = n_for_non_inferiority(margin, discordance, alpha, POWER)
+    how = "as observed" if observed else "assumed, as nothing was observed yet"
+    sentence = (
+        f"a gain of {margin:.0%} needs {n_gain} cases, and to show that nothing got worse by {margin:.0%} needs "
+        f"{n_same}, at alpha {alpha:.3g} with {POWER:.0%} power, where two variants differ on {discordance:.0%} of the "
+        f"cases ({how})"
+    )
+    numbers = {
+        "margin": margin,
+        "alpha": alpha,
+        "power": POWER,
+        "discordance": discordance,
+        "observed": observed,
+        "n_gain": n_gain,
+        "n_non_inferior": n_same,
+    }
+    return Sizing(sentence=sentence, numbers=numbers)
+
+
+def review_plan(
+    n_rows: int, bound: float = 0.95, *, confidence: float = 0.95, expected: float = 0.99, chance: float = 0.8
+) -> Sizing:
+    """Return the plan (n, c) for the review of a dataset, to be fixed before the first row is looked at.
+
+    The fewest rows such that at most c bad ones prove a good rate of `bound`, and that data as good as `expected`
+    pass with at least `chance`. A small dataset needs fewer (no row is drawn twice), or all of its rows.
+
+    Args:
+        n_rows: Rows of the dataset, at least 1.
+        bound: Good rate that must be proven. confidence: of the proof.
+        expected: Good rate of data that should pass. chance: that they do.
+
+    Raises:
+        ValueError: `expected` is not above `bound`: no plan tells them apart.
+
+    >>> plan = review_plan(1_000_000).numbers
+    >>> plan["n"], plan["c"]
+    (124, 2)
+    """
+    if n_rows < 1 or not 0 < bound < expected <= 1:
+        raise ValueError(f"expected rows >= 1 and 0 < bound < expected <= 1, got {n_rows}, {bound}, {expected}")
+    c = 0
+    while True:
+        n = _fewest(n_rows, bound, confidence, c)
+        accepted = operating_characteristic(n, max(0, n - c), expected)
+        if n >= n_rows or accepted >= chance:
+            break
+        c += 1
+    allowed = int(n_rows * (1 - bound) + 1e-9)
+    if n >= n_rows:
+        n, c = n_rows, allowed
+        accepted = operating_characteristic(n, n - c, expected)
+        sentence = f"review all {n_rows} rows and accept with at most {c} bad: no sample of so few proves {bound:.0%}"
+    else:
+        sentence = (
+            f"review {n} of {n_rows} rows, drawn at random, and accept with at most {c} bad: that proves with "
+            f"{confidence:.0%} confidence that at least {bound:.0%} are good; data that are {expected:.0%} good pass "
+            f"with {accepted:.0%}. Fix the plan before the first row"
+        )
+    numbers = {
+        "n_rows": n_rows,
+        "n": n,
+        "c": c,
+        "bound": bound,
+        "confidence": confidence,
+        "expected": expected,
+        "accepted_if_expected": accepted,
+        "accepted_at_bound": operating_characteristic(n, n - c, bound),
+    }
+    return Sizing(sentence=sentence, numbers=numbers)
+
+
+def _fewest(n_rows: int, bound: float, confidence: float, c: int) -> int:
+    """Return the fewest rows to review so that at most c bad ones prove the bound; all if no sample does."""
+    allowed = int(n_rows * (1 - bound) + 1e-9)
+    enough = min(n_rows, plan_size(bound, confidence, c))  # without a finite dataset's help
+    if c > allowed or most_bad(n_rows, enough, min(c, enough), confidence) > allowed:
+        return n_rows
+    low, high = max(c, 1) - 1, enough  # low is too few, high is enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        proves = middle >= c and most_bad(n_rows, middle, c, confidence) <= allowed
+        low, high = (low, middle) if proves else (middle, high)
+    return high
