@@ -28,6 +28,7 @@ from tuneworthy.types import UNLABELLED, Case, canonical
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
 DECLINE: Final = "/decline"
+GREETING: Final = f"Type the right answer. {DECLINE} declining is right, {SKIP} later, {QUIT} stop (all is kept)."
 SECOND_SHARE = 0.25
 MIN_SECOND = 30
 
@@ -310,6 +311,7 @@ def run_terminal(
     say: Callable[[str], None],
     *,
     parse: Callable[[str], Any] | None = None,
+    greeting: str = GREETING,
 ) -> int:
     """Go through the cases of `session` on a terminal.
 
@@ -318,11 +320,13 @@ def run_terminal(
         ask: Shows a prompt and returns a line; EOFError ends the session.
         say: Shows a text.
         parse: Turns a line into a label; raises `UserError` if it is none. Text stays text if None.
+        greeting: Says what to type; one of your own leaves no way to say that declining is right.
 
     Returns:
         How many labels were given.
     """
-    say(f"Type the right answer. {DECLINE} declining is right, {SKIP} later, {QUIT} stop (all is kept).")
+    say(greeting)
+    may_decline = greeting == GREETING
     given = 0
     while (case := session.next()) is not None:
         say(f"\n[{session.n_done + 1} of {len(session.assigned)}]\n{case.text}")
@@ -336,7 +340,7 @@ def run_terminal(
             session.skip(case.id)
         elif line:
             try:
-                label = None if line == DECLINE else parse(line) if parse else line
+                label = None if may_decline and line == DECLINE else parse(line) if parse else line
             except UserError as error:
                 say(str(error))
                 continue

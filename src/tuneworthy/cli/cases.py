@@ -83,6 +83,13 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
 @click.option("--all", "every", is_flag=True, help="Also the cases that have an answer already: labels them again.")
 @click.option("--labels", type=click.Path(path_type=Path), help="The label file; the default is CASES.labels.jsonl.")
 @click.option("--apply", "applied", is_flag=True, help="Write the labels into the cases instead of labelling.")
+@click.option(
+    "--judge", is_flag=True, help="Say of answers of the last climb whether they are good: validates a judge."
+)
+@click.option("--variant", "rungs", metavar="RUNG", multiple=True, help="With --judge: this rung's answers only.")
+@click.option(
+    "--n", type=click.IntRange(min=50), default=60, show_default=True, help="With --judge: how many test cases."
+)
 @click.option("--overwrite", is_flag=True, help="With --apply: a label replaces another answer that a case has.")
 @project_option
 @json_option
@@ -92,6 +99,9 @@ def label(
     every: bool,
     labels: Path | None,
     applied: bool,
+    judge: bool,
+    rungs: tuple[str, ...],
+    n: int,
     overwrite: bool,
     root: Path,
     as_json: bool,
@@ -101,27 +111,42 @@ def label(
     Every label is on disk at once: stop with /quit and go on later. The labels enter the cases with --apply; a case
     on which the labellers differ is left for you to settle.
 
+    With --judge you say of answers of the last climb whether they are good, blind to the variant. A judge (grader
+    `judge`) decides nothing before people have judged at least 50 answers of each variant that is compared; their
+    verdicts correct what it says. Then climb again.
+
     \b
     Example:
       tuneworthy cases label --labeller ada
       tuneworthy cases label --labeller bob --share 0.3
       tuneworthy cases label --apply
+      tuneworthy cases label --judge
     """
     from tuneworthy.cases import agreement, apply_labels, read_labels
-    from tuneworthy.cli.labelling import LabelFiles, label_on_terminal
+    from tuneworthy.cli.labelling import LabelFiles, judge_on_terminal, label_on_terminal
 
+    who = labeller or getpass.getuser()
+    if judge:
+        if applied or every:
+            raise click.UsageError("expected --judge alone: verdicts on answers are no labels of cases")
+        path, given = judge_on_terminal(root, who, labels=labels, rungs=rungs, n=n, share=share)
+        _say_label(path, given, agreement(read_labels(path)), as_json=as_json)
+        return
     files = LabelFiles.of(root, labels)
     given, done = 0, None
     if applied:
         done = apply_labels(files.cases, read_labels(files.labels), overwrite=overwrite)
     else:
-        given = label_on_terminal(files, labeller or getpass.getuser(), share=share, every=every)
-    ceiling = agreement(read_labels(files.labels))
-    if as_json:
-        print_json(_label_document(files.labels, given, ceiling, done))
-        return
-    if done:
+        given = label_on_terminal(files, who, share=share, every=every)
+    if done and not as_json:
         _say_applied(files.cases, done)
+    _say_label(files.labels, given, agreement(read_labels(files.labels)), as_json=as_json, done=done)
+
+
+def _say_label(path: Path, given: int, ceiling: Agreement, *, as_json: bool, done: Applied | None = None) -> None:
+    if as_json:
+        print_json(_label_document(path, given, ceiling, done))
+        return
     click.echo(f"{str(ceiling)[0].upper()}{str(ceiling)[1:]}.")
 
 

@@ -62,7 +62,9 @@ def _show(result: Versus) -> None:
         "better": "B is better",
         "no_worse": f"B is no worse by the margin of {result.margin:g}",
         "worse": "B is worse",
-        "unresolved": f"not resolved: neither worse nor within the margin of {result.margin:g} is shown",
+        "unresolved": f"not resolved: {result.unvalidated}"
+        if result.unvalidated
+        else f"not resolved: neither worse nor within the margin of {result.margin:g} is shown",
     }[result.answer]
     click.echo(f"A  {result.a}: {paired.a:.3f}")
     click.echo(f"B  {result.b}: {paired.b:.3f}")

@@ -14,9 +14,13 @@ import orjson
 
 from tuneworthy.cases import LabelSession, labels_of, read_cases, read_examples, read_labels, run_terminal
 from tuneworthy.cases.kind import guess_kind
+from tuneworthy.cases.label import QUIT, SKIP
 from tuneworthy.cli.options import note
 from tuneworthy.config import FILE_NAME, load
 from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.ladder.answers import open_answers
+from tuneworthy.ladder.judging import Item, verdicts_path
+from tuneworthy.report.text import clean
 from tuneworthy.types import Case
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
+VERDICTS = f"Type g (good) or b (bad). {SKIP} later, {QUIT} stop (all is kept)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,63 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
         for number, label in enumerate(menu, 1):
             note(f"  {number}  {label}")
     return run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
+
+
+def judge_on_terminal(
+    root: Path, labeller: str, *, labels: Path | None, rungs: Sequence[str], n: int, share: float
+) -> tuple[Path, int]:
+    """Let a person say of stored answers whether they are good, blind to the variant.
+
+    Args:
+        root: The project folder.
+        labeller: Who judges.
+        labels: The file of the verdicts; the project's own if None.
+        rungs: Whose answers; those of all rungs put to test if empty.
+        n: Cases.
+        share: Of the answers, for a second labeller.
+
+    Returns:
+        The file, and how many verdicts were given.
+
+    Raises:
+        UserError: No climb yet, or its primary grader is no judge.
+    """
+    project = load(root)
+    with open_answers(project) as answers:
+        items = answers.to_judge(rungs, n=n, command="cases label --judge")
+        rubric = answers.rubric
+    path = labels or verdicts_path(project)
+    shown = [Case(id=item.id, input=_sheet(item)) for item in items]
+    session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
+    note(f"{len(shown)} answers to the first {n} test cases of a seeded order; whose they are is not shown.")
+    note(f"What makes an answer good:\n{rubric}")
+    return path, run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICTS)
+
+
+def _sheet(item: Item) -> str:
+    expected = "" if not item.case.labelled else f"\nreference: {_shown(item.case.expected)}"
+    return f"question: {clean(item.case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
+
+
+def _shown(expected: Any) -> str:
+    return "(declining is right)" if expected is None else clean(expected, 0)
+
+
+def parse_verdict(line: str) -> bool:
+    """Return whether a line says good.
+
+    >>> parse_verdict("G"), parse_verdict("bad")
+    (True, False)
+
+    Raises:
+        UserError: It says neither.
+    """
+    word = line.lower()
+    if word in {"g", "good"}:
+        return True
+    if word in {"b", "bad"}:
+        return False
+    raise UserError(f"expected g (good) or b (bad), got {line[:40]!r}")
 
 
 def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bool]:

@@ -23,6 +23,7 @@ class Evidence:
         cost_ratio: Cost of an answer, candidate / best so far; None if not told or free.
         time_ratio: Latency, candidate / best so far: (geometric mean, upper bound); None if not measured.
         violated: A constraint that the candidate breaks, in words; "" if none.
+        unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct); "" if they may.
     """
 
     gain: PairedResult
@@ -32,6 +33,7 @@ class Evidence:
     cost_ratio: float | None = None
     time_ratio: tuple[float, float] | None = None
     violated: str = ""
+    unvalidated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,17 @@ def decide_adoption(evidence: Evidence, margin: float) -> Decision:
 
     Adopted: better at this look's alpha; or non-inferior by `margin` to the highest-scoring variant ever adopted
     and at least 20 % cheaper or faster. Rejected: the interval excludes a gain of `margin`. Else inconclusive.
-    Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first.
+    Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
+    that may not decide neither adopt nor reject.
     """
     gain = evidence.gain
     words = f"{gain.delta:+.3f} [{gain.ci[0]:+.3f}, {gain.ci[1]:+.3f}] at alpha {gain.alpha:.4f}, n = {gain.n}"
     if evidence.violated:
         return Decision(RungStatus.NOT_ELIGIBLE, "constraint", evidence.violated)
+    if evidence.unvalidated:
+        return Decision(
+            RungStatus.INCONCLUSIVE, "judge", f"unknown: {evidence.unvalidated} (by the judge alone {words})"
+        )
     saving = _saving(evidence)
     wins = gain.better or (saving != "" and evidence.no_creep.holds)
     if wins and evidence.unscored_share > MOST_UNSCORED:

@@ -11,11 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
+from tuneworthy.grade.apply import make_grader
+from tuneworthy.grade.base import GradingContext
+from tuneworthy.grade.judge import JudgeGrader
+from tuneworthy.ladder.judging import Item, Judging
 from tuneworthy.ladder.reveal import record_reveal
 from tuneworthy.ladder.session import Session, read_data
 from tuneworthy.ladder.variants import restore
@@ -149,6 +154,44 @@ class Answers:
             reasons=dict(Counter(answer.reason or "wrong" for answer in failed).most_common()),
         )
 
+    def to_judge(self, rungs: Sequence[str] = (), *, n: int, command: str) -> list[Item]:
+        """Return answers to test cases for people to judge, blind to the variant; recorded as a look at them.
+
+        Args:
+            rungs: Whose answers; those of all rungs that were put to test if empty.
+            n: Cases, the first of a seeded order.
+            command: What shows them.
+
+        Raises:
+            UserError: The primary grader is no judge, no such rung, or nothing was put to test.
+        """
+        project, split = self.session.project, self.session.split
+        tested = [row["rung"] for row in self.record["rungs"] if row["variant"] and row["score"] is not None]
+        names = [self._rung(name) for name in rungs] or tested
+        traces = [trace for name in names for trace in self.session.runner.stored(self._variant(name), split.test)]
+        items = Judging(project, split, self._judge).items(traces, n)
+        if not items:
+            raise UserError("expected answers to test cases, got none", hint="run `tuneworthy climb` without --quick")
+        record_reveal(self.session.folder, (item.case.id for item in items), command)
+        return items
+
+    @property
+    def rubric(self) -> str:
+        """What makes an answer good, as the judge is told.
+
+        Raises:
+            UserError: The primary grader is no judge.
+        """
+        return self._judge.rubric
+
+    @cached_property
+    def _judge(self) -> JudgeGrader:
+        """The primary grader, without a model to ask: people need none."""
+        config = self.session.project.graders[0]
+        if config.type != "judge":
+            raise UserError(f"expected a judge as the first grader, got {config.type!r}", hint="nothing to validate")
+        return cast(JudgeGrader, make_grader(config, GradingContext(root=self.session.project.root)))
+
     def _case(self, word: str) -> Case:
         if word in self._cases:
             return self._cases[word]
@@ -223,7 +266,7 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
     data = read_data(project)
     store = ResponseStore(folder.responses)
     try:
-        yield Answers(Session(project, data, store, None, Budget(None)), record)
+        yield Answers(Session(project, data, store, None, Budget(None), stored_only=True), record)
     finally:
         store.close()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,9 +19,12 @@ from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Progress, Runner
+from tuneworthy.evaluate.together import Together
 from tuneworthy.grade.apply import aggregate, grade_all, make_grader
 from tuneworthy.grade.base import Grader, GradingContext
+from tuneworthy.grade.judge import JudgeGrader
 from tuneworthy.ladder.base import Task
+from tuneworthy.ladder.judging import Judging
 from tuneworthy.ladder.reveal import reveal_note
 from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.prompts.shots import ShotPool
@@ -127,7 +130,14 @@ class Session:
     """Everything a command needs to ask and judge; open it with `open_session`."""
 
     def __init__(
-        self, project: Project, data: Data, store: ResponseStore, progress: Progress | None, budget: Budget
+        self,
+        project: Project,
+        data: Data,
+        store: ResponseStore,
+        progress: Progress | None,
+        budget: Budget,
+        *,
+        stored_only: bool = False,
     ) -> None:
         self.project = project
         self.folder = Folder(project.root)
@@ -137,17 +147,31 @@ class Session:
         self.models = Models(project)
         self.pool = ShotPool(data.split.shots)
         self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed)
+        self.asker = Together(self.runner, self.models, stored_only=stored_only)
 
     @cached_property
     def graders(self) -> dict[str, Grader]:
         """All graders by type; the first is primary."""
-        context = GradingContext(root=self.project.root, examples=self.split.shots, labels=self.task.labels)
+        context = GradingContext(
+            root=self.project.root,
+            examples=self.split.shots,
+            labels=self.task.labels,
+            asker=self.asker,
+            seed=self.project.split.seed,
+        )
         return {config.type: make_grader(config, context) for config in self.project.graders}
 
     @property
     def primary(self) -> Grader:
         """The grader that decides."""
         return next(iter(self.graders.values()))
+
+    @cached_property
+    def judging(self) -> Judging | None:
+        """What bars a judge from deciding alone; None unless the primary grader is one."""
+        if self.project.graders[0].type != "judge":
+            return None
+        return Judging(self.project, self.split, cast(JudgeGrader, self.primary))
 
     async def ask(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[Trace]:
         """Return the traces of `cases`, each case's repeats together."""

@@ -14,6 +14,7 @@ from tuneworthy.evaluate.runner import usage
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.ladder.adopt import Decision, Evidence, decide_adoption
 from tuneworthy.ladder.base import Contender
+from tuneworthy.ladder.judging import Judged
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import score_bound, score_interval
@@ -39,6 +40,8 @@ async def answer_test(session: Session, rung: str, variant: Variant, dev: Sequen
     test = session.split.test
     traces = await session.ask(variant, test, repeats=repeats_of(session.project, variant))
     num, den, _ = await session.score(traces, test)
+    if session.judging:
+        await session.judging.learn(test, traces)
     latency = await measure_latency(session.runner, variant, session.models[variant.model], dev or test)
     return Contender(
         rung=rung,
@@ -69,14 +72,22 @@ def decide(
     left, right, kept = _common(best, trial, groups)
     gain = compare(*left, *right, kept, alpha=alpha, seed=session.project.split.seed)
     top, low, kept = _common(highest, trial, groups)
+    no_creep = non_inferior(*top, *low, kept, margin=margin, alpha=alpha)
+    unvalidated = ""
+    if session.judging:
+        judging, test, tried = session.judging, session.split.test, _judged(trial)
+        gain, _, unvalidated = judging.correct(test, _judged(best), tried, gain, no_creep, groups=groups)
+        _, no_creep, fault = judging.correct(test, _judged(highest), tried, gain, no_creep, groups=groups)
+        unvalidated = unvalidated or fault
     evidence = Evidence(
         gain=gain,
-        no_creep=non_inferior(*top, *low, kept, margin=margin, alpha=alpha),
+        no_creep=no_creep,
         unscored_share=max(best.unscored, trial.unscored) / len(trial.num),
         sign_flips=_flips(best, trial),
         cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
         time_ratio=trial.latency.ratio_to(best.latency) if trial.latency and best.latency else None,
         violated=_violated(session, trial),
+        unvalidated=unvalidated,
     )
     return gain, decide_adoption(evidence, margin)
 
@@ -155,6 +166,10 @@ def _common(a: Contender, b: Contender, groups: np.ndarray | None) -> tuple[Pair
     """Return the contributions of the cases that both have scored, and their groups."""
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     return (a.num[both], a.den[both]), (b.num[both], b.den[both]), None if groups is None else groups[both]
+
+
+def _judged(contender: Contender) -> Judged:
+    return Judged(contender.traces, contender.num / contender.den)
 
 
 def _violated(session: Session, trial: Contender) -> str:

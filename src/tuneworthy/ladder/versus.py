@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.errors import NotEnough
+from tuneworthy.ladder.judging import Judged
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.looks import LookPlan
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior
@@ -34,6 +35,7 @@ class Versus:
     Attributes:
         on: `dev` or `test`. answer: of B. paired: Numbers. lower: One-sided bound of the difference.
         unscored: Cases that one of the two has no score of.
+        unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct).
     """
 
     a: str
@@ -45,6 +47,7 @@ class Versus:
     unscored: int
     cost_usd: float
     paired: PairedResult
+    unvalidated: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -82,16 +85,22 @@ async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = Fa
     paired = compare(*sides, kept, alpha=alpha, seed=session.project.split.seed)
     margin = session.project.task.margin
     bound = non_inferior(*sides, kept, margin=margin, alpha=alpha)
+    unvalidated = ""
+    if session.judging:
+        await session.judging.learn(cases, [*traces_a, *traces_b])
+        judged = Judged(traces_a, num_a / den_a), Judged(traces_b, num_b / den_b)
+        paired, bound, unvalidated = session.judging.correct(cases, *judged, paired, bound, groups=groups)
     return Versus(
         a=a.name,
         b=b.name,
         on="test" if on_test else "dev",
-        answer=_answer(paired, bound.holds, margin),
+        answer=Answer.UNRESOLVED if unvalidated else _answer(paired, bound.holds, margin),
         margin=margin,
         lower=bound.lower,
         unscored=int((~both).sum()),
         cost_usd=sum(trace.cost_usd for trace in (*traces_a, *traces_b)),
         paired=paired,
+        unvalidated=unvalidated,
     )
 
 

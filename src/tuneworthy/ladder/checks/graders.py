@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tuneworthy.grade.apply import label_faults
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.judging import family_warnings
 
 
 @check("grader", "error")
@@ -45,3 +46,13 @@ def grader_twice(facts: Facts) -> Iterator[Fault]:
     for name, count in counts.items():
         if count > 1:
             yield Fault(f"[[graders]]: expected each type once, got {name!r} {count} times", "remove one of them")
+
+
+@check("judge_family", "warning")
+def judge_family(facts: Facts) -> Iterator[Fault]:
+    """A judge and a model that it judges are of one family, or one model: a judge likes its own kind better.
+
+    People's verdicts correct the comparison for that; fewer of them are needed if it is not so.
+    """
+    for words in family_warnings(facts.project):
+        yield Fault(words, "let a model of another family judge")

@@ -1,0 +1,211 @@
+"""When a judge is the primary grader: people's verdicts on a random part of the answers, and what they correct.
+
+Invariants: no comparison is decided by a judge alone; people judge the first cases of one seeded order, the same for
+all variants, and only an unbroken beginning of that order counts, so that it stays a random sample whoever stops
+where. A verdict belongs to rubric, question, reference and answer: if one of them changes, it counts no longer; where
+two variants give the same answer, it counts for both. Nobody is told which variant an answer is of.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tuneworthy.cases.draw import rank
+from tuneworthy.cases.label import read_labels
+from tuneworthy.cases.splits import Split
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.grade.family import same_family
+from tuneworthy.grade.judge import JudgeGrader
+from tuneworthy.grade.validate import MIN_HUMAN, JudgeValidation, Seen, validate_judge
+from tuneworthy.stats.paired import NonInferiority, PairedResult
+from tuneworthy.stats.ppi import corrected_difference
+from tuneworthy.store import Folder
+from tuneworthy.types import Case, Trace, content_hash
+
+DOCUMENT = "judge"
+"""`.tuneworthy/judge.json`: the last validation, for the gate and the report."""
+HOW = "give them with `tuneworthy cases label --judge`"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The answers of a variant and what the judge says of them: `(n_cases,)`, NaN where it says nothing."""
+
+    traces: Sequence[Trace]
+    scores: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An answer for a person to judge.
+
+    Attributes:
+        id: What a verdict is stored under.
+    """
+
+    id: str
+    case: Case
+    answer: str
+
+
+def verdicts_path(project: Project) -> Path:
+    """Return where people's verdicts on answers are: beside the cases, because they are work, not output."""
+    cases = project.root / project.cases.path
+    return cases.with_name(f"{cases.stem}.verdicts.jsonl")
+
+
+def read_verdicts(path: Path) -> dict[str, float]:
+    """Return item id to the mean of what its labellers say, 0..1; the last word of each counts.
+
+    Raises:
+        UserError: A verdict is neither true nor false.
+    """
+    said: dict[str, dict[str, bool]] = defaultdict(dict)
+    for row in read_labels(path):
+        if not isinstance(row.label, bool):
+            raise UserError(f"{path}: expected true or false as a verdict, got {row.label!r:.60}", hint="mend the line")
+        said[row.case][row.labeller] = row.label
+    return {item: sum(by.values()) / len(by) for item, by in said.items()}
+
+
+class Judging:
+    """The standing of the judge of a project, as far as answers have been seen.
+
+    Args:
+        project: Its configuration.
+        split: Its cases.
+        judge: The primary grader.
+
+    Attributes:
+        validation: The last one; None before `learn`.
+    """
+
+    def __init__(self, project: Project, split: Split, judge: JudgeGrader) -> None:
+        self.project, self.split, self.judge = project, split, judge
+        self.validation: JudgeValidation | None = None
+        self._verdicts = read_verdicts(verdicts_path(project))
+        self._answers: dict[str, Item] = {}
+
+    def item(self, case: Case, answer: str) -> Item:
+        """Return the answer as it is shown to people and looked up again."""
+        reference = case.expected if self.judge.needs_expected and case.labelled else None
+        return Item(content_hash([self.judge.rubric, case.text, reference, answer]), case, answer)
+
+    def items(self, traces: Iterable[Trace], n: int) -> list[Item]:
+        """Return what people are asked about these answers: first repeats to the first `n` cases, each answer once.
+
+        Args:
+            traces: Of any number of variants, on test.
+            n: Cases.
+        """
+        wanted = {case.id: case for case in self._order(self.split.test)[:n]}
+        found = [self.item(wanted[trace.case_id], trace.text) for trace in _first(traces) if trace.case_id in wanted]
+        return list({one.id: one for one in found if one.answer.strip()}.values())
+
+    async def learn(self, cases: Sequence[Case], traces: Iterable[Trace]) -> JudgeValidation:
+        """Take note of answers, validate the judge on all that people judged, and store what came of it.
+
+        Raises:
+            TuneworthyError: Budget spent, key refused, provider down.
+        """
+        by_id = {case.id: case for case in cases}
+        for one in (self.item(by_id[trace.case_id], trace.text) for trace in _first(traces)):
+            self._answers[one.id] = one
+        known = {key: value for key, value in self._verdicts.items() if value != 0.5 and self._asks(key)}
+        seen = [
+            Seen(case=self._answers[key].case, answer=self._answers[key].answer, good=value > 0.5)
+            for key, value in known.items()
+        ]
+        self.validation = await validate_judge(self.judge, self.split.dev, seen, warnings=family_warnings(self.project))
+        document = self.validation.to_dict() | {"judge": content_hash(dict(self.judge.identity))}
+        Folder(self.project.root).write(DOCUMENT, document)
+        return self.validation
+
+    def correct(
+        self,
+        cases: Sequence[Case],
+        a: Judged,
+        b: Judged,
+        gain: PairedResult,
+        bound: NonInferiority,
+        *,
+        groups: np.ndarray | None,
+    ) -> tuple[PairedResult, NonInferiority, str]:
+        """Correct a comparison by people's verdicts.
+
+        Args:
+            cases: `(n_cases,)`.
+            a, b: What is compared.
+            gain, bound: The comparison by the judge alone, at the alpha and margin that hold.
+            groups: `(n_cases,)` labels of cases that share a source.
+
+        Returns:
+            Both corrected, and ""; or as they were, and why they may not decide.
+        """
+        if self.validation is None or self.validation.status == "fail":
+            reasons = self.validation.reasons if self.validation else ["it was not validated"]
+            return gain, bound, f"the judge may not decide: {'; '.join(reasons)}"
+        scored = ~(np.isnan(a.scores) | np.isnan(b.scores))
+        people = self._people(cases, a.traces), self._people(cases, b.traces)
+        kept = self._unbroken(cases, scored, ~np.isnan(people[0] + people[1]))
+        if kept.sum() < MIN_HUMAN:
+            got = f"{int(kept.sum())} of the first {MIN_HUMAN} cases in the order of the draw have them"
+            return gain, bound, f"expected verdicts of people on both variants, got too few: {got}; {HOW}"
+        human_a, human_b = (np.where(kept, one, np.nan)[scored] for one in people)
+        own = None if groups is None else groups[scored]
+        found = corrected_difference(a.scores[scored], b.scores[scored], human_a, human_b, own)
+        return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
+
+    def _asks(self, key: str) -> bool:
+        """Whether the judge is asked about this answer: not if declining is right, which a rule judges."""
+        one = self._answers.get(key)
+        return one is not None and not (self.judge.needs_expected and one.case.expected is None)
+
+    def _order(self, cases: Sequence[Case]) -> list[Case]:
+        seed = self.project.split.seed
+        return sorted(cases, key=lambda case: rank(seed, f"verdict {case.id}"))
+
+    def _people(self, cases: Sequence[Case], traces: Iterable[Trace]) -> np.ndarray:
+        """Return people's verdicts, `(n_cases,)`, NaN where there is none; an empty answer needs none: it is 0."""
+        by_id = {trace.case_id: trace.text for trace in _first(traces)}
+        return np.array([self._verdict(case, by_id.get(case.id)) for case in cases])
+
+    def _verdict(self, case: Case, answer: str | None) -> float:
+        if answer is None:
+            return float("nan")
+        return self._verdicts.get(self.item(case, answer).id, float("nan")) if answer.strip() else 0.0
+
+    def _unbroken(self, cases: Sequence[Case], scored: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Mark the cases in the order of the draw up to the first without verdicts; unscored ones are passed over."""
+        place: Mapping[str, int] = {case.id: i for i, case in enumerate(cases)}
+        kept = np.zeros(len(cases), dtype=bool)
+        for case in self._order(cases):
+            i = place[case.id]
+            if scored[i] and not known[i]:
+                break
+            kept[i] = scored[i]
+        return kept
+
+
+def _first(traces: Iterable[Trace]) -> list[Trace]:
+    """Return the answered first repeats."""
+    return [trace for trace in traces if trace.repeat == 0 and trace.response is not None]
+
+
+def family_warnings(project: Project) -> list[str]:
+    """Say which models of the project share a family with a judge."""
+    names = {name: str(getattr(model, "model", name)) for name, model in project.models.items()}
+    warnings = []
+    for grader in project.graders:
+        if grader.type == "judge":
+            for name, model in names.items():
+                shared = "it would judge itself" if name == grader.model else same_family(names[grader.model], model)
+                if shared:
+                    warnings.append(f"models.{grader.model} judges the answers of models.{name}: {shared}")
+    return warnings

@@ -1,0 +1,240 @@
+"""A project whose primary grader is a judge: nothing is adopted by the judge alone, people's verdicts correct it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.ladder.worlds import write_world
+from tuneworthy.cli import run
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.adopt import Evidence, decide_adoption
+from tuneworthy.ladder.answers import open_answers
+from tuneworthy.ladder.climb import climb
+from tuneworthy.ladder.judging import Item, read_verdicts, verdicts_path
+from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variants import resolve
+from tuneworthy.ladder.versus import Answer, versus
+from tuneworthy.stats.paired import compare, non_inferior
+from tuneworthy.types import RungStatus
+
+JUDGES = '''
+import json
+
+
+def data(request):
+    return json.loads(request.messages[-1]["content"].split("\\n")[1])
+
+
+def sound(request):
+    seen = data(request)
+    return "good" if seen["answer"] == seen["reference"] else "bad"
+
+
+def vain(request):
+    """Sound, but it likes the answers of the strong model: it calls its wrong ones good as well."""
+    seen = data(request)
+    if seen["answer"].endswith("!"):
+        return "good"
+    return "good" if seen["answer"].rstrip("!") == seen["reference"] else "bad"
+
+
+def fooled(request):
+    return "good" if data(request)["answer"] in LABELS + (":",) else "bad"
+'''
+WEAK, STRONG = 'answer(request, 0.5, "weak")', 'answer(request, 0.9, "strong")'
+FLATTERER = 'answer(request, 0.5, "flatterer") + "!"'
+
+
+def judged_world(root: Path, judge: str, strong: str = STRONG, *, n_cases: int = 240) -> Path:
+    """Write a world in which `judge` decides between two models."""
+    write_world(root, {"weak": WEAK, "strong": strong}, n_cases=n_cases, rungs=["baseline", "model"])
+    script = root / "world.py"
+    script.write_text(script.read_text() + JUDGES)
+    section = '[[graders]]\ntype = "judge"\nmodel = "judge"\nrubric = "It names the colour."\n'
+    models = f'[models.judge]\nprovider = "scripted"\nfunction = "world.py:{judge}"\n'
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text().replace('[[graders]]\ntype = "exact"\n', section) + models)
+    return root
+
+
+def climbed(root: Path) -> tuple[ClimbRecord, RungRecord]:
+    record = asyncio.run(climb(load(root)))
+    found = record.rung("model")
+    assert found
+    return record, found
+
+
+def to_judge(root: Path, n: int = 60) -> list[Item]:
+    with open_answers(load(root)) as answers:
+        return answers.to_judge(n=n, command="test")
+
+
+def judge_by_hand(root: Path, n: int = 60) -> int:
+    """Give the verdicts of a person who sees the truth; returns how many answers there were."""
+    items = to_judge(root, n)
+    rows = [
+        {"case": one.id, "labeller": "ada", "label": one.answer.rstrip("!") == one.case.expected, "time": "t"}
+        for one in items
+    ]
+    verdicts_path(load(root)).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return len(items)
+
+
+def document(root: Path) -> dict[str, Any]:
+    return json.loads((root / ".tuneworthy" / "judge.json").read_text())
+
+
+def test_a_sound_judge_adopts_nothing_before_people_have_judged_and_then_it_does(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "sound")
+    record, model = climbed(root)
+    assert (model.status, model.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
+    assert "verdicts of people on both variants" in model.reason
+    assert record.best and record.best["rung"] == "baseline"
+    assert document(root)["status"] == "unknown"
+    assert judge_by_hand(root) > 60
+    record, model = climbed(root)
+    assert (model.status, model.reason_code) == (RungStatus.ADOPTED, "better")
+    assert document(root)["status"] == "pass"
+    assert document(root)["kappa"] == 1
+    assert document(root)["fooled"] == []
+    assert model.delta == pytest.approx(0.4, abs=0.15)
+
+
+def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "vain", FLATTERER)
+    judge_by_hand_after_climb(root)
+    record, model = climbed(root)
+    assert document(root)["status"] == "pass"
+    assert model.score is not None and model.score > 0.95  # by the judge alone it is nearly perfect
+    assert model.delta is not None and abs(model.delta) < 0.25
+    assert model.status is not RungStatus.ADOPTED
+    assert record.best and record.best["rung"] == "baseline"
+
+
+def judge_by_hand_after_climb(root: Path) -> None:
+    climbed(root)
+    judge_by_hand(root)
+
+
+def test_a_judge_that_a_canary_fools_decides_nothing_whatever_people_say(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "fooled")
+    judge_by_hand_after_climb(root)
+    _, model = climbed(root)
+    assert (model.status, model.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
+    assert "worthless answers good" in model.reason
+    assert "colon" in document(root)["fooled"]
+
+
+def test_verdicts_that_break_off_early_are_too_few(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "sound")
+    judge_by_hand_after_climb(root)
+    path = verdicts_path(load(root))
+    path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[10:]))
+    _, model = climbed(root)
+    assert model.reason_code == "judge"
+    assert "too few" in model.reason
+
+
+def test_a_changed_rubric_voids_the_verdicts(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "sound")
+    judge_by_hand_after_climb(root)
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text().replace("It names the colour.", "It names the colour kindly."))
+    _, model = climbed(root)
+    assert model.reason_code == "judge"
+
+
+def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:
+    ones, zeros = [1.0] * 200, [0.0] * 200
+    for a, b in ((zeros, ones), (ones, zeros)):
+        gain = compare(a, ones, b, ones, alpha=0.01)
+        bound = non_inferior(a, ones, b, ones, margin=0.05, alpha=0.01)
+        told = decide_adoption(Evidence(gain=gain, no_creep=bound, unvalidated="no verdicts"), 0.05)
+        assert (told.status, told.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
+        assert decide_adoption(Evidence(gain=gain, no_creep=bound), 0.05).reason_code != "judge"
+
+
+def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "sound")
+
+    async def on_test() -> Any:
+        async with open_session(load(root)) as session:
+            return await versus(session, resolve(session, "baseline"), resolve(session, "model"), on_test=True)
+
+    climbed(root)
+    found = asyncio.run(on_test())
+    assert found.answer is Answer.UNRESOLVED
+    assert "verdicts of people" in found.unvalidated
+    judge_by_hand(root)
+    assert asyncio.run(on_test()).answer is Answer.BETTER
+
+
+def test_answers_to_judge_are_one_seeded_order_of_cases_each_answer_once(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "sound")
+    climbed(root)
+    few, more = to_judge(root, 50), to_judge(root, 60)
+    assert {one.id for one in few} <= {one.id for one in more}
+    assert len({one.case.id for one in few}) == 50
+    assert len({(one.case.id, one.answer) for one in more}) == len(more)
+    assert 50 < len(few) < 100  # where both models say the same, one verdict is enough
+    revealed = json.loads((root / ".tuneworthy" / "revealed.json").read_text())
+    assert {row["case"] for row in revealed} == {one.case.id for one in more}
+
+
+def test_people_judge_on_the_terminal_blind_and_append_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = judged_world(tmp_path, "sound")
+    climbed(root)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("g\nmaybe\nB\n/decline\n/quit\n"))
+    assert run(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["given"] == 2
+    assert "It names the colour." in err
+    assert "expected g (good) or b (bad), got 'maybe'" in err
+    assert "got '/decline'" in err
+    assert not any(word in err for word in ("baseline", "strong", "weak", "model/"))
+    path = verdicts_path(load(root))
+    assert sorted(read_verdicts(path).values()) == [0.0, 1.0]
+    before = path.read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("g\n/quit\n"))
+    assert run(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root)]) == 0
+    assert path.read_bytes().startswith(before)
+    assert len(read_verdicts(path)) == 3
+
+
+def test_verdicts_of_two_people_are_averaged_and_the_last_word_counts(tmp_path: Path) -> None:
+    path = tmp_path / "cases.verdicts.jsonl"
+    rows = [("x", "ada", False), ("x", "ada", True), ("x", "bob", False), ("y", "ada", True)]
+    path.write_bytes(
+        b"".join(orjson.dumps({"case": c, "labeller": w, "label": v, "time": "t"}) + b"\n" for c, w, v in rows)
+    )
+    assert read_verdicts(path) == {"x": 0.5, "y": 1.0}
+    path.write_bytes(orjson.dumps({"case": "x", "labeller": "ada", "label": "good", "time": "t"}) + b"\n")
+    with pytest.raises(UserError, match="true or false"):
+        read_verdicts(path)
+
+
+def test_a_project_without_a_judge_has_nothing_to_judge(tmp_path: Path) -> None:
+    root = write_world(tmp_path, {"weak": WEAK, "strong": STRONG}, rungs=["baseline"])
+    asyncio.run(climb(load(root)))
+    with pytest.raises(UserError, match="a judge as the first grader"):
+        to_judge(root)
+
+
+def test_a_judge_must_be_a_model_of_the_project(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "sound")
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text().replace('model = "judge"', 'model = "juge"'))
+    with pytest.raises(UserError, match="a key of \\[models\\]"):
+        load(root)
