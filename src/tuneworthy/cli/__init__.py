@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "check": "Say all that is wrong, and what a climb will cost, before money is spent.",
     "climb": "Walk the ladder: measure every cheaper lever on one frozen test set.",
     "compare": "Compare two variants, paired.",
+    "status": "Show the two-week path as a checklist, and the next cheapest step.",
     "matrix": "Show which lever fits which kind of problem, with sources.",
     "decide": "Say whether to fine-tune, with the evidence.",
     "report": "Write the report of the last climb.",

@@ -1,0 +1,56 @@
+"""`tuneworthy status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.verdict.playbook import Checklist
+
+_WORDS = {"done": "done", "open": "open", "not_applicable": "not needed", "not_built": "not built yet"}
+_COLOURS = {"done": "green", "open": "yellow", "not_applicable": None, "not_built": None}
+
+
+@click.command("status", short_help="Show the two-week path as a checklist, and the next cheapest step.")
+@project_option
+@json_option
+def command(root: Path, as_json: bool) -> None:
+    """Show the article's fourteen days as a checklist of what was measured, and the next cheapest open step.
+
+    Nothing is asked of a model. Costs are estimates, from no stored answers.
+
+    \b
+    Example:
+      tuneworthy status
+    """
+    from tuneworthy.config import load
+    from tuneworthy.verdict.playbook import checklist
+    from tuneworthy.verdict.seen import seen_in
+
+    found = checklist(seen_in(load(root)))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _show(found)
+
+
+def _show(found: Checklist) -> None:
+    from tuneworthy.report.text import clean
+
+    for step in found.steps:
+        status = click.style(f"{_WORDS[step.status]:<13}", fg=_COLOURS[step.status])
+        click.echo(f"day {step.day:<5}  {status}  {step.title}")
+        click.echo(f"{'':26}{clean(step.evidence)}")
+    for note in found.notes:
+        click.echo(f"\n{note}")
+    if found.next is None:
+        click.echo("\nNothing is open.")
+        return
+    click.echo(f"\nNext: {found.next.title}. {clean(found.next.do)}")
+    if found.next.cost is not None:
+        click.echo(f"This takes {found.next.cost}.")

@@ -1,0 +1,189 @@
+"""Read what the checklist looks at: a project's data and the documents in its folder; nothing is asked or locked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.resources import files
+from typing import Any
+
+from tuneworthy.config import Project
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.base import RUNGS
+from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.estimate import Estimate, estimate_climb
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
+from tuneworthy.store import Folder
+from tuneworthy.types import content_hash
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.playbook import Cost, Seen
+
+BUILT_BY = {
+    "dataset": "curate/__init__.py",
+    "training": "train/trainer.py",
+    "parity": "ship/parity.py",
+    "shadow": "ship/shadow.py",
+}
+"""Step to the file that does it."""
+
+
+def seen_in(project: Project) -> Seen:
+    """Return what the folder of `project` shows.
+
+    Raises:
+        UserError: A document in `.tuneworthy` cannot be read.
+    """
+    facts = Facts(project, contact=False)
+    folder = Folder(project.root)
+    climb = _record(folder, "climb")
+    quick = _record(folder, "quick") or {"rungs": [], "n_dev": 0}
+    verdict = folder.read("verdict") or {}
+    faults = [*facts.case_faults, *facts.example_faults, *filter(None, [facts.split_fault])]
+    return Seen(
+        evidence=_evidence(facts, climb),
+        n_cases=len(facts.labelled),
+        n_unlabelled=len(facts.cases) - len(facts.labelled),
+        fault=str(faults[0]) if faults else "",
+        quick={
+            row["rung"]: (row["candidates"][0]["score"], row["candidates"][0]["n"])
+            for row in quick["rungs"]
+            if row["candidates"]
+        },
+        outcome=verdict.get("outcome"),
+        reason=next(iter(verdict.get("reasons", ())), ""),
+        next_action=verdict.get("next_action", ""),
+        verdict_stale=_changed_at(folder, "climb") > _changed_at(folder, "verdict"),
+        gates={row["gate"]: row["status"] for row in verdict.get("gates", ())},
+        costs=rung_costs(facts),
+        built=_built(),
+    )
+
+
+def rung_costs(facts: Facts) -> dict[str, Cost]:
+    """Return what walking each rung would take, the baseline's part left out but for its own; from no stored answers.
+
+    Rungs that have nothing to try, and all of them where the data or the prompt cannot be used, are left out.
+    """
+    start = _estimate(facts, [])
+    if start is None:
+        return {}
+    costs = {"baseline": Cost(calls=start.calls, usd=start.usd, minutes=start.minutes)}
+    for name in facts.project.ladder.rungs:
+        more = _estimate(facts, [name]) if name not in {"floor", "baseline"} else None
+        if more is not None and more.calls[1] > start.calls[1]:
+            costs[name] = Cost(
+                calls=_less(more.calls, start.calls),
+                usd=_less(more.usd, start.usd),
+                minutes=_less(more.minutes, start.minutes),
+            )
+    return costs
+
+
+def _estimate(facts: Facts, rungs: list[str]) -> Estimate | None:
+    """Estimate a climb of these rungs and the baseline."""
+    if facts.data is None:
+        return None
+    ladder = facts.project.ladder.model_copy(update={"rungs": rungs})
+    models = {name: model for name, (model, _) in facts.opened.items() if model}
+    return estimate_climb(facts.project.model_copy(update={"ladder": ladder}), facts.data, models)
+
+
+def _less(whole: tuple[float, float], part: tuple[float, float]) -> tuple[float, float]:
+    low, high = (max(0.0, a - b) for a, b in zip(whole, part, strict=True))
+    return min(low, high), max(low, high)
+
+
+def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
+    """Return what the gates of the checklist look at; what only a verdict needs is left unknown."""
+    project = facts.project
+    test = facts.data.split.test if facts.data else ()
+    groups = {case.group or f"#{case.id}" for case in test} if any(case.group for case in test) else None
+    allowed = [name for name in project.models if not facts.excluded(name)]
+    return Evidence(
+        target=project.task.target,
+        margin=project.task.margin,
+        problem=project.task.problem,
+        motivation=project.task.motivation,
+        waivers={waiver.gate: waiver.reason for waiver in project.waivers},
+        rungs={row["rung"]: _rung(row) for row in climb["rungs"]} if climb else {},
+        best=climb["best"]["rung"] if climb and climb["best"] else None,
+        n_test=len(test),
+        n_groups=len(groups) if groups else None,
+        stale=_stale(facts, climb) if climb else (),
+        has_examples=bool(facts.data and facts.data.split.shots),
+        other_models=len([name for name in allowed if name != project.ladder.baseline]),
+        hosted_forbidden=project.constraints.on_device,
+        p95_limit_ms=project.constraints.p95_ms,
+        long_prompt=len(_system(project).split()) >= LONG_PROMPT_WORDS,
+        documents=any(case.documents for case in facts.labelled),
+    )
+
+
+def _system(project: Project) -> str:
+    with suppress(UserError):
+        return project.text(project.prompt.system) or ""
+    return ""
+
+
+def _rung(row: Mapping[str, Any]) -> RungEvidence:
+    lower, upper = row.get("bounds95") or row.get("ci95") or (None, None)
+    return RungEvidence(
+        rung=row["rung"],
+        status=row["status"],
+        reason_code=row.get("reason_code", ""),
+        reason=row.get("reason", ""),
+        variant=row.get("variant"),
+        name=row.get("name") or "",
+        names=[candidate["name"] for candidate in row.get("candidates", ())] or [row.get("name") or ""],
+        score=row.get("score"),
+        lower=lower,
+        upper=upper,
+    )
+
+
+def _stale(facts: Facts, climb: Mapping[str, Any]) -> list[str]:
+    """Say what the climb was measured with that is different now, as far as it shows without opening a session."""
+    if facts.data is None:
+        return []
+    split, then = facts.data.split, climb.get("provenance", {})
+    ids = [[case.id for case in split.dev], [case.id for case in split.test]]
+    described = climb.get("variants", {}).get(
+        next((r["variant"] for r in climb["rungs"] if r["rung"] == "baseline"), "")
+    )
+    stale = []
+    if then.get("split") not in {None, content_hash(ids)}:
+        stale.append("the cases or the dev set changed")
+    if then.get("examples") not in {None, ShotPool(split.shots).hash}:
+        stale.append("the examples changed")
+    if described and (described.get("system") or "") != _system(facts.project):
+        stale.append("the prompt changed")
+    return stale
+
+
+def _record(folder: Folder, name: str) -> Mapping[str, Any] | None:
+    """Return the record of a climb.
+
+    Raises:
+        UserError: It is not one.
+    """
+    document = folder.read(name)
+    if document is not None and not (isinstance(document, dict) and isinstance(document.get("rungs"), list)):
+        raise UserError(
+            f"expected the record of a climb in {folder.path / name}.json, got something else",
+            hint="run `tuneworthy climb` again: what was answered is not asked again",
+        )
+    return document
+
+
+def _changed_at(folder: Folder, name: str) -> float:
+    """Return when a document was written; 0 if there is none."""
+    path = folder.path / f"{name}.json"
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def _built() -> frozenset[str]:
+    """Return the steps that this version can do."""
+    package = files("tuneworthy")
+    there = {step for step, file in BUILT_BY.items() if package.joinpath(file).is_file()}
+    return frozenset(there | ({"retrieval"} if "retrieval" in RUNGS.names() else set()))

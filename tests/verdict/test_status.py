@@ -1,0 +1,253 @@
+"""The checklist is computed by evidence: what was measured is done, and the cheapest open step has its cost."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.ladder.worlds import write_world
+
+from tuneworthy.cli import run
+from tuneworthy.config import load
+from tuneworthy.store import Folder
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.playbook import Checklist, Cost, Seen, checklist
+from tuneworthy.verdict.seen import seen_in
+
+STEPS = [
+    "cases", "baseline", "prompt", "model", "retrieval", "decoding", "decision", "dataset", "training", "parity",
+    "shadow",
+]  # fmt: skip
+LATER = frozenset({"dataset", "training", "parity", "shadow"})
+PAID = Cost(calls=(200, 400), usd=(0.5, 1.0), minutes=(1, 2))
+FREE = Cost(calls=(400, 800), minutes=(2, 4))
+
+
+def rung(name: str, *names: str, score: float = 0.6, **more: Any) -> RungEvidence:
+    """A rung that was put to test, and missed the target."""
+    first = names[0] if names else f"{name}/x"
+    fields = {"rung": name, "status": "inconclusive", "name": first, "names": names, "score": score}
+    return RungEvidence(**(fields | {"lower": score - 0.05, "upper": score + 0.05} | more))
+
+
+def seen(rungs: Iterable[RungEvidence] = (), **more: Any) -> Seen:
+    """A project of 200 cases with these rungs."""
+    fields = {name: more.pop(name) for name in list(more) if name in Evidence.__dataclass_fields__}
+    found = {one.rung: one for one in rungs}
+    base = {"target": 0.9, "margin": 0.05, "n_test": 200, "other_models": 1, "rungs": found}
+    evidence = Evidence(**(base | {"best": next(iter(found), None)} | fields))
+    costs = {"baseline": FREE, "prompt": FREE, "few_shot": FREE, "model": PAID, "decoding": FREE}
+    return Seen(**({"evidence": evidence, "n_cases": 200, "costs": costs} | more))
+
+
+def climbed() -> list[RungEvidence]:
+    """All rungs, walked."""
+    return [
+        rung("baseline"),
+        rung("prompt", "prompt/xml_contract"),
+        rung("model"),
+        rung("few_shot", "few_shot/per_case-8"),
+        rung("decoding"),
+    ]
+
+
+def statuses(found: Checklist) -> dict[str, str]:
+    return {step.step: step.status.value for step in found.steps}
+
+
+def next_of(found: Checklist) -> str:
+    return found.next.step if found.next else ""
+
+
+def test_the_steps_are_the_articles_in_its_order() -> None:
+    found = checklist(seen())
+    assert [step.step for step in found.steps] == STEPS
+    assert [step.day for step in found.steps] == ["1", "1-2", "1-2", "3", "4-5", "6", "7", "8-10", "11-12", "13", "14"]
+    assert "before retrieval" in found.notes[0]
+
+
+def test_too_few_cases_come_first_and_cost_a_persons_time() -> None:
+    found = checklist(seen(n_test=20, n_cases=20))
+    assert found.next is not None
+    assert (found.next.step, found.next.cost) == ("cases", Cost(person_minutes=60))
+    assert "20 of them in test" in found.next.evidence
+    unlabelled = checklist(seen(n_unlabelled=7))
+    assert next_of(unlabelled) == "cases"
+    assert "7 without" in unlabelled.steps[0].evidence
+    broken = checklist(seen(fault="cases.jsonl:3: expected JSON, got {"))
+    assert (next_of(broken), broken.steps[0].do) == ("cases", "tuneworthy check")
+
+
+def test_a_baseline_comes_before_the_levers_and_a_quick_one_does_not_count() -> None:
+    found = checklist(seen(quick={"baseline": (0.35, 40)}))
+    assert next_of(found) == "baseline"
+    assert "0.350 on 40 dev cases in a quick climb" in found.steps[1].evidence
+    assert next_of(checklist(seen([rung("baseline")], stale=["the examples changed"]))) == "baseline"
+
+
+def test_the_next_lever_is_the_cheapest_one() -> None:
+    found = checklist(seen([rung("baseline")]))
+    assert next_of(found) == "decoding"  # 800 free calls; the prompt needs two rungs, the model costs money
+    walked = [rung("baseline"), rung("decoding")]
+    assert next_of(checklist(seen(walked))) == "prompt"
+    dear = seen(walked)
+    dear = replace(dear, costs={**dear.costs, "model": replace(PAID, usd=(0.0, 0.0), minutes=(0, 1))})
+    assert next_of(checklist(dear)) == "model"
+
+
+def test_prompting_needs_structure_and_three_shots() -> None:
+    poor = [rung("baseline"), rung("prompt", "prompt/role"), rung("few_shot", "few_shot/fixed-2")]
+    for rungs, status in (
+        (poor, "open"),
+        ([*poor[:1], rung("prompt", "prompt/xml"), rung("few_shot", "few_shot/fixed-2")], "open"),
+        ([*poor[:1], rung("prompt", "prompt/xml"), rung("few_shot", "few_shot/fixed-4")], "done"),
+        ([*poor[:1], rung("prompt", "prompt/xml")], "open"),
+    ):
+        assert statuses(checklist(seen(rungs)))["prompt"] == status
+    half_done = checklist(seen([rung("baseline"), rung("prompt", "prompt/xml")]))
+    assert half_done.steps[2].do == "tuneworthy climb --rung few_shot"
+    assert half_done.steps[2].cost == FREE
+
+
+def test_retrieval_is_a_step_of_knowledge_tasks() -> None:
+    assert statuses(checklist(seen(climbed())))["retrieval"] == "not_applicable"
+    assert statuses(checklist(seen(climbed(), problem="factual_knowledge")))["retrieval"] == "not_built"
+    built = seen(climbed(), problem="factual_knowledge", built=frozenset({"retrieval"}))
+    assert (statuses(checklist(built))["retrieval"], next_of(checklist(built))) == ("open", "retrieval")
+    assert statuses(checklist(replace(built, evidence=replace(built.evidence, rungs={
+        **built.evidence.rungs, "retrieval": rung("retrieval"),
+    }))))["retrieval"] == "done"  # fmt: skip
+
+
+def test_what_is_waived_or_cannot_be_is_not_needed() -> None:
+    rungs = [one for one in climbed() if one.rung != "model"]
+    alone = checklist(seen(rungs, other_models=0))
+    assert (statuses(alone)["model"], next_of(alone)) == ("open", "model")
+    assert "[models]" in alone.steps[3].do
+    waived = checklist(seen(rungs, other_models=0, waivers={"stronger_model": "nobody may see it"}))
+    assert statuses(waived)["model"] == "not_applicable"
+    assert "nobody may see it" in waived.steps[3].evidence
+    fixed = rung("decoding", score=0.6, status="skipped", reason_code="no_parameters", reason="takes none")
+    without = [one for one in climbed() if one.rung != "decoding"]
+    assert statuses(checklist(seen([*without, replace(fixed, score=None)])))["decoding"] == "not_applicable"
+
+
+def test_the_decision_is_next_when_all_is_tried_or_the_target_is_met() -> None:
+    found = checklist(seen(climbed()))
+    assert found.next is not None
+    assert (found.next.step, found.next.do, str(found.next.cost)) == (
+        "decision",
+        "tuneworthy decide",
+        "no calls, no money, seconds",
+    )
+    met = checklist(seen([rung("baseline", score=0.95)]))
+    assert (next_of(met), statuses(met)["decoding"]) == ("decision", "open")
+
+
+def test_a_verdict_closes_the_decision_until_the_next_climb() -> None:
+    said = {"outcome": "do_not_fine_tune", "reason": "The target is met."}
+    found = checklist(seen(climbed(), **said))
+    assert (statuses(found)["decision"], next_of(found)) == ("done", "")
+    assert {statuses(found)[name] for name in LATER} == {"not_applicable"}
+    stale = checklist(seen(climbed(), **said, verdict_stale=True))
+    assert (statuses(stale)["decision"], next_of(stale)) == ("open", "decision")
+    short = checklist(seen(climbed(), outcome="not_enough_evidence", reason="Too few.", next_action="add cases"))
+    assert (next_of(short), short.steps[6].do) == ("decision", "add cases; then tuneworthy decide")
+
+
+def test_after_the_decision_the_steps_follow_one_by_one() -> None:
+    said = {"outcome": "fine_tune", "reason": "All was tried.", "built": LATER}
+    gates: dict[str, str] = {}
+    rungs = climbed()
+    for name, passing in (
+        ("dataset", {"dataset_frozen": "pass", "dataset_review": "waived"}),
+        ("training", {}),
+        ("parity", {"parity": "pass"}),
+        ("shadow", {"shadow": "pass"}),
+    ):
+        found = checklist(seen(rungs, **said, gates=gates))
+        assert (next_of(found), statuses(found)[name]) == (name, "open")
+        gates = {**gates, **passing}
+        rungs += [rung("fine_tune")] if name == "training" else []
+    assert next_of(checklist(seen(rungs, **said, gates=gates))) == ""
+    assert {statuses(checklist(seen(climbed(), outcome="fine_tune")))[name] for name in LATER} == {"not_built"}
+
+
+def test_a_cost_reads_as_a_sentence() -> None:
+    assert str(PAID) == "200 to 400 calls, $0.50 to $1.00, about 1 to 2 minutes"
+    assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no money, about 4 to 8 minutes"
+    assert str(Cost(calls=(10, 10), minutes=(0.1, 0.2))) == "10 calls, no money, less than a minute"
+    assert str(Cost(person_minutes=60)) == "about 60 minutes of a person (2 a case, assumed)"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.7)"}
+    return write_world(tmp_path / "world", models, rungs=["floor", "baseline", "prompt", "model"])
+
+
+def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--project", str(world)]
+
+    def status() -> dict[str, Any]:
+        assert run(["status", "--json", *where]) == 0
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    assert status()["next"] == "baseline"
+    assert run(["climb", "--rung", "baseline", *where]) == 0
+    capsys.readouterr()
+    document = status()
+    step = {row["step"]: row for row in document["steps"]}
+    assert step["baseline"]["status"] == "done"
+    assert "n = 200" in step["baseline"]["evidence"]
+    assert step["model"]["cost"]["calls"][0] > 200
+    assert document["next"] in {"prompt", "model"}
+    assert run(["climb", *where]) == 0
+    assert run(["decide", *where]) in {3, 4}
+    capsys.readouterr()
+    assert run(["status", *where]) == 0
+    told = capsys.readouterr().out
+    assert "before retrieval" in told
+    assert "Next: " in told
+    assert not (world / ".tuneworthy" / "lock").read_text()
+
+
+def test_a_verdict_older_than_the_climb_is_stale(world: Path) -> None:
+    folder = Folder(world)
+    folder.write("verdict", {"outcome": "do_not_fine_tune", "reasons": ["it is met"], "gates": []})
+    assert seen_in(load(world)).decided
+    folder.write("climb", {"rungs": [], "best": None})
+    os.utime(folder.path / "verdict.json", (1, 1))
+    assert not seen_in(load(world)).decided
+
+
+def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Path) -> None:
+    assert run(["climb", "--rung", "baseline", "--project", str(world)]) == 0
+    assert seen_in(load(world)).evidence.stale == []
+    file = world / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("Name the colour.", "Say the colour."))
+    assert seen_in(load(world)).evidence.stale == ["the prompt changed"]
+    rows = (world / "examples.jsonl").read_text()
+    (world / "examples.jsonl").write_text(rows + rows.splitlines()[0].replace("item 10000", "item 77777"))
+    assert "the examples changed" in seen_in(load(world)).evidence.stale
+
+
+def test_cases_that_were_edited_since_the_climb_are_told_first(world: Path) -> None:
+    assert run(["climb", "--rung", "baseline", "--project", str(world)]) == 0
+    rows = (world / "cases.jsonl").read_text()
+    (world / "cases.jsonl").write_text(rows.replace("item 7 ", "item 77777 ", 1))
+    found = checklist(seen_in(load(world)))
+    assert (next_of(found), found.steps[0].do) == ("cases", "tuneworthy check")
+    assert "expected the cases of the first climb" in found.steps[0].evidence
+
+
+def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Folder(world).write("climb", [1])
+    assert run(["status", "--project", str(world)]) == 2
+    assert "climb` again" in capsys.readouterr().err
