@@ -1,7 +1,8 @@
 """Write the reference pages from the code: `python scripts/docs.py` writes, `--check` compares and exits 1 if stale.
 
 docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md from the
-docstrings of the checks. Nothing on these pages is written by hand.
+docstrings of the checks, docs/article.md from the claims of `verdict/claims.json`. Nothing on these pages is written
+by hand.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tuneworthy import errors
 from tuneworthy.cli import VERBS, root
 from tuneworthy.config import Project
 from tuneworthy.ladder.check import LEVELS, all_checks
+from tuneworthy.verdict.claims import article_page
 
 DOCS = Path(__file__).parent.parent / "docs"
 MADE = "<!-- made by scripts/docs.py: do not edit -->\n"
@@ -50,7 +52,8 @@ def current(name: str) -> str:
 
 def pages() -> dict[str, str]:
     """Return every page by its name."""
-    return {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
+    made = {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
+    return {**made, "article.md": MADE + article_page()}
 
 
 def table(head: tuple[str, ...], rows: Rows) -> str:
