@@ -26,6 +26,7 @@ from tuneworthy.ladder.variants import resolve
 from tuneworthy.ladder.versus import Answer, versus
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.types import RungStatus
+from tuneworthy.verdict.gather import gather
 
 JUDGES = '''
 import json
@@ -115,7 +116,10 @@ def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:
     judge_by_hand_after_climb(root)
     record, model = climbed(root)
     assert document(root)["status"] == "pass"
-    assert model.score is not None and model.score > 0.95  # by the judge alone it is nearly perfect
+    assert model.graders["judge"] > 0.95  # by the judge alone it is nearly perfect
+    assert model.score is not None and model.score < 0.7
+    assert model.bounds95 and model.bounds95[0] < 0.55 < model.bounds95[1] < 0.75
+    assert "the judge alone says" in model.notes[-1]
     assert model.delta is not None and abs(model.delta) < 0.25
     assert model.status is not RungStatus.ADOPTED
     assert record.best and record.best["rung"] == "baseline"
@@ -152,6 +156,25 @@ def test_a_changed_rubric_voids_the_verdicts(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("It names the colour.", "It names the colour kindly."))
     _, model = climbed(root)
     assert model.reason_code == "judge"
+
+
+def test_the_gate_of_the_verdict_passes_with_people_and_fails_without_or_with_another_judge(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "sound")
+
+    async def evidence() -> Any:
+        async with open_session(load(root)) as session:
+            return gather(session).judge
+
+    climbed(root)
+    assert not asyncio.run(evidence()).valid
+    judge_by_hand(root)
+    climbed(root)
+    found = asyncio.run(evidence())
+    assert found.valid
+    assert "30 of 30 canaries caught" in found.detail
+    path = root / ".tuneworthy" / "judge.json"
+    path.write_text(json.dumps(document(root) | {"judge": "another"}))
+    assert "another than the climb used" in asyncio.run(evidence()).detail
 
 
 def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:

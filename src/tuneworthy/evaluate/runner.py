@@ -26,11 +26,16 @@ from tuneworthy.types import Case, Failure, Request, Response, Trace, Variant, c
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
+SHORT_DELAY_S = 0.05
+AT_ONCE = frozenset({"timeout", "malformed"})
+"""What needs no pause before the second attempt: the first took its time, or the server did answer."""
 RATE_LIMIT_RETRIES = 30
 UNSEEN_RETRIES = 2
 """Further attempts to connect to a server that has never answered this process: it is not there."""
 DOWN_AFTER = 8
 """Cases in a row that failed for good before the provider, not the cases, is blamed."""
+SPREAD_S = 0.0005
+"""Between the first calls of a run: sent at once, their answers come at once, and each waits for all the others."""
 IMPATIENT_S = 5.0
 """How long calls in flight are waited for once the provider is known to be down or to refuse the key."""
 KEPT_FAILURES = frozenset({"bad_request"})
@@ -181,6 +186,7 @@ class Runner:
     async def _work(self, number: int, model: OpenModel, batch: Batch) -> None:
         """Take jobs until there are none or the batch has ended. Whatever goes wrong here ends the batch."""
         try:
+            await asyncio.sleep(number * SPREAD_S)
             while (job := await batch.next()) is not None:
                 await self._attempt(number, model, batch, job)
         except asyncio.CancelledError as error:
@@ -234,7 +240,8 @@ class Runner:
             job.first_sent = job.first_sent or started
             answer = await _complete(model, job.request)
             ended = time.perf_counter()
-            answer = replace(answer, seconds=ended - started)
+            if not answer.seconds:
+                answer = replace(answer, seconds=ended - started)
             cost = model.cost_usd(job.request, answer)
             self._keep(model, batch, job, answer, cost=cost, note=note)
             batch.last_answer = ended
@@ -305,6 +312,8 @@ class Runner:
         if error.retry_after_s is not None:
             return min(error.retry_after_s, LONGEST_PAUSE_S) * (1 + 0.1 * self._jitter.random())
         delay = float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** max(0, tries - 1)))
+        if tries == 1 and error.code in AT_ONCE:
+            delay = SHORT_DELAY_S
         return delay * (0.5 + 0.5 * self._jitter.random())
 
 

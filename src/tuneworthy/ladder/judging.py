@@ -24,7 +24,7 @@ from tuneworthy.grade.family import same_family
 from tuneworthy.grade.judge import JudgeGrader
 from tuneworthy.grade.validate import MIN_HUMAN, JudgeValidation, Seen, validate_judge
 from tuneworthy.stats.paired import NonInferiority, PairedResult
-from tuneworthy.stats.ppi import corrected_difference
+from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Trace, content_hash
 
@@ -161,6 +161,17 @@ class Judging:
         own = None if groups is None else groups[scored]
         found = corrected_difference(a.scores[scored], b.scores[scored], human_a, human_b, own)
         return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
+
+    def level(self, cases: Sequence[Case], one: Judged, *, groups: np.ndarray | None) -> Corrected | None:
+        """Return the score of a variant as people would give it (`b`, against nothing); None with too few verdicts."""
+        scored = ~np.isnan(one.scores)
+        people = self._people(cases, one.traces)
+        kept = self._unbroken(cases, scored, ~np.isnan(people))
+        if kept.sum() < MIN_HUMAN:
+            return None
+        human = np.where(kept, people, np.nan)[scored]
+        own = None if groups is None else groups[scored]
+        return corrected_difference(np.zeros(scored.sum()), one.scores[scored], human * 0, human, own)
 
     def _asks(self, key: str) -> bool:
         """Whether the judge is asked about this answer: not if declining is right, which a rule judges."""

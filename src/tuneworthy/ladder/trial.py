@@ -108,6 +108,11 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
         kept = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
         interval = score_interval(*kept)
         bounds = (score_bound(*kept, side="lower"), score_bound(*kept, side="upper"))
+    score, ci95 = trial.score, (interval.lo, interval.hi) if interval else None
+    if session.judging and (level := session.judging.level(test, _judged(trial), groups=groups)):
+        score, ci95, bounds = level.b, _within(level.interval()), _within(level.interval(0.1))
+        words = f"score corrected by people's verdicts on {level.n_human} cases; the judge alone says {trial.score:.3f}"
+        explored = explored | {"notes": [*explored.get("notes", ()), words]}
     shares: dict[str, float] = {}
     fields: dict[str, dict[str, float | None]] = {}
     for kind, grader in session.graders.items():
@@ -124,8 +129,8 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
         name=trial.variant.name,
         n=len(trial.num),
         unscored=trial.unscored,
-        score=trial.score,
-        ci95=(interval.lo, interval.hi) if interval else None,
+        score=score,
+        ci95=ci95,
         bounds95=bounds,
         cost_usd=cost,
         usd_per_1k=trial.usd_per_1k,
@@ -166,6 +171,10 @@ def _common(a: Contender, b: Contender, groups: np.ndarray | None) -> tuple[Pair
     """Return the contributions of the cases that both have scored, and their groups."""
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     return (a.num[both], a.den[both]), (b.num[both], b.den[both]), None if groups is None else groups[both]
+
+
+def _within(interval: tuple[float, float]) -> tuple[float, float]:
+    return max(0.0, interval[0]), min(1.0, interval[1])
 
 
 def _judged(contender: Contender) -> Judged:

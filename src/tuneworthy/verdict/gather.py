@@ -9,6 +9,7 @@ from typing import Any
 from tuneworthy.config import Project
 from tuneworthy.errors import NotEnough
 from tuneworthy.ladder.climb import provenance
+from tuneworthy.ladder.judging import DOCUMENT, HOW
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variants import current
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
@@ -58,7 +59,7 @@ def gather(session: Session) -> Evidence:
         p95_limit_ms=project.constraints.p95_ms,
         long_prompt=len((project.text(project.prompt.system) or "").split()) >= LONG_PROMPT_WORDS,
         documents=any(case.documents for case in session.data.cases),
-        judge=_judge(project),
+        judge=_judge(session, record),
         headroom=headroom,
         economics=economics(bills_of(project, record), project.economics),
         today=today.isoformat(),
@@ -110,11 +111,25 @@ def _eligible(project: Project) -> list[str]:
     return [name for name, model in project.models.items() if not (project.constraints.on_device and model.hosted)]
 
 
-def _judge(project: Project) -> JudgeEvidence | None:
-    """Say whether the primary grader is a model, which may not decide before it was validated."""
-    if project.graders[0].type != "judge":
+def _judge(session: Session, record: Mapping[str, Any]) -> JudgeEvidence | None:
+    """Say whether the judge may decide; None if the primary grader is none.
+
+    It must have passed its canaries, be the one that the climb used, and be corrected by people on every variant.
+    """
+    if session.project.graders[0].type != "judge":
         return None
-    return JudgeEvidence(valid=False, detail="the judge was not validated; run `tuneworthy cases label --judge`")
+    found = session.folder.read(DOCUMENT)
+    if found is None:
+        return JudgeEvidence(valid=False, detail=f"the judge was not validated; {HOW}")
+    detail = "; ".join([found["detail"], *found["reasons"]])
+    bare = [row["rung"] for row in record["rungs"] if row["reason_code"] == "judge"]
+    if found["judge"] != record["provenance"]["graders"].get("judge"):
+        detail = "the judge that was validated is another than the climb used; climb again"
+    elif bare:
+        detail += f"; not corrected by people: {', '.join(bare)}; {HOW}, then climb again"
+    else:
+        return JudgeEvidence(valid=found["status"] == "pass", detail=detail, numbers=found)
+    return JudgeEvidence(valid=False, detail=detail, numbers=found)
 
 
 def _expires(project: Project, today: date) -> list[tuple[str, str]]:
