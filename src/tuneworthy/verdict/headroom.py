@@ -214,6 +214,7 @@ def next_rungs(headroom: Sequence[Headroom]) -> list[str]:
 def fingerprint(session: Session, variant: Variant) -> dict[str, Any]:
     """Return the hashes of what the headroom of `variant` depends on; opens no model."""
     project = session.project
+    dev = sorted(session.split.dev, key=lambda case: case.id)
     documents = sorted(
         [path.relative_to(project.root).as_posix(), path.stat().st_size]
         for path in (project.root / "documents").rglob("*")
@@ -223,7 +224,7 @@ def fingerprint(session: Session, variant: Variant) -> dict[str, Any]:
         "version": VERSION,
         "variant": variant.id,
         "graders": content_hash(dict(session.primary.identity)),
-        "dev": content_hash(sorted([case.id, case.expected] for case in session.split.dev)),
+        "dev": content_hash([[case.id, case.expected] for case in dev]),
         "models": content_hash({name: model.model_dump(mode="json") for name, model in project.models.items()}),
         "documents": content_hash(documents),
     }
