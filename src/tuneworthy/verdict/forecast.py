@@ -4,7 +4,9 @@ The protocol: at least 4 sizes with 2 seeds each, extrapolated at most twofold. 
 apart, at equal steps (`built_against_raw`): a curve that mixes both says nothing of either.
 
 What the interval covers is the score of *one* training of that size, scored on the same cases. It is made wide by
-what two seeds and four sizes cannot know: the form of the curve, the draw, the noise of a training.
+what two seeds and four sizes cannot know: the form of the curve, the draw, the noise of a training. Over simulated
+curves it covers at least 94 % where trainings differ as much as seeds do, and about 88 % where whole seeds differ
+four times as much as trainings (two that agree by luck hide it; six seeds bring it back): see the tests.
 
 Source: Hestness et al. 2017 (1712.00409) and Kaplan et al. 2020 (2001.08361) for the power law of learning curves;
 Viering and Loog 2021 (2103.10948) for its limits: no form fits always, so several are weighed here.
@@ -175,10 +177,8 @@ def _predict(points: Sequence[PilotPoint], size: int, seed: int) -> tuple[float,
     centred = x - x.mean(axis=1, keepdims=True)
     leverage = 1 / y.size + (at - x.mean(axis=1)) ** 2 / (centred**2).sum(axis=1)
     of_form = float(weights @ (each - expected) ** 2)
-    within, between = noise * (1 + float(weights @ leverage)) + of_form, _between_seeds(residuals, seeds)
-    parts = within**2 / freedom + between**2 / max(1, np.unique(seeds).size - 1)
-    effective = (within + between) ** 2 / parts if parts else freedom  # Satterthwaite: two seeds say little of seeds
-    half = float(stdtrit(effective, 0.975)) * (within + between) ** 0.5
+    variance = noise * (1 + float(weights @ leverage)) + of_form + _between_seeds(residuals, seeds)
+    half = float(stdtrit(freedom, 0.975)) * variance**0.5
     low, high = _bootstrap(x, at, (y, n, seeds), (residuals, freedom), seed)
     half = max(half, MISSED_BEFORE * _missed(x, y, n))
     lo, hi = min(expected - half, low), max(expected + half, high)

@@ -1,0 +1,227 @@
+"""The forecast covers a held-out larger training at the stated rate, and is unknown where a pilot is too small."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tuneworthy.floor.curve import learning_curve
+from tuneworthy.types import Case, Example
+from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost, pilot_sizes
+
+UNHURRIED = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+BANKING = Path("/work/shared/data/banking77")
+N = 1600
+CURVES = 400
+
+
+def pilot(curve: Callable[[float], float], rng: np.random.Generator, *, draw: float, noise: float) -> list[PilotPoint]:
+    """A pilot whose two seeds are better or worse as a whole by `draw`, and each training by `noise`."""
+    seeds = rng.normal(0, draw, 2)
+    return [
+        PilotPoint(size=size, seed=seed, score=float(np.clip(curve(size) + seeds[seed] + rng.normal(0, noise), 0, 1)))
+        for size in pilot_sizes(N)
+        for seed in (0, 1)
+    ]
+
+
+def power_law(rng: np.random.Generator) -> Callable[[float], float]:
+    top, exponent, start = rng.uniform(0.6, 0.95), rng.uniform(0.1, 1.2), rng.uniform(0.1, 0.5)
+    return lambda n: top - start * (n / 100) ** -exponent
+
+
+def log_linear(rng: np.random.Generator) -> Callable[[float], float]:
+    low, slope = rng.uniform(0.3, 0.5), rng.uniform(0.0, 0.08)
+    return lambda n: low + slope * np.log(n / 100)
+
+
+def sigmoid(rng: np.random.Generator) -> Callable[[float], float]:
+    """No form that is fitted: slow, then fast, then slow in the logarithm of the size."""
+    low, rise, middle = rng.uniform(0.3, 0.5), rng.uniform(0.1, 0.4), rng.uniform(np.log(50), np.log(2000))
+    return lambda n: low + rise / (1 + np.exp(-(np.log(n) - middle)))
+
+
+def coverage(make: Callable[[np.random.Generator], Callable[[float], float]], draw: float, noise: float) -> float:
+    """Share of simulated curves whose interval covers one more training at the held-out size."""
+    rng = np.random.default_rng(11)
+    hits = 0
+    for _ in range(CURVES):
+        curve = make(rng)
+        found = forecast(pilot(curve, rng, draw=draw, noise=noise), N, 0.0)
+        truth = float(np.clip(curve(N) + rng.normal(0, draw) + rng.normal(0, noise), 0, 1))
+        assert found.ci95 is not None
+        hits += found.ci95[0] <= truth <= found.ci95[1]
+    return hits / CURVES
+
+
+@pytest.mark.parametrize(
+    ("make", "draw", "noise", "rate"),
+    [
+        (power_law, 0.0, 0.001, 0.94),
+        (power_law, 0.0, 0.02, 0.94),
+        (power_law, 0.01, 0.01, 0.94),
+        (log_linear, 0.0, 0.005, 0.94),
+        (log_linear, 0.01, 0.01, 0.94),
+        (sigmoid, 0.005, 0.01, 0.92),
+        (power_law, 0.02, 0.005, 0.87),  # two seeds that agree by luck hide how much seeds differ
+        (log_linear, 0.02, 0.005, 0.85),
+    ],
+)
+def test_the_interval_covers_a_held_out_twofold_size(
+    make: Callable[[np.random.Generator], Callable[[float], float]], draw: float, noise: float, rate: float
+) -> None:
+    assert coverage(make, draw, noise) >= rate
+
+
+def test_more_seeds_mend_what_two_cannot_know() -> None:
+    rng = np.random.default_rng(5)
+    hits = 0
+    for _ in range(CURVES):
+        curve, seeds = power_law(rng), rng.normal(0, 0.02, 6)
+        points = [
+            PilotPoint(size=size, seed=seed, score=curve(size) + seeds[seed] + rng.normal(0, 0.005))
+            for size in pilot_sizes(N)
+            for seed in range(6)
+        ]
+        found = forecast(points, N, 0.0)
+        truth = float(np.clip(curve(N) + rng.normal(0, 0.02) + rng.normal(0, 0.005), 0, 1))
+        hits += found.ci95 is not None and found.ci95[0] <= truth <= found.ci95[1]
+    assert hits / CURVES >= 0.93
+
+
+LABELS = ("red", "green", "blue", "black")
+
+
+def colours(n: int, seed: int) -> list[tuple[str, str]]:
+    """Questions whose words point to their label, weakly: more examples help."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(n):
+        label = int(rng.integers(len(LABELS)))
+        words = [f"w{label * 40 + rng.integers(40) if rng.random() < 0.35 else rng.integers(400)}" for _ in range(8)]
+        rows.append((" ".join(words), LABELS[label]))
+    return rows
+
+
+def examples_of(rows: Sequence[tuple[str, str]]) -> list[Example]:
+    return [
+        Example(
+            messages=({"role": "user", "content": text}, {"role": "assistant", "content": label}), id=f"{i}", source=""
+        )
+        for i, (text, label) in enumerate(rows)
+    ]
+
+
+def cases_of(rows: Sequence[tuple[str, str]]) -> list[Case]:
+    return [Case(id=f"{i}", input=text, expected=label) for i, (text, label) in enumerate(rows)]
+
+
+def accuracy(cases: Sequence[Case], answers: Sequence[str]) -> float:
+    return sum(case.expected == answer for case, answer in zip(cases, answers, strict=True)) / len(cases)
+
+
+def check_floor_curve(
+    floor: str, train: Sequence[tuple[str, str]], held: Sequence[tuple[str, str]], n: int
+) -> tuple[float, float, float]:
+    """Forecast the floor's score at `n` from a pilot, and return (lower, truth, upper)."""
+    examples, cases = examples_of(train), cases_of(held)
+    points = [
+        PilotPoint(**p._asdict()) for p in learning_curve(floor, examples, cases, pilot_sizes(n), (0, 1), accuracy)
+    ]
+    found = forecast(points, n, baseline=0.25)
+    (truth,) = learning_curve(floor, examples, cases, [n], [7], accuracy)
+    assert found.ci95 is not None and found.n_examples == n
+    return found.ci95[0] + 0.25, truth.score, found.ci95[1] + 0.25
+
+
+@pytest.mark.parametrize("floor", ["nearest", "linear"])
+def test_the_learning_curve_of_a_floor_is_forecast(floor: str) -> None:
+    low, truth, high = check_floor_curve(floor, colours(900, 1), colours(400, 2), 800)
+    assert low <= truth <= high
+    assert high - low < 0.4
+
+
+@pytest.mark.skipif(not BANKING.exists(), reason="banking77 is not here")
+def test_the_learning_curve_on_banking77_is_forecast() -> None:
+    def read(name: str) -> list[tuple[str, str]]:
+        with (BANKING / name).open(encoding="utf-8", newline="") as file:
+            return [(row["text"], row["category"]) for row in csv.DictReader(file)]
+
+    rng = np.random.default_rng(3)
+    train, held = read("train.csv"), read("test.csv")
+    train = [train[i] for i in rng.permutation(len(train))[:1700]]
+    held = [held[i] for i in rng.permutation(len(held))[:400]]
+    low, truth, high = check_floor_curve("linear", train, held, 1600)
+    assert low <= truth <= high
+    assert high - low < 0.3
+
+
+def points_of(sizes: Sequence[int], seeds: Sequence[int]) -> list[PilotPoint]:
+    return [
+        PilotPoint(size=size, seed=seed, score=0.5 + 0.05 * float(np.log(size)) + 0.001 * seed)
+        for size in sizes
+        for seed in seeds
+    ]
+
+
+def test_before_a_pilot_the_gain_is_unknown_and_the_cost_of_one_is_told() -> None:
+    found = forecast([], 1000, 0.5)
+    assert (found.status, found.gain, found.ci95, found.n_examples) == ("unknown", None, None, None)
+    assert "10 short trainings" in found.cost and "$" in found.cost
+
+
+@pytest.mark.parametrize(("sizes", "seeds"), [((50, 100, 200), (0, 1, 2)), ((50, 100, 200, 400), (0,))])
+def test_a_pilot_with_too_few_sizes_or_seeds_forecasts_nothing(sizes: Sequence[int], seeds: Sequence[int]) -> None:
+    found = forecast(points_of(sizes, seeds), 400, 0.5)
+    assert found.status == "unknown" and found.gain is None
+    assert len(found.points) == len(sizes) * len(seeds)
+
+
+def test_a_size_is_forecast_at_most_twice_the_largest_pilot() -> None:
+    found = forecast(points_of((50, 100, 200, 400), (0, 1)), 100_000, 0.5)
+    assert found.n_examples == 800
+
+
+def test_raw_points_do_not_enter_the_curve() -> None:
+    built = points_of((50, 100, 200, 400), (0, 1))
+    raw = [PilotPoint(size=p.size, seed=p.seed, score=0.0, data="raw") for p in built]
+    assert forecast([*built, *raw], 800, 0.5) == forecast(built, 800, 0.5)
+    assert forecast(raw, 800, 0.5).status == "unknown"
+
+
+def test_raw_and_built_are_compared_at_equal_steps_only() -> None:
+    def point(data: str, seed: int, score: float, steps: int) -> PilotPoint:
+        return PilotPoint(size=400, seed=seed, score=score, data=data, steps=steps)  # type: ignore[arg-type]
+
+    pairs = [point("built", 0, 0.8, 100), point("raw", 0, 0.7, 100), point("built", 1, 0.84, 100)]
+    assert built_against_raw([*pairs, point("raw", 1, 0.7, 50)]) is None
+    found = built_against_raw([*pairs, point("raw", 1, 0.72, 100)])
+    assert found is not None and found.n == 2
+    assert found.gain == pytest.approx(0.11)
+    assert found.ci95[0] == pytest.approx(0.11 - 12.706 * 0.01, abs=1e-3)  # t with 1 df times 0.01414 / sqrt 2
+
+
+@UNHURRIED
+@given(st.lists(st.floats(0, 1), min_size=8, max_size=8), st.floats(0, 1), st.integers(1, 10_000))
+def test_any_pilot_gives_an_interval_around_the_gain_within_what_scores_allow(
+    scores: list[float], baseline: float, n_examples: int
+) -> None:
+    cells = [(size, seed) for size in (50, 100, 200, 400) for seed in (0, 1)]
+    points = [PilotPoint(size=n, seed=s, score=score) for (n, s), score in zip(cells, scores, strict=True)]
+    found = forecast(points, n_examples, baseline)
+    assert found.gain is not None and found.ci95 is not None
+    assert -baseline - 1e-9 <= found.ci95[0] <= found.gain <= found.ci95[1] <= 1 - baseline + 1e-9
+    assert found == forecast(points[::-1], n_examples, baseline)
+
+
+def test_a_dearer_gpu_makes_the_pilot_dearer() -> None:
+    from tuneworthy.config.ladder import Economics
+
+    assert "$0.00" in pilot_cost(1000, Economics(gpu_usd_per_hour=0))
+    assert pilot_cost(1000, Economics(gpu_usd_per_hour=10)) != pilot_cost(1000)
