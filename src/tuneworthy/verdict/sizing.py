@@ -117,13 +117,11 @@ def review_plan(
     """
     if n_rows < 1 or not 0 < bound < expected <= 1:
         raise ValueError(f"expected rows >= 1 and 0 < bound < expected <= 1, got {n_rows}, {bound}, {expected}")
-    c = 0
-    while True:
+    for c in range(n_rows + 1):
         n = _fewest(n_rows, bound, confidence, c)
         accepted = operating_characteristic(n, max(0, n - c), expected)
         if n >= n_rows or accepted >= chance:
             break
-        c += 1
     allowed = int(n_rows * (1 - bound) + 1e-9)
     if n >= n_rows:
         n, c = n_rows, allowed
