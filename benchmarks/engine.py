@@ -52,7 +52,7 @@ class Setting:
 
     def ideal_s(self, cases: int) -> float:
         """Seconds if nothing but the server took time."""
-        return math.ceil(cases / self.concurrency) * self.latency_ms / 1000
+        return cases / self.concurrency * self.latency_ms / 1000
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Result:
     Attributes:
         answered, repeated: As the server counted them, by case.
         rss_mb: Largest resident set of its processes so far in this benchmark.
+        asking_s: Of ours: seconds from the first call to the last grade, without start-up and end.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Result:
     answered: int
     repeated: int
     rss_mb: float
+    asking_s: float | None = None
 
     @property
     def per_cpu_s(self) -> float:
@@ -250,6 +252,7 @@ def measure(
         answered=stats["ok_ids"],
         repeated=stats["ok_repeat"],
         rss_mb=after.ru_maxrss / 1024,
+        asking_s=json.loads(done.stdout)["asking_s"] if name == "ours" else None,
     )
 
 
@@ -286,6 +289,10 @@ def report(found: dict[str, list[Result]], setting: Setting) -> None:
         ])  # fmt: skip
     print(f"\n{setting.latency_ms} ms, c={setting.concurrency} ({len(next(iter(found.values())))} rounds, medians)")
     print(table(rows), flush=True)
+    if setting.latency_ms and "ours" in found:
+        results = found["ours"]
+        asking = middle(results, lambda one: one.asking_s or math.nan)
+        print(f"ours without start-up: {asking:.2f} s, {asking / setting.ideal_s(results[0].cases):.3f} of the ideal")
 
 
 def resume(contestants: Contestants, folder: Path, n: int, rounds: int) -> dict[str, Any]:

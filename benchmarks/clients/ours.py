@@ -9,6 +9,7 @@ them: `open_session` (read, split, leak check, lock, store), `Session.ask`, `Ses
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
 from tuneworthy.config import load
@@ -24,12 +25,14 @@ async def main(root: Path) -> None:
         variant = Variant(name="baseline/m", model="m", model_identity=model.provider.identity, system=None,
                           user=project.prompt.user, max_tokens=project.prompt.max_tokens)  # fmt: skip
         cases = session.data.cases
+        started = time.perf_counter()
         traces = await session.ask(variant, cases)
         num, den, scores = await session.score(traces, cases)
+        asking_s = time.perf_counter() - started
         answered = sum(trace.response is not None for trace in traces)
         scored = sum(not score.unscored for score in scores)
         result = {"answered": answered, "scored": scored, "score": float(num.sum() / den.sum()),
-                  "asked": session.runner.asked}  # fmt: skip
+                  "asked": session.runner.asked, "asking_s": asking_s}  # fmt: skip
     print(json.dumps(result))
 
 

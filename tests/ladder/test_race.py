@@ -26,7 +26,9 @@ def run(shares: dict[str, float], weights: dict[str, float] | None = None) -> tu
         asked[one.name] = len(cases)
         draws = np.random.default_rng(5).random(len(DEV))  # the same cases are hard for all
         num = (draws[: len(cases)] < shares[one.name]).astype(float)
-        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(weights or {}).get(one.name, 1.0))
+        return Measured(
+            num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, (weights or {}).get(one.name, 1.0))
+        )
 
     return asyncio.run(race([variant(name) for name in shares], DEV, measure)), asked
 
@@ -49,7 +51,9 @@ def test_of_two_that_dev_cannot_tell_apart_the_cheaper_wins() -> None:
 
     async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
         num = np.array(right[one.name])[np.random.default_rng(1).permutation(120)][: len(cases)]
-        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=100.0 if one.name == "dear" else 10.0)
+        return Measured(
+            num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 100.0 if one.name == "dear" else 10.0)
+        )
 
     found = asyncio.run(race([variant("dear"), variant("cheap")], DEV, measure))
     finished = [entry for entry in found.entries if entry.n == found.entries[0].n]
@@ -64,7 +68,7 @@ def test_a_cheaper_one_that_is_clearly_behind_does_not_win() -> None:
 def test_a_candidate_without_any_score_never_wins() -> None:
     async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
         num = np.full(len(cases), np.nan if one.name == "broken" else 0.1)
-        return Measured(num=num, den=np.where(np.isnan(num), np.nan, 1.0), cost_usd=0.0, weight=1.0)
+        return Measured(num=num, den=np.where(np.isnan(num), np.nan, 1.0), cost_usd=0.0, weight=(0.0, 1.0))
 
     found = asyncio.run(race([variant("broken"), variant("works")], DEV, measure))
     assert found.winner.name == "works"

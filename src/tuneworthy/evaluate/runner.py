@@ -34,8 +34,6 @@ UNSEEN_RETRIES = 2
 """Further attempts to connect to a server that has never answered this process: it is not there."""
 DOWN_AFTER = 8
 """Cases in a row that failed for good before the provider, not the cases, is blamed."""
-SPREAD_S = 0.0005
-"""Between the first calls of a run: sent at once, their answers come at once, and each waits for all the others."""
 IMPATIENT_S = 5.0
 """How long calls in flight are waited for once the provider is known to be down or to refuse the key."""
 KEPT_FAILURES = frozenset({"bad_request"})
@@ -186,7 +184,6 @@ class Runner:
     async def _work(self, number: int, model: OpenModel, batch: Batch) -> None:
         """Take jobs until there are none or the batch has ended. Whatever goes wrong here ends the batch."""
         try:
-            await asyncio.sleep(number * SPREAD_S)
             while (job := await batch.next()) is not None:
                 await self._attempt(number, model, batch, job)
         except asyncio.CancelledError as error:

@@ -180,7 +180,7 @@ class Climb:
             num=num,
             den=den,
             cost_usd=sum(trace.cost_usd for trace in traces),
-            weight=means["usd_per_1k"] or tokens,
+            weight=(means["usd_per_1k"] or 0.0, tokens),
         )
 
     async def _reasons(self, winner: Variant) -> dict[str, int]:

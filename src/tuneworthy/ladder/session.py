@@ -29,7 +29,7 @@ from tuneworthy.ladder.reveal import reveal_note
 from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Example, Score, Trace, Variant
+from tuneworthy.types import Case, Example, Score, Trace, Variant, canonical
 
 
 @dataclass
@@ -174,8 +174,18 @@ class Session:
         return Judging(self.project, self.split, cast(JudgeGrader, self.primary))
 
     async def ask(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[Trace]:
-        """Return the traces of `cases`, each case's repeats together."""
-        return await self.runner.run(variant, self.models[variant.model], cases, repeats=range(repeats))
+        """Return the traces of `cases`, each case's repeats together.
+
+        Raises:
+            UserError: `[models]` names another model now than the one that the variant was measured with.
+        """
+        model = self.models[variant.model]
+        if canonical(dict(variant.model_identity)) != model.identity:
+            raise UserError(
+                f"expected models.{variant.model} to be the model that {variant.name} was measured with, got another",
+                hint="walk again with `tuneworthy climb`, or put the model back under a name of its own",
+            )
+        return await self.runner.run(variant, model, cases, repeats=range(repeats))
 
     async def score(
         self, traces: Sequence[Trace], cases: Sequence[Case], *, grader: Grader | None = None

@@ -22,6 +22,7 @@ from tuneworthy.stats.paired import PairedResult, compare, non_inferior, worst_c
 from tuneworthy.types import Case, RungStatus, Score, Trace, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]
+Span = tuple[float, float]
 SAMPLED_REPEATS = 3
 DETERMINISTIC = frozenset({"scripted", "python", "http"})
 """Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know."""
@@ -101,18 +102,7 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
         explored: The fields of the record that come from dev.
     """
     test = session.split.test
-    scored = ~np.isnan(trial.num)
-    groups = session.groups(test)
-    interval = bounds = None
-    if scored.any():
-        kept = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
-        interval = score_interval(*kept)
-        bounds = (score_bound(*kept, side="lower"), score_bound(*kept, side="upper"))
-    score, ci95 = trial.score, (interval.lo, interval.hi) if interval else None
-    if session.judging and (level := session.judging.level(test, _judged(trial), groups=groups)):
-        score, ci95, bounds = level.b, _within(level.interval()), _within(level.interval(0.1))
-        words = f"score corrected by people's verdicts on {level.n_human} cases; the judge alone says {trial.score:.3f}"
-        explored = explored | {"notes": [*explored.get("notes", ()), words]}
+    score, ci95, bounds, notes = _score(session, trial)
     shares: dict[str, float] = {}
     fields: dict[str, dict[str, float | None]] = {}
     for kind, grader in session.graders.items():
@@ -142,8 +132,27 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
         repeats=len(trial.traces) // len(test),
         graders=shares,
         fields=fields,
-        **explored,
+        **explored | {"notes": [*explored.get("notes", ()), *notes]},
     )
+
+
+def _score(session: Session, trial: Contender) -> tuple[float, Span | None, Span | None, list[str]]:
+    """Return the score on test, its interval, its one-sided bounds, and what a reader must know of them.
+
+    Where a judge grades and people judged enough, all three are corrected by their verdicts.
+    """
+    test = session.split.test
+    scored = ~np.isnan(trial.num)
+    if not scored.any():
+        return trial.score, None, None, []
+    groups = session.groups(test)
+    if session.judging and (level := session.judging.level(test, _judged(trial), groups=groups)):
+        words = f"score corrected by people's verdicts on {level.n_human} cases; the judge alone says {trial.score:.3f}"
+        return level.b, _within(level.interval()), _within(level.interval(0.1)), [words]
+    kept = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
+    interval = score_interval(*kept)
+    bounds = score_bound(*kept, side="lower"), score_bound(*kept, side="upper")
+    return trial.score, (interval.lo, interval.hi), bounds, []
 
 
 def with_decision(record: RungRecord, against: Variant, gain: PairedResult, decision: Decision) -> RungRecord:
@@ -173,7 +182,7 @@ def _common(a: Contender, b: Contender, groups: np.ndarray | None) -> tuple[Pair
     return (a.num[both], a.den[both]), (b.num[both], b.den[both]), None if groups is None else groups[both]
 
 
-def _within(interval: tuple[float, float]) -> tuple[float, float]:
+def _within(interval: Span) -> Span:
     return max(0.0, interval[0]), min(1.0, interval[1])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.errors import NotEnough
+from tuneworthy.ladder.adopt import MOST_UNSCORED
 from tuneworthy.ladder.judging import Judged
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.looks import LookPlan
@@ -57,8 +58,8 @@ class Versus:
 async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> Versus:
     """Compare B with A by the primary grader.
 
-    B is better if the paired interval is above 0; worse if it is below 0 or B's loss is shown to reach the
-    margin; no worse if it is non-inferior by the margin; else unresolved.
+    B is better if the paired interval is above 0; no worse if it is non-inferior by the margin; worse if the
+    interval is below 0; else unresolved, as it is where more than 2 % of the cases have no score of both.
 
     Args:
         session: The opened project.
@@ -90,26 +91,28 @@ async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = Fa
         await session.judging.learn(cases, [*traces_a, *traces_b])
         judged = Judged(traces_a, num_a / den_a), Judged(traces_b, num_b / den_b)
         paired, bound, unvalidated = session.judging.correct(cases, *judged, paired, bound, groups=groups)
+    unscored = int((~both).sum())
+    barred = bool(unvalidated) or unscored > MOST_UNSCORED * len(cases)
     return Versus(
         a=a.name,
         b=b.name,
         on="test" if on_test else "dev",
-        answer=Answer.UNRESOLVED if unvalidated else _answer(paired, bound.holds, margin),
+        answer=Answer.UNRESOLVED if barred else _answer(paired, bound.holds),
         margin=margin,
         lower=bound.lower,
-        unscored=int((~both).sum()),
+        unscored=unscored,
         cost_usd=sum(trace.cost_usd for trace in (*traces_a, *traces_b)),
         paired=paired,
         unvalidated=unvalidated,
     )
 
 
-def _answer(paired: PairedResult, no_worse: bool, margin: float) -> Answer:
+def _answer(paired: PairedResult, no_worse: bool) -> Answer:
     if paired.better:
         return Answer.BETTER
     if no_worse:
         return Answer.NO_WORSE
-    if paired.worse or paired.ci[1] < -margin:
+    if paired.worse:
         return Answer.WORSE
     return Answer.UNRESOLVED
 

@@ -30,13 +30,13 @@ class Measured:
     Attributes:
         num, den: `(n_cases,)` contributions, NaN where unscored.
         cost_usd: What the answers cost.
-        weight: What orders candidates by cost: dollars or, where nothing is billed, tokens an answer.
+        weight: What orders candidates by cost: dollars, then tokens an answer.
     """
 
     num: np.ndarray
     den: np.ndarray
     cost_usd: float
-    weight: float
+    weight: tuple[float, float]
 
 
 Measure = Callable[[Variant, Sequence[Case]], Awaitable[Measured]]
