@@ -9,8 +9,10 @@ a figure is the median over the rounds, and ratios compare within a round. A pee
 absent (README.md says how to install them). Inspect and promptfoo are slow, so they get `--slow-cases`: that is
 marked, and flatters neither (their time a sample is constant, and start-up weighs more).
 
-Goals: 0 ms, c=64: at least 4 times dspy's samples a client CPU second. 200 ms: c=64 within 5 % of the ideal (cases x
-latency / c), c=256 within 15 %, for 5,000 cases. A complete run of 2,000 again: no call, below 1 s.
+Goals, for 5,000 cases: 0 ms, c=64: at least 4 times dspy's samples a client CPU second. 200 ms: from the first call to
+the last grade c=64 within 5 % of the ideal (cases x latency / c), c=256 within 15 %. A complete run of 2,000 again: no
+call, below 1 s. With faults: none of 2,000 lost, in at most 15 s with attempts of 10 s (a case that hangs twice in a
+row, 1 in 10,000, needs more).
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ import json
 import math
 import os
 import random
-import resource
 import shutil
 import socket
 import statistics
@@ -61,7 +62,7 @@ class Result:
 
     Attributes:
         answered, repeated: As the server counted them, by case.
-        rss_mb: Largest resident set of its processes so far in this benchmark.
+        rss_mb: Largest resident set.
         asking_s: Of ours: seconds from the first call to the last grade, without start-up and end.
     """
 
@@ -200,7 +201,8 @@ class Contestants:
 
     def _inspect(self, cases: Path, setting: Setting, folder: Path) -> tuple[list[Any], dict[str, str]]:
         c = str(setting.concurrency)
-        command = [self.peers / "inspect/bin/inspect", "eval", CLIENTS / "inspect_task.py", "-T", f"cases={cases}",
+        shutil.copy(CLIENTS / "inspect_task.py", folder)  # it takes relative names only
+        command = [self.peers / "inspect/bin/inspect", "eval", "inspect_task.py", "-T", f"cases={cases}",
                    "--model", "openai/mock", "-M", "responses_api=false", "--max-connections", c, "--max-samples", c,
                    "--display", "none", "--log-dir", folder / "logs", "--max-tokens", "8"]  # fmt: skip
         return command, {"OPENAI_BASE_URL": self.mock.base_url, "OPENAI_API_KEY": "none",
@@ -232,27 +234,28 @@ def measure(
     mock.get(f"_set?latency={setting.latency_ms}&faults={int(faults)}&dspy={int(name == 'dspy')}")
     folder.mkdir(parents=True, exist_ok=True)
     command, more = contestants.command(name, write_cases(folder, n), setting, folder)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    done = subprocess.run(["taskset", "-c", CORE, *command], cwd=folder, env={**os.environ, **more},
-                          capture_output=True, text=True, check=False)  # fmt: skip
-    wall = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    (folder / "words.txt").write_text(done.stdout + done.stderr)
+    with (folder / "words.txt").open("wb") as words:
+        started = time.perf_counter()
+        process = subprocess.Popen(["taskset", "-c", CORE, *command], cwd=folder, env={**os.environ, **more},
+                                   stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT)  # fmt: skip
+        _, status, used = os.wait4(process.pid, 0)  # with what it used, and its own children
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
     stats = mock.get("_stats")
-    if done.returncode not in ({0, 100} if name == "promptfoo" else {0}):
-        raise SystemExit(f"{name} ended with {done.returncode}: {done.stderr[-2000:]}")
+    told = (folder / "words.txt").read_text()
+    if process.returncode:
+        raise SystemExit(f"{name} ended with {process.returncode}: {told[-2000:]}")
     return Result(
         name=name,
         latency_ms=setting.latency_ms,
         concurrency=setting.concurrency,
         cases=n,
         wall_s=wall,
-        cpu_s=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        cpu_s=used.ru_utime + used.ru_stime,
         answered=stats["ok_ids"],
         repeated=stats["ok_repeat"],
-        rss_mb=after.ru_maxrss / 1024,
-        asking_s=json.loads(done.stdout)["asking_s"] if name == "ours" else None,
+        rss_mb=used.ru_maxrss / 1024,
+        asking_s=json.loads(told.splitlines()[0])["asking_s"] if name == "ours" else None,
     )
 
 
@@ -274,7 +277,19 @@ def middle(results: list[Result], value: Callable[[Result], float]) -> float:
 def report(found: dict[str, list[Result]], setting: Setting) -> None:
     """Print one setting."""
     reference = found.get("dspy")
-    head = ["client", "cases", "wall s", "of ideal", "samples/s", "CPU s", "per CPU s", "x dspy", "answered", "repeats"]
+    head = [
+        "client",
+        "cases",
+        "wall s",
+        "of ideal",
+        "samples/s",
+        "CPU s",
+        "per CPU s",
+        "x dspy",
+        "RSS MB",
+        "answered",
+        "repeats",
+    ]
     rows = [head]
     for name, results in found.items():
         n = results[0].cases
@@ -285,6 +300,7 @@ def report(found: dict[str, list[Result]], setting: Setting) -> None:
             name, str(n), f"{wall:.2f}", f"{wall / ideal:.3f}" if ideal else "-", f"{n / wall:.0f}",
             f"{middle(results, lambda one: one.cpu_s):.2f}", f"{middle(results, lambda one: one.per_cpu_s):.0f}",
             f"{statistics.median(ratios):.2f}" if ratios else "-",
+            f"{middle(results, lambda one: one.rss_mb):.0f}",
             str(min(one.answered for one in results)), str(max(one.repeated for one in results)),
         ])  # fmt: skip
     print(f"\n{setting.latency_ms} ms, c={setting.concurrency} ({len(next(iter(found.values())))} rounds, medians)")
@@ -309,18 +325,19 @@ def resume(contestants: Contestants, folder: Path, n: int, rounds: int) -> dict[
 def with_faults(contestants: Contestants, folder: Path, n: int, rounds: int) -> dict[str, Any]:
     """Measure ours against 10 % 429 (Retry-After 1), 5 % 500, 1 % that hang and 1 % broken JSON."""
     setting, timeout_s = Setting(50, 64), 10.0
-    walls, lost, twice = [], 0, 0
+    results, lost = [], 0
     for turn in range(rounds):
         place = folder / f"faults-{turn}"
         write_project(place / "project", write_cases(folder, n), contestants.mock, setting.concurrency, timeout_s)
-        result = measure(contestants, "ours", n, setting, place, faults=True)
-        walls.append(result.wall_s)
+        results.append(measure(contestants, "ours", n, setting, place, faults=True))
         lost = max(lost, n - json.loads((place / "words.txt").read_text().splitlines()[0])["answered"])
-        twice = max(twice, result.repeated)
-    told = ", ".join(f"{wall:.1f}" for wall in walls)
-    print(f"\nfaults, {n} samples, 50 ms, c=64, attempts of {timeout_s:g} s: wall {told} s, {lost} lost, "
-          f"{twice} answered twice")  # fmt: skip
-    return {"cases": n, "wall_s": walls, "lost": lost, "answered_twice": twice}
+    twice = max(result.repeated for result in results)
+    told = ", ".join(f"{result.wall_s:.1f}" for result in results)
+    asking = middle(results, lambda one: one.asking_s or math.nan)
+    print(f"\nfaults, {n} samples, 50 ms, c=64, attempts of {timeout_s:g} s: wall {told} s ({asking:.1f} s without "
+          f"start-up), {lost} lost, {twice} answered twice")  # fmt: skip
+    return {"cases": n, "wall_s": [result.wall_s for result in results], "asking_s": asking, "lost": lost,
+            "answered_twice": twice}  # fmt: skip
 
 
 def main() -> None:

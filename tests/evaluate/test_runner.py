@@ -16,7 +16,7 @@ from tuneworthy.types import Case, Response
 
 def test_traces_come_in_the_order_of_the_cases_with_each_cases_repeats_together(tmp_path: Path) -> None:
     async def script(text: str, nth: int) -> str:
-        await asyncio.sleep(100 - int(text[1:]))  # the last one asked answers first
+        await asyncio.sleep(10 - int(text[1:]))  # the last one asked answers first
         return f"{text} {nth}"
 
     world = World(tmp_path, script)
@@ -325,6 +325,20 @@ def test_a_provider_that_cancels_itself_does_not_hang_the_run(tmp_path: Path) ->
         return "ok"
 
     assert {trace.text for trace in play(World(tmp_path, script).ask(questions(20)))} == {"ok"}
+
+
+def test_a_provider_that_never_answers_is_held_to_its_time(tmp_path: Path) -> None:
+    async def script(text: str, nth: int) -> str:
+        await asyncio.sleep(0.1 if nth > 1 else 1e9)
+        return "ok"
+
+    async def main() -> float:
+        traces = await World(tmp_path, script, timeout_s=10, concurrency=20).ask(questions(20))
+        assert {trace.text for trace in traces} == {"ok"}
+        return asyncio.get_running_loop().time()
+
+    # the second attempts follow at once, in two halves: the first took longer than any pause between attempts
+    assert play(main()) == pytest.approx(10.25)
 
 
 def test_a_fault_of_a_plugin_is_reported_once_and_keeps_what_was_answered(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class Job:
         key: Where it is stored.
         following: The next repeat of the same case; it is sent when this one is finished, well or not.
         attempts, rate_limited: Times that it was sent, and how many of these the provider pushed back.
-        first_sent: When it was first sent, on the clock of `time.perf_counter`.
+        first_sent, last_sent: When it was sent, on the clock of the event loop.
     """
 
     case: Case
@@ -37,6 +37,7 @@ class Job:
     attempts: int = 0
     rate_limited: int = 0
     first_sent: float = 0.0
+    last_sent: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +52,7 @@ class Batch:
         answers: What the finished ones got.
         stopped_by: Why it ended early.
         sending: Numbers of the workers whose call is on its way.
-        last_answer: When an answer last came, on the clock of `time.perf_counter`.
+        last_answer: When an answer last came, on the clock of the event loop.
         given_up: Cases that failed for good since then, though their failures were such as pass.
         last_failure: The last of these.
     """
@@ -61,7 +62,7 @@ class Batch:
     answers: Answers = field(default_factory=dict)
     stopped_by: TuneworthyError | None = None
     sending: set[int] = field(default_factory=set)
-    last_answer: float = 0.0
+    last_answer: float = -1.0
     given_up: int = 0
     last_failure: ProviderError | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)

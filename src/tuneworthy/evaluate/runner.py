@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -26,9 +25,7 @@ from tuneworthy.types import Case, Failure, Request, Response, Trace, Variant, c
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
-SHORT_DELAY_S = 0.05
-AT_ONCE = frozenset({"timeout", "malformed"})
-"""What needs no pause before the second attempt: the first took its time, or the server did answer."""
+SHORTEST_DELAY_S = 0.05
 RATE_LIMIT_RETRIES = 30
 UNSEEN_RETRIES = 2
 """Further attempts to connect to a server that has never answered this process: it is not there."""
@@ -233,10 +230,11 @@ class Runner:
                 cost = ceiling  # what counts if this attempt ends without a word
             job.attempts += 1
             self.asked += 1
-            started = time.perf_counter()
+            clock = asyncio.get_running_loop().time
+            job.last_sent = started = clock()
             job.first_sent = job.first_sent or started
             answer = await _complete(model, job.request)
-            ended = time.perf_counter()
+            ended = clock()
             if not answer.seconds:
                 answer = replace(answer, seconds=ended - started)
             cost = model.cost_usd(job.request, answer)
@@ -277,8 +275,9 @@ class Runner:
                 OutsideFault(error.message, hint="mend the quota there and run again; what was answered is kept")
             )
         elif self._again(model, job, error):
-            delay = self._delay(error, job.attempts - job.rate_limited)
-            asyncio.get_running_loop().call_later(delay, batch.add, job)
+            loop = asyncio.get_running_loop()
+            delay = self._delay(error, job.attempts - job.rate_limited, loop.time() - job.last_sent)
+            loop.call_later(delay, batch.add, job)
         else:
             self._give_up(model, batch, job, error)
 
@@ -305,19 +304,26 @@ class Runner:
         batch.finish(job, failure, 0.0)
         self.progress.advance(0.0)
 
-    def _delay(self, error: ProviderError, tries: int) -> float:
+    def _delay(self, error: ProviderError, tries: int, took_s: float) -> float:
+        """Return how long to wait before the next attempt, seconds; the time that the failed one took counts."""
         if error.retry_after_s is not None:
             return min(error.retry_after_s, LONGEST_PAUSE_S) * (1 + 0.1 * self._jitter.random())
         delay = float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** max(0, tries - 1)))
-        if tries == 1 and error.code in AT_ONCE:
-            delay = SHORT_DELAY_S
-        return delay * (0.5 + 0.5 * self._jitter.random())
+        if error.code == "malformed" and tries == 1:  # it did answer
+            delay = 0.0
+        return max(SHORTEST_DELAY_S, delay * (0.5 + 0.5 * self._jitter.random()) - took_s)
 
 
 async def _complete(model: OpenModel, request: Request) -> Response:
-    """Ask the provider; one that cancels itself has crashed, and must not take a worker with it."""
+    """Ask the provider, held to its time; one that cancels itself has crashed, and must not take a worker with it."""
     try:
-        return await model.provider.complete(request)
+        async with asyncio.timeout(model.timeout_s):
+            return await model.provider.complete(request)
+    except TimeoutError:
+        message = (
+            f"{model.name}: expected an answer in {model.timeout_s:g} s, got none; raise timeout_s if it needs longer"
+        )
+        raise ProviderError(message, code="timeout", retryable=True) from None
     except asyncio.CancelledError:
         if _asked_to_end():
             raise
