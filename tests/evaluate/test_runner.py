@@ -138,6 +138,19 @@ def test_a_refused_key_stops_at_once(tmp_path: Path) -> None:
     assert world.provider.calls.total() <= 4
 
 
+def test_calls_in_flight_when_a_run_stops_come_to_their_end_and_are_kept(tmp_path: Path) -> None:
+    async def script(text: str, nth: int) -> object:
+        await asyncio.sleep(1 if text == "q0" else 3)
+        return fault("auth", retryable=False) if text == "q0" else "ok"
+
+    world = World(tmp_path, script, price=DOLLAR_A_CALL, concurrency=4)
+    with pytest.raises(AuthError):
+        play(world.ask(questions(100)))
+    assert len(world.store) == 3
+    assert world.provider.calls.total() == 4
+    assert world.store.spent_usd() == pytest.approx(0.3)
+
+
 def test_a_server_that_is_not_there_is_reported_within_seconds(tmp_path: Path) -> None:
     async def main() -> float:
         with pytest.raises(OutsideFault, match="played connection") as caught:
