@@ -239,7 +239,8 @@ def test_an_engine_that_only_crashes_is_an_outside_fault(project: Path, monkeypa
     async def story() -> None:
         for at in range(2):
             engine = await provider.start()
-            call = asyncio.create_task(provider.complete(Request(messages=ASK, max_tokens=900, repeat=at)))
+            os.kill(engine.pid or 0, signal.SIGSTOP)  # it can't answer before it is killed
+            call = asyncio.create_task(provider.complete(Request(messages=ASK, repeat=at)))
             await asyncio.sleep(0.2)
             os.kill(engine.pid or 0, signal.SIGKILL)
             with pytest.raises(ProviderError, match="SIGKILL"):
