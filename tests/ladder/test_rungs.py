@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from tuneworthy.config import load
 from tuneworthy.ladder.climb import Climb
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.ladder.session import open_session
-from tuneworthy.types import Variant
+from tuneworthy.types import OutputFormat, Variant
 
 
 def climb(root: Path, *, quick: bool = False) -> ClimbRecord:
@@ -154,15 +155,25 @@ def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) ->
     from tuneworthy.providers.capabilities import capabilities_of
 
     provider = SimpleNamespace(capabilities=capabilities_of("llama_cpp", "x"), supports=frozenset({"choice"}))
+    free = Variant(name="b", model="m", model_identity={}, system=None, user="{{ input }}")
+    decoding = SimpleNamespace(grid=None)
     view = SimpleNamespace(
-        best=Variant(name="b", model="m", model_identity={}, system=None, user="{{ input }}"),
+        best=free,
         models={"m": SimpleNamespace(provider=provider)},
-        project=SimpleNamespace(decoding=SimpleNamespace(grid=None)),
+        project=SimpleNamespace(decoding=decoding),
         notes=[],
     )
-    settings = [dict(candidate.decoding) for candidate in Decoding().propose(view).candidates]  # type: ignore[arg-type]
-    assert {"temperature": 0.0} in settings
-    assert any("min_p" in setting for setting in settings)
+
+    def settings() -> list[dict[str, object]]:
+        return [dict(candidate.decoding) for candidate in Decoding().propose(view).candidates]  # type: ignore[arg-type]
+
+    assert {"temperature": 0.0} in settings()
+    assert any("min_p" in setting for setting in settings())
+    view.best = replace(free, output=OutputFormat(kind="choice", choices=("a", "b")), decoding={"temperature": 0.0})
+    assert settings() == []
+    assert Decoding().propose(view).skip_code == "constrained"  # type: ignore[arg-type]
+    decoding.grid = [{"temperature": 0.5}]
+    assert settings() == [{"temperature": 0.5}]
 
 
 def test_every_provider_that_takes_parameters_says_so() -> None:

@@ -132,9 +132,10 @@ def test_what_is_waived_or_cannot_be_is_not_needed() -> None:
     waived = checklist(seen(rungs, other_models=0, waivers={"stronger_model": "nobody may see it"}))
     assert statuses(waived)["model"] == "not_applicable"
     assert "nobody may see it" in waived.steps[3].evidence
-    fixed = rung("decoding", score=0.6, status="skipped", reason_code="no_parameters", reason="takes none")
     without = [one for one in climbed() if one.rung != "decoding"]
-    assert statuses(checklist(seen([*without, replace(fixed, score=None)])))["decoding"] == "not_applicable"
+    for code, status in (("no_parameters", "not_applicable"), ("constrained", "not_applicable"), ("other", "open")):
+        fixed = rung("decoding", score=0.6, status="skipped", reason_code=code, reason="takes none")
+        assert statuses(checklist(seen([*without, replace(fixed, score=None)])))["decoding"] == status
 
 
 def test_the_decision_is_next_when_all_is_tried_or_the_target_is_met() -> None:

@@ -20,7 +20,10 @@ GRID: tuple[dict[str, Any], ...] = (
 
 @rung("decoding")
 class Decoding:
-    """The grid of the project file, or a small one; a setting that the model rejects is never a candidate."""
+    """The grid of the project file, or a small one; a setting that the model rejects is never a candidate.
+
+    Constrained output that is decoded greedily is left as it is unless the project file names a grid.
+    """
 
     def propose(self, view: View) -> Proposal:
         """Return the settings that this model accepts, each as a variant."""
@@ -29,6 +32,9 @@ class Decoding:
         capabilities = getattr(view.models[best.model].provider, "capabilities", None)
         if capabilities is None:
             return Proposal(skipped=f"{best.model} takes no sampling parameters", skip_code="no_parameters")
+        if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
+            words = "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding]"
+            return Proposal(skipped=words, skip_code="constrained")
         grid = view.project.decoding.grid or _default_grid(capabilities)
         candidates = []
         for setting in grid:

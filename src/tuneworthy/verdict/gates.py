@@ -147,9 +147,9 @@ def retrieval(evidence: Evidence) -> Finding:
 
 @gate("decoding")
 def decoding(evidence: Evidence) -> Finding:
-    """Sampling parameters (or effort) were tuned, or the model takes none."""
+    """Sampling parameters (or effort) were tuned, or there are none: the model takes none, or output is constrained."""
     found = evidence.rungs.get("decoding")
-    if found is not None and found.reason_code == "no_parameters":
+    if found is not None and found.reason_code in {"no_parameters", "constrained"}:
         return NOT_APPLICABLE, found.reason, {}
     return _tested(evidence, "decoding")
 
