@@ -45,7 +45,8 @@ def test_the_style_project_is_walked_with_a_model_that_mimics(tmp_path: Path) ->
     found = rungs(root)
     baseline, few_shot = found["baseline"], found["few_shot"]
     assert few_shot["status"] == "adopted"
-    assert few_shot["score"] > 0.8 > 0.4 > baseline["score"]  # type: ignore[operator]
+    assert few_shot["score"] > 0.8  # type: ignore[operator]
+    assert baseline["score"] < 0.4  # type: ignore[operator]
     assert found["prompt"]["status"] in {"rejected", "inconclusive"}  # the mimic does not read its instructions
     assert found["prompt"]["score"] is not None
     assert run(["decide", "--project", str(root)]) in {3, 4}
