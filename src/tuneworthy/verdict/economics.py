@@ -20,6 +20,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import Project
 from tuneworthy.providers.prices import Price, price_for, price_of, table_date
 from tuneworthy.verdict.base import EconomicsResult, Target
+from tuneworthy.verdict.evidence import rung_evidence, target_of
 
 TRIED_SHARE = 0.5
 """A share of 0 cannot be doubled: the sensitivity tries this instead."""
@@ -220,7 +221,7 @@ def bills_of(
 
     Args:
         project: Its project file.
-        record: `ClimbRecord.to_dict()`, or what is stored of it.
+        record: `ClimbRecord.to_dict()`, or what is stored of it (see `evidence.with_eligible_best`).
         hard_constraint: A sentence if another gate found that a constraint decides.
         gain: Lower bound of the forecast gain, if there was a pilot.
     """
@@ -249,14 +250,6 @@ def _table() -> dict[str, Any]:
     return table
 
 
-def _target(row: Mapping[str, Any], target: float, margin: float) -> Target:
-    """Say whether a rung's score meets the target (the rule of product.md)."""
-    lower, upper = row.get("bounds95") or (0.0, 1.0)
-    if row["score"] >= target and lower > target - margin:
-        return "met"
-    return "missed" if upper < target else "unresolved"
-
-
 def _option(project: Project, record: Mapping[str, Any], row: Mapping[str, Any]) -> Option:
     model = str(record["variants"].get(row["variant"], {}).get("model", ""))
     config = project.models.get(model)
@@ -266,7 +259,7 @@ def _option(project: Project, record: Mapping[str, Any], row: Mapping[str, Any])
         model=model,
         billed=bool(row.get("usd_per_1k")) or (price is not None and not price.free),
         usd_per_1k=row.get("usd_per_1k"),
-        target=_target(row, record["target"], record["margin"]),
+        target=target_of(rung_evidence(row), project.task.target, project.task.margin),
         input_tokens=row.get("input_tokens"),
         output_tokens=row.get("output_tokens"),
         price=price,

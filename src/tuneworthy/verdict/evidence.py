@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuneworthy.config import Project
+from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.task import Motivation, Problem
 from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom, Target
 
 KNOWLEDGE = frozenset({"factual_knowledge", "hallucination"})
 STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
+ROUNDING = 1e-12
+"""0.85 - 0.05 is not 0.80 in floating point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +25,7 @@ class RungEvidence:
     Attributes:
         names: Of all candidates tried on dev, and of the one put to test.
         score, lower, upper: On test, with one-sided 95 % bounds; None if it was not put to test.
-        eligible: Whether no constraint forbids what was put to test.
+        violated: The constraint that what was put to test breaks, in words; "" if none.
     """
 
     rung: str
@@ -37,6 +41,7 @@ class RungEvidence:
     unscored: int = 0
     latency_p95_ms: float | None = None
     usd_per_1k: float | None = None
+    violated: str = ""
 
     @property
     def tested(self) -> bool:
@@ -45,8 +50,8 @@ class RungEvidence:
 
     @property
     def eligible(self) -> bool:
-        """Whether a constraint allows it."""
-        return self.status != "not_eligible"
+        """Whether the constraints allow it."""
+        return self.status != "not_eligible" and not self.violated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +76,12 @@ class Evidence:
         problem, motivation: As the project file names them; claims, which gates hold against measurements.
         waivers: Gate to reason.
         rungs: By name; empty before a climb.
-        best: Name of the rung whose variant is best (`floor` possible).
+        best: Name of the rung that the climb calls best (`floor` possible); see `top`.
         alpha: Of a look.
         n_test, n_groups: Test cases, and groups among them (None if no case names a group).
-        leaks: Rows that still leak into cases (those that left are not counted).
-        stale: What changed since it was measured, in words; such evidence is not used.
+        leaks: Rows that still give cases away, by kind (those that left the examples are not counted).
+        stale: What changed since the climb, in words; such evidence is not used.
+        headroom_stale: What changed since the failures were looked at; `headroom` is then None.
         has_examples: Whether there is anything to take shots from.
         other_models: Eligible models beside the baseline's.
         hosted_forbidden: Whether the task must run on the device.
@@ -97,8 +103,9 @@ class Evidence:
     alpha: float | None = None
     n_test: int = 0
     n_groups: int | None = None
-    leaks: int = 0
+    leaks: Mapping[str, int] = field(default_factory=dict)
     stale: Sequence[str] = ()
+    headroom_stale: Sequence[str] = ()
     has_examples: bool = True
     other_models: int = 0
     hosted_forbidden: bool = False
@@ -114,14 +121,9 @@ class Evidence:
     expires: Sequence[tuple[str, str]] = ()
 
     @property
-    def candidates(self) -> list[RungEvidence]:
-        """Everything that was put to test and that the constraints allow, the floor among it."""
-        return [rung for rung in self.rungs.values() if rung.tested and rung.eligible]
-
-    @property
     def top(self) -> RungEvidence | None:
-        """The variant that the ladder ended with, or the floor."""
-        return self.rungs.get(self.best) if self.best else None
+        """The best that may be used (see `best_eligible`)."""
+        return best_eligible(self.rungs, self.best)
 
     @property
     def knowledge_task(self) -> bool:
@@ -134,14 +136,108 @@ class Evidence:
         return self.hosted_forbidden or self.p95_limit_ms is not None
 
 
+def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEvidence | None:
+    """Return the best of what was put to test and breaks no constraint; None if there is nothing.
+
+    That is what the climb calls best; where a constraint forbids it, the last variant that was adopted, else the first
+    one in the order of the ladder, else the floor. It is not the highest of several scores, which flatters.
+
+    Args:
+        rungs: By name, in the order of the ladder.
+        best: The rung that the climb calls best.
+    """
+    allowed = [rung for rung in rungs.values() if rung.tested and rung.eligible]
+    named = next((rung for rung in allowed if rung.rung == best), None)
+    if named is not None or best is None:
+        return named
+    models = [rung for rung in allowed if rung.rung != "floor"]
+    adopted = [rung for rung in models if rung.status == "adopted"]
+    return adopted[-1] if adopted else next(iter(models or allowed), None)
+
+
+def violation(row: Mapping[str, Any], limits: Constraints, *, hosted: bool) -> str:
+    """Name the constraint that a rung of a stored climb breaks, or "".
+
+    Args:
+        row: The rung's record.
+        limits: `[constraints]`.
+        hosted: Whether its model is.
+    """
+    p95, usd = row.get("latency_p95_ms"), row.get("usd_per_1k")
+    if row.get("violated"):
+        return str(row["violated"])
+    if limits.on_device and hosted:
+        return "it is hosted, and the task must run on the device"
+    if limits.p95_ms and p95 is not None and p95 > limits.p95_ms:
+        return f"p95 is {p95:.0f} ms, the limit is {limits.p95_ms:g} ms"
+    if limits.usd_per_1k and usd is not None and usd > limits.usd_per_1k:
+        return f"a thousand answers cost ${usd:.4f}, the limit is ${limits.usd_per_1k:g}"
+    return ""
+
+
 def target_of(rung: RungEvidence | None, target: float, margin: float) -> Target:
-    """Say whether a measured variant meets the target.
+    """Say whether a measured variant meets the target (see `target_status`)."""
+    if rung is None:
+        return "unresolved"
+    return target_status(rung.score, rung.lower, rung.upper, target, margin)
+
+
+def target_status(
+    score: float | None, lower: float | None, upper: float | None, target: float, margin: float
+) -> Target:
+    """Say whether `target` is met.
 
     Met if the point is at or above it and the one-sided 95 % lower bound is above ``target - margin``; missed if
     the upper bound is below it; else unresolved.
+
+    Args:
+        score: Of the primary grader on test. lower, upper: One-sided 95 % bounds of it.
+        target, margin: Of the project file.
+
+    >>> target_status(0.96, 0.93, 0.98, 0.85, 0.05), target_status(0.6, 0.54, 0.66, 0.85, 0.05)
+    ('met', 'missed')
     """
-    if rung is None or rung.score is None or rung.lower is None or rung.upper is None:
+    if score is None or lower is None or upper is None:
         return "unresolved"
-    if rung.score >= target and rung.lower > target - margin:
+    if score >= target and lower > target - margin + ROUNDING:
         return "met"
-    return "missed" if rung.upper < target else "unresolved"
+    return "missed" if upper < target else "unresolved"
+
+
+def rung_evidence(row: Mapping[str, Any], violated: str = "") -> RungEvidence:
+    """Return what is known of a rung from its stored record."""
+    lower, upper = row.get("bounds95") or row.get("ci95") or (None, None)
+    names = [candidate["name"] for candidate in row.get("candidates", ())] or [row.get("name")]
+    return RungEvidence(
+        rung=row["rung"],
+        status=row["status"],
+        reason_code=row.get("reason_code", ""),
+        reason=row.get("reason", ""),
+        variant=row.get("variant"),
+        name=row.get("name") or "",
+        names=[name for name in names if name],
+        score=row.get("score"),
+        lower=lower,
+        upper=upper,
+        unscored=row.get("unscored", 0),
+        latency_p95_ms=row.get("latency_p95_ms"),
+        usd_per_1k=row.get("usd_per_1k"),
+        violated=violated,
+    )
+
+
+def rungs_of(record: Mapping[str, Any], project: Project) -> dict[str, RungEvidence]:
+    """Return the rungs of a stored climb by name, held against the constraints of `project`."""
+    found = {}
+    for row in record["rungs"]:
+        model = project.models.get(record.get("variants", {}).get(row.get("variant"), {}).get("model", ""))
+        broken = violation(row, project.constraints, hosted=model is not None and model.hosted)
+        found[row["rung"]] = rung_evidence(row, broken)
+    return found
+
+
+def with_eligible_best(record: Mapping[str, Any], project: Project) -> dict[str, Any]:
+    """Return a stored climb whose `best` is eligible (see `best_eligible`), so that nothing else is built upon."""
+    best = record.get("best")
+    top = best_eligible(rungs_of(record, project), best["rung"] if best else None)
+    return {**record, "best": {"rung": top.rung, "variant": top.variant} if top else None}

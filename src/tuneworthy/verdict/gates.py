@@ -76,9 +76,10 @@ def baseline(evidence: Evidence) -> Finding:
 @gate("leak")
 def leak(evidence: Evidence) -> Finding:
     """No row that shots or training use gives a test case away."""
-    numbers = {"leaks": evidence.leaks}
+    numbers = {"leaks": dict(evidence.leaks)}
     if evidence.leaks:
-        return FAIL, f"{evidence.leaks} rows of the examples give cases away", numbers
+        found = ", ".join(f"{name}: {count}" for name, count in evidence.leaks.items())
+        return FAIL, f"rows give cases away ({found}); take them out, then run `tuneworthy climb`", numbers
     return PASS, "no example gives a case away", numbers
 
 

@@ -6,26 +6,21 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
+from tuneworthy.cases.leaks import find_leaks
 from tuneworthy.config import Project
 from tuneworthy.errors import NotEnough
-from tuneworthy.ladder.climb import provenance
 from tuneworthy.ladder.judging import DOCUMENT, HOW
-from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.variants import current
+from tuneworthy.ladder.provenance import changed_since, identities, provenance
+from tuneworthy.ladder.session import Data, Session
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
 from tuneworthy.verdict.base import Headroom
 from tuneworthy.verdict.economics import bills_of, economics
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, with_eligible_best
 from tuneworthy.verdict.headroom import best_language_model, load_headroom
 
 FRESH_DAYS = 90
 """How long a verdict holds where no price or model in it ends sooner."""
-_CHANGED = {
-    "split": "the cases or the dev set changed",
-    "graders": "a grader changed",
-    "examples": "the examples changed",
-}
 
 
 def gather(session: Session) -> Evidence:
@@ -35,24 +30,28 @@ def gather(session: Session) -> Evidence:
         NotEnough: There was no climb yet.
     """
     project = session.project
-    record = session.folder.read("climb")
-    if record is None:
+    stored = session.folder.read("climb")
+    if stored is None:
         raise NotEnough("expected a climb to decide from, got none", hint="run `tuneworthy climb`")
+    record = with_eligible_best(stored, project)
     today = date.today()
     groups = session.groups(session.split.test)
-    headroom, headroom_stale = _headroom(session, record)
+    headroom, headroom_stale = headroom_of(session, record)
+    now = provenance(project, session.split, session.graders, session.pool.hash)
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
         problem=project.task.problem,
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
-        rungs={row["rung"]: _rung(row) for row in record["rungs"]},
+        rungs=rungs_of(record, project),
         best=record["best"]["rung"] if record["best"] else None,
         alpha=record["alpha_per_look"],
         n_test=record["n_test"],
         n_groups=None if groups is None else len(set(groups.tolist())),
-        stale=[*_stale(session, record), *headroom_stale],
+        leaks=leaks_left(session.data),
+        stale=changed_since(stored, project, now, identities(project, session.models)),
+        headroom_stale=headroom_stale,
         has_examples=len(session.pool) > 0,
         other_models=len(_eligible(project)) - 1,
         hosted_forbidden=project.constraints.on_device,
@@ -67,43 +66,30 @@ def gather(session: Session) -> Evidence:
     )
 
 
-def _rung(row: Mapping[str, Any]) -> RungEvidence:
-    lower, upper = row.get("bounds95") or row.get("ci95") or (None, None)
-    names = [candidate["name"] for candidate in row["candidates"]] or [row["name"]]
-    return RungEvidence(
-        rung=row["rung"],
-        status=row["status"],
-        reason_code=row["reason_code"],
-        reason=row["reason"],
-        variant=row["variant"],
-        name=row["name"] or "",
-        names=[name for name in names if name],
-        score=row["score"],
-        lower=lower,
-        upper=upper,
-        unscored=row["unscored"],
-        latency_p95_ms=row["latency_p95_ms"],
-        usd_per_1k=row["usd_per_1k"],
-    )
-
-
-def _stale(session: Session, record: Mapping[str, Any]) -> list[str]:
-    """Say what the climb was measured with that is different now."""
-    now, then = provenance(session), record["provenance"]
-    stale = [words for key, words in _CHANGED.items() if now[key] != then.get(key)]
-    measured = next((row["variant"] for row in record["rungs"] if row["rung"] == "baseline"), None)
-    if measured != current(session).id:
-        stale.append("the prompt or the baseline model changed")
-    return stale
-
-
-def _headroom(session: Session, record: Mapping[str, Any]) -> tuple[Sequence[Headroom] | None, list[str]]:
-    """Return stored headroom that is still fresh; stale headroom is as if it had not been probed."""
+def headroom_of(session: Session, record: Mapping[str, Any]) -> tuple[Sequence[Headroom] | None, list[str]]:
+    """Return the stored headroom of the best variant, and what changed since; changed headroom is as if not probed."""
     variant = best_language_model(record)
     if variant is None:
         return None, []
     report, changed = load_headroom(session, variant)
-    return (report.rows, []) if report is not None and not changed else (None, [])
+    return (report.rows, []) if report is not None and not changed else (None, changed)
+
+
+def leaks_left(data: Data) -> dict[str, int]:
+    """Count what still gives test cases away, although leaks leave the examples when they are read.
+
+    Looked for anew, in what is really used: rows that shots are taken from against dev and test, and dev against test
+    (there only what is asked word by word, or of the same source; near ones are told by `check`).
+    """
+    split = data.split
+    into_test, into_dev = find_leaks(split.shots, split.test), find_leaks(split.shots, split.dev)
+    between = find_leaks(split.dev, split.test).by_reason
+    found = {
+        "examples into test": len(into_test.dropped),
+        "examples into dev": len(into_dev.dropped),
+        "dev into test": between["exact"] + between["group"],
+    }
+    return {name: count for name, count in found.items() if count}
 
 
 def _eligible(project: Project) -> list[str]:

@@ -1,0 +1,159 @@
+"""What a climb was measured with, and what is different now: detected by hash or value, named, never mixed.
+
+Invariant: what is unknown on one side (an older record, a judge that cannot be opened here) is never called changed,
+but a record without settings whose project file has another hash is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuneworthy import __version__
+from tuneworthy.cases.splits import Split
+from tuneworthy.config.project import Project
+from tuneworthy.errors import TuneworthyError
+from tuneworthy.evaluate.models import Models
+from tuneworthy.grade.base import Grader
+from tuneworthy.types import content_hash
+
+_DATA = {
+    "split": "the cases or the dev set changed",
+    "labels": "labels of the cases were corrected",
+    "examples": "the examples changed",
+}
+FLOOR = "floor:"
+"""How the models of floors begin: they are no models of the project file."""
+_PROMPT = ("system", "user", "max_tokens", "stop")
+
+
+def provenance(project: Project, split: Split, graders: Mapping[str, Grader], examples: str) -> dict[str, Any]:
+    """Return versions, seed, hashes and settings: what someone needs to get the same numbers.
+
+    Args:
+        project: The project file.
+        split: The cases.
+        graders: Those whose identity can be had, by name.
+        examples: Hash of the shot pool.
+    """
+    sides = (split.dev, split.test)
+    return {
+        "tuneworthy": __version__,
+        "seed": project.split.seed,
+        "project": content_hash(project.model_dump(mode="json")),
+        "split": content_hash([[case.id for case in side] for side in sides]),
+        "labels": content_hash([[[case.id, case.expected] for case in side] for side in sides]),
+        "graders": {name: content_hash(dict(grader.identity)) for name, grader in graders.items()},
+        "examples": examples,
+        "models": sorted(project.models),
+        "settings": settings(project),
+    }
+
+
+def settings(project: Project) -> dict[str, Any]:
+    """Return the values of the project file that a climb's numbers and decisions hang on, beside prompt and models."""
+    return {
+        "task.target": project.task.target,
+        "task.margin": project.task.margin,
+        "ladder.baseline": project.ladder.baseline,
+        "ladder.repeats": project.ladder.repeats,
+        "split.seed": project.split.seed,
+        **{
+            f"{section}.{key}": value
+            for section in ("few_shot", "decoding", "constraints")
+            for key, value in getattr(project, section).model_dump(mode="json").items()
+        },
+    }
+
+
+def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]:
+    """Return the identity of each model that can be opened here (a key may be missing)."""
+    found = {}
+    for name in project.models:
+        try:
+            found[name] = models[name].provider.identity
+        except TuneworthyError:
+            continue
+    return found
+
+
+def changed_since(
+    record: Mapping[str, Any], project: Project, now: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Say what a climb was measured with that is different now, and what was not measured whole.
+
+    Args:
+        record: Of the climb, as stored.
+        project: The project file now.
+        now: `provenance` now.
+        known: Model to identity now (`identities`).
+    """
+    then = record.get("provenance", {})
+    changed = [words for key, words in _DATA.items() if then.get(key) not in {None, now[key]}]
+    changed += _graders(then.get("graders", {}), now["graders"])
+    if record.get("primary") not in {None, project.graders[0].type}:
+        changed.append("another grader decides")
+    changed += _variants(record, project, known)
+    changed += [f"the model {name} was added" for name in project.models if name not in then.get("models", [name])]
+    return [*_incomplete(record), *changed, *_settings(then, now)]
+
+
+def _incomplete(record: Mapping[str, Any]) -> list[str]:
+    """Name a climb that was cut short, and rungs that were half run."""
+    n_test = record.get("n_test")
+    half = [
+        f"the rung {row['rung']} was half run ({row['n']} of {n_test} cases)"
+        for row in record["rungs"]
+        if row.get("score") is not None and row.get("n") not in {None, n_test}
+    ]
+    cut = record.get("partial")
+    why = f": {cut}" if isinstance(cut, str) else ""
+    return [f"the climb was cut short{why}", *half] if cut else half
+
+
+def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    changed = [name for name in now if name in then and then[name] != now[name]]
+    changed += [name for name in now if then and name not in then]
+    return [f"the {'judge' if name.startswith('judge') else f'grader {name}'} changed" for name in changed]
+
+
+def _variants(record: Mapping[str, Any], project: Project, known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Compare today's prompt with the baseline's, and the models with those of every variant that was measured."""
+    variants = record.get("variants", {})
+    base = variants.get(next((row["variant"] for row in record["rungs"] if row["rung"] == "baseline"), None), {})
+    today = _prompt(project)
+    changed = []
+    if any(_plain(base.get(key, today[key])) != today[key] for key in _PROMPT):
+        changed.append("the prompt changed")
+    models: dict[str, Mapping[str, Any]] = {v["model"]: v["model_identity"] for v in variants.values() if "model" in v}
+    for name, identity in models.items():
+        if name not in project.models:
+            changed += [] if name.startswith(FLOOR) else [f"the model {name} is gone"]
+        elif name in known and content_hash(dict(known[name])) != content_hash(dict(identity)):
+            changed.append(f"the model {name} changed")
+    return changed
+
+
+def _prompt(project: Project) -> dict[str, Any]:
+    return {
+        "system": project.text(project.prompt.system),
+        "user": project.text(project.prompt.user) or "{{ input }}",
+        "max_tokens": project.prompt.max_tokens,
+        "stop": list(project.prompt.stop),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a tuple as JSON keeps it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    before = then.get("settings")
+    if before is None:
+        return ["the project file changed"] if then.get("project") not in {None, now["project"]} else []
+    return [
+        f"{name} was {before[name]}, is {value}"
+        for name, value in now["settings"].items()
+        if name in before and before[name] != value
+    ]
