@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
@@ -106,6 +107,62 @@ def test_a_case_inside_a_row_is_always_found(tokens: list[str], at: int) -> None
 
 def test_an_apostrophe_does_not_part_a_word() -> None:
     assert words("It’s mine, isn't it?") == ["its", "mine", "isnt", "it"]
+
+
+VOCABULARY = [f"w{i}" for i in range(3000)]
+TEMPLATE = " ".join(random.Random(1).choices(VOCABULARY, k=200))
+
+
+def filled(n: int, seed: int) -> list[str]:
+    """The template with `n` questions of 15 words."""
+    rng = random.Random(seed)
+    return [f"{TEMPLATE} Question: {' '.join(rng.choices(VOCABULARY, k=15))}" for _ in range(n)]
+
+
+def test_a_template_that_many_cases_share_is_no_leak_and_hides_none() -> None:
+    texts = filled(60, seed=2)
+    cases = [case(text) for text in texts]
+    rows = [example(text) for text in filled(60, seed=3)]
+    near = example(f"{texts[7].rsplit(' ', 2)[0]} and so on")
+    found = find_leaks([*rows, near], cases)
+    (leak,) = found.dropped
+    assert leak.row is near
+    assert leak.score == pytest.approx(13 / 15)
+    assert (found.n_cases, found.n_cases_leaked) == (60, 1)
+
+
+def test_questions_in_a_template_that_begin_alike_are_compared_as_without_it() -> None:
+    begins = "how do i", "when will my", "is there a"
+    rng = random.Random(5)
+    questions = [f"{begins[i % 3]} {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for i in range(200)]
+    asked = [f"{begins[i % 3]} {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for i in range(600)]
+    plain = find_leaks([example(text) for text in asked], [case(text) for text in questions])
+    templated = find_leaks([example(f"{TEMPLATE} {text}") for text in asked],
+                           [case(f"{TEMPLATE} {text}") for text in questions])  # fmt: skip
+    assert plain.by_reason["ngram"] > 50
+    assert [leak.row.question.removeprefix(f"{TEMPLATE} ") for leak in templated.dropped] == [
+        leak.row.question for leak in plain.dropped
+    ]
+    assert templated.by_reason == plain.by_reason
+
+
+def test_what_few_cases_share_still_counts() -> None:
+    passage = " ".join(TEMPLATE.split()[:40])
+    cases = [case(f"{passage} what is {word}") for word in VOCABULARY[:5]]
+    assert find_leaks([example(f"{passage} what else")], cases).by_reason["ngram"] == 1
+
+
+def test_of_cases_that_are_covered_alike_the_first_is_named() -> None:
+    twins = [case(f"{LONG} {word}") for word in "abcdefgh"]
+    (leak,) = find_leaks([example(f"{LONG} and so on")], twins).dropped
+    assert leak.case_id == twins[0].id
+
+
+def test_5_000_examples_against_500_cases_in_one_template_take_seconds_at_most() -> None:
+    rows, cases = [example(text) for text in filled(5000, seed=2)], [case(text) for text in filled(500, seed=3)]
+    start = time.process_time()
+    assert not find_leaks(rows, cases).dropped
+    assert time.process_time() - start < 5
 
 
 def test_10_000_examples_against_300_cases_take_seconds_at_most() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.cases import read_cases, read_examples, sample_cases, split_without_leaks
+from tuneworthy.cases import find_leaks, read_cases, read_examples, sample_cases, split_without_leaks
 
 DATA = Path("/work/shared/data")
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data of real people is not here: no folder {DATA}")
@@ -62,3 +62,18 @@ def test_restaurant8k_is_a_json_task(tmp_path: Path) -> None:
     assert len(clean.split.dev) == 120
     assert all(isinstance(case.expected, dict) for case in clean.split.dev)
     assert clean.into_cases.by_reason["exact"] > 0
+
+
+def test_the_leaks_of_real_data_are_those_that_were_looked_at(tmp_path: Path) -> None:
+    cases, examples = (
+        read_cases(DATA / "banking77/test.csv").cases,
+        read_examples(DATA / "banking77/train.csv").examples,
+    )
+    banking = find_leaks(examples, cases)
+    assert (banking.by_reason, banking.n_cases_leaked) == ({"exact": 28, "ngram": 999, "group": 0}, 530)
+    cases, examples = (
+        read_cases(restaurant(tmp_path, "test")).cases,
+        read_examples(restaurant(tmp_path, "train")).examples,
+    )
+    slots_found = find_leaks(examples, cases)
+    assert (slots_found.by_reason, slots_found.n_cases_leaked) == ({"exact": 268, "ngram": 1240, "group": 0}, 744)

@@ -1,7 +1,8 @@
 """Rows that would give test questions away: found by text, by n-grams and by group, and taken out.
 
 Coverage is seen from the case: the share of its words that stand in n-grams it has in common with one
-row, its single best one; a long row cannot hide a short case, and many rows do not add up.
+row, its single best one; a long row cannot hide a short case, and many rows do not add up. What many cases
+share (a template, instructions) gives none of them away: it is cut out of both sides first.
 
 Source: open-instruct's decontamination; Tülu 3 (arXiv 2411.15124) section 3.2: 8-grams, over 50 % of
 tokens, prompts only. For questions of fewer words see `gram_size`.
@@ -10,7 +11,7 @@ tokens, prompts only. For questions of fewer words see `gram_size`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -22,6 +23,10 @@ Reason = Literal["exact", "ngram", "group"]
 
 _PREFIX = 3
 _MIN_WORDS = 4
+COMMON = 20
+"""An n-gram that more cases than this hold is no part of the question (GPT-3's filter draws that line at 10)."""
+
+Gram = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ def find_leaks(rows: Sequence[R], cases: Iterable[Case], *, n: int = 8, threshol
         n: Words an n-gram, for cases of at least that many words.
         threshold: Coverage of a case, 0..1, above which a row leaks.
     """
-    index = _Index(list(cases), n)
+    cases = list(cases)
+    index = _Index(cases if rows else [], n)
     kept: list[R] = []
     dropped: list[Leak[R]] = []
     leaked: set[str] = set()
@@ -97,7 +103,7 @@ def find_leaks(rows: Sequence[R], cases: Iterable[Case], *, n: int = 8, threshol
         case_id, score = max(hits, key=lambda hit: hit[1])
         dropped.append(Leak(row, reason, score, case_id))
         leaked.update(case for case, _ in hits)
-    return Leaks(tuple(kept), tuple(dropped), len(rows), len(index.cases), len(leaked), n, threshold)
+    return Leaks(tuple(kept), tuple(dropped), len(rows), len(cases), len(leaked), n, threshold)
 
 
 def gram_size(n_words: int, n: int) -> int:
@@ -112,6 +118,44 @@ def gram_size(n_words: int, n: int) -> int:
     return n_words if n_words < 6 else n_words - 1
 
 
+def common_grams(texts: Iterable[Sequence[str]], n: int) -> set[Gram]:
+    """Return the n-grams that more than `COMMON` of `texts` hold; texts that are equal count once.
+
+    Where a template ends, many questions begin alike ("how do I ..."): an n-gram that far more texts hold than
+    hold it beside another one, which it overlaps, belongs to the question. "Far more" is twice as many.
+    """
+    distinct = dict.fromkeys(map(tuple, texts))
+    counts: Counter[Gram] = Counter()
+    for text in distinct:
+        counts.update(set(_grams(text, n)))
+    undecided = {gram for gram, count in counts.items() if count > COMMON}
+    common: set[Gram] = set()
+    for text in distinct if undecided else ():
+        grams = list(_grams(text, n))
+        for position, gram in enumerate(grams):
+            if gram in undecided:
+                undecided.remove(gram)
+                beside = grams[max(0, position - n + 1) : position + n]
+                if 2 * counts[gram] >= max(counts[other] for other in beside):
+                    common.add(gram)
+    return common
+
+
+def without(tokens: list[str], common: Set[Gram], n: int) -> list[str]:
+    """Return the words of `tokens` that stand in no n-gram of `common`."""
+    if not common:
+        return tokens
+    cut: set[int] = set()
+    for position, gram in enumerate(_grams(tokens, n)):
+        if gram in common:
+            cut.update(range(position, position + n))
+    return [word for position, word in enumerate(tokens) if position not in cut] if cut else tokens
+
+
+def _grams(tokens: Sequence[str], size: int) -> Iterator[Gram]:
+    return zip(*(tokens[start:] for start in range(size)), strict=False)
+
+
 class _Index:
     """The cases, findable by text, group and n-gram.
 
@@ -121,28 +165,35 @@ class _Index:
 
     def __init__(self, cases: list[Case], n: int) -> None:
         self.cases = cases
+        self.n = n
         self.exact: dict[str, str] = {}
         self.groups: dict[str, str] = {}
-        self.prefixes: set[tuple[str, ...]] = set()
-        self.grams: dict[int, dict[tuple[str, ...], list[tuple[int, int]]]] = {}
-        self.lengths: list[int] = []
-        for number, case in enumerate(cases):
+        texts = []
+        for case in cases:
             question = question_of(case)
             self.exact.setdefault(normalise(question), case.id)
             if case.group is not None:
                 self.groups.setdefault(case.group, case.id)
-            self._add_grams(number, words(question), n)
+            texts.append(words(question))
+        self.common: set[Gram] = set()
+        self._index(texts)
+        if any(len(places) > COMMON for places in self.grams.get(n, {}).values()):
+            self.common = common_grams(texts, n)
+            self._index([without(tokens, self.common, n) for tokens in texts])
 
-    def _add_grams(self, number: int, tokens: list[str], n: int) -> None:
-        self.lengths.append(len(tokens))
-        if len(tokens) < _MIN_WORDS:
-            return
-        size = gram_size(len(tokens), n)
-        grams = self.grams.setdefault(size, defaultdict(list))
-        for position in range(len(tokens) - size + 1):
-            gram = tuple(tokens[position : position + size])
-            grams[gram].append((number, position))
-            self.prefixes.add(gram[:_PREFIX])
+    def _index(self, texts: list[list[str]]) -> None:
+        """Make `texts`, the words of the cases, findable by n-gram."""
+        self.prefixes: set[Gram] = set()
+        self.grams: dict[int, dict[Gram, list[tuple[int, int]]]] = {}
+        self.lengths = [len(tokens) for tokens in texts]
+        for number, tokens in enumerate(texts):
+            if len(tokens) < _MIN_WORDS:
+                continue
+            size = gram_size(len(tokens), self.n)
+            grams = self.grams.setdefault(size, defaultdict(list))
+            for position, gram in enumerate(_grams(tokens, size)):
+                grams[gram].append((number, position))
+                self.prefixes.add(gram[:_PREFIX])
 
     def find(self, row: Case | Example, threshold: float) -> tuple[Reason, list[tuple[str, float]]] | None:
         """Return why `row` leaks, and into which cases with what score; None if it does not."""
@@ -151,16 +202,17 @@ class _Index:
             return "exact", [(case_id, 1.0)]
         if row.group is not None and (case_id := self.groups.get(row.group)) is not None:
             return "group", [(case_id, 1.0)]
-        scores = [hit for hit in self.coverage(words(question)) if hit[1] > threshold]
+        tokens = without(words(question), self.common, self.n)
+        scores = [hit for hit in self.coverage(tokens) if hit[1] > threshold]
         return ("ngram", scores) if scores else None
 
     def coverage(self, tokens: list[str]) -> list[tuple[str, float]]:
         """Return the cases that share an n-gram with `tokens`, with the share of their words covered."""
-        if self.prefixes.isdisjoint(zip(tokens, tokens[1:], tokens[2:], strict=False)):
+        if self.prefixes.isdisjoint(_grams(tokens, _PREFIX)):
             return []
         covered: dict[int, set[int]] = defaultdict(set)
         for size, grams in self.grams.items():
-            for gram in set(zip(*(tokens[i:] for i in range(size)), strict=False)):
+            for gram in set(_grams(tokens, size)):
                 for number, position in grams.get(gram, ()):
                     covered[number].update(range(position, position + size))
-        return [(self.cases[k].id, len(positions) / self.lengths[k]) for k, positions in covered.items()]
+        return [(self.cases[k].id, len(positions) / self.lengths[k]) for k, positions in sorted(covered.items())]
