@@ -1,6 +1,7 @@
 """Look plans: alpha is spent once, and never more than was planned in all."""
 
 import json
+from contextlib import suppress
 from math import fsum
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneworthy.stats import LookPlan
-from tuneworthy.stats.looks import ALPHA
+from tuneworthy.stats.looks import ALPHA, LEAST_ALPHA, UsedUp
+from tuneworthy.stats.power import detectable, fewest_discordant
 
 NAMES = st.sampled_from([f"rung{i}" for i in range(12)])
 STEPS = st.lists(
@@ -24,7 +26,8 @@ STEPS = st.lists(
 def walk(plan, steps):
     for step, argument in steps:
         before = plan
-        plan = plan.take(*argument) if step == "take" else getattr(plan, step)(argument)
+        with suppress(UsedUp):
+            plan = plan.take(*argument) if step == "take" else getattr(plan, step)(argument)
         yield before, plan
 
 
@@ -72,6 +75,22 @@ def test_a_thousand_added_looks_still_fit():
     for i in range(1000):
         plan = plan.add(f"again{i}")
     assert plan.total_alpha <= ALPHA
+
+
+def test_a_test_set_that_was_looked_at_too_often_is_used_up():
+    plan, n = LookPlan().plan(["prompt"]).take("first", "prompt"), 0
+    with pytest.raises(UsedUp, match="expected at least 1e-05 of alpha for a look, 9.8e-06 is left"):
+        while True:
+            plan, n = plan.take(f"again{n}", "prompt"), n + 1
+    assert n == 9
+    assert min(plan.alpha_for(look) for look in plan.spent) >= LEAST_ALPHA
+    assert plan.take("again0", "prompt") == plan  # what was looked at stays free
+
+
+def test_the_least_alpha_shows_as_little_as_its_reason_says():
+    shown = [100 * detectable(n, LEAST_ALPHA) for n in (100, 300)]
+    assert [round(points) for points in shown] == [32, 15]
+    assert fewest_discordant(LEAST_ALPHA) == 18
 
 
 def test_an_unknown_look_and_an_overspent_plan_are_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tuneworthy.stats import mcnemar_p_value
+from tuneworthy.stats import mcnemar_p_value, power
 from tuneworthy.stats.power import (
     detectable,
     fewest_discordant,
@@ -32,13 +32,13 @@ def test_power_for_a_regression_of_five_points(n, percent):
 
 def test_power_equals_a_sum_over_all_tables():
     n, loss, gain, alpha = 40, 0.1, 0.25, 0.02
-    power = sum(
+    chance = sum(
         binom.pmf(m, n, loss + gain) * binom.pmf(k, m, gain / (loss + gain))
         for m in range(n + 1)
         for k in range(m + 1)
         if mcnemar_p_value(k, m - k) <= alpha
     )
-    assert mcnemar_power(n, loss, gain, alpha) == pytest.approx(power, abs=1e-12)
+    assert mcnemar_power(n, loss, gain, alpha) == pytest.approx(chance, abs=1e-12)
 
 
 def test_without_a_difference_the_power_is_at_most_alpha():
@@ -68,6 +68,21 @@ def test_winners_curse_is_that_of_the_facts():
 def test_n_for_difference_has_the_power_and_one_less_has_not():
     n = n_for_difference(loss=0.05, gain=0.15)
     assert mcnemar_power(n, 0.05, 0.15) >= 0.8 > mcnemar_power(n - 1, 0.05, 0.15)
+
+
+@pytest.mark.parametrize(
+    ("loss", "gain", "alpha", "n"),
+    [(0.05, 0.1, 0.05, 498), (0.02, 0.05, 0.0067, 1007), (0.05, 0.08, 1e-4, 3263), (0.1, 0.12, 0.05, 4407)],
+)
+def test_sizes_are_those_that_sums_over_all_counts_gave(loss, gain, alpha, n):
+    assert n_for_difference(loss, gain, alpha) == n
+
+
+def test_the_power_of_many_cases_takes_the_likely_counts_alone(monkeypatch):
+    counts = []
+    monkeypatch.setattr(power, "_largest_rejected", lambda m, alpha: counts.append(len(m)) or np.full(len(m), -1))
+    mcnemar_power(1_000_000, 0.05, 0.06)
+    assert counts[0] < 10_000
 
 
 def test_detectable_grows_with_the_design_effect_and_may_be_infinite():

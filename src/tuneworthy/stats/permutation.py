@@ -8,13 +8,19 @@ Source: Janssen 1997 (Stat. Probab. Lett. 36:9); Phipson and Smyth 2010 (SAGMB 9
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .ratios import Floats
 
 EXACT_CLUSTERS = 14
+BLOCK_BYTES = 2**26
+"""Most memory that one block of random swaps takes."""
 _PAIRS = [(i, j) for i in range(4) for j in range(i, 4)]
 _SWAP = [2, 3, 0, 1]
+_ROW_BYTES = 8 * 40
+"""Of one swap's moments and what is computed of them, beside its 9 bytes a cluster (a bit, and the same as a float)."""
 
 
 def swap_p_value(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[float, str]:
@@ -35,10 +41,19 @@ def swap_p_value(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[f
         extreme = _at_least_as_extreme(sums, differs, swaps)
         return float(extreme.mean()), "swap_exact"
     draws = int(max(10_000, 100 / alpha))
+    extreme = sum(
+        int(_at_least_as_extreme(sums, differs, swaps).sum()) for swaps in _random_swaps(draws, k, seed, BLOCK_BYTES)
+    )
+    return (extreme + 1) / (draws + 1), "swap_monte_carlo"
+
+
+def _random_swaps(draws: int, k: int, seed: int, block_bytes: int) -> Iterator[np.ndarray]:
+    """Draw `draws` swaps of `k` clusters in blocks, `(n_swaps, k)` of 0/1; the same ones whatever the block."""
     rng = np.random.default_rng(seed)
-    bits = np.unpackbits(rng.integers(0, 256, size=(draws, -(-k // 8)), dtype=np.uint8), axis=1, count=k)
-    extreme = _at_least_as_extreme(sums, differs, bits)
-    return float((extreme.sum() + 1) / (draws + 1)), "swap_monte_carlo"
+    rows = max(4, block_bytes // (_ROW_BYTES + 9 * k) // 4 * 4)  # the generator fills four bytes at a time
+    for start in range(0, draws, rows):
+        size = (min(rows, draws - start), -(-k // 8))
+        yield np.unpackbits(rng.integers(0, 256, size=size, dtype=np.uint8), axis=1, count=k)
 
 
 def _at_least_as_extreme(sums: Floats, differs: np.ndarray, swaps: np.ndarray) -> np.ndarray:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from math import ceil, log2, sqrt
+from math import ceil, floor, log1p, log2, sqrt
 
 import numpy as np
-from scipy.special import bdtr, bdtrc, bdtrik, betaln, log1p, ndtri, xlogy
+import scipy
 
 from .ratios import Floats
 
@@ -28,9 +28,9 @@ def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> floa
     discordance = loss + gain
     if discordance == 0:
         return 0.0
-    m = np.arange(n + 1)
+    m = _likely(n, discordance)
     most = _largest_rejected(m, alpha)
-    tails = bdtr(most, m, gain / discordance) + bdtrc(m - most - 1, m, gain / discordance)
+    tails = scipy.special.bdtr(most, m, gain / discordance) + scipy.special.bdtrc(m - most - 1, m, gain / discordance)
     return float((_binomial_pmf(m, n, discordance) * np.where(most >= 0, tails, 0.0)).sum())
 
 
@@ -70,7 +70,7 @@ def n_for_difference(loss: float, gain: float, alpha: float = 0.05, power: float
     delta, discordance = abs(gain - loss), loss + gain
     if delta == 0:
         raise ValueError("without a difference no n has power: gain equals loss")
-    z_alpha, z_power = -ndtri(alpha / 2), ndtri(power)
+    z_alpha, z_power = -scipy.special.ndtri(alpha / 2), scipy.special.ndtri(power)
     n = ceil(float(z_alpha * sqrt(discordance) + z_power * sqrt(discordance - delta**2)) ** 2 / delta**2)
     kept = 0
     while kept < 10 and n < N_MAX:
@@ -89,7 +89,7 @@ def n_for_non_inferiority(margin: float, discordance: float, alpha: float = 0.05
     """
     if not (0 < margin < 1 and 0 < discordance <= 1):
         raise ValueError(f"margin and discordance are rates in (0, 1), got {margin} and {discordance}")
-    return ceil(float(ndtri(1 - alpha) + ndtri(power)) ** 2 * discordance / margin**2)
+    return ceil(float(scipy.special.ndtri(1 - alpha) + scipy.special.ndtri(power)) ** 2 * discordance / margin**2)
 
 
 def fewest_discordant(alpha: float) -> int:
@@ -110,21 +110,28 @@ def winners_curse(n: int, candidates: int, rate: float) -> float:
     >>> round(winners_curse(50, 20, 0.75), 3)
     0.109
     """
-    below = bdtr(np.arange(n), n, rate) ** candidates
+    below = scipy.special.bdtr(np.arange(n), n, rate) ** candidates
     return float((1 - below).sum() / n - rate)
 
 
 def _largest_rejected(m: np.ndarray, alpha: float) -> np.ndarray:
     """Largest count of the rarer side at which m discordant cases reject; -1 if none does."""
-    k = np.floor(np.nan_to_num(bdtrik(alpha / 2, np.maximum(m, 1), 0.5), nan=-1.0))
-    k += np.where((k + 1 < m / 2) & (2 * bdtr(k + 1, m, 0.5) <= alpha), 1, 0)  # the inverse is rounded
-    k -= np.where((k >= 0) & (2 * bdtr(np.maximum(k, 0), m, 0.5) > alpha), 1, 0)
+    k = np.floor(np.nan_to_num(scipy.special.bdtrik(alpha / 2, np.maximum(m, 1), 0.5), nan=-1.0))
+    k += np.where((k + 1 < m / 2) & (2 * scipy.special.bdtr(k + 1, m, 0.5) <= alpha), 1, 0)  # the inverse is rounded
+    k -= np.where((k >= 0) & (2 * scipy.special.bdtr(np.maximum(k, 0), m, 0.5) > alpha), 1, 0)
     return np.asarray(np.maximum(k, -1), dtype=np.int64)
 
 
+def _likely(n: int, p: float) -> np.ndarray:
+    """Counts of a binomial; those whose chance is below 1e-20 together are left out."""
+    far = 10 * sqrt(n * p * (1 - p)) + 50
+    return np.arange(max(0, floor(n * p - far)), min(n, ceil(n * p + far)) + 1)
+
+
 def _binomial_pmf(k: np.ndarray, n: int, p: float) -> Floats:
-    choose = -betaln(1 + n - k, 1 + k) - np.log(n + 1)
-    return np.asarray(np.exp(choose + xlogy(k, p) + np.where(n == k, 0.0, (n - k) * log1p(-min(p, 1 - 1e-16)))))
+    choose = -scipy.special.betaln(1 + n - k, 1 + k) - np.log(n + 1)
+    rest = np.where(n == k, 0.0, (n - k) * log1p(-min(p, 1 - 1e-16)))
+    return np.asarray(np.exp(choose + scipy.special.xlogy(k, p) + rest))
 
 
 def _check_rates(n: int, loss: float, gain: float) -> None:
