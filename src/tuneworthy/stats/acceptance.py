@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import exp
 
-from scipy.special import bdtr, gammaln
+import scipy
 
 N_MAX = 10_000_000
 
@@ -18,11 +18,11 @@ def plan_size(bound: float, confidence: float = 0.95, bad: int = 0) -> int:
     if not (0 < bound < 1 and 0 < confidence < 1 and bad >= 0):
         raise ValueError(f"expected rates in (0, 1) and bad >= 0, got {bound}, {confidence}, {bad}")
     lo, hi = bad, bad + 1
-    while bdtr(bad, hi, 1 - bound) > 1 - confidence:
+    while scipy.special.bdtr(bad, hi, 1 - bound) > 1 - confidence:
         lo, hi = hi, 2 * hi
     while hi - lo > 1:
         middle = (lo + hi) // 2
-        lo, hi = (lo, middle) if bdtr(bad, middle, 1 - bound) <= 1 - confidence else (middle, hi)
+        lo, hi = (lo, middle) if scipy.special.bdtr(bad, middle, 1 - bound) <= 1 - confidence else (middle, hi)
     return hi
 
 
@@ -34,7 +34,7 @@ def operating_characteristic(n: int, accept_at: int, good_rate: float) -> float:
     """
     if not 0 <= accept_at <= n:
         raise ValueError(f"expected 0 <= accept_at <= n, got {accept_at} of {n}")
-    return float(bdtr(n - accept_at, n, 1 - good_rate))
+    return float(scipy.special.bdtr(n - accept_at, n, 1 - good_rate))
 
 
 def most_bad(population: int, n: int, bad: int, confidence: float = 0.95) -> int:
@@ -65,4 +65,4 @@ def _at_most(bad: int, population: int, total_bad: int, n: int) -> float:
 
 
 def _log_choose(n: int, k: int) -> float:
-    return float(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+    return float(scipy.special.gammaln(n + 1) - scipy.special.gammaln(k + 1) - scipy.special.gammaln(n - k + 1))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+import scipy
 
 from .ratios import Floats
 
@@ -24,7 +24,7 @@ def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> tupl
     >>> [round(x, 4) for x in tango_interval(16, 2, 50)]
     [0.1285, 0.4296]
     """
-    z = -float(ndtri(alpha / 2))
+    z = -float(scipy.special.ndtri(alpha / 2))
     estimate = (gains - losses) / n
 
     def reaches(delta: float, target: float) -> bool:
@@ -37,7 +37,7 @@ def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> tupl
 
 def tango_p_value(gains: int, losses: int, n: int, null: float) -> float:
     """One-sided p-value of "the difference is at most `null`", by Tango's score statistic."""
-    return float(ndtr(-_tango_z(gains, losses, n, null)))
+    return float(scipy.special.ndtr(-_tango_z(gains, losses, n, null)))
 
 
 def _tango_z(gains: int, losses: int, n: int, delta: float) -> float:
@@ -82,14 +82,14 @@ def ratio_difference_interval(sums: Floats, n_cases: int, alpha: float = 0.05) -
         n_cases: cases in all clusters together.
     """
     delta, error, df = _estimate(sums, n_cases)
-    half = float(-stdtrit(df, alpha / 2)) * error
+    half = float(-scipy.special.stdtrit(df, alpha / 2)) * error
     return max(-1.0, delta - half), min(1.0, delta + half)
 
 
 def ratio_difference_p_value(sums: Floats, n_cases: int, null: float) -> float:
     """One-sided p-value of "the difference is at most `null`", dual to the interval at `2 alpha`."""
     delta, error, df = _estimate(sums, n_cases)
-    return float(stdtr(df, (null - delta) / error))
+    return float(scipy.special.stdtr(df, (null - delta) / error))
 
 
 def _estimate(sums: Floats, n_cases: int) -> tuple[float, float, int]:

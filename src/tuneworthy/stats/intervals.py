@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv, ndtri, stdtrit
 
 from .ratios import Floats, as_ratio, cluster_sums, is_binary, shared_sources
 
@@ -44,7 +44,7 @@ def wilson(k: float, n: float, alpha: float = 0.05) -> tuple[float, float]:
     [0.67, 0.888]
     """
     _check_counts(k, n, alpha)
-    z2 = float(ndtri(alpha / 2)) ** 2
+    z2 = float(scipy.special.ndtri(alpha / 2)) ** 2
     p = k / n
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
@@ -72,7 +72,7 @@ def lower_bound(k: float, n: float, alpha: float = 0.05) -> float:
     0.942
     """
     _check_counts(k, n, alpha)
-    return 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
+    return 0.0 if k == 0 else float(scipy.special.betaincinv(k, n - k + 1, alpha))
 
 
 def upper_bound(k: float, n: float, alpha: float = 0.05) -> float:
@@ -82,7 +82,7 @@ def upper_bound(k: float, n: float, alpha: float = 0.05) -> float:
     0.0295
     """
     _check_counts(k, n, alpha)
-    return 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
+    return 1.0 if k == n else float(scipy.special.betaincinv(k + 1, n - k, 1 - alpha))
 
 
 def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05) -> Interval:
@@ -144,7 +144,7 @@ def effective_size(sums: Floats, n_cases: int, alpha: float) -> float:
         return float(n)
     added = (value**2 + (1 - value) ** 2) * (n / n_cases) ** 2
     variance = squares / (n - 1) / n + added / (n + 2) ** 2
-    t_over_z = stdtrit(n - 1, alpha / 2) / ndtri(alpha / 2)
+    t_over_z = scipy.special.stdtrit(n - 1, alpha / 2) / scipy.special.ndtri(alpha / 2)
     return float(max(1.0, value * (1 - value) / variance / t_over_z**2))
 
 

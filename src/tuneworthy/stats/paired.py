@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import bdtr
 
 from .difference import ratio_difference_interval, ratio_difference_p_value, tango_interval, tango_p_value
 from .permutation import swap_p_value
@@ -157,7 +157,7 @@ def mcnemar_p_value(gains: int, losses: int) -> float:
     >>> mcnemar_p_value(5, 0), mcnemar_p_value(6, 0)
     (0.0625, 0.03125)
     """
-    return min(1.0, 2 * float(bdtr(min(gains, losses), gains + losses, 0.5))) if gains + losses else 1.0
+    return min(1.0, 2 * float(scipy.special.bdtr(min(gains, losses), gains + losses, 0.5))) if gains + losses else 1.0
 
 
 def worst_case(

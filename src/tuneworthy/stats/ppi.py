@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
 
 from .paired import NonInferiority, PairedResult
 from .ratios import Floats, cluster_sums, shared_sources
@@ -55,19 +55,19 @@ class Corrected:
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float]:
         """Return the two-sided interval of the difference at `1 - alpha`."""
-        half = float(-stdtrit(self.df, alpha / 2)) * self.error
+        half = float(-scipy.special.stdtrit(self.df, alpha / 2)) * self.error
         return max(-1.0, self.delta - half), min(1.0, self.delta + half)
 
     def paired(self, alpha: float = 0.05) -> PairedResult:
         """Return it as the comparison that the ladder decides by; the p-value is dual to the interval."""
-        p_value = min(1.0, 2 * float(stdtr(self.df, -abs(self.delta) / self.error)))
+        p_value = min(1.0, 2 * float(scipy.special.stdtr(self.df, -abs(self.delta) / self.error)))
         return PairedResult(
             self.n, self.n_groups, self.a, self.b, self.delta, self.interval(alpha), p_value, alpha, "ppi"
         )
 
     def non_inferior(self, margin: float, alpha: float = 0.05) -> NonInferiority:
         """Test whether B is worse than A by less than `margin`, one-sided at `alpha`."""
-        p_value = float(stdtr(self.df, (-margin - self.delta) / self.error))
+        p_value = float(scipy.special.stdtr(self.df, (-margin - self.delta) / self.error))
         lower = self.interval(2 * alpha)[0]
         return NonInferiority(self.n, self.n_groups, self.delta, lower, margin, p_value, alpha)
 
