@@ -7,10 +7,13 @@ by hand.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import click
 from tuneworthy import errors
 from tuneworthy.cli import VERBS, root
 from tuneworthy.config import Project
+from tuneworthy.config.base import Section
 from tuneworthy.ladder.check import LEVELS, all_checks
 from tuneworthy.verdict.claims import article_page
 
@@ -72,7 +76,7 @@ def code(text: str) -> str:
 
 def project_file() -> str:
     """Return docs/project-file.md."""
-    schema = Project.model_json_schema()
+    schema = described_schema()
     parts = [
         MADE,
         "# The project file\n\n",
@@ -82,6 +86,44 @@ def project_file() -> str:
     for name, node in schema["properties"].items():
         parts.append(section(schema, name, node, required=name in schema["required"]))
     return "".join(parts)
+
+
+def described_schema() -> dict[str, Any]:
+    """Return the JSON schema of the project file, each key with the docstring that follows it in the source.
+
+    (pydantic can do that by itself, but it reads the source of every section at each start of the program.)
+    """
+    schema: dict[str, Any] = Project.model_json_schema()
+    for cls in subclasses(Section):
+        node = schema if cls is Project else schema["$defs"].get(cls.__name__, {})
+        for base in reversed(cls.__mro__):
+            for key, words in docstrings(base).items():
+                if key in node.get("properties", ()):
+                    node["properties"][key]["description"] = words
+    return schema
+
+
+def subclasses(cls: type) -> Iterator[type]:
+    """Yield all classes below `cls`."""
+    for below in cls.__subclasses__():
+        yield below
+        yield from subclasses(below)
+
+
+def docstrings(cls: type) -> dict[str, str]:
+    """Return the strings that follow the annotated names of a class of ours."""
+    if not cls.__module__.startswith("tuneworthy"):
+        return {}
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        name.target.id: inspect.cleandoc(words.value.value)
+        for name, words in pairwise(definition.body)
+        if isinstance(name, ast.AnnAssign)
+        and isinstance(name.target, ast.Name)
+        and isinstance(words, ast.Expr)
+        and isinstance(words.value, ast.Constant)
+    }
 
 
 def section(schema: dict[str, Any], name: str, node: dict[str, Any], *, required: bool) -> str:
@@ -169,7 +211,7 @@ def toml(value: Any) -> str:
 def undescribed() -> list[str]:
     """Return the keys of the project file that nobody described."""
     found = []
-    schema = Project.model_json_schema()
+    schema = described_schema()
     for name, node in schema["properties"].items():
         for choice in resolve(schema, node):
             found += [f"{name}: {choice['title']}.{k}" for k, v in choice["properties"].items() if not words_of(v)]
