@@ -3,6 +3,8 @@
 >>> import tuneworthy
 >>> record = tuneworthy.climb("my-task")        # doctest: +SKIP
 >>> record.best                                 # doctest: +SKIP
+>>> verdict = tuneworthy.decide("my-task")      # doctest: +SKIP
+>>> verdict.outcome, verdict.reasons            # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -11,22 +13,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuneworthy.config import Project
     from tuneworthy.ladder.record import ClimbRecord
+    from tuneworthy.verdict.base import Verdict
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "climb"]
+__all__ = ["__version__", "climb", "decide"]
 
 
-def climb(project: str | Path, **options: Any) -> ClimbRecord:
-    """Walk the ladder of the project in the folder `project`.
+def climb(project: Project | str | Path, **options: Any) -> ClimbRecord:
+    """Walk the ladder of a project.
 
     Args:
-        project: The folder (or its `tuneworthy.toml`).
+        project: The project, its folder, or its `tuneworthy.toml`.
         options: Those of `tuneworthy.ladder.climb.climb`: `rungs`, `quick`, `max_usd`, ...
     """
     import asyncio
 
-    from tuneworthy.config import load
     from tuneworthy.ladder.climb import climb as walk
 
-    return asyncio.run(walk(load(project), **options))
+    return asyncio.run(walk(_loaded(project), **options))
+
+
+def decide(project: Project | str | Path, **options: Any) -> Verdict:
+    """Say whether to fine-tune, from the last climb of a project.
+
+    Args:
+        project: The project, its folder, or its `tuneworthy.toml`.
+        options: Those of `tuneworthy.verdict.run.decide_project`: `probe`, `max_usd`, ...
+    """
+    import asyncio
+
+    from tuneworthy.verdict.run import decide_project
+
+    return asyncio.run(decide_project(_loaded(project), **options))
+
+
+def _loaded(project: Project | str | Path) -> Project:
+    from tuneworthy.config import Project, load
+
+    return project if isinstance(project, Project) else load(project)

@@ -87,7 +87,7 @@ def test_an_unknown_ending_is_refused(project: Path, name: str, capsys: pytest.C
 def test_a_record_of_another_version_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Folder(project).write("climb", {"rungs": [{"rung": "floor"}]})
     assert run(["report", "--project", str(project)]) == 2
-    assert "climb` again" in capsys.readouterr().err
+    assert "run `tuneworthy climb`" in capsys.readouterr().err
 
 
 def test_a_file_that_can_not_be_written_is_told_and_the_old_one_stays(

@@ -12,9 +12,9 @@ import report_records as records
 from tuneworthy.config.project import load
 from tuneworthy.report import findings, tables
 from tuneworthy.report.document import method
-from tuneworthy.report.findings import target_status
 from tuneworthy.report.text import clean, markdown_code, markdown_text
 from tuneworthy.types import content_hash
+from tuneworthy.verdict.evidence import target_status
 
 TODAY = date(2026, 11, 24)
 

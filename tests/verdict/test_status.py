@@ -155,7 +155,7 @@ def test_a_verdict_closes_the_decision_until_the_next_climb() -> None:
     found = checklist(seen(climbed(), **said))
     assert (statuses(found)["decision"], next_of(found)) == ("done", "")
     assert {statuses(found)[name] for name in LATER} == {"not_applicable"}
-    stale = checklist(seen(climbed(), **said, verdict_stale=True))
+    stale = checklist(seen(climbed(), **said, verdict_stale=["the project file changed"]))
     assert (statuses(stale)["decision"], next_of(stale)) == ("open", "decision")
     short = checklist(seen(climbed(), outcome="not_enough_evidence", reason="Too few.", next_action="add cases"))
     assert (next_of(short), short.steps[6].do) == ("decision", "add cases; then tuneworthy decide")
@@ -219,13 +219,33 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
     assert not (world / ".tuneworthy" / "lock").read_text()
 
 
-def test_a_verdict_older_than_the_climb_is_stale(world: Path) -> None:
+def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times_of_the_files(world: Path) -> None:
+    assert run(["climb", "--project", str(world)]) == 0
+    assert run(["decide", "--project", str(world)]) in {3, 4}
     folder = Folder(world)
-    folder.write("verdict", {"outcome": "do_not_fine_tune", "reasons": ["it is met"], "gates": []})
-    assert seen_in(load(world)).decided
-    folder.write("climb", {"rungs": [], "best": None})
+    assert seen_in(load(world)).verdict_stale == []
     os.utime(folder.path / "verdict.json", (1, 1))
-    assert not seen_in(load(world)).decided
+    assert seen_in(load(world)).verdict_stale == []
+    climb = folder.read("climb")
+    folder.write("climb", climb | {"cost_usd": 7.0})
+    os.utime(folder.path / "climb.json", (0, 0))
+    assert seen_in(load(world)).verdict_stale == ["there was another climb"]
+    folder.write("climb", climb)
+    file = world / "tuneworthy.toml"
+    file.write_text(file.read_text() + "[economics]\nrequests_per_month = 5\n")
+    assert seen_in(load(world)).verdict_stale == ["the project file changed"]
+    verdict = folder.read("verdict")
+    folder.write("verdict", verdict | {"valid_until": "2020-01-01"})
+    assert "it was valid until 2020-01-01" in seen_in(load(world)).verdict_stale
+
+
+def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
+    assert run(["climb", "--project", str(world)]) == 0
+    assert run(["decide", "--project", str(world)]) in {3, 4}
+    rows = (world / "cases.jsonl").read_text()
+    (world / "cases.jsonl").write_text(rows.replace('"red"', '"green"', 1))
+    found = seen_in(load(world))
+    assert found.verdict_stale == ["labels of the cases were corrected"] and not found.decided
 
 
 def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Path) -> None:
@@ -237,6 +257,7 @@ def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Pat
     rows = (world / "examples.jsonl").read_text()
     (world / "examples.jsonl").write_text(rows + rows.splitlines()[0].replace("item 10000", "item 77777"))
     assert "the examples changed" in seen_in(load(world)).evidence.stale
+    assert next_of(checklist(seen_in(load(world)))) == "baseline"
 
 
 def test_cases_that_were_edited_since_the_climb_are_told_first(world: Path) -> None:
@@ -251,4 +272,8 @@ def test_cases_that_were_edited_since_the_climb_are_told_first(world: Path) -> N
 def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Folder(world).write("climb", [1])
     assert run(["status", "--project", str(world)]) == 2
-    assert "climb` again" in capsys.readouterr().err
+    assert "run `tuneworthy climb`" in capsys.readouterr().err
+    (Folder(world).path / "climb.json").unlink()
+    Folder(world).write("verdict", [1])
+    assert run(["status", "--project", str(world)]) == 2
+    assert "decide` again" in capsys.readouterr().err

@@ -11,7 +11,6 @@ import click
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
-    from tuneworthy.config import Project
     from tuneworthy.verdict.base import Verdict
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "not_enough_evidence": 4}
@@ -36,32 +35,16 @@ def command(root: Path, probe: bool, max_usd: float | None, as_json: bool) -> in
     Example:
       tuneworthy decide --probe
     """
+    from tuneworthy.cli.progress import Lines
     from tuneworthy.config import load
+    from tuneworthy.verdict.run import decide_project
 
-    verdict = asyncio.run(_decide(load(root), probe=probe, max_usd=max_usd))
+    verdict = asyncio.run(decide_project(load(root), probe=probe, max_usd=max_usd, progress=Lines(), waiting=note))
     if as_json:
         print_json(verdict.to_dict())
     else:
         _show(verdict)
     return EXIT[verdict.outcome]
-
-
-async def _decide(project: Project, *, probe: bool, max_usd: float | None) -> Verdict:
-    from tuneworthy.cli.progress import Lines
-    from tuneworthy.ladder.session import open_session
-    from tuneworthy.verdict.decide import decide
-    from tuneworthy.verdict.gather import gather
-    from tuneworthy.verdict.headroom import best_language_model
-    from tuneworthy.verdict.probes import find_headroom
-
-    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
-        record = session.folder.read("climb")
-        variant = best_language_model(record) if record else None
-        if probe and variant is not None:
-            await find_headroom(session, variant)
-        verdict = decide(gather(session))
-        session.folder.write("verdict", verdict.to_dict())
-        return verdict
 
 
 def _show(verdict: Verdict) -> None:

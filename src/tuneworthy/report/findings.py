@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tuneworthy.ladder.record import ClimbRecord, RungRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.text import clean
 from tuneworthy.types import RungStatus
+from tuneworthy.verdict.base import Target as TargetStatus
+from tuneworthy.verdict.evidence import target_status
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
@@ -42,26 +44,11 @@ STEPS: Mapping[str, str] = {
     "fine_tune": "A fine-tuned model",
 }
 """What the best variant is, by the rung that found it."""
-RUNG_WORDS: Mapping[str, str] = {
-    "floor": "no language model",
-    "baseline": "in use today",
-    "prompt": "rewritten prompt",
-    "retrieval": "retrieved documents",
-    "model": "stronger model",
-    "few_shot": "examples in the prompt",
-    "decoding": "sampling settings",
-    "fine_tune": "fine-tuning",
-}
-"""A rung in plain words."""
 MOST_UNSCORED = 0.02
-ROUNDING = 1e-12
-"""0.85 - 0.05 is not 0.80 in floating point."""
 NOTES = 5
 """Notes of the record at the head, at most; all stand with the splits."""
 RETIRES_DAYS = 90
 PRICES_DAYS = 90
-
-TargetStatus = Literal["met", "missed", "unresolved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +66,6 @@ class KeyNumber:
     label: str
     value: str
     detail: str
-
-
-def target_status(score: float, lower: float, upper: float, target: float, margin: float) -> TargetStatus:
-    """Say whether `target` is met.
-
-    Args:
-        score: Of the primary grader on test.
-        lower, upper: One-sided 95 % bounds of it.
-        target, margin: Of the project file.
-
-    >>> target_status(0.96, 0.93, 0.98, 0.85, 0.05), target_status(0.6, 0.54, 0.66, 0.85, 0.05)
-    ('met', 'missed')
-    """
-    if score >= target and lower > target - margin + ROUNDING:
-        return "met"
-    return "missed" if upper < target else "unresolved"
 
 
 def best_of(record: ClimbRecord) -> RungRecord | None:

@@ -19,8 +19,8 @@ from markupsafe import Markup, escape
 
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.report.document import document
-from tuneworthy.report.findings import RUNG_WORDS
 from tuneworthy.report.text import clean
+from tuneworthy.verdict.words import RUNG_WORDS
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project

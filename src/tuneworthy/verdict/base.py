@@ -130,6 +130,7 @@ class Verdict:
         next_action: The next cheapest step, with its cost.
         valid_until: ISO date on which a price, a model or a plan in it changes.
         would_change: What would change the answer, one sentence each.
+        stale: What changed since it was measured, and was therefore left out.
         article: The article's own decision point, marked as unsupported.
     """
 
@@ -145,6 +146,7 @@ class Verdict:
     next_action: str
     valid_until: str
     would_change: Sequence[str] = ()
+    stale: Sequence[str] = ()
     article: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tuneworthy.verdict.base import GateResult, GateStatus, Headroom, Outcome, Target, Verdict
-from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
+from tuneworthy.verdict.evidence import Evidence, target_of
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.matrix import row
+from tuneworthy.verdict.words import CLASS_WORDS, LEVER_WORDS, named, scored
 
 TRAIN_GATES = "dataset_frozen, dataset_review, dataset_leak, teacher_terms, pilot"
 ARTICLE_GAPS = (0.10, 0.15)
@@ -25,13 +26,18 @@ class _Case:
     gates: Sequence[GateResult]
     target: Target
 
+    @property
+    def top_is_floor(self) -> bool:
+        """Whether the best is no language model."""
+        return self.evidence.top is not None and self.evidence.top.rung == "floor"
+
     def gate(self, name: str) -> GateResult:
         return next(result for result in self.gates if result.gate == name)
 
     @property
     def blocked(self) -> list[GateResult]:
         """Needed gates that are unknown or failed; the two whose failure is an answer block only while unknown."""
-        needed = _ANSWERING | ({"floor"} if self.evidence.best == "floor" else set()) if self.target == "met" else None
+        needed = _ANSWERING | ({"floor"} if self.top_is_floor else set()) if self.target == "met" else None
         return [
             result
             for result in self.gates
@@ -43,10 +49,8 @@ class _Case:
     @property
     def lever(self) -> Headroom | None:
         """The class that most failures belong to, if another lever than training mends it."""
-        for found in self.evidence.headroom or ():
-            if found.ci95[0] > 0.5 and found.name != "other":
-                return found
-        return None
+        found = self.evidence.headroom or ()
+        return next((row for row in found if row.ci95[0] > 0.5 and row.mended_by), None)
 
 
 Answer = tuple[Outcome, str, str]
@@ -75,6 +79,7 @@ def decide(evidence: Evidence) -> Verdict:
         next_action=_next_action(case, outcome, code),
         valid_until=min(date for date, _ in evidence.expires) if evidence.expires else "",
         would_change=_would_change(case, outcome),
+        stale=[*evidence.stale, *evidence.headroom_stale],
         article=_article(case),
     )
 
@@ -90,22 +95,18 @@ def _target_met(case: _Case) -> Answer | None:
     top = case.evidence.top
     if case.target != "met" or top is None:
         return None
-    if case.evidence.best == "floor":
-        words = (
-            f"No language model is needed: {top.name} reaches {top.score:.3f}, the target is {case.evidence.target:g}."
-        )
-        return Outcome.DO_NOT_FINE_TUNE, "target_met_by_floor", words
-    words = f"The target of {case.evidence.target:g} is met without training: {top.name} reaches {top.score:.3f}."
-    return Outcome.DO_NOT_FINE_TUNE, "target_met", words
+    reached = f"{named(top)} reaches {scored(top, case.evidence.n_test)}"
+    goal = f"the target of {case.evidence.target:.1%}"
+    if case.top_is_floor:
+        return Outcome.DO_NOT_FINE_TUNE, "target_met_by_floor", f"No model needs training to meet {goal}: {reached}."
+    return Outcome.DO_NOT_FINE_TUNE, "target_met", f"{goal.capitalize()} is met without training: {reached}."
 
 
 def _not_a_training_problem(case: _Case) -> Answer | None:
-    problem = case.evidence.problem
-    if problem is not None:
-        found = row(problem)
-        if found.training == "no":
-            words = f"Training does not help with {problem.replace('_', ' ')}: use {found.primary.value} first."
-            return Outcome.DO_NOT_FINE_TUNE, "matrix", words
+    found = row(case.evidence.problem) if case.evidence.problem is not None else None
+    if found is not None and found.training == "no" and found.helps.supported:
+        words = f"Training does not help with this kind of problem ({found.name}): use {found.primary.value} first."
+        return Outcome.DO_NOT_FINE_TUNE, "matrix", words
     gate = case.gate("motivation")
     if gate.status is GateStatus.FAIL:
         return Outcome.DO_NOT_FINE_TUNE, "motivation", f"Nothing measured speaks for training: {gate.detail}."
@@ -116,7 +117,10 @@ def _another_lever(case: _Case) -> Answer | None:
     found = case.lever
     if found is None:
         return None
-    words = f"{found.share:.0%} of the failures on dev are of the class {found.name}, which {found.mended_by} mends."
+    words = (
+        f"Something cheaper mends most wrong answers: of {found.share:.0%} of {found.n} ({found.ci95[0]:.0%} to "
+        f"{found.ci95[1]:.0%}) it is so that {CLASS_WORDS[found.name]}; {LEVER_WORDS[found.mended_by]}."
+    )
     return Outcome.DO_NOT_FINE_TUNE, f"headroom_{found.name}", words
 
 
@@ -133,10 +137,10 @@ def _unresolved(case: _Case) -> Answer | None:
     return Outcome.NOT_ENOUGH_EVIDENCE, "target_unresolved", "The test cases do not settle whether the target is met."
 
 
-def _fine_tune(case: _Case) -> Answer | None:
+def _fine_tune(case: _Case) -> Answer:
     top = case.evidence.top
-    best = f"{top.name} reaches {top.score:.3f}" if top and top.score is not None else "nothing reaches the target"
-    words = f"Every cheaper lever was tried and misses the target of {case.evidence.target:g}: {best}."
+    best = f"the best is {named(top)} with {scored(top, case.evidence.n_test)}" if top else "nothing may be used"
+    words = f"Every cheaper way was tried and misses the target of {case.evidence.target:.1%}: {best}."
     return Outcome.FINE_TUNE, "levers_exhausted", words
 
 
@@ -153,13 +157,17 @@ _TABLE: tuple[Callable[[_Case], Answer | None], ...] = (
 
 def _reasons(case: _Case, first: str) -> list[str]:
     """At most three sentences: the one that decided, then what else weighs."""
-    sentences = [first]
+    sentences, n = [first], case.evidence.n_test
     top, base = case.evidence.top, case.evidence.rungs.get("baseline")
-    if top and base and top.score is not None and base.score is not None and top is not base:
-        sentences.append(f"From {base.score:.3f} as it is today to {top.score:.3f} without training ({top.name}).")
+    if base is not None and base.tested and not base.eligible:
+        sentences.append(f"What is in use today may not be used: {base.violated or base.reason}.")
+    if top and base and base.tested and top is not base:
+        sentences.append(
+            f"What is in use today scores {scored(base, n)}; without training {scored(top, n)} is reached."
+        )
     floor = case.evidence.rungs.get("floor")
-    if floor and floor.score is not None and case.evidence.best != "floor":
-        sentences.append(f"Without any language model: {floor.score:.3f} ({floor.name}).")
+    if floor and floor.tested and not case.top_is_floor:
+        sentences.append(f"With {named(floor)} the score is {scored(floor, n)}.")
     motivation = case.gate("motivation")
     if motivation.status is GateStatus.PASS:
         sentences.append(f"The reason to train is measured: {motivation.detail}.")
@@ -172,27 +180,27 @@ def _next_action(case: _Case, outcome: Outcome, code: str) -> str:
     if outcome is Outcome.FINE_TUNE:
         return f"build the dataset and run a pilot; gates to pass before training: {TRAIN_GATES}"
     if code.startswith("headroom_") and case.lever:
-        return f"use {case.lever.mended_by}, then `tuneworthy climb` and `tuneworthy decide` again"
+        return f"{LEVER_WORDS[case.lever.mended_by]}, then `tuneworthy climb` and `tuneworthy decide` again"
     if code in {"target_met", "target_met_by_floor"} and case.evidence.top:
-        return f"ship {case.evidence.top.name}"
-    return "keep the best variant so far; come back when the reasons below change"
+        return f"ship {named(case.evidence.top)}"
+    return "keep the best variant so far; come back when the reasons change"
 
 
 def _would_change(case: _Case, outcome: Outcome) -> list[str]:
     """What would change the answer."""
     changes = [f"{what} on {date}" for date, what in sorted(case.evidence.expires)[:2]]
     if outcome is Outcome.DO_NOT_FINE_TUNE and case.target == "met" and case.evidence.top:
-        changes.insert(0, f"a target above {case.evidence.top.score:.3f}, or a constraint that forbids what meets it")
+        changes.insert(0, f"a target above {case.evidence.top.score:.1%}, or a constraint that forbids what meets it")
     if outcome is Outcome.FINE_TUNE:
         changes.insert(0, "a new or cheaper model that meets the target; a pilot whose forecast gain is too small")
     if outcome is Outcome.NOT_ENOUGH_EVIDENCE:
-        changes.insert(0, "the open gates")
+        changes.insert(0, "; ".join(result.detail for result in case.blocked) or "more test cases")
     return changes
 
 
 def _article(case: _Case) -> dict[str, object]:
-    """The article's own decision point: the gap of the best to the target against 10 and 15 points."""
-    top: RungEvidence | None = case.evidence.top
+    """The article's own decision point, and what it alone says of the kind of problem; neither decides."""
+    top = case.evidence.top
     if top is None or top.score is None:
         return {}
     gap = case.evidence.target - top.score
@@ -203,4 +211,6 @@ def _article(case: _Case) -> dict[str, object]:
         if gap > ARTICLE_GAPS[1]
         else "undefined"
     )
-    return {"gap": gap, "says": says, "mark": "article, unsupported (facts.md 0, rows 32 and 33)"}
+    found = row(case.evidence.problem) if case.evidence.problem is not None else None
+    unsupported = {"matrix": found.training} if found is not None and not found.helps.supported else {}
+    return {"gap": gap, "says": says, **unsupported, "mark": "article, unsupported (facts.md 0, rows 32 and 33)"}

@@ -20,7 +20,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import Project
 from tuneworthy.providers.prices import Price, price_for, price_of, table_date
 from tuneworthy.verdict.base import EconomicsResult, Target
-from tuneworthy.verdict.evidence import rung_evidence, target_of
+from tuneworthy.verdict.evidence import bounds_of, target_status
 
 TRIED_SHARE = 0.5
 """A share of 0 cannot be doubled: the sensitivity tries this instead."""
@@ -138,12 +138,36 @@ def _why(money: Money, traffic: float | None, volume: float | None, *, known: bo
     if not known:
         return (
             "no answer is billed today, so there is no bill to save: training pays only by better answers; "
-            "set [economics] usd_per_wrong_answer, and run a pilot for the gain"
+            "set [economics] usd_per_wrong_answer and run a pilot for the gain, or waive the gate economics with its "
+            "reason"
         )
     if volume is None:
-        return "at no volume: an answer of the tuned model saves nothing, or less than serving it costs"
+        return "it pays at no volume: an answer of the tuned model saves nothing, or less than serving it costs"
     words = f"training pays from {volume:,.0f} requests a month, within {money.horizon_months:g} months"
     return words if traffic is not None else f"{words}; set [economics] requests_per_month"
+
+
+def money_words(found: EconomicsResult) -> str:
+    """Say in one sentence what the money says, in the words of the assumption `why`.
+
+    >>> money_words(EconomicsResult(status="unknown"))
+    'whether training pays is not known'
+    """
+
+    def value(name: str) -> Any:
+        return found.assumptions.get(name, {}).get("value")
+
+    why = str(found.assumptions.get("why", {}).get("source", ""))
+    traffic = value("requests_per_month")
+    at = f" at {traffic:,.0f} requests a month" if traffic else ""
+    if found.status == "pays":
+        return f"training pays back in month {found.break_even_month}{at}" + (f"; {why}" if why else "")
+    if found.status == "never":
+        late = f" within {value('horizon_months'):g} months" if value("horizon_months") else ""
+        return f"training does not pay back{at}{late}" + (f"; {why}" if why else "")
+    if found.status == "not_applicable":
+        return "a hard constraint decides, not money" + (f": {why}" if why else "")
+    return why or "whether training pays is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,12 +278,13 @@ def _option(project: Project, record: Mapping[str, Any], row: Mapping[str, Any])
     model = str(record["variants"].get(row["variant"], {}).get("model", ""))
     config = project.models.get(model)
     price = price_for(config) if config else None
+    lower, upper = bounds_of(row)
     return Option(
         name=str(row["name"]),
         model=model,
         billed=bool(row.get("usd_per_1k")) or (price is not None and not price.free),
         usd_per_1k=row.get("usd_per_1k"),
-        target=target_of(rung_evidence(row), project.task.target, project.task.margin),
+        target=target_status(row["score"], lower, upper, project.task.target, project.task.margin),
         input_tokens=row.get("input_tokens"),
         output_tokens=row.get("output_tokens"),
         price=price,

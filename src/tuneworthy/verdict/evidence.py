@@ -204,9 +204,15 @@ def target_status(
     return "missed" if upper < target else "unresolved"
 
 
+def bounds_of(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return the one-sided 95 % bounds of a rung's stored record (of an old one, the ends of its interval)."""
+    lower, upper = row.get("bounds95") or row.get("ci95") or (None, None)
+    return lower, upper
+
+
 def rung_evidence(row: Mapping[str, Any], violated: str = "") -> RungEvidence:
     """Return what is known of a rung from its stored record."""
-    lower, upper = row.get("bounds95") or row.get("ci95") or (None, None)
+    lower, upper = bounds_of(row)
     names = [candidate["name"] for candidate in row.get("candidates", ())] or [row.get("name")]
     return RungEvidence(
         rung=row["rung"],

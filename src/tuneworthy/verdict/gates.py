@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tuneworthy.registry import Registry
-from tuneworthy.verdict.base import GateResult, GateStatus, Stage
+from tuneworthy.stats.sizing import MOST_CASES, cases_for_target, shows
+from tuneworthy.verdict.base import GateResult, GateStatus, HeadroomClass, Stage
+from tuneworthy.verdict.economics import money_words
 from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, target_of
+from tuneworthy.verdict.words import CLASS_WORDS, RUNG_WORDS
 
 PASS, FAIL, UNKNOWN = GateStatus.PASS, GateStatus.FAIL, GateStatus.UNKNOWN
 NOT_APPLICABLE = GateStatus.NOT_APPLICABLE
@@ -52,14 +55,17 @@ def eval_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 10 groups if cases are grouped."""
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
-        return FAIL, f"{evidence.n_test} test cases, at least {FEWEST_CASES} are needed", numbers
+        return FAIL, f"there are {evidence.n_test} test cases, at least {FEWEST_CASES} are needed", numbers
     if evidence.n_groups is not None and evidence.n_groups < FEWEST_GROUPS:
         return (
             FAIL,
             f"the test cases come from {evidence.n_groups} sources, at least {FEWEST_GROUPS} are needed",
             numbers,
         )
-    return PASS, f"{evidence.n_test} test cases", numbers
+    if evidence.alpha is None:
+        return PASS, f"{evidence.n_test} test cases", numbers
+    size = shows(evidence.n_test, evidence.alpha)
+    return PASS, size.sentence, {**numbers, **size.numbers}
 
 
 @gate("baseline")
@@ -67,9 +73,14 @@ def baseline(evidence: Evidence) -> Finding:
     """Prompt and model as they are today were measured on test."""
     found = evidence.rungs.get("baseline")
     if evidence.stale:
-        return UNKNOWN, f"measured before a change: {'; '.join(evidence.stale)}; run `tuneworthy climb`", {}
+        changed = "; ".join(evidence.stale)
+        return (
+            UNKNOWN,
+            f"what was measured no longer holds ({changed}); run `tuneworthy climb`",
+            {"stale": list(evidence.stale)},
+        )
     if found is None or not found.tested:
-        return UNKNOWN, "not measured; run `tuneworthy climb`", {}
+        return UNKNOWN, "today's prompt and model were not measured; run `tuneworthy climb`", {}
     return PASS, f"today's prompt and model score {found.score:.3f}", {"score": found.score}
 
 
@@ -90,7 +101,7 @@ def floor(evidence: Evidence) -> Finding:
         return NOT_APPLICABLE, "there are no examples to learn from", {}
     found = evidence.rungs.get("floor")
     if found is None or not found.tested:
-        return UNKNOWN, "not measured; run `tuneworthy climb`", {}
+        return UNKNOWN, "what no language model at all would score was not measured; run `tuneworthy climb`", {}
     return PASS, f"without a language model: {found.score:.3f}", {"score": found.score}
 
 
@@ -106,7 +117,7 @@ def prompt(evidence: Evidence) -> Finding:
     missing += [] if shots >= FEWEST_SHOTS or not evidence.has_examples else [f"at least {FEWEST_SHOTS} shots"]
     missing += [] if halved else ["half of the long prompt"]
     if missing:
-        return UNKNOWN, f"not tried: {', '.join(missing)}", numbers
+        return UNKNOWN, f"not tried in the prompt: {', '.join(missing)}; run `tuneworthy climb`", numbers
     return PASS, f"structure and {shots} shots were tried", numbers
 
 
@@ -158,10 +169,10 @@ def decoding(evidence: Evidence) -> Finding:
 def _tested(evidence: Evidence, name: str) -> Finding:
     found = evidence.rungs.get(name)
     if found is not None and found.status == "failed":
-        return FAIL, f"the rung {name} failed: {found.reason}", {}
+        return FAIL, f"trying this failed: {RUNG_WORDS[name]}: {found.reason}", {}
     if found is None or not found.tested:
         why = f" ({found.reason})" if found is not None and found.reason else ""
-        return UNKNOWN, f"the rung {name} was not put to test{why}; run `tuneworthy climb --rung {name}`", {}
+        return UNKNOWN, f"not tried yet: {RUNG_WORDS[name]}{why}; run `tuneworthy climb --rung {name}`", {}
     numbers = {"score": found.score, "status": found.status}
     return PASS, f"{found.name}: {found.score:.3f}, {found.status}", numbers
 
@@ -178,12 +189,16 @@ def judge(evidence: Evidence) -> Finding:
 def resolution(evidence: Evidence) -> Finding:
     """The intervals settle whether the target is met."""
     found = target_of(evidence.top, evidence.target, evidence.margin)
-    if evidence.top is None:
-        return UNKNOWN, "nothing was measured", {}
-    numbers = {"target": found, "lower": evidence.top.lower, "upper": evidence.top.upper, "n_test": evidence.n_test}
-    if found == "unresolved":
-        return FAIL, f"{evidence.n_test} cases do not settle whether {evidence.target:g} is met; add cases", numbers
-    return PASS, f"the target is {found}", numbers
+    top = evidence.top
+    if top is None or top.score is None:
+        return UNKNOWN, "nothing that the constraints allow was measured; run `tuneworthy climb`", {}
+    numbers = {"target": found, "lower": top.lower, "upper": top.upper, "n_test": evidence.n_test}
+    if found != "unresolved":
+        return PASS, f"the target is {found}", numbers
+    needed = cases_for_target(top.score, evidence.target, evidence.margin)
+    settle = f"about {needed:,} would, if the score stays" if needed else f"more than {MOST_CASES:,} would be needed"
+    words = f"{evidence.n_test} test cases do not settle whether the target of {evidence.target:g} is met; {settle}"
+    return FAIL, f"{words}; add cases", {**numbers, "n_needed": needed}
 
 
 @gate("motivation")
@@ -208,21 +223,25 @@ def _latency(evidence: Evidence) -> Finding:
     return FAIL, f"every variant keeps the limit of {limit:g} ms", {"limit_ms": limit}
 
 
-def _share(name: str) -> Gate:
+def _share(name: HeadroomClass) -> Gate:
     """A motivation that a class of failures on dev shows."""
 
     def show(evidence: Evidence) -> Finding:
         if evidence.headroom is None:
-            return UNKNOWN, "failures on dev were not looked at; run `tuneworthy decide --probe`", {}
+            changed = f" since a change ({'; '.join(evidence.headroom_stale)})" if evidence.headroom_stale else ""
+            words = f"why answers are wrong was not looked at{changed}; run `tuneworthy decide --probe`"
+            return UNKNOWN, words, {"stale": list(evidence.headroom_stale)}
         found = next((row for row in evidence.headroom if row.name == name), None)
-        if found is None or found.ci95[0] < CLASS_SHARE:
-            share = 0.0 if found is None else found.share
-            return FAIL, f"{share:.0%} of the failures are of the class {name}", {"share": share}
-        return (
-            PASS,
-            f"{found.share:.0%} of the failures are of the class {name}",
-            {"share": found.share, "ci95": found.ci95},
+        if found is None:
+            return FAIL, f"of no wrong answer it is so that {CLASS_WORDS[name]}", {"share": 0.0}
+        words = (
+            f"of {found.share:.0%} of {found.n} wrong answers ({found.ci95[0]:.0%} to {found.ci95[1]:.0%}) it is so "
+            f"that {CLASS_WORDS[name]}"
         )
+        numbers = {"share": found.share, "ci95": found.ci95, "n": found.n}
+        if found.ci95[0] < CLASS_SHARE:
+            return FAIL, f"{words}; at least {CLASS_SHARE:.0%} must be shown", numbers
+        return PASS, words, numbers
 
     return show
 
@@ -261,10 +280,5 @@ def economics(evidence: Evidence) -> Finding:
     """Training pays within the horizon, or a hard constraint decides."""
     found = evidence.economics
     numbers = {"break_even_requests_per_month": found.break_even_requests_per_month, "month": found.break_even_month}
-    if found.status == "not_applicable":
-        return NOT_APPLICABLE, "a hard constraint decides, not money", numbers
-    if found.status == "unknown":
-        return UNKNOWN, "set economics.requests_per_month", numbers
-    if found.status == "never":
-        return FAIL, "training never pays at this traffic", numbers
-    return PASS, f"training pays back in month {found.break_even_month}", numbers
+    status = {"pays": PASS, "never": FAIL, "unknown": UNKNOWN, "not_applicable": NOT_APPLICABLE}[found.status]
+    return status, money_words(found), numbers

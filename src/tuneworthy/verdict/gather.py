@@ -11,6 +11,7 @@ from tuneworthy.config import Project
 from tuneworthy.errors import NotEnough
 from tuneworthy.ladder.judging import DOCUMENT, HOW
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import Data, Session
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
@@ -30,7 +31,7 @@ def gather(session: Session) -> Evidence:
         NotEnough: There was no climb yet.
     """
     project = session.project
-    stored = session.folder.read("climb")
+    stored = read_record(session.folder)
     if stored is None:
         raise NotEnough("expected a climb to decide from, got none", hint="run `tuneworthy climb`")
     record = with_eligible_best(stored, project)
@@ -93,8 +94,9 @@ def leaks_left(data: Data) -> dict[str, int]:
 
 
 def _eligible(project: Project) -> list[str]:
-    """Return the models that the constraints allow."""
-    return [name for name, model in project.models.items() if not (project.constraints.on_device and model.hosted)]
+    """Return the models that may answer and that the constraints allow."""
+    hosted = project.constraints.on_device
+    return [name for name in project.answering if not (hosted and project.models[name].hosted)]
 
 
 def _judge(session: Session, record: Mapping[str, Any]) -> JudgeEvidence | None:

@@ -90,7 +90,7 @@ class Seen:
         n_cases, n_unlabelled: Cases with and without a right answer. fault: Why they cannot be read, or "".
         quick: Rung to (score, cases of dev), of the last quick climb.
         outcome, reason, next_action: Of the last verdict; None before one.
-        verdict_stale: Whether it is older than the climb.
+        verdict_stale: What changed since it was computed, in words.
         gates: Gate to status, of that verdict.
         costs: Rung to what walking it takes; without those that cannot be estimated.
         built: Steps that this version of the tool can do, of those that not every version can.
@@ -104,7 +104,7 @@ class Seen:
     outcome: str | None = None
     reason: str = ""
     next_action: str = ""
-    verdict_stale: bool = False
+    verdict_stale: Sequence[str] = ()
     gates: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
     built: frozenset[str] = frozenset()
@@ -250,7 +250,7 @@ def _decision(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
     elif seen.outcome is None:
         status, words = OPEN, "nothing was decided"
     elif seen.verdict_stale:
-        status, words = OPEN, f"{seen.outcome} was said before the last climb"
+        status, words = OPEN, f"{seen.outcome} was said before a change: {'; '.join(seen.verdict_stale)}"
     else:
         status, words = OPEN, f"{seen.outcome}: {seen.reason}"
     fresh = status is OPEN and seen.outcome is not None and not seen.verdict_stale

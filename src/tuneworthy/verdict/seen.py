@@ -12,11 +12,14 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.base import RUNGS
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import Estimate, estimate_climb
+from tuneworthy.ladder.provenance import changed_since, provenance
+from tuneworthy.ladder.record import read_record
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.store import Folder
-from tuneworthy.types import content_hash
-from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.evidence import Evidence, rungs_of
+from tuneworthy.verdict.gather import leaks_left
+from tuneworthy.verdict.kept import kept
 from tuneworthy.verdict.playbook import Cost, Seen
 
 BUILT_BY = {
@@ -36,12 +39,13 @@ def seen_in(project: Project) -> Seen:
     """
     facts = Facts(project, contact=False)
     folder = Folder(project.root)
-    climb = _record(folder, "climb")
-    quick = _record(folder, "quick") or {"rungs": [], "n_dev": 0}
-    verdict = folder.read("verdict") or {}
+    climb, quick = read_record(folder), read_record(folder, "quick") or {"rungs": []}
+    evidence = _evidence(facts, climb)
+    last = kept(project)
+    verdict = last.content if last else {}
     faults = [*facts.case_faults, *facts.example_faults, *filter(None, [facts.split_fault])]
     return Seen(
-        evidence=_evidence(facts, climb),
+        evidence=evidence,
         n_cases=len(facts.labelled),
         n_unlabelled=len(facts.cases) - len(facts.labelled),
         fault=str(faults[0]) if faults else "",
@@ -53,7 +57,7 @@ def seen_in(project: Project) -> Seen:
         outcome=verdict.get("outcome"),
         reason=next(iter(verdict.get("reasons", ())), ""),
         next_action=verdict.get("next_action", ""),
-        verdict_stale=_changed_at(folder, "climb") > _changed_at(folder, "verdict"),
+        verdict_stale=[*last.changed, *evidence.stale] if last else (),
         gates={row["gate"]: row["status"] for row in verdict.get("gates", ())},
         costs=rung_costs(facts),
         built=_built(),
@@ -99,17 +103,18 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
     project = facts.project
     test = facts.data.split.test if facts.data else ()
     groups = {case.group or f"#{case.id}" for case in test} if any(case.group for case in test) else None
-    allowed = [name for name in project.models if not facts.excluded(name)]
+    allowed = [name for name in project.answering if not facts.excluded(name)]
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
         problem=project.task.problem,
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
-        rungs={row["rung"]: _rung(row) for row in climb["rungs"]} if climb else {},
+        rungs=rungs_of(climb, project) if climb else {},
         best=climb["best"]["rung"] if climb and climb["best"] else None,
         n_test=len(test),
         n_groups=len(groups) if groups else None,
+        leaks=leaks_left(facts.data) if facts.data else {},
         stale=_stale(facts, climb) if climb else (),
         has_examples=bool(facts.data and facts.data.split.shots),
         other_models=len([name for name in allowed if name != project.ladder.baseline]),
@@ -126,60 +131,19 @@ def _system(project: Project) -> str:
     return ""
 
 
-def _rung(row: Mapping[str, Any]) -> RungEvidence:
-    lower, upper = row.get("bounds95") or row.get("ci95") or (None, None)
-    return RungEvidence(
-        rung=row["rung"],
-        status=row["status"],
-        reason_code=row.get("reason_code", ""),
-        reason=row.get("reason", ""),
-        variant=row.get("variant"),
-        name=row.get("name") or "",
-        names=[candidate["name"] for candidate in row.get("candidates", ())] or [row.get("name") or ""],
-        score=row.get("score"),
-        lower=lower,
-        upper=upper,
-    )
-
-
 def _stale(facts: Facts, climb: Mapping[str, Any]) -> list[str]:
-    """Say what the climb was measured with that is different now, as far as it shows without opening a session."""
+    """Say what changed since the climb, as far as it shows without opening a session (a judge's model is left out)."""
     if facts.data is None:
         return []
-    split, then = facts.data.split, climb.get("provenance", {})
-    ids = [[case.id for case in split.dev], [case.id for case in split.test]]
-    described = climb.get("variants", {}).get(
-        next((r["variant"] for r in climb["rungs"] if r["rung"] == "baseline"), "")
-    )
-    stale = []
-    if then.get("split") not in {None, content_hash(ids)}:
-        stale.append("the cases or the dev set changed")
-    if then.get("examples") not in {None, ShotPool(split.shots).hash}:
-        stale.append("the examples changed")
-    if described and (described.get("system") or "") != _system(facts.project):
-        stale.append("the prompt changed")
-    return stale
-
-
-def _record(folder: Folder, name: str) -> Mapping[str, Any] | None:
-    """Return the record of a climb.
-
-    Raises:
-        UserError: It is not one.
-    """
-    document = folder.read(name)
-    if document is not None and not (isinstance(document, dict) and isinstance(document.get("rungs"), list)):
-        raise UserError(
-            f"expected the record of a climb in {folder.path / name}.json, got something else",
-            hint="run `tuneworthy climb` again: what was answered is not asked again",
-        )
-    return document
-
-
-def _changed_at(folder: Folder, name: str) -> float:
-    """Return when a document was written; 0 if there is none."""
-    path = folder.path / f"{name}.json"
-    return path.stat().st_mtime if path.exists() else 0.0
+    split = facts.data.split
+    built = [(config.type, grader) for config, grader, _ in reversed(facts.graders)]  # the first of a type counts
+    graders = {name: grader for name, grader in built if grader and name != "judge"}
+    known = {name: model.provider.identity for name, (model, _) in facts.opened.items() if model}
+    now = provenance(facts.project, split, graders, ShotPool(split.shots).hash)
+    try:
+        return changed_since(climb, facts.project, now, known)
+    except UserError as error:
+        return [error.message]
 
 
 def _built() -> frozenset[str]:

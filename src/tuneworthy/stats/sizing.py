@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from tuneworthy.stats import most_bad, operating_characteristic, plan_size
-from tuneworthy.stats.power import detectable, n_for_difference, n_for_non_inferiority
+from .acceptance import most_bad, operating_characteristic, plan_size
+from .intervals import lower_bound, upper_bound
+from .power import detectable, mcnemar_power, n_for_difference, n_for_non_inferiority
 
 POWER = 0.8
 LOSS = 0.05
 """Share of cases that a change makes wrong, where it was not observed."""
-DISCORDANCE = 0.1
-"""Share of cases on which two variants differ, where it was not observed."""
+MOST_CASES = 100_000
+"""More cases than this nobody labels: it is then said that it takes more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,22 +67,23 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
     Args:
         margin: The smallest difference that matters, in (0, 1).
         alpha: Error of the look: two-sided for the gain, one-sided for non-inferiority.
-        loss, gain: Observed shares of cases that only the older, and only the newer variant gets right.
+        loss, gain: Observed shares of cases that only the older, and only the newer variant gets right; 5 % each,
+            before the gain that is looked for, where they are not known.
 
     >>> cases_for_margin(0.05, 0.05, loss=0.025, gain=0.025).numbers["n_non_inferior"]
     124
     """
     observed = loss is not None and gain is not None and loss + gain > 0
-    discordance = (loss or 0.0) + (gain or 0.0) if observed else DISCORDANCE
-    wanted = min(1.0, max(discordance, margin))
-    worse = (wanted - margin) / 2  # the observed discordance, with a net gain of exactly the margin
-    n_gain = n_for_difference(worse, worse + margin, alpha, POWER)
+    discordance = (loss or 0.0) + (gain or 0.0) if observed else 2 * LOSS
+    worse = (max(discordance, margin) - margin) / 2 if observed else min(LOSS, (1 - margin) / 2)
+    n_gain = _n_gain(worse, margin, alpha)
     n_same = n_for_non_inferiority(margin, discordance, alpha, POWER)
     how = "as observed" if observed else "assumed, as nothing was observed yet"
+    needs = f"{n_gain:,}" if n_gain is not None else f"more than {MOST_CASES:,}"
     sentence = (
-        f"a gain of {margin:.0%} needs {n_gain} cases, and to show that nothing got worse by {margin:.0%} needs "
-        f"{n_same}, at alpha {alpha:.3g} with {POWER:.0%} power, where two variants differ on {discordance:.0%} of the "
-        f"cases ({how})"
+        f"a gain of {margin:.1%} needs {needs} cases if {worse:.1%} of them get worse by the change, and to show that "
+        f"nothing got worse by {margin:.1%} needs {n_same:,} if two variants differ on {discordance:.1%} of them "
+        f"({how}), at alpha {alpha:.3g} with {POWER:.0%} power"
     )
     numbers = {
         "margin": margin,
@@ -93,6 +95,41 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
         "n_non_inferior": n_same,
     }
     return Sizing(sentence=sentence, numbers=numbers)
+
+
+def _n_gain(loss: float, margin: float, alpha: float) -> int | None:
+    """Return the cases that show a gain of `margin`; None if more than `MOST_CASES` are needed."""
+    gain = min(1 - loss, loss + margin)
+    if mcnemar_power(MOST_CASES, loss, gain, alpha) < POWER:
+        return None
+    return n_for_difference(loss, gain, alpha, POWER)
+
+
+def cases_for_target(score: float, target: float, margin: float) -> int | None:
+    """Return how many cases settle whether the target is met, if the score stays as it is; None if too many do.
+
+    Args:
+        score: Share of right answers, in [0, 1].
+        target, margin: Met above ``target - margin`` (a score at or above the target), missed below the target.
+
+    >>> cases_for_target(0.9, 0.9, 0.05), cases_for_target(0.85, 0.9, 0.05)
+    (142, 137)
+    """
+
+    def settled(n: int) -> bool:
+        right = round(score * n)
+        return lower_bound(right, n) > target - margin if score >= target else upper_bound(right, n) < target
+
+    high = 1
+    while not settled(high):
+        high *= 2
+        if high > MOST_CASES:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if settled(middle) else (middle, high)
+    return high
 
 
 def review_plan(

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuneworthy.stats import most_bad, operating_characteristic
-from tuneworthy.verdict.sizing import cases_for_margin, review_plan, shows
+from tuneworthy.stats.sizing import cases_for_margin, review_plan, shows
 
 UNHURRIED = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 

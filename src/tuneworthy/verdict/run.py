@@ -1,0 +1,49 @@
+"""Decide a project: open it, look at the failures if asked to, gather, decide, and keep the verdict in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tuneworthy.config import Project
+from tuneworthy.evaluate.runner import Progress
+from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.session import open_session
+from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.evidence import with_eligible_best
+from tuneworthy.verdict.gather import gather
+from tuneworthy.verdict.headroom import best_language_model
+from tuneworthy.verdict.kept import keep
+from tuneworthy.verdict.probes import find_headroom
+
+
+async def decide_project(
+    project: Project,
+    *,
+    probe: bool = False,
+    max_usd: float | None = None,
+    progress: Progress | None = None,
+    waiting: Callable[[str], None] = lambda _: None,
+) -> Verdict:
+    """Return the verdict of `project`, and leave it in its folder.
+
+    Args:
+        project: From `config.load`.
+        probe: First look at why the best variant fails on dev (asks the models).
+        max_usd: Most that the probes may spend.
+        progress: Told what is asked.
+        waiting: Told if another process works on the project.
+
+    Raises:
+        NotEnough: There was no climb yet.
+        UserError: The data or a model cannot be used.
+        BudgetSpent: The next call could exceed the budget. OutsideFault: A provider is down. Both can go on later.
+    """
+    async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
+        record = read_record(session.folder)
+        variant = best_language_model(with_eligible_best(record, project)) if record else None
+        if probe and variant is not None:
+            await find_headroom(session, variant)
+        verdict = decide(gather(session))
+        keep(project, verdict)
+        return verdict
