@@ -45,14 +45,14 @@ def units_of(rows: Sequence[Case | Example]) -> list[Unit]:
             node = above
         return node
 
-    for row in rows:
-        question = "question " + normalise(question_of(row))
+    questions = ["question " + normalise(question_of(row)) for row in rows]
+    for row, question in zip(rows, questions, strict=True):
         top = root(question)
         if row.group is not None:
             parent[top] = root("group " + row.group)
     members: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        members[root("question " + normalise(question_of(row)))].append(i)
+    for i, question in enumerate(questions):
+        members[root(question)].append(i)
     return [Unit(min(rows[i].id for i in group), group) for group in members.values()]
 
 
