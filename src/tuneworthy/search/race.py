@@ -1,9 +1,10 @@
 """Racing on dev: candidates see growing shares of dev, and those behind are dropped on the way.
 
-Rounds at a third, two thirds and all of dev; after a round the better half stays (successive halving). Of those
-that finish, the cheapest one that is within one paired standard error of the best wins: dev is too small to tell
-such candidates apart, and the cheaper one is at least that. Dev scores only choose; they decide nothing (the winner
-is tested once, on test).
+Rounds at a third, two thirds and all of dev. After a round the better half stays (successive halving), and so does
+everyone within one paired standard error of the first: a third of dev cannot tell such candidates apart. Where there
+are two candidates or more, two or more finish. Of those that finish, the cheapest one that is within one paired
+standard error of the best wins: dev is too small to tell these apart, and the cheaper one is at least that. Dev scores
+only choose; they decide nothing (the winner is tested once, on test).
 
 Source: Breiman, Friedman, Olshen, Stone 1984, section 3.4.3 (the one-standard-error rule); Jamieson, Talwalkar 2016
 (successive halving).
@@ -21,6 +22,8 @@ from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case, Variant
 
 ROUNDS = (1 / 3, 2 / 3, 1.0)
+FEWEST = 2
+"""Candidates that finish, where there are so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,11 @@ class Entry:
     ci: tuple[float, float]
     measured: Measured
 
+    @property
+    def scored(self) -> bool:
+        """Whether any case could be scored; if not, `score` and `ci` say nothing."""
+        return not bool(np.isnan(self.measured.num).all())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
@@ -87,11 +95,7 @@ async def race(candidates: Sequence[Variant], dev: Sequence[Case], measure: Meas
         n = math.ceil(len(dev) * share)
         for variant in alive:
             entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), n)
-        alive.sort(key=lambda variant: -entries[variant.id].score)
-        if share < 1:
-            alive = alive[: max(1, math.ceil(len(alive) / 2))]
-        if len(alive) == 1 and n >= len(dev) / 2:
-            break
+        alive = _still_in([entries[variant.id] for variant in alive])
     order = {variant.id: place for place, variant in enumerate(candidates)}
     ranked = sorted(entries.values(), key=lambda entry: (-entry.n, -entry.score, order[entry.variant.id]))
     finished = [entry for entry in ranked if entry.n == ranked[0].n]
@@ -101,6 +105,14 @@ async def race(candidates: Sequence[Variant], dev: Sequence[Case], measure: Meas
         calls=sum(entry.n for entry in ranked),
         calls_full=len(candidates) * len(dev),
     )
+
+
+def _still_in(seen: Sequence[Entry]) -> list[Variant]:
+    """Return the better half, and those that are within one paired standard error of the first; best first."""
+    ranked = sorted(seen, key=lambda entry: -entry.score)
+    half = max(FEWEST, math.ceil(len(ranked) / 2))
+    close = [entry for entry in ranked[half:] if _within_one_error(ranked[0].measured, entry.measured)]
+    return [entry.variant for entry in (*ranked[:half], *close)]
 
 
 def _cheapest_of_the_best(finished: Sequence[Entry]) -> Entry:
