@@ -138,8 +138,8 @@ def _why(money: Money, traffic: float | None, volume: float | None, *, known: bo
     if not known:
         return (
             "no answer is billed today, so there is no bill to save: training pays only by better answers; "
-            "set [economics] usd_per_wrong_answer and run a pilot for the gain, or waive the gate economics with its "
-            "reason"
+            "set `economics.usd_per_wrong_answer` and run a pilot for the gain, or say under `[[waivers]]` why money "
+            "does not matter"
         )
     if volume is None:
         return "it pays at no volume: an answer of the tuned model saves nothing, or less than serving it costs"

@@ -143,7 +143,7 @@ def stronger_model(evidence: Evidence) -> Finding:
     if not evidence.other_models:
         return (
             UNKNOWN,
-            "the project names no other model; add one, or waive the gate with its reason",
+            "the project names no other model; add one, or say under `[[waivers]]` why none can be used",
             {"other_models": 0},
         )
     return _tested(evidence, "model")

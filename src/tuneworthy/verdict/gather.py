@@ -86,9 +86,9 @@ def leaks_left(data: Data) -> dict[str, int]:
     into_test, into_dev = find_leaks(split.shots, split.test), find_leaks(split.shots, split.dev)
     between = find_leaks(split.dev, split.test).by_reason
     found = {
-        "examples into test": len(into_test.dropped),
-        "examples into dev": len(into_dev.dropped),
-        "dev into test": between["exact"] + between["group"],
+        "examples near test cases": len(into_test.dropped),
+        "examples near development cases": len(into_dev.dropped),
+        "development cases in test": between["exact"] + between["group"],
     }
     return {name: count for name, count in found.items() if count}
 

@@ -1,0 +1,72 @@
+"""Evidence made by hand: a project that is worth training for, and changes of it that a gate or a rule must see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tuneworthy.stats import clopper_pearson
+from tuneworthy.verdict.base import EconomicsResult, Headroom, HeadroomClass
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.headroom import MENDED_BY
+
+PAYS = EconomicsResult(
+    status="pays",
+    break_even_requests_per_month=100_000,
+    break_even_month=4,
+    assumptions={"requests_per_month": {"value": 200_000.0}, "horizon_months": {"value": 12.0}},
+)
+
+
+def rung(name: str, variant: str, score: float | None, **more: Any) -> RungEvidence:
+    """A rung that was put to test (or not, without a score)."""
+    bounds = {} if score is None else {"lower": score - 0.04, "upper": score + 0.04}
+    base = {"rung": name, "status": "inconclusive", "name": variant, "names": (variant,), "score": score}
+    return RungEvidence(**(base | bounds | more))
+
+
+RUNGS = (
+    rung("floor", "floor/linear", 0.5, status="reference"),
+    rung("baseline", "baseline/small", 0.55, status="reference"),
+    rung("prompt", "prompt/xml_contract", 0.65, status="adopted"),
+    rung("model", "model/strong", 0.7, status="adopted"),
+    rung("few_shot", "few_shot/fixed-4", 0.68),
+    rung("decoding", "decoding/greedy", 0.69, status="rejected"),
+)
+
+
+def failures(name: HeadroomClass, n_failed: int, n: int = 60) -> Headroom:
+    """A class of `n_failed` of `n` failures."""
+    return Headroom(
+        name=name,
+        n_failed=n_failed,
+        n=n,
+        share=n_failed / n,
+        ci95=clopper_pearson(n_failed, n),
+        mended_by=MENDED_BY[name],
+        probe="",
+    )
+
+
+def worth_it(**more: Any) -> Evidence:
+    """A project whose every cheaper lever was tried and misses the target, with a reason to train that is shown."""
+    fields: dict[str, Any] = {
+        "target": 0.9,
+        "margin": 0.05,
+        "motivation": "style_persona",
+        "rungs": {one.rung: one for one in RUNGS},
+        "best": "model",
+        "alpha": 0.008,
+        "n_test": 200,
+        "other_models": 1,
+        "headroom": (failures("other", 40), failures("format", 20)),
+        "economics": PAYS,
+        "expires": (("2027-02-22", "prices and models are to be looked at again"),),
+    }
+    return Evidence(**(fields | more))
+
+
+def with_rungs(*changed: RungEvidence, without: str = "", **more: Any) -> Evidence:
+    """The same with other rungs."""
+    rungs = {name: one for name, one in worth_it().rungs.items() if name != without}
+    return replace(worth_it(**more), rungs=rungs | {one.rung: one for one in changed})

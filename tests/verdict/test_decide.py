@@ -1,0 +1,314 @@
+"""Each gate and each line of the decision has a world that needs it: switched off, the world gets another answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.verdict.planted import PAYS, RUNGS, failures, rung, with_rungs, worth_it
+
+from tuneworthy.verdict import decide as decide_module
+from tuneworthy.verdict.base import EconomicsResult, GateStatus, Outcome
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, best_eligible
+from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
+
+FINE_TUNE, DO_NOT, NOT_ENOUGH = Outcome.FINE_TUNE, Outcome.DO_NOT_FINE_TUNE, Outcome.NOT_ENOUGH_EVIDENCE
+NEVER = EconomicsResult(status="never")
+STRADDLING = {"score": 0.88, "lower": 0.84, "upper": 0.92}
+KNOWS = rung("retrieval", "retrieval/hybrid", 0.7)
+MET = rung("model", "model/strong", 0.95, status="adopted")
+
+TRIPPED: dict[str, Evidence] = {
+    "eval_set": worth_it(n_test=40),
+    "baseline": with_rungs(rung("baseline", "baseline/small", None, status="failed")),
+    "leak": worth_it(leaks={"development cases in test": 2}),
+    "floor": with_rungs(without="floor"),
+    "prompt": with_rungs(rung("prompt", "prompt/role", 0.65)),
+    "few_shot": with_rungs(rung("few_shot", "few_shot/fixed-4", None, status="skipped")),
+    "stronger_model": with_rungs(without="model", best="prompt"),
+    "retrieval": worth_it(documents=True),
+    "decoding": with_rungs(without="decoding"),
+    "judge": worth_it(judge=JudgeEvidence(valid=False, detail="kappa 0.1")),
+    "resolution": with_rungs(KNOWS, replace(RUNGS[3], **STRADDLING), problem="factual_knowledge"),
+    "motivation": worth_it(motivation=None),
+    "economics": worth_it(economics=NEVER),
+}
+"""Gate to a world that only this gate keeps from another answer."""
+PASSING: dict[str, Evidence] = {
+    **dict.fromkeys(TRIPPED, worth_it()),
+    "retrieval": with_rungs(KNOWS, documents=True),
+    "judge": worth_it(judge=JudgeEvidence(valid=True, detail="kappa 0.8")),
+}
+
+
+def outcome(evidence: Evidence) -> Outcome:
+    return decide(evidence).outcome
+
+
+def status(name: str, evidence: Evidence) -> GateStatus:
+    return next(result.status for result in run_gates(evidence) if result.gate == name)
+
+
+def switch_off(name: str, monkeypatch: pytest.MonkeyPatch, status: GateStatus = GateStatus.PASS) -> None:
+    """Let a gate see nothing any more."""
+    real = GATES.get
+
+    def get(wanted: str) -> Any:
+        return (lambda _: (status, "switched off", {})) if wanted == name else real(wanted)
+
+    monkeypatch.setattr(GATES, "get", get)
+
+
+def test_all_gates_before_training_are_planted() -> None:
+    assert list(TRIPPED) == [result.gate for result in run_gates(worth_it())]
+
+
+def test_the_world_without_a_fault_is_worth_training_for() -> None:
+    found = decide(worth_it())
+    assert (found.outcome, found.reason_code, found.target) == (FINE_TUNE, "levers_exhausted", "missed")
+    assert "dataset_frozen" in found.next_action and "pilot" in found.next_action
+    assert found.valid_until == "2027-02-22"
+
+
+@pytest.mark.parametrize("name", TRIPPED)
+def test_a_gate_trips_in_its_planted_world_and_passes_without_the_fault(name: str) -> None:
+    assert status(name, TRIPPED[name]) in {GateStatus.FAIL, GateStatus.UNKNOWN}
+    assert status(name, PASSING[name]) in {GateStatus.PASS, GateStatus.NOT_APPLICABLE}
+    assert outcome(PASSING[name]) is FINE_TUNE
+
+
+@pytest.mark.parametrize("off", [GateStatus.PASS, GateStatus.NOT_APPLICABLE])
+@pytest.mark.parametrize("name", TRIPPED)
+def test_a_gate_that_is_switched_off_changes_the_answer(
+    name: str, off: GateStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = outcome(TRIPPED[name])
+    assert before is (DO_NOT if name in {"motivation", "economics"} else NOT_ENOUGH)
+    switch_off(name, monkeypatch, off)
+    assert outcome(TRIPPED[name]) is not before
+
+
+@pytest.mark.parametrize("name", TRIPPED)
+def test_the_reason_code_names_the_gate_that_blocks(name: str) -> None:
+    found = decide(TRIPPED[name])
+    assert found.reason_code in {f"gate_{name}", name}
+    assert found.reasons[0]
+
+
+@pytest.mark.parametrize("name", TRIPPED)
+def test_a_waiver_opens_a_gate_with_its_reason_but_five_are_never_waived(name: str) -> None:
+    waived = replace(TRIPPED[name], waivers={name: "it is known beforehand"})
+    found = next(result for result in run_gates(waived) if result.gate == name)
+    if name in NEVER_WAIVED:
+        assert outcome(waived) is NOT_ENOUGH and found.status is not GateStatus.WAIVED
+    else:
+        assert found.status is GateStatus.WAIVED and "it is known beforehand" in found.detail
+        assert decide(waived).reason_code not in {f"gate_{name}", name}
+
+
+LINES: dict[str, tuple[Evidence, Outcome, str]] = {
+    "_gates": (worth_it(leaks={"development cases in test": 1}), NOT_ENOUGH, "gate_leak"),
+    "_target_met": (with_rungs(MET), DO_NOT, "target_met"),
+    "_not_a_training_problem": (with_rungs(KNOWS, problem="factual_knowledge"), DO_NOT, "matrix"),
+    "_another_lever": (
+        worth_it(motivation="strict_format", headroom=(failures("format", 48),)),
+        DO_NOT,
+        "headroom_format",
+    ),
+    "_never_pays": (worth_it(economics=NEVER), DO_NOT, "economics"),
+    "_unresolved": (
+        with_rungs(replace(RUNGS[3], **STRADDLING), waivers={"resolution": "no more cases can be had"}),
+        NOT_ENOUGH,
+        "target_unresolved",
+    ),
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_decision_that_is_taken_out_changes_the_answer(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence, wanted, code = LINES[line]
+    found = decide(evidence)
+    assert (found.outcome, found.reason_code) == (wanted, code)
+    rest = tuple(one for one in decide_module._TABLE if one.__name__ != line)
+    assert len(rest) == len(decide_module._TABLE) - 1
+    monkeypatch.setattr(decide_module, "_TABLE", rest)
+    assert outcome(evidence) is FINE_TUNE
+
+
+def test_the_last_line_is_the_only_one_that_says_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {one.__name__ for one in decide_module._TABLE} == {*LINES, "_fine_tune"}
+    monkeypatch.setattr(decide_module, "_TABLE", decide_module._TABLE[:-1])
+    with pytest.raises(StopIteration):
+        decide(worth_it())
+
+
+def test_the_lines_come_in_the_order_of_the_contract() -> None:
+    both = with_rungs(MET, KNOWS, problem="factual_knowledge", economics=NEVER)
+    assert decide(both).reason_code == "target_met"
+    assert decide(replace(both, leaks={"development cases in test": 1})).reason_code == "gate_leak"
+    missed = with_rungs(KNOWS, problem="factual_knowledge", economics=NEVER)
+    assert decide(missed).reason_code == "matrix"
+
+
+def test_a_met_target_needs_no_levers_that_were_not_tried() -> None:
+    rungs = {"baseline": rung("baseline", "baseline/small", 0.95, status="reference")}
+    found = decide(worth_it(rungs=rungs, best="baseline", motivation=None, headroom=None))
+    assert (found.outcome, found.reason_code) == (DO_NOT, "target_met")
+
+
+def test_a_floor_that_is_best_needs_no_other_lever_if_it_meets_the_target_and_all_of_them_if_it_misses() -> None:
+    best = rung("floor", "floor/linear", 0.95, status="reference", reason_code="better")
+    alone = {"floor": best, "baseline": RUNGS[1]}
+    found = decide(worth_it(rungs=alone, best="floor"))
+    assert (found.reason_code, found.outcome) == ("target_met_by_floor", DO_NOT)
+    assert "no language model (linear)" in found.reasons[0]
+    short = {**alone, "floor": replace(best, score=0.7, lower=0.66, upper=0.74)}
+    assert decide(worth_it(rungs=short, best="floor")).reason_code == "gate_prompt"
+    lost = with_rungs(replace(best, score=0.8, lower=0.76, upper=0.84), best="floor")
+    assert outcome(lost) is FINE_TUNE
+    for name in ("few_shot", "decoding", "model"):
+        without = replace(lost, rungs={key: one for key, one in lost.rungs.items() if key != name})
+        assert outcome(without) is NOT_ENOUGH
+
+
+SLOW = "p95 is 900 ms, the limit is 500 ms"
+
+
+@pytest.mark.parametrize("forbidden", [{"violated": SLOW}, {"status": "not_eligible", "reason": SLOW}])
+def test_what_a_constraint_forbids_never_meets_the_target(forbidden: dict[str, Any]) -> None:
+    fast = rung("baseline", "baseline/dear", 0.95, status="reference")
+    slow = replace(fast, **forbidden)
+    assert decide(with_rungs(fast, best="baseline")).target == "met"
+    found = decide(with_rungs(slow, best="baseline"))
+    assert (found.target, found.outcome) == ("missed", FINE_TUNE)
+    assert SLOW in found.reasons[1]
+    nothing_else = decide(worth_it(rungs={"baseline": slow}, best="baseline"))
+    assert (nothing_else.target, nothing_else.outcome) == ("unresolved", NOT_ENOUGH)
+
+
+def ladder(*rungs: RungEvidence) -> dict[str, RungEvidence]:
+    return {one.rung: one for one in rungs}
+
+
+def test_the_best_that_may_be_used_is_the_climbs_else_the_last_adopted_else_the_first_else_the_floor() -> None:
+    floor, base, prompt, model, shots, _ = RUNGS
+    barred = replace(base, violated=SLOW)
+    tried = replace(prompt, status="rejected")
+
+    def name(best: str | None, *rungs: RungEvidence) -> str:
+        found = best_eligible(ladder(*rungs), best)
+        return found.rung if found else ""
+
+    assert name("baseline", floor, base, prompt, model) == "baseline"
+    assert name("baseline", floor, barred, prompt, model, shots) == "model"
+    assert name("baseline", floor, barred, tried, shots) == "prompt"
+    assert name("baseline", floor, barred) == "floor"
+    assert name("baseline", barred) == ""
+    assert name("floor", replace(floor, violated=SLOW), base) == "baseline"
+    assert name(None, base) == ""
+
+
+@pytest.mark.parametrize("problem", ["reasoning", "tool_calls"])
+def test_a_row_that_only_the_article_supports_does_not_decide_alone(problem: Any) -> None:
+    found = decide(worth_it(problem=problem))
+    assert found.outcome is FINE_TUNE
+    assert found.article["matrix"] == "no" and "unsupported" in found.article["mark"]
+
+
+def test_the_articles_rule_is_shown_and_never_decides() -> None:
+    for score, says in ((0.7, "train"), (0.78, "undefined"), (0.82, "keep on with prompt and retrieval")):
+        found = decide(with_rungs(rung("model", "model/strong", score, status="adopted")))
+        assert (found.article["says"], found.outcome) == (says, FINE_TUNE)
+
+
+def test_what_no_longer_holds_is_named_and_not_used() -> None:
+    found = decide(worth_it(stale=["the judge changed"]))
+    assert (found.outcome, found.reason_code) == (NOT_ENOUGH, "gate_baseline")
+    assert "the judge changed" in found.reasons[0] and found.stale == ["the judge changed"]
+    looked = worth_it(motivation="strict_format", headroom=None, headroom_stale=["the documents"])
+    assert "since a change (the documents)" in decide(looked).reasons[0]
+    assert decide(looked).stale == ["the documents"]
+
+
+MOTIVATED: dict[str, tuple[Evidence, Evidence, Evidence]] = {
+    "style_persona": (
+        worth_it(),
+        worth_it(headroom=(failures("other", 6), failures("format", 30))),
+        worth_it(headroom=None),
+    ),
+    "strict_format": (
+        worth_it(headroom=(failures("format", 25), failures("other", 35))),
+        worth_it(headroom=(failures("other", 60),)),
+        worth_it(headroom=None),
+    ),
+    "distillation": (
+        with_rungs(replace(MET, violated=SLOW), best="prompt"),
+        worth_it(),
+        with_rungs(without="model", best="prompt"),
+    ),
+    "private_domain": (worth_it(perplexity=(40.0, 15.0)), worth_it(perplexity=(20.0, 15.0)), worth_it()),
+    "latency_hard_constraint": (
+        with_rungs(replace(RUNGS[3], latency_p95_ms=900.0), p95_limit_ms=500.0),
+        with_rungs(replace(RUNGS[3], latency_p95_ms=400.0), p95_limit_ms=500.0),
+        worth_it(),
+    ),
+}
+"""Motivation to worlds in which it is shown, refuted and not measured."""
+
+
+@pytest.mark.parametrize("name", MOTIVATED)
+def test_a_motivation_must_be_measured(name: Any) -> None:
+    shown, refuted, unknown = (replace(world, motivation=name) for world in MOTIVATED[name])
+    assert status("motivation", shown) is GateStatus.PASS and outcome(shown) is FINE_TUNE
+    assert status("motivation", refuted) is GateStatus.FAIL and outcome(refuted) is DO_NOT
+    assert status("motivation", unknown) is GateStatus.UNKNOWN and outcome(unknown) is NOT_ENOUGH
+
+
+def test_money_is_told_in_the_words_of_its_reason() -> None:
+    def told(found: EconomicsResult) -> str:
+        return next(result.detail for result in run_gates(worth_it(economics=found)) if result.gate == "economics")
+
+    def because(status: Any, words: str) -> EconomicsResult:
+        return replace(PAYS, status=status, assumptions={**PAYS.assumptions, "why": {"source": words}})
+
+    unbilled = told(because("unknown", "no answer is billed today"))
+    assert unbilled == "no answer is billed today" and "requests_per_month" not in unbilled
+    assert told(PAYS) == "training pays back in month 4 at 200,000 requests a month"
+    assert told(because("never", "it pays at no volume")) == (
+        "training does not pay back at 200,000 requests a month within 12 months; it pays at no volume"
+    )
+    assert "on the device" in told(because("not_applicable", "the task must run on the device"))
+
+
+def test_open_cases_are_told_with_their_number_and_what_n_can_show() -> None:
+    found = {result.gate: result for result in run_gates(with_rungs(replace(RUNGS[3], **STRADDLING)))}
+    needed = found["resolution"].evidence["n_needed"]
+    assert 200 < needed < 2000 and f"{needed:,}" in found["resolution"].detail
+    assert found["eval_set"].evidence["detectable"] == pytest.approx(0.11, abs=0.02)
+    assert "200 cases show a difference" in found["eval_set"].detail
+
+
+TOOLS_WORDS = re.compile(r"\b(rungs?|gates?|floor|dev|alpha|headroom|incumbent|variant)\b")
+
+
+@pytest.mark.parametrize("name", [*TRIPPED, *LINES])
+def test_reasons_are_in_plain_words_with_n_and_interval(name: str) -> None:
+    evidence = TRIPPED[name] if name in TRIPPED else LINES[name][0]
+    found = decide(evidence)
+    for sentence in found.reasons:
+        assert not TOOLS_WORDS.search(re.sub(r"`[^`]*`", "", sentence)), sentence
+    assert 1 <= len(found.reasons) <= 3
+    for score in re.findall(r"\d\d\.\d%(?! of)(?: \(|$)", " ".join(found.reasons)):
+        assert score.endswith("(")
+
+
+def test_a_verdict_is_plain_data() -> None:
+    content = decide(worth_it()).to_dict()
+    keys = {"outcome", "stage", "reason_code", "reasons", "target", "gates", "headroom", "forecast", "economics"}
+    assert keys | {"next_action", "valid_until"} <= set(content)
+    assert {"class", "share", "ci95", "mended_by"} <= set(content["headroom"][0])
