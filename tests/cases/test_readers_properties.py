@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tuneworthy.cases import read_cases, read_examples, sample_cases, write_cases, write_examples
+from tuneworthy.cases.chats import is_blank
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.types import UNLABELLED, Case
 
 SUFFIXES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".yaml", ".txt", ""]
 READERS = [read_cases, read_examples, lambda path: sample_cases(path, 5, 1)]
 
-texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(lambda text: bool(text.strip()))
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(lambda text: not is_blank(text))
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
     scalars | texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6

@@ -3,7 +3,7 @@
 Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them imports them when called.
 """
 
-from tuneworthy.cases.faults import DataFaults, DroppedRow
+from tuneworthy.cases.faults import DroppedRow, Reject, Rejects
 from tuneworthy.cases.kind import Kind, guess_kind, labels_of
 from tuneworthy.cases.label import (
     Agreement,
@@ -16,7 +16,7 @@ from tuneworthy.cases.label import (
     run_terminal,
 )
 from tuneworthy.cases.leaks import Leak, Leaks, find_leaks
-from tuneworthy.cases.readers import CaseFile, ExampleFile, read_cases, read_examples
+from tuneworthy.cases.readers import CaseFile, ExampleFile, ExampleStream, read_cases, read_examples, stream_examples
 from tuneworthy.cases.sample import Sample, sample_cases
 from tuneworthy.cases.splits import (
     Changes,
@@ -28,6 +28,7 @@ from tuneworthy.cases.splits import (
     split_without_leaks,
 )
 from tuneworthy.cases.write import write_cases, write_examples
+from tuneworthy.errors import DataFaults
 
 __all__ = [
     "Agreement",
@@ -38,11 +39,14 @@ __all__ = [
     "DataFaults",
     "DroppedRow",
     "ExampleFile",
+    "ExampleStream",
     "Kind",
     "Label",
     "LabelSession",
     "Leak",
     "Leaks",
+    "Reject",
+    "Rejects",
     "Sample",
     "Split",
     "agreement",
@@ -59,6 +63,7 @@ __all__ = [
     "run_terminal",
     "sample_cases",
     "split_without_leaks",
+    "stream_examples",
     "write_cases",
     "write_examples",
 ]

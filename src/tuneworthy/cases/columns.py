@@ -77,15 +77,15 @@ class Columns:
         """Return `row` with the keys that the native format knows; empty cells are left out."""
         out = {name: cell for name in _PASSED_ON if (cell := _cell(row.get(name), name)) not in (None, "")}
         if self.messages:
-            out["messages"] = _parsed(row.get("messages"))
+            out["messages"] = parsed(row.get("messages"))
         elif len(self.inputs) == 1:
-            value = _parsed(row.get(self.inputs[0]))
+            value = parsed(row.get(self.inputs[0]))
             if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
                 out["messages"] = value
             else:
                 out["input"] = value if isinstance(value, dict) else _text(row.get(self.inputs[0]))
         else:
-            out["input"] = {name: _parsed(row.get(name)) for name in self.inputs}
+            out["input"] = {name: parsed(row.get(name)) for name in self.inputs}
         if self.expected is not None:
             self._add_expected(out, row.get(self.expected))
         return out
@@ -94,13 +94,13 @@ class Columns:
         if cell is None or cell == "":
             self.journal.note("an empty expected cell: not labelled (write null where declining is right)")
             return
-        value = _parsed(cell)
+        value = parsed(cell)
         if value is cell and isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
             self.journal.note("an expected cell begins like JSON and is none: kept as text")
         out["expected"] = None if value == "null" else value
 
 
-def _parsed(cell: Any) -> Any:
+def parsed(cell: Any) -> Any:
     """Return the object or list that the text `cell` holds, else `cell` itself."""
     if isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
         try:
@@ -117,7 +117,7 @@ def _text(cell: Any) -> Any:
 
 
 def _cell(cell: Any, name: str) -> Any:
-    value = _parsed(cell)
+    value = parsed(cell)
     if name in _LISTS and isinstance(value, str):
         return [part.strip() for part in value.replace(";", ",").split(",") if part.strip()]
     return value

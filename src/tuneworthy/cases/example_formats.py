@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
+import orjson
+
+from tuneworthy.cases import logs
 from tuneworthy.cases.case_formats import native_fields
-from tuneworthy.cases.chats import check_chat, check_messages
+from tuneworthy.cases.chats import ROLES, check_chat, check_messages, is_blank
 from tuneworthy.cases.columns import EXPECTED_NAMES, INPUT_NAMES, Columns, find_column
 from tuneworthy.cases.faults import Dropped, Journal, RowFault, kind_of, show
 from tuneworthy.cases.formats import EXAMPLE_FORMATS, Convert, Fields, Format
 from tuneworthy.cases.text import variables_text
+from tuneworthy.cases.tool_calls import call_of, tools_of, with_calls
 from tuneworthy.types import UNLABELLED, Message
 
 _FROM = {
@@ -31,8 +35,8 @@ _ALPACA = frozenset({"instruction", "input", "output", "system", "history"})
 
 
 def _fields(messages: tuple[Message, ...], row: dict[str, Any], read: Set[str]) -> Fields:
-    """Return the fields of an example; whatever else the row holds is kept in `meta`."""
-    fields: Fields = {"messages": check_chat(messages)}
+    """Return the fields of an example; whatever else the row holds is kept in `meta`, tools in the OpenAI shape."""
+    fields: Fields = {"messages": check_chat(with_calls(messages))}
     if row.keys() <= read:
         return fields
     if row.get("group") is not None:
@@ -45,6 +49,10 @@ def _fields(messages: tuple[Message, ...], row: dict[str, Any], read: Set[str]) 
     meta = {k: v for k, v in row.items() if k not in read and k not in {"group", "tags"} and v is not None}
     if isinstance(inner := meta.get("meta"), dict):
         meta = {**inner, **{k: v for k, v in meta.items() if k != "meta"}}
+    if "tools" in meta:
+        meta["tools"] = tools_of(meta["tools"])
+        if not meta["tools"]:
+            del meta["tools"]
     if meta:
         fields["meta"] = meta
     return fields
@@ -55,70 +63,92 @@ def _text(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
     if value is None and optional:
         return ""
     if not isinstance(value, str):
-        raise RowFault(f"a text as `{key}`", kind_of(value) if key in row else "no such key")
+        got = kind_of(value) if key in row else "no such key"
+        raise RowFault(f"a text as `{key}`", got, code="bad_value" if key in row else "missing_key")
     return value
 
 
 def _chat(system: str, question: str, answer: str) -> tuple[Message, ...]:
     head = ({"role": "system", "content": system},) if system.strip() else ()
-    if not question.strip():
-        raise RowFault("a question", "an empty one", "Write it, or take the row out")
+    if is_blank(question):
+        raise RowFault("a question", "an empty one", "Write it, or take the row out", code="no_question")
     return (*head, {"role": "user", "content": question}, {"role": "assistant", "content": answer})
 
 
 def _messages(row: dict[str, Any]) -> Fields:
     if "messages" not in row:
-        raise RowFault("`messages`", f"the keys {', '.join(row)}", 'A row is {"messages": [...]}')
+        got = f"the keys {', '.join(row)}" if row else "an empty object"
+        raise RowFault("`messages`", got, 'A row is {"messages": [...]}', code="missing_key")
     return _fields(check_messages(row["messages"]), row, {"messages"})
 
 
 def _openai_log(row: dict[str, Any]) -> Fields:
     """Convert a logged request and its response; feedback and the like are kept in `meta`."""
-    request, response = row.get("request"), row.get("response")
-    if not isinstance(request, dict):
-        raise RowFault("an object as `request`", kind_of(request))
-    request = request["body"] if isinstance(request.get("body"), dict) else request
-    messages = check_messages(request.get("messages"), "request.messages")
-    if not isinstance(response, dict):
-        raise Dropped("the log holds no response")
-    response = response["body"] if isinstance(response.get("body"), dict) else response
-    choices = response.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Dropped("the response holds no choice (a failed request)")
-    answer = choices[0].get("message")
-    if not isinstance(answer, dict):
-        raise RowFault("an object as `response.choices[0].message`", kind_of(answer))
-    if not answer.get("content") and not answer.get("tool_calls"):
-        raise Dropped("the response is empty")
-    kept = {key: answer[key] for key in ("content", "tool_calls") if answer.get(key) is not None}
-    turn = check_messages([{"role": "assistant", **kept}], "response.choices[0].message")
-    fields = _fields((*messages, *turn), row, {"request", "response"})
+    request = logs.request_of(row)
+    messages = logs.asked(request)
+    response = logs.response_of(row)
+    turn, ending = logs.answered(response)
     told = {
         "model": response.get("model") or request.get("model"),
-        "finish_reason": choices[0].get("finish_reason"),
+        "finish_reason": ending,
         "tools": request.get("tools"),
     }
-    fields["meta"] = {**{k: v for k, v in told.items() if v is not None}, **fields.get("meta", {})}
-    return fields
+    rest = {key: value for key, value in row.items() if key not in _LOGGED}
+    if "request" not in row and "request_body" not in row:
+        rest.pop("tools", None)
+        rest.pop("model", None)
+    return _fields((*messages, turn), {**{k: v for k, v in told.items() if v is not None}, **rest}, _NOTHING)
+
+
+_NOTHING: frozenset[str] = frozenset()
+_LOGGED = frozenset({"request", "response", "request_body", "response_body", "messages"})
 
 
 def _sharegpt(row: dict[str, Any]) -> Fields:
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
-        raise RowFault("a list of turns as `conversations`", kind_of(turns))
+        raise RowFault("a list of turns as `conversations`", kind_of(turns), code="no_messages")
     messages: list[Any] = []
     if system := _text(row, "system", optional=True):
         messages.append({"role": "system", "content": system})
+    n_calls = 0
     for i, turn in enumerate(turns):
         where = f"conversations[{i}]"
         if not isinstance(turn, dict):
-            raise RowFault(f'a turn {{"from": ..., "value": ...}} at {where}', kind_of(turn))
-        speaker = turn.get("from")
-        role = _FROM.get(speaker.lower()) if isinstance(speaker, str) else None
-        if role is None:
-            raise RowFault(f"a known role at {where}", kind_of(speaker), f"Roles are {', '.join(_FROM)}")
-        messages.append({"role": role, "content": turn.get("value")})
+            raise RowFault(f'a turn {{"from": ..., "value": ...}} at {where}', kind_of(turn), code="bad_message")
+        messages.append(_turn(turn, where, n_calls))
+        n_calls += len(messages[-1].get("tool_calls") or ())
     return _fields(check_messages(messages, "conversations"), row, {"conversations", "system"})
+
+
+def _turn(turn: dict[str, Any], where: str, n_calls: int) -> dict[str, Any]:
+    """Return a turn of ShareGPT as a message; one that is a message already stays as it is."""
+    if "from" not in turn and turn.get("role") in ROLES:
+        return turn
+    speaker = turn.get("from", turn.get("role"))
+    role = _FROM.get(speaker.lower()) if isinstance(speaker, str) else None
+    if role is None:
+        hint = f"Roles are {', '.join(_FROM)}"
+        raise RowFault(f"a known role at {where}", kind_of(speaker), hint, code="unknown_role")
+    kept = {key: turn[key] for key in _TURN_KEYS if key in turn}
+    value = turn.get("value", turn.get("content"))
+    if isinstance(speaker, str) and speaker.lower() == "function_call":
+        return {"role": role, "content": None, "tool_calls": _called(value, where, n_calls), **kept}
+    return {"role": role, "content": value, **kept}
+
+
+_TURN_KEYS = ("name", "weight", "tool_call_id", "tool_calls", "feedback", "rating", "correction")
+
+
+def _called(value: Any, where: str, n: int) -> list[dict[str, Any]]:
+    """Return the calls that the value of a `function_call` turn is: one, or a list of them, as JSON text."""
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            raise RowFault(f"JSON as value at {where}", kind_of(value), code="bad_tool_call") from None
+    calls = value if isinstance(value, list) else [value]
+    return [call_of(call, where, n + i) for i, call in enumerate(calls)]
 
 
 def _alpaca(row: dict[str, Any]) -> Fields:
@@ -135,7 +165,7 @@ def _history(value: Any) -> tuple[Message, ...]:
     messages: list[Message] = []
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-            raise RowFault("pairs of question and answer as `history`", kind_of(pair))
+            raise RowFault("pairs of question and answer as `history`", kind_of(pair), code="bad_history")
         messages += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
     return tuple(messages)
 
@@ -163,7 +193,7 @@ def native_example(row: dict[str, Any], journal: Journal) -> Fields:
         return _messages(rest)
     case = native_fields({key: value for key, value in row.items() if key in _CASE_KEYS}, journal)
     if "expected" not in case or case["expected"] is None:
-        raise Dropped("no answer to learn from (not labelled, or declining is right)")
+        raise Dropped("no answer to learn from (not labelled, or declining is right)", code="not_labelled")
     question = case.get("input")
     if isinstance(question, dict):
         question = variables_text(question)
@@ -197,19 +227,23 @@ def _two_columns(keys: Set[str], first: dict[str, Any]) -> bool:
     return question is not None and find_column(first.keys() - {question}, EXPECTED_NAMES) is not None
 
 
+def _is_log(keys: Set[str], first: dict[str, Any]) -> bool:
+    return ("response" in keys and bool({"request", "messages"} & keys)) or {"request_body", "response_body"} <= keys
+
+
 for _format in (
+    Format(
+        name="openai_log",
+        shape='{"request": {"messages": [...]}, "response": {"choices": [...]}}',
+        detect=_is_log,
+        converter=lambda journal: _openai_log,
+        priority=0,
+    ),
     Format(
         name="messages",
         shape='{"messages": [..., {"role": "assistant", "content": ...}]}',
         detect=lambda keys, first: ("messages" in keys and "expected" not in keys) or not keys,
         converter=lambda journal: _messages,
-        priority=0,
-    ),
-    Format(
-        name="openai_log",
-        shape='{"request": {"messages": [...]}, "response": {"choices": [...]}}',
-        detect=lambda keys, first: "request" in keys and "response" in keys,
-        converter=lambda journal: _openai_log,
         priority=1,
     ),
     Format(

@@ -1,56 +1,39 @@
 """All that is wrong with a file, told at once, and all that was left out or changed, counted.
 
 A converter looks at one row and raises `RowFault` (the row is wrong) or `Dropped` (the row is rightly
-left out); the reader knows path and line, goes on, and raises one `DataFaults` at the end.
+left out); the reader knows path and line, goes on, and raises one `DataFaults` at the end. Where a file is
+streamed, its journal is `Rejects`: a faulty row is set aside with its reason and its content, and nothing is raised.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from tuneworthy.errors import DataError
+from tuneworthy.errors import DataError, DataFaults
 
 MAX_SHOWN = 20
 
 
 class RowFault(Exception):
-    """A row cannot be used: what was expected, what stands there, what to do."""
+    """A row cannot be used: what was expected, what stands there, what to do; `code` names the fault for machines."""
 
-    def __init__(self, expected: str, got: str, hint: str = "") -> None:
+    def __init__(self, expected: str, got: str, hint: str = "", *, code: str = "bad_value") -> None:
         super().__init__(expected, got, hint)
-        self.expected, self.got, self.hint = expected, got, hint
+        self.expected, self.got, self.hint, self.code = expected, got, hint, code
 
 
 class Dropped(Exception):
-    """A row is rightly left out (a failed request in a log, an archived item); `reason` says why."""
+    """A row is rightly left out (a failed request, an archived item): `reason` says why, `code` says it to machines."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, code: str = "left_out") -> None:
         super().__init__(reason)
-        self.reason = reason
-
-
-class DataFaults(DataError):
-    """Everything that is wrong with one file, one line a fault.
-
-    Attributes:
-        faults: The first `MAX_SHOWN` faults, in file order.
-        n_faults: How many there are in all.
-    """
-
-    def __init__(self, faults: list[DataError], n_faults: int) -> None:
-        first = faults[0]
-        super().__init__(first.path, first.line, first.expected, first.got)
-        lines = [str(fault) for fault in faults]
-        if n_faults > len(faults):
-            lines.append(f"{first.path}: and {n_faults - len(faults)} more faults")
-        self.message = "\n".join(lines)
-        self.args = (self.message,)
-        self.faults, self.n_faults = faults, n_faults
+        self.reason, self.code = reason, code
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +44,33 @@ class DroppedRow:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row of a stream that was left out, in full: nothing is lost silently.
+
+    Attributes:
+        line: 1-based line, or number of the row or element.
+        reason: For machines, e.g. `unknown_role`.
+        words: For people, the same for all rows with this reason: what was expected, or why it is left out.
+        got: What stands there, shortened; "" if `words` say it all.
+        raw: The row itself: parsed, or the bytes of its line; None if it cannot be had.
+    """
+
+    line: int
+    reason: str
+    words: str
+    got: str = ""
+    raw: Any = None
+
+
 class Journal:
-    """Collects the faults, the dropped rows and the notes of one file while it is read."""
+    """Collects the faults, the dropped rows and the notes of one file while it is read.
+
+    Attributes:
+        after: Rows up to this line were dealt with before: they are passed over.
+    """
+
+    after = 0
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,13 +79,15 @@ class Journal:
         self._faults: list[DataError] = []
         self._notes: Counter[str] = Counter()
 
-    def fault(self, line: int | None, expected: str, got: str, hint: str = "") -> None:
-        """Remember a fault; those beyond `MAX_SHOWN` are only counted."""
+    def fault(
+        self, line: int | None, expected: str, got: str, hint: str = "", *, code: str = "bad_value", raw: Any = None
+    ) -> None:
+        """Remember a fault; those beyond `MAX_SHOWN` are only counted. `raw` is for a journal that keeps rows."""
         self.n_faults += 1
         if len(self._faults) < MAX_SHOWN:
             self._faults.append(DataError(self.path, line, expected, got, hint=hint))
 
-    def drop(self, line: int, reason: str) -> None:
+    def drop(self, line: int, reason: str, *, code: str = "left_out", raw: Any = None) -> None:
         """Remember a row that was left out."""
         self.dropped.append(DroppedRow(line, reason))
 
@@ -96,6 +106,63 @@ class Journal:
         if self._faults:
             self._faults.sort(key=lambda fault: fault.line or 0)
             raise DataFaults(self._faults, self.n_faults)
+
+
+class Rejects(Journal):
+    """The journal of a stream: rows that are left out wait here until they are taken, in the order of their lines.
+
+    Args:
+        path: Of the file.
+        after: The last line that an earlier run dealt with.
+    """
+
+    MAX_NOTES = 200
+
+    def __init__(self, path: Path, after: int = 0) -> None:
+        super().__init__(path)
+        self.after = after
+        self._waiting: deque[Reject] = deque()
+
+    def fault(
+        self, line: int | None, expected: str, got: str, hint: str = "", *, code: str = "bad_value", raw: Any = None
+    ) -> None:
+        """Set a faulty row aside.
+
+        Raises:
+            DataError: No row is meant but the file.
+        """
+        if line is None:
+            raise DataError(self.path, None, expected, got, hint=hint)
+        self.n_faults += 1
+        if line > self.after:
+            self._waiting.append(Reject(line, code, expected, got, raw))
+
+    def drop(self, line: int, reason: str, *, code: str = "left_out", raw: Any = None) -> None:
+        """Set a row aside that is rightly left out."""
+        if line > self.after:
+            self._waiting.append(Reject(line, code, reason, "", raw))
+
+    def note(self, text: str, n: int = 1) -> None:
+        """Count rows as `Journal.note` does; of very many different notes the later ones become one."""
+        known = text in self._notes or len(self._notes) < self.MAX_NOTES
+        super().note(text if known else "further notes", n)
+
+    def first(self) -> Reject | None:
+        """Return the row that has waited longest, or None; it stays."""
+        return self._waiting[0] if self._waiting else None
+
+    def take(self, line: int) -> Iterator[Reject]:
+        """Yield and forget the rows that wait, up to and with `line`."""
+        while self._waiting and self._waiting[0].line <= line:
+            yield self._waiting.popleft()
+
+    def counted(self) -> dict[str, int]:
+        """Return the notes with their counts, to be handed to `recount` after a restart."""
+        return dict(self._notes)
+
+    def recount(self, notes: dict[str, int]) -> None:
+        """Set the notes to what `counted` gave."""
+        self._notes = Counter(notes)
 
 
 def show(value: Any, limit: int = 60) -> str:

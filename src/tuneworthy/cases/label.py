@@ -298,6 +298,8 @@ def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool =
 def _relabelled(path: Path, labels: dict[str, Any]) -> Iterator[dict[str, Any]]:
     journal = Journal(path)
     for _, row in open_rows(path, journal).rows:
+        if row is None:
+            continue  # blank or faulty: the cases were read before, so there is none
         fields = native_fields(row, journal)
         case_id = fields.get("id") or Case.make_id(
             fields.get("input") or list(fields["messages"]), fields.get("tools", ())

@@ -1,22 +1,23 @@
 """Read a file of cases or examples, in whatever format it is: streamed, checked, all faults told at once.
 
-The invariant: every row is in the result, or in `dropped` with its reason, or named in the error.
+The invariant: every row is in the result, or in `dropped` with its reason, or named in the error. `stream_examples`
+holds no more than a few rows: each is given out, or waits in the journal with its reason.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tuneworthy.cases.case_formats import columns_converter
-from tuneworthy.cases.columns import Columns
+from tuneworthy.cases.columns import Columns, parsed
 from tuneworthy.cases.example_formats import example_columns_converter
-from tuneworthy.cases.faults import Dropped, DroppedRow, Journal, RowFault, show
+from tuneworthy.cases.faults import Dropped, DroppedRow, Journal, Rejects, RowFault, show
 from tuneworthy.cases.formats import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect
 from tuneworthy.cases.promptfoo import expand
 from tuneworthy.cases.records import Row, Source, open_rows
@@ -25,6 +26,9 @@ from tuneworthy.registry import Registry
 from tuneworthy.types import UNLABELLED, Case, Example, canonical, content_hash
 
 _PEEK = 100
+_PEEK_FAULTS = 1000
+_NESTED = ("messages", "conversations", "request", "response", "request_body", "response_body", "history")
+_PARSED = (*_NESTED, "tools", "meta", "metadata", "feedback", "scores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,20 @@ class ExampleFile:
     format: str
     notes: tuple[str, ...] = ()
     dropped: tuple[DroppedRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleStream:
+    """The examples of a file, one at a time.
+
+    Attributes:
+        format: Packing and format, e.g. `jsonl+gzip/sharegpt`.
+        rows: Line and keyword arguments of the `Example` (without `id` and `source`); None where the row of that line
+            waits in the journal. Lines never go back.
+    """
+
+    format: str
+    rows: Iterator[tuple[int, Fields | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,26 @@ def read_examples(
     return ExampleFile(tuple(examples), name, journal.notes(), tuple(journal.dropped))
 
 
+def stream_examples(
+    path: Path | str,
+    journal: Rejects,
+    *,
+    input_column: str | Sequence[str] | None = None,
+    expected_column: str | None = None,
+    format: str | None = None,
+) -> ExampleStream:
+    """Read examples one by one; arguments as in `read_cases`, equal rows are all given.
+
+    Args:
+        journal: Gets the rows that are left out, and says after which line to begin.
+
+    Raises:
+        DataError: The file cannot be read, or its format is not known; never for a row.
+    """
+    asked = _Asked(_names(input_column), expected_column, format)
+    return ExampleStream(*_opened(journal, _EXAMPLES, asked))
+
+
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """Pause the cycle collector: hundreds of thousands of live rows make it slow, and none is a cycle."""
@@ -142,24 +180,72 @@ def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
     return () if columns is None else (columns,) if isinstance(columns, str) else tuple(columns)
 
 
-def _opened(journal: Journal, kind: _Kind, asked: _Asked) -> tuple[str, Iterator[tuple[int, Fields]]]:
+def _opened(journal: Journal, kind: _Kind, asked: _Asked) -> tuple[str, Iterator[tuple[int, Fields | None]]]:
     """Open the file, recognise the format of its rows and return its name and the converted rows."""
     source = open_rows(journal.path, journal)
-    head = list(islice(source.rows, _PEEK))
+    lines, head = _peek(source)
     if not head:
-        journal.raise_faults()
-        raise DataError(journal.path, None, "at least one row", "none", hint="Write one JSON object a line")
+        return f"{source.name}/unknown", _without_rows(journal, lines)
     try:
         name, convert = _converter(journal, kind, asked, source, head)
     except RowFault as fault:
         raise DataError(journal.path, head[0][0], fault.expected, fault.got, hint=fault.hint) from None
-    rows: Iterator[Row] = chain(head, source.rows)
+    if journal.after:
+        with suppress(RowFault, Dropped):
+            convert(head[0][1])  # what a converter learns from the first row
+    rows: Iterator[Row] = chain(lines, source.rows)
     if name == "promptfoo":
-        rows = ((line, test) for line, row in rows for test in expand(row))
-    return f"{source.container}/{name}", _converted(rows, convert, journal)
+        rows = ((line, test) for line, row in rows for test in (expand(row) if row is not None else (None,)))
+    elif source.is_table and name != "columns":
+        rows = ((line, _with_parsed(row)) for line, row in rows)
+    return f"{source.name}/{name}", _converted(rows, convert, journal)
 
 
-def _converter(journal: Journal, kind: _Kind, asked: _Asked, source: Source, head: list[Row]) -> tuple[str, Convert]:
+def _peek(source: Source) -> tuple[list[Row], list[tuple[int, dict[str, Any]]]]:
+    """Return the first lines with their rows or faults, and the rows among them."""
+    lines: list[Row] = []
+    head: list[tuple[int, dict[str, Any]]] = []
+    for line, row in source.rows:
+        lines.append((line, row))
+        if row is not None:
+            head.append((line, _with_parsed(row) if source.is_table else row))
+        if len(head) == _PEEK or len(lines) == _PEEK_FAULTS:
+            break
+    return lines, head
+
+
+def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, None]]:
+    """Return the lines of a file none of whose rows can be used.
+
+    Raises:
+        DataError: Nothing says what is wrong with them, or there are too many of them to go on.
+    """
+    journal.raise_faults()
+    reject = journal.first() if isinstance(journal, Rejects) else None
+    if reject is None and not journal.n_faults:
+        raise DataError(journal.path, None, "at least one row", "none", hint="Write one JSON object a line")
+    if reject is not None and len(lines) == _PEEK_FAULTS:
+        got = f"{_PEEK_FAULTS} faulty ones to begin with ({reject.got})"
+        raise DataError(journal.path, reject.line, reject.words, got)
+    return ((line, None) for line, _ in lines)
+
+
+def _with_parsed(row: dict[str, Any] | None) -> Any:
+    """Return a row of cells whose cells of lists and objects are parsed where they are JSON text."""
+    if row is None:
+        return None
+    parse = [key for key in row if key in _PARSED and isinstance(row[key], str)]
+    parse += [key for key in ("prompt", "completion") if isinstance(row.get(key), str) and _is_chat(parsed(row[key]))]
+    return {**row, **{key: parsed(row[key]) for key in parse}} if parse else row
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
+
+
+def _converter(
+    journal: Journal, kind: _Kind, asked: _Asked, source: Source, head: list[tuple[int, dict[str, Any]]]
+) -> tuple[str, Convert]:
     """Choose the format of the rows: the one asked for, columns that are named, or one that is recognised."""
     keys = {key for _, row in head for key in row}
     if asked.format is not None:
@@ -188,26 +274,34 @@ def _table_format(kind: _Kind, keys: set[str], first: dict[str, Any]) -> Format 
         return None
     if found.name in {"alpaca", "prompt_completion"}:
         return found
-    nested = ("messages", "conversations", "request", "vars")
-    return found if any(isinstance(first.get(key), list | dict) for key in nested) else None
+    return found if any(isinstance(first.get(key), list | dict) for key in (*_NESTED, "vars")) else None
 
 
-def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Iterator[tuple[int, Fields]]:
+def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Iterator[tuple[int, Fields | None]]:
+    """Convert the rows; None takes the place of one that the journal got."""
+    after = journal.after
     for line, row in rows:
-        try:
-            yield line, convert(row)
-        except RowFault as fault:
-            journal.fault(line, fault.expected, fault.got, fault.hint)
-        except Dropped as dropped:
-            journal.drop(line, dropped.reason)
+        if line <= after:
+            continue
+        fields = None
+        if row is not None:
+            try:
+                fields = convert(row)
+            except RowFault as fault:
+                journal.fault(line, fault.expected, fault.got, fault.hint, code=fault.code, raw=row)
+            except Dropped as dropped:
+                journal.drop(line, dropped.reason, code=dropped.code, raw=row)
+        yield line, fields
 
 
-def _collect_cases(rows: Iterator[tuple[int, Fields]], journal: Journal) -> list[Case]:
+def _collect_cases(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Case]:
     """Build the cases, and settle questions that are asked twice."""
     cases: list[Case] = []
     seen: dict[str, tuple[int, int, bool]] = {}
     make_id = Case.make_id
     for line, fields in rows:
+        if fields is None:
+            continue
         given = "id" in fields
         if not given:
             fields["id"] = make_id(fields.get("input") or list(fields["messages"]), fields.get("tools", ()))
@@ -243,11 +337,13 @@ def canonical_or_none(expected: Any) -> bytes | None:
     return None if expected is UNLABELLED else canonical(expected)
 
 
-def _collect_examples(rows: Iterator[tuple[int, Fields]], journal: Journal) -> list[Example]:
+def _collect_examples(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Example]:
     examples: list[Example] = []
     seen: set[str] = set()
     name = journal.path.name
     for line, fields in rows:
+        if fields is None:
+            continue
         identity = content_hash(fields["messages"])
         if identity in seen:
             journal.drop(line, "the same messages as an earlier row")
