@@ -17,6 +17,7 @@ import orjson
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, write_cases, write_examples
 from tuneworthy.cases.draw import draw, units_of
 from tuneworthy.cases.kind import TaskKind, answer_text
+from tuneworthy.cases.splits import MIN_TEST
 from tuneworthy.cases.text import variables_text
 from tuneworthy.config import FILE_NAME
 from tuneworthy.errors import UserError
@@ -86,6 +87,9 @@ def make_project(
         rows = [_example_of(case) for case in rest if case.labelled and case.expected is not None]
     kind = guess_kind([case.expected for case in drawn])
     notes.append(f"kind of task: {kind.name} ({kind.reason})")
+    if len(drawn) < MIN_TEST:
+        found_n = f"expected at least {MIN_TEST} cases for the test set, got {len(drawn)}"
+        notes.append(f"{found_n}: so few show only very large differences; add cases before you climb")
     root.mkdir(parents=True, exist_ok=True)
     write_cases(root / "cases.jsonl", drawn)
     if rows:

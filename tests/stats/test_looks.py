@@ -78,11 +78,11 @@ def test_a_thousand_added_looks_still_fit():
 
 
 def test_a_test_set_that_was_looked_at_too_often_is_used_up():
-    plan, n = LookPlan().plan(["prompt"]).take("first", "prompt"), 0
-    with pytest.raises(UsedUp, match="expected at least 1e-05 of alpha for a look, 9.8e-06 is left"):
-        while True:
-            plan, n = plan.take(f"again{n}", "prompt"), n + 1
-    assert n == 9
+    plan = LookPlan().plan(["prompt"]).take("first", "prompt")
+    for n in range(9):
+        plan = plan.take(f"again{n}", "prompt")
+    with pytest.raises(UsedUp, match=r"expected at least 1e-05 of alpha for a look, 9.8e-06 is left"):
+        plan.take("again9", "prompt")
     assert min(plan.alpha_for(look) for look in plan.spent) >= LEAST_ALPHA
     assert plan.take("again0", "prompt") == plan  # what was looked at stays free
 

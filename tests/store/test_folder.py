@@ -37,6 +37,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, mon
     assert [one.name for one in tmp_path.iterdir()] == ["climb.json"]
 
 
+def test_parts_are_written_one_after_the_other_and_permissions_stay(tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    write_atomic(path, b"old")
+    assert path.stat().st_mode & 0o777 == 0o644
+    path.chmod(0o600)
+    write_atomic(path, (part for part in (b"one\n", b"two\n")))
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_documents_come_back_and_missing_ones_are_none(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     assert folder.read("split") is None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from tuneworthy.store import write_atomic
 from tuneworthy.types import Case, Example
 
 
@@ -46,19 +45,5 @@ def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
 
 
 def write_rows(path: Path | str, rows: Iterable[Any]) -> None:
-    """Write `rows` as JSONL to a file beside `path`, bring it to disk, and put it in the place of `path`."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for row in rows:
-                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-            file.flush()
-            os.fsync(file.fileno())
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-        Path(name).chmod(mode)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Write `rows` as JSONL, atomically."""
+    write_atomic(Path(path), (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))

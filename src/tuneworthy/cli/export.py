@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,5 +54,5 @@ async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
 
     async with open_session(project, waiting=note) as session:
         found = resolve(session, which)
-        folder = out or Path(f"variant-{found.name.replace('/', '-')}")
+        folder = out or Path("variant-" + re.sub(r"[^\w.-]+", "-", found.name))
         return export_variant(session, found, folder)

@@ -79,8 +79,11 @@ class Models:
         """Open the model `name`.
 
         Raises:
-            UserError: A hosted model whose price is not known, a missing key, a missing model file.
+            UserError: No model of this name, a hosted one whose price is not known, a missing key or model file.
         """
+        if name not in self._open and name not in self._project.models:
+            known = ", ".join([*self._project.models, *self._open])
+            raise UserError(f"expected a model of the project ({known}), got {name!r}", hint="add it to [models]")
         if name not in self._open:
             self._open[name] = open_model(name, self._project.models[name], self._project.root)
         return self._open[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tuneworthy.prompts.templates import chat
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Case, Request, Variant
 
-SNIPPET = '''"""Ask the variant {name} (id {identity}), as it was measured by tuneworthy. Needs `pip install openai`."""
+SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install openai`."""
 
 import json
 import os
@@ -23,6 +24,8 @@ from pathlib import Path
 
 from openai import OpenAI
 
+VARIANT = {name!r}
+IDENTITY = {identity!r}
 REQUEST = json.loads(Path(__file__).with_name("request.json").read_text())
 client = OpenAI(base_url={base_url!r}, api_key=os.environ.get({key!r}) or "none")
 
@@ -74,7 +77,8 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
 
 def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
     """Return the chat as a page."""
-    lines = [f"# {variant.name}", "", f"Model: {variant.model}. Decoding: {dict(variant.decoding) or 'default'}.", ""]
+    name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
+    lines = [f"# {name}", "", f"Model: {model}. Decoding: {dict(variant.decoding) or 'default'}.", ""]
     if variant.shots is not None and variant.shots.mode == "per_case":
         lines += [
             f"Before the question stand the {variant.shots.k} nearest examples of shots.jsonl (BM25 over their "
@@ -82,7 +86,9 @@ def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
             "",
         ]
     for message in messages:
-        lines += [f"## {message['role']}", "", "```", str(message["content"]), "```", ""]
+        text = str(message["content"])
+        fence = "`" * (1 + max(2, *map(len, re.findall("`*", text))))
+        lines += [f"## {message['role']}", "", fence, text, fence, ""]
     return "\n".join(lines)
 
 

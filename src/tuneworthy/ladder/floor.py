@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import Any
 
 from tuneworthy import __version__
-from tuneworthy.evaluate.models import OpenModel
+from tuneworthy.cases.kind import TaskKind
+from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.floor.base import Floor, candidates, fit
 from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.prompts.shots import ShotPool
@@ -56,6 +57,24 @@ class FloorProvider:
         self._floor = None
 
 
+def add_floors(models: Models, kind: TaskKind, pool: ShotPool, seed: int) -> dict[str, FloorProvider]:
+    """Add all floors for this kind of task to the models; return them by name, the strongest kind first."""
+    found = {name: FloorProvider(name, pool, seed) for name in reversed(candidates(kind))} if len(pool) else {}
+    for name, provider in found.items():
+        models.add(
+            OpenModel(
+                name=PREFIX + name,
+                provider=provider,
+                price=None,
+                hosted=False,
+                concurrency=1,
+                timeout_s=600.0,
+                retries=0,
+            )
+        )
+    return found
+
+
 @rung("floor")
 class FloorRung:
     """All floors for the kind of task; the strongest is preregistered where dev is too small to explore."""
@@ -64,24 +83,17 @@ class FloorRung:
         """Return one candidate for each floor, the strongest kind first."""
         if not len(view.pool):
             return Proposal(skipped="the project has no examples to learn a floor from", skip_code="no_examples")
-        found = []
-        for name in reversed(candidates(view.task.kind)):
-            key = PREFIX + name
-            provider = FloorProvider(name, view.pool, view.seed)
-            view.models.add(
-                OpenModel(
-                    name=key, provider=provider, price=None, hosted=False, concurrency=1, timeout_s=600.0, retries=0
-                )
-            )
-            user = view.project.text(view.project.prompt.user) or "{{ input }}"
-            found.append(
+        user = view.project.text(view.project.prompt.user) or "{{ input }}"
+        return Proposal(
+            candidates=[
                 Variant(
                     name=f"floor/{name}",
-                    model=key,
+                    model=PREFIX + name,
                     model_identity=provider.identity,
                     system=None,
                     user=user,
                     max_tokens=1,
                 )
-            )
-        return Proposal(candidates=found)
+                for name, provider in add_floors(view.models, view.task.kind, view.pool, view.seed).items()
+            ]
+        )

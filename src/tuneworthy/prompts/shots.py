@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tuneworthy.errors import UserError
 from tuneworthy.types import Case, Example, Shots, content_hash
 
 
@@ -49,9 +50,20 @@ class ShotPool:
         return Shots(mode="per_case", k=k, pool_hash=self.hash)
 
     def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
-        """Return the shots of each case by case id; the nearest stands last, next to the question."""
+        """Return the shots of each case by case id; the nearest stands last, next to the question.
+
+        Raises:
+            UserError: They come from other examples than these.
+        """
         if shots is None:
             return {}
+        gone = [one for one in shots.ids if one not in self.by_id]
+        if gone or (shots.mode == "per_case" and shots.pool_hash != self.hash):
+            got = f"{len(gone)} of {len(shots.ids)} that are gone" if gone else "other examples to choose them from"
+            raise UserError(
+                f"expected the shots of the variant among the project's examples, got {got}",
+                hint="put the examples back, or walk again with `tuneworthy climb`",
+            )
         if shots.mode == "fixed":
             chosen = tuple(self.by_id[example_id] for example_id in shots.ids)
             return {case.id: chosen for case in cases}

@@ -41,10 +41,9 @@ def swap_p_value(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[f
         extreme = _at_least_as_extreme(sums, differs, swaps)
         return float(extreme.mean()), "swap_exact"
     draws = int(max(10_000, 100 / alpha))
-    extreme = sum(
-        int(_at_least_as_extreme(sums, differs, swaps).sum()) for swaps in _random_swaps(draws, k, seed, BLOCK_BYTES)
-    )
-    return (extreme + 1) / (draws + 1), "swap_monte_carlo"
+    blocks = _random_swaps(draws, k, seed, BLOCK_BYTES)
+    reached = sum(int(_at_least_as_extreme(sums, differs, swaps).sum()) for swaps in blocks)
+    return (reached + 1) / (draws + 1), "swap_monte_carlo"
 
 
 def _random_swaps(draws: int, k: int, seed: int, block_bytes: int) -> Iterator[np.ndarray]:

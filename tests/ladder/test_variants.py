@@ -1,0 +1,192 @@
+"""Variants by their names: floors resolve, looks are paid once, files of strangers are refused in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ladder.worlds import write_world
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.climb import Climb
+from tuneworthy.ladder.export import export_variant
+from tuneworthy.ladder.looks import look_id, read_looks, take_look
+from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.variants import current, describe, resolve, restore
+from tuneworthy.ladder.versus import versus
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.stats.looks import RESERVE, SHARED
+from tuneworthy.types import Case, Shots, Variant
+
+RUNGS = ["floor", "baseline", "prompt", "model"]
+
+
+def within(root: Path, act: Callable[[Session], Awaitable[Any]]) -> Any:
+    """Open the project at `root` and do something with it."""
+
+    async def go() -> Any:
+        async with open_session(load(root)) as session:
+            return await act(session)
+
+    return asyncio.run(go())
+
+
+def world(root: Path, **options: Any) -> Path:
+    models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.9)"}
+    return write_world(root, models, n_cases=60, n_examples=210, rungs=RUNGS, **options)
+
+
+def asking(session: Session, model: str) -> Variant:
+    """The current prompt, asked of a model of the project."""
+    return replace(current(session), name=model, model=model, model_identity=session.models[model].provider.identity)
+
+
+def test_a_comparison_before_the_first_climb_leaves_the_ladder_its_alpha(tmp_path: Path) -> None:
+    async def act(session: Session) -> float:
+        return (await versus(session, current(session), asking(session, "strong"), on_test=True)).paired.alpha
+
+    root = world(tmp_path)
+    assert within(root, act) == RESERVE / 2
+    plan = read_looks(within(root, _folder))
+    assert plan.planned == ("floor", "prompt", "model")
+    assert plan.slots["prompt"] == SHARED / 3
+
+
+async def _folder(session: Session) -> Any:
+    return session.folder
+
+
+def test_another_margin_or_grader_is_another_look_and_a_corrected_label_is_not(tmp_path: Path) -> None:
+    async def act(session: Session) -> str:
+        return look_id(session, "prompt", current(session), asking(session, "strong"))
+
+    root = world(tmp_path, extra="")
+    first = within(root, act)
+    assert within(root, act) == first
+    cases = root / "cases.jsonl"
+    rows = [json.loads(line) for line in cases.read_text().splitlines()]
+    rows[0]["expected"] = "green"
+    cases.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert within(root, act) == first
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("target = 0.9", "target = 0.9\nmargin = 0.2"))
+    wider = within(root, act)
+    file.write_text(file.read_text().replace('type = "exact"', 'type = "normalised_exact"'))
+    assert len({first, wider, within(root, act)}) == 3
+
+
+def test_a_test_set_that_is_used_up_is_said_in_one_line(tmp_path: Path) -> None:
+    async def act(session: Session) -> None:
+        one = current(session)
+        for i in range(12):
+            take_look(session, "compare", one, replace(one, user=f"{i} {{{{ input }}}}"))
+
+    with pytest.raises(UserError, match=r"the test set is used up: expected at least .* collect a new one"):
+        within(world(tmp_path), act)
+
+
+def test_a_variant_is_not_compared_with_itself(tmp_path: Path) -> None:
+    async def act(session: Session) -> None:
+        await versus(session, current(session), replace(current(session), name="again"), on_test=True)
+
+    with pytest.raises(UserError, match="expected two variants, got "):
+        within(world(tmp_path), act)
+    assert not (tmp_path / ".tuneworthy" / "looks.json").exists()
+
+
+def test_on_test_a_comparison_answers_as_often_as_a_climb(tmp_path: Path) -> None:
+    async def act(session: Session) -> list[int]:
+        asked = []
+        ask = session.ask
+
+        async def spy(variant: Variant, cases: Any, *, repeats: int = 1) -> Any:
+            asked.append(repeats)
+            return await ask(variant, cases, repeats=repeats)
+
+        session.ask = spy  # type: ignore[method-assign]
+        for on_test in (True, False):
+            await versus(session, current(session), asking(session, "strong"), on_test=on_test)
+        return asked
+
+    assert within(world(tmp_path, extra="repeats = 2"), act) == [2, 2, 1, 1]
+
+
+def test_the_floor_of_a_climb_is_compared_in_a_later_session(tmp_path: Path) -> None:
+    async def walk(session: Session) -> None:
+        record = await Climb(session).walk(["floor", "baseline"])
+        session.folder.write("climb", record.to_dict())
+        assert record.best is not None and record.best["rung"] == "floor"
+
+    async def act(session: Session) -> Any:
+        return await versus(session, resolve(session, "baseline"), resolve(session, "best"))
+
+    root = world(tmp_path, learnable=True)
+    within(root, walk)
+    found = within(root, act)
+    assert found.b.startswith("floor/") and found.answer == "better"
+
+
+def test_a_file_that_is_no_variant_is_refused_with_its_name(tmp_path: Path) -> None:
+    async def act(session: Session) -> str:
+        right = describe(current(session))
+        said = []
+        for wrong in ([1, 2], {"name": "x"}, right | {"max_tokens": "many"}, right | {"temperature": 1}, "text"):
+            (tmp_path / "variant.json").write_text(json.dumps(wrong))
+            with pytest.raises(UserError) as caught:
+                resolve(session, str(tmp_path / "variant.json"))
+            said.append(str(caught.value))
+        with pytest.raises(UserError, match="got nothing there"):
+            resolve(session, str(tmp_path / "none.json"))
+        return "\n".join(said)
+
+    lines = within(world(tmp_path / "world"), act).splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith(f"{tmp_path}/variant.json: expected a described variant, got ") for line in lines)
+
+
+def test_a_variant_of_an_unknown_model_is_refused(tmp_path: Path) -> None:
+    async def act(session: Session) -> None:
+        one = current(session)
+        await versus(session, one, restore(describe(replace(one, model="gone"))))
+
+    with pytest.raises(UserError, match=r"expected a model of the project \(weak, strong, .*\), got 'gone'"):
+        within(world(tmp_path), act)
+
+
+def test_shots_that_are_gone_are_told(tmp_path: Path) -> None:
+    async def act(session: Session) -> None:
+        pool, case = session.pool, [Case(id="c", input="x")]
+        assert len(pool.select(pool.fixed(3, 1), case)["c"]) == 3
+        for shots in (Shots(mode="fixed", k=1, pool_hash=pool.hash, ids=("gone",)), ShotPool(()).per_case(2)):
+            with pytest.raises(UserError, match="expected the shots of the variant among the project's examples, got "):
+                pool.select(shots, case)
+
+    within(world(tmp_path), act)
+
+
+SERVED = '[models.served]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n'
+
+
+def test_a_name_cannot_write_code_into_the_exported_client(tmp_path: Path) -> None:
+    name = 'x"""\nimport os; os.abort()\n"""{0}\\'
+    root = world(tmp_path / "world", extra=SERVED + "input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n")
+
+    async def act(session: Session) -> list[Path]:
+        one = replace(asking(session, "served"), name=name, system="```\nhi", answer_after='"""')
+        return export_variant(session, one, tmp_path / "out")
+
+    paths = {path.name: path for path in within(root, act)}
+    source = paths["client.py"].read_text().replace("from openai import OpenAI", "OpenAI = lambda **_: None")
+    (tmp_path / "out" / "checked.py").write_text(f"{source.split('if __name__')[0]}\nprint(VARIANT == {name!r})\n")
+    done = subprocess.run([sys.executable, tmp_path / "out" / "checked.py"], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+    assert paths["prompt.md"].read_text().startswith('# x""" import os; os.abort() """{0}\\\n\nModel: served.')
+    assert "\n````\n```\nhi\n````\n" in paths["prompt.md"].read_text()
