@@ -4,14 +4,15 @@
     ├── UserError            2   the user can mend it
     │   ├── ConfigError          the project file (all faults at once)
     │   ├── DataError            a row of a file: path, line, expected, got
+    │   │   └── DataFaults           all that is wrong with one file, a line each
     │   ├── ModelError           a model file or name that cannot be used
     │   └── AuthError            a key that is missing or was refused
-    ├── Refused              3   the answer is no (a gate failed, a comparison was lost)
     ├── NotEnough            4   not enough evidence
     │   └── BudgetSpent          the money is spent; what was answered is kept
     ├── OutsideFault         5   a provider is down; resumable
     └── ProviderError        -   one call failed; data, not an exit (see providers.base)
 
+Exit status 3, "no" (a gate failed, a comparison was lost), is an answer and no error.
 A message is one line that says what was expected, what came and what to do.
 """
 
@@ -68,18 +69,31 @@ class DataError(UserError):
         self.path, self.line, self.expected, self.got = str(path), line, expected, got
 
 
+class DataFaults(DataError):
+    """Everything that is wrong with one file, one line a fault.
+
+    Attributes:
+        faults: The first faults, in file order.
+        n_faults: How many there are in all.
+    """
+
+    def __init__(self, faults: list[DataError], n_faults: int) -> None:
+        first = faults[0]
+        super().__init__(first.path, first.line, first.expected, first.got)
+        lines = [str(fault) for fault in faults]
+        if n_faults > len(faults):
+            lines.append(f"{first.path}: and {n_faults - len(faults)} more faults")
+        self.message = "\n".join(lines)
+        self.args = (self.message,)
+        self.faults, self.n_faults = faults, n_faults
+
+
 class ModelError(UserError):
     """A model cannot be found, read or trusted."""
 
 
 class AuthError(UserError):
     """An API key is missing or was refused."""
-
-
-class Refused(TuneworthyError):
-    """The answer is no."""
-
-    exit_status = 3
 
 
 class NotEnough(TuneworthyError):
@@ -103,7 +117,9 @@ class ProviderError(TuneworthyError):
 
     Args:
         message: What the provider said, shortened, secrets removed.
-        code: `rate_limit`, `server`, `timeout`, `connection`, `malformed`, `auth`, `bad_request`, `crash`.
+        code: `rate_limit`, `server`, `timeout`, `connection`, `malformed`, `auth`, `crash`; `bad_request` (this
+            question is refused for good), `refused` (so is every question: a wrong address or model, no permission),
+            `pipeline` (a function or service of the user's own failed).
         retryable: Whether the same call may succeed later.
         retry_after_s: The provider's own wish, seconds, if it told one.
     """
