@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tuneworthy.stats import upper_bound
 from tuneworthy.verdict.base import GateResult, GateStatus, Headroom, Outcome, Target, Verdict
-from tuneworthy.verdict.evidence import Evidence, target_of
+from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.matrix import row
 from tuneworthy.verdict.words import CLASS_WORDS, LEVER_WORDS, named, scored
 
 TRAIN_GATES = "dataset_frozen, dataset_review, dataset_leak, teacher_terms, pilot"
 ARTICLE_GAPS = (0.10, 0.15)
+LEVER_ALPHA = 0.1
+"""One-sided error of "fewer than half of the failures belong to this class"."""
 _ANSWERING = frozenset({"eval_set", "baseline", "leak", "judge"})
 """Gates that even "the target is met already" needs."""
 _BLOCKED = frozenset({GateStatus.FAIL, GateStatus.UNKNOWN})
@@ -49,8 +52,25 @@ class _Case:
     @property
     def lever(self) -> Headroom | None:
         """The class that most failures belong to, if another lever than training mends it."""
-        found = self.evidence.headroom or ()
-        return next((row for row in found if row.ci95[0] > 0.5 and row.mended_by), None)
+        return next((row for row in self._mended if row.share > 0.5), None)
+
+    @property
+    def open_lever(self) -> Headroom | None:
+        """A class of at most half of the failures, which another lever mends, that may be most of them after all."""
+        at_most = [row for row in self._mended if row.share <= 0.5]
+        return next((row for row in at_most if upper_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5), None)
+
+    @property
+    def open_rung(self) -> RungEvidence | None:
+        """What is not the best, was put to test, may be used, and is not shown to miss the target."""
+        others = [rung for rung in self.evidence.rungs.values() if rung is not self.evidence.top]
+        allowed = [rung for rung in others if rung.tested and rung.eligible]
+        return next((rung for rung in allowed if (rung.upper or 0.0) >= self.evidence.target), None)
+
+    @property
+    def _mended(self) -> list[Headroom]:
+        """The classes that another lever than training mends."""
+        return [row for row in self.evidence.headroom or () if row.mended_by]
 
 
 Answer = tuple[Outcome, str, str]
@@ -61,7 +81,8 @@ def decide(evidence: Evidence) -> Verdict:
 
     The first that applies: a needed gate is unknown or failed; the best eligible variant or the floor meets the
     target; the matrix says that training does not help, or the motivation is not evidenced; another lever mends
-    most failures; it never pays; the target is unresolved; else training is worth a try.
+    most failures; it never pays; the target is unresolved, or a variant that was not adopted may meet it; whether
+    another lever mends most failures is unresolved; else training is worth a try.
     """
     gates = run_gates(evidence)
     case = _Case(evidence, gates, target_of(evidence.top, evidence.target, evidence.margin))
@@ -137,6 +158,31 @@ def _unresolved(case: _Case) -> Answer | None:
     return Outcome.NOT_ENOUGH_EVIDENCE, "target_unresolved", "The test cases do not settle whether the target is met."
 
 
+def _open_rung(case: _Case) -> Answer | None:
+    found = case.open_rung
+    if found is None:
+        return None
+    words = (
+        f"{named(found)} was not shown to be better, nor to miss the target of {case.evidence.target:.1%}: "
+        f"{scored(found, case.evidence.n_test)}."
+    )
+    return Outcome.NOT_ENOUGH_EVIDENCE, "rung_unresolved", words[0].upper() + words[1:]
+
+
+def _open_lever(case: _Case) -> Answer | None:
+    if case.evidence.headroom is None:
+        words = "Why answers are wrong was not looked at, so that something cheaper may mend most of them."
+        return Outcome.NOT_ENOUGH_EVIDENCE, "headroom_unknown", words
+    found = case.open_lever
+    if found is None:
+        return None
+    words = (
+        f"Whether something cheaper mends most wrong answers is not settled: of {found.share:.0%} of {found.n} "
+        f"({found.ci95[0]:.0%} to {found.ci95[1]:.0%}) it is so that {CLASS_WORDS[found.name]}."
+    )
+    return Outcome.NOT_ENOUGH_EVIDENCE, "headroom_unresolved", words
+
+
 def _fine_tune(case: _Case) -> Answer:
     top = case.evidence.top
     best = f"the best is {named(top)} with {scored(top, case.evidence.n_test)}" if top else "nothing may be used"
@@ -151,6 +197,8 @@ _TABLE: tuple[Callable[[_Case], Answer | None], ...] = (
     _another_lever,
     _never_pays,
     _unresolved,
+    _open_rung,
+    _open_lever,
     _fine_tune,
 )
 
@@ -175,6 +223,10 @@ def _reasons(case: _Case, first: str) -> list[str]:
 
 
 def _next_action(case: _Case, outcome: Outcome, code: str) -> str:
+    if code == "headroom_unknown":
+        return "run `tuneworthy decide --probe`"
+    if code == "headroom_unresolved" and case.open_lever:
+        return f"{LEVER_WORDS[case.open_lever.mended_by]}, or add development cases and probe again"
     if outcome is Outcome.NOT_ENOUGH_EVIDENCE:
         return case.blocked[0].detail if case.blocked else "add test cases until the interval settles the target"
     if outcome is Outcome.FINE_TUNE:

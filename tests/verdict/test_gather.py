@@ -1,0 +1,294 @@
+"""Evidence is gathered from a project that was really climbed; all that changed since is named and never mixed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from tests.ladder.worlds import write_world
+
+import tuneworthy
+from tuneworthy.cases.splits import example_case
+from tuneworthy.config import Project, load
+from tuneworthy.errors import NotEnough, UserError
+from tuneworthy.ladder.session import open_session
+from tuneworthy.store import Folder
+from tuneworthy.types import Example
+from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.gather import gather, leaks_left
+from tuneworthy.verdict.headroom import best_language_model
+from tuneworthy.verdict.probes import find_headroom
+from tuneworthy.verdict.run import decide_project
+
+MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.7, 'strong')"}
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scripted project that was climbed."""
+    root = write_world(tmp_path_factory.mktemp("gather") / "world", MODELS, rungs=["floor", "baseline", "model"])
+    tuneworthy.climb(root)
+    return root
+
+
+@pytest.fixture
+def world(climbed: Path, tmp_path: Path) -> Path:
+    """A copy of it to change."""
+    return Path(shutil.copytree(climbed, tmp_path / "world"))
+
+
+def evidence(root: Path) -> Evidence:
+    async def read() -> Evidence:
+        async with open_session(load(root)) as session:
+            return gather(session)
+
+    return asyncio.run(read())
+
+
+def verdict(root: Path, **options: Any) -> Verdict:
+    return asyncio.run(decide_project(load(root), **options))
+
+
+def edit(root: Path, old: str, new: str, name: str = "tuneworthy.toml") -> None:
+    path = root / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def rewrite(root: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the stored record of the climb."""
+    folder = Folder(root)
+    record = folder.read("climb")
+    change(record)
+    folder.write("climb", record)
+
+
+def of(record: dict[str, Any], rung: str) -> dict[str, Any]:
+    return next(row for row in record["rungs"] if row["rung"] == rung)
+
+
+def test_what_was_measured_is_what_the_gates_see(world: Path) -> None:
+    found = evidence(world)
+    record = Folder(world).read("climb")
+    assert found.stale == [] and found.leaks == {} and found.headroom is None and found.headroom_stale == []
+    assert set(found.rungs) == {"floor", "baseline", "model"}
+    base = of(record, "baseline")
+    seen = found.rungs["baseline"]
+    assert (seen.score, [seen.lower, seen.upper]) == (base["score"], base["bounds95"])
+    assert found.n_test == 200 and found.other_models == 1 and found.has_examples
+    assert found.top is not None and found.top.rung == record["best"]["rung"]
+
+
+def test_nothing_is_decided_before_a_climb(tmp_path: Path) -> None:
+    root = write_world(tmp_path / "world", MODELS)
+    with pytest.raises(NotEnough, match="expected a climb"):
+        verdict(root)
+
+
+def _labels(root: Path) -> None:
+    edit(root, '"red"', '"green"', "cases.jsonl")
+
+
+def _examples(root: Path) -> None:
+    path = root / "examples.jsonl"
+    path.write_text(path.read_text() + path.read_text().splitlines()[0].replace("item 10000", "item 77777") + "\n")
+
+
+def _new_model(root: Path) -> None:
+    edit(root, "[ladder]", '[models.new]\nprovider = "scripted"\nfunction = "world.py:weak"\n[ladder]')
+
+
+def _judge(root: Path) -> None:
+    rewrite(root, lambda record: record["provenance"]["graders"].update({"judge": "of another"}))
+    edit(root, "[[graders]]", '[[graders]]\ntype = "judge"\nmodel = "strong"\nrubric = "It is right."\n[[graders]]')
+
+
+CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "labels": (_labels, "labels of the cases were corrected"),
+    "examples": (_examples, "the examples changed"),
+    "prompt": (lambda root: edit(root, "Name the colour.", "Say the colour."), "the prompt changed"),
+    "answer_limit": (lambda root: edit(root, "[prompt]", "[prompt]\nmax_tokens = 9"), "the prompt changed"),
+    "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "another grader decides"),
+    "grader_settings": (
+        lambda root: rewrite(root, lambda record: record["provenance"]["graders"].update({"exact": "another"})),
+        "the grader exact changed",
+    ),
+    "model_of_the_baseline": (lambda root: edit(root, "0.4", "0.5", "world.py"), "the model weak changed"),
+    "model_of_another_rung": (lambda root: edit(root, "world.py:strong", "world.py:weak"), "the model strong changed"),
+    "model_gone": (
+        lambda root: edit(root, "[models.strong]", "[models.other]"),
+        "the model strong is gone",
+    ),
+    "model_added": (_new_model, "the model new was added"),
+    "target": (lambda root: edit(root, "target = 0.9", "target = 0.8"), "task.target was 0.9, is 0.8"),
+    "margin": (lambda root: edit(root, "target = 0.9", "target = 0.9\nmargin = 0.1"), "task.margin was 0.05, is 0.1"),
+    "constraint": (
+        lambda root: edit(root, "[ladder]", "[constraints]\np95_ms = 500\n[ladder]"),
+        "constraints.p95_ms was None, is 500.0",
+    ),
+    "older_project_file": (
+        lambda root: rewrite(root, lambda r: r["provenance"].pop("settings") and r["provenance"].update(project="old")),
+        "the project file changed",
+    ),
+    "half_run_rung": (
+        lambda root: rewrite(root, lambda record: of(record, "model").update(n=120)),
+        "the rung model was half run (120 of 200 cases)",
+    ),
+    "partial": (
+        lambda root: rewrite(root, lambda record: record.update(partial="stopped in the rung model: budget spent")),
+        "the climb was cut short: stopped in the rung model: budget spent",
+    ),
+    "split": (
+        lambda root: rewrite(root, lambda record: record["provenance"].update(split="of other cases")),
+        "the cases or the dev set changed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changed_since_the_climb_is_named_and_never_mixed(name: str, world: Path) -> None:
+    change, words = CHANGES[name]
+    change(world)
+    found = evidence(world)
+    assert words in found.stale
+    told = decide(found)
+    assert (told.outcome, told.reason_code) == ("not_enough_evidence", "gate_baseline")
+    assert words in told.reasons[0] and words in told.stale
+
+
+def test_a_judge_that_changed_is_named(world: Path) -> None:
+    _judge(world)
+    assert "the judge changed" in evidence(world).stale
+
+
+def test_cases_that_were_edited_since_are_another_test_set(world: Path) -> None:
+    edit(world, "item 7 ", "item 7777 ", "cases.jsonl")
+    with pytest.raises(UserError, match="1 edited or removed"):
+        verdict(world)
+
+
+def test_what_does_not_bear_on_the_measurements_leaves_them_fresh(world: Path) -> None:
+    edit(world, "[ladder]", "[economics]\nrequests_per_month = 10\n[ladder]\nbudget_usd = 3\n")
+    edit(world, 'name = "world"', 'name = "world"\nmotivation = "distillation"')
+    assert evidence(world).stale == []
+
+
+def test_climbing_again_makes_it_fresh_from_the_store(world: Path) -> None:
+    _labels(world)
+    assert evidence(world).stale
+    tuneworthy.climb(world)
+    assert evidence(world).stale == []
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_slow_or_hosted_baseline_never_meets_the_target(old: bool, world: Path) -> None:
+    def met(record: dict[str, Any]) -> None:
+        base = of(record, "baseline")
+        base.update(score=0.97, bounds95=[0.94, 0.99], latency_p95_ms=900.0)
+        record["best"] = {"rung": "baseline", "variant": base["variant"]}
+        if old:
+            for row in record["rungs"]:
+                row.pop("violated", None)
+
+    rewrite(world, met)
+    assert decide(evidence(world)).target == "met"
+    edit(world, "[ladder]", "[constraints]\np95_ms = 500\n[ladder]")
+    rewrite(world, lambda record: record["provenance"].update(settings={}))  # as if it had been climbed so
+    found = evidence(world)
+    assert found.rungs["baseline"].violated == "p95 is 900 ms, the limit is 500 ms"
+    assert found.top is not None and found.top.rung == "model"
+    assert decide(found).target == "missed"
+
+
+def test_a_hosted_baseline_is_not_eligible_on_the_device(world: Path) -> None:
+    edit(world, "[ladder]", "[constraints]\non_device = true\n[ladder]")
+    hosted = '[models.weak]\nprovider = "openai"\nmodel = "m"\nbase_url = "https://x.invalid/v1"\n'
+    hosted += "input_usd_per_mtok = 1.0\noutput_usd_per_mtok = 1.0\n"
+    edit(world, '[models.weak]\nprovider = "scripted"\nfunction = "world.py:weak"\n', hosted)
+    found = evidence(world)
+    assert "hosted" in found.rungs["baseline"].violated
+    assert found.top is not None and found.top.rung == "model"
+
+
+def test_stale_headroom_is_named_and_dropped(world: Path) -> None:
+    async def probe() -> None:
+        async with open_session(load(world)) as session:
+            variant = best_language_model(session.folder.read("climb"))
+            assert variant is not None
+            await find_headroom(session, variant)
+
+    asyncio.run(probe())
+    fresh = evidence(world)
+    assert fresh.headroom and fresh.headroom_stale == []
+    folder = Folder(world)
+    content = folder.read("headroom")
+    content["of"]["documents"] = "of others"
+    folder.write("headroom", content)
+    found = evidence(world)
+    assert found.headroom is None and found.headroom_stale == ["the documents"]
+    assert "the documents" in verdict(world).stale
+
+
+def test_leaks_that_are_left_are_counted_and_those_that_left_are_not(world: Path) -> None:
+    rows = (world / "cases.jsonl").read_bytes().splitlines()
+    leaking = orjson.loads(rows[0])
+    row = {"messages": [{"role": "user", "content": leaking["input"]}, {"role": "assistant", "content": "red"}]}
+    with (world / "examples.jsonl").open("ab") as file:
+        file.write(orjson.dumps(row) + b"\n")
+    assert evidence(world).leaks == {}  # it leaves the examples when they are read
+
+    async def planted() -> tuple[dict[str, int], dict[str, int]]:
+        async with open_session(load(world)) as session:
+            data = session.data
+            messages = tuple(row["messages"])
+            shot = Example(id="leak", messages=messages)  # type: ignore[arg-type]
+            into_shots = replace(data.split, shots=(*data.split.shots, shot))
+            case = example_case(shot)
+            assert case is not None
+            into_dev = replace(data.split, dev=(*data.split.dev, case))
+            return leaks_left(replace(data, split=into_shots)), leaks_left(replace(data, split=into_dev))
+
+    shots, dev = asyncio.run(planted())
+    assert shots == {"examples near test cases": 1}
+    assert dev == {"development cases in test": 1}
+
+
+def test_a_source_that_dev_and_test_come_to_share_is_a_leak(world: Path) -> None:
+    stored = Folder(world).read("split")
+    dev, test = stored["dev"][0]["id"], stored["test"][0]["id"]
+
+    async def grouped() -> dict[str, int]:
+        async with open_session(load(world)) as session:
+            split = session.split
+
+            def group(cases: Any) -> tuple[Any, ...]:
+                return tuple(replace(case, group="same") if case.id in {dev, test} else case for case in cases)
+
+            return leaks_left(replace(session.data, split=replace(split, dev=group(split.dev), test=group(split.test))))
+
+    assert asyncio.run(grouped()) == {"development cases in test": 1}
+
+
+def test_the_public_function_takes_a_project_or_a_path_and_keeps_the_verdict(world: Path) -> None:
+    by_path = tuneworthy.decide(world)
+    project = load(world)
+    assert isinstance(project, Project)
+    assert tuneworthy.decide(project) == by_path
+    kept = Folder(world).read("verdict")
+    assert kept["outcome"] == by_path.outcome and set(kept["of"]) == {"climb", "headroom", "judge", "project"}
+
+
+def test_the_probes_look_at_the_best_that_may_be_used(world: Path) -> None:
+    rewrite(world, lambda record: of(record, record["best"]["rung"]).update(violated="it is too slow"))
+    record = Folder(world).read("climb")
+    verdict(world, probe=True)
+    looked_at = Folder(world).read("headroom")["of"]["variant"]
+    assert looked_at != record["best"]["variant"]
