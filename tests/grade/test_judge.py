@@ -234,7 +234,8 @@ def session(
 ) -> tuple[JudgeGrader, Runner]:
     runner = Runner(ResponseStore(tmp_path / "responses.sqlite"), budget or Budget(None), ShotPool(()))
     models: Any = {"judge": open_judge(function, price)}
-    return build(Together(runner, models, stored_only=stored_only)), runner
+    known = {"judge": models["judge"].provider.identity} if stored_only else None
+    return build(Together(runner, {} if stored_only else models, known=known)), runner  # type: ignore[arg-type]
 
 
 def reference_judge(request: Request) -> str:

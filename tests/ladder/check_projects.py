@@ -188,10 +188,6 @@ def _grader_labels(folder: Folder) -> None:
     folder.replace('type = "exact"', 'type = "choice"\nlabels = ["crimson", "emerald"]')
 
 
-def _grader_twice(folder: Folder) -> None:
-    folder.replace("[models.one]", '[[graders]]\ntype = "exact"\n[models.one]')
-
-
 def _judge_family(folder: Folder) -> None:
     folder.replace("[models.one]", '[[graders]]\ntype = "judge"\nmodel = "one"\nrubric = "Right?"\n[models.one]')
 
@@ -269,7 +265,6 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "few_groups": (_few_groups, "warning"),
     "grader": (_grader, "error"),
     "grader_labels": (_grader_labels, "error"),
-    "grader_twice": (_grader_twice, "error"),
     "judge_family": (_judge_family, "warning"),
     "missing_key": (_missing_key, "error"),
     "model_missing": (_model_missing, "error"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ladder.check_projects import HOSTED, KEY, PRICE, clean
+from tests.ladder.test_race import run as race_of
 from tests.ladder.worlds import write_world
 from tuneworthy.cli import run
 from tuneworthy.config import load
@@ -28,14 +29,18 @@ def estimate(root: Path) -> Estimate:
     ("candidates", "seen"),
     [
         (1, [120]),
-        (2, [120, 40]),
-        (4, [120, 80, 40, 40]),
+        (2, [120, 120]),
+        (3, [120, 120, 40]),
+        (4, [120, 120, 40, 40]),
         (5, [120, 120, 80, 40, 40]),
         (8, [120] * 2 + [80] * 2 + [40] * 4),
     ],
 )
 def test_a_race_is_counted_as_it_is_run(candidates: int, seen: list[int]) -> None:
     assert race_calls(candidates, 120) == seen
+    assert race_calls(candidates, 120, close=True) == [120] * candidates
+    found, asked = race_of({str(i): (0.9 - 0.3 * (i > 1)) * 0.5 ** max(i - 1, 0) for i in range(candidates)})
+    assert sorted(asked.values(), reverse=True) == seen and found.calls == sum(seen)
 
 
 def test_a_climb_asks_as_often_as_was_estimated(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,13 +28,15 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     """Walk the ladder: measure every cheaper lever on one frozen test set.
 
     Each rung explores on dev, puts one winner to test and is adopted or not. Run it again to go on after an
-    interruption: what was answered is never asked again.
+    interruption: what was answered is never asked again. A climb that has to stop (budget spent, provider down)
+    prints what was walked so far; `"partial"` says why it stopped.
 
     \b
     Example:
       tuneworthy climb --quick
       tuneworthy climb --max-usd 2 --yes
     """
+    from tuneworthy.errors import NotEnough
     from tuneworthy.config import load
     from tuneworthy.ladder.climb import check_rungs
 
@@ -42,19 +44,34 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     check_rungs(rungs)
     fetch_models(project)
     agree_to_spend(project, max_usd, yes)
-    record = walk(project, rungs, quick=quick, max_usd=max_usd)
-    if as_json:
-        print_json(record.to_dict())
-        return
-    from tuneworthy.cli.show import show_climb
 
-    show_climb(record)
+    def show(record: ClimbRecord) -> None:
+        from tuneworthy.cli.show import show_climb
+
+        if as_json:
+            print_json(record.to_dict())
+        else:
+            show_climb(record)
+
+    record = walk(project, rungs, quick=quick, max_usd=max_usd, stopped=show)
+    show(record)
+    baseline = record.rung("baseline")
+    if baseline and baseline.status == "failed":
+        raise NotEnough(
+            f"expected a baseline that can be scored, got: {baseline.reason}",
+            hint="mend what it says and climb again: what was answered is not asked again",
+        )
 
 
 def walk(
-    project: Project, rungs: Sequence[str] = (), *, quick: bool = False, max_usd: float | None = None
+    project: Project,
+    rungs: Sequence[str] = (),
+    *,
+    quick: bool = False,
+    max_usd: float | None = None,
+    stopped: Callable[[ClimbRecord], None] = lambda _: None,
 ) -> ClimbRecord:
-    """Walk, with a progress line and a line for each rung."""
+    """Walk, with a progress line and a line for each rung; `stopped` is told what was walked if it has to stop."""
     from tuneworthy.cli.progress import Lines
     from tuneworthy.ladder.climb import climb
 
@@ -66,6 +83,7 @@ def walk(
             max_usd=max_usd,
             progress=Lines(),
             say=lambda record: note(f"{record.rung}: {record.status}. {record.reason}"),
+            stopped=stopped,
             waiting=note,
         )
     )

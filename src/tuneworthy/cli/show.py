@@ -45,6 +45,8 @@ def closing_lines(record: ClimbRecord) -> list[str]:
     if record.quick:
         return ["Dev only: nothing is decided. Run `tuneworthy climb` to put the winners to test."]
     lines = [clean(record.floor_wins)] if record.floor_wins else []
+    if record.partial:
+        lines.append(f"Not the whole ladder: {clean(record.partial)}.")
     best, target = best_of(record), target_of(record)
     if best and best.score is not None and best.ci95:
         lines.append(f"Best: {clean(best.name)} with {best.score:.3f} [{best.ci95[0]:.3f}, {best.ci95[1]:.3f}].")

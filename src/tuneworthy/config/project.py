@@ -44,6 +44,12 @@ class Project(Section):
         """The project folder, absolute."""
         return self._root
 
+    @property
+    def answering(self) -> list[str]:
+        """Models that may answer the task: all but those that are only there to judge."""
+        judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
+        return [name for name in self.models if name not in judges]
+
     @model_validator(mode="after")
     def _baseline_is_a_model(self) -> Self:
         if self.ladder.baseline not in self.models:

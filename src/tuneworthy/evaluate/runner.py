@@ -81,6 +81,8 @@ class Runner:
         self._jitter = random.Random(seed)
         self._answered: set[str] = set()
 
+        self.costs: dict[bytes, float] = {}
+        """What each answer that was wanted did cost, US dollars, stored ones included: by key, in that order."""
     async def run(
         self,
         variant: Variant,
@@ -114,6 +116,9 @@ class Runner:
         try:
             if missing:
                 await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)
+        self.costs |= {key: cost for key, (_, cost) in answers.items()}
+        if any(isinstance(answer, Response) for answer, _ in answers.values()):
+            self._works.add(model.identity)
         finally:
             self.progress.end()
         identity = variant.id
@@ -269,6 +274,7 @@ class Runner:
         """Try again later, give the case up, or stop because the provider is down."""
         job.rate_limited += error.code == "rate_limit"
         if error.code == "auth":
+        self.costs[job.key] = cost
             batch.stop(AuthError(error.message, hint="check the key in the environment and run again"))
         elif error.code == "rate_limit" and not error.retryable:
             batch.stop(

@@ -33,22 +33,23 @@ class Together:
     Args:
         runner: With the session's store and budget.
         models: Of the project.
-        stored_only: Ask nothing: what is not stored comes back as a failure.
+        known: Identities of models by name. If given, nothing is asked and no model is opened: what is not stored
+            under these identities comes back as a failure.
     """
 
-    def __init__(self, runner: Runner, models: Models, *, stored_only: bool = False) -> None:
+    def __init__(self, runner: Runner, models: Models, *, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self._runner = runner
         self._models = models
-        self._stored_only = stored_only
+        self._known = known
         self._open: dict[str, _Batch] = {}
 
     def identity(self, model: str) -> Mapping[str, Any]:
         """Return what the model resolves to (see `Provider.identity`)."""
-        return self._models[model].provider.identity
+        return self._models[model].provider.identity if self._known is None else self._known.get(model, {})
 
     def supports(self, model: str) -> frozenset[str]:
         """Return the features that the model accepts."""
-        return self._models[model].provider.supports
+        return self._models[model].provider.supports if self._known is None else frozenset({"choice"})
 
     async def __call__(self, variant: Variant, case: Case) -> Trace:
         """Return the answer to one question.
@@ -56,7 +57,7 @@ class Together:
         Raises:
             TuneworthyError: What ends a run as a whole: budget, key, provider down.
         """
-        if self._stored_only:
+        if self._known is not None:
             found = self._runner.stored(variant, [case])
             return found[0] if found else _not_stored(variant, case)
         batch = self._open.get(variant.id)

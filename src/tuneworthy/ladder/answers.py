@@ -21,6 +21,7 @@ from tuneworthy.grade.apply import make_grader
 from tuneworthy.grade.base import GradingContext
 from tuneworthy.grade.judge import JudgeGrader
 from tuneworthy.ladder.judging import Item, Judging
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.reveal import record_reveal
 from tuneworthy.ladder.session import Session, read_data
 from tuneworthy.ladder.variants import restore
@@ -258,15 +259,17 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
         UserError: Nothing was climbed yet, or the data is wrong.
     """
     folder = Folder(project.root)
-    record = folder.read("climb")
-    if record is None and (record := folder.read("quick")) is not None:
+    record = read_record(folder)
+    if record is None and (record := read_record(folder, "quick")) is not None:
         say("No full climb yet: these are the answers of the quick one.")
     if record is None:
         raise UserError(f"expected a climb of {project.root}, got none", hint="run `tuneworthy climb` first")
+    if record["partial"]:
+        say(f"The climb stopped early, so these are the answers so far: {record['partial']}.")
     data = read_data(project)
     store = ResponseStore(folder.responses)
     try:
-        yield Answers(Session(project, data, store, None, Budget(None), stored_only=True), record)
+        yield Answers(Session(project, data, store, None, Budget(None), known=record["judges"]), record)
     finally:
         store.close()
 

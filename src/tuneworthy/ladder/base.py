@@ -36,7 +36,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A variant with what was measured of it on test."""
+    """A variant with what was measured of it on test; `violated` names the constraint that it breaks, "" if none."""
 
     rung: str
     variant: Variant
@@ -46,6 +46,7 @@ class Contender:
     unscored: int
     usd_per_1k: float | None
     latency: Latency | None = None
+    violated: str = ""
 
     @property
     def score(self) -> float:
@@ -61,18 +62,20 @@ class Task:
 
     Attributes:
         kind: `label`, `json`, `short_answer` or `free_text`.
-        labels: All labels of a label task.
-        schema: JSON schema of the answers of a JSON task, inferred from the examples.
+        labels: The labels of a label task that dev and examples have, and those that the project file names.
+        closed: Whether these are nearly all there are; if not, no answer is held to them.
+        schema: JSON schema of the answers of a JSON task, inferred from dev and examples.
     """
 
     kind: TaskKind
     labels: tuple[str, ...] = ()
+    closed: bool = True
     schema: dict[str, Any] | None = None
 
     @property
     def structured(self) -> OutputFormat:
         """The constraint that fits the task; free where none does."""
-        if self.kind == "label" and self.labels:
+        if self.kind == "label" and self.closed and len(self.labels) > 1:
             return OutputFormat(kind="choice", choices=self.labels)
         if self.kind == "json" and self.schema:
             return OutputFormat(kind="json_schema", schema=self.schema)

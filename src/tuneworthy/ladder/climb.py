@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
+from math import fsum
 from typing import Any
 
-from tuneworthy import __version__
 from tuneworthy.config import Project
-from tuneworthy.errors import UserError
+from tuneworthy.errors import BudgetSpent, OutsideFault, UserError
 from tuneworthy.evaluate.runner import Progress, usage
 from tuneworthy.grade.breakdown import breakdown
+from tuneworthy.grade.judge import JudgeGrader
+from tuneworthy.ladder.adopt import MOST_UNSCORED
 from tuneworthy.ladder.base import RUNGS, Contender, Proposal, Rung, View
-from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.ladder.looks import plan_looks, read_looks, take_look
+from tuneworthy.ladder.provenance import provenance
+from tuneworthy.ladder.record import ClimbRecord, RungRecord, read_record
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
 from tuneworthy.search.race import Measured, Race, race
-from tuneworthy.stats.looks import LookPlan
-from tuneworthy.types import Case, RungStatus, Variant, content_hash
+from tuneworthy.stats.looks import SHARED
+from tuneworthy.types import Case, RungStatus, Trace, Variant
 
 QUICK_DEV = 40
 OUTPUT_WEIGHT = 4
@@ -46,8 +52,11 @@ async def climb(
     progress: Progress | None = None,
     say: Say = _nothing,
     waiting: Callable[[str], None] = _nothing,
+    stopped: Callable[[ClimbRecord], None] = _nothing,
 ) -> ClimbRecord:
     """Walk the ladder of `project` and leave the record in its folder.
+
+    A walk that has to stop leaves a partial record, unless a whole one is there: that stays.
 
     Args:
         project: From `config.load`.
@@ -57,6 +66,7 @@ async def climb(
         progress: Told what is asked.
         say: Told of each rung when it is done.
         waiting: Told if another process works on the project.
+        stopped: Told the partial record if the walk has to stop.
 
     Raises:
         UserError: The data or a model cannot be used, or a rung is unknown.
@@ -64,12 +74,29 @@ async def climb(
     """
     check_rungs(rungs)
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
-        last = session.folder.read("climb")
-        walked = {record["rung"] for record in last["rungs"]} if last and rungs else set()
+        last = read_record(session.folder) if rungs else None
+        walked = {record["rung"] for record in last["rungs"]} if last else set()
         wanted = set(rungs) | walked or set(project.ladder.rungs)
-        record = await Climb(session, quick=quick, say=say).walk(sorted(wanted))
-        session.folder.write("quick" if quick else "climb", record.to_dict())
+        name = "quick" if quick else "climb"
+        walking = Climb(session, quick=quick, say=say)
+        try:
+            record = await walking.walk(sorted(wanted))
+        except (BudgetSpent, OutsideFault) as error:
+            record = walking.record(partial=f"stopped in the rung {walking.at}: {error.message}")
+            if not _whole(session, name):
+                session.folder.write(name, record.to_dict())
+            stopped(record)
+            raise
+        session.folder.write(name, record.to_dict())
         return record
+
+
+def _whole(session: Session, name: str) -> bool:
+    """Whether the record of a whole climb is stored."""
+    with suppress(UserError):
+        last = read_record(session.folder, name)
+        return last is not None and not last["partial"]
+    return False
 
 
 class Climb:
@@ -79,13 +106,20 @@ class Climb:
         session: The opened project.
         quick: Use at most 40 dev cases and never look at test.
         say: Told of each rung when it is done.
+
+    Attributes:
+        at: The rung that is walked.
+        records: Of the rungs that were walked, in their order.
+        best: What the next rung builds on.
+        contender: The best language-model variant so far; an ineligible one only until an eligible one was tested.
+        highest: The highest-scoring one ever adopted.
     """
 
     def __init__(self, session: Session, *, quick: bool = False, say: Say = _nothing) -> None:
         self.session = session
         self.quick = quick
         self.say = say
-        self.looks = LookPlan.from_dict(session.folder.read("looks") or LookPlan().to_dict())
+        self.at = ""
         self.records: dict[str, RungRecord] = {}
         self.variants: dict[str, Variant] = {}
         self.best: Variant | None = None
@@ -96,48 +130,38 @@ class Climb:
         self._dev_scores: dict[str, float] = {}
 
     async def walk(self, rungs: Sequence[str]) -> ClimbRecord:
-        """Walk `rungs` in the order of the ladder; `baseline` is always walked."""
-        order = [name for name in self.session.project.ladder.rungs if name in rungs or name == "baseline"]
-        if "baseline" not in order:
-            order.insert(1 if "floor" in order else 0, "baseline")
+        """Walk `rungs` in the order of the ladder, the references first; `baseline` is always walked."""
+        names = [name for name in self.session.project.ladder.rungs if name in rungs and name not in REFERENCE_RUNGS]
+        order = [*(["floor"] if "floor" in rungs else []), "baseline", *names]
         if not self.quick:
-            self._plan_looks()
-        for name in order:
-            record = await self._rung(name)
-            self.records[name] = record
-            if name != "floor" or self.quick:
+            plan_looks(self.session)
+        for self.at in order:
+            record = self.records[self.at] = await self._paid(self.at)
+            if self.at != "floor" or self.quick:
                 self.say(record)
-        if self.floor and self.contender:
-            self.records["floor"] = self._against_floor(self.floor, self.contender)
+        if "floor" in order and not self.quick:
+            if self.floor and self.contender:
+                self.records["floor"] = self._against_floor(self.floor, self.contender)
             self.say(self.records["floor"])
-        return self._record(order)
+        return self.record()
+
+    async def _paid(self, name: str) -> RungRecord:
+        """Walk one rung and add up what it was the first to ask."""
+        costs = self.session.runner.costs
+        before = len(costs)
+        record = await self._rung(name)
+        return replace(record, cost_usd=fsum(islice(costs.values(), before, None)))
 
     def _shuffled(self, dev: Sequence[Case]) -> list[Case]:
         cases = sorted(dev, key=lambda case: case.id)
         random.Random(self.session.project.split.seed).shuffle(cases)
         return cases[:QUICK_DEV] if self.quick else cases
 
-    def _plan_looks(self) -> None:
-        """Plan a look for each rung that can put something to test, and one for the best against the floor."""
-        session = self.session
-        able = {
-            "floor": len(session.pool) > 0,
-            "model": len(session.project.models) > 1,
-            "few_shot": len(session.pool) > 0 or session.task.structured.kind != "free",
-        }
-        names = [name for name in session.project.ladder.rungs if name != "baseline" and able.get(name, True)]
-        self.looks = self.looks.plan(names)
-        session.folder.write("looks", self.looks.to_dict())
-
-    def _take_look(self, rung: str, a: Variant, b: Variant) -> float:
-        """Take the look at `b` against `a` (the same pair again is the same look) and return its alpha."""
-        look = f"{rung}:{b.id}~{a.id}"
-        self.looks = self.looks.take(look, rung)
-        self.session.folder.write("looks", self.looks.to_dict())
-        return self.looks.alpha_for(look)
-
     async def _rung(self, name: str) -> RungRecord:
         """Walk one rung."""
+        if self.best is None and name not in REFERENCE_RUNGS:
+            why = f"there is nothing to build on: {self.records['baseline'].reason}"
+            return RungRecord(rung=name, status=RungStatus.SKIPPED, reason=why, reason_code="baseline_failed")
         session = self.session
         rung: Rung = RUNGS.get(name)()
         view = View(
@@ -159,17 +183,17 @@ class Climb:
         found = await self._explore(proposal)
         winner = found.winner if found else proposal.candidates[0]
         self.variants[winner.id] = winner
-        explored = _explored(found, len(proposal.candidates))
-        explored |= {"reasons": await self._reasons(winner), "notes": notes}
+        explored = _explored(found, len(proposal.candidates) if session.split.explore else 1, notes)
+        explored["reasons"] = await self._reasons(winner)
         if self.quick:
-            return self._quick_record(name, winner, found, explored)
+            return await self._quick_record(name, winner, explored)
         return await self._test(name, winner, explored)
 
     async def _explore(self, proposal: Proposal) -> Race | None:
-        """Race the candidates on dev; None where dev is too small (the first candidate is preregistered)."""
-        if not self.session.split.explore:
-            return None
-        return await race(proposal.candidates, self.dev, self._measure)
+        """Race the candidates on dev; where dev is too small the first is preregistered (only a quick look asks it)."""
+        if self.session.split.explore:
+            return await race(proposal.candidates, self.dev, self._measure)
+        return await race(proposal.candidates[:1], self.dev, self._measure) if self.quick else None
 
     async def _measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
         traces = await self.session.ask(variant, cases)
@@ -191,74 +215,98 @@ class Climb:
         _, _, scores = await self.session.score(traces, self.dev)
         return dict(breakdown(scores).reasons)
 
-    def _quick_record(self, name: str, winner: Variant, found: Race | None, explored: dict[str, Any]) -> RungRecord:
+    async def _quick_record(self, name: str, winner: Variant, explored: dict[str, Any]) -> RungRecord:
         """Build on the winner if it is ahead on dev; decide nothing."""
-        score = next(entry.score for entry in found.entries if entry.variant is winner) if found else 0.0
-        ahead = self.best is None or score > self._dev_scores.get(self.best.id, 0.0)
-        self._dev_scores[winner.id] = score
-        if name != "floor" and ahead:
-            self.best = winner
-        return RungRecord(
+        record = RungRecord(
             rung=name,
             status=RungStatus.REFERENCE if name in REFERENCE_RUNGS else RungStatus.INCONCLUSIVE,
-            reason=f"dev only: {score:.3f} on {len(self.dev)} cases; test was not looked at",
             reason_code="quick",
             variant=winner.id,
             name=winner.name,
             **explored,
         )
+        seen = next((row for row in record.candidates if row["variant"] == winner.id), None)
+        if seen is None:
+            return _failed(record, await self.session.ask(winner, self.dev))
+        score, n = seen["score"], seen["n"]
+        ahead = self.best is None or score > self._dev_scores[self.best.id]
+        self._dev_scores[winner.id] = score
+        if name != "floor" and ahead:
+            self.best = winner
+        return replace(record, reason=f"dev only: {score:.3f} on {n} cases; test was not looked at")
 
     async def _test(self, name: str, winner: Variant, explored: dict[str, Any]) -> RungRecord:
         """Put the winner to test and decide."""
         best = self.contender
-        alpha = self._take_look(name, best.variant, winner) if best and name not in REFERENCE_RUNGS else None
+        alpha = take_look(self.session, name, best.variant, winner) if best and name not in REFERENCE_RUNGS else None
         trial = await answer_test(self.session, name, winner, self.dev)
         record = await measured(self.session, trial, explored)
         if trial.unscored == len(trial.num):
-            return replace(record, status=RungStatus.FAILED, reason=first_error(trial.traces), reason_code="unscored")
+            return _failed(record, trial.traces)
         if name == "floor":
             self.floor = trial
-            return replace(record, status=RungStatus.REFERENCE, reason="no language model", reason_code="reference")
+            return _reference(record, "no language model")
         if best is None or alpha is None or self.highest is None:
-            self.contender = self.highest = trial
-            self.best = winner
-            return replace(record, status=RungStatus.REFERENCE, reason="as it is today", reason_code="reference")
+            self._stand(trial)
+            return _reference(record, "as it is today")
         gain, decision = decide(self.session, best, self.highest, trial, alpha)
-        if decision.status is RungStatus.ADOPTED:
-            self.contender, self.best = trial, winner
-            if trial.score > self.highest.score:
-                self.highest = trial
-        return with_decision(record, best.variant, gain, decision)
+        record = with_decision(record, best.variant, gain, decision)
+        if decision.status is RungStatus.ADOPTED or _takes_over(best, trial):
+            self._stand(trial)
+        if decision.status is not RungStatus.ADOPTED and _takes_over(best, trial):
+            words = f"not adopted, but the best so far, because {best.variant.name} is not eligible: {best.violated}"
+            record = replace(record, reason=f"{record.reason}; {words}")
+        return record
+
+    def _stand(self, trial: Contender) -> None:
+        """Let a trial be the best language-model variant; the highest one starts anew with the first eligible one."""
+        if self.highest is None or self.highest.violated or trial.score > self.highest.score:
+            self.highest = trial
+        self.contender, self.best = trial, trial.variant
 
     def _against_floor(self, floor: Contender, best: Contender) -> RungRecord:
         """Compare the floor with the best language-model variant: the last look."""
-        alpha = self._take_look("floor", best.variant, floor.variant)
+        alpha = take_look(self.session, "floor", best.variant, floor.variant)
         gain, decision = decide(self.session, best, self.highest or best, floor, alpha)
-        status = RungStatus.REFERENCE
         words = {
             "better": "no language model, and better than every one tried",
             "cheaper": "no language model, and no worse than the best one tried",
             "no_gain": "no language model; the best one tried is at least as good",
+            "constraint": "no language model, and not eligible",
         }.get(decision.reason_code, "no language model; neither better nor worse is shown")
+        if _takes_over(best, floor):
+            words += f" (and the best, because {best.variant.name} is not eligible: {best.violated})"
         record = with_decision(self.records["floor"], best.variant, gain, decision)
-        return replace(record, status=status, reason=f"{words}: {decision.reason}")
+        return replace(record, status=RungStatus.REFERENCE, reason=f"{words}: {decision.reason}")
 
-    def _record(self, order: Sequence[str]) -> ClimbRecord:
+    def _best(self) -> dict[str, Any] | None:
+        """Return the best variant that breaks no constraint: the floor only if it was compared."""
+        best, floor = self.contender, self.floor
+        if best and floor and self.records["floor"].compared_to and not floor.violated:
+            wins = self.records["floor"].reason_code in {"better", "cheaper"}
+            best = floor if wins or _takes_over(best, floor) else best
+        if best is None or best.violated:
+            return None
+        return {"rung": best.rung, "variant": best.variant.id}
+
+    def _floor_wins(self) -> str:
+        """Say so if the floor is shown to be better than every prompt."""
+        floor, best = self.floor, self.contender
+        if floor is None or best is None or self.records["floor"].reason_code != "better":
+            return ""
+        return (
+            f"A classifier beats every prompt here: {floor.variant.name} scores {floor.score:.3f}, the best "
+            f"language-model variant ({best.variant.name}) {best.score:.3f}."
+        )
+
+    def record(self, *, partial: str = "") -> ClimbRecord:
+        """Return the record of the rungs that were walked.
+
+        Args:
+            partial: Why the walk stopped before its end.
+        """
         session, project = self.session, self.session.project
-        records = [self.records[name] for name in order]
-        best: dict[str, Any] | None = None
-        if self.contender:
-            best = {"rung": self.contender.rung, "variant": self.contender.variant.id}
-        floor = self.records.get("floor")
-        wins = floor is not None and floor.reason_code in {"better", "cheaper"}
-        if wins and floor:
-            best = {"rung": "floor", "variant": floor.variant}
-        beats = ""
-        if floor and floor.reason_code == "better" and self.contender and floor.score is not None:
-            beats = (
-                f"A classifier beats every prompt here: {floor.name} scores {floor.score:.3f}, the best "
-                f"language-model variant ({self.contender.variant.name}) {self.contender.score:.3f}."
-            )
+        looks = read_looks(session.folder)
         return ClimbRecord(
             task=project.task.name,
             kind=session.task.kind,
@@ -269,36 +317,45 @@ class Climb:
             n_dev=len(self.dev),
             n_test=len(session.split.test),
             explored=session.split.explore,
-            alpha_per_look=None if self.quick else min(self.looks.slots.values(), default=None),
-            test_looks=len(self.looks.spent),
-            cost_usd=sum(record.cost_usd for record in records),
-            rungs=records,
-            best=best,
-            floor_wins=beats,
+            alpha_per_look=SHARED / len(looks.planned) if looks.planned and not self.quick else None,
+            test_looks=len(looks.spent),
+            cost_usd=fsum(session.runner.costs.values()),
+            rungs=list(self.records.values()),
+            best=self._best(),
+            partial=partial,
+            floor_wins=self._floor_wins(),
             split={"origin": session.split.origin, "reasons": list(session.split.reasons), **session.split.counts},
             leaks=session.data.leaks,
             variants={identity: describe(variant) for identity, variant in self.variants.items()},
-            provenance=provenance(session),
+            judges={
+                grader.model: dict(session.asker.identity(grader.model))
+                for grader in session.graders.values()
+                if isinstance(grader, JudgeGrader)
+            },
+            provenance=provenance(project, session.split, session.graders, session.pool.hash),
             notes=session.data.notes,
         )
 
 
-def provenance(session: Session) -> dict[str, Any]:
-    """Return versions, seed and hashes: what someone needs to get the same numbers."""
-    return {
-        "tuneworthy": __version__,
-        "seed": session.project.split.seed,
-        "project": content_hash(session.project.model_dump(mode="json")),
-        "split": content_hash([[case.id for case in session.split.dev], [case.id for case in session.split.test]]),
-        "graders": {name: content_hash(dict(grader.identity)) for name, grader in session.graders.items()},
-        "examples": session.pool.hash,
-    }
+def _takes_over(best: Contender, trial: Contender) -> bool:
+    """Whether a trial is the best only because it is the first that breaks no constraint."""
+    return bool(best.violated) and not trial.violated and trial.unscored <= MOST_UNSCORED * len(trial.num)
 
 
-def _explored(found: Race | None, tried: int) -> dict[str, Any]:
-    """Return the fields of a record that come from dev."""
+def _reference(record: RungRecord, words: str) -> RungRecord:
+    """Return the record of what others are compared with; it may break a constraint, and then says so."""
+    words += f"; not eligible: {record.violated}" if record.violated else ""
+    return replace(record, status=RungStatus.REFERENCE, reason=words, reason_code="reference")
+
+
+def _failed(record: RungRecord, traces: Sequence[Trace]) -> RungRecord:
+    return replace(record, status=RungStatus.FAILED, reason=first_error(traces), reason_code="unscored")
+
+
+def _explored(found: Race | None, tried: int, notes: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a record that come from dev; what could not be scored there has no row, but a note."""
     if found is None:
-        return {"candidates_tried": 1, "candidates": []}
+        return {"candidates_tried": tried, "candidates": [], "notes": [*notes]}
     rows = [
         {
             "variant": entry.variant.id,
@@ -309,8 +366,11 @@ def _explored(found: Race | None, tried: int) -> dict[str, Any]:
             "cost_usd": entry.measured.cost_usd,
         }
         for entry in found.entries
+        if entry.scored
     ]
-    return {"candidates_tried": tried, "candidates": rows, "calls": found.calls, "calls_full": found.calls_full}
+    mute = [f"{one.variant.name}: none of {one.n} dev cases could be scored" for one in found.entries if not one.scored]
+    calls = {"calls": found.calls, "calls_full": found.calls_full}
+    return {"candidates_tried": tried, "candidates": rows, "notes": [*notes, *mute], **calls}
 
 
 def check_rungs(names: Sequence[str]) -> None:

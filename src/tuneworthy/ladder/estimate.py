@@ -1,6 +1,7 @@
 """What a whole climb will take: calls, dollars and minutes, from what the rungs would propose, without asking anything.
 
-Two walks bound it: in the short one nothing is adopted; in the long one each rung adopts its dearest candidate. All
+Two walks bound it: in the short one nothing is adopted and each race drops as many candidates as it may; in the long
+one each rung asks all of dev of all candidates and adopts the dearest. All
 numbers are estimates: tokens are bytes / 4, and what a model or machine does is assumed where no climb has told it.
 """
 
@@ -20,7 +21,7 @@ from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder.base import RUNGS, View
 from tuneworthy.ladder.measured import Measured, measured
 from tuneworthy.ladder.session import Data
-from tuneworthy.ladder.trial import DETERMINISTIC, SAMPLED_REPEATS
+from tuneworthy.ladder.trial import repeats_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
@@ -28,7 +29,7 @@ from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import price_for
 from tuneworthy.providers.scripted import ScriptedProvider
-from tuneworthy.search.race import ROUNDS
+from tuneworthy.search.race import FEWEST, ROUNDS
 from tuneworthy.types import Case, Request, Response, Variant
 
 BYTES_A_TOKEN = 4
@@ -138,28 +139,20 @@ def _stand_in(name: str, config: Any) -> OpenModel:
     )
 
 
-def rungs_with_looks(project: Project, data: Data) -> list[str]:
-    """Return the rungs that a climb plans a look at test for."""
-    able = {
-        "floor": len(data.split.shots) > 0,
-        "model": len(project.models) > 1,
-        "few_shot": len(data.split.shots) > 0 or data.task.structured.kind != "free",
-    }
-    return [name for name in project.ladder.rungs if name != "baseline" and able.get(name, True)]
+def race_calls(candidates: int, n_dev: int, *, close: bool = False) -> list[int]:
+    """Return how many dev cases each of so many candidates sees.
 
+    Args:
+        close: Whether all are too close to the first to be dropped; if not, each round drops as many as it may.
 
-def race_calls(candidates: int, n_dev: int) -> list[int]:
-    """Return how many dev cases each of so many candidates sees, the winner first (it sees all of dev).
-
-    >>> race_calls(4, 120)
-    [120, 80, 40, 40]
+    >>> race_calls(5, 120)
+    [120, 120, 80, 40, 40]
     """
-    alive, seen = candidates, [0] * candidates
-    for share in ROUNDS:
-        n = math.ceil(n_dev * share)
-        seen[:alive] = [n] * alive
-        alive = max(1, math.ceil(alive / 2)) if share < 1 else alive
-    return [n_dev, *seen[1:]]
+    alive, seen = candidates, [n_dev] * candidates
+    for share in () if close else ROUNDS:
+        seen[:alive] = [math.ceil(n_dev * share)] * alive
+        alive = min(alive, max(FEWEST, math.ceil(alive / 2)))
+    return seen
 
 
 def estimate_climb(project: Project, data: Data, opened: Mapping[str, OpenModel]) -> Estimate | None:
@@ -272,17 +265,11 @@ class _Walk:
         if self.best is None or self.dear:
             self.best = candidates[0]
         split = self.data.split
-        seen = race_calls(len(candidates), len(split.dev)) if split.explore else [0]
+        seen = race_calls(len(candidates), len(split.dev), close=self.dear) if split.explore else [0]
         alone = min(N_CASES + 1, len(split.dev or split.test))
-        tested = len(split.test) * self._repeats(candidates[0])
+        tested = len(split.test) * repeats_of(self.project, candidates[0])
         winner = _Ask(name, candidates[0], seen[0] + tested, alone, tested)
         return [winner, *(_Ask(name, *pair) for pair in zip(candidates[1:], seen[1:], strict=False))]
-
-    def _repeats(self, variant: Variant) -> int:
-        repeats = self.project.ladder.repeats
-        fixed = self.project.models[variant.model].provider in DETERMINISTIC
-        varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
-        return max(SAMPLED_REPEATS, repeats) if varies else repeats
 
     def _price(self, variant: Variant) -> tuple[float, int]:
         """Return what orders candidates: rates of the model, then the size of what is sent and answered."""

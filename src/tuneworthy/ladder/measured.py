@@ -11,6 +11,7 @@ from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.ladder.base import RUNGS, View
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import Data
 from tuneworthy.ladder.variants import restore
 from tuneworthy.prompts.shots import ShotPool
@@ -74,7 +75,7 @@ def _variants(project: Project, data: Data, models: Models, folder: Folder) -> l
     )
     variants = list(RUNGS.get("baseline")().propose(view).candidates)
     for name in ("climb", "quick"):
-        record = folder.read(name)
+        record = read_record(folder, name)
         variants += [restore(content) for content in record["variants"].values()] if record else []
     return [v for v in variants if not v.answer_after and (v.shots is None or v.shots.mode == "fixed")]
 

@@ -9,16 +9,18 @@ from tuneworthy.ladder.base import Proposal, View, rung
 
 @rung("model")
 class Model:
-    """Each configured model that is not the baseline's."""
+    """Each configured model that is not the best one's; a model that is only there to judge is none."""
 
     def propose(self, view: View) -> Proposal:
         """Return one candidate for each other model that the constraints allow."""
-        best = view.best
+        best, project = view.best, view.project
         assert best is not None
-        others = [name for name in view.project.models if name != best.model]
-        forbidden = [name for name in others if view.project.constraints.on_device and view.project.models[name].hosted]
+        others = [name for name in project.answering if name != best.model]
+        forbidden = [name for name in others if project.constraints.on_device and project.models[name].hosted]
         eligible = [name for name in others if name not in forbidden]
         reasons = [f"{name}: hosted, and the task must run on the device" for name in forbidden]
+        judges = [name for name in project.models if name not in project.answering]
+        view.notes.extend(f"{name} only judges: give it a second name in [models] to try it as well" for name in judges)
         if not eligible:
             why = "no other model may run on the device" if forbidden else "the project file names no other model"
             code = "constraint" if forbidden else "no_other_model"

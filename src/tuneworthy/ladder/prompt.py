@@ -18,6 +18,8 @@ class Prompt:
         assert best is not None
         candidates = []
         for name in applicable(best, task.kind):
+            if "contract" in name and not task.closed:
+                continue  # it would forbid the labels that are not known
             made = TRANSFORMS[name](best, task.kind, task.labels, task.schema)
             candidates.append(replace(made, name=f"prompt/{name}", notes=(*best.notes, name)))
         return Proposal(candidates=[c for c in candidates if c.id != best.id])

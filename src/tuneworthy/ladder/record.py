@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder
 from tuneworthy.types import RungStatus
+
+AGAIN = "run `tuneworthy climb` again: what was answered is not asked again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +26,8 @@ class RungRecord:
         n, unscored: Test cases, and how many could not be scored.
         score, ci95: Primary grader on test. bounds95: one-sided 95 % lower and upper bound, each on its own.
         delta, delta_ci, p_value, alpha: Paired difference to `compared_to`; the interval is at 1 - alpha.
-        cost_usd: All calls of this rung, stored ones included. usd_per_1k: a thousand test answers.
+        cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored ones too.
+        usd_per_1k: A thousand test answers.
         latency_p50_ms, latency_p95_ms, latency_n: Single calls at concurrency 1.
         input_tokens, output_tokens: Means of an answer.
         repeats: Answers to each test case.
@@ -30,6 +35,7 @@ class RungRecord:
         fields: Per field of a JSON task, on test: precision, recall, F1.
         candidates: On dev, best first: name, variant, n, score, ci95, cost_usd.
         reasons: On dev: why answers of the winner were wrong, with counts.
+        violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
         notes: What was left out or dropped.
     """
 
@@ -64,6 +70,7 @@ class RungRecord:
     calls: int = 0
     calls_full: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    violated: str = ""
     notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,12 +86,15 @@ class ClimbRecord:
         task: Name; kind: of task; target, margin: from the project file.
         quick: Whether test was left alone; then all scores are None and `candidates` hold what was seen.
         n_dev, n_test: Cases. explored: Whether dev was large enough to explore.
+        partial: Why the walk stopped before its end; "" for a whole one. A partial record says what was walked so far.
         alpha_per_look: Of the looks planned first. test_looks: Looks taken so far.
-        cost_usd: All calls of these rungs.
-        best: ``{"rung", "variant"}``; the floor where nothing above it is worth its price.
+        cost_usd: All calls of the walk, those of a rung that was not ended included.
+        best: ``{"rung", "variant"}``, a variant that breaks no constraint; the floor where nothing above it is worth
+            its price; None if nothing that was put to test is eligible.
         floor_wins: A sentence if a classifier or rule beats every prompt, else "".
         split: How dev and test were drawn. leaks: What left the examples.
         variants: Id to resolved content, of everything in the table.
+        judges: Identities of the models that grade, by name: their stored verdicts are found without opening them.
         provenance: Versions, seed, hashes.
         notes: What a reader must know.
     """
@@ -103,10 +113,12 @@ class ClimbRecord:
     cost_usd: float
     rungs: Sequence[RungRecord]
     best: Mapping[str, Any] | None
+    partial: str = ""
     floor_wins: str = ""
     split: Mapping[str, Any] = field(default_factory=dict)
     leaks: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Any] = field(default_factory=dict)
+    judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -117,3 +129,70 @@ class ClimbRecord:
     def rung(self, name: str) -> RungRecord | None:
         """Return the record of the rung `name`, if it was walked."""
         return next((record for record in self.rungs if record.rung == name), None)
+
+
+def read_record(folder: Folder, name: str = "climb") -> dict[str, Any] | None:
+    """Return the stored record of the last climb (or of the last `quick` one) as plain data; None if there is none.
+
+    Keys that an older version did not write have their defaults.
+
+    Raises:
+        UserError: The document is not such a record.
+    """
+    document = folder.read(name)
+    if document is None:
+        return None
+    try:
+        return record_from(document).to_dict()
+    except UserError as error:
+        raise UserError(f"{folder.path / name}.json: {error.message}", hint=AGAIN) from None
+
+
+def record_from(document: Any) -> ClimbRecord:
+    """Return the record that `ClimbRecord.to_dict` wrote; keys that this version does not know are left out.
+
+    Raises:
+        UserError: It is not such a record.
+    """
+    try:
+        rungs = [
+            RungRecord(**_known(RungRecord, rung) | {"status": RungStatus(rung["status"])})
+            for rung in document["rungs"]
+        ]
+        record = ClimbRecord(**_known(ClimbRecord, document) | {"rungs": rungs})
+        _check(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"expected the record of a climb, got one that this version cannot read ({type(error).__name__}: {error})",
+            hint=AGAIN,
+        ) from None
+    return record
+
+
+def _known(cls: Any, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of `document` that `cls` has.
+
+    Raises:
+        KeyError: One without a default is missing.
+    """
+    for one in fields(cls):
+        if one.name not in document and one.default is MISSING and one.default_factory is MISSING:
+            raise KeyError(one.name)
+    names = {one.name for one in fields(cls)}
+    return {name: value for name, value in document.items() if name in names}
+
+
+def _check(record: ClimbRecord) -> None:
+    """Look at the parts that readers reach into.
+
+    Raises:
+        KeyError, TypeError: One is of another shape.
+    """
+    for part in (record.split, record.leaks, record.variants, record.provenance, record.best or {}):
+        if not isinstance(part, Mapping):
+            raise TypeError(f"expected a table, got {part!r:.40}")
+    if record.best:
+        record.variants[record.best["variant"]], record.best["rung"]
+    for rung in record.rungs:
+        for row in rung.candidates:
+            row["name"], row["n"], float(row["score"]), row["ci95"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,9 +24,11 @@ from tuneworthy.grade.apply import aggregate, grade_all, make_grader
 from tuneworthy.grade.base import Grader, GradingContext
 from tuneworthy.grade.judge import JudgeGrader
 from tuneworthy.ladder.base import Task
+from tuneworthy.ladder.floor import add_floors
 from tuneworthy.ladder.judging import Judging
+from tuneworthy.ladder.looks import read_looks
 from tuneworthy.ladder.reveal import reveal_note
-from tuneworthy.prompts.schema import infer_schema
+from tuneworthy.ladder.task import task_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Example, Score, Trace, Variant, canonical
@@ -40,6 +42,7 @@ class Data:
         cases: All cases of the file.
         split: dev, test and the examples left for shots and training.
         task: Kind, labels, schema.
+        labels: All labels that occur anywhere: what graders read answers with, and no model is shown.
         leaks: Examples that left because they give a case away: counts by side and reason.
         notes: What a reader of the record must know.
     """
@@ -47,6 +50,7 @@ class Data:
     cases: Sequence[Case]
     split: Split
     task: Task
+    labels: Sequence[str]
     leaks: dict[str, Any]
     notes: list[str]
 
@@ -76,31 +80,31 @@ def settle(project: Project, cases: Sequence[Case], examples: Sequence[Example],
     """Clean and split cases (all of them labelled) and examples that were read.
 
     Raises:
-        UserError: A side of the split is empty, or cases of the stored split were edited or removed.
+        UserError: A side of the split is empty, cases of the stored split were edited or removed, or the looks at
+            them are gone.
     """
     notes = list(notes)
     folder = Folder(project.root)
+    read_looks(folder)
     notes += filter(None, [reveal_note(folder)])
     stored = folder.read("split")
     if stored is not None:
         notes += _changes_since(stored, cases, examples)
     clean = split_without_leaks(cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=stored)
-    if seen := reveal_note(Folder(project.root)):
-        notes.append(seen)
-    split = clean.split
-    kind = split.kind.name
-    values = [case.expected for case in (*split.dev, *cases) if case.expected is not None]
-    task = Task(
-        kind=kind,
-        labels=tuple(labels_of(cases, examples)) if kind == "label" else (),
-        schema=infer_schema(values) if kind == "json" else None,
-    )
+    task, told = task_of(project, clean.split)
     leaks = {
         "cases": clean.into_cases.by_reason,
         "dev": clean.into_dev.by_reason,
         "dev_test": clean.dev_into_test.by_reason,
     }
-    return Data(cases=cases, split=split, task=task, leaks=leaks, notes=notes)
+    return Data(
+        cases=cases,
+        split=clean.split,
+        task=task,
+        labels=labels_of(cases, examples) if task.kind == "label" else (),
+        leaks=leaks,
+        notes=[*notes, *told],
+    )
 
 
 def _changes_since(stored: Mapping[str, Any], cases: Sequence[Case], examples: Sequence[Example]) -> list[str]:
@@ -127,7 +131,11 @@ def _changes_since(stored: Mapping[str, Any], cases: Sequence[Case], examples: S
 
 
 class Session:
-    """Everything a command needs to ask and judge; open it with `open_session`."""
+    """Everything a command needs to ask and judge; open it with `open_session`.
+
+    Args:
+        known: Identities of models by name; if given, nothing is asked and no judge is opened.
+    """
 
     def __init__(
         self,
@@ -137,7 +145,7 @@ class Session:
         progress: Progress | None,
         budget: Budget,
         *,
-        stored_only: bool = False,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.project = project
         self.folder = Folder(project.root)
@@ -146,20 +154,27 @@ class Session:
         self.task = data.task
         self.models = Models(project)
         self.pool = ShotPool(data.split.shots)
+        add_floors(self.models, self.task.kind, self.pool, project.split.seed)
         self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed)
-        self.asker = Together(self.runner, self.models, stored_only=stored_only)
+        self.asker = Together(self.runner, self.models, known=known)
 
     @cached_property
     def graders(self) -> dict[str, Grader]:
-        """All graders by type; the first is primary."""
+        """All graders, the primary one first, by type; the second of a type is `type#2`."""
         context = GradingContext(
             root=self.project.root,
             examples=self.split.shots,
-            labels=self.task.labels,
+            labels=self.data.labels,
             asker=self.asker,
             seed=self.project.split.seed,
         )
-        return {config.type: make_grader(config, context) for config in self.project.graders}
+        found: dict[str, Grader] = {}
+        seen: Counter[str] = Counter()
+        for config in self.project.graders:
+            seen[config.type] += 1
+            name = config.type if seen[config.type] == 1 else f"{config.type}#{seen[config.type]}"
+            found[name] = make_grader(config, context)
+        return found
 
     @property
     def primary(self) -> Grader:

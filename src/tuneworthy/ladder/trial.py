@@ -44,6 +44,7 @@ async def answer_test(session: Session, rung: str, variant: Variant, dev: Sequen
     if session.judging:
         await session.judging.learn(test, traces)
     latency = await measure_latency(session.runner, variant, session.models[variant.model], dev or test)
+    usd_per_1k = usage(traces)["usd_per_1k"]
     return Contender(
         rung=rung,
         variant=variant,
@@ -51,8 +52,9 @@ async def answer_test(session: Session, rung: str, variant: Variant, dev: Sequen
         num=num,
         den=den,
         unscored=int(np.isnan(num).sum()),
-        usd_per_1k=usage(traces)["usd_per_1k"],
+        usd_per_1k=usd_per_1k,
         latency=latency,
+        violated=_violated(session, variant, latency, usd_per_1k),
     )
 
 
@@ -87,14 +89,14 @@ def decide(
         sign_flips=_flips(best, trial),
         cost_ratio=trial.usd_per_1k / best.usd_per_1k if best.usd_per_1k and trial.usd_per_1k is not None else None,
         time_ratio=trial.latency.ratio_to(best.latency) if trial.latency and best.latency else None,
-        violated=_violated(session, trial),
+        violated=trial.violated,
         unvalidated=unvalidated,
     )
     return gain, decide_adoption(evidence, margin)
 
 
 async def measured(session: Session, trial: Contender, explored: dict[str, Any]) -> RungRecord:
-    """Return the record of a trial with all that was measured on test.
+    """Return the record of a trial with all that was measured on test (what it cost is known when the rung ends).
 
     Args:
         session: The opened project.
@@ -111,7 +113,6 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
         fields = fields or _fields(scores)
     means = usage(trial.traces)
     latency = trial.latency or Latency({})
-    cost = sum(trace.cost_usd for trace in trial.traces) + sum(row["cost_usd"] for row in explored["candidates"])
     return RungRecord(
         rung=trial.rung,
         status=RungStatus.REFERENCE,
@@ -122,7 +123,6 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
         score=score,
         ci95=ci95,
         bounds95=bounds,
-        cost_usd=cost,
         usd_per_1k=trial.usd_per_1k,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),
@@ -132,6 +132,7 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
         repeats=len(trial.traces) // len(test),
         graders=shares,
         fields=fields,
+        violated=trial.violated,
         **explored | {"notes": [*explored.get("notes", ()), *notes]},
     )
 
@@ -190,14 +191,16 @@ def _judged(contender: Contender) -> Judged:
     return Judged(contender.traces, contender.num / contender.den)
 
 
-def _violated(session: Session, trial: Contender) -> str:
-    """Name the constraint that the measured trial breaks, or ""."""
+def _violated(session: Session, variant: Variant, latency: Latency, usd_per_1k: float | None) -> str:
+    """Name the constraint that a measured variant breaks, or ""."""
     limits = session.project.constraints
-    p95 = trial.latency.quantile_ms(0.95) if trial.latency else None
+    p95 = latency.quantile_ms(0.95)
+    if limits.on_device and session.models[variant.model].hosted:
+        return f"{variant.model} is hosted, and the task must run on the device"
     if limits.p95_ms and p95 is not None and p95 > limits.p95_ms:
         return f"p95 is {p95:.0f} ms, the limit is {limits.p95_ms:g} ms"
-    if limits.usd_per_1k and trial.usd_per_1k is not None and trial.usd_per_1k > limits.usd_per_1k:
-        return f"a thousand answers cost ${trial.usd_per_1k:.4f}, the limit is ${limits.usd_per_1k:g}"
+    if limits.usd_per_1k and usd_per_1k is not None and usd_per_1k > limits.usd_per_1k:
+        return f"a thousand answers cost ${usd_per_1k:.4f}, the limit is ${limits.usd_per_1k:g}"
     return ""
 
 

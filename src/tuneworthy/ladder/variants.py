@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.base import RUNGS, View
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import Session
-from tuneworthy.types import OutputFormat, Shots, Variant
+from tuneworthy.types import Variant
+
+_VARIANT = TypeAdapter(Variant)
+_FIELDS = {field.name for field in fields(Variant)}
 
 
 def describe(variant: Variant) -> dict[str, Any]:
@@ -21,23 +26,31 @@ def describe(variant: Variant) -> dict[str, Any]:
     return content | {"model_identity": dict(variant.model_identity), "id": variant.id}
 
 
-def restore(content: Mapping[str, Any]) -> Variant:
+def restore(content: Any, where: str = "the last climb") -> Variant:
     """Return the variant that `describe` described.
+
+    Args:
+        content: The description. where: What holds it, for the message.
 
     Raises:
         UserError: It is not such a description.
     """
-    fields = {name: value for name, value in content.items() if name != "id"}
-    try:
-        output = fields.pop("output")
-        shots = fields.pop("shots")
-        return Variant(
-            output=OutputFormat(**(output | {"choices": tuple(output["choices"])})),
-            shots=Shots(**(shots | {"ids": tuple(shots["ids"])})) if shots else None,
-            **(fields | {"notes": tuple(fields["notes"]), "stop": tuple(fields["stop"])}),
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"expected a described variant, got one without {error}") from None
+    wrong = _fault(content)
+    if not wrong:
+        try:
+            return _VARIANT.validate_python({name: value for name, value in content.items() if name != "id"})
+        except ValidationError as error:
+            first = error.errors()[0]
+            wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    raise UserError(f"{where}: expected a described variant, got {wrong}", hint="write it with `export variant`")
+
+
+def _fault(content: Any) -> str:
+    """Say what is wrong with a description at first sight; "" if nothing is."""
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    unknown = sorted(map(str, set(content) - _FIELDS - {"id"}))
+    return f"one with {unknown[0]!r}, which no variant has" if unknown else ""
 
 
 def current(session: Session) -> Variant:
@@ -69,9 +82,14 @@ def resolve(session: Session, word: str) -> Variant:
         return current(session)
     if word.endswith(".json"):
         return _from_file(Path(word))
-    last = session.folder.read("climb")
+    last = read_record(session.folder)
     if last is None:
         raise UserError(f"expected a climb that tried {word!r}, got none", hint="run `tuneworthy climb` first")
+    if word == "best" and last["partial"]:
+        raise UserError(
+            f"expected a whole climb to name the best variant, got one that stopped early ({last['partial']})",
+            hint="run `tuneworthy climb` again, or name a rung",
+        )
     if word == "best" and last["best"]:
         word = last["best"]["variant"]
     by_rung = {record["rung"]: record["variant"] for record in last["rungs"] if record["variant"]}
@@ -85,8 +103,9 @@ def resolve(session: Session, word: str) -> Variant:
 
 def _from_file(path: Path) -> Variant:
     try:
-        return restore(orjson.loads(path.read_bytes()))
-    except FileNotFoundError:
-        raise UserError(f"expected an exported variant at {path}, got nothing there") from None
+        return restore(orjson.loads(path.read_bytes()), str(path))
+    except OSError as error:
+        got = "nothing there" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        raise UserError(f"expected an exported variant at {path}, got {got}", hint="mend the path") from None
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path}: expected JSON, got: {error}") from None

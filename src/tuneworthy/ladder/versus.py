@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.errors import NotEnough
+from tuneworthy.errors import NotEnough, UserError
 from tuneworthy.ladder.adopt import MOST_UNSCORED
 from tuneworthy.ladder.judging import Judged
+from tuneworthy.ladder.looks import take_look
 from tuneworthy.ladder.session import Session
-from tuneworthy.stats.looks import LookPlan
+from tuneworthy.ladder.trial import repeats_of
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior
 from tuneworthy.types import Variant
 
@@ -59,7 +60,8 @@ async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = Fa
     """Compare B with A by the primary grader.
 
     B is better if the paired interval is above 0; no worse if it is non-inferior by the margin; worse if the
-    interval is below 0; else unresolved, as it is where more than 2 % of the cases have no score of both.
+    interval is below 0; else unresolved, as it is where more than 2 % of the cases have no score of both. On test
+    each case is answered as often as in a climb.
 
     Args:
         session: The opened project.
@@ -67,14 +69,19 @@ async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = Fa
         on_test: Look at test (a look is taken and paid for in alpha); dev is the default.
 
     Raises:
+        UserError: A is B, or so much was looked at that nothing can be shown on test any more.
         NotEnough: Too few cases have a score of both.
     """
+    if a.id == b.id:
+        raise UserError(f"expected two variants, got {a.name} twice ({a.id})", hint="name another one as A or B")
     cases = session.split.test if on_test else session.split.dev
     if len(cases) < FEWEST:
         side = "test" if on_test else "dev"
         raise NotEnough(f"expected at least {FEWEST} {side} cases, got {len(cases)}", hint="use --test or add cases")
-    alpha = _take_look(session, a, b) if on_test else DEV_ALPHA
-    traces_a, traces_b = await session.ask(a, cases), await session.ask(b, cases)
+    alpha = take_look(session, "compare", a, b) if on_test else DEV_ALPHA
+    repeats_a, repeats_b = (repeats_of(session.project, one) if on_test else 1 for one in (a, b))
+    traces_a = await session.ask(a, cases, repeats=repeats_a)
+    traces_b = await session.ask(b, cases, repeats=repeats_b)
     num_a, den_a, _ = await session.score(traces_a, cases)
     num_b, den_b, _ = await session.score(traces_b, cases)
     both = ~(np.isnan(num_a) | np.isnan(num_b))
@@ -115,12 +122,3 @@ def _answer(paired: PairedResult, no_worse: bool) -> Answer:
     if paired.worse:
         return Answer.WORSE
     return Answer.UNRESOLVED
-
-
-def _take_look(session: Session, a: Variant, b: Variant) -> float:
-    stored = session.folder.read("looks")
-    plan = LookPlan.from_dict(stored) if stored else LookPlan().plan(["compare"])
-    look = f"compare:{b.id}~{a.id}"
-    plan = plan.take(look, "compare")
-    session.folder.write("looks", plan.to_dict())
-    return plan.alpha_for(look)

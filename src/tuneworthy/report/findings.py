@@ -76,7 +76,15 @@ def best_of(record: ClimbRecord) -> RungRecord | None:
 
 
 def best_model_of(record: ClimbRecord) -> RungRecord | None:
-    """Return the rung that holds the best language-model variant: adopted last, else the baseline."""
+    """Return the rung that holds the best language-model variant: the best, or what the best floor was compared with.
+
+    Where nothing is eligible, it is the one adopted last, else the baseline.
+    """
+    best = best_of(record)
+    if best and best.rung != "floor":
+        return best
+    if best and (against := [r for r in record.rungs if r.variant == best.compared_to and measured(r)]):
+        return against[0]
     adopted = [r for r in record.rungs if r.status is RungStatus.ADOPTED and r.rung != "floor" and measured(r)]
     baseline = record.rung("baseline")
     return adopted[-1] if adopted else (baseline if baseline and measured(baseline) else None)
@@ -88,9 +96,9 @@ def measured(rung: RungRecord) -> bool:
 
 
 def target_of(record: ClimbRecord) -> Target | None:
-    """Say whether the best variant meets the target; None where nothing was put to test."""
+    """Say whether the best variant meets the target; None where nothing was put to test, or not all that should be."""
     best = best_of(record)
-    if record.quick or best is None or best.score is None or best.ci95 is None:
+    if record.quick or record.partial or best is None or best.score is None or best.ci95 is None:
         return None
     lower, upper = best.bounds95 or best.ci95
     bound = "one-sided 95 % bound" if best.bounds95 else "end of the 95 % interval"
@@ -114,12 +122,20 @@ def target_of(record: ClimbRecord) -> Target | None:
 
 
 def answer(record: ClimbRecord) -> str:
-    """Return the answer in one sentence."""
+    """Return the answer in one sentence; that of a climb that stopped early says so."""
+    if record.partial:
+        return (
+            f"The climb stopped early ({clean(record.partial)}), so there is no answer yet. So far: {_answer(record)}"
+        )
+    return _answer(record)
+
+
+def _answer(record: ClimbRecord) -> str:
     best, model, baseline = best_of(record), best_model_of(record), record.rung("baseline")
     if record.quick:
         return _quick_answer(record)
     if best is None or best.score is None:
-        return "Nothing could be measured on the test cases, so there is no answer yet."
+        return _no_answer(record)
     if best.rung == "floor" and model and model.score is not None:
         return _floor_answer(record, best, model)
     if best.rung == "baseline":
@@ -132,14 +148,25 @@ def answer(record: ClimbRecord) -> str:
         today = f"; what is in use today ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}"
     return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}."
 
+        today += f" and is not eligible ({clean(baseline.violated)})" if baseline.violated else ""
 
 def _floor_answer(record: ClimbRecord, floor: RungRecord, model: RungRecord) -> str:
     """Say that no language model is needed, as strongly as it was shown."""
+def _no_answer(record: ClimbRecord) -> str:
+    """Say why nothing is the best."""
+    broken = [f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated]
+    if broken:
+        return f"Nothing that was put to test keeps the constraints ({'; '.join(broken)})."
+    return "Nothing could be measured on the test cases, so there is no answer yet."
+
+
     name = f"{floor_words(floor)} without any language model"
     what = "language model" if model.rung == "model" else "prompt"
     reaches = f"the best {what} ({clean(model.name)}) reaches {numbers.percent(model.score or 0.0)}"
     if record.floor_wins:
         return f"{name} {does(record, floor)}; {reaches}."
+    if model.violated:
+        return f"{name} {does(record, floor)}; {reaches} and is not eligible ({clean(model.violated)})."
     return (
         f"{name} {does(record, floor)}, no worse than language models by the margin and cheaper or faster; {reaches}."
     )

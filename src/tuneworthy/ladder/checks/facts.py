@@ -18,17 +18,13 @@ from tuneworthy.evaluate.models import OpenModel, open_model
 from tuneworthy.grade.apply import make_grader
 from tuneworthy.grade.base import Grader, GradingContext
 from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
-from tuneworthy.ladder.estimate import Estimate, estimate_climb, rungs_with_looks
+from tuneworthy.ladder.estimate import Estimate, estimate_climb
+from tuneworthy.ladder.looks import read_looks, rungs_with_looks
 from tuneworthy.ladder.session import Data, settle
-from tuneworthy.stats.looks import LookPlan
-from tuneworthy.stats.power import detectable, mcnemar_power
+from tuneworthy.stats.power import detectable
+from tuneworthy.stats.sizing import LOSS, cases_for_margin
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example
-
-LOSS = 0.05
-"""Share of the cases that a better variant is taken to get worse on: what `stats.power` needs beside n."""
-MOST_CASES = 100_000
-POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +36,8 @@ class Resolution:
         looks: Looks that the error is shared by. alpha: Of one look.
         difference: Smallest gain found 8 times in 10, if groups did not matter. grouped: the same if all cases of
             a group went alike; infinite if no gain can be shown.
-        margin: From the project file. n_for_margin: Cases needed to find a gain of `margin`, to 1 %; None if that
-            is more than `MOST_CASES`.
+        margin: From the project file. n_for_margin: Cases needed to find a gain of `margin`; None if that is more
+            than `sizing.MOST_CASES`. n_no_worse: Cases needed to show that nothing got worse by `margin`.
     """
 
     n: int
@@ -52,6 +48,7 @@ class Resolution:
     grouped: float
     margin: float
     n_for_margin: int | None
+    n_no_worse: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; a difference that cannot be had is None."""
@@ -146,7 +143,7 @@ class Facts:
     @cached_property
     def graders(self) -> list[tuple[Any, Grader | None, TuneworthyError | None]]:
         """(section, grader, why it cannot be built), the primary one first."""
-        labels = self.data.task.labels if self.data else labels_of(self.labelled, self.examples)
+        labels = self.data.labels if self.data else labels_of(self.labelled, self.examples)
         shots = self.data.split.shots if self.data else self.examples
         context = GradingContext(root=self.project.root, examples=shots, labels=labels)
         built: list[tuple[Any, Grader | None, TuneworthyError | None]] = []
@@ -198,11 +195,12 @@ class Facts:
         if self.data is None:
             return None
         test = self.data.split.test
-        stored = self.folder.read("looks")
-        plan = LookPlan.from_dict(stored) if stored else LookPlan().plan(rungs_with_looks(self.project, self.data))
+        plan = read_looks(self.folder)
+        plan = plan if plan.slots else plan.plan(rungs_with_looks(self.project, self.data.split, self.data.task))
         alpha = min(plan.slots.values(), default=0.05)
         n_groups = len({case.group or f"#{case.id}" for case in test})
         margin = self.project.task.margin
+        needed = cases_for_margin(margin, alpha).numbers
         return Resolution(
             n=len(test),
             n_groups=n_groups,
@@ -211,22 +209,9 @@ class Facts:
             difference=detectable(len(test), alpha, loss=LOSS),
             grouped=detectable(len(test), alpha, loss=LOSS, design_effect=len(test) / n_groups),
             margin=margin,
-            n_for_margin=cases_for(margin, alpha),
+            n_for_margin=needed["n_gain"],
+            n_no_worse=needed["n_non_inferior"],
         )
-
-
-def cases_for(margin: float, alpha: float) -> int | None:
-    """Return how many cases find a gain of `margin` 8 times in 10, to 1 %; None if more than `MOST_CASES` do."""
-    gain = min(LOSS + margin, 1 - LOSS)
-    low, high = 1, 64
-    while mcnemar_power(high, LOSS, gain, alpha) < POWER:
-        low, high = high, 2 * high
-        if high > MOST_CASES:
-            return None
-    while high - low > max(1, high // 100):
-        middle = (low + high) // 2
-        low, high = (low, middle) if mcnemar_power(middle, LOSS, gain, alpha) >= POWER else (middle, high)
-    return high
 
 
 def _each(error: DataError) -> list[DataError]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from tuneworthy.grade.apply import label_faults
@@ -37,15 +36,6 @@ def grader_labels(facts: Facts) -> Iterator[Fault]:
                 "correct the answers, or choose another grader",
                 "error" if number == 1 else "warning",
             )
-
-
-@check("grader_twice", "error")
-def grader_twice(facts: Facts) -> Iterator[Fault]:
-    """Two graders have one type: results are kept by type, so the later one would take the place of the earlier."""
-    counts = Counter(config.type for config in facts.project.graders)
-    for name, count in counts.items():
-        if count > 1:
-            yield Fault(f"[[graders]]: expected each type once, got {name!r} {count} times", "remove one of them")
 
 
 @check("judge_family", "warning")

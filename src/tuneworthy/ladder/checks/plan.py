@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from math import inf
 
 from tuneworthy.ladder.check import Fault, check
-from tuneworthy.ladder.checks.facts import LOSS, MOST_CASES, Facts
+from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.providers.prices import price_for
+from tuneworthy.stats.sizing import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
 
 NEVER_WAIVED = frozenset({"eval_set", "baseline", "leak", "judge", "parity"})
@@ -47,7 +48,7 @@ def resolution(facts: Facts) -> Iterator[Fault]:
     """What difference test can show at its size and at the error that each look may spend, against `task.margin`.
 
     A warning if a gain of `margin` will mostly stay unresolved. Assumed: the better variant gets 5 % of the cases
-    wrong that the other gets right.
+    wrong that the other gets right; and 10 % of the cases differ where two variants are equally good.
     """
     found = facts.resolution
     if found is None:
@@ -58,6 +59,7 @@ def resolution(facts: Facts) -> Iterator[Fault]:
     if found.n_groups < found.n:
         grouped = "none" if found.grouped == inf else f"{found.grouped:.3f}"
         words += f"; {grouped} if the cases of each of the {found.n_groups} groups go alike"
+    words += f"; to show that nothing got worse by {found.margin:g} takes {found.n_no_worse:,} cases"
     if found.difference <= found.margin:
         yield Fault(f"{words}: enough for the margin of {found.margin:g}")
         return

@@ -1,0 +1,105 @@
+"""The looks at the test set of a project: which ones a climb plans, what tells one from another, and taking one.
+
+Invariants: a look is paid for in alpha before anything of it is asked, and kept in `.tuneworthy/looks.json`; the
+stored split tells how many were taken, so that a test set that was looked at is never taken for a fresh one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.base import Task
+from tuneworthy.stats.looks import LookPlan, UsedUp
+from tuneworthy.store import Folder
+from tuneworthy.types import Example, Variant, content_hash
+
+if TYPE_CHECKING:
+    from tuneworthy.ladder.session import Session
+
+NAME = "looks"
+TAKEN = "looks"
+"""Key of the stored split: how many looks were taken at its test cases."""
+
+
+class HasShots(Protocol):
+    """The part of a split that looks depend on."""
+
+    @property
+    def shots(self) -> Sequence[Example]: ...
+
+
+def read_looks(folder: Folder) -> LookPlan:
+    """Return the looks planned and taken so far; an empty plan where nobody has looked yet.
+
+    Raises:
+        UserError: Looks were planned, and the plan is gone, was set back, or is none.
+    """
+    document, taken = folder.read(NAME), (folder.read("split") or {}).get(TAKEN)
+    if document is None and taken is None and not (folder.path / "climb.json").exists():
+        return LookPlan()
+    try:
+        plan = LookPlan.from_dict(document or {})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise _gone(folder, "none" if document is None else "something else") from None
+    if len(plan.spent) < (taken or 0):
+        raise _gone(folder, f"{len(plan.spent)} of the {taken} that were taken")
+    return plan
+
+
+def write_looks(folder: Folder, plan: LookPlan) -> None:
+    """Keep the plan, and note in the stored split how many looks were taken."""
+    folder.write(NAME, plan.to_dict())
+    folder.write("split", (folder.read("split") or {}) | {TAKEN: len(plan.spent)})
+
+
+def _gone(folder: Folder, got: str) -> UserError:
+    return UserError(
+        f"expected the looks at test in {folder.path / NAME}.json, got {got}",
+        hint="they are part of the test set: put the file back, or start over with a new test set",
+    )
+
+
+def rungs_with_looks(project: Project, split: HasShots, task: Task) -> list[str]:
+    """Return the rungs that can put something to test; the look of `floor` is the best against it."""
+    able = {
+        "floor": len(split.shots) > 0,
+        "model": len(project.answering) > 1,
+        "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
+    }
+    return [name for name in project.ladder.rungs if name != "baseline" and able.get(name, True)]
+
+
+def plan_looks(session: Session) -> LookPlan:
+    """Plan a look for each rung that can put something to test, and store the plan; planning again adds looks only."""
+    plan = read_looks(session.folder).plan(rungs_with_looks(session.project, session.split, session.task))
+    write_looks(session.folder, plan)
+    return plan
+
+
+def look_id(session: Session, rung: str, a: Variant, b: Variant) -> str:
+    """Name the look at `b` against `a`: another primary grader or another margin asks the data another question.
+
+    Corrected labels do not: the same comparison is then made again, with better data.
+    """
+    question = content_hash([dict(session.primary.identity), session.project.task.margin])
+    return f"{rung}:{b.id}~{a.id}@{question}"
+
+
+def take_look(session: Session, rung: str, a: Variant, b: Variant) -> float:
+    """Take the look at `b` against `a` (the same one again costs nothing) and return its alpha.
+
+    The looks of the ladder are planned first, so that another look takes its alpha from the reserve.
+
+    Raises:
+        UserError: So much was looked at that nothing can be shown on this test set any more.
+    """
+    look = look_id(session, rung, a, b)
+    try:
+        plan = plan_looks(session).take(look, rung)
+    except UsedUp as error:
+        raise UserError(f"the test set is used up: {error}", hint="collect a new one, or compare on dev") from None
+    write_looks(session.folder, plan)
+    return plan.alpha_for(look)
