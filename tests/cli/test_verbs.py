@@ -1,0 +1,330 @@
+"""Every verb through the real command line with scripted models: exit statuses, and pure JSON with its keys."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ladder.worlds import write_world
+from tuneworthy.cli import VERBS, run
+
+KEYS = "task n_dev n_test alpha_per_look test_looks cost_usd rungs best"
+RUNG_KEYS = (
+    "rung status reason reason_code variant compared_to candidates_tried n unscored score ci95 delta delta_ci p_value "
+    "cost_usd usd_per_1k latency_p50_ms latency_p95_ms input_tokens output_tokens"
+)
+VERDICT_KEYS = "outcome stage reason_code reasons target gates headroom forecast economics next_action valid_until"
+PAID = "input_usd_per_mtok = 1000.0\noutput_usd_per_mtok = 1000.0\n"
+SERVED = '[models.served]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\nretries = 0\n'
+FREE = "input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n"
+MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
+
+
+def write(root: Path, models: dict[str, str] | None = None, **options: Any) -> Path:
+    rungs = options.pop("rungs", ["baseline", "model"])
+    return write_world(root, models or MODELS, n_cases=60, n_examples=210, rungs=rungs, **options)
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write(tmp_path_factory.mktemp("walked") / "world")
+    assert run(["climb", "--project", str(root)]) == 0
+    return root
+
+
+@pytest.fixture
+def climbed(walked: Path, tmp_path: Path) -> Path:
+    """A project of its own that was climbed."""
+    return Path(shutil.copytree(walked, tmp_path / "world"))
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> Any:
+    """Run a verb with --json and return the whole of stdout, read as one document."""
+    capsys.readouterr()
+    assert run([*map(str, words), "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object, status: int = 2) -> str:
+    """Run a verb that must fail with one line on stderr, and return that line."""
+    capsys.readouterr()
+    assert run([*map(str, words)]) == status
+    out, err = capsys.readouterr()
+    lines = [line for line in err.splitlines() if "expected" in line]
+    assert len(lines) == 1, err
+    assert "Traceback" not in out + err
+    return lines[0]
+
+
+# climb
+
+
+def test_climb_prints_the_contract_as_json(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = told(capsys, "climb", "--project", climbed)
+    assert set(KEYS.split()) <= set(record)
+    assert all(set(RUNG_KEYS.split()) <= set(rung) for rung in record["rungs"])
+    assert [(rung["rung"], rung["status"]) for rung in record["rungs"]] == [
+        ("baseline", "reference"),
+        ("model", "adopted"),
+    ]
+    assert record["best"] == {"rung": "model", "variant": record["rungs"][1]["variant"]}
+
+
+def test_climb_again_asks_nothing_and_takes_no_look(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (climbed / "world.py").write_text((climbed / "world.py").read_text())
+    first, second = (told(capsys, "climb", "--project", climbed) for _ in range(2))
+    assert first == second
+
+
+def test_a_quick_climb_looks_at_dev_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = told(capsys, "climb", "--quick", "--project", write(tmp_path))
+    assert record["quick"] and record["test_looks"] == 0
+    assert {rung["score"] for rung in record["rungs"]} == {None}
+
+
+def test_climb_refuses_an_unknown_rung_and_a_missing_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, "climb", "--rung", "ladder", "--project", write(tmp_path))
+    assert "expected a rung (baseline, " in line and "got 'ladder'" in line
+    assert "expected a project file at" in refused(capsys, "climb", "--project", tmp_path / "none")
+
+
+def test_climb_exits_4_if_the_budget_is_spent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write(tmp_path)
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
+    record = told(capsys, "climb", "--max-usd", "0.01", "--project", root, status=4)
+    assert record["partial"].startswith("stopped in the rung baseline: expected the next call to fit the budget")
+    assert record["cost_usd"] <= 0.01
+
+
+def test_climb_exits_5_if_the_provider_is_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write(tmp_path, extra=SERVED + FREE)
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('baseline = "weak"', 'baseline = "served"'))
+    record = told(capsys, "climb", "--project", root, status=5)
+    assert "stopped in the rung baseline: " in record["partial"]
+    assert run(["report", "--project", str(root), "--out", str(tmp_path / "r.md")]) in {0, 2}
+
+
+def test_climb_exits_4_if_nothing_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write(tmp_path, {"weak": "1 / 0"})
+    capsys.readouterr()
+    status = run(["climb", "--json", "--project", str(root)])
+    out, err = capsys.readouterr()
+    assert status in {2, 4}, err
+    assert "ZeroDivisionError" in err and "Traceback" not in err
+    assert out == "" or json.loads(out)
+
+
+# money is asked for before it is spent
+
+
+@pytest.mark.parametrize("verb", [("climb",), ("compare", "current", "strong.json"), ("decide", "--probe")])
+def test_money_is_not_spent_unasked(
+    verb: tuple[str, ...], climbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = climbed / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
+    monkeypatch.chdir(climbed)
+    assert run(["export", "variant", "model", "--out", "strong"]) == 0
+    shutil.copy(climbed / "strong" / "variant.json", climbed / "strong.json")
+    line = refused(capsys, *verb)
+    assert line.startswith("UserError: expected a budget, because weak cost money, got none")
+    assert run([*verb, "--yes"]) != 2
+    assert run([*verb, "--max-usd", "100"]) != 2
+
+
+def test_free_models_are_asked_without_a_word_beside_paid_ones(
+    climbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = climbed / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("[ladder]", f"{SERVED}{PAID}[ladder]"))
+    assert told(capsys, "compare", "baseline", "best", "--project", climbed)["answer"] == "better"
+
+
+# compare
+
+
+@pytest.mark.parametrize(
+    ("pair", "status", "answer"),
+    [(("baseline", "best"), 0, "better"), (("best", "baseline"), 3, "worse"), (("baseline", "current"), 2, None)],
+)
+def test_a_gate_says_by_its_status_how_a_comparison_ended(
+    pair: tuple[str, str], status: int, answer: str | None, climbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("compare", *pair, "--gate", "--project", climbed)
+    if answer is None:
+        assert "expected two variants, got " in refused(capsys, *words)
+        return
+    found = told(capsys, *words, status=status)
+    assert found["answer"] == answer
+    assert {"a", "b", "on", "margin", "unscored", "cost_usd", "paired"} <= set(found)
+    assert told(capsys, "compare", *pair, "--project", climbed)["answer"] == answer  # without --gate: 0
+
+
+def test_a_gate_exits_4_where_nothing_is_resolved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = {"weak": "answer(request, 0.6)", "other": "answer(request, 0.62, 'x')"}
+    root = write(tmp_path, models)
+    assert run(["climb", "--project", str(root)]) == 0
+    found = told(capsys, "compare", "baseline", "model", "--gate", "--project", root, status=4)
+    assert found["answer"] == "unresolved"
+
+
+def test_compare_refuses_what_is_not_there(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "compare", "baseline", "nobody", "--project", climbed)
+    assert "expected one of current, best, baseline, model, or an id of the last climb, got 'nobody'" in line
+    (climbed / "variant.json").write_text("[1]")
+    assert "expected a described variant, got a list" in refused(
+        capsys, "compare", "current", climbed / "variant.json", "--project", climbed
+    )
+    (climbed / ".tuneworthy" / "climb.json").unlink()
+    assert "expected a climb that tried 'best', got none" in refused(
+        capsys, "compare", "current", "best", "--project", climbed
+    )
+
+
+def test_a_comparison_on_test_takes_its_look_from_the_reserve(
+    climbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = told(capsys, "compare", "baseline", "best", "--test", "--project", climbed)
+    assert found["on"] == "test" and found["paired"]["alpha"] == 0.005
+    looks = json.loads((climbed / ".tuneworthy" / "looks.json").read_text())
+    assert looks["planned"] == ["model"] and list(looks["added"]) == ["compare"]
+
+
+# export, report, decide, status, matrix, models
+
+
+def test_export_writes_the_winner_and_lists_the_files(
+    climbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = told(capsys, "export", "variant", "best", "--out", tmp_path / "out", "--project", climbed)
+    assert [Path(path).name for path in paths] == ["variant.json", "prompt.md"]
+    variant = json.loads((tmp_path / "out" / "variant.json").read_text())
+    assert variant["model"] == "strong"
+    assert "expected one of current" in refused(capsys, "export", "variant", "nobody", "--project", climbed)
+
+
+def test_report_writes_each_format_and_refuses_others(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for ending in ("html", "md", "json"):
+        assert run(["report", "--project", str(climbed), "--out", str(climbed / f"r.{ending}")]) == 0
+    assert json.loads((climbed / "r.json").read_text())
+    assert "expected" in refused(capsys, "report", "--project", climbed, "--out", climbed / "r.docx")
+    shutil.rmtree(climbed / ".tuneworthy")
+    assert "expected a climb in" in refused(capsys, "report", "--project", climbed)
+
+
+def test_decide_prints_the_contract_as_json(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = told(capsys, "decide", "--project", climbed, status=3)
+    assert set(VERDICT_KEYS.split()) <= set(verdict)
+    assert (verdict["outcome"], verdict["target"]) == ("do_not_fine_tune", "met")
+    assert all({"gate", "stage", "status", "evidence", "detail"} <= set(gate) for gate in verdict["gates"])
+    assert {"status", "gain", "ci95", "n_examples"} <= set(verdict["forecast"])
+    assert {"status", "break_even_requests_per_month", "assumptions"} <= set(verdict["economics"])
+
+
+def test_decide_exits_4_where_the_ladder_was_not_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write(tmp_path, rungs=["baseline"])
+    assert run(["decide", "--project", str(root)]) == 4
+    assert "climb" in "".join(capsys.readouterr())
+    assert run(["climb", "--project", str(root)]) == 0
+    verdict = told(capsys, "decide", "--probe", "--project", root, status=4)
+    assert verdict["outcome"] == "not_enough_evidence" and verdict["headroom"]
+    assert all({"class", "share", "ci95", "mended_by"} <= set(row) for row in verdict["headroom"])
+
+
+def test_each_outcome_has_its_exit_status(
+    climbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Decided:
+        outcome = ""
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"outcome": self.outcome}
+
+    async def decided(*_: Any, **__: Any) -> Decided:
+        return Decided()
+
+    monkeypatch.setattr("tuneworthy.verdict.run.decide_project", decided)
+    statuses = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "not_enough_evidence": 4}
+    for outcome, status in statuses.items():
+        monkeypatch.setattr(Decided, "outcome", outcome)
+        assert told(capsys, "decide", "--project", climbed, status=status) == {"outcome": outcome}
+
+
+def test_status_and_matrix_and_models_print_json(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {"steps", "next"} <= set(told(capsys, "status", "--project", climbed))
+    rows = told(capsys, "matrix")
+    one = next(iter(rows))
+    assert told(capsys, "matrix", one) == rows[one]
+    assert {"store", "models"} <= set(told(capsys, "models", "list"))
+    assert "expected" in refused(capsys, "matrix", "no_such_problem")
+    assert "expected" in refused(capsys, "models", "probe", "nobody", "--project", climbed)
+    assert run(["matrix"]) == run(["matrix", one]) == run(["status", "--project", str(climbed)]) == 0
+
+
+def test_check_and_cases_print_json(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {"findings", "errors"} <= set(told(capsys, "check", "--project", climbed))
+    assert told(capsys, "cases", "show", "--failed", "--project", climbed)["on"] == "dev"
+    assert "expected" in refused(capsys, "cases", "show", "no-such-case", "--project", climbed)
+
+
+# init
+
+
+def data(path: Path, n: int) -> Path:
+    path.write_text("text,colour\n" + "".join(f"thing {i},{('red', 'green')[i % 2]}\n" for i in range(n)))
+    return path
+
+
+def test_init_makes_a_project_that_is_checked_without_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    columns = ("--input", "text", "--expected", "colour")
+    made = told(capsys, "init", tmp_path / "p", "--data", data(tmp_path / "d.csv", 400), *columns, "--n-cases", "100")
+    assert {"project", "kind", "n_cases", "n_examples", "notes"} == set(made)
+    assert (made["kind"], made["n_cases"], made["n_examples"]) == ("label", 100, 300)
+    assert not any("so few" in line for line in made["notes"])
+    assert "expected no project in" in refused(capsys, "init", tmp_path / "p", "--data", tmp_path / "d.csv", *columns)
+    assert "expected" in refused(capsys, "init", tmp_path / "q", "--data", tmp_path / "none.csv")
+
+
+def test_init_warns_of_a_tiny_file_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["init", str(tmp_path / "p"), "--data", str(data(tmp_path / "d.csv", 12)), "--input", "text",
+                "--expected", "colour"]) == 0  # fmt: skip
+    lines = [line for line in capsys.readouterr().err.splitlines() if "expected at least 50 cases" in line]
+    assert lines == [
+        "expected at least 50 cases for the test set, got 12: so few show only very large differences; add cases "
+        "before you climb"
+    ]
+
+
+# all
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Example" in out and f"tuneworthy {verb}" in out
+
+
+def test_a_wrong_option_exits_2_and_an_interruption_130(
+    climbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["climb", "--no-such-option"]) == 2
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tuneworthy.cli.climb.walk", interrupted)
+    capsys.readouterr()
+    assert run(["climb", "--project", str(climbed)]) == 130
+    assert capsys.readouterr().err.strip().startswith("Stopped. What was answered is kept")
