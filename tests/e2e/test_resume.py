@@ -111,6 +111,18 @@ def test_a_server_that_is_not_there_ends_the_climb_with_status_5_within_seconds(
     assert "OutsideFault: expected an answer from m" in words(root)
 
 
+def test_a_wrong_address_ends_the_climb_with_one_line_and_status_2(tmp_path: Path) -> None:
+    with Running() as server:
+        root = write_project(tmp_path / "wrong", openai(f"{server.base_url}/v2"))
+        assert climb(root) == 2, words(root)
+        assert "UserError: expected an answer from m, got 127.0.0.1: 404" in words(root)
+        assert "Traceback" not in words(root)
+        text = (root / "tuneworthy.toml").read_text()
+        (root / "tuneworthy.toml").write_text(text.replace("/v1/v2", "/v1"))
+        assert climb(root) == 0, words(root)
+        assert len(committed(root)) == len(server.stats()["calls"])
+
+
 def test_a_server_with_faults_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
     faults = {"rate_limit": 0.1, "server": 0.05, "hang": 0.01, "truncated": 0.01, "retry_after_s": 0.2, "hang_s": 20}
     with Running(latency_ms=2, **faults) as server:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
 
-from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, TuneworthyError
+from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, TuneworthyError, UserError
 from tuneworthy.evaluate.latency import measure_latency
-from tuneworthy.evaluate.runner import RATE_LIMIT_RETRIES
+from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
 from tuneworthy.types import Case, Response
 
 
@@ -219,6 +219,56 @@ def test_a_refused_question_is_stored_and_not_asked_again(tmp_path: Path) -> Non
     assert first[3].error == second[3].error
     assert first[3].error is not None
     assert first[3].error.code == "bad_request"
+
+
+@pytest.mark.parametrize("code", ["refused", "pipeline"])
+def test_a_case_that_fails_until_something_is_mended_is_not_stored_and_asked_again(tmp_path: Path, code: str) -> None:
+    def script(text: str, nth: int) -> object:
+        return fault(code, retryable=False) if text in {"q3", "q4"} else "ok"
+
+    world = World(tmp_path, script, concurrency=2)
+    traces = play(world.ask(questions(6)))
+    assert [trace.error.code for trace in traces if trace.error] == [code, code]
+    assert len(world.store) == 4
+    # nothing but these is left to ask, but the model did answer once: it is neither its name nor its address
+    still = World(tmp_path, script)
+    assert play(still.ask(questions(6)))[3].error is not None
+    assert set(still.provider.calls) == {"q3", "q4"}
+    mended = World(tmp_path)
+    assert play(mended.ask(questions(6)))[3].text == "answer to q3"
+
+
+def test_a_wrong_address_or_model_stops_the_run_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: fault("refused", retryable=False), concurrency=4)
+    with pytest.raises(
+        UserError, match=r"expected an answer from m, got played refused\. see that models\.m"
+    ) as caught:
+        play(world.ask(questions(300)))
+    assert caught.value.exit_status == 2
+    assert "\n" not in str(caught.value)
+    assert world.provider.calls.total() <= 4
+    assert len(world.store) == 0
+
+
+@pytest.mark.parametrize("n", [3, 300])
+def test_a_pipeline_that_only_raises_ends_the_run(tmp_path: Path, n: int) -> None:
+    world = World(tmp_path, lambda text, nth: fault("pipeline", retryable=False), concurrency=4)
+    with pytest.raises(UserError, match=r"got played pipeline\. mend what models\.m calls"):
+        play(world.ask(questions(n)))
+    assert world.provider.calls.total() <= DOWN_AFTER + 4
+
+
+def test_a_pipeline_that_fails_often_is_asked_everything(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: "ok" if text == "q0" else fault("pipeline", retryable=False))
+    traces = play(world.ask(questions(60)))
+    assert sum(trace.error is not None for trace in traces) == 59
+
+
+def test_what_a_model_refuses_that_never_answered_is_not_kept(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: fault("bad_request", retryable=False))
+    assert all(trace.error for trace in play(world.ask(questions(20))))
+    assert len(world.store) == 0
+    assert {trace.text for trace in play(World(tmp_path, lambda text, nth: "ok").ask(questions(20)))} == {"ok"}
 
 
 def test_a_following_repeat_is_asked_though_the_one_before_failed(tmp_path: Path) -> None:

@@ -209,14 +209,14 @@ def test_a_request_that_crashes_each_time_is_refused_and_the_others_go_on(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison = ({"role": "user", "content": "poison"},)
-    real = module._Grammatical.complete
+    real = module.OpenAIProvider.complete
 
     async def complete(self: Any, request: Request) -> Response:
         if request.messages == poison:
             os.kill(provider.engine.pid or 0, signal.SIGKILL)  # type: ignore[union-attr]
         return await real(self, request)
 
-    monkeypatch.setattr(module._Grammatical, "complete", complete)
+    monkeypatch.setattr(module.OpenAIProvider, "complete", complete)
     provider = make(project, slots=1)
 
     async def story() -> None:

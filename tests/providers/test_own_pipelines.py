@@ -83,7 +83,8 @@ def test_answers_that_are_not_text_become_json() -> None:
 
 def test_a_pipeline_that_fails_is_classified() -> None:
     for play, code in (({"result": 1}, "malformed"), ({}, "malformed"), (text("oops"), "malformed"),
-                       (error(500), "server"), (error(422), "bad_request")):  # fmt: skip
+                       (error(500), "server"), (error(400), "pipeline"), (error(413), "pipeline"),
+                       (error(422), "pipeline"), (error(404), "refused")):  # fmt: skip
         got, _ = http(play)
         assert isinstance(got, ProviderError)
         assert got.code == code
@@ -150,9 +151,18 @@ def test_parameters_are_not_lost_in_silence(tmp_path: Path) -> None:
 def test_an_exception_is_an_error_of_this_case_only(tmp_path: Path, line: str, words: str) -> None:
     write(tmp_path, f"def f(q):\n    {line}\n")
     got = fault(python(tmp_path, "f"))
-    assert (got.code, got.retryable) == ("bad_request", False)
+    assert (got.code, got.retryable) == ("pipeline", False)
     assert words in str(got)
     assert "\n" not in str(got)
+
+
+def test_no_failure_that_a_function_raises_itself_is_a_lasting_one(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "from tuneworthy.errors import ProviderError\n"
+        "def f(q):\n    raise ProviderError('too long', code='bad_request', retryable=False)\n",
+    )
+    assert fault(python(tmp_path, "f")).code == "pipeline"
 
 
 def test_a_function_may_say_itself_that_it_can_be_tried_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import selectors
 import socket
 import time
 from email.utils import formatdate
@@ -55,15 +56,54 @@ def fault(*plays: Any, timeout_s: float = 5.0) -> ProviderError:
 
 @pytest.mark.parametrize(
     ("status", "code", "retryable"),
-    [(400, "bad_request", False), (401, "auth", False), (403, "auth", False), (404, "bad_request", False),
+    [(400, "bad_request", False), (401, "auth", False), (402, "rate_limit", False), (403, "refused", False),
+     (404, "refused", False), (405, "refused", False), (410, "refused", False), (301, "refused", False),
      (408, "timeout", True), (409, "server", True), (413, "bad_request", False), (422, "bad_request", False),
      (429, "rate_limit", True), (500, "server", True), (502, "server", True), (503, "server", True),
-     (504, "server", True), (529, "rate_limit", True), (307, "bad_request", False)],
+     (504, "server", True), (529, "rate_limit", True), (307, "refused", False)],
 )  # fmt: skip
 def test_each_status_has_its_code(status: int, code: str, retryable: bool) -> None:
     got = fault(error(status, location="http://127.0.0.1:1/"))
     assert (got.code, got.retryable) == (code, retryable)
     assert f"127.0.0.1: {status} no" in str(got)
+
+
+SPEED = 20
+
+
+class Hurried(selectors.DefaultSelector):
+    """Waits a twentieth of what it is told."""
+
+    def select(self, timeout: float | None = None) -> Any:
+        return super().select(timeout if timeout is None else timeout / SPEED)
+
+
+class HurriedLoop(asyncio.SelectorEventLoop):
+    """An event loop on which twenty seconds take one."""
+
+    def __init__(self) -> None:
+        super().__init__(Hurried())
+
+    def time(self) -> float:
+        return SPEED * super().time()
+
+
+@pytest.mark.parametrize("timeout_s", [5.2, 7.4])
+def test_a_timeout_is_not_rounded_up_to_whole_seconds(timeout_s: float) -> None:
+    async def run() -> float:
+        async with Server(hang) as server:
+            provider = make(server.url, timeout_s)
+            clock = asyncio.get_running_loop().time
+            await asyncio.sleep(1.02 - clock() % 1)  # just after a whole second: rounding up would show
+            started = clock()
+            with pytest.raises(ProviderError, match=f"in {timeout_s:g} s"):
+                await provider.complete(QUESTION)
+            took = clock() - started
+            await provider.close()
+            return took
+
+    with asyncio.Runner(loop_factory=HurriedLoop) as runner:
+        assert timeout_s - 0.01 <= runner.run(run()) < timeout_s + 0.5
 
 
 def test_how_long_to_wait_is_read_from_every_form_of_the_header() -> None:

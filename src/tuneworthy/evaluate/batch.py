@@ -53,7 +53,7 @@ class Batch:
         stopped_by: Why it ended early.
         sending: Numbers of the workers whose call is on its way.
         last_answer: When an answer last came, on the clock of the event loop.
-        given_up: Cases that failed for good since then, though their failures were such as pass.
+        given_up: Cases that failed for good since then, though their failures are not the case's own.
         last_failure: The last of these.
     """
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, ProviderError, TuneworthyError
+from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, ProviderError, TuneworthyError, UserError
 from tuneworthy.evaluate.batch import Answers, Batch, Job
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
@@ -34,6 +34,9 @@ DOWN_AFTER = 8
 IMPATIENT_S = 5.0
 """How long calls in flight are waited for once the provider is known to be down or to refuse the key."""
 KEPT_FAILURES = frozenset({"bad_request"})
+"""The same question would meet them again, as long as the model answers others."""
+UNTIL_MENDED = frozenset({"refused", "pipeline"})
+"""If nothing was ever answered, it is no case that has to be mended, but the project file or the pipeline."""
 MAYBE_BILLED = frozenset({"timeout", "malformed", "connection", "crash"})
 NOT_OF_ONE_CASE = frozenset({"connection", "rate_limit"})
 
@@ -78,11 +81,12 @@ class Runner:
         self.pool = pool
         self.progress: Progress = progress or Silent()
         self.asked = 0
-        self._jitter = random.Random(seed)
-        self._answered: set[str] = set()
-
         self.costs: dict[bytes, float] = {}
         """What each answer that was wanted did cost, US dollars, stored ones included: by key, in that order."""
+        self._jitter = random.Random(seed)
+        self._answered: set[str] = set()
+        self._works: set[bytes] = set()  # identities of models that answered something, now or in an earlier run
+
     async def run(
         self,
         variant: Variant,
@@ -106,19 +110,20 @@ class Runner:
         Raises:
             BudgetSpent: The next call could exceed the budget.
             AuthError: The key was refused.
+            UserError: The model never answered and its address or name is wrong, or the pipeline only fails.
             OutsideFault: The provider is down: a call failed for good and none succeeded meanwhile.
         """
         jobs = self._jobs(variant, model.identity, cases, tuple(repeats), logprobs)
         answers = self.store.get_many([job.key for job in jobs])
         stored = set(answers)
+        self.costs |= {key: cost for key, (_, cost) in answers.items()}
+        if any(isinstance(answer, Response) for answer, _ in answers.values()):
+            self._works.add(model.identity)
         missing = {job.key: job for job in jobs if job.key not in answers}  # cases that ask the same are asked once
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing))
         try:
             if missing:
                 await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)
-        self.costs |= {key: cost for key, (_, cost) in answers.items()}
-        if any(isinstance(answer, Response) for answer, _ in answers.values()):
-            self._works.add(model.identity)
         finally:
             self.progress.end()
         identity = variant.id
@@ -170,7 +175,7 @@ class Runner:
             await batch.ended.wait()
             if batch.stopped_by and batch.sending:  # these may be paid for already
                 patience = model.timeout_s
-                if isinstance(batch.stopped_by, AuthError | OutsideFault):
+                if isinstance(batch.stopped_by, UserError | OutsideFault):
                     patience = min(patience, IMPATIENT_S)
                 await asyncio.wait([workers[number] for number in batch.sending], timeout=patience)
         finally:
@@ -180,8 +185,11 @@ class Runner:
         if batch.stopped_by:
             raise batch.stopped_by
         answers |= batch.answers
-        if batch.last_failure and not any(isinstance(answer, Response) for answer, _ in answers.values()):
-            raise _down(model, batch.last_failure, "no case was answered")
+        if (error := batch.last_failure) and not any(isinstance(answer, Response) for answer, _ in answers.values()):
+            if error.retryable:
+                raise _down(model, error, "no case was answered")
+            if model.identity not in self._works:
+                raise _wrong(model, error)
 
     async def _work(self, number: int, model: OpenModel, batch: Batch) -> None:
         """Take jobs until there are none or the batch has ended. Whatever goes wrong here ends the batch."""
@@ -266,7 +274,9 @@ class Runner:
             raise ProviderError(
                 f"{model.name}: expected an answer that JSON can hold, got {error}", code="malformed", retryable=False
             ) from None
+        self.costs[job.key] = cost
         self._answered.add(model.name)
+        self._works.add(model.identity)
         batch.finish(job, kept, cost)
         self.progress.advance(cost)
 
@@ -274,12 +284,13 @@ class Runner:
         """Try again later, give the case up, or stop because the provider is down."""
         job.rate_limited += error.code == "rate_limit"
         if error.code == "auth":
-        self.costs[job.key] = cost
             batch.stop(AuthError(error.message, hint="check the key in the environment and run again"))
         elif error.code == "rate_limit" and not error.retryable:
             batch.stop(
                 OutsideFault(error.message, hint="mend the quota there and run again; what was answered is kept")
             )
+        elif error.code == "refused" and not error.retryable and model.identity not in self._works:
+            batch.stop(_wrong(model, error))
         elif self._again(model, job, error):
             loop = asyncio.get_running_loop()
             delay = self._delay(error, job.attempts - job.rate_limited, loop.time() - job.last_sent)
@@ -296,19 +307,29 @@ class Runner:
 
     def _give_up(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         """Make the failure the case's answer, unless it is the provider's and not the case's."""
-        if error.retryable:
+        if error.retryable or error.code in UNTIL_MENDED:
             batch.last_failure = error
-            if batch.last_answer < job.first_sent:
-                batch.given_up += 1
-                if error.code in NOT_OF_ONE_CASE or batch.given_up >= DOWN_AFTER:
-                    batch.stop(_down(model, error, f"{job.attempts} attempts, no call answered meanwhile"))
-                    return
+            if fault := self._blame(model, batch, job, error):
+                batch.stop(fault)
+                return
         message = error.message.encode("utf-8", "replace").decode()
         failure = Failure(code=error.code, message=message, attempts=job.attempts)
-        if error.code in KEPT_FAILURES:
+        if error.code in KEPT_FAILURES and model.identity in self._works:
             self.store.put(job.key, failure, 0.0)
         batch.finish(job, failure, 0.0)
         self.progress.advance(0.0)
+
+    def _blame(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> TuneworthyError | None:
+        """Count a case that is given up, and say what ends the run if it is not the case's fault."""
+        if error.retryable and batch.last_answer < job.first_sent:
+            batch.given_up += 1
+            if error.code in NOT_OF_ONE_CASE or batch.given_up >= DOWN_AFTER:
+                return _down(model, error, f"{job.attempts} attempts, no call answered meanwhile")
+        elif not error.retryable and model.identity not in self._works:
+            batch.given_up += 1
+            if batch.given_up >= DOWN_AFTER:
+                return _wrong(model, error)
+        return None
 
     def _delay(self, error: ProviderError, tries: int, took_s: float) -> float:
         """Return how long to wait before the next attempt, seconds; the time that the failed one took counts."""
@@ -361,6 +382,14 @@ def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
         f"expected an answer from {model.name}, got {error.message} ({why})",
         hint="run the same command again when it works; what was answered is kept",
     )
+
+
+def _wrong(model: OpenModel, error: ProviderError) -> UserError:
+    if error.code == "refused":
+        hint = f"see that models.{model.name} names an address and a model that are there for its key, and run again"
+    else:
+        hint = f"mend what models.{model.name} calls, and run again"
+    return UserError(f"expected an answer from {model.name}, got {error.message}", hint=hint)
 
 
 def _fault(error: BaseException) -> TuneworthyError:

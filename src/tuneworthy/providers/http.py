@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.config.models import Http
+from tuneworthy.errors import ProviderError
 from tuneworthy.functions import as_answer
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
 from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.python import of_pipeline
 from tuneworthy.providers.transport import Transport
 from tuneworthy.types import Request, Response
 
@@ -51,7 +53,10 @@ class HttpProvider:
         """Answer `request` (see `Provider.complete`)."""
         _, dropped = filter_parameters(self.capabilities, request.decoding)
         started = time.perf_counter()
-        answer = await self._transport.post({"input": request.payload, "messages": request.messages})
+        try:
+            answer = await self._transport.post({"input": request.payload, "messages": request.messages})
+        except ProviderError as error:
+            raise of_pipeline(error) from None
         seconds = time.perf_counter() - started
         if "answer" not in answer:
             got = self._transport.excerpt("fields " + ", ".join(answer) if answer else "an empty object")

@@ -32,13 +32,12 @@ from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers.base import outgoing, provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.grammar import choice_grammar
 from tuneworthy.providers.llama_child import Settings
 from tuneworthy.providers.llama_prefix import SharedPrefix, state_folder
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import OutputFormat, Request, Response, content_hash
+from tuneworthy.types import Request, Response, content_hash
 
 START_S = 120.0
 """Limit of loading a model, seconds."""
@@ -175,19 +174,6 @@ class Engine:
                           hint=f"see {self.log}")  # fmt: skip
 
 
-class _Grammatical(OpenAIProvider):
-    """The protocol, with choices written as a tree (`grammar.choice_grammar`)."""
-
-    def _constrained(self, output: OutputFormat) -> tuple[dict[str, Any], str]:
-        if output.kind != "choice" or not output.choices:
-            return super()._constrained(output)
-        known, part, objection = self._constraint
-        if known is not output:
-            part, objection = {"grammar": choice_grammar(output.choices)}, ""
-            self._constraint = (output, part, objection)
-        return part, objection
-
-
 class LlamaCppProvider:
     """Answers through a child process that is started at the first request.
 
@@ -250,7 +236,7 @@ class LlamaCppProvider:
                                    hint=f"see {self._log}; fewer slots or less context need less memory")  # fmt: skip
             engine = Engine(self.settings, self._log)
             await engine.start()
-            self._client = _Grammatical(
+            self._client = OpenAIProvider(
                 base_url=f"{engine.address}/v1", model=self.settings["alias"], api_key=engine.api_key,
                 identity=self.identity, capabilities=self.capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip

@@ -50,7 +50,7 @@ class SharedPrefix:
         self._address, self._slots, self._folder = address, slots, folder
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._known: OrderedDict[str, bool] = OrderedDict()
+        self._known: OrderedDict[str, str] = OrderedDict()  # beginning -> what came after it first, or "" once spread
         self._lock = asyncio.Lock()
         self.spread = 0
 
@@ -59,29 +59,30 @@ class SharedPrefix:
         self._lock = asyncio.Lock()
 
     async def prepare(self, request: Request, write: Callable[[Request], tuple[dict[str, Any], Any]]) -> None:
-        """Before `request` is sent: spread its beginning if it is the second one to have it.
+        """Before `request` is sent: spread its beginning if another request had it before.
 
-        Requests with a beginning that is being spread wait; those with nothing to share pass.
+        Requests with a beginning that is being spread wait; those with nothing to share pass, and so do repeats: the
+        slot that the first one left holds all they need.
 
         Args:
             request: What is about to be sent.
             write: Makes its body (`OpenAIProvider.body`).
         """
         key = beginning(request)
-        if key is None or self._slots == 1 or self._known.get(key):
+        if key is None or self._slots == 1:
             return
-        if key not in self._known:
-            self._known[key] = False
+        rest = content_hash(request.messages[-1])
+        if self._known.setdefault(key, rest) in {rest, ""}:
             while len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
             return
         async with self._lock:
-            if self._known.get(key):
+            if not self._known.get(key):
                 return
             # On a fault the request goes on: it meets the same fault itself, or does without.
             with suppress(aiohttp.ClientError, TimeoutError, OSError, KeyError, TypeError, ValueError):
                 await self._spread(write(request)[0])
-            self._known[key] = True
+            self._known[key] = ""
 
     async def _spread(self, body: Mapping[str, Any]) -> None:
         async with aiohttp.ClientSession(self._address, headers=self._headers, timeout=self._timeout) as session:

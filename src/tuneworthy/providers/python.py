@@ -60,7 +60,7 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
     """Call `function`, in a thread of its own if it is not async.
 
     Raises:
-        ProviderError: `timeout`; or `bad_request` with the last line of what it raised. A `ProviderError` that
+        ProviderError: `timeout`; or `pipeline` with the last line of what it raised. A `ProviderError` that
             it raises itself passes.
     """
     limit = asyncio.timeout(timeout_s)
@@ -69,13 +69,20 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
             if iscoroutinefunction(function):
                 return await function(argument)
             return await _in_thread(function, argument)
-    except ProviderError:
-        raise
+    except ProviderError as error:
+        raise of_pipeline(error) from None
     except Exception as error:
         if limit.expired():
             raise ProviderError(f"expected an answer in {timeout_s:g} s, got none; raise timeout_s if it needs longer",
                                 code="timeout", retryable=True) from None  # fmt: skip
-        raise ProviderError(last_line(error), code="bad_request", retryable=False) from error
+        raise ProviderError(last_line(error), code="pipeline", retryable=False) from error
+
+
+def of_pipeline(error: ProviderError) -> ProviderError:
+    """Return `error` so that it is no lasting one: what a pipeline says today it need not say once it is mended."""
+    if error.code == "bad_request":
+        error.code = "pipeline"
+    return error
 
 
 def as_response(answer: Any, *, seconds: float, dropped: tuple[str, ...] = ()) -> Response:

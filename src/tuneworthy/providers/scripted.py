@@ -55,7 +55,7 @@ class ScriptedProvider:
         except ProviderError:
             raise
         except Exception as error:
-            raise ProviderError(last_line(error), code="bad_request", retryable=False) from error
+            raise ProviderError(last_line(error), code="pipeline", retryable=False) from error
         return as_response(answer, seconds=time.perf_counter() - started)
 
     async def close(self) -> None:

@@ -29,7 +29,8 @@ MAX_BODY = 64 * 2**20
 """Largest answer that is read, bytes."""
 _CONNECT_S = 15.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
-_RATE_LIMIT = frozenset({429, 529})  # 529 is Anthropic's "overloaded"
+_RATE_LIMIT = frozenset({402, 429, 529})  # 529 is Anthropic's "overloaded"; 402 says that no money is left
+_BAD_REQUEST = frozenset({400, 413, 422})
 _SECRET_NAMES = frozenset(
     {"access_token", "api-key", "api_key", "apikey", "auth", "code", "key", "password", "secret", "sig", "signature",
      "subscription-key", "token"}
@@ -115,12 +116,16 @@ class Transport:
 
     async def _open(self) -> aiohttp.ClientSession:
         """Open the session of the running event loop (an old loop took its sockets with it)."""
-        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30)
+        connector = aiohttp.TCPConnector(
+            limit=0, ttl_dns_cache=300, keepalive_timeout=30, timeout_ceil_threshold=math.inf
+        )
         self._loop = asyncio.get_running_loop()
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=self._headers,
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s)),
+            timeout=aiohttp.ClientTimeout(  # aiohttp would round what is above 5 s up to whole seconds
+                total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s), ceil_threshold=math.inf
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=self._proxy,
         )
@@ -143,15 +148,17 @@ class Transport:
         """Classify an answer that says no."""
         told = self.excerpt(_message_of(body), 400)
         retryable = status in _RETRYABLE or status >= 500
-        if status in {401, 403}:
+        if status == 401:
             code = "auth"
         elif status in _RATE_LIMIT:
             code = "rate_limit"
-            retryable = b"insufficient_quota" not in body  # no money is left: waiting does not help
+            retryable = status != 402 and b"insufficient_quota" not in body  # without money waiting does not help
         elif status == 408:
             code = "timeout"
+        elif retryable:
+            code = "server"
         else:
-            code = "server" if retryable else "bad_request"
+            code = "bad_request" if status in _BAD_REQUEST else "refused"
         if (wish := headers.get("x-should-retry")) in {"true", "false"}:
             retryable = wish == "true"
         return ProviderError(f"{self.host}: {status} {told}", code=code, retryable=retryable,
@@ -166,13 +173,13 @@ class Transport:
             return ProviderError(f"{self.host}: expected an answer in {self._timeout_s:g} s, got none; raise timeout_s "
                                  "if it needs longer", code="timeout", retryable=True)  # fmt: skip
         if isinstance(error, aiohttp.ClientHttpProxyError):
-            return ProviderError(
-                f"{self.host}: the proxy says {told}", code="connection", retryable=error.status >= 500
-            )
+            code = "connection" if error.status >= 500 else "refused"
+            return ProviderError(f"{self.host}: the proxy says {told}", code=code, retryable=code == "connection")
         if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
             return ProviderError(f"{self.host}: broken answer: {told}", code="malformed", retryable=True)
-        certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL)
-        return ProviderError(f"{self.host}: {told}", code="connection", retryable=not certificate)
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
+            return ProviderError(f"{self.host}: {told}", code="refused", retryable=False)
+        return ProviderError(f"{self.host}: {told}", code="connection", retryable=True)
 
 
 def endpoint(base_url: str, path: str) -> str:
