@@ -165,6 +165,17 @@ def test_a_shared_beginning_is_read_once_for_all_slots(rig: Rig) -> None:
     assert rig.provider._prefix.spread >= 1
 
 
+def test_repeats_of_one_request_are_not_spread(rig: Rig) -> None:
+    """Spreading would overwrite what other slots hold, and read the whole prompt again for it."""
+    shots = [{"role": "user", "content": "the moor and the mist " * 60}, {"role": "assistant", "content": "grey"}]
+    assert rig.provider._prefix is not None
+    before = rig.provider._prefix.spread
+    for repeat in range(3):
+        last = rig.ask((*shots, *ASK), max_tokens=2, repeat=repeat)
+    assert rig.provider._prefix.spread == before
+    assert (last.cached_tokens or 0) > 0.8 * (last.input_tokens or 0)
+
+
 def test_saved_states_go_where_only_this_user_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_prefix, "_MEMORY", tmp_path)
     folder = llama_prefix.state_folder()
