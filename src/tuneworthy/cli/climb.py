@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 @project_option
 @click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Walk only this rung (may be repeated).")
 @click.option("--quick", is_flag=True, help="Use 40 dev cases and do not look at test.")
-@click.option("--max-usd", type=click.FloatRange(min=0), help="Most that this run may spend.")
-@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@spending_options
 @json_option
 def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | None, yes: bool, as_json: bool) -> None:
     """Walk the ladder: measure every cheaper lever on one frozen test set.
@@ -36,8 +35,8 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
       tuneworthy climb --quick
       tuneworthy climb --max-usd 2 --yes
     """
-    from tuneworthy.errors import NotEnough
     from tuneworthy.config import load
+    from tuneworthy.errors import NotEnough
     from tuneworthy.ladder.climb import check_rungs
 
     project = load(root)
@@ -83,8 +82,8 @@ def walk(
             max_usd=max_usd,
             progress=Lines(),
             say=lambda record: note(f"{record.rung}: {record.status}. {record.reason}"),
-            stopped=stopped,
             waiting=note,
+            stopped=stopped,
         )
     )
 
@@ -99,8 +98,14 @@ def fetch_models(project: Project) -> None:
             pull(model.model, project.root)
 
 
-def agree_to_spend(project: Project, max_usd: float | None, yes: bool) -> None:
+def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:
     """Ask before money is spent; elsewhere than on a terminal a budget or `--yes` must say so.
+
+    Args:
+        project: Its configuration.
+        max_usd: Most that this run may spend.
+        yes: Whether the user agreed already.
+        names: The models that are asked; all of the project if not given.
 
     Raises:
         UserError: A model costs money, nobody can be asked, and nothing limits it.
@@ -108,7 +113,8 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool) -> None:
     from tuneworthy.errors import UserError
     from tuneworthy.providers.prices import price_for
 
-    paid = [name for name, model in project.models.items() if not ((price := price_for(model)) and price.free)]
+    asked = {name: model for name, model in project.models.items() if names is None or name in names}
+    paid = [name for name, model in asked.items() if not ((price := price_for(model)) and price.free)]
     limited = max_usd is not None or project.ladder.budget_usd is not None
     if not paid or yes or (limited and not sys.stdin.isatty()):
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 @project_option
 @click.option("--gate", is_flag=True, help="Exit 3 if B is worse than A, 4 if that is not resolved.")
 @click.option("--test", "on_test", is_flag=True, help="Compare on test: a look is taken. The default is dev.")
-@click.option("--max-usd", type=click.FloatRange(min=0), help="Most that this run may spend.")
+@spending_options
 @json_option
-def command(a: str, b: str, root: Path, gate: bool, on_test: bool, max_usd: float | None, as_json: bool) -> int:
+def command(
+    a: str, b: str, root: Path, gate: bool, on_test: bool, max_usd: float | None, yes: bool, as_json: bool
+) -> int:
     """Compare variant B with variant A on the same cases, paired.
 
     A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last climb,
@@ -36,7 +38,7 @@ def command(a: str, b: str, root: Path, gate: bool, on_test: bool, max_usd: floa
     from tuneworthy.config import load
     from tuneworthy.ladder.versus import Answer
 
-    result = asyncio.run(_run(load(root), a, b, on_test=on_test, max_usd=max_usd))
+    result = asyncio.run(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
     if as_json:
         print_json(result.to_dict())
     else:
@@ -46,14 +48,18 @@ def command(a: str, b: str, root: Path, gate: bool, on_test: bool, max_usd: floa
     return 3 if result.answer is Answer.WORSE else 4
 
 
-async def _run(project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None) -> Versus:
+async def _run(project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None, yes: bool) -> Versus:
+    from tuneworthy.cli.climb import agree_to_spend
     from tuneworthy.cli.progress import Lines
     from tuneworthy.ladder.session import open_session
     from tuneworthy.ladder.variants import resolve
     from tuneworthy.ladder.versus import versus
 
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
-        return await versus(session, resolve(session, a), resolve(session, b), on_test=on_test)
+        variants = resolve(session, a), resolve(session, b)
+        judges = {grader.model for grader in project.graders if grader.type == "judge"}
+        agree_to_spend(project, max_usd, yes, {*judges, *(variant.model for variant in variants)})
+        return await versus(session, *variants, on_test=on_test)
 
 
 def _show(result: Versus) -> None:

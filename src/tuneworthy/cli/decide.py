@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 
 if TYPE_CHECKING:
     from tuneworthy.verdict.base import Verdict
@@ -24,9 +24,9 @@ _TITLES = {
 @click.command("decide", short_help="Say whether to fine-tune, with the evidence.")
 @project_option
 @click.option("--probe", is_flag=True, help="First look at why dev cases fail (asks the models).")
-@click.option("--max-usd", type=click.FloatRange(min=0), help="Most that the probes may spend.")
+@spending_options
 @json_option
-def command(root: Path, probe: bool, max_usd: float | None, as_json: bool) -> int:
+def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Say whether to fine-tune, with the reasons, the gates and what would change the answer.
 
     Computed from the last climb. Exit status: 0 fine-tune, 3 do not, 4 not enough evidence.
@@ -35,11 +35,15 @@ def command(root: Path, probe: bool, max_usd: float | None, as_json: bool) -> in
     Example:
       tuneworthy decide --probe
     """
+    from tuneworthy.cli.climb import agree_to_spend
     from tuneworthy.cli.progress import Lines
     from tuneworthy.config import load
     from tuneworthy.verdict.run import decide_project
 
-    verdict = asyncio.run(decide_project(load(root), probe=probe, max_usd=max_usd, progress=Lines(), waiting=note))
+    project = load(root)
+    if probe:
+        agree_to_spend(project, max_usd, yes)
+    verdict = asyncio.run(decide_project(project, probe=probe, max_usd=max_usd, progress=Lines(), waiting=note))
     if as_json:
         print_json(verdict.to_dict())
     else:

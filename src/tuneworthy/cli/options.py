@@ -28,6 +28,13 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")(function)
 
 
+def spending_options(function: F) -> F:
+    """Add `--max-usd` and `--yes`."""
+    limit = click.option("--max-usd", type=click.FloatRange(min=0), help="Most that this run may spend.")
+    agreed = click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+    return limit(agreed(function))
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     import orjson
