@@ -19,6 +19,7 @@ HEAVY = [
     "torch",
     "transformers",
     "sklearn",
+    "numba",
     "scipy",
     "altair",
     "vl_convert",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.cases.pii import Masker, find, iban_end, is_card
+from tuneworthy.cases.pii import Masker, find, find_all, iban_end, is_card
 
 FOUND = {
     "email": ["ada@example.org", "foo.bar+x@sub.domain.co.uk", "jürgen@müller.de"],
@@ -25,6 +26,17 @@ FOUND = {
         "-----BEGIN RSA PRIVATE KEY-----\nMIIEabc+/=\n-----END RSA PRIVATE KEY-----",
     ],
 }
+BESIDE = {
+    "valid 4111 1111 1111 1111 12/27 please": ("card", "4111 1111 1111 1111"),
+    "in 2024 4111 1111 1111 1111 was mine": ("card", "4111 1111 1111 1111"),
+    "use ab12 DE89 3704 0044 0532 0130 00": ("iban", "DE89 3704 0044 0532 0130 00"),
+}
+"""What stands beside a value and could hide it."""
+PIECES = [value for values in FOUND.values() for value in values] + [
+    "DE88370400440532013000", "4111 1111 1111 1112", "12:30:45", "::1", "1.2.3", "2024-05-06", "a@b", "sk-", "+49 ",
+    "(0", "-----BEGIN ", "eyJ", "’", "ü", "😀", "\ud800", "\x00", "'", " ", " ", ".", ",", "-", "_", "/", "(", ":", "@",
+    "x", "7", "00", "İ",
+]  # fmt: skip
 LEFT = [
     "on 2024-05-06 at 12:30:45 it cost 1,234.50 EUR",
     "order 12345678, version 1.2.3, pages 100-120",
@@ -36,6 +48,7 @@ LEFT = [
     "me@localhost, a @ b",
     "0.123456789 and 1234567890123456789012",
     "sk-short and hf_x",
+    "version 10.20.30.40.50",
 ]
 
 
@@ -52,6 +65,41 @@ def test_personal_data_is_found_and_masked_whole(kind: str, value: str) -> None:
 def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
     assert find(text) == []
     assert Masker().mask(text) == text
+
+
+@pytest.mark.parametrize("text", BESIDE)
+def test_what_stands_beside_a_value_does_not_hide_it(text: str) -> None:
+    kind, value = BESIDE[text]
+    assert [(one.kind, text[one.start : one.end]) for one in find(text)] == [(kind, value)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join), max_size=4))
+def test_the_pass_over_bytes_loses_nothing(texts: list[str]) -> None:
+    assert list(find_all(texts)) == [(number, found) for number, text in enumerate(texts) if (found := find(text))]
+
+
+def test_values_are_found_across_batches_and_where_anchors_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneworthy.cases import pii_scan
+
+    monkeypatch.setattr(pii_scan, "_BATCH_CHARS", 50)
+    texts = ["nothing here"] * 9 + ["ada@example.org"] + [""] * 9 + ["+49 30 9012 3456"]
+    assert [(number, found[0].kind) for number, found in find_all(texts)] == [(9, "email"), (19, "phone")]
+    (many,) = find_all(["a@b.org " * 5000])
+    assert len(many[1]) == 5000
+
+
+def test_the_compiled_pass_is_the_plain_one() -> None:
+    from tuneworthy.cases import pii_scan
+
+    texts = ["".join(PIECES[i:] + PIECES[:i]) for i in range(len(PIECES))]
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    data, ends = np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([len(one) for one in encoded])
+    compiled, plain = np.zeros((2, 5000, 4), np.int64)
+    n = pii_scan._scan(data, ends, compiled)
+    assert (n, pii_scan._scan_py(data, ends, plain)) == (n, n)
+    assert 100 < n < 5000
+    np.testing.assert_array_equal(compiled, plain)
 
 
 def test_one_value_has_one_mask_however_it_is_written() -> None:
@@ -89,11 +137,14 @@ def test_masking_never_fails_and_a_second_time_changes_nothing(text: str) -> Non
 
 @pytest.mark.parametrize(
     "huge",
-    ["x" * 10**6, "7" * 10**6, "a@" * 500_000, ":" * 10**6, "DE89 " * 200_000, "+49 30 " * 150_000, "sk-" * 300_000,
+    ["x" * 10**6, "7" * 10**6, "a@" * 500_000, ":" * 10**6, "DE89 " * 200_000, "4111 " * 200_000, "1 " * 500_000,
+     "+49 30 " * 150_000, "sk-" * 300_000,
      "-----BEGIN PRIVATE KEY-----" * 40_000, "eyJ" + "a" * 10**6],
     ids=lambda huge: huge[:8],
 )  # fmt: skip
 def test_a_million_characters_take_less_than_two_seconds(huge: str) -> None:
-    start = time.process_time()
-    find(huge)
-    assert time.process_time() - start < 2
+    list(find_all(["x"]))
+    for look in (find, lambda text: list(find_all([text]))):
+        start = time.process_time()
+        look(huge)
+        assert time.process_time() - start < 2
