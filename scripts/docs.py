@@ -253,7 +253,9 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
         yield verb, command
         if isinstance(command, click.Group):
             for name in command.list_commands(context):
-                yield f"{verb} {name}", command.commands[name]
+                part = command.get_command(context, name)
+                assert part is not None
+                yield f"{verb} {name}", part
 
 
 def help_parts(command: click.Command) -> tuple[str, str]:

@@ -48,10 +48,19 @@ class Columns:
         journal: Gets notes on what was guessed and what is not read.
         inputs: The input columns; several make a dict of variables. Guessed if empty.
         expected: The expected column; guessed if None.
+        keep_rest: Whether the other columns are passed on, as `meta`.
     """
 
-    def __init__(self, keys: Set[str], journal: Journal, inputs: Sequence[str] = (), expected: str | None = None):
-        self.journal = journal
+    def __init__(
+        self,
+        keys: Set[str],
+        journal: Journal,
+        inputs: Sequence[str] = (),
+        expected: str | None = None,
+        *,
+        keep_rest: bool = False,
+    ):
+        self.journal, self.keep_rest = journal, keep_rest
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
                 have = ", ".join(sorted(keys))
@@ -70,7 +79,8 @@ class Columns:
             expected = f"column {self.expected!r} as expected" if self.expected else "no column as expected"
             self.journal.note(f"took column {self.inputs[0]!r} as input, {expected}", 0)
         unread = keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON}
-        if unread:
+        self.rest = tuple(sorted(unread)) if self.keep_rest else ()
+        if unread and not self.rest:
             self.journal.note(f"columns not read: {', '.join(sorted(unread))}", 0)
 
     def native(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +98,9 @@ class Columns:
             out["input"] = {name: parsed(row.get(name)) for name in self.inputs}
         if self.expected is not None:
             self._add_expected(out, row.get(self.expected))
+        if rest := {name: parsed(row[name]) for name in self.rest if row.get(name) not in (None, "")}:
+            inner = rest.pop("meta", {})
+            out["meta"] = {**inner, **rest} if isinstance(inner, dict) else {"meta": inner, **rest}
         return out
 
     def _add_expected(self, out: dict[str, Any], cell: Any) -> None:

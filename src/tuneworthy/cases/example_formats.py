@@ -216,7 +216,7 @@ def _columns_by_name(journal: Journal) -> Convert:
 
     def convert(row: dict[str, Any]) -> Fields:
         if not columns:
-            columns.append(Columns(row.keys(), journal))
+            columns.append(Columns(row.keys(), journal, keep_rest=True))
         return native_example(columns[0].native(row), journal)
 
     return convert

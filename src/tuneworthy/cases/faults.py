@@ -7,7 +7,8 @@ streamed, its journal is `Rejects`: a faulty row is set aside with its reason an
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import heapq
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,8 @@ class Rejects(Journal):
     def __init__(self, path: Path, after: int = 0) -> None:
         super().__init__(path)
         self.after = after
-        self._waiting: deque[Reject] = deque()
+        self._waiting: list[tuple[int, int, Reject]] = []
+        self._n = 0
 
     def fault(
         self, line: int | None, expected: str, got: str, hint: str = "", *, code: str = "bad_value", raw: Any = None
@@ -134,13 +136,16 @@ class Rejects(Journal):
         if line is None:
             raise DataError(self.path, None, expected, got, hint=hint)
         self.n_faults += 1
-        if line > self.after:
-            self._waiting.append(Reject(line, code, expected, got, raw))
+        self._set_aside(Reject(line, code, expected, got, raw))
 
     def drop(self, line: int, reason: str, *, code: str = "left_out", raw: Any = None) -> None:
         """Set a row aside that is rightly left out."""
-        if line > self.after:
-            self._waiting.append(Reject(line, code, reason, "", raw))
+        self._set_aside(Reject(line, code, reason, "", raw))
+
+    def _set_aside(self, reject: Reject) -> None:
+        if reject.line > self.after:
+            self._n += 1
+            heapq.heappush(self._waiting, (reject.line, self._n, reject))
 
     def note(self, text: str, n: int = 1) -> None:
         """Count rows as `Journal.note` does; of very many different notes the later ones become one."""
@@ -148,13 +153,13 @@ class Rejects(Journal):
         super().note(text if known else "further notes", n)
 
     def first(self) -> Reject | None:
-        """Return the row that has waited longest, or None; it stays."""
-        return self._waiting[0] if self._waiting else None
+        """Return the first row that waits, or None; it stays."""
+        return self._waiting[0][2] if self._waiting else None
 
     def take(self, line: int) -> Iterator[Reject]:
         """Yield and forget the rows that wait, up to and with `line`."""
-        while self._waiting and self._waiting[0].line <= line:
-            yield self._waiting.popleft()
+        while self._waiting and self._waiting[0][0] <= line:
+            yield heapq.heappop(self._waiting)[2]
 
     def counted(self) -> dict[str, int]:
         """Return the notes with their counts, to be handed to `recount` after a restart."""

@@ -79,6 +79,7 @@ class _Kind:
     formats: Registry[Format]
     columns: Callable[[Columns], Convert]
     noun: str
+    keep_rest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ class _Asked:
     format: str | None
 
 
-_CASES = _Kind(CASE_FORMATS, columns_converter, "cases")
-_EXAMPLES = _Kind(EXAMPLE_FORMATS, example_columns_converter, "examples")
+_CASES = _Kind(CASE_FORMATS, columns_converter, "cases", keep_rest=False)
+_EXAMPLES = _Kind(EXAMPLE_FORMATS, example_columns_converter, "examples", keep_rest=True)
 
 
 def read_cases(
@@ -251,13 +252,13 @@ def _converter(
     if asked.format is not None:
         return asked.format, kind.formats.get(asked.format).converter(journal)
     if asked.inputs or asked.expected:
-        return "columns", kind.columns(Columns(keys, journal, asked.inputs, asked.expected))
+        return "columns", kind.columns(Columns(keys, journal, asked.inputs, asked.expected, keep_rest=kind.keep_rest))
     first = head[0][1]
     found = _table_format(kind, keys, first) if source.is_table else detect(kind.formats, keys, first)
     if found is not None:
         return found.name, found.converter(journal)
     if source.is_table:
-        return "columns", kind.columns(Columns(keys, journal))
+        return "columns", kind.columns(Columns(keys, journal, keep_rest=kind.keep_rest))
     shown = ", ".join(sorted(keys)[:12]) or "none"
     names = ", ".join(sorted(kind.formats))
     raise RowFault(

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "matrix": "Show which lever fits which kind of problem, with sources.",
     "decide": "Say whether to fine-tune, with the evidence.",
     "report": "Write the report of the last climb.",
+    "data": "From logs to training data.",
     "export": "Write the winner as files to use elsewhere.",
     "models": "List, fetch and probe models.",
 }
