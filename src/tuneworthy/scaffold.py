@@ -14,11 +14,12 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, write_cases, write_examples
+from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples
 from tuneworthy.cases.draw import draw, units_of
 from tuneworthy.cases.kind import TaskKind, answer_text
 from tuneworthy.cases.splits import MIN_TEST
 from tuneworthy.cases.text import variables_text
+from tuneworthy.cases.write import write_cases, write_examples
 from tuneworthy.config import FILE_NAME
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.schema import infer_schema

@@ -10,7 +10,8 @@ import pytest
 from rows import case
 from sklearn.metrics import cohen_kappa_score
 
-from tuneworthy.cases import Label, LabelSession, agreement, apply_labels, read_cases, read_labels, run_terminal
+from tuneworthy.cases import read_cases
+from tuneworthy.cases.label import Label, LabelSession, agreement, apply_labels, read_labels, run_terminal
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.types import UNLABELLED
 

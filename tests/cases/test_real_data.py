@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.cases import find_leaks, read_cases, read_examples, sample_cases, split_without_leaks
+from tuneworthy.cases import find_leaks, read_cases, read_examples, split_without_leaks
+from tuneworthy.cases.sample import sample_cases
 
 DATA = Path("/work/shared/data")
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data of real people is not here: no folder {DATA}")

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.cases import read_cases, sample_cases, write_cases
+from tuneworthy.cases import read_cases
+from tuneworthy.cases.sample import sample_cases
+from tuneworthy.cases.write import write_cases
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.types import UNLABELLED
 

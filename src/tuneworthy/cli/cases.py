@@ -11,7 +11,7 @@ import click
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
-    from tuneworthy.cases import Agreement, Applied
+    from tuneworthy.cases.label import Agreement, Applied
     from tuneworthy.ladder.answers import CaseAnswers, Failures
 
 
@@ -41,7 +41,8 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     Example:
       tuneworthy cases sample --from logs.jsonl --n 300
     """
-    from tuneworthy.cases import sample_cases, write_cases
+    from tuneworthy.cases.sample import sample_cases
+    from tuneworthy.cases.write import write_cases
     from tuneworthy.errors import UserError
 
     target = out or root / "cases.jsonl"
@@ -122,7 +123,7 @@ def label(
       tuneworthy cases label --apply
       tuneworthy cases label --judge
     """
-    from tuneworthy.cases import agreement, apply_labels, read_labels
+    from tuneworthy.cases.label import agreement, apply_labels, read_labels
     from tuneworthy.cli.labelling import LabelFiles, judge_on_terminal, label_on_terminal
 
     who = labeller or getpass.getuser()

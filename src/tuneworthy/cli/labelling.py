@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from tuneworthy.cases import LabelSession, labels_of, read_cases, read_examples, read_labels, run_terminal
+from tuneworthy.cases import labels_of, read_cases, read_examples
 from tuneworthy.cases.kind import guess_kind
-from tuneworthy.cases.label import QUIT, SKIP
+from tuneworthy.cases.label import QUIT, SKIP, LabelSession, read_labels, run_terminal
 from tuneworthy.cli.options import note
 from tuneworthy.config import FILE_NAME, load
 from tuneworthy.errors import TuneworthyError, UserError
