@@ -79,3 +79,12 @@ def test_the_start_loads_nothing_heavy(statement: str) -> None:
     code = f"{statement}\nimport sys\nprint([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_what_asks_a_model_waits_for_no_library_that_comes_later() -> None:
+    later = ["sklearn", "scipy.special", "altair", "vl_convert", "pyarrow", "bm25s", "huggingface_hub", "sacrebleu",
+             "jsonschema", "yaml", "tuneworthy.cases.pii"]  # fmt: skip
+    code = "import sys, tuneworthy.ladder.climb, tuneworthy.providers.openai\n"
+    code += f"print([name for name in {later!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -17,7 +17,6 @@ import re
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Literal
 
-from tuneworthy.cases.pii import Masker
 from tuneworthy.config.graders import Judge
 from tuneworthy.errors import UserError
 from tuneworthy.grade.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, Asker, GradingContext
@@ -139,6 +138,8 @@ class JudgeGrader(AnswerGrader):
             material["reference"] = case.expected
         material |= answers
         if self.config.mask:
+            from tuneworthy.cases.pii import Masker  # its patterns take a while to compile
+
             material = Masker().mask_json(material)
         body = escape(material)
         nonce = content_hash([self._seed, self.rubric, sorted(answers), body])

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -22,16 +22,18 @@ from tuneworthy.evaluate.runner import Progress, Runner
 from tuneworthy.evaluate.together import Together
 from tuneworthy.grade.apply import aggregate, grade_all, make_grader
 from tuneworthy.grade.base import Grader, GradingContext
-from tuneworthy.grade.judge import JudgeGrader
 from tuneworthy.ladder.base import Task
 from tuneworthy.ladder.floor import add_floors
-from tuneworthy.ladder.judging import Judging
 from tuneworthy.ladder.looks import read_looks
 from tuneworthy.ladder.reveal import reveal_note
 from tuneworthy.ladder.task import task_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Example, Score, Trace, Variant, canonical
+
+if TYPE_CHECKING:
+    from tuneworthy.grade.judge import JudgeGrader
+    from tuneworthy.ladder.judging import Judging
 
 
 @dataclass
@@ -186,7 +188,9 @@ class Session:
         """What bars a judge from deciding alone; None unless the primary grader is one."""
         if self.project.graders[0].type != "judge":
             return None
-        return Judging(self.project, self.split, cast(JudgeGrader, self.primary))
+        from tuneworthy.ladder.judging import Judging  # few projects have a judge, and it loads the statistics
+
+        return Judging(self.project, self.split, cast("JudgeGrader", self.primary))
 
     async def ask(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[Trace]:
         """Return the traces of `cases`, each case's repeats together.
