@@ -46,6 +46,30 @@ def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str
     )
 
 
+def test_a_label_that_nothing_tells_a_model(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    PLANTED["unknown_labels"][0](folder)
+    status, errors = check(folder, capsys)
+    assert (status, len(errors)) == (2, 1)
+    assert (
+        f"{folder.root}/cases.jsonl: expected labels that examples, graders or prompt name, got 1 that none does "
+        "(saphire), such as saphire in case "
+    ) in errors[0]
+
+
+def test_what_was_climbed_outlives_a_broken_file(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder.write()
+    assert run(["climb", "--project", str(root)]) == 0
+    before = {path.name: path.read_bytes() for path in (root / ".tuneworthy").glob("*.json")}
+    whole = (root / "cases.jsonl").read_text()
+    (root / "cases.jsonl").write_text(whole + '{"input": "cut o')
+    assert run(["climb", "--project", str(root)]) == 2
+    assert {path.name: path.read_bytes() for path in (root / ".tuneworthy").glob("*.json")} == before
+    (root / "cases.jsonl").write_text(whole)
+    assert run(["climb", "--project", str(root)]) == 0
+    assert {path.name: path.read_bytes() for path in (root / ".tuneworthy").glob("*.json")} == before
+    capsys.readouterr()
+
+
 def test_json_is_the_whole_of_stdout(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     PLANTED["waiver"][0](folder)
     assert run(["check", "--json", "--project", str(folder.write())]) == 2

@@ -133,7 +133,12 @@ def _unlabelled(folder: Folder) -> None:
     del folder.cases[5]["expected"], folder.cases[6]["expected"]
 
 
+def _unknown_labels(folder: Folder) -> None:
+    folder.cases += [case(i, expected="saphire") for i in range(200, 203)]
+
+
 def _unseen_labels(folder: Folder) -> None:
+    folder.replace("Name the colour.", "Name the colour; amber is one.")
     folder.cases += [case(i, expected="amber") for i in range(200, 204)]
 
 
@@ -254,6 +259,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "duplicate_ids": (_duplicate_ids, "error"),
     "examples_file": (_examples_file, "error"),
     "unlabelled": (_unlabelled, "error"),
+    "unknown_labels": (_unknown_labels, "error"),
     "unseen_labels": (_unseen_labels, "warning"),
     "leaks": (_leaks, "warning"),
     "dev_near_test": (_dev_near_test, "note"),

@@ -64,6 +64,31 @@ def unlabelled(facts: Facts) -> Iterator[Fault]:
         )
 
 
+def _unknown_labels(facts: Facts) -> dict[str, str]:
+    """Return the labels of test that nothing tells a model, each with the id of a case."""
+    models = facts.project.models.values()
+    if facts.data is None or facts.data.task.kind != "label" or any(m.provider in {"python", "http"} for m in models):
+        return {}
+    told, prompt = set(facts.data.task.labels), " ".join(facts.prompt_texts.values())
+    found = {label: case.id for case in facts.data.split.test for label in labels_of([case])}
+    return {label: case for label, case in found.items() if label not in told and label not in prompt}
+
+
+@check("unknown_labels", "error")
+def unknown_labels(facts: Facts) -> Iterator[Fault]:
+    """Right answers of test are labels that nothing tells a model: not dev, examples, a grader or the prompt.
+
+    Mostly a slip of the pen. Not looked for where a model is a pipeline of the user's own, which may know them.
+    """
+    if found := _unknown_labels(facts):
+        first = min(found)
+        yield Fault(
+            f"{facts.project.root / facts.project.cases.path}: expected labels that examples, graders or prompt name, "
+            f"got {len(found)} that none does ({named(sorted(found))}), such as {first} in case {found[first]}",
+            "correct the spelling, add examples of these labels, or name them in the prompt",
+        )
+
+
 @check("unseen_labels", "warning")
 def unseen_labels(facts: Facts) -> Iterator[Fault]:
     """Right answers occur that no example has.
@@ -73,7 +98,7 @@ def unseen_labels(facts: Facts) -> Iterator[Fault]:
     """
     if facts.data is None or facts.data.task.kind != "label" or not facts.examples:
         return
-    known = set(labels_of((), facts.examples))
+    known = {*labels_of((), facts.examples), *_unknown_labels(facts)}
     counts = Counter(label for case in facts.labelled for label in labels_of([case]) if label not in known)
     if counts:
         yield Fault(

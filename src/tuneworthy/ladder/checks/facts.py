@@ -7,6 +7,7 @@ whatever is wrong elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -139,6 +140,16 @@ class Facts:
     def split_fault(self) -> UserError | None:
         """Why dev and test could not be drawn (or found again)."""
         return self._data[1]
+
+    @cached_property
+    def prompt_texts(self) -> dict[str, str]:
+        """The templates of the prompt that can be read, by key."""
+        found = {}
+        for key in ("system", "user"):
+            with suppress(UserError, UnicodeDecodeError):
+                text = self.project.text(getattr(self.project.prompt, key))
+                found |= {} if text is None else {key: text}
+        return found
 
     @cached_property
     def graders(self) -> list[tuple[Any, Grader | None, TuneworthyError | None]]:

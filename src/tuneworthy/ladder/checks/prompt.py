@@ -13,19 +13,6 @@ from tuneworthy.prompts.templates import render
 from tuneworthy.types import Variant
 
 
-def texts(facts: Facts) -> dict[str, str]:
-    """Return the templates that can be read, by key."""
-    found = {}
-    for key in ("system", "user"):
-        try:
-            text = facts.project.text(getattr(facts.project.prompt, key))
-        except (UserError, UnicodeDecodeError):
-            continue
-        if text is not None:
-            found[key] = text
-    return found
-
-
 def _broken(text: str) -> str:
     """Say what is wrong with a template's syntax; "" if nothing is."""
     from jinja2 import TemplateSyntaxError
@@ -57,7 +44,7 @@ def prompt_file(facts: Facts) -> Iterator[Fault]:
 @check("prompt_template", "error")
 def prompt_template(facts: Facts) -> Iterator[Fault]:
     """A template of `[prompt]` is not Jinja: a brace or tag is not closed."""
-    for key, text in texts(facts).items():
+    for key, text in facts.prompt_texts.items():
         if words := _broken(text):
             yield Fault(f"prompt.{key}: expected a Jinja template, got {words}", "mend the template")
 
@@ -70,7 +57,7 @@ def prompt_variables(facts: Facts) -> Iterator[Fault]:
     dev is taken from the examples, its cases are text.
     """
     dev = facts.data.split.dev if facts.data else ()
-    for key, text in texts(facts).items():
+    for key, text in facts.prompt_texts.items():
         if _broken(text):
             continue
         lacking: list[str] = []
@@ -94,7 +81,7 @@ def prompt_variables(facts: Facts) -> Iterator[Fault]:
 def no_input(facts: Facts) -> Iterator[Fault]:
     """The user template does not use the case at all: every question would be the same."""
     plain = [case for case in facts.cases if not case.messages]
-    user = texts(facts).get("user")
+    user = facts.prompt_texts.get("user")
     if plain and user is not None and "{{" not in user and "{%" not in user:
         yield Fault(
             f"prompt.user: expected a template such as {{{{ input }}}}, got {user[:40]!r}, the same for every case",
@@ -130,7 +117,7 @@ def context(facts: Facts) -> Iterator[Fault]:
     """
     if facts.data is None:
         return
-    written = texts(facts)
+    written = facts.prompt_texts
     prompt = facts.project.prompt
     variant = Variant(
         name="today", model="", model_identity={}, system=written.get("system"), user=written.get("user", "{{ input }}")
