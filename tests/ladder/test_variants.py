@@ -184,9 +184,39 @@ def test_a_name_cannot_write_code_into_the_exported_client(tmp_path: Path) -> No
         return export_variant(session, one, tmp_path / "out")
 
     paths = {path.name: path for path in within(root, act)}
+    assert 'return answer.rpartition(\'"""\')[2].strip()\n' in paths["client.py"].read_text()
     source = paths["client.py"].read_text().replace("from openai import OpenAI", "OpenAI = lambda **_: None")
     (tmp_path / "out" / "checked.py").write_text(f"{source.split('if __name__')[0]}\nprint(VARIANT == {name!r})\n")
     done = subprocess.run([sys.executable, tmp_path / "out" / "checked.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
     assert paths["prompt.md"].read_text().startswith('# x""" import os; os.abort() """{0}\\\n\nModel: served.')
     assert "\n````\n```\nhi\n````\n" in paths["prompt.md"].read_text()
+
+
+def test_an_exported_client_opens_a_choice_that_is_wrapped_in_json(tmp_path: Path) -> None:
+    root = world(tmp_path / "world", extra=SERVED + "input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n")
+
+    async def act(session: Session) -> list[Path]:
+        one = replace(asking(session, "served"), output=session.task.structured)
+        assert session.models["served"].provider.capabilities.choice == "wrapped_schema"  # type: ignore[attr-defined]
+        return export_variant(session, one, tmp_path / "out")
+
+    client = next(path for path in within(root, act) if path.name == "client.py")
+    assert 'return json.loads(answer)["label"]' in client.read_text().replace("'", '"')
+
+
+def test_a_climb_takes_new_looks_for_another_margin_and_none_for_a_corrected_label(tmp_path: Path) -> None:
+    async def walk(session: Session) -> tuple[int, str]:
+        record = await Climb(session).walk(["baseline", "model"])
+        return record.test_looks, " ".join(record.notes)
+
+    root = world(tmp_path)
+    assert within(root, walk) == (1, "")
+    cases = root / "cases.jsonl"
+    text = cases.read_text()
+    cases.write_text(text.replace('"expected":"red"', '"expected":"green"', 1))
+    looks, notes = within(root, walk)
+    assert looks == 1 and "labels corrected since the first climb" in notes
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("target = 0.9", "target = 0.9\nmargin = 0.2"))
+    assert within(root, walk)[0] == 2

@@ -13,6 +13,8 @@ from tuneworthy.ladder.floor import PREFIX
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variants import describe
 from tuneworthy.prompts.templates import chat
+from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.providers.constraints import FIELD
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Case, Request, Variant
 
@@ -111,12 +113,18 @@ def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) 
     standard |= {"frequency_penalty", "presence_penalty", "response_format", "tools"}
     extra = {name: body.pop(name) for name in list(body) if name not in standard}
     request = body | ({"extra_body": extra} if extra else {})
-    marker = variant.answer_after
     snippet = SNIPPET.format(
         name=variant.name,
         identity=variant.id,
         base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1"),
         key=getattr(config, "api_key_env", None) or "OPENAI_API_KEY",
-        answer=f"answer.rpartition({marker!r})[2].strip()" if marker else "answer",
+        answer=_answer_of(variant, provider.capabilities),
     )
     return {"request.json": orjson.dumps(request, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}
+
+
+def _answer_of(variant: Variant, capabilities: Capabilities) -> str:
+    """Return the expression that takes the answer out of what the model wrote, as the runner does."""
+    if variant.output.kind == "choice" and capabilities.choice == "wrapped_schema":
+        return f"json.loads(answer)[{FIELD!r}]"
+    return f"answer.rpartition({variant.answer_after!r})[2].strip()" if variant.answer_after else "answer"
