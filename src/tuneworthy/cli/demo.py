@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile
@@ -17,7 +18,7 @@ FILES = ("tuneworthy.toml", "cases.jsonl", "examples.jsonl", "prompts/system.md"
 @click.argument("folder", type=click.Path(path_type=Path), default="tuneworthy-demo")
 @json_option
 def command(folder: Path, as_json: bool) -> None:
-    """Write a complete small project into FOLDER and walk its ladder, with the embedded model, to the report.
+    """Write a complete small project into FOLDER and walk its ladder, with the embedded model, to verdict and report.
 
     No key and no GPU are needed; the model (90 MB) is fetched once. Run it again to go on after an interruption.
 
@@ -28,11 +29,13 @@ def command(folder: Path, as_json: bool) -> None:
     from tuneworthy.cli.climb import fetch_models, walk
     from tuneworthy.cli.report import write_report
     from tuneworthy.config import load
+    from tuneworthy.verdict.run import decide_project
 
     write_demo(folder)
     project = load(folder)
     fetch_models(project)
     record = walk(project)
+    asyncio.run(decide_project(project))
     page = write_report(project, folder / "report.html")
     if as_json:
         print_json(record.to_dict())

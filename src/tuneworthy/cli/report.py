@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="The file; its ending says the format: .html, .md or .json.",
 )
 def command(root: Path, out: Path | None) -> None:
-    """Write the report of the last climb, and print the paragraph to paste.
+    """Write the report of the last climb and the last verdict, and print the paragraph to paste.
 
     The page needs nothing else: no server, no network, no script. It holds no test case and no answer.
 
@@ -34,10 +34,11 @@ def command(root: Path, out: Path | None) -> None:
     from tuneworthy.config import load
     from tuneworthy.report.findings import paragraph
     from tuneworthy.report.stored import last_record
+    from tuneworthy.verdict.kept import kept
 
     project = load(root)
     path = write_report(project, out or project.root / "report.html")
-    click.echo(paragraph(last_record(project.root), project.economics.requests_per_month))
+    click.echo(paragraph(last_record(project.root), project.economics.requests_per_month, kept(project)))
     note(f"The report: {path}")
 
 
@@ -49,5 +50,6 @@ def write_report(project: Project, path: Path) -> Path:
     """
     from tuneworthy.report.stored import last_record
     from tuneworthy.report.write import write
+    from tuneworthy.verdict.kept import kept
 
-    return write(last_record(project.root), path, project)
+    return write(last_record(project.root), path, project, verdict=kept(project))

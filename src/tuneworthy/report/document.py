@@ -12,9 +12,11 @@ from tuneworthy.report import findings, tables
 from tuneworthy.report.findings import KeyNumber, Target
 from tuneworthy.report.tables import Table
 from tuneworthy.report.text import clean
+from tuneworthy.report.verdict import Section, section
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
+    from tuneworthy.verdict.kept import Kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,8 @@ class Document:
     """A report.
 
     Attributes:
-        title: Of the page. answer: In one sentence. target: Whether it is good enough, or None.
+        title: Of the page. verdict: What stands first, or None.
+        answer: What the climb found, in one sentence. target: Whether it is good enough, or None.
         quick: Whether test was left alone.
         numbers: The three at the head. warnings: What to know before using them.
         ladder: The main table. details: further ones of test. tried: What was tried and lost, on dev.
@@ -32,6 +35,7 @@ class Document:
     """
 
     title: str
+    verdict: Section | None
     answer: str
     target: Target | None
     quick: bool
@@ -47,13 +51,19 @@ class Document:
     made: str
 
 
-def document(record: ClimbRecord, project: Project | None = None, today: date | None = None) -> Document:
+def document(
+    record: ClimbRecord,
+    project: Project | None = None,
+    today: date | None = None,
+    verdict: Kept | None = None,
+) -> Document:
     """Return the report of `record`.
 
     Args:
         record: Of the last climb.
         project: Tells the traffic and which models retire; None leaves both out.
         today: The day of the report.
+        verdict: The last one, if there is one; of a quick climb there is none.
     """
     day = today or date.today()
     traffic = project.economics.requests_per_month if project else None
@@ -61,6 +71,7 @@ def document(record: ClimbRecord, project: Project | None = None, today: date | 
     errors = tables.errors_table(record)
     return Document(
         title=clean(record.task),
+        verdict=section(verdict) if verdict and not record.quick else None,
         answer=findings.answer(record),
         target=findings.target_of(record),
         quick=record.quick,
@@ -72,7 +83,7 @@ def document(record: ClimbRecord, project: Project | None = None, today: date | 
         method=method(record),
         data=tables.data_table(record),
         provenance=tables.provenance_table(record),
-        paragraph=findings.paragraph(record, traffic),
+        paragraph=findings.paragraph(record, traffic, verdict),
         made=f"Made by tuneworthy on {day.isoformat()} from the record of the last {'quick ' * record.quick}climb.",
     )
 

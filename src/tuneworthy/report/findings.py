@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from tuneworthy.ladder.record import ClimbRecord, RungRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.text import clean
+from tuneworthy.report.verdict import in_a_sentence
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import Target as TargetStatus
 from tuneworthy.verdict.evidence import target_status
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
+    from tuneworthy.verdict.kept import Kept
 
 RIGHT_OR_WRONG = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
@@ -146,12 +148,10 @@ def _answer(record: ClimbRecord) -> str:
     today = ""
     if baseline and baseline.score is not None and measured(baseline):
         today = f"; what is in use today ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}"
+        today += f" and is not eligible ({clean(baseline.violated)})" if baseline.violated else ""
     return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}."
 
-        today += f" and is not eligible ({clean(baseline.violated)})" if baseline.violated else ""
 
-def _floor_answer(record: ClimbRecord, floor: RungRecord, model: RungRecord) -> str:
-    """Say that no language model is needed, as strongly as it was shown."""
 def _no_answer(record: ClimbRecord) -> str:
     """Say why nothing is the best."""
     broken = [f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated]
@@ -160,13 +160,15 @@ def _no_answer(record: ClimbRecord) -> str:
     return "Nothing could be measured on the test cases, so there is no answer yet."
 
 
+def _floor_answer(record: ClimbRecord, floor: RungRecord, model: RungRecord) -> str:
+    """Say that no language model is needed, as strongly as it was shown."""
     name = f"{floor_words(floor)} without any language model"
     what = "language model" if model.rung == "model" else "prompt"
     reaches = f"the best {what} ({clean(model.name)}) reaches {numbers.percent(model.score or 0.0)}"
-    if record.floor_wins:
-        return f"{name} {does(record, floor)}; {reaches}."
     if model.violated:
         return f"{name} {does(record, floor)}; {reaches} and is not eligible ({clean(model.violated)})."
+    if record.floor_wins:
+        return f"{name} {does(record, floor)}; {reaches}."
     return (
         f"{name} {does(record, floor)}, no worse than language models by the margin and cheaper or faster; {reaches}."
     )
@@ -300,11 +302,18 @@ def _of_project(record: ClimbRecord, project: Project, today: date | None) -> li
     return found
 
 
-def paragraph(record: ClimbRecord, requests_per_month: float | None = None) -> str:
-    """Return the paragraph to paste: plain text, one line, with n, intervals, cost and what was not scored."""
+def paragraph(record: ClimbRecord, requests_per_month: float | None = None, verdict: Kept | None = None) -> str:
+    """Return the paragraph to paste: plain text, one line, with n, intervals, cost and what was not scored.
+
+    Args:
+        record: Of the climb.
+        requests_per_month: Adds the monthly bill.
+        verdict: Is put after the answer, if it still holds.
+    """
     if record.quick:
         return f"{clean(record.task)} ({clean(record.primary)}, dev only): {answer(record)}"
     parts = [f"{clean(record.task)} ({clean(record.primary)}, n = {record.n_test} test cases): {answer(record)}"]
+    parts.append(in_a_sentence(verdict))
     best, model, floor = best_of(record), best_model_of(record), record.rung("floor")
     shown: list[tuple[str, RungRecord | None]] = [("Best", best), ("today", record.rung("baseline"))]
     if best and best.rung == "floor":

@@ -25,6 +25,7 @@ from tuneworthy.verdict.words import RUNG_WORDS
 if TYPE_CHECKING:
     from tuneworthy.config import Project
     from tuneworthy.report.charts import Figure
+    from tuneworthy.verdict.kept import Kept
 
 POLICY = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 _TOGETHER = re.compile(
@@ -35,19 +36,25 @@ _TOGETHER = re.compile(
 """Spaces at which no line should break."""
 
 
-def render_html(record: ClimbRecord, project: Project | None = None, today: date | None = None) -> str:
+def render_html(
+    record: ClimbRecord,
+    project: Project | None = None,
+    today: date | None = None,
+    verdict: Kept | None = None,
+) -> str:
     """Return the page.
 
     Args:
         record: Of the last climb.
         project: Tells the traffic and which models retire.
         today: The day of the report.
+        verdict: The last one, if there is one.
     """
     from tuneworthy.report.charts import figures
 
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    found = document(record, project, today)
+    found = document(record, project, today, verdict)
     return (
         _environment()
         .get_template("page.html.j2")

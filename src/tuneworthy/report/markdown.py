@@ -10,21 +10,29 @@ from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.report.document import document
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import markdown_code, markdown_text
+from tuneworthy.report.verdict import Section
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
+    from tuneworthy.verdict.kept import Kept
 
 
-def render_markdown(record: ClimbRecord, project: Project | None = None, today: date | None = None) -> str:
+def render_markdown(
+    record: ClimbRecord,
+    project: Project | None = None,
+    today: date | None = None,
+    verdict: Kept | None = None,
+) -> str:
     """Return the report in GitHub's Markdown.
 
     Args:
         record: Of the last climb.
         project: Tells the traffic and which models retire.
         today: The day of the report.
+        verdict: The last one, if there is one.
     """
-    found = document(record, project, today)
-    blocks = [f"# {markdown_text(found.title)}", f"**{markdown_text(found.answer)}**"]
+    found = document(record, project, today, verdict)
+    blocks = [f"# {markdown_text(found.title)}", *_verdict(found.verdict), f"**{markdown_text(found.answer)}**"]
     if found.target:
         blocks.append(f"**Target {found.target.status}.** {markdown_text(found.target.sentence)}")
     blocks += _list([markdown_text(warning) for warning in found.warnings])
@@ -41,6 +49,14 @@ def render_markdown(record: ClimbRecord, project: Project | None = None, today: 
     blocks += ["## Provenance", *_table(found.provenance)]
     blocks += ["## The paragraph to paste", f"> {markdown_text(found.paragraph)}", markdown_text(found.made)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _verdict(found: Section | None) -> list[str]:
+    """Return the verdict: what is read first."""
+    if found is None:
+        return []
+    named = [f"**{name}:** {markdown_text(words)}" for name, words in found.named]
+    return [f"## {markdown_text(found.answer)}", *_list([markdown_text(words) for words in found.reasons]), *named]
 
 
 def _list(items: Sequence[str]) -> list[str]:

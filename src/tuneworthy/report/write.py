@@ -15,11 +15,18 @@ from tuneworthy.store.folder import write_atomic
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
+    from tuneworthy.verdict.kept import Kept
 
 ENDINGS = (".html", ".md", ".json")
 
 
-def write(record: ClimbRecord, path: Path, project: Project | None = None, today: date | None = None) -> Path:
+def write(
+    record: ClimbRecord,
+    path: Path,
+    project: Project | None = None,
+    today: date | None = None,
+    verdict: Kept | None = None,
+) -> Path:
     """Write the report to `path`, whole or not at all.
 
     Args:
@@ -27,11 +34,12 @@ def write(record: ClimbRecord, path: Path, project: Project | None = None, today
         path: Its ending says the format: `.html`, `.md` or `.json`.
         project: Tells the traffic and which models retire.
         today: The day of the report.
+        verdict: The last one, if there is one.
 
     Raises:
         UserError: The ending is none of these, or the file cannot be written.
     """
-    content = render(record, path, project, today)
+    content = render(record, path, project, today, verdict)
     try:
         write_atomic(path, content.encode())
     except OSError as error:
@@ -41,20 +49,27 @@ def write(record: ClimbRecord, path: Path, project: Project | None = None, today
     return path
 
 
-def render(record: ClimbRecord, path: Path, project: Project | None = None, today: date | None = None) -> str:
+def render(
+    record: ClimbRecord,
+    path: Path,
+    project: Project | None = None,
+    today: date | None = None,
+    verdict: Kept | None = None,
+) -> str:
     """Return the report in the format that the ending of `path` says."""
     check_ending(path)
     if path.suffix == ".html":
         from tuneworthy.report.html import render_html
 
-        return render_html(record, project, today)
+        return render_html(record, project, today, verdict)
     if path.suffix == ".md":
         from tuneworthy.report.markdown import render_markdown
 
-        return render_markdown(record, project, today)
+        return render_markdown(record, project, today, verdict)
     traffic = project.economics.requests_per_month if project else None
+    decided = {"verdict": verdict.content} if verdict and verdict.holds else {}
     return orjson.dumps(
-        record.to_dict() | {"paragraph": paragraph(record, traffic)},
+        record.to_dict() | decided | {"paragraph": paragraph(record, traffic, verdict)},
         option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS,
     ).decode()
 

@@ -235,7 +235,8 @@ def _next_action(case: _Case, outcome: Outcome, code: str) -> str:
         return f"{LEVER_WORDS[case.lever.mended_by]}, then `tuneworthy climb` and `tuneworthy decide` again"
     if code in {"target_met", "target_met_by_floor"} and case.evidence.top:
         return f"ship {named(case.evidence.top)}"
-    return "keep the best variant so far; come back when the reasons change"
+    best = f" ({named(case.evidence.top)})" if case.evidence.top else ""
+    return f"keep what works best so far{best}; come back when the reasons change"
 
 
 def _would_change(case: _Case, outcome: Outcome) -> list[str]:

@@ -1,0 +1,133 @@
+"""The verdict stands first in the report, in plain words; one that no longer holds gives no answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_records as records
+from tests.ladder.worlds import write_world
+from tests.verdict.planted import PAYS, failures, with_rungs, worth_it
+from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
+
+from tuneworthy.cli import run
+from tuneworthy.report.html import render_html
+from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.verdict import ANSWERS, in_a_sentence, section
+from tuneworthy.verdict.base import Outcome
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.kept import Kept
+
+TODAY = date(2026, 11, 24)
+TOOLS_WORDS = re.compile(r"\b(rungs?|gates?|floor|dev|alpha|headroom|incumbent|variant|racing)\b", re.IGNORECASE)
+WORLDS = {"worth_it": worth_it(), **TRIPPED, **{name: evidence for name, (evidence, _, _) in LINES.items()}}
+
+
+def kept(evidence: Evidence, *changed: str) -> Kept:
+    """The verdict as it is read back."""
+    content = json.loads(json.dumps(decide(evidence).to_dict()))
+    return Kept(content=content, changed=list(changed))
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).replace("\u00a0", " ")
+
+
+def head(html: str) -> str:
+    found = re.search(r'<section class="verdict .*?</section>', html, re.DOTALL)
+    assert found
+    return text(found[0])
+
+
+def test_every_outcome_has_an_answer_in_plain_words() -> None:
+    assert set(ANSWERS) == {outcome.value for outcome in Outcome}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_section_has_answer_reasons_money_change_and_date_without_the_tools_words(name: str) -> None:
+    verdict = kept(WORLDS[name])
+    found = section(verdict)
+    assert found.answer == ANSWERS[verdict.content["outcome"]]
+    assert 1 <= len(found.reasons) <= 3
+    assert [about for about, _ in found.named] == ["Money", "Next", "This would change it", "Valid until"]
+    shown = head(render_html(records.plain(), today=TODAY, verdict=verdict))
+    assert not TOOLS_WORDS.search(re.sub(r"--rung \w+", "", shown)), shown
+    assert "`" not in shown
+    for words in (found.answer, *found.reasons, found.money, found.next, found.change, found.until):
+        assert re.sub(r"\s+", " ", words)[:40] in shown.replace("&lt;", "<").replace("&#39;", "'")
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown])
+def test_the_verdict_is_read_first(render: Any) -> None:
+    page = render(records.plain(), today=TODAY, verdict=kept(with_rungs(MET)))
+    body = page[page.find("<body>") + 1 :]
+    assert body.index("Do not fine-tune") < body.index("A stronger model") < body.index("Why each step ended")
+    without = render(records.plain(), today=TODAY)
+    assert "Do not fine-tune" not in without and "Valid until" not in without
+
+
+def test_a_page_has_one_first_heading_with_and_without_a_verdict() -> None:
+    for verdict in (None, kept(worth_it())):
+        assert render_html(records.plain(), today=TODAY, verdict=verdict).count("<h1>") == 1
+
+
+def test_the_money_says_what_training_is_taken_to_cost() -> None:
+    money = section(kept(worth_it(economics=replace(PAYS, one_off_usd=6000.0, monthly_usd=500.0)))).money
+    assert money == (
+        "Training pays back in month 4 at 200,000 requests a month. "
+        "Training is taken to cost $6,000 once, and $500 a month to serve and keep up."
+    )
+    assert "does not pay back" in section(kept(worth_it(economics=NEVER))).money
+
+
+def test_a_verdict_that_no_longer_holds_gives_no_answer() -> None:
+    stale = kept(with_rungs(MET), "there was another climb")
+    shown = head(render_html(records.plain(), today=TODAY, verdict=stale))
+    assert "The last verdict no longer holds" in shown and "there was another climb" in shown
+    assert "Money" not in shown and "Valid until" not in shown
+    assert in_a_sentence(stale) == "" == in_a_sentence(None)
+
+
+def test_what_others_wrote_is_escaped() -> None:
+    planted = "x</section><script>alert(1)</script>"
+    verdict = kept(worth_it(stale=[planted]))
+    html = render_html(records.plain(), today=TODAY, verdict=verdict)
+    assert "<script" not in html and "alert(1)" in html
+    assert "<script" not in render_markdown(records.plain(), today=TODAY, verdict=verdict)
+
+
+def test_a_quick_look_has_no_verdict() -> None:
+    assert "no longer holds" not in render_html(records.quick(), today=TODAY, verdict=kept(worth_it(), "a change"))
+
+
+def test_a_lever_is_told_by_what_it_does() -> None:
+    verdict = kept(worth_it(motivation="strict_format", headroom=(failures("format", 48),)))
+    assert "show examples in the prompt, or force the form of the answer" in section(verdict).reasons[0]
+    assert section(verdict).next.startswith("Show examples in the prompt")
+
+
+def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_world(tmp_path / "world", {"weak": "answer(request, 0.97)"}, rungs=["baseline"])
+    where = ["--project", str(root)]
+    assert run(["climb", *where]) == 0
+    assert run(["report", *where]) == 0
+    assert "Verdict" not in capsys.readouterr().out
+    assert run(["decide", *where]) == 3
+    capsys.readouterr()
+    assert run(["report", *where]) == 0
+    assert "Verdict (valid until" in capsys.readouterr().out
+    assert "<h1>Do not fine-tune</h1>" in (root / "report.html").read_text()
+    assert run(["report", *where, "--out", str(root / "r.json")]) == 0
+    assert json.loads((root / "r.json").read_text())["verdict"]["outcome"] == "do_not_fine_tune"
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("target = 0.9", "target = 0.99"))
+    assert run(["report", *where]) == 0
+    assert "<h1>The last verdict no longer holds</h1>" in (root / "report.html").read_text()
