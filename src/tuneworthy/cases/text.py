@@ -50,9 +50,12 @@ def _is_unspaced(code: int) -> bool:
 
 _EXACT = _Table(None, split=False)
 _WORDS = _Table(" ", split=True)
+_DROPPED = bytes(code for code in range(128) if not chr(code).translate(_EXACT))
+_LOWER = bytes(range(256)).lower()
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """Return `text` in one case and one Unicode form (NFKC)."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -64,10 +67,17 @@ def normalise(text: str) -> str:
     >>> normalise("Where is my card?!") == normalise("  where is MY CARD")
     True
     """
-    kept = _folded(text).translate(_EXACT)
+    return normalised_bytes(text).decode("utf-8", "surrogatepass")
+
+
+def normalised_bytes(text: str) -> bytes:
+    """Return `normalise(text)` in UTF-8; what to hash."""
+    if text.isascii():
+        return text.encode().translate(_LOWER, _DROPPED) or text.strip().encode()
+    kept = folded(text).translate(_EXACT)
     if not kept.isascii():
         kept = unicodedata.normalize("NFKC", kept)  # what a removed space kept apart may combine
-    return kept or text.strip()
+    return (kept or text.strip()).encode("utf-8", "surrogatepass")
 
 
 def words(text: str) -> list[str]:
@@ -76,7 +86,12 @@ def words(text: str) -> list[str]:
     >>> words("Where's my card?")
     ['wheres', 'my', 'card']
     """
-    return _folded(text).translate(_WORDS).split()
+    return spaced(folded(text)).split()
+
+
+def spaced(text: str) -> str:
+    """Return folded `text` with white space in the place of punctuation: its words, before they are parted."""
+    return text.translate(_WORDS)
 
 
 def question_of(row: Case | Example) -> str:

@@ -1,0 +1,1 @@
+"""Search over documents, and the encoder of sentences."""
