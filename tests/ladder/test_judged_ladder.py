@@ -25,6 +25,7 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variants import resolve
 from tuneworthy.ladder.versus import Answer, versus
 from tuneworthy.stats.paired import compare, non_inferior
+from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.gather import gather
 
@@ -261,3 +262,34 @@ def test_a_judge_must_be_a_model_of_the_project(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('model = "judge"', 'model = "juge"'))
     with pytest.raises(UserError, match="a key of \\[models\\]"):
         load(root)
+
+
+def test_a_case_is_shown_with_its_verdicts_without_opening_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = judged_world(tmp_path, "sound", n_cases=60)
+    record, model = climbed(root)
+    assert list(record.judges) == ["judge"]
+    assert [row["name"] for row in model.candidates] == ["model/strong"]  # the judge is no candidate
+
+    def refuse(*_: object) -> None:
+        raise UserError("expected no model to be opened, got one")
+
+    monkeypatch.setattr("tuneworthy.evaluate.models.open_model", refuse)
+    assert run(["cases", "show", "--failed", "--variant", "baseline", "--project", str(root), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == record.n_dev
+    assert {one["score"] for one in found["failed"]} == {0.0}
+
+
+def test_what_a_judge_costs_is_part_of_what_the_rungs_cost(tmp_path: Path) -> None:
+    root = judged_world(tmp_path, "sound", n_cases=60)
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text() + "input_usd_per_mtok = 1.0\noutput_usd_per_mtok = 1.0\n")
+    for quick in (True, False):
+        record = asyncio.run(climb(load(root), quick=quick))
+        assert record.cost_usd > 0
+        assert sum(one.cost_usd for one in record.rungs) == pytest.approx(record.cost_usd)
+    store = ResponseStore(Folder(root).responses)
+    assert 0 < record.cost_usd <= store.spent_usd()
+    store.close()

@@ -231,6 +231,30 @@ def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: 
     assert last_record(root).partial.startswith("stopped in the rung model")
 
 
+def test_a_model_that_cannot_be_opened_half_way_leaves_what_was_walked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    cloud = '[models.cloud]\nprovider = "openai"\nmodel = "gpt-4o"\napi_key_env = "NO_SUCH_KEY"\n'
+    root = write_world(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "model"], extra=cloud)
+    assert run(["climb", "--project", str(root), "--yes", "--json"]) == 2
+    record = json.loads(capsys.readouterr().out)
+    assert [row["rung"] for row in record["rungs"]] == ["baseline"] and "NO_SUCH_KEY" in record["partial"]
+
+
+def test_a_budget_of_nothing_leaves_a_record_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = paid(tmp_path, rungs=["baseline"])
+    assert run(["climb", "--project", str(root), "--max-usd", "0", "--yes", "--json"]) == 4
+    record = json.loads(capsys.readouterr().out)
+    assert record["rungs"] == [] and record["best"] is None and record["cost_usd"] == 0
+    assert run(["report", "--project", str(root)]) == 0
+    assert "stopped early" in capsys.readouterr().out
+    assert run(["decide", "--project", str(root)]) == 4
+    assert run(["status", "--project", str(root)]) == 0
+    assert run(["cases", "show", "--failed", "--project", str(root)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_what_the_rungs_cost_is_what_all_their_calls_cost(tmp_path: Path) -> None:
     root = paid(tmp_path, rungs=["floor", "baseline", "prompt", "model"])
     record = walk(root)

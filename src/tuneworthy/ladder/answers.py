@@ -212,6 +212,8 @@ class Answers:
             UserError: The climb has none of that name with a variant.
         """
         rungs = {row["rung"]: row for row in self.record["rungs"] if row["variant"]}
+        if not rungs:
+            raise UserError("expected a climb that asked something, got none", hint="run `tuneworthy climb` again")
         if word == "best":
             best = self.record["best"]
             return str(best["rung"]) if best else max(_above_floor(rungs), key=lambda name: _dev_score(rungs[name]))

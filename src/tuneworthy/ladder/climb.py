@@ -15,7 +15,7 @@ from math import fsum
 from typing import Any
 
 from tuneworthy.config import Project
-from tuneworthy.errors import BudgetSpent, OutsideFault, UserError
+from tuneworthy.errors import BudgetSpent, OutsideFault, TuneworthyError, UserError
 from tuneworthy.evaluate.runner import Progress, usage
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.grade.judge import JudgeGrader
@@ -81,7 +81,9 @@ async def climb(
         walking = Climb(session, quick=quick, say=say)
         try:
             record = await walking.walk(sorted(wanted))
-        except (BudgetSpent, OutsideFault) as error:
+        except TuneworthyError as error:
+            if not walking.records and not isinstance(error, BudgetSpent | OutsideFault):
+                raise  # nothing could be begun: the project is to be mended first
             record = walking.record(partial=f"stopped in the rung {walking.at}: {error.message}")
             if not _whole(session, name):
                 session.folder.write(name, record.to_dict())
