@@ -14,7 +14,7 @@ from tuneworthy.cases.columns import EXPECTED_NAMES, INPUT_NAMES, Columns, find_
 from tuneworthy.cases.faults import Dropped, Journal, RowFault, kind_of, show
 from tuneworthy.cases.formats import EXAMPLE_FORMATS, Convert, Fields, Format
 from tuneworthy.cases.text import variables_text
-from tuneworthy.cases.tool_calls import call_of, tools_of, with_calls
+from tuneworthy.cases.tool_calls import call_of, tools_of, with_calls, with_weights
 from tuneworthy.types import UNLABELLED, Message
 
 _FROM = {
@@ -36,7 +36,7 @@ _ALPACA = frozenset({"instruction", "input", "output", "system", "history"})
 
 def _fields(messages: tuple[Message, ...], row: dict[str, Any], read: Set[str]) -> Fields:
     """Return the fields of an example; whatever else the row holds is kept in `meta`, tools in the OpenAI shape."""
-    fields: Fields = {"messages": check_chat(with_calls(messages))}
+    fields: Fields = {"messages": check_chat(with_weights(with_calls(messages)))}
     if row.keys() <= read:
         return fields
     if row.get("group") is not None:

@@ -299,12 +299,12 @@ def decoded_lines(path: Path, journal: Journal) -> Iterator[str]:
 
 
 class _CsvLines:
-    """Lines for `csv.reader`, which asks for no more than the row needs; remembers whether one of them was faulty."""
+    """Lines for `csv.reader`, which asks for no more than the row needs; remembers the last of them that was faulty."""
 
     def __init__(self, path: Path, journal: Journal) -> None:
         self.lines = _lines(path, journal)
         self.journal = journal
-        self.faulty = False
+        self.faulty = 0
         self.first = ""
         self.first = next(self, "")
         self._again = bool(self.first)
@@ -318,18 +318,18 @@ class _CsvLines:
             return self.first
         line, raw = next(self.lines)
         if raw is None:
-            self.faulty = True
+            self.faulty = line
             return "\n"
         try:
             return raw.decode()
         except UnicodeDecodeError as bad:
             _not_utf8(raw, line, bad, self.journal)
-            self.faulty = True
+            self.faulty = line
             return raw.decode(errors="replace")
 
-    def was_faulty(self) -> bool:
-        """Whether a line since the last call was faulty."""
-        faulty, self.faulty = self.faulty, False
+    def was_faulty(self) -> int:
+        """Return the last line that was faulty since the last call, or 0."""
+        faulty, self.faulty = self.faulty, 0
         return faulty
 
 
@@ -339,8 +339,9 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
     reader = csv.reader(lines, delimiter=_delimiter(path, lines.first), strict=True)
     rows = _csv_rows(reader, lines, journal)
-    header = next(rows, (1, None))[1]
+    line, header = next(rows, (1, None))
     if header is None:
+        yield line, None
         return
     names = [name.strip() for name in header]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -368,18 +369,17 @@ def _csv_rows(reader: Any, lines: _CsvLines, journal: Journal) -> Iterator[tuple
         try:
             cells = next(reader)
         except StopIteration:
-            if lines.was_faulty():
-                yield line, None
+            if faulty := lines.was_faulty():
+                yield faulty, None
             return
         except csv.Error as error:
             span = f" (lines {line} to {reader.line_num})" if reader.line_num > line else ""
             hint = "Put the cell in double quotes and double those inside"
             journal.fault(line, "a row of CSV", f"{error}{span}", hint, code="bad_csv")
-            lines.was_faulty()
-            yield line, None
+            yield max(line, lines.was_faulty()), None
             continue
-        if lines.was_faulty():
-            yield line, None
+        if faulty := lines.was_faulty():
+            yield faulty, None
         elif cells:
             yield line, cells
 
@@ -438,7 +438,7 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
         raise DataError(path, None, f"a YAML file of at most {_MAX_WHOLE >> 20} MiB, undamaged", "another")
     text = "".join(decoded_lines(path, journal))
     if journal.n_faults:
-        yield 1, None
+        yield text.count("\n") + 1, None
         return
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(io.StringIO(text))
     try:
@@ -448,6 +448,7 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__)
         journal.fault(mark.line + 1 if mark else None, "YAML", show(what, 120))
+        yield mark.line + 1 if mark else 1, None
         return
     except (ValueError, TypeError, RecursionError, OverflowError, AttributeError, KeyError, IndexError) as error:
         journal.fault(None, "YAML", f"a value that cannot be read: {show(str(error), 80)}")

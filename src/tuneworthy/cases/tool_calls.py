@@ -61,6 +61,18 @@ def with_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(out)
 
 
+def with_weights(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return messages in which Axolotl's `train` is OpenAI's `weight`: whether an answer is learned from."""
+    if not any(isinstance(message.get("train"), bool) for message in messages):
+        return tuple(messages)
+    return tuple(
+        {**{key: item for key, item in message.items() if key != "train"}, "weight": int(message["train"])}
+        if isinstance(message.get("train"), bool)
+        else message
+        for message in messages
+    )
+
+
 def _calls(value: Any, where: str, n: int) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         raise RowFault(f"a list as {where}", kind_of(value), code="bad_tool_call")
