@@ -15,6 +15,7 @@ from tuneworthy.ladder.variants import describe
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
+from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Case, Request, Variant
 
@@ -97,11 +98,10 @@ def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
 def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) -> dict[str, bytes]:
     """Return the request body that the provider sends, and a script that sends it."""
     provider = session.models[variant.model].provider
-    build = getattr(provider, "body", None)
     config = session.project.models[variant.model]
-    if build is None or config.provider not in {"openai", "llama_cpp", "vllm"}:
+    if not isinstance(provider, OpenAIProvider):
         return {}
-    body, _ = build(
+    body, _ = provider.body(
         Request(
             messages=tuple(messages),
             max_tokens=variant.max_tokens,

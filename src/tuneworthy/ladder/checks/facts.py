@@ -144,7 +144,7 @@ class Facts:
     @cached_property
     def prompt_texts(self) -> dict[str, str]:
         """The templates of the prompt that can be read, by key."""
-        found = {}
+        found: dict[str, str] = {}
         for key in ("system", "user"):
             with suppress(UserError, UnicodeDecodeError):
                 text = self.project.text(getattr(self.project.prompt, key))
