@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
 from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, TuneworthyError, UserError
 from tuneworthy.evaluate.latency import measure_latency
 from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
-from tuneworthy.types import Case, Response
+from tuneworthy.types import Case, OutputFormat, Response
 
 
 def test_traces_come_in_the_order_of_the_cases_with_each_cases_repeats_together(tmp_path: Path) -> None:
@@ -58,6 +59,38 @@ def test_what_is_stored_can_be_read_without_a_model(tmp_path: Path) -> None:
     found = world.runner.stored(VARIANT, questions(8))
     assert [trace.text for trace in found] == [f"answer to q{i}" for i in range(5)]
     assert world.runner.asked == 5
+
+
+def test_a_stored_answer_is_served_to_no_other_question_variant_or_model(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda text, nth: f"{world.provider.calls.total()}")
+    (case,) = questions(1)
+    variants = [
+        VARIANT,
+        replace(VARIANT, system="Be short."),
+        replace(VARIANT, user="{{ input }}?"),
+        replace(VARIANT, max_tokens=11),
+        replace(VARIANT, decoding={"temperature": 0}),
+        replace(VARIANT, decoding={"temperature": 0.0, "top_p": 1}),
+        replace(VARIANT, stop=("x",)),
+        replace(VARIANT, output=OutputFormat(kind="choice", choices=("a",))),
+        replace(VARIANT, output=OutputFormat(kind="choice", choices=("a", "b"))),
+        replace(VARIANT, output=OutputFormat(kind="json_schema", schema={"type": "object"})),
+    ]
+    tools = ({"type": "function", "function": {"name": "f"}},)
+    cases = [case, replace(case, input="other"), replace(case, tools=tools), replace(case, input={"input": "q0"}),
+             replace(case, input=None, messages=({"role": "user", "content": "q0"},))]  # fmt: skip
+    pairs = [(variant, one) for variant in variants for one in cases
+             if not one.messages or variant.user == VARIANT.user]  # messages need no template  # fmt: skip
+
+    async def main() -> list[str]:
+        traces = []
+        for variant, one in pairs:
+            traces += await world.runner.run(variant, world.model, [one], repeats=range(2))
+            traces += await world.runner.run(variant, world.model, [one], logprobs=3)
+        return [trace.text for trace in traces]
+
+    texts = play(main())
+    assert len(texts) == len(set(texts)) == world.provider.calls.total() == 3 * len(pairs) == 3 * 49
 
 
 def test_cases_that_ask_the_same_are_asked_once_and_get_one_answer(tmp_path: Path) -> None:

@@ -195,8 +195,9 @@ def test_only_the_parent_may_ask(rig: Rig) -> None:
 
     engine = rig.run(rig.provider.start())
     assert engine.address.startswith("http://127.0.0.1:")
-    with pytest.raises(HTTPError, match="401"):
+    with pytest.raises(HTTPError, match="401") as caught:
         urlopen(f"{engine.address}/slots", timeout=5)
+    caught.value.close()
 
 
 def test_a_crash_costs_the_calls_in_flight_and_the_next_one_works(rig: Rig) -> None:

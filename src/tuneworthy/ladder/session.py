@@ -242,8 +242,8 @@ async def open_session(
         waiting: Told if another process holds the project.
     """
     folder = Folder(project.root)
-    data = read_data(project)
     with folder.lock(waiting):
+        data = read_data(project)  # now, as another process may just have drawn the split
         if folder.read("split") is None:
             folder.write("split", data.split.to_dict())
         store = ResponseStore(folder.responses)
