@@ -10,7 +10,7 @@ import pytest
 from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
 
 from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, TuneworthyError, UserError
-from tuneworthy.evaluate.latency import measure_latency
+from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
 from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
 from tuneworthy.types import Case, OutputFormat, Response
 
@@ -490,3 +490,31 @@ def test_latency_is_measured_on_fresh_calls_one_at_a_time(tmp_path: Path) -> Non
     asked = world.provider.calls.total()
     play(measure_latency(world.runner, VARIANT, world.model, questions(40)))
     assert world.provider.calls.total() == asked
+
+
+def test_latency_of_two_variants_is_measured_in_turn(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def script(text: str, nth: int) -> str:
+        asked.append(text)
+        return "ok"
+
+    world = World(tmp_path, script)
+    other = replace(VARIANT, name="other", user="other {{ input }}")
+    sides = [(VARIANT, world.model), (other, world.model)]
+    first, second = play(measure_together(world.runner, sides, questions(40)))
+    assert len(first.seconds) == len(second.seconds) == 32
+    assert asked[:4] == ["q0", "other q0", "other q1", "q1"]
+    once = len(asked)
+    play(measure_together(world.runner, sides, questions(40)))
+    assert len(asked) == once
+
+
+def test_less_than_a_millisecond_is_no_difference() -> None:
+    def latency(seconds: float) -> Latency:
+        return Latency({f"c{i}": seconds for i in range(20)})
+
+    assert latency(0.0002).ratio_to(latency(0.0008)) is None
+    ratio = latency(0.002).ratio_to(latency(0.008))
+    assert ratio is not None
+    assert ratio[0] == pytest.approx(0.25)

@@ -115,6 +115,17 @@ def test_quick_never_looks_at_test(tmp_path: Path) -> None:
     assert not (root / ".tuneworthy" / "looks.json").exists()
 
 
+def test_a_machine_that_was_busier_before_makes_nobody_faster(tmp_path: Path) -> None:
+    """The baseline was measured while it was busy; timed in turn, the candidate is no faster."""
+    root = write_world(tmp_path, {"weak": "later_faster(answer(request, 0.4))"}, rungs=["baseline", "prompt"])
+    record = climb(root)
+    baseline, prompt = record.rung("baseline"), record.rung("prompt")
+    assert baseline is not None
+    assert prompt is not None
+    assert (baseline.latency_p50_ms or 0) > 2 * (prompt.latency_p50_ms or 0)
+    assert prompt.status != "adopted"
+
+
 async def _refuse(*_: object) -> None:
     raise AssertionError("a provider was asked")
 

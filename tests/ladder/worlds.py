@@ -9,7 +9,9 @@ import orjson
 LABELS = ("red", "green", "blue")
 
 SCRIPT = '''
+import asyncio
 import hashlib
+import itertools
 
 LABELS = ("red", "green", "blue")
 
@@ -33,6 +35,15 @@ def answer(request, share, salt=""):
     text = question(request)
     right = truth(text)
     return right if number(text, salt) < share else LABELS[(LABELS.index(right) + 1) % 3]
+
+
+CALLS = itertools.count()
+
+
+async def later_faster(text):
+    """The text, from a machine that is busy for the first 400 calls."""
+    await asyncio.sleep(0.02 if next(CALLS) < 400 else 0.005)
+    return text
 
 
 def has_shots(request):

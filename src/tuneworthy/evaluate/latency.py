@@ -9,10 +9,12 @@ import numpy as np
 
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import Case, Variant, content_hash
 
 N_CASES = 32
 FIRST_REPEAT = 1_000_000
+LEAST_S = 0.001
+"""Less than this between two variants is the measuring itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,13 @@ class Latency:
     def ratio_to(self, other: Latency) -> tuple[float, float] | None:
         """Return the geometric mean of the paired ratios self/other and its one-sided 95 % upper bound.
 
-        None with fewer than 8 common cases.
+        None with fewer than 8 common cases, or where the medians are less than a millisecond apart.
         """
         common = sorted(self.seconds.keys() & other.seconds.keys())
         if len(common) < 8:
+            return None
+        medians = [float(np.median([one.seconds[case] for case in common])) for one in (self, other)]
+        if abs(medians[0] - medians[1]) < LEAST_S:
             return None
         from scipy.special import stdtrit
 
@@ -54,3 +59,22 @@ async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, ca
     traces = await runner.run(variant, model, chosen, repeats=(FIRST_REPEAT,), concurrency=1)
     counted = traces[1:] if len(traces) > 8 else traces
     return Latency({trace.case_id: trace.response.seconds for trace in counted if trace.response})
+
+
+async def measure_together(
+    runner: Runner, sides: Sequence[tuple[Variant, OpenModel]], cases: Sequence[Case]
+) -> list[Latency]:
+    """Measure variants in turn, case by case, so that whatever else slows the machine down falls on all alike.
+
+    As `measure_latency`, with fresh calls of their own for each set of variants.
+    """
+    repeat = FIRST_REPEAT + 1 + int(content_hash([variant.id for variant, _ in sides], 6), 16)
+    found: list[dict[str, float]] = [{} for _ in sides]
+    chosen = cases[: N_CASES + 1]
+    for number, case in enumerate(chosen):
+        turn = list(enumerate(sides))
+        for at, (variant, model) in reversed(turn) if number % 2 else turn:
+            (trace,) = await runner.run(variant, model, [case], repeats=(repeat,), concurrency=1)
+            if trace.response and (number or len(chosen) <= 8):
+                found[at][case.id] = trace.response.seconds
+    return [Latency(seconds) for seconds in found]

@@ -35,6 +35,16 @@ class Evidence:
     violated: str = ""
     unvalidated: str = ""
 
+    @property
+    def cheaper(self) -> bool:
+        """Whether an answer costs at least 20 % less."""
+        return self.cost_ratio is not None and self.cost_ratio <= CHEAPER
+
+    @property
+    def faster(self) -> bool:
+        """Whether an answer comes at least 20 % faster."""
+        return self.time_ratio is not None and self.time_ratio[0] <= CHEAPER and self.time_ratio[1] < 1
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -82,8 +92,8 @@ def decide_adoption(evidence: Evidence, margin: float) -> Decision:
 
 def _saving(evidence: Evidence) -> str:
     """Say what is at least 20 % lower, or "" if nothing is."""
-    if evidence.cost_ratio is not None and evidence.cost_ratio <= CHEAPER:
+    if evidence.cheaper and evidence.cost_ratio is not None:
         return f"{1 - evidence.cost_ratio:.0%} cheaper"
-    if evidence.time_ratio is not None and evidence.time_ratio[0] <= CHEAPER and evidence.time_ratio[1] < 1:
+    if evidence.faster and evidence.time_ratio is not None:
         return f"{1 - evidence.time_ratio[0]:.0%} faster"
     return ""

@@ -143,7 +143,7 @@ class Climb:
                 self.say(record)
         if "floor" in order and not self.quick:
             if self.floor and self.contender:
-                self.records["floor"] = self._against_floor(self.floor, self.contender)
+                self.records["floor"] = await self._against_floor(self.floor, self.contender)
             self.say(self.records["floor"])
         return self.record()
 
@@ -251,7 +251,7 @@ class Climb:
         if best is None or alpha is None or self.highest is None:
             self._stand(trial)
             return _reference(record, "as it is today")
-        gain, decision = decide(self.session, best, self.highest, trial, alpha)
+        gain, decision = await decide(self.session, best, self.highest, trial, alpha)
         record = with_decision(record, best.variant, gain, decision)
         if decision.status is RungStatus.ADOPTED or _takes_over(best, trial):
             self._stand(trial)
@@ -266,10 +266,10 @@ class Climb:
             self.highest = trial
         self.contender, self.best = trial, trial.variant
 
-    def _against_floor(self, floor: Contender, best: Contender) -> RungRecord:
+    async def _against_floor(self, floor: Contender, best: Contender) -> RungRecord:
         """Compare the floor with the best language-model variant: the last look."""
         alpha = take_look(self.session, "floor", best.variant, floor.variant)
-        gain, decision = decide(self.session, best, self.highest or best, floor, alpha)
+        gain, decision = await decide(self.session, best, self.highest or best, floor, alpha)
         words = {
             "better": "no language model, and better than every one tried",
             "cheaper": "no language model, and no worse than the best one tried",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.config import Project
-from tuneworthy.evaluate.latency import Latency, measure_latency
+from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.ladder.adopt import Decision, Evidence, decide_adoption
@@ -58,10 +58,13 @@ async def answer_test(session: Session, rung: str, variant: Variant, dev: Sequen
     )
 
 
-def decide(
+async def decide(
     session: Session, best: Contender, highest: Contender, trial: Contender, alpha: float
 ) -> tuple[PairedResult, Decision]:
     """Compare a trial with the best so far, and with the highest ever adopted.
+
+    Where speed alone would decide, both are timed again in turn: they were measured at different times, and the machine
+    or the server may have been busier at one of them.
 
     Args:
         session: The opened project.
@@ -92,7 +95,18 @@ def decide(
         violated=trial.violated,
         unvalidated=unvalidated,
     )
-    return gain, decide_adoption(evidence, margin)
+    decision = decide_adoption(evidence, margin)
+    if decision.reason_code == "cheaper" and not evidence.cheaper:
+        evidence = replace(evidence, time_ratio=await _timed_together(session, best, trial))
+        decision = decide_adoption(evidence, margin)
+    return gain, decision
+
+
+async def _timed_together(session: Session, best: Contender, trial: Contender) -> Span | None:
+    """Return the ratio of latencies, trial / best, and its upper bound, measured in turn."""
+    sides = [(one.variant, session.models[one.variant.model]) for one in (best, trial)]
+    before, after = await measure_together(session.runner, sides, session.split.dev or session.split.test)
+    return after.ratio_to(before)
 
 
 async def measured(session: Session, trial: Contender, explored: dict[str, Any]) -> RungRecord:
