@@ -1,10 +1,10 @@
-# make setup | demo | test | test-slow | check | bench | docs
+# make setup | demo | test | test-slow | check | bench | docs | worlds
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs clean
+.PHONY: setup demo test test-slow check bench docs worlds clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ bench: setup
 
 docs: setup
 	$(BIN)/python scripts/docs.py
+
+worlds: setup
+	$(BIN)/python -m scripts.worlds --seed 7 --worlds 1000 --out docs/worlds.md
 
 clean:
 	rm -rf $(VENV) demo

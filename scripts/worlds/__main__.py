@@ -1,0 +1,62 @@
+"""Draw worlds, let the product decide in each, and write the page: `python -m scripts.worlds --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from scripts.worlds.table import Told, figures, page
+from scripts.worlds.truth import Truth, draw
+from scripts.worlds.walk import walk
+
+APART = 5
+"""One world of the two classes that are reported apart to so many of the two that count."""
+
+
+def told(of: tuple[int, Truth]) -> Told:
+    """Draw a world and let the product decide."""
+    seed, truth = of
+    world = draw(seed, truth)
+    walked = walk(world)
+    verdict = walked.verdict
+    return Told(world, verdict.outcome.value, verdict.reason_code, bool(walked.falsely_better))
+
+
+def every(seed: int, worlds: int) -> Iterator[tuple[int, Truth]]:
+    """Yield seed and class of every world of a run; runs of different seeds share none."""
+    for truth, n in (
+        ("yes", worlds),
+        ("no", worlds),
+        ("boundary", worlds // APART),
+        ("gain_too_small", worlds // APART),
+    ):
+        for index in range(n):
+            yield seed * 1_000_000 + index, truth  # type: ignore[misc]
+
+
+def run(seed: int, worlds: int, jobs: int = 1) -> list[Told]:
+    """Return what the product said of every world."""
+    if jobs == 1:
+        return [told(of) for of in every(seed, worlds)]
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(pool.map(told, every(seed, worlds), chunksize=20))
+
+
+def main() -> None:
+    """Write the page, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--worlds", type=int, default=1000, help="worlds of each of the two classes that count")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--out", type=Path, default=Path("docs/worlds.md"))
+    options = parser.parse_args()
+    found = run(options.seed, options.worlds, options.jobs)
+    options.out.write_text(page(found, options.seed, options.worlds), encoding="utf-8")
+    sys.stdout.write(figures(found))
+
+
+if __name__ == "__main__":
+    main()
