@@ -14,6 +14,7 @@ from tuneworthy.report import numbers
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import EconomicsResult
 from tuneworthy.verdict.economics import money_words
+from tuneworthy.verdict.words import UNDECIDED
 
 if TYPE_CHECKING:
     from tuneworthy.verdict.kept import Kept
@@ -67,13 +68,20 @@ def section(verdict: Kept) -> Section:
             reasons=[_sentence(f"it was: {answer.lower()}"), _sentence(f"since then: {'; '.join(verdict.changed)}")],
             next="Run tuneworthy decide again.",
         )
+    reasons = [reason.removeprefix(UNDECIDED) for reason in content["reasons"]]
+    following, changes = content["next_action"], list(content["would_change"])
+    if content["outcome"] == "not_enough_evidence":
+        reasons[0], _, todo = reasons[0].partition("; ")  # what was found; what to do
+        following = todo or following
+        missing = sum(row["status"] in {"fail", "unknown"} for row in content["gates"])
+        changes[:1] = [f"what is missing ({missing} in all: tuneworthy decide lists them), once it is there"]
     return Section(
         outcome=content["outcome"],
         answer=answer,
-        reasons=[_sentence(reason) for reason in content["reasons"]],
+        reasons=[_sentence(reason) for reason in reasons],
         money=_money(content["economics"]),
-        next=PILOT if content["outcome"] == "fine_tune" else _sentence(content["next_action"]),
-        change=_sentence("; ".join(content["would_change"])) if content["would_change"] else "",
+        next=PILOT if content["outcome"] == "fine_tune" else _sentence(following),
+        change=_sentence("; ".join(changes)) if changes else "",
         until=clean(content["valid_until"]),
     )
 
@@ -90,7 +98,7 @@ def in_a_sentence(verdict: Kept | None) -> str:
 def _money(content: Mapping[str, Any]) -> str:
     """Say whether training pays, and what it would cost."""
     found = EconomicsResult(**content)
-    words = _sentence(money_words(found))
+    words = _sentence(money_words(found).partition("; ")[0])
     if found.one_off_usd is None or found.monthly_usd is None:
         return words
     once, month = numbers.count(found.one_off_usd), numbers.count(found.monthly_usd)

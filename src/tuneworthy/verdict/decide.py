@@ -10,7 +10,7 @@ from tuneworthy.verdict.base import GateResult, GateStatus, Headroom, Outcome, T
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.matrix import row
-from tuneworthy.verdict.words import CLASS_WORDS, LEVER_WORDS, named, scored
+from tuneworthy.verdict.words import CLASS_WORDS, LEVER_WORDS, UNDECIDED, named, scored
 
 TRAIN_GATES = "dataset_frozen, dataset_review, dataset_leak, teacher_terms, pilot"
 ARTICLE_GAPS = (0.10, 0.15)
@@ -109,7 +109,7 @@ def _gates(case: _Case) -> Answer | None:
     if not case.blocked:
         return None
     first = case.blocked[0]
-    return Outcome.NOT_ENOUGH_EVIDENCE, f"gate_{first.gate}", f"Not decided yet: {first.detail}."
+    return Outcome.NOT_ENOUGH_EVIDENCE, f"gate_{first.gate}", f"{UNDECIDED}{first.detail}."
 
 
 def _target_met(case: _Case) -> Answer | None:
@@ -185,7 +185,7 @@ def _open_lever(case: _Case) -> Answer | None:
 
 def _fine_tune(case: _Case) -> Answer:
     top = case.evidence.top
-    best = f"the best is {named(top)} with {scored(top, case.evidence.n_test)}" if top else "nothing may be used"
+    best = f"the best, {named(top)}, scores {scored(top, case.evidence.n_test)}" if top else "nothing may be used"
     words = f"Every cheaper way was tried and misses the target of {case.evidence.target:.1%}: {best}."
     return Outcome.FINE_TUNE, "levers_exhausted", words
 
@@ -213,6 +213,8 @@ def _reasons(case: _Case, first: str) -> list[str]:
         sentences.append(
             f"What is in use today scores {scored(base, n)}; without training {scored(top, n)} is reached."
         )
+    if top and top is base and case.target != "met":
+        sentences.append(f"The best that was tried is what is in use today: {scored(base, n)}.")
     floor = case.evidence.rungs.get("floor")
     if floor and floor.tested and not case.top_is_floor:
         sentences.append(f"With {named(floor)} the score is {scored(floor, n)}.")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from tuneworthy.verdict.base import HeadroomClass
 from tuneworthy.verdict.evidence import RungEvidence
 
+UNDECIDED = "Not decided yet: "
+"""How a reason begins that says what is missing."""
 RUNG_WORDS: Mapping[str, str] = {
     "floor": "no language model",
     "baseline": "in use today",
