@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from tuneworthy.cases.chats import is_blank, text_of_parts
@@ -135,8 +136,9 @@ def read_feedback(meta: Mapping[str, Any], scales: Scales) -> Feedback:
     """
     opinion: Opinion = "none"
     escalated, corrected, correction = False, False, None
-    both = {key for key, _, _ in _entries(meta)}
-    for key, value, inside in _entries(meta):
+    entries = list(_entries(meta))
+    both = {key for key, _, _ in entries}
+    for key, value, inside in entries:
         if key in _CORRECTS:
             found = _corrected_text(value)
             correction = found if found is not None else correction
@@ -171,7 +173,7 @@ def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[tu
         return
     known = False
     for name, item in value.items():
-        key = _bare(str(name))
+        key = _bare_key(name)
         nested = isinstance(item, Mapping | list)
         if key in _RATES and nested:
             known = True
@@ -263,6 +265,11 @@ def _corrected_text(value: Any) -> str | None:
             return None
     said = isinstance(value, str) and not is_blank(value)
     return value if said and _bare(value) not in _NEUTRAL | {"yes", "no", "true", "false", "0", "1"} else None
+
+
+@lru_cache(maxsize=1024)
+def _bare_key(name: Any) -> str:
+    return _bare(str(name)[:64])
 
 
 def _bare(text: str) -> str:

@@ -35,7 +35,7 @@ from tuneworthy.types import Example, Message, content_hash
 VERSION: Final = 1
 COMMIT: Final = 20_000
 MAX_SHOWN_ROW: Final = 64 * 1024
-_PEEK: Final = 1000
+_PEEK: Final = 1000  # rows that are looked at ahead; below COMMIT, so that a commit knows of no row after its own
 _KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
 _ROWS, _REJECTS = "rows.jsonl", "rejects.jsonl"
 _INVISIBLE = tuple(chr(code) for code in (0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, *range(0x202A, 0x202F)))
@@ -207,8 +207,8 @@ class _Run:
         state = self._committed()
         if state is not None:
             self.progress = state
-            if state.file < len(self.paths) and state.line:
-                self.say(f"Going on at {self.sources[state.file].name}:{state.line}.")
+            if state.file < len(self.paths):
+                self.say(f"Going on at {self.sources[state.file].name}:{state.line + 1}.")
         for name in self.hashes:
             file = (self.folder / name).open("ab", buffering=2**20)
             file.truncate(self.progress.sizes[name])
@@ -264,9 +264,10 @@ class _Run:
             "seconds": round(state.seconds, 3),
             "version": VERSION,
         }
-        write_atomic(self.folder / "import.json", orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        content = orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        write_atomic(self.folder / "import.json", content)
         (self.folder / "progress.json").unlink(missing_ok=True)
-        return Import(self.folder, document)
+        return Import(self.folder, orjson.loads(content))
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
