@@ -99,14 +99,13 @@ def without_gains(seed: int) -> World:
     return replace(world, base=world.best, **zero)
 
 
-@pytest.mark.slow
-def test_where_nothing_helps_little_is_adopted_and_more_if_the_looks_do_not_share_their_alpha(
+def test_where_nothing_helps_little_is_adopted_and_much_if_chance_is_taken_for_a_gain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    worlds = [without_gains(seed) for seed in range(150)]
-    assert sum(bool(walk(world).falsely_better) for world in worlds) <= 12
-    monkeypatch.setattr(LookPlan, "alpha_for", lambda *_: 0.05)
-    assert sum(bool(walk(world).falsely_better) for world in worlds) > 12
+    worlds = [without_gains(seed) for seed in range(30)]
+    assert sum(bool(walk(world).falsely_better) for world in worlds) <= 3
+    monkeypatch.setattr(LookPlan, "alpha_for", lambda *_: 0.5)
+    assert sum(bool(walk(world).falsely_better) for world in worlds) > 3
 
 
 def test_the_truth_is_what_its_class_says() -> None:
