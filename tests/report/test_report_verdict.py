@@ -102,6 +102,13 @@ def test_what_others_wrote_is_escaped() -> None:
     assert "<script" not in render_markdown(records.plain(), today=TODAY, verdict=verdict)
 
 
+def test_what_is_missing_is_told_once_with_what_to_do_and_how_much_is_open() -> None:
+    found = section(kept(replace(TRIPPED["stronger_model"], headroom=None, economics=NEVER)))
+    assert found.reasons[0] == "Not tried yet: stronger model."
+    assert found.next == "Run tuneworthy climb --rung model."
+    assert "(2 in all:" in found.change  # the stronger model and the motivation; that it never pays is an answer
+
+
 def test_a_quick_look_has_no_verdict() -> None:
     assert "no longer holds" not in render_html(records.quick(), today=TODAY, verdict=kept(worth_it(), "a change"))
 

@@ -73,7 +73,7 @@ def section(verdict: Kept) -> Section:
     if content["outcome"] == "not_enough_evidence":
         reasons[0], _, todo = reasons[0].partition("; ")  # what was found; what to do
         following = todo or following
-        missing = sum(row["status"] in {"fail", "unknown"} for row in content["gates"])
+        missing = sum(row["status"] == "unknown" or _failed(row) for row in content["gates"])
         changes[:1] = [f"what is missing ({missing} in all: tuneworthy decide lists them), once it is there"]
     return Section(
         outcome=content["outcome"],
@@ -93,6 +93,11 @@ def in_a_sentence(verdict: Kept | None) -> str:
     found = section(verdict)
     until = f" (valid until {found.until})" if found.until else ""
     return f"Verdict{until}: {found.answer.lower()}. {found.reasons[0]}"
+
+
+def _failed(row: Mapping[str, Any]) -> bool:
+    """Whether a gate failed so that nothing can be decided; two gates that fail are an answer."""
+    return row["status"] == "fail" and row["gate"] not in {"motivation", "economics"}
 
 
 def _money(content: Mapping[str, Any]) -> str:
