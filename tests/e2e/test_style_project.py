@@ -49,7 +49,9 @@ def test_the_style_project_is_walked_with_a_model_that_mimics(tmp_path: Path) ->
     assert baseline["score"] < 0.4  # type: ignore[operator]
     assert found["prompt"]["status"] in {"rejected", "inconclusive"}  # the mimic does not read its instructions
     assert found["prompt"]["score"] is not None
-    assert run(["decide", "--project", str(root)]) in {3, 4}
+    assert run(["decide", "--project", str(root)]) == 4  # the grader is content with a copied reply
+    verdict = json.loads((root / ".tuneworthy" / "verdict.json").read_text())
+    assert verdict["reason_code"] == "gate_floor"
     assert run(["report", "--project", str(root)]) == 0
 
 

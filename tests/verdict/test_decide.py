@@ -231,6 +231,19 @@ def ladder(*rungs: RungEvidence) -> dict[str, RungEvidence]:
     return {one.rung: one for one in rungs}
 
 
+@pytest.mark.parametrize("best", ["floor", "few_shot"])
+def test_no_target_counts_as_met_that_a_copied_answer_meets(best: str) -> None:
+    copied = rung("floor", "floor/nearest", 0.95, status="reference", reason_code="better")
+    shots = rung("few_shot", "few_shot/fixed-4", 0.96, status="adopted")
+    found = decide(with_rungs(copied, shots, best=best, kind="free_text"))
+    assert (found.outcome, found.reason_code) == (NOT_ENOUGH, "gate_floor")
+    for other in ({"kind": "label"}, {"waivers": {"floor": "the answers are canned"}, "kind": "free_text"}):
+        assert decide(with_rungs(copied, shots, best=best, **other)).target == "met"
+        assert decide(with_rungs(copied, shots, best=best, **other)).outcome is DO_NOT
+    weak = with_rungs(replace(copied, score=0.6, lower=0.56, upper=0.64), shots, best="few_shot", kind="free_text")
+    assert decide(weak).outcome is DO_NOT
+
+
 def test_the_best_that_may_be_used_is_the_climbs_else_the_last_adopted_else_the_first_else_the_floor() -> None:
     floor, base, prompt, model, shots, _ = RUNGS
     barred = replace(base, violated=SLOW)

@@ -40,7 +40,8 @@ class _Case:
     @property
     def blocked(self) -> list[GateResult]:
         """Needed gates that are unknown or failed; the two whose failure is an answer block only while unknown."""
-        needed = _ANSWERING | ({"floor"} if self.top_is_floor else set()) if self.target == "met" else None
+        floor = {"floor"} if self.top_is_floor or self.gate("floor").status is GateStatus.FAIL else set()
+        needed = _ANSWERING | floor if self.target == "met" else None
         return [
             result
             for result in self.gates

@@ -73,6 +73,7 @@ class Evidence:
 
     Attributes:
         target, margin: Of the primary grader.
+        kind: Of task (see `Task`).
         problem, motivation: As the project file names them; claims, which gates hold against measurements.
         waivers: Gate to reason.
         rungs: By name; empty before a climb.
@@ -95,6 +96,7 @@ class Evidence:
 
     target: float
     margin: float
+    kind: str = ""
     problem: Problem | None = None
     motivation: Motivation | None = None
     waivers: Mapping[str, str] = field(default_factory=dict)

@@ -19,6 +19,7 @@ PASS, FAIL, UNKNOWN = GateStatus.PASS, GateStatus.FAIL, GateStatus.UNKNOWN
 NOT_APPLICABLE = GateStatus.NOT_APPLICABLE
 NEVER_WAIVED = frozenset({"eval_set", "baseline", "leak", "judge", "parity"})
 FEWEST_CASES, FEWEST_GROUPS = 50, 10
+COPIES = "floor/nearest"
 PERPLEXITY_RATIO = 2.0
 CLASS_SHARE = 0.2
 """Lower bound of the share of failures that a class must have to be evidence for a motivation."""
@@ -96,13 +97,27 @@ def leak(evidence: Evidence) -> Finding:
 
 @gate("floor")
 def floor(evidence: Evidence) -> Finding:
-    """What no language model at all would score was measured."""
+    """What no language model at all would score was measured, and the grader is not content with a copied answer.
+
+    In a task of free text an answer copied from another question is wrong, whatever a grader of form and tone says.
+    """
     if not evidence.has_examples:
         return NOT_APPLICABLE, "there are no examples to learn from", {}
     found = evidence.rungs.get("floor")
     if found is None or not found.tested:
         return UNKNOWN, "what no language model at all would score was not measured; run `tuneworthy climb`", {}
-    return PASS, f"without a language model: {found.score:.3f}", {"score": found.score}
+    numbers = {"score": found.score}
+    if (
+        evidence.kind == "free_text"
+        and found.name == COPIES
+        and (found.score or 0.0) > evidence.target - evidence.margin
+    ):
+        words = (
+            f"an answer copied from the most similar question scores {found.score:.3f}, so the grader does not see "
+            "whether the question is answered; put a grader that does first, or waive this"
+        )
+        return FAIL, words, numbers
+    return PASS, f"without a language model: {found.score:.3f}", numbers
 
 
 @gate("prompt")

@@ -42,6 +42,7 @@ def gather(session: Session) -> Evidence:
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
+        kind=session.task.kind,
         problem=project.task.problem,
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},

@@ -107,6 +107,7 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
+        kind=facts.data.task.kind if facts.data else "",
         problem=project.task.problem,
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
