@@ -202,7 +202,7 @@ def test_a_floor_that_is_best_needs_no_other_lever_if_it_meets_the_target_and_al
     alone = {"floor": best, "baseline": RUNGS[1]}
     found = decide(worth_it(rungs=alone, best="floor"))
     assert (found.reason_code, found.outcome) == ("target_met_by_floor", DO_NOT)
-    assert "no language model (linear)" in found.reasons[0]
+    assert "a classifier without a language model (linear)" in found.reasons[0]
     short = {**alone, "floor": replace(best, score=0.7, lower=0.66, upper=0.74)}
     assert decide(worth_it(rungs=short, best="floor")).reason_code == "gate_prompt"
     lost = with_rungs(replace(best, score=0.8, lower=0.76, upper=0.84), best="floor")

@@ -52,9 +52,9 @@ def named(rung: RungEvidence) -> str:
     """Name what was measured: `examples in the prompt (per_case-8)`.
 
     >>> named(RungEvidence(rung="floor", status="reference", name="floor/linear"))
-    'no language model (linear)'
+    'a classifier without a language model (linear)'
     """
-    words = RUNG_WORDS.get(rung.rung, rung.rung)
+    words = "a classifier without a language model" if rung.rung == "floor" else RUNG_WORDS.get(rung.rung, rung.rung)
     return f"{words} ({rung.name.partition('/')[2] or rung.name})"
 
 
