@@ -81,7 +81,7 @@ def test_a_bad_line_is_left_out_with_its_reason_and_its_neighbours_stay(
     line: bytes, reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + LINE + b"\r\n" + line + b"\r\n\r\n" + LINE)
+    path.write_bytes(b"\xef\xbb\xbf" + LINE + b"\r\n" + line + b"\r\n\r\n\xef\xbb\xbf" + LINE)
     _, rows, rejects = streamed(path)
     assert [number for number, _ in rows] == [1, 4]
     assert [(reject.line, reject.reason) for reject in rejects] == [(2, reason)]

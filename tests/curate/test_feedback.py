@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.curate.feedback import WORDS, Scales, read_feedback, settle
+from tuneworthy.curate.feedback import WORDS, Scales, marked, read_feedback, settle
 
 CHAT = ({"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "5"})
 
@@ -35,6 +35,8 @@ BAD: list[dict[str, Any]] = [
     {"metadata": {"feedback": "bad"}},
     {"scores": [{"name": "latency", "value": 0}, {"name": "user-feedback", "value": 0}]},
     {"resolved": False},
+    {"stars": 1},
+    {"feedback": {"stars": "2"}},
 ]
 GOOD: list[dict[str, Any]] = [
     {},
@@ -155,6 +157,18 @@ def test_a_bad_turn_in_the_middle_drops_the_row_and_a_corrected_one_ends_it() ->
     corrected = {**CHAT[1], "feedback": "thumbs_down", "correction": "4"}
     settled = settle((CHAT[0], corrected, *CHAT), {}, Scales())
     assert settled.messages == (CHAT[0], {"role": "assistant", "content": "4"})
+
+
+def test_feedback_that_was_applied_is_not_applied_again() -> None:
+    scales = Scales()
+    for value in (-1, 0, 1):
+        scales.see({"vote": value})
+    assert settle(CHAT, {"vote": 0}, scales).drops == ""
+    kept = Scales()
+    kept.see({"vote": 0})  # the rows that people disliked are gone, so 0 looks like the lower end
+    assert settle(CHAT, {"vote": 0}, kept).drops == "thumbs_down"
+    assert settle(CHAT, marked({"vote": 0}), kept).drops == ""
+    assert marked({"model": "m"}) == {"model": "m"}
 
 
 def test_a_corrected_call_of_a_tool_becomes_the_text_of_the_correction() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -9,17 +10,20 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tuneworthy.cases import read_examples
 from tuneworthy.cli import run
 from tuneworthy.curate import importer
 from tuneworthy.curate.importer import Asked, Import, import_files, latest_import
-from tuneworthy.errors import DataError, UserError
+from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import content_hash
 
@@ -61,6 +65,7 @@ def test_every_row_is_kept_or_has_its_reason_in_a_file(store: Folder, tmp_path: 
     assert [row.answer for row in kept] == ["a", "better", "fine", "a", "late"]
     assert all(row.id == content_hash(list(row.messages)) for row in kept)
     assert kept[1].meta["repaired"] == "correction"
+    assert [row.meta.get("feedback_settled") for row in kept] == [None, True, None, None, None]
     assert kept[4].messages[0] == {"role": "user", "content": "q"}
     told = {reject["source"]: reject["reason"] for reject in done.rejects()}
     assert told == {
@@ -160,6 +165,28 @@ def test_ratings_tell_their_scale_by_the_first_rows(store: Folder, tmp_path: Pat
     assert done.document["reasons"]["unclear_feedback"]["n"] == 1
 
 
+LINES = st.sampled_from([row if isinstance(row, bytes) else json.dumps(row).encode() for row in MIXED])
+RAW = st.lists(LINES | st.binary(max_size=12), max_size=12).map(b"\n".join)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet", ".gz"])
+@settings(max_examples=30, deadline=None)
+@given(raw=RAW, cut=st.integers(10, 600))
+def test_any_bytes_are_imported_in_full_or_refused(suffix: str, raw: bytes, cut: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{suffix}"
+        path.write_bytes(gzip.compress(raw)[:cut] if suffix == ".gz" else raw)
+        store = Folder(Path(folder))
+        with contextlib.suppress(TuneworthyError):
+            import_files(store, [path])
+        done = latest_import(store)
+        if done is not None:
+            sources = [row.source for row in done.examples()] + [reject["source"] for reject in done.rejects()]
+            assert len(sources) == done.document["n_read"]
+            assert suffix == ".csv" or len(set(sources)) == len(sources)  # a row of CSV may have two bad lines
+            assert all(row.answer for row in done.examples())
+
+
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
@@ -199,8 +226,10 @@ def killed_at(moment: int, call: Callable[[], Any]) -> bool:
         os.fsync = count(os.fsync)
         os.replace = count(os.replace)
         Path.unlink = count(Path.unlink)  # type: ignore[method-assign]
-        call()
-        os._exit(0)
+        try:
+            call()
+        finally:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
     return os.WIFSIGNALED(status)

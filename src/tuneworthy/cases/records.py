@@ -214,7 +214,7 @@ def _checked(row: Any, line: int, journal: Journal) -> dict[str, Any] | None:
 
 
 def _lines(path: Path, journal: Journal) -> Iterator[tuple[int, bytes | None]]:
-    """Numbered lines without a byte order mark; None is one that is too long, or where a damaged file ends."""
+    """Numbered lines without byte order marks; None is one that is too long, or where a damaged file ends."""
     line = 0
     with _reading(path), _unpacked(path) as file:
         try:
@@ -224,7 +224,7 @@ def _lines(path: Path, journal: Journal) -> Iterator[tuple[int, bytes | None]]:
                     _too_long(len(raw) + _pass_over(file), line, journal, "a line", raw)
                     yield line, None
                 else:
-                    yield line, raw.removeprefix(BOM) if line == 1 else raw
+                    yield line, raw.removeprefix(BOM)  # where files were put together, also in the middle
         except _DAMAGED as error:
             yield _cut(line + 1, error, journal)
 

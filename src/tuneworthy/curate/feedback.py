@@ -53,6 +53,7 @@ _BAD: Final = _words(
 )
 _NEUTRAL: Final = frozenset({"", "none", "null", "neutral", "na", "unrated", "norating", "skipped", "pending"})
 _RANK: Final[dict[Opinion, int]] = {"none": 0, "good": 1, "unclear": 2, "bad": 3}
+_STARS: Final = frozenset({"stars", "csat"})
 _TOPS: Final = (1.0, 5.0, 10.0, 100.0)
 WORDS: Final = {
     "thumbs_down": "a person said that the answer is bad",
@@ -61,6 +62,7 @@ WORDS: Final = {
     "unclear_feedback": "the feedback is not understood, so the answer may be bad",
 }
 """Reason for machines to reason for people."""
+SETTLED: Final = "feedback_settled"
 
 
 @dataclass(slots=True)
@@ -84,13 +86,15 @@ class Scales:
         """Return what the number `value` under `key` says.
 
         With negative numbers on the scale, those are bad and 0 says nothing; on a scale up to 1 what is below one
-        half is bad; on scales up to 5, 10 or 100 what is below their middle. A number beyond the scale is unclear.
+        half is bad; on scales up to 5 (stars always), 10 or 100 what is below their middle. A number beyond the scale
+        is unclear.
         """
         low, high = self.seen.get(key, (value, value))
         if value < 0:
             return "bad"
         if low < 0:
             return "good" if value else "none"
+        high = max(high, 5.0) if key in _STARS else high
         top = next((top for top in _TOPS if high <= top), high)
         if value > top:
             return "unclear"
@@ -294,7 +298,7 @@ class Settled:
 
 
 def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scales) -> Settled:
-    """Apply the feedback of a row, and that on single turns.
+    """Apply the feedback of a row, and that on single turns; once: a row that is marked as settled stays as it is.
 
     A turn that is corrected ends the conversation: what follows answers a text that is gone. A turn that was said to
     be bad drops the row: what follows rests on it.
@@ -303,6 +307,8 @@ def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     >>> settle(chat, {"correction": "4"}, Scales()).messages[-1]["content"]
     '4'
     """
+    if meta.get(SETTLED):
+        return Settled(messages, meta)
     for i, message in enumerate(messages):
         if message["role"] == "assistant" and len(message) > 2:
             said = read_feedback({key: item for key, item in message.items() if key not in _OWN}, scales)
@@ -316,6 +322,14 @@ def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     if said.correction is None:
         return Settled(messages, meta)
     return _repaired(messages, meta, said.correction)
+
+
+def marked(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `meta` with the mark that its feedback was applied; as it is, if it holds none.
+
+    What a number means is read from all rows: where those that people disliked are gone, it could not be read again.
+    """
+    return {**meta, SETTLED: True} if any(True for _ in _entries(meta)) else meta
 
 
 _OWN = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})

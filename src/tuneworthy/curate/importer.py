@@ -27,7 +27,7 @@ import orjson
 from tuneworthy.cases import Reject, Rejects, stream_examples
 from tuneworthy.cases.chats import is_blank
 from tuneworthy.cases.formats import Fields
-from tuneworthy.curate.feedback import WORDS, Scales, settle
+from tuneworthy.curate.feedback import WORDS, Scales, marked, settle
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.types import Example, Message, content_hash
@@ -318,7 +318,7 @@ class _Run:
             **{key: value for key in ("group", "tags") if (value := fields.get(key))},
         }
         if settled.meta:
-            row["meta"] = settled.meta
+            row["meta"] = marked(settled.meta)
         if any("\0" in str(message["content"]) for message in messages):
             self._reject(Reject(line, "nul", "texts without the character NUL", raw=raw))
             return
