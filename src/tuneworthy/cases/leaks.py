@@ -90,7 +90,7 @@ def find_leaks(rows: Sequence[R], cases: Iterable[Case], *, n: int = 8, threshol
         threshold: Coverage of a case, 0..1, above which a row leaks.
     """
     cases = list(cases)
-    index = _Index(cases if rows else [], n)
+    index = LeakIndex(cases if rows else [], n)
     kept: list[R] = []
     dropped: list[Leak[R]] = []
     leaked: set[str] = set()
@@ -156,7 +156,7 @@ def _grams(tokens: Sequence[str], size: int) -> Iterator[Gram]:
     return zip(*(tokens[start:] for start in range(size)), strict=False)
 
 
-class _Index:
+class LeakIndex:
     """The cases, findable by text, group and n-gram.
 
     A row's n-grams are looked up only if one of its 3-grams begins an n-gram of a case, a test that runs
@@ -202,9 +202,12 @@ class _Index:
             return "exact", [(case_id, 1.0)]
         if row.group is not None and (case_id := self.groups.get(row.group)) is not None:
             return "group", [(case_id, 1.0)]
-        tokens = without(words(question), self.common, self.n)
-        scores = [hit for hit in self.coverage(tokens) if hit[1] > threshold]
+        scores = [hit for hit in self.coverage(self.tokens(row)) if hit[1] > threshold]
         return ("ngram", scores) if scores else None
+
+    def tokens(self, row: Case | Example) -> list[str]:
+        """Return the words of a row's question, without what many cases share."""
+        return without(words(question_of(row)), self.common, self.n)
 
     def coverage(self, tokens: list[str]) -> list[tuple[str, float]]:
         """Return the cases that share an n-gram with `tokens`, with the share of their words covered."""

@@ -15,11 +15,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, Final
 
 KINDS: Final = ("key", "email", "iban", "card", "ip", "phone")
@@ -87,18 +88,20 @@ def iban_end(text: str) -> int:
     >>> iban_end("DE89 3704 0044 0532 0130 00 and"), iban_end("DE88 3704 0044 0532 0130 00")
     (27, 0)
     """
+    end = _iban_shape(text)
+    kept = "".join(char.upper() for char in text[:end] if char.isalnum())
+    number = "".join(str(int(char, 36)) for char in kept[4:] + kept[:4])
+    return end if end and int(number) % 97 == 1 else 0
+
+
+def _iban_shape(text: str) -> int:
+    """Return how many characters of `text` are written like an IBAN, whatever its checksum; 0 if none are."""
     want = _IBAN_LENGTHS.get(text[:2].upper())
-    if want is None:
-        return 0
     places = [place for place, char in enumerate(text) if char.isalnum()]
-    if len(places) < want:
+    if want is None or len(places) < want:
         return 0
     end = places[want - 1] + 1
-    if end < len(text) and text[end].isalnum():
-        return 0
-    kept = "".join(text[place].upper() for place in places[:want])
-    number = "".join(str(int(char, 36)) for char in kept[4:] + kept[:4])
-    return end if int(number) % 97 == 1 else 0
+    return 0 if end < len(text) and text[end].isalnum() else end
 
 
 def is_card(digits: str) -> bool:
@@ -113,26 +116,34 @@ def is_card(digits: str) -> bool:
     return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
 
 
+_DIGITS = re.compile("[0-9]+")
+Spans = Iterator[tuple[int, int, bool]]
+"""Start and end of each value in a stretch of a text, and whether it counts: if its checksum is wrong it is nothing else."""
 _GROUPED = {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)}
 """How the digits of a card are written in groups."""
 
 
-def _cards(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _cards(text: str, start: int, end: int) -> Spans:
     """Yield the cards of one run of digits: all of it, or groups as on a card (an expiry date may stand beside)."""
-    groups = [match.span() for match in re.compile("[0-9]+").finditer(text, start, end)]
-    if 13 <= end - start <= 37 and is_card(re.sub("[ -]", "", text[start:end])):
-        yield start, end
+    groups = [match.span() for match in _DIGITS.finditer(text, start, end)]
+    if is_card(_bare(text[start:end])):
+        yield start, end, True
         return
     first = 0
     while first < len(groups):
         for last in range(first, min(first + 5, len(groups))):
             shape = tuple(stop - begin for begin, stop in groups[first : last + 1])
             begin, stop = groups[first][0], groups[last][1]
-            if (len(shape) == 1 or shape in _GROUPED) and is_card(re.sub("[ -]", "", text[begin:stop])):
-                yield begin, stop
+            digits = _bare(text[begin:stop]) if len(shape) == 1 or shape in _GROUPED else ""
+            if 13 <= len(digits) <= 19 and _CARD_PREFIX.match(digits):
+                yield begin, stop, is_card(digits)
                 first = last
                 break
         first += 1
+
+
+def _bare(digits: str) -> str:
+    return digits.replace(" ", "").replace("-", "") if len(digits) <= 37 else ""
 
 
 def _ip_end(text: str) -> int:
@@ -152,17 +163,13 @@ def _phone_end(text: str) -> int:
     return len(text) if 7 <= n_digits <= 15 and not re.fullmatch(r"\d{4}[./-]\d{2}[./-]\d{2}", text) else 0
 
 
-Spans = Iterator[tuple[int, int]]
-"""Start and end of each value in a stretch of a text."""
-
-
 def _matches(pattern: re.Pattern[str], measure: Callable[[str], int]) -> Callable[[str, int, int], Spans]:
     """Return what yields the values that match `pattern`, as far as `measure` says of a match that they go."""
 
     def spans(text: str, start: int, end: int) -> Spans:
         for match in pattern.finditer(text, start, end):
             if size := measure(match.group()):
-                yield match.start(), match.start() + size
+                yield match.start(), match.start() + size, True
 
     return spans
 
@@ -172,9 +179,9 @@ def _ibans(text: str, start: int, end: int) -> Spans:
     done = start
     for anchor in _IBAN_START.finditer(text, start, end):
         match = _IBAN.match(text, anchor.start(), end) if anchor.start() >= done else None
-        if match and (size := iban_end(match.group())):
+        if match and (size := _iban_shape(match.group())):
             done = match.start() + size
-            yield match.start(), done
+            yield match.start(), done, iban_end(match.group()) > 0
 
 
 def _card_spans(text: str, start: int, end: int) -> Spans:
@@ -207,33 +214,35 @@ def find_all(texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
     from tuneworthy.cases.pii_scan import windows
 
     for number, stretches in windows(texts):
-        if found := _find(texts[number], stretches):
-            yield number, found
+        if values := _find(texts[number], stretches):
+            yield number, values
 
 
 def _find(text: str, stretches: Iterable[tuple[int, int, int]]) -> list[Found]:
     """Look at stretches ``(number in _ALL, start, end)`` of `text`, sorted by number."""
-    taken: list[Found] = []
+    taken: list[tuple[int, int, Found | None]] = []
     for number, group in groupby(stretches, key=itemgetter(0)):
         kind, spans = _ALL[number]
         fresh = [
-            one
+            (begin, stop, found(text, kind, begin, stop) if counts else None)
             for _, start, end in group
-            for begin, stop in spans(text, start, min(end, len(text)))
-            if not _overlaps(one := Found(kind, begin, stop, _digest(kind, text[begin:stop])), taken)
+            for begin, stop, counts in spans(text, start, min(end, len(text)))
+            if not _overlaps(begin, stop, taken)
         ]
         if fresh:
-            taken = sorted([*taken, *fresh], key=attrgetter("start"))
-    return taken
+            taken = sorted([*taken, *fresh], key=itemgetter(0))
+    return [one for _, _, one in taken if one]
 
 
-def _overlaps(one: Found, taken: list[Found]) -> bool:
-    """Whether `one` touches any of `taken`, which are in order and apart."""
-    low, high = 0, len(taken)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if taken[middle].end <= one.start else (low, middle)
-    return low < len(taken) and taken[low].start < one.end
+def found(text: str, kind: str, start: int, end: int) -> Found:
+    """Return the value of `kind` that stands in `text` from `start` to `end`."""
+    return Found(kind, start, end, _digest(kind, text[start:end]))
+
+
+def _overlaps(start: int, end: int, taken: Sequence[tuple[int, int, Found | None]]) -> bool:
+    """Whether a stretch touches any of `taken`, which are in order and apart."""
+    before = bisect_right(taken, start, key=itemgetter(1))
+    return before < len(taken) and taken[before][0] < end
 
 
 def _digest(kind: str, value: str) -> str:
@@ -248,19 +257,21 @@ class Masker:
 
     Attributes:
         counts: Values masked so far, by kind, repetitions included.
+        look: What finds the values in a text, in order and without overlaps.
 
     >>> Masker().mask("write to ada@example.org or bob@example.org, not to Ada@example.org")
     'write to [EMAIL_1] or [EMAIL_2], not to [EMAIL_1]'
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    look: Callable[[str], list[Found]] = find
     _numbers: dict[str, int] = field(default_factory=dict)
     _last: Counter[str] = field(default_factory=Counter)
 
     def mask(self, text: str) -> str:
         """Return `text` with a mask in the place of each value."""
         parts, done = [], 0
-        for one in find(text):
+        for one in self.look(text):
             if one.digest not in self._numbers:
                 self._last[one.kind] += 1
                 self._numbers[one.digest] = self._last[one.kind]

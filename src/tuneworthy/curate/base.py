@@ -98,7 +98,19 @@ class Check(Protocol):
         ...
 
 
-BUILTINS: dict[str, str] = {}
+BUILTINS: dict[str, str] = {
+    "chat": "tuneworthy.curate.checks.chat",
+    "feedback": "tuneworthy.curate.checks.feedback",
+    "truncation": "tuneworthy.curate.checks.endings",
+    "refusal": "tuneworthy.curate.checks.endings",
+    "contamination": "tuneworthy.curate.checks.contamination",
+    "personal_data": "tuneworthy.curate.checks.personal_data",
+    "concentration": "tuneworthy.curate.checks.concentration",
+    "label_errors": "tuneworthy.curate.checks.label_errors",
+    "declined_share": "tuneworthy.curate.checks.declined_share",
+    "length": "tuneworthy.curate.checks.outliers",
+    "language": "tuneworthy.curate.checks.outliers",
+}
 """Name to module, in the order in which they run: what is cheap and certain first."""
 
 CHECKS: Registry[Callable[..., Check]] = Registry("data_checks", BUILTINS)
