@@ -57,34 +57,24 @@ def race_of(answers: dict[str, np.ndarray]) -> Race:
     return asyncio.run(race([variant(name) for name in answers], dev, measure))
 
 
-def right(n_right: int, of: int) -> np.ndarray:
-    return np.arange(of) < n_right
-
-
 def test_two_candidates_or_more_finish_however_far_one_is_behind_at_a_third() -> None:
     for names in ("ab", "abc"):
         _, asked = run(dict(zip(names, (0.9, 0.3, 0.1), strict=False)))
         assert sorted(asked.values(), reverse=True)[:2] == [120, 120]
 
 
-def test_one_that_is_within_one_standard_error_at_a_third_is_not_dropped() -> None:
-    late = np.concatenate([right(19, 40), right(40, 40), right(40, 40)])  # 1 behind at 40, the best at 120
-    early = np.concatenate([~right(20, 40), right(10, 40), right(10, 40)])
-    found = race_of({"early": early, "early_too": early, "late": late})
-    assert found.winner.name == "late"
-    assert [entry.n for entry in found.entries] == [120, 120, 80]
-
-
-def test_of_eight_candidates_a_third_of_the_calls_is_saved() -> None:
-    shares = []
-    for seed in range(20):
+def test_of_eight_candidates_four_calls_in_ten_are_saved_and_little_is_lost() -> None:
+    shares, regrets = [], []
+    for seed in range(200):
         rng = np.random.default_rng(seed)
         levels = rng.permutation(np.linspace(0.5, 0.7, 8))
         shared = rng.random(120)  # half of what makes a case hard is the same for all
         answers = {str(i): (shared + rng.random(120)) / 2 < level for i, level in enumerate(levels)}
         found = race_of(answers)
         shares.append(found.calls / found.calls_full)
-    assert 0.5 < float(np.mean(shares)) < 0.67
+        regrets.append(0.7 - levels[int(found.winner.name)])
+    assert float(np.mean(shares)) < 0.6
+    assert float(np.mean(regrets)) < 0.03
 
 
 def test_of_two_that_dev_cannot_tell_apart_the_cheaper_wins() -> None:

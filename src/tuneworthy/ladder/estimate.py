@@ -139,17 +139,14 @@ def _stand_in(name: str, config: Any) -> OpenModel:
     )
 
 
-def race_calls(candidates: int, n_dev: int, *, close: bool = False) -> list[int]:
+def race_calls(candidates: int, n_dev: int) -> list[int]:
     """Return how many dev cases each of so many candidates sees.
-
-    Args:
-        close: Whether all are too close to the first to be dropped; if not, each round drops as many as it may.
 
     >>> race_calls(5, 120)
     [120, 120, 80, 40, 40]
     """
     alive, seen = candidates, [n_dev] * candidates
-    for share in () if close else ROUNDS:
+    for share in ROUNDS:
         seen[:alive] = [math.ceil(n_dev * share)] * alive
         alive = min(alive, max(FEWEST, math.ceil(alive / 2)))
     return seen
@@ -265,7 +262,7 @@ class _Walk:
         if self.best is None or self.dear:
             self.best = candidates[0]
         split = self.data.split
-        seen = race_calls(len(candidates), len(split.dev), close=self.dear) if split.explore else [0]
+        seen = race_calls(len(candidates), len(split.dev)) if split.explore else [0]
         alone = min(N_CASES + 1, len(split.dev or split.test))
         tested = len(split.test) * repeats_of(self.project, candidates[0])
         winner = _Ask(name, candidates[0], seen[0] + tested, alone, tested)

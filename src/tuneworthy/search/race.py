@@ -1,10 +1,9 @@
 """Racing on dev: candidates see growing shares of dev, and those behind are dropped on the way.
 
-Rounds at a third, two thirds and all of dev. After a round the better half stays (successive halving), and so does
-everyone within one paired standard error of the first: a third of dev cannot tell such candidates apart. Where there
-are two candidates or more, two or more finish. Of those that finish, the cheapest one that is within one paired
-standard error of the best wins: dev is too small to tell these apart, and the cheaper one is at least that. Dev scores
-only choose; they decide nothing (the winner is tested once, on test).
+Rounds at a third, two thirds and all of dev. After a round the better half stays (successive halving), two at least:
+a candidate that is dropped though it is no worse costs little, because one as good stays. Of those that finish, the
+cheapest one that is within one paired standard error of the best wins: dev is too small to tell these apart, and the
+cheaper one is at least that. Dev scores only choose; they decide nothing (the winner is tested once, on test).
 
 Source: Breiman, Friedman, Olshen, Stone 1984, section 3.4.3 (the one-standard-error rule); Jamieson, Talwalkar 2016
 (successive halving).
@@ -108,11 +107,9 @@ async def race(candidates: Sequence[Variant], dev: Sequence[Case], measure: Meas
 
 
 def _still_in(seen: Sequence[Entry]) -> list[Variant]:
-    """Return the better half, and those that are within one paired standard error of the first; best first."""
+    """Return the better half, best first."""
     ranked = sorted(seen, key=lambda entry: -entry.score)
-    half = max(FEWEST, math.ceil(len(ranked) / 2))
-    close = [entry for entry in ranked[half:] if _within_one_error(ranked[0].measured, entry.measured)]
-    return [entry.variant for entry in (*ranked[:half], *close)]
+    return [entry.variant for entry in ranked[: max(FEWEST, math.ceil(len(ranked) / 2))]]
 
 
 def _cheapest_of_the_best(finished: Sequence[Entry]) -> Entry:
