@@ -176,6 +176,19 @@ def test_repeats_of_one_request_are_not_spread(rig: Rig) -> None:
     assert (last.cached_tokens or 0) > 0.8 * (last.input_tokens or 0)
 
 
+def test_prompts_that_left_the_slots_are_not_read_again(rig: Rig) -> None:
+    """A rung that only samples otherwise asks the same questions: more of them than there are slots."""
+    prompts = [f"{letter} and the long way home " * 30 for letter in "abcdefghijkl"]
+    for _ in range(2):
+        answers = [rig.ask(({"role": "user", "content": text},), max_tokens=1) for text in prompts]
+    assert all((answer.cached_tokens or 0) > 0.9 * (answer.input_tokens or 0) for answer in answers)
+    assert rig.provider.settings["cache_mib"] * 6 == pytest.approx(physical_mib(), rel=0.01)
+
+
+def physical_mib() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
 def test_saved_states_go_where_only_this_user_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_prefix, "_MEMORY", tmp_path)
     folder = llama_prefix.state_folder()

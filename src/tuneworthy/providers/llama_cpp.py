@@ -45,8 +45,9 @@ MAX_CRASHES_IN_A_ROW = 5
 """So many children that died without one answer are a fault of the engine or the machine."""
 MAX_CRASHES_OF_REQUEST = 3
 """A request that was in flight at so many crashes, of which all but the first with no other suspect, is the culprit."""
-CACHE_MIB = 256
-"""Memory for the beginnings of prompts that no slot holds any more, MiB."""
+CACHE_SHARE = 1 / 6
+"""Share of the machine's memory for prompts that no slot holds any more: a rung that only samples otherwise asks the
+same questions again, and with examples in the prompt reading them is most of the work."""
 MAX_LOG_BYTES = 2**20
 _NUMBERS = count(1)
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
@@ -333,6 +334,11 @@ def _ended(process: subprocess.Popen[bytes], patience_s: float) -> bool:
     return True
 
 
+def cache_mib() -> int:
+    """Return how much memory to keep prompts in, MiB."""
+    return int(CACHE_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2**20
+
+
 @provider("llama_cpp")
 def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     """Open `[models.NAME]` with ``provider = "llama_cpp"``. Nothing is started or fetched yet.
@@ -356,7 +362,7 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     context = min(config.context, header.context_length or config.context)
     settings: Settings = {
         "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": config.slots,
-        "context": context, "threads": config.threads or os.cpu_count() or 1, "cache_mib": CACHE_MIB,
+        "context": context, "threads": config.threads or os.cpu_count() or 1, "cache_mib": cache_mib(),
         "cache_prompt": True, "slot_folder": "",
     }  # fmt: skip
     return LlamaCppProvider(
