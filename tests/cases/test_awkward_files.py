@@ -337,6 +337,21 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
             ["user", "assistant", "tool", "assistant"],
             {"finish_reason": "length"},
         ),
+        (
+            {
+                "request": {
+                    "functions": [{"name": "f"}],
+                    "messages": [
+                        ASKED,
+                        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+                        {"role": "function", "name": "f", "content": "7"},
+                    ],
+                },
+                "response": {"choices": [{"message": {"function_call": {"name": "f", "arguments": "{}"}}}]},
+            },
+            ["user", "assistant", "tool", "assistant"],
+            {"tools": [TOOL]},
+        ),
         ({"messages": [ASKED], "response": "a", "model": "m"}, ["user", "assistant"], {"model": "m"}),
         (
             {"request_body": {"messages": [ASKED]}, "response_body": {"choices": [{"message": {"content": "a"}}]}},
@@ -344,7 +359,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
             {},
         ),
     ],
-    ids=["chat", "responses", "responses with calls", "flat", "bodies"],
+    ids=["chat", "responses", "responses with calls", "functions", "flat", "bodies"],
 )  # fmt: skip
 def test_logs_of_each_kind_become_chats(row: Any, roles: list[str], meta: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
@@ -477,10 +492,11 @@ def test_elements_of_a_list_are_the_same_however_it_is_cut(rows: Any, chunk: int
 @pytest.mark.slow
 def test_a_line_of_200_mb_takes_little_memory(tmp_path: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from tuneworthy.cases import Rejects, stream_examples\n"
+        "import re, sys; from pathlib import Path; from tuneworthy.cases import Rejects, stream_examples\n"
         "path = Path(sys.argv[1]); journal = Rejects(path); stream = stream_examples(path, journal)\n"
         "kept = sum(fields is not None for _, fields in stream.rows)\n"
-        "print(kept, journal.first().reason, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        "peak = int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024\n"
+        "print(kept, journal.first().reason, peak)\n"
     )
     for name in ("a.jsonl", "a.json", "a.jsonl.gz"):
         path = tmp_path / name
@@ -494,4 +510,5 @@ def test_a_line_of_200_mb_takes_little_memory(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
         kept, reason, megabytes = done.stdout.split()
         assert (kept, reason) == ("2", "too_long")
-        assert int(megabytes) < 160, f"{name}: {megabytes} MB"
+        print(f"{name}: {megabytes} MB")
+        assert int(megabytes) < 120, f"{name}: {megabytes} MB"

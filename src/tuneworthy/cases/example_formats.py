@@ -14,7 +14,7 @@ from tuneworthy.cases.columns import EXPECTED_NAMES, INPUT_NAMES, Columns, find_
 from tuneworthy.cases.faults import Dropped, Journal, RowFault, kind_of, show
 from tuneworthy.cases.formats import EXAMPLE_FORMATS, Convert, Fields, Format
 from tuneworthy.cases.text import variables_text
-from tuneworthy.cases.tool_calls import call_of, tools_of, with_calls, with_weights
+from tuneworthy.cases.tool_calls import call_of, modern, tools_of, with_calls, with_weights
 from tuneworthy.types import UNLABELLED, Message
 
 _FROM = {
@@ -79,7 +79,7 @@ def _messages(row: dict[str, Any]) -> Fields:
     if "messages" not in row:
         got = f"the keys {', '.join(row)}" if row else "an empty object"
         raise RowFault("`messages`", got, 'A row is {"messages": [...]}', code="missing_key")
-    return _fields(check_messages(row["messages"]), row, {"messages"})
+    return _fields(check_messages(modern(row["messages"])), row, {"messages"})
 
 
 def _openai_log(row: dict[str, Any]) -> Fields:
@@ -91,7 +91,7 @@ def _openai_log(row: dict[str, Any]) -> Fields:
     told = {
         "model": response.get("model") or request.get("model"),
         "finish_reason": ending,
-        "tools": request.get("tools"),
+        "tools": request.get("tools") or request.get("functions"),
     }
     rest = {key: value for key, value in row.items() if key not in _LOGGED}
     if "request" not in row and "request_body" not in row:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tuneworthy.cases.chats import check_messages, text_of_parts
 from tuneworthy.cases.faults import Dropped, RowFault, kind_of
+from tuneworthy.cases.tool_calls import modern
 from tuneworthy.types import Message
 
 _ENDINGS = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -53,7 +54,7 @@ def asked(request: dict[str, Any]) -> tuple[Message, ...]:
         RowFault: There are none, or they are not text.
     """
     if "messages" in request or "input" not in request:
-        return check_messages(request.get("messages"), "request.messages")
+        return check_messages(modern(request.get("messages")), "request.messages")
     head: list[Any] = []
     if isinstance(instructions := request.get("instructions"), str) and instructions.strip():
         head.append({"role": "system", "content": instructions})
@@ -105,7 +106,7 @@ def answered(response: dict[str, Any]) -> tuple[Message, str | None]:
         said, ending = choices[0].get("message"), choices[0].get("finish_reason")
         if not isinstance(said, dict):
             raise RowFault("an object as `response.choices[0].message`", kind_of(said), code="bad_message")
-        turn = said
+        (turn,) = modern([said])
     if not turn.get("content") and not turn.get("tool_calls"):
         if turn.get("refusal"):
             raise Dropped("the model refused", code="refused")

@@ -399,6 +399,8 @@ def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
         try:
             with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
                 for batch in file.iter_batches(batch_size=1024, use_threads=False):
+                    if number % 2**16 == 0:
+                        pa.default_memory_pool().release_unused()  # or it keeps what earlier row groups took
                     for cells in batch.to_pylist():
                         number += 1
                         yield number, plain(cells, number, journal)

@@ -30,6 +30,21 @@ def tools_of(value: Any) -> list[dict[str, Any]]:
     return [tool if "function" in tool or "type" in tool else {"type": "function", "function": tool} for tool in tools]
 
 
+def modern(value: Any) -> Any:
+    """Return messages in which OpenAI's first shape of calls (`function_call`, role `function`) is the present one."""
+    if not isinstance(value, list):
+        return value
+    out = []
+    for message in value:
+        new = message
+        if isinstance(message, dict) and isinstance(call := message.get("function_call"), dict):
+            new = {**{key: item for key, item in message.items() if key != "function_call"}, "tool_calls": [call]}
+        elif isinstance(message, dict) and message.get("role") == "function":
+            new = {**message, "role": "tool"}
+        out.append(new)
+    return out
+
+
 def with_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Return messages whose calls are in the OpenAI shape, and whose results name the call that they answer.
 
