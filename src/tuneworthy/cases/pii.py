@@ -118,7 +118,7 @@ def is_card(digits: str) -> bool:
 
 _DIGITS = re.compile("[0-9]+")
 Spans = Iterator[tuple[int, int, bool]]
-"""Start and end of each value in a stretch of a text, and whether it counts: if its checksum is wrong it is nothing else."""
+"""Start and end of each value in a stretch of a text, and whether it counts: not if its checksum is wrong."""
 _GROUPED = {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)}
 """How the digits of a card are written in groups."""
 
@@ -131,7 +131,8 @@ def _cards(text: str, start: int, end: int) -> Spans:
         return
     first = 0
     while first < len(groups):
-        for last in range(first, min(first + 5, len(groups))):
+        size = groups[first][1] - groups[first][0]
+        for last in range(first, min(first + 5, len(groups)) if size == 4 else first + (size >= 13)):
             shape = tuple(stop - begin for begin, stop in groups[first : last + 1])
             begin, stop = groups[first][0], groups[last][1]
             digits = _bare(text[begin:stop]) if len(shape) == 1 or shape in _GROUPED else ""

@@ -1,6 +1,7 @@
-"""Which rows cover a case: the compiled kernel of `checks.contamination`, over hashes of words.
+"""Which rows cover a case or are one word apart from one: the compiled kernels of `checks.contamination`.
 
-`cases.leaks.LeakIndex.coverage` is the same in plain Python, and what the tests compare with.
+They work on hashes of words. The same in plain Python, and what the tests compare with, are
+`cases.leaks.LeakIndex.coverage` and `checks.contamination.one_word_apart`.
 """
 
 from __future__ import annotations
@@ -123,3 +124,100 @@ def covering(  # noqa: PLR0912, PLR0917
                         out[row] = True
             if out[row]:
                 break
+
+
+SUBSTITUTED, EXTRA, MISSING = _U(1), _U(2), _U(3)
+
+
+@njit(cache=True, nogil=True)
+def _edit_key(kind: np.uint64, value: np.uint64, place: int) -> np.uint64:
+    """Return the key of words with the hash `value`, of which the one at `place` (if it is told) is left out."""
+    key = (value ^ (_U(place) * _U(4) + kind)) * _BASE
+    key ^= key >> _U(31)
+    return key if key != _U(0) else _U(1)
+
+
+@njit(cache=True, nogil=True)
+def _without_each(words: NDArray[np.uint64], out: NDArray[np.uint64]) -> np.uint64:
+    """Write the hash of the words without the k-th to ``out[k]``; return the hash of all of them."""
+    tail, power = _U(0), _U(1)
+    for k in range(len(words) - 1, -1, -1):  # the hash of what follows, and the power for its length
+        out[k] = tail
+        tail += words[k] * power
+        power *= _BASE
+    head = _U(0)
+    powers = np.ones(len(words) + 1, np.uint64)
+    for k in range(len(words)):
+        powers[k + 1] = powers[k] * _BASE
+    for k in range(len(words)):
+        out[k] += head * powers[len(words) - 1 - k]
+        head = head * _BASE + words[k]
+    return head
+
+
+@njit(cache=True, nogil=True)
+def case_keys(words: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
+    """Write the ``2 * len(words) + 1`` keys by which rows one word apart from a case find it."""
+    n = len(words)
+    whole = _without_each(words, out[:n])
+    for k in range(n):
+        less = out[k]
+        out[k] = _edit_key(SUBSTITUTED, less, k + 1)
+        out[n + k] = _edit_key(MISSING, less, 0)
+    out[2 * n] = _edit_key(EXTRA, whole, 0)
+
+
+@njit(cache=True, nogil=True)
+def edits(  # noqa: PLR0917
+    hashes: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    cases: NDArray[np.int64],
+    flags: NDArray[np.uint8],
+    longest: int,
+    n: int,
+    common: NDArray[np.uint64],
+    out: NDArray[np.int64],
+) -> None:
+    """Write the number of a case that each row is one word apart from, or -1.
+
+    Args:
+        hashes, starts: The words of the rows, and where each row begins, ``(n_rows + 1,)``.
+        keys, cases: Open hash table from `case_keys` to ``(case, 0)``.
+        flags: Of the keys, by their upper 18 bits.
+        longest: Words of the longest case.
+        n, common: As in `covering`.
+        out: ``(n_rows,)``.
+    """
+    size = 0
+    for row in range(len(starts) - 1):
+        size = max(size, starts[row + 1] - starts[row])
+    words, sums, less = np.empty(size, np.uint64), np.empty(size + 1, np.uint64), np.empty(longest + 2, np.uint64)
+    power = _U(1)
+    for _ in range(n):
+        power *= _BASE
+    cuts = common.max() > _U(0)
+    for row in range(len(starts) - 1):
+        out[row] = -1
+        n_words = starts[row + 1] - starts[row]
+        if n_words == 0 or (n_words > longest + 1 and not cuts):
+            continue
+        words[:n_words] = hashes[starts[row] : starts[row + 1]]
+        if cuts:
+            _sums(words, n_words, sums)
+            n_words = _cut(words, n_words, sums, power, n, common)
+        if n_words > longest + 1:
+            continue
+        whole = _without_each(words[:n_words], less)
+        for k in range(-1, 2 * n_words):
+            if k < 0:
+                key = _edit_key(MISSING, whole, 0)
+            elif k < n_words:
+                key = _edit_key(SUBSTITUTED, less[k], k + 1)
+            else:
+                key = _edit_key(EXTRA, less[k - n_words], 0)
+            if flags[key >> _U(46)]:
+                place = _look_up(keys, key)
+                if place >= 0:
+                    out[row] = cases[place, 0]
+                    break

@@ -73,6 +73,7 @@ class Chat:
         "tool_turns": "tool calls and results that do not belong together",
     }
     whole: ClassVar = False
+    gate: ClassVar = frozenset(reasons)
 
     def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
         """Yield the first fault of each row."""

@@ -1,7 +1,8 @@
-"""Rows that give test questions away: the same text, most of the words of a case, or the same meaning.
+"""Rows that give test questions away: the same text, most of the words of a case, one word apart, or the same meaning.
 
 Words are `cases.leaks` over many rows: a compiled pass over hashes of words says which rows cover a case, and only
-those are looked at in full, so that what is found is exactly what `LeakIndex.find` finds row by row.
+those are looked at in full, so that what is found is exactly what `LeakIndex.find` finds row by row. One changed word
+in the middle of a short question breaks every long n-gram, so rows one word apart from a case are found beside it.
 
 Meaning needs an encoder, and its threshold is measured, never guessed: cases are questions of the same traffic that do
 not repeat each other, so how near a case stands to its nearest other case is how near a row comes without a leak.
@@ -15,12 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import numpy as np
 
 from tuneworthy.cases.leaks import Gram, LeakIndex, Reason
-from tuneworthy.cases.text import normalise, question_of
+from tuneworthy.cases.text import normalise, question_of, words
 from tuneworthy.curate.base import WHOLE_SET, Action, Context, Finding, check
 from tuneworthy.types import Case, Example
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _BLOCK: Final = 1024
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)
 _PREFIX: Final = 3
+_MIN_WORDS, _MAX_WORDS = 4, 60
+"""Words of a case that one changed word does not hide: of fewer, one is too much; of more, n-grams are left whole."""
+LONG: Final = 8
+"""Words of a question from which another one, one word apart, is dropped and not only reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,13 @@ class Hit:
     """A row that gives a case away: its number, why, the case that it covers most, and how much of it, 0..1."""
 
     row: int
-    reason: Reason
+    reason: Reason | Literal["edit"]
     case_id: str
     score: float
 
 
 def find_hits(rows: Sequence[Example], cases: Iterable[Case], *, n: int = 8, threshold: float = 0.5) -> list[Hit]:
-    """Return the rows whose question gives a case away by text, by words or by group.
+    """Return the rows whose question gives a case away by text, by words, by group, or for one word.
 
     Args:
         rows: Examples.
@@ -60,34 +65,57 @@ def find_hits(rows: Sequence[Example], cases: Iterable[Case], *, n: int = 8, thr
     suspects = {i for i, question in enumerate(questions) if normalise(question) in index.exact}
     if index.groups:
         suspects |= {i for i, row in enumerate(rows) if row.group in index.groups}
-    suspects.update(_covering(questions, index, threshold))
-    return list(_hits(rows, sorted(suspects), index, threshold))
+    covering, edited = _suspects(questions, index, threshold)
+    suspects.update(covering)
+    hits = []
+    for number in sorted(suspects | edited.keys()):
+        found = index.find(rows[number], threshold) if number in suspects else None
+        if found:
+            hits.append(Hit(number, found[0], *max(found[1], key=lambda leak: leak[1])))
+        elif (case := edited.get(number)) is not None:
+            tokens, own = index.tokens(index.cases[case]), index.tokens(rows[number])
+            if one_word_apart(own, tokens):
+                hits.append(Hit(number, "edit", index.cases[case].id, 1 - 1 / max(len(own), len(tokens))))
+    return hits
 
 
-def _hits(rows: Sequence[Example], numbers: Iterable[int], index: LeakIndex, threshold: float) -> Iterator[Hit]:
-    for number in numbers:
-        if found := index.find(rows[number], threshold):
-            reason, leaks = found
-            yield Hit(number, reason, *max(leaks, key=lambda leak: leak[1]))
+def one_word_apart(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two lists of words differ in one word: another one, one more or one less.
+
+    >>> one_word_apart(["where", "is", "it"], ["where", "was", "it"]), one_word_apart(["is", "it"], ["it", "is"])
+    (True, False)
+    """
+    if abs(len(one) - len(other)) > 1:
+        return False
+    same = next((k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one != other and list(one[same + (len(one) >= len(other)) :]) == list(
+        other[same + (len(other) >= len(one)) :]
+    )
 
 
-def _covering(questions: Sequence[str], index: LeakIndex, threshold: float) -> list[int]:
-    """Return the questions that cover more than `threshold` of a case."""
-    from tuneworthy.curate.coverage import covering
+def _suspects(questions: Sequence[str], index: LeakIndex, threshold: float) -> tuple[list[int], dict[int, int]]:
+    """Return the questions that cover more than `threshold` of a case, and those one word apart, with the case."""
+    from tuneworthy.curate import coverage
     from tuneworthy.curate.minhash import shingles
     from tuneworthy.curate.packed import pack
 
-    kernel: Any = covering
+    covering: Any = coverage.covering
+    edits: Any = coverage.edits
     tables = _Tables(index)
-    if not tables.sizes.size:
-        return []
-    found: list[int] = []
+    keys = tables.edit_keys([index.tokens(case) for case in index.cases])
+    covered: list[int] = []
+    edited: dict[int, int] = {}
     for packed in pack(questions):
         hashes, starts = shingles(packed, 1)
-        out = np.zeros(len(packed), np.bool_)
-        kernel(hashes, starts, *tables.arrays, index.n, threshold, out)
-        found += (np.flatnonzero(out) + packed.first).tolist()
-    return found
+        if tables.sizes.size:
+            out = np.zeros(len(packed), np.bool_)
+            covering(hashes, starts, *tables.arrays, tables.common, index.n, threshold, out)
+            covered += (np.flatnonzero(out) + packed.first).tolist()
+        if keys:
+            case = np.empty(len(packed), np.int64)
+            edits(hashes, starts, *keys, index.n, tables.common, case)
+            edited.update((int(i) + packed.first, int(case[i])) for i in np.flatnonzero(case >= 0))
+    return covered, edited
 
 
 class _Tables:
@@ -114,8 +142,32 @@ class _Tables:
             np.array([place for some in places for place in some], np.int64).reshape(-1, 2),
             lengths,
             np.cumsum(lengths) - lengths,
-            _open_table(self._hash(list(index.common), index.n), np.zeros(len(index.common) + 1, np.int64))[0],
         )
+        self.common = _open_table(self._hash(list(index.common), index.n), np.zeros(len(index.common) + 1, np.int64))[0]
+
+    def edit_keys(self, texts: Sequence[list[str]]) -> tuple[Any, ...]:
+        """Return the table of cases that can be told from a row one word apart, its flags, and the longest case.
+
+        Cases of fewer than `_MIN_WORDS` or more than `_MAX_WORDS` words are not in it; empty if none is.
+        """
+        from tuneworthy.curate.coverage import case_keys
+
+        found: dict[int, int] = {}
+        known = [number for number, tokens in enumerate(texts) if _MIN_WORDS <= len(tokens) <= _MAX_WORDS]
+        hashes = self._hash([(word,) for number in known for word in texts[number]], 1)
+        start = 0
+        for number in known:
+            stop = start + len(texts[number])
+            keys = np.empty(2 * (stop - start) + 1, np.uint64)
+            case_keys(hashes[start:stop], keys)
+            found.update((key, number) for key in keys.tolist() if key not in found)
+            start = stop
+        if not found:
+            return ()
+        keys, cases = np.array(list(found), np.uint64), np.array([*found.values(), 0], np.int64)
+        flags = np.zeros(1 << 18, np.uint8)
+        flags[keys >> np.uint64(46)] = 1
+        return (*_open_table(keys, cases), flags, max(len(texts[number]) for number in known))
 
     def _hash(self, grams: Sequence[Gram], size: int) -> NDArray[np.uint64]:
         """Return the hashes of n-grams: polynomials in the hashes of their words, modulo 2^64."""
@@ -240,7 +292,9 @@ class Contamination:
     """Rows whose question gives a question of dev or test away.
 
     A score on test means nothing if the model was trained on its questions. Rows with the same letters and digits,
-    rows that hold most words of a case in stretches of `n` words, and rows of a case's group are dropped. Paraphrases
+    rows that hold most words of a case in stretches of `n` words, rows one word apart from it, and rows of a case's
+    group are dropped. A question of fewer than 8 words that is one word apart may well mean something else ("how do I
+    block my card", "how do I find my card"): it is reported. Paraphrases
     need an encoder and are reported for a look: the threshold is measured on the cases so that at most `false_alarms`
     of the rows without a leak are reported; at 2 % it takes 149 cases, with fewer none are.
 
@@ -251,22 +305,27 @@ class Contamination:
     threshold: float = 0.5
     false_alarms: float = 0.02
     paraphrase: Action = "report"
+    short_edit: Action = "report"
 
     code: ClassVar[str]
     reasons: ClassVar = {
         "leak_exact": "the question of a case, letter by letter",
         "leak_ngram": "most words of a case's question",
+        "leak_edit": "a case's question but for one word",
         "leak_group": "the same source as a case",
         "leak_paraphrase": "a case's question in other words",
         "too_few_cases": "paraphrases were not looked for",
     }
     whole: ClassVar = False
+    gate: ClassVar = frozenset({"leak_exact", "leak_ngram", "leak_group"})
 
     def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
         """Yield one finding for each row that leaks."""
         hits = find_hits(rows, context.cases, n=self.n, threshold=self.threshold)
         for hit in hits:
-            yield Finding(hit.row, f"leak_{hit.reason}", f"case {hit.case_id}", score=hit.score)
+            short = hit.reason == "edit" and len(words(question_of(rows[hit.row]))) < LONG
+            action: Action = self.short_edit if short else "drop"
+            yield Finding(hit.row, f"leak_{hit.reason}", f"case {hit.case_id}", score=hit.score, action=action)
         if context.encoder is not None:
             yield from self._paraphrases(rows, context, {hit.row for hit in hits})
 

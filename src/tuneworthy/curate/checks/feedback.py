@@ -25,6 +25,7 @@ class Feedback:
     code: ClassVar[str]
     reasons: ClassVar = {**WORDS, "correction": "the correction takes the place of the answer"}
     whole: ClassVar = True
+    gate: ClassVar = frozenset(WORDS)
 
     def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
         """Yield one finding for each row that is to be dropped or repaired."""

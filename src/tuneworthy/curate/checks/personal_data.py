@@ -123,6 +123,7 @@ class PersonalData:
         "secret": "a key, token or password",
     }
     whole: ClassVar = False
+    gate: ClassVar = frozenset(reasons)
 
     def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
         """Yield a finding for each row with personal data, and one for each with a secret."""
