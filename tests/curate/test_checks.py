@@ -194,6 +194,19 @@ def test_doubts_follow_the_paper() -> None:
     assert [(doubt.row, doubt.suggested) for doubt in ranked] == [(4, "a")]
 
 
+def test_as_many_rows_are_doubted_as_cleanlab_counts_errors() -> None:
+    count = pytest.importorskip("cleanlab.count")
+    rng = np.random.default_rng(4)
+    codes = rng.integers(0, 5, 600)
+    scores = rng.normal(size=(600, 5))
+    scores[np.arange(600), np.where(rng.random(600) < 0.1, (codes + 1) % 5, codes)] += 3
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    joint = count.compute_confident_joint(codes, probabilities, calibrate=False)
+    ranked = doubts(codes, probabilities, list("abcde"))
+    assert 30 < len(ranked) <= joint.sum() - np.trace(joint)
+    assert len(ranked) >= 0.9 * (joint.sum() - np.trace(joint))
+
+
 def test_an_unknown_share_or_size_is_refused() -> None:
     with pytest.raises(ValueError, match="expected n"):
         find_hits([row("x")], [CASE], n=0)
