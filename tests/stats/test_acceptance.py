@@ -3,7 +3,14 @@
 import pytest
 from scipy.stats import hypergeom
 
-from tuneworthy.stats.acceptance import most_bad, operating_characteristic, plan_size
+from tuneworthy.stats.acceptance import (
+    attempt_alpha,
+    lot_plan_size,
+    most_allowed,
+    most_bad,
+    operating_characteristic,
+    plan_size,
+)
 from tuneworthy.stats.intervals import lower_bound
 
 
@@ -38,3 +45,34 @@ def test_nonsense_is_refused():
         most_bad(10, 20, 0)
     with pytest.raises(ValueError, match="accept_at"):
         operating_characteristic(50, 51, 0.9)
+
+
+def test_a_lot_plan_proves_its_bound_and_one_row_less_does_not():
+    for lot, allowed, bad, alpha in [(900, 45, 0, 0.05), (120, 6, 2, 0.025), (5000, 250, 1, 0.003), (30, 1, 1, 0.05)]:
+        n = lot_plan_size(lot, allowed, bad, alpha)
+        assert hypergeom.cdf(bad, lot, allowed + 1, n) <= alpha < hypergeom.cdf(bad, lot, allowed + 1, n - 1)
+
+
+def test_a_lot_plan_is_never_larger_than_that_of_an_endless_lot_and_meets_it():
+    for bad in range(5):
+        sizes = [lot_plan_size(lot, lot // 20, bad) for lot in (200, 1000, 10_000, 10_000_000)]
+        assert sizes == sorted(sizes) and sizes[-1] == plan_size(0.95, bad=bad)
+
+
+def test_what_no_sample_proves_has_no_plan():
+    assert lot_plan_size(100, 5, 6) is None
+    assert lot_plan_size(15, 0, 0) == 15  # one bad row is found for certain only in all of them
+    with pytest.raises(ValueError, match="allowed"):
+        lot_plan_size(10, 10, 0)
+
+
+def test_the_most_bad_rows_allowed_are_counted_without_rounding_faults():
+    assert [most_allowed(rows, 0.95) for rows in (100, 1000, 1020, 19)] == [5, 50, 51, 0]
+    assert [most_allowed(100, bound) for bound in (0.9, 0.8, 0.7)] == [10, 20, 30]
+
+
+def test_the_shares_of_all_attempts_stay_below_alpha():
+    shares = [attempt_alpha(k) for k in range(1, 50)]
+    assert sum(shares) < 0.05 and shares == sorted(shares, reverse=True)
+    with pytest.raises(ValueError, match="attempt"):
+        attempt_alpha(0)

@@ -6,13 +6,12 @@ line of a labeller for a case holds. A line that a crash cut off is ignored, and
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -23,6 +22,7 @@ from tuneworthy.cases.readers import canonical_or_none, read_cases
 from tuneworthy.cases.records import open_rows
 from tuneworthy.cases.write import write_rows
 from tuneworthy.errors import DataError, UserError
+from tuneworthy.store.lines import append_line
 from tuneworthy.types import UNLABELLED, Case, canonical
 
 QUIT: Final = "/quit"
@@ -121,34 +121,13 @@ class LabelSession:
             raise UserError(f"expected a case that waits for a label of {self.labeller}, got {show(case_id)}")
         row = {"case": case_id, "labeller": self.labeller, "label": label}
         row["time"] = datetime.now(UTC).isoformat(timespec="seconds")
-        _append(self.path, row)
+        append_line(self.path, row)
         del self._queue[case_id]
 
     def skip(self, case_id: str) -> None:
         """Put a case last."""
         if case_id in self._queue:
             self._queue[case_id] = self._queue.pop(case_id)
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    """Append one line and bring it to disk; a line that was cut off before is cut away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(end - 1)
-            if file.read(1) != b"\n":
-                file.seek(0)
-                content = file.read()
-                last = content.rsplit(b"\n", 1)[-1]
-                try:
-                    orjson.loads(last)
-                    file.write(b"\n")
-                except orjson.JSONDecodeError:
-                    file.truncate(end - len(last))
-        file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,8 +286,34 @@ def _relabelled(path: Path, labels: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**row, "expected": labels[case_id]} if case_id in labels else row
 
 
+class Session(Protocol):
+    """One person's way through what waits: that of a `LabelSession`, or of verdicts on rows."""
+
+    @property
+    def assigned(self) -> Sequence[str]:
+        """The ids of all that this person gets."""
+        ...
+
+    @property
+    def n_done(self) -> int:
+        """How many of them are done."""
+        ...
+
+    def next(self) -> Case | None:
+        """Return what is shown next; None if all is done."""
+        ...
+
+    def submit(self, case_id: str, label: Any) -> None:
+        """Take what was said."""
+        ...
+
+    def skip(self, case_id: str) -> None:
+        """Put it last."""
+        ...
+
+
 def run_terminal(
-    session: LabelSession,
+    session: Session,
     ask: Callable[[str], str],
     say: Callable[[str], None],
     *,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, floor, lgamma
+from typing import Any
 
 import scipy
 
@@ -65,4 +66,62 @@ def _at_most(bad: int, population: int, total_bad: int, n: int) -> float:
 
 
 def _log_choose(n: int, k: int) -> float:
-    return float(scipy.special.gammaln(n + 1) - scipy.special.gammaln(k + 1) - scipy.special.gammaln(n - k + 1))
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+
+
+def attempt_alpha(attempt: int, alpha: float = 0.05) -> float:
+    """Error that the attempt of this number (from 1) may make, so that all attempts together make at most `alpha`.
+
+    Attempt k gets ``alpha / 2**k``: however many there are, the shares sum to less than `alpha`.
+
+    Source: Bonferroni for a sequence without end: Tian and Ramdas 2021 (Stat. Methods Med. Res. 30:976, arXiv
+    1910.04900), alpha-spending with weights 1/2, 1/4, ...; it asks for no independence of the attempts.
+
+    >>> [attempt_alpha(k) for k in (1, 2, 3)]
+    [0.025, 0.0125, 0.00625]
+    """
+    if attempt < 1:
+        raise ValueError(f"expected an attempt from 1 on, got {attempt}")
+    return alpha / 2.0**attempt
+
+
+def most_allowed(rows: int, bound: float) -> int:
+    """Most bad rows that a dataset of `rows` rows with a good rate of at least `bound` can hold.
+
+    >>> most_allowed(1000, 0.95), most_allowed(19, 0.95)
+    (50, 0)
+    """
+    return floor(rows * (1 - bound) + 1e-9)
+
+
+def lot_plan_size(lot: int, allowed: int, bad: int, alpha: float = 0.05) -> int | None:
+    """Fewest rows to review of `lot` so that at most `bad` bad ones prove that the lot holds at most `allowed`.
+
+    Exact, without replacement: of a lot with ``allowed + 1`` bad rows or more, the sample holds at most `bad` with a
+    chance of at most `alpha`. For a large lot it is `plan_size`.
+
+    Returns:
+        None if no sample proves that, because `bad` is more than `allowed`.
+
+    >>> lot_plan_size(900, 45, 0), lot_plan_size(10_000_000, 500_000, 0), lot_plan_size(100, 5, 6)
+    (56, 59, None)
+    """
+    if not (bad >= 0 and 0 <= allowed < lot and 0 < alpha < 1):
+        raise ValueError(f"expected bad >= 0, 0 <= allowed < lot, 0 < alpha < 1, got {bad}, {allowed}, {lot}, {alpha}")
+    if bad > allowed:
+        return None
+    lo, hi = bad, lot  # a sample of `bad` proves nothing; one of all rows proves it
+    while hi - lo > 1:
+        middle = (lo + hi) // 2
+        lo, hi = (lo, middle) if _at_most(bad, lot, allowed + 1, middle) <= alpha else (middle, hi)
+    return hi
+
+
+def is_rejected(bad: Any, max_bad: Any) -> Any:
+    """Whether a plan has failed: more bad rows than it allows. Counts, or arrays of them."""
+    return bad > max_bad
+
+
+def is_accepted(good: Any, n: Any, max_bad: Any) -> Any:
+    """Whether a plan has passed: even if all rows that are left were bad. Counts, or arrays of them."""
+    return good >= n - max_bad

@@ -1,0 +1,189 @@
+"""How far the review of a version is and what it says, from the file of reviews alone (see `review`)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from tuneworthy.cases.label import Agreement, Label, agreement
+from tuneworthy.curate.review_file import Drawn, Ledger, Plan, RowVerdict, SecondSample
+from tuneworthy.stats.acceptance import is_accepted, is_rejected
+from tuneworthy.stats.intervals import clopper_pearson
+
+ALPHA: Final = 0.05
+CONFIDENCE: Final = 1 - ALPHA
+Status = Literal["no_plan", "open", "accepted", "rejected"]
+Share = tuple[float, float]
+"""An interval, 95 % unless said otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What people say of rejected rows, and so how well the rejecting works.
+
+    Attributes:
+        sample: The sample. n_judged: Of its rows. n_good: Of these, good: wrongly rejected.
+        wrong: Interval of the share of rejected rows that are good.
+        by_reason: Reason to how many were judged, and how many of them were good.
+        caught: Interval of the share of all bad rows that were rejected (sensitivity); None without a plan.
+        spared: Interval of the share of all good rows that were kept (specificity); None without a plan.
+        agreement: Of the reviewers.
+    """
+
+    sample: SecondSample
+    n_judged: int
+    n_good: int
+    wrong: Share
+    by_reason: Mapping[str, tuple[int, int]]
+    caught: Share | None
+    spared: Share | None
+    agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How far the review of a version is, and what it says.
+
+    Attributes:
+        version: Which. plan: Its last plan. attempts: How many plans there are for all versions.
+        n_judged: Rows of the plan's sample with a verdict. n_bad: Of these, bad.
+        bad_share: Interval of the share of bad rows among those drawn from. Rows without a verdict count as good at
+            its lower end and as bad at its upper, so that stopping early cannot bend it.
+        bad: What was said of bad rows.
+        agreement: Of the reviewers. calibration: Of the second sample, if there is one.
+    """
+
+    version: str
+    status: Status
+    plan: Plan | None
+    attempts: int
+    n_judged: int
+    n_bad: int
+    bad_share: Share
+    bad: tuple[RowVerdict, ...]
+    agreement: Agreement
+    calibration: Calibration | None
+
+    @property
+    def words(self) -> str:
+        """What the review says, in a sentence."""
+        plan = self.plan
+        if plan is None:
+            return "no plan is fixed, so nothing was reviewed"
+        if self.status == "accepted":
+            return (
+                f"at least {plan.bound:.4g} of the {plan.n_rows} rows are good, at {CONFIDENCE:.0%} confidence over "
+                f"all attempts (attempt {plan.attempt}: {self.n_bad} bad of {self.n_judged} reviewed, the plan allows "
+                f"{plan.max_bad} of {plan.n})"
+            )
+        if self.status == "rejected":
+            return (
+                f"{self.n_bad} bad of {self.n_judged} reviewed, the plan allows {plan.max_bad}: "
+                f"it is not shown that at least {plan.bound:.4g} are good"
+            )
+        left = plan.n - self.n_judged
+        return (
+            f"{self.n_bad} bad of {self.n_judged} reviewed, {left} of {plan.n} left, at most {plan.max_bad} may be bad"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain data for JSON."""
+        document = asdict(self)
+        for drawn in (document["plan"], (document["calibration"] or {}).get("sample")):
+            if drawn:
+                drawn["n"] = len(drawn["rows"])
+        return {**document, "confidence": CONFIDENCE, "words": self.words}
+
+
+def state_of(path: Path, version: str) -> State:
+    """Return how far the review of a version is; its rows are not needed."""
+    return build_state(Ledger.read(path), version)
+
+
+def build_state(ledger: Ledger, version: str) -> State:
+    """Return how far the review of a version is, from a file that was read."""
+    plan = ledger.plan_of(version)
+    said = ledger.said(plan) if plan else {}
+    n_bad, n_judged = count(plan, said)
+    verdicts = ledger.verdicts.get(plan.id, []) if plan else []
+    return State(
+        version=version,
+        status=status_of(plan, n_bad, n_judged),
+        plan=plan,
+        attempts=len(ledger.plans),
+        n_judged=n_judged,
+        n_bad=n_bad,
+        bad_share=_share(n_bad, n_judged, plan.n if plan else 0),
+        bad=tuple(one for one in verdicts if not one.good),
+        agreement=_agreement(verdicts),
+        calibration=_calibration(ledger, version, plan, n_bad, n_judged),
+    )
+
+
+def count(drawn: Drawn | None, said: Mapping[str, bool]) -> tuple[int, int]:
+    """Return how many rows of a sample are bad, and how many have a verdict."""
+    rows = [said[row] for row in drawn.rows if row in said] if drawn else []
+    return rows.count(False), len(rows)
+
+
+def status_of(plan: Plan | None, n_bad: int, n_judged: int) -> Status:
+    """Return what a plan says after so many rows."""
+    if plan is None:
+        return "no_plan"
+    if is_rejected(n_bad, plan.max_bad):
+        return "rejected"
+    return "accepted" if is_accepted(n_judged - n_bad, plan.n, plan.max_bad) else "open"
+
+
+def _share(k: int, judged: int, n: int, alpha: float = 0.05) -> Share:
+    """Interval of a share where `n - judged` of a sample are not known: each at its worst for either end."""
+    return (clopper_pearson(k, n, alpha)[0], clopper_pearson(k + n - judged, n, alpha)[1]) if n else (0.0, 1.0)
+
+
+def _agreement(verdicts: Iterable[RowVerdict]) -> Agreement:
+    words = {True: "good", False: "bad"}
+    return agreement([Label(one.row, one.reviewer, words[one.good], one.time) for one in verdicts])
+
+
+def _calibration(ledger: Ledger, version: str, plan: Plan | None, n_bad: int, n_judged: int) -> Calibration | None:
+    sample = ledger.second_of(version)
+    if sample is None:
+        return None
+    said = ledger.said(sample)
+    bad, judged = count(sample, said)
+    counts: dict[str, list[bool]] = defaultdict(list)
+    for row, reason in zip(sample.rows, sample.reasons, strict=True):
+        if row in said:
+            counts[reason].append(said[row])
+    caught = spared = None
+    if plan is not None:
+        # each interval at 97.5 %, so that both hold at once at 95 %; caught and spared fall with either share
+        wrong = _share(judged - bad, judged, len(sample.rows), 0.025)
+        missed = _share(n_bad, n_judged, plan.n, 0.025)
+        ends = [_rates(plan, sample, *shares) for shares in zip(missed, wrong, strict=True)]
+        caught, spared = ((ends[1][i], ends[0][i]) for i in (0, 1))
+    return Calibration(
+        sample=sample,
+        n_judged=judged,
+        n_good=judged - bad,
+        wrong=_share(judged - bad, judged, len(sample.rows)),
+        by_reason={reason: (len(rows), sum(rows)) for reason, rows in sorted(counts.items())},
+        caught=caught,
+        spared=spared,
+        agreement=_agreement(ledger.verdicts.get(sample.id, ())),
+    )
+
+
+def _rates(plan: Plan, sample: SecondSample, missed: float, wrong: float) -> tuple[float, float]:
+    """Return the share of bad rows that were rejected, and of good rows that were kept."""
+    kept_bad = missed * (plan.n_rows - plan.n_known) + plan.n_known_bad
+    gone_good = wrong * sample.n_rows
+    kept_good, gone_bad = plan.n_rows - kept_bad, sample.n_rows - gone_good
+    return _part(gone_bad, kept_bad), _part(kept_good, gone_good)
+
+
+def _part(one: float, other: float) -> float:
+    return one / (one + other) if one + other else 1.0

@@ -1,0 +1,68 @@
+"""Files of JSON lines that are only ever appended to: what people said, which is worth more than what is computed.
+
+Invariant: a line whose append returned is on disk, whole, whatever happens to the process after that. A line that was
+cut off is no line: readers pass over it, the next writer cuts it away. Writers take turns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+
+def append_line(path: Path, row: dict[str, Any]) -> None:
+    """Append one line to `path` and bring it to disk."""
+    with exclusive(path) as file:
+        write_line(file, row)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for `write_line`; other writers wait until it is closed, readers do not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("ab+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if new:
+            _sync_folder(path.parent)
+        yield file
+
+
+def write_line(file: BinaryIO, row: dict[str, Any]) -> None:
+    """Write one line at the end of a file that `exclusive` opened, and bring it to disk."""
+    _mend_end(file)
+    file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _mend_end(file: BinaryIO) -> None:
+    """Make the file end with a whole line."""
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    last = file.read().rsplit(b"\n", 1)[-1]
+    try:
+        orjson.loads(last)
+        file.write(b"\n")
+    except orjson.JSONDecodeError:
+        file.truncate(end - len(last))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the name of a new file to disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
