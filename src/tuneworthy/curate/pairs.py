@@ -68,7 +68,9 @@ def similar_pairs(texts: Sequence[str], *, rare: float, contrast: float) -> tupl
 def weigh(texts: Sequence[str]) -> Weights:
     """Return the two vectors of each row. IDF is log(1 + n / rows with the word), TF is 1 + log(count)."""
     numbers: dict[str, int] = {}
-    found, counts, sizes = [], [], np.zeros(len(texts), np.int64)
+    found: list[int] = []
+    counts: list[int] = []
+    sizes = np.zeros(len(texts), np.int64)
     for row, text in enumerate(texts):
         own: dict[int, int] = {}
         for word in words(text):

