@@ -1,0 +1,156 @@
+"""`tuneworthy data review` on a terminal: plan, verdicts, the second sample, exit status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from tuneworthy.cli.data_review import command
+from tuneworthy.cli.reviewing import parse_verdict, sheet
+from tuneworthy.curate.freeze import freeze
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder
+from tuneworthy.types import Example, content_hash
+
+N = 200
+
+
+def line(text: str, **more: Any) -> bytes:
+    messages = [{"role": "user", "content": text}, {"role": "assistant", "content": "an answer"}]
+    return (
+        json.dumps({"id": content_hash(messages), "source": "a.jsonl:1", "messages": messages, **more}).encode() + b"\n"
+    )
+
+
+def left_out(text: str, reason: str, **more: Any) -> bytes:
+    return (
+        json.dumps({"id": "x", "check": "c", "reason": reason, "row": json.loads(line(text)), **more}).encode() + b"\n"
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    rejects = [left_out(f"r{i}", "refusal" if i % 2 else "leak") for i in range(10)]
+    rejects.append(b'{"reason": "not_json", "text": "{"}\n')
+    contents = {
+        "rows.jsonl": [line(f"question {i}") for i in range(N)],
+        "rejects.jsonl": rejects,
+        "findings.jsonl": [],
+    }
+    freeze(Folder(tmp_path), contents, {"task": "t"})
+    return tmp_path
+
+
+def review(root: Path, *options: str, lines: Sequence[str] = ()) -> Result:
+    """Run the command; these lines are typed."""
+    typed = "".join(f"{one}\n" for one in lines)
+    result = CliRunner().invoke(command, ["--project", str(root), *options], input=typed, standalone_mode=False)
+    if result.exception is not None and not isinstance(result.exception, UserError | click.ClickException):
+        raise result.exception
+    return result
+
+
+def document(result: Result) -> Any:
+    assert result.exception is None, result.exception
+    return json.loads(result.stdout)
+
+
+def test_plans_are_listed_and_nothing_is_fixed(root: Path) -> None:
+    result = review(root, "--plans")
+    assert result.return_value == 0 and "--max-bad   rows" in result.stdout
+    told = document(review(root, "--plans", "--json"))
+    assert [plan["max_bad"] for plan in told["plans"]] == [0, 1, 2, 3, 4]
+    assert told["plans"][0]["n"] == 56 and 0 < told["plans"][0]["passes"]["1.0%"] < 1
+    assert not (root / "reviews.jsonl").exists()
+    assert review(root, "--status").return_value == 4
+
+
+def test_a_review_is_left_taken_up_and_accepted(root: Path) -> None:
+    first = review(root, "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/skip", "g fine", "/quit"])
+    assert first.return_value == 4 and "attempt 1: 56 of 200 rows that nobody reviewed before" in first.stderr
+    assert "0 bad of 2 reviewed, 54 of 56 left" in first.stdout
+    assert "user: question" in first.stderr and "assistant: an answer" in first.stderr
+    second = review(root, "--reviewer", "ada", "--json", lines=["g"] * 60)
+    told = document(second)
+    assert second.return_value == 0 and told["status"] == "accepted" and told["n_judged"] == 56
+    assert "at least 0.95 of the 200 rows are good, at 95% confidence over all attempts" in told["words"]
+    assert review(root, "--status").return_value == 0
+
+
+def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None:
+    result = review(
+        root, "--max-bad", "1", "--reviewer", "ada", lines=["b", "x", "b wrong label", "g", "b cut off", "g"]
+    )
+    assert result.return_value == 3
+    assert "expected b and why the row is bad" in result.stderr and "expected g, or b and a reason" in result.stderr
+    assert "2 bad of 3 reviewed, the plan allows 1" in result.stdout and "(ada): wrong label" in result.stdout
+    again = review(root, "--again", "--max-bad", "0", "--json", lines=["/quit"])
+    assert again.return_value == 4 and document(again)["plan"]["attempt"] == 2
+
+
+def test_the_plan_cannot_be_changed_later(root: Path) -> None:
+    review(root, "--max-bad", "2", lines=["/quit"])
+    result = review(root, "--max-bad", "3", lines=["/quit"])
+    assert isinstance(result.exception, UserError) and "expected max-bad 2" in str(result.exception)
+
+
+def test_two_reviewers_get_their_agreement(root: Path) -> None:
+    review(root, "--max-bad", "2", "--seed", "1", "--reviewer", "ada", lines=["g"] * 200)
+    result = review(root, "--reviewer", "bob", lines=["b no", *["g"] * 28, "/quit"])
+    assert "The reviewers agree on 28 of 29 rows" in result.stdout
+    assert result.return_value == 4 and "1 bad of 100 reviewed, 2 of 102 left" in result.stdout  # no longer certain
+    assert review(root, "--reviewer", "bob", lines=["g"] * 9).return_value == 0
+
+
+def test_a_slip_is_made_bad_later(root: Path) -> None:
+    review(root, "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/quit"])
+    verdict = json.loads((root / "reviews.jsonl").read_text().splitlines()[-1])
+    nothing = review(root, "--reviewer", "ada", "--bad", "elsewhere", "--because", "a slip")
+    assert isinstance(nothing.exception, UserError) and "expected a row of a sample" in str(nothing.exception)
+    result = review(root, "--reviewer", "ada", "--bad", verdict["row"], "--because", "a slip")
+    assert result.return_value == 3 and "a slip" in result.stdout
+
+
+def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
+    result = review(root, "--rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
+    assert result.return_value == 0
+    assert "refusal" not in result.stderr and "10 of 10 rows that were left out" in result.stderr
+    assert "Of rows that were left out, 1 of 10 judged are good" in result.stdout
+    assert "no plan is fixed" in result.stdout
+    told = document(review(root, "--status", "--json"))
+    assert told["attempts"] == 0 and told["calibration"]["sample"]["n"] == 10
+
+
+def test_options_that_do_not_go_together_are_refused(root: Path) -> None:
+    for options in (["--rejected", "--max-bad", "1"], ["--n", "3"], ["--reason", "leak"]):
+        assert isinstance(review(root, *options).exception, click.UsageError)
+
+
+def test_without_a_frozen_version_the_next_step_is_told(tmp_path: Path) -> None:
+    result = review(tmp_path)
+    assert isinstance(result.exception, UserError) and "tuneworthy data build" in str(result.exception)
+
+
+def test_a_row_is_shown_safely_and_whole() -> None:
+    call = {"function": {"name": "f", "arguments": "{}"}}
+    messages = (
+        {"role": "user", "content": "two\nlines\x1b[31m\u202e"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "assistant", "content": [{"type": "text", "text": "x"}]},
+    )
+    shown = sheet(Example(messages=messages, id="1f", meta={"tools": [{"name": "f"}]}))
+    assert shown.splitlines()[:4] == ["row 1f", 'tools: [{"name":"f"}]', "user: two", "    lines"]
+    assert "\x1b" not in shown and "\u202e" not in shown and 'calls {"function"' in shown and '"text":"x"' in shown
+
+
+def test_verdicts_are_read_from_a_line() -> None:
+    assert parse_verdict(" Good ok ") == (True, "ok") and parse_verdict("BAD  it lies") == (False, "it lies")
+    for wrong in ("", "yes", "b", "bad "):
+        with pytest.raises(UserError):
+            parse_verdict(wrong)
