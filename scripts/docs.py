@@ -1,8 +1,8 @@
 """Write the reference pages from the code: `python scripts/docs.py` writes, `--check` compares and exits 1 if stale.
 
-docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md from the
-docstrings of the checks, docs/article.md from the claims of `verdict/claims.json`. Nothing on these pages is written
-by hand.
+docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md and
+docs/data-checks.md from the docstrings of the checks, docs/article.md from the claims of `verdict/claims.json`.
+Nothing on these pages is written by hand.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from tuneworthy import errors
 from tuneworthy.cli import VERBS, root
 from tuneworthy.config import Project
 from tuneworthy.config.base import Section
+from tuneworthy.curate.base import all_checks as data_check_classes
+from tuneworthy.curate.base import page as data_check_page
+from tuneworthy.curate.build import gate_of
 from tuneworthy.ladder.check import LEVELS, all_checks
 from tuneworthy.verdict.claims import article_page
 
@@ -57,7 +60,7 @@ def current(name: str) -> str:
 def pages() -> dict[str, str]:
     """Return every page by its name."""
     made = {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
-    return {**made, "article.md": MADE + article_page()}
+    return {**made, "data-checks.md": data_checks(), "article.md": MADE + article_page()}
 
 
 def table(head: tuple[str, ...], rows: Rows) -> str:
@@ -319,6 +322,25 @@ def checks() -> str:
         for one in all_checks().values():
             if one.level == level:
                 parts.append(f"\n### {one.code}\n\n{one.page}\n")
+    return "".join(parts)
+
+
+# --- the data checks --------------------------------------------------------------------------------------------
+
+
+def data_checks() -> str:
+    """Return docs/data-checks.md."""
+    parts = [
+        MADE,
+        "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `[data]` of the project file ",
+    ]
+    parts.append(
+        "says what becomes of what is found. No row of a reason that is marked as a gate may stay in a version.\n"
+    )
+    for name, one in data_check_classes().items():
+        parts.append(f"\n## {name}\n\n{data_check_page(one)}\n\n")
+        rows = [(code(reason), words, "gate" * (reason in gate_of(one))) for reason, words in one.reasons.items()]
+        parts.append(table(("reason", "what it says", ""), rows))
     return "".join(parts)
 
 

@@ -8,6 +8,9 @@ import click
 
 PARTS: dict[str, str] = {
     "import": "Read logs and data files into examples.",
+    "build": "Check the rows and freeze a version.",
+    "review": "Let people judge a random sample of a version.",
+    "card": "Write the card of a frozen version.",
 }
 """Subcommand to the line that `--help` shows, in the order of the work."""
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tuneworthy.config.base import Section
+from tuneworthy.config.data import Data
 from tuneworthy.config.graders import Grader
 from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, Ladder, Waiver
 from tuneworthy.config.lines import key_lines, line_of
@@ -35,6 +36,7 @@ class Project(Section):
     decoding: Decoding = Decoding()
     constraints: Constraints = Constraints()
     economics: Economics = Economics()
+    data: Data = Data()
     waivers: list[Waiver] = []
 
     _root: Path = PrivateAttr(default=Path())

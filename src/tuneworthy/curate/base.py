@@ -83,6 +83,8 @@ class Context:
 class Check(Protocol):
     """Looks at rows. A check that masks also has ``repair(row: Example) -> Example``.
 
+    A check with a gate also has ``gate: ClassVar[frozenset[str]]``: reasons of which no row may stay in a version.
+
     Attributes:
         code: The name that it is registered under.
         reasons: Code to words, for all that it can find.
@@ -103,6 +105,9 @@ BUILTINS: dict[str, str] = {
     "feedback": "tuneworthy.curate.checks.feedback",
     "truncation": "tuneworthy.curate.checks.endings",
     "refusal": "tuneworthy.curate.checks.endings",
+    "exact": "tuneworthy.curate.checks.duplicates",
+    "near": "tuneworthy.curate.checks.duplicates",
+    "semantic": "tuneworthy.curate.checks.duplicates",
     "contamination": "tuneworthy.curate.checks.contamination",
     "personal_data": "tuneworthy.curate.checks.personal_data",
     "concentration": "tuneworthy.curate.checks.concentration",

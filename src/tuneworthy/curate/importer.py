@@ -103,12 +103,18 @@ def _finished(store: Folder, identity: str) -> Import | None:
 
 
 def import_files(
-    store: Folder, paths: Sequence[Path], asked: Asked = Asked(), say: Callable[[str], None] = lambda _: None
+    store: Folder,
+    paths: Sequence[Path],
+    asked: Asked = Asked(),
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    latest: bool = True,
 ) -> Import:
     """Import `paths` as one set of examples; go on with it if a run was stopped.
 
     Args:
         store: The project's folder. paths: In this order. asked: About all of them. say: Gets a sentence now and then.
+        latest: Whether `latest_import` is this one from now on.
 
     Raises:
         DataError: A file cannot be read, or its format is not known.
@@ -122,7 +128,8 @@ def import_files(
         done = _Run(store.path / "imports" / identity, paths, sources, asked, say).run()
     else:
         say("These files were imported before, as they are: nothing is read again.")
-    store.write("imports/latest", {"id": identity})
+    if latest:
+        store.write("imports/latest", {"id": identity})
     if not done.document["n_kept"]:
         raise UserError(
             f"expected rows that can be used, got none of {done.document['n_read']}",

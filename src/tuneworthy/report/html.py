@@ -56,7 +56,7 @@ def render_html(
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     found = document(record, project, today, verdict)
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             document=found,
@@ -69,7 +69,7 @@ def render_html(
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tuneworthy.report", ""),
         autoescape=True,
@@ -92,10 +92,10 @@ def _finalize(value: Any) -> Any:
 def _images(found: Sequence[Figure]) -> list[dict[str, Any]]:
     """Return the figures with their drawings as `data:` addresses."""
     return [
-        {"title": f.title, "caption": f.caption, "alt": f.alt, "wide": _address(f.wide), "narrow": _address(f.narrow)}
+        {"title": f.title, "caption": f.caption, "alt": f.alt, "wide": address(f.wide), "narrow": address(f.narrow)}
         for f in found
     ]
 
 
-def _address(svg: str) -> Markup:
+def address(svg: str) -> Markup:
     return Markup("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())

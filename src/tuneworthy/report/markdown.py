@@ -35,18 +35,18 @@ def render_markdown(
     blocks = [f"# {markdown_text(found.title)}", *_verdict(found.verdict), f"**{markdown_text(found.answer)}**"]
     if found.target:
         blocks.append(f"**Target {found.target.status}.** {markdown_text(found.target.sentence)}")
-    blocks += _list([markdown_text(warning) for warning in found.warnings])
-    blocks += _list(
+    blocks += bullets([markdown_text(warning) for warning in found.warnings])
+    blocks += bullets(
         [
             f"{markdown_text(number.label)}: **{markdown_text(number.value)}** ({markdown_text(number.detail)})"
             for number in found.numbers
         ]
     )
-    blocks += ["## The ladder", *_table(found.ladder)]
-    blocks += [block for table in found.details for block in _table(table)]
-    blocks += ["## What was tried and lost", *(block for table in found.tried for block in _table(table))]
-    blocks += ["## Method", *(markdown_text(sentence) for sentence in found.method), *_table(found.data)]
-    blocks += ["## Provenance", *_table(found.provenance)]
+    blocks += ["## The ladder", *table_blocks(found.ladder)]
+    blocks += [block for table in found.details for block in table_blocks(table)]
+    blocks += ["## What was tried and lost", *(block for table in found.tried for block in table_blocks(table))]
+    blocks += ["## Method", *(markdown_text(sentence) for sentence in found.method), *table_blocks(found.data)]
+    blocks += ["## Provenance", *table_blocks(found.provenance)]
     blocks += ["## The paragraph to paste", f"> {markdown_text(found.paragraph)}", markdown_text(found.made)]
     return "\n\n".join(blocks) + "\n"
 
@@ -56,14 +56,14 @@ def _verdict(found: Section | None) -> list[str]:
     if found is None:
         return []
     named = [f"**{name}:** {markdown_text(words)}" for name, words in found.named]
-    return [f"## {markdown_text(found.answer)}", *_list([markdown_text(words) for words in found.reasons]), *named]
+    return [f"## {markdown_text(found.answer)}", *bullets([markdown_text(words) for words in found.reasons]), *named]
 
 
-def _list(items: Sequence[str]) -> list[str]:
+def bullets(items: Sequence[str]) -> list[str]:
     return ["\n".join(f"- {item}" for item in items)] if items else []
 
 
-def _table(table: Table) -> list[str]:
+def table_blocks(table: Table) -> list[str]:
     """Return heading, table and note."""
     head = "| " + " | ".join(markdown_text(column.heading) for column in table.columns) + " |"
     line = "|" + "|".join("---:" if column.kind == "number" else "---" for column in table.columns) + "|"

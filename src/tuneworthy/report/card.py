@@ -1,0 +1,185 @@
+"""The card of a frozen version as one HTML page that needs nothing else, and as Markdown: the same content.
+
+As in `report.html`, what was written by others is cleaned and escaped by the template's own escaping, and bars are
+images (`data:`), in which no script runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+
+from markupsafe import Markup, escape
+
+from tuneworthy.curate.card import Card, Distribution, Reason, Shown
+from tuneworthy.report.html import POLICY, address, environment
+from tuneworthy.report.markdown import bullets, table_blocks
+from tuneworthy.report.numbers import NONE, count, percent
+from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.text import clean, markdown_text
+
+ACTIONS = {"drop": "dropped", "mask": "masked", "report": "reported"}
+_WIDTH, _ROW, _NAMES, _BARS = 720, 24, 220, 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A card as tables and sentences, in the order in which it is read.
+
+    Attributes:
+        title, answer: The task, and what the version is in one sentence. warnings: What to know before using it.
+        funnel: A row a check. told: Of the whole set, repeated rows, gates. reasons: A table each check.
+        distributions: Of the rows that stay. provenance, licences: Where they come from. made: The last line.
+    """
+
+    title: str
+    answer: str
+    warnings: Sequence[str]
+    funnel: Table
+    told: Sequence[Table]
+    reasons: Sequence[Table]
+    distributions: Sequence[Distribution]
+    provenance: Table
+    licences: Sequence[str]
+    made: str
+
+
+def page_of(card: Card, review: str = "") -> Page:
+    """Return the page of `card`.
+
+    Args:
+        card: Of a version.
+        review: What people who reviewed it found, in a sentence; "" if nobody did.
+    """
+    warnings = [f"Frozen although a gate failed: {one}." for one in card.unsafe]
+    warnings += [f"{one[0].upper()}{one[1:]}." for one in card.notes]
+    warnings.append(f"Review: {review}." if review else "Nobody has reviewed these rows yet: tuneworthy data review.")
+    return Page(
+        title=clean(card.task),
+        answer=f"{count(card.n_rows)} of {count(card.n_read)} rows stay, in version {card.version}",
+        warnings=warnings,
+        funnel=_funnel(card),
+        told=_told(card),
+        reasons=[_reasons(check, list(some)) for check, some in groupby(card.reasons, lambda one: one.check)],
+        distributions=card.distributions,
+        provenance=Table(
+            "Provenance",
+            [Column("what", "what", "name"), Column("value", "value", "text")],
+            [[clean(name), clean(value)] for name, value in card.provenance],
+        ),
+        licences=card.licences,
+        made=f"Made by tuneworthy from version {card.version}, frozen on {card.created}.",
+    )
+
+
+def _funnel(card: Card) -> Table:
+    columns = [Column("check", "check", "name"), *(Column(key, key) for key in
+               ("in", "dropped", "masked", "reported", "stay", "seconds"))]  # fmt: skip
+    rows = []
+    for step in card.funnel:
+        numbers = [step.n_in, step.dropped, step.masked, step.reported, step.n_out]
+        seconds = NONE if step.seconds is None else f"{step.seconds:.2f}"
+        rows.append([clean(step.check), *(count(number) for number in numbers), seconds])
+    share = percent(card.n_rows / card.n_read) if card.n_read else NONE
+    return Table("Rows, check by check", columns, rows, f"{share} of the rows that were read stay.")
+
+
+def _told(card: Card) -> list[Table]:
+    found = []
+    if card.told:
+        columns = [Column("check", "check", "name"), Column("said", "what it says", "text")]
+        found.append(Table("Of the whole set", columns, [[clean(check), clean(said)] for check, said in card.told]))
+    if card.repeated:
+        columns = [Column("source", "row", "name"), Column("n", "repeated by"), Column("question", "question", "text"),
+                   Column("answer", "answer", "text")]  # fmt: skip
+        rows = [[clean(row.source), count(n), clean(row.question), clean(row.answer)] for row, n in card.repeated]
+        found.append(Table("Repeated most", columns, rows, "The row stays; the rows that repeat it left."))
+    columns = [Column("gate", "gate", "name"), Column("status", "status", "text"), Column("detail", "detail", "text")]
+    found.append(Table("Gates", columns, [[clean(cell) for cell in gate] for gate in card.gates]))
+    return found
+
+
+def _reasons(check: str, reasons: Sequence[Reason]) -> Table:
+    columns = [
+        Column("reason", "reason", "name"),
+        Column("n", "rows"),
+        Column("became", "became", "text"),
+        Column("source", "example", "name"),
+        Column("question", "question", "text"),
+        Column("answer", "answer", "text"),
+        Column("detail", "detail", "text"),
+    ]
+    rows = []
+    for reason in reasons:
+        head = [clean(reason.reason), count(reason.n), ACTIONS[reason.action]]
+        some: list[Shown | None] = [*reason.shown] or [None]
+        rows += [[*(["", "", ""] if number else head), *_cells(shown)] for number, shown in enumerate(some)]
+    note = "; ".join(f"{clean(words)} ({clean(code)})" for code, words in {r.reason: r.words for r in reasons}.items())
+    return Table(clean(check), columns, rows, f"{note}." if note else "").filled()
+
+
+def _cells(shown: Shown | None) -> list[str]:
+    if shown is None:
+        return ["", "", "", ""]
+    detail = "; ".join(filter(None, [shown.detail, f"repeats {shown.other}" if shown.other else ""]))
+    return [clean(shown.source), clean(shown.question), clean(shown.answer), clean(detail)]
+
+
+# --- HTML ---------------------------------------------------------------------------------------------------------
+
+
+def render_html(card: Card, review: str = "") -> str:
+    """Return the page as HTML."""
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = page_of(card, review)
+    figures = [
+        {"title": one.title, "note": one.note, "alt": _alt(one), "image": address(bars(one))}
+        for one in page.distributions
+    ]
+    policy = Markup(POLICY.format(style=f"sha256-{digest}"))
+    template = environment().get_template("card.html.j2")
+    return template.render(page=page, figures=figures, style=Markup(style), policy=policy)
+
+
+def _alt(one: Distribution) -> str:
+    return f"{one.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in one.counts)
+
+
+def bars(one: Distribution) -> str:
+    """Return a distribution as SVG: a bar a heading, with its number."""
+    most = max([n for _, n in one.counts], default=0) or 1
+    height = _ROW * len(one.counts) + 4
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
+             f'viewBox="0 0 {_WIDTH} {height}" font-family="Arial, sans-serif" font-size="13">']  # fmt: skip
+    for row, (name, n) in enumerate(one.counts):
+        y, width = row * _ROW, max(1.0, _BARS * n / most)
+        parts.append(f'<text x="{_NAMES - 8}" y="{y + 16}" text-anchor="end" fill="#1f2933">'
+                     f'{escape(clean(name, 32))}</text>'
+                     f'<rect x="{_NAMES}" y="{y + 4}" width="{width:.1f}" height="{_ROW - 8}" fill="#0072b2"/>'
+                     f'<text x="{_NAMES + width + 6:.1f}" y="{y + 16}" fill="#52606d">{count(n)}</text>')  # fmt: skip
+    return "".join([*parts, "</svg>"])
+
+
+# --- Markdown -----------------------------------------------------------------------------------------------------
+
+
+def render_markdown(card: Card, review: str = "") -> str:
+    """Return the page in GitHub's Markdown."""
+    page = page_of(card, review)
+    blocks = [f"# {markdown_text(page.title)}: dataset card", f"**{markdown_text(page.answer)}.**"]
+    blocks += bullets([markdown_text(warning) for warning in page.warnings])
+    blocks += ["## The funnel", *table_blocks(page.funnel)]
+    blocks += [block for table in page.told for block in table_blocks(table)]
+    blocks += ["## What was found, with examples", *(b for table in page.reasons for b in table_blocks(table))]
+    blocks.append("## The rows that stay")
+    for one in page.distributions:
+        rows = [[clean(name), count(n)] for name, n in one.counts]
+        blocks += table_blocks(Table(one.title, [Column("what", "", "text"), Column("n", "rows")], rows, one.note))
+    blocks += ["## Provenance and licences", *(markdown_text(one) for one in page.licences)]
+    blocks += [*table_blocks(page.provenance), markdown_text(page.made)]
+    return "\n\n".join(blocks) + "\n"
