@@ -97,6 +97,10 @@ def _labels(root: Path) -> None:
     edit(root, '"red"', '"green"', "cases.jsonl")
 
 
+def _groups(root: Path) -> None:
+    edit(root, '{"', '{"group": "one source", "', "cases.jsonl")
+
+
 def _examples(root: Path) -> None:
     path = root / "examples.jsonl"
     path.write_text(path.read_text() + path.read_text().splitlines()[0].replace("item 10000", "item 77777") + "\n")
@@ -113,6 +117,7 @@ def _judge(root: Path) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "labels": (_labels, "labels of the cases were corrected"),
+    "groups": (_groups, "the groups of the cases changed"),
     "examples": (_examples, "the examples changed"),
     "prompt": (lambda root: edit(root, "Name the colour.", "Say the colour."), "the prompt changed"),
     "answer_limit": (lambda root: edit(root, "[prompt]", "[prompt]\nmax_tokens = 9"), "the prompt changed"),

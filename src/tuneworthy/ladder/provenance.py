@@ -20,6 +20,7 @@ from tuneworthy.types import content_hash
 _DATA = {
     "split": "the cases or the dev set changed",
     "labels": "labels of the cases were corrected",
+    "groups": "the groups of the cases changed",
     "examples": "the examples changed",
 }
 FLOOR = "floor:"
@@ -43,6 +44,7 @@ def provenance(project: Project, split: Split, graders: Mapping[str, Grader], ex
         "project": content_hash(project.model_dump(mode="json")),
         "split": content_hash([[case.id for case in side] for side in sides]),
         "labels": content_hash([[[case.id, case.expected] for case in side] for side in sides]),
+        "groups": content_hash([[[case.id, case.group] for case in side] for side in sides]),
         "graders": {name: content_hash(dict(grader.identity)) for name, grader in graders.items()},
         "examples": examples,
         "models": sorted(project.models),
