@@ -86,6 +86,15 @@ def test_a_server_that_is_not_there_is_named_and_the_key_is_not(tmp_path: Path) 
     assert "sk-test" not in str(report.to_dict())
 
 
+def test_a_password_in_an_address_is_neither_shown_nor_sent(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    with model_server(200, {"data": [{"id": "mine"}]}) as (base_url, seen):
+        served(folder, base_url.replace("http://", "http://user:hunter2@"))
+        report = check_project(folder.write())
+    assert seen == [] and "hunter2" not in str(report.to_dict())
+    assert {finding.code for finding in report.findings if finding.level == "error"} == {"model_opens", "server"}
+
+
 def test_a_hosted_server_is_not_contacted_where_data_must_stay_on_the_device(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     plant, _ = PLANTED["on_device"]

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.errors import AuthError
@@ -49,6 +50,9 @@ async def _one(name: str, config: OpenAI) -> ServerAnswer:
     import aiohttp
 
     url = endpoint(config.base_url, "models")
+    place = urlsplit(url)
+    if "@" in place.netloc:  # never shown, and never sent: opening the model tells what to do
+        return ServerAnswer(place.hostname or "", fault="an address that holds a user name or password")
     try:
         key = read_key(config.api_key_env, owner=f"models.{name}", required=False)
     except AuthError:  # a key that no header may hold: the check of keys tells it
