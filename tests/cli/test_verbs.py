@@ -195,7 +195,7 @@ def test_a_comparison_on_test_takes_its_look_from_the_reserve(
     found = told(capsys, "compare", "baseline", "best", "--test", "--project", climbed)
     assert found["on"] == "test" and found["paired"]["alpha"] == 0.005
     looks = json.loads((climbed / ".tuneworthy" / "looks.json").read_text())
-    assert looks["planned"] == ["model"] and list(looks["added"]) == ["compare"]
+    assert looks["planned"] == ["model"] and looks["added"] == {"baseline": 0.0, "compare": 0.005}
 
 
 # export, report, decide, status, matrix, models
@@ -328,3 +328,8 @@ def test_a_wrong_option_exits_2_and_an_interruption_130(
     capsys.readouterr()
     assert run(["climb", "--project", str(climbed)]) == 130
     assert capsys.readouterr().err.strip().startswith("Stopped. What was answered is kept")
+
+
+def test_a_limit_that_is_no_number_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["climb", "--max-usd", "nan"]) == 2
+    assert "expected an amount in US dollars, got nan" in capsys.readouterr().err

@@ -309,7 +309,7 @@ def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_pat
     [
         (["looks.json"], "none"),
         (["looks.json", "climb.json"], "none"),
-        ([], "0 of the 1 that were taken"),
+        ([], "0 of the 2 that were taken"),
     ],
 )
 def test_looks_that_are_gone_are_told_and_never_planned_anew(
@@ -335,6 +335,28 @@ def test_an_empty_look_plan_is_no_plan(tmp_path: Path) -> None:
     Folder(root).write("looks", {})
     with pytest.raises(UserError, match="got something else"):
         walk(root)
+
+
+def test_an_edited_baseline_that_is_measured_on_test_again_is_a_look_until_the_test_set_is_used_up(
+    tmp_path: Path,
+) -> None:
+    root = write_world(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
+    first = (root / "tuneworthy.toml").read_text()
+    assert walk(root, rungs=["baseline"]).test_looks == 0
+    for number in range(1, 3):
+        (root / "tuneworthy.toml").write_text(first.replace("[prompt]", f"[prompt]\nmax_tokens = {50 + number}"))
+        record = walk(root, rungs=["baseline"])
+        assert record.test_looks == number and "a look" in rung(record, "baseline").notes[-1]
+    (root / "tuneworthy.toml").write_text(first)
+    assert walk(root, rungs=["baseline"]).test_looks == 2  # what was seen before is not seen anew
+
+    def measure_many() -> None:
+        for number in range(20):
+            (root / "tuneworthy.toml").write_text(first.replace("[prompt]", f"[prompt]\nmax_tokens = {90 + number}"))
+            walk(root, rungs=["baseline"])
+
+    with pytest.raises(UserError, match="the test set is used up"):
+        measure_many()
 
 
 def test_after_a_quick_look_the_first_climb_plans_its_looks(tmp_path: Path) -> None:

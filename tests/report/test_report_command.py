@@ -111,3 +111,20 @@ def test_the_file_is_written_whole_and_readable(tmp_path: Path) -> None:
     path = write_module.write(records.plain(), tmp_path / "new" / "report.md")
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert path.read_text().endswith("\n")
+
+
+def test_a_report_of_what_was_measured_before_a_change_says_so(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["climb", "--project", str(project)]) == 0
+    run(["decide", "--project", str(project)])
+    capsys.readouterr()
+    assert run(["report", "--project", str(project)]) == 0
+    assert "Verdict" in (before := capsys.readouterr().out) and "Since this was measured" not in before
+    cases = project / "cases.jsonl"
+    cases.write_text(cases.read_text().replace('"expected": "a"', '"expected": "b"', 3))
+    assert run(["report", "--project", str(project)]) == 0
+    told = "Since this was measured, labels of the cases were corrected: climb again. It was: "
+    assert told in (after := capsys.readouterr().out) and "Verdict" not in after
+    page = (project / "report.html").read_text()
+    assert told in page and "The last verdict no longer holds" in page

@@ -216,3 +216,11 @@ def test_a_code_span_can_not_be_left() -> None:
 
 def test_a_long_name_is_cut() -> None:
     assert len(clean("x" * 10_000)) == 300
+
+
+def test_a_score_that_leaves_out_what_could_not_be_scored_settles_no_target() -> None:
+    record = records.plain()
+    rungs = [replace(r, unscored=r.n // 10) if r.rung == "model" else r for r in record.rungs]
+    found, before = findings.target_of(replace(record, rungs=rungs)), findings.target_of(record)
+    assert before and before.status == "met"
+    assert found and found.status == "unresolved" and "20 of 200 test cases could not be scored" in found.sentence

@@ -361,3 +361,14 @@ def test_a_verdict_is_plain_data() -> None:
     keys = {"outcome", "stage", "reason_code", "reasons", "target", "gates", "headroom", "forecast", "economics"}
     assert keys | {"next_action", "valid_until"} <= set(content)
     assert {"class", "share", "ci95", "mended_by"} <= set(content["headroom"][0])
+
+
+def test_a_score_that_leaves_out_what_could_not_be_scored_meets_no_target() -> None:
+    assert decide(with_rungs(replace(MET, n=200, unscored=4), best="model")).reason_code == "target_met"
+    found = decide(with_rungs(replace(MET, n=200, unscored=5), best="model"))
+    assert (found.outcome, found.reason_code, found.target) == (NOT_ENOUGH, "gate_resolution", "unresolved")
+    assert "5 of 200 test cases could not be scored" in found.reasons[0]
+
+
+def test_a_missed_target_is_not_missed_for_sure_where_many_could_not_be_scored() -> None:
+    assert decide(with_rungs(replace(RUNGS[3], n=200, unscored=20))).reason_code == "gate_resolution"

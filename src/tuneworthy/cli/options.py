@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Dollars(click.FloatRange):
+    """An amount of money; `nan`, which is above and below no limit, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the amount."""
+        amount = float(super().convert(value, param, ctx))
+        if isnan(amount):
+            self.fail(f"expected an amount in US dollars, got {value}", param, ctx)
+        return amount
 
 
 def project_option(function: F) -> F:
@@ -30,7 +42,7 @@ def json_option(function: F) -> F:
 
 def spending_options(function: F) -> F:
     """Add `--max-usd` and `--yes`."""
-    limit = click.option("--max-usd", type=click.FloatRange(min=0), help="Most that this run may spend.")
+    limit = click.option("--max-usd", type=Dollars(min=0), help="Most that this run may spend.")
     agreed = click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
     return limit(agreed(function))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from tuneworthy.cli.options import note, project_option
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
+    from tuneworthy.ladder.record import ClimbRecord
+    from tuneworthy.verdict.kept import Kept
 
 
 @click.command("report", short_help="Write the report of the last climb.")
@@ -33,12 +36,11 @@ def command(root: Path, out: Path | None) -> None:
     """
     from tuneworthy.config import load
     from tuneworthy.report.findings import paragraph
-    from tuneworthy.report.stored import last_record
-    from tuneworthy.verdict.kept import kept
 
     project = load(root)
-    path = write_report(project, out or project.root / "report.html")
-    click.echo(paragraph(last_record(project.root), project.economics.requests_per_month, kept(project)))
+    record, verdict = _stored(project)
+    path = _write(record, out or project.root / "report.html", project, verdict)
+    click.echo(paragraph(record, project.economics.requests_per_month, verdict))
     note(f"The report: {path}")
 
 
@@ -48,8 +50,26 @@ def write_report(project: Project, path: Path) -> Path:
     Raises:
         UserError: There is no climb yet, the ending of `path` is unknown, or it cannot be written.
     """
-    from tuneworthy.report.stored import last_record
-    from tuneworthy.report.write import write
-    from tuneworthy.verdict.kept import kept
+    record, verdict = _stored(project)
+    return _write(record, path, project, verdict)
 
-    return write(last_record(project.root), path, project, verdict=kept(project))
+
+def _stored(project: Project) -> tuple[ClimbRecord, Kept | None]:
+    """Return the last climb and the last verdict, both with what changed since."""
+    from tuneworthy.report.stored import last_record
+    from tuneworthy.verdict.kept import kept
+    from tuneworthy.verdict.seen import stale_since
+
+    record, verdict = last_record(project.root), kept(project)
+    if record.quick:
+        return record, verdict
+    stale = [] if record.partial else stale_since(project, record.to_dict())
+    if verdict is not None:
+        verdict = replace(verdict, changed=[*verdict.changed, *stale])
+    return replace(record, stale=stale), verdict
+
+
+def _write(record: ClimbRecord, path: Path, project: Project, verdict: Kept | None) -> Path:
+    from tuneworthy.report.write import write
+
+    return write(record, path, project, verdict=verdict)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tuneworthy.ladder.record import MOST_UNSCORED
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.types import RungStatus
 
-MOST_UNSCORED = 0.02
 CHEAPER = 0.8
 
 

@@ -19,11 +19,10 @@ from tuneworthy.errors import BudgetSpent, OutsideFault, TuneworthyError, UserEr
 from tuneworthy.evaluate.runner import Progress, usage
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.grade.judge import JudgeGrader
-from tuneworthy.ladder.adopt import MOST_UNSCORED
 from tuneworthy.ladder.base import RUNGS, Contender, Proposal, Rung, View
-from tuneworthy.ladder.looks import plan_looks, read_looks, take_look
+from tuneworthy.ladder.looks import measure_today, plan_looks, read_looks, take_look
 from tuneworthy.ladder.provenance import provenance
-from tuneworthy.ladder.record import ClimbRecord, RungRecord, read_record
+from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord, read_record
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
@@ -241,6 +240,8 @@ class Climb:
         """Put the winner to test and decide."""
         best = self.contender
         alpha = take_look(self.session, name, best.variant, winner) if best and name not in REFERENCE_RUNGS else None
+        if name == "baseline" and measure_today(self.session, winner):
+            explored["notes"] = [*explored["notes"], "today's variant was measured on test before, as another: a look"]
         trial = await answer_test(self.session, name, winner, self.dev)
         record = await measured(self.session, trial, explored)
         if trial.unscored == len(trial.num):
@@ -320,7 +321,7 @@ class Climb:
             n_test=len(session.split.test),
             explored=session.split.explore,
             alpha_per_look=SHARED / len(looks.planned) if looks.planned and not self.quick else None,
-            test_looks=len(looks.spent),
+            test_looks=looks.n_taken,
             cost_usd=fsum(session.runner.costs.values()),
             rungs=list(self.records.values()),
             best=self._best(),

@@ -6,7 +6,7 @@ stored split tells how many were taken, so that a test set that was looked at is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from tuneworthy.config.project import Project
@@ -97,8 +97,26 @@ def take_look(session: Session, rung: str, a: Variant, b: Variant) -> float:
         UserError: So much was looked at that nothing can be shown on this test set any more.
     """
     look = look_id(session, rung, a, b)
+    return _kept(session, look, lambda plan: plan.take(look, rung))
+
+
+def measure_today(session: Session, today: Variant) -> float:
+    """Note that today's variant is put to test, and return the alpha of it: 0 for the first one.
+
+    It is compared with nothing; but who edits the prompt and measures it on test again picks the best of several
+    scores, so that every further one is a look.
+
+    Raises:
+        UserError: As `take_look`.
+    """
+    look = f"baseline:{today.id}"
+    return _kept(session, look, lambda plan: plan.note_first(look, "baseline"))
+
+
+def _kept(session: Session, look: str, taken: Callable[[LookPlan], LookPlan]) -> float:
+    """Take a look out of the plan, keep the plan, and return the look's alpha."""
     try:
-        plan = plan_looks(session).take(look, rung)
+        plan = taken(plan_looks(session))
     except UsedUp as error:
         raise UserError(f"the test set is used up: {error}", hint="collect a new one, or compare on dev") from None
     write_looks(session.folder, plan)

@@ -11,6 +11,8 @@ from tuneworthy.store import Folder
 from tuneworthy.types import RungStatus
 
 AGAIN = "run `tuneworthy climb` again: what was answered is not asked again"
+MOST_UNSCORED = 0.02
+"""Share of the test cases that may be unscored where a score decides anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ class ClimbRecord:
         variants: Id to resolved content, of everything in the table.
         judges: Identities of the models that grade, by name: their stored verdicts are found without opening them.
         provenance: Versions, seed, hashes.
+        stale: What changed since, in words: known only to who reads the record again.
         notes: What a reader must know.
     """
 
@@ -120,6 +123,7 @@ class ClimbRecord:
     variants: Mapping[str, Any] = field(default_factory=dict)
     judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    stale: Sequence[str] = ()
     notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:

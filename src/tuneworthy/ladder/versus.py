@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.errors import NotEnough, UserError
-from tuneworthy.ladder.adopt import MOST_UNSCORED
 from tuneworthy.ladder.judging import Judged
 from tuneworthy.ladder.looks import take_look
+from tuneworthy.ladder.record import MOST_UNSCORED
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.trial import repeats_of
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior

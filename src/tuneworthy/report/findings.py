@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
@@ -46,7 +46,6 @@ STEPS: Mapping[str, str] = {
     "fine_tune": "A fine-tuned model",
 }
 """What the best variant is, by the rung that found it."""
-MOST_UNSCORED = 0.02
 NOTES = 5
 """Notes of the record at the head, at most; all stand with the splits."""
 RETIRES_DAYS = 90
@@ -106,6 +105,12 @@ def target_of(record: ClimbRecord) -> Target | None:
     bound = "one-sided 95 % bound" if best.bounds95 else "end of the 95 % interval"
     status = target_status(best.score, lower, upper, record.target, record.margin)
     goal, reached = numbers.percent(record.target), numbers.percent(best.score)
+    if best.unscored > MOST_UNSCORED * best.n:
+        words = (
+            f"Whether the target of {goal} is met is not resolved: {best.unscored} of {best.n} test cases could not be "
+            f"scored, and the score of {reached} leaves them out."
+        )
+        return Target("unresolved", words)
     if status == "met":
         words = (
             f"The target of {goal} is met: the score is {reached}, and at least {numbers.percent(lower)} ({bound}), "
@@ -124,11 +129,13 @@ def target_of(record: ClimbRecord) -> Target | None:
 
 
 def answer(record: ClimbRecord) -> str:
-    """Return the answer in one sentence; that of a climb that stopped early says so."""
+    """Return the answer in one sentence; that of a climb that stopped early, or no longer holds, says so."""
     if record.partial:
         return (
             f"The climb stopped early ({clean(record.partial)}), so there is no answer yet. So far: {_answer(record)}"
         )
+    if record.stale:
+        return f"Since this was measured, {clean('; '.join(record.stale))}: climb again. It was: {_answer(record)}"
     return _answer(record)
 
 

@@ -107,6 +107,25 @@ class LookPlan:
             raise UsedUp(f"expected at least {LEAST_ALPHA:g} of alpha for a look, {result.slots[slot]:.2g} is left")
         return replace(result, spent={**result.spent, look_id: slot})
 
+    def note_first(self, look_id: str, name: str) -> LookPlan:
+        """Note a measurement that compares nothing: the first of its name costs nothing, any other is a look.
+
+        Raises:
+            UsedUp: as `take`.
+
+        >>> plan = LookPlan().plan(["prompt"]).note_first("baseline:a", "baseline")
+        >>> plan.alpha_for("baseline:a"), plan.note_first("baseline:b", "baseline").alpha_for("baseline:b")
+        (0.0, 0.005)
+        """
+        if name in self.slots:
+            return self.take(look_id, name)
+        return replace(self, added={**self.added, name: 0.0}, spent={**self.spent, look_id: name})
+
+    @property
+    def n_taken(self) -> int:
+        """Looks that were taken: what was only noted is none."""
+        return sum(self.slots[slot] > 0 for slot in self.spent.values())
+
     def alpha_for(self, look_id: str) -> float:
         """Alpha of a look that was taken, or of a slot.
 

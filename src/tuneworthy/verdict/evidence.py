@@ -9,6 +9,7 @@ from typing import Any
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.task import Motivation, Problem
+from tuneworthy.ladder.record import MOST_UNSCORED
 from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom, Target
 
 KNOWLEDGE = frozenset({"factual_knowledge", "hallucination"})
@@ -25,6 +26,7 @@ class RungEvidence:
     Attributes:
         names: Of all candidates tried on dev, and of the one put to test.
         score, lower, upper: On test, with one-sided 95 % bounds; None if it was not put to test.
+        n, unscored: Test cases, and how many of them `score` leaves out as they could not be scored.
         violated: The constraint that what was put to test breaks, in words; "" if none.
     """
 
@@ -38,6 +40,7 @@ class RungEvidence:
     score: float | None = None
     lower: float | None = None
     upper: float | None = None
+    n: int = 0
     unscored: int = 0
     latency_p95_ms: float | None = None
     usd_per_1k: float | None = None
@@ -47,6 +50,11 @@ class RungEvidence:
     def tested(self) -> bool:
         """Whether it has a score on test."""
         return self.score is not None
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether so many test cases could not be scored that the score says nothing of the target."""
+        return self.unscored > MOST_UNSCORED * self.n
 
     @property
     def eligible(self) -> bool:
@@ -178,8 +186,8 @@ def violation(row: Mapping[str, Any], limits: Constraints, *, hosted: bool) -> s
 
 
 def target_of(rung: RungEvidence | None, target: float, margin: float) -> Target:
-    """Say whether a measured variant meets the target (see `target_status`)."""
-    if rung is None:
+    """Say whether a measured variant meets the target (see `target_status`); one with holes settles nothing."""
+    if rung is None or rung.has_holes:
         return "unresolved"
     return target_status(rung.score, rung.lower, rung.upper, target, margin)
 
@@ -227,6 +235,7 @@ def rung_evidence(row: Mapping[str, Any], violated: str = "") -> RungEvidence:
         score=row.get("score"),
         lower=lower,
         upper=upper,
+        n=row.get("n", 0),
         unscored=row.get("unscored", 0),
         latency_p95_ms=row.get("latency_p95_ms"),
         usd_per_1k=row.get("usd_per_1k"),

@@ -208,6 +208,11 @@ def resolution(evidence: Evidence) -> Finding:
     if top is None or top.score is None:
         return UNKNOWN, "nothing that the constraints allow was measured; run `tuneworthy climb`", {}
     numbers = {"target": found, "lower": top.lower, "upper": top.upper, "n_test": evidence.n_test}
+    if top.has_holes:
+        words = (
+            f"{top.unscored} of {top.n} test cases could not be scored, so the score leaves them out; mend what fails"
+        )
+        return FAIL, f"{words}, then run `tuneworthy climb`", {**numbers, "unscored": top.unscored}
     if found != "unresolved":
         return PASS, f"the target is {found}", numbers
     needed = cases_for_target(top.score, evidence.target, evidence.margin)

@@ -64,6 +64,11 @@ def seen_in(project: Project) -> Seen:
     )
 
 
+def stale_since(project: Project, climb: Mapping[str, Any]) -> list[str]:
+    """Say what changed since a stored climb, in words, without opening a session (see `_stale`)."""
+    return _stale(Facts(project, contact=False), climb)
+
+
 def rung_costs(facts: Facts) -> dict[str, Cost]:
     """Return what walking each rung would take, the baseline's part left out but for its own; from no stored answers.
 
