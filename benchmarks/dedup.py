@@ -40,14 +40,13 @@ class Bench:
 
     Args:
         peers: Folder with the peers' environments.
-        encoder: Folder with the encoder's files; None if it is not here.
+        encoder: Folder with the encoder's files.
     """
 
-    def __init__(self, folder: Path, n: int, seed: int, peers: Path, encoder: Path | None) -> None:
+    def __init__(self, folder: Path, n: int, seed: int, peers: Path, encoder: Path) -> None:
         self.folder, self.n, self.seed, self.peers, self.encoder = folder, n, seed, peers, encoder
-        if encoder is not None:
-            subprocess.run([sys.executable, HERE / "corpus" / "dedup_corpus.py", str(n), folder, str(seed)], check=True,
-                           env={**os.environ, "VOCAB": str(encoder / "vocab.txt")})  # fmt: skip
+        subprocess.run([sys.executable, HERE / "corpus" / "dedup_corpus.py", str(n), folder, str(seed)], check=True,
+                       env={**os.environ, "VOCAB": str(encoder / "vocab.txt")})  # fmt: skip
         truth = np.load(folder / f"c{n}.npz")
         self.cluster, self.kind = truth["cluster"], truth["kind"]
 
@@ -59,9 +58,11 @@ class Bench:
         """Run a stage on `rows`; return what it told, with precision and recall."""
         kept, out = self.folder / "kept.npy", self.folder / f"{name}.npy"
         np.save(kept, rows)
-        command = [*core(), self.python(name), CLIENT, name, self.folder / f"c{self.n}.jsonl", kept, out]
-        done = subprocess.run([*command, *([self.encoder] if self.encoder else [])], capture_output=True, text=True,
-                              check=False, env={**os.environ, **ONE_THREAD, "HF_HUB_OFFLINE": "1"})  # fmt: skip
+        command = [*core(), self.python(name), CLIENT, name, self.folder / f"c{self.n}.jsonl", kept, out, self.encoder]
+        environment = {**os.environ, **ONE_THREAD, "HF_HUB_OFFLINE": "1"}
+        if name in PEERS:
+            environment.pop("PYTHONPATH", None)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise SystemExit(f"{name} ended with {done.returncode}: {done.stderr[-2000:]}")
         told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -101,15 +102,18 @@ def show(told: list[dict[str, Any]], against: float | None = None) -> None:
               flush=True)  # fmt: skip
 
 
-def static_model(encoder: Path) -> None:
+def static_model(encoder: Path, folder: Path) -> Path:
     """Write the token vectors that SemHash runs on: each piece encoded alone, weighted by the log of its rank."""
     from tuneworthy.retrieval.encoder import SentenceEncoder
 
-    if not (encoder / "static.npy").exists():
-        pieces = (encoder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        vectors = SentenceEncoder(encoder).encode([piece.removeprefix("##") for piece in pieces])
-        vectors = (vectors - vectors.mean(axis=0)) * np.log1p(np.arange(len(pieces)))[:, None]
-        np.save(encoder / "static.npy", vectors.astype(np.float32))
+    words = (encoder / "vocab.txt").read_text(encoding="utf-8")
+    pieces = words.removesuffix("\n").split("\n")
+    vectors = SentenceEncoder(encoder).encode([piece.removeprefix("##") for piece in pieces])
+    vectors = (vectors - vectors.mean(axis=0)) * np.log1p(np.arange(len(pieces)))[:, None]
+    folder.mkdir()
+    np.save(folder / "static.npy", vectors.astype(np.float32))
+    (folder / "vocab.txt").write_text(words, encoding="utf-8")
+    return folder
 
 
 def main() -> None:
@@ -181,7 +185,7 @@ def measure(bench: Bench, stages: list[str], peers: list[str]) -> list[dict[str,
         told += own
         for name in ("semdedup", *(name for name in ("semhash",) if name in peers)):
             if name == "semhash":
-                static_model(bench.encoder or Path())
+                bench.encoder = static_model(bench.encoder, bench.folder / "static")
             told += (rest := bench.run(name, left))
             show(rest, own[0]["cpu_s"])
     return told

@@ -1,6 +1,6 @@
 """One stage of deduplication, by us or by a peer, in a process of its own; prints one line of JSON.
 
-    python dedup_stage.py NAME CORPUS.jsonl KEPT.npy OUT.npy [ENCODER_FOLDER]
+    python dedup_stage.py NAME CORPUS.jsonl KEPT.npy OUT.npy ENCODER_FOLDER
 
 `KEPT.npy` names the rows that the stage sees, `OUT.npy` gets the rows that it drops. A few rows go through it before
 the clock starts, so that imports and compiled code are loaded; `first_s` says how long that took.
@@ -127,10 +127,13 @@ def semhash(folder: Path) -> dict[float, Stage]:
     """SemHash over a static model: the encoder's own token vectors, weighted by rank (no model can be fetched)."""
     from model2vec import StaticModel
     from semhash import SemHash
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+    from tokenizers.models import WordPiece
 
-    vectors = np.load(folder / "static.npy")
-    model = StaticModel(vectors, Tokenizer.from_file(str(folder / "tokenizer.json")), normalize=True)
+    tokenizer = Tokenizer(WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    model = StaticModel(np.load(folder / "static.npy"), tokenizer, normalize=True)
 
     def at(threshold: float) -> Stage:
         def find(texts: list[str]) -> list[int]:
@@ -171,7 +174,7 @@ def main() -> None:
         texts = ["{prompt}\n{completion}".format(**json.loads(line)) for line in lines]
     rows = np.load(kept)
     texts = [texts[row] for row in rows]
-    folder = Path(sys.argv[5]) if len(sys.argv) > 5 else Path()
+    folder = Path(sys.argv[5])
     if name == "semhash":
         for threshold, stage in semhash(folder).items():
             run(f"semhash {threshold}", stage, texts, rows, out.with_suffix(f".{threshold}.npy"))
