@@ -103,13 +103,18 @@ def show(told: list[dict[str, Any]], against: float | None = None) -> None:
 
 
 def static_model(encoder: Path, folder: Path) -> Path:
-    """Write the token vectors that SemHash runs on: each piece encoded alone, weighted by the log of its rank."""
+    """Write the token vectors that SemHash runs on: as model2vec distils a model.
+
+    Each piece is encoded alone, its 256 main axes are kept, and it weighs by the log of its rank.
+    """
     from tuneworthy.retrieval.encoder import SentenceEncoder
 
     words = (encoder / "vocab.txt").read_text(encoding="utf-8")
     pieces = words.removesuffix("\n").split("\n")
     vectors = SentenceEncoder(encoder).encode([piece.removeprefix("##") for piece in pieces])
-    vectors = (vectors - vectors.mean(axis=0)) * np.log1p(np.arange(len(pieces)))[:, None]
+    vectors -= vectors.mean(axis=0)
+    _, axes = np.linalg.eigh(vectors.T @ vectors)
+    vectors = vectors @ axes[:, -256:] * np.log1p(np.arange(len(pieces)))[:, None]
     folder.mkdir()
     np.save(folder / "static.npy", vectors.astype(np.float32))
     (folder / "vocab.txt").write_text(words, encoding="utf-8")

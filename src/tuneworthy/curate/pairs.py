@@ -1,9 +1,9 @@
 """Pairs of rows whose rare words agree: the cheap stage of semantic deduplication, exact and without dense products.
 
 A row is two vectors over its words, both of length 1: `all`, TF-IDF, and `rare`, TF-IDF with the square of the IDF.
-A pair is proposed if
-
-    rare cosine >= least,  and  (rare cosine - 0.7 all cosine) / 0.3 >= contrast.
+The contrast of two rows is (rare cosine - 0.7 all cosine) / 0.3. It is 1 for equal rows, higher for rows that share the
+rare words more than the common ones, and falls quickly where rare words differ. A pair is proposed if its rare cosine
+and its contrast are high enough.
 
 The search loses nothing: of a row only those words are looked up that carry its `rare` vector, up to a rest too short
 to lift a pair over the line (the prefix filter of Bayardo et al., "Scaling Up All Pairs Similarity Search", 2007).
@@ -44,25 +44,27 @@ class Weights:
     n_words: int
 
 
-def similar_pairs(texts: Sequence[str], *, rare: float, contrast: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (rows, others), each row later than the other, sorted.
+def similar_pairs(
+    texts: Sequence[str], *, rare: float, contrast: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return (rows, others, contrasts), each row later than the other, sorted.
 
     Args:
         texts: The rows, (n,).
         rare: Least cosine of the rare words, above 0.
-        contrast: See the module; 1 is the most that a pair can reach.
+        contrast: Least contrast, see the module.
     """
     weights = weigh(texts)
     order = np.argsort(weights.words, kind="stable")  # rows ascend within a word
     row_of = np.repeat(np.arange(len(texts), dtype=np.int32), np.diff(weights.starts))
     at = np.zeros(weights.n_words + 1, np.int64)
     np.cumsum(np.bincount(weights.words, minlength=weights.n_words), out=at[1:])
-    rows, others = _search(
+    rows, others, contrasts = _search(
         weights.starts, weights.words, weights.rare, weights.all, at, row_of[order], weights.rare[order],
         rare, contrast,
     )  # fmt: skip
     order = np.lexsort((others, rows))
-    return rows[order], others[order]
+    return rows[order], others[order], contrasts[order]
 
 
 def weigh(texts: Sequence[str]) -> Weights:
@@ -88,15 +90,16 @@ def weigh(texts: Sequence[str]) -> Weights:
     return Weights(starts, ids[order], rare[order], common[order], len(numbers))
 
 
-def plain_pairs(texts: Sequence[str], *, rare: float, contrast: float) -> set[tuple[int, int]]:
+def plain_pairs(texts: Sequence[str], *, rare: float, contrast: float) -> dict[tuple[int, int], float]:
     """Return what `similar_pairs` returns, by comparing every row with every other one."""
     weights = weigh(texts)
     dense = np.zeros((2, len(texts), weights.n_words))
     row_of = np.repeat(np.arange(len(texts)), np.diff(weights.starts))
     dense[0, row_of, weights.words], dense[1, row_of, weights.words] = weights.rare, weights.all
     close, alike = (one @ one.T for one in dense)
-    rows, others = np.nonzero(np.tril((close >= rare) & (close - COMMON * alike >= (1 - COMMON) * contrast), -1))
-    return set(zip(rows.tolist(), others.tolist(), strict=True))
+    found = (close - COMMON * alike) / (1 - COMMON)
+    rows, others = np.nonzero(np.tril((close >= rare) & (found >= contrast), -1))
+    return {(row, other): found[row, other] for row, other in zip(rows.tolist(), others.tolist(), strict=True)}
 
 
 def _unit(values: NDArray[np.float64], row_of: NDArray[np.int64], n: int) -> NDArray[np.float32]:
@@ -126,13 +129,13 @@ def _search(
     weight: NDArray[np.float32],
     least: float,
     contrast: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Propose the pairs; `posted` holds for each word (from `at`) the rows that have it, `weight` their `rare`."""
     n = len(starts) - 1
     total = np.zeros(n)
     touched = np.empty(n, np.int64)
     own_rare, own_common = np.zeros(len(at)), np.zeros(len(at))
-    rows, others, n_pairs = np.empty(1024, np.int64), np.empty(1024, np.int64), 0
+    rows, others, contrasts, n_pairs = np.empty(1024, np.int64), np.empty(1024, np.int64), np.empty(1024), 0
     for row in range(n):
         first, last = starts[row], starts[row + 1]
         head, rest = _head(rare[first:last], max(least - _HEAD, 0.5 * least))
@@ -157,11 +160,13 @@ def _search(
             for i in range(starts[other], starts[other + 1]):
                 close += own_rare[words[i]] * rare[i]
                 alike += own_common[words[i]] * common[i]
-            if close >= least and close - COMMON * alike >= (1 - COMMON) * contrast:
+            found = (close - COMMON * alike) / (1 - COMMON)
+            if close >= least and found >= contrast:
                 if n_pairs == len(rows):
-                    rows, others = np.append(rows, np.empty_like(rows)), np.append(others, np.empty_like(others))
-                rows[n_pairs], others[n_pairs] = row, other
+                    rows, others = np.append(rows, rows), np.append(others, others)
+                    contrasts = np.append(contrasts, contrasts)
+                rows[n_pairs], others[n_pairs], contrasts[n_pairs] = row, other, found
                 n_pairs += 1
         for i in range(first, last):
             own_rare[words[i]], own_common[words[i]] = 0.0, 0.0
-    return rows[:n_pairs], others[:n_pairs]
+    return rows[:n_pairs], others[:n_pairs], contrasts[:n_pairs]

@@ -1,9 +1,10 @@
 """Semantic duplicates: rows that say the same in other words; in two stages, or by SemDeDup as published.
 
-Two stages: TF-IDF proposes pairs, at next to no cost, and a sentence encoder decides, on the rows of these pairs only.
-A pair is proposed if its rare words agree, and agree more than all its words do: texts made from one template share
-the common words whatever they are about, a paraphrase shares the rare ones. Neither stage deletes rows alone: the
-first takes other facts about one subject for the same, the second takes the same template for the same meaning.
+Two stages: TF-IDF proposes pairs, at next to no cost, and a sentence encoder is asked about the rows of these pairs
+only. A pair is proposed if its rare words agree, and agree more than all its words do: texts made from one template
+share the common words whatever they are about, a paraphrase shares the rare ones. The score of a pair is 5/8 of the
+encoder's cosine and 3/8 of that contrast. Neither deletes rows alone: words take other facts about one subject for the
+same, and an encoder takes the same template for the same meaning.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from tuneworthy.curate.pairs import similar_pairs
 from tuneworthy.retrieval.encoder import Encoder
 
-THRESHOLD, CONTRAST, RARE = 0.74, 0.96, 0.7
+THRESHOLD, CONTRAST, RARE = 0.89, 0.8, 0.7
+ENCODER_SHARE = 0.625
 EDGES = np.round(np.arange(0, 1.005, 0.01), 2)
 N_CLOSE = 20
 _BLOCK = 65_536
@@ -32,8 +34,8 @@ class SemanticDuplicates:
 
     Attributes:
         of: (n,) int64, the number of the kept row that each row repeats, or -1 for a row that is kept.
-        score: (n,) float64, the cosine that dropped the row; of a kept row, its highest one to a row that could have
-            dropped it (0 if there was none).
+        score: (n,) float64, the score (of SemDeDup, the cosine) that dropped the row; of a kept row, its highest one
+            to a row that could have dropped it (0 if there was none).
         encoded: Rows that the encoder saw.
         histogram: (100,) how many pairs scored between `EDGES`; a cut in a valley is a clear one.
         close: The pairs nearest to the cut (row, other row, score), to look at.
@@ -61,11 +63,11 @@ def semantic_duplicates(
     Args:
         texts: The rows, (n,).
         encoder: Decides; sees only rows of proposed pairs.
-        threshold: Least cosine of the encoder.
-        contrast: What proposes a pair, see `similar_pairs`; 1 is the most that rows can reach.
-        rare: Least cosine of the rare words, above 0.
+        threshold: Least score. It fits MiniLM and chats; for other ones look at `histogram` and `close`.
+        contrast, rare: Least contrast and least cosine (above 0) of the rare words of a pair that the encoder is asked
+            about, see `similar_pairs`.
     """
-    rows, others = similar_pairs(texts, rare=rare, contrast=contrast)
+    rows, others, contrasts = similar_pairs(texts, rare=rare, contrast=contrast)
     seen = np.union1d(rows, others)
     vectors = encoder.encode([texts[row] for row in seen]) if len(seen) else np.empty((0, 1), np.float32)
     a, b = np.searchsorted(seen, rows), np.searchsorted(seen, others)
@@ -73,6 +75,7 @@ def semantic_duplicates(
     for first in range(0, len(rows), _BLOCK):
         part = slice(first, first + _BLOCK)
         scores[part] = np.einsum("ij,ij->i", vectors[a[part]], vectors[b[part]], dtype=np.float64)
+    scores = ENCODER_SHARE * scores + (1 - ENCODER_SHARE) * contrasts
     of, best = _earliest_kept(len(texts), rows, others, scores, threshold)
     return SemanticDuplicates(of, best, len(seen), _histogram(scores), _close(rows, others, scores, threshold))
 
