@@ -32,7 +32,7 @@ class Data(Section):
     semantic: SemanticMethod = "two_stage"
     """How rows that say the same in other words are found: cheap candidates that the encoder decides on, or SemDeDup
     over all rows."""
-    semantic_threshold: Similarity = 0.89
+    semantic_threshold: Similarity = 0.895
     """Score, of the encoder's cosine and the contrast of rare words, from which two rows say the same (`two_stage`)."""
     semdedup_epsilon: Similarity = 0.1
     """A row is dropped if its cosine to one of its cluster is above 1 minus this (`semdedup`)."""

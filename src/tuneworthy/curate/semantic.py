@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tuneworthy.curate.pairs import similar_pairs
 from tuneworthy.retrieval.encoder import Encoder
 
-THRESHOLD, CONTRAST, RARE = 0.89, 0.8, 0.7
+THRESHOLD, CONTRAST, RARE = 0.895, 0.8, 0.7
 ENCODER_SHARE = 0.625
 EDGES = np.round(np.arange(0, 1.005, 0.01), 2)
 N_CLOSE = 20

@@ -130,7 +130,7 @@ class Semantic:
     """
 
     method: Literal["two_stage", "semdedup"] = "two_stage"
-    threshold: float = 0.89
+    threshold: float = 0.895
     epsilon: float = 0.1
     action: Action = "drop"
 
