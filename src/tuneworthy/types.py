@@ -192,6 +192,10 @@ class Variant:
         return content_hash(content)
 
 
+FIRST_TIMED = 2_000_000
+"""Repeats from here on are asked to be timed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One question to a provider, fully resolved.
@@ -215,6 +219,11 @@ class Request:
     logprobs: int | None = None
     repeat: int = 0
     payload: Any = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is asked to be timed: what an engine of ours read before may not be used."""
+        return self.repeat >= FIRST_TIMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

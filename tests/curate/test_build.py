@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.curate.check_rows import TOPICS, clean, faq
+from tests.killing import killed_at
 from tuneworthy.cli import run
 from tuneworthy.curate import build, freeze, versions
 from tuneworthy.curate.base import all_checks
@@ -186,33 +184,15 @@ N_STEPS = 80
 """Fewer than a build takes: each moment below is one of it."""
 
 
-def killed_at(moment: int, call: Callable[[], Any]) -> bool:
-    """Run `call` in a child that kills itself (-9) at its `moment`-th step; say whether it came that far."""
-    child = os.fork()
-    if child == 0:
-        n = 0
-
-        def count(function: Callable[..., Any]) -> Callable[..., Any]:
-            def counted(*arguments: Any, **named: Any) -> Any:
-                nonlocal n
-                n += 1
-                if n == moment:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*arguments, **named)
-
-            return counted
-
-        for module, name in ((build, "_judged"), (build, "_store"), (build, "write_atomic"), (freeze, "_write"),
-                             (freeze, "write_atomic"), (folder, "write_atomic"), (os, "fsync"), (freeze, "_sync"),
-                             (versions, "forget"), (Path, "rename"), (Path, "chmod")):  # fmt: skip
-            setattr(module, name, count(getattr(module, name)))
-        try:
-            call()
-        finally:
-            os._exit(0 if sys.exc_info()[0] is None else 1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
+STEPS = [
+    *((build, name) for name in ("_judged", "_store", "write_atomic")),
+    *((freeze, name) for name in ("_write", "write_atomic", "_sync")),
+    (folder, "write_atomic"),
+    (os, "fsync"),
+    (versions, "forget"),
+    (Path, "rename"),
+    (Path, "chmod"),
+]
 
 
 def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path) -> None:
@@ -222,7 +202,7 @@ def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path) -> No
     n_kills = 0
     for number, moment in enumerate([*sorted(random.Random(3).sample(range(1, N_STEPS), 20)), 10**9]):
         root = project(tmp_path / f"killed{number}")
-        killed = killed_at(moment, lambda root=root: run(["data", "build", "--project", str(root)]))  # type: ignore[misc]
+        killed = killed_at(moment, STEPS, lambda root=root: run(["data", "build", "--project", str(root)]))  # type: ignore[misc]
         n_kills += killed
         if (there := latest_version(Folder(root))) is not None:
             there.verify()

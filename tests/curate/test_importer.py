@@ -7,11 +7,9 @@ import gzip
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.killing import killed_at
 from tuneworthy.cases import read_examples
 from tuneworthy.cli import run
 from tuneworthy.curate import importer
@@ -204,35 +203,14 @@ def many(tmp_path: Path) -> list[Path]:
     return [tmp_path / "a.jsonl", tmp_path / "b.csv.gz"]
 
 
-def killed_at(moment: int, call: Callable[[], Any]) -> bool:
-    """Run `call` in a child that kills itself (-9) at its `moment`-th write, flush or rename; say whether it did."""
-    child = os.fork()
-    if child == 0:
-        n = 0
-
-        def count(function: Callable[..., Any]) -> Callable[..., Any]:
-            def counted(*arguments: Any, **named: Any) -> Any:
-                nonlocal n
-                n += 1
-                if n == moment:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*arguments, **named)
-
-            return counted
-
-        importer._Run._write = count(importer._Run._write)  # type: ignore[method-assign]
-        importer._Run._finish = count(importer._Run._finish)  # type: ignore[method-assign]
-        importer.write_atomic = count(importer.write_atomic)
-        os.fsync = count(os.fsync)
-        os.replace = count(os.replace)
-        Path.unlink = count(Path.unlink)  # type: ignore[method-assign]
-        try:
-            call()
-        finally:
-            os._exit(0 if sys.exc_info()[0] is None else 1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
+STEPS = [
+    (importer._Run, "_write"),
+    (importer._Run, "_finish"),
+    (importer, "write_atomic"),
+    (os, "fsync"),
+    (os, "replace"),
+    (Path, "unlink"),
+]
 
 
 def content(done: Import) -> tuple[bytes, bytes, dict[str, Any]]:
@@ -252,7 +230,7 @@ def test_a_run_killed_at_any_of_20_moments_goes_on_and_ends_the_same(
     moments = [*sorted(random.Random(1).sample(range(1, n_moments), 19)), 10**9]
     for number, moment in enumerate(moments):
         store = Folder(tmp_path / f"killed{number}")
-        killed = killed_at(moment, lambda store=store: import_files(store, files))  # type: ignore[misc]
+        killed = killed_at(moment, STEPS, lambda store=store: import_files(store, files))  # type: ignore[misc]
         assert killed == (moment < 10**9)
         said: list[str] = []
         assert content(import_files(store, files, say=said.append)) == whole
@@ -267,7 +245,7 @@ def test_a_run_killed_again_and_again_still_ends(tmp_path: Path, monkeypatch: py
     whole = content(import_files(Folder(tmp_path / "whole"), files))
     store = Folder(tmp_path / "killed")
     n = 0
-    while killed_at(350, lambda: import_files(store, files)):
+    while killed_at(350, STEPS, lambda: import_files(store, files)):
         n += 1
         assert n < 100
     assert n > 3
@@ -281,7 +259,7 @@ def test_what_was_written_and_changed_since_is_not_trusted(tmp_path: Path, monke
     whole = content(import_files(Folder(tmp_path / "whole"), files))
     for damage in (b"", b"x" * 40):
         store = Folder(tmp_path / f"killed{len(damage)}")
-        assert killed_at(1500, lambda store=store: import_files(store, files))  # type: ignore[misc]
+        assert killed_at(1500, STEPS, lambda store=store: import_files(store, files))  # type: ignore[misc]
         (rows,) = store.path.glob("imports/*/rows.jsonl")
         rows.write_bytes(damage + rows.read_bytes()[len(damage) + 10 :])
         said: list[str] = []

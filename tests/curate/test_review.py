@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.killing import killed_at
 from tuneworthy.curate import review as module
 from tuneworthy.curate.review import Rejected, Review, draw, sample_size
 from tuneworthy.curate.review_file import Ledger, Plan, content_of, found_bad
@@ -523,28 +524,13 @@ def test_kill_9_after_any_verdict_loses_none_at_20_moments(tmp_path: Path) -> No
 @pytest.mark.parametrize("call", range(20))
 def test_a_writer_killed_before_any_of_its_calls_leaves_a_file_that_goes_on(tmp_path: Path, call: int) -> None:
     path = tmp_path / "reviews.jsonl"
-    child = os.fork()
-    if child == 0:
-        n = 0
+    steps = [(os, "fsync"), (module, "write_line"), (module, "append_line")]
 
-        def count(function: Callable[..., Any]) -> Callable[..., Any]:
-            def counted(*arguments: Any, **named: Any) -> Any:
-                nonlocal n
-                n += 1
-                if n == call + 2:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*arguments, **named)
-
-            return counted
-
-        os.fsync = count(os.fsync)
-        module.write_line = count(module.write_line)  # type: ignore[attr-defined]
-        module.append_line = count(module.append_line)  # type: ignore[attr-defined]
+    def write() -> None:
         review = Review(path, "v1", ROWS)
         judge(review, review.plan(max_bad=0, seed=1), none)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
+
+    assert killed_at(call + 2, steps, write)
     review = Review(path, "v1", ROWS)
     before = review.state().n_judged
     plan = review.plan(max_bad=0, seed=1)

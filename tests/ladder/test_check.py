@@ -86,6 +86,16 @@ def test_a_server_that_is_not_there_is_named_and_the_key_is_not(tmp_path: Path) 
     assert "sk-test" not in str(report.to_dict())
 
 
+def test_leaks_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_do(tmp_path: Path) -> None:
+    for name, n_leaks, todo in (("few", 5, "nothing to do"), ("many", 30, "dev is taken from the cases")):
+        folder = clean(tmp_path / name)
+        for number in range(n_leaks):
+            folder.examples[number]["messages"][0]["content"] = folder.cases[number]["input"].upper()
+        report = check_project(folder.write(), contact=False)
+        (found,) = [str(one) for one in report.findings if one.code == "leaks"]
+        assert todo in found
+
+
 def test_a_password_in_an_address_is_neither_shown_nor_sent(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     with model_server(200, {"data": [{"id": "mine"}]}) as (base_url, seen):

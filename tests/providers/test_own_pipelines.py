@@ -64,6 +64,14 @@ def http(*plays: Any, request: Request = ASKED, **more: Any) -> tuple[Response |
     return asyncio.run(run())
 
 
+def test_a_pipeline_of_another_version_is_another_model() -> None:
+    identities = [
+        open_provider("mine", Http(provider="http", url="http://127.0.0.1:9/", **more), Path()).identity
+        for more in ({}, {"version": "1"}, {"version": "2"})
+    ]
+    assert len({str(identity) for identity in identities}) == 3
+
+
 def test_a_pipeline_gets_the_input_and_the_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TW_PIPE", KEY)
     answer, server = http({"answer": "42", "usage": {"input_tokens": 5, "output_tokens": 2}}, api_key_env="TW_PIPE")

@@ -14,6 +14,7 @@ from tuneworthy.verdict.base import EconomicsResult, GateStatus, Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, best_eligible
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
+from tuneworthy.verdict.words import scored
 
 FINE_TUNE, DO_NOT, NOT_ENOUGH = Outcome.FINE_TUNE, Outcome.DO_NOT_FINE_TUNE, Outcome.NOT_ENOUGH_EVIDENCE
 NEVER = EconomicsResult(status="never")
@@ -229,6 +230,11 @@ def test_what_a_constraint_forbids_never_meets_the_target(forbidden: dict[str, A
 
 def ladder(*rungs: RungEvidence) -> dict[str, RungEvidence]:
     return {one.rung: one for one in rungs}
+
+
+def test_a_score_in_words_says_what_its_interval_is_and_counts_only_what_was_scored() -> None:
+    one = replace(rung("model", "model/strong", 0.84), n=200, unscored=3)
+    assert scored(one, 200) == "84.0% (90 % interval 80.0% to 88.0%, 197 test cases)"
 
 
 @pytest.mark.parametrize("best", ["floor", "few_shot"])

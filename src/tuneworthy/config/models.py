@@ -88,6 +88,8 @@ class Http(_Model):
     provider: Literal["http"]
     url: str
     """Address that is posted to."""
+    version: str = ""
+    """Of what answers there: change it when the pipeline changes, so that no old answer is served for the new one."""
     api_key_env: str | None = None
     """Sent as a bearer token if set."""
 

@@ -9,10 +9,9 @@ import numpy as np
 
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import Case, Variant, content_hash
+from tuneworthy.types import FIRST_TIMED, Case, Variant, content_hash
 
 N_CASES = 32
-FIRST_REPEAT = 1_000_000
 LEAST_S = 0.001
 """Less than this between two variants is the measuring itself."""
 
@@ -53,10 +52,11 @@ class Latency:
 async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case]) -> Latency:
     """Ask up to `N_CASES` cases of `variant` one at a time, under repeats of their own (so nothing is cached here).
 
-    One call before them warms the model up and is not counted. Stored like all answers: measured once.
+    The embedded engine reads each prompt in full; a server elsewhere may still hold the beginning of one. One call
+    before them warms the model up and is not counted. Stored like all answers: measured once.
     """
     chosen = list(cases[: N_CASES + 1])
-    traces = await runner.run(variant, model, chosen, repeats=(FIRST_REPEAT,), concurrency=1)
+    traces = await runner.run(variant, model, chosen, repeats=(FIRST_TIMED,), concurrency=1)
     counted = traces[1:] if len(traces) > 8 else traces
     return Latency({trace.case_id: trace.response.seconds for trace in counted if trace.response})
 
@@ -68,7 +68,7 @@ async def measure_together(
 
     As `measure_latency`, with fresh calls of their own for each set of variants.
     """
-    repeat = FIRST_REPEAT + 1 + int(content_hash([variant.id for variant, _ in sides], 6), 16)
+    repeat = FIRST_TIMED + 1 + int(content_hash([variant.id for variant, _ in sides], 6), 16)
     found: list[dict[str, float]] = [{} for _ in sides]
     chosen = cases[: N_CASES + 1]
     for number, case in enumerate(chosen):

@@ -83,7 +83,7 @@ def open_http(name: str, config: Http, root: Path) -> HttpProvider:
     return HttpProvider(
         url=config.url,
         api_key=read_key(config.api_key_env, owner=f"models.{name}"),
-        identity={"provider": "http", "url": config.url},
+        identity={"provider": "http", "url": config.url, **({"version": config.version} if config.version else {})},
         capabilities=capabilities_of("http", ""),
         timeout_s=config.timeout_s,
     )

@@ -175,6 +175,14 @@ class Engine:
                           hint=f"see {self.log}")  # fmt: skip
 
 
+class _Client(OpenAIProvider):
+    """Speaks to the child, in whose memory a prompt that is timed must not be found."""
+
+    def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+        body, dropped = super().body(request)
+        return (body | {"cache_prompt": False} if request.timed else body), dropped
+
+
 class LlamaCppProvider:
     """Answers through a child process that is started at the first request.
 
@@ -237,7 +245,7 @@ class LlamaCppProvider:
                                    hint=f"see {self._log}; fewer slots or less context need less memory")  # fmt: skip
             engine = Engine(self.settings, self._log)
             await engine.start()
-            self._client = OpenAIProvider(
+            self._client = _Client(
                 base_url=f"{engine.address}/v1", model=self.settings["alias"], api_key=engine.api_key,
                 identity=self.identity, capabilities=self.capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
@@ -258,7 +266,7 @@ class LlamaCppProvider:
         client = self._client
         if client is None:
             raise ProviderError("llama.cpp was closed", code="connection", retryable=True)
-        if self._prefix is not None:
+        if self._prefix is not None and not request.timed:
             await self._prefix.prepare(request, client.body)
         try:
             response = await client.complete(request)

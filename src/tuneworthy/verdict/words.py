@@ -59,8 +59,13 @@ def named(rung: RungEvidence) -> str:
 
 
 def scored(rung: RungEvidence, n: int) -> str:
-    """Say what it scores, with its one-sided 95 % bounds and n: `84.0% (78.9% to 88.1%, 200 test cases)`."""
+    """Say what it scores: `84.0% (90 % interval 78.9% to 88.1%, 200 test cases)`; two one-sided 95 % bounds make it.
+
+    Args:
+        rung: What was measured. n: Test cases, of which those without a score are taken off.
+    """
     if rung.score is None:
         return "no score"
-    bounds = "" if rung.lower is None or rung.upper is None else f"{rung.lower:.1%} to {rung.upper:.1%}, "
-    return f"{rung.score:.1%} ({bounds}{n} test cases)"
+    known = rung.lower is not None and rung.upper is not None
+    bounds = f"90 % interval {rung.lower:.1%} to {rung.upper:.1%}, " if known else ""
+    return f"{rung.score:.1%} ({bounds}{n - rung.unscored} test cases)"

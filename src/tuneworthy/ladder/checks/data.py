@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tuneworthy.cases import labels_of
-from tuneworthy.cases.splits import MIN_DEV, MIN_TEST
+from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
 
@@ -112,17 +112,23 @@ def unseen_labels(facts: Facts) -> Iterator[Fault]:
 def leaks(facts: Facts) -> Iterator[Fault]:
     """Examples give cases away: the same question, most of its words, or its source. They leave, and are counted.
 
-    The gate `leak` passes then: nothing is left to do, unless so many leave that few remain.
+    The gate `leak` passes then: nothing is left to do, unless so many leave that dev can't be drawn from the rest.
     """
     if facts.data is None:
         return
+    todo = "nothing to do; they are used neither as shots nor for training"
+    if facts.data.split.origin == "cases" and len(facts.examples) >= MIN_EXAMPLES:
+        todo = (
+            f"fewer than {MIN_EXAMPLES} examples that can be scored remain, so dev is taken from the cases and test "
+            "halves: see whether cases and examples only share a template, or add examples"
+        )
     for side in ("cases", "dev"):
         counts = facts.data.leaks[side]
         if total := sum(counts.values()):
             yield Fault(
                 f"{total} of {len(facts.examples)} examples give {side} away and leave ({counts['exact']} the same "
                 f"question, {counts['ngram']} by n-grams, {counts['group']} by group)",
-                "nothing to do; they are used neither as shots nor for training",
+                todo,
             )
 
 

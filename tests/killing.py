@@ -1,0 +1,42 @@
+"""Kill -9 at a chosen moment: after so many calls of the functions through which a command writes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def killed_at(moment: int, steps: Iterable[tuple[Any, str]], call: Callable[[], Any]) -> bool:
+    """Run `call` in a child that kills itself before its `moment`-th step; say whether it came that far.
+
+    Args:
+        moment: From 1.
+        steps: What counts as a step: an object and the name of its function.
+        call: What is run. It must end well if it is not killed.
+    """
+    child = os.fork()
+    if child == 0:
+        n = 0
+
+        def count(function: Callable[..., Any]) -> Callable[..., Any]:
+            def counted(*arguments: Any, **named: Any) -> Any:
+                nonlocal n
+                n += 1
+                if n == moment:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*arguments, **named)
+
+            return counted
+
+        for owner, name in steps:
+            setattr(owner, name, count(getattr(owner, name)))
+        try:
+            call()
+        finally:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
