@@ -12,8 +12,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 ORDER = [
     "errors", "types", "registry", "functions",
-    "config", "store", "stats", "providers", "cases", "prompts", "retrieval", "floor", "evaluate", "grade",
-    "search", "curate", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__",
+    "config", "store", "stats", "providers", "cases", "prompts", "retrieval", "decoding", "floor", "evaluate", "grade",
+    "search", "curate", "train", "ship", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__",
 ]  # fmt: skip
 HEAVY = [
     "torch",

@@ -16,6 +16,7 @@ from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, 
 from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
 from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
+from tuneworthy.config.train import Train
 from tuneworthy.errors import ConfigError, UserError
 
 FILE_NAME = "tuneworthy.toml"
@@ -37,6 +38,7 @@ class Project(Section):
     constraints: Constraints = Constraints()
     economics: Economics = Economics()
     data: Data = Data()
+    train: Train = Train()
     waivers: list[Waiver] = []
 
     _root: Path = PrivateAttr(default=Path())

