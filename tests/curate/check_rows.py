@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.curate.taught import SECOND, answered, chattily
 from tuneworthy.curate import Context
 from tuneworthy.types import Case, Example, content_hash
 
@@ -193,6 +194,24 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("answered_in_another",
                 [row("Where can I see the new card?", "Das finden Sie auf der Seite, die wir haben.")],
                 [row("Where can I see the new card?", "You find it on the page that we have.")], action="report"),
+    ],
+    "teacher_mix": [
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, model="big-2")],
+                [*answered(0, 3), *answered(3, 3, day=SECOND), row("Who wrote this?")], whole=True, action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, prompt="p2")], answered(0, 6, prompt="p2"),
+                whole=True, action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, served="big-1-new")], [], whole=True,
+                action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, parameters={"max_tokens": 8})], [], whole=True,
+                action="report"),
+    ],
+    "teacher_drift": [
+        Planted("answers_drift", [*answered(0, 60), *answered(60, 60, chattily, day=SECOND)],
+                [*answered(0, 60), *answered(60, 60, day=SECOND)], whole=True, action="report"),
+        Planted("answers_steady", [*answered(0, 60), *answered(60, 60, day=SECOND)], answered(0, 120), whole=True,
+                action="report"),
+        Planted("too_few_answers", [*answered(0, 60), *answered(60, 3, day=SECOND)],
+                [*answered(0, 60), *answered(60, 60, day=SECOND)], whole=True, action="report"),
     ],
 }  # fmt: skip
 """Check to what trips it; `good` beside it, which does not."""

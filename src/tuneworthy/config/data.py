@@ -44,6 +44,8 @@ class Data(Section):
     """Most rows without a leak that may be reported as paraphrases of a case, share."""
     pii_engine: PiiEngine = "patterns"
     """What finds personal data: own validators, or presidio beside them (names and places)."""
+    teacher_mix: bool = False
+    """Whether answers of several teachers (models, prompts or parameters) may stand in one version."""
     topic_cap: Similarity = 0.1
     """Largest share of the rows that one topic may have."""
     length_spreads: Positive = 6.0

@@ -16,6 +16,7 @@ from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, 
 from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
 from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
+from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.train import Train
 from tuneworthy.errors import ConfigError, UserError
 
@@ -38,6 +39,7 @@ class Project(Section):
     constraints: Constraints = Constraints()
     economics: Economics = Economics()
     data: Data = Data()
+    teacher: Teacher | None = None
     train: Train = Train()
     waivers: list[Waiver] = []
 
@@ -67,6 +69,13 @@ class Project(Section):
             if grader.type == "judge" and grader.model not in self.models:
                 known = ", ".join(self.models)
                 raise ValueError(f"judge: expected a key of [models] ({known}) as its model, got {grader.model!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_is_a_model(self) -> Self:
+        if self.teacher and self.teacher.model is not None and self.teacher.model not in self.models:
+            known = ", ".join(self.models)
+            raise ValueError(f"teacher.model: expected a key of [models] ({known}), got {self.teacher.model!r}")
         return self
 
     def text(self, value: str | None) -> str | None:

@@ -115,6 +115,8 @@ BUILTINS: dict[str, str] = {
     "declined_share": "tuneworthy.curate.checks.declined_share",
     "length": "tuneworthy.curate.checks.outliers",
     "language": "tuneworthy.curate.checks.outliers",
+    "teacher_mix": "tuneworthy.curate.checks.teachers",
+    "teacher_drift": "tuneworthy.curate.checks.teachers",
 }
 """Name to module, in the order in which they run: what is cheap and certain first."""
 

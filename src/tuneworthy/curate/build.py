@@ -231,6 +231,7 @@ def _settings(data: Data) -> dict[str, dict[str, Any]]:
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},
         "length": {"spreads": data.length_spreads},
+        "teacher_mix": {"allowed": data.teacher_mix},
     }
 
 

@@ -13,6 +13,7 @@ from tuneworthy.curate.base import Check, Context
 from tuneworthy.curate.build import Built, chosen_checks, code_hash, forget, run_checks
 from tuneworthy.curate.freeze import Version, freeze
 from tuneworthy.curate.sources import NO_ENCODER, Gathered, Say, encoder_of, gather
+from tuneworthy.curate.teacher import teachers_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 
@@ -85,5 +86,6 @@ def _recipe(project: Project, gathered: Gathered, built: Built, depends: Mapping
         "gates": [asdict(gate) for gate in built.gates],
         "notes": notes,
         "licence": project.data.licence,
+        "teachers": teachers_of(built.rows),
         "seconds": {stage.check.code: round(stage.seconds, 3) for stage in built.stages},
     }

@@ -144,6 +144,12 @@ class Runner:
             if job.key in answers
         ]
 
+    def dates(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[float | None]:
+        """Return when each answer of `run` was committed, seconds since the epoch, in its order; None if none is."""
+        keys = [job.key for job in self._jobs(variant, canonical(variant.model_identity), cases, tuple(repeats), None)]
+        found = self.store.dates(keys)
+        return [found.get(key) for key in keys]
+
     def _jobs(
         self, variant: Variant, identity: bytes, cases: Sequence[Case], repeats: tuple[int, ...], logprobs: int | None
     ) -> list[Job]:
