@@ -335,6 +335,12 @@ def test_samples_that_disagree_leave_and_the_majority_is_kept_with_its_share(tmp
     assert (left["reason"], left["detail"]) == ("disagreement", "2 of 4 agree")
 
 
+def test_samples_without_anything_to_choose_by_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = project(tmp_path / "p", 'model = "big"\nsamples = 3\nparameters = { temperature = 0.8 }')
+    assert "to choose among 3 samples, got neither" in refused(capsys, root, asked(root))
+    assert seen(root) == []
+
+
 def test_if_no_answer_is_good_enough_the_reasons_are_kept_and_nothing_is_built_from_it(tmp_path: Path) -> None:
     root = project(
         tmp_path / "p",

@@ -20,13 +20,14 @@ from tuneworthy.store import Folder
 from .resume_project import committed, openai, words, write_lines, write_project
 from .resume_server import LABELS, Running
 
-CONCURRENCY, SAMPLES = 8, 2
+CONCURRENCY, SAMPLES = 8, 3
 TEACHER = f"""
 [data]
 encoder = "off"
 [teacher]
 model = "m"
 samples = {SAMPLES}
+self_consistency = 0.6
 parameters = {{ temperature = 0.7 }}
 """
 

@@ -32,15 +32,16 @@ from tuneworthy.curate.shots import TeacherShots
 from tuneworthy.curate.sources import Say, encoder_of
 from tuneworthy.curate.teacher import KEY, described, name_of, pin, teacher_of
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.runner import Progress, Runner
+from tuneworthy.evaluate.runner import Runner
 from tuneworthy.grade.apply import aggregate, grade_all
 from tuneworthy.grade.base import Grader
 from tuneworthy.prompts.templates import render
 from tuneworthy.stats.intervals import score_interval
-from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example, Message, Score, Trace, Variant, content_hash
+
+Chat = tuple[Message, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Teaching:
         grader: The primary grader, for questions whose right answer is known.
         kind: Of the task. cases: Dev and test, which no question may give away. pool: The examples that shots are
             drawn from. student_system: System prompt in the student's rows.
-        responses, budget, progress: As in evaluation.
+        runner: As in evaluation, with its store and its money.
     """
 
     variant: Variant
@@ -62,9 +63,7 @@ class Teaching:
     cases: Sequence[Case]
     pool: Sequence[Example]
     student_system: str | None
-    responses: ResponseStore
-    budget: Budget
-    progress: Progress | None = None
+    runner: Runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +135,7 @@ async def distill(
     if base is not None:
         _same_teacher(base, told, mix=project.data.teacher_mix)
     kept, left = _questions(project, store, queries, teaching, limit=limit, say=say)
-    runner = Runner(teaching.responses, teaching.budget, _shots(project, teacher, teaching.pool), teaching.progress,
-                    seed=project.split.seed)  # fmt: skip
+    runner = teaching.runner.showing(TeacherShots(teaching.pool), _masking(project, teacher))
     answered = await _ask(runner, teacher, teaching, kept, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, told)) is not None]
     lines: Iterator[dict[str, Any]] = chain(queries.rejects(), reject_lines(left), _bad_answers(answered))
@@ -215,17 +213,17 @@ def _questions(
     return kept, left
 
 
-def _shots(project: Project, teacher: Teacher, pool: Sequence[Example]) -> TeacherShots:
-    """Return the pool of the teacher's shots, treated as its questions are."""
-    engine = project.data.pii_engine
-    check = PersonalData(engine=engine)
+def _masking(project: Project, teacher: Teacher) -> Callable[[Chat], Chat] | None:
+    """Return what masks a whole chat before it is sent (shots and all beside the question); None sends it as it is."""
+    if teacher.personal_data == "send":
+        return None
+    check = PersonalData(engine=project.data.pii_engine)
 
-    def masked(row: Example) -> Example | None:
-        if teacher.personal_data == "send" or not any(True for _ in check.find([row], Context())):
-            return row
-        return None if teacher.personal_data == "drop" else check.repair(row)
+    def shown(chat: Chat) -> Chat:
+        row = Example(messages=chat, id="")
+        return check.repair(row).messages if any(True for _ in check.find([row], Context())) else chat
 
-    return TeacherShots(pool, masked)
+    return shown
 
 
 # --- asking -------------------------------------------------------------------------------------------------------
@@ -236,6 +234,11 @@ async def _ask(
 ) -> list[_Answered]:
     """Ask all samples of all rows, in the order of the draw, and choose; return them in the order of the file."""
     known = _known(teacher)
+    if teacher.samples > 1 and teacher.self_consistency is None and not any(map(known, rows)):
+        raise UserError(
+            f"expected right answers or teacher.self_consistency to choose among {teacher.samples} samples, got neither",
+            hint='set self_consistency, or references = "all" if people labelled these rows',
+        )
     order = sorted(range(len(rows)), key=lambda n: rank(seed, rows[n].id))  # a smaller limit then asks nothing new
     cases = [query_of(rows[n], teaching.kind, labelled=known(rows[n])) for n in order]
     repeats = range(teacher.samples)
@@ -376,14 +379,20 @@ def _same_teacher(base: Import, told: Mapping[str, Any], *, mix: bool) -> None:
     Raises:
         UserError: Another teacher did, and the project does not ask for a mix.
     """
-    own = pin({**told, "served": None})
     for row in base.examples():
         other = teacher_of(row)
-        if other is not None and not mix and pin({**other, "served": None}) != own:
+        if other is not None and not mix and not _is_same(other, told):
             raise UserError(
                 f"expected rows of one teacher ({name_of(told)}), got {row.source} of another ({name_of(other)})",
                 hint="set teacher_mix = true in [data] if that is meant",
             )
+
+
+def _is_same(other: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    """Whether `other`, of a row, is who is told to teach now; of the parameters a row has those that were sent."""
+    sent = other.get("parameters") or {}
+    alike = all(other.get(key) == told[key] for key in ("model", "identity", "prompt"))
+    return alike and all(told["parameters"].get(key) == value for key, value in sent.items())
 
 
 def _added(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer
 from tuneworthy.providers.base import outgoing
 from tuneworthy.store import ResponseStore, response_key
-from tuneworthy.types import Case, Failure, Request, Response, Trace, Variant, canonical
+from tuneworthy.types import Case, Failure, Message, Request, Response, Trace, Variant, canonical
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
@@ -80,12 +81,24 @@ class Runner:
         self.budget = budget
         self.pool = pool
         self.progress: Progress = progress or Silent()
+        self.shown: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None = None
         self.asked = 0
         self.costs: dict[bytes, float] = {}
         """What each answer that was wanted did cost, US dollars, stored ones included: by key, in that order."""
         self._jitter = random.Random(seed)
         self._answered: set[str] = set()
         self._works: set[bytes] = set()  # identities of models that answered something, now or in an earlier run
+
+    def showing(self, pool: ShotPool, shown: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None) -> Runner:
+        """Return a runner with the same store and money, whose shots come from `pool`.
+
+        Args:
+            pool: Where shots come from.
+            shown: Returns a whole chat as it may be sent, with personal data masked; None sends it as it is.
+        """
+        other = copy(self)
+        other.pool, other.shown, other.asked = pool, shown, 0
+        return other
 
     async def run(
         self,
@@ -156,8 +169,9 @@ class Runner:
         shots = self.pool.select(variant.shots, cases)
         jobs = []
         for case in cases:
+            messages = chat(variant, case, shots.get(case.id, ()))
             first = Request(
-                messages=chat(variant, case, shots.get(case.id, ())),
+                messages=messages if self.shown is None else self.shown(messages),
                 max_tokens=variant.max_tokens,
                 decoding=variant.parameters,
                 output=variant.output,

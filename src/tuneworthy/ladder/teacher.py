@@ -34,9 +34,7 @@ def teaching_of(session: Session) -> Teaching:
         cases=[*session.data.cases, *(split.dev if split.origin == "examples" else ())],
         pool=session.pool.examples,
         student_system=project.text(project.prompt.system if system is None else system) or None,
-        responses=session.runner.store,
-        budget=session.runner.budget,
-        progress=session.runner.progress,
+        runner=session.runner,
     )
 
 
