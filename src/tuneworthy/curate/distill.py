@@ -236,7 +236,7 @@ async def _ask(
     known = _known(teacher)
     if teacher.samples > 1 and teacher.self_consistency is None and not any(map(known, rows)):
         raise UserError(
-            f"expected right answers or teacher.self_consistency to choose among {teacher.samples} samples, got neither",
+            f"expected right answers or self_consistency to choose among {teacher.samples} samples, got neither",
             hint='set self_consistency, or references = "all" if people labelled these rows',
         )
     order = sorted(range(len(rows)), key=lambda n: rank(seed, rows[n].id))  # a smaller limit then asks nothing new
