@@ -3,14 +3,14 @@
 Invariants: the prompt of a row has the ids that it has when it is served; only what the assistant says is supervised,
 its end-of-turn token included, for a model that is never taught to stop does not; a row is whole or left out, never cut.
 
-Only text goes through the template (`template.ChatTemplate`), once for the whole chat and once for each prompt before
-an answer. That the first begins with the second, in text and in ids, is what makes the mask right.
+Only text goes through the template (`template.ChatTemplate`): each answer as the last turn of its chat, and the prompt
+before it. That the first begins with the second, in text and in ids, is what makes the mask right.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, Protocol
@@ -165,12 +165,12 @@ class Renderer:
         asked = []
         for chat, places in zip(chats, answers, strict=True):
             asked += [chat_of(chat.messages[:at], generation=True, tools=chat.tools) for at in places]
-            asked.append(chat_of(chat.messages, generation=False, tools=chat.tools))
+            asked += [chat_of(chat.messages[: at + 1], generation=False, tools=chat.tools) for at in places]
         texts = iter(self.template.render(asked))
         rows, left_out, last_only = [], {}, 0
         for chat, places in zip(chats, answers, strict=True):
-            before, whole = [next(texts) for _ in places], next(texts)
-            made = self._row(chat, before, whole)
+            before, after = [next(texts) for _ in places], [next(texts) for _ in places]
+            made = self._row(chat, before, after)
             if isinstance(made, Row) and len(made.ids) > max_length:
                 made = "too_long"
             if isinstance(made, str):
@@ -195,53 +195,51 @@ class Renderer:
             at += n
         return stretches
 
-    def _row(self, chat: RowChat, before: Sequence[str | None], whole: str | None) -> Row | str:
+    def _row(self, chat: RowChat, before: Sequence[str | None], after: Sequence[str | None]) -> Row | str:
         """Return the row, or the reason why it is left out.
 
         Args:
-            before: The text of the prompt of each answer. whole: That of the whole chat.
+            before: The text of the chat up to each answer. after: The same with the answer, which is the last turn.
         """
         if not before or chat.messages[-1].get("role") != "assistant":
             return "no_answer"
-        if whole is None or any(text is None for text in before):
+        if any(text is None for text in (*before, *after)):
             return "refused"
         if self._holds_control(chat.messages):
             return "control_tokens"
-        prompts = [str(text) for text in before]
-        if not whole.startswith(prompts[-1]):
+        said = [self._answer(str(prompt), str(text)) for prompt, text in zip(before, after, strict=True)]
+        if said[-1] in {"prompt_differs", "no_end"}:
+            return said[-1]
+        turns = [(str(prompt), answer) for prompt, answer in zip(before, said, strict=True)]
+        if not all(turns[-1][0].startswith(prompt + answer) for prompt, answer in turns[:-1]):
+            turns = turns[-1:]  # as history, an earlier answer is not what the model said
+        return self._joined(chat.id, turns)
+
+    def _answer(self, prompt: str, whole: str) -> str:
+        """Return the answer with its end, or the reason why there is none."""
+        if not whole.startswith(prompt):
             return "prompt_differs"
-        if not all(whole.startswith(prompt) for prompt in prompts):
-            prompts = prompts[-1:]
-        parts = list(self._parts(whole, prompts))
-        if any(part is None for part in parts):
-            return "no_end"
-        return self._joined(chat.id, [part for part in parts if part is not None], prompts)
+        found = [at + len(end) for end in self._end_texts if (at := whole.find(end, len(prompt))) >= 0]
+        return whole[len(prompt) : min(found)] if found else "no_end"
 
-    def _parts(self, whole: str, prompts: Sequence[str]) -> Iterator[tuple[str, str] | None]:
-        """Yield (prompt, answer with its end) in turn, each from where the one before ended; None without an end."""
-        start = 0
-        for prompt in prompts:
-            found = [at + len(end) for end in self._end_texts if (at := whole.find(end, len(prompt))) >= 0]
-            if not found:
-                yield None
-                return
-            end = min(found)
-            yield whole[start : len(prompt)], whole[len(prompt) : end]
-            start = end
-
-    def _joined(self, identity: str, parts: Sequence[tuple[str, str]], prompts: Sequence[str]) -> Row | str:
+    def _joined(self, identity: str, turns: Sequence[tuple[str, str]]) -> Row | str:
         """Tokenise prompts and answers apart, as they are when served, and put them together.
 
         A prompt that has other ids than what stands in the row before its answer makes the mask wrong.
+
+        Args:
+            turns: (all of the chat before the answer, the answer with its end); each begins with the one before it.
         """
         ids: list[int] = []
         mask: list[int] = []
-        for (asked, answer), prompt in zip(parts, prompts, strict=True):
-            new = self._ids(asked)
+        start = 0
+        for prompt, answer in turns:
+            new = self._ids(prompt[start:])
             ids, mask = ids + new, mask + [0] * len(new)
-            if len(parts) > 1 and ids != self._ids(prompt):
+            if len(turns) > 1 and ids != self._ids(prompt):
                 return "prompt_differs"
             said = self._ids(answer)
+            start = len(prompt) + len(answer)
             if not said or said[-1] not in self.ends:
                 return "no_end"
             ids, mask = ids + said, mask + [1] * len(said)

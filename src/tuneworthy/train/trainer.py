@@ -32,8 +32,8 @@ from tuneworthy.train.settings import Settings
 
 PATIENCE: Final = 2
 """The run ends when the task metric was not better this many times in a row."""
-LOSS_TOLERANCE: Final = 2e-2
-"""Most that the loss of the first rows may differ between our batches and plain ones, as a share of it (bfloat16)."""
+LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
+"""Most that the loss of the first rows may differ between our batches and plain ones, as a share of it."""
 CHECKPOINTS: Final = 20
 """About as many are written in a run, beside those at each look at the task metric."""
 
@@ -397,7 +397,7 @@ def _row_attention(model: Any, rows: Sequence[Row], settings: Settings) -> RowAt
     finally:
         inner.set_attn_implementation(before)
         model.train(training)
-    return attention if abs(ours - plain) <= LOSS_TOLERANCE * abs(plain) else None
+    return attention if abs(ours - plain) <= LOSS_TOLERANCE[settings.dtype] * abs(plain) else None
 
 
 def _plain_loss(model: Any, row: dict[str, list[int]]) -> float:
