@@ -41,18 +41,23 @@ def main() -> None:
     base = folder / "base"
     if not base.exists():
         write_tiny(base)
-    for owner, name in [(checkpoints, "write_atomic"), (checkpoints, "seal"), (checkpoints, "save_random"),
-                        (trainer, "keep_best"), (safetensors.torch, "save_file"), (trainer, "summed_loss")]:  # fmt: skip
+    steps = [(checkpoints, name) for name in ("write_atomic", "seal", "save_random")]
+    steps += [(trainer, "keep_best"), (trainer, "summed_loss"), (safetensors.torch, "save_file")]
+    for owner, name in steps:
         setattr(owner, name, counted(getattr(owner, name)))
-    settings = Settings(rank=4, dropout=0.1, dtype="float32", batch_size=2, micro_batch_size=1, learning_rate=0.01)
-    looks = iter(range(1000))
+    settings = Settings(rank=4, dropout=0.1, dtype="float32", batch_size=4, micro_batch_size=2, learning_rate=0.01)
 
     def look(model: Any) -> float:
-        next(looks)
         return sum(float(weight.abs().mean()) for name, weight in model.named_parameters() if "lora_B" in name)
 
     done = trainer.train_rows(
-        base, rows() * 4, settings, folder / "run", tokenizer=AutoTokenizer.from_pretrained(base), look=look, max_steps=16
+        base,
+        rows() * 4,
+        settings,
+        folder / "run",
+        tokenizer=AutoTokenizer.from_pretrained(base),
+        look=look,
+        max_steps=16,
     )
     kept = safetensors.torch.load_file(done.adapter / "adapter_model.safetensors")
     total = sum(float(value.double().abs().sum()) for value in kept.values())

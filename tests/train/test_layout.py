@@ -20,7 +20,9 @@ def rows_of(drawn: list[tuple[int, list[int]]]) -> tuple[list[list[int]], list[l
 
 
 @given(ROWS)
-def test_every_supervised_token_is_predicted_by_the_one_before_it_in_its_row(drawn: list[tuple[int, list[int]]]) -> None:
+def test_every_supervised_token_is_predicted_by_the_one_before_it_in_its_row(
+    drawn: list[tuple[int, list[int]]],
+) -> None:
     ids, labels = rows_of(drawn)
     made = lay_out(ids, labels)
     layout = made["layout"]

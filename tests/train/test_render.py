@@ -81,7 +81,9 @@ def test_a_row_that_cannot_be_trained_on_is_left_out_with_its_reason(source: str
 
 def test_a_mask_without_the_end_of_the_turn_never_comes_out() -> None:
     for row in renderer().rows([chat("a", "b"), chat("a", "b", "c", "d")], 1000).rows:
-        ends = [at for at, (bit, after) in enumerate(zip(row.mask, [*row.mask[1:], 0], strict=True)) if bit and not after]
+        ends = [
+            at for at, (bit, after) in enumerate(zip(row.mask, [*row.mask[1:], 0], strict=True)) if bit and not after
+        ]
         assert ends and all(row.ids[at] == END for at in ends)
 
 

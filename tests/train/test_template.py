@@ -23,7 +23,7 @@ def test_a_plain_template_is_rendered_once_for_each_chat() -> None:
 
 
 def test_a_template_that_loops_for_ever_is_stopped_in_bounded_time() -> None:
-    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}"
+    loop = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
     began = time.monotonic()
     with pytest.raises(ModelError, match="expected the chat template to render 1 chats in 1 s"):
         template(loop).render([ASK], cpu_s=1)
@@ -53,8 +53,8 @@ def test_what_is_no_template_is_refused() -> None:
 def test_a_chat_looks_as_transformers_renders_it() -> None:
     tools = pytest.importorskip("transformers.utils.chat_template_utils", reason="transformers is not installed")
     source = (
-        "{%- for m in messages %}\n    {{- '<' + m.role + '>' }}\n{% generation %}{{ m.content | trim }}{% endgeneration %}"
-        "{{ eos_token }}\n{%- endfor %}{% if tools %}{{ tools | tojson(indent=2) }}{% endif %}"
+        "{%- for m in messages %}\n    {{- '<' + m.role + '>' }}\n{% generation %}{{ m.content | trim }}"
+        "{% endgeneration %}{{ eos_token }}\n{%- endfor %}{% if tools %}{{ tools | tojson(indent=2) }}{% endif %}"
     )
     messages = [{"role": "user", "content": " Grüße <b> "}, {"role": "assistant", "content": "b"}]
     wanted = [{"type": "function", "function": {"name": "f", "description": "ü"}}]

@@ -126,4 +126,15 @@ def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:
 
     tiny_project(tmp_path, 'method = "full"\n', n=0)
     with pytest.raises(UserError, match="expected method lora or qlora, got full"):
-        default_settings(load(tmp_path), 100)
+        default_settings(load(tmp_path), 100, 576)
+
+
+def test_the_learning_rate_follows_the_width_and_the_rows_at_once_their_length(tmp_path: Path) -> None:
+    from tuneworthy.train.run import default_settings
+
+    project(tmp_path)
+    small = default_settings(load(tmp_path), 100, 576)
+    large = default_settings(load(tmp_path), 600, 4096)
+    assert small.learning_rate == pytest.approx(1.32e-3, rel=0.01)
+    assert large.learning_rate == pytest.approx(2.86e-4, rel=0.01)
+    assert (small.micro_batch_size, large.micro_batch_size) == (8, 1)

@@ -27,9 +27,7 @@ class Letters:
         ids = [VOCAB[piece] for piece in _PIECES.findall(text)]
         return {"input_ids": [END, *ids] if add_special_tokens else ids}
 
-    def decode(
-        self, token_ids: Sequence[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
-    ) -> str:
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> str:
         return "".join(list(VOCAB)[at] for at in token_ids)
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:

@@ -73,7 +73,7 @@ def _pilot(project: Project, store: Folder, unsafe: bool, as_json: bool) -> int:
         click.echo(
             f"  {point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps: {point['score']:.3f}"
         )
-    click.echo(f"{store.path / 'pilot.json'}: `tuneworthy decide` forecasts the gain of all {document['n_examples']} rows")
+    click.echo(f"{store.path / 'pilot.json'}: `decide` forecasts what all {document['n_examples']} rows bring")
     return 0
 
 

@@ -216,7 +216,7 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
         model.save_pretrained(folder, max_shard_size="1TB")
         tokenizer.save_pretrained(folder)
 
-    return _write(store, fill, source, file_type, "bfloat16", tokenizer)
+    return _write(store, fill, source, tokenizer, ("bfloat16", file_type))
 
 
 def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict[str, str], say: Say) -> Artifact:
@@ -226,7 +226,7 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
         method = config["quantization_config"].get("quant_method", "unknown")
         raise ModelError(
             f"{place}: expected 16-bit weights, got quantised ones ({method})",
-            hint="name the model that it was quantised from; training loads it in 4 bit itself (method = \"qlora\")",
+            hint='name the model that it was quantised from; training loads it in 4 bit itself (method = "qlora")',
         )
     weights = [path for path in files if path.suffix == ".safetensors"]
     kinds = set().union(*map(tensor_types, weights)) - {"I64", "I32", "BOOL"}
@@ -240,7 +240,7 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
                 if not path.name.endswith(".index.json"):
                     shutil.copyfile(path, folder / path.name)
 
-        return _write(store, copy, source, None, dtype, tokenizer)
+        return _write(store, copy, source, tokenizer, (dtype, None))
     if not kinds <= {*SIXTEEN_BIT}:
         say(f"{source['spec']}: {', '.join(sorted(kinds))} weights, rounded to bfloat16")
     model = load_model(place, "bfloat16")
@@ -249,17 +249,14 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
         model.save_pretrained(folder, max_shard_size="1TB")
         tokenizer.save_pretrained(folder)
 
-    return _write(store, save, source, None, "bfloat16", tokenizer)
+    return _write(store, save, source, tokenizer, ("bfloat16", None))
 
 
 def _write(
-    store: Folder,
-    fill: Callable[[Path], None],
-    source: dict[str, str],
-    dequantised_from: str | None,
-    dtype: str,
-    tokenizer: Any,
+    store: Folder, fill: Callable[[Path], None], source: dict[str, str], tokenizer: Any, kinds: tuple[str, str | None]
 ) -> Artifact:
+    """Write the artifact; `kinds` are the type of its weights, and what they were brought back from."""
+    dtype, dequantised_from = kinds
     about = {
         "source": source,
         "dequantised_from": dequantised_from,

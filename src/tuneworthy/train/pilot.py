@@ -53,7 +53,9 @@ def run_pilot(
     """
     material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
     if material.metric is None:
-        raise UserError("expected rows that the first grader can score without asking, got none", hint="see [[graders]]")
+        raise UserError(
+            "expected rows that the first grader can score without asking, got none", hint="see [[graders]]"
+        )
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
     dev = _dev(project, store)
     metric = replace(material.metric, cases=dev)
@@ -77,8 +79,10 @@ def run_pilot(
     for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):
         if (size, seed, side) not in done:
             pool = material.train if side == "built" else raw
-            points.append(_point(project, store, material, metric, _draw(pool, size, seed), (size, seed, side), say))
+            some = material.with_rows(_draw(pool, size, seed))
+            points.append(_point(project, store, some, metric, (size, seed, side)))
             store.write(FILE, document)
+            say(f"{size} {side} rows, seed {seed}: {points[-1]['score']:.3f} on dev")
     return document
 
 
@@ -100,17 +104,14 @@ def _draw(pool: Sequence[Example], size: int, seed: int) -> list[Example]:
 
 
 def _point(
-    project: Project,
-    store: Folder,
-    material: Material,
-    metric: TaskMetric,
-    rows: Sequence[Example],
-    which: tuple[int, int, Side],
-    say: Say,
+    project: Project, store: Folder, material: Material, metric: TaskMetric, which: tuple[int, int, Side]
 ) -> dict[str, Any]:
-    """Train once and score on dev. The epochs are those of [train], to the end: steps follow from the size alone."""
+    """Train once on the rows of `material` and score on dev.
+
+    The epochs are those of [train], to the end: steps follow from the size alone.
+    """
     size, seed, side = which
-    prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material.with_rows(rows))
+    prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material)
     settings = replace(prepared.settings, seed=seed)
     steps = max(1, round(settings.epochs * size / settings.batch_size))
     run = store.path / "training" / f"pilot-{content_hash([prepared.id, seed, side])}"
@@ -127,7 +128,6 @@ def _point(
     )
     score = ran.progress.looks[-1]["metric"]
     shutil.rmtree(run, ignore_errors=True)
-    say(f"{size} {side} rows, seed {seed}, {steps} steps: {score:.3f} on dev")
     return {"size": size, "seed": seed, "score": score, "data": side, "steps": steps}
 
 

@@ -1,7 +1,7 @@
 """From chats to token ids and mask: exactly what the model sees, and which of it the loss is taken of.
 
 Invariants: the prompt of a row has the ids that it has when it is served; only what the assistant says is supervised,
-its end-of-turn token included, for a model that is never taught to stop does not; a row is whole or left out, never cut.
+its end-of-turn token included (a model that is not taught to stop does not); a row is whole or left out, never cut.
 
 Only text goes through the template (`template.ChatTemplate`): each answer as the last turn of its chat, and the prompt
 before it. That the first begins with the second, in text and in ids, is what makes the mask right.
@@ -180,7 +180,9 @@ class Renderer:
             rows.append(made)
         found = Rendered(rows, left_out, last_only, self.template.sha256)
         if not found.n_supervised:
-            raise UserError(f"expected rows to train on, got none of {len(chats)}: {self._why(found)}", hint=_hint(found))
+            raise UserError(
+                f"expected rows to train on, got none of {len(chats)}: {self._why(found)}", hint=_hint(found)
+            )
         return found
 
     def shown(self, row: Row) -> list[tuple[str, bool]]:
@@ -246,7 +248,7 @@ class Renderer:
         return Row(identity, ids, mask)
 
     def _ids(self, text: str) -> list[int]:
-        """Tokenise; the template says itself where the text begins, so the tokenizer adds nothing (BOS is there once)."""
+        """Tokenise; the template writes where the text begins, so the tokenizer adds nothing: BOS is there once."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _holds_control(self, messages: Sequence[Message]) -> bool:

@@ -218,7 +218,11 @@ def _hold_out(
     """Draw the rows that tell when to stop; rows of one group or question stay on one side."""
     config = project.graders[0]
     if config.type == "judge":
-        return None, list(rows), ["the first grader is a judge, who would have to be asked: the run is not stopped early"]
+        return (
+            None,
+            list(rows),
+            ["the first grader is a judge, who would have to be asked: the run is not stopped early"],
+        )
     take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))
     if take < HELD_OUT_FEWEST:
         return None, list(rows), [f"{len(rows)} rows are too few to hold any out: the run is not stopped early"]

@@ -34,8 +34,10 @@ SHOWN: Final = 3
 RATE_FACTORS: Final = (0.4, 1.0, 2.5)
 RATE_STEPS: Final = 40
 """Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less."""
+TOKENS_AT_ONCE: Final = 1024
+"""Rows of the longest kind in one pass together have at most so many tokens: their activations are kept."""
 ANSWER_SLACK: Final = 2
-"""Answers to held-out rows may be this many times as long as the longest answer of the rows: what is longer is wrong."""
+"""Answers to held-out rows may be so many times as long as the longest answer of the rows: longer ones are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,36 +88,51 @@ class Trained:
     rates: dict[float, float]
 
 
-def default_settings(project: Project, rendered_longest: int) -> Settings:
+def default_settings(project: Project, longest: int, width: int) -> Settings:
     """Return the settings of `[train]`, and the defaults where it is silent.
 
-    The learning rate is ten times what full training would take, by the width of a 135M to 8B model; it does not
-    depend on the rank. Batches stay below 32.
+    The learning rate follows the width of the model and not the rank: 5e-4 * (2000 / width) ** 0.781, which is 3e-4 for
+    a width of 4,096 and 1.3e-3 for one of 576. Batches stay below 32.
 
-    Source: Schulman 2025, LoRA Without Regret (doi 10.64434/tml.20250929); facts.md A1.
+    Source: Schulman 2025, LoRA Without Regret (doi 10.64434/tml.20250929); facts.md A1 [V2] for the exponent.
 
     Args:
-        project: Its `[train]`. rendered_longest: Tokens of the longest row, which sets `max_length` if it is not set.
+        project: Its `[train]`. longest: Tokens of the longest row, which sets `max_length` if it is not set.
+        width: Of the model's states.
     """
     asked = project.train
     if asked.method == "full":
         raise UserError("expected method lora or qlora, got full, which `train` does not do", hint="mend [train]")
     rank = asked.rank or 16
     batch = asked.batch_size or 16
+    at_once = [n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * longest <= TOKENS_AT_ONCE)]
     return Settings(
         method=asked.method or "lora",
         rank=rank,
         alpha=asked.alpha or float(2 * rank),
         dropout=asked.dropout or 0.0,
-        learning_rate=asked.learning_rate or 1e-3,
+        learning_rate=asked.learning_rate or 5e-4 * (2000 / width) ** 0.781,
         schedule="linear",
         warmup_ratio=0.05,
         epochs=asked.epochs or 5.0,
         batch_size=batch,
-        micro_batch_size=batch,
-        max_length=asked.max_length or max(64, rendered_longest),
+        micro_batch_size=max(at_once),
+        max_length=asked.max_length or longest,
         seed=asked.seed,
     )
+
+
+def quiet() -> None:
+    """Keep the bars and warnings of the libraries off the terminal: what matters is said by us."""
+    import warnings
+
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\.")
 
 
 def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material: Material | None = None) -> Prepared:
@@ -124,12 +141,15 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     Raises:
         UserError: There are no rows, or the base cannot be had. GateFailed: The data did not pass its gates.
     """
+    quiet()
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
     material = material or gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
     renderer = Renderer(base.template, base.tokenizer, base.ends)
     chats = [material.student.row(row) for row in material.train]
     rendered = renderer.rows(chats, project.train.max_length or 2**31)
-    settings = default_settings(project, rendered.longest)
+    config = orjson.loads((base.artifact.folder / "config.json").read_bytes())
+    width = config.get("hidden_size") or config.get("text_config", {}).get("hidden_size") or 2000
+    settings = default_settings(project, rendered.longest, int(width))
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     return Prepared(base, material, settings, rendered, renderer, shown)
 

@@ -44,7 +44,9 @@ class ChatTemplate:
         """Hash of its text: what was trained and what is served must have the same."""
         return hashlib.sha256(self.source.encode()).hexdigest()
 
-    def render(self, chats: Sequence[Chat], *, cpu_s: int | None = None, max_chars: int = MAX_CHARS) -> list[str | None]:
+    def render(
+        self, chats: Sequence[Chat], *, cpu_s: int | None = None, max_chars: int = MAX_CHARS
+    ) -> list[str | None]:
         """Return the text of each chat; None where the template refuses it.
 
         Args:

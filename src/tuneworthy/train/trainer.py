@@ -113,6 +113,8 @@ def adapted(base: Path, settings: Settings) -> Any:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
         )
+    if torch.cuda.is_available():
+        options["device_map"] = {"": torch.cuda.current_device()}
     model = load_model(base, settings.dtype, **options)
     model.config.use_cache = False
     modules = settings.target_modules
@@ -313,7 +315,9 @@ def train_rows(
         fuse(model)
     per_epoch = max(1, -(-len(rows) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
-    watcher = Watcher(run, progress, look, max(1, round(per_epoch / looks_per_epoch)), max(5, total // CHECKPOINTS), say)
+    watcher = Watcher(
+        run, progress, look, max(1, round(per_epoch / looks_per_epoch)), max(5, total // CHECKPOINTS), say
+    )
     trainer = RowTrainer(
         attention=attention,
         model=model,
@@ -325,7 +329,8 @@ def train_rows(
     )
     if attention is not None:
         model.get_base_model().set_attn_implementation(NAME)
-    if found is None or found[0].name != f"checkpoint-{total}":
+    done = found is not None and (found[0].name == f"checkpoint-{total}" or progress.since_best >= PATIENCE)
+    if not done:
         trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
     best = progress.best
     adapter = run / f"best-{int(best['step'])}" if best else run / f"checkpoint-{int(progress.steps[-1]['step'])}"

@@ -34,7 +34,9 @@ def check_model_folder(folder: Path) -> list[Path]:
             must be.
     """
     if not (folder / "config.json").is_file():
-        raise ModelError(f"expected a model's folder at {folder}, got one without config.json", hint="mend [train] base")
+        raise ModelError(
+            f"expected a model's folder at {folder}, got one without config.json", hint="mend [train] base"
+        )
     files = sorted(path for path in folder.iterdir() if path.is_file() or path.is_symlink())
     for path in files:
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
