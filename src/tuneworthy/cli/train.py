@@ -70,9 +70,8 @@ def _pilot(project: Project, store: Folder, unsafe: bool, as_json: bool) -> int:
         return 0
     click.echo(f"baseline {document['baseline']:.3f} on {document['n_dev']} dev cases")
     for point in document["points"]:
-        click.echo(
-            f"  {point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps: {point['score']:.3f}"
-        )
+        what = f"{point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps"
+        click.echo(f"  {what}: {point['score']:.3f}")
     click.echo(f"{store.path / 'pilot.json'}: `decide` forecasts what all {document['n_examples']} rows bring")
     return 0
 
