@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "decide": "Say whether to fine-tune, with the evidence.",
     "report": "Write the report of the last climb.",
     "data": "From logs to training data.",
+    "train": "Train an adapter on the frozen data.",
     "export": "Write the winner as files to use elsewhere.",
     "models": "List, fetch and probe models.",
 }

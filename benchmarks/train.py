@@ -1,0 +1,211 @@
+"""Training speed against a plain TRL script: same rows, model, processor, settings; fresh processes, in turn.
+
+    python benchmarks/train.py PROJECT [--steps 30] [--rounds 2] [--save]
+
+PROJECT is a project folder with examples. The plain script is what the article's becomes with TRL 1.16: prompt and
+completion as chats, two rows at once, eight times a step, TRL's own defaults elsewhere, once with TRL's default
+precision and once with the base in bfloat16. Ours has the same rank, scale, dropout, rate, schedule, rows a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+ARTICLE = {"rank": 32, "alpha": 32.0, "dropout": 0.05, "learning_rate": 2e-4, "warmup": 10, "batch": 16}
+RESULTS = Path(__file__).parent / "results" / "train.json"
+MICRO = 8
+
+
+def prepare(root: Path, work: Path, steps: int) -> None:
+    """Write base, chats and rendered rows for the workers: the first `steps` batches' worth of rows."""
+    from tuneworthy.config import load
+    from tuneworthy.store import Folder
+    from tuneworthy.train.run import prepare as ready
+
+    project = load(root)
+    store = Folder(project.root)
+    with store.lock(print):
+        made = ready(project, store, unsafe=True, say=print)
+    n = steps * int(ARTICLE["batch"])
+    ids = {row.id for row in made.rendered.rows[:n]}
+    chats = [made.material.student.row(one) for one in made.material.train if one.id in ids]
+    rows = [{"id": row.id, "ids": row.ids, "mask": row.mask} for row in made.rendered.rows[:n]]
+    told = {"base": str(made.base.artifact.folder), "rows": rows, "chats": [list(chat.messages) for chat in chats]}
+    (work / "rows.json").write_text(json.dumps(told))
+
+
+def plain(work: Path, steps: int, dtype: str) -> dict[str, Any]:
+    """The article's script, as TRL 1.16 takes it."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoTokenizer, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    told = json.loads((work / "rows.json").read_text())
+    rows = [{"prompt": chat[:-1], "completion": chat[-1:]} for chat in told["chats"]]
+    clock = _clock(TrainerCallback)
+    trainer = SFTTrainer(
+        model=told["base"],
+        processing_class=AutoTokenizer.from_pretrained(told["base"]),
+        train_dataset=Dataset.from_list(rows),
+        args=SFTConfig(
+            output_dir=str(work / "plain"),
+            max_length=4096,
+            per_device_train_batch_size=2,
+            gradient_accumulation_steps=8,
+            warmup_steps=int(ARTICLE["warmup"]),
+            max_steps=steps,
+            learning_rate=ARTICLE["learning_rate"],
+            bf16=True,
+            logging_steps=1,
+            weight_decay=0.01,
+            lr_scheduler_type="cosine",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+            model_init_kwargs={} if dtype == "default" else {"dtype": dtype},
+        ),
+        peft_config=LoraConfig(
+            r=int(ARTICLE["rank"]),
+            lora_alpha=ARTICLE["alpha"],
+            lora_dropout=ARTICLE["dropout"],
+            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[clock],
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    trainer.train()
+    losses = [one["loss"] for one in trainer.state.log_history if "loss" in one]
+    return {"losses": losses, "seconds": clock.seconds, "before_mib": before / 1024}
+
+
+def _clock(base: Any) -> Any:
+    class Clock(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.monotonic()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.seconds.append(time.monotonic() - self.began)
+
+    return Clock()
+
+
+def ours(work: Path, steps: int) -> dict[str, Any]:
+    """The same by `tuneworthy train`'s trainer."""
+    from transformers import AutoTokenizer
+
+    from tuneworthy.train.render import Row
+    from tuneworthy.train.settings import Settings
+    from tuneworthy.train.trainer import train_rows
+
+    told = json.loads((work / "rows.json").read_text())
+    settings = Settings(
+        rank=int(ARTICLE["rank"]),
+        alpha=ARTICLE["alpha"],
+        dropout=ARTICLE["dropout"],
+        learning_rate=ARTICLE["learning_rate"],
+        schedule="cosine",
+        warmup_ratio=ARTICLE["warmup"] / steps,
+        batch_size=int(ARTICLE["batch"]),
+        micro_batch_size=MICRO,
+        seed=42,
+    )
+    with tempfile.TemporaryDirectory() as run:
+        done = train_rows(
+            Path(told["base"]),
+            [Row(row["id"], row["ids"], row["mask"]) for row in told["rows"]],
+            settings,
+            Path(run),
+            tokenizer=AutoTokenizer.from_pretrained(told["base"]),
+            max_steps=steps,
+        )
+    if not done.shared:
+        raise SystemExit("expected rows that share their beginning, got plain batches")
+    told = done.progress.steps
+    return {"losses": [one["loss"] for one in told], "seconds": [one["seconds"] for one in told],
+            "before_mib": done.before_bytes / 2**20}  # fmt: skip
+
+
+WORKERS = {
+    "plain TRL": lambda work, steps: plain(work, steps, "default"),
+    "plain TRL, base in bfloat16": lambda work, steps: plain(work, steps, "bfloat16"),
+    "ours": ours,
+}
+
+
+def work_once(name: str, work: Path, steps: int) -> dict[str, Any]:
+    """Run one worker in a fresh process."""
+    command = [sys.executable, __file__, "--worker", name, "--work", str(work), "--steps", str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name}: {done.stderr[-2000:]}")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def report(runs: dict[str, list[dict[str, Any]]], steps: int) -> dict[str, Any]:
+    """Print the table and the loss curves; return what is saved."""
+    batch = int(ARTICLE["batch"])
+    speed = {name: median(batch / mean(one["seconds"][1:]) for one in found) for name, found in runs.items()}
+    peak = {name: max(one["peak_mib"] for one in found) for name, found in runs.items()}
+    print(f"\n{'':30} examples/s   ratio to ours   peak MiB")
+    for name in runs:
+        print(f"{name:30} {speed[name]:10.2f} {speed['ours'] / speed[name]:14.2f} {peak[name]:11.0f}")
+    blocks = [range(start, min(start + 5, steps)) for start in range(0, steps, 5)]
+    print("\nmean loss of five steps each")
+    for name, found in runs.items():
+        curve = [mean(one["losses"][at] for one in found for at in block) for block in blocks]
+        print(f"{name:30} " + " ".join(f"{value:.3f}" for value in curve))
+    return {"speed": speed, "peak_mib": peak, "runs": runs, "load": os.getloadavg(), "article": ARTICLE, "micro": MICRO}
+
+
+def main() -> None:
+    """Run the benchmark, or one worker of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path, nargs="?")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", nargs="*", choices=list(WORKERS), default=list(WORKERS))
+    parser.add_argument("--save", action="store_true")
+    parser.add_argument("--worker", choices=list(WORKERS), help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        told = WORKERS[options.worker](options.work, options.steps)
+        told["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(told))
+        return
+    if options.project is None:
+        parser.error("expected a project folder")
+    print(f"load average {os.getloadavg()[0]:.1f}")
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(options.project, Path(folder), options.steps)
+        for _ in range(options.rounds):
+            for name in options.only:
+                runs[name].append(work_once(name, Path(folder), options.steps))
+                one = runs[name][-1]
+                print(f"{name}: {sum(one['seconds']):.1f} s, peak {one['peak_mib']:.0f} MiB", flush=True)
+    saved = report(runs, options.steps)
+    if options.save:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(saved, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What a model answers while it is trained: greedy, in batches of prompts of like length, with the prompt as served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BATCH = 32
+
+
+@contextmanager
+def answering_mode(model: Any) -> Iterator[None]:
+    """Put `model` into the state that answers are computed in, and back: plain attention, no dropout, a cache."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    before, training, cache = inner.config._attn_implementation, model.training, inner.config.use_cache
+    inner.set_attn_implementation("sdpa")
+    inner.config.use_cache = True
+    model.eval()
+    try:
+        yield
+    finally:
+        inner.set_attn_implementation(before)
+        inner.config.use_cache = cache
+        model.train(training)
+
+
+def answers(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    ends: Sequence[int],
+    max_tokens: int,
+    stop: Sequence[str] = (),
+    batch: int = BATCH,
+) -> list[tuple[str, str]]:
+    """Return the greedy answer of each prompt, and why it ended: `stop` or `length`.
+
+    Args:
+        model: In `answering_mode`. tokenizer: Of transformers.
+        prompts: Token ids, ready to be answered. ends: Ids that end a turn.
+        max_tokens: Limit of an answer. stop: Texts that end an answer.
+        batch: Prompts at once.
+    """
+    import torch
+
+    found: list[tuple[str, str]] = [("", "length")] * len(prompts)
+    order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
+    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    device = model.device
+    for first in range(0, len(order), batch):
+        chosen = order[first : first + batch]
+        width = max(len(prompts[at]) for at in chosen)
+        ids = torch.tensor([[filler] * (width - len(prompts[at])) + list(prompts[at]) for at in chosen], device=device)
+        mask = torch.tensor([[0] * (width - len(prompts[at])) + [1] * len(prompts[at]) for at in chosen], device=device)
+        with torch.no_grad():
+            said = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                repetition_penalty=1.0,
+                max_new_tokens=max_tokens,
+                eos_token_id=list(ends),
+                pad_token_id=filler,
+            )
+        for at, row in zip(chosen, said[:, width:].tolist(), strict=True):
+            found[at] = _answer(tokenizer, row, ends, stop)
+    return found
+
+
+def _answer(tokenizer: Any, row: list[int], ends: Sequence[int], stop: Sequence[str]) -> tuple[str, str]:
+    """Return the text up to its end, and why it ended."""
+    at = next((place for place, token in enumerate(row) if token in ends), None)
+    text = tokenizer.decode(row[:at], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    cuts = [place for mark in stop if (place := text.find(mark)) >= 0]
+    if cuts:
+        return text[: min(cuts)], "stop"
+    return text, "length" if at is None else "stop"

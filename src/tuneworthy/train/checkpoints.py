@@ -1,0 +1,150 @@
+"""Checkpoints of a run: whole or not there, without pickle.
+
+    training/<run>/checkpoint-<step>/   the adapter, the optimiser's state (safetensors), counters (JSON)
+                                        seal.json: written last; the progress so far, and a hash of every file
+    training/<run>/best-<step>/         the adapter that scored best so far
+
+What has no seal, or does not fit its seal, is left from a run that was killed while it wrote: it is thrown away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from tuneworthy.store.folder import write_atomic
+
+SEAL: Final = "seal.json"
+OPTIMISER: Final = "optimiser.safetensors"
+COUNTERS: Final = "counters.json"
+
+
+def seal(folder: Path, progress: Mapping[str, Any]) -> None:
+    """Declare a checkpoint whole; `progress` is what `newest` gives back."""
+    files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != SEAL}
+    write_atomic(folder / SEAL, orjson.dumps({"files": files, "progress": dict(progress)}))
+
+
+def newest(run: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the last whole checkpoint of a run and its progress; what is not whole is removed."""
+    found: list[tuple[int, Path, dict[str, Any]]] = []
+    for folder in run.glob("checkpoint-*"):
+        progress = _progress(folder)
+        if progress is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            found.append((int(folder.name.rpartition("-")[2]), folder, progress))
+    if not found:
+        return None
+    _, folder, progress = max(found, key=lambda one: one[0])
+    return folder, progress
+
+
+def _progress(folder: Path) -> dict[str, Any] | None:
+    try:
+        told = orjson.loads((folder / SEAL).read_bytes())
+        whole = all(_sha256(folder / name) == digest for name, digest in told["files"].items())
+    except (OSError, orjson.JSONDecodeError, KeyError):
+        return None
+    progress: dict[str, Any] = told["progress"]
+    return progress if whole else None
+
+
+def save_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
+    """Write the state of optimiser and schedule: tensors as safetensors, the rest as JSON."""
+    from safetensors.torch import save_file
+
+    state = optimizer.state_dict()
+    tensors, plain = {}, {}
+    for index, entry in state["state"].items():
+        for name, value in entry.items():
+            if hasattr(value, "detach"):
+                tensors[f"{index}.{name}"] = value.detach().clone().contiguous()
+            else:
+                plain[f"{index}.{name}"] = value
+    save_file(tensors, folder / OPTIMISER)
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]]
+    counters = {
+        "plain": plain,
+        "groups": [_jsonable(group) for group in groups],
+        "params": [group["params"] for group in state["param_groups"]],
+        "schedule": _jsonable(scheduler.state_dict()),
+    }
+    write_atomic(folder / COUNTERS, orjson.dumps(counters))
+
+
+def load_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
+    """Restore what `save_optimiser` wrote."""
+    from safetensors.torch import load_file
+
+    counters = orjson.loads((folder / COUNTERS).read_bytes())
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in [*load_file(folder / OPTIMISER).items(), *counters["plain"].items()]:
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    own = optimizer.state_dict()["param_groups"]
+    groups = [
+        {**now, **then, "params": params}
+        for now, then, params in zip(own, counters["groups"], counters["params"], strict=True)
+    ]
+    for group, now in zip(groups, own, strict=True):
+        if isinstance(now.get("betas"), tuple):
+            group["betas"] = tuple(group["betas"])
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    scheduler.load_state_dict({**scheduler.state_dict(), **counters["schedule"]})
+
+
+def save_random(folder: Path) -> None:
+    """Write the states of all random generators."""
+    import torch
+    from safetensors.torch import save_file
+
+    states = {"cpu": torch.random.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.random.get_rng_state()
+    save_file(states, folder / "random.safetensors")
+    kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
+    version, words, extra = random.getstate()
+    told = {"python": [version, list(words), extra],
+            "numpy": [kind, [int(key) for key in keys], int(place), int(has_gauss), float(gauss)]}  # fmt: skip
+    write_atomic(folder / "random.json", orjson.dumps(told))
+
+
+def load_random(folder: Path) -> None:
+    """Restore what `save_random` wrote."""
+    import torch
+    from safetensors.torch import load_file
+
+    states = load_file(folder / "random.safetensors")
+    torch.random.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.random.set_rng_state(states["cuda"])
+    told = orjson.loads((folder / "random.json").read_bytes())
+    version, words, extra = told["python"]
+    random.setstate((version, tuple(words), extra))
+    kind, keys, place, has_gauss, gauss = told["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_gauss, gauss))
+
+
+def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a state is numbers, words and lists of them."""
+    kept = {}
+    for key, value in values.items():
+        plain = value.item() if hasattr(value, "item") else value
+        if isinstance(plain, int | float | str | bool | list | tuple) or plain is None:
+            if isinstance(plain, list | tuple) and any(not isinstance(one, int | float) for one in plain):
+                continue
+            kept[key] = plain
+    return kept
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,106 @@
+"""How the rows of a batch lie in memory: their common beginning once, then what is each row's own, without padding.
+
+    row 1   S S S S a a a a a          S S S S | a a a a a | b b b | c c c c
+    row 2   S S S S b b b        ->    prefix    row 1       row 2   row 3
+    row 3   S S S S c c c c            0 1 2 3   4 5 6 7 8   4 5 6   4 5 6 7      (positions)
+
+Rows of one task begin alike: the template's opening and the system prompt. A token of the prefix sees only the
+prefix, so its states are the same in every row, and computing them once changes neither the loss nor, since gradients
+add up, any gradient. What is supervised never lies in the prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the rows of one batch lie.
+
+    Attributes:
+        prefix: Tokens of the common beginning; may be 0. lengths: Of what is each row's own, `(n_rows,)`.
+    """
+
+    prefix: int
+    lengths: tuple[int, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in memory."""
+        return self.prefix + sum(self.lengths)
+
+
+def common_prefix(rows: Sequence[Sequence[int]], most: int) -> int:
+    """Return how many ids all rows begin with, `most` at most.
+
+    >>> common_prefix([[1, 2, 3, 4], [1, 2, 9]], 10)
+    2
+    """
+    first = rows[0]
+    n = min(most, *(len(row) for row in rows))
+    for at in range(n):
+        if any(row[at] != first[at] for row in rows):
+            return at
+    return n
+
+
+def lay_out(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], *, share: bool = True) -> dict[str, Any]:
+    """Return a batch as lists: what `Collator` makes tensors of.
+
+    Args:
+        ids: Token ids of each row. labels: The same with `IGNORED` where nothing is supervised.
+        share: Whether the common beginning is kept once (of a single row nothing is common).
+
+    Returns:
+        `input_ids`, `position_ids` and `labels` of all tokens in memory; `predict_at` and `targets` of the supervised
+        ones: the place that predicts each, and its id; and the `layout`.
+    """
+    # the token before the first supervised one predicts it, so it is the row's own
+    most = min(next(at for at, label in enumerate(row) if label != IGNORED) for row in labels) - 1
+    prefix = common_prefix(ids, max(0, most)) if share and len(ids) > 1 else 0
+    tokens, positions, told = list(ids[0][:prefix]), list(range(prefix)), [IGNORED] * prefix
+    predict_at: list[int] = []
+    targets: list[int] = []
+    for row, labelled in zip(ids, labels, strict=True):
+        offset = len(tokens) - prefix
+        for at in range(max(prefix, 1), len(row)):
+            if labelled[at] != IGNORED:
+                predict_at.append(offset + at - 1)
+                targets.append(labelled[at])
+        tokens += row[prefix:]
+        positions += range(prefix, len(row))
+        told += [IGNORED if at == 0 else labelled[at] for at in range(prefix, len(row))]
+    layout = Layout(prefix, tuple(len(row) - prefix for row in ids))
+    return {"input_ids": tokens, "position_ids": positions, "labels": told, "predict_at": predict_at,
+            "targets": targets, "layout": layout}  # fmt: skip
+
+
+class Collator:
+    """Makes batches.
+
+    Args:
+        share: See `lay_out`.
+    """
+
+    def __init__(self, *, share: bool = True) -> None:
+        self.share = share
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return `input_ids`, `position_ids`, `labels`, each `(1, n_tokens)`; `predict_at`, `targets`, each
+        `(n_supervised,)`; and `lengths`, `(1 + n_rows,)`: the prefix, then the rows.
+        """
+        import torch
+
+        made = lay_out([row["input_ids"] for row in rows], [row["labels"] for row in rows], share=self.share)
+        layout = made["layout"]
+        batch = {name: torch.tensor([made[name]]) for name in ("input_ids", "position_ids", "labels")}
+        batch |= {name: torch.tensor(made[name]) for name in ("predict_at", "targets")}
+        return {**batch, "lengths": torch.tensor([layout.prefix, *layout.lengths])}

@@ -1,0 +1,147 @@
+"""The pilot: small trainings that show what more rows bring, and whether building the data did.
+
+At least four sizes with two seeds each, of the built rows; and the raw rows of the largest size, with as many steps.
+Each is scored on dev by the project's first grader, as is the model before any training: the baseline. Dev has no part
+in any training, nor in when it ends. A point that was measured is kept: a pilot that was stopped goes on.
+
+    .tuneworthy/pilot.json   {"dataset", "base", "baseline", "n_dev", "n_examples", "points": [...]}
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.cases import read_cases, read_examples, split_without_leaks
+from tuneworthy.config.project import Project
+from tuneworthy.curate.freeze import find_version
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder
+from tuneworthy.train.base_model import load_model
+from tuneworthy.train.rows import Material, Side, TaskMetric, gather, raw_rows
+from tuneworthy.train.run import Prepared, prepare, scorer
+from tuneworthy.train.trainer import train_rows
+from tuneworthy.types import Case, Example, content_hash
+
+Say = Callable[[str], None]
+FILE = "pilot"
+
+
+def run_pilot(
+    project: Project,
+    store: Folder,
+    *,
+    sizes: Callable[[int], list[int]],
+    n_seeds: int,
+    unsafe: bool,
+    say: Say,
+) -> dict[str, Any]:
+    """Run what is missing of the pilot and return its document.
+
+    Args:
+        project: The project. store: Its folder; the caller holds the lock.
+        sizes: From the number of rows to the sizes of the pilot. n_seeds: Trainings of each size.
+        unsafe: Take rows that are not gated; nothing raw is compared then.
+        say: Told now and then.
+
+    Raises:
+        UserError: There are no rows or no dev cases, or only a judge can score them.
+    """
+    material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
+    if material.metric is None:
+        raise UserError(
+            "expected rows that the first grader can score without asking, got none", hint="see [[graders]]"
+        )
+    prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
+    dev = _dev(project, store)
+    metric = replace(material.metric, cases=dev)
+    of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.to_dict(), [c.id for c in dev]])
+    known = store.read(FILE) or {}
+    points: list[dict[str, Any]] = known.get("points", []) if known.get("of") == of else []
+    baseline = known.get("baseline") if known.get("of") == of else None
+    document = {
+        "of": of,
+        "dataset": material.dataset,
+        "base": prepared.base.artifact.id,
+        "baseline": baseline if baseline is not None else _baseline(prepared, metric),
+        "n_dev": len(dev),
+        "n_examples": len(material.train),
+        "points": points,
+    }
+    store.write(FILE, document)
+    version = find_version(store, material.dataset)
+    raw = raw_rows(version) if version else []
+    done = {(point["size"], point["seed"], point["data"]) for point in points}
+    for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):
+        if (size, seed, side) not in done:
+            pool = material.train if side == "built" else raw
+            some = material.with_rows(_draw(pool, size, seed))
+            points.append(_point(project, store, some, metric, (size, seed, side)))
+            store.write(FILE, document)
+            say(f"{size} {side} rows, seed {seed}: {points[-1]['score']:.3f} on dev")
+    return document
+
+
+def _plan(sizes: Sequence[int], n_seeds: int, raw: bool) -> list[tuple[int, int, Side]]:
+    """Return (size, seed, side) of every training, the small ones first; raw rows at the largest size alone.
+
+    >>> _plan([10, 20], 1, True)
+    [(10, 0, 'built'), (20, 0, 'built'), (20, 0, 'raw')]
+    """
+    plan: list[tuple[int, int, Side]] = [(size, seed, "built") for size in sizes for seed in range(n_seeds)]
+    return plan + [(max(sizes), seed, "raw") for seed in range(n_seeds) if raw]
+
+
+def _draw(pool: Sequence[Example], size: int, seed: int) -> list[Example]:
+    """Return `size` rows; a larger size of one seed holds the smaller one."""
+    order = sorted(pool, key=lambda row: row.id)
+    random.Random(seed).shuffle(order)
+    return order[:size]
+
+
+def _point(
+    project: Project, store: Folder, material: Material, metric: TaskMetric, which: tuple[int, int, Side]
+) -> dict[str, Any]:
+    """Train once on the rows of `material` and score on dev.
+
+    The epochs are those of [train], to the end: steps follow from the size alone.
+    """
+    size, seed, side = which
+    prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material)
+    settings = replace(prepared.settings, seed=seed)
+    steps = max(1, round(settings.epochs * size / settings.batch_size))
+    run = store.path / "training" / f"pilot-{content_hash([prepared.id, seed, side])}"
+    ask = scorer(prepared, metric.cases)
+    ran = train_rows(
+        prepared.base.artifact.folder,
+        prepared.rendered.rows,
+        settings,
+        run,
+        tokenizer=prepared.base.tokenizer,
+        look=lambda model: metric.score(ask(model)),
+        looks_per_epoch=0.5 / max(1.0, settings.epochs),  # once, at the end
+        max_steps=steps,
+    )
+    score = ran.progress.looks[-1]["metric"]
+    shutil.rmtree(run, ignore_errors=True)
+    return {"size": size, "seed": seed, "score": score, "data": side, "steps": steps}
+
+
+def _baseline(prepared: Prepared, metric: TaskMetric) -> float:
+    """Return the score of the model before training, with the same prompt and precision."""
+    model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
+    return metric.score(scorer(prepared, metric.cases)(model))
+
+
+def _dev(project: Project, store: Folder) -> tuple[Case, ...]:
+    """Return the dev cases of the stored split, or of the one that the first climb will draw."""
+    cases = read_cases(project.root / project.cases.path).cases
+    examples = read_examples(project.root / project.examples.path).examples if project.examples else ()
+    clean = split_without_leaks(
+        cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=store.read("split")
+    )
+    return clean.split.dev

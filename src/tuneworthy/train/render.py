@@ -1,0 +1,275 @@
+"""From chats to token ids and mask: exactly what the model sees, and which of it the loss is taken of.
+
+Invariants: the prompt of a row has the ids that it has when it is served; only what the assistant says is supervised,
+its end-of-turn token included (a model that is not taught to stop does not); a row is whole or left out, never cut.
+
+Only text goes through the template (`template.ChatTemplate`): each answer as the last turn of its chat, and the prompt
+before it. That the first begins with the second, in text and in ids, is what makes the mask right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Final, Protocol
+
+from tuneworthy.errors import UserError
+from tuneworthy.train.template import ChatTemplate, chat_of
+from tuneworthy.types import Message
+
+OPEN, CLOSE = "⟦", "⟧"
+"""Around what is supervised, where colours cannot be shown."""
+REASONS: Final[Mapping[str, str]] = {
+    "too_long": "longer than max_length",
+    "refused": "the chat template refuses it",
+    "no_answer": "it does not end with an answer of the assistant",
+    "control_tokens": "its text holds control tokens of the model",
+    "prompt_differs": "the prompt alone is rendered in another way than with its answer",
+    "no_end": "nothing ends the answer: the model would not learn to stop",
+}
+
+
+class Tokenizer(Protocol):
+    """What is asked of a tokenizer of transformers."""
+
+    all_special_tokens: list[str]
+
+    def __call__(self, text: Any, *, add_special_tokens: bool) -> Mapping[str, Any]: ...
+
+    def decode(self, token_ids: Any, *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> str: ...
+
+    def convert_ids_to_tokens(self, ids: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RowChat:
+    """A row before it is rendered.
+
+    Attributes:
+        id: Of the example. messages: The whole chat, the answer last. tools: Their JSON schemas.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it is trained on.
+
+    Attributes:
+        id: Of the example. ids: Token ids, `(n_tokens,)`. mask: 1 where the token is supervised, `(n_tokens,)`.
+    """
+
+    id: str
+    ids: list[int]
+    mask: list[int]
+
+    @property
+    def n_supervised(self) -> int:
+        """How many tokens the loss is taken of."""
+        return sum(self.mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """All rows of a run.
+
+    Attributes:
+        rows: In the order of the chats. left_out: Id of the example to the reason (`REASONS`).
+        last_only: Rows of several answers of which only the last is supervised, since the template renders earlier
+            ones in another way once they are history.
+        template_sha256: Hash of the chat template.
+    """
+
+    rows: list[Row]
+    left_out: dict[str, str]
+    last_only: int
+    template_sha256: str
+    reasons: Mapping[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reasons", dict(Counter(self.left_out.values())))
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all rows."""
+        return sum(len(row.ids) for row in self.rows)
+
+    @property
+    def n_supervised(self) -> int:
+        """Tokens that the loss is taken of."""
+        return sum(row.n_supervised for row in self.rows)
+
+    @property
+    def share(self) -> float:
+        """Share of supervised tokens, 0..1."""
+        return self.n_supervised / self.n_tokens if self.rows else 0.0
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max((len(row.ids) for row in self.rows), default=0)
+
+    def document(self) -> dict[str, Any]:
+        """Return the numbers that are stored with an adapter."""
+        return {
+            "n_rows": len(self.rows),
+            "n_tokens": self.n_tokens,
+            "n_supervised": self.n_supervised,
+            "share_supervised": round(self.share, 4),
+            "longest": self.longest,
+            "left_out": dict(self.reasons),
+            "last_answer_only": self.last_only,
+            "template_sha256": self.template_sha256,
+        }
+
+
+class Renderer:
+    """Renders chats for one model.
+
+    Args:
+        template: Its chat template. tokenizer: Its tokenizer. ends: Ids of the tokens that end a turn.
+    """
+
+    def __init__(self, template: ChatTemplate, tokenizer: Tokenizer, ends: Sequence[int]) -> None:
+        self.template = template
+        self.tokenizer = tokenizer
+        self.ends = tuple(ends)
+        self._end_texts = [str(text) for text in tokenizer.convert_ids_to_tokens(list(ends))]
+
+    def prompts(self, chats: Sequence[RowChat]) -> list[list[int] | None]:
+        """Return the token ids of chats that wait for an answer, as a server gives them to the model; None if refused.
+
+        Args:
+            chats: They end with the user's turn.
+        """
+        asked = [chat_of(chat.messages, generation=True, tools=chat.tools) for chat in chats]
+        texts = self.template.render(asked)
+        return [None if text is None else self._ids(text) for text in texts]
+
+    def rows(self, chats: Sequence[RowChat], max_length: int) -> Rendered:
+        """Render the rows of a run.
+
+        Args:
+            chats: Whole chats. max_length: Tokens of a row; longer ones are left out.
+
+        Raises:
+            UserError: No row is left, or nothing is supervised.
+            ModelError: See `ChatTemplate.render`.
+        """
+        answers = [[at for at, turn in enumerate(chat.messages) if turn.get("role") == "assistant"] for chat in chats]
+        asked = []
+        for chat, places in zip(chats, answers, strict=True):
+            asked += [chat_of(chat.messages[:at], generation=True, tools=chat.tools) for at in places]
+            asked += [chat_of(chat.messages[: at + 1], generation=False, tools=chat.tools) for at in places]
+        texts = iter(self.template.render(asked))
+        rows, left_out, last_only = [], {}, 0
+        for chat, places in zip(chats, answers, strict=True):
+            before, after = [next(texts) for _ in places], [next(texts) for _ in places]
+            made = self._row(chat, before, after)
+            if isinstance(made, Row) and len(made.ids) > max_length:
+                made = "too_long"
+            if isinstance(made, str):
+                left_out[chat.id] = made
+                continue
+            last_only += len(places) > 1 and sum(1 for bit, _ in groupby(made.mask) if bit) == 1
+            rows.append(made)
+        found = Rendered(rows, left_out, last_only, self.template.sha256)
+        if not found.n_supervised:
+            raise UserError(
+                f"expected rows to train on, got none of {len(chats)}: {self._why(found)}", hint=_hint(found)
+            )
+        return found
+
+    def shown(self, row: Row) -> list[tuple[str, bool]]:
+        """Return the text of a row in stretches, each with whether it is supervised."""
+        stretches: list[tuple[str, bool]] = []
+        at = 0
+        for bit, run in groupby(row.mask):
+            n = len(list(run))
+            ids = row.ids[at : at + n]
+            text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            stretches.append((text, bool(bit)))
+            at += n
+        return stretches
+
+    def _row(self, chat: RowChat, before: Sequence[str | None], after: Sequence[str | None]) -> Row | str:
+        """Return the row, or the reason why it is left out.
+
+        Args:
+            before: The text of the chat up to each answer. after: The same with the answer, which is the last turn.
+        """
+        if not before or chat.messages[-1].get("role") != "assistant":
+            return "no_answer"
+        if any(text is None for text in (*before, *after)):
+            return "refused"
+        if self._holds_control(chat.messages):
+            return "control_tokens"
+        said = [self._answer(str(prompt), str(text)) for prompt, text in zip(before, after, strict=True)]
+        if said[-1] in {"prompt_differs", "no_end"}:
+            return said[-1]
+        turns = [(str(prompt), answer) for prompt, answer in zip(before, said, strict=True)]
+        if not all(turns[-1][0].startswith(prompt + answer) for prompt, answer in turns[:-1]):
+            turns = turns[-1:]  # as history, an earlier answer is not what the model said
+        return self._joined(chat.id, turns)
+
+    def _answer(self, prompt: str, whole: str) -> str:
+        """Return the answer with its end, or the reason why there is none."""
+        if not whole.startswith(prompt):
+            return "prompt_differs"
+        found = [at + len(end) for end in self._end_texts if (at := whole.find(end, len(prompt))) >= 0]
+        return whole[len(prompt) : min(found)] if found else "no_end"
+
+    def _joined(self, identity: str, turns: Sequence[tuple[str, str]]) -> Row | str:
+        """Tokenise prompts and answers apart, as they are when served, and put them together.
+
+        A prompt that has other ids than what stands in the row before its answer makes the mask wrong.
+
+        Args:
+            turns: (all of the chat before the answer, the answer with its end); each begins with the one before it.
+        """
+        ids: list[int] = []
+        mask: list[int] = []
+        start = 0
+        for prompt, answer in turns:
+            new = self._ids(prompt[start:])
+            ids, mask = ids + new, mask + [0] * len(new)
+            if len(turns) > 1 and ids != self._ids(prompt):
+                return "prompt_differs"
+            said = self._ids(answer)
+            start = len(prompt) + len(answer)
+            if not said or said[-1] not in self.ends:
+                return "no_end"
+            ids, mask = ids + said, mask + [1] * len(said)
+        return Row(identity, ids, mask)
+
+    def _ids(self, text: str) -> list[int]:
+        """Tokenise; the template writes where the text begins, so the tokenizer adds nothing: BOS is there once."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _holds_control(self, messages: Sequence[Message]) -> bool:
+        texts = [str(turn.get("content") or "") for turn in messages]
+        return any(special and special in text for special in self.tokenizer.all_special_tokens for text in texts)
+
+    @staticmethod
+    def _why(found: Rendered) -> str:
+        return ", ".join(f"{n} {REASONS[reason]}" for reason, n in found.reasons.items()) or "there are none"
+
+
+def bracketed(stretches: Sequence[tuple[str, bool]]) -> str:
+    """Return the text of a row with brackets around what is supervised.
+
+    >>> bracketed([("Say yes.\\n", False), ("yes<end>", True)])
+    'Say yes.\\n⟦yes<end>⟧'
+    """
+    return "".join(f"{OPEN}{text}{CLOSE}" if supervised else text for text, supervised in stretches)
+
+
+def _hint(found: Rendered) -> str:
+    if set(found.reasons) == {"too_long"}:
+        return "raise [train] max_length"
+    return "look at the rows and at the chat template of [train] base"

@@ -1,0 +1,253 @@
+"""What a run trains on and is measured on: rows with the prompt that will be served, and a slice held out of them.
+
+Invariant: neither dev nor test is here. The frozen version lost them when it was built; an examples file loses them
+now. What is held out to stop in time is drawn from the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, split_without_leaks
+from tuneworthy.cases.draw import draw, units_of
+from tuneworthy.cases.kind import Kind
+from tuneworthy.cases.splits import example_case
+from tuneworthy.config.project import Project
+from tuneworthy.curate.freeze import Version, open_version
+from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.grade.apply import grade_all, make_grader
+from tuneworthy.grade.base import Grader, GradingContext
+from tuneworthy.prompts.templates import chat, shot_turns
+from tuneworthy.store import Folder
+from tuneworthy.train.render import RowChat
+from tuneworthy.types import Case, Example, Response, Trace, Variant, content_hash
+
+HELD_OUT_MOST: Final = 128
+HELD_OUT_SHARE: Final = 0.1
+HELD_OUT_FEWEST: Final = 20
+"""Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end."""
+
+
+class GateFailed(TuneworthyError):
+    """The data did not pass its gates."""
+
+    exit_status = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Student:
+    """How the model that is trained is asked: the project's own prompt, without examples.
+
+    Attributes:
+        variant: Templates, limit and stop texts; its model is the one that is trained.
+        kind: Of the task.
+    """
+
+    variant: Variant
+    kind: Kind
+
+    def asked(self, case: Case) -> RowChat:
+        """Return the chat that asks `case`."""
+        return RowChat(case.id, chat(self.variant, case, ()), case.tools)
+
+    def row(self, example: Example) -> RowChat:
+        """Return `example` as it is trained on: the prompt that is served, and its answer."""
+        case = example_case(example, self.kind)
+        if case is not None:
+            return RowChat(example.id, (*chat(self.variant, case, ()), example.messages[-1]), case.tools)
+        own = example.messages[0].get("role") == "system" if example.messages else False
+        system = self.variant.system if not own else None
+        turns = list(example.messages) if own else shot_turns(example, self.variant)
+        first = [{"role": "system", "content": system}] if system else []
+        tools = example.meta.get("tools")
+        return RowChat(example.id, (*first, *turns), tuple(tools) if isinstance(tools, list) else ())
+
+    def document(self) -> dict[str, Any]:
+        """Return what must be served with the adapter."""
+        variant = self.variant
+        return {
+            "system": variant.system,
+            "user": variant.user,
+            "max_tokens": variant.max_tokens,
+            "stop": list(variant.stop),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskMetric:
+    """The project's primary grader on the rows that were held out.
+
+    Attributes:
+        grader: Judges an answer; asks nobody. cases: The held-out rows as cases.
+    """
+
+    grader: Grader
+    cases: tuple[Case, ...]
+
+    def score(self, answers: Sequence[tuple[str, str]]) -> float:
+        """Return the score of the set, 0..1.
+
+        Args:
+            answers: (text, finish reason) of each case, in their order.
+        """
+        traces = [
+            Trace(
+                case_id=case.id,
+                variant_id="student",
+                repeat=0,
+                messages=(),
+                response=Response(text=text, finish_reason=reason),
+            )
+            for case, (text, reason) in zip(self.cases, answers, strict=True)
+        ]
+        scores = [one for one in asyncio.run(grade_all(self.grader, traces, self.cases)) if not one.unscored]
+        total = sum(one.den for one in scores)
+        return sum(one.num for one in scores) / total if total else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """All that a run is made of, but for the model.
+
+    Attributes:
+        dataset: Id of the frozen version, or a hash of the rows that are not gated.
+        gated: Whether the rows passed the gates of `data build`.
+        train: Rows that are trained on.
+        student: How they are asked.
+        metric: What the run is stopped by; None if there are too few rows, or only a judge can score them.
+        notes: What a reader must know.
+    """
+
+    dataset: str
+    gated: bool
+    train: tuple[Example, ...]
+    student: Student
+    metric: TaskMetric | None
+    notes: tuple[str, ...] = ()
+
+    def with_rows(self, rows: Sequence[Example]) -> Material:
+        """Return the same with other rows to train on; what is held out stays."""
+        return replace(self, train=tuple(rows), dataset=content_hash([self.dataset, [row.id for row in rows]]))
+
+
+def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Callable[[str], None]) -> Material:
+    """Read what the project trains on.
+
+    Args:
+        project: The project. store: Its folder.
+        unsafe: Take a version that did not pass its gates, or the examples file if there is no version.
+        seed: Of the draw of the held-out rows.
+        say: Told what a person should know.
+
+    Raises:
+        UserError: There are no rows.
+        GateFailed: The version did not pass its gates, and `unsafe` was not given.
+    """
+    version = _version(store, unsafe)
+    cases = read_cases(project.root / project.cases.path).cases
+    rows = list(version.examples()) if version else _ungated(project, store, cases, say)
+    kind = _kind(store, cases, rows)
+    student = Student(variant=_variant(project), kind=kind)
+    held, train, notes = _hold_out(project, rows, cases, kind, seed)
+    for line in notes:
+        say(line)
+    return Material(
+        dataset=version.id if version else content_hash([row.id for row in rows]),
+        gated=version is not None and not version.recipe["unsafe"],
+        train=tuple(train),
+        student=student,
+        metric=held,
+        notes=tuple(notes),
+    )
+
+
+def _version(store: Folder, unsafe: bool) -> Version | None:
+    """Return the latest version; None if there is none and that may be."""
+    if unsafe and store.read("datasets/latest") is None:
+        return None
+    version = open_version(store)
+    if version.recipe["unsafe"] and not unsafe:
+        raise GateFailed(
+            f"expected a version that passed its gates, got {version.id}, which was frozen with failed ones",
+            hint="mend the rows and run `tuneworthy data build`, or train with --unsafe, which the adapter records",
+        )
+    return version
+
+
+def _ungated(project: Project, store: Folder, cases: Sequence[Case], say: Callable[[str], None]) -> list[Example]:
+    """Return the rows of the examples file that are neither dev nor give a case away."""
+    if project.examples is None:
+        hint = "run `tuneworthy data import FILE` and `tuneworthy data build`, or name a file in [examples]"
+        raise UserError("expected rows to train on, got neither a frozen version nor an examples file", hint=hint)
+    examples = read_examples(project.root / project.examples.path).examples
+    clean = split_without_leaks(
+        cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=store.read("split")
+    )
+    left = len(examples) - len(clean.split.shots)
+    say(f"not gated: {len(clean.split.shots)} rows of {project.examples.path}; {left} are dev or give cases away")
+    return list(clean.split.shots)
+
+
+def _kind(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Kind:
+    stored = store.read("split")
+    if stored is None:
+        return guess_kind([case.expected for case in cases if case.labelled])
+    name, reason = stored["kind"]
+    return Kind(name, reason, labels_of(cases, rows) if name == "label" else ())
+
+
+def _variant(project: Project) -> Variant:
+    """Return the prompt of the project as it is today, which is what the trained model will be asked."""
+    return Variant(
+        name="student",
+        model=project.ladder.baseline,
+        model_identity={},
+        system=project.text(project.prompt.system),
+        user=project.text(project.prompt.user) or "{{ input }}",
+        max_tokens=project.prompt.max_tokens,
+        stop=tuple(project.prompt.stop),
+    )
+
+
+def _hold_out(
+    project: Project, rows: Sequence[Example], cases: Sequence[Case], kind: Kind, seed: int
+) -> tuple[TaskMetric | None, list[Example], list[str]]:
+    """Draw the rows that tell when to stop; rows of one group or question stay on one side."""
+    config = project.graders[0]
+    if config.type == "judge":
+        return (
+            None,
+            list(rows),
+            ["the first grader is a judge, who would have to be asked: the run is not stopped early"],
+        )
+    take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))
+    if take < HELD_OUT_FEWEST:
+        return None, list(rows), [f"{len(rows)} rows are too few to hold any out: the run is not stopped early"]
+    units = units_of(rows)
+    for unit in units:
+        unit.strata[""] = len(unit.members)
+    chosen = {at for unit in draw(units, take, seed=seed, at_least=False) for at in unit.members}
+    held = {case.id: case for at in sorted(chosen) if (case := example_case(rows[at], kind)) is not None}
+    train = [row for at, row in enumerate(rows) if at not in chosen]
+    labels = labels_of(cases, rows) if kind.name == "label" else ()
+    context = GradingContext(root=project.root, examples=train, labels=labels, seed=project.split.seed)
+    if len(held) < HELD_OUT_FEWEST:
+        return None, list(rows), [f"only {len(held)} rows can be scored: the run is not stopped early"]
+    return TaskMetric(grader=make_grader(config, context), cases=tuple(held.values())), train, []
+
+
+Side = Literal["built", "raw"]
+
+
+def raw_rows(version: Version) -> list[Example]:
+    """Return the rows of a version as they came: with those that its checks dropped, but for dev and leaks."""
+    kept_apart = {"held_out", "contamination"}
+    dropped = [
+        Example(messages=tuple(one["row"]["messages"]), id=one["id"], source=one["source"], meta=one["row"]["meta"])
+        for one in version.rejects()
+        if one["check"] not in kept_apart and one["row"]["messages"]
+    ]
+    return [*version.examples(), *dropped]

@@ -1,0 +1,315 @@
+"""`train` as a whole: base, rows, settings, the run, and the adapter that comes of it.
+
+    .tuneworthy/training/<run>/run.json   what the run is made of; the rest is `checkpoints`; gone when it is done
+
+A run is named by all that it is made of. The same one again goes on where it was killed, or returns what came of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder, write_atomic
+from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
+from tuneworthy.train.render import Rendered, Renderer
+from tuneworthy.train.rows import Material, gather
+from tuneworthy.train.settings import Settings
+from tuneworthy.types import content_hash
+
+if TYPE_CHECKING:
+    from tuneworthy.train.trainer import Ran
+
+Say = Callable[[str], None]
+SHOWN: Final = 3
+"""Rows whose text and mask are shown and stored."""
+RATE_FACTORS: Final = (0.4, 1.0, 2.5)
+RATE_STEPS: Final = 40
+"""Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less."""
+TOKENS_AT_ONCE: Final = 1024
+"""Rows of the longest kind in one pass together have at most so many tokens: their activations are kept."""
+ANSWER_SLACK: Final = 2
+"""Answers to held-out rows may be so many times as long as the longest answer of the rows: longer ones are wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a run starts from.
+
+    Attributes:
+        base, material, settings: What, on what, how. rendered: The rows as ids and mask.
+        shown: Text of the first rows in stretches, each with whether it is supervised.
+    """
+
+    base: Base
+    material: Material
+    settings: Settings
+    rendered: Rendered
+    renderer: Renderer
+    shown: Sequence[Sequence[tuple[str, bool]]]
+
+    @property
+    def id(self) -> str:
+        """Hash of everything that the adapter depends on."""
+        metric = self.material.metric
+        return content_hash(
+            {
+                "base": self.base.artifact.id,
+                "dataset": self.material.dataset,
+                "rows": [row.id for row in self.rendered.rows],
+                "held_out": [case.id for case in metric.cases] if metric else [],
+                "settings": self.settings.to_dict(),
+                "template": self.base.template.sha256,
+                "prompt": self.material.student.document(),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of `train`.
+
+    Attributes:
+        adapter: The artifact. prepared: What it was made of. again: Whether it was there already.
+        rates: Of the check of the learning rate: rate to loss on held-out rows; empty if it was not asked for.
+    """
+
+    adapter: Artifact
+    prepared: Prepared
+    again: bool
+    rates: dict[float, float]
+
+
+def default_settings(project: Project, longest: int, width: int) -> Settings:
+    """Return the settings of `[train]`, and the defaults where it is silent.
+
+    The learning rate follows the width of the model and not the rank: 5e-4 * (2000 / width) ** 0.781, which is 3e-4 for
+    a width of 4,096 and 1.3e-3 for one of 576. Batches stay below 32.
+
+    Source: Schulman 2025, LoRA Without Regret (doi 10.64434/tml.20250929); facts.md A1 [V2] for the exponent.
+
+    Args:
+        project: Its `[train]`. longest: Tokens of the longest row, which sets `max_length` if it is not set.
+        width: Of the model's states.
+    """
+    asked = project.train
+    if asked.method == "full":
+        raise UserError("expected method lora or qlora, got full, which `train` does not do", hint="mend [train]")
+    rank = asked.rank or 16
+    batch = asked.batch_size or 16
+    at_once = [n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * longest <= TOKENS_AT_ONCE)]
+    return Settings(
+        method=asked.method or "lora",
+        rank=rank,
+        alpha=asked.alpha or float(2 * rank),
+        dropout=asked.dropout or 0.0,
+        learning_rate=asked.learning_rate or 5e-4 * (2000 / width) ** 0.781,
+        schedule="linear",
+        warmup_ratio=0.05,
+        epochs=asked.epochs or 5.0,
+        batch_size=batch,
+        micro_batch_size=max(at_once),
+        max_length=asked.max_length or longest,
+        seed=asked.seed,
+    )
+
+
+def quiet() -> None:
+    """Keep the bars and warnings of the libraries off the terminal: what matters is said by us."""
+    import warnings
+
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\.")
+
+
+def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material: Material | None = None) -> Prepared:
+    """Make base and rows ready.
+
+    Raises:
+        UserError: There are no rows, or the base cannot be had. GateFailed: The data did not pass its gates.
+    """
+    quiet()
+    base = open_base(prepare_base(base_spec(project), project.root, store, say))
+    material = material or gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
+    renderer = Renderer(base.template, base.tokenizer, base.ends)
+    chats = [material.student.row(row) for row in material.train]
+    rendered = renderer.rows(chats, project.train.max_length or 2**31)
+    config = orjson.loads((base.artifact.folder / "config.json").read_bytes())
+    width = config.get("hidden_size") or config.get("text_config", {}).get("hidden_size") or 2000
+    settings = default_settings(project, rendered.longest, int(width))
+    shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
+    return Prepared(base, material, settings, rendered, renderer, shown)
+
+
+def train_project(
+    project: Project,
+    store: Folder,
+    *,
+    unsafe: bool = False,
+    lr_check: bool = False,
+    say: Say = lambda _: None,
+    show: Callable[[Prepared], None] = lambda _: None,
+) -> Trained:
+    """Train an adapter; the same run again goes on where it was, or returns what came of it.
+
+    Args:
+        project: The project. store: Its folder; the caller holds the lock.
+        unsafe: Take rows that are not gated.
+        lr_check: Run three short trainings first and take the best learning rate.
+        say: Told now and then. show: Given what the run starts from, before it starts.
+
+    Raises:
+        UserError: See `prepare`. GateFailed: The data did not pass its gates.
+    """
+    prepared = prepare(project, store, unsafe=unsafe, say=say)
+    show(prepared)
+    rates: dict[float, float] = {}
+    if lr_check:
+        rates = check_rates(prepared, store.path / "training", say)
+        best = min(rates, key=lambda rate: rates[rate])
+        prepared = replace(prepared, settings=replace(prepared.settings, learning_rate=best))
+    for made in artifacts(store, "adapter"):
+        if made.manifest["run"] == prepared.id:
+            made.verify()
+            return Trained(write_again(store, made), prepared, True, rates)
+    run = store.path / "training" / prepared.id
+    write_atomic(run / "run.json", orjson.dumps(prepared.settings.to_dict()))
+    ran = run_prepared(prepared, run, say)
+    adapter = write_adapter(store, prepared, ran, rates)
+    shutil.rmtree(run, ignore_errors=True)
+    return Trained(adapter, prepared, False, rates)
+
+
+def run_prepared(prepared: Prepared, run: Path, say: Say, max_steps: int | None = None) -> Ran:
+    """Train in the folder `run`, or go on there."""
+    from tuneworthy.train.trainer import train_rows
+
+    return train_rows(
+        prepared.base.artifact.folder,
+        prepared.rendered.rows,
+        prepared.settings,
+        run,
+        tokenizer=prepared.base.tokenizer,
+        look=look_of(prepared),
+        max_steps=max_steps,
+        say=say,
+    )
+
+
+def look_of(prepared: Prepared) -> Callable[[Any], float] | None:
+    """Return what scores a model on the held-out rows by the project's grader; None if there are none."""
+    metric = prepared.material.metric
+    if metric is None:
+        return None
+    score = scorer(prepared, metric.cases)
+    return lambda model: metric.score(score(model))
+
+
+def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tuple[str, str]]]:
+    """Return what asks a model all of `cases` with the prompt that is served."""
+    from tuneworthy.train.answering import answering_mode, answers
+
+    student = prepared.material.student
+    chats = [student.asked(case) for case in cases]
+    prompts = [one or [] for one in prepared.renderer.prompts(chats)]
+    if not all(prompts):
+        raise UserError("expected a chat template that renders the held-out rows, got one that refuses some")
+    longest = max(row.n_supervised for row in prepared.rendered.rows)
+    limit = min(student.variant.max_tokens, ANSWER_SLACK * longest)
+
+    def ask(model: Any) -> list[tuple[str, str]]:
+        with answering_mode(model):
+            return answers(
+                model,
+                prepared.base.tokenizer,
+                prompts,
+                ends=prepared.base.ends,
+                max_tokens=limit,
+                stop=student.variant.stop,
+            )
+
+    return ask
+
+
+def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float]:
+    """Train three times for a few steps; return the learning rate and the loss of the last quarter of them.
+
+    All three see the same rows in the same order, so their losses are compared row by row.
+    """
+    per_epoch = max(1, len(prepared.rendered.rows) // prepared.settings.batch_size)
+    steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
+    found = {}
+    for factor in RATE_FACTORS:
+        rate = prepared.settings.learning_rate * factor
+        settings = replace(prepared.settings, learning_rate=rate)
+        one = replace(prepared, settings=settings)
+        run = folder / f"rate-{one.id}"
+        from tuneworthy.train.trainer import train_rows
+
+        ran = train_rows(
+            prepared.base.artifact.folder,
+            prepared.rendered.rows,
+            settings,
+            run,
+            tokenizer=prepared.base.tokenizer,
+            max_steps=steps,
+        )
+        last = ran.progress.steps[-max(1, steps // 4) :]
+        found[rate] = sum(step["loss"] for step in last) / len(last)
+        shutil.rmtree(run, ignore_errors=True)
+        say(f"learning rate {rate:.2g}: loss {found[rate]:.4f} after {steps} steps")
+    return found
+
+
+def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float]) -> Artifact:
+    """Write the adapter of a run as an artifact, whole or not at all."""
+    best = ran.progress.best
+
+    def fill(folder: Path) -> None:
+        config = orjson.loads((ran.adapter / "adapter_config.json").read_bytes())
+        config["base_model_name_or_path"] = prepared.base.artifact.manifest["source"]["spec"]
+        write_atomic(folder / "adapter_config.json", orjson.dumps(config, option=orjson.OPT_INDENT_2))
+        shutil.copyfile(ran.adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+        rows = [[{"text": text, "supervised": bit} for text, bit in row] for row in prepared.shown]
+        write_atomic(folder / "rendered.json", orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+        write_atomic(folder / "curves.json", orjson.dumps({"steps": ran.progress.steps, "looks": ran.progress.looks}))
+
+    settings = prepared.settings
+    metric = prepared.material.metric
+    about = {
+        "run": prepared.id,
+        "dataset": prepared.material.dataset,
+        "gated": prepared.material.gated,
+        "settings": settings.to_dict(),
+        "template_sha256": prepared.base.template.sha256,
+        "prompt": prepared.material.student.document(),
+        "rows": prepared.rendered.document(),
+        "held_out": {"n": len(metric.cases), "score": best["metric"] if best else None} if metric else None,
+        "curves": {
+            "n_steps": len(ran.progress.steps),
+            "first_loss": ran.progress.steps[0]["loss"],
+            "last_loss": ran.progress.steps[-1]["loss"],
+            "kept_step": int(best["step"]) if best else int(ran.progress.steps[-1]["step"]),
+            "stopped_early": ran.stopped_early,
+        },
+        "memory": {"peak_bytes": ran.peak_bytes, "before_bytes": ran.before_bytes},
+        "seconds": round(ran.progress.seconds, 1),
+        "shared_rows": ran.shared,
+        "n_trainable": ran.n_trainable,
+        "learning_rates": {f"{rate:.3g}": loss for rate, loss in rates.items()},
+        "versions": library_versions(),
+    }
+    return write_artifact(store, "adapter", fill, parent=prepared.base.artifact.id, about=about)

@@ -1,0 +1,110 @@
+"""What a training run is told: every knob of it, as it is stored with the adapter.
+
+Adapters are scaled by alpha / rank (alpha / sqrt(rank) under rsLoRA): what counts is that scale together with the
+learning rate, never alpha alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal, Self
+
+from tuneworthy.errors import UserError
+
+Method = Literal["lora", "qlora", "full"]
+Schedule = Literal["linear", "cosine", "constant"]
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+ALL_LINEAR: Final = "all-linear"
+"""PEFT's word for every linear layer except the output head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one run.
+
+    Attributes:
+        method: Adapters on the 16-bit base, on a 4-bit base, or all weights.
+        rank: Capacity of the adapters; of no effect under `full`.
+        alpha: Their output is multiplied by `scale`.
+        rslora: Whether the scale is alpha / sqrt(rank).
+        dropout: Share of the adapters' inputs that is set to 0.
+        target_modules: `all-linear`, or names of modules.
+        learning_rate: Peak of the schedule.
+        schedule: How the rate falls after its peak.
+        warmup_ratio: Share of the steps in which it rises, 0..1.
+        epochs: Most passes over the rows.
+        batch_size: Rows an optimiser step.
+        micro_batch_size: Rows at once; the rest of a step is accumulated.
+        max_length: Tokens of a row; longer ones are left out and counted.
+        dtype: Of the base's weights and of the arithmetic.
+        gradient_checkpointing: Whether activations are computed twice to save memory.
+        seed: Of the order of rows, the adapters and the dropout.
+    """
+
+    method: Method = "lora"
+    rank: int = 16
+    alpha: float = 32.0
+    rslora: bool = False
+    dropout: float = 0.0
+    target_modules: str | tuple[str, ...] = ALL_LINEAR
+    learning_rate: float = 2e-4
+    schedule: Schedule = "linear"
+    warmup_ratio: float = 0.03
+    epochs: float = 3.0
+    batch_size: int = 16
+    micro_batch_size: int = 4
+    max_length: int = 1024
+    dtype: Dtype = "bfloat16"
+    gradient_checkpointing: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.micro_batch_size:
+            raise UserError(
+                f"expected a batch_size that is a multiple of micro_batch_size, got {self.batch_size}"
+                f" and {self.micro_batch_size}",
+                hint="change one of them",
+            )
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes an optimiser step.
+
+        >>> Settings(batch_size=16, micro_batch_size=4).accumulation
+        4
+        """
+        return self.batch_size // self.micro_batch_size
+
+    @property
+    def scale(self) -> float:
+        """What the adapters' output is multiplied by.
+
+        >>> Settings(rank=16, alpha=32).scale
+        2.0
+        """
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-able values."""
+        row = asdict(self)
+        if not isinstance(self.target_modules, str):
+            row["target_modules"] = list(self.target_modules)
+        return row
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """Return the settings that `to_dict` wrote; keys of a later version are refused.
+
+        Raises:
+            UserError: An unknown key.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(row) - known):
+            raise UserError(f"expected training settings, got the unknown key {unknown[0]!r}")
+        values = dict(row)
+        if isinstance(values.get("target_modules"), list):
+            values["target_modules"] = tuple(values["target_modules"])
+        return cls(**values)

@@ -1,0 +1,413 @@
+"""The run itself: TRL's SFTTrainer over PEFT adapters, with rows that share their beginning and lie without padding.
+
+What is ours beside TRL: the batches (`layout`, `attention`), the adapter's arithmetic (`fused`), the head over
+supervised tokens only, checkpoints without pickle (`checkpoints`), and stopping on the task's own metric. The loss is
+the same: the mean over the supervised tokens of an optimiser step.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from tuneworthy.train import checkpoints
+from tuneworthy.train.attention import NAME, RowAttention, supports
+from tuneworthy.train.base_model import load_model
+from tuneworthy.train.fused import fuse
+from tuneworthy.train.layout import IGNORED, Collator, Layout
+from tuneworthy.train.render import Row
+from tuneworthy.train.settings import Settings
+
+PATIENCE: Final = 2
+"""The run ends when the task metric was not better this many times in a row."""
+LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
+"""Most that the loss of the first rows may differ between our batches and plain ones, as a share of it."""
+CHECKPOINTS: Final = 20
+"""About as many are written in a run, beside those at each look at the task metric."""
+
+
+@dataclass
+class Progress:
+    """What happened in a run so far; kept with every checkpoint.
+
+    Attributes:
+        steps: One entry an optimiser step: `step`, `loss`, `learning_rate`, `grad_norm`, `seconds`, `tokens`.
+        looks: One entry a look at the task metric: `step`, `metric`, `seconds`.
+        seconds: Of training, of all processes that worked on the run, without looks.
+    """
+
+    steps: list[dict[str, float]] = field(default_factory=list)
+    looks: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The look with the best metric; of equal ones the first."""
+        return max(self.looks, key=lambda look: look["metric"], default=None)
+
+    @property
+    def since_best(self) -> int:
+        """Looks after the best one."""
+        best = self.best
+        return 0 if best is None else sum(look["step"] > best["step"] for look in self.looks)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a run.
+
+    Attributes:
+        adapter: Folder of the adapter that is kept. progress: Curves. peak_bytes: Most memory that was in use.
+        before_bytes: Memory in use before the model was loaded. stopped_early: Whether the metric ended it.
+        shared: Whether rows shared their beginning (else: plain batches).
+        n_trainable: Weights that were trained.
+    """
+
+    adapter: Path
+    progress: Progress
+    peak_bytes: int
+    before_bytes: int
+    stopped_early: bool
+    shared: bool
+    n_trainable: int
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process that is in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_bytes() -> int:
+    """Return the most memory that was in use: of the GPU if there is one, else of this process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def adapted(base: Path, settings: Settings) -> Any:
+    """Return the model of the folder `base` with fresh adapters.
+
+    Args:
+        base: In 16 bit. settings: Method, rank, scale, modules, precision.
+    """
+    options: dict[str, Any] = {}
+    if settings.method == "qlora":
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
+        )
+    if torch.cuda.is_available():
+        options["device_map"] = {"": torch.cuda.current_device()}
+    model = load_model(base, settings.dtype, **options)
+    model.config.use_cache = False
+    modules = settings.target_modules
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        use_rslora=settings.rslora,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(settings.seed)
+    return get_peft_model(model, config)
+
+
+class RowTrainer(SFTTrainer):
+    """SFTTrainer over batches of `layout.Collator`.
+
+    Args:
+        attention: Told the layout of each batch; None for plain batches of `input_ids` and `attention_mask`.
+        named: Those of SFTTrainer.
+    """
+
+    def __init__(self, *, attention: RowAttention | None, **named: Any) -> None:
+        super().__init__(**named)
+        self.attention = attention
+        self.model_accepts_loss_kwargs = True  # so that it counts the supervised tokens of a whole step
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the summed loss of the supervised tokens over their number in the whole step."""
+        if self.attention is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = summed_loss(model, inputs, self.attention)
+        n = inputs["targets"].numel() if num_items_in_batch is None else num_items_in_batch
+        loss = loss / n
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes
+        return loss
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Write the adapter alone: no pickle of arguments, no further copy of the tokenizer."""
+        if self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.should_save:
+            checkpoints.save_optimiser(Path(output_dir), self.optimizer, self.lr_scheduler)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            checkpoints.load_optimiser(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        if self.args.should_save:
+            checkpoints.save_random(Path(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            checkpoints.load_random(Path(checkpoint))
+
+
+def summed_loss(model: Any, batch: dict[str, Any], attention: RowAttention) -> torch.Tensor:
+    """Return the sum of the losses of the supervised tokens of a batch; the head sees their places alone."""
+    prefix, *lengths = batch["lengths"].tolist()
+    dtype = next(model.parameters()).dtype
+    attention.lay(Layout(prefix, tuple(lengths)), batch["input_ids"].device, dtype)
+    logits = model(
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        use_cache=False,
+        logits_to_keep=batch["predict_at"],
+    ).logits
+    return torch.nn.functional.cross_entropy(logits[0].float(), batch["targets"], reduction="sum")
+
+
+class Watcher(TrainerCallback):
+    """Writes down what happens, looks at the task metric, seals checkpoints, and stops in time.
+
+    Args:
+        run: Folder of the run. progress: So far. look: Returns the task metric; None if there is none.
+        look_every: Steps between looks. checkpoint_every: Steps between checkpoints.
+        say: Told now and then.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        progress: Progress,
+        look: Callable[[Any], float] | None,
+        look_every: int,
+        checkpoint_every: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.run, self.progress, self.look = run, progress, look
+        self.look_every, self.checkpoint_every = look_every, checkpoint_every
+        self.say = say
+        self.stopped = False
+        self._began = time.monotonic()
+        self._told = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock of a step."""
+        self._began = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> Any:
+        """Look, save or stop where it is time."""
+        self._seconds = time.monotonic() - self._began
+        self.progress.seconds += self._seconds
+        control.should_log = True
+        last = state.global_step >= state.max_steps
+        if self.look is not None and (state.global_step % self.look_every == 0 or last):
+            self._look(state, control, named["model"])
+        if state.global_step % self.checkpoint_every == 0 or last:
+            control.should_save = True
+        return control
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Write down the loss of a step."""
+        if not logs or "loss" not in logs:
+            return
+        entry = {"step": state.global_step, "loss": float(logs["loss"]), "learning_rate": float(logs["learning_rate"]),
+                 "grad_norm": float(logs.get("grad_norm") or 0.0), "seconds": round(self._seconds, 4)}  # fmt: skip
+        self.progress.steps.append(entry)
+        if time.monotonic() - self._told > 10:
+            self._told = time.monotonic()
+            mean = self.progress.seconds / max(1, len(self.progress.steps))
+            left = mean * (state.max_steps - state.global_step)
+            self.say(f"step {state.global_step} of {state.max_steps}, loss {entry['loss']:.3f}, {left:.0f} s left")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Seal the checkpoint that was just written, and drop those before the last two."""
+        folder = self.run / f"checkpoint-{state.global_step}"
+        progress = {"steps": self.progress.steps, "looks": self.progress.looks, "seconds": self.progress.seconds}
+        checkpoints.seal(folder, progress)
+        steps = sorted(int(path.name.rpartition("-")[2]) for path in self.run.glob("checkpoint-*"))
+        for step in steps[:-2]:
+            shutil.rmtree(self.run / f"checkpoint-{step}", ignore_errors=True)
+
+    def _look(self, state: Any, control: Any, model: Any) -> None:
+        began = time.monotonic()
+        assert self.look is not None
+        metric = self.look(model)
+        seconds = round(time.monotonic() - began, 2)
+        self.progress.looks.append({"step": state.global_step, "metric": metric, "seconds": seconds})
+        best = self.progress.best
+        assert best is not None
+        if best["step"] == state.global_step:
+            keep_best(model, self.run, state.global_step)
+        self.say(f"step {state.global_step}: task metric {metric:.3f} on held-out rows, best {best['metric']:.3f}")
+        control.should_save = True
+        if self.progress.since_best >= PATIENCE and state.global_step < state.max_steps:
+            self.stopped = control.should_training_stop = True
+
+
+def keep_best(model: Any, run: Path, step: int) -> None:
+    """Write the adapter as the best one so far; the one before goes once it stands."""
+    part = run / ".best"
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(part)
+    target = run / f"best-{step}"
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
+
+
+def train_rows(
+    base: Path,
+    rows: Sequence[Row],
+    settings: Settings,
+    run: Path,
+    *,
+    tokenizer: Any,
+    look: Callable[[Any], float] | None = None,
+    looks_per_epoch: float = 1.0,
+    max_steps: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Ran:
+    """Train adapters on `rows`; go on from the last whole checkpoint of the folder `run`.
+
+    Args:
+        base: Folder of the base, 16 bit. rows: Rendered.
+        settings: Of the run. run: Its folder; belongs to these rows and settings alone.
+        tokenizer: Of the base. look: Returns the task metric of a model, 0..1; None if there is none.
+        looks_per_epoch: How often.
+        max_steps: Steps instead of epochs.
+        say: Told now and then.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    before = resident_bytes()
+    found = checkpoints.newest(run)
+    progress = Progress(**found[1]) if found else Progress()
+    model = adapted(base, settings)
+    attention = _row_attention(model, rows, settings)
+    if settings.method == "lora":
+        fuse(model)
+    per_epoch = max(1, -(-len(rows) // settings.batch_size))
+    total = max_steps or max(1, round(settings.epochs * per_epoch))
+    watcher = Watcher(
+        run, progress, look, max(1, round(per_epoch / looks_per_epoch)), max(5, total // CHECKPOINTS), say
+    )
+    trainer = RowTrainer(
+        attention=attention,
+        model=model,
+        args=_arguments(settings, run, total),
+        train_dataset=_dataset(rows),
+        data_collator=Collator() if attention else _plain_collator(tokenizer),
+        processing_class=tokenizer,
+        callbacks=[watcher],
+    )
+    if attention is not None:
+        model.get_base_model().set_attn_implementation(NAME)
+    done = found is not None and (found[0].name == f"checkpoint-{total}" or progress.since_best >= PATIENCE)
+    if not done:
+        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    best = progress.best
+    adapter = run / f"best-{int(best['step'])}" if best else run / f"checkpoint-{int(progress.steps[-1]['step'])}"
+    trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    return Ran(adapter, progress, peak_bytes(), before, watcher.stopped, attention is not None, trainable)
+
+
+def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
+    """Return TRL's arguments: ours where TRL's defaults cost (see docs/training.md)."""
+    return SFTConfig(
+        output_dir=str(run),
+        per_device_train_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=int(settings.warmup_ratio * total),
+        max_steps=total,
+        seed=settings.seed,
+        bf16=False,  # weights and arithmetic are in `dtype` already: autocast would only cast back and forth
+        fp16=False,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _dataset(rows: Sequence[Row]) -> Dataset:
+    labels = [[one if bit else IGNORED for one, bit in zip(row.ids, row.mask, strict=True)] for row in rows]
+    return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": labels})
+
+
+def _plain_collator(tokenizer: Any) -> Any:
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return DataCollatorForLanguageModeling(pad_token_id=filler, completion_only_loss=False)
+
+
+def _row_attention(model: Any, rows: Sequence[Row], settings: Settings) -> RowAttention | None:
+    """Return the attention of shared rows, or None where the model cannot take it.
+
+    It is not trusted: the loss of a few rows must be that of plain batches, or plain batches are used.
+    """
+    inner = model.get_base_model()
+    if not supports(inner.config):
+        return None
+    attention = RowAttention()
+    attention.register()
+    few = _dataset(rows[: min(4, len(rows))])
+    batch = Collator()([few[at] for at in range(len(few))])
+    batch = {name: value.to(model.device) for name, value in batch.items()}
+    before = inner.config._attn_implementation
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            plain = sum(_plain_loss(model, one) for one in few)
+            inner.set_attn_implementation(NAME)
+            ours = float(summed_loss(model, batch, attention))
+    except (ValueError, TypeError, KeyError, RuntimeError):
+        return None
+    finally:
+        inner.set_attn_implementation(before)
+        model.train(training)
+    return attention if abs(ours - plain) <= LOSS_TOLERANCE[settings.dtype] * abs(plain) else None
+
+
+def _plain_loss(model: Any, row: dict[str, list[int]]) -> float:
+    """Return the summed loss of one row, computed as transformers does."""
+    ids = torch.tensor([row["input_ids"]], device=model.device)
+    labels = torch.tensor(row["labels"][1:], device=model.device)
+    logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+    return float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))

