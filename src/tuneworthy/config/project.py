@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import Data
 from tuneworthy.config.graders import Grader
+from tuneworthy.config.guards import Guard
 from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, Ladder, Waiver
 from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
@@ -39,6 +40,7 @@ class Project(Section):
     economics: Economics = Economics()
     data: Data = Data()
     train: Train = Train()
+    guards: list[Guard] = []
     waivers: list[Waiver] = []
 
     _root: Path = PrivateAttr(default=Path())
