@@ -1,4 +1,4 @@
-"""The gates before training and before shipping: each has a world that needs it; switched off, the answer is another."""
+"""The gates before training and before shipping: each has a world that needs it, and is missed when switched off."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ SHIPPING: dict[str, list[Evidence]] = {
         trained(best="floor"),
         replace(
             trained(),
-            rungs={**trained().rungs, "floor": replace(RUNGS[0], score=0.84, delta_ci=(-0.05, 0.03), compared_to="tuned")},
+            rungs={
+                **trained().rungs,
+                "floor": replace(RUNGS[0], score=0.84, delta_ci=(-0.05, 0.03), compared_to="tuned"),
+            },
         ),
     ],
     "guards": [
@@ -199,7 +202,11 @@ def test_a_test_that_is_none_ships_nothing(changed: dict[str, Any], code: str) -
 
 def test_a_climb_that_no_longer_holds_says_nothing_of_the_tuned_variant() -> None:
     found = decide(trained(stale=["the examples changed"]))
-    assert (found.outcome, found.stage, found.reason_code) == (Outcome.NOT_ENOUGH_EVIDENCE, "to_decide", "gate_baseline")
+    assert (found.outcome, found.stage, found.reason_code) == (
+        Outcome.NOT_ENOUGH_EVIDENCE,
+        "to_decide",
+        "gate_baseline",
+    )
 
 
 def test_no_worse_and_allowed_where_the_best_without_training_is_not_is_enough() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuneworthy.config.models import LlamaCpp
+from tuneworthy.config.models import LlamaCpp, Model
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
@@ -115,7 +115,7 @@ def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
     return LlamaCpp(**{**start, "model": path.as_posix()})
 
 
-def config_of(project: Project, name: str) -> Any:
+def config_of(project: Project, name: str) -> Model:
     """Return the section of a model, one of the project file or a tuned one.
 
     Raises:
@@ -152,7 +152,8 @@ def _tuned(project: Project, store: Folder, gguf: Artifact) -> TunedModel | None
 
 def _chain(store: Folder, artifact: Artifact) -> list[Artifact]:
     """Return what an artifact was made from, itself first."""
-    found, at = [], artifact
+    found: list[Artifact] = []
+    at = artifact
     while at is not None and len(found) < 4:  # gguf, merged, adapter, base
         found.append(at)
         parent = at.parent
