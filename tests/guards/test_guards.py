@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.ladder.worlds import write_world
 
+from tests.ladder.worlds import write_world
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.grade.apply import grade_all

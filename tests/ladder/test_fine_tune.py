@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ladder.tuned_worlds import STUDENT, make_artifact, make_models, write_tuned_world
 
+from tests.ladder.tuned_worlds import STUDENT, make_artifact, make_models, write_tuned_world
 from tuneworthy.cli import run
 from tuneworthy.config import load
+from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.first_tokens import read_sureness
 from tuneworthy.ladder.looks import read_looks
 from tuneworthy.ladder.record import RungRecord, read_record, record_from
@@ -117,6 +118,27 @@ def test_only_the_newest_tuned_models_enter_and_each_names_its_file(world: Path)
     assert len(tuned_models(load(world))) == 4
     names = [row["name"] for row in climbed(world).candidates]
     assert len(names) == 8 and all(name.startswith("fine_tune/") for name in names)
+
+
+def test_a_server_of_the_tuned_model_enters_this_rung_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = '[models.server]\nprovider = "scripted"\nfunction = "world.py:tuned"\n[serve]\nmodel = "server"\n'
+    root = write_tuned_world(
+        tmp_path / "world", monkeypatch, extra=server, rungs=["floor", "baseline", "model", "fine_tune"]
+    )
+    assert climbed(root).status is RungStatus.SKIPPED
+    made = make_models(root)
+    found = climbed(root)
+    assert (found.status, found.tuned["engine"]) == (RungStatus.ADOPTED, "scripted")
+    assert (found.tuned["merged"], found.tuned["gguf"]) == (made["merged"].id, None)
+    record = read_record(Folder(root))
+    assert record is not None
+    assert next(row for row in record["rungs"] if row["rung"] == "model")["reason_code"] == "no_other_model"
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('model = "server"', 'model = "weak"'))
+    with pytest.raises(ConfigError, match=r"serve\.model"):
+        load(root)
 
 
 def trace(*tokens: dict[str, Any]) -> Trace:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ladder.worlds import write_world
 
+from tests.ladder.worlds import write_world
 from tuneworthy.config import Project
 from tuneworthy.config.models import Scripted
 from tuneworthy.ladder import tuned as tuned_module
@@ -73,7 +73,7 @@ def make_models(root: Path, *, prompt: Mapping[str, Any] | None = None, **about:
 
 
 def write_tuned_world(root: Path, monkeypatch: pytest.MonkeyPatch, *, answers: str = "tuned", **options: Any) -> Path:
-    """Write a world whose GGUF files answer by functions: that of an untuned base as `base`, the others as `answers`."""
+    """Write a world whose GGUF files answer by functions: that of a base as `base`, the others as `answers`."""
     options = {"rungs": ["floor", "baseline", "prompt", "fine_tune"]} | options
     write_world(root, {"weak": WEAK}, **options)
     with (root / "world.py").open("a") as file:

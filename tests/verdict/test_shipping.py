@@ -179,6 +179,15 @@ def test_every_gate_before_shipping_but_parity_can_be_waived_with_a_reason(name:
         assert told.status is GateStatus.WAIVED and "it is known beforehand" in told.detail
 
 
+def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_compared() -> None:
+    embedded = {**TRAINED.tuned, "engine": "llama_cpp"}
+    assert decide(trained(training=replace(TRAINED, serving=None, tuned=embedded))).outcome is SHIP
+    unproven = replace(TRAINED, serving=None, tuned=embedded, parity=replace(PROVEN, status="fail"))
+    assert closed(trained(training=unproven), "to_ship") == ["parity", "serving"]
+    server = {**TRAINED.tuned, "engine": "vllm"}
+    assert closed(trained(training=replace(TRAINED, serving=None, tuned=server)), "to_ship") == ["serving"]
+
+
 def test_what_failed_is_named_before_what_is_not_known() -> None:
     world = trained(
         training=replace(TRAINED, parity=None, guards=(replace(GUARD, status="fail", detail="worse"),)), waivers={}

@@ -1,4 +1,4 @@
-"""The tuned models of a project that can answer here: its GGUF files, through the embedded llama.cpp.
+"""The tuned models of a project that can answer here: its GGUF files in the embedded llama.cpp, or a server of one.
 
 What is asked is the file that would be served: adapter -> merged -> GGUF, each an artifact whose manifest names what it
 was made from. A tuned model is asked with the prompt that it was trained with.
@@ -29,16 +29,18 @@ class TunedModel:
     """A tuned model that can answer.
 
     Attributes:
-        name: Among the opened models. config: How it is opened.
-        gguf, merged, adapter, base: Ids of the artifacts; None where there is none (all weights were trained).
+        name: Among the opened models. config: How it is opened. engine: What runs it.
+        gguf, merged, adapter, base: Ids of the artifacts; None where there is none (all weights were trained, or a
+            server needs no GGUF file).
         dataset: Version of the training data that it was trained on; None if its manifest does not say.
         file_type: Of the GGUF file.
         prompt: `system`, `user` and what else of the prompt it was trained with; empty if its manifest does not say.
     """
 
     name: str
-    config: LlamaCpp
-    gguf: str
+    config: Model
+    engine: str = "llama_cpp"
+    gguf: str | None = None
     merged: str | None = None
     adapter: str | None = None
     base: str | None = None
@@ -48,14 +50,20 @@ class TunedModel:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a record tells of it, plain JSON-able data."""
-        names = ("gguf", "merged", "adapter", "base", "dataset", "file_type")
-        return {"engine": "llama_cpp", **{name: getattr(self, name) for name in names}}
+        names = ("engine", "gguf", "merged", "adapter", "base", "dataset", "file_type")
+        return {name: getattr(self, name) for name in names}
 
 
 def tuned_models(project: Project) -> list[TunedModel]:
     """Return the tuned models that can be asked, the newest first."""
     store = Folder(project.root)
-    found = [_tuned(project, store, one) for one in reversed(artifacts(store, "gguf"))]
+    if project.serve.model is not None:
+        served = _served(project, store, project.serve.model)
+        return [served] if served is not None else []
+    found = [
+        _tuned(store, one, name=f"{TUNED}{one.id[:8]}", config=gguf_config(project, one))
+        for one in reversed(artifacts(store, "gguf"))
+    ]
     return [one for one in found if one is not None][:MOST]
 
 
@@ -76,8 +84,12 @@ def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[
     Returns:
         Those that could be opened, the newest first; and why others could not, in words.
     """
-    opened, faults = [], []
+    opened: list[TunedModel] = []
+    faults: list[str] = []
     for one in tuned_models(project):
+        if one.name in project.models:  # it is opened when it is first asked
+            opened.append(one)
+            continue
         try:
             models.add(open_model(one.name, one.config, project.root))
         except TuneworthyError as error:
@@ -130,22 +142,34 @@ def _spec(project: Project, name: str) -> str:
     return str(getattr(project.models[name], "model", ""))
 
 
-def _tuned(project: Project, store: Folder, gguf: Artifact) -> TunedModel | None:
-    """Return the tuned model of a GGUF file; None if it is that of an untuned base, or its makers are gone."""
-    chain = {one.kind: one for one in _chain(store, gguf)}
+def _served(project: Project, store: Folder, name: str) -> TunedModel | None:
+    """Return the tuned model that a server answers with: what `serve` started last, else what was merged last."""
+    told = store.read("serving") or {}
+    artifact = find_artifact(store, str(told.get("artifact"))) or latest_artifact(store, "merged")
+    artifact = artifact or latest_artifact(store, "adapter")
+    engine = str(told.get("engine") or project.models[name].provider)
+    return None if artifact is None else _tuned(store, artifact, name=name, config=project.models[name], engine=engine)
+
+
+def _tuned(
+    store: Folder, artifact: Artifact, *, name: str, config: Model, engine: str = "llama_cpp"
+) -> TunedModel | None:
+    """Return the tuned model of an artifact; None if it is that of an untuned base, or its makers are gone."""
+    chain = {one.kind: one for one in _chain(store, artifact)}
     merged, adapter, base = chain.get("merged"), chain.get("adapter"), chain.get("base")
     made = adapter or merged
     if made is None:
         return None
     return TunedModel(
-        name=f"{TUNED}{gguf.id[:8]}",
-        config=gguf_config(project, gguf),
-        gguf=gguf.id,
+        name=name,
+        config=config,
+        engine=engine,
+        gguf=artifact.id if artifact.kind == "gguf" else None,
         merged=merged.id if merged else None,
         adapter=adapter.id if adapter else None,
         base=base.id if base else None,
         dataset=made.manifest.get("dataset"),
-        file_type=str(gguf.manifest.get("file_type", "")),
+        file_type=str(artifact.manifest.get("file_type", "")),
         prompt=made.manifest.get("prompt") or {},
     )
 

@@ -75,7 +75,15 @@ def guards(evidence: Evidence) -> Finding:
 
 @gate("serving", "to_ship")
 def serving(evidence: Evidence) -> Finding:
-    """The engine that will answer users was started with this model, and gave its answers."""
+    """The engine that will answer users was started with this model, and gave its answers.
+
+    The embedded llama.cpp is the engine that answered test, and `parity` asks the same file in it: that is a proof too.
+    """
+    found = evidence.training
+    proven = found.parity is not None and found.parity.status == "pass" and not found.parity.changed
+    if found.serving is None and proven and found.tuned.get("engine") == "llama_cpp" and found.tuned.get("gguf"):
+        words = f"the embedded llama.cpp answered test with the file {found.tuned['gguf']}, which parity compared in it"
+        return PASS, words, {"engine": "llama_cpp", "artifact": found.tuned["gguf"]}
     return _proof(evidence.training.serving, "the tuned model was not served", "serve")
 
 
