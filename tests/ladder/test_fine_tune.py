@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import log
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.first_tokens import read_sureness
 from tuneworthy.ladder.looks import read_looks
 from tuneworthy.ladder.record import RungRecord, read_record, record_from
+from tuneworthy.ladder.trial import repeats_of
 from tuneworthy.ladder.tuned import tuned_models
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.store import Folder
-from tuneworthy.types import Response, RungStatus, Trace
+from tuneworthy.types import Response, RungStatus, Trace, Variant
 
 
 @pytest.fixture
@@ -118,6 +120,14 @@ def test_only_the_newest_tuned_models_enter_and_each_names_its_file(world: Path)
     assert len(tuned_models(load(world))) == 4
     names = [row["name"] for row in climbed(world).candidates]
     assert len(names) == 8 and all(name.startswith("fine_tune/") for name in names)
+
+
+def test_sampled_answers_of_a_tuned_model_are_repeated_on_test_and_those_of_a_floor_are_not(world: Path) -> None:
+    project = load(world)
+    tuned = Variant(name="t", model="tuned:1", model_identity={}, system=None, user="", decoding={"temperature": 0.7})
+    assert repeats_of(project, tuned) == 3
+    assert repeats_of(project, replace(tuned, decoding={"temperature": 0.0})) == 1
+    assert repeats_of(project, replace(tuned, model="floor:linear")) == 1
 
 
 def test_a_server_of_the_tuned_model_enters_this_rung_and_no_other(

@@ -84,7 +84,7 @@ def serving(evidence: Evidence) -> Finding:
     if found.serving is None and proven and found.tuned.get("engine") == "llama_cpp" and found.tuned.get("gguf"):
         words = f"the embedded llama.cpp answered test with the file {found.tuned['gguf']}, which parity compared in it"
         return PASS, words, {"engine": "llama_cpp", "artifact": found.tuned["gguf"]}
-    return _proof(evidence.training.serving, "the tuned model was not served", "serve")
+    return _proof(evidence.training.serving, "the tuned model was not served", "serve --engine vllm --check")
 
 
 @gate("shadow", "to_ship")
