@@ -12,9 +12,11 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import Data
 from tuneworthy.config.graders import Grader
+from tuneworthy.config.guards import Guard
 from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, Ladder, Waiver
 from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
+from tuneworthy.config.serve import Serve
 from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.train import Train
@@ -41,6 +43,8 @@ class Project(Section):
     data: Data = Data()
     teacher: Teacher | None = None
     train: Train = Train()
+    serve: Serve = Serve()
+    guards: list[Guard] = []
     waivers: list[Waiver] = []
 
     _root: Path = PrivateAttr(default=Path())
@@ -52,15 +56,25 @@ class Project(Section):
 
     @property
     def answering(self) -> list[str]:
-        """Models that may answer the task: all but those that are only there to judge."""
+        """Models that may answer the task untuned: without those that only judge, and the server of a tuned one."""
         judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
-        return [name for name in self.models if name not in judges]
+        return [name for name in self.models if name not in {*judges, self.serve.model}]
 
     @model_validator(mode="after")
     def _baseline_is_a_model(self) -> Self:
         if self.ladder.baseline not in self.models:
             known = ", ".join(self.models)
             raise ValueError(f"ladder.baseline: expected a key of [models] ({known}), got {self.ladder.baseline!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _served_is_a_model(self) -> Self:
+        name = self.serve.model
+        if name is not None and (name not in self.models or name == self.ladder.baseline):
+            known = ", ".join(one for one in self.models if one != self.ladder.baseline) or "none there"
+            raise ValueError(
+                f"serve.model: expected a key of [models] that is not the baseline ({known}), got {name!r}"
+            )
         return self
 
     @model_validator(mode="after")

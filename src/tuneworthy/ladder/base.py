@@ -106,6 +106,9 @@ class View:
 
 RUNGS: Registry[Any] = Registry(
     "rungs",
-    {name: f"tuneworthy.ladder.{name}" for name in ("floor", "baseline", "prompt", "model", "few_shot", "decoding")},
+    {
+        name: f"tuneworthy.ladder.{name}"
+        for name in ("floor", "baseline", "prompt", "model", "few_shot", "decoding", "fine_tune")
+    },
 )
 rung = RUNGS.register

@@ -188,7 +188,10 @@ class Climb:
         explored["reasons"] = await self._reasons(winner)
         if self.quick:
             return await self._quick_record(name, winner, explored)
-        return await self._test(name, winner, explored)
+        record = await self._test(name, winner, explored)
+        if record.score is not None and (beside := getattr(rung, "beside", None)):
+            record = replace(record, tuned=await beside(session, winner, self.dev or session.split.dev))
+        return record
 
     async def _explore(self, proposal: Proposal) -> Race | None:
         """Race the candidates on dev; where dev is too small the first is preregistered (only a quick look asks it)."""

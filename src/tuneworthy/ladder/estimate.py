@@ -22,6 +22,7 @@ from tuneworthy.ladder.base import RUNGS, View
 from tuneworthy.ladder.measured import Measured, measured
 from tuneworthy.ladder.session import Data
 from tuneworthy.ladder.trial import repeats_of
+from tuneworthy.ladder.tuned import config_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
@@ -338,7 +339,7 @@ class _Sums:
 
     def _seconds(self, ask: _Ask) -> float:
         """Return the seconds of all calls of `ask`; where the model was measured, the guess is scaled to fit that."""
-        config = self.project.models[ask.variant.model]
+        config = config_of(self.project, ask.variant.model)
         seen = self.seen.get(ask.variant.model)
         in_flight = min(config.concurrency, seen.n if seen else FEWEST_IN_FLIGHT if self.end else config.concurrency)
         if config.provider == "llama_cpp":  # the guess counts what all slots write together
@@ -352,7 +353,7 @@ class _Sums:
 
     def _guess(self, variant: Variant) -> float:
         """Return the seconds of one call if nothing is known of the model but its provider and size."""
-        config = self.project.models[variant.model]
+        config = config_of(self.project, variant.model)
         if config.provider == "llama_cpp":
             rate = LOCAL_RATE[1 - self.end] * LOCAL_BYTES / max(_size(config.model, self.project), LOCAL_BYTES / 4)
             return self._in(variant) / (rate * PREFILL) + self._out(variant) / rate

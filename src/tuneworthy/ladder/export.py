@@ -11,6 +11,7 @@ import orjson
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.floor import PREFIX
 from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.tuned import config_of
 from tuneworthy.ladder.variants import describe
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.capabilities import Capabilities
@@ -98,7 +99,7 @@ def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
 def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) -> dict[str, bytes]:
     """Return the request body that the provider sends, and a script that sends it."""
     provider = session.models[variant.model].provider
-    config = session.project.models[variant.model]
+    config = config_of(session.project, variant.model)
     if not isinstance(provider, OpenAIProvider):
         return {}
     body, _ = provider.body(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.base import Task
+from tuneworthy.ladder.tuned import tuned_models
 from tuneworthy.stats.looks import LookPlan, UsedUp
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, Variant, content_hash
@@ -68,6 +69,7 @@ def rungs_with_looks(project: Project, split: HasShots, task: Task) -> list[str]
         "floor": len(split.shots) > 0,
         "model": len(project.answering) > 1,
         "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
+        "fine_tune": bool(tuned_models(project)),
     }
     return [name for name in project.ladder.rungs if name != "baseline" and able.get(name, True)]
 

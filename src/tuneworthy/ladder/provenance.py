@@ -25,6 +25,8 @@ _DATA = {
 }
 FLOOR = "floor:"
 """How the models of floors begin: they are no models of the project file."""
+TUNED = "tuned:"
+"""How the tuned models begin, which are none either: what they are made of stands in the record of their rung."""
 _PROMPT = ("system", "user", "max_tokens", "stop")
 
 
@@ -130,7 +132,7 @@ def _variants(record: Mapping[str, Any], project: Project, known: Mapping[str, M
     models: dict[str, Mapping[str, Any]] = {v["model"]: v["model_identity"] for v in variants.values() if "model" in v}
     for name, identity in models.items():
         if name not in project.models:
-            changed += [] if name.startswith(FLOOR) else [f"the model {name} is gone"]
+            changed += [] if name.startswith((FLOOR, TUNED)) else [f"the model {name} is gone"]
         elif name in known and content_hash(dict(known[name])) != content_hash(dict(identity)):
             changed.append(f"the model {name} changed")
     return changed

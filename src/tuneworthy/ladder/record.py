@@ -38,6 +38,8 @@ class RungRecord:
         candidates: On dev, best first: name, variant, n, score, ci95, cost_usd.
         reasons: On dev: why answers of the winner were wrong, with counts.
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
+        tuned: Of the rung `fine_tune`: what was put to test is made of, and what was measured beside the score: how
+            sure base and tuned are of their first tokens, and what the guard sets say.
         notes: What was left out or dropped.
     """
 
@@ -73,6 +75,7 @@ class RungRecord:
     calls_full: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
     violated: str = ""
+    tuned: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:

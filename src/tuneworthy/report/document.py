@@ -12,6 +12,7 @@ from tuneworthy.report import findings, tables
 from tuneworthy.report.findings import KeyNumber, Target
 from tuneworthy.report.tables import Table
 from tuneworthy.report.text import clean
+from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.report.verdict import Section, section
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def document(
         numbers=findings.key_numbers(record, traffic),
         warnings=findings.warnings(record, project, day),
         ladder=tables.ladder_table(record, traffic).filled(),
-        details=[tables.reasons_table(record), *(table for table in further if table)],
+        details=[tables.reasons_table(record), *(table for table in further if table), *tuned_tables(record)],
         tried=[tables.candidates_table(record), *([errors] if errors else [])],
         method=method(record),
         data=tables.data_table(record),

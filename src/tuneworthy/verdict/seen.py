@@ -18,17 +18,18 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.store import Folder
 from tuneworthy.verdict.evidence import Evidence, rungs_of
-from tuneworthy.verdict.gather import leaks_left
+from tuneworthy.verdict.gather import kept_apart, leaks_left
+from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.kept import kept
 from tuneworthy.verdict.playbook import Cost, Seen
 
 BUILT_BY = {
-    "dataset": "curate/__init__.py",
-    "training": "train/trainer.py",
-    "parity": "ship/parity.py",
-    "shadow": "ship/shadow.py",
+    "dataset": "data",
+    "training": "train",
+    "parity": "parity",
+    "shadow": "shadow",
 }
-"""Step to the file that does it."""
+"""Step to the verb that does it."""
 
 
 def seen_in(project: Project) -> Seen:
@@ -58,7 +59,6 @@ def seen_in(project: Project) -> Seen:
         reason=next(iter(verdict.get("reasons", ())), ""),
         next_action=verdict.get("next_action", ""),
         verdict_stale=[*last.changed, *evidence.stale] if last else (),
-        gates={row["gate"]: row["status"] for row in verdict.get("gates", ())},
         costs=rung_costs(facts),
         built=_built(),
     )
@@ -109,6 +109,8 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
     test = facts.data.split.test if facts.data else ()
     groups = {case.group or f"#{case.id}" for case in test} if any(case.group for case in test) else None
     allowed = [name for name in project.answering if not facts.excluded(name)]
+    apart = kept_apart(facts.data.split, facts.data.cases) if facts.data else ()
+    training, forecast = training_of(project, climb, apart)
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
@@ -128,6 +130,8 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
         p95_limit_ms=project.constraints.p95_ms,
         long_prompt=len(_system(project).split()) >= LONG_PROMPT_WORDS,
         documents=any(case.documents for case in facts.labelled),
+        forecast=forecast,
+        training=training,
     )
 
 
@@ -154,6 +158,6 @@ def _stale(facts: Facts, climb: Mapping[str, Any]) -> list[str]:
 
 def _built() -> frozenset[str]:
     """Return the steps that this version can do."""
-    package = files("tuneworthy")
-    there = {step for step, file in BUILT_BY.items() if package.joinpath(file).is_file()}
+    verbs = files("tuneworthy.cli")
+    there = {step for step, verb in BUILT_BY.items() if verbs.joinpath(f"{verb}.py").is_file()}
     return frozenset(there | ({"retrieval"} if "retrieval" in RUNGS.names() else set()))
