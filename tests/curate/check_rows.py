@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.curate import Context
+from tuneworthy.curate.base import Opinion, Opinions
 from tuneworthy.types import Case, Example, content_hash
 
 TOPICS = ("card", "transfer", "refund", "address", "limit", "invoice", "password", "delivery", "voucher", "contract")
@@ -51,7 +52,7 @@ class Planted:
 
     Attributes:
         reason: Of the finding. bad, good: Rows that are put behind the clean ones. whole: A finding on all rows.
-        cases, labels: Of the context.
+        cases, labels, encoder, auditor: Of the context.
     """
 
     reason: str
@@ -61,11 +62,14 @@ class Planted:
     cases: tuple[Case, ...] = ()
     labels: tuple[str, ...] = ()
     encoder: Any = None
+    auditor: Any = None
     action: str = "drop"
 
     @property
     def context(self) -> Context:
-        return Context(cases=self.cases, labels=self.labels, encoder=self.encoder, seed=3)
+        return Context(
+            cases=self.cases, labels=self.labels, encoder=self.encoder, auditor=self.auditor, seed=3
+        )
 
 
 class Meaning:
@@ -81,6 +85,14 @@ class Meaning:
             vector = np.random.default_rng(seed).normal(size=64)
             rows.append(vector / np.linalg.norm(vector))
         return np.array(rows, np.float32)
+
+
+class Says:
+    """A judge that calls an answer bad in which "wrong" stands, and says nothing of one in which "hm" stands."""
+
+    def audit(self, rows: Sequence[Example]) -> Opinions:
+        said = [Opinion(None, "timeout") if "hm" in row.answer else Opinion("wrong" not in row.answer) for row in rows]
+        return Opinions(said, 20)
 
 
 MANY = tuple(Case(id=f"m{i}", input=f"{topic} matter {i}, please advise") for i, topic in enumerate(TOPICS * 16))
@@ -175,6 +187,14 @@ PLANTED: dict[str, list[Planted]] = {
     "concentration": [
         Planted("over_cap", faq(40), faq(4)),
         Planted("concentrated", faq(40), faq(4), whole=True, action="report"),
+    ],
+    "judge_audit": [
+        Planted("judged_bad", [row("Can I pay in euro?", "That is wrong of you.")], [row("Can I pay in euro?", "Yes.")],
+                auditor=Says()),
+        Planted("not_judged", [row("Can I pay in euro?", "hm")], [row("Can I pay in euro?", "Yes.")],
+                auditor=Says(), action="report"),
+        Planted("judged", [row("Can I pay in euro?", "That is wrong of you.")], [], whole=True, auditor=Says(),
+                action="report"),
     ],
     "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS, action="report")],
     "declined_share": [

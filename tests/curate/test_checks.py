@@ -71,7 +71,7 @@ def test_planted_rows_trip_their_check(name: str, planted: Planted) -> None:
 
 @pytest.mark.parametrize(("name", "planted"), EACH, ids=IDS)
 def test_rows_that_nearly_trip_it_do_not(name: str, planted: Planted) -> None:
-    if planted.reason == "too_few_cases":
+    if planted.reason in {"too_few_cases", "judged"}:  # told of any rows in their context
         return
     rows = [*clean(), *planted.good]
     assert told(list(all_checks()[name]().find(rows, planted.context)), planted, len(clean())) == set()
