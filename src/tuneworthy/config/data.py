@@ -57,7 +57,7 @@ class Data(Section):
     contamination_coverage: Share = Field(default=0.5, lt=1)
     """Share of the words of a case above which a row gives it away."""
     false_alarms: Positive = Field(default=0.02, lt=1)
-    """Most rows without a leak that may be reported as paraphrases of a case, share."""
+    """Most rows that may be reported as paraphrases of a case, share."""
     pii_engine: PiiEngine = "patterns"
     """What finds personal data: own validators, or presidio beside them (names and places)."""
     topic_cap: Similarity = 0.1

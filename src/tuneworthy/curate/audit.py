@@ -112,7 +112,8 @@ class JudgeAuditor:
         rubric = self.config.rubric or _RUBRIC
         if self.config.rubric or not self.labels:
             return rubric
-        return f"{rubric}\nThe answer is one of these labels, and none of the others fits better: {'; '.join(self.labels)}"
+        labels = "; ".join(self.labels)
+        return f"{rubric}\nThe answer is one of these labels, and none of the others fits better: {labels}"
 
 
 def asked(row: Example) -> Case:

@@ -141,6 +141,7 @@ BUILTINS: dict[str, str] = {
     "near": "tuneworthy.curate.checks.duplicates",
     "semantic": "tuneworthy.curate.checks.duplicates",
     "contamination": "tuneworthy.curate.checks.contamination",
+    "paraphrases": "tuneworthy.curate.checks.paraphrases",
     "personal_data": "tuneworthy.curate.checks.personal_data",
     "concentration": "tuneworthy.curate.checks.concentration",
     "judge_audit": "tuneworthy.curate.checks.judge_audit",
