@@ -28,7 +28,7 @@ CONTROLS: Final = 10_000
 MIN_COSINE: Final = 0.5
 """Below it MiniLM takes two questions for strangers."""
 MIN_OF_A_FILE: Final = 20
-DOUBT: Final = 0.001
+DOUBT: Final = 0.01
 """Probability that any file without a leak is told."""
 _BATCH: Final = 20_000
 _BLOCK: Final = 1_024
