@@ -79,10 +79,12 @@ class Project(Section):
 
     @model_validator(mode="after")
     def _judges_are_models(self) -> Self:
-        for grader in self.graders:
-            if grader.type == "judge" and grader.model not in self.models:
+        judges = [grader.model for grader in self.graders if grader.type == "judge"]
+        judges += [self.data.judge.model] if self.data.judge else []
+        for name in judges:
+            if name not in self.models:
                 known = ", ".join(self.models)
-                raise ValueError(f"judge: expected a key of [models] ({known}) as its model, got {grader.model!r}")
+                raise ValueError(f"judge: expected a key of [models] ({known}) as its model, got {name!r}")
         return self
 
     @model_validator(mode="after")

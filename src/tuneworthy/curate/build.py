@@ -226,7 +226,11 @@ def _settings(data: Data) -> dict[str, dict[str, Any]]:
         "contamination": {
             "n": data.contamination_n,
             "threshold": data.contamination_coverage,
+        },
+        "paraphrases": {
             "false_alarms": data.false_alarms,
+            "n": data.contamination_n,
+            "threshold": data.contamination_coverage,
         },
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},

@@ -274,6 +274,7 @@ def _provenance(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("import", read["import"]),
         ("cases kept apart", f"{depends['cases']['n']}, hash {depends['cases']['sha256']}"),
         ("sentence encoder", depends["encoder"] or "none"),
+        ("judge", _judge(recipe)),
         ("seed", str(depends["seed"])),
         ("code", f"tuneworthy {recipe['code']['version']}, hash {recipe['code']['sha256']}"),
     ]
@@ -287,6 +288,12 @@ def _provenance(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     policy = recipe["settings"]["policy"]
     return [*found, ("policy", ", ".join(f"{key} {value}" for key, value in policy.items()) or "as the checks ask for")]
+
+
+def _judge(recipe: Mapping[str, Any]) -> str:
+    """Return who judged the rows."""
+    judge, identity = recipe["settings"].get("judge"), recipe["depends"].get("judge")
+    return f"models.{judge['model']}, hash of model, rubric and settings {identity}" if judge and identity else "none"
 
 
 def _licences(recipe: Mapping[str, Any], rows: Counter[str]) -> list[str]:
