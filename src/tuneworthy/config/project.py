@@ -13,7 +13,7 @@ from tuneworthy.config.base import Section
 from tuneworthy.config.data import Data
 from tuneworthy.config.graders import Grader
 from tuneworthy.config.guards import Guard
-from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, Ladder, Waiver
+from tuneworthy.config.ladder import Constraints, Decision, Decoding, Economics, FewShot, Ladder, Waiver
 from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
 from tuneworthy.config.serve import Serve
@@ -40,6 +40,7 @@ class Project(Section):
     decoding: Decoding = Decoding()
     constraints: Constraints = Constraints()
     economics: Economics = Economics()
+    decision: Decision = Decision()
     data: Data = Data()
     teacher: Teacher | None = None
     train: Train = Train()

@@ -16,7 +16,6 @@ from tuneworthy.verdict.matrix import row
 from tuneworthy.verdict.shipping import decide_shipping
 from tuneworthy.verdict.words import CLASS_WORDS, LEVER_WORDS, UNDECIDED, named, scored
 
-ARTICLE_GAPS = (0.10, 0.15)
 LEVER_ALPHA = 0.1
 """One-sided error of "fewer than half of the failures belong to this class"."""
 _ANSWERING = frozenset({"eval_set", "baseline", "leak", "judge"})
@@ -273,17 +272,28 @@ def _would_change(case: _Case, outcome: Outcome) -> list[str]:
 
 def _article(case: _Case) -> dict[str, object]:
     """The article's own decision point, and what it alone says of the kind of problem; neither decides."""
-    top = case.evidence.top
+    top, limits = case.evidence.top, case.evidence.decision
     if top is None or top.score is None:
         return {}
     gap = case.evidence.target - top.score
     says = (
         "keep on with prompt and retrieval"
-        if gap < ARTICLE_GAPS[0]
+        if gap < limits.gap_low
         else "train"
-        if gap > ARTICLE_GAPS[1]
+        if gap > limits.gap_high
         else "undefined"
     )
     found = row(case.evidence.problem) if case.evidence.problem is not None else None
     unsupported = {"matrix": found.training} if found is not None and not found.helps.supported else {}
-    return {"gap": gap, "says": says, **unsupported, "mark": "article, unsupported (facts.md 0, rows 32 and 33)"}
+    mark = "article, unsupported (facts.md 0, rows 32 and 33)"
+    return {"gap": gap, "says": says, **_gain_rule(case.evidence), **unsupported, "mark": mark}
+
+
+def _gain_rule(evidence: Evidence) -> dict[str, object]:
+    """The article's other rule: training must gain several times what a better prompt gained."""
+    base, prompt = evidence.rungs.get("baseline"), evidence.rungs.get("prompt")
+    if base is None or prompt is None or base.score is None or prompt.score is None:
+        return {}
+    needed = evidence.decision.prompt_gains * max(0.0, prompt.score - base.score)
+    gain = evidence.forecast.gain
+    return {"needed_gain": needed, "gain": "unknown" if gain is None else "enough" if gain >= needed else "too small"}
