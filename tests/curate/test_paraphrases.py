@@ -38,10 +38,10 @@ def test_rows_that_have_nothing_to_do_with_the_cases_lean_to_neither_side(n_case
 
 def test_rows_made_from_the_cases_lean_to_them_whatever_their_style() -> None:
     rng = np.random.default_rng(1)
-    cases, others, style = unit(rng, 200), unit(rng, 400), 3 * unit(rng, 1)
-    made = unit(rng, 40, cases[:40] + style, 0.2)
+    cases, others, style = unit(rng, 200), unit(rng, 400), unit(rng, 1)
+    made = unit(rng, 40, cases[:40] + style, 0.1)
     off, z = leaning(*_of(nearness(made, cases, others, np.zeros((40, 400), bool))))
-    own = unit(rng, 40, style, 0.2)
+    own = unit(rng, 40, style, 0.1)
     _, z_of_style = leaning(*_of(nearness(own, cases, others, np.zeros((40, 400), bool))))
     assert z > 3 and off > 0.1
     assert z_of_style < z

@@ -107,6 +107,7 @@ class JudgeAuditor:
             yield JudgeGrader(config, context)
         finally:
             await models.close()
+            store.close()
 
     def _rubric(self) -> str:
         rubric = self.config.rubric or _RUBRIC

@@ -32,7 +32,7 @@ from tuneworthy.types import Example, content_hash
 
 BATCH: Final = 20_000
 """Rows that a check gets at a time if it does not need all of them."""
-CODE: Final = ("cases", "curate", "retrieval")
+CODE: Final = ("cases", "curate", "grade", "retrieval")
 """Folders of ours whose code decides about rows."""
 
 

@@ -167,7 +167,7 @@ class _Questions:
 def _compare(asked: _Questions, cases: Sequence[Case], drawn: NDArray[np.int64], encoder: Encoder) -> Nearness:
     """Compare the rows with the cases and with those of them that were `drawn`, a batch at a time."""
     others, wanted = encoder.encode(asked.at(drawn)), encoder.encode([question_of(case) for case in cases])
-    parts = [Nearness(np.zeros(0, np.int64), *(np.zeros(0) for _ in range(3)))]
+    parts = [Nearness(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))]
     for first in range(0, len(asked.places), _BATCH):
         numbers = np.arange(first, min(first + _BATCH, len(asked.places)))
         vectors = encoder.encode(asked.at(numbers))
@@ -175,7 +175,12 @@ def _compare(asked: _Questions, cases: Sequence[Case], drawn: NDArray[np.int64],
             own = asked.keys[numbers[start : start + _BLOCK]]
             same = own[:, None] == asked.keys[drawn]
             parts.append(nearness(vectors[start : start + _BLOCK], wanted, others, same))
-    return Nearness(*(np.concatenate([getattr(part, name) for part in parts]) for name in Nearness.__slots__))
+    return Nearness(
+        case=np.concatenate([part.case for part in parts]),
+        cosine=np.concatenate([part.cosine for part in parts]),
+        margin=np.concatenate([part.margin for part in parts]),
+        lean=np.concatenate([part.lean for part in parts]),
+    )
 
 
 def _leaning_files(found: Nearness, files: NDArray[np.str_]) -> Iterator[Finding]:
