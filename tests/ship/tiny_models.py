@@ -49,12 +49,12 @@ def tokenizer_of(kind: str = "gpt2", texts: Sequence[str] = TEXTS, n_tokens: int
     return tokenizer
 
 
-def model_of(architecture: str, n_tokens: int, **more: Any) -> Any:
+def model_of(architecture: str, n_tokens: int, *, seed: int = 0, **more: Any) -> Any:
     """Return a random model of two layers in 32 bit."""
     import torch
     import transformers
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config_class = getattr(transformers, f"{architecture}Config")
     config = config_class(
         vocab_size=n_tokens, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
@@ -65,7 +65,7 @@ def model_of(architecture: str, n_tokens: int, **more: Any) -> Any:
     model = getattr(transformers, f"{architecture}ForCausalLM")(config)
     with torch.no_grad():  # as they come, random weights give one and the same distribution everywhere
         for name, weight in model.named_parameters():
-            weight.mul_(1.0 if weight.dim() == 1 else 20.0 if "embed" in name else 4.0)
+            weight.mul_(1.0 if weight.dim() == 1 else 8.0 if "embed" in name or "lm_head" in name else 4.0)
             if weight.dim() == 1:
                 weight.add_(0.1 * torch.randn_like(weight))
     return model.eval()

@@ -23,7 +23,10 @@ VERBS: dict[str, str] = {
     "decide": "Say whether to fine-tune, with the evidence.",
     "report": "Write the report of the last climb.",
     "data": "From logs to training data.",
+    "merge": "Merge an adapter into the base it was trained against.",
     "export": "Write the winner as files to use elsewhere.",
+    "parity": "Prove that what is served is what was trained.",
+    "serve": "Serve the tuned model, and check that it is the one that was trained.",
     "models": "List, fetch and probe models.",
 }
 """Verb to the line that `--help` shows; the module `tuneworthy.cli.<verb>` holds the command `command`."""

@@ -43,17 +43,21 @@ class Distribution:
 
 
 def divergence(p: Distribution, q: Distribution) -> float:
-    """Return KL(p || q) in nats, over the tokens that both name and one bucket of all others (so at most the true one).
+    """Return KL(p || q) in nats, over the tokens that `p` names and one bucket of all others.
+
+    A token that `q` does not name counts as likely as the least that it does name, which is at least what it was: the
+    figure is at most the true one.
 
     >>> divergence(Distribution({1: log(0.5), 2: log(0.5)}), Distribution({1: log(0.5), 2: log(0.5)}))
     0.0
     """
-    shared = p.top.keys() & q.top.keys()
+    least = min(q.top.values())
     total, p_left, q_left = 0.0, 1.0, 1.0
-    for token in shared:
-        total += exp(p.top[token]) * (p.top[token] - q.top[token])
-        p_left -= exp(p.top[token])
-        q_left -= exp(q.top[token])
+    for token, value in p.top.items():
+        other = q.top.get(token, least)
+        total += exp(value) * (value - other)
+        p_left -= exp(value)
+        q_left -= exp(other)
     p_left, q_left = max(p_left, _FLOOR), max(q_left, _FLOOR)
     return max(0.0, total + p_left * log(p_left / q_left))
 

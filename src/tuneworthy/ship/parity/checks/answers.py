@@ -167,11 +167,11 @@ class FactCheck:
     def look(self, subject: Subject) -> Said:
         """Ask each form for each fact."""
         answers = [answer for _, answer in subject.plan.facts]
+        if not answers:
+            return Said("skipped", "no fact was handed in, and no row whose answer only the adapter gives")
         base, own = _knows(subject.base.facts, answers), _knows(subject.adapter.facts, answers)
         known = [place for place in range(len(answers)) if own[place] and not base[place]]
         numbers: dict[str, float | int] = {"n": len(known)}
-        if not answers:
-            return Said("skipped", "no fact was handed in, and no row whose answer only the adapter gives")
         if not known:
             return Said("fail", "no fact is known to the adapter and unknown to its base", "fact_lost", ("adapter",), numbers)
         for form in subject.forms.values():
