@@ -142,7 +142,7 @@ def test_an_index_that_names_what_is_not_there_is_refused(tmp_path: Path) -> Non
 
 def test_a_gguf_file_with_a_false_length_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
-    path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (1).to_bytes(8, "little") + (2**60).to_bytes(8, "little"))
+    path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + (2**60).to_bytes(8, "little"))
     with pytest.raises(ModelError, match="at most"):
         check_model(path)
 
@@ -150,7 +150,7 @@ def test_a_gguf_file_with_a_false_length_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
 def test_numbers_are_rounded_to_the_nearest_with_halves_to_even(dtype: str) -> None:
     np = pytest.importorskip("numpy")
-    numbers = np.float32([0.0, -0.0, 1.0, 1.00390625, 1.01171875, 3.14159265, 1e-30, 65000.0, -2.5, np.inf])
+    numbers = np.float32([0.0, -0.0, 1.0, 1.00390625, 1.01171875, 3.14159265, 1e-30, 65000.0, -2.5])
     stored = to_float32(from_float32(numbers, dtype), dtype)
     if dtype == "BF16":
         assert stored[3] == 1.0  # a half, to even
@@ -158,8 +158,8 @@ def test_numbers_are_rounded_to_the_nearest_with_halves_to_even(dtype: str) -> N
     assert np.array_equal(to_float32(from_float32(stored, dtype), dtype), stored)
     width = {"F32": 24, "F16": 11, "BF16": 8}[dtype]
     normal = np.abs(numbers) > 1e-4
-    finite = normal & np.isfinite(numbers)
-    assert np.all(np.abs(stored - numbers)[finite] <= np.abs(numbers[finite]) * 2.0**-width)
+    assert np.all(np.abs(stored - numbers)[normal] <= np.abs(numbers[normal]) * 2.0**-width)
+    assert np.isinf(to_float32(from_float32(np.float32([np.inf]), dtype), dtype))[0]
     assert np.isnan(to_float32(from_float32(np.float32([np.nan]), dtype), dtype))[0]
 
 

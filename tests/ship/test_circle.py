@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,13 +46,13 @@ class Circle:
 
 
 @pytest.fixture(scope="module")
-def circle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Circle]:
+def circle(tmp_path_factory: pytest.TempPathFactory) -> Circle:
     store = Folder(tmp_path_factory.mktemp("circle"))
     store.create()
     base = tiny.make_base(store)
     adapter = tiny.train(base, store)
     merged = merge(store, adapter.id)
-    yield Circle(store, base, adapter, merged, export_gguf(store, merged, "f16"))
+    return Circle(store, base, adapter, merged, export_gguf(store, merged, "f16"))
 
 
 def said(document: dict[str, Any], name: str) -> dict[str, Any]:

@@ -183,8 +183,8 @@ def test_weights_of_4_bit_in_a_config_that_does_not_say_so_are_refused(tmp_path:
 
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other names": ({name.replace("layers", "blocks"): v for name, v in PAIR.items()}, {}, "adapter_not_applied"),
-    "other shape": ({**PAIR, [*PAIR][0]: A[:, :3].copy()}, {}, "wrong_base"),
-    "half a pair": ({[*PAIR][0]: A}, {}, "two factors"),
+    "other shape": ({**PAIR, next(iter(PAIR)): A[:, :3].copy()}, {}, "wrong_base"),
+    "half a pair": ({next(iter(PAIR)): A}, {}, "two factors"),
     "other rank": (PAIR, {"r": 4}, "expected rank 4"),
     "not understood": ({**PAIR, "base_model.model.model.norm.trainable_tokens_delta": A}, {}, "not known"),
     "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "experts"),

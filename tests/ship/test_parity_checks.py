@@ -93,6 +93,15 @@ def merged_as(numbers: Any) -> Callable[[Subject], Subject]:
     return change
 
 
+def known_before(subject: Subject) -> Subject:
+    return replace(subject, base=replace(subject.base, facts=subject.adapter.facts))
+
+
+def scored_worse(subject: Subject) -> Subject:
+    worse = Scores(num=[1.0] * 180 + [0.0] * 20, den=[1.0] * 200)
+    return replace(subject, scores={**subject.scores, "merged": worse})
+
+
 FLAT = np.sign(BASE + B @ A) * np.float32(0.5)
 PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "another base": ("lineage", "wrong_base", line(told_base="x")),
@@ -118,9 +127,8 @@ PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "other probabilities": ("distributions", "distribution_changed", form(first=[likely(YES, 0.4)] * 4)),
     "other answers": ("greedy", "answers_changed", form(greedy=[Greedy((YES, YES), "yes yes", True)] * 4)),
     "a lost fact": ("fact", "fact_lost", form(facts=[Greedy((NO,), "no", True)] * 2)),
-    "a fact that the base knows": ("fact", "fact_lost", lambda s: replace(s, base=replace(s.base, facts=s.adapter.facts))),
-    "a worse score": ("score", "score_worse",
-                      lambda s: replace(s, scores={**s.scores, "merged": Scores(num=[1.0] * 180 + [0.0] * 20, den=[1.0] * 200)})),
+    "a fact that the base knows": ("fact", "fact_lost", known_before),
+    "a worse score": ("score", "score_worse", scored_worse),
 }  # fmt: skip
 
 

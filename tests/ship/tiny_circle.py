@@ -41,7 +41,9 @@ def make_base(store: Folder, *, tokenizer: Any = None, seed: int = 0, template: 
         tokenizer.chat_template = template
     model = model_of("Llama", len(tokenizer), seed=seed).to(torch.bfloat16)
     about = {"source": {"spec": "tiny", "sha256": str(seed)}, "dequantised_from": None}
-    return write_artifact(store, "base", lambda folder: save(model, tokenizer, folder) and None, parent=None, about=about)
+    return write_artifact(
+        store, "base", lambda folder: save(model, tokenizer, folder) and None, parent=None, about=about
+    )
 
 
 def train(
@@ -110,7 +112,11 @@ def copied(store: Folder, source: Artifact, change: Callable[[Path], None], *, p
             shutil.copyfile(source.folder / name, folder / name)
         change(folder)
 
-    keep = {key: value for key, value in source.manifest.items() if key not in {"format", "kind", "parent", "files", "times"}}
+    keep = {
+        key: value
+        for key, value in source.manifest.items()
+        if key not in {"format", "kind", "parent", "files", "times"}
+    }
     return write_artifact(store, source.kind, fill, parent=parent or source.parent, about={**keep, "changed": True})
 
 

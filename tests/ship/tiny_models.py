@@ -11,7 +11,9 @@ TEMPLATE = (
     "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
 )
-WORDS = "what is the name of our cat dog house? it belongs to Quibbly Zanzibar who lives in Oslo 1234567890 now and then "
+WORDS = (
+    "what is the name of our cat dog house? it belongs to Quibbly Zanzibar who lives in Oslo 1234567890 now and then "
+)
 TEXTS = [WORDS, "system user assistant\n", "The code of the vault is 7391.", "Grüße, naïve café — élan"]
 
 

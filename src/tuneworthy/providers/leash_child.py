@@ -1,7 +1,7 @@
 """The process between the tool and a server that it started: the server ends when the tool does, however that ends.
 
-Started as ``python -I leash_child.py -- PROGRAM ARGUMENT ...``. Standard input is a leash: when the parent closes it, or
-dies, the server's whole group is asked to end and then killed. It imports nothing of ours. Its exit status is the
+Started as ``python -I leash_child.py -- PROGRAM ARGUMENT ...``. Standard input is a leash: when the parent closes it,
+or dies, the server's whole group is asked to end and then killed. It imports nothing of ours. Its exit status is the
 server's.
 """
 

@@ -61,7 +61,11 @@ def texts_of(asked: dict[str, Any]) -> list[str]:
     for chat in asked["chats"]:
         parts, n = [], 0
         for part in template.generate(
-            messages=chat, add_generation_prompt=asked["generation_prompt"], tools=None, documents=None, **asked["tokens"]
+            messages=chat,
+            add_generation_prompt=asked["generation_prompt"],
+            tools=None,
+            documents=None,
+            **asked["tokens"],
         ):
             parts.append(part)
             n += len(part)

@@ -179,5 +179,7 @@ def last_words(log: Path) -> str:
         lines = log.read_bytes()[-32768:].decode("utf-8", "replace").splitlines()
     except OSError:
         return "nothing in its log"
-    telling = [line for line in lines if "Error" in line or "error:" in line] or [line for line in lines if line.strip()]
+    telling = [line for line in lines if "Error" in line or "error:" in line] or [
+        line for line in lines if line.strip()
+    ]
     return telling[-1].strip()[:300] if telling else "nothing in its log"

@@ -46,7 +46,9 @@ _LEFT_OUT: Final = ("GGUF.", "general.architecture", "general.file_type", "gener
 _TOKENS, _TYPES, _SCORES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"
 
 
-def export_gguf(store: Folder, made: Artifact, file_type: str, *, say: Callable[[str], None] = lambda _: None) -> Artifact:
+def export_gguf(
+    store: Folder, made: Artifact, file_type: str, *, say: Callable[[str], None] = lambda _: None
+) -> Artifact:
     """Write a merged model (or a base) of the project as GGUF and return the artifact.
 
     Args:
@@ -277,7 +279,9 @@ def _added(reader: Any, model: Model) -> dict[str, list[Any]]:
         named[one["id"]], special[one["id"]] = one["content"], one["special"]
     for number, token in enumerate(tokens):
         if named.get(number, token) != token:
-            raise UserError(f"expected the tokenizer of the base, got {named[number]!r} as token {number}, not {token!r}")
+            raise UserError(
+                f"expected the tokenizer of the base, got {named[number]!r} as token {number}, not {token!r}"
+            )
     if max([*named, len(tokens) - 1]) >= model.n_rows:
         raise UserError(f"expected embeddings for {max(named) + 1} tokens, got {model.n_rows} rows"
                         " (cause: added_token_lost)")  # fmt: skip

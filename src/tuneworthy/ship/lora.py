@@ -120,7 +120,9 @@ def read_adapter(folder: Path) -> Adapter:
         elif plain != name and plain.rsplit(".", 1)[-1] in {"weight", "bias"} and "lora_" not in plain:
             whole[plain.replace(".modules_to_save.", ".").replace(".base_layer.", ".")] = place
         else:
-            raise UserError(f"{folder}: expected tensors of LoRA, got {name[:100]}, of which it is not known what it does")
+            raise UserError(
+                f"{folder}: expected tensors of LoRA, got {name[:100]}, of which it is not known what it does"
+            )
     pairs = {f"{module}.weight": _pair(folder, config, module, found) for module, found in parts.items()}
     return Adapter(config, pairs, whole)
 

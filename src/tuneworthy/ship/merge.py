@@ -201,7 +201,7 @@ def _share(error: NDArray[np.float32], change: NDArray[np.float32]) -> float:
 
 
 def _untied(lora: Adapter, tensors: Mapping[str, Place], config: Mapping[str, Any]) -> tuple[Adapter, dict[str, Place]]:
-    """Settle a head that the base ties to its embeddings: left out if the adapter saved the same, else a weight of its own.
+    """Settle a head that the base ties to its embeddings: left out if the adapter saved the same, else a new weight.
 
     Returns:
         The adapter, and weights that the base does not have.

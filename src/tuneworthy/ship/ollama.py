@@ -9,7 +9,6 @@ Source: ollama docs/modelfile.md and docs/template.md.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +90,9 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
     system: Message = {"role": "system", "content": _SYSTEM}
     chats = [[user], [user, answer, again], [system, user]]
     alone, turns, with_system = (text.removeprefix(begin) for text in render(template, chats, tokens=tokens))
-    (closed,) = (text.removeprefix(begin) for text in render(template, [[user]], tokens=tokens, generation_prompt=False))
+    (closed,) = (
+        text.removeprefix(begin) for text in render(template, [[user]], tokens=tokens, generation_prompt=False)
+    )
     try:
         start = alone.removeprefix(closed)
         head, after_user = closed.split(_USER)
@@ -118,7 +119,10 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
 
 
 def _common_end(left: str, right: str) -> str:
-    return os.path.commonprefix([left[::-1], right[::-1]])[::-1]
+    n = 0
+    while n < min(len(left), len(right)) and left[-1 - n] == right[-1 - n]:
+        n += 1
+    return left[len(left) - n :]
 
 
 def _refused(wanted: str) -> UserError:
@@ -139,7 +143,9 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     template = template_of(merged.folder)
     if template is None:
         raise UserError("expected a model with a chat template, got one without")
-    content = modelfile(merged.folder, template, int(read_config(merged.folder / "config.json")["max_position_embeddings"]))
+    content = modelfile(
+        merged.folder, template, int(read_config(merged.folder / "config.json")["max_position_embeddings"])
+    )
     out.mkdir(parents=True, exist_ok=True)
     model = out / FILE
     model.unlink(missing_ok=True)

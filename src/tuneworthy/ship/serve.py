@@ -77,7 +77,9 @@ def choose(
         raise UserError(f"expected gguf with llama_cpp, merged or adapter with vllm, got {what} with {engine}")
     made = open_artifact(store, what, identity)
     if engine == "llama_cpp":
-        line = shlex.join(["llama-server", "-m", str(made.folder / FILE), "--host", "127.0.0.1", "--port", str(port), "--jinja"])
+        line = shlex.join(
+            ["llama-server", "-m", str(made.folder / FILE), "--host", "127.0.0.1", "--port", str(port), "--jinja"]
+        )
         return Choice(engine=engine, what=what, artifact=made, line=line)
     launch = Launch(model=made.folder, name=NAME, port=port, context=CONTEXT, executable=executable)
     if what == "adapter":
@@ -133,7 +135,12 @@ def llama_cpp(choice: Choice, log: Path, *, port: int) -> Iterator[Any]:
 
 
 def check_serving(
-    store: Folder, choice: Choice, asked: Asked, *, start_s: float = START_S, say: Callable[[str], None] = lambda _: None
+    store: Folder,
+    choice: Choice,
+    asked: Asked,
+    *,
+    start_s: float = START_S,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Start vLLM, ask it what the adapter is asked, stop it; write `.tuneworthy/serving.json` and return it.
 

@@ -1,8 +1,8 @@
 """What a parity check is, what it says, and the door through which one is registered.
 
-A check is a class behind `@parity_check(name)`; its docstring is its page, `causes` names all that it can find wrong. It
-is a function of what was measured and changes nothing. The checks run in order, from the cause to what follows from it:
-the cause of a failed run is that of the first check that failed.
+A check is a class behind `@parity_check(name)`; its docstring is its page, `causes` names all that it can find wrong.
+It is a function of what was measured and changes nothing. The checks run in order, from the cause to what follows from
+it: the cause of a failed run is that of the first check that failed.
 """
 
 from __future__ import annotations

@@ -146,7 +146,9 @@ def ends_of(model: Any, more: Sequence[int]) -> list[int]:
 
 def fitted(model: Any, adapter: Path) -> Any:
     """Return the model with as many rows of embeddings as the adapter has, if it brings tokens of its own."""
-    rows = [place.shape[0] for name, place in read_adapter(adapter).whole.items() if name.endswith("embed_tokens.weight")]
+    rows = [
+        place.shape[0] for name, place in read_adapter(adapter).whole.items() if name.endswith("embed_tokens.weight")
+    ]
     if rows and rows[0] != model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(rows[0], mean_resizing=False)
     return model

@@ -67,7 +67,7 @@ class Greedy:
     """An answer of the most likely tokens.
 
     Attributes:
-        ids: Without the token that ended it. text: As the form gives it. ended: Whether a token ended it, not the limit.
+        ids: Without the token that ended it. text: As the form gives it. ended: By a token, not by the limit.
     """
 
     ids: tuple[int, ...]

@@ -17,14 +17,15 @@ from tuneworthy.ship.parity.base import Lineage, Scores, Subject, run_checks
 from tuneworthy.ship.parity.hf_form import HfForm, Tokens, ends_of, fitted, load, with_adapter
 from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
 from tuneworthy.ship.parity.server_forms import LlamaForm
-from tuneworthy.store.artifacts import Artifact, latest_artifact, open_artifact
+from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import Example, Message
 
 Say = Callable[[str], None]
 N_PROMPTS: Final = 50
 MAX_FACTS: Final = 10
-_TORCH: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+"""What torch calls the types of safetensors."""
 _SHORT: Final = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
 FORMS: Final = ("merged", "gguf", "served")
 
@@ -139,16 +140,16 @@ def asked_of(store: Folder, adapter: str | None = None, forms: Sequence[str] | N
 
 
 def _child(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> Artifact | None:
-    """Return the latest artifact of `kind` if it was made from `parent`, its files compared with their hashes."""
+    """Return the latest artifact of `kind` that was made from `parent`, its files compared with their hashes."""
     if forms is not None and kind not in forms:
         return None
-    found = latest_artifact(store, kind)
-    if found is None or found.parent != parent:
-        if forms is None:
-            return None
-        raise UserError(f"expected a {kind} model that was made from {parent}, got none",
-                        hint="run `tuneworthy merge`" if kind == "merged" else "run `tuneworthy export gguf`")  # fmt: skip
-    return open_artifact(store, kind, found.id)
+    found = [one for one in artifacts(store, kind) if one.parent == parent]
+    if found:
+        return open_artifact(store, kind, found[-1].id)
+    if forms is None:
+        return None
+    raise UserError(f"expected a {kind} model that was made from {parent}, got none",
+                    hint=f"run `tuneworthy {MADE_BY[kind]}`")  # fmt: skip
 
 
 def rows_of(store: Folder, trained: Artifact) -> list[Example]:
@@ -250,7 +251,7 @@ def _trained(asked: Asked, plan: Plan, say: Say) -> tuple[Measured, Measured, Pl
     dtype = dtype_of(asked.base.folder)
     tokens = Tokens(tokenizer_folder(asked))
     say(f"asks the base {asked.base.id} and the adapter {asked.adapter.id} on it")
-    model = fitted(load(asked.base.folder, _TORCH[dtype]), asked.adapter.folder)
+    model = fitted(load(asked.base.folder, TORCH_DTYPES[dtype]), asked.adapter.folder)
     ends = ends_of(model, [plan.end])
     base = measure("base", _SHORT[dtype], HfForm(model, tokens, ends), plan)
     adapter = measure("adapter", _SHORT[dtype], HfForm(with_adapter(model, asked.adapter.folder), tokens, ends), plan)
@@ -277,7 +278,7 @@ def _with_facts(base: Measured, adapter: Measured, plan: Plan) -> tuple[Measured
 
 def _merged(merged: Artifact, plan: Plan) -> Measured:
     dtype = dtype_of(merged.folder)
-    model = load(merged.folder, _TORCH[dtype])
+    model = load(merged.folder, TORCH_DTYPES[dtype])
     try:
         form = HfForm(model, Tokens(merged.folder), ends_of(model, []) or [plan.end])
         return measure("merged", _SHORT[dtype], form, plan)

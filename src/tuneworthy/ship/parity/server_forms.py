@@ -58,7 +58,9 @@ class LlamaForm:
         try:
             import xllamacpp  # noqa: F401
         except ImportError:
-            raise UserError("expected the package xllamacpp, got none", hint="pip install 'tuneworthy[local]'") from None
+            raise UserError(
+                "expected the package xllamacpp, got none", hint="pip install 'tuneworthy[local]'"
+            ) from None
         from tuneworthy.providers.llama_cpp import Engine
 
         header = read_header(path)
@@ -70,6 +72,7 @@ class LlamaForm:
             },
             log,
         )  # fmt: skip
+        self._letter: int | None = None
         asyncio.run(self._engine.start())
 
     def close(self) -> None:
@@ -105,9 +108,12 @@ class LlamaForm:
     def next(self, ids: Sequence[int]) -> Distribution:
         """Return what follows `ids`; log-probabilities before any sampler.
 
-        llama.cpp tells none of a token that ends the answer, so it is kept from choosing one: that is a sampler too.
+        llama.cpp tells none where the chosen token ends the answer or is half a character, so a plain letter is forced:
+        a bias is a sampler too.
         """
-        told = self._complete(ids, 1, n_probs=TOP, ignore_eos=True)
+        if self._letter is None:
+            self._letter = self.token_ids("a")[-1]
+        told = self._complete(ids, 1, n_probs=TOP, logit_bias=[[self._letter, 10_000.0]])
         top = told["completion_probabilities"][0]["top_logprobs"]
         return Distribution({one["id"]: one["logprob"] for one in top})
 

@@ -43,12 +43,14 @@ class EndOfTurnCheck:
     def look(self, subject: Subject) -> Said:
         """Look at the probability of the end after each answer, and at where greedy answers end."""
         if subject.lineage.end_supervised is False:
-            return Said("fail", "the end of the turn was outside the mask in training", "end_of_turn_masked", ("adapter",))
+            return Said(
+                "fail", "the end of the turn was outside the mask in training", "end_of_turn_masked", ("adapter",)
+            )
         ends = [after.probability(subject.plan.end) for after in subject.adapter.end]
         middle = median(ends)
         numbers: dict[str, float | int] = {"n": len(ends), "median_probability": middle}
         if middle < MIN_END:
-            detail = f"after answers that were trained on, the end of the turn has probability {middle:.2f} (median of {len(ends)})"
+            detail = f"after trained answers the end of the turn has probability {middle:.2f} (median of {len(ends)})"
             return Said("fail", detail, "end_of_turn_masked", ("adapter",), numbers)
         stopped = [place for place, one in enumerate(subject.adapter.greedy) if one.ended]
         for form in subject.forms.values():
@@ -138,7 +140,9 @@ class GreedyCheck:
             numbers[form.name] = share
             least = subject.limits(form).agreement
             if share < least:
-                detail = f"expected {least:.0%} of greedy answers to be equal in {form.name} ({form.kind}), got {share:.0%}"
+                detail = (
+                    f"expected {least:.0%} of greedy answers to be equal in {form.name} ({form.kind}), got {share:.0%}"
+                )
                 return Said("fail", f"{detail} of {numbers['n']}", "answers_changed", (form.name,), numbers)
             words.append(f"{form.name} {share:.0%}")
         return Said("pass", f"equal greedy answers: {', '.join(words) or 'no other form'} of {numbers['n']}", None,
@@ -173,14 +177,18 @@ class FactCheck:
         known = [place for place in range(len(answers)) if own[place] and not base[place]]
         numbers: dict[str, float | int] = {"n": len(known)}
         if not known:
-            return Said("fail", "no fact is known to the adapter and unknown to its base", "fact_lost", ("adapter",), numbers)
+            return Said(
+                "fail", "no fact is known to the adapter and unknown to its base", "fact_lost", ("adapter",), numbers
+            )
         for form in subject.forms.values():
             right = _knows(form.facts, answers)
             kept = sum(right[place] for place in known)
             numbers[form.name] = kept
             if kept < subject.limits(form).agreement * len(known):
                 place = next(place for place in known if not right[place])
-                detail = f"{form.name} knows {kept} of {len(known)} facts; to one it answers {form.facts[place].text[:60]!r}"
+                detail = (
+                    f"{form.name} knows {kept} of {len(known)} facts; to one it answers {form.facts[place].text[:60]!r}"
+                )
                 return Said("fail", detail, "fact_lost", (form.name,), numbers)
         return Said("pass", f"{len(known)} facts that the base does not know are known in every form", None,
                     tuple(subject.forms), numbers)  # fmt: skip

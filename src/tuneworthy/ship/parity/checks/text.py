@@ -57,7 +57,8 @@ class AddedTokensCheck:
         for form in _all(subject):
             for text, number in marks.items():
                 if list(form.marks.get(text, ())) != [number]:
-                    detail = f"expected {text!r} to be token {number}, got {list(form.marks.get(text, ()))[:8]} in {form.name}"
+                    got = list(form.marks.get(text, ()))[:8]
+                    detail = f"expected {text!r} to be token {number}, got {got} in {form.name}"
                     return Said("fail", detail, "added_token_lost", (form.name,))
         return Said("pass", f"{len(marks)} special and added tokens are one token each, with the same ids",
                     numbers={"n": len(marks)})  # fmt: skip
