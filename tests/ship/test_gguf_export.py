@@ -67,8 +67,8 @@ def test_a_token_without_a_row_is_refused(tmp_path: Path) -> None:
 
 RULES: list[tuple[Any, str | None]] = [
     ({"type": "ByteLevel"}, "gpt-2"),
-    ({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, {"type": "ByteLevel"}]}, "smollm"),
-    ({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": False}, {"type": "ByteLevel"}]}, None),
+    ({"pretokenizers": [{"type": "Digits", "individual_digits": True}, {"type": "ByteLevel"}]}, "smollm"),
+    ({"pretokenizers": [{"type": "Digits", "individual_digits": False}, {"type": "ByteLevel"}]}, None),
     ({"type": "Whitespace"}, None),
     (None, None),
 ]  # fmt: skip
@@ -148,8 +148,8 @@ def test_the_keys_of_the_source_are_taken_over_and_new_tokens_added(tmp_path: Pa
     gguf = pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
     source = tmp_path / "source.gguf"
     fewer = {**TOKENIZER, "added_tokens": TOKENIZER["added_tokens"][:1]}
-    write_gguf(folder_of(tmp_path / "old", {**SHAPES, "model.embed_tokens.weight": (4, 32)}, fewer, _name_or_path="Old"),
-               source, "f16")  # fmt: skip
+    old = folder_of(tmp_path / "old", {**SHAPES, "model.embed_tokens.weight": (4, 32)}, fewer, _name_or_path="Old")
+    write_gguf(old, source, "f16")
     new = folder_of(tmp_path / "new", {**SHAPES, "model.embed_tokens.weight": (5, 32)})
     (new / "chat_template.jinja").write_text("NEW")
     write_gguf(new, tmp_path / "new.gguf", "f16", source)
@@ -189,6 +189,7 @@ def test_the_begin_token_is_added_where_the_tokenizer_adds_it(tmp_path: Path, si
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip
+LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama": ("Llama", "gpt2", {}),
     "llama with a head and biases": ("Llama", "smollm", {"tie_word_embeddings": False, "attention_bias": True}),
@@ -197,7 +198,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama scaled": (
         "Llama",
         "gpt2",
-        {"rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}},
+        {"rope_parameters": LINEAR},
     ),
     "mistral": ("Mistral", "llama", {"sliding_window": None}),
     "qwen 2": ("Qwen2", "gpt2", {}),
@@ -205,9 +206,12 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gemma": ("Gemma", "llama", {"head_dim": 32}),
     "gemma 2": ("Gemma2", "llama", {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 256}),
 }
-CHATS = [[{"role": "user", "content": text}] for text in (
-    "what is the name of our cat 1234? Grüße, naïve café — élan", "Who lives in Oslo now and then?", "  two  spaces\n\nand lines",
-)]  # fmt: skip
+QUESTIONS = [
+    "what is the name of our cat 1234? Grüße, naïve café — élan",
+    "Who lives in Oslo now and then?",
+    "  two  spaces\n\nand lines",
+]
+CHATS = [[{"role": "user", "content": text}] for text in QUESTIONS]
 
 
 @pytest.mark.slow

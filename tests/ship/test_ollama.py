@@ -10,22 +10,23 @@ import pytest
 from tuneworthy.errors import UserError
 from tuneworthy.ship.ollama import frames_of, modelfile
 
+START = "{% if add_generation_prompt %}"
 CHATML = (
-    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}<|im_start|>system\nBe kind<|im_end|>\n{% endif %}"
+    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}"
+    "<|im_start|>system\nBe kind<|im_end|>\n{% endif %}"
     "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    f"{START}<|im_start|>assistant\n{{% endif %}}"
 )
 LLAMA3 = (
-    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n{{ m['content'] | trim }}"
-    "<|eot_id|>{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n"
+    "{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
+    f"{START}<|start_header_id|>assistant<|end_header_id|>\n\n{{% endif %}}"
 )
-NUMBERED = (
-    "{% for m in messages %}[{{ loop.index }}]{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
-)
+NUMBERED = "{% for m in messages %}[{{ loop.index }}]{{ m['content'] }}{% endfor %}" + START + ">{% endif %}"
 FOLDED = (
-    "{% for m in messages %}{% if m['role'] == 'system' %}{% else %}{% if loop.index0 == 1 and messages[0]['role'] == 'system' %}"
-    "<<{{ messages[0]['content'] }}>>{% endif %}{{ m['role'] }}: {{ m['content'] }}\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}assistant:{% endif %}"
+    "{% for m in messages %}{% if m['role'] != 'system' %}"
+    "{% if loop.index0 == 1 and messages[0]['role'] == 'system' %}<<{{ messages[0]['content'] }}>>{% endif %}"
+    "{{ m['role'] }}: {{ m['content'] }}\n{% endif %}{% endfor %}" + START + "assistant:{% endif %}"
 )
 
 
@@ -57,15 +58,13 @@ def test_a_template_that_does_more_is_refused(template: str) -> None:
 
 
 def test_the_modelfile_has_template_parameters_and_stops(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text(json.dumps({
-        "model": {"vocab": {}}, "added_tokens": [{"id": 1, "content": "<|im_end|>"}, {"id": 2, "content": "<|endoftext|>"}],
-    }))  # fmt: skip
+    added = [{"id": 1, "content": "<|im_end|>"}, {"id": 2, "content": "<|endoftext|>"}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {}}, "added_tokens": added}))
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [1, 2], "do_sample": true, "temperature": 0.6}')
     lines = modelfile(tmp_path, CHATML, 2048)
     assert lines.startswith('FROM ./model.gguf\nTEMPLATE """{{ if ne')
-    assert lines.endswith(
-        'PARAMETER num_ctx 2048\nPARAMETER stop "<|im_end|>"\nPARAMETER stop "<|endoftext|>"\nPARAMETER temperature 0.6\n'
-    )
+    stops = 'PARAMETER stop "<|im_end|>"\nPARAMETER stop "<|endoftext|>"\n'
+    assert lines.endswith(f"PARAMETER num_ctx 2048\n{stops}PARAMETER temperature 0.6\n")
     (tmp_path / "generation_config.json").write_text("{}")
     assert modelfile(tmp_path, CHATML, 2048).endswith('PARAMETER stop "<|im_end|>"\nPARAMETER temperature 0\n')

@@ -151,8 +151,8 @@ def test_a_planted_fault_trips_its_check_with_its_cause(
 def test_every_cause_is_planted_once_and_told_in_words(code: str) -> None:
     check = all_checks()[code]
     planted = {cause for name, cause, _ in PLANTED.values() if name == code}
-    assert planted == set(check.causes)  # type: ignore[attr-defined]
-    assert all(check.causes.values())  # type: ignore[attr-defined]
+    assert planted == set(check.causes)
+    assert all(check.causes.values())
     assert "Bad:" in page(check)
 
 

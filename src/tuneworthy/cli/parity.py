@@ -49,9 +49,8 @@ def command(
     project = load(root)
     store = Folder(project.root)
     asked = asked_of(
-        store, adapter, forms or None, facts=[_fact(one, project.text(project.prompt.system)) for one in facts],
-        served=_served(url, served_model, max_lora_rank), margin=project.task.margin, n_prompts=prompts,
-        seed=project.split.seed,
+        project, adapter, forms or None, facts=[_fact(one, project.text(project.prompt.system)) for one in facts],
+        served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
     )  # fmt: skip
     with store.lock(note):
         document = check_parity(store, asked, say=note)

@@ -14,6 +14,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.errors import OutsideFault
 
 if TYPE_CHECKING:
+    from tuneworthy.config import Project
     from tuneworthy.ship.serve import Choice
     from tuneworthy.store import Folder
 
@@ -51,7 +52,8 @@ def command(
     from tuneworthy.ship.serve import choose
     from tuneworthy.store import Folder
 
-    store = Folder(load(root).root)
+    project = load(root)
+    store = Folder(project.root)
     port = port or free_port()
     kind = what or ("gguf" if engine == "llama_cpp" else "merged")
     choice = choose(store, engine, kind, identity, port=port, executable=executable, max_rank=max_lora_rank)  # type: ignore[arg-type]
@@ -62,18 +64,18 @@ def command(
         if engine != "vllm":
             raise UserError("expected --engine vllm with --check, got llama_cpp",
                             hint="`tuneworthy parity` asks the GGUF file in the same llama.cpp")  # fmt: skip
-        return _check(store, choice, as_json)
+        return _check(project, store, choice, as_json)
     _serve(store, choice, port)
     return 0
 
 
-def _check(store: Folder, choice: Choice, as_json: bool) -> int:
+def _check(project: Project, store: Folder, choice: Choice, as_json: bool) -> int:
     from tuneworthy.ship.parity.run import asked_of
     from tuneworthy.ship.serve import check_serving
 
     adapter = choice.artifact.id if choice.what == "adapter" else choice.artifact.parent
     with store.lock(note):
-        document = check_serving(store, choice, asked_of(store, adapter, ()), say=note)
+        document = check_serving(store, choice, asked_of(project, adapter, ()), say=note)
     if as_json:
         print_json(document)
     else:

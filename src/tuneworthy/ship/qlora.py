@@ -23,7 +23,8 @@ from tuneworthy.providers.weights import Place, from_float32, write_tensors
 from tuneworthy.ship.merge import copy_tokenizer, dtype_of, merge_folder
 from tuneworthy.ship.parity.hf_form import HfForm, Tokens, fitted, load, with_adapter
 from tuneworthy.ship.parity.measure import Distribution, Plan, divergence
-from tuneworthy.ship.parity.run import TORCH_DTYPES, Asked, plan_of, rows_of, tokenizer_folder
+from tuneworthy.ship.parity.rows import rows_of
+from tuneworthy.ship.parity.run import TORCH_DTYPES, Asked, plan_of, tokenizer_folder
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 
@@ -51,7 +52,7 @@ def choose_route(store: Folder, trained: Artifact, under: Artifact, say: Say) ->
         tokens = Tokens(tokenizer_folder(asked))
         reference = _asked(folder, tokens, plan, adapter=trained.folder)
         found = {
-            name: _distance(store, trained.folder, base, tokens, plan, reference)
+            name: mean(map(divergence, reference, _merged(store, trained.folder, base, tokens, plan)))
             for name, base in (("original", under.folder), ("dequantised", folder))
         }
     except BaseException:
@@ -78,7 +79,7 @@ def dequantise(base: Path, target: Path, settings: Any) -> None:
         import torch
         from bitsandbytes import functional
     except ImportError:
-        raise UserError("expected the package bitsandbytes for an adapter that was trained over 4-bit weights, got none",
+        raise UserError("expected the package bitsandbytes for an adapter trained over 4-bit weights, got none",
                         hint="pip install bitsandbytes") from None  # fmt: skip
 
     def content(place: Place, name: str) -> bytes:
@@ -121,11 +122,8 @@ def _asked(folder: Path, tokens: Tokens, plan: Plan, *, adapter: Path | None = N
         gc.collect()
 
 
-def _distance(
-    store: Folder, adapter: Path, base: Path, tokens: Tokens, plan: Plan, reference: list[Distribution]
-) -> float:
-    """Return the mean KL of a merged model from what was trained."""
+def _merged(store: Folder, adapter: Path, base: Path, tokens: Tokens, plan: Plan) -> list[Distribution]:
+    """Return what follows in a merged model that is not kept."""
     with tempfile.TemporaryDirectory(dir=store.path / "models", prefix=".part-merge-") as folder:
         merge_folder(adapter, base, Path(folder))
-        found = _asked(Path(folder), tokens, plan)
-    return mean(divergence(p, q) for p, q in zip(reference, found, strict=True))
+        return _asked(Path(folder), tokens, plan)

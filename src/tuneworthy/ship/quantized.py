@@ -13,7 +13,7 @@ from typing import Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.ship.merge import lineage
 from tuneworthy.ship.parity.hf_form import Tokens, load
-from tuneworthy.ship.parity.run import rows_of
+from tuneworthy.ship.parity.rows import rows_of
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 

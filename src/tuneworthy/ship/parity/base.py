@@ -153,7 +153,7 @@ BUILTINS: dict[str, str] = {
 }
 """Name to module, in the order in which they run: a cause before what follows from it."""
 
-PARITY_CHECKS: Registry[Callable[[], ParityCheck]] = Registry("parity_checks", BUILTINS)
+PARITY_CHECKS: Registry[type[ParityCheck]] = Registry("parity_checks", BUILTINS)
 """Name to class; register with ``@parity_check(name)``."""
 
 C = TypeVar("C", bound=type[Any])
@@ -170,12 +170,12 @@ def parity_check(name: str) -> Callable[[C], C]:
     return add
 
 
-def all_checks() -> dict[str, Callable[[], ParityCheck]]:
+def all_checks() -> dict[str, type[ParityCheck]]:
     """Return every check by name: ours in their order, then those of installed packages."""
     return {name: PARITY_CHECKS.get(name) for name in dict.fromkeys([*BUILTINS, *PARITY_CHECKS])}
 
 
-def page(check: Callable[[], ParityCheck]) -> str:
+def page(check: type[ParityCheck]) -> str:
     """Return the documentation page of a check: its docstring."""
     return cleandoc(check.__doc__ or "")
 

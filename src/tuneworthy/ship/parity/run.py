@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tuneworthy.curate.freeze import find_version
+from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import dtype_of, lineage
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, run_checks
 from tuneworthy.ship.parity.hf_form import HfForm, Tokens, ends_of, fitted, load, with_adapter
 from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
+from tuneworthy.ship.parity.rows import end_supervised, rows_of
 from tuneworthy.ship.parity.server_forms import LlamaForm
 from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
@@ -78,8 +79,8 @@ def check_parity(
     Raises:
         UserError: There are no rows, or a model cannot be loaded.
     """
-    line = lineage_of(asked)
     plan = plan_of(asked)
+    line = lineage_of(asked, plan)
     base, adapter, plan = _trained(asked, plan, say)
     forms: dict[str, Measured] = {}
     if asked.merged is not None:
@@ -123,20 +124,23 @@ def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
     }
 
 
-def asked_of(store: Folder, adapter: str | None = None, forms: Sequence[str] | None = None, **more: Any) -> Asked:
+def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] | None = None, **more: Any) -> Asked:
     """Return what a project has to compare: an adapter, and the models that were made from it.
 
     Args:
-        store: The project's folder. adapter: Start of an id; the latest if not named.
+        project: The project. adapter: Start of an id; the latest if not named.
         forms: Of `FORMS`; those that are there if not named. more: Further fields of `Asked`.
 
     Raises:
         UserError: There is no adapter, or a form that was named is not there.
     """
+    store = Folder(project.root)
     trained, base = lineage(store, adapter)
+    rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
+    settings = {"margin": project.task.margin, "seed": project.split.seed, **more}
     merged = _child(store, "merged", trained.id, forms)
     gguf = _child(store, "gguf", merged.id, forms) if merged else None
-    return Asked(adapter=trained, base=base, merged=merged, gguf=gguf, rows=rows_of(store, trained), **more)
+    return Asked(adapter=trained, base=base, merged=merged, gguf=gguf, rows=rows, **settings)
 
 
 def _child(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> Artifact | None:
@@ -152,23 +156,9 @@ def _child(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -
                     hint=f"run `tuneworthy {MADE_BY[kind]}`")  # fmt: skip
 
 
-def rows_of(store: Folder, trained: Artifact) -> list[Example]:
-    """Return the rows that an adapter was trained on.
-
-    Raises:
-        UserError: Its dataset is not there, or was changed.
-    """
-    name = trained.manifest.get("dataset")
-    version = find_version(store, str(name)) if name else None
-    if version is None:
-        raise UserError(f"expected the dataset {name}, which {trained.id} was trained on, got none",
-                        hint="run `tuneworthy data build` and train again")  # fmt: skip
-    version.verify()
-    return list(version.examples())
-
-
-def lineage_of(asked: Asked) -> Lineage:
+def lineage_of(asked: Asked, plan: Plan) -> Lineage:
     """Return the files behind the forms."""
+    end = next((text for text, number in plan.marks.items() if number == plan.end), "")
     about = asked.adapter.manifest
     merged, gguf = asked.merged, asked.gguf
     return Lineage(
@@ -182,7 +172,7 @@ def lineage_of(asked: Asked) -> Lineage:
         told_adapter=merged.parent if merged else None,
         told_merged=gguf.parent if gguf else None,
         template_sha256=about.get("template_sha256"),
-        end_supervised=about.get("end_supervised"),
+        end_supervised=end_supervised(asked.adapter.folder, end),
         method=(about.get("settings") or {}).get("method"),
         route=(merged.manifest.get("route") or {}).get("name", "original") if merged else "original",
         rank=read_adapter(asked.adapter.folder).rank,

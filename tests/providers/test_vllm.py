@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -12,15 +14,29 @@ from pathlib import Path
 
 import pytest
 
-from tuneworthy.errors import OutsideFault, UserError
+from tuneworthy.config.models import Vllm
+from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
+from tuneworthy.providers import open_provider
 from tuneworthy.providers.vllm_server import Launch, VllmServer, environment, free_port, last_words, rank_limit
+from tuneworthy.providers.weights import write_tensors
+from tuneworthy.types import Request
 
 STAND_IN = f"""#!{sys.executable}
-import http.server, os, subprocess, sys
+import http.server, json, os, subprocess, sys
 from pathlib import Path
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(os.environ["HF_HUB_OFFLINE"].encode())
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if asked["messages"][-1]["content"] == "die":
+            os._exit(1)
+        choice = {{"message": {{"role": "assistant", "content": asked["model"]}}, "finish_reason": "stop"}}
+        told = json.dumps({{"choices": [choice], "usage": {{"prompt_tokens": 1, "completion_tokens": 1}}}}).encode()
+        self.send_response(200); self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(told))); self.end_headers(); self.wfile.write(told)
+    def log_message(self, *arguments):
+        pass
 arguments = sys.argv[1:]
 if "broken" in arguments[1]:
     print("ValueError: LoRA rank 64 is greater than max_lora_rank 16"); sys.exit(1)
@@ -133,3 +149,58 @@ def test_the_last_words_are_the_last_error(tmp_path: Path) -> None:
     assert last_words(log) == "nothing in its log"
     log.write_text("fine\nRuntimeError: no memory\nshutting down\n")
     assert last_words(log) == "RuntimeError: no memory"
+
+
+def model_folder(folder: Path, **config: object) -> Path:
+    folder.mkdir()
+    write_tensors(folder / "model.safetensors", [("a", "F32", (2,))], lambda name: bytes(8))
+    name = "adapter_config.json" if "r" in config else "config.json"
+    (folder / name).write_text(json.dumps(config))
+    return folder
+
+
+def ask(text: str) -> Request:
+    return Request(messages=({"role": "user", "content": text},), max_tokens=8)
+
+
+def test_a_model_behind_it_answers_and_a_server_that_ended_is_started_again(tmp_path: Path, program: str) -> None:
+    model_folder(tmp_path / "model", architectures=["LlamaForCausalLM"])
+    provider = open_provider("tuned", Vllm(provider="vllm", model="model", executable=program), tmp_path)
+
+    async def use() -> None:
+        try:
+            assert (await provider.complete(ask("hello"))).text == "tuned"
+            first = (tmp_path / "model" / "pids").read_text()
+            with pytest.raises(ProviderError):
+                await provider.complete(ask("die"))
+            while not gone(int(first.split()[0])):
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(1)
+            assert (await provider.complete(ask("again"))).text == "tuned"
+            assert (tmp_path / "model" / "pids").read_text() != first
+        finally:
+            await provider.close()
+            await provider.close()
+
+    asyncio.run(use())
+    assert provider.identity["provider"] == "vllm"
+    assert all(gone(int(pid)) for pid in (tmp_path / "model" / "pids").read_text().split())
+
+
+def test_an_adapter_changes_the_identity_and_sets_the_limit(tmp_path: Path) -> None:
+    model_folder(tmp_path / "model")
+    model_folder(tmp_path / "adapter", r=4, peft_type="LORA", rank_pattern={"q_proj": 24})
+    config = Vllm(provider="vllm", model="model", adapter="adapter")
+    provider = open_provider("tuned", config, tmp_path)
+    assert provider.identity["adapter"]
+    assert "--max-lora-rank 32" in provider._launch.line()  # type: ignore[attr-defined]
+    bare = open_provider("tuned", config.model_copy(update={"adapter": None}), tmp_path)
+    assert bare.identity != provider.identity
+
+
+def test_what_may_not_be_loaded_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    model_folder(tmp_path / "model", auto_map={"AutoModel": "x.Y"})
+    with pytest.raises(ModelError, match="auto_map"):
+        open_provider("tuned", Vllm(provider="vllm", model="model"), tmp_path)
+    with pytest.raises(ModelError, match="expected a folder"):
+        open_provider("tuned", Vllm(provider="vllm", model="nowhere"), tmp_path)
