@@ -27,6 +27,8 @@ from tuneworthy.curate.base import all_checks as data_check_classes
 from tuneworthy.curate.base import page as data_check_page
 from tuneworthy.curate.build import gate_of
 from tuneworthy.ladder.check import LEVELS, all_checks
+from tuneworthy.ship.parity.base import all_checks as parity_check_classes
+from tuneworthy.ship.parity.base import page as parity_check_page
 from tuneworthy.verdict.claims import article_page
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -60,7 +62,8 @@ def current(name: str) -> str:
 def pages() -> dict[str, str]:
     """Return every page by its name."""
     made = {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
-    return {**made, "data-checks.md": data_checks(), "article.md": MADE + article_page()}
+    made |= {"data-checks.md": data_checks(), "parity-checks.md": parity_checks()}
+    return {**made, "article.md": MADE + article_page()}
 
 
 def table(head: tuple[str, ...], rows: Rows) -> str:
@@ -341,6 +344,22 @@ def data_checks() -> str:
         parts.append(f"\n## {name}\n\n{data_check_page(one)}\n\n")
         rows = [(code(reason), words, "gate" * (reason in gate_of(one))) for reason, words in one.reasons.items()]
         parts.append(table(("reason", "what it says", ""), rows))
+    return "".join(parts)
+
+
+# --- the parity checks ------------------------------------------------------------------------------------------
+
+
+def parity_checks() -> str:
+    """Return docs/parity-checks.md."""
+    parts = [
+        MADE,
+        "# Parity checks\n\nWhat `tuneworthy parity` looks at, in this order: a cause before what follows from it. ",
+        "The cause of a run that failed is that of the first check that failed.\n",
+    ]
+    for name, one in parity_check_classes().items():
+        parts.append(f"\n## {name}\n\n{parity_check_page(one)}\n\n")
+        parts.append(table(("cause", "what it says"), [(code(cause), words) for cause, words in one.causes.items()]))
     return "".join(parts)
 
 
