@@ -244,6 +244,10 @@ def _resolution(folder: Folder) -> None:
     folder.replace("margin = 0.5", "margin = 0.01")
 
 
+def _guards(folder: Folder) -> None:
+    folder.toml += '[[guards]]\nname = "late"\npath = "late.jsonl"\n[[guards.graders]]\ntype = "exact"\n'
+
+
 def _waiver(folder: Folder) -> None:
     folder.toml += '[[waivers]]\ngate = "leak"\nreason = "we looked at them"\n'
 
@@ -271,6 +275,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "few_groups": (_few_groups, "warning"),
     "grader": (_grader, "error"),
     "grader_labels": (_grader_labels, "error"),
+    "guards": (_guards, "error"),
     "judge_family": (_judge_family, "warning"),
     "missing_key": (_missing_key, "error"),
     "model_missing": (_model_missing, "error"),

@@ -44,7 +44,7 @@ def gather(session: Session) -> Evidence:
     groups = session.groups(session.split.test)
     headroom, headroom_stale = headroom_of(session, before)
     now = provenance(project, session.split, session.graders, session.pool.hash)
-    training, forecast = training_of(project, record, kept_apart(session.split, session.data.cases))
+    training, forecast = training_of(project, session.folder, record, kept_apart(session.split, session.data.cases))
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,

@@ -37,19 +37,18 @@ _FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
 
 
 def training_of(
-    project: Project, record: Mapping[str, Any] | None, cases: Sequence[Case]
+    project: Project, store: Folder, record: Mapping[str, Any] | None, cases: Sequence[Case]
 ) -> tuple[TrainingEvidence, Forecast]:
     """Return what is known of training and shipping, and the forecast of the pilot.
 
     Args:
-        project: Whose folder is read.
+        project: The project file. store: Its folder.
         record: Its stored climb, or None.
         cases: Dev and test, as they are kept apart from the training data (see `kept_apart` of `gather`).
 
     Raises:
         UserError: A document cannot be read.
     """
-    store = Folder(project.root)
     row = next((one for one in record["rungs"] if one["rung"] == TUNED), None) if record else None
     tuned = dict(row["tuned"]) if row is not None and row.get("tuned") else {}
     version = _version(store, tuned)
@@ -57,7 +56,7 @@ def training_of(
     adapter = latest_artifact(store, "adapter")
     guards, unguarded = _guards(project, tuned)
     return TrainingEvidence(
-        dataset=None if version is None else _dataset(project, store, version, cases),
+        dataset=None if version is None else _dataset(store, version, cases),
         pilot=pilot,
         parity=_proof(store, PARITY, tuned, _FORMS),
         serving=_proof(store, SERVING, tuned, ("artifact",)),
@@ -74,9 +73,9 @@ def _version(store: Folder, tuned: Mapping[str, Any]) -> Version | None:
     return find_version(store, str(tuned["dataset"])) if tuned.get("dataset") else latest_version(store)
 
 
-def _dataset(project: Project, store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:
+def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:
     recipe, latest = version.recipe, latest_version(store)
-    review = state_of(project.root / REVIEWS, version.id)
+    review = state_of(store.root / REVIEWS, version.id)
     failed = [f"{one['check']}: {one['detail']}" for one in recipe["gates"] if not one["passed"]]
     leaks = [f"{one['detail']}" for one in recipe["gates"] if one["check"] == "contamination" and not one["passed"]]
     then = recipe["depends"].get("cases", {}).get("sha256")

@@ -110,7 +110,7 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
     groups = {case.group or f"#{case.id}" for case in test} if any(case.group for case in test) else None
     allowed = [name for name in project.answering if not facts.excluded(name)]
     apart = kept_apart(facts.data.split, facts.data.cases) if facts.data else ()
-    training, forecast = training_of(project, climb, apart)
+    training, forecast = training_of(project, Folder(project.root), climb, apart)
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
