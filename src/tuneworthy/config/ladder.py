@@ -8,8 +8,8 @@ from pydantic import Field
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 
-RungName = Literal["floor", "baseline", "prompt", "model", "few_shot", "decoding"]
-RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "model", "few_shot", "decoding")
+RungName = Literal["floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding"]
+RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding")
 
 
 class Ladder(Section):

@@ -17,7 +17,7 @@ from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
 from tuneworthy.verdict.base import Headroom
 from tuneworthy.verdict.economics import bills_of, economics
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, with_eligible_best
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best
 from tuneworthy.verdict.headroom import best_language_model, load_headroom
 
 FRESH_DAYS = 90
@@ -38,7 +38,7 @@ def gather(session: Session) -> Evidence:
     today = date.today()
     groups = session.groups(session.split.test)
     headroom, headroom_stale = headroom_of(session, record)
-    now = provenance(project, session.split, session.graders, session.pool.hash)
+    now = provenance(project, session.split, session.graders, session.pool.hash, session.library)
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
@@ -59,8 +59,9 @@ def gather(session: Session) -> Evidence:
         hosted_forbidden=project.constraints.on_device,
         p95_limit_ms=project.constraints.p95_ms,
         long_prompt=len((project.text(project.prompt.system) or "").split()) >= LONG_PROMPT_WORDS,
-        documents=any(case.documents for case in session.data.cases),
+        documents=session.library is not None or any(case.documents for case in session.data.cases),
         judge=_judge(session, record),
+        search=search_of(record),
         headroom=headroom,
         economics=economics(bills_of(project, record), project.economics),
         today=today.isoformat(),
