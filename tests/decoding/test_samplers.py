@@ -144,7 +144,9 @@ def test_a_user_may_put_the_temperature_first_on_llama_cpp() -> None:
     engine = engine_of("llama_cpp")
     values = Sampling(temperature=0.7, top_p=1, min_p=0.05, top_k=0)
     first = ["temperature", *[name for name in engine.order if name != "temperature"]]
-    assert len(explain(logits_of(GOLDEN), values, engine, order=first).left) == kept("vllm", temperature=0.7, min_p=0.05)
+    assert len(explain(logits_of(GOLDEN), values, engine, order=first).left) == kept(
+        "vllm", temperature=0.7, min_p=0.05
+    )
 
 
 def test_each_removed_token_knows_the_step_that_removed_it() -> None:
@@ -185,5 +187,7 @@ def test_every_engine_names_its_source_and_its_samplers() -> None:
         assert set(one.order) | set(one.lacks) == set(one.defaults)
 
 
-def test_ties_are_ranked_by_number() -> None:
-    assert ranked(np.array([1.0, 2.0, 2.0, 1.0, -np.inf])).ids.tolist() == [1, 2, 0, 3]
+def test_ties_are_ranked_as_an_upward_sort_read_backwards_and_greedy_takes_the_first() -> None:
+    logits = np.array([1.0, 2.0, 2.0, 1.0, -np.inf])
+    assert ranked(logits).ids.tolist() == [2, 1, 3, 0]
+    assert explain(logits, Sampling(temperature=0), engine_of("vllm")).left.ids.tolist() == [1]

@@ -41,6 +41,18 @@ def drawn(rng: np.random.Generator, *, penalties: tuple[str, ...] = PENALTIES) -
     return logits, {"temperature": 1.0, **kept}
 
 
+def assert_same(ours: np.ndarray, theirs: np.ndarray, logits: np.ndarray, values: dict[str, Any]) -> None:
+    """The same tokens and probabilities; where top_p cuts through tokens that tie, as many of them.
+
+    Which of these go depends on `torch.sort`, which is not stable.
+    """
+    assert (ours > 0).sum() == (theirs > 0).sum(), values
+    assert np.abs(np.sort(ours) - np.sort(theirs)).max() < 1e-12, values
+    other = (ours > 0) != (theirs > 0)
+    assert len(set(logits[other])) <= 1, values
+    assert np.abs(ours - theirs)[~other].max() < 1e-12, values
+
+
 def test_hf_s_own_processors_leave_the_same_tokens_and_probabilities() -> None:
     """In 64 bits, so that no rounding decides: the same set in all runs, probabilities within 1e-12."""
     torch = pytest.importorskip("torch")
@@ -64,8 +76,7 @@ def test_hf_s_own_processors_leave_the_same_tokens_and_probabilities() -> None:
             steps.append(process.MinPLogitsWarper(config["min_p"]))
         theirs = steps(torch.tensor(seen[None]), torch.tensor(logits[None])).softmax(-1)[0].numpy()
         ours = explain(logits, Sampling.of(values), engine_of("hf"), prompt=seen.tolist()).distribution
-        assert np.array_equal(ours > 0, theirs > 0), values
-        assert np.abs(ours - theirs).max() < 1e-12, values
+        assert_same(ours, theirs, logits, values)
 
 
 def test_hf_s_own_order_is_the_one_in_the_table() -> None:
@@ -109,8 +120,7 @@ def test_vllm_s_own_sampler_leaves_the_same_tokens_and_probabilities() -> None:
         p = torch.tensor([values["top_p"]]).double() if values.get("top_p", 1) < 1 else None
         theirs = ops.apply_top_k_top_p_pytorch(scores, k, p).softmax(-1)[0].numpy()
         ours = explain(logits, Sampling.of(values), engine_of("vllm")).distribution
-        assert np.array_equal(ours > 0, theirs > 0), values
-        assert np.abs(ours - theirs).max() < 1e-12, values
+        assert_same(ours, theirs, logits, values)
 
 
 # --- llama.cpp ----------------------------------------------------------------------------------------------------
@@ -156,7 +166,7 @@ def raw(server: Embedded) -> np.ndarray:
     rows = server.complete({"n_probs": 60_000, "temperature": 0.0})
     found = np.full(1 + max(row["id"] for row in rows), -np.inf)
     found[[row["id"] for row in rows]] = [row["logprob"] for row in rows]
-    assert np.exp(found).sum() == pytest.approx(1, abs=1e-4)
+    assert np.exp(found).sum() == pytest.approx(1, abs=1e-3)  # 49,152 probabilities of 32 bits
     return found
 
 

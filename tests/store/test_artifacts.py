@@ -11,7 +11,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import artifacts, latest_artifact, open_artifact, write_artifact
 
 
-def fill(text: str):  # noqa: ANN201
+def fill(text: str):
     def write(folder: Path) -> None:
         (folder / "tokenizer").mkdir()
         (folder / "tokenizer" / "vocab.txt").write_text("a b")

@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "report": "Write the report of the last climb.",
     "data": "From logs to training data.",
     "export": "Write the winner as files to use elsewhere.",
+    "decode": "What sampling parameters do; tune them; find where a model wavers.",
     "models": "List, fetch and probe models.",
 }
 """Verb to the line that `--help` shows; the module `tuneworthy.cli.<verb>` holds the command `command`."""

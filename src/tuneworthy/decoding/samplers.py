@@ -126,7 +126,9 @@ def logits_of(probabilities: np.ndarray) -> np.ndarray:
 
 
 def ranked(logits: np.ndarray) -> Candidates:
-    """Return all tokens of a finite logit by falling logit, ties by number: what every trail starts with.
+    """Return all tokens of a finite logit by falling logit: what every trail starts with.
+
+    Of tokens that tie, the one with the larger number comes first, as where an upward sort (HF, vLLM) is read backwards.
 
     Raises:
         UserError: There is none.
@@ -134,10 +136,10 @@ def ranked(logits: np.ndarray) -> Candidates:
     start = np.asarray(logits, dtype=np.float64)
     if start.ndim != 1 or not len(start) or np.isnan(start).any() or not np.isfinite(start.max()):
         raise UserError("expected one finite logit at least, got none", hint="give the logits of one position")
-    order = np.argsort(-start)
+    order = np.argsort(start)[::-1]
     falling = start[order]
     if (falling[1:] == falling[:-1]).any():  # a stable sort takes several times as long
-        order = np.argsort(-start, kind="stable")
+        order = np.argsort(start, kind="stable")[::-1]
         falling = start[order]
     n = len(falling) if np.isfinite(falling[-1]) else int(np.isfinite(falling).sum())
     return Candidates(order[:n], falling[:n], len(start))
@@ -185,8 +187,14 @@ def explain(
             after = _apply(name, value, now, counts.get(name, {}), engine)
             steps.append(Step(name, value, resolved.origins[name], after))
     if resolved.greedy:
-        steps.append(Step("greedy", resolved.values["temperature"], "", steps[-1].left.head(1)))
+        steps.append(Step("greedy", resolved.values["temperature"], "", _likeliest(steps[-1].left)))
     return Trail(engine=engine, resolved=resolved, steps=steps)
+
+
+def _likeliest(now: Candidates) -> Candidates:
+    """Return the likeliest token; of several that tie, the one with the smallest number."""
+    first = int(np.argmin(now.ids[: _top_k(now.logits, 1, ties=True)]))
+    return Candidates(now.ids[first : first + 1], now.logits[first : first + 1], now.size)
 
 
 def _acts(name: str, value: float, greedy: bool, engine: Engine, counts: Mapping[str, Any]) -> bool:
@@ -233,7 +241,7 @@ def _penalised(name: str, value: float, now: Candidates, seen: Mapping[int, int]
         by_token = np.argsort(tokens)
         n = times[by_token][np.searchsorted(tokens[by_token], now.ids[at])]
         logits[at] = hit - value * (n if name == "frequency_penalty" else 1.0)
-    order = np.lexsort((now.ids, -logits)) if len(at) else np.arange(len(logits))
+    order = np.lexsort((-now.ids, -logits)) if len(at) else np.arange(len(logits))
     return Candidates(now.ids[order], logits[order], now.size)
 
 
