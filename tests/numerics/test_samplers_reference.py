@@ -137,7 +137,7 @@ class Embedded:
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.api_key}"}
         request = urllib.request.Request(f"{self.address}/{path}", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=900) as answer:
             return dict(json.load(answer))
 
     def complete(self, body: dict[str, Any]) -> list[dict[str, Any]]:

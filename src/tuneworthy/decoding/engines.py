@@ -128,8 +128,10 @@ class Resolved:
 def engines() -> dict[str, Engine]:
     """Return the engines by name."""
     table = orjson.loads(files(__package__).joinpath("engines.json").read_bytes())
-    found = [{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in table["engines"]]
-    return {row["engine"]: Engine(**row) for row in found}
+    found: list[dict[str, Any]] = [
+        {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in table["engines"]
+    ]
+    return {str(row["engine"]): Engine(**row) for row in found}
 
 
 def engine_of(name: str) -> Engine:

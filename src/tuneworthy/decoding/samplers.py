@@ -128,7 +128,7 @@ def logits_of(probabilities: np.ndarray) -> np.ndarray:
 def ranked(logits: np.ndarray) -> Candidates:
     """Return all tokens of a finite logit by falling logit: what every trail starts with.
 
-    Of tokens that tie, the one with the larger number comes first, as where an upward sort (HF, vLLM) is read backwards.
+    Of tokens that tie, the one with the larger number comes first, as in an upward sort read backwards.
 
     Raises:
         UserError: There is none.
