@@ -1,7 +1,7 @@
 """`decode watch` over a project: where a model wavers, whether that tells wrong answers, and which threshold would.
 
 One signal is named beforehand and decides; the others are shown, at an alpha that is shared among them. A threshold is
-given only where the signal tells wrong answers from right ones on graded dev cases; else it is refused, with the reason.
+given only where that signal tells wrong answers from right ones on graded dev cases; else it is refused, and why.
 What a threshold catches is told by cross-validation: each fifth of the cases by a threshold from the others.
 
 Source: facts.md 0, row 24; facts.md C1.
@@ -33,7 +33,7 @@ MOST_SPOTS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """One answer: its tokens, signals, whether it is wrong (None if it was not graded), and its repeats' disagreement."""
+    """One answer: its tokens and signals, whether it is wrong (None if not graded), how much its repeats disagree."""
 
     case: str
     question: str
@@ -82,7 +82,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
-    """A text at which a model wavers: how often in wrong answers, how often in right ones, and what else it would say."""
+    """A text at which a model wavers: how often in wrong and in right answers, and what else it would say."""
 
     text: str
     in_wrong: int
@@ -199,7 +199,7 @@ def calibrate(answers: Sequence[Watched], *, seed: int = 0) -> Calibration:
     n_wrong = int(wrong.sum())
     few = min(n_wrong, len(graded) - n_wrong)
     if few < FEWEST_OF_A_KIND:
-        words = f"expected at least {FEWEST_OF_A_KIND} wrong and as many right answers, got {n_wrong} wrong of {len(graded)}"
+        words = f"expected {FEWEST_OF_A_KIND} wrong and as many right answers, got {n_wrong} wrong of {len(graded)}"
         return Calibration(areas={}, threshold=None, refused=words, reliability=(), n=len(graded), n_wrong=n_wrong)
     columns = {name: np.array([one.signals[name] for one in graded]) for name in SIGNALS}
     if all(one.disagreement is not None for one in graded):
@@ -210,8 +210,8 @@ def calibrate(answers: Sequence[Watched], *, seed: int = 0) -> Calibration:
     refused = ""
     if main.lo <= 0.5:
         refused = (
-            f"{PRIMARY} does not tell wrong answers from right ones: AUROC {main.area:.2f} [{main.lo:.2f}, {main.hi:.2f}], "
-            f"n = {len(graded)}, {n_wrong} wrong"
+            f"{PRIMARY} does not tell wrong answers from right ones: AUROC {main.area:.2f} "
+            f"[{main.lo:.2f}, {main.hi:.2f}], n = {len(graded)}, {n_wrong} wrong"
         )
     return Calibration(
         areas=areas,
