@@ -28,6 +28,7 @@ from tuneworthy.config.base import Section
 from tuneworthy.curate.base import all_checks as data_check_classes
 from tuneworthy.curate.base import page as data_check_page
 from tuneworthy.curate.build import gate_of
+from tuneworthy.decoding.article import claims as decoding_claims
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.lints import Use, all_lints
 from tuneworthy.decoding.presets import presets
@@ -433,6 +434,9 @@ def decoding_presets() -> str:
         for one in limits().values()
     ]
     parts.append(table(("engine", "enforced by", "levels", "reasoning", "at max_tokens", "source"), rows))
+    parts.append("\n## Where the article is wrong\n\n")
+    rows = [(one.says, one.holds, one.source) for one in decoding_claims()]
+    parts.append(table(("the article says", "what holds", "source"), rows))
     return "".join(parts)
 
 

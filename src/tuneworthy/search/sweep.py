@@ -194,8 +194,7 @@ class _Search:
             variant = self.make(setting)
             known = self.entries.get(variant.id)
             if known is not None or variant.id in batch or variant.id == self._incumbent.id:
-                if trial is not None:  # Optuna hears of it again, and nothing is asked
-                    self._tell(trial, known.score if known else 0.0)
+                self._tell(trial, known.score if known else None)  # nothing is asked again
                 continue
             batch[variant.id] = variant
             self.settings[variant.id] = setting
@@ -211,12 +210,19 @@ class _Search:
             if before is None or entry.n >= before.n:
                 self.entries[entry.variant.id] = entry
         for variant in batch:
-            if trial := self._trials.pop(variant.id, None):
-                self._tell(trial, self.entries[variant.id].score)
+            self._tell(self._trials.pop(variant.id, None), self.entries[variant.id].score)
         self.leader = found.winner
 
-    def _tell(self, trial: Any, value: float) -> None:
-        self.study.tell(trial, value)
+    def _tell(self, trial: Any, value: float | None) -> None:
+        """Tell Optuna how a setting did; one that is not known yet counts as failed, which it ignores."""
+        if trial is None:
+            return
+        from optuna.trial import TrialState
+
+        if value is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            self.study.tell(trial, value)
 
     def calls(self, n_search: int) -> int:
         """Return the answers wanted so far; what is in use counts as if it saw all cases."""
