@@ -174,7 +174,9 @@ def _stored(root: Path, case: str | None, place: int) -> Position:
     from tuneworthy.store import Folder
 
     document = Folder(root).read("watch") or {"answers": []}
-    found = [one for one in document["answers"] if str(one["case"]).startswith(str(case))]
+    answers = document["answers"]
+    exact = [one for one in answers if one["case"] == case]
+    found = exact or [one for one in answers if str(one["case"]).startswith(str(case))]
     if len(found) != 1:
         raise UserError(
             f"expected a case of the last `decode watch`, got {case!r} ({len(found)} found)",

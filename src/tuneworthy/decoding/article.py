@@ -50,9 +50,9 @@ def claims() -> list[Claim]:
         ),
         Claim(
             "T = 0 is fully deterministic",
-            "kernels depend on the batch: 1,000 runs at T = 0 gave 80 different answers, and OpenAI calls its seed best "
-            f"effort; a penalty changes the greedy token too (logits 10 and 9.5, penalty 1.1: token {greedy.left.ids[0]} "
-            "is taken). Measure it: `decode sweep` tells the flip rate at T = 0",
+            "kernels depend on the batch: 1,000 runs at T = 0 gave 80 different answers, and OpenAI calls its seed "
+            "best effort; a penalty changes the greedy token too (logits 10 and 9.5, penalty 1.1: "
+            f"token {greedy.left.ids[0]} is taken). Measure it: `decode sweep` tells the flip rate at T = 0",
             "facts.md 0, rows 17 and 20 [V2]; facts.md C2",
         ),
     ]

@@ -52,6 +52,13 @@ class Candidates:
         """`(n,)` probabilities of the tokens that are in; they sum to 1."""
         return softmax(self.logits)
 
+    @property
+    def distribution(self) -> np.ndarray:
+        """`(vocabulary,)` probabilities; 0 for the tokens that are out."""
+        full = np.zeros(self.size)
+        full[self.ids] = self.probabilities
+        return full
+
     def head(self, n: int) -> Candidates:
         """Return the `n` likeliest."""
         return Candidates(self.ids[:n], self.logits[:n], self.size)
@@ -92,9 +99,7 @@ class Trail:
     @property
     def distribution(self) -> np.ndarray:
         """`(vocabulary,)` probabilities of the draw."""
-        full = np.zeros(self.left.size)
-        full[self.left.ids] = self.left.probabilities
-        return full
+        return self.left.distribution
 
     @property
     def removed_by(self) -> np.ndarray:
@@ -221,7 +226,11 @@ def _apply(name: str, value: float, now: Candidates, seen: Mapping[int, int], en
     if name in PENALTIES:
         return _penalised(name, value, now, seen)
     if name == "temperature":
-        return Candidates(now.ids, now.logits / value, now.size)
+        with np.errstate(over="ignore"):
+            cooled = now.logits / value
+            if not np.isfinite(cooled[[0, -1]]).all():  # a temperature of almost 0: only the gaps matter
+                cooled = np.maximum((now.logits - now.logits[0]) / value, -1e300)
+        return Candidates(now.ids, cooled, now.size)
     if name == "top_k":
         return now.head(_top_k(now.logits, int(value), ties=engine.keeps_ties))
     cut = (_top_p_up if engine.keeps_ties else _top_p_down) if name == "top_p" else _min_p
@@ -230,19 +239,31 @@ def _apply(name: str, value: float, now: Candidates, seen: Mapping[int, int], en
 
 def _penalised(name: str, value: float, now: Candidates, seen: Mapping[int, int]) -> Candidates:
     """Return the tokens in their new order after a penalty."""
-    tokens = np.fromiter(seen, dtype=now.ids.dtype, count=len(seen))
+    place = np.full(now.size, -1)
+    place[now.ids] = np.arange(len(now))
+    tokens = np.fromiter(seen, dtype=np.int64, count=len(seen))
     times = np.fromiter(seen.values(), dtype=float, count=len(seen))
-    at = np.flatnonzero(np.isin(now.ids, tokens))
-    logits = now.logits.copy()
-    hit = logits[at]
+    at, times = place[tokens], times[place[tokens] >= 0]
+    at = at[at >= 0]
+    hit = now.logits[at]
     if name == "repetition_penalty":
-        logits[at] = np.where(hit < 0, hit * value, hit / value)
+        hit = np.where(hit < 0, hit * value, hit / value)
     else:
-        by_token = np.argsort(tokens)
-        n = times[by_token][np.searchsorted(tokens[by_token], now.ids[at])]
-        logits[at] = hit - value * (n if name == "frequency_penalty" else 1.0)
-    order = np.lexsort((-now.ids, -logits)) if len(at) else np.arange(len(logits))
-    return Candidates(now.ids[order], logits[order], now.size)
+        hit = hit - value * (times if name == "frequency_penalty" else 1.0)
+    return _moved(now, at, hit)
+
+
+def _moved(now: Candidates, at: np.ndarray, logits: np.ndarray) -> Candidates:
+    """Return the tokens with new logits at the places `at`: these few are sorted, and merged into the others."""
+    order = np.lexsort((-now.ids[at], -logits))
+    ids, values = now.ids[at][order], logits[order]
+    rest_ids, rest = np.delete(now.ids, at), np.delete(now.logits, at)
+    into = np.searchsorted(-rest, -values, side="left")
+    if (rest[np.minimum(into, len(rest) - 1)] == values).any() if len(rest) else False:  # ties go by number
+        ids, values = np.concatenate([ids, rest_ids]), np.concatenate([values, rest])
+        order = np.lexsort((-ids, -values))
+        return Candidates(ids[order], values[order], now.size)
+    return Candidates(np.insert(rest_ids, into, ids), np.insert(rest, into, values), now.size)
 
 
 def _top_k(logits: np.ndarray, k: int, *, ties: bool) -> int:

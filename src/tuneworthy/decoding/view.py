@@ -95,8 +95,8 @@ def _trail(trail: Trail, tokens: Sequence[int]) -> dict[str, Any]:
 def steps_of(trail: Trail, tokens: Sequence[int]) -> Iterator[tuple[str, float, str, int, list[float]]]:
     """Yield name, value, origin, number of tokens kept, and the probabilities of `tokens`, for each step."""
     for step in trail.steps:
-        shares = dict(zip(step.left.ids.tolist(), step.left.probabilities.tolist(), strict=True))
-        yield step.name, step.value, step.origin, len(step.left), [shares.get(token, 0.0) for token in tokens]
+        shares = step.left.distribution[list(tokens)].tolist()
+        yield step.name, step.value, step.origin, len(step.left), shares
 
 
 def compare_engines(

@@ -67,8 +67,7 @@ def picture(found: Comparison, most: int = MOST) -> str:
 
 def _rows(trail: Trail, tokens: Sequence[int], names: Sequence[str], panel: int) -> list[dict[str, Any]]:
     """Return the bars of one panel, in units of a panel's width."""
-    start, after, gone = trail.steps[0].left, trail.distribution, trail.removed_by
-    before = dict(zip(start.ids.tolist(), start.probabilities.tolist(), strict=True))
+    before, after, gone = trail.steps[0].left.distribution.tolist(), trail.distribution, trail.removed_by
     widest = max(before[tokens[0]], float(after.max()), 1e-9)
     left = panel * (1 + GAP)
     found = []
