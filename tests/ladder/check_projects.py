@@ -270,6 +270,10 @@ def _guards(folder: Folder) -> None:
     folder.toml += '[[guards]]\nname = "late"\npath = "late.jsonl"\n[[guards.graders]]\ntype = "exact"\n'
 
 
+def _decoding_settings(folder: Folder) -> None:
+    folder.toml += "[decoding]\ngrid = [{temperature = 0.7, repetition_penalty = 1.3}]\n"
+
+
 def _waiver(folder: Folder) -> None:
     folder.toml += '[[waivers]]\ngate = "leak"\nreason = "we looked at them"\n'
 
@@ -311,6 +315,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "price_unknown": (_price_unknown, "error"),
     "model_retires": (_model_retires, "warning"),
     "thinking_cut": (_thinking_cut, "warning"),
+    "decoding_settings": (_decoding_settings, "warning"),
     "budget_missing": (_budget_missing, "warning"),
     "budget_short": (_budget_short, "warning"),
     "resolution": (_resolution, "warning"),

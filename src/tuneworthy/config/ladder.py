@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 
+PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
 RungName = Literal["floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune"]
 RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
 
@@ -36,7 +37,9 @@ class Decoding(Section):
     """[decoding]"""
 
     grid: list[dict[str, Any]] | None = None
-    """Sampling settings to try; a small grid by the kind of task if not set."""
+    """Sampling settings to try; the preset, and what `decode sweep` found, if not set."""
+    preset: PresetName = "auto"
+    """The kind of use whose sampling settings are tried (docs/decoding-presets.md); `auto` goes by the kind of task."""
 
 
 class Constraints(Section):
