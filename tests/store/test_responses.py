@@ -196,3 +196,15 @@ def test_a_writer_that_is_killed_leaves_a_file_with_all_that_it_committed(tmp_pa
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
+
+
+def test_the_day_of_an_answer_is_that_of_its_commit(tmp_path: Path) -> None:
+    store = ResponseStore(tmp_path / "r.sqlite")
+    before = time.time()
+    store.put(b"a", Response(text="x"), 0.0)
+    first = store.dates([b"a", b"b"])
+    assert set(first) == {b"a"}
+    assert before <= first[b"a"] <= time.time()
+    store.put(b"a", Response(text="y"), 0.0)
+    assert store.dates([b"a"]) == first
+    store.close()
