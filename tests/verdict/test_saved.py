@@ -1,4 +1,4 @@
-"""What an answer of the tuned model saves is counted from test, and has a price only where the model of today has one."""
+"""What an answer of the tuned model saves is counted on test, and priced only where the model of today has a price."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def training_of(
 
 def _version(store: Folder, tuned: Mapping[str, Any]) -> Version | None:
     """Return the version that the tuned model was trained on; the latest one where none was put to test."""
-    return find_version(store, str(tuned["dataset"])) if tuned.get("dataset") else latest_version(store)
+    return find_version(store, str(tuned.get("dataset"))) if tuned else latest_version(store)
 
 
 def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:
