@@ -115,6 +115,7 @@ PLANTED: dict[str, tuple[str, Any]] = {
     "nested trust_remote_code": ("config.json", {"keypoint_detector_config": {"trust_remote_code": True}}),
     "tokenizer's auto_map": ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["x.Y", None]}}),
     "adapter's library": ("adapter_config.json", {"auto_mapping": {"parent_library": "evil.module"}}),
+    "adapter's odd library": ("adapter_config.json", {"auto_mapping": ["evil"]}),
     "no object": ("generation_config.json", [1]),
 }
 

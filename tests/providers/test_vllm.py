@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tuneworthy.config.models import Vllm
-from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
+from tuneworthy.errors import OutsideFault, ProviderError, UserError
 from tuneworthy.providers import open_provider
 from tuneworthy.providers.vllm_server import Launch, VllmServer, environment, free_port, last_words, rank_limit
 from tuneworthy.providers.weights import write_tensors
@@ -200,7 +200,7 @@ def test_an_adapter_changes_the_identity_and_sets_the_limit(tmp_path: Path) -> N
 
 def test_what_may_not_be_loaded_is_refused_before_anything_is_started(tmp_path: Path) -> None:
     model_folder(tmp_path / "model", auto_map={"AutoModel": "x.Y"})
-    with pytest.raises(ModelError, match="auto_map"):
+    with pytest.raises(UserError, match="auto_map"):
         open_provider("tuned", Vllm(provider="vllm", model="model"), tmp_path)
-    with pytest.raises(ModelError, match="expected a folder"):
+    with pytest.raises(UserError, match="expected a folder"):
         open_provider("tuned", Vllm(provider="vllm", model="nowhere"), tmp_path)

@@ -168,10 +168,9 @@ def test_a_rank_above_the_limit_of_the_server_is_named(circle: Circle) -> None:
 
 
 def test_a_lost_token_is_named(circle: Circle) -> None:
-    def add(model: Any, tokenizer: Any) -> dict[str, Any]:
+    def add(model: Any, tokenizer: Any) -> None:
         tokenizer.add_tokens(["<|order|>"], special_tokens=True)
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        return {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}
 
     adapter = tiny.train(circle.base, circle.store, prepare=add)
     merged = merge(circle.store, adapter.id)

@@ -140,6 +140,8 @@ def test_a_base_in_several_files_stays_in_several_files(tmp_path: Path) -> None:
     found = tensors_of(target)
     assert {name: place.path.name for name, place in found.items()} == places
     np.testing.assert_allclose(found[Q].read(), BASE[Q] + 2.0 * B @ A, rtol=1e-6)
+    index = json.loads((target / "model.safetensors.index.json").read_text())
+    assert index["weight_map"] == places
 
 
 def test_another_base_is_refused(tmp_path: Path) -> None:
@@ -188,6 +190,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other rank": (PAIR, {"r": 4}, "expected rank 4"),
     "not understood": ({**PAIR, "base_model.model.model.norm.trainable_tokens_delta": A}, {}, "not known"),
     "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "experts"),
+    "endless pattern": (PAIR, {"rank_pattern": {"((m+o*)*|[a-z.0-9_]+)+!": 3}}, "patterns"),
     "no LoRA": (PAIR, {"peft_type": "IA3"}, "LORA"),
     "empty": ({}, {}, "empty"),
 }

@@ -53,13 +53,13 @@ def train(
     mask_end: bool = False,
     rank: int = 8,
     steps: int = 80,
-    prepare: Callable[[Any, Any], dict[str, Any]] | None = None,
+    prepare: Callable[[Any, Any], None] | None = None,
 ) -> Artifact:
     """Teach an adapter the rows, with the answers (and what ends them) supervised.
 
     Args:
         base: What is trained. store: Where the adapter goes. mask_end: Leave the end of the turn out of the loss.
-        prepare: Changes model and tokenizer first (adds tokens); returns further settings of the adapter.
+        prepare: Changes model and tokenizer first (adds tokens); the adapter then carries the embeddings.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -68,8 +68,9 @@ def train(
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
-    more = prepare(model, tokenizer) if prepare else {}
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM", **more)
+    if prepare:
+        prepare(model, tokenizer)
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(model, config)
     batch = [_row(tokenizer, row.messages, mask_end) for row in ROWS]
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
@@ -81,7 +82,7 @@ def train(
         optimizer.zero_grad()
 
     def fill(folder: Path) -> None:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, save_embedding_layers=prepare is not None)
         tokenizer.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
 

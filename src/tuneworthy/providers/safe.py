@@ -73,8 +73,9 @@ def read_config(path: Path) -> dict[str, Any]:
         if key in CODE_KEYS and value not in (None, False):
             raise ModelError(f"{path}: expected no {where} (it makes a library run code of the model's own), got one",
                              hint="take the key out if the library knows the model without it")  # fmt: skip
-    library = (config.get("auto_mapping") or {}).get("parent_library", "transformers.")
-    if not str(library).startswith(("transformers.", "peft.")):
+    mapping = config.get("auto_mapping")
+    library = mapping.get("parent_library", "transformers.") if isinstance(mapping, dict) else mapping
+    if library is not None and not str(library).startswith(("transformers.", "peft.")):
         raise ModelError(f"{path}: expected auto_mapping.parent_library of transformers or peft, got {library!r}")
     return config
 
@@ -140,7 +141,10 @@ def template_of(folder: Path) -> str | None:
     if path.is_file():
         if path.stat().st_size > 4 * MAX_TEMPLATE_CHARS:
             raise ModelError(f"{path}: expected at most {4 * MAX_TEMPLATE_CHARS} bytes, got {path.stat().st_size}")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{path}: expected UTF-8, got a byte that is not ({error.reason})") from None
     path = folder / "tokenizer_config.json"
     template = read_config(path).get("chat_template") if path.is_file() else None
     if isinstance(template, list):

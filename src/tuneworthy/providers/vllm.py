@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.config.models import Vllm
-from tuneworthy.errors import ModelError, OutsideFault
+from tuneworthy.errors import ModelError, OutsideFault, UserError
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.models import find, sha256_of
@@ -103,13 +103,16 @@ def folder_of(name: str, spec: str, root: Path) -> Path:
     """Return the model folder of `spec`, looked through.
 
     Raises:
-        ModelError: It is not here, is no folder, or may not be loaded.
+        UserError: It is not here, is no folder, or may not be loaded.
     """
     path = find(spec, root)
     if path is None or not path.is_dir():
-        raise ModelError(f"models.{name}: expected a folder of safetensors for {spec}, got {path or 'nothing'}",
+        raise UserError(f"models.{name}: expected a folder of safetensors for {spec}, got {path or 'nothing'}",
                          hint="name a folder, or pull it")  # fmt: skip
-    check_model(path)
+    try:
+        check_model(path)
+    except ModelError as error:  # what `check` tells of model files is about those of llama.cpp
+        raise UserError(f"models.{name}: {error.message}", hint=error.hint) from None
     return path.resolve()
 
 
@@ -118,8 +121,7 @@ def open_vllm(name: str, config: Vllm, root: Path) -> VllmProvider:
     """Open `[models.NAME]` with ``provider = "vllm"``. Nothing is started or fetched yet.
 
     Raises:
-        ModelError: A folder is not here, or may not be loaded.
-        UserError: The adapter's rank is above what vLLM can apply.
+        UserError: A folder is not here or may not be loaded, or the adapter's rank is above what vLLM can apply.
     """
     model = folder_of(name, config.model, root)
     adapter = folder_of(name, config.adapter, root) if config.adapter else None

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+PATTERN_S: Final = 1.0
+"""A pattern of a stranger's config may be written to never end."""
 _PREFIX: Final = "base_model.model."
 _PART: Final = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)(\.weight)?"
@@ -144,7 +146,14 @@ def _pair(folder: Path, config: Mapping[str, Any], module: str, found: Mapping[s
 
 def _by_pattern(config: Mapping[str, Any], key: str, module: str, default: float) -> float:
     """Return what the first pattern that fits the module's name says, as PEFT reads it."""
+    import regex
+
     for pattern, value in (config.get(key) or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+        try:
+            fits = regex.fullmatch(rf"(.*\.)?({pattern})", module, timeout=PATTERN_S)
+        except (regex.error, TimeoutError) as error:
+            raise ModelError(f"expected {key} of patterns that are read in {PATTERN_S:g} s, got {pattern[:60]!r}"
+                             f" ({error or 'too slow'})") from None  # fmt: skip
+        if fits:
             return float(value)
     return float(default)

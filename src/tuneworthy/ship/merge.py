@@ -11,6 +11,7 @@ Source: facts.md A5; unsloth-zoo PR #810 (no route is right for every model: mea
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,9 @@ import orjson
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.safe import INDEX, read_config, template_of, tensors_of
-from tuneworthy.providers.weights import FLOATS, Place, from_float32, to_float32, write_tensors
+from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tensors, to_float32, write_tensors
 from tuneworthy.ship.lora import Adapter, read_adapter
-from tuneworthy.store.artifacts import Artifact, find_artifact, open_artifact, write_artifact
+from tuneworthy.store.artifacts import Artifact, open_artifact, write_artifact
 from tuneworthy.store.folder import Folder, write_atomic
 
 if TYPE_CHECKING:
@@ -108,8 +109,6 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
 
 def _write(store: Folder, trained: Artifact, source: Path, route: Mapping[str, Any]) -> Artifact:
     """Write the artifact; what is measured while its files are written stands in its manifest."""
-    import tempfile
-
     models = store.path / "models"
     with tempfile.TemporaryDirectory(dir=models, prefix=".part-merge-") as folder:
         rounding = merge_folder(trained.folder, source, Path(folder))
@@ -150,9 +149,17 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
         _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, added, target / path.name, rounding)
         added = {}
     if (base / INDEX).is_file():
-        shutil.copyfile(base / INDEX, target / INDEX)
+        _write_index(target)
     _fit_config(config, lora, tensors, target)
     return rounding
+
+
+def _write_index(target: Path) -> None:
+    """Write which weight lies in which file."""
+    places = {name: path.name for path in sorted(target.glob("*.safetensors")) for name in read_tensors(path)}
+    size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
+    document = {"metadata": {"total_size": size}, "weight_map": places}
+    write_atomic(target / INDEX, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def _merge_file(
@@ -297,8 +304,3 @@ def dtype_of(folder: Path) -> str:
     if not sizes:
         raise ModelError(f"{folder}: expected weights, got none")
     return max(sizes, key=lambda dtype: sizes[dtype])
-
-
-def base_of(store: Folder, trained: Artifact) -> Artifact | None:
-    """Return the base of an adapter without comparing hashes, or None."""
-    return find_artifact(store, trained.parent) if trained.parent else None
