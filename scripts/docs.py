@@ -1,13 +1,15 @@
 """Write the reference pages from the code: `python scripts/docs.py` writes, `--check` compares and exits 1 if stale.
 
 docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md and
-docs/data-checks.md from the docstrings of the checks, docs/article.md from the claims of `verdict/claims.json`.
+docs/data-checks.md from the docstrings of the checks, docs/decoding-lints.md and
+docs/decoding-presets.md from the decoding lints and tables, docs/article.md from the claims of `verdict/claims.json`.
 Nothing on these pages is written by hand.
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import json
 import sys
@@ -26,7 +28,14 @@ from tuneworthy.config.base import Section
 from tuneworthy.curate.base import all_checks as data_check_classes
 from tuneworthy.curate.base import page as data_check_page
 from tuneworthy.curate.build import gate_of
+from tuneworthy.decoding.article import claims as decoding_claims
+from tuneworthy.decoding.engines import engines
+from tuneworthy.decoding.lints import Use, all_lints
+from tuneworthy.decoding.presets import presets
+from tuneworthy.decoding.structured import limits
 from tuneworthy.ladder.check import LEVELS, all_checks
+from tuneworthy.ship.parity.base import all_checks as parity_check_classes
+from tuneworthy.ship.parity.base import page as parity_check_page
 from tuneworthy.verdict.claims import article_page
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -60,7 +69,9 @@ def current(name: str) -> str:
 def pages() -> dict[str, str]:
     """Return every page by its name."""
     made = {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
-    return {**made, "data-checks.md": data_checks(), "article.md": MADE + article_page()}
+    made |= {"data-checks.md": data_checks(), "parity-checks.md": parity_checks()}
+    decoding = {"decoding-lints.md": decoding_lints(), "decoding-presets.md": decoding_presets()}
+    return {**made, **decoding, "article.md": MADE + article_page()}
 
 
 def table(head: tuple[str, ...], rows: Rows) -> str:
@@ -341,6 +352,110 @@ def data_checks() -> str:
         parts.append(f"\n## {name}\n\n{data_check_page(one)}\n\n")
         rows = [(code(reason), words, "gate" * (reason in gate_of(one))) for reason, words in one.reasons.items()]
         parts.append(table(("reason", "what it says", ""), rows))
+    return "".join(parts)
+
+
+# --- the parity checks ------------------------------------------------------------------------------------------
+
+
+def parity_checks() -> str:
+    """Return docs/parity-checks.md."""
+    parts = [
+        MADE,
+        "# Parity checks\n\nWhat `tuneworthy parity` looks at, in this order: a cause before what follows from it. ",
+        "The cause of a run that failed is that of the first check that failed.\n",
+    ]
+    for name, one in parity_check_classes().items():
+        parts.append(f"\n## {name}\n\n{parity_check_page(one)}\n\n")
+        parts.append(table(("cause", "what it says"), [(code(cause), words) for cause, words in one.causes.items()]))
+    return "".join(parts)
+
+
+# --- decoding -----------------------------------------------------------------------------------------------------
+
+
+def decoding_lints() -> str:
+    """Return docs/decoding-lints.md."""
+    parts = [
+        MADE,
+        "# Decoding lints\n\nFaults of sampling settings and of structured output; `tuneworthy check`, the rung ",
+    ]
+    parts.append(
+        "`decoding` and `decode watch` tell them. Each was seen on its bad example and is silent on its good one.\n"
+    )
+    for one in all_lints().values():
+        parts.append(f"\n## {one.code}\n\n{one.level.capitalize()}. {one.page}\n\n")
+        message, fix = next(iter(one.look(one.bad)))
+        parts.append(
+            f"Bad: {used(one.bad)}  \n{message}\n\nGood: {used(one.good)}\n\nFix: {fix}.\n\nSource: {one.source}.\n"
+        )
+    return "".join(parts)
+
+
+def used(use: Use) -> str:
+    """Return what an example sets, as inline code."""
+    words = [
+        f"{one.name}={getattr(use, one.name)!r}"
+        for one in dataclasses.fields(use)
+        if getattr(use, one.name) != one.default
+    ]
+    text = ", ".join(word for word in words if not word.endswith(("={}", "=None")))
+    return code(text if len(text) < 300 else text[:297] + "...")
+
+
+def decoding_presets() -> str:
+    """Return docs/decoding-presets.md."""
+    parts = [
+        MADE,
+        "# Decoding presets\n\nWhat `[decoding] preset` and `decode explain --preset` set. Marks: *article* (its "
+        "value, taken over, unsupported), *measured* (computed, or read in the engine's source), *contested* (sources "
+        "disagree, or nobody compared). Measure before you believe any: `tuneworthy decode sweep`.\n",
+    ]
+    for one in presets().values():
+        kinds = f" `auto` takes it for {', '.join(one.kinds)}." if one.kinds else ""
+        parts.append(
+            f"\n## {one.name}\n\n{one.title}.{kinds} Without sampling parameters: effort {one.effort.value}.\n\n"
+        )
+        rows: Rows = []
+        for engine in (None, *engines()):
+            for name, value in one.on(engine).items():
+                told = "" if value.article is None else f"{value.article:g}"
+                label = engines()[engine].label if engine else "any other server"
+                rows.append((label, code(name), f"{value.value:g}", told, value.mark, value.source))
+        rows.append(
+            ("no sampling parameters", code("effort"), str(one.effort.value), "", one.effort.mark, one.effort.source)
+        )
+        parts.append(table(("engine", "parameter", "value", "article", "mark", "source"), rows))
+    parts.append("\n## Engines\n\nThe order of the samplers, and what is run where nothing is set.\n\n")
+    rows = []
+    for known in engines().values():
+        unset = ", ".join(f"{name} {value:g}" for name, value in known.defaults.items())
+        rows.append(
+            (
+                f"{known.label} {known.version}",
+                ", ".join(known.order),
+                unset,
+                known.notes,
+                f"{known.source} [{known.mark}]",
+            )
+        )
+    parts.append(table(("engine", "order", "not set", "notes", "source"), rows))
+    parts.append("\n## Structured output\n\n")
+    rows = [
+        (
+            one.engine,
+            one.backends,
+            str(one.nesting or "not known"),
+            one.thinking,
+            one.truncation,
+            f"{one.source} [{one.mark}]",
+        )
+        for one in limits().values()
+    ]
+    parts.append(table(("engine", "enforced by", "levels", "reasoning", "at max_tokens", "source"), rows))
+    parts.append("\n## Where the article is wrong\n\n")
+    rows = [(one.says, one.holds, one.source) for one in decoding_claims()]
+    parts.append(table(("the article says", "what holds", "source"), rows))
     return "".join(parts)
 
 

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 ORDER = [
     "errors", "types", "registry", "functions",
     "config", "store", "stats", "providers", "cases", "prompts", "retrieval", "decoding", "floor", "evaluate", "grade",
-    "search", "curate", "train", "ship", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__",
+    "guards", "search", "curate", "train", "ship", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__",
 ]  # fmt: skip
 HEAVY = [
     "torch",

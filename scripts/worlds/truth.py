@@ -25,7 +25,7 @@ CLASSES = (*LEVERS, "other")
 LABELS = ("amber", "birch", "cedar", "dune")
 PROMPTS = ("xml_contract", "contract", "xml", "role", "chain_of_thought")
 SHOTS = ("per_case-8", "per_case-4", "fixed-8", "fixed-4", "per_case-8+choice", "choice")
-DECODING = ("0.0", "0.3", "0.7")
+DECODING = ("0.0", "0.2", "0.7")
 """By temperature."""
 SIZES = (50, 80, 120, 200, 300, 400)
 INPUT_TOKENS, OUTPUT_TOKENS = 600, 40

@@ -121,7 +121,7 @@ def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
     result = review(root, "--rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
     assert result.return_value == 0
     assert "refusal" not in result.stderr and "10 of 10 rows that were left out" in result.stderr
-    assert "Of rows that were left out, 1 of 10 judged are good" in result.stdout
+    assert "Of 10 judged rows that were left out, 1 are good" in result.stdout
     assert "no plan is fixed" in result.stdout
     told = document(review(root, "--status", "--json"))
     assert told["attempts"] == 0 and told["calibration"]["sample"]["n"] == 10

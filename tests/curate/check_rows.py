@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.curate.taught import SECOND, answered, chattily
 from tuneworthy.curate import Context
+from tuneworthy.curate.base import Opinion, Opinions
 from tuneworthy.types import Case, Example, content_hash
 
 TOPICS = ("card", "transfer", "refund", "address", "limit", "invoice", "password", "delivery", "voucher", "contract")
@@ -51,7 +53,7 @@ class Planted:
 
     Attributes:
         reason: Of the finding. bad, good: Rows that are put behind the clean ones. whole: A finding on all rows.
-        cases, labels: Of the context.
+        cases, labels, encoder, auditor: Of the context.
     """
 
     reason: str
@@ -61,15 +63,16 @@ class Planted:
     cases: tuple[Case, ...] = ()
     labels: tuple[str, ...] = ()
     encoder: Any = None
+    auditor: Any = None
     action: str = "drop"
 
     @property
     def context(self) -> Context:
-        return Context(cases=self.cases, labels=self.labels, encoder=self.encoder, seed=3)
+        return Context(cases=self.cases, labels=self.labels, encoder=self.encoder, auditor=self.auditor, seed=3)
 
 
 class Meaning:
-    """An encoder that knows what the tests need: texts with the same first word mean the same."""
+    """An encoder that knows what the tests need: texts in which the same one of `alike` stands mean the same."""
 
     def __init__(self, *alike: str) -> None:
         self.alike = alike
@@ -77,10 +80,28 @@ class Meaning:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = []
         for text in texts:
-            seed = 1 if any(word in text for word in self.alike) else int(content_hash(text), 16) % 2**32
-            vector = np.random.default_rng(seed).normal(size=64)
+            meant = next((word for word in self.alike if word in text), text)
+            vector = np.random.default_rng(int(content_hash(meant), 16) % 2**32).normal(size=64)
             rows.append(vector / np.linalg.norm(vector))
         return np.array(rows, np.float32)
+
+
+class Says:
+    """A judge that calls an answer bad in which "wrong" stands, and says nothing of one in which "hm" stands."""
+
+    def audit(self, rows: Sequence[Example]) -> Opinions:
+        said = [Opinion(None, "timeout") if "hm" in row.answer else Opinion("wrong" not in row.answer) for row in rows]
+        return Opinions(said, 20)
+
+
+PLACES = ("attic", "barn", "cellar", "dock", "estate", "forge", "garage", "harbour", "inn", "jetty", "kiosk", "loft",
+          "mill", "nave", "office", "pier", "quarry", "ranch", "stable", "tower", "vault", "wharf", "yard")  # fmt: skip
+SUITES = tuple(f"suite {number}" for number in range(100, 100 + len(PLACES)))
+
+
+def from_file(name: str, places: Sequence[str]) -> list[Example]:
+    """Return rows of one file that ask for places."""
+    return [replace(row(f"I look for the {place}"), source=f"{name}:{i}") for i, place in enumerate(places, 1)]
 
 
 MANY = tuple(Case(id=f"m{i}", input=f"{topic} matter {i}, please advise") for i, topic in enumerate(TOPICS * 16))
@@ -162,9 +183,13 @@ PLANTED: dict[str, list[Planted]] = {
                 [row("Will the new terms apply to your present savings account too?")], cases=(CASE,)),
         Planted("leak_edit", [row("Where is my green card?")], [row("Where are my cards?")],
                 cases=(Case(id="s", input="where is my red card"),), action="report"),
+    ],
+    "paraphrases": [
         Planted("leak_paraphrase", [row("zebra in other words")], [row("a horse in other words")],
                 cases=(*MANY, Case(id="z", input="the zebra question")), encoder=Meaning("zebra"), action="report"),
-        Planted("too_few_cases", [row("Anything?")], [], whole=True, cases=(CASE,), encoder=Meaning(), action="report"),
+        Planted("leaning_file", from_file("b.jsonl", PLACES), from_file("b.jsonl", SUITES), whole=True,
+                cases=tuple(Case(id=f"p{i}", input=f"where is {place} please") for i, place in enumerate(PLACES)),
+                encoder=Meaning(*PLACES), action="report"),
     ],
     "personal_data": [
         Planted("personal_data", [row("I am ada@example.org")], [row("I am ada at example")], action="mask"),
@@ -175,6 +200,14 @@ PLANTED: dict[str, list[Planted]] = {
     "concentration": [
         Planted("over_cap", faq(40), faq(4)),
         Planted("concentrated", faq(40), faq(4), whole=True, action="report"),
+    ],
+    "judge_audit": [
+        Planted("judged_bad", [row("Can I pay in euro?", "That is wrong of you.")], [row("Can I pay in euro?", "Yes.")],
+                auditor=Says()),
+        Planted("not_judged", [row("Can I pay in euro?", "hm")], [row("Can I pay in euro?", "Yes.")],
+                auditor=Says(), action="report"),
+        Planted("judged", [row("Can I pay in euro?", "That is wrong of you.")], [], whole=True, auditor=Says(),
+                action="report"),
     ],
     "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS, action="report")],
     "declined_share": [
@@ -193,6 +226,24 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("answered_in_another",
                 [row("Where can I see the new card?", "Das finden Sie auf der Seite, die wir haben.")],
                 [row("Where can I see the new card?", "You find it on the page that we have.")], action="report"),
+    ],
+    "teacher_mix": [
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, model="big-2")],
+                [*answered(0, 3), *answered(3, 3, day=SECOND), row("Who wrote this?")], whole=True, action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, prompt="p2")], answered(0, 6, prompt="p2"),
+                whole=True, action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, served="big-1-new")], [], whole=True,
+                action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, parameters={"max_tokens": 8})], [], whole=True,
+                action="report"),
+    ],
+    "teacher_drift": [
+        Planted("answers_drift", [*answered(0, 60), *answered(60, 60, chattily, day=SECOND)],
+                [*answered(0, 60), *answered(60, 60, day=SECOND)], whole=True, action="report"),
+        Planted("answers_steady", [*answered(0, 60), *answered(60, 60, day=SECOND)], answered(0, 120), whole=True,
+                action="report"),
+        Planted("too_few_answers", [*answered(0, 60), *answered(60, 3, day=SECOND)],
+                [*answered(0, 60), *answered(60, 60, day=SECOND)], whole=True, action="report"),
     ],
 }  # fmt: skip
 """Check to what trips it; `good` beside it, which does not."""

@@ -22,6 +22,7 @@ from tuneworthy.curate.review_file import Ledger, Plan, content_of, found_bad
 from tuneworthy.curate.review_state import state_of
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.stats.acceptance import is_accepted, is_rejected, most_allowed
+from tuneworthy.stats.confusion import stratified_kappa
 from tuneworthy.types import Example, content_hash
 
 
@@ -428,7 +429,7 @@ def test_the_second_sample_is_kept_apart_and_tells_how_well_rows_are_rejected(pa
     state = review.state()
     assert state.status == "no_plan" and state.attempts == 0 and state.n_judged == 0
     told = state.calibration
-    assert told is not None and told.caught is None
+    assert told is not None and told.caught is None and told.kappa is None and "kappa" not in told.words
     assert told.by_reason["length"][1] == 0 and told.by_reason["judge"][1] == told.n_good > 0
     assert told.wrong[0] < 0.25 < told.wrong[1] and told.n_judged == 40
     plan = review.plan(max_bad=0)
@@ -438,6 +439,11 @@ def test_the_second_sample_is_kept_apart_and_tells_how_well_rows_are_rejected(pa
     assert told is not None and told.caught is not None and told.spared is not None
     low, high = told.spared
     assert low < 400 / 450 < high and told.caught[1] == 1.0 and told.caught[0] > 0.75
+    assert told.left is not None and told.left[0] == 0 < told.left[1] < 0.1
+    assert told.kappa is not None and told.kappa_ci95 is not None
+    low, high = told.kappa_ci95
+    assert low < told.kappa < high and low < stratified_kappa(400, 200, bad_kept=0, bad_gone=0.75) < high  # type: ignore[operator]
+    assert f"kappa {told.kappa:.2f} [{low:.2f}, {high:.2f}]" in told.words
 
 
 def test_the_second_sample_may_be_of_some_reasons_only(path: Path) -> None:

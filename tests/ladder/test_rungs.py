@@ -167,11 +167,15 @@ def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) ->
 
     provider = SimpleNamespace(capabilities=capabilities_of("llama_cpp", "x"), supports=frozenset({"choice"}))
     free = Variant(name="b", model="m", model_identity={}, system=None, user="{{ input }}")
-    decoding = SimpleNamespace(grid=None)
+    provider.identity = {"provider": "llama_cpp"}
+    decoding = SimpleNamespace(grid=None, preset="auto")
     view = SimpleNamespace(
         best=free,
         models={"m": SimpleNamespace(provider=provider)},
-        project=SimpleNamespace(decoding=decoding),
+        project=SimpleNamespace(
+            decoding=decoding, root=tmp_path, models={"m": SimpleNamespace(provider="llama_cpp")}, documents=None
+        ),
+        task=SimpleNamespace(kind="label"),
         notes=[],
     )
 

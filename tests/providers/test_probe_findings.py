@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,8 @@ import orjson
 import pytest
 
 from tuneworthy.errors import ProviderError
-from tuneworthy.providers.probe import CHOICES, ProbeReport, fits_schema, probe
+from tuneworthy.providers.probe import CHOICES, ProbeReport, fits_schema, probe, read_probe, store_probe
+from tuneworthy.store import Folder
 from tuneworthy.types import Request, Response
 
 WORDS = "the sea holds many secret stories about ships storms and silent islands".split()  # noqa: SIM905
@@ -38,7 +40,8 @@ class Planted:
         logprobs = None
         if request.logprobs is not None and self.broken != "logprobs":
             logprobs = ({"token": "a", "logprob": -0.5, "top": [["a", -0.5], ["b", -1.0]]},)
-        return Response(text=text, input_tokens=size, logprobs=logprobs)
+        seconds = 0.3 if request.output.kind == "json_schema" else 0.1
+        return Response(text=text, input_tokens=size, output_tokens=10, logprobs=logprobs, seconds=seconds)
 
     def _text(self, request: Request) -> str:
         if request.output.kind == "json_schema" and self.broken != "json_schema":
@@ -50,9 +53,11 @@ class Planted:
     def _sampled(self, decoding: dict[str, Any]) -> str:
         self.counter += 1
         greedy = decoding.get("temperature") == 0 and self.broken != "greedy"
-        greedy |= decoding.get("min_p") == 1.0 and self.broken != "min_p"
+        for name, value in {"min_p": 1.0, "top_k": 1, "top_p": 1e-4}.items():
+            greedy |= decoding.get(name) == value and self.broken != name
+        penalised = decoding.get("repetition_penalty") and self.broken != "repetition_penalty"
         seed = decoding.get("seed") if self.broken != "seed" else None
-        rng = random.Random(0 if greedy else seed if seed is not None else self.counter)
+        rng = random.Random(1 if greedy and penalised else 0 if greedy else seed if seed is not None else self.counter)
         text = " ".join(rng.sample(WORDS, len(WORDS)))
         for word in decoding.get("stop", ()) if self.broken != "stop" else ():
             text = text.split(word)[0]
@@ -63,13 +68,18 @@ def run(provider: Planted, **more: Any) -> ProbeReport:
     return asyncio.run(probe(provider, **more))
 
 
-FEATURES = ["json_schema", "choice", "seed", "logprobs", "stop", "min_p", "greedy"]
+FEATURES = [
+    "json_schema", "choice", "seed", "logprobs", "stop", "min_p", "top_k", "top_p", "repetition_penalty", "greedy",
+]  # fmt: skip
 
 
 def test_what_acts_is_found() -> None:
     report = run(Planted())
-    assert {name: finding.outcome for name, finding in report.findings.items()} == dict.fromkeys(FEATURES, "yes")
-    assert report.calls < 40
+    expected = dict.fromkeys([*FEATURES, "constraint_cost"], "yes")
+    assert {name: finding.outcome for name, finding in report.findings.items()} == expected
+    assert report.calls < 45
+    assert "30.0 ms a token with a schema" in report.findings["constraint_cost"].detail
+    assert "3.00 times" in report.findings["constraint_cost"].detail
     assert orjson.loads(orjson.dumps(report.to_dict()))["findings"]["seed"]["outcome"] == "yes"
 
 
@@ -79,7 +89,9 @@ def test_what_is_accepted_without_effect_is_found(feature: str) -> None:
     assert findings[feature].outcome == "no"
 
 
-@pytest.mark.parametrize("feature", ["json_schema", "choice", "seed", "stop", "min_p"])
+@pytest.mark.parametrize(
+    "feature", ["json_schema", "choice", "seed", "stop", "min_p", "top_k", "top_p", "repetition_penalty"]
+)
 def test_what_is_refused_is_unsupported_and_stops_no_other_probe(feature: str) -> None:
     findings = run(Planted(refused=feature)).findings
     assert findings[feature].outcome == "unsupported"
@@ -108,3 +120,11 @@ def test_schema_answers_are_judged_strictly() -> None:
     for text in ("", "{}", "[]", '{"zip_code": "1", "colour": "red"}', '{"zip_code": true, "colour": "red"}',
                  '{"zip_code": 1, "colour": "blue"}', '{"zip_code": 1, "colour": "red", "x": 1}'):  # fmt: skip
         assert not fits_schema(text)
+
+
+def test_what_was_found_is_kept_and_read_only_for_the_same_model(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    store_probe(folder, "small", run(Planted(broken="min_p")))
+    assert read_probe(folder, "small", Planted.identity)["min_p"] == "no"
+    assert read_probe(folder, "small", {"provider": "another"}) == {}
+    assert read_probe(folder, "other", Planted.identity) == {}

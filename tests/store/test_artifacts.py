@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import artifacts, latest_artifact, open_artifact, write_artifact
 
 
-def fill(text: str):  # noqa: ANN201
+def fill(text: str) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         (folder / "tokenizer").mkdir()
         (folder / "tokenizer" / "vocab.txt").write_text("a b")

@@ -6,9 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from tuneworthy.stats import clopper_pearson
-from tuneworthy.verdict.base import EconomicsResult, Headroom, HeadroomClass
+from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom, HeadroomClass
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.headroom import MENDED_BY
+from tuneworthy.verdict.trained import (
+    DatasetEvidence,
+    GuardEvidence,
+    PilotEvidence,
+    ProofEvidence,
+    TrainingEvidence,
+)
 
 PAYS = EconomicsResult(
     status="pays",
@@ -70,3 +77,49 @@ def with_rungs(*changed: RungEvidence, without: str = "", **more: Any) -> Eviden
     """The same with other rungs."""
     rungs = {name: one for name, one in worth_it().rungs.items() if name != without}
     return replace(worth_it(**more), rungs=rungs | {one.rung: one for one in changed})
+
+
+DATASET = DatasetEvidence(
+    version="d" * 16,
+    n_rows=1500,
+    review="accepted",
+    review_words="at least 0.95 of the 1500 rows are good",
+    bound=0.95,
+    terms="not_applicable",
+    terms_words="no model wrote rows",
+)
+PROVEN = ProofEvidence(status="pass", detail="8 checks passed")
+GUARD = GuardEvidence(name="general", status="pass", n=64, margin=0.1, detail="no worse by 0.1")
+TRAINED = TrainingEvidence(
+    dataset=DATASET,
+    pilot=PilotEvidence(n=8, baseline=0.7),
+    parity=PROVEN,
+    serving=PROVEN,
+    adapter="a" * 16,
+    tuned={"adapter": "a" * 16, "gguf": "g" * 16, "dataset": DATASET.version},
+    guards=(GUARD,),
+)
+PROMISING = Forecast(status="measured", gain=0.2, ci95=(0.1, 0.3), n_examples=1500, points=((750, 0, 0.85),))
+TUNED = rung(
+    "fine_tune",
+    "fine_tune/greedy",
+    0.85,
+    status="adopted",
+    reason="better on the same cases",
+    reason_code="better",
+    delta=0.15,
+    delta_ci=(0.08, 0.22),
+)
+TUNED = replace(TUNED, variant="tuned")
+
+
+def ready(training: TrainingEvidence = TRAINED, **more: Any) -> Evidence:
+    """Worth training for, and every gate before training holds."""
+    untried = replace(training, adapter=None, tuned={}, parity=None, serving=None, guards=())
+    return worth_it(**({"training": untried, "forecast": PROMISING} | more))
+
+
+def trained(tuned: RungEvidence = TUNED, training: TrainingEvidence = TRAINED, **more: Any) -> Evidence:
+    """A tuned variant that was put to test and may be shipped; that no traffic was mirrored to it is waived."""
+    waived = {"waivers": {"shadow": "the old model ran beside it for a week"}, "best": "fine_tune"}
+    return with_rungs(tuned, **({"training": training, "forecast": PROMISING} | waived | more))

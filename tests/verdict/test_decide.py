@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.verdict.planted import PAYS, RUNGS, failures, rung, with_rungs, worth_it
 
+from tuneworthy.config.ladder import Decision
 from tuneworthy.verdict import decide as decide_module
-from tuneworthy.verdict.base import EconomicsResult, GateStatus, Outcome
+from tuneworthy.verdict.base import EconomicsResult, Forecast, GateStatus, Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, best_eligible
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
@@ -279,6 +281,23 @@ def test_the_articles_rule_is_shown_and_never_decides() -> None:
     for score, says in ((0.7, "train"), (0.78, "undefined"), (0.82, "keep on with prompt and retrieval")):
         found = decide(with_rungs(rung("model", "model/strong", score, status="adopted")))
         assert (found.article["says"], found.outcome) == (says, FINE_TUNE)
+
+
+def test_the_thresholds_of_the_articles_rule_are_settings() -> None:
+    evidence = with_rungs(rung("model", "model/strong", 0.78, status="adopted"))
+    assert decide(evidence).article["says"] == "undefined"
+    assert decide(replace(evidence, decision=Decision(gap_high=0.05, gap_low=0.05))).article["says"] == "train"
+    with pytest.raises(ValidationError, match="gap_low of at most gap_high"):
+        Decision(gap_low=0.3)
+
+
+def test_the_articles_rule_on_the_gain_takes_the_gain_of_the_prompt() -> None:
+    evidence = with_rungs(rung("baseline", "baseline/small", 0.5), rung("prompt", "prompt/xml_contract", 0.54))
+    assert decide(evidence).article["needed_gain"] == pytest.approx(0.12)
+    assert decide(evidence).article["gain"] == "unknown"
+    for gain, told in ((0.2, "enough"), (0.1, "too small")):
+        forecast = Forecast(status="measured", gain=gain, ci95=(gain - 0.05, gain + 0.05), n_examples=800)
+        assert decide(replace(evidence, forecast=forecast)).article["gain"] == told
 
 
 def test_what_no_longer_holds_is_named_and_not_used() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.ladder.worlds import write_world
+from tests.verdict.planted import PROMISING, TRAINED, TUNED
 
 from tuneworthy.cli import run
 from tuneworthy.config import load
@@ -18,6 +19,7 @@ from tuneworthy.store import Folder
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.playbook import Checklist, Cost, Seen, checklist
 from tuneworthy.verdict.seen import seen_in
+from tuneworthy.verdict.trained import TrainingEvidence
 
 STEPS = [
     "cases", "baseline", "prompt", "model", "retrieval", "decoding", "decision", "dataset", "training", "parity",
@@ -163,20 +165,29 @@ def test_a_verdict_closes_the_decision_until_the_next_climb() -> None:
 
 def test_after_the_decision_the_steps_follow_one_by_one() -> None:
     said = {"outcome": "fine_tune", "reason": "All was tried.", "built": LATER}
-    gates: dict[str, str] = {}
-    rungs = climbed()
-    for name, passing in (
-        ("dataset", {"dataset_frozen": "pass", "dataset_review": "waived"}),
-        ("training", {}),
-        ("parity", {"parity": "pass"}),
-        ("shadow", {"shadow": "pass"}),
+    training, rungs, waivers = TrainingEvidence(), climbed(), {"shadow": "there is no traffic yet"}
+    data = replace(TRAINED, tuned={}, parity=None, serving=None, guards=(), adapter=None)
+    tuned = [*climbed(), TUNED]
+    for name, now in (
+        ("dataset", seen(rungs, **said, training=training)),
+        ("training", seen(rungs, **said, training=data, forecast=PROMISING)),
+        ("parity", seen(tuned, **said, best="fine_tune", training=replace(TRAINED, parity=None))),
+        ("shadow", seen(tuned, **said, best="fine_tune", training=TRAINED)),
     ):
-        found = checklist(seen(rungs, **said, gates=gates))
+        found = checklist(now)
         assert (next_of(found), statuses(found)[name]) == (name, "open")
-        gates = {**gates, **passing}
-        rungs += [rung("fine_tune")] if name == "training" else []
-    assert next_of(checklist(seen(rungs, **said, gates=gates))) == ""
+        assert found.next is not None and found.next.do
+    last = seen(tuned, **said, best="fine_tune", training=TRAINED, waivers=waivers)
+    assert next_of(checklist(last)) == ""
     assert {statuses(checklist(seen(climbed(), outcome="fine_tune")))[name] for name in LATER} == {"not_built"}
+
+
+def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> None:
+    said = {"outcome": "fine_tune", "reason": "All was tried.", "built": LATER}
+    made = replace(TRAINED, tuned={}, parity=None, serving=None, guards=())
+    step = next(one for one in checklist(seen(climbed(), **said, training=made, forecast=PROMISING)).steps
+                if one.step == "training")  # fmt: skip
+    assert "was not put to test; pilot: pass" in step.evidence and "climb --rung fine_tune" in step.do
 
 
 def test_a_cost_reads_as_a_sentence() -> None:

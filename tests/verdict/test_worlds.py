@@ -65,7 +65,7 @@ def _line_off(*names: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def _nothing_is_ever_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (decide_module, __import__("tuneworthy.verdict.gates", fromlist=["target_of"])):
+    for module in (decide_module, __import__("tuneworthy.verdict.gates.to_decide", fromlist=["target_of"])):
         monkeypatch.setattr(module, "target_of", lambda *_: "missed")
     _line_off("_open_rung")(monkeypatch)
 

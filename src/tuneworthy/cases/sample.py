@@ -79,16 +79,35 @@ def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
 
 
 def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
-    """Read the file as examples, else as cases, else (if its name says nothing) as lines of text."""
-    if path.suffix.lower() not in _TABLES_AND_JSON and not _starts_like_json(path):
+    """Read the file as examples, else as bare questions, whose faults are then the ones to tell."""
+    if not is_text(path):
+        try:
+            examples = read_examples(path)
+        except DataError:
+            return bare_questions(path)
+        converted = [case for example in examples.examples if (case := example_case(example)) is not None]
+        return converted, examples.notes
+    return bare_questions(path)
+
+
+def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case], tuple[str, ...]]:
+    """Read a file as cases, else (if its name says nothing) as lines of text.
+
+    Args:
+        path: The file. columns: Those of the question; guessed if empty.
+
+    Raises:
+        UserError: It cannot be read so.
+    """
+    if is_text(path):
         return _lines(path), ("read as one question a line",)
-    try:
-        examples = read_examples(path)
-    except DataError:
-        cases = read_cases(path)  # rows of the other noun: its faults are the ones to tell
-        return list(cases.cases), cases.notes
-    converted = [case for example in examples.examples if (case := example_case(example)) is not None]
-    return converted, examples.notes
+    cases = read_cases(path, input_column=columns or None)
+    return list(cases.cases), cases.notes
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file is taken as one question a line: neither its name nor its beginning says otherwise."""
+    return path.suffix.lower() not in _TABLES_AND_JSON and not _starts_like_json(path)
 
 
 def _starts_like_json(path: Path) -> bool:

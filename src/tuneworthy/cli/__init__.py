@@ -24,7 +24,11 @@ VERBS: dict[str, str] = {
     "report": "Write the report of the last climb.",
     "data": "From logs to training data.",
     "train": "Train an adapter on the frozen data.",
+    "merge": "Merge an adapter into the base it was trained against.",
     "export": "Write the winner as files to use elsewhere.",
+    "decode": "What sampling parameters do; tune them; find where a model wavers.",
+    "parity": "Prove that what is served is what was trained.",
+    "serve": "Serve the tuned model, and check that it is the one that was trained.",
     "models": "List, fetch and probe models.",
 }
 """Verb to the line that `--help` shows; the module `tuneworthy.cli.<verb>` holds the command `command`."""

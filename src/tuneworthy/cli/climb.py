@@ -88,11 +88,13 @@ def walk(
     )
 
 
-def fetch_models(project: Project) -> None:
-    """Fetch the embedded models that the project needs and that are not here yet."""
+def fetch_models(project: Project, names: Container[str] | None = None) -> None:
+    """Fetch the embedded models that are not here yet: those of `names`, or all of the project."""
     from tuneworthy.providers.models import find, pull
 
     for name, model in project.models.items():
+        if names is not None and name not in names:
+            continue
         if model.provider == "llama_cpp" and find(model.model, project.root) is None:
             note(f"Fetching the model {name} ({model.model}).")
             pull(model.model, project.root)

@@ -8,9 +8,11 @@ import click
 
 PARTS: dict[str, str] = {
     "import": "Read logs and data files into examples.",
+    "distill": "Let a teacher answer questions, as training rows.",
     "build": "Check the rows and freeze a version.",
     "review": "Let people judge a random sample of a version.",
     "card": "Write the card of a frozen version.",
+    "export": "Write a frozen version in the format of a trainer.",
 }
 """Subcommand to the line that `--help` shows, in the order of the work."""
 

@@ -8,23 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 
 if TYPE_CHECKING:
+    from tuneworthy.config import Project
     from tuneworthy.curate.versions import Outcome
+    from tuneworthy.evaluate.runner import Progress
 
 
 @click.command("build", short_help="Check the rows and freeze a version.")
 @click.option("--unsafe", is_flag=True, help="Freeze although a gate failed; the version and the verdict show it.")
+@spending_options
 @project_option
 @json_option
-def command(unsafe: bool, root: Path, as_json: bool) -> int:
+def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json: bool) -> int:
     """Check the rows of the latest import (else of the examples file), and freeze those that stay as a version.
 
     The checks run in a fixed order; what each finds is dropped, masked or only reported, as [data] says. A version is
     named by its content and never changed. If a gate fails (leaks, personal data, bad answers or broken chats that the
     policy leaves in, or their check is off), nothing is frozen and the exit status is 3. A build that was stopped goes
-    on where it was.
+    on where it was. Only the judge of [data.judge], if there is one, is asked, and may cost money.
 
     \b
     Example:
@@ -36,13 +39,25 @@ def command(unsafe: bool, root: Path, as_json: bool) -> int:
 
     project = load(root)
     store = Folder(project.root)
+    progress = _before_asking(project, max_usd, yes) if project.data.judge else None
     with store.lock(note):
-        done = build_version(project, store, unsafe=unsafe, say=note)
+        done = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
     if as_json:
         print_json(_document(done))
     else:
         _say(done)
     return 0 if done.version else 3
+
+
+def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progress:
+    """See that the judge is here and may cost what it costs; return what shows its answers coming in."""
+    from tuneworthy.cli.climb import agree_to_spend, fetch_models
+    from tuneworthy.cli.progress import Lines
+
+    judge = {project.data.judge.model} if project.data.judge else set()
+    fetch_models(project, judge)
+    agree_to_spend(project, max_usd, yes, judge)
+    return Lines()
 
 
 def _document(done: Outcome) -> dict[str, Any]:

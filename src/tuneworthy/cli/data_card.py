@@ -46,7 +46,8 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
         raise UserError(f"expected a file that ends in .html or .md, got {path.name!r}", hint="mend --out")
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
-    review = state.words if state.plan else ""
+    second = state.calibration.words if state.calibration else ""
+    review = "; ".join(filter(None, [state.words if state.plan else "", second]))
     render = render_html if path.suffix == ".html" else render_markdown
     try:
         write_atomic(path, render(card_of(version), review).encode())

@@ -87,7 +87,7 @@ def command(
     Example:
       tuneworthy data review --plans
       tuneworthy data review --max-bad 2 --reviewer ada
-      tuneworthy data review --rejected --reason judge
+      tuneworthy data review --rejected --reason judged_bad
       tuneworthy data review --status --json
     """
     from tuneworthy.cli.reviewing import mend, review_on_terminal, second_on_terminal
@@ -192,13 +192,6 @@ def _say(state: State) -> None:
     second = state.calibration
     if second is None:
         return
-    low, high = second.wrong
-    click.echo(
-        f"Of rows that were left out, {second.n_good} of {second.n_judged} judged are good: [{low:.1%}, {high:.1%}] of "
-        f"{second.sample.n_rows} (rows without a verdict count either way)."
-    )
+    click.echo(f"{second.words[0].upper()}{second.words[1:]}.")
     for reason, (judged, good) in second.by_reason.items():
         click.echo(f"  {clean(reason)}: {good} of {judged} are good")
-    if second.caught and second.spared:
-        (a, b), (c, d) = second.caught, second.spared
-        click.echo(f"Of all bad rows [{a:.1%}, {b:.1%}] were left out, of all good rows [{c:.1%}, {d:.1%}] were kept.")

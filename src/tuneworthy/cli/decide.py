@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ _TITLES = {
     "fine_tune": "Fine-tune",
     "do_not_fine_tune": "Do not fine-tune",
     "not_enough_evidence": "Not enough evidence",
+    "ship": "Ship the fine-tuned model",
+    "do_not_ship": "Do not ship the fine-tuned model",
 }
 
 
@@ -29,7 +32,8 @@ _TITLES = {
 def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Say whether to fine-tune, with the reasons, the gates and what would change the answer.
 
-    Computed from the last climb. Exit status: 0 fine-tune, 3 do not, 4 not enough evidence.
+    Computed from the last climb. As soon as a tuned model was put to test (`climb --rung fine_tune`) it says whether
+    to ship it. Exit status: 0 fine-tune or ship, 3 do not, 4 not enough evidence.
 
     \b
     Example:
@@ -51,6 +55,20 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     return EXIT[verdict.outcome]
 
 
+def _told(verdict: Verdict) -> Iterator[str]:
+    """Yield what stands beside it: the forecast of a pilot, what a tuned answer saves, the article's own rule."""
+    from tuneworthy.verdict.saved import saved_words
+
+    found = verdict.forecast
+    if found.gain is not None and found.ci95 is not None:
+        low, high = found.ci95
+        yield f"Forecast: {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] at {found.n_examples:,} examples."
+    if words := saved_words(verdict.economics.saved):
+        yield f"Saved: {words}."
+    if said := verdict.article:
+        yield f"The article's rule, which decides nothing: {said['says']} (gap {said['gap']:+.3f}; {said['mark']})."
+
+
 def _show(verdict: Verdict) -> None:
     """Print the answer first, then what it rests on."""
     click.echo(f"{_TITLES.get(verdict.outcome, verdict.outcome)}.")
@@ -60,6 +78,8 @@ def _show(verdict: Verdict) -> None:
     if verdict.would_change:
         click.echo(f"This would change it: {'; '.join(verdict.would_change)}.")
     click.echo(f"Valid until {verdict.valid_until}.\n")
+    for line in _told(verdict):
+        click.echo(line)
     width = max(len(result.gate) for result in verdict.gates)
     for result in verdict.gates:
         click.echo(f"  {result.gate:<{width}}  {result.status:<14}  {result.detail}")

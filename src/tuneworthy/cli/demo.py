@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile
@@ -12,23 +16,40 @@ import click
 from tuneworthy.cli.options import json_option, note, print_json
 
 FILES = ("tuneworthy.toml", "cases.jsonl", "examples.jsonl", "prompts/system.md", "labels.md")
+STEPS: Sequence[tuple[str, ...]] = (
+    ("data", "build"),
+    ("train",),
+    ("merge",),
+    ("export", "gguf"),
+    ("parity",),
+    ("climb", "--rung", "fine_tune"),
+    ("decide",),
+)
+"""What `--train` goes on with: the same verbs that a user would run, in this order."""
+GOES_ON = frozenset({"parity", "decide"})
+"""Verbs whose "no" is an answer, after which the demo goes on."""
 
 
 @click.command("demo", short_help="Write a complete small project and walk its ladder.")
 @click.argument("folder", type=click.Path(path_type=Path), default="tuneworthy-demo")
+@click.option("--train", is_flag=True, help="Go on through dataset, adapter, merged model, export, parity and verdict.")
 @json_option
-def command(folder: Path, as_json: bool) -> None:
+def command(folder: Path, train: bool, as_json: bool) -> int:
     """Write a complete small project into FOLDER and walk its ladder, with the embedded model, to verdict and report.
 
     No key and no GPU are needed; the model (90 MB) is fetched once. Run it again to go on after an interruption.
+    With --train a small adapter is trained whatever the verdict says, to show the way to the end; that needs
+    `pip install 'tuneworthy[train]'`, and the review of the data and the pilot are waived in the demo's project file.
 
     \b
     Example:
       tuneworthy demo my-demo
+      tuneworthy demo my-demo --train
     """
     from tuneworthy.cli.climb import fetch_models, walk
     from tuneworthy.cli.report import write_report
     from tuneworthy.config import load
+    from tuneworthy.report.stored import last_record
     from tuneworthy.verdict.run import decide_project
 
     write_demo(folder)
@@ -36,14 +57,36 @@ def command(folder: Path, as_json: bool) -> None:
     fetch_models(project)
     record = walk(project)
     asyncio.run(decide_project(project))
+    if train:
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            if status := go_on(folder):
+                return status
+        record = last_record(folder)
     page = write_report(project, folder / "report.html")
     if as_json:
         print_json(record.to_dict())
-        return
+        return 0
     from tuneworthy.cli.show import show_climb
 
     show_climb(record)
     click.echo(f"The report: {page}")
+    return 0
+
+
+def go_on(folder: Path) -> int:
+    """Walk `STEPS` in the project of `folder`, saying each and how long it took; return the exit status."""
+    from tuneworthy.cli import root
+
+    note("Whatever the verdict says, a small adapter is trained now, to show the way to the end.")
+    for words in STEPS:
+        note(f"\n$ tuneworthy {' '.join(words)} --project {folder}")
+        started = time.perf_counter()
+        told = root.main([*words, "--project", str(folder)], prog_name="tuneworthy", standalone_mode=False)
+        status = told if isinstance(told, int) else 0
+        note(f"({time.perf_counter() - started:.0f} s)")
+        if status and words[0] not in GOES_ON:
+            return status
+    return 0
 
 
 def write_demo(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuneworthy.cli.export_model import gguf, ollama, quantized
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ def command() -> None:
     Example:
       tuneworthy export variant best
     """
+
+
+for _model in (gguf, ollama, quantized):
+    command.add_command(_model)
 
 
 @command.command("variant")

@@ -142,7 +142,8 @@ def _shown(spec: str) -> Progress:
 def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json: bool) -> None:
     """Find out what the model NAME of the project file really accepts: each feature is tried and its effect shown.
 
-    Servers ignore parameters that they do not know, without a word. About 20 short requests are sent.
+    Servers ignore parameters that they do not know, without a word. About 40 short requests are
+    sent, and what is found is kept for `check`, the rung `decoding` and `decode sweep`.
 
     \b
     Example:
@@ -151,6 +152,8 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     from tuneworthy.config import load
     from tuneworthy.errors import UserError
     from tuneworthy.evaluate.models import open_model
+    from tuneworthy.providers.probe import store_probe
+    from tuneworthy.store import Folder
 
     project = load(root)
     if name not in project.models:
@@ -159,6 +162,7 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     if model.price is not None and not yes:
         _agree(name)
     report = asyncio.run(_probe(model, find_context))
+    store_probe(Folder(project.root), name, report)
     if as_json:
         print_json(report.to_dict())
         return
@@ -170,7 +174,7 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
 
 
 def _agree(name: str) -> None:
-    """Ask whether about 20 paid requests may be sent.
+    """Ask whether about 40 paid requests may be sent.
 
     Raises:
         UserError: Nobody can be asked.
@@ -179,7 +183,7 @@ def _agree(name: str) -> None:
 
     if not sys.stdin.isatty():
         raise UserError(f"expected --yes, because models.{name} costs money, got none", hint="add --yes")
-    click.confirm(f"models.{name} costs money: send about 20 short requests?", abort=True, err=True)
+    click.confirm(f"models.{name} costs money: send about 40 short requests?", abort=True, err=True)
 
 
 async def _probe(model: OpenModel, find_context: bool) -> ProbeReport:

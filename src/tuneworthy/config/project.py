@@ -12,10 +12,14 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import Data
 from tuneworthy.config.graders import Grader
-from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, Ladder, Waiver
+from tuneworthy.config.guards import Guard
+from tuneworthy.config.ladder import Constraints, Decision, Decoding, Economics, FewShot, Ladder, Waiver
 from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
+from tuneworthy.config.retrieval import Documents, Retrieval
+from tuneworthy.config.serve import Serve
 from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
+from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.train import Train
 from tuneworthy.errors import ConfigError, UserError
 
@@ -28,17 +32,23 @@ class Project(Section):
     task: Task
     cases: Cases = Cases()
     examples: Examples | None = None
+    documents: Documents | None = None
     split: Split = Split()
     prompt: Prompt = Prompt()
     graders: list[Grader] = Field(min_length=1)
     models: dict[str, Model] = Field(min_length=1)
     ladder: Ladder
+    retrieval: Retrieval = Retrieval()
     few_shot: FewShot = FewShot()
     decoding: Decoding = Decoding()
     constraints: Constraints = Constraints()
     economics: Economics = Economics()
+    decision: Decision = Decision()
     data: Data = Data()
+    teacher: Teacher | None = None
     train: Train = Train()
+    serve: Serve = Serve()
+    guards: list[Guard] = []
     waivers: list[Waiver] = []
 
     _root: Path = PrivateAttr(default=Path())
@@ -50,9 +60,9 @@ class Project(Section):
 
     @property
     def answering(self) -> list[str]:
-        """Models that may answer the task: all but those that are only there to judge."""
+        """Models that may answer the task untuned: without those that only judge, and the server of a tuned one."""
         judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
-        return [name for name in self.models if name not in judges]
+        return [name for name in self.models if name not in {*judges, self.serve.model}]
 
     @model_validator(mode="after")
     def _baseline_is_a_model(self) -> Self:
@@ -62,11 +72,30 @@ class Project(Section):
         return self
 
     @model_validator(mode="after")
+    def _served_is_a_model(self) -> Self:
+        name = self.serve.model
+        if name is not None and (name not in self.models or name == self.ladder.baseline):
+            known = ", ".join(one for one in self.models if one != self.ladder.baseline) or "none there"
+            raise ValueError(
+                f"serve.model: expected a key of [models] that is not the baseline ({known}), got {name!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _judges_are_models(self) -> Self:
-        for grader in self.graders:
-            if grader.type == "judge" and grader.model not in self.models:
+        judges = [grader.model for grader in self.graders if grader.type == "judge"]
+        judges += [self.data.judge.model] if self.data.judge else []
+        for name in judges:
+            if name not in self.models:
                 known = ", ".join(self.models)
-                raise ValueError(f"judge: expected a key of [models] ({known}) as its model, got {grader.model!r}")
+                raise ValueError(f"judge: expected a key of [models] ({known}) as its model, got {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_is_a_model(self) -> Self:
+        if self.teacher and self.teacher.model is not None and self.teacher.model not in self.models:
+            known = ", ".join(self.models)
+            raise ValueError(f"teacher.model: expected a key of [models] ({known}), got {self.teacher.model!r}")
         return self
 
     def text(self, value: str | None) -> str | None:

@@ -63,6 +63,36 @@ class Encoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a judge says of a row: good or not, or None and why there is no verdict."""
+
+    good: bool | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """What a judge says of rows, in their order, and how many worthless answers it was shown (it caught them all)."""
+
+    rows: Sequence[Opinion]
+    n_canaries: int
+
+
+@runtime_checkable
+class Auditor(Protocol):
+    """A judge that says of each row whether it is good to train on."""
+
+    def audit(self, rows: Sequence[Example]) -> Opinions:
+        """Ask about all `rows`; what was asked before is not asked again.
+
+        Raises:
+            UserError: It calls a worthless answer good, so what it says is worth nothing.
+            TuneworthyError: Budget spent, key refused, provider down.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What checks may look at beside the rows.
@@ -71,12 +101,14 @@ class Context:
         cases: Dev and test: they must not be given away, and they keep the mix of real traffic.
         encoder: For what is found by meaning; without one the checks that need it find less, and say so.
         labels: The labels of a task that has few, else empty.
+        auditor: Judges rows; None if the project names no judge for them.
         seed: Of every random choice.
     """
 
     cases: Sequence[Case] = ()
     encoder: Encoder | None = None
     labels: Sequence[str] = ()
+    auditor: Auditor | None = None
     seed: int = 0
 
 
@@ -109,12 +141,16 @@ BUILTINS: dict[str, str] = {
     "near": "tuneworthy.curate.checks.duplicates",
     "semantic": "tuneworthy.curate.checks.duplicates",
     "contamination": "tuneworthy.curate.checks.contamination",
+    "paraphrases": "tuneworthy.curate.checks.paraphrases",
     "personal_data": "tuneworthy.curate.checks.personal_data",
     "concentration": "tuneworthy.curate.checks.concentration",
+    "judge_audit": "tuneworthy.curate.checks.judge_audit",
     "label_errors": "tuneworthy.curate.checks.label_errors",
     "declined_share": "tuneworthy.curate.checks.declined_share",
     "length": "tuneworthy.curate.checks.outliers",
     "language": "tuneworthy.curate.checks.outliers",
+    "teacher_mix": "tuneworthy.curate.checks.teachers",
+    "teacher_drift": "tuneworthy.curate.checks.teachers",
 }
 """Name to module, in the order in which they run: what is cheap and certain first."""
 

@@ -32,7 +32,7 @@ from tuneworthy.types import Example, content_hash
 
 BATCH: Final = 20_000
 """Rows that a check gets at a time if it does not need all of them."""
-CODE: Final = ("cases", "curate", "retrieval")
+CODE: Final = ("cases", "curate", "grade", "retrieval")
 """Folders of ours whose code decides about rows."""
 
 
@@ -226,11 +226,16 @@ def _settings(data: Data) -> dict[str, dict[str, Any]]:
         "contamination": {
             "n": data.contamination_n,
             "threshold": data.contamination_coverage,
+        },
+        "paraphrases": {
             "false_alarms": data.false_alarms,
+            "n": data.contamination_n,
+            "threshold": data.contamination_coverage,
         },
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},
         "length": {"spreads": data.length_spreads},
+        "teacher_mix": {"allowed": data.teacher_mix},
     }
 
 

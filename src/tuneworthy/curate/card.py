@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tuneworthy.cases.pii import Masker
 from tuneworthy.curate.freeze import Version
+from tuneworthy.curate.teacher import name_of, terms_of
 from tuneworthy.types import Example
 
 EXAMPLES: Final = 3
@@ -273,16 +274,31 @@ def _provenance(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("import", read["import"]),
         ("cases kept apart", f"{depends['cases']['n']}, hash {depends['cases']['sha256']}"),
         ("sentence encoder", depends["encoder"] or "none"),
+        ("judge", _judge(recipe)),
         ("seed", str(depends["seed"])),
         ("code", f"tuneworthy {recipe['code']['version']}, hash {recipe['code']['sha256']}"),
     ]
     found += [(f"settings of {one['check']}", ", ".join(f"{key} {value}" for key, value in one["settings"].items()))
               for one in recipe["checks"] if one["settings"]]  # fmt: skip
+    for one in recipe.get("teachers", ()):
+        days = one["first"] if one["first"] == one["last"] else f"{one['first']} to {one['last']}"
+        sent = ", ".join(f"{key} {value}" for key, value in (one.get("parameters") or {}).items())
+        found.append(
+            ("teacher", f"{name_of(one)}; {one['n_rows']} rows, {days or 'no day told'}; {sent or 'defaults'}")
+        )
     policy = recipe["settings"]["policy"]
     return [*found, ("policy", ", ".join(f"{key} {value}" for key, value in policy.items()) or "as the checks ask for")]
+
+
+def _judge(recipe: Mapping[str, Any]) -> str:
+    """Return who judged the rows."""
+    judge, identity = recipe["settings"].get("judge"), recipe["depends"].get("judge")
+    return f"models.{judge['model']}, hash of model, rubric and settings {identity}" if judge and identity else "none"
 
 
 def _licences(recipe: Mapping[str, Any], rows: Counter[str]) -> list[str]:
     told = recipe["licence"]
     found = [f"Stated for all rows: {told}." if told else "No licence is stated: set `licence` in [data]."]
-    return [*found, *(f"{n} rows say: {licence}." for licence, n in rows.most_common(TOP))]
+    found += [f"{n} rows say: {licence}." for licence, n in rows.most_common(TOP)]
+    status, words = terms_of(recipe)
+    return found if status == "not_applicable" else [*found, f"Terms of the teachers ({status}): {words}."]

@@ -94,10 +94,11 @@ def example_of(row: dict[str, Any]) -> Example:
 def latest_import(store: Folder) -> Import | None:
     """Return the import that was asked for last, or None."""
     document = store.read("imports/latest")
-    return None if document is None else _finished(store, str(document.get("id")))
+    return None if document is None else finished_import(store, str(document.get("id")))
 
 
-def _finished(store: Folder, identity: str) -> Import | None:
+def finished_import(store: Folder, identity: str) -> Import | None:
+    """Return the import called `identity` if all of it is done, else None."""
     document = store.read(f"imports/{identity}/import")
     return None if document is None else Import(store.path / "imports" / identity, document)
 
@@ -120,9 +121,9 @@ def import_files(
         DataError: A file cannot be read, or its format is not known.
         UserError: None of the rows can be used; they and the reasons are in `rejects.jsonl`.
     """
-    sources = [_Source(path.name, *_digest(path)) for path in paths]
+    sources = [_Source(path.name, *digest_of(path)) for path in paths]
     identity = content_hash([VERSION, [asdict(source) for source in sources], asdict(asked)])
-    done = _finished(store, identity)
+    done = finished_import(store, identity)
     if done is None:
         store.create()
         done = _Run(store.path / "imports" / identity, paths, sources, asked, say).run()
@@ -147,7 +148,8 @@ class _Source:
     n_bytes: int
 
 
-def _digest(path: Path) -> tuple[str, int]:
+def digest_of(path: Path) -> tuple[str, int]:
+    """Return the SHA-256 of a file and its size in bytes."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from tuneworthy.cases.label import Agreement, Label, agreement
 from tuneworthy.curate.review_file import Drawn, Ledger, Plan, RowVerdict, SecondSample
 from tuneworthy.stats.acceptance import is_accepted, is_rejected
+from tuneworthy.stats.confusion import stratified_kappa
 from tuneworthy.stats.intervals import clopper_pearson
 
 ALPHA: Final = 0.05
@@ -30,6 +31,8 @@ class Calibration:
         by_reason: Reason to how many were judged, and how many of them were good.
         caught: Interval of the share of all bad rows that were rejected (sensitivity); None without a plan.
         spared: Interval of the share of all good rows that were kept (specificity); None without a plan.
+        left: Interval of the share of the kept rows that are bad; None without a plan.
+        kappa, kappa_ci95: Of what rejects, against people; None without verdicts on both samples.
         agreement: Of the reviewers.
     """
 
@@ -40,7 +43,28 @@ class Calibration:
     by_reason: Mapping[str, tuple[int, int]]
     caught: Share | None
     spared: Share | None
+    left: Share | None
+    kappa: float | None
+    kappa_ci95: Share | None
     agreement: Agreement
+
+    @property
+    def words(self) -> str:
+        """What people say of what was left out, and what follows for the rows that stay, in a sentence."""
+        what = f"left out for {', '.join(self.sample.asked)}" if self.sample.asked else "left out"
+        low, high = self.wrong
+        words = (
+            f"of {self.n_judged} judged rows that were {what}, {self.n_good} are good: [{low:.1%}, {high:.1%}] of all "
+            f"{self.sample.n_rows} (rows without a verdict count either way)"
+        )
+        if self.caught is None or self.spared is None or self.left is None:
+            return words
+        parts = ((self.caught, "bad rows were left out"), (self.spared, "good rows were kept"),
+                 (self.left, "rows that stay are bad"))  # fmt: skip
+        words += "".join(f"; [{low:.1%}, {high:.1%}] of the {said}" for (low, high), said in parts)
+        if self.kappa is not None and self.kappa_ci95 is not None:
+            words += f"; kappa {self.kappa:.2f} [{self.kappa_ci95[0]:.2f}, {self.kappa_ci95[1]:.2f}]"
+        return words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,31 +182,46 @@ def _calibration(ledger: Ledger, version: str, plan: Plan | None, n_bad: int, n_
     for row, reason in zip(sample.rows, sample.reasons, strict=True):
         if row in said:
             counts[reason].append(said[row])
-    caught = spared = None
+    rates: dict[str, Any] = dict.fromkeys(("caught", "spared", "left", "kappa", "kappa_ci95"))
     if plan is not None:
-        # each interval at 97.5 %, so that both hold at once at 95 %; caught and spared fall with either share
+        # each interval at 97.5 %, so that both hold at once at 95 %; what is best has the least of either share
         wrong = _share(judged - bad, judged, len(sample.rows), 0.025)
         missed = _share(n_bad, n_judged, plan.n, 0.025)
-        ends = [_rates(plan, sample, *shares) for shares in zip(missed, wrong, strict=True)]
-        caught, spared = ((ends[1][i], ends[0][i]) for i in (0, 1))
+        best, worst = (_Rates.of(plan, sample, *shares) for shares in zip(missed, wrong, strict=True))
+        rates |= {"caught": (worst.caught, best.caught), "spared": (worst.spared, best.spared)}
+        rates["left"] = best.left, worst.left
+        if n_judged and judged and best.kappa is not None and worst.kappa is not None:
+            rates["kappa"] = _Rates.of(plan, sample, n_bad / n_judged, (judged - bad) / judged).kappa
+            rates["kappa_ci95"] = worst.kappa, best.kappa
     return Calibration(
         sample=sample,
         n_judged=judged,
         n_good=judged - bad,
         wrong=_share(judged - bad, judged, len(sample.rows)),
         by_reason={reason: (len(rows), sum(rows)) for reason, rows in sorted(counts.items())},
-        caught=caught,
-        spared=spared,
+        **rates,
         agreement=_agreement(ledger.verdicts.get(sample.id, ())),
     )
 
 
-def _rates(plan: Plan, sample: SecondSample, missed: float, wrong: float) -> tuple[float, float]:
-    """Return the share of bad rows that were rejected, and of good rows that were kept."""
-    kept_bad = missed * (plan.n_rows - plan.n_known) + plan.n_known_bad
-    gone_good = wrong * sample.n_rows
-    kept_good, gone_bad = plan.n_rows - kept_bad, sample.n_rows - gone_good
-    return _part(gone_bad, kept_bad), _part(kept_good, gone_good)
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """What follows from a share of bad rows among the kept and one of good rows among the rejected."""
+
+    caught: float
+    spared: float
+    left: float
+    kappa: float | None
+
+    @classmethod
+    def of(cls, plan: Plan, sample: SecondSample, missed: float, wrong: float) -> _Rates:
+        """Return the share of bad rows that were rejected, of good rows that were kept, of kept rows that are bad."""
+        kept_bad = missed * (plan.n_rows - plan.n_known) + plan.n_known_bad
+        gone_good = wrong * sample.n_rows
+        kept_good, gone_bad = plan.n_rows - kept_bad, sample.n_rows - gone_good
+        left = kept_bad / plan.n_rows
+        kappa = stratified_kappa(plan.n_rows, sample.n_rows, bad_kept=left, bad_gone=1 - wrong)
+        return cls(_part(gone_bad, kept_bad), _part(kept_good, gone_good), left, kappa)
 
 
 def _part(one: float, other: float) -> float:

@@ -9,11 +9,14 @@ from typing import Any
 
 from tuneworthy import __version__
 from tuneworthy.config.project import Project
+from tuneworthy.curate.audit import NO_JUDGE, auditor_of
 from tuneworthy.curate.base import Check, Context
 from tuneworthy.curate.build import Built, chosen_checks, code_hash, forget, run_checks
 from tuneworthy.curate.freeze import Version, freeze
 from tuneworthy.curate.sources import NO_ENCODER, Gathered, Say, encoder_of, gather
+from tuneworthy.curate.teacher import teachers_of
 from tuneworthy.errors import UserError
+from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
 
 
@@ -31,12 +34,22 @@ class Outcome:
     failed: tuple[str, ...]
 
 
-def build_version(project: Project, store: Folder, *, unsafe: bool = False, say: Say = lambda _: None) -> Outcome:
+def build_version(
+    project: Project,
+    store: Folder,
+    *,
+    unsafe: bool = False,
+    max_usd: float | None = None,
+    progress: Progress | None = None,
+    say: Say = lambda _: None,
+) -> Outcome:
     """Run the checks over the project's rows and freeze what stays.
 
     Args:
         project: Its `[data]` says how. store: Its folder; the caller holds the lock.
         unsafe: Whether to freeze although gates failed; the version records it.
+        max_usd: Limit of what the judge may spend now, beside the project's own budget.
+        progress: Told what is asked.
         say: Gets a sentence now and then.
 
     Raises:
@@ -44,10 +57,13 @@ def build_version(project: Project, store: Folder, *, unsafe: bool = False, say:
     """
     gathered = gather(project, store, say)
     encoder, spec = encoder_of(project, store, say)
-    context = Context(cases=gathered.cases, encoder=encoder, labels=gathered.labels, seed=project.split.seed)
+    auditor, judge = auditor_of(project, store, gathered.labels, progress, max_usd)
+    context = Context(
+        cases=gathered.cases, encoder=encoder, labels=gathered.labels, auditor=auditor, seed=project.split.seed
+    )
     first, last = ([one] if one else [] for one in (gathered.held_out, gathered.found_bad))
     checks: list[Check] = [*first, *chosen_checks(project.data), *last]
-    depends = {**gathered.depends, "seed": context.seed, "encoder": spec}
+    depends = {**gathered.depends, "seed": context.seed, "encoder": spec, "judge": judge}
     path = gathered.rows.folder / "rows.jsonl"
     built = run_checks(store, path, checks, context, policy=project.data.policy, depends=depends, say=say)
     recipe = _recipe(project, gathered, built, depends)
@@ -68,7 +84,7 @@ def build_version(project: Project, store: Folder, *, unsafe: bool = False, say:
 def _recipe(project: Project, gathered: Gathered, built: Built, depends: Mapping[str, Any]) -> dict[str, Any]:
     """Return what describes the version, but for its files."""
     read = gathered.rows.document
-    notes = [*gathered.notes, *([] if depends["encoder"] else [NO_ENCODER])]
+    notes = [*gathered.notes, *([] if depends["encoder"] else [NO_ENCODER]), *([] if depends["judge"] else [NO_JUDGE])]
     notes += [f"the check {name} is off" for name in project.data.off]
     return {
         "task": project.task.name,
@@ -85,5 +101,6 @@ def _recipe(project: Project, gathered: Gathered, built: Built, depends: Mapping
         "gates": [asdict(gate) for gate in built.gates],
         "notes": notes,
         "licence": project.data.licence,
+        "teachers": teachers_of(built.rows),
         "seconds": {stage.check.code: round(stage.seconds, 3) for stage in built.stages},
     }

@@ -1,65 +1,128 @@
-"""Rung `decoding`: sampling parameters, or effort where the model takes none; a first small grid."""
+"""Rung `decoding`: sampling parameters, or effort where the model takes none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tuneworthy.ladder.base import Proposal, View, rung
+from tuneworthy.config import Project
+from tuneworthy.decoding.lints import Use, lint_use
+from tuneworthy.decoding.presets import auto, engine_for, preset_of
+from tuneworthy.ladder.base import Proposal, Task, View, rung
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.probe import read_probe
+from tuneworthy.store import Folder
+from tuneworthy.types import Variant
 
-GRID: tuple[dict[str, Any], ...] = (
-    {"temperature": 0.0},
-    {"temperature": 0.3, "top_p": 1.0},
-    {"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.1},
-)
-"""Greedy first: it is the preregistered candidate. min_p needs top_k off where the engine has a default
-(facts.md C1)."""
+IDLE = frozenset({"no", "unsupported"})
 
 
 @rung("decoding")
 class Decoding:
-    """The grid of the project file, or a small one; a setting that the model rejects is never a candidate.
+    """What `decode sweep` adopted for this prompt and model, the preset for the kind of task, greedy; or a grid.
 
-    Constrained output that is decoded greedily is left as it is unless the project file names a grid.
+    The grid of the project file replaces all of these. A setting that the model rejects is never a candidate, nor is a
+    parameter that a stored probe found to do nothing; what the decoding lints say of a candidate is noted. Constrained
+    output that is decoded greedily is left as it is unless the project file names a grid.
     """
 
     def propose(self, view: View) -> Proposal:
         """Return the settings that this model accepts, each as a variant."""
         best = view.best
         assert best is not None
-        capabilities = getattr(view.models[best.model].provider, "capabilities", None)
+        provider = view.models[best.model].provider
+        capabilities = getattr(provider, "capabilities", None)
         if capabilities is None:
             return Proposal(skipped=f"{best.model} takes no sampling parameters", skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
             words = "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding]"
             return Proposal(skipped=words, skip_code="constrained")
-        grid = view.project.decoding.grid or _default_grid(capabilities)
+        folder = Folder(view.project.root)
+        probed = read_probe(folder, best.model, provider.identity)
+        grid = view.project.decoding.grid or settings_for(view.project, view.task, best.model, capabilities)
+        swept = None if view.project.decoding.grid else swept_setting(folder, best)
         candidates = []
-        for setting in grid:
-            kept, dropped = _accepted(capabilities, setting)
+        for setting in [*([swept] if swept else []), *grid]:
+            kept, dropped = accepted(capabilities, setting, probed)
             if dropped:
                 view.notes.append(f"{best.model} does not accept {', '.join(dropped)}")
             if kept and kept != dict(best.decoding):
-                label = ",".join(
-                    f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in kept.items()
-                )
-                candidates.append(replace(best, name=f"decoding/{label}", decoding=kept, notes=(*best.notes, label)))
+                view.notes.extend(_warnings(view, best, kept))
+                name = label(kept)
+                candidates.append(replace(best, name=f"decoding/{name}", decoding=kept, notes=(*best.notes, name)))
         unique = list({candidate.id: candidate for candidate in candidates}.values())
         if not unique:
             return Proposal(skipped=f"{best.model} accepts none of the settings", skip_code="no_parameters")
         return Proposal(candidates=unique)
 
 
-def _default_grid(capabilities: Capabilities) -> Sequence[Mapping[str, Any]]:
-    if "temperature" in capabilities.parameters or not capabilities.efforts:
-        return GRID
-    return [{"effort": value} for value in capabilities.efforts]
+def _warnings(view: View, best: Variant, setting: Mapping[str, Any]) -> list[str]:
+    """Return what the lints say of a candidate."""
+    use = Use(
+        engine=engine_for(view.project.models[best.model].provider) or "" if best.model in view.project.models else "",
+        decoding=setting,
+        output=best.output.kind,
+        schema=best.output.schema,
+        max_tokens=best.max_tokens,
+        thinks_first=best.answer_after is not None,
+    )
+    return [f"{label(setting)}: {one.message} ({one.code})" for one in lint_use(use) if one.level != "note"]
 
 
-def _accepted(capabilities: Capabilities, setting: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Split a setting into what the model accepts and, in words, what it does not."""
+def accepted(
+    capabilities: Capabilities, setting: Mapping[str, Any], probed: Mapping[str, str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Split a setting into what acts on the model and, in words, what does not.
+
+    Args:
+        capabilities: What the table says that it accepts.
+        setting: Parameters.
+        probed: What a probe found, by finding.
+    """
     _, dropped = filter_parameters(capabilities, setting)
+    idle = [f"{name}: a probe found that it does nothing" for name in setting if probed.get(name) in IDLE]
+    dropped = (*dropped, *idle)
     names = {words.partition(":")[0] for words in dropped}
     return {name: value for name, value in setting.items() if name not in names}, dropped
+
+
+def settings_for(project: Project, task: Task, model: str, capabilities: Capabilities) -> list[dict[str, Any]]:
+    """Return the settings that are worth trying on a model: greedy, the preset, a cooler preset; or its efforts.
+
+    What `models probe` found to do nothing is left out of them.
+    """
+    preset = project.decoding.preset
+    documents = getattr(project, "documents", None) is not None
+    chosen = auto(task.kind, documents=documents) if preset == "auto" else preset_of(preset)
+    if "temperature" not in capabilities.parameters and capabilities.efforts:
+        first = chosen.fit(project.models[model].provider, capabilities)
+        return [first, *[{"effort": one} for one in capabilities.efforts if one != first.get("effort")]]
+    greedy = {"temperature": 0.0}
+    sampled = chosen if chosen.values["temperature"].value > 0 else preset_of("rag")
+    warm = sampled.fit(project.models[model].provider, capabilities)
+    mild = preset_of("rag" if sampled.name != "rag" else "chat").fit(project.models[model].provider, capabilities)
+    return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
+
+
+def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
+    """Return what the last sweep of this prompt and model adopted, or None."""
+    told = folder.read("sweep")
+    if told is None or not told["adopted"] or told["base"]["prompt"] != prompt_key(base):
+        return None
+    setting: dict[str, Any] = told["winner"]["setting"]
+    return setting
+
+
+def label(setting: Mapping[str, Any]) -> str:
+    """Return a setting as a short name.
+
+    >>> label({"temperature": 0.7, "top_k": 0})
+    'temperature=0.7,top_k=0'
+    """
+    return ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in setting.items())
+
+
+def prompt_key(variant: Variant) -> str:
+    """Return what names a variant without its sampling parameters: a sweep of it fits any of these."""
+    return replace(variant, decoding={}).id

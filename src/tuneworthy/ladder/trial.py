@@ -15,6 +15,7 @@ from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.ladder.adopt import Decision, Evidence, decide_adoption
 from tuneworthy.ladder.base import Contender
 from tuneworthy.ladder.judging import Judged
+from tuneworthy.ladder.provenance import FLOOR
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import score_bound, score_interval
@@ -31,7 +32,7 @@ DETERMINISTIC = frozenset({"scripted", "python", "http"})
 def repeats_of(project: Project, variant: Variant) -> int:
     """Return how many answers each test case gets: at least 3 where answers vary (temperature above 0)."""
     config = project.models.get(variant.model)
-    fixed = config is None or config.provider in DETERMINISTIC
+    fixed = variant.model.startswith(FLOOR) or (config is not None and config.provider in DETERMINISTIC)
     varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
     return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats
 

@@ -60,7 +60,7 @@ PROVIDERS: Registry[Factory] = Registry(
     "providers",
     {
         name: f"tuneworthy.providers.{name}"
-        for name in ("anthropic", "http", "llama_cpp", "openai", "python", "scripted")
+        for name in ("anthropic", "http", "llama_cpp", "openai", "python", "scripted", "vllm")
     },
 )
 provider = PROVIDERS.register

@@ -64,6 +64,7 @@ class GgufHeader:
         chat_template: Whether it carries one.
         file_type: Quantisation, e.g. `Q4_1`; `unknown` if not told.
         n_tensors: Tensors in the file.
+        tied: Whether embeddings and output head are one: there is no tensor for the head.
         values: All keys with a single value (strings over 1 kB are shortened).
         lengths: Length of the value of each key with an array.
     """
@@ -76,6 +77,7 @@ class GgufHeader:
     chat_template: bool
     file_type: str
     n_tensors: int
+    tied: bool
     values: Mapping[str, Scalar] = field(repr=False)
     lengths: Mapping[str, int] = field(repr=False)
 
@@ -100,6 +102,7 @@ class _Reader:
     def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
         self.path, self._file, self._size, self._left = path, file, size, size
         self._strings = 0
+        self._has_head = False
 
     def header(self) -> GgufHeader:
         if self._take(4, "the magic") != MAGIC:
@@ -130,6 +133,7 @@ class _Reader:
         needed = 0
         for _ in range(n_tensors):
             name = self._text(MAX_KEY_BYTES, "the name of a tensor")[:60]
+            self._has_head |= name == "output.weight"
             n_dims = self._number(4, f"the shape of {name!r}")
             if n_dims > 4:
                 raise self._fault(f"at most 4 dimensions in {name!r}", f"{n_dims}")
@@ -158,6 +162,7 @@ class _Reader:
             chat_template=bool(values.get("tokenizer.chat_template")),
             file_type=_FILE_TYPES.get(kind, f"type {kind}") if isinstance(kind, int) else "unknown",
             n_tensors=n_tensors,
+            tied=n_tensors > 0 and not self._has_head,
             values=values,
             lengths=lengths,
         )

@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 LOAD_FAILED = 3
 """Exit status after ``{"error"}``."""
@@ -33,6 +33,7 @@ class Settings(TypedDict):
     cache_mib: int
     cache_prompt: bool
     slot_folder: str
+    port: NotRequired[int]
 
 
 def die_with_parent(parent: int) -> None:
@@ -61,7 +62,7 @@ def parameters(settings: Settings) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = settings["path"]
     params.model_alias = {settings["alias"]}
-    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [settings["api_key"]]
+    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], settings.get("port", 0), [settings["api_key"]]
     params.ui = params.cors_credentials = False
     params.endpoint_slots, params.slot_save_path = True, settings["slot_folder"]
     params.n_parallel = settings["slots"]

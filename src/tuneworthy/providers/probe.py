@@ -17,7 +17,8 @@ import orjson
 
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import Provider
-from tuneworthy.types import Message, OutputFormat, Request, Response
+from tuneworthy.store.folder import Folder
+from tuneworthy.types import Message, OutputFormat, Request, Response, canonical
 
 Outcome = Literal["yes", "no", "unsupported", "unknown"]
 ASK = "Tell me something about the sea in one sentence."
@@ -29,6 +30,13 @@ SCHEMA = {
 }
 CHOICES = ("zq_alpha", "zq_beta")
 """Answers that no model gives on its own."""
+COSTED = {
+    "type": "object",
+    "properties": {"colours": {"type": "array", "items": {"type": "string"}, "minItems": 6, "maxItems": 12}},
+    "required": ["colours"],
+    "additionalProperties": False,
+}
+REPEAT = "Repeat this word ten times: sea sea sea sea sea sea sea sea"
 FILLER = "word "
 MAX_FILLER = 400_000
 """Tokens of the longest prompt that is tried."""
@@ -54,7 +62,8 @@ class ProbeReport:
 
     Attributes:
         identity: The provider's.
-        findings: By name: `json_schema`, `choice`, `seed`, `logprobs`, `stop`, `min_p`, `greedy`.
+        findings: By name: `json_schema`, `choice`, `seed`, `logprobs`, `stop`, `min_p`, `top_k`, `top_p`,
+            `repetition_penalty`, `greedy`, `constraint_cost`.
         max_context: Largest prompt that was accepted, tokens, if it was looked for and told.
         calls: Requests sent.
     """
@@ -74,8 +83,21 @@ class ProbeReport:
         }
 
 
+def store_probe(folder: Folder, name: str, report: ProbeReport) -> None:
+    """Keep what was found of the model called `name` in the project file."""
+    folder.write(f"probes/{name}", report.to_dict())
+
+
+def read_probe(folder: Folder, name: str, identity: Mapping[str, Any]) -> dict[str, str]:
+    """Return outcomes by finding, as they were stored; {} if this model was never probed (or was another one then)."""
+    told = folder.read(f"probes/{name}")
+    if told is None or canonical(told["identity"]) != canonical(dict(identity)):
+        return {}
+    return {finding: str(row["outcome"]) for finding, row in told["findings"].items()}
+
+
 async def probe(provider: Provider, *, repeats: int = 3, find_context: bool = False) -> ProbeReport:
-    """Try what `provider` does. Sends about 20 short requests; they cost what they cost.
+    """Try what `provider` does. Sends about 40 short requests; they cost what they cost.
 
     Args:
         provider: Any.
@@ -89,7 +111,9 @@ async def probe(provider: Provider, *, repeats: int = 3, find_context: bool = Fa
     asker = _Asker(provider, max(2, repeats))
     probes: dict[str, Callable[[], Awaitable[Finding]]] = {
         "json_schema": asker.json_schema, "choice": asker.choice, "seed": asker.seed, "logprobs": asker.logprobs,
-        "stop": asker.stop, "min_p": asker.min_p, "greedy": asker.greedy,
+        "stop": asker.stop, "min_p": asker.min_p, "top_k": asker.top_k, "top_p": asker.top_p,
+        "repetition_penalty": asker.repetition_penalty, "greedy": asker.greedy,
+        "constraint_cost": asker.constraint_cost,
     }  # fmt: skip
     findings: dict[str, Finding] = {}
     for name, run in probes.items():
@@ -108,6 +132,7 @@ class _Asker:
 
     def __init__(self, provider: Provider, repeats: int) -> None:
         self.provider, self.repeats, self.calls = provider, repeats, 0
+        self.hot: list[str] = []
 
     async def ask(self, text: str = ASK, max_tokens: int = 24, **rest: Any) -> Response:
         message: Message = {"role": "user", "content": text}
@@ -172,15 +197,55 @@ class _Asker:
 
     async def min_p(self) -> Finding:
         """With min_p 1 only the likeliest token is left, so even a high temperature is greedy."""
-        hot = [{"temperature": 1.5, "min_p": 1.0, "seed": at} for at in range(self.repeats)]
+        return await self.cut("min_p", 1.0)
+
+    async def top_k(self) -> Finding:
+        """So it is with top_k 1."""
+        return await self.cut("top_k", 1)
+
+    async def top_p(self) -> Finding:
+        """And with a tiny top_p."""
+        return await self.cut("top_p", 1e-4)
+
+    async def cut(self, name: str, value: float) -> Finding:
+        """Whether a parameter at a value that leaves one token makes a high temperature greedy."""
+        hot = [{"temperature": 1.5, name: value, "seed": at} for at in range(self.repeats)]
         texts, dropped = await self.texts(hot)
-        if "min_p" in dropped:
+        if f"{name}:" in dropped or name == dropped.partition(":")[0]:
             return Finding(outcome="unsupported", detail=dropped)
-        free, _ = await self.texts([{"temperature": 1.5, "seed": at} for at in range(self.repeats)])
-        if len(set(free)) == 1:
-            return Finding(outcome="unknown", detail="the answers do not vary without min_p either")
-        detail = f"{len(set(texts))} answers in {len(texts)} calls; without it {len(set(free))}"
+        if not self.hot:
+            self.hot, _ = await self.texts([{"temperature": 1.5, "seed": at} for at in range(self.repeats)])
+        if len(set(self.hot)) == 1:
+            return Finding(outcome="unknown", detail=f"the answers do not vary without {name} either")
+        detail = f"{len(set(texts))} answers in {len(texts)} calls; without it {len(set(self.hot))}"
         return Finding(outcome="yes" if len(set(texts)) == 1 else "no", detail=detail)
+
+    async def repetition_penalty(self) -> Finding:
+        """A huge penalty must change what is said when the answer is to repeat the prompt."""
+        plain = await self.ask(REPEAT, decoding={"temperature": 0})
+        held = await self.ask(REPEAT, decoding={"temperature": 0, "repetition_penalty": 5.0})
+        if any(note.startswith("repetition_penalty") for note in held.dropped):
+            return Finding(outcome="unsupported", detail="; ".join(held.dropped))
+        again = await self.ask(REPEAT, decoding={"temperature": 0})
+        if again.text != plain.text:
+            return Finding(outcome="unknown", detail="the greedy answer does not repeat, so a change shows nothing")
+        return Finding(outcome="yes" if held.text != plain.text else "no", detail=repr(held.text[:60]))
+
+    async def constraint_cost(self) -> Finding:
+        """What a schema costs: seconds a token with it (the first call compiles it) and without."""
+        if "json_schema" not in self.provider.supports:
+            return Finding(outcome="unsupported", detail="no schema is offered for this model")
+        output = OutputFormat(kind="json_schema", schema=COSTED)
+        greedy = {"temperature": 0}
+        first, later = [await self.ask("List a few colours.", 48, output=output, decoding=greedy) for _ in range(2)]
+        free = await self.ask("List a few colours.", 48, decoding=greedy)
+        seconds = [answer.seconds / answer.output_tokens for answer in (first, later, free) if answer.output_tokens]
+        if len(seconds) < 3 or not all(seconds):
+            return Finding(outcome="unknown", detail="the server does not count tokens, or answers in no time")
+        told = [f"{1000 * one:.1f}" for one in seconds]
+        ratio = seconds[1] / seconds[2]
+        detail = f"{told[1]} ms a token with a schema (first call {told[0]}), {told[2]} without: {ratio:.2f} times"
+        return Finding(outcome="yes", detail=detail)
 
     async def greedy(self) -> Finding:
         texts, dropped = await self.texts([{"temperature": 0}] * max(self.repeats, 5))

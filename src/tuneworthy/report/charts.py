@@ -258,7 +258,7 @@ def _tradeoff(record: ClimbRecord, points: Sequence[Point], axis: Axis, width: i
     across = alt.Scale(type="log" if axis.log else "linear", domain=[axis.lo, axis.hi], nice=False)
     x = alt.X("x:Q", scale=across, title=axis.title, axis=_cost_axis(axis, width))
     y = alt.Y("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=_score_axis())
-    base = alt.Chart(_data(rows))
+    base = alt.Chart(inline(rows))
     colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width))
     layers = [
         *_references(record, points, "y"),
@@ -266,7 +266,7 @@ def _tradeoff(record: ClimbRecord, points: Sequence[Point], axis: Axis, width: i
         _symbols(base, points, width).encode(x=x, y=y),
         *_names(points, placed),
     ]
-    return _svg(layers, width, height)
+    return svg_of(layers, width, height)
 
 
 def _score_axis() -> alt.Axis:
@@ -339,10 +339,10 @@ def _names(points: Sequence[Point], placed: Sequence[dict[str, Any]]) -> list[al
     layers = []
     far = [row for row in placed if row["far"]]
     if far:
-        lines = alt.Chart(_data(far)).mark_rule(stroke=MUTED, strokeWidth=0.7)
+        lines = alt.Chart(inline(far)).mark_rule(stroke=MUTED, strokeWidth=0.7)
         layers.append(lines.encode(x="from_x:Q", y="from_y:Q", x2="to_x:Q", y2="y:Q"))
-    text = alt.Chart(_data(placed)).mark_text(align="left", baseline="middle", fontSize=12, color=INK)
-    halo = alt.Chart(_data(placed)).mark_text(
+    text = alt.Chart(inline(placed)).mark_text(align="left", baseline="middle", fontSize=12, color=INK)
+    halo = alt.Chart(inline(placed)).mark_text(
         align="left", baseline="middle", fontSize=12, color="white", stroke="white", strokeWidth=3, opacity=0.85
     )
     return [*layers, *(layer.encode(x="x:Q", y="y:Q", text="name:N") for layer in (halo, text))]
@@ -368,7 +368,7 @@ def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
     ]
     x = alt.X("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=_score_axis())
     y = alt.Y("y:Q", scale=alt.Scale(domain=[len(points), 0], nice=False), axis=None)
-    base = alt.Chart(_data(rows))
+    base = alt.Chart(inline(rows))
     colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width))
     path = [row for row, point in zip(rows, points, strict=True) if point.path]
     name = base.mark_text(align="left" if narrow else "right", baseline="middle", fontSize=12.5, color=INK)
@@ -382,7 +382,7 @@ def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
     )
     layers = [
         *_references(record, points, "x"),
-        alt.Chart(_data(path))
+        alt.Chart(inline(path))
         .mark_line(stroke=COLOURS["adopted"], strokeWidth=1.5, opacity=0.5)
         .encode(x=x, y=y, order="y:Q"),
         base.mark_rule(strokeWidth=2.5).encode(x=alt.X("lo:Q"), x2="hi:Q", y=y, color=colour),
@@ -391,7 +391,7 @@ def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
         text.encode(x="hi:Q", y=y, text="label:N"),
         name,
     ]
-    return _svg(layers, width if narrow else width - 110, height)
+    return svg_of(layers, width if narrow else width - 110, height)
 
 
 def _references(record: ClimbRecord, points: Sequence[Point], along: str) -> list[alt.Chart]:
@@ -400,11 +400,11 @@ def _references(record: ClimbRecord, points: Sequence[Point], along: str) -> lis
     second = f"{along}2"
     floor = next((p for p in points if p.rung == "floor"), None)
     if floor:
-        band = alt.Chart(_data([{"score": floor.score, "lo": floor.lo, "hi": floor.hi}]))
+        band = alt.Chart(inline([{"score": floor.score, "lo": floor.lo, "hi": floor.hi}]))
         layers.append(band.mark_rect(color=BAND, opacity=0.9).encode(**{along: "lo:Q", second: "hi:Q"}))
         line = band.mark_rule(stroke=COLOURS["no language model"], strokeDash=[2, 3], strokeWidth=1.5)
         layers.append(line.encode(**{along: "score:Q"}))
-    goal = alt.Chart(_data([{"score": record.target, "label": f"target {numbers.percent(record.target)}"}]))
+    goal = alt.Chart(inline([{"score": record.target, "label": f"target {numbers.percent(record.target)}"}]))
     layers.append(goal.mark_rule(stroke=TARGET, strokeDash=[7, 4], strokeWidth=1.5).encode(**{along: "score:Q"}))
     if along == "y":
         words = goal.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fontSize=11.5, color=TARGET)
@@ -444,11 +444,12 @@ def _scale(by_role: Mapping[str, str], points: Sequence[Point]) -> alt.Scale:
     return alt.Scale(domain=used, range=[by_role[role] for role in used])
 
 
-def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    """Return rows as the data of a chart."""
     return alt.InlineData(values=[dict(row) for row in rows])
 
 
-def _svg(layers: Sequence[Any], width: int, height: int) -> str:
+def svg_of(layers: Sequence[Any], width: int, height: int) -> str:
     """Return the layers as one SVG document; nothing is fetched."""
     chart = alt.layer(*layers).properties(width=width, height=height, background="white", padding=6)
     chart = chart.configure(font=FONT).configure_view(stroke=None)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.report import findings, tables
 from tuneworthy.report.findings import KeyNumber, Target
+from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.tables import Table
 from tuneworthy.report.text import clean
+from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.report.verdict import Section, section
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def document(
     """
     day = today or date.today()
     traffic = project.economics.requests_per_month if project else None
-    further = [tables.graders_table(record), tables.fields_table(record)]
+    further = [tables.graders_table(record), tables.fields_table(record), tables.models_table(record)]
     errors = tables.errors_table(record)
     return Document(
         title=clean(record.task),
@@ -78,8 +80,8 @@ def document(
         numbers=findings.key_numbers(record, traffic),
         warnings=findings.warnings(record, project, day),
         ladder=tables.ladder_table(record, traffic).filled(),
-        details=[tables.reasons_table(record), *(table for table in further if table)],
-        tried=[tables.candidates_table(record), *([errors] if errors else [])],
+        details=[tables.reasons_table(record), *(table for table in further if table), *tuned_tables(record)],
+        tried=[tables.candidates_table(record), *([errors] if errors else []), *retrieval_tables(record)],
         method=method(record),
         data=tables.data_table(record),
         provenance=tables.provenance_table(record),

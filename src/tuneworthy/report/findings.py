@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord
 from tuneworthy.report import numbers
+from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
 from tuneworthy.types import RungStatus
@@ -153,10 +154,13 @@ def _answer(record: ClimbRecord) -> str:
         more = f" {steps} that was put to test is shown to be better." if tried else " Nothing else was put to test."
         return f"What is in use today ({clean(best.name)}) {does(record, best)}.{more}"
     today = ""
+    goal = target_of(record)
+    swap = best.rung == "model" and goal is not None and goal.status == "met"
+    enough = " The swap is enough: the target is met by another model, without training." if swap else ""
     if baseline and baseline.score is not None and measured(baseline):
         today = f"; what is in use today ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}"
         today += f" and is not eligible ({clean(baseline.violated)})" if baseline.violated else ""
-    return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}."
+    return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}.{enough}"
 
 
 def _no_answer(record: ClimbRecord) -> str:
@@ -283,6 +287,7 @@ def warnings(record: ClimbRecord, project: Project | None = None, today: date | 
             found.append(f"{clean(rung.name)}: {rung.unscored} of {rung.n} test cases could not be scored.")
     if not record.quick and not record.explored:
         found.append("There were too few dev cases to explore: each step put one preregistered candidate to test.")
+    found += filter(None, [injection_warning(record)])
     found += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
     return [*found, *(_of_project(record, project, today) if project else [])]
 

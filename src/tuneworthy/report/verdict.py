@@ -14,6 +14,7 @@ from tuneworthy.report import numbers
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import EconomicsResult
 from tuneworthy.verdict.economics import money_words
+from tuneworthy.verdict.saved import saved_words
 from tuneworthy.verdict.words import UNDECIDED
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def section(verdict: Kept) -> Section:
         answer=answer,
         reasons=[_sentence(reason) for reason in reasons],
         money=_money(content["economics"]),
-        next=PILOT if content["outcome"] == "fine_tune" else _sentence(following),
+        next=PILOT if _untouched(content) else _sentence(following),
         change=_sentence("; ".join(changes)) if changes else "",
         until=clean(content["valid_until"]),
     )
@@ -95,6 +96,12 @@ def in_a_sentence(verdict: Kept | None) -> str:
     return f"Verdict{until}: {found.answer.lower()}. {found.reasons[0]}"
 
 
+def _untouched(content: Mapping[str, Any]) -> bool:
+    """Whether training is worth a try and nothing of it was begun: no gate before training holds."""
+    gates = [row for row in content["gates"] if row["stage"] == "to_train"]
+    return content["outcome"] == "fine_tune" and all(row["status"] in {"unknown", "fail"} for row in gates)
+
+
 def _failed(row: Mapping[str, Any]) -> bool:
     """Whether a gate failed so that nothing can be decided; two gates that fail are an answer."""
     return row["status"] == "fail" and row["gate"] not in {"motivation", "economics"}
@@ -104,6 +111,8 @@ def _money(content: Mapping[str, Any]) -> str:
     """Say whether training pays, and what it would cost."""
     found = EconomicsResult(**content)
     words = _sentence(money_words(found).partition("; ")[0])
+    if less := saved_words(found.saved):
+        words += f" {_sentence(f'measured on test, {less}')}"
     if found.one_off_usd is None or found.monthly_usd is None:
         return words
     once, month = numbers.count(found.one_off_usd), numbers.count(found.monthly_usd)

@@ -135,7 +135,7 @@ def latest_artifact(store: Folder, kind: Kind) -> Artifact | None:
 
 
 def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Artifact:
-    """Return the artifact of `kind` whose id begins with `identity` (or the latest), its files compared with their hashes.
+    """Return the artifact of `kind` whose id begins with `identity` (or the latest), checked by its hashes.
 
     Raises:
         UserError: There is none, several begin so, or it was changed.

@@ -30,7 +30,7 @@ def exclusive(path: Path) -> Iterator[BinaryIO]:
     with path.open("ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if new:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         yield file
 
 
@@ -59,7 +59,7 @@ def _mend_end(file: BinaryIO) -> None:
         file.truncate(end - len(last))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring the name of a new file to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -124,6 +124,16 @@ class ResponseStore:
                 found[key] = (_decode(body), cost)
         return found
 
+    def dates(self, keys: Sequence[bytes]) -> dict[bytes, float]:
+        """Return when what is stored under `keys` was committed, seconds since the epoch."""
+        found: dict[bytes, float] = {}
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            marks = ",".join("?" * len(chunk))
+            with self._explained():
+                found |= self._db.execute(f"SELECT key, created FROM responses WHERE key IN ({marks})", chunk)
+        return found
+
     def put(self, key: bytes, answer: Response | Failure, cost_usd: float, note: int = 0) -> bool:
         """Commit `answer` and take the note of its call back; the first answer under a key stays.
 

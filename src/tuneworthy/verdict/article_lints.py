@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from inspect import cleandoc
 
 from tuneworthy.errors import UserError
+from tuneworthy.train.lints.trl import converted_arguments, removed_arguments
 
 VERDICT_WORDS = frozenset({"GOOD", "YES", "PASS", "TRUE", "CORRECT", "VALID"})
 TEXT_METHODS = frozenset({"upper", "lower", "strip", "casefold"})
@@ -135,22 +136,13 @@ def sample_unseeded(tree: ast.Module) -> Iterator[Fault]:
 @lint("trl_arguments", "facts.md 0, row 25; A4")
 def trl_arguments(tree: ast.Module) -> Iterator[Fault]:
     """`tokenizer` and `max_seq_length` are no arguments of SFTTrainer in TRL 1.16."""
-    instead = {"tokenizer": "processing_class=", "max_seq_length": "args=SFTConfig(max_length=...)"}
-    for call in _calls(tree, "SFTTrainer"):
-        for keyword in call.keywords:
-            if keyword.arg in instead:
-                words = "TypeError on plain TRL; works only after `import unsloth`, which pins trl<=1.15.0"
-                yield keyword.value, f"{keyword.arg}=: {words}: write {instead[keyword.arg]}"
+    yield from removed_arguments(tree)
 
 
 @lint("trl_truncates", "facts.md 0, row 25; A4")
 def trl_truncates(tree: ast.Module) -> Iterator[Fault]:
     """TRL turns TrainingArguments into an SFTConfig with max_length=1024 and cuts longer rows off, silently."""
-    for call in _calls(tree, "SFTTrainer"):
-        for keyword in call.keywords:
-            value = keyword.value
-            if keyword.arg == "args" and isinstance(value, ast.Call) and _name(value.func) == "TrainingArguments":
-                yield value, "rows are cut at 1024 tokens: write SFTConfig(max_length=...)"
+    yield from converted_arguments(tree)
 
 
 @lint("response_format_shape", "facts.md 0, row 23")

@@ -105,6 +105,8 @@ class EconomicsResult:
         one_off_usd, monthly_usd: Of the tuned option: data, training, serving, upkeep.
         assumptions: Every number used: name to ``{"value", "source", "mark", "date"}``.
         sensitivity: The assumptions that matter most: name and break-even volume if it is halved and doubled.
+        saved: What an answer of the tuned variant that was put to test saves against the best without training, as
+            measured: tokens, and US dollars a thousand answers (`verdict.saved`); empty before there is one.
     """
 
     status: Literal["pays", "never", "unknown", "not_applicable"]
@@ -115,6 +117,7 @@ class EconomicsResult:
     monthly_usd: float | None = None
     assumptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sensitivity: Sequence[Mapping[str, Any]] = ()
+    saved: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""The decision: the first line of the truth table that applies to the evidence. Pure."""
+"""The decision: the first line of the truth table that applies to the evidence. Pure.
+
+Once a tuned variant was put to test, by a climb that still holds, `shipping` decides instead.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,9 @@ from tuneworthy.verdict.base import GateResult, GateStatus, Headroom, Outcome, T
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.matrix import row
+from tuneworthy.verdict.shipping import decide_shipping
 from tuneworthy.verdict.words import CLASS_WORDS, LEVER_WORDS, UNDECIDED, named, scored
 
-TRAIN_GATES = "dataset_frozen, dataset_review, dataset_leak, teacher_terms, pilot"
-ARTICLE_GAPS = (0.10, 0.15)
 LEVER_ALPHA = 0.1
 """One-sided error of "fewer than half of the failures belong to this class"."""
 _ANSWERING = frozenset({"eval_set", "baseline", "leak", "judge"})
@@ -64,7 +66,7 @@ class _Case:
     @property
     def open_rung(self) -> RungEvidence | None:
         """What is not the best, was put to test, may be used, and is not shown to miss the target."""
-        others = [rung for rung in self.evidence.rungs.values() if rung is not self.evidence.top]
+        others = [rung for rung in self.evidence.upstream.values() if rung is not self.evidence.top]
         allowed = [rung for rung in others if rung.tested and rung.eligible]
         return next((rung for rung in allowed if (rung.upper or 0.0) >= self.evidence.target), None)
 
@@ -78,27 +80,30 @@ Answer = tuple[Outcome, str, str]
 
 
 def decide(evidence: Evidence) -> Verdict:
-    """Decide before training.
+    """Decide, before training or after it.
 
-    The first that applies: a needed gate is unknown or failed; the best eligible variant or the floor meets the
-    target; the matrix says that training does not help, or the motivation is not evidenced; another lever mends
-    most failures; it never pays; the target is unresolved, or a variant that was not adopted may meet it; whether
+    Before training, the first that applies: a needed gate is unknown or failed; the best eligible variant or the floor
+    meets the target; the matrix says that training does not help, or the motivation is not evidenced; another lever
+    mends most failures; it never pays; the target is unresolved, or a variant that was not adopted may meet it; whether
     another lever mends most failures is unresolved; else training is worth a try.
     """
+    if evidence.tuned is not None and not evidence.stale:
+        return decide_shipping(evidence)
     gates = run_gates(evidence)
     case = _Case(evidence, gates, target_of(evidence.top, evidence.target, evidence.margin))
     outcome, code, reason = next(answer for line in _TABLE if (answer := line(case)))
+    following = run_gates(evidence, "to_train") if outcome is Outcome.FINE_TUNE else []
     return Verdict(
         outcome=outcome,
         stage="to_decide",
         reason_code=code,
         reasons=_reasons(case, reason),
         target=case.target,
-        gates=gates,
+        gates=[*gates, *following],
         headroom=evidence.headroom or (),
         forecast=evidence.forecast,
         economics=evidence.economics,
-        next_action=_next_action(case, outcome, code),
+        next_action=_train(evidence, following) if following else _next_action(case, outcome, code),
         valid_until=min(date for date, _ in evidence.expires) if evidence.expires else "",
         would_change=_would_change(case, outcome),
         stale=[*evidence.stale, *evidence.headroom_stale],
@@ -225,6 +230,19 @@ def _reasons(case: _Case, first: str) -> list[str]:
     return sentences[:3]
 
 
+def _train(evidence: Evidence, gates: Sequence[GateResult]) -> str:
+    """Say what comes next where training is worth a try: the gates that are still closed, or the training itself."""
+    closed = [one for one in gates if one.status in _BLOCKED]
+    if evidence.training.adapter is not None:
+        return "put the tuned model to test: `tuneworthy merge`, `export gguf`, `parity`, `climb --rung fine_tune`"
+    if not closed:
+        return "run `tuneworthy train`: every gate before training holds"
+    names = ", ".join(one.gate for one in closed)
+    if len(closed) == len(gates):
+        return f"build the dataset and run a pilot; gates to pass before training: {names}"
+    return f"{closed[0].detail}; gates still to pass before training: {names}"
+
+
 def _next_action(case: _Case, outcome: Outcome, code: str) -> str:
     if code == "headroom_unknown":
         return "run `tuneworthy decide --probe`"
@@ -232,8 +250,6 @@ def _next_action(case: _Case, outcome: Outcome, code: str) -> str:
         return f"{LEVER_WORDS[case.open_lever.mended_by]}, or add development cases and probe again"
     if outcome is Outcome.NOT_ENOUGH_EVIDENCE:
         return case.blocked[0].detail if case.blocked else "add test cases until the interval settles the target"
-    if outcome is Outcome.FINE_TUNE:
-        return f"build the dataset and run a pilot; gates to pass before training: {TRAIN_GATES}"
     if code.startswith("headroom_") and case.lever:
         return f"{LEVER_WORDS[case.lever.mended_by]}, then `tuneworthy climb` and `tuneworthy decide` again"
     if code in {"target_met", "target_met_by_floor"} and case.evidence.top:
@@ -256,17 +272,28 @@ def _would_change(case: _Case, outcome: Outcome) -> list[str]:
 
 def _article(case: _Case) -> dict[str, object]:
     """The article's own decision point, and what it alone says of the kind of problem; neither decides."""
-    top = case.evidence.top
+    top, limits = case.evidence.top, case.evidence.decision
     if top is None or top.score is None:
         return {}
     gap = case.evidence.target - top.score
     says = (
         "keep on with prompt and retrieval"
-        if gap < ARTICLE_GAPS[0]
+        if gap < limits.gap_low
         else "train"
-        if gap > ARTICLE_GAPS[1]
+        if gap > limits.gap_high
         else "undefined"
     )
     found = row(case.evidence.problem) if case.evidence.problem is not None else None
     unsupported = {"matrix": found.training} if found is not None and not found.helps.supported else {}
-    return {"gap": gap, "says": says, **unsupported, "mark": "article, unsupported (facts.md 0, rows 32 and 33)"}
+    mark = "article, unsupported (facts.md 0, rows 32 and 33)"
+    return {"gap": gap, "says": says, **_gain_rule(case.evidence), **unsupported, "mark": mark}
+
+
+def _gain_rule(evidence: Evidence) -> dict[str, object]:
+    """The article's other rule: training must gain several times what a better prompt gained."""
+    base, prompt = evidence.rungs.get("baseline"), evidence.rungs.get("prompt")
+    if base is None or prompt is None or base.score is None or prompt.score is None:
+        return {}
+    needed = evidence.decision.prompt_gains * max(0.0, prompt.score - base.score)
+    gain = evidence.forecast.gain
+    return {"needed_gain": needed, "gain": "unknown" if gain is None else "enough" if gain >= needed else "too small"}

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuneworthy.config import Project
-from tuneworthy.config.ladder import Constraints
+from tuneworthy.config.ladder import Constraints, Decision
 from tuneworthy.config.task import Motivation, Problem
 from tuneworthy.ladder.record import MOST_UNSCORED
 from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom, Target
+from tuneworthy.verdict.trained import TrainingEvidence
 
 KNOWLEDGE = frozenset({"factual_knowledge", "hallucination"})
 STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
+TUNED = "fine_tune"
+"""The rung of tuned models."""
 ROUNDING = 1e-12
 """0.85 - 0.05 is not 0.80 in floating point."""
 
@@ -28,6 +31,7 @@ class RungEvidence:
         score, lower, upper: On test, with one-sided 95 % bounds; None if it was not put to test.
         n, unscored: Test cases, and how many of them `score` leaves out as they could not be scored.
         violated: The constraint that what was put to test breaks, in words; "" if none.
+        compared_to, delta, delta_ci: The best language-model variant before it, and the paired difference to that.
     """
 
     rung: str
@@ -45,6 +49,9 @@ class RungEvidence:
     latency_p95_ms: float | None = None
     usd_per_1k: float | None = None
     violated: str = ""
+    compared_to: str | None = None
+    delta: float | None = None
+    delta_ci: tuple[float, float] | None = None
 
     @property
     def tested(self) -> bool:
@@ -60,6 +67,21 @@ class RungEvidence:
     def eligible(self) -> bool:
         """Whether the constraints allow it."""
         return self.status != "not_eligible" and not self.violated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchEvidence:
+    """How well documents were found for the rung `retrieval`, on dev.
+
+    Attributes:
+        failed: Wrong answers to cases that name their documents.
+        not_retrieved: Those that were not shown a right document.
+        oracle: Score where the right documents are handed over; None if it was not measured.
+    """
+
+    failed: int
+    not_retrieved: int
+    oracle: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +119,11 @@ class Evidence:
         p95_limit_ms: Of latency.
         long_prompt: Whether the baseline's system prompt is long enough to try its half.
         documents: Whether cases name documents or a documents folder is there.
+        search: How well documents were found; None if the rung `retrieval` was not walked.
         headroom: Classes of failure on dev; None if not probed.
         perplexity: (of the domain's text, of general text) under the base model; None if not measured.
+        decision: Thresholds of the article's own decision point.
+        training: The training data, the pilot, and the proofs of a tuned model.
         today: ISO date. expires: Dates on which something in the evidence changes: (ISO date, what).
     """
 
@@ -123,17 +148,31 @@ class Evidence:
     long_prompt: bool = False
     documents: bool = False
     judge: JudgeEvidence | None = None
+    search: SearchEvidence | None = None
     headroom: Sequence[Headroom] | None = None
     perplexity: tuple[float, float] | None = None
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
     economics: EconomicsResult = field(default_factory=lambda: EconomicsResult(status="unknown"))
+    training: TrainingEvidence = field(default_factory=TrainingEvidence)
+    decision: Decision = field(default_factory=Decision)
     today: str = ""
     expires: Sequence[tuple[str, str]] = ()
 
     @property
+    def upstream(self) -> Mapping[str, RungEvidence]:
+        """What needs no training."""
+        return {name: rung for name, rung in self.rungs.items() if name != TUNED}
+
+    @property
     def top(self) -> RungEvidence | None:
-        """The best that may be used (see `best_eligible`)."""
-        return best_eligible(self.rungs, self.best)
+        """The best that may be used without training (see `best_eligible`)."""
+        return best_eligible(self.upstream, self.best)
+
+    @property
+    def tuned(self) -> RungEvidence | None:
+        """The tuned variant, if one was put to test."""
+        found = self.rungs.get(TUNED)
+        return found if found is not None and found.tested else None
 
     @property
     def knowledge_task(self) -> bool:
@@ -240,6 +279,9 @@ def rung_evidence(row: Mapping[str, Any], violated: str = "") -> RungEvidence:
         latency_p95_ms=row.get("latency_p95_ms"),
         usd_per_1k=row.get("usd_per_1k"),
         violated=violated,
+        compared_to=row.get("compared_to"),
+        delta=row.get("delta"),
+        delta_ci=None if row.get("delta_ci") is None else tuple(row["delta_ci"]),
     )
 
 
@@ -251,6 +293,24 @@ def rungs_of(record: Mapping[str, Any], project: Project) -> dict[str, RungEvide
         broken = violation(row, project.constraints, hosted=model is not None and model.hosted)
         found[row["rung"]] = rung_evidence(row, broken)
     return found
+
+
+def without_tuned(record: Mapping[str, Any], project: Project) -> dict[str, Any]:
+    """Return a stored climb as it was before tuned models, with the best of it (see `best_eligible`)."""
+    rungs = [row for row in record["rungs"] if row["rung"] != TUNED]
+    return with_eligible_best({**record, "rungs": rungs}, project)
+
+
+def search_of(record: Mapping[str, Any]) -> SearchEvidence | None:
+    """Return how well documents were found in a stored climb; None if none were searched."""
+    row = next((row for row in record["rungs"] if row["rung"] == "retrieval"), None)
+    seen = (row or {}).get("retrieval") or {}
+    if not seen.get("blame"):
+        return None
+    counts = seen["blame"]["counts"]
+    named = sum(count for name, count in counts.items() if name != "no_document_named")
+    oracle = (seen.get("oracle") or {}).get("score")
+    return SearchEvidence(failed=named, not_retrieved=counts.get("not_retrieved", 0), oracle=oracle)
 
 
 def with_eligible_best(record: Mapping[str, Any], project: Project) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 from tuneworthy.cases.leaks import find_leaks
+from tuneworthy.cases.splits import Split
 from tuneworthy.config import Project
 from tuneworthy.errors import NotEnough
 from tuneworthy.ladder.judging import DOCUMENT, HOW
@@ -15,10 +17,20 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import Data, Session
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
-from tuneworthy.verdict.base import Headroom
+from tuneworthy.types import Case
+from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom
 from tuneworthy.verdict.economics import bills_of, economics
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, with_eligible_best
+from tuneworthy.verdict.evidence import (
+    Evidence,
+    JudgeEvidence,
+    rungs_of,
+    search_of,
+    with_eligible_best,
+    without_tuned,
+)
+from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.headroom import best_language_model, load_headroom
+from tuneworthy.verdict.saved import saved
 
 FRESH_DAYS = 90
 """How long a verdict holds where no price or model in it ends sooner."""
@@ -34,11 +46,12 @@ def gather(session: Session) -> Evidence:
     stored = read_record(session.folder)
     if stored is None:
         raise NotEnough("expected a climb to decide from, got none", hint="run `tuneworthy climb`")
-    record = with_eligible_best(stored, project)
+    record, before = with_eligible_best(stored, project), without_tuned(stored, project)
     today = date.today()
     groups = session.groups(session.split.test)
-    headroom, headroom_stale = headroom_of(session, record)
-    now = provenance(project, session.split, session.graders, session.pool.hash)
+    headroom, headroom_stale = headroom_of(session, before)
+    now = provenance(project, session.split, session.graders, session.pool.hash, session.library)
+    training, forecast = training_of(project, session.folder, record, kept_apart(session.split, session.data.cases))
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
@@ -59,13 +72,35 @@ def gather(session: Session) -> Evidence:
         hosted_forbidden=project.constraints.on_device,
         p95_limit_ms=project.constraints.p95_ms,
         long_prompt=len((project.text(project.prompt.system) or "").split()) >= LONG_PROMPT_WORDS,
-        documents=any(case.documents for case in session.data.cases),
+        documents=session.library is not None or any(case.documents for case in session.data.cases),
         judge=_judge(session, record),
+        search=search_of(record),
         headroom=headroom,
-        economics=economics(bills_of(project, record), project.economics),
+        forecast=forecast,
+        economics=_economics(project, record, before, forecast),
+        training=training,
+        decision=project.decision,
         today=today.isoformat(),
         expires=_expires(project, today),
     )
+
+
+def kept_apart(split: Split, cases: Sequence[Case]) -> list[Case]:
+    """Return the cases that the rows of a version were compared with: all of them, and dev where it is drawn from rows.
+
+    Args:
+        split: The split as it stands. cases: All cases of the file.
+    """
+    return [*cases, *(split.dev if split.origin == "examples" else ())]
+
+
+def _economics(
+    project: Project, record: Mapping[str, Any], before: Mapping[str, Any], forecast: Forecast
+) -> EconomicsResult:
+    """Return whether training pays against the best without it, and what a tuned answer saves as it was measured."""
+    gain = forecast.ci95[0] if forecast.ci95 is not None else None
+    found = economics(bills_of(project, before, gain=gain), project.economics)
+    return replace(found, saved=saved(project, record, before))
 
 
 def headroom_of(session: Session, record: Mapping[str, Any]) -> tuple[Sequence[Headroom] | None, list[str]]:

@@ -1,7 +1,8 @@
 """The last verdict of a project, kept in its folder with hashes of what it was computed from.
 
-Invariant: a verdict is said to hold only if the climb, the headroom, the judge's validation and the project file are
-byte for byte what it was computed from, and its last day has not passed.
+Invariant: a verdict is said to hold only if the climb, the headroom, the judge's validation and the project file (and
+for one about shipping the proofs, the data and its reviews) are byte for byte what it was computed from, and its last
+day has not passed.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from typing import Any
 
 from tuneworthy.config import Project
+from tuneworthy.curate.review_file import FILE_NAME as REVIEWS
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.judging import DOCUMENT
 from tuneworthy.store import Folder
 from tuneworthy.types import content_hash
 from tuneworthy.verdict.base import Outcome, Verdict
+from tuneworthy.verdict.gather_training import PARITY, PILOT, SERVING
 from tuneworthy.verdict.headroom import FILE as HEADROOM
 
 FILE = "verdict"
@@ -26,6 +30,15 @@ _CHANGED = {
     DOCUMENT: "the judge was validated again",
     "project": "the project file changed",
 }
+_SHIPPING = {
+    PILOT: "there was another pilot",
+    PARITY: "the forms of the tuned model were compared again",
+    SERVING: "the tuned model was served again",
+    "datasets/latest": "another version of the training data was frozen",
+    "models/latest-adapter": "another adapter was trained",
+    REVIEWS: "the training data was reviewed again",
+}
+"""What a verdict about shipping rests on beside that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +79,8 @@ def kept(project: Project, today: date | None = None) -> Kept | None:
         )
     then, now = content.pop("of", {}), _hashes(project)
     changed = [words for name, words in _CHANGED.items() if then.get(name) != now[name]]
+    if content.get("stage") == "to_ship":
+        changed += [words for name, words in _SHIPPING.items() if then.get(name) != now[name]]
     until = content.get("valid_until", "")
     if until and until < (today or date.today()).isoformat():
         changed.append(f"it was valid until {until}")
@@ -74,5 +89,8 @@ def kept(project: Project, today: date | None = None) -> Kept | None:
 
 def _hashes(project: Project) -> dict[str, str]:
     folder = Folder(project.root)
-    hashes = {name: content_hash(folder.read(name)) for name in ("climb", HEADROOM, DOCUMENT)}
+    documents = ("climb", HEADROOM, DOCUMENT, *(name for name in _SHIPPING if name != REVIEWS))
+    hashes = {name: content_hash(folder.read(name)) for name in documents}
+    reviews = project.root / REVIEWS
+    hashes[REVIEWS] = sha256(reviews.read_bytes()).hexdigest() if reviews.is_file() else ""
     return hashes | {"project": content_hash(project.model_dump(mode="json"))}

@@ -7,12 +7,12 @@ the gates of `verdict.gates`, so that the list and the verdict never disagree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import reduce
 from typing import Any
 
-from tuneworthy.verdict.base import GateResult, GateStatus, Outcome
+from tuneworthy.verdict.base import GateResult, GateStatus, Outcome, Stage
 from tuneworthy.verdict.evidence import Evidence, target_of
 from tuneworthy.verdict.gates import FEWEST_CASES, run_gates
 
@@ -91,7 +91,6 @@ class Seen:
         quick: Rung to (score, cases of dev), of the last quick climb.
         outcome, reason, next_action: Of the last verdict; None before one.
         verdict_stale: What changed since it was computed, in words.
-        gates: Gate to status, of that verdict.
         costs: Rung to what walking it takes; without those that cannot be estimated.
         built: Steps that this version of the tool can do, of those that not every version can.
     """
@@ -105,7 +104,6 @@ class Seen:
     reason: str = ""
     next_action: str = ""
     verdict_stale: Sequence[str] = ()
-    gates: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
     built: frozenset[str] = frozenset()
 
@@ -155,7 +153,8 @@ NOT_APPLICABLE, NOT_BUILT = StepStatus.NOT_APPLICABLE, StepStatus.NOT_BUILT
 
 def checklist(seen: Seen) -> Checklist:
     """Return the checklist of what was seen."""
-    gates = {result.gate: result for result in run_gates(seen.evidence)}
+    stages: tuple[Stage, ...] = ("to_decide", "to_train", "to_ship")
+    gates = {result.gate: result for stage in stages for result in run_gates(seen.evidence, stage)}
     steps = [look(seen, gates) for look in _STEPS]
     return Checklist(steps=steps, next=_next(seen, steps))
 
@@ -266,33 +265,43 @@ def _decision(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
 
 
 def _later(name: str, day: str, title: str, do: str, *of: str) -> Look:
-    """Return a step after the decision: done when the gates `of` pass in the stored verdict."""
+    """Return a step after the decision: done when the gates `of` pass or are waived."""
 
-    def look(seen: Seen, _: Mapping[str, GateResult]) -> Step:
+    def look(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
+        results = [gates[gate] for gate in of]
+        closed = [one for one in results if one.status in {GateStatus.FAIL, GateStatus.UNKNOWN}]
+        words = ", ".join(f"{one.gate}: {one.status}" for one in results)
         if seen.decided and seen.outcome == Outcome.DO_NOT_FINE_TUNE:
             status, words = NOT_APPLICABLE, "the verdict is do_not_fine_tune"
+        elif not closed:
+            status = DONE
         elif name not in seen.built:
             status, words = NOT_BUILT, f"`{do}` is not built yet"
-        elif of and all(seen.gates.get(gate) in {GateStatus.PASS, GateStatus.WAIVED} for gate in of):
-            status, words = DONE, ", ".join(f"{gate}: {seen.gates[gate]}" for gate in of)
         else:
-            status, words = OPEN, ", ".join(f"{gate}: {seen.gates.get(gate, 'not looked at')}" for gate in of)
+            status, words = OPEN, f"{words}; {closed[0].detail}"
         return Step(step=name, day=day, title=title, status=status, evidence=words, do=do if status is OPEN else "")
 
     return look
 
 
 def _training(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
-    step = _later("training", "11-12", "Train", "tuneworthy train")(seen, gates)
-    tuned = seen.evidence.rungs.get("fine_tune")
-    if step.status is not OPEN:
+    """Done when a tuned variant was put to test; the pilot is shown beside it."""
+    step = _later("training", "11-12", "Train", "tuneworthy train", "pilot")(seen, gates)
+    tuned, adapter = seen.evidence.tuned, seen.evidence.training.adapter
+    pilot = f"pilot: {gates['pilot'].status}"
+    if step.status is NOT_APPLICABLE:
         return step
-    if tuned is not None and tuned.tested:
-        words = f"{tuned.name}: {tuned.score:.3f}, {tuned.status} (n = {seen.evidence.n_test})"
-        return Step(step="training", day=step.day, title=step.title, status=DONE, evidence=words)
-    return Step(
-        step="training", day=step.day, title=step.title, status=OPEN, evidence="nothing was trained", do=step.do
-    )
+    if tuned is not None and not seen.evidence.stale:
+        words = f"{tuned.name}: {tuned.score:.3f}, {tuned.status} (n = {seen.evidence.n_test}); {pilot}"
+        return replace(step, status=DONE, evidence=words, do="")
+    if "training" not in seen.built:
+        return replace(step, status=NOT_BUILT, evidence="`tuneworthy train` is not built yet", do="")
+    if adapter is not None:
+        do = "tuneworthy merge, export gguf, then climb --rung fine_tune"
+        words = f"the adapter {adapter} was not put to test; {pilot}"
+        return replace(step, status=OPEN, evidence=words, do=do)
+    words = f"nothing was trained; {pilot}"
+    return replace(step, status=OPEN, evidence=words, do="tuneworthy train")
 
 
 _STEPS: tuple[Look, ...] = (
@@ -303,8 +312,26 @@ _STEPS: tuple[Look, ...] = (
     _lever("retrieval", "4-5", "Add retrieval, if it is a knowledge task", "retrieval", rungs=["retrieval"]),
     _lever("decoding", "6", "Tune decoding", "decoding", rungs=["decoding"]),
     _decision,
-    _later("dataset", "8-10", "Build the dataset", "tuneworthy data build", "dataset_frozen", "dataset_review"),
+    _later(
+        "dataset",
+        "8-10",
+        "Build the dataset",
+        "tuneworthy data build, then data review",
+        "dataset_frozen",
+        "dataset_review",
+        "dataset_leak",
+        "teacher_terms",
+    ),
     _training,
-    _later("parity", "13", "Merge, deploy, measure again", "tuneworthy merge, then parity", "parity"),
+    _later(
+        "parity",
+        "13",
+        "Merge, deploy, measure again",
+        "tuneworthy merge, export gguf, parity, serve",
+        "parity",
+        "better",
+        "guards",
+        "serving",
+    ),
     _later("shadow", "14", "Shadow real traffic", "tuneworthy shadow proxy", "shadow"),
 )

@@ -10,7 +10,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.evidence import with_eligible_best
+from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather
 from tuneworthy.verdict.headroom import best_language_model
 from tuneworthy.verdict.kept import keep
@@ -41,7 +41,7 @@ async def decide_project(
     """
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
         record = read_record(session.folder)
-        variant = best_language_model(with_eligible_best(record, project)) if record else None
+        variant = best_language_model(without_tuned(record, project)) if record else None
         if probe and variant is not None:
             await find_headroom(session, variant)
         verdict = decide(gather(session))

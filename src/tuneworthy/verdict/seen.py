@@ -16,19 +16,21 @@ from tuneworthy.ladder.provenance import changed_since, provenance
 from tuneworthy.ladder.record import read_record
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
+from tuneworthy.retrieval.library import documents_path, open_library
 from tuneworthy.store import Folder
-from tuneworthy.verdict.evidence import Evidence, rungs_of
-from tuneworthy.verdict.gather import leaks_left
+from tuneworthy.verdict.evidence import Evidence, rungs_of, search_of
+from tuneworthy.verdict.gather import kept_apart, leaks_left
+from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.kept import kept
 from tuneworthy.verdict.playbook import Cost, Seen
 
 BUILT_BY = {
-    "dataset": "curate/__init__.py",
-    "training": "train/trainer.py",
-    "parity": "ship/parity.py",
-    "shadow": "ship/shadow.py",
+    "dataset": "data",
+    "training": "train",
+    "parity": "parity",
+    "shadow": "shadow",
 }
-"""Step to the file that does it."""
+"""Step to the verb that does it."""
 
 
 def seen_in(project: Project) -> Seen:
@@ -58,7 +60,6 @@ def seen_in(project: Project) -> Seen:
         reason=next(iter(verdict.get("reasons", ())), ""),
         next_action=verdict.get("next_action", ""),
         verdict_stale=[*last.changed, *evidence.stale] if last else (),
-        gates={row["gate"]: row["status"] for row in verdict.get("gates", ())},
         costs=rung_costs(facts),
         built=_built(),
     )
@@ -109,6 +110,8 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
     test = facts.data.split.test if facts.data else ()
     groups = {case.group or f"#{case.id}" for case in test} if any(case.group for case in test) else None
     allowed = [name for name in project.answering if not facts.excluded(name)]
+    apart = kept_apart(facts.data.split, facts.data.cases) if facts.data else ()
+    training, forecast = training_of(project, Folder(project.root), climb, apart)
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,
@@ -120,6 +123,7 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
         best=climb["best"]["rung"] if climb and climb["best"] else None,
         n_test=len(test),
         n_groups=len(groups) if groups else None,
+        search=search_of(climb) if climb else None,
         leaks=leaks_left(facts.data) if facts.data else {},
         stale=_stale(facts, climb) if climb else (),
         has_examples=bool(facts.data and facts.data.split.shots),
@@ -127,7 +131,9 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
         hosted_forbidden=project.constraints.on_device,
         p95_limit_ms=project.constraints.p95_ms,
         long_prompt=len(_system(project).split()) >= LONG_PROMPT_WORDS,
-        documents=any(case.documents for case in facts.labelled),
+        documents=documents_path(project) is not None or any(case.documents for case in facts.labelled),
+        forecast=forecast,
+        training=training,
     )
 
 
@@ -145,8 +151,9 @@ def _stale(facts: Facts, climb: Mapping[str, Any]) -> list[str]:
     built = [(config.type, grader) for config, grader, _ in reversed(facts.graders)]  # the first of a type counts
     graders = {name: grader for name, grader in built if grader and name != "judge"}
     known = {name: model.provider.identity for name, (model, _) in facts.opened.items() if model}
-    now = provenance(facts.project, split, graders, ShotPool(split.shots).hash)
     try:
+        library = open_library(facts.project)
+        now = provenance(facts.project, split, graders, ShotPool(split.shots).hash, library)
         return changed_since(climb, facts.project, now, known)
     except UserError as error:
         return [error.message]
@@ -154,6 +161,6 @@ def _stale(facts: Facts, climb: Mapping[str, Any]) -> list[str]:
 
 def _built() -> frozenset[str]:
     """Return the steps that this version can do."""
-    package = files("tuneworthy")
-    there = {step for step, file in BUILT_BY.items() if package.joinpath(file).is_file()}
+    verbs = files("tuneworthy.cli")
+    there = {step for step, verb in BUILT_BY.items() if verbs.joinpath(f"{verb}.py").is_file()}
     return frozenset(there | ({"retrieval"} if "retrieval" in RUNGS.names() else set()))

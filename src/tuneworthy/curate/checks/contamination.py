@@ -1,14 +1,10 @@
-"""Rows that give test questions away: the same text, most of the words of a case, one word apart, or the same meaning.
+"""Rows that give test questions away: the same text, most of the words of a case, or one word apart from it.
 
 Words are `cases.leaks` over many rows: a compiled pass over hashes of words says which rows cover a case, and only
 those are looked at in full, so that what is found is exactly what `LeakIndex.find` finds row by row. One changed word
 in the middle of a short question breaks every long n-gram, so rows one word apart from a case are found beside it.
 
-Meaning needs an encoder, and its threshold is measured, never guessed: cases are questions of the same traffic that do
-not repeat each other, so how near a case stands to its nearest other case is how near a row comes without a leak.
-
-Source: Tülu 3 (arXiv 2411.15124) section 3.2 for coverage; Wilks 1941, "Determination of sample sizes for setting
-tolerance limits", for the threshold.
+Source: Tülu 3 (arXiv 2411.15124) section 3.2 for coverage.
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ import numpy as np
 
 from tuneworthy.cases.leaks import Gram, LeakIndex, Reason
 from tuneworthy.cases.text import normalise, question_of, words
-from tuneworthy.curate.base import WHOLE_SET, Action, Context, Finding, check
+from tuneworthy.curate.base import Action, Context, Finding, check
 from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
@@ -200,92 +196,6 @@ def _open_table(hashes: NDArray[np.uint64], ends: NDArray[np.int64]) -> tuple[ND
     return keys, ranges
 
 
-@dataclass(frozen=True, slots=True)
-class Nearest:
-    """The nearest case of each row by meaning.
-
-    Attributes:
-        case: (n_rows,) the number of the case.
-        score: (n_rows,) the cosine.
-        threshold: Above it a row is reported; infinite if there are too few cases to measure it.
-    """
-
-    case: NDArray[np.int64]
-    score: NDArray[np.float32]
-    threshold: float
-
-    def rows(self) -> list[int]:
-        """Return the rows that are reported."""
-        hits: list[int] = np.flatnonzero(self.score > self.threshold).tolist()
-        return hits
-
-
-def nearest_cases(
-    rows: NDArray[np.float32],
-    cases: NDArray[np.float32],
-    *,
-    apart: NDArray[np.bool_] | None = None,
-    false_alarms: float = 0.02,
-) -> Nearest:
-    """Compare rows with cases by meaning.
-
-    Args:
-        rows, cases: Unit vectors of the questions, ``(n, dim)``.
-        apart: Which cases repeat no other one by their words: those that the threshold is measured on; all if None.
-        false_alarms: The share of rows without a leak that may be reported, 0..1.
-    """
-    own, _ = _nearest(cases, cases, skip_self=True)
-    score, number = _nearest(rows, cases)
-    return Nearest(number, score, alarm_threshold(own if apart is None else own[apart], false_alarms))
-
-
-def alarm_threshold(null: NDArray[np.float32], false_alarms: float, doubt: float = 0.05) -> float:
-    """Return a value that at most a share `false_alarms` of draws like those of `null` exceed, with confidence.
-
-    Infinite if there are too few draws to be sure: for 2 % it takes 149.
-
-    Args:
-        null: Draws.
-        false_alarms: 0..1.
-        doubt: Probability that the true share is higher.
-
-    >>> alarm_threshold(np.arange(148.0), 0.02), alarm_threshold(np.arange(149.0), 0.02)
-    (inf, 148.0)
-    """
-    from scipy.special import bdtr
-
-    allowed = np.arange(int(len(null) * false_alarms) + 1)
-    n_above = int((bdtr(allowed, len(null), false_alarms) <= doubt).sum()) - 1
-    return float(np.sort(null)[len(null) - 1 - n_above]) if n_above >= 0 and len(null) else math.inf
-
-
-def apart_by_words(cases: Sequence[Case], n: int, threshold: float) -> NDArray[np.bool_]:
-    """Return for each case whether its question covers no other case: those that do would be found by their words."""
-    index = LeakIndex(list(cases), n)
-    found = [index.coverage(index.tokens(case)) for case in cases]
-    return np.array(
-        [
-            all(other == case.id or share <= threshold for other, share in some)
-            for case, some in zip(cases, found, strict=True)
-        ],
-        np.bool_,
-    )
-
-
-def _nearest(
-    rows: NDArray[np.float32], cases: NDArray[np.float32], *, skip_self: bool = False
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the highest cosine of each row with a case, and that case's number."""
-    score, number = np.zeros(len(rows), np.float32), np.zeros(len(rows), np.int64)
-    for start in range(0, len(rows), _BLOCK) if len(cases) > skip_self else ():
-        block = rows[start : start + _BLOCK] @ cases.T
-        if skip_self:
-            block[np.arange(len(block)), np.arange(start, start + len(block))] = -1
-        number[start : start + len(block)] = block.argmax(axis=1)
-        score[start : start + len(block)] = block.max(axis=1)
-    return score, number
-
-
 @check("contamination")
 @dataclass(frozen=True, slots=True)
 class Contamination:
@@ -294,17 +204,14 @@ class Contamination:
     A score on test means nothing if the model was trained on its questions. Rows with the same letters and digits,
     rows that hold most words of a case in stretches of `n` words, rows one word apart from it, and rows of a case's
     group are dropped. A question of fewer than 8 words that is one word apart may well mean something else ("how do I
-    block my card", "how do I find my card"): it is reported. Paraphrases
-    need an encoder and are reported for a look: the threshold is measured on the cases so that at most `false_alarms`
-    of the rows without a leak are reported; at 2 % it takes 149 cases, with fewer none are.
+    block my card", "how do I find my card"): it is reported. What says the same in other words is looked for by
+    `paraphrases`.
 
     Bad: a training row "Where's my card?" beside the test question "where is my card".
     """
 
     n: int = 8
     threshold: float = 0.5
-    false_alarms: float = 0.02
-    paraphrase: Action = "report"
     short_edit: Action = "report"
 
     code: ClassVar[str]
@@ -313,8 +220,6 @@ class Contamination:
         "leak_ngram": "most words of a case's question",
         "leak_edit": "a case's question but for one word",
         "leak_group": "the same source as a case",
-        "leak_paraphrase": "a case's question in other words",
-        "too_few_cases": "paraphrases were not looked for",
     }
     whole: ClassVar = False
     gate: ClassVar = frozenset({"leak_exact", "leak_ngram", "leak_group"})
@@ -326,22 +231,3 @@ class Contamination:
             short = hit.reason == "edit" and len(words(question_of(rows[hit.row]))) < LONG
             action: Action = self.short_edit if short else "drop"
             yield Finding(hit.row, f"leak_{hit.reason}", f"case {hit.case_id}", score=hit.score, action=action)
-        if context.encoder is not None:
-            yield from self._paraphrases(rows, context, {hit.row for hit in hits})
-
-    def _paraphrases(self, rows: Sequence[Example], context: Context, known: set[int]) -> Iterator[Finding]:
-        questions = {normalise(question_of(case)): case for case in context.cases}
-        left = [number for number in range(len(rows)) if number not in known]
-        if context.encoder is None or not questions or not left:
-            return
-        cases = list(questions.values())
-        vectors = context.encoder.encode([question_of(case) for case in cases])
-        own = context.encoder.encode([question_of(rows[number]) for number in left])
-        apart = apart_by_words(cases, self.n, self.threshold)
-        nearest = nearest_cases(own, vectors, apart=apart, false_alarms=self.false_alarms)
-        if math.isinf(nearest.threshold):
-            said = f"{int(apart.sum())} different cases are too few to measure from where on a paraphrase is one"
-            yield Finding(WHOLE_SET, "too_few_cases", said, action="report")
-        for place in nearest.rows():
-            case, score = cases[int(nearest.case[place])], float(nearest.score[place])
-            yield Finding(left[place], "leak_paraphrase", f"case {case.id}", score=score, action=self.paraphrase)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tuneworthy.errors import TuneworthyError
 from tuneworthy.grade.apply import label_faults
+from tuneworthy.guards.sets import guard_sets
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.judging import family_warnings
@@ -36,6 +38,24 @@ def grader_labels(facts: Facts) -> Iterator[Fault]:
                 "correct the answers, or choose another grader",
                 "error" if number == 1 else "warning",
             )
+
+
+@check("guards", "error")
+def guards(facts: Facts) -> Iterator[Fault]:
+    """A guard set cannot be used: its file is missing or wrong, a case has no right answer, or two have one name."""
+    if not facts.project.guards:
+        return
+    try:
+        sets = guard_sets(facts.project)
+    except TuneworthyError as error:
+        yield Fault(f"[[guards]]: {error.message}", error.hint or "mend [[guards]]")
+        return
+    for one in sets:
+        faults = label_faults(one.grader, one.cases)
+        if faults:
+            case_id, words = next(iter(faults.items()))
+            told = f"[[guards]] {one.name}: {words}; {len(faults)} cases have such an answer ({case_id}, ...)"
+            yield Fault(told, "correct the answers, or choose another grader")
 
 
 @check("judge_family", "warning")

@@ -1,54 +1,20 @@
-"""The gates before a decision: each looks at the evidence and says pass, fail, unknown or not applicable.
-
-A gate's docstring is its page. Waivers are applied by `run_gates`, in one place; five gates can't be waived.
-"""
+"""The gates before a decision: was every cheaper lever measured, and is there a reason to train?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from tuneworthy.registry import Registry
+from tuneworthy.stats import clopper_pearson
 from tuneworthy.stats.sizing import MOST_CASES, cases_for_target, shows
-from tuneworthy.verdict.base import GateResult, GateStatus, HeadroomClass, Stage
+from tuneworthy.verdict.base import HeadroomClass
 from tuneworthy.verdict.economics import money_words
 from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, target_of
+from tuneworthy.verdict.gates.base import FAIL, NOT_APPLICABLE, PASS, UNKNOWN, Finding, Gate, gate
 from tuneworthy.verdict.words import CLASS_WORDS, RUNG_WORDS
 
-PASS, FAIL, UNKNOWN = GateStatus.PASS, GateStatus.FAIL, GateStatus.UNKNOWN
-NOT_APPLICABLE = GateStatus.NOT_APPLICABLE
-NEVER_WAIVED = frozenset({"eval_set", "baseline", "leak", "judge", "parity"})
 FEWEST_CASES, FEWEST_GROUPS = 50, 10
 COPIES = "floor/nearest"
 PERPLEXITY_RATIO = 2.0
 CLASS_SHARE = 0.2
 """Lower bound of the share of failures that a class must have to be evidence for a motivation."""
-
-Finding = tuple[GateStatus, str, Mapping[str, Any]]
-Gate = Callable[[Evidence], Finding]
-
-GATES: Registry[Gate] = Registry("gates", {})
-"""Name to gate; the order of registration is the order of `decide`."""
-
-_STAGES: dict[str, Stage] = {}
-
-
-def gate(name: str, stage: Stage = "to_decide") -> Callable[[Gate], Gate]:
-    """Register a gate of a stage."""
-    _STAGES[name] = stage
-    return GATES.register(name)
-
-
-def run_gates(evidence: Evidence, stage: Stage = "to_decide") -> list[GateResult]:
-    """Run all gates of a stage, and apply the waivers to those that can be waived."""
-    results = []
-    for name in [name for name, of in _STAGES.items() if of == stage]:
-        status, detail, numbers = GATES.get(name)(evidence)
-        reason = evidence.waivers.get(name)
-        if reason and name not in NEVER_WAIVED and status in {FAIL, UNKNOWN}:
-            status, detail = GateStatus.WAIVED, f"waived: {reason} (it said: {detail})"
-        results.append(GateResult(gate=name, stage=stage, status=status, evidence=numbers, detail=detail))
-    return results
 
 
 @gate("eval_set")
@@ -166,10 +132,27 @@ def stronger_model(evidence: Evidence) -> Finding:
 
 @gate("retrieval")
 def retrieval(evidence: Evidence) -> Finding:
-    """Where the answers lie in documents, retrieval was put to test."""
+    """Where the answers lie in documents, retrieval was put to test, and it is not the search that fails.
+
+    It fails where most wrong answers on dev (the lower bound of their share is above half) were not shown a document
+    that holds the answer, though one is named: a weak search would make training look good.
+    """
     if not evidence.knowledge_task:
         return NOT_APPLICABLE, "the answers do not lie in documents", {}
-    return _tested(evidence, "retrieval")
+    status, detail, numbers = _tested(evidence, "retrieval")
+    search = evidence.search
+    if status is not PASS or search is None:
+        return status, detail, numbers
+    numbers = {**numbers, "not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
+    if search.failed and clopper_pearson(search.not_retrieved, search.failed)[0] > 0.5:
+        words = (
+            f"the search fails: {search.not_retrieved} of {search.failed} wrong answers on dev were not shown a "
+            "document that holds the answer; mend [retrieval] (chunks, encoder, language), then run `tuneworthy climb`"
+        )
+        return FAIL, words, numbers
+    if search.oracle is not None:
+        detail += f"; with the right documents handed over {search.oracle:.3f} on dev"
+    return PASS, detail, numbers
 
 
 @gate("decoding")
@@ -236,7 +219,7 @@ def _latency(evidence: Evidence) -> Finding:
     limit = evidence.p95_limit_ms
     if limit is None:
         return UNKNOWN, "no limit is set; set constraints.p95_ms or on_device", {}
-    slow = {r.rung: r.latency_p95_ms for r in evidence.rungs.values() if (r.latency_p95_ms or 0) > limit}
+    slow = {r.rung: r.latency_p95_ms for r in evidence.upstream.values() if (r.latency_p95_ms or 0) > limit}
     if slow:
         worst = ", ".join(f"{name} {value:.0f} ms" for name, value in slow.items())
         return PASS, f"over the limit of {limit:g} ms: {worst}", {"p95_ms": slow, "limit_ms": limit}

@@ -1,0 +1,121 @@
+"""One training run of TRL in a fresh process: prints the peak of its resident memory above what the imports take.
+
+    python train_memory.py CONFIG.json
+
+CONFIG: `model` (keys of config.json), `settings` (of `tuneworthy.train.settings`), `steps`, `lengths` ("equal" or
+"mixed"). The model is made at random, stored as safetensors, and loaded from there in another process, as a user would
+load it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def status(key: str) -> int:
+    """Return a line of /proc/self/status, bytes."""
+    return int(re.search(rf"^{key}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)[1]) * 1024
+
+
+def make(config: dict[str, Any], folder: Path) -> None:
+    """Store a model with random weights, and a tokenizer of words that are numbers."""
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    kind = config["model"]["model_type"]
+    rest = {key: value for key, value in config["model"].items() if key != "model_type"}
+    made = AutoConfig.for_model(kind, **rest, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    dtype = getattr(torch, config["settings"]["dtype"])
+    AutoModelForCausalLM.from_config(made, dtype=dtype).save_pretrained(folder)
+    words = Tokenizer(WordLevel({str(i): i for i in range(1000)}, unk_token="0"))
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="0", eos_token="2").save_pretrained(folder)
+
+
+def rows(config: dict[str, Any]) -> list[dict[str, list[int]]]:
+    """Return token rows: every micro-batch holds one of the full length."""
+    import random
+
+    settings, draw = config["settings"], random.Random(0)
+    length, micro = settings["max_length"], settings["micro_batch_size"]
+    found = []
+    for i in range(config["steps"] * settings["batch_size"]):
+        n = length if config["lengths"] == "equal" or i % micro == 0 else draw.randint(length // 2, length)
+        ids = [draw.randint(3, 999) for _ in range(n)]
+        found.append({"input_ids": ids, "labels": [-100] * (n // 2) + ids[n // 2 :]})
+    return found
+
+
+def train(config: dict[str, Any], folder: Path) -> None:
+    """Train for a few steps, as a plain script with TRL does."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    base = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    told = config["settings"]
+    lora = LoraConfig(r=told["rank"], lora_alpha=told["alpha"], lora_dropout=told["dropout"], target_modules="all-linear",
+                      task_type="CAUSAL_LM")  # fmt: skip
+    dtype = torch.float32 if told["method"] == "full" else getattr(torch, told["dtype"])
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=config.get("attention", "sdpa"))
+    loaded = status("VmRSS")
+    arguments = SFTConfig(
+        output_dir=str(folder / "out"), per_device_train_batch_size=told["micro_batch_size"],
+        gradient_accumulation_steps=told["batch_size"] // told["micro_batch_size"], max_steps=config["steps"],
+        learning_rate=1e-4, max_length=told["max_length"], bf16=told["dtype"] == "bfloat16", use_cpu=True,
+        gradient_checkpointing=told["gradient_checkpointing"], save_strategy="no", report_to="none", logging_steps=1,
+        disable_tqdm=True, dataset_kwargs={"skip_prepare_dataset": True}, seed=0,
+        train_sampling_strategy="sequential",
+    )  # fmt: skip
+    trainer = SFTTrainer(model=model, args=arguments, train_dataset=Dataset.from_list(rows(config)),
+                         processing_class=AutoTokenizer.from_pretrained(folder),
+                         peft_config=None if told["method"] == "full" else lora)  # fmt: skip
+    ready = status("VmRSS")
+    if os.environ.get("TRACE_LIVE"):
+        live = trace(trainer)
+    else:
+        trainer.train()
+        live = {}
+    n = sum(one.numel() for one in trainer.model.parameters() if one.requires_grad)
+    print(json.dumps({"baseline": base, "loaded": loaded - base, "ready": ready - base,
+                      "increment": status("VmHWM") - base, "trainable": n, **live}))  # fmt: skip
+
+
+def trace(trainer: Any) -> dict[str, int]:
+    """Train under the profiler and return the peak of the bytes that tensors hold, above what they held before."""
+    import torch
+
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        trainer.train()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = top = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        top = max(top, now)
+    return {"live_peak": top}
+
+
+def main() -> None:
+    """Make the model in a child, then train in this process."""
+    config = json.loads(Path(sys.argv[1]).read_text())
+    if len(sys.argv) > 2:
+        make(config, Path(sys.argv[2]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.spawnv(os.P_WAIT, sys.executable, [sys.executable, __file__, sys.argv[1], folder])
+        train(config, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

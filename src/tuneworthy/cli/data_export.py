@@ -1,0 +1,84 @@
+"""`tuneworthy data export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.curate.export import Exported
+
+
+@click.command("export", short_help="Write a frozen version in the format of a trainer.")
+@click.option(
+    "--format",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="openai, trl, sharegpt, alpaca, llama_factory, axolotl or parquet.",
+)
+@click.option(
+    "--version", "version_id", metavar="ID", help="The frozen version, or how its id begins; else the latest."
+)
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    show_default=True,
+    help="Share of the rows that validates; 0 writes train alone.",
+)
+@click.option("--seed", type=int, help="Of the split; that of [split] if not given.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; dataset-VERSION-NAME if not given."
+)
+@project_option
+@json_option
+def command(
+    name: str, version_id: str | None, validation: float, seed: int | None, out: Path | None, root: Path, as_json: bool
+) -> None:
+    """Write a frozen version, split into train and validation, in the format of a trainer, with a manifest.
+
+    Rows of one group, and rows that ask the same, stay on one side. Rows that the format has no place for are left out
+    and counted. A version that failed a gate or was not reviewed is written all the same; the manifest says so.
+
+    \b
+    Example:
+      tuneworthy data export --format trl
+      tuneworthy data export --format llama_factory --validation 0.05 --out train-data
+    """
+    from tuneworthy.config import load
+    from tuneworthy.curate.export import export_version
+    from tuneworthy.curate.freeze import open_version
+    from tuneworthy.curate.review_file import FILE_NAME
+    from tuneworthy.curate.review_state import state_of
+    from tuneworthy.errors import UserError
+    from tuneworthy.store import Folder
+
+    project = load(root)
+    version = open_version(Folder(project.root), version_id)
+    state = state_of(project.root / FILE_NAME, version.id)
+    folder = out or project.root / f"dataset-{version.id[:8]}-{name}"
+    seed = project.split.seed if seed is None else seed
+    try:
+        done = export_version(version, name, folder, share=validation, seed=seed, review=state)
+    except OSError as error:
+        raise UserError(f"expected to write into {folder}, got: {error.strerror}", hint="mend --out") from None
+    if as_json:
+        print_json({"path": str(folder), **done.manifest})
+    else:
+        _say(done)
+
+
+def _say(done: Exported) -> None:
+    told = done.manifest
+    for line in told["notes"]:
+        note(line)
+    for why, n in told["left_out"].items():
+        click.echo(f"  left out: {n} rows with {why}")
+    click.echo(", ".join(f"{split}: {n} rows" for split, n in told["n_rows"].items()))
+    for path in done.paths:
+        click.echo(path)

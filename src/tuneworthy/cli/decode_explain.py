@@ -1,0 +1,269 @@
+"""`tuneworthy decode explain`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.decoding.engines import Sampling
+    from tuneworthy.decoding.view import Comparison, Position
+
+F = TypeVar("F", bound=Callable[..., Any])
+ENGINES = ("hf", "vllm", "llama_cpp")
+ALTERNATIVES = 20
+_OPTIONS: dict[str, tuple[type, str]] = {
+    "temperature": (float, "Divides the logits; 0 is greedy."),
+    "top_k": (int, "Keep so many tokens; 0 keeps all."),
+    "top_p": (float, "Keep the likeliest tokens up to this mass."),
+    "min_p": (float, "Keep tokens at least so likely, relative to the likeliest."),
+    "repetition_penalty": (float, "Push down tokens that occurred, by division."),
+    "frequency_penalty": (float, "Push down tokens for each time that they occurred."),
+    "presence_penalty": (float, "Push down tokens that occurred."),
+}
+
+
+def sampling_options(function: F) -> F:
+    """Add an option for each sampling parameter."""
+    for name, (kind, words) in reversed(_OPTIONS.items()):
+        function = click.option(f"--{name.replace('_', '-')}", name, type=kind, help=words)(function)
+    return function
+
+
+@click.command("explain", short_help="Show what sampling parameters leave of a distribution, engine by engine.")
+@click.option("--probs", help="Probabilities: 85,5,3 or a JSON file (a list, or token to probability).")
+@click.option("--logits", help="Logits, as --probs: penalties depend on their offset.")
+@click.option("--case", help="A case of the last `decode watch`: its stored log-probabilities.")
+@click.option("--at", "place", type=int, default=0, show_default=True, help="Which token of the answer to the case.")
+@click.option("--prompt", help="Ask --model for the next token after this.")
+@click.option("--model", help="A key of [models]; the baseline if not given.")
+@click.option("--seen", default="", help="Tokens that occurred, by their number: 0,0,4 (for penalties).")
+@click.option("--preset", help="Take the parameters of this preset; options add to it.")
+@sampling_options
+@click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Only this one; repeatable.")
+@click.option("--top", default=12, show_default=True, type=click.IntRange(1, 200), help="Tokens to show.")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Also write an .svg or .html file.")
+@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@project_option
+@json_option
+def command(
+    probs: str | None, logits: str | None, case: str | None, place: int, prompt: str | None, model: str | None,
+    seen: str, preset: str | None, engines: tuple[str, ...], top: int, picture: Path | None, yes: bool, root: Path,
+    as_json: bool, **parameters: float | None,
+) -> None:  # fmt: skip
+    """Show which tokens survive each sampler, with their probabilities, as HF, vLLM and llama.cpp run it.
+
+    The distribution is given (--probs, --logits), stored by `decode watch` (--case), or asked of a model (--prompt).
+    The same numbers are not the same sampler: each engine has its own order, and its own value for what is not set.
+
+    \b
+    Example:
+      tuneworthy decode explain --probs 85,5,3 --temperature 0.7 --top-p 0.9
+      tuneworthy decode explain --prompt "The capital of France is" --preset chat --picture chat.html
+    """
+    from tuneworthy.decoding.view import compare_engines
+
+    position = _position(root, probs, logits, (case, place), (prompt, model, yes))
+    used = tuple(engines) or ENGINES
+    tokens = _numbers(seen, "--seen")
+    if preset:
+        found = [
+            compare_engines(position, _sampling(parameters, preset, name), [name], written=tokens) for name in used
+        ]
+        shown = _joined(found)
+    else:
+        shown = compare_engines(position, _sampling(parameters), used, written=tokens)
+    if picture:
+        _draw(shown, picture, top)
+    if as_json:
+        print_json(shown.to_dict(top))
+    else:
+        _show(shown, top)
+
+
+def _sampling(parameters: dict[str, float | None], preset: str | None = None, engine: str = "") -> Sampling:
+    from tuneworthy.decoding.engines import Sampling
+    from tuneworthy.decoding.presets import preset_of
+
+    given = {name: value for name, value in parameters.items() if value is not None}
+    base = preset_of(preset).decoding(engine) if preset else {}
+    return Sampling.of({**base, **given})
+
+
+def _joined(parts: list[Comparison]) -> Comparison:
+    """Return one comparison of engines that a preset gives values of their own."""
+    from dataclasses import replace
+
+    trails = {name: trail for part in parts for name, trail in part.trails.items()}
+    return replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
+
+
+def _position(
+    root: Path, probs: str | None, logits: str | None, stored: tuple[str | None, int],
+    asked: tuple[str | None, str | None, bool],
+) -> Position:  # fmt: skip
+    """Return the distribution that was named.
+
+    Raises:
+        UserError: None was named, or several.
+    """
+    from tuneworthy.errors import UserError
+
+    given = [one for one in (probs, logits, stored[0], asked[0]) if one is not None]
+    if len(given) != 1:
+        raise UserError(
+            f"expected one of --probs, --logits, --case and --prompt, got {len(given)}",
+            hint="try --probs 85,5,3",
+        )
+    if stored[0] is not None:
+        return _stored(root, *stored)
+    if asked[0] is not None:
+        return asyncio.run(_ask(root, asked[0], asked[1], yes=asked[2]))
+    return _given(probs if probs is not None else logits or "", as_logits=logits is not None)
+
+
+def _given(text: str, *, as_logits: bool) -> Position:
+    import numpy as np
+
+    from tuneworthy.decoding.samplers import logits_of
+    from tuneworthy.decoding.view import Position
+
+    labels, values = _read(text)
+    found = np.array(values) if as_logits else logits_of(np.array(values))
+    return Position(logits=found, labels=labels, has_offset=as_logits)
+
+
+def _read(text: str) -> tuple[list[str], list[float]]:
+    """Return labels (none if there are only numbers) and values of an option or of the JSON file that it names."""
+    import orjson
+
+    from tuneworthy.errors import UserError
+
+    path = Path(text)
+    if path.suffix != ".json":
+        return [], _numbers(text, "--probs or --logits", float)
+    try:
+        told = orjson.loads(path.read_bytes())
+        labels = list(map(str, told)) if isinstance(told, dict) else []
+        return labels, [float(value) for value in (told.values() if isinstance(told, dict) else told)]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: expected a JSON list of numbers, or token to number, got: {error}") from None
+
+
+def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
+    from tuneworthy.errors import UserError
+
+    try:
+        return [kind(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise UserError(f"{option}: expected numbers such as 85,5,3, got {text!r}") from None
+
+
+def _stored(root: Path, case: str | None, place: int) -> Position:
+    """Return what `decode watch` stored of a token."""
+    from math import exp
+
+    from tuneworthy.decoding.view import with_rest
+    from tuneworthy.errors import UserError
+    from tuneworthy.store import Folder
+
+    document = Folder(root).read("watch") or {"answers": []}
+    answers = document["answers"]
+    exact = [one for one in answers if one["case"] == case]
+    found = exact or [one for one in answers if str(one["case"]).startswith(str(case))]
+    if len(found) != 1:
+        raise UserError(
+            f"expected a case of the last `decode watch`, got {case!r} ({len(found)} found)",
+            hint="run `tuneworthy decode watch`, which lists them",
+        )
+    tokens = found[0]["tokens"]
+    if not 0 <= place < len(tokens) or not tokens[place]["top"]:
+        raise UserError(f"expected --at 0 to {len(tokens) - 1} with alternatives, got {place}")
+    top = tokens[place]["top"]
+    return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
+
+
+async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Position:
+    """Ask a model for one token with its alternatives."""
+    from math import exp
+
+    from tuneworthy.cli.climb import agree_to_spend
+    from tuneworthy.config import load
+    from tuneworthy.decoding.view import with_rest
+    from tuneworthy.errors import NotEnough
+    from tuneworthy.evaluate.models import Models
+    from tuneworthy.types import Request
+
+    project = load(root)
+    agree_to_spend(project, None, yes, {name or project.ladder.baseline})
+    models = Models(project)
+    try:
+        model = models[name or project.ladder.baseline]
+        question = Request(
+            messages=({"role": "user", "content": prompt},), max_tokens=1, decoding={"temperature": 0},
+            logprobs=ALTERNATIVES,
+        )  # fmt: skip
+        answer = await model.provider.complete(question)
+    finally:
+        await models.close()
+    if not answer.logprobs or not answer.logprobs[0]["top"]:
+        raise NotEnough(f"expected log-probabilities from {model.name}, got none", hint="see `models probe`")
+    top = answer.logprobs[0]["top"]
+    return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
+
+
+def _draw(found: Comparison, path: Path, top: int) -> None:
+    from tuneworthy.errors import UserError
+    from tuneworthy.report.decoding import page, picture
+    from tuneworthy.store.folder import write_atomic
+
+    if path.suffix not in {".svg", ".html"}:
+        raise UserError(f"expected a picture ending in .svg or .html, got {path}")
+    write_atomic(path, (picture(found, top) if path.suffix == ".svg" else page(found)).encode())
+    note(f"{path}: written")
+
+
+def _show(found: Comparison, top: int) -> None:
+    from tuneworthy.cli.show import console
+    from tuneworthy.decoding.view import steps_of
+    from tuneworthy.report.text import clean
+
+    out = console()
+    tokens = found.shown(top)
+    for trail in found.trails.values():
+        steps = list(steps_of(trail, tokens))
+        out.print(
+            _table(
+                f"{trail.engine.label} ({trail.engine.version})",
+                steps,
+                [clean(found.position.label(token), 20) for token in tokens],
+            )
+        )
+    for (a, b), apart in found.apart().items():
+        out.print(f"{a} and {b}: {apart:.1%} of the draws differ" if apart > 1e-9 else f"{a} and {b}: the same")
+    for line in found.notes:
+        out.print(f"- {clean(line, 0)}", markup=False)
+
+
+def _table(title: str, steps: list[Any], names: list[str]) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("token")
+    for name, value, origin, kept, _ in steps:
+        words = (
+            name if name in {"start", "greedy"} else f"{name} {value:g}" + ("" if origin == "given" else f" ({origin})")
+        )
+        table.add_column(f"{words}\n{kept:,} kept", justify="right")
+    for row, name in enumerate(names):
+        cells = [f"{shares[row]:.1%}" if shares[row] > 0 else "-" for *_, shares in steps]
+        table.add_row(Text(name or "(blank)"), *cells, style="" if cells[-1] != "-" else "dim")
+    return table

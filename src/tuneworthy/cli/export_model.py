@@ -1,0 +1,101 @@
+"""`tuneworthy export gguf`, `ollama`, `quantized`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+GGUF_TYPES = ("f16", "q8_0", "q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
+SCHEMES = ("FP8_DYNAMIC", "W8A8", "W4A16")
+
+
+@click.command("gguf", short_help="Write the merged model as GGUF.")
+@click.option("--type", "file_type", type=click.Choice(GGUF_TYPES), default="f16", show_default=True,
+              help="How weights are stored; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
+@click.option("--merged", help="Start of the merged model's id; the latest if not given.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also copy the file there.")
+@project_option
+@json_option
+def gguf(file_type: str, merged: str | None, out: Path | None, root: Path, as_json: bool) -> None:
+    """Write the merged model as a GGUF file, with the template that was trained with.
+
+    Where the base came from a GGUF file, its name, licence and tokenizer are taken over.
+
+    \b
+    Example:
+      tuneworthy export gguf --type q8_0
+    """
+    from tuneworthy.config import load
+    from tuneworthy.ship.gguf import FILE, export_gguf
+    from tuneworthy.store import Folder
+    from tuneworthy.store.artifacts import open_artifact
+
+    store = Folder(load(root).root)
+    with store.lock(note):
+        made = export_gguf(store, open_artifact(store, "merged", merged), file_type, say=note)
+    path = made.folder / FILE
+    if out is not None:
+        import shutil
+
+        path = Path(shutil.copyfile(path, out))
+    if as_json:
+        print_json({"id": made.id, "path": str(path), **made.manifest})
+        return
+    click.echo(f"gguf {made.id} ({file_type}, {path.stat().st_size / 2**20:.0f} MiB)")
+    click.echo(str(path))
+
+
+@click.command("ollama", short_help="Write a folder for `ollama create`.")
+@click.option("--gguf", "which", help="Start of the GGUF file's id; the latest if not given.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="ollama", show_default=True,
+              help="Folder to write.")  # fmt: skip
+@project_option
+@json_option
+def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
+    """Write the GGUF file and a Modelfile with template, parameters and stop texts.
+
+    Ollama's templates are another language: the chat template is rewritten in it, and refused if the rewritten one does
+    not give the same text on chats of every shape.
+
+    \b
+    Example:
+      tuneworthy export ollama --out tuned && cd tuned && ollama create my-task
+    """
+    from tuneworthy.config import load
+    from tuneworthy.ship.ollama import export_ollama
+    from tuneworthy.store import Folder
+    from tuneworthy.store.artifacts import open_artifact
+
+    store = Folder(load(root).root)
+    written = export_ollama(store, open_artifact(store, "gguf", which), out)
+    if as_json:
+        print_json([str(path) for path in written])
+        return
+    for path in written:
+        click.echo(path)
+
+
+@click.command("quantized", short_help="Write the merged model quantised for vLLM; needs a GPU.")
+@click.option("--scheme", type=click.Choice(SCHEMES), default="FP8_DYNAMIC", show_default=True,
+              help="Scheme of llm-compressor; all but FP8_DYNAMIC are calibrated on the training prompts.")  # fmt: skip
+@click.option("--merged", help="Start of the merged model's id; the latest if not given.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="quantized", show_default=True,
+              help="Folder to write.")  # fmt: skip
+@project_option
+def quantized(scheme: str, merged: str | None, out: Path, root: Path) -> None:
+    """Write the merged model quantised with llm-compressor, for vLLM. Refused without a GPU.
+
+    \b
+    Example:
+      tuneworthy export quantized --scheme W4A16
+    """
+    from tuneworthy.config import load
+    from tuneworthy.ship.quantized import export_quantized
+    from tuneworthy.store import Folder
+    from tuneworthy.store.artifacts import open_artifact
+
+    store = Folder(load(root).root)
+    click.echo(export_quantized(store, open_artifact(store, "merged", merged), scheme, out, say=note))

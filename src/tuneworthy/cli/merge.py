@@ -1,0 +1,38 @@
+"""`tuneworthy merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+
+@click.command("merge", short_help="Merge an adapter into the base it was trained against.")
+@click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
+@click.option("--base", help="Start of the base's id; it must be the one that the adapter was trained against.")
+@project_option
+@json_option
+def command(adapter: str | None, base: str | None, root: Path, as_json: bool) -> None:
+    """Merge an adapter into the 16-bit base that it was trained against, never into 4-bit weights.
+
+    A weight at a time is in memory. An adapter that was trained over a 4-bit base is merged into the original and into
+    the dequantised weights; both are measured against what was trained, and the nearer one is kept.
+
+    \b
+    Example:
+      tuneworthy merge
+    """
+    from tuneworthy.config import load
+    from tuneworthy.ship.merge import merge
+    from tuneworthy.store import Folder
+
+    store = Folder(load(root).root)
+    with store.lock(note):
+        made = merge(store, adapter, base, say=note)
+    if as_json:
+        print_json({"id": made.id, "path": str(made.folder), **made.manifest})
+        return
+    click.echo(f"merged {made.id} ({made.manifest['dtype']}, into the {made.manifest['route']['name']} base)")
+    click.echo(str(made.folder))

@@ -1,0 +1,89 @@
+"""`tuneworthy parity`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.errors import UserError
+
+if TYPE_CHECKING:
+    from tuneworthy.types import Message
+
+FORMS = ("merged", "gguf")
+
+
+@click.command("parity", short_help="Prove that what is served is what was trained.")
+@click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
+@click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="A form to compare; all that are there.")
+@click.option("--fact", "facts", multiple=True, metavar="QUESTION=ANSWER",
+              help="A fact that only the adapter can know; found among the training rows if not given.")  # fmt: skip
+@click.option("--url", help="Address of a running vLLM server to ask as well, without the version.")
+@click.option("--served-model", help="Model (or adapter) name on that server.")
+@click.option("--max-lora-rank", type=click.IntRange(min=1), help="What that server allows, if it applies the adapter.")
+@click.option("--prompts", type=click.IntRange(min=1), default=50, show_default=True, help="Training rows to ask.")
+@project_option
+@json_option
+def command(
+    adapter: str | None, forms: tuple[str, ...], facts: tuple[str, ...], url: str | None, served_model: str | None,
+    max_lora_rank: int | None, prompts: int, root: Path, as_json: bool,
+) -> int:  # fmt: skip
+    """Compare the adapter on its base with the merged model, the GGUF file and a server.
+
+    Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know.
+    A failure names its cause; the exit status is then 3. The result is kept in .tuneworthy/parity.json.
+
+    \b
+    Example:
+      tuneworthy parity
+      tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned --max-lora-rank 32
+    """
+    from tuneworthy.config import load
+    from tuneworthy.ship.parity.run import asked_of, check_parity
+    from tuneworthy.store import Folder
+
+    project = load(root)
+    store = Folder(project.root)
+    asked = asked_of(
+        project, adapter, forms or None, facts=[_fact(one, project.text(project.prompt.system)) for one in facts],
+        served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
+    )  # fmt: skip
+    with store.lock(note):
+        document = check_parity(store, asked, say=note)
+    if as_json:
+        print_json(document)
+    else:
+        _say(document)
+    return 0 if document["status"] == "pass" else 3
+
+
+def _fact(text: str, system: str | None) -> tuple[Sequence[Message], str]:
+    question, found, answer = text.partition("=")
+    if not found or not question.strip() or not answer.strip():
+        raise UserError(f"expected --fact QUESTION=ANSWER, got {text!r}")
+    chat = [{"role": "system", "content": system}] if system else []
+    return [*chat, {"role": "user", "content": question.strip()}], answer.strip()
+
+
+def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
+    if url is None:
+        return None
+    if model is None:
+        raise UserError("expected --served-model with --url, got none", hint="name the model as the server does")
+    from tuneworthy.ship.parity.run import Served
+    from tuneworthy.ship.parity.server_forms import VllmForm
+
+    return Served(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
+
+
+def _say(document: dict[str, Any]) -> None:
+    for one in document["checks"]:
+        click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
+    if document["status"] == "pass":
+        click.echo(f"parity: pass ({document['n_prompts']} prompts)")
+    else:
+        click.echo(f"parity: fail, cause {document['cause']}")

@@ -1,0 +1,111 @@
+"""`tuneworthy serve`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.errors import OutsideFault
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+    from tuneworthy.ship.serve import Choice
+    from tuneworthy.store import Folder
+
+
+@click.command("serve", short_help="Serve the tuned model, and check that it is the one that was trained.")
+@click.option("--engine", type=click.Choice(["llama_cpp", "vllm"]), default="llama_cpp", show_default=True,
+              help="The embedded llama.cpp, or a vLLM that is installed.")  # fmt: skip
+@click.option("--what", type=click.Choice(["gguf", "merged", "adapter"]),
+              help="What is served; gguf with llama_cpp, merged with vllm if not given.")  # fmt: skip
+@click.option("--id", "identity", help="Start of its id; the latest if not given.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; a free one if not given.")
+@click.option("--vllm", "executable", default="vllm", show_default=True, help="vLLM's program, by name or path.")
+@click.option("--max-lora-rank", type=click.IntRange(min=1), help="Of vLLM; the least that the adapter fits in.")
+@click.option("--print", "only_print", is_flag=True, help="Only print the line to run it by hand.")
+@click.option("--check", is_flag=True, help="Start vLLM, compare it with the adapter, stop it.")
+@project_option
+@json_option
+def command(
+    engine: str, what: str | None, identity: str | None, port: int | None, executable: str, max_lora_rank: int | None,
+    only_print: bool, check: bool, root: Path, as_json: bool,
+) -> int:  # fmt: skip
+    """Serve the tuned model on 127.0.0.1 until Ctrl-C; the server ends when this command does.
+
+    vLLM is started with neutral sampling and a rank limit that the adapter fits in. With --check it is asked what the
+    adapter is asked, the result is kept in .tuneworthy/serving.json, and a difference exits with status 3.
+
+    \b
+    Example:
+      tuneworthy serve
+      tuneworthy serve --engine vllm --what adapter --check
+    """
+    from tuneworthy.config import load
+    from tuneworthy.errors import UserError
+    from tuneworthy.providers.vllm_server import free_port
+    from tuneworthy.ship.serve import choose
+    from tuneworthy.store import Folder
+
+    project = load(root)
+    store = Folder(project.root)
+    port = port or free_port()
+    kind = what or ("gguf" if engine == "llama_cpp" else "merged")
+    choice = choose(store, engine, kind, identity, port=port, executable=executable, max_rank=max_lora_rank)  # type: ignore[arg-type]
+    if only_print:
+        click.echo(choice.line)
+        return 0
+    if check:
+        if engine != "vllm":
+            raise UserError("expected --engine vllm with --check, got llama_cpp",
+                            hint="`tuneworthy parity` asks the GGUF file in the same llama.cpp")  # fmt: skip
+        return _check(project, store, choice, as_json)
+    _serve(store, choice, port)
+    return 0
+
+
+def _check(project: Project, store: Folder, choice: Choice, as_json: bool) -> int:
+    from tuneworthy.ship.parity.run import asked_of
+    from tuneworthy.ship.serve import check_serving
+
+    adapter = choice.artifact.id if choice.what == "adapter" else choice.artifact.parent
+    with store.lock(note):
+        document = check_serving(store, choice, asked_of(project, adapter, ()), say=note)
+    if as_json:
+        print_json(document)
+    else:
+        for one in document["checks"]:
+            click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
+        click.echo(f"serving: {document['status']}, {document['detail']}")
+    return 0 if document["status"] == "pass" else 3
+
+
+def _serve(store: Folder, choice: Choice, port: int) -> None:
+    """Serve until Ctrl-C (or a polite kill)."""
+    from tuneworthy.ship.serve import NAME, llama_cpp, vllm
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    note(f"By hand: {choice.line}")
+    try:
+        if choice.engine == "vllm":
+            with vllm(choice, store.logs / "vllm.log") as server:
+                note(f"Serves {choice.what} {choice.artifact.id} at {server.address}/v1 as {NAME}; Ctrl-C ends it.")
+                _watch(lambda: server.alive, "vLLM", server.log)
+        else:
+            with llama_cpp(choice, store.logs / "serve.log", port=port) as engine:
+                note(f"Serves {choice.what} {choice.artifact.id} at {engine.address}/v1 as {NAME}; Ctrl-C ends it.")
+                note(f"Its key (for this run alone): {engine.api_key}")
+                _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
+    except KeyboardInterrupt:
+        note("Stopped.")
+
+
+def _watch(alive: Callable[[], bool], name: str, log: Path) -> None:
+    while alive():
+        time.sleep(0.5)
+    raise OutsideFault(f"expected {name} to go on, got its end", hint=f"see {log}")

@@ -1,0 +1,64 @@
+"""[teacher]: who answers the questions that a small model is to learn from, and under which terms."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tuneworthy.config.base import Count, Section, Share
+
+References = Literal["corrected", "all", "none"]
+PersonalData = Literal["mask", "drop", "send"]
+
+
+class Teacher(Section):
+    """Who answers in `tuneworthy data distill`: a model, or (prompt distillation) a variant of this project's ladder.
+
+    The rows hold the bare question and the teacher's answer, so the student learns to do without the teacher's prompt.
+    """
+
+    model: str | None = None
+    """Key of `[models]`: it answers with the project's prompt, or with `system` and `user`."""
+    variant: str | None = None
+    """`best`, a rung of the last climb, an id or an exported file: it answers with all that belongs to it (prompt,
+    shots, constrained output). Either this or `model`."""
+    allows_training: bool | None = None
+    """Whether the terms of the teacher allow training on its outputs. Must be answered where a model is hosted or a
+    pipeline answers; false refuses."""
+    terms: str | None = None
+    """Where that stands: an address, or the name and date of the agreement. Stands in the version and on the card."""
+    system: str | None = None
+    """System prompt of the teacher, with `model`: a path below the project or the text itself."""
+    user: str | None = None
+    """Template of the question, with `model`: a path or the template itself."""
+    max_tokens: Count | None = None
+    """Limit of an answer, tokens; that of the prompt or the variant if not set."""
+    parameters: dict[str, Any] = {}
+    """Sampling parameters, such as `temperature`; those of the variant if not set, else the provider's default."""
+    samples: Count = 1
+    """Answers to each question: the best is kept where a right answer is known, else see `self_consistency`."""
+    references: References = "corrected"
+    """Which answers in the rows are right, so that the primary grader chooses among the samples and drops what is
+    wrong: those that people corrected, all (a file that people labelled), or none."""
+    accept_score: Share = Field(default=1.0, gt=0)
+    """Least score of the primary grader for an answer whose right answer is known; lower it where the grader measures
+    likeness."""
+    self_consistency: Share | None = Field(default=None, gt=0)
+    """Least share of the samples that must say the same where no right answer is known; else the question is dropped.
+    Needs at least 3 samples."""
+    personal_data: PersonalData = "mask"
+    """What becomes of personal data before the teacher sees it, in questions and in shots: masked, the question
+    dropped, or sent as it is."""
+    student_system: str | None = None
+    """System prompt in the student's rows: a path or the text itself; the project's `[prompt] system` if not set."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.model is None) == (self.variant is None):
+            raise ValueError("teacher: expected either model or variant, got " + ("both" if self.model else "neither"))
+        if self.variant is not None and (self.system is not None or self.user is not None):
+            raise ValueError("teacher: expected system and user with model only; a variant brings its own prompt")
+        if self.self_consistency is not None and self.samples < 3:
+            raise ValueError(f"teacher.samples: expected at least 3 for self_consistency, got {self.samples}")
+        return self

@@ -1,0 +1,145 @@
+"""`data export`: a frozen version in the format of a trainer, split into train and validation, with a manifest.
+
+The split keeps rows of one group, and rows that ask the same, on one side; it is drawn by hashes of seed and id, so
+the same version and seed give the same split in every format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from tuneworthy import __version__
+from tuneworthy.cases.draw import draw, units_of
+from tuneworthy.cases.kind import guess_kind
+from tuneworthy.curate.freeze import Version
+from tuneworthy.curate.review_state import State
+from tuneworthy.curate.rows import Rows
+from tuneworthy.curate.writers import write_dataset
+from tuneworthy.errors import UserError
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Example
+
+MANIFEST: Final = "manifest.json"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: the files, the manifest last, and what it says."""
+
+    paths: tuple[Path, ...]
+    manifest: dict[str, Any]
+
+
+def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of the rows of train and of validation, each in order.
+
+    Args:
+        rows: Of a version.
+        share: Of the rows that validate, 0..1; about that many, as groups stay whole. Labels are represented alike.
+        seed: Of the draw.
+
+    Raises:
+        UserError: One side would be empty although `share` is above 0.
+    """
+    numbers = np.arange(len(rows))
+    if share == 0:
+        return numbers, numbers[:0]
+    answers = [row.answer.strip() for row in rows]
+    by_label = guess_kind(answers).name == "label"
+    units = units_of(rows)
+    for unit in units:
+        unit.strata = Counter(answers[n] if by_label else "all" for n in unit.members)
+    chosen = draw(units, max(1, round(share * len(rows))), seed=seed, at_least=False)
+    held_out = np.zeros(len(rows), np.bool_)
+    for unit in chosen:
+        held_out[unit.members] = True
+    if not held_out.any() or held_out.all():
+        raise UserError(
+            f"expected rows for both train and validation, got {len(units)} groups of {len(rows)} rows",
+            hint="export with --validation 0",
+        )
+    return numbers[~held_out], numbers[held_out]
+
+
+def export_version(
+    version: Version, name: str, folder: Path, *, share: float, seed: int, review: State | None = None
+) -> Exported:
+    """Write a version in the format `name` into `folder`.
+
+    Args:
+        version: Its files were compared with their hashes.
+        name: A format of `writers.writers()`.
+        folder: Made if need be.
+        share, seed: See `split_rows`.
+        review: What people found, if anybody reviewed it.
+
+    Raises:
+        UserError: No such format, or a side of the split is empty.
+    """
+    rows = Rows(version.folder / "rows.jsonl")
+    train, validation = split_rows(rows, share, seed)
+    splits: dict[str, Any] = {"train": _Part(rows, train)}
+    if len(validation):
+        splits["validation"] = _Part(rows, validation)
+    written = write_dataset(name, folder, splits)
+    manifest = {
+        "format": FORMAT,
+        "written_as": name,
+        "version": version.id,
+        "task": version.recipe["task"],
+        "tuneworthy": __version__,
+        "split": {
+            "seed": seed,
+            "share": share,
+            "n": {split: len(part.numbers) for split, part in splits.items()},
+            "kept_together": "rows of one group, and rows that ask the same",
+        },
+        "n_rows": written.n_rows,
+        "left_out": written.left_out,
+        "left_out_ids": list(written.left_out_ids),
+        "files": {path.name: _file(path) for path in written.paths},
+        "unsafe": bool(version.recipe["unsafe"]),
+        "review": review.status if review else "no_plan",
+        "licence": version.recipe["licence"],
+        "teachers": version.recipe.get("teachers", []),
+        "notes": [*_warnings(version, review), *written.notes],
+    }
+    path = folder / MANIFEST
+    write_atomic(path, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    return Exported((*written.paths, path), manifest)
+
+
+class _Part:
+    """Some rows of a version, read when they are looked at."""
+
+    def __init__(self, rows: Rows, numbers: NDArray[np.int64]) -> None:
+        self.rows, self.numbers = rows, numbers
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self.rows[int(number)] for number in self.numbers)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "n_bytes": path.stat().st_size}
+
+
+def _warnings(version: Version, review: State | None) -> list[str]:
+    """Say what must be known before anybody trains on it."""
+    failed = [f"{gate['check']}: {gate['detail']}" for gate in version.recipe["gates"] if not gate["passed"]]
+    notes = [f"frozen although gates failed: {'; '.join(failed)}"] if version.recipe["unsafe"] else []
+    if review is None or review.plan is None:
+        notes.append("nobody has reviewed these rows yet: tuneworthy data review")
+    elif review.status != "accepted":
+        notes.append(f"the review has not accepted this version: {review.words}")
+    return notes

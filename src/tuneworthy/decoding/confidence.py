@@ -1,0 +1,98 @@
+"""What log-probabilities tell of an answer: per token and in all. None of it is a probability of being right.
+
+The alternatives are the likeliest tokens with their raw log-probabilities (before temperature and penalties, as vLLM
+and llama.cpp return them); what lies behind them is one lump of the mass that is missing.
+
+Source: facts.md 0, row 24; facts.md C1 (logprobs).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SIGNALS: Mapping[str, str] = {
+    "mean_surprise": "mean of -log p over the tokens",
+    "max_surprise": "largest -log p of a token",
+    "mean_entropy": "mean entropy of the alternatives",
+    "max_entropy": "largest entropy of the alternatives",
+    "min_margin": "1 less the smallest gap between the two likeliest tokens",
+}
+"""Signals of an answer, all of them higher where the model wavers more; the first is the one that decides."""
+PRIMARY = "mean_surprise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One token of an answer.
+
+    Attributes:
+        text: Of the token. surprise: -log p, nats. entropy: Of the alternatives, nats. margin: Gap between the
+            probabilities of the two likeliest tokens. top: (token, probability), the likeliest first.
+    """
+
+    text: str
+    surprise: float
+    entropy: float
+    margin: float
+    top: tuple[tuple[str, float], ...]
+
+
+def tokens_of(logprobs: Sequence[Mapping[str, Any]]) -> list[Token]:
+    """Return the tokens of `Response.logprobs`."""
+    found = []
+    for one in logprobs:
+        top = tuple((str(text), math.exp(min(0.0, float(share)))) for text, share in one["top"] or ())
+        shares = sorted((share for _, share in top), reverse=True) or [math.exp(min(0.0, float(one["logprob"])))]
+        found.append(
+            Token(
+                text=str(one["token"]),
+                surprise=max(0.0, -float(one["logprob"])),
+                entropy=entropy(shares),
+                margin=shares[0] - (shares[1] if len(shares) > 1 else max(0.0, 1 - shares[0])),
+                top=top,
+            )
+        )
+    return found
+
+
+def entropy(shares: Sequence[float]) -> float:
+    """Return the entropy of probabilities, nats; mass that is missing counts as one more outcome.
+
+    >>> round(entropy([0.5, 0.25]), 3)
+    1.04
+    """
+    rest = max(0.0, 1.0 - sum(shares))
+    return -sum(share * math.log(share) for share in (*shares, rest) if share > 1e-12)
+
+
+def signals(tokens: Sequence[Token]) -> dict[str, float]:
+    """Return the signals of an answer; of one without tokens all are 0."""
+    if not tokens:
+        return dict.fromkeys(SIGNALS, 0.0)
+    surprise, spread = [one.surprise for one in tokens], [one.entropy for one in tokens]
+    return {
+        "mean_surprise": sum(surprise) / len(surprise),
+        "max_surprise": max(surprise),
+        "mean_entropy": sum(spread) / len(spread),
+        "max_entropy": max(spread),
+        "min_margin": 1 - min(one.margin for one in tokens),
+    }
+
+
+def disagreement(answers: Sequence[str]) -> float:
+    """Return how much answers to one question differ: the entropy of their distinct forms over its largest, 0 to 1.
+
+    Answers that differ in case and spaces alone are one form; of long free text nearly all forms differ, and this says
+    little.
+
+    >>> disagreement(["Paris", "paris ", "Rome"]) > disagreement(["Paris", "Paris", "Paris"])
+    True
+    """
+    if len(answers) < 2:
+        return 0.0
+    counts = Counter(" ".join(one.lower().split()) for one in answers)
+    return entropy([n / len(answers) for n in counts.values()]) / math.log(len(answers))

@@ -1,0 +1,199 @@
+"""How each engine decodes: the order of its samplers and what it does with a parameter that is not set.
+
+The table is data (`engines.json`), with its source and date. The same numbers are not the same sampler: HF and vLLM
+cut after the temperature, llama.cpp before it.
+
+Source: facts.md C1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import orjson
+
+from tuneworthy.errors import UserError
+
+EngineName = Literal["hf", "vllm", "llama_cpp"]
+NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
+_SPANS: Mapping[str, tuple[float, float]] = {
+    "temperature": (0.0, float("inf")),
+    "top_k": (-1, float("inf")),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (1e-9, float("inf")),
+    "frequency_penalty": (-2.0, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Sampling parameters; None is not set, and means something else on each engine.
+
+    Attributes:
+        temperature: Divides the logits; 0 is greedy.
+        top_k: Tokens that are kept; 0 (or -1) keeps all.
+        top_p: Mass that is kept, from the likeliest down.
+        min_p: Least probability that is kept, relative to the likeliest token.
+        repetition_penalty: Divides positive logits of tokens that occurred, multiplies negative ones.
+        frequency_penalty: Taken off the logit for each time that a token occurred.
+        presence_penalty: Taken off the logit of each token that occurred.
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            low, high = _SPANS[name]
+            if not low <= value <= high:
+                raise UserError(f"{name}: expected {low:g} to {high:g}, got {value:g}", hint=f"mend {name}")
+
+    @classmethod
+    def of(cls, decoding: Mapping[str, Any]) -> Sampling:
+        """Return those of the parameters of a variant that are sampling parameters (`seed` and `stop` are not)."""
+        names = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in decoding.items() if name in names and value is not None})
+
+    def given(self) -> dict[str, float]:
+        """Return what is set."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """One engine.
+
+    Attributes:
+        engine: Its name with us. label: Its name for people. version: The one that was read.
+        order: The samplers in the order in which they are applied.
+        defaults: What a parameter is that nobody set.
+        greedy_when_unset: Whether it is greedy if no sampling parameter is set at all.
+        greedy_at_most: Temperatures up to this one are greedy.
+        least_temperature: Temperatures between that and this are raised to it.
+        most_temperature: The highest that it accepts.
+        lacks: Parameters that it does not have.
+        repetition_window: Tokens that the repetition penalty looks back at, the prompt's among them, or `all`.
+        counts_prompt: Other penalties that count the prompt's tokens (within the window).
+        keeps_ties: Whether top_k keeps all tokens that are as likely as the last one.
+        generation_config: Whether the model's generation_config.json sets what is not set.
+    """
+
+    engine: EngineName
+    label: str
+    version: str
+    order: tuple[str, ...]
+    defaults: Mapping[str, float]
+    greedy_when_unset: bool = False
+    greedy_at_most: float = 0.0
+    least_temperature: float = 0.0
+    most_temperature: float | None = None
+    lacks: tuple[str, ...] = ()
+    repetition_window: int | Literal["all"] = "all"
+    counts_prompt: tuple[str, ...] = ()
+    keeps_ties: bool = True
+    generation_config: bool = False
+    notes: str = ""
+    source: str = ""
+    mark: str = "K"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What an engine runs when it is given a set of parameters.
+
+    Attributes:
+        values: Every parameter. origins: Of each: `given`, `default`, `model` (generation_config.json) or `raised`.
+        greedy: Whether the likeliest token is taken. ignored: Parameters that the engine does not have.
+    """
+
+    values: Mapping[str, float]
+    origins: Mapping[str, str]
+    greedy: bool
+    ignored: tuple[str, ...] = field(default=())
+
+
+@lru_cache(maxsize=1)
+def engines() -> dict[str, Engine]:
+    """Return the engines by name."""
+    table = orjson.loads(files(__package__).joinpath("engines.json").read_bytes())
+    found: list[dict[str, Any]] = [
+        {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in table["engines"]
+    ]
+    return {str(row["engine"]): Engine(**row) for row in found}
+
+
+def engine_of(name: str) -> Engine:
+    """Return the engine called `name`.
+
+    Raises:
+        UserError: There is none of this name.
+    """
+    if name not in engines():
+        raise UserError(f"expected an engine ({', '.join(engines())}), got {name!r}")
+    return engines()[name]
+
+
+def resolve(sampling: Sampling, engine: Engine, generation_config: Mapping[str, Any] | None = None) -> Resolved:
+    """Return what `engine` runs.
+
+    Args:
+        sampling: What is set.
+        engine: Where.
+        generation_config: That of the model, if it has one and the engine reads it.
+
+    Raises:
+        UserError: The engine refuses a value.
+
+    >>> resolve(Sampling(temperature=0.7), engine_of("llama_cpp")).values["top_k"]
+    40
+    >>> resolve(Sampling(), engine_of("hf")).greedy
+    True
+    """
+    given = sampling.given()
+    of_model = _of_model(generation_config) if engine.generation_config else {}
+    values: dict[str, float] = dict(engine.defaults)
+    origins = dict.fromkeys(values, "default")
+    for source, found in (("model", of_model), ("given", given)):
+        values |= found
+        origins |= dict.fromkeys(found, source)
+    for name in engine.lacks:
+        values[name], origins[name] = engine.defaults[name], "default"
+    temperature = values["temperature"]
+    if engine.most_temperature is not None and temperature > engine.most_temperature:
+        raise UserError(
+            f"temperature: expected at most {engine.most_temperature:g} on {engine.label}, got {temperature:g}"
+        )
+    if engine.engine == "vllm" and values["top_p"] <= 0:
+        raise UserError(f"top_p: expected more than 0 on {engine.label}, got {values['top_p']:g}")
+    sampled = bool(given or of_model.get("do_sample"))
+    greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
+    if not greedy and temperature < engine.least_temperature:
+        values["temperature"], origins["temperature"] = engine.least_temperature, "raised"
+    values.pop("do_sample", None)
+    origins.pop("do_sample", None)
+    return Resolved(
+        values=values,
+        origins=origins,
+        greedy=greedy,
+        ignored=tuple(name for name in given if name in engine.lacks),
+    )
+
+
+def _of_model(config: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return what a generation_config.json says of sampling."""
+    names = {one.name for one in fields(Sampling)} | {"do_sample"}
+    found = {name: value for name, value in (config or {}).items() if name in names and value is not None}
+    Sampling.of(found)
+    return found

@@ -1,0 +1,152 @@
+"""Sampling parameters for six kinds of use, per engine and model; every value with its source and how far to trust it.
+
+The values are data (`presets.json`). What an engine would set by itself is set to neutral, and min_p is translated for
+llama.cpp, which cuts before the temperature. A model without sampling parameters gets a level of effort.
+
+Source: the article's table, corrected by facts.md 0 (rows 19 to 22) and C1 to C4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import orjson
+
+from tuneworthy.decoding.engines import EngineName, engine_of
+from tuneworthy.decoding.samplers import min_p_at_one
+from tuneworthy.errors import UserError
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+
+Mark = Literal["article", "measured", "contested"]
+LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_ENGINES: Mapping[str, EngineName] = {"llama_cpp": "llama_cpp", "vllm": "vllm"}
+_TRANSLATED = "facts.md C1: {label} cuts before the temperature, so min_p is m^T there"
+_OFF = "facts.md C1: {label} sets it if nobody does, and min_p is meant to be the only cut"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One value: what is set, what the article sets (None if nothing), how far to trust it, and where it is from."""
+
+    value: Any
+    mark: Mark
+    source: str
+    article: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """The parameters for one kind of use.
+
+    Attributes:
+        name: Short. title: For people.
+        kinds: Kinds of task that `auto` takes it for.
+        values: By parameter. effort: For models that take no sampling parameters.
+    """
+
+    name: str
+    title: str
+    kinds: tuple[str, ...]
+    values: Mapping[str, Value]
+    effort: Value
+
+    def on(self, engine: str | None) -> dict[str, Value]:
+        """Return the values for an engine; None is any server that speaks its protocol."""
+        found = dict(self.values)
+        known = engine_of(engine) if engine else None
+        min_p = found.get("min_p")
+        if known is None or min_p is None:
+            return found
+        if known.order.index("min_p") < known.order.index("temperature"):
+            source = _TRANSLATED.format(label=known.label)
+            moved = round(min_p_at_one(min_p.value, found["temperature"].value), 4)
+            found["min_p"] = Value(
+                value=moved, mark=min_p.mark, source=f"{min_p.source}; {source}", article=min_p.article
+            )
+        if known.defaults["top_k"]:
+            found["top_k"] = Value(value=0, mark="measured", source=_OFF.format(label=known.label))
+        return found
+
+    def decoding(self, engine: str | None) -> dict[str, Any]:
+        """Return the parameters alone."""
+        return {name: one.value for name, one in self.on(engine).items()}
+
+    def fit(self, provider: str, capabilities: Capabilities) -> dict[str, Any]:
+        """Return what a model is sent: the parameters that it accepts, or an effort where it takes no temperature.
+
+        Args:
+            provider: As in the project file.
+            capabilities: The model's row of the table.
+        """
+        wanted = self.decoding(_ENGINES.get(provider))
+        _, dropped = filter_parameters(capabilities, wanted)
+        gone = {words.partition(":")[0] for words in dropped}
+        kept = {name: value for name, value in wanted.items() if name not in gone}
+        if "temperature" in kept or not capabilities.efforts:
+            return kept
+        return {"effort": nearest_effort(str(self.effort.value), capabilities.efforts)}
+
+
+def nearest_effort(wanted: str, offered: Sequence[str]) -> str:
+    """Return the level of `offered` that is nearest to `wanted`, the lower of two.
+
+    >>> nearest_effort("medium", ["low", "high"])
+    'low'
+    """
+    known = sorted(LEVELS.index(level) for level in offered if level in LEVELS)
+    if wanted in offered or not known:
+        return wanted if wanted in offered else offered[0]
+    at = LEVELS.index(wanted)
+    return LEVELS[min(known, key=lambda place: abs(place - at))]
+
+
+@lru_cache(maxsize=1)
+def presets() -> dict[str, Preset]:
+    """Return the presets by name."""
+    table = orjson.loads(files(__package__).joinpath("presets.json").read_bytes())
+    found = {}
+    for row in table["presets"]:
+        values = {name: Value(**one) for name, one in row["values"].items()}
+        found[row["name"]] = Preset(
+            name=row["name"],
+            title=row["title"],
+            kinds=tuple(row["kinds"]),
+            values=values,
+            effort=Value(**row["effort"]),
+        )
+    return found
+
+
+def preset_of(name: str) -> Preset:
+    """Return the preset called `name`.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in presets():
+        raise UserError(f"expected a preset ({', '.join(presets())}), got {name!r}")
+    return presets()[name]
+
+
+def auto(kind: str, *, documents: bool = False) -> Preset:
+    """Return the preset for a kind of task (`label`, `json`, `short_answer`, `free_text`).
+
+    Args:
+        kind: Of the task, as the expected answers show it.
+        documents: Whether answers rest on documents: free text then is no chat.
+    """
+    if documents and kind == "free_text":
+        return presets()["rag"]
+    for one in presets().values():
+        if kind in one.kinds:
+            return one
+    raise UserError(f"expected a kind of task, got {kind!r}")
+
+
+def engine_for(provider: str) -> EngineName | None:
+    """Return the engine whose samplers a provider of the project file runs, None if that is not known."""
+    return _ENGINES.get(provider)

@@ -1,0 +1,341 @@
+"""What is left of a distribution after each sampler of an engine: exact, step by step, for one token.
+
+The state is the list of tokens by falling logit, with the number of those that are still in: every cut keeps a head of
+it, so a vocabulary of 150,000 is sorted once. The formulas are those of the engines, in their order of summation; a
+token that ties with the last one is kept where the engine keeps it.
+
+Source: facts.md C1; transformers 5.24.0 generation/logits_process.py; vllm 0.33.0 v1/sample; llama.cpp
+src/llama-sampler.cpp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.decoding.engines import Engine, Resolved, Sampling, resolve
+from tuneworthy.errors import UserError
+
+PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
+_NEUTRAL: Mapping[str, float] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Tokens that are still in.
+
+    Attributes:
+        ids: `(n,)` token numbers by falling logit. logits: `(n,)`. size: Of the vocabulary.
+    """
+
+    ids: np.ndarray
+    logits: np.ndarray
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """`(n,)` probabilities of the tokens that are in; they sum to 1."""
+        return softmax(self.logits)
+
+    @property
+    def distribution(self) -> np.ndarray:
+        """`(vocabulary,)` probabilities; 0 for the tokens that are out."""
+        full = np.zeros(self.size)
+        full[self.ids] = self.probabilities
+        return full
+
+    def head(self, n: int) -> Candidates:
+        """Return the `n` likeliest."""
+        return Candidates(self.ids[:n], self.logits[:n], self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One sampler: what it was told, and what it left.
+
+    Attributes:
+        name: The parameter, or `start` and `greedy`. value: Its value. origin: `given`, `default`, `model`, `raised`.
+        left: What is in after it.
+    """
+
+    name: str
+    value: float
+    origin: str
+    left: Candidates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """All steps of one engine.
+
+    Attributes:
+        engine: Whose. resolved: What it ran. steps: `start` first; samplers that do nothing are left out.
+    """
+
+    engine: Engine
+    resolved: Resolved
+    steps: Sequence[Step]
+
+    @property
+    def left(self) -> Candidates:
+        """What the token is drawn from."""
+        return self.steps[-1].left
+
+    @property
+    def distribution(self) -> np.ndarray:
+        """`(vocabulary,)` probabilities of the draw."""
+        return self.left.distribution
+
+    @property
+    def removed_by(self) -> np.ndarray:
+        """`(vocabulary,)` index of the step that removed each token; 0 if none did, -1 if it never was in."""
+        found = np.full(self.left.size, -1, dtype=np.int16)
+        found[self.steps[0].left.ids] = 0
+        for number, (before, after) in enumerate(zip(self.steps, self.steps[1:], strict=False), start=1):
+            found[before.left.ids[len(after.left) :]] = number
+        return found
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return `(n,)` probabilities of `(n,)` logits."""
+    shifted = np.exp(logits - logits.max())
+    return np.asarray(shifted / shifted.sum())
+
+
+def logits_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return logits of a distribution, `(n,)`: its logarithm. Their offset is not known: penalties depend on it.
+
+    Raises:
+        UserError: These are no probabilities.
+    """
+    given = np.asarray(probabilities, dtype=float)
+    if given.ndim != 1 or not len(given) or not np.isfinite(given).all() or given.min() < 0 or given.sum() <= 0:
+        raise UserError("expected probabilities (a list of numbers, none negative, not all 0), got something else")
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(given / given.sum()))
+
+
+def ranked(logits: np.ndarray) -> Candidates:
+    """Return all tokens of a finite logit by falling logit: what every trail starts with.
+
+    Of tokens that tie, the one with the larger number comes first, as in an upward sort read backwards.
+
+    Raises:
+        UserError: There is none.
+    """
+    start = np.asarray(logits, dtype=np.float64)
+    if start.ndim != 1 or not len(start) or np.isnan(start).any() or not np.isfinite(start.max()):
+        raise UserError("expected one finite logit at least, got none", hint="give the logits of one position")
+    order = np.argsort(start)[::-1]
+    falling = start[order]
+    if (falling[1:] == falling[:-1]).any():  # a stable sort takes several times as long
+        order = np.argsort(start, kind="stable")[::-1]
+        falling = start[order]
+    n = len(falling) if np.isfinite(falling[-1]) else int(np.isfinite(falling).sum())
+    return Candidates(order[:n], falling[:n], len(start))
+
+
+def explain(
+    logits: np.ndarray | Candidates,
+    sampling: Sampling,
+    engine: Engine,
+    *,
+    prompt: Sequence[int] = (),
+    written: Sequence[int] = (),
+    generation_config: Mapping[str, Any] | None = None,
+    order: Sequence[str] | None = None,
+) -> Trail:
+    """Apply the samplers of `engine` to the logits of one position.
+
+    Args:
+        logits: `(vocabulary,)`, -inf is allowed; or what `ranked` made of them, if several engines see the same.
+        sampling: What is set.
+        engine: Whose order, defaults and formulas.
+        prompt: Tokens of the prompt; penalties may count them.
+        written: Tokens that were written so far.
+        generation_config: That of the model (see `resolve`).
+        order: Another order of the samplers, where the engine lets the user set it (llama.cpp).
+
+    Returns:
+        The steps.
+
+    Raises:
+        UserError: A value is refused, or the logits are none.
+    """
+    start = logits if isinstance(logits, Candidates) else ranked(logits)
+    resolved = resolve(sampling, engine, generation_config)
+    names = tuple(order or engine.order)
+    if order is not None and (engine.engine != "llama_cpp" or sorted(names) != sorted(engine.order)):
+        raise UserError(f"expected an order of {', '.join(engine.order)} on llama.cpp, got {', '.join(names)}")
+    counts = _counts(engine, prompt, written)
+    if any(token < 0 or token >= start.size for seen in counts.values() for token in seen):
+        raise UserError(f"expected tokens of the vocabulary (0 to {start.size - 1}), got others in the context")
+    steps = [Step("start", 0.0, "", start)]
+    for name in names:
+        value, now = resolved.values[name], steps[-1].left
+        if _acts(name, value, resolved.greedy, engine, counts):
+            after = _apply(name, value, now, counts.get(name, {}), engine)
+            steps.append(Step(name, value, resolved.origins[name], after))
+    if resolved.greedy:
+        steps.append(Step("greedy", resolved.values["temperature"], "", _likeliest(steps[-1].left)))
+    return Trail(engine=engine, resolved=resolved, steps=steps)
+
+
+def _likeliest(now: Candidates) -> Candidates:
+    """Return the likeliest token; of several that tie, the one with the smallest number."""
+    first = int(np.argmin(now.ids[: _top_k(now.logits, 1, ties=True)]))
+    return Candidates(now.ids[first : first + 1], now.logits[first : first + 1], now.size)
+
+
+def _acts(name: str, value: float, greedy: bool, engine: Engine, counts: Mapping[str, Any]) -> bool:
+    """Whether a sampler can change anything. vLLM resets the cuts of a greedy request, and HF never runs them."""
+    if name in PENALTIES:
+        return value != _NEUTRAL[name] and bool(counts.get(name))
+    if greedy and (name == "temperature" or engine.engine != "llama_cpp"):
+        return False
+    return value > 0 if name == "top_k" else value != _NEUTRAL[name]
+
+
+def _counts(engine: Engine, prompt: Sequence[int], written: Sequence[int]) -> dict[str, dict[int, int]]:
+    """Return how often each penalty counts each token."""
+    found: dict[str, dict[int, int]] = {}
+    for name in PENALTIES:
+        seen = [*prompt, *written] if name == "repetition_penalty" or name in engine.counts_prompt else [*written]
+        if engine.repetition_window != "all":
+            seen = seen[-engine.repetition_window :]
+        found[name] = dict(Counter(seen))
+    return found
+
+
+def _apply(name: str, value: float, now: Candidates, seen: Mapping[int, int], engine: Engine) -> Candidates:
+    if name in PENALTIES:
+        return _penalised(name, value, now, seen)
+    if name == "temperature":
+        with np.errstate(over="ignore"):
+            cooled = now.logits / value
+            if not np.isfinite(cooled[[0, -1]]).all():  # a temperature of almost 0: only the gaps matter
+                cooled = np.maximum((now.logits - now.logits[0]) / value, -1e300)
+        return Candidates(now.ids, cooled, now.size)
+    if name == "top_k":
+        return now.head(_top_k(now.logits, int(value), ties=engine.keeps_ties))
+    cut = (_top_p_up if engine.keeps_ties else _top_p_down) if name == "top_p" else _min_p
+    return now.head(cut(now.logits, value))
+
+
+def _penalised(name: str, value: float, now: Candidates, seen: Mapping[int, int]) -> Candidates:
+    """Return the tokens in their new order after a penalty."""
+    place = np.full(now.size, -1)
+    place[now.ids] = np.arange(len(now))
+    tokens = np.fromiter(seen, dtype=np.int64, count=len(seen))
+    times = np.fromiter(seen.values(), dtype=float, count=len(seen))
+    at, times = place[tokens], times[place[tokens] >= 0]
+    at = at[at >= 0]
+    hit = now.logits[at]
+    if name == "repetition_penalty":
+        hit = np.where(hit < 0, hit * value, hit / value)
+    else:
+        hit = hit - value * (times if name == "frequency_penalty" else 1.0)
+    return _moved(now, at, hit)
+
+
+def _moved(now: Candidates, at: np.ndarray, logits: np.ndarray) -> Candidates:
+    """Return the tokens with new logits at the places `at`: these few are sorted, and merged into the others."""
+    order = np.lexsort((-now.ids[at], -logits))
+    ids, values = now.ids[at][order], logits[order]
+    rest_ids, rest = np.delete(now.ids, at), np.delete(now.logits, at)
+    into = np.searchsorted(-rest, -values, side="left")
+    if (rest[np.minimum(into, len(rest) - 1)] == values).any() if len(rest) else False:  # ties go by number
+        ids, values = np.concatenate([ids, rest_ids]), np.concatenate([values, rest])
+        order = np.lexsort((-ids, -values))
+        return Candidates(ids[order], values[order], now.size)
+    return Candidates(np.insert(rest_ids, into, ids), np.insert(rest, into, values), now.size)
+
+
+def _top_k(logits: np.ndarray, k: int, *, ties: bool) -> int:
+    """Return how many of the falling `logits` top_k keeps; with `ties`, all that equal the last one."""
+    if k >= len(logits):
+        return len(logits)
+    return int(np.searchsorted(-logits, -logits[k - 1], side="right")) if ties else k
+
+
+def _top_p_up(logits: np.ndarray, p: float) -> int:
+    """Return how many top_p keeps, summed from the unlikeliest up (HF, vLLM): those above a mass of 1 - p."""
+    upward = np.cumsum(softmax(logits)[::-1])
+    return max(1, len(logits) - int(np.searchsorted(upward, 1 - p, side="right")))
+
+
+def _top_p_down(logits: np.ndarray, p: float) -> int:
+    """Return how many top_p keeps, summed from the likeliest down (llama.cpp): the first to reach p is the last."""
+    downward = np.cumsum(softmax(logits))
+    return min(len(logits), int(np.searchsorted(downward, p, side="left")) + 1)
+
+
+def _min_p(logits: np.ndarray, m: float) -> int:
+    """Return how many min_p keeps: all that are at least `m` times as likely as the first."""
+    likely = softmax(logits)
+    return max(1, int(np.searchsorted(-likely, -m * likely[0], side="right")))
+
+
+# --- relations between parameters -------------------------------------------------------------------------------
+
+
+def min_p_at_one(min_p: float, temperature: float) -> float:
+    """Return the min_p that cuts at temperature 1 what `min_p` cuts after `temperature`: m^T.
+
+    After a temperature the cut keeps logits within T ln(1 / m) of the first one: the two are not independent.
+
+    >>> round(min_p_at_one(0.05, 0.7), 3)
+    0.123
+    """
+    return float(min_p**temperature)
+
+
+def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return `(n,)` probabilities after a temperature alone.
+
+    >>> at_temperature(np.array([0.85, 0.05, 0.03, *[0.007] * 10]), 0.7)[1].round(3).item()
+    0.017
+    """
+    return softmax(logits_of(probabilities) / temperature)
+
+
+def largest_share(probabilities: np.ndarray, index: int, most: float = 20.0) -> tuple[float, float]:
+    """Return the largest probability that any temperature gives the token at `index`, and that temperature."""
+    temperatures = np.exp(np.linspace(math.log(0.05), math.log(most), 4001))
+    shares = [float(at_temperature(probabilities, float(value))[index]) for value in temperatures]
+    best = int(np.argmax(shares))
+    return shares[best], float(temperatures[best])
+
+
+def penalty_by_offset(
+    logits: np.ndarray, penalty: float, token: int, offsets: Sequence[float] = (-12.0, 0.0, 12.0)
+) -> list[tuple[float, float]]:
+    """Return the probability of `token` after a repetition penalty, if all logits were shifted by each offset.
+
+    The softmax does not see an offset, the penalty does: it divides positive logits and multiplies negative ones.
+
+    >>> [(offset, round(p, 2)) for offset, p in penalty_by_offset(np.array([10.0, 9.0]), 1.1, 0, (0.0, -12.0))]
+    [(0.0, 0.52), (-12.0, 0.69)]
+    """
+    found = []
+    for offset in offsets:
+        shifted = np.asarray(logits, dtype=float) + offset
+        hit = shifted[token]
+        shifted[token] = hit * penalty if hit < 0 else hit / penalty
+        found.append((offset, float(softmax(shifted)[token])))
+    return found

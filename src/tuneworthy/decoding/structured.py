@@ -1,0 +1,115 @@
+"""What engines do with structured output, and what a schema asks for: how deep it is, how short an answer can be.
+
+The table is data (`structured.json`), with its source and date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import orjson
+
+from tuneworthy.types import JsonSchema
+
+_DEEPEST = 200
+_SHORTEST: Mapping[str, str] = {
+    "string": '""', "integer": "0", "number": "0", "boolean": "true", "null": "null", "array": "[]", "object": "{}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one engine does.
+
+    Attributes:
+        nesting: Levels of a schema that it accepts; None if no limit is known.
+        thinking: How reasoning can come before the constrained part.
+        truncation: What happens at `max_tokens`.
+        backends: What enforces the schema.
+        source, mark: Where this is known from, as in facts.md.
+    """
+
+    engine: str
+    nesting: int | None = None
+    thinking: str = ""
+    truncation: str = ""
+    backends: str = ""
+    source: str = ""
+    mark: str = "K"
+
+
+@lru_cache(maxsize=1)
+def limits() -> dict[str, Limits]:
+    """Return the table by engine."""
+    table = orjson.loads(files(__package__).joinpath("structured.json").read_bytes())
+    return {row["engine"]: Limits(**row) for row in table["engines"]}
+
+
+def engine_limits(engine: str) -> Limits:
+    """Return the row of an engine; one without limits if it is not known."""
+    return limits().get(engine, Limits(engine=engine))
+
+
+def depth(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> int:
+    """Return how many levels of objects and lists a schema has, references opened; a recursive one counts as 200.
+
+    >>> depth({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}})
+    3
+    """
+    root = schema if root is None else root
+    if seen >= _DEEPEST or not isinstance(schema, Mapping):
+        return 0
+    if "$ref" in schema:
+        return depth(_target(schema["$ref"], root), root, seen + 1)
+    same = [one for key in ("anyOf", "oneOf", "allOf") for one in schema.get(key, ())]
+    items = schema.get("items")
+    below = [*schema.get("properties", {}).values(), *([items] if isinstance(items, Mapping) else [])]
+    inner = max((depth(one, root, seen + 1) for one in below), default=0)
+    beside = max((depth(one, root, seen + 1) for one in same), default=0)
+    return min(_DEEPEST, max(1 + inner, beside))
+
+
+def shortest(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> str:
+    """Return about the shortest JSON that fits a schema: required fields alone, empty texts.
+
+    >>> shortest({"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]})
+    '{"a":""}'
+    """
+    root = schema if root is None else root
+    if seen >= _DEEPEST or not isinstance(schema, Mapping):
+        return "0"
+    if "$ref" in schema:
+        return shortest(_target(schema["$ref"], root), root, seen + 1)
+    if "const" in schema or "enum" in schema:
+        values = [schema["const"]] if "const" in schema else schema["enum"]
+        return min((orjson.dumps(value).decode() for value in values), key=len)
+    for key in ("anyOf", "oneOf"):
+        if schema.get(key):
+            return min((shortest(one, root, seen + 1) for one in schema[key]), key=len)
+    kind = schema.get("type", "object" if "properties" in schema else "null")
+    kinds = kind if isinstance(kind, list) else [kind]
+    return min((_shortest_of(one, schema, root, seen) for one in kinds), key=len)
+
+
+def _shortest_of(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], seen: int) -> str:
+    if kind == "object":
+        known = schema.get("properties", {})
+        pairs = [f'"{name}":{shortest(known.get(name, {}), root, seen + 1)}' for name in schema.get("required", ())]
+        return "{" + ",".join(pairs) + "}"
+    if kind == "array" and schema.get("minItems"):
+        return "[" + ",".join([shortest(schema.get("items", {}), root, seen + 1)] * int(schema["minItems"])) + "]"
+    if kind == "string":
+        return '"' + " " * int(schema.get("minLength", 0)) + '"'
+    return _SHORTEST.get(kind, "0")
+
+
+def _target(reference: str, root: Mapping[str, Any]) -> JsonSchema:
+    """Return what a reference inside the schema names; an empty schema if nothing."""
+    node: Any = root
+    for part in str(reference).removeprefix("#/").split("/"):
+        node = node.get(part, {}) if isinstance(node, Mapping) else {}
+    return node if isinstance(node, dict) else {}

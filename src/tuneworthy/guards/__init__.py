@@ -1,0 +1,1 @@
+"""Guard sets: what a tuned model must not have got worse at, beside its task."""

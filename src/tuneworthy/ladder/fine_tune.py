@@ -1,0 +1,108 @@
+"""Rung `fine_tune`: the tuned models of this project with the prompt that they were trained with x decoding presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tuneworthy.config.project import Project
+from tuneworthy.guards.sets import hashes
+from tuneworthy.ladder.base import Proposal, Task, View, rung
+from tuneworthy.ladder.first_tokens import sureness
+from tuneworthy.ladder.guarding import guard, sets_of
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.tuned import TunedModel, add_base, add_tuned, missing, tuned_models
+from tuneworthy.providers.capabilities import filter_parameters
+from tuneworthy.types import Case, OutputFormat, Variant
+
+GREEDY: Mapping[str, Any] = {"temperature": 0.0}
+
+
+@rung("fine_tune")
+class FineTune:
+    """Each tuned model, greedy (preregistered: the newest one), greedy and constrained, and as [decoding] says."""
+
+    def propose(self, view: View) -> Proposal:
+        """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
+        found, faults = add_tuned(view.models, view.project)
+        view.notes.extend(faults)
+        if not found:
+            why = "; ".join(faults) or missing(view.project)
+            return Proposal(skipped=f"there is no tuned model to ask: {why}", skip_code="no_tuned_model")
+        several = len(found) > 1
+        candidates = [one for tuned in found for one in self._of(view, tuned, several=several)]
+        return Proposal(candidates=list({one.id: one for one in candidates}.values()))
+
+    def _of(self, view: View, tuned: TunedModel, *, several: bool) -> list[Variant]:
+        provider = view.models[tuned.name].provider
+        start = trained_with(view.project, tuned)
+        kind = f"{tuned.name.partition(':')[2]}-" if several else ""
+        start = replace(start, model_identity=provider.identity)
+        candidates = []
+        for label, decoding, output in presets(view):
+            capabilities = getattr(provider, "capabilities", None)
+            dropped = filter_parameters(capabilities, decoding)[1] if capabilities else ()
+            if output.kind not in {"free", *provider.supports}:
+                dropped = (*dropped, f"{output.kind}: not accepted")
+            if dropped:
+                view.notes.append(f"{tuned.name} does not accept {', '.join(dropped)}")
+                continue
+            name = f"fine_tune/{kind}{label}"
+            candidates.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, label)))
+        return candidates
+
+    async def beside(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
+        """Return what is measured beside the score of what was put to test.
+
+        Returns:
+            The artifacts that it is made of, how sure base and tuned are of their first tokens on dev, and what the
+            guard sets say; JSON-able.
+        """
+        tuned = next(one for one in tuned_models(session.project) if one.name == winner.model)
+        base, words = add_base(session.models, session.project, tuned)
+        untuned = replace(
+            winner, name="fine_tune/base", model=base, model_identity=session.models[base].provider.identity
+        )
+        sure = {"base": await sureness(session, untuned, dev), "tuned": await sureness(session, winner, dev)}
+        sets = sets_of(session)
+        results = await guard(session, base, tuned.name, sets)
+        return {
+            **tuned.to_dict(),
+            "compared_with": words,
+            "first_tokens": {name: one.to_dict() if one else None for name, one in sure.items()},
+            "guard_sets": dict(hashes(sets)),
+            "guards": [one.to_dict() for one in results],
+        }
+
+
+def trained_with(project: Project, tuned: TunedModel) -> Variant:
+    """Return a tuned model with the prompt that it was trained with; that of the project where none was recorded."""
+    told = tuned.prompt
+    return Variant(
+        name="fine_tune",
+        model=tuned.name,
+        model_identity={},
+        system=told["system"] if "system" in told else project.text(project.prompt.system),
+        user=told.get("user") or project.text(project.prompt.user) or "{{ input }}",
+        max_tokens=project.prompt.max_tokens,
+        stop=tuple(project.prompt.stop),
+    )
+
+
+def presets(view: View) -> list[tuple[str, dict[str, Any], OutputFormat]]:
+    """Return the decoding presets: label, parameters, constraint; greedy first.
+
+    The project's own decoding is the grid of [decoding], and what the best variant so far uses.
+    """
+    found = [("greedy", dict(GREEDY), OutputFormat())]
+    task: Task = view.task
+    if task.structured.kind != "free":
+        found.append((f"greedy+{task.structured.kind}", dict(GREEDY), task.structured))
+    own = [dict(one) for one in view.project.decoding.grid or ()]
+    own += [dict(view.best.decoding)] if view.best is not None and view.best.decoding else []
+    for decoding in own:
+        label = ",".join(f"{name}={value}" for name, value in decoding.items())
+        if all(decoding != known for _, known, _ in found):
+            found.append((label, decoding, OutputFormat()))
+    return found

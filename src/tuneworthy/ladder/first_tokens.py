@@ -1,0 +1,95 @@
+"""How sure a model is of the first tokens of its answers: entropy and the share of the likeliest token.
+
+After training both usually show a sharper distribution, so that sampling settings move little: seen side by side with
+the base, not assumed. Only the likeliest `TOP` tokens are told by a server: what is left of the probability counts as
+one further token, so that the entropy is a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from math import exp, log2
+from typing import Any
+
+from tuneworthy.ladder.session import Session
+from tuneworthy.types import Case, OutputFormat, Trace, Variant
+
+FIRST = 8
+"""Tokens of an answer that are looked at."""
+TOP = 20
+"""Alternatives a token; no provider tells more."""
+MOST_CASES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sureness:
+    """What the first tokens of answers show.
+
+    Attributes:
+        n: Answers. tokens: Tokens of them, at most `FIRST` each.
+        entropy_bits: Mean over the tokens, bits; a lower bound. top1_share: Mean probability of the likeliest token.
+        first_entropy_bits, first_top1_share: The same of the very first token alone.
+    """
+
+    n: int
+    tokens: int
+    entropy_bits: float
+    top1_share: float
+    first_entropy_bits: float
+    first_top1_share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return asdict(self)
+
+
+async def sureness(session: Session, variant: Variant, cases: Sequence[Case]) -> Sureness | None:
+    """Ask for the first tokens of free, greedy answers; None if the provider tells no log-probabilities.
+
+    Args:
+        session: The opened project.
+        variant: Model and prompt; its constraint and sampling are left out.
+        cases: Of dev; the first `MOST_CASES` are asked.
+    """
+    model = session.models[variant.model]
+    if "logprobs" not in model.provider.supports:
+        return None
+    bare = replace(variant, output=OutputFormat(), decoding={"temperature": 0.0}, max_tokens=FIRST)
+    return read_sureness(await session.runner.run(bare, model, cases[:MOST_CASES], logprobs=TOP))
+
+
+def read_sureness(traces: Sequence[Trace]) -> Sureness | None:
+    """Return what the log-probabilities of `traces` show; None if there are none."""
+    answers = [
+        [measured for token in trace.response.logprobs[:FIRST] if (measured := _token(token))]
+        for trace in traces
+        if trace.response and trace.response.logprobs
+    ]
+    answers = [tokens for tokens in answers if tokens]
+    if not answers:
+        return None
+    every = [token for tokens in answers for token in tokens]
+    first = [tokens[0] for tokens in answers]
+    return Sureness(
+        n=len(answers),
+        tokens=len(every),
+        entropy_bits=sum(entropy for entropy, _ in every) / len(every),
+        top1_share=sum(share for _, share in every) / len(every),
+        first_entropy_bits=sum(entropy for entropy, _ in first) / len(first),
+        first_top1_share=sum(share for _, share in first) / len(first),
+    )
+
+
+def _token(token: dict[str, Any]) -> tuple[float, float] | None:
+    """Return entropy (bits) and the largest probability of a token; None where no alternatives are told.
+
+    >>> _token({"token": "a", "top": [["a", -0.6931471805599453], ["b", -0.6931471805599453]]})
+    (1.0, 0.5)
+    """
+    shares = [exp(min(0.0, logprob)) for _, logprob in token.get("top") or ()]
+    if not shares:
+        return None
+    rest = max(0.0, 1.0 - sum(shares))
+    entropy = -sum(share * log2(share) for share in (*shares, rest) if share > 0)
+    return max(0.0, entropy), max(shares)

@@ -1,0 +1,209 @@
+"""`decode sweep` over a project: what is swept, what the objective is, and what is kept of it.
+
+The objective of a case is its mean score, plus a tenth of how well its repeats agree, plus a tenth of how many of them
+are valid, over 1.2: of two settings that score alike the steadier one is taken. Noise of the model at temperature 0 is
+measured apart and reported as a component of the variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.errors import UserError
+from tuneworthy.evaluate.runner import usage
+from tuneworthy.ladder.decoding import label, prompt_key, settings_for
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variants import describe
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.probe import read_probe
+from tuneworthy.search.race import Measured
+from tuneworthy.search.space import space
+from tuneworthy.search.sweep import Plan, Sweep, halves, sweep
+from tuneworthy.types import Case, Score, Trace, Variant
+
+WEIGHT = 0.1
+"""Of consistency, and of validity, against 1 of the score."""
+GREEDY_REPEATS, GREEDY_CASES = 5, 20
+OUTPUT_WEIGHT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the objective of a variant is made of, on the cases that nobody searched on."""
+
+    score: float
+    consistency: float
+    validity: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flips:
+    """How a model varies at temperature 0.
+
+    Attributes:
+        rate: Share of cases whose answers are not all the same. cases, repeats: That were asked.
+        variance: Of the score within a case. share: Of all variance of a single answer's score.
+    """
+
+    rate: float
+    cases: int
+    repeats: int
+    variance: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """All that `decode sweep` tells."""
+
+    base: Variant
+    found: Sweep
+    before: Parts | None
+    after: Parts | None
+    flips: Flips | None
+    cost_usd: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        found = self.found
+        return {
+            "base": {"variant": self.base.id, "name": self.base.name, "prompt": prompt_key(self.base)},
+            "tried": len(found.tried),
+            "settings": [asdict(one) for one in found.tried],
+            "winner": {"setting": dict(found.setting), "variant": describe(found.winner)},
+            "adopted": found.adopted,
+            "paired": asdict(found.paired) if found.paired else None,
+            "before": asdict(self.before) if self.before else None,
+            "after": asdict(self.after) if self.after else None,
+            "flips_at_0": asdict(self.flips) if self.flips else None,
+            "calls": found.calls,
+            "budget": found.budget,
+            "n_search": found.n_search,
+            "n_confirm": found.n_confirm,
+            "stopped": found.stopped,
+            "cost_usd": self.cost_usd,
+        }  # fmt: skip
+
+
+class Sweeping:
+    """One sweep of one variant.
+
+    Args:
+        session: The opened project.
+        base: What is in use.
+        repeats: Answers to each case, at least 2: consistency needs them.
+    """
+
+    def __init__(self, session: Session, base: Variant, repeats: int = 2) -> None:
+        if repeats < 2:
+            raise UserError(f"expected at least 2 repeats, because consistency is measured, got {repeats}")
+        provider = session.models[base.model].provider
+        capabilities = getattr(provider, "capabilities", None)
+        if not isinstance(capabilities, Capabilities) or not (
+            "temperature" in capabilities.parameters or capabilities.efforts
+        ):
+            raise UserError(f"expected a model with sampling parameters or efforts, got {base.model}, which has none")
+        self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
+        self.provider = session.project.models[base.model].provider
+        self.parts: dict[tuple[str, int], Parts] = {}
+
+    async def run(self, calls: int) -> SweepReport:
+        """Sweep within so many calls.
+
+        Raises:
+            UserError, NotEnough: As `search.sweep`. BudgetSpent: The money is spent; run again to go on.
+        """
+        session = self.session
+        seed = session.project.split.seed
+        flip_calls = GREEDY_REPEATS * min(GREEDY_CASES, len(session.split.dev)) if self._takes("temperature") else 0
+        flips = await self._flips(seed) if flip_calls else None
+        probed = read_probe(session.folder, self.base.model, session.models[self.base.model].provider.identity)
+        suggest = space(self.provider, self.capabilities, probed, long_answers=session.task.kind == "free_text")
+        first = [one for one in settings_for(session.project, session.task, self.base.model, self.capabilities) if one]
+        plan = Plan(calls=calls - flip_calls, repeats=self.repeats, seed=seed, first=first)
+        found = await sweep(self.base, self._make, suggest, session.split.dev, measure=self._measure, plan=plan)
+        found = replace(found, calls=found.calls + flip_calls, budget=calls)
+        cost = sum(session.runner.costs.values())
+        parts = [
+            self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
+        ]
+        report = SweepReport(base=self.base, found=found, before=parts[0], after=parts[1], flips=flips, cost_usd=cost)
+        session.folder.write("sweep", report.to_dict())
+        return report
+
+    def _takes(self, name: str) -> bool:
+        return name in self.capabilities.parameters
+
+    def _make(self, setting: Mapping[str, Any]) -> Variant:
+        _, dropped = filter_parameters(self.capabilities, setting)
+        gone = {words.partition(":")[0] for words in dropped}
+        kept = {name: value for name, value in setting.items() if name not in gone}
+        return replace(self.base, name=f"decoding/{label(kept)}", decoding=kept)
+
+    async def _measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
+        traces = await self.session.ask(variant, cases, repeats=self.repeats)
+        num, den, scores = await self.session.score(traces, cases)
+        steady, valid = steadiness(scores, self.repeats), validity(traces, scores, self.repeats)
+        means = usage(traces)
+        tokens = (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0)
+        scored = ~np.isnan(num)
+        if scored.any():
+            level = float(num[scored].sum() / max(den[scored].sum(), 1e-12))
+            self.parts[variant.id, len(cases)] = Parts(
+                score=level, consistency=float(np.nanmean(steady)), validity=float(valid.mean()), n=len(cases)
+            )
+        return Measured(
+            num=num + WEIGHT * den * (np.nan_to_num(steady) + valid),
+            den=den * (1 + 2 * WEIGHT),
+            cost_usd=sum(trace.cost_usd for trace in traces),
+            weight=(means["usd_per_1k"] or 0.0, tokens),
+        )
+
+    async def _flips(self, seed: int) -> Flips:
+        """Ask some cases several times at temperature 0."""
+        search, _ = halves(self.session.split.dev, seed)
+        cases = search[:GREEDY_CASES]
+        greedy = self._make({"temperature": 0.0})
+        traces = await self.session.ask(greedy, cases, repeats=GREEDY_REPEATS)
+        _, _, scores = await self.session.score(traces, cases)
+        texts = [
+            {trace.text for trace in traces[at : at + GREEDY_REPEATS]} for at in range(0, len(traces), GREEDY_REPEATS)
+        ]
+        return flips_of([len(one) > 1 for one in texts], scores, GREEDY_REPEATS)
+
+
+def flips_of(changed: Sequence[bool], scores: Sequence[Score], repeats: int) -> Flips:
+    """Return how often answers change, and how much of the variance of a score that is."""
+    values = np.array([np.nan if one.value is None else one.value for one in scores]).reshape(-1, repeats)
+    values = values[~np.isnan(values).any(axis=1)]
+    within = float(values.var(axis=1, ddof=1).mean()) if len(values) else 0.0
+    between = max(0.0, float(values.mean(axis=1).var(ddof=1)) - within / repeats) if len(values) > 1 else 0.0
+    total = within + between
+    return Flips(
+        rate=float(np.mean(changed)),
+        cases=len(changed),
+        repeats=repeats,
+        variance=within,
+        share=within / total if total else 0.0,
+    )
+
+
+def steadiness(scores: Sequence[Score], repeats: int) -> np.ndarray:
+    """Return for each case 1 less the mean difference of the scores of two of its repeats, `(n_cases,)`."""
+    values = np.array([np.nan if one.value is None else one.value for one in scores]).reshape(-1, repeats)
+    apart = np.abs(values[:, :, None] - values[:, None, :]).sum(axis=(1, 2)) / (repeats * (repeats - 1))
+    return np.asarray(1.0 - apart)
+
+
+def validity(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> np.ndarray:
+    """Return for each case the share of repeats that are readable and were not cut off, `(n_cases,)`."""
+    good = [
+        score.reason != "format" and trace.response is not None and trace.response.finish_reason != "length"
+        for trace, score in zip(traces, scores, strict=True)
+    ]
+    return np.array(good, dtype=float).reshape(-1, repeats).mean(axis=1)

@@ -1,0 +1,188 @@
+"""The tuned models of a project that can answer here: its GGUF files in the embedded llama.cpp, or a server of one.
+
+What is asked is the file that would be served: adapter -> merged -> GGUF, each an artifact whose manifest names what it
+was made from. A tuned model is asked with the prompt that it was trained with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuneworthy.config.models import LlamaCpp, Model
+from tuneworthy.config.project import Project
+from tuneworthy.errors import TuneworthyError
+from tuneworthy.evaluate.models import Models, open_model
+from tuneworthy.ladder.provenance import TUNED
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
+
+BASE = "base:"
+"""How the models of untuned bases begin that the project file does not name."""
+MOST = 4
+"""Tuned models that are tried, the newest ones: each is asked all of dev."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunedModel:
+    """A tuned model that can answer.
+
+    Attributes:
+        name: Among the opened models. config: How it is opened. engine: What runs it.
+        gguf, merged, adapter, base: Ids of the artifacts; None where there is none (all weights were trained, or a
+            server needs no GGUF file).
+        dataset: Version of the training data that it was trained on; None if its manifest does not say.
+        file_type: Of the GGUF file.
+        prompt: `system`, `user` and what else of the prompt it was trained with; empty if its manifest does not say.
+    """
+
+    name: str
+    config: Model
+    engine: str = "llama_cpp"
+    gguf: str | None = None
+    merged: str | None = None
+    adapter: str | None = None
+    base: str | None = None
+    dataset: str | None = None
+    file_type: str = ""
+    prompt: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a record tells of it, plain JSON-able data."""
+        names = ("engine", "gguf", "merged", "adapter", "base", "dataset", "file_type")
+        return {name: getattr(self, name) for name in names}
+
+
+def tuned_models(project: Project) -> list[TunedModel]:
+    """Return the tuned models that can be asked, the newest first."""
+    store = Folder(project.root)
+    if project.serve.model is not None:
+        served = _served(project, store, project.serve.model)
+        return [served] if served is not None else []
+    found = [
+        _tuned(store, one, name=f"{TUNED}{one.id[:8]}", config=gguf_config(project, one))
+        for one in reversed(artifacts(store, "gguf"))
+    ]
+    return [one for one in found if one is not None][:MOST]
+
+
+def missing(project: Project) -> str:
+    """Say what is to be done before there is a tuned model that can be asked."""
+    store = Folder(project.root)
+    merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
+    if merged is not None:
+        return "the tuned model was not exported; run `tuneworthy export gguf`"
+    if adapter is not None:
+        return "the adapter was not merged; run `tuneworthy merge`, then `tuneworthy export gguf`"
+    return "nothing was trained yet"
+
+
+def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[str]]:
+    """Add the tuned models to the models that can be asked.
+
+    Returns:
+        Those that could be opened, the newest first; and why others could not, in words.
+    """
+    opened: list[TunedModel] = []
+    faults: list[str] = []
+    for one in tuned_models(project):
+        if one.name in project.models:  # it is opened when it is first asked
+            opened.append(one)
+            continue
+        try:
+            models.add(open_model(one.name, one.config, project.root))
+        except TuneworthyError as error:
+            faults.append(f"{one.name}: {error.message}")
+        else:
+            opened.append(one)
+    return opened, faults
+
+
+def add_base(models: Models, project: Project, tuned: TunedModel) -> tuple[str, str]:
+    """Return the model to compare a tuned one with, and what it is in words: its base as far as it can be asked here.
+
+    That is a model of the project file that is the base, else a GGUF file of the base, else the model in use today.
+    """
+    store = Folder(project.root)
+    base = find_artifact(store, tuned.base) if tuned.base else None
+    if base is not None:
+        spec = str((base.manifest.get("source") or {}).get("spec", ""))
+        named = next((name for name in project.answering if spec and _spec(project, name) == spec), None)
+        if named is not None:
+            return named, f"its base, models.{named}"
+        exported = next((one for one in reversed(artifacts(store, "gguf")) if one.parent == base.id), None)
+        if exported is not None:
+            name = BASE + exported.id[:8]
+            models.add(open_model(name, gguf_config(project, exported), project.root))
+            return name, f"its base, exported as {exported.id[:8]}"
+    return project.ladder.baseline, f"the model in use today, models.{project.ladder.baseline}"
+
+
+def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
+    """Return how a GGUF file of this project is opened: as the model in use today, where that is embedded too."""
+    today = project.models[project.ladder.baseline]
+    start = today.model_dump() if isinstance(today, LlamaCpp) else {"provider": "llama_cpp"}
+    path = (gguf.folder / "model.gguf").relative_to(project.root)
+    return LlamaCpp(**{**start, "model": path.as_posix()})
+
+
+def config_of(project: Project, name: str) -> Model:
+    """Return the section of a model, one of the project file or a tuned one.
+
+    Raises:
+        KeyError: There is none of this name.
+    """
+    if name in project.models:
+        return project.models[name]
+    return {one.name: one.config for one in tuned_models(project)}[name]
+
+
+def _spec(project: Project, name: str) -> str:
+    return str(getattr(project.models[name], "model", ""))
+
+
+def _served(project: Project, store: Folder, name: str) -> TunedModel | None:
+    """Return the tuned model that a server answers with: what `serve` started last, else what was merged last."""
+    told = store.read("serving") or {}
+    artifact = find_artifact(store, str(told.get("artifact"))) or latest_artifact(store, "merged")
+    artifact = artifact or latest_artifact(store, "adapter")
+    engine = str(told.get("engine") or project.models[name].provider)
+    return None if artifact is None else _tuned(store, artifact, name=name, config=project.models[name], engine=engine)
+
+
+def _tuned(
+    store: Folder, artifact: Artifact, *, name: str, config: Model, engine: str = "llama_cpp"
+) -> TunedModel | None:
+    """Return the tuned model of an artifact; None if it is that of an untuned base, or its makers are gone."""
+    chain = {one.kind: one for one in _chain(store, artifact)}
+    merged, adapter, base = chain.get("merged"), chain.get("adapter"), chain.get("base")
+    made = adapter or merged
+    if made is None:
+        return None
+    return TunedModel(
+        name=name,
+        config=config,
+        engine=engine,
+        gguf=artifact.id if artifact.kind == "gguf" else None,
+        merged=merged.id if merged else None,
+        adapter=adapter.id if adapter else None,
+        base=base.id if base else None,
+        dataset=made.manifest.get("dataset"),
+        file_type=str(artifact.manifest.get("file_type", "")),
+        prompt=made.manifest.get("prompt") or {},
+    )
+
+
+def _chain(store: Folder, artifact: Artifact) -> list[Artifact]:
+    """Return what an artifact was made from, itself first."""
+    found: list[Artifact] = []
+    at = artifact
+    while at is not None and len(found) < 4:  # gguf, merged, adapter, base
+        found.append(at)
+        parent = at.parent
+        following = find_artifact(store, parent) if parent else None
+        if following is None:
+            break
+        at = following
+    return found

@@ -1,0 +1,141 @@
+"""A model behind a vLLM that is started at the first request and ends with the tool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.config.models import Vllm
+from tuneworthy.errors import ModelError, OutsideFault
+from tuneworthy.providers.base import provider
+from tuneworthy.providers.capabilities import Capabilities, capabilities_of
+from tuneworthy.providers.models import find, sha256_of
+from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.providers.safe import check_model, read_config
+from tuneworthy.providers.vllm_server import Launch, VllmServer, free_port, rank_limit
+from tuneworthy.store.folder import Folder
+from tuneworthy.types import Request, Response
+
+MAX_STARTS: Final = 3
+"""A server that ended so often is a fault of the engine or the machine."""
+
+
+class VllmProvider:
+    """Answers through a server of its own.
+
+    Args:
+        launch: What is started; its port is drawn anew at each start. log: The server's log.
+        identity: What determines the answers. capabilities: The table's row for vLLM.
+        start_s, timeout_s: Limits of starting, and of one answer, seconds.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        log: Path,
+        *,
+        identity: Mapping[str, Any],
+        capabilities: Capabilities,
+        start_s: float,
+        timeout_s: float,
+    ) -> None:
+        self.identity: Mapping[str, Any] = identity
+        self.supports = capabilities.supports
+        self._launch, self._log, self._capabilities = launch, log, capabilities
+        self._start_s, self._timeout_s = start_s, timeout_s
+        self._server: VllmServer | None = None
+        self._client: OpenAIProvider | None = None
+        self._starts = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"VllmProvider({dict(self.identity)!r})"
+
+    async def complete(self, request: Request) -> Response:
+        """Answer `request` (see `Provider.complete`).
+
+        Raises:
+            OutsideFault: The server does not start, or ended again and again.
+        """
+        return await (await self._ready()).complete(request)
+
+    async def close(self) -> None:
+        """End the server; may be called twice."""
+        client, self._client = self._client, None
+        server, self._server = self._server, None
+        if client is not None:
+            await client.close()
+        if server is not None:
+            await asyncio.to_thread(server.stop)
+
+    async def _ready(self) -> OpenAIProvider:
+        """Return the client of the running server; start it if need be."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._starting = loop, asyncio.Lock()
+        async with self._starting:
+            if self._client is not None and self._server is not None and self._server.alive:
+                return self._client
+            await self.close()
+            if self._starts >= MAX_STARTS:
+                raise OutsideFault(f"vLLM ended {self._starts} times", hint=f"see {self._log}")
+            self._starts += 1
+            server = VllmServer(replace(self._launch, port=free_port()), self._log)
+            await asyncio.to_thread(server.start, self._start_s)
+            self._server = server
+            self._client = OpenAIProvider(
+                base_url=f"{server.address}/v1", model=self._launch.name, api_key=None, identity=self.identity,
+                capabilities=self._capabilities, timeout_s=self._timeout_s,
+            )  # fmt: skip
+            return self._client
+
+
+def weights_sha256(folder: Path) -> list[str]:
+    """Return the SHA-256 of each file of weights in a folder, by name."""
+    return [sha256_of(path) for path in sorted(folder.glob("*.safetensors"))]
+
+
+def folder_of(name: str, spec: str, root: Path) -> Path:
+    """Return the model folder of `spec`, looked through.
+
+    Raises:
+        ModelError: It is not here, is no folder, or may not be loaded.
+    """
+    path = find(spec, root)
+    if path is None or not path.is_dir():
+        raise ModelError(f"models.{name}: expected a folder of safetensors for {spec}, got {path or 'nothing'}",
+                         hint="name a folder, or pull it")  # fmt: skip
+    check_model(path)
+    return path.resolve()
+
+
+@provider("vllm")
+def open_vllm(name: str, config: Vllm, root: Path) -> VllmProvider:
+    """Open `[models.NAME]` with ``provider = "vllm"``. Nothing is started or fetched yet.
+
+    Raises:
+        ModelError: A folder is not here, or may not be loaded.
+        UserError: The adapter's rank is above what vLLM can apply.
+    """
+    model = folder_of(name, config.model, root)
+    adapter = folder_of(name, config.adapter, root) if config.adapter else None
+    rank = None
+    if adapter is not None:
+        told = read_config(adapter / "adapter_config.json")
+        rank = rank_limit(max([int(told.get("r", 8)), *map(int, (told.get("rank_pattern") or {}).values())]))
+    identity = {
+        "provider": "vllm", "model": config.model, "sha256": weights_sha256(model), "context": config.context,
+        "adapter": weights_sha256(adapter) if adapter else None, "arguments": list(config.arguments),
+    }  # fmt: skip
+    launch = Launch(
+        model=model, name=name, port=0, adapter=adapter, max_rank=rank, context=config.context,
+        more=tuple(config.arguments), executable=config.executable,
+    )  # fmt: skip
+    return VllmProvider(
+        launch, Folder(root).logs / f"{name}.log", identity=identity,
+        capabilities=capabilities_of("vllm", config.model), start_s=config.start_s, timeout_s=config.timeout_s,
+    )  # fmt: skip

@@ -1,0 +1,185 @@
+"""A vLLM server that the tool starts, watches and stops: on the loopback, with neutral sampling, on a leash.
+
+`--generation-config vllm` keeps vLLM from taking temperature, top_p and penalties out of the model's own
+generation_config.json. A LoRA adapter above `--max-lora-rank` (16 unless told) is refused by vLLM at start, so the
+limit is set from the adapter.
+
+Source: facts.md 0 #19, A5; vLLM docs/serving/openai_compatible_server.md, docs/features/lora.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tuneworthy.errors import OutsideFault, UserError
+
+RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What `--max-lora-rank` may be. Source: vLLM vllm/config/lora.py."""
+START_S: Final = 600.0
+MAX_LOGPROBS: Final = 200
+BASE_NAME: Final = "base"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What is started.
+
+    Attributes:
+        model: Folder of a model in 16 bit. name: As it is asked for. port: On the loopback.
+        adapter: Folder of an adapter that is applied while serving; `name` then is the adapter, `base` the model.
+        max_rank: Of adapters. context: Most tokens of a request, or None for the model's own. more: Further arguments.
+        executable: The program, by name or path.
+    """
+
+    model: Path
+    name: str
+    port: int
+    adapter: Path | None = None
+    max_rank: int | None = None
+    context: int | None = None
+    more: Sequence[str] = ()
+    executable: str = "vllm"
+
+    def argv(self) -> list[str]:
+        """Return the command, an argument an element."""
+        served = BASE_NAME if self.adapter else self.name
+        command = [self.executable, "serve", str(self.model), "--host", "127.0.0.1", "--port", str(self.port),
+                   "--served-model-name", served, "--generation-config", "vllm",
+                   "--max-logprobs", str(MAX_LOGPROBS)]  # fmt: skip
+        if self.context is not None:
+            command += ["--max-model-len", str(self.context)]
+        if self.adapter is not None:
+            command += ["--enable-lora", "--max-lora-rank", str(self.max_rank or RANKS[2]),
+                        "--lora-modules", f"{self.name}={self.adapter}"]  # fmt: skip
+        return [*command, *self.more]
+
+    def line(self) -> str:
+        """Return the line to run it by hand."""
+        return shlex.join(self.argv())
+
+
+def rank_limit(rank: int) -> int:
+    """Return the least limit that vLLM knows for adapters of `rank`.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = [limit for limit in RANKS if limit >= rank]
+    if not found:
+        raise UserError(f"expected a rank of at most {RANKS[-1]}, which vLLM can apply, got {rank}"
+                        " (cause: rank_above_server_limit)", hint="serve the merged model")  # fmt: skip
+    return found[0]
+
+
+def free_port() -> int:
+    """Return a port of the loopback that is free now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass(slots=True)
+class VllmServer:
+    """A running server.
+
+    Attributes:
+        launch: What is started. log: File that it prints to; written anew.
+    """
+
+    launch: Launch
+    log: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where it answers, without the version."""
+        return f"http://127.0.0.1:{self.launch.port}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout_s: float = START_S) -> None:
+        """Start it and wait until it answers. Blocks.
+
+        Raises:
+            UserError: The program is not there.
+            OutsideFault: It ended, or does not answer within `timeout_s`.
+        """
+        program = shutil.which(self.launch.executable)
+        if program is None:
+            raise UserError(f"expected the program {self.launch.executable}, got none",
+                            hint="pip install vllm in an environment of its own and name its bin/vllm")  # fmt: skip
+        from tuneworthy.providers import leash_child
+
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(leash_child.__file__), "--", program, *self.launch.argv()[1:]],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment(os.environ),
+            )  # fmt: skip
+        try:
+            self._wait(time.monotonic() + timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self, end: float) -> None:
+        while time.monotonic() < end:
+            if not self.alive:
+                raise OutsideFault(f"vLLM ended while it was starting: {last_words(self.log)}", hint=f"see {self.log}")
+            with suppress(OSError), urllib.request.urlopen(f"{self.address}/health", timeout=5):
+                return
+            time.sleep(0.5)
+        raise OutsideFault("expected vLLM to answer, got nothing in time", hint=f"see {self.log}")
+
+    def stop(self) -> None:
+        """Let the leash go and wait until the server has ended; may be called twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def environment(outer: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the server: nothing is fetched or reported, and the cache on a CPU stays small."""
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        **outer,
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def last_words(log: Path) -> str:
+    """Return the last line of a log that names an error, or its last line."""
+    try:
+        lines = log.read_bytes()[-32768:].decode("utf-8", "replace").splitlines()
+    except OSError:
+        return "nothing in its log"
+    telling = [line for line in lines if "Error" in line or "error:" in line] or [
+        line for line in lines if line.strip()
+    ]
+    return telling[-1].strip()[:300] if telling else "nothing in its log"

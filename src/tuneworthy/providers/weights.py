@@ -1,0 +1,199 @@
+"""Reads and writes safetensors files without trusting them, a tensor at a time.
+
+Invariant: whatever the bytes are, `read_tensors` returns or raises `ModelError` within a time and a memory that depend
+on the caps below. Each tensor's place is held against its shape, its type, the other tensors and the size of the file
+before a byte of it is read.
+
+Source: huggingface/safetensors README.md, "Format".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from tuneworthy.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_HEADER_BYTES: Final = 16 * 2**20
+"""A model of 100,000 tensors has a header of about 10 MB."""
+MAX_TENSORS: Final = 200_000
+MAX_DIMS: Final = 8
+BITS: Final[Mapping[str, int]] = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
+}  # fmt: skip
+FLOATS: Final = ("F32", "F16", "BF16")
+"""Types that weights are computed with here."""
+_PICKLE: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_HINT = "download the file again or name another model"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tensor lies.
+
+    Attributes:
+        path: The file. dtype: As safetensors calls it, e.g. `BF16`. shape: Rows first. start, end: Bytes in the file.
+    """
+
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    def read(self) -> NDArray[np.float32]:
+        """Return the tensor in 32 bit.
+
+        Raises:
+            ModelError: It is of no type that weights are computed with.
+        """
+        if self.dtype not in FLOATS:
+            raise ModelError(f"{self.path}: expected weights in {', '.join(FLOATS)}, got {self.dtype}")
+        return to_float32(self.raw(), self.dtype).reshape(self.shape)
+
+    def raw(self) -> bytes:
+        """Return the tensor's bytes."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.end - self.start)
+
+
+def read_tensors(path: Path) -> dict[str, Place]:
+    """Return the tensors of the file `path` by name, in the order in which they lie there.
+
+    Raises:
+        ModelError: It cannot be opened, is not safetensors, or holds a length that cannot be true.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = _header_length(path, file.read(8), size)
+            text = file.read(length)
+    except OSError as error:
+        raise ModelError(f"{path}: expected a model file, got {error.strerror or error}", hint=_HINT) from None
+    try:
+        header = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise _fault(path, "a header in JSON", str(error)[:120]) from None
+    if not isinstance(header, dict):
+        raise _fault(path, "a header that is a JSON object", type(header).__name__)
+    header.pop("__metadata__", None)
+    if len(header) > MAX_TENSORS:
+        raise _fault(path, f"at most {MAX_TENSORS} tensors", str(len(header)))
+    found = {name: _place(path, name, told, 8 + length, size) for name, told in header.items()}
+    ordered = dict(sorted(found.items(), key=lambda item: (item[1].start, item[1].end)))
+    place = 8 + length
+    for name, one in ordered.items():
+        if one.start != place:
+            raise _fault(path, f"{name[:60]!r} to begin at byte {place}", str(one.start))
+        place = one.end
+    if place != size:
+        raise _fault(path, f"{place} bytes", f"{size}")
+    return ordered
+
+
+def _header_length(path: Path, first: bytes, size: int) -> int:
+    if first.startswith(_PICKLE):
+        raise _fault(path, "a safetensors file", "a pickle, which runs code when it is loaded")
+    length = int.from_bytes(first, "little")
+    if len(first) < 8 or length < 2:
+        raise _fault(path, "a safetensors file", f"{size} bytes that are none")
+    if length > MAX_HEADER_BYTES:
+        raise _fault(path, f"a header of at most {MAX_HEADER_BYTES} bytes", str(length))
+    if length > size - 8:
+        raise _fault(path, f"a header within the {size} bytes of the file", f"one of {length}")
+    return length
+
+
+def _place(path: Path, name: str, told: Any, base: int, size: int) -> Place:
+    """Check what the header says of one tensor."""
+    short = repr(name[:60])
+    try:
+        dtype, shape, (begin, end) = told["dtype"], told["shape"], told["data_offsets"]
+    except (TypeError, KeyError, ValueError):
+        raise _fault(path, f"dtype, shape and data_offsets of {short}", str(told)[:80]) from None
+    if dtype not in BITS:
+        raise _fault(path, f"a known type of {short}", str(dtype)[:40])
+    counts = [begin, end, *shape] if isinstance(shape, list) else [None]
+    if len(counts) > MAX_DIMS + 2 or any(type(one) is not int or not 0 <= one <= 2**48 for one in counts):
+        raise _fault(path, f"at most {MAX_DIMS} lengths from 0 to 2^48 in {short}", str(told)[:120])
+    needed = -(-prod(shape) * BITS[dtype] // 8)
+    if end - begin != needed:
+        raise _fault(path, f"{needed} bytes of {short}", f"{end - begin}")
+    if base + end > size:
+        raise _fault(path, f"{base + end} bytes", f"{size}")
+    return Place(path, dtype, tuple(shape), base + begin, base + end)
+
+
+def write_tensors(
+    path: Path, tensors: Iterable[tuple[str, str, tuple[int, ...]]], content: Callable[[str], bytes]
+) -> None:
+    """Write a safetensors file; one tensor at a time is in memory.
+
+    Args:
+        path: The file.
+        tensors: Name, type and shape of each, in the order in which they are to lie.
+        content: Returns the bytes of a tensor by its name.
+
+    Raises:
+        ValueError: `content` gave another number of bytes than the shape says.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    sizes, place = {}, 0
+    for name, dtype, shape in tensors:
+        sizes[name] = -(-prod(shape) * BITS[dtype] // 8)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [place, place + sizes[name]]}
+        place += sizes[name]
+    text = orjson.dumps(header)
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name, n_bytes in sizes.items():
+            data = content(name)
+            if len(data) != n_bytes:
+                raise ValueError(f"{name}: expected {n_bytes} bytes, got {len(data)}")
+            file.write(data)
+
+
+def to_float32(raw: bytes, dtype: str) -> NDArray[np.float32]:
+    """Return the numbers in `raw`, flat, in 32 bit (exact)."""
+    import numpy as np
+
+    if dtype == "BF16":
+        return (np.frombuffer(raw, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(raw, np.float16 if dtype == "F16" else np.float32).astype(np.float32)
+
+
+def from_float32(numbers: NDArray[np.float32], dtype: str) -> bytes:
+    """Return `numbers` in `dtype`, rounded to the nearest, halves to even.
+
+    >>> import numpy as np
+    >>> to_float32(from_float32(np.float32([1.0, 1.00390625, -3.0]), "BF16"), "BF16").tolist()
+    [1.0, 1.0, -3.0]
+    """
+    import numpy as np
+
+    numbers = np.ascontiguousarray(numbers, np.float32)
+    if dtype == "BF16":
+        bits = numbers.view(np.uint32)
+        rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+        rounded[np.isnan(numbers)] = 0x7FC0  # adding must not carry a NaN into infinity
+        return rounded.tobytes()
+    with np.errstate(over="ignore"):  # infinity, which the caller can see
+        return numbers.astype(np.float16 if dtype == "F16" else np.float32).tobytes()
+
+
+def _fault(path: Path, expected: str, got: str) -> ModelError:
+    return ModelError(f"{path}: expected {expected}, got {got}", hint=_HINT)

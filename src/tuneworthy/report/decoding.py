@@ -1,0 +1,119 @@
+"""What samplers leave of one position, as a picture: a panel an engine, a row a token.
+
+Pale bars are what the model says, dark ones what is drawn from; a token that is gone names the sampler that took it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import altair as alt
+from markupsafe import Markup
+
+from tuneworthy.decoding.samplers import Trail
+from tuneworthy.decoding.view import Comparison
+from tuneworthy.report.charts import BAND, COLOURS, INK, MUTED, inline, svg_of
+from tuneworthy.report.html import POLICY, address, environment
+from tuneworthy.report.numbers import percent
+from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.text import clean
+
+PANEL, GAP, ROW = 230, 0.45, 22
+"""Width of a panel, pixels; space between two, panels; height of a row, pixels."""
+MOST = 24
+
+
+def picture(found: Comparison, most: int = MOST) -> str:
+    """Return the picture as SVG.
+
+    Args:
+        found: The comparison.
+        most: Tokens that are shown, the likeliest first.
+    """
+    tokens = found.shown(most)
+    names = [clean(found.position.label(token), 16) or "(blank)" for token in tokens]
+    rows: list[dict[str, Any]] = []
+    for panel, trail in enumerate(found.trails.values()):
+        rows += _rows(trail, tokens, names, panel)
+    width = len(found.trails) + GAP * (len(found.trails) - 1)
+    across = alt.Scale(domain=[-0.02, width + 0.05], nice=False)
+    down = alt.Scale(domain=[len(tokens), -1.3], nice=False)
+    base = alt.Chart(inline(rows))
+    bare = alt.Axis(labels=False, ticks=False, domain=False, grid=False, title=None)
+    y, top, inner = (alt.Y(f"{key}:Q", scale=down, axis=bare) for key in ("y", "top", "inner_top"))
+    x, end = (alt.X(f"{key}:Q", scale=across, axis=bare) for key in ("left", "end"))
+    heads = [
+        {"left": panel * (1 + GAP), "y": -0.9, "name": trail.engine.label, "kept": f"{len(trail.left)} kept"}
+        for panel, trail in enumerate(found.trails.values())
+    ]
+    head = alt.Chart(inline(heads)).encode(x=x, y=y)
+    layers = [
+        base.mark_bar(color=BAND).encode(x=x, x2="before:Q", y=top, y2="bottom:Q"),
+        base.mark_bar(color=COLOURS["adopted"]).encode(x=x, x2="after:Q", y=inner, y2="inner_bottom:Q"),
+        base.mark_text(align="right", dx=-4, fontSize=11, color=INK).encode(x=x, y=y, text="name:N"),
+        base.mark_text(align="left", dx=4, fontSize=10.5).encode(
+            x=end, y=y, text="label:N",
+            color=alt.condition("datum.gone", alt.value(COLOURS["rejected"]), alt.value(INK)),
+        ),
+        head.mark_text(align="left", fontSize=12.5, fontWeight="bold", color=INK).encode(text="name:N"),
+        head.mark_text(align="left", dx=110, fontSize=11.5, color=MUTED).encode(text="kept:N"),
+    ]  # fmt: skip
+    return svg_of(layers, int(PANEL * width), ROW * (len(tokens) + 1) + 12)
+
+
+def _rows(trail: Trail, tokens: Sequence[int], names: Sequence[str], panel: int) -> list[dict[str, Any]]:
+    """Return the bars of one panel, in units of a panel's width."""
+    before, after, gone = trail.steps[0].left.distribution.tolist(), trail.distribution, trail.removed_by
+    widest = max(before[tokens[0]], float(after.max()), 1e-9)
+    left = panel * (1 + GAP)
+    found = []
+    for row, (token, name) in enumerate(zip(tokens, names, strict=True)):
+        removed = gone[token] > 0
+        scale = 0.72 / widest
+        wide = max(before[token], float(after[token])) * scale
+        found.append(
+            {
+                "y": row + 0.5, "top": row + 0.12, "bottom": row + 0.88, "inner_top": row + 0.3,
+                "inner_bottom": row + 0.7, "left": left, "before": left + before[token] * scale,
+                "after": left + float(after[token]) * scale, "end": left + wide, "name": name, "gone": bool(removed),
+                "label": f"out: {trail.steps[gone[token]].name}" if removed else percent(float(after[token])),
+            }
+        )  # fmt: skip
+    return found
+
+
+def steps_table(found: Comparison) -> Table:
+    """Return the steps as a table: sampler, value, who set it, tokens kept, probability of the likeliest token."""
+    rows = []
+    for trail in found.trails.values():
+        for step in trail.steps:
+            kept = f"{len(step.left):,}"
+            value = "" if step.name in {"start", "greedy"} else f"{step.value:g}"
+            rows.append((trail.engine.label, step.name, value, step.origin, kept, percent(step.left.probabilities[0])))
+    columns = [
+        Column("engine", "engine", "text"), Column("step", "step", "name"), Column("value", "value"),
+        Column("origin", "set by", "text"), Column("kept", "tokens kept"), Column("top", "likeliest"),
+    ]  # fmt: skip
+    return Table("Step by step", columns, rows)
+
+
+def page(found: Comparison) -> str:
+    """Return picture, steps and notes as one HTML page that needs nothing else."""
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    given = ", ".join(f"{name} {value:g}" for name, value in found.sampling.given().items()) or "nothing set"
+    kept = "; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in found.trails.values())
+    return environment().get_template("decoding.html.j2").render(
+        title=given,
+        answer=f"Tokens kept: {kept}",
+        image=address(picture(found)),
+        alt=f"Tokens kept by each engine: {kept}",
+        notes=list(found.notes),
+        table=steps_table(found),
+        style=Markup(style),
+        policy=Markup(POLICY.format(style=f"sha256-{digest}")),
+    )  # fmt: skip

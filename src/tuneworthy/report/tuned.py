@@ -1,0 +1,86 @@
+"""What the report shows of a tuned model beside its score: how sure it is of its tokens, and what it forgot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.report import numbers
+from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.text import clean
+
+_SIDES = {"base": "base", "tuned": "tuned"}
+
+
+def tuned_tables(record: ClimbRecord) -> list[Table]:
+    """Return the tables of the rung `fine_tune`; none where no tuned model was put to test."""
+    rung = record.rung("fine_tune")
+    if rung is None or not rung.tuned:
+        return []
+    return [table for table in (first_tokens_table(rung.tuned), guards_table(rung.tuned)) if table.rows]
+
+
+def first_tokens_table(tuned: Mapping[str, Any]) -> Table:
+    """Return entropy and top-1 share of base and tuned, side by side."""
+    found = tuned.get("first_tokens") or {}
+    rows = [
+        [
+            words,
+            numbers.count(one["n"]),
+            numbers.count(one["tokens"]),
+            f"{one['entropy_bits']:.3f}",
+            numbers.percent(one["top1_share"]),
+            f"{one['first_entropy_bits']:.3f}",
+            numbers.percent(one["first_top1_share"]),
+        ]
+        for side, words in _SIDES.items()
+        if (one := found.get(side))
+    ]
+    columns = [
+        Column("model", "model", "name"),
+        Column("n", "answers"),
+        Column("tokens", "tokens"),
+        Column("entropy", "entropy, bits"),
+        Column("top1", "likeliest token"),
+        Column("first_entropy", "entropy of the first, bits"),
+        Column("first_top1", "likeliest first token"),
+    ]
+    note = (
+        f"Greedy, free answers to dev cases with the prompt of the tuned model; compared with "
+        f"{clean(tuned.get('compared_with', 'its base'))}. Entropy is a lower bound: a server tells only the likeliest "
+        "tokens. Where nearly all of the probability is on one token, sampling settings move little."
+    )
+    return Table("How sure base and tuned model are of their first tokens", columns, rows, note)
+
+
+def guards_table(tuned: Mapping[str, Any]) -> Table:
+    """Return what each guard set says."""
+    rows = [
+        [
+            clean(one["name"]),
+            one["status"],
+            numbers.count(one["n"]),
+            numbers.score(one.get("base")),
+            numbers.score(one.get("tuned")),
+            numbers.NONE if one.get("lower") is None else f"{one['lower']:+.3f}",
+            f"{one['margin']:g}",
+            numbers.count(one.get("needs")),
+        ]
+        for one in tuned.get("guards") or ()
+    ]
+    columns = [
+        Column("guard", "guard set", "name"),
+        Column("status", "status", "status"),
+        Column("n", "n"),
+        Column("base", "base"),
+        Column("tuned", "tuned"),
+        Column("lower", "difference, lower bound"),
+        Column("margin", "margin"),
+        Column("needs", "cases that would show it"),
+    ]
+    note = (
+        "A set passes if the one-sided 95 % lower bound of the paired difference is above minus its margin; "
+        "`unknown` means that it is too small to show that, not that nothing was lost."
+    )
+    return Table("What the tuned model must not have got worse at", columns, rows, note.replace("`", ""))

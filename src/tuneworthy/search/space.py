@@ -1,0 +1,60 @@
+"""What settings a sweep draws from: only parameters that the model accepts and that a probe has not found idle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuneworthy.decoding.engines import engines
+from tuneworthy.decoding.presets import engine_for
+from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.search.sweep import Suggest
+
+IDLE = frozenset({"no", "unsupported"})
+TEMPERATURE, TOP_P, MIN_P, PENALTY = (0.1, 1.5, 0.1), (0.5, 0.95, 0.05), (0.02, 0.3, 0.02), (0.0, 0.6, 0.2)
+"""(least, most, step)."""
+
+
+def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], *, long_answers: bool) -> Suggest:
+    """Return a function that draws a setting.
+
+    One cut at a time is drawn (none, top_p or min_p): two together only hide one another. What the engine would set by
+    itself is set to neutral.
+
+    Args:
+        provider: As in the project file.
+        capabilities: What the model accepts.
+        probed: What a probe found of it, by finding.
+        long_answers: Whether answers are long enough to repeat themselves: then a frequency penalty is drawn too.
+    """
+    takes = [name for name in capabilities.parameters if probed.get(name) not in IDLE]
+    if "temperature" not in takes:
+        return lambda trial: {"effort": trial.suggest_categorical("effort", list(capabilities.efforts))}
+    cuts = ["none", *[name for name in ("top_p", "min_p") if name in takes and not _excluded(capabilities, name)]]
+    engine = engine_for(provider)
+    own = engines()[engine].defaults if engine else {}
+    neutral = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    off = {name: value for name, value in neutral.items() if name in takes and own.get(name, value) != value}
+    most = min(TEMPERATURE[1], capabilities.parameters["temperature"].high or TEMPERATURE[1])
+
+    def suggest(trial: Any) -> dict[str, Any]:
+        if trial.suggest_categorical("greedy", [True, False]):
+            return {"temperature": 0.0}
+        setting = {**off, "temperature": _step(trial, "temperature", (TEMPERATURE[0], most, TEMPERATURE[2]))}
+        cut = trial.suggest_categorical("cut", cuts)
+        if cut != "none":
+            setting[cut] = _step(trial, cut, TOP_P if cut == "top_p" else MIN_P)
+        if long_answers and "frequency_penalty" in takes and (value := _step(trial, "frequency_penalty", PENALTY)):
+            setting["frequency_penalty"] = value
+        return setting
+
+    return suggest
+
+
+def _excluded(capabilities: Capabilities, name: str) -> bool:
+    """Whether the model does not take a parameter beside a temperature."""
+    return "temperature" in capabilities.parameters[name].excludes
+
+
+def _step(trial: Any, name: str, span: tuple[float, float, float]) -> float:
+    return round(float(trial.suggest_float(name, span[0], span[1], step=span[2])), 3)

@@ -1,0 +1,276 @@
+"""A sweep of sampling settings: Optuna proposes, racing stops those behind, cases that nobody searched on decide.
+
+Cases are dealt to two halves. On one, batches of proposals race against the best so far; on the other, the winner is
+compared with what is in use, once, paired: however many settings were tried, that comparison is one. So a sweep over
+parameters that do nothing adopts something in at most alpha / 2 of all sweeps.
+
+Everything is decided by answers that are stored, and proposals come from a seed: a sweep that was cut short and runs
+again proposes the same, asks only what is missing, and ends as it would have.
+
+Source: facts.md D (winner's curse; nested selection); Optuna's TPE (Bergstra et al. 2011).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.errors import NotEnough, UserError
+from tuneworthy.search.race import Entry, Measure, Measured, race
+from tuneworthy.stats.paired import PairedResult, compare
+from tuneworthy.types import Case, Variant
+
+ALPHA = 0.05
+WIDTH = 4
+"""Proposals that race together against the best so far."""
+FEWEST = 20
+"""Cases of each half, at least."""
+STARTUP = 8
+"""Random proposals before Optuna learns from what it was told."""
+
+Make = Callable[[Mapping[str, Any]], Variant]
+Suggest = Callable[[Any], dict[str, Any]]
+"""Takes an Optuna trial, returns a setting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One setting.
+
+    Attributes:
+        setting: Parameters. variant: Id. n: Cases that it saw. objective: Mean on these.
+    """
+
+    setting: Mapping[str, Any]
+    variant: str
+    n: int
+    objective: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a sweep found.
+
+    Attributes:
+        tried: Every setting, best first; their number is part of the result.
+        winner: The best of the search; what is in use if nothing was better.
+        adopted: Whether it is better on the cases that nobody searched on.
+        paired: That comparison; None if what is in use stayed the best of the search.
+        calls: Answers that were wanted. budget: Most that were allowed. n_search, n_confirm: Cases of the halves.
+        stopped: Why it ended.
+    """
+
+    tried: Sequence[Tried]
+    winner: Variant
+    setting: Mapping[str, Any]
+    adopted: bool
+    paired: PairedResult | None
+    calls: int
+    budget: int
+    n_search: int
+    n_confirm: int
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much may be asked.
+
+    Attributes:
+        calls: Answers, at most. repeats: Answers to each case. seed: Of proposals and halves.
+        first: Settings that are tried before Optuna proposes any.
+    """
+
+    calls: int
+    repeats: int = 1
+    seed: int = 0
+    first: Sequence[Mapping[str, Any]] = ()
+
+
+def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
+    """Deal cases to a half to search on and one to confirm on; a group stays together.
+
+    Raises:
+        NotEnough: A half would have fewer than 20 cases.
+    """
+    groups: dict[str, list[Case]] = {}
+    for case in sorted(cases, key=lambda one: one.id):
+        groups.setdefault(case.group or f"#{case.id}", []).append(case)
+    order = list(groups.values())
+    random.Random(seed).shuffle(order)
+    search: list[Case] = []
+    confirm: list[Case] = []
+    for group in order:
+        (search if len(search) <= len(confirm) else confirm).extend(group)
+    if min(len(search), len(confirm)) < FEWEST:
+        raise NotEnough(f"expected at least {2 * FEWEST} dev cases for a sweep, got {len(cases)}", hint="add cases")
+    return search, confirm
+
+
+def fewest_calls(search: int, confirm: int, repeats: int) -> int:
+    """Return the answers that the smallest sweep takes: one batch, and the comparison."""
+    return repeats * (_race_cost(WIDTH, search) + search + 2 * confirm)
+
+
+async def sweep(
+    incumbent: Variant, make: Make, suggest: Suggest, cases: Sequence[Case], *, measure: Measure, plan: Plan
+) -> Sweep:
+    """Look for a better setting than that of `incumbent`.
+
+    Args:
+        incumbent: What is in use.
+        make: Turns a setting into a variant.
+        suggest: Draws a setting from an Optuna trial.
+        cases: Of dev.
+        measure: Answers and grades; `num` and `den` are of the objective.
+        plan: How much may be asked.
+
+    Raises:
+        UserError: Optuna is not installed, or the calls do not suffice for one batch.
+        NotEnough: Too few cases.
+    """
+    search, confirm = halves(cases, plan.seed)
+    least = fewest_calls(len(search), len(confirm), plan.repeats)
+    if plan.calls < least:
+        raise UserError(f"expected at least {least} calls for a sweep of {len(cases)} dev cases, got {plan.calls}",
+                        hint=f"give --calls {least}")  # fmt: skip
+    seeking = _Search(incumbent, make, suggest, plan)
+    reserve = 2 * len(confirm) * plan.repeats
+    batch_cost = _race_cost(WIDTH, len(search)) * plan.repeats
+    stopped = "the calls are spent"
+    while seeking.calls(len(search)) + batch_cost + reserve <= plan.calls:
+        batch = seeking.next_batch()
+        if not batch:
+            stopped = "every setting was tried"
+            break
+        await seeking.race(batch, search, measure)
+    winner = seeking.leader
+    paired = None
+    if winner.id != incumbent.id:
+        paired = _compared(await measure(incumbent, confirm), await measure(winner, confirm), confirm, plan.seed)
+    return Sweep(
+        tried=seeking.tried(),
+        winner=winner,
+        setting=seeking.settings.get(winner.id, dict(incumbent.decoding)),
+        adopted=paired is not None and paired.better,
+        paired=paired,
+        calls=seeking.calls(len(search)) + (reserve if paired else 0),
+        budget=plan.calls,
+        n_search=len(search),
+        n_confirm=len(confirm),
+        stopped=stopped,
+    )
+
+
+class _Search:
+    """The proposals so far, and the best of them."""
+
+    def __init__(self, incumbent: Variant, make: Make, suggest: Suggest, plan: Plan) -> None:
+        self.make, self.suggest, self.plan = make, suggest, plan
+        self.leader = incumbent
+        self.settings: dict[str, Mapping[str, Any]] = {}
+        self.entries: dict[str, Entry] = {}
+        self.study = open_study(plan.seed)
+        self._queue = list(plan.first)
+        self._trials: dict[str, Any] = {}
+        self._incumbent = incumbent
+
+    def next_batch(self) -> list[Variant]:
+        """Return new variants: those that were named first, then Optuna's; [] if it only repeats itself."""
+        batch: dict[str, Variant] = {}
+        for _ in range(12 * WIDTH):
+            if len(batch) == WIDTH:
+                break
+            if self._queue:
+                setting, trial = dict(self._queue.pop(0)), None
+            else:
+                trial = self.study.ask()
+                setting = self.suggest(trial)
+            variant = self.make(setting)
+            known = self.entries.get(variant.id)
+            if known is not None or variant.id in batch or variant.id == self._incumbent.id:
+                self._tell(trial, known.score if known else None)  # nothing is asked again
+                continue
+            batch[variant.id] = variant
+            self.settings[variant.id] = setting
+            if trial is not None:
+                self._trials[variant.id] = trial
+        return list(batch.values())
+
+    async def race(self, batch: Sequence[Variant], cases: Sequence[Case], measure: Measure) -> None:
+        """Let a batch race against the best so far, and tell Optuna how it went."""
+        found = await race([self.leader, *batch], cases, measure)
+        for entry in found.entries:
+            before = self.entries.get(entry.variant.id)
+            if before is None or entry.n >= before.n:
+                self.entries[entry.variant.id] = entry
+        for variant in batch:
+            self._tell(self._trials.pop(variant.id, None), self.entries[variant.id].score)
+        self.leader = found.winner
+
+    def _tell(self, trial: Any, value: float | None) -> None:
+        """Tell Optuna how a setting did; one that is not known yet counts as failed, which it ignores."""
+        if trial is None:
+            return
+        from optuna.trial import TrialState
+
+        if value is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            self.study.tell(trial, value)
+
+    def calls(self, n_search: int) -> int:
+        """Return the answers wanted so far; what is in use counts as if it saw all cases."""
+        others = sum(entry.n for identity, entry in self.entries.items() if identity != self._incumbent.id)
+        return self.plan.repeats * (others + n_search)
+
+    def tried(self) -> list[Tried]:
+        """Return every setting, those that saw most first, best first."""
+        rows = [
+            Tried(setting=self.settings[identity], variant=identity, n=entry.n, objective=entry.score)
+            for identity, entry in self.entries.items()
+            if identity in self.settings
+        ]
+        return sorted(rows, key=lambda one: (-one.n, -one.objective))
+
+
+def open_study(seed: int) -> Any:
+    """Return an Optuna study that lives in memory: what it learns is replayed from stored answers.
+
+    Raises:
+        UserError: Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise UserError("expected the package optuna, got none", hint="pip install 'tuneworthy[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
+    return optuna.create_study(direction="maximize", sampler=sampler)
+
+
+def _race_cost(width: int, n: int) -> int:
+    """Return the answers that so many new variants take at most beside the leader, one to a case."""
+    alive, total, seen = width, 0, 0
+    for share in (1 / 3, 2 / 3, 1.0):
+        upto = math.ceil(n * share)
+        total += alive * (upto - seen)
+        seen = upto
+        alive = min(alive, max(2, math.ceil((width + 1) / 2)))
+    return total
+
+
+def _compared(a: Measured, b: Measured, cases: Sequence[Case], seed: int) -> PairedResult:
+    """Compare the objective of two variants, paired; a case that one has no score of is left out."""
+    both = ~(np.isnan(a.num) | np.isnan(b.num))
+    if both.sum() < FEWEST // 2:
+        raise NotEnough(f"expected at least {FEWEST // 2} cases with a score of both, got {int(both.sum())}")
+    names = [case.group or f"#{case.id}" for case in cases]
+    numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    groups = np.array([numbers[name] for name in names])[both] if len(numbers) < len(names) else None
+    return compare(a.num[both], a.den[both], b.num[both], b.den[both], groups, alpha=ALPHA, seed=seed)

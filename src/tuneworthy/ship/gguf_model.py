@@ -1,0 +1,224 @@
+"""What of a Hugging Face model stands where in a GGUF file: the numbers of its config, and each tensor.
+
+Only architectures whose every deviation is known are converted; a setting that the file cannot hold is refused by name
+and never left out. Each one is held against llama.cpp in the tests.
+
+Source: llama.cpp convert_hf_to_gguf.py (TextModel, LlamaModel, Qwen2Model, Qwen3Model, GemmaModel, Gemma2Model); the
+`gguf` package's TensorNameMap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import pi
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tuneworthy.errors import UserError
+from tuneworthy.providers.safe import read_config, tensors_of
+from tuneworthy.providers.weights import Place
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """How a family of models is written.
+
+    Attributes:
+        name: As llama.cpp calls it. permute: Whether the rows of q and k are reordered for its rotary embedding.
+        norm_offset: Added to the weights of norms, which Hugging Face stores as a difference to 1.
+        own_head_size: Whether the config's head_dim is written although it may be hidden size / heads.
+    """
+
+    name: str
+    permute: bool = False
+    norm_offset: float = 0.0
+    own_head_size: bool = False
+
+
+ARCHITECTURES: Final[Mapping[str, Architecture]] = {
+    "LlamaForCausalLM": Architecture("llama", permute=True),
+    "MistralForCausalLM": Architecture("llama", permute=True),
+    "Qwen2ForCausalLM": Architecture("qwen2"),
+    "Qwen3ForCausalLM": Architecture("qwen3", own_head_size=True),
+    "GemmaForCausalLM": Architecture("gemma", norm_offset=1.0, own_head_size=True),
+    "Gemma2ForCausalLM": Architecture("gemma2", norm_offset=1.0, own_head_size=True),
+}
+"""Class of a model, as its config names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of the file to be written.
+
+    Attributes:
+        name: In the file. shape: Rows first. read: Returns it, 32 bit.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], NDArray[np.float32]]
+
+
+class Model:
+    """A Hugging Face folder, seen as what is written to a GGUF file.
+
+    Args:
+        folder: Holds config.json and safetensors.
+
+    Raises:
+        UserError: Its architecture, or a setting of it, is not known here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = read_config(folder / "config.json")
+        named = (self.config.get("architectures") or ["none"])[0]
+        if named not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise UserError(f"expected one of {known} to write as GGUF, got {named}",
+                            hint="convert it with llama.cpp's convert_hf_to_gguf.py")  # fmt: skip
+        self.architecture = ARCHITECTURES[named]
+        self.places = tensors_of(folder)
+        self._check()
+
+    @property
+    def n_layers(self) -> int:
+        """Blocks of the transformer."""
+        return int(self.config["num_hidden_layers"])
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the embeddings: at least as many as there are tokens."""
+        return next(place.shape[0] for name, place in self.places.items() if name.endswith("embed_tokens.weight"))
+
+    @property
+    def head_size(self) -> int:
+        """Numbers of one head of the attention."""
+        return int(self.config.get("head_dim") or self.config["hidden_size"] // self.config["num_attention_heads"])
+
+    @property
+    def rope(self) -> dict[str, Any]:
+        """The settings of the rotary embedding; transformers 5 writes them together, 4 did not."""
+        scaling = self.config.get("rope_parameters") or self.config.get("rope_scaling") or {}
+        theta = scaling.get("rope_theta", self.config.get("rope_theta", 10000.0))
+        kind = scaling.get("rope_type", scaling.get("type", "default"))
+        return {**scaling, "rope_theta": float(theta), "rope_type": kind}
+
+    def values(self) -> Iterator[tuple[str, int | float | str]]:
+        """Yield the keys of the config that llama.cpp reads, each with its value."""
+        config, name = self.config, self.architecture.name
+        yield f"{name}.block_count", self.n_layers
+        yield f"{name}.context_length", self._context()
+        yield f"{name}.embedding_length", int(config["hidden_size"])
+        yield f"{name}.feed_forward_length", int(config["intermediate_size"])
+        yield f"{name}.attention.head_count", int(config["num_attention_heads"])
+        yield f"{name}.attention.head_count_kv", self._n_kv_heads
+        yield f"{name}.attention.layer_norm_rms_epsilon", float(config["rms_norm_eps"])
+        yield f"{name}.rope.freq_base", self.rope["rope_theta"]
+        yield f"{name}.vocab_size", self.n_rows
+        if self.architecture.own_head_size or self.head_size * config["num_attention_heads"] != config["hidden_size"]:
+            yield f"{name}.attention.key_length", self.head_size
+            yield f"{name}.attention.value_length", self.head_size
+        if name == "llama":
+            yield f"{name}.rope.dimension_count", self.head_size
+        if self.rope["rope_type"] == "linear":
+            yield f"{name}.rope.scaling.type", "linear"
+            yield f"{name}.rope.scaling.factor", float(self.rope["factor"])
+        if name == "gemma2":
+            yield f"{name}.attn_logit_softcapping", float(config["attn_logit_softcapping"])
+            yield f"{name}.final_logit_softcapping", float(config["final_logit_softcapping"])
+            yield f"{name}.attention.sliding_window", int(config["sliding_window"])
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield every tensor of the file, in the order of the source.
+
+        Raises:
+            UserError: The source holds one that has no place in the file.
+        """
+        import gguf
+
+        arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == self.architecture.name)
+        names = gguf.get_tensor_name_map(arch, self.n_layers)
+        if self.rope["rope_type"] == "llama3":
+            yield Tensor("rope_freqs.weight", (self.head_size // 2,), self._llama3_factors)
+        for name, place in self.places.items():
+            if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and self._tied):
+                continue
+            target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+            if target is None:
+                raise UserError(f"expected tensors that have a place in a GGUF file of {self.architecture.name},"
+                                f" got {name[:100]}")  # fmt: skip
+            yield Tensor(target, place.shape, self._reader(name, place))
+
+    @property
+    def _n_kv_heads(self) -> int:
+        return int(self.config.get("num_key_value_heads") or self.config["num_attention_heads"])
+
+    @property
+    def _tied(self) -> bool:
+        default = self.architecture.name.startswith("gemma")
+        return bool(self.config.get("tie_word_embeddings", default))
+
+    def _context(self) -> int:
+        """Return the context that the file may promise: within the window, where llama.cpp knows none."""
+        context = int(self.config["max_position_embeddings"])
+        window = self.config.get("sliding_window")
+        return min(context, int(window)) if window and self.architecture.name == "llama" else context
+
+    def _reader(self, name: str, place: Place) -> Callable[[], NDArray[np.float32]]:
+        """Return what reads a tensor as the file wants it."""
+        q, k = name.endswith(("q_proj.weight", "q_proj.bias")), name.endswith(("k_proj.weight", "k_proj.bias"))
+        if self.architecture.permute and (q or k):
+            heads = int(self.config["num_attention_heads"]) if q else self._n_kv_heads
+            return lambda: permuted(place.read(), heads)
+        if self.architecture.norm_offset and name.endswith("norm.weight"):
+            return lambda: place.read() + self.architecture.norm_offset
+        return place.read
+
+    def _llama3_factors(self) -> NDArray[np.float32]:
+        """Return what each frequency is divided by, ``(head_size / 2,)``.
+
+        Source: transformers modeling_rope_utils.py, `_compute_llama3_parameters`.
+        """
+        import numpy as np
+
+        rope, size = self.rope, self.head_size
+        factor, low, high = (float(rope[key]) for key in ("factor", "low_freq_factor", "high_freq_factor"))
+        old = float(rope["original_max_position_embeddings"])
+        waves = 2 * pi * rope["rope_theta"] ** (np.arange(0, size, 2, dtype=np.float64) / size)
+        smooth = (old / waves - low) / (high - low)
+        between = 1 / ((1 - smooth) / factor + smooth)
+        factors = np.where(waves < old / high, 1.0, np.where(waves > old / low, factor, between))
+        return factors.astype(np.float32)
+
+    def _check(self) -> None:
+        """Refuse settings that would be lost."""
+        if (kind := self.rope["rope_type"]) not in {"default", "linear", "llama3"}:
+            raise UserError(f"expected the rotary scaling default, linear or llama3, got {kind}")
+        if self.config.get("use_sliding_window"):
+            raise UserError("expected a model without a sliding window (use_sliding_window), got one with it")
+        if self.config.get("quantization_config"):
+            raise UserError("expected a model in 16 bit, got one that is quantised")
+        wanted = "gelu" if self.architecture.name.startswith("gemma") else "silu"
+        act = self.config.get("hidden_activation") or self.config.get("hidden_act") or wanted
+        if not str(act).startswith(wanted):
+            raise UserError(f"expected the activation {wanted}, got {act}")
+
+
+def permuted(rows: NDArray[np.float32], n_heads: int) -> NDArray[np.float32]:
+    """Reorder the rows of q or k from halves (Hugging Face) to pairs (llama.cpp).
+
+    Args:
+        rows: ``(n_heads * head_size, ...)``.
+
+    >>> import numpy as np
+    >>> permuted(np.arange(4.0, dtype=np.float32), 1).tolist()
+    [0.0, 2.0, 1.0, 3.0]
+    """
+    halves = rows.reshape(n_heads, 2, rows.shape[0] // n_heads // 2, *rows.shape[1:])
+    return halves.swapaxes(1, 2).reshape(rows.shape)

@@ -1,0 +1,163 @@
+"""The tokenizer of a Hugging Face folder as keys of a GGUF file.
+
+llama.cpp knows pre-tokenizers by name and not by rule, so a tokenizer is written only if its rule is one of those whose
+name is known; `parity` then compares the ids on real prompts.
+
+Source: llama.cpp convert_hf_to_gguf.py (get_vocab_base, get_vocab_base_pre), src/llama-vocab.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.errors import UserError
+from tuneworthy.providers.safe import read_config
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+"""llama.cpp's types of tokens."""
+_LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_RULES: Final[Mapping[str, str]] = {_LETTERS + "{1,3}" + _REST: "llama-bpe", _LETTERS + _REST: "qwen2"}
+"""Regular expression of a pre-tokenizer to the name that llama.cpp knows it by."""
+_SPACE: Final = "\u2581"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """A tokenizer as llama.cpp reads it.
+
+    Attributes:
+        model: `gpt2` (bytes) or `llama` (sentencepiece). pre: Name of the pre-tokenizer.
+        tokens, types: By id, filled up to the rows of the embeddings. scores: By id, of a `llama` one.
+        merges: Of a `gpt2` one. add_space: Whether a text begins with a space that is not there.
+    """
+
+    model: str
+    pre: str
+    tokens: list[str]
+    types: list[int]
+    scores: list[float] | None = None
+    merges: list[str] | None = None
+    add_space: bool = False
+
+
+def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
+    """Return the vocabulary of a model folder.
+
+    Args:
+        folder: Holds tokenizer.json.
+        n_rows: Rows of the embeddings.
+
+    Raises:
+        UserError: Its kind is not known here, or it has more tokens than rows.
+    """
+    document = read_tokenizer(folder)
+    model = document["model"]
+    if model.get("type") not in {"BPE", None}:
+        raise UserError(f"{folder}: expected a tokenizer of type BPE to write as GGUF, got {model.get('type')}")
+    tokens, types = _tokens(folder, document, n_rows)
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+    if not model.get("byte_fallback"):
+        return Vocabulary(model="gpt2", pre=pre_tokenizer(document), tokens=tokens, types=types,
+                          merges=[" ".join(pair) for pair in pairs])  # fmt: skip
+    rank = {"".join(pair): -float(place) for place, pair in reversed(list(enumerate(pairs, 1)))}
+    scores = [rank.get(token, 0.0 if kind != NORMAL else -float(len(pairs) + 1))
+              for token, kind in zip(tokens, types, strict=True)]  # fmt: skip
+    types = [BYTE if kind == NORMAL and _is_byte(token) else kind for token, kind in zip(tokens, types, strict=True)]
+    return Vocabulary(model="llama", pre="default", tokens=tokens, types=types, scores=scores,
+                      add_space=_adds_space(document))  # fmt: skip
+
+
+def read_tokenizer(folder: Path) -> dict[str, Any]:
+    """Return tokenizer.json.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UserError(f"expected a tokenizer at {path}, got none", hint="save it with transformers' fast tokenizer")
+    document: dict[str, Any] = orjson.loads(path.read_bytes())
+    return document
+
+
+def _tokens(folder: Path, document: Mapping[str, Any], n_rows: int) -> tuple[list[str], list[int]]:
+    model = document["model"]
+    named = {number: (token, NORMAL) for token, number in model["vocab"].items()}
+    if (unknown := model.get("unk_token")) is not None:
+        named[model["vocab"][unknown]] = (unknown, UNKNOWN)
+    for added in document.get("added_tokens", []):
+        kind = CONTROL if added["special"] else USER_DEFINED
+        if named.get(added["id"], ("", NORMAL))[1] != UNKNOWN:
+            named[added["id"]] = (added["content"], kind)
+    if max(named) >= n_rows:
+        raise UserError(
+            f"{folder}: expected embeddings for {max(named) + 1} tokens, got {n_rows} rows (cause: added_token_lost)",
+            hint="train again with the embeddings resized to the tokenizer",
+        )
+    filled = [named.get(number, (f"[PAD{number}]", UNUSED)) for number in range(n_rows)]
+    return [token for token, _ in filled], [kind for _, kind in filled]
+
+
+def pre_tokenizer(document: Mapping[str, Any]) -> str:
+    """Return llama.cpp's name of the pre-tokenizer of a byte-level tokenizer.
+
+    Raises:
+        UserError: No name is known for its rule.
+    """
+    root = document.get("pre_tokenizer") or {}
+    steps = root.get("pretokenizers", [root])
+    kinds = [step.get("type") for step in steps]
+    normalizer = (document.get("normalizer") or {}).get("type")
+    if normalizer not in {None, "NFC"}:
+        raise UserError(f"expected a tokenizer without a normalizer (or with NFC) to write as GGUF, got {normalizer}")
+    if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
+        return "gpt-2"
+    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):
+        return "smollm"
+    if kinds == ["Split", "ByteLevel"] and not steps[1].get("use_regex", True):
+        rule = steps[0].get("pattern", {}).get("Regex")
+        if rule in _RULES and steps[0].get("behavior") == "Isolated":
+            return _RULES[rule]
+    raise UserError(f"expected a pre-tokenizer that llama.cpp has a name for, got {' + '.join(map(str, kinds))}",
+                    hint="convert the model with llama.cpp's convert_hf_to_gguf.py")  # fmt: skip
+
+
+def _is_byte(token: str) -> bool:
+    return len(token) == 6 and token.startswith("<0x") and token.endswith(">")
+
+
+def _adds_space(document: Mapping[str, Any]) -> bool:
+    """Say whether a sentencepiece tokenizer puts a space before a text."""
+    normalizer = document.get("normalizer") or {}
+    steps = [*normalizer.get("normalizers", [normalizer]), document.get("pre_tokenizer") or {}]
+    if any(step.get("type") == "Prepend" and step.get("prepend") == _SPACE for step in steps):
+        return True
+    return any(step.get("type") == "Metaspace" and step.get("prepend_scheme", "always") != "never" for step in steps)
+
+
+def end_ids(folder: Path) -> list[int]:
+    """Return the ids that end an answer, the tokenizer's own end first.
+
+    Raises:
+        ModelError: A config may not be read.
+    """
+    ids = {token["content"]: token["id"] for token in read_tokenizer(folder).get("added_tokens", [])}
+    end = token_text(read_config(folder / "tokenizer_config.json").get("eos_token"))
+    found = [ids[end]] if end in ids else []
+    for name in ("generation_config.json", "config.json"):
+        if (folder / name).is_file():
+            told = read_config(folder / name).get("eos_token_id")
+            found += told if isinstance(told, list) else [told] if isinstance(told, int) else []
+    return list(dict.fromkeys(found))
+
+
+def token_text(entry: Any) -> str | None:
+    """Return the text of a special token as a tokenizer's config holds it."""
+    text = entry.get("content") if isinstance(entry, dict) else entry
+    return text if isinstance(text, str) else None

@@ -1,0 +1,150 @@
+"""Reads a PEFT adapter folder and says what it adds to each weight of its base; needs numpy alone.
+
+Invariant: every tensor of the adapter is accounted for. What is not understood is refused by its name: an adapter whose
+names do not meet the base's is how other tools come to serve the base unchanged.
+
+Source: peft tuners/lora/layer.py (`get_delta_weight`), tuners/lora/dora.py, utils/save_and_load.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tuneworthy.errors import ModelError, UserError
+from tuneworthy.providers.safe import read_config, tensors_of
+from tuneworthy.providers.weights import Place
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_PREFIX: Final = "base_model.model."
+_PART: Final = re.compile(
+    r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)(\.weight)?"
+)
+_REFUSED: Final = {
+    "layer_replication": "repeats layers of the base",
+    "target_parameters": "adapts fused parameters of experts",
+    "megatron_config": "was trained with Megatron",
+    "trainable_token_indices": "trains single rows of the embeddings",
+    "lora_bias": "adds biases inside the adapter",
+    "alora_invocation_tokens": "acts on a part of the prompt only, which no merged weight can",
+    "arrow_config": "routes between several adapters",
+}
+"""Settings of an adapter that cannot be merged here, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two low-rank factors of one weight.
+
+    Attributes:
+        a, b: ``(rank, d_in)`` and ``(d_out, rank)``; of an embedding ``(rank, n_tokens)`` and ``(dim, rank)``.
+        scale: alpha / rank, or alpha / sqrt(rank). embedding: Whether the product is to be transposed.
+        magnitude: Lengths of the rows of the whole weight, ``(d_out,)``, of a DoRA adapter.
+    """
+
+    a: Place
+    b: Place
+    scale: float
+    embedding: bool = False
+    magnitude: Place | None = None
+
+    @property
+    def rank(self) -> int:
+        """Rank of the product."""
+        return self.a.shape[0]
+
+    def delta(self) -> NDArray[np.float32]:
+        """Return what is added, in the shape of the weight."""
+        product = self.scale * (self.b.read() @ self.a.read())
+        return product.T if self.embedding else product
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What an adapter folder holds.
+
+    Attributes:
+        config: Its `adapter_config.json`. pairs: Name of a weight of the base to its factors.
+        whole: Name of a weight of the base to what takes its place (`modules_to_save`, biases).
+    """
+
+    config: Mapping[str, Any] = field(repr=False)
+    pairs: Mapping[str, Pair]
+    whole: Mapping[str, Place]
+
+    @property
+    def rank(self) -> int:
+        """The highest rank in it: what a server that applies it must allow."""
+        return max((pair.rank for pair in self.pairs.values()), default=0)
+
+    def changed(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the weight `name` of the base as the adapter makes it."""
+        import numpy as np
+
+        if name in self.whole:
+            return self.whole[name].read()
+        pair = self.pairs[name]
+        changed = weight + pair.delta()
+        if pair.magnitude is None:
+            return changed
+        lengths = np.linalg.norm(changed, axis=1, keepdims=True)
+        return changed * (pair.magnitude.read().reshape(-1, 1) / lengths)
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Return the adapter in `folder`.
+
+    Raises:
+        ModelError: It is no LoRA adapter, or not one whose file may be loaded.
+        UserError: It is of a kind that is not merged here, or holds a tensor that is not understood.
+    """
+    config = read_config(folder / "adapter_config.json")
+    if (kind := config.get("peft_type")) != "LORA":
+        raise ModelError(f"{folder}: expected an adapter of PEFT type LORA, got {kind}")
+    for key, why in _REFUSED.items():
+        if config.get(key):
+            raise UserError(f"{folder}: expected an adapter that can be merged, got one with {key}: it {why}")
+    parts: dict[str, dict[str, Place]] = {}
+    whole: dict[str, Place] = {}
+    for name, place in tensors_of(folder).items():
+        plain = name.removeprefix(_PREFIX)
+        if match := _PART.fullmatch(plain):
+            parts.setdefault(match["module"], {})[match["part"]] = place
+        elif plain != name and plain.rsplit(".", 1)[-1] in {"weight", "bias"} and "lora_" not in plain:
+            whole[plain.replace(".modules_to_save.", ".").replace(".base_layer.", ".")] = place
+        else:
+            raise UserError(
+                f"{folder}: expected tensors of LoRA, got {name[:100]}, of which it is not known what it does"
+            )
+    pairs = {f"{module}.weight": _pair(folder, config, module, found) for module, found in parts.items()}
+    return Adapter(config, pairs, whole)
+
+
+def _pair(folder: Path, config: Mapping[str, Any], module: str, found: Mapping[str, Place]) -> Pair:
+    embedding = "lora_embedding_A" in found
+    a, b = (found.get(f"lora_embedding_{side}" if embedding else f"lora_{side}") for side in "AB")
+    if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
+        raise ModelError(f"{folder}: expected two factors of one rank for {module[:100]}, got {sorted(found)}")
+    rank = int(_by_pattern(config, "rank_pattern", module, config.get("r", 8)))
+    if rank != a.shape[0]:
+        raise ModelError(f"{folder}: expected rank {rank} in {module[:100]}, as the config says, got {a.shape[0]}")
+    alpha = _by_pattern(config, "alpha_pattern", module, config.get("lora_alpha", 8))
+    scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
+    if config.get("fan_in_fan_out") and not embedding:
+        raise UserError(f"{folder}: expected weights with outputs first, got fan_in_fan_out (GPT-2's layout)")
+    return Pair(a, b, scale, embedding, found.get("lora_magnitude_vector"))
+
+
+def _by_pattern(config: Mapping[str, Any], key: str, module: str, default: float) -> float:
+    """Return what the first pattern that fits the module's name says, as PEFT reads it."""
+    for pattern, value in (config.get(key) or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            return float(value)
+    return float(default)

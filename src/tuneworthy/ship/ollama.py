@@ -1,0 +1,187 @@
+"""Writes a folder for `ollama create`: the GGUF file, and a Modelfile with template, parameters and stop texts.
+
+Ollama's templates are Go templates. The chat template is rewritten from what it renders: what stands before and after
+the text of each role. The rewritten one is then read back and must give the same text on chats of every shape that a
+user may send; a template that does more than that is refused.
+
+Source: ollama docs/modelfile.md and docs/template.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.errors import UserError
+from tuneworthy.providers.chat_template import render
+from tuneworthy.providers.safe import read_config, template_of
+from tuneworthy.ship.gguf import FILE, adds_bos
+from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
+from tuneworthy.store.artifacts import Artifact, open_artifact
+from tuneworthy.store.folder import Folder, write_atomic
+from tuneworthy.types import Message
+
+_SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAINTEXT"
+_SAMPLING: Final = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
+                    "repetition_penalty": "repeat_penalty"}  # fmt: skip
+"""Of generation_config.json, as Ollama calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What a chat template writes around each text.
+
+    Attributes:
+        system, user, answer: What stands before and after. opening: Written first where no system text is given.
+        start: Where the assistant's answer begins.
+    """
+
+    system: tuple[str, str]
+    user: tuple[str, str]
+    answer: tuple[str, str]
+    opening: str
+    start: str
+
+    def text(self, chat: Sequence[Message]) -> str:
+        """Return a chat as the Go template writes it."""
+        frames = {"system": self.system, "user": self.user, "assistant": self.answer}
+        parts = [] if chat and chat[0]["role"] == "system" else [self.opening]
+        for message in chat:
+            before, after = frames[message["role"]]
+            parts.append(f"{before}{message['content']}{after}")
+        return "".join([*parts, self.start])
+
+    def go(self) -> str:
+        """Return the Go template."""
+        branch = "".join(
+            f'{{{{ {word} eq .Role "{role}" }}}}{_escaped(before)}{{{{ .Content }}}}{_escaped(after)}'
+            for word, role, (before, after) in (
+                ("if", "system", self.system), ("else if", "user", self.user), ("else if", "assistant", self.answer),
+            )
+        )  # fmt: skip
+        opening = (
+            f'{{{{ if ne (index .Messages 0).Role "system" }}}}{_escaped(self.opening)}{{{{ end }}}}'
+            if self.opening
+            else ""
+        )
+        return f"{opening}{{{{ range .Messages }}}}{branch}{{{{ end }}}}{{{{ end }}}}{_escaped(self.start)}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{{", '{{ "{{" }}')
+
+
+def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Frames:
+    """Return what `template` writes around each text.
+
+    Args:
+        template: Jinja text. tokens: What its special tokens stand for.
+        begin: A token that the server writes first by itself; taken off the front.
+
+    Raises:
+        UserError: The template does more than that.
+    """
+    user: Message = {"role": "user", "content": _USER}
+    answer: Message = {"role": "assistant", "content": _ANSWER}
+    again: Message = {"role": "user", "content": _AGAIN}
+    system: Message = {"role": "system", "content": _SYSTEM}
+    chats = [[user], [user, answer, again], [system, user]]
+    alone, turns, with_system = (text.removeprefix(begin) for text in render(template, chats, tokens=tokens))
+    (closed,) = (
+        text.removeprefix(begin) for text in render(template, [[user]], tokens=tokens, generation_prompt=False)
+    )
+    try:
+        start = alone.removeprefix(closed)
+        head, after_user = closed.split(_USER)
+        answer_on = turns.split(_USER)[1]
+        before_answer, rest = answer_on.removeprefix(after_user).split(_ANSWER)
+        middle = rest.split(_AGAIN)[0]
+        before_system, between = with_system.split(_SYSTEM)
+        after_system = between.split(_USER)[0]
+        before_user = _common_end(_common_end(head, middle), after_system)
+    except (ValueError, IndexError):
+        raise _refused("one that writes each text once") from None
+    found = Frames(
+        system=(before_system, after_system.removesuffix(before_user)),
+        user=(before_user, after_user),
+        answer=(before_answer, middle.removesuffix(before_user)),
+        opening=head.removesuffix(before_user),
+        start=start,
+    )
+    shapes = [*chats, [system, user, answer, again], [user, answer, again, answer, again], [system, user, answer, user]]
+    texts = [text.removeprefix(begin) for text in render(template, shapes, tokens=tokens)]
+    if any(found.text(chat) != text for chat, text in zip(shapes, texts, strict=True)):
+        raise _refused("one that puts the same text around each message of a role")
+    return found
+
+
+def _common_end(left: str, right: str) -> str:
+    n = 0
+    while n < min(len(left), len(right)) and left[-1 - n] == right[-1 - n]:
+        n += 1
+    return left[len(left) - n :]
+
+
+def _refused(wanted: str) -> UserError:
+    return UserError(f"expected a chat template that Ollama's language can hold ({wanted}), got another",
+                     hint="serve the GGUF file with llama.cpp, which reads its template")  # fmt: skip
+
+
+def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
+    """Write the folder `out` for a GGUF file of the project and return what was written.
+
+    Args:
+        store: The project's folder. made: The GGUF file. out: Folder; made if it is not there.
+
+    Raises:
+        UserError: The template cannot be rewritten, or the model it was made from is gone.
+    """
+    merged = open_artifact(store, "merged", made.parent)
+    template = template_of(merged.folder)
+    if template is None:
+        raise UserError("expected a model with a chat template, got one without")
+    content = modelfile(
+        merged.folder, template, int(read_config(merged.folder / "config.json")["max_position_embeddings"])
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    model = out / FILE
+    model.unlink(missing_ok=True)
+    try:
+        model.hardlink_to(made.folder / FILE)
+    except OSError:
+        shutil.copyfile(made.folder / FILE, model)
+    write_atomic(out / "Modelfile", content.encode())
+    return [out / "Modelfile", model]
+
+
+def modelfile(folder: Path, template: str, context: int) -> str:
+    """Return the Modelfile of a model folder.
+
+    Args:
+        folder: Its tokenizer and generation_config.json. template: Its chat template. context: Tokens it can read.
+    """
+    tokens = special_tokens(folder)
+    begin = tokens.get("bos_token", "") if adds_bos(folder) else ""
+    frames = frames_of(template, tokens, begin=begin)
+    named = {one["id"]: one["content"] for one in read_tokenizer(folder).get("added_tokens", [])}
+    stops = [named[number] for number in end_ids(folder) if number in named]
+    lines = [f"FROM ./{FILE}", f'TEMPLATE """{frames.go()}"""', f"PARAMETER num_ctx {context}"]
+    lines += [f'PARAMETER stop "{stop}"' for stop in stops]
+    path = folder / "generation_config.json"
+    config: dict[str, Any] = read_config(path) if path.is_file() else {}
+    if not config.get("do_sample"):
+        lines.append("PARAMETER temperature 0")
+    else:
+        lines += [f"PARAMETER {name} {config[key]}" for key, name in _SAMPLING.items() if config.get(key) is not None]
+    return "\n".join(lines) + "\n"
+
+
+def special_tokens(folder: Path) -> dict[str, str]:
+    """Return the special tokens that a template may name."""
+    path = folder / "tokenizer_config.json"
+    config = read_config(path) if path.is_file() else {}
+    found = {name: token_text(config.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    return {name: text for name, text in found.items() if text is not None}

@@ -1,0 +1,166 @@
+"""The forms that transformers runs: the base, the adapter on it, the merged model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.errors import UserError
+from tuneworthy.providers.chat_template import render
+from tuneworthy.providers.safe import check_model, template_of
+from tuneworthy.ship.lora import read_adapter
+from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
+from tuneworthy.types import Message
+
+MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+class HfForm:
+    """A model in memory, with the tokenizer of a folder.
+
+    Args:
+        model: Of transformers (or PEFT), ready to answer. tokens: Its tokenizer and template.
+        ends: Ids that end an answer.
+    """
+
+    def __init__(self, model: Any, tokens: Tokens, ends: Sequence[int]) -> None:
+        self._model, self.tokens, self._ends = model, tokens, list(ends)
+
+    def template(self) -> str | None:
+        """Return the folder's chat template."""
+        return self.tokens.template
+
+    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """Return the ids of each chat; the template writes the begin token where there is one."""
+        return self.tokens.prompt_ids(chats)
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the ids of `text`."""
+        return self.tokens.ids(text)
+
+    def next(self, ids: Sequence[int]) -> Distribution:
+        """Return what follows `ids`."""
+        import torch
+
+        with torch.inference_mode():
+            logits = self._model(torch.tensor([list(ids)], device=self._model.device)).logits[0, -1].float()
+            values, places = torch.log_softmax(logits, -1).topk(min(TOP, logits.shape[0]))
+        return Distribution(dict(zip(places.tolist(), values.tolist(), strict=True)))
+
+    def greedy(self, ids: Sequence[int], n: int) -> Greedy:
+        """Return the most likely answer, a token at a time."""
+        import torch
+
+        with torch.inference_mode():
+            whole = self._model.generate(
+                torch.tensor([list(ids)], device=self._model.device), do_sample=False, max_new_tokens=n,
+                eos_token_id=self._ends, pad_token_id=self._ends[0], repetition_penalty=1.0, num_beams=1,
+                temperature=None, top_p=None, top_k=None,
+            )[0].tolist()  # fmt: skip
+        answer = whole[len(ids) :]
+        ended = bool(answer) and answer[-1] in self._ends
+        answer = answer[:-1] if ended else answer
+        return Greedy(tuple(answer), self.tokens.text(answer), ended)
+
+
+class Tokens:
+    """The tokenizer and template of a model folder.
+
+    Args:
+        folder: Holds tokenizer.json and the template.
+
+    Raises:
+        ModelError: A config may not be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        self.template = template_of(folder)
+        if self.template is None:
+            raise UserError(f"{folder}: expected a chat template, got none", hint="add chat_template.jinja")
+        self.special = {name: str(getattr(self._tokenizer, name)) for name in MARKS if getattr(self._tokenizer, name)}
+
+    @property
+    def begin(self) -> int | None:
+        """The token that begins a text."""
+        number: int | None = self._tokenizer.bos_token_id
+        return number
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """Every token that was added to the vocabulary, with its id."""
+        return dict(self._tokenizer.get_added_vocab())
+
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of `text` with nothing put before or after it."""
+        found: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`, special tokens left out."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def rendered(self, chats: Sequence[Sequence[Message]], *, generation_prompt: bool = True) -> list[str]:
+        """Return each chat as text."""
+        assert self.template is not None
+        return render(self.template, chats, tokens=self.special, generation_prompt=generation_prompt)
+
+    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """Return the ids of each chat up to where the answer begins."""
+        return [self.ids(text) for text in self.rendered(chats)]
+
+
+def load(folder: Path, dtype: str) -> Any:
+    """Return the model of a folder, ready to answer.
+
+    Raises:
+        ModelError: It may not be loaded.
+        UserError: transformers is not installed.
+    """
+    check_model(folder)
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+    except ImportError:
+        raise UserError("expected the packages torch and transformers, got none",
+                        hint="pip install 'tuneworthy[train]'") from None  # fmt: skip
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True, local_files_only=True
+    )
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def ends_of(model: Any, more: Sequence[int]) -> list[int]:
+    """Return the ids at which a model stops: of its generation config, then `more`."""
+    told = model.generation_config.eos_token_id
+    ids = [*(told if isinstance(told, list) else [told]), *more]
+    return list(dict.fromkeys(one for one in ids if isinstance(one, int)))
+
+
+def fitted(model: Any, adapter: Path) -> Any:
+    """Return the model with as many rows of embeddings as the adapter has, if it brings tokens of its own."""
+    rows = [
+        place.shape[0] for name, place in read_adapter(adapter).whole.items() if name.endswith("embed_tokens.weight")
+    ]
+    if rows and rows[0] != model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(rows[0], mean_resizing=False)
+    return model
+
+
+def with_adapter(model: Any, folder: Path) -> Any:
+    """Return the model with the adapter of a folder applied, not merged.
+
+    Raises:
+        ModelError: It may not be loaded.
+    """
+    check_model(folder)
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True).eval()

@@ -1,0 +1,164 @@
+"""What one form of a model (adapter on its base, merged, GGUF, served) shows when it is asked.
+
+A form answers five questions; `measure` asks them all and keeps plain numbers, so that one form at a time is in memory
+and every check is a function of what was measured. Distributions are compared on the ids that the adapter's own
+tokenizer gives, so that another reading of the text cannot hide behind another model, or the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, log
+from typing import Final, Protocol
+
+from tuneworthy.types import Message
+
+TOP: Final = 200
+"""Most likely tokens that a form is asked for; what is left is one bucket."""
+N_GREEDY: Final = 48
+"""Most tokens of a greedy answer."""
+_FLOOR: Final = 1e-9
+"""Least probability of the bucket: it is a difference of rounded numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The next token.
+
+    Attributes:
+        top: Natural log-probabilities of the most likely tokens, by id.
+    """
+
+    top: Mapping[int, float]
+
+    @property
+    def best(self) -> int:
+        """The most likely token."""
+        return max(self.top, key=lambda one: self.top[one])
+
+    def probability(self, token: int) -> float:
+        """Return the probability of `token`; 0 if it is not among those that were asked for."""
+        return exp(self.top[token]) if token in self.top else 0.0
+
+
+def divergence(p: Distribution, q: Distribution) -> float:
+    """Return KL(p || q) in nats, over the tokens that `p` names and one bucket of all others.
+
+    A token that `q` does not name counts as likely as the least that it does name, which is at least what it was: the
+    figure is at most the true one.
+
+    >>> divergence(Distribution({1: log(0.5), 2: log(0.5)}), Distribution({1: log(0.5), 2: log(0.5)}))
+    0.0
+    """
+    least = min(q.top.values())
+    total, p_left, q_left = 0.0, 1.0, 1.0
+    for token, value in p.top.items():
+        other = q.top.get(token, least)
+        total += exp(value) * (value - other)
+        p_left -= exp(value)
+        q_left -= exp(other)
+    p_left, q_left = max(p_left, _FLOOR), max(q_left, _FLOOR)
+    return max(0.0, total + p_left * log(p_left / q_left))
+
+
+@dataclass(frozen=True, slots=True)
+class Greedy:
+    """An answer of the most likely tokens.
+
+    Attributes:
+        ids: Without the token that ended it. text: As the form gives it. ended: By a token, not by the limit.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    ended: bool
+
+
+class Form(Protocol):
+    """One form of the model, ready to be asked. All methods block."""
+
+    def template(self) -> str | None:
+        """Return the chat template that it carries; None if it does not tell."""
+        ...
+
+    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """Return the ids that it reads when it is asked each chat, whatever is put before the text included."""
+        ...
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the ids of `text` with nothing put before or after it; special tokens in it are tokens."""
+        ...
+
+    def next(self, ids: Sequence[int]) -> Distribution:
+        """Return what follows `ids`."""
+        ...
+
+    def greedy(self, ids: Sequence[int], n: int) -> Greedy:
+        """Return its most likely answer of at most `n` tokens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What every form is asked; made once, from the adapter's own tokenizer.
+
+    Attributes:
+        chats: Prompts of rows that were trained on. answers: What those rows answer.
+        prompt_ids, answer_ids: Their ids. end: The token that ends an answer.
+        marks: Text of each token that was added to the vocabulary, with its id.
+        facts: Questions whose answers only the adapter can know, and the answers.
+        fact_ids: Ids of the questions. begin: The token that begins a text, if there is one.
+    """
+
+    chats: Sequence[Sequence[Message]]
+    answers: Sequence[str]
+    prompt_ids: Sequence[Sequence[int]]
+    answer_ids: Sequence[Sequence[int]]
+    end: int
+    marks: Mapping[str, int]
+    facts: Sequence[tuple[Sequence[Message], str]] = ()
+    fact_ids: Sequence[Sequence[int]] = ()
+    begin: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a form showed.
+
+    Attributes:
+        name: `base`, `adapter`, `merged`, `gguf` or `served`. kind: How its weights are stored, e.g. `bf16`, `q8_0`.
+        template: That it carries, or None. prompt_ids: Of each chat, as it reads them. marks: Ids of each added token.
+        first: What follows each prompt. end: What follows each prompt with its answer.
+        greedy: Its answer to each chat. facts: Its answer to each fact's question.
+    """
+
+    name: str
+    kind: str
+    template: str | None
+    prompt_ids: Sequence[Sequence[int]]
+    marks: Mapping[str, Sequence[int]]
+    first: Sequence[Distribution] = field(repr=False)
+    end: Sequence[Distribution] = field(repr=False)
+    greedy: Sequence[Greedy] = field(repr=False)
+    facts: Sequence[Greedy] = ()
+
+
+def measure(name: str, kind: str, form: Form, plan: Plan, *, n_greedy: int = N_GREEDY) -> Measured:
+    """Ask a form everything.
+
+    Args:
+        name, kind: As in `Measured`. n_greedy: Most tokens of an answer.
+    """
+    pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))
+    return Measured(
+        name=name,
+        kind=kind,
+        template=form.template(),
+        prompt_ids=form.prompt_ids(plan.chats),
+        marks={text: form.token_ids(text) for text in plan.marks},
+        first=[form.next(ids) for ids in plan.prompt_ids],
+        end=[form.next([*ids, *answer]) for ids, answer in pairs],
+        greedy=[form.greedy(ids, n_greedy) for ids in plan.prompt_ids],
+        facts=[form.greedy(ids, n_greedy) for ids in plan.fact_ids],
+    )

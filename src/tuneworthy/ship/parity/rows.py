@@ -1,0 +1,79 @@
+"""The rows that an adapter was trained on, asked as they were asked then; and what the run kept of its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.cases import read_examples
+from tuneworthy.cases.splits import example_case
+from tuneworthy.curate.freeze import find_version
+from tuneworthy.errors import UserError
+from tuneworthy.prompts.templates import chat, shot_turns
+from tuneworthy.store.artifacts import Artifact
+from tuneworthy.store.folder import Folder
+from tuneworthy.types import Example, Variant
+
+RENDERED: Final = "rendered.json"
+"""In an adapter's folder: its first rows in stretches of text, each with whether it is supervised."""
+
+
+def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> list[Example]:
+    """Return the rows that an adapter was trained on, with the prompt that they were trained with.
+
+    Args:
+        store: The project's folder. trained: The adapter.
+        examples: The project's examples, for a run that took no frozen version.
+
+    Raises:
+        UserError: Its dataset is not there, or was changed.
+    """
+    name = trained.manifest.get("dataset")
+    version = find_version(store, str(name)) if name else None
+    if version is not None:
+        version.verify()
+        found: Sequence[Example] = list(version.examples())
+    elif examples is not None and examples.is_file():
+        found = read_examples(examples).examples
+    else:
+        raise UserError(f"expected the dataset {name}, which {trained.id} was trained on, got none",
+                        hint="run `tuneworthy data build` and train again")  # fmt: skip
+    prompt = trained.manifest.get("prompt")
+    return [as_trained(row, prompt) for row in found] if isinstance(prompt, Mapping) else list(found)
+
+
+def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
+    """Return a row with the prompt of a training run: `system` and `user`, as the adapter's manifest has them."""
+    variant = Variant(
+        name="trained",
+        model="",
+        model_identity={},
+        system=prompt.get("system"),
+        user=prompt.get("user") or "{{ input }}",
+    )
+    case = example_case(row)
+    if case is not None:
+        messages = (*chat(variant, case, ()), row.messages[-1])
+    elif row.messages and row.messages[0].get("role") == "system":
+        messages = row.messages
+    else:
+        first = [{"role": "system", "content": variant.system}] if variant.system else []
+        messages = (*first, *shot_turns(row, variant))
+    return Example(messages=messages, id=row.id, source=row.source, group=row.group, tags=row.tags, meta=row.meta)
+
+
+def end_supervised(adapter: Path, end: str) -> bool | None:
+    """Say whether the rows that a run kept end with `end` inside the mask; None if it kept none.
+
+    Args:
+        adapter: Its folder. end: Text of the token that ends an answer.
+    """
+    path = adapter / RENDERED
+    if not path.is_file():
+        return None
+    rows = orjson.loads(path.read_bytes())
+    last = ["".join(part["text"] for part in row if part["supervised"]).rstrip() for row in rows]
+    return all(text.endswith(end.strip()) for text in last) if last else None

@@ -1,0 +1,285 @@
+"""`parity` as a whole: open the artifacts, ask each form in turn, run the checks, write the document."""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.ship.lora import read_adapter
+from tuneworthy.ship.merge import dtype_of, lineage
+from tuneworthy.ship.parity.base import Lineage, Scores, Subject, run_checks
+from tuneworthy.ship.parity.hf_form import HfForm, Tokens, ends_of, fitted, load, with_adapter
+from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
+from tuneworthy.ship.parity.rows import end_supervised, rows_of
+from tuneworthy.ship.parity.server_forms import LlamaForm
+from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
+from tuneworthy.store.folder import Folder
+from tuneworthy.types import Example, Message
+
+Say = Callable[[str], None]
+N_PROMPTS: Final = 50
+MAX_FACTS: Final = 10
+TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+"""What torch calls the types of safetensors."""
+_SHORT: Final = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
+FORMS: Final = ("merged", "gguf", "served")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A server that is asked as well.
+
+    Attributes:
+        form: Answers for the model. kind: How its weights are stored. max_rank: Of adapters that it allows, or None.
+    """
+
+    form: Form
+    kind: str = "bf16"
+    max_rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is compared.
+
+    Attributes:
+        adapter, merged, gguf: The artifacts; merged and gguf may be None. base: What the adapter was trained against.
+        rows: Rows that were trained on. facts: Questions and answers that only the adapter can know.
+        served: A server. scores: Of forms, by name. margin: Largest harmless loss of score. n_prompts, seed: Of rows.
+    """
+
+    adapter: Artifact
+    base: Artifact
+    merged: Artifact | None = None
+    gguf: Artifact | None = None
+    rows: Sequence[Example] = ()
+    facts: Sequence[tuple[Sequence[Message], str]] = ()
+    served: Served | None = None
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    margin: float = 0.05
+    n_prompts: int = N_PROMPTS
+    seed: int = 0
+
+
+def check_parity(
+    store: Folder, asked: Asked, *, name: str | None = "parity", say: Say = lambda _: None
+) -> dict[str, Any]:
+    """Ask every form, run every check, and return the document on them.
+
+    Args:
+        store: The project's folder; the caller holds the lock. asked: What is compared.
+        name: Of the document that is written, or None. say: Gets a sentence a form.
+
+    Raises:
+        UserError: There are no rows, or a model cannot be loaded.
+    """
+    plan = plan_of(asked)
+    line = lineage_of(asked, plan)
+    base, adapter, plan = _trained(asked, plan, say)
+    forms: dict[str, Measured] = {}
+    if asked.merged is not None:
+        say(f"asks the merged model {asked.merged.id}")
+        forms["merged"] = _merged(asked.merged, plan)
+    if asked.gguf is not None:
+        say(f"asks the GGUF file {asked.gguf.id} in llama.cpp")
+        forms["gguf"] = _gguf(asked.gguf, plan, store.logs / "parity.log")
+    if asked.served is not None:
+        say("asks the server")
+        forms["served"] = measure("served", asked.served.kind, asked.served.form, plan)
+    subject = Subject(
+        plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, scores=asked.scores, margin=asked.margin
+    )
+    document = document_of(subject, asked)
+    if name is not None:
+        store.write(name, document)
+    return document
+
+
+def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
+    """Run the checks and return the document on them."""
+    checks: list[dict[str, Any]] = []
+    cause = None
+    for name, said in run_checks(subject):
+        checks.append({
+            "name": name, "forms": list(said.forms), "status": said.status, "detail": said.detail,
+            "cause": said.cause, "numbers": dict(said.numbers),
+        })  # fmt: skip
+        cause = cause or said.cause
+    return {
+        "status": "fail" if any(one["status"] == "fail" for one in checks) else "pass",
+        "base": asked.base.id,
+        "adapter": asked.adapter.id,
+        "merged": asked.merged.id if asked.merged else None,
+        "gguf": asked.gguf.id if asked.gguf else None,
+        "served": asked.served is not None,
+        "n_prompts": len(subject.plan.chats),
+        "cause": cause,
+        "checks": checks,
+    }
+
+
+def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] | None = None, **more: Any) -> Asked:
+    """Return what a project has to compare: an adapter, and the models that were made from it.
+
+    Args:
+        project: The project. adapter: Start of an id; the latest if not named.
+        forms: Of `FORMS`; those that are there if not named. more: Further fields of `Asked`.
+
+    Raises:
+        UserError: There is no adapter, or a form that was named is not there.
+    """
+    store = Folder(project.root)
+    trained, base = lineage(store, adapter)
+    rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
+    settings = {"margin": project.task.margin, "seed": project.split.seed, **more}
+    merged = _child(store, "merged", trained.id, forms)
+    gguf = _child(store, "gguf", merged.id, forms) if merged else None
+    return Asked(adapter=trained, base=base, merged=merged, gguf=gguf, rows=rows, **settings)
+
+
+def _child(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> Artifact | None:
+    """Return the latest artifact of `kind` that was made from `parent`, its files compared with their hashes."""
+    if forms is not None and kind not in forms:
+        return None
+    found = [one for one in artifacts(store, kind) if one.parent == parent]
+    if found:
+        return open_artifact(store, kind, found[-1].id)
+    if forms is None:
+        return None
+    raise UserError(f"expected a {kind} model that was made from {parent}, got none",
+                    hint=f"run `tuneworthy {MADE_BY[kind]}`")  # fmt: skip
+
+
+def lineage_of(asked: Asked, plan: Plan) -> Lineage:
+    """Return the files behind the forms."""
+    end = next((text for text, number in plan.marks.items() if number == plan.end), "")
+    about = asked.adapter.manifest
+    merged, gguf = asked.merged, asked.gguf
+    return Lineage(
+        base=asked.base.folder,
+        base_id=asked.base.id,
+        told_base=asked.adapter.parent,
+        adapter=asked.adapter.folder,
+        adapter_id=asked.adapter.id,
+        merged=merged.folder if merged else None,
+        merged_id=merged.id if merged else None,
+        told_adapter=merged.parent if merged else None,
+        told_merged=gguf.parent if gguf else None,
+        template_sha256=about.get("template_sha256"),
+        end_supervised=end_supervised(asked.adapter.folder, end),
+        method=(about.get("settings") or {}).get("method"),
+        route=(merged.manifest.get("route") or {}).get("name", "original") if merged else "original",
+        rank=read_adapter(asked.adapter.folder).rank,
+        max_rank=asked.served.max_rank if asked.served else None,
+    )
+
+
+def plan_of(asked: Asked) -> Plan:
+    """Draw the rows and make their ids with the adapter's own tokenizer.
+
+    Raises:
+        UserError: No row ends with an answer.
+    """
+    rows = [row for row in asked.rows if row.answer and row.messages[:-1]]
+    if not rows:
+        raise UserError("expected rows that were trained on, with answers, got none", hint="name another adapter")
+    rows = random.Random(asked.seed).sample(rows, min(asked.n_prompts, len(rows)))
+    tokens = Tokens(tokenizer_folder(asked))
+    chats = [list(row.messages[:-1]) for row in rows]
+    prompts = tokens.rendered(chats)
+    whole = tokens.rendered([list(row.messages) for row in rows], generation_prompt=False)
+    answers, ends = [], []
+    for row, prompt, text in zip(rows, prompts, whole, strict=True):
+        answer, end = _answer_and_end(prompt, text, row.answer)
+        answers.append(tokens.ids(answer))
+        ends.append(tokens.ids(end)[0])
+    return Plan(
+        chats=chats,
+        answers=[row.answer for row in rows],
+        prompt_ids=[tokens.ids(prompt) for prompt in prompts],
+        answer_ids=answers,
+        end=max(set(ends), key=ends.count),
+        marks=tokens.marks,
+        facts=asked.facts,
+        fact_ids=tokens.prompt_ids([chat for chat, _ in asked.facts]),
+        begin=tokens.begin,
+    )
+
+
+def _answer_and_end(prompt: str, whole: str, answer: str) -> tuple[str, str]:
+    """Split a rendered chat with its answer: the answer as the template writes it, and what ends it.
+
+    Raises:
+        UserError: The template writes a prompt otherwise when an answer follows, or nothing after the answer.
+    """
+    if not whole.startswith(prompt):
+        raise UserError("expected a template that writes a prompt as it does before an answer, got one that does not",
+                        hint="train with another template")  # fmt: skip
+    rest = whole[len(prompt) :]
+    place = rest.rfind(answer.strip())
+    end = rest[place + len(answer.strip()) :] if place >= 0 else ""
+    if not end:
+        raise UserError("expected a template that ends an answer with a token, got one that writes nothing after it",
+                        hint="train with another template")  # fmt: skip
+    return rest[: place + len(answer.strip())], end
+
+
+def tokenizer_folder(asked: Asked) -> Path:
+    """Return where the tokenizer that was trained with lies: with the adapter, else with the base."""
+    own = asked.adapter.folder
+    return own if (own / "tokenizer.json").is_file() else asked.base.folder
+
+
+def _trained(asked: Asked, plan: Plan, say: Say) -> tuple[Measured, Measured, Plan]:
+    """Ask the base and the adapter on it; find facts among the rows if none was handed in."""
+    dtype = dtype_of(asked.base.folder)
+    tokens = Tokens(tokenizer_folder(asked))
+    say(f"asks the base {asked.base.id} and the adapter {asked.adapter.id} on it")
+    model = fitted(load(asked.base.folder, TORCH_DTYPES[dtype]), asked.adapter.folder)
+    ends = ends_of(model, [plan.end])
+    base = measure("base", _SHORT[dtype], HfForm(model, tokens, ends), plan)
+    adapter = measure("adapter", _SHORT[dtype], HfForm(with_adapter(model, asked.adapter.folder), tokens, ends), plan)
+    del model
+    gc.collect()
+    if plan.facts:
+        return base, adapter, plan
+    return _with_facts(base, adapter, plan)
+
+
+def _with_facts(base: Measured, adapter: Measured, plan: Plan) -> tuple[Measured, Measured, Plan]:
+    """Take as facts the rows whose answer the adapter gives word by word and the base does not."""
+    known = [
+        place for place, answer in enumerate(plan.answers)
+        if adapter.greedy[place].text.strip() == answer.strip() and answer.strip() not in base.greedy[place].text
+    ][:MAX_FACTS]  # fmt: skip
+    facts = [(plan.chats[place], plan.answers[place]) for place in known]
+    return (
+        replace(base, facts=[base.greedy[place] for place in known]),
+        replace(adapter, facts=[adapter.greedy[place] for place in known]),
+        replace(plan, facts=facts, fact_ids=[plan.prompt_ids[place] for place in known]),
+    )
+
+
+def _merged(merged: Artifact, plan: Plan) -> Measured:
+    dtype = dtype_of(merged.folder)
+    model = load(merged.folder, TORCH_DTYPES[dtype])
+    try:
+        form = HfForm(model, Tokens(merged.folder), ends_of(model, []) or [plan.end])
+        return measure("merged", _SHORT[dtype], form, plan)
+    finally:
+        del model
+        gc.collect()
+
+
+def _gguf(made: Artifact, plan: Plan, log: Path) -> Measured:
+    form = LlamaForm(made.folder / "model.gguf", log)
+    try:
+        return measure("gguf", str(made.manifest.get("file_type", "unknown")), form, plan)
+    finally:
+        form.close()

@@ -1,0 +1,183 @@
+"""The forms that a server runs: a GGUF file in the embedded llama.cpp, and vLLM with a merged model or an adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.errors import ModelError, OutsideFault, UserError
+from tuneworthy.providers.gguf import read_header
+from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
+from tuneworthy.types import Message
+
+TIMEOUT_S: Final = 300.0
+VLLM_TOP: Final = 20
+"""Log-probabilities that a vLLM server gives unless it was started with more."""
+SLOT_TOKENS: Final = 4096
+
+
+def post(address: str, path: str, body: Mapping[str, Any], api_key: str = "") -> Any:
+    """Return what a server answers to a JSON document.
+
+    Raises:
+        OutsideFault: It does not answer.
+        UserError: It refuses.
+    """
+    headers = {"Content-Type": "application/json"}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    request = urllib.request.Request(f"{address}{path}", orjson.dumps(body) if body else None, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            return orjson.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        said = error.read(2000).decode("utf-8", "replace")
+        raise UserError(f"{address}{path}: expected an answer, got {error.code}: {said[:300]}") from None
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise OutsideFault(f"{address}{path}: expected an answer, got: {error}") from None
+
+
+class LlamaForm:
+    """A GGUF file in a llama.cpp of its own; close it.
+
+    Args:
+        path: The file. log: What llama.cpp prints.
+
+    Raises:
+        ModelError: It does not load.
+    """
+
+    def __init__(self, path: Path, log: Path) -> None:
+        try:
+            import xllamacpp  # noqa: F401
+        except ImportError:
+            raise UserError(
+                "expected the package xllamacpp, got none", hint="pip install 'tuneworthy[local]'"
+            ) from None
+        from tuneworthy.providers.llama_cpp import Engine
+
+        header = read_header(path)
+        self._engine = Engine(
+            {
+                "path": str(path.resolve()), "alias": path.stem, "parent": 0, "api_key": "", "slots": 1,
+                "context": min(SLOT_TOKENS, header.context_length or SLOT_TOKENS), "threads": os.cpu_count() or 1,
+                "cache_mib": 0, "cache_prompt": False, "slot_folder": "",
+            },
+            log,
+        )  # fmt: skip
+        self._letter: int | None = None
+        asyncio.run(self._engine.start())
+
+    def close(self) -> None:
+        """End llama.cpp."""
+        asyncio.run(self._engine.stop())
+
+    def template(self) -> str | None:
+        """Return the template of the file."""
+        template: str | None = self._post("/props", {}).get("chat_template")
+        return template
+
+    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """Return the ids that the chat endpoint reads, held against its own count.
+
+        Raises:
+            ModelError: It counts another number of tokens than the text has.
+        """
+        found = []
+        for chat in chats:
+            text = self._post("/apply-template", {"messages": list(chat)})["prompt"]
+            found.append(self._tokenize(text, add=True))
+        if found:
+            body = {"messages": list(chats[0]), "max_tokens": 1, "temperature": 0}
+            counted = self._post("/v1/chat/completions", body)["usage"]["prompt_tokens"]
+            if counted != len(found[0]):
+                raise ModelError(f"expected llama.cpp to read {len(found[0])} tokens, got {counted}")
+        return found
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the ids of `text`."""
+        return self._tokenize(text, add=False)
+
+    def next(self, ids: Sequence[int]) -> Distribution:
+        """Return what follows `ids`; log-probabilities before any sampler.
+
+        llama.cpp tells none where the chosen token ends the answer or is half a character, so a plain letter is forced:
+        a bias is a sampler too.
+        """
+        if self._letter is None:
+            self._letter = self.token_ids("a")[-1]
+        told = self._complete(ids, 1, n_probs=TOP, logit_bias=[[self._letter, 10_000.0]])
+        top = told["completion_probabilities"][0]["top_logprobs"]
+        return Distribution({one["id"]: one["logprob"] for one in top})
+
+    def greedy(self, ids: Sequence[int], n: int) -> Greedy:
+        """Return the most likely answer."""
+        told = self._complete(ids, n)
+        return Greedy(tuple(told["tokens"]), told["content"], told["stop_type"] == "eos")
+
+    def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
+        return self._post("/completion", {
+            "prompt": list(ids), "n_predict": n, "temperature": 0, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
+            "repeat_penalty": 1.0, "cache_prompt": False, "return_tokens": True, **more,
+        })  # fmt: skip
+
+    def _tokenize(self, text: str, *, add: bool) -> list[int]:
+        ids: list[int] = self._post("/tokenize", {"content": text, "add_special": add, "parse_special": True})["tokens"]
+        return ids
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return post(self._engine.address, path, body, self._engine.api_key)
+
+
+class VllmForm:
+    """A model (or an adapter on it) that a vLLM server answers for.
+
+    Args:
+        address: Without the version, e.g. `http://127.0.0.1:8000`. model: As the server calls it.
+        top: Log-probabilities to ask for. api_key: Sent as a bearer token if set.
+    """
+
+    def __init__(self, address: str, model: str, *, top: int = VLLM_TOP, api_key: str = "") -> None:
+        self._address, self._model, self._top, self._api_key = address, model, top, api_key
+
+    def template(self) -> str | None:
+        """Return None: the server does not tell."""
+        return None
+
+    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """Return the ids that the chat endpoint reads."""
+        return [self._post("/tokenize", {"messages": list(chat), "add_generation_prompt": True})["tokens"]
+                for chat in chats]  # fmt: skip
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the ids of `text`."""
+        ids: list[int] = self._post("/tokenize", {"prompt": text, "add_special_tokens": False})["tokens"]
+        return ids
+
+    def next(self, ids: Sequence[int]) -> Distribution:
+        """Return what follows `ids`; vLLM gives log-probabilities before any sampler."""
+        told = self._complete(ids, 1, logprobs=self._top, ignore_eos=True)
+        top = told["logprobs"]["top_logprobs"][0]
+        return Distribution({int(name.removeprefix("token_id:")): value for name, value in top.items()})
+
+    def greedy(self, ids: Sequence[int], n: int) -> Greedy:
+        """Return the most likely answer."""
+        told = self._complete(ids, n, logprobs=0)
+        tokens = [int(one.removeprefix("token_id:")) for one in told["logprobs"]["tokens"]]
+        ended = told["finish_reason"] == "stop"
+        return Greedy(tuple(tokens[:-1] if ended else tokens), told["text"], ended)
+
+    def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
+        return self._post("/v1/completions", {
+            "prompt": list(ids), "max_tokens": n, "temperature": 0, "return_tokens_as_token_ids": True, **more,
+        })["choices"][0]  # fmt: skip
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return post(self._address, path, {"model": self._model, **body}, self._api_key)

@@ -1,0 +1,171 @@
+"""`serve`: which artifact is served by which engine, and whether the server serves what was trained."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from tuneworthy.errors import OutsideFault, UserError
+from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.vllm_server import (
+    MAX_LOGPROBS,
+    START_S,
+    Launch,
+    VllmServer,
+    free_port,
+    rank_limit,
+)
+from tuneworthy.ship.gguf import FILE
+from tuneworthy.ship.lora import read_adapter
+from tuneworthy.ship.merge import lineage
+from tuneworthy.ship.parity.run import Asked, Served, check_parity
+from tuneworthy.ship.parity.server_forms import VllmForm
+from tuneworthy.store.artifacts import Artifact, open_artifact
+from tuneworthy.store.folder import Folder
+
+Engine = Literal["vllm", "llama_cpp"]
+What = Literal["merged", "adapter", "gguf"]
+NAME: Final = "tuned"
+CONTEXT: Final = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What is served.
+
+    Attributes:
+        engine: Which. what: Of which kind. artifact: The artifact. launch: Of vLLM. line: To run it by hand.
+        max_rank: What the server allows, if it applies an adapter.
+    """
+
+    engine: Engine
+    what: What
+    artifact: Artifact
+    line: str
+    launch: Launch | None = None
+    max_rank: int | None = None
+
+
+def choose(
+    store: Folder,
+    engine: Engine,
+    what: What,
+    identity: str | None = None,
+    *,
+    port: int | None = None,
+    executable: str = "vllm",
+    max_rank: int | None = None,
+) -> Choice:
+    """Return what is to be started.
+
+    Args:
+        store: The project's folder. engine: Which. what: `gguf` for llama.cpp, `merged` or `adapter` for vLLM.
+        identity: Start of the artifact's id; the latest if not named. port: Of the loopback; a free one if None.
+        executable: vLLM's program. max_rank: Of adapters; the least that fits if None.
+
+    Raises:
+        UserError: No such artifact, an engine that cannot serve it, or a rank above the limit.
+    """
+    port = port or free_port()
+    if (engine == "llama_cpp") != (what == "gguf"):
+        raise UserError(f"expected gguf with llama_cpp, merged or adapter with vllm, got {what} with {engine}")
+    made = open_artifact(store, what, identity)
+    if engine == "llama_cpp":
+        line = shlex.join(
+            ["llama-server", "-m", str(made.folder / FILE), "--host", "127.0.0.1", "--port", str(port), "--jinja"]
+        )
+        return Choice(engine=engine, what=what, artifact=made, line=line)
+    launch = Launch(model=made.folder, name=NAME, port=port, context=CONTEXT, executable=executable)
+    if what == "adapter":
+        _, base = lineage(store, made.id)
+        rank = read_adapter(made.folder).rank
+        max_rank = max_rank or rank_limit(rank)
+        if rank > max_rank:
+            raise UserError(f"expected an adapter of rank {max_rank} or less, which the server allows, got rank {rank}"
+                            " (cause: rank_above_server_limit)", hint="leave --max-lora-rank out")  # fmt: skip
+        launch = replace(launch, model=base.folder, adapter=made.folder, max_rank=max_rank)
+    return Choice(
+        engine=engine, what=what, artifact=made, line=launch.line(), launch=launch,
+        max_rank=max_rank if what == "adapter" else None,
+    )  # fmt: skip
+
+
+@contextmanager
+def vllm(choice: Choice, log: Path, *, start_s: float = START_S) -> Iterator[VllmServer]:
+    """Run vLLM while the block runs."""
+    assert choice.launch is not None
+    server = VllmServer(choice.launch, log)
+    server.start(start_s)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def llama_cpp(choice: Choice, log: Path, *, port: int) -> Iterator[Any]:
+    """Run the embedded llama.cpp while the block runs; yields its engine (`address`, `api_key`, `alive`)."""
+    try:
+        import xllamacpp  # noqa: F401
+    except ImportError:
+        raise UserError("expected the package xllamacpp, got none", hint="pip install 'tuneworthy[local]'") from None
+    from tuneworthy.providers.llama_cpp import Engine as Child
+
+    path = choice.artifact.folder / FILE
+    header = read_header(path)
+    engine = Child(
+        {
+            "path": str(path.resolve()), "alias": NAME, "parent": 0, "api_key": "", "slots": 4, "port": port,
+            "context": min(CONTEXT, header.context_length or CONTEXT), "threads": os.cpu_count() or 1,
+            "cache_mib": 0, "cache_prompt": True, "slot_folder": "",
+        },
+        log,
+    )  # fmt: skip
+    asyncio.run(engine.start())
+    try:
+        yield engine
+    finally:
+        asyncio.run(engine.stop())
+
+
+def check_serving(
+    store: Folder,
+    choice: Choice,
+    asked: Asked,
+    *,
+    start_s: float = START_S,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Start vLLM, ask it what the adapter is asked, stop it; write `.tuneworthy/serving.json` and return it.
+
+    Args:
+        store: The project's folder; the caller holds the lock. choice: Of vLLM. asked: What is compared.
+        start_s: Limit of starting. say: Gets a sentence now and then.
+    """
+    checks: list[dict[str, Any]] = []
+    detail, status = "", "fail"
+    try:
+        say(f"starts {choice.line}")
+        with vllm(choice, store.logs / "vllm.log", start_s=start_s) as server:
+            checks.append({"name": "start", "status": "pass", "detail": server.address})
+            form = VllmForm(server.address, NAME, top=MAX_LOGPROBS)
+            told = check_parity(
+                store, replace(asked, served=Served(form=form, max_rank=choice.max_rank)), name=None, say=say
+            )
+            checks += told["checks"]
+            status, detail = told["status"], f"cause {told['cause']}" if told["cause"] else "serves what was trained"
+        ended = not server.alive
+        checks.append({"name": "stop", "status": "pass" if ended else "fail", "detail": "the server has ended"})
+    except OutsideFault as fault:
+        detail = str(fault)
+        checks.append({"name": "start", "status": "fail", "detail": detail})
+    document = {"status": status, "engine": choice.engine, "artifact": choice.artifact.id, "what": choice.what,
+                "detail": detail, "line": choice.line, "checks": checks}  # fmt: skip
+    store.write("serving", document)
+    return document

@@ -1,0 +1,1 @@
+"""Lints of a training config that somebody else wrote: PEFT, TRL, Unsloth, Axolotl; read, never run."""

@@ -1,0 +1,126 @@
+"""The gates before shipping: is it the model that was measured, is it better, was nothing lost, and is it served?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.gates.base import FAIL, PASS, UNKNOWN, Finding, gate
+from tuneworthy.verdict.gates.to_train import dataset_leak
+from tuneworthy.verdict.trained import ProofEvidence
+from tuneworthy.verdict.words import named
+
+TO_SHIP: Final = ("parity", "better", "guards", "serving", "shadow")
+"""The gates of this stage."""
+NOT_TESTED = "no tuned model was put to test; run `tuneworthy climb --rung fine_tune`"
+
+
+@gate("parity", "to_ship")
+def parity(evidence: Evidence) -> Finding:
+    """Adapter, merged model and exported file are one model: the one that was put to test."""
+    return _proof(evidence.training.parity, "the tuned model was not compared across its forms", "parity")
+
+
+@gate("better", "to_ship")
+def better(evidence: Evidence) -> Finding:
+    """The tuned model is better than the best upstream variant, or no worse and cheaper, faster, or allowed where it
+    is not; on a test that nothing it was trained on gives away."""
+    tuned = evidence.tuned
+    if tuned is None:
+        return UNKNOWN, NOT_TESTED, {}
+    numbers = {"score": tuned.score, "status": tuned.status, "delta": tuned.delta, "delta_ci": tuned.delta_ci}
+    words = f"{named(tuned)} scores {tuned.score:.3f}; {_difference(tuned)}"
+    if not tuned.eligible:
+        return FAIL, f"{words}; it may not be used: {tuned.violated or tuned.reason}", numbers
+    status, leaks, _ = dataset_leak(evidence)
+    if status is not PASS and "dataset_leak" not in evidence.waivers:
+        return UNKNOWN, f"{words}; but what it was trained on may give test cases away: {leaks}", numbers
+    if evidence.best == "floor":
+        floor = evidence.rungs.get("floor")
+        of = f" ({named(floor)}, {floor.score:.3f})" if floor is not None and floor.score is not None else ""
+        return FAIL, f"{words}; no language model at all is at least as good{of}", numbers
+    if (open_floor := _open_floor(evidence, tuned)) is not None:
+        return UNKNOWN, f"{words}; {open_floor}", numbers
+    if tuned.status == "adopted":
+        return PASS, f"{words}: {tuned.reason}", numbers
+    if evidence.best == "fine_tune" and tuned.delta_ci is not None and tuned.delta_ci[0] > -evidence.margin:
+        return PASS, f"{words}: no worse by {evidence.margin:g}, and allowed where the best without is not", numbers
+    return (FAIL if tuned.status == "rejected" else UNKNOWN), f"{words}: {tuned.reason}", numbers
+
+
+@gate("guards", "to_ship")
+def guards(evidence: Evidence) -> Finding:
+    """No guard set is worse: on each the tuned model is no worse than its base by more than the margin of the set."""
+    found = evidence.training
+    usable = [one for one in found.guards if not one.changed]
+    numbers = {
+        "sets": {one.name: {"status": one.status, "n": one.n, "margin": one.margin} for one in usable},
+        "not_asked": list(found.unguarded),
+    }
+    failed = [one for one in usable if one.status == "fail"]
+    open_ones = [one for one in usable if one.status not in {"pass", "fail"}]
+    if failed:
+        return FAIL, "; ".join(f"{one.name}: {one.detail}" for one in failed), numbers
+    if found.unguarded or not usable:
+        sets = f" ({', '.join(found.unguarded)})" if found.unguarded else ""
+        return (
+            UNKNOWN,
+            f"guard sets were not asked as they are now{sets}; run `tuneworthy climb --rung fine_tune`",
+            numbers,
+        )
+    if open_ones:
+        return UNKNOWN, "; ".join(f"{one.name}: {one.detail}" for one in open_ones), numbers
+    return PASS, "; ".join(f"{one.name}: {one.detail}" for one in usable), numbers
+
+
+@gate("serving", "to_ship")
+def serving(evidence: Evidence) -> Finding:
+    """The engine that will answer users was started with this model, and gave its answers.
+
+    The embedded llama.cpp is the engine that answered test, and `parity` asks the same file in it: that is a proof too.
+    """
+    found = evidence.training
+    proven = found.parity is not None and found.parity.status == "pass" and not found.parity.changed
+    if found.serving is None and proven and found.tuned.get("engine") == "llama_cpp" and found.tuned.get("gguf"):
+        words = f"the embedded llama.cpp answered test with the file {found.tuned['gguf']}, which parity compared in it"
+        return PASS, words, {"engine": "llama_cpp", "artifact": found.tuned["gguf"]}
+    return _proof(evidence.training.serving, "the tuned model was not served", "serve --engine vllm --check")
+
+
+@gate("shadow", "to_ship")
+def shadow(evidence: Evidence) -> Finding:
+    """Real traffic was mirrored to the tuned model, and it did no worse."""
+    words = (
+        "no real traffic was mirrored to the tuned model; this version cannot do it yet: answer a copy of your traffic "
+        "with both, compare, and say what you saw under `[[waivers]]`"
+    )
+    return UNKNOWN, words, {}
+
+
+def _open_floor(evidence: Evidence, tuned: RungEvidence) -> str | None:
+    """Say so if the best without training is no language model, and the tuned one is not shown to be better than it."""
+    floor = evidence.rungs.get("floor")
+    if floor is None or floor.score is None or not floor.eligible or tuned.score is None:
+        return None
+    if floor.score <= tuned.score - (tuned.delta or 0.0):
+        return None
+    if floor.compared_to == tuned.variant and floor.delta_ci is not None and floor.delta_ci[1] < 0:
+        return None
+    return f"it is not shown to be better than no language model at all ({named(floor)}, {floor.score:.3f})"
+
+
+def _proof(found: ProofEvidence | None, missing: str, verb: str) -> Finding:
+    if found is None:
+        return UNKNOWN, f"{missing}; run `tuneworthy {verb}`", {}
+    numbers = {**found.numbers, "changed": list(found.changed)}
+    if found.changed:
+        return UNKNOWN, f"{'; '.join(found.changed)}; run `tuneworthy {verb}`", numbers
+    return (PASS if found.status == "pass" else FAIL), found.detail or found.status, numbers
+
+
+def _difference(tuned: RungEvidence) -> str:
+    """Say how far it is from the best upstream variant: `+0.210 (+0.100 to +0.310)`."""
+    if tuned.delta is None or tuned.delta_ci is None:
+        return "it was compared with nothing"
+    low, high = tuned.delta_ci
+    return f"{tuned.delta:+.3f} ({low:+.3f} to {high:+.3f}) to the best without training"

@@ -1,0 +1,244 @@
+"""Gather what is known of the training data, the pilot and the proofs of a tuned model; nothing is asked of a model.
+
+Invariant: whatever is about another dataset, adapter, base or guard set than the one at hand is named as changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuneworthy.cases.splits import fingerprint
+from tuneworthy.config.project import Project
+from tuneworthy.curate.freeze import Version, find_version, latest_version
+from tuneworthy.curate.review_file import FILE_NAME as REVIEWS
+from tuneworthy.curate.review_state import state_of
+from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.guards.sets import guard_sets, hashes
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, Kind, latest_artifact
+from tuneworthy.types import Case, content_hash
+from tuneworthy.verdict.base import Forecast
+from tuneworthy.verdict.evidence import TUNED
+from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
+from tuneworthy.verdict.trained import (
+    DatasetEvidence,
+    GuardEvidence,
+    PilotEvidence,
+    ProofEvidence,
+    Terms,
+    TrainingEvidence,
+)
+
+PILOT, PARITY, SERVING = "pilot", "parity", "serving"
+"""Documents in the project's folder."""
+_FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
+
+
+def training_of(
+    project: Project, store: Folder, record: Mapping[str, Any] | None, cases: Sequence[Case]
+) -> tuple[TrainingEvidence, Forecast]:
+    """Return what is known of training and shipping, and the forecast of the pilot.
+
+    Args:
+        project: The project file. store: Its folder.
+        record: Its stored climb, or None.
+        cases: Dev and test, as they are kept apart from the training data (see `kept_apart` of `gather`).
+
+    Raises:
+        UserError: A document cannot be read.
+    """
+    row = next((one for one in record["rungs"] if one["rung"] == TUNED), None) if record else None
+    tuned = dict(row["tuned"]) if row is not None and row.get("tuned") else {}
+    version = _version(store, tuned)
+    pilot, told = _pilot(project, store, version)
+    adapter = latest_artifact(store, "adapter")
+    guards, unguarded = _guards(project, tuned)
+    return TrainingEvidence(
+        dataset=None if version is None else _dataset(store, version, cases),
+        pilot=pilot,
+        parity=_proof(store, PARITY, tuned, _FORMS),
+        serving=_proof(store, SERVING, tuned, ("artifact",)),
+        adapter=adapter.id if adapter is not None else None,
+        tuned=tuned,
+        guards=guards,
+        unguarded=unguarded,
+        changed=_made_since(tuned, adapter),
+    ), told
+
+
+def _version(store: Folder, tuned: Mapping[str, Any]) -> Version | None:
+    """Return the version that the tuned model was trained on; the latest one where none was put to test."""
+    return find_version(store, str(tuned["dataset"])) if tuned.get("dataset") else latest_version(store)
+
+
+def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:
+    recipe, latest = version.recipe, latest_version(store)
+    review = state_of(store.root / REVIEWS, version.id)
+    failed = [f"{one['check']}: {one['detail']}" for one in recipe["gates"] if not one["passed"]]
+    leaks = [f"{one['detail']}" for one in recipe["gates"] if one["check"] == "contamination" and not one["passed"]]
+    then = recipe["depends"].get("cases", {}).get("sha256")
+    changed = [] if then == cases_hash(cases) else ["the cases of dev or test changed"]
+    terms, words = _terms(version)
+    return DatasetEvidence(
+        version=version.id,
+        n_rows=version.n_rows,
+        broken=_broken(version),
+        failed=failed,
+        leaks="; ".join(leaks),
+        changed=changed,
+        review=review.status,
+        review_words=review.words,
+        bound=review.plan.bound if review.plan is not None and review.status == "accepted" else None,
+        terms=terms,
+        terms_words=words,
+        newer=latest.id if latest is not None and latest.id != version.id else "",
+    )
+
+
+def cases_hash(cases: Sequence[Case]) -> str:
+    """Return the hash of the cases that a build compares its rows with, as its recipe has it."""
+    return content_hash(sorted(map(str, map(fingerprint, cases))))
+
+
+def _broken(version: Version) -> str:
+    try:
+        version.verify()
+    except UserError as error:
+        return error.message
+    return ""
+
+
+def _terms(version: Version) -> tuple[Terms, str]:
+    """Say whether the terms of the models that wrote rows allow training on them."""
+    teachers = version.recipe.get("teachers")
+    if teachers is None:  # frozen by a version that did not sum them up
+        names = Counter(str(row.meta["teacher"]) for row in version.examples() if row.meta.get("teacher"))
+        teachers = [{"model": name, "n_rows": n} for name, n in names.items()]
+    if not teachers:
+        return "not_applicable", "no model wrote rows"
+    forbid = [one for one in teachers if one.get("allows_training") is False]
+    unsaid = [one for one in teachers if one.get("allows_training") not in (True, False)]
+    for status, found, words in (
+        ("fail", forbid, "its terms forbid training on what it writes"),
+        ("unknown", unsaid, "nobody said whether its terms allow training; set teacher.allows_training"),
+    ):
+        if found:
+            told = "; ".join(f"{one['model']} ({one['n_rows']:,} rows): {words}" for one in found)
+            return ("fail" if status == "fail" else "unknown"), told
+    told = ", ".join(f"{one['model']} ({one['n_rows']:,} rows)" for one in teachers)
+    return "pass", f"the terms allow training on what these models wrote: {told}"
+
+
+def _pilot(project: Project, store: Folder, version: Version | None) -> tuple[PilotEvidence | None, Forecast]:
+    """Return the pilot and what it forecasts; points of a pilot on something else are not used."""
+    document = store.read(PILOT)
+    n = version.n_rows if version is not None else 1000
+    unknown = Forecast(status="unknown", cost=pilot_cost(n, project.economics))
+    if document is None:
+        return None, unknown
+    try:
+        points = [_point(one) for one in document["points"]]
+        baseline, size = float(document["baseline"]), int(document["n_examples"])
+        about = str(document["dataset"]), str(document["base"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"expected a pilot in {store.path / PILOT}.json, got something else ({type(error).__name__}: {error})",
+            hint="run `tuneworthy train --pilot` again",
+        ) from None
+    changed = []
+    if version is None or about[0] != version.id:
+        changed.append(f"it was on the dataset {about[0]}, not on {version.id if version is not None else 'this one'}")
+    base = latest_artifact(store, "base")
+    if base is not None and about[1] not in _names(base):
+        changed.append(f"it trained the base {about[1]}, not {base.id}")
+    gained = built_against_raw(points)
+    pilot = PilotEvidence(
+        n=len(points),
+        baseline=baseline,
+        changed=changed,
+        built_gain=None if gained is None else (gained.gain, gained.ci95),
+    )
+    return pilot, unknown if changed else forecast(points, size, baseline, seed=project.split.seed)
+
+
+def _point(one: Mapping[str, Any]) -> PilotPoint:
+    data = one.get("data", "built")
+    if data not in {"built", "raw"}:
+        raise ValueError(f"data: expected built or raw, got {data!r}")
+    steps = one.get("steps")
+    return PilotPoint(
+        size=int(one["size"]),
+        seed=int(one["seed"]),
+        score=float(one["score"]),
+        data=data,
+        steps=None if steps is None else int(steps),
+    )
+
+
+def _names(base: Artifact) -> set[str]:
+    """Return what a pilot may call this base."""
+    source = base.manifest.get("source") or {}
+    return {base.id, str(source.get("spec", "")), str(source.get("sha256", ""))}
+
+
+def _proof(store: Folder, name: str, tuned: Mapping[str, Any], keys: Sequence[str]) -> ProofEvidence | None:
+    """Return a proof, held against what was put to test (before a test, against what was made last)."""
+    document = store.read(name)
+    if document is None:
+        return None
+    if not (isinstance(document, dict) and document.get("status") in {"pass", "fail"}):
+        raise UserError(
+            f"expected the outcome of {name} in {store.path / name}.json, got something else",
+            hint="run `tuneworthy parity` again" if name == PARITY else "run `tuneworthy serve` again",
+        )
+    ids = {key: document.get(key) for key in keys if document.get(key)}
+    known = tuned or {form: one.id for form in _FORMS if (one := latest_artifact(store, form))}
+    subject = "what was put to test is made of" if tuned else "what was made last is"
+    changed = []
+    if name == PARITY:
+        changed = [
+            f"parity was shown for the {form} {ids.get(form, 'none')}, {subject} {known[form]}"
+            for form in keys
+            if known.get(form) and ids.get(form) != known[form]
+        ]
+    elif known and ids.get("artifact") not in {known.get(form) for form in (*_FORMS, "base")} - {None}:
+        changed = [f"what was served is {ids.get('artifact', 'not named')}, {subject} {known.get('gguf') or known}"]
+    cause = f" (cause: {document['cause']})" if document.get("cause") else ""
+    checks = [one for one in document.get("checks") or () if isinstance(one, Mapping)]
+    failed = [f"{one.get('name')}: {one.get('detail')}" for one in checks if one.get("status") == "fail"]
+    words = document.get("detail") or "; ".join(failed) or f"{len(checks)} checks passed"
+    engine = {"engine": document["engine"]} if document.get("engine") else {}
+    numbers = {**ids, **engine, "checks": {str(one.get("name")): one.get("status") for one in checks}}
+    return ProofEvidence(status=document["status"], detail=f"{words}{cause}", changed=changed, numbers=numbers)
+
+
+def _guards(project: Project, tuned: Mapping[str, Any]) -> tuple[list[GuardEvidence], list[str]]:
+    """Return what the guard sets say, and the names of those that were not asked as they are now."""
+    if not tuned:
+        return [], []
+    try:
+        now = hashes(guard_sets(project))
+    except TuneworthyError as error:
+        return [], [error.message]
+    found = [
+        GuardEvidence(
+            name=one["name"],
+            status=one["status"],
+            n=one["n"],
+            margin=one["margin"],
+            detail=one["detail"],
+            needs=one.get("needs"),
+            changed=now.get(one["name"]) != one["hash"],
+        )
+        for one in tuned.get("guards", ())
+    ]
+    asked = {one.name for one in found if not one.changed}
+    return [one for one in found if one.name in now], [name for name in now if name not in asked]
+
+
+def _made_since(tuned: Mapping[str, Any], adapter: Artifact | None) -> list[str]:
+    if not tuned or adapter is None or tuned.get("adapter") in {None, adapter.id}:
+        return []
+    return [f"the adapter {adapter.id} was trained since; what was put to test is {tuned['adapter']}"]

@@ -1,0 +1,50 @@
+"""`demo --train` goes on with the verbs that a user would run, in their order, and stops where one cannot go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuneworthy.cli
+from tuneworthy.cli.demo import STEPS, go_on, write_demo
+from tuneworthy.config import load
+from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, TO_SHIP, TO_TRAIN
+
+
+class Verbs:
+    """Notes what it is asked to run, and answers with an exit status."""
+
+    def __init__(self, **statuses: int) -> None:
+        self.statuses, self.ran = statuses, []
+
+    def main(self, words: list[str], **_: Any) -> int | None:
+        self.ran.append(words)
+        return self.statuses.get(words[0])
+
+
+def walked(monkeypatch: pytest.MonkeyPatch, **statuses: int) -> tuple[int, list[list[str]]]:
+    verbs = Verbs(**statuses)
+    monkeypatch.setattr(tuneworthy.cli, "root", verbs)
+    return go_on(Path("demo")), verbs.ran
+
+
+def test_every_step_is_run_in_the_project_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, ran = walked(monkeypatch)
+    assert status == 0 and ran == [[*words, "--project", "demo"] for words in STEPS]
+    assert [words[0] for words in ran] == ["data", "train", "merge", "export", "parity", "climb", "decide"]
+
+
+def test_a_no_of_parity_or_the_verdict_is_an_answer_and_any_other_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, ran = walked(monkeypatch, parity=3, decide=3)
+    assert (status, len(ran)) == (0, len(STEPS))
+    status, ran = walked(monkeypatch, data=3)
+    assert (status, len(ran)) == (3, 1)
+
+
+def test_what_the_demo_waives_are_gates_that_can_be_waived_each_with_its_reason(tmp_path: Path) -> None:
+    write_demo(tmp_path / "demo")
+    waived = {one.gate for one in load(tmp_path / "demo").waivers}
+    assert waived == {"dataset_review", "pilot", "shadow"}
+    assert waived <= {*TO_TRAIN, *TO_SHIP} - NEVER_WAIVED and all(GATES.get(name) for name in waived)

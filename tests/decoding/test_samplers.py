@@ -1,0 +1,259 @@
+"""What each engine keeps of a distribution, by hand, and the article's numbers beside the right ones."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuneworthy.cli.decode_explain import command
+from tuneworthy.decoding.article import FINE_TUNED, claims
+from tuneworthy.decoding.engines import NAMES, Sampling, engine_of, engines, resolve
+from tuneworthy.decoding.samplers import (
+    at_temperature,
+    explain,
+    largest_share,
+    logits_of,
+    min_p_at_one,
+    penalty_by_offset,
+    ranked,
+)
+from tuneworthy.decoding.view import Position, compare_engines, with_rest
+from tuneworthy.errors import UserError
+from tuneworthy.report.decoding import page, picture
+
+GOLDEN = np.array([0.42, 0.20, 0.12, 0.09, 0.06, 0.05, 0.03, 0.02, 0.01])
+
+
+def kept(engine: str, probabilities: np.ndarray = GOLDEN, **values: float) -> int:
+    """How many tokens `engine` keeps."""
+    return len(explain(logits_of(probabilities), Sampling.of(values), engine_of(engine)).left)
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        ({"temperature": 1.5, "top_p": 0.9, "min_p": 0.2}, (5, 6, 4)),
+        ({"temperature": 0.7, "top_p": 1.0, "min_p": 0.05}, (5, 5, 7)),
+        ({"temperature": 0.7, "top_p": 0.9, "min_p": 0.05}, (4, 4, 6)),
+    ],
+)
+def test_the_golden_vectors_hold_for_vllm_hf_and_llama_cpp(
+    values: dict[str, float], counts: tuple[int, int, int]
+) -> None:
+    assert tuple(kept(engine, **values) for engine in ("vllm", "hf", "llama_cpp")) == counts
+
+
+def test_the_article_is_wrong_that_t_07_lifts_five_percent_to_fifteen() -> None:
+    shares = {t: float(at_temperature(FINE_TUNED, t)[1]) for t in (0.5, 0.7, 1.5, 2.0)}
+    assert {t: round(100 * share, 1) for t, share in shares.items()} == {0.5: 0.3, 0.7: 1.7, 1.5: 9.1, 2.0: 10.4}
+    assert float(at_temperature(FINE_TUNED, 0.7)[0]) == pytest.approx(0.965, abs=5e-4)
+    assert largest_share(FINE_TUNED, 1)[0] == pytest.approx(0.106, abs=5e-4)  # 15 % at no temperature
+    assert float(at_temperature(np.array([0.95, 0.05]), 1.70)[1]) == pytest.approx(0.15, abs=5e-4)
+
+
+def test_the_article_is_wrong_that_top_p_09_keeps_one_token_of_85_5_3() -> None:
+    weights = np.array([85, 5, 3, *[0.69] * 10])  # with a tail of 7.0 the two are 90 %, and rounding decides
+    for engine in ("vllm", "hf"):
+        trail = explain(logits_of(weights), Sampling(temperature=1, top_p=0.9, top_k=0), engine_of(engine))
+        assert len(trail.left) == 2
+        assert trail.left.probabilities.round(3).tolist() == [0.944, 0.056]
+    assert kept("llama_cpp", weights, temperature=1.0, top_p=0.9, min_p=0.0) == 2
+
+
+@pytest.mark.parametrize("engine", ["vllm", "hf", "llama_cpp"])
+def test_the_article_is_wrong_that_at_t_0_nothing_else_matters(engine: str) -> None:
+    logits = np.array([10.0, 9.5, 1.0])
+    free = explain(logits, Sampling(temperature=0), engine_of(engine))
+    held = explain(logits, Sampling(temperature=0, repetition_penalty=1.1), engine_of(engine), prompt=[0])
+    assert (free.left.ids.tolist(), held.left.ids.tolist()) == ([0], [1])
+    assert held.steps[1].left.logits[:2].round(2).tolist() == [9.5, 9.09]
+
+
+def test_min_p_after_a_temperature_acts_like_its_power() -> None:
+    assert min_p_at_one(0.05, 0.7) == pytest.approx(0.123, abs=5e-4)
+    for temperature in (0.3, 0.7, 1.0, 1.6):
+        after = kept("vllm", temperature=temperature, min_p=0.05)
+        alone = kept("vllm", temperature=1.0, min_p=min_p_at_one(0.05, temperature))
+        assert after == alone
+
+
+def test_a_repetition_penalty_depends_on_an_offset_that_no_probability_shows() -> None:
+    found = dict(penalty_by_offset(np.array([10.0, 9.0]), 1.1, 0, (0.0, -12.0)))
+    assert {offset: round(p, 2) for offset, p in found.items()} == {0.0: 0.52, -12.0: 0.69}
+    for offset in (-12.0, 0.0):
+        trail = explain(
+            np.array([10.0, 9.0]) + offset, Sampling(temperature=1, repetition_penalty=1.1), engine_of("vllm"),
+            written=[0],
+        )  # fmt: skip
+        assert trail.distribution[0] == pytest.approx(found[offset])
+    for name in ("frequency_penalty", "presence_penalty"):
+        shares = {
+            explain(
+                np.array([10.0, 9.0]) + offset, Sampling.of({"temperature": 1, name: 0.5}), engine_of("vllm"),
+                written=[0],
+            ).distribution[0].round(9)
+            for offset in (-12.0, 0.0)
+        }  # fmt: skip
+        assert len(shares) == 1
+
+
+def test_only_llama_cpp_counts_the_prompt_in_a_frequency_penalty_and_only_its_last_64_tokens() -> None:
+    logits = logits_of(GOLDEN)
+    prompt = [0] * 10 + [8] * 60
+    shares = {}
+    for engine in ("vllm", "llama_cpp"):
+        values = Sampling(temperature=1, top_k=0, top_p=1, min_p=0, frequency_penalty=0.1)
+        shares[engine] = explain(logits, values, engine_of(engine), prompt=prompt).distribution
+    assert shares["vllm"] == pytest.approx(GOLDEN)
+    expected = GOLDEN * np.exp(-0.1 * np.array([4, 0, 0, 0, 0, 0, 0, 0, 60]))
+    assert shares["llama_cpp"] == pytest.approx(expected / expected.sum())
+
+
+def test_what_is_not_set_is_another_thing_on_each_engine() -> None:
+    nothing = Sampling()
+    assert resolve(nothing, engine_of("hf")).greedy
+    assert not resolve(nothing, engine_of("vllm")).greedy
+    assert resolve(nothing, engine_of("llama_cpp")).values["temperature"] == 0.8
+    sampled = resolve(Sampling(temperature=0.7), engine_of("hf"))
+    assert (sampled.values["top_k"], sampled.origins["top_k"]) == (50, "default")
+    config = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "eos_token_id": 2}
+    of_model = resolve(nothing, engine_of("vllm"), config)
+    assert (of_model.values["temperature"], of_model.origins["temperature"]) == (0.6, "model")
+    assert resolve(nothing, engine_of("llama_cpp"), config).values["temperature"] == 0.8
+    assert resolve(Sampling(temperature=0.001), engine_of("vllm")).values["temperature"] == 0.01
+    assert resolve(Sampling(frequency_penalty=1), engine_of("hf")).ignored == ("frequency_penalty",)
+
+
+def test_values_that_an_engine_refuses_are_told() -> None:
+    for values in ({"top_p": 1.5}, {"min_p": -0.1}, {"repetition_penalty": 0.0}, {"temperature": -1.0}):
+        with pytest.raises(UserError, match="expected"):
+            Sampling.of(values)
+    with pytest.raises(UserError, match="at most 2"):
+        resolve(Sampling(temperature=2.5), engine_of("vllm"))
+    with pytest.raises(UserError, match="more than 0"):
+        resolve(Sampling(top_p=0), engine_of("vllm"))
+    with pytest.raises(UserError, match="vocabulary"):
+        explain(logits_of(GOLDEN), Sampling(temperature=1), engine_of("hf"), prompt=[9])
+    with pytest.raises(UserError, match="llama"):
+        explain(logits_of(GOLDEN), Sampling(temperature=1), engine_of("hf"), order=["temperature"])
+    with pytest.raises(UserError, match="probabilities"):
+        logits_of(np.array([0.5, -0.1]))
+
+
+def test_a_user_may_put_the_temperature_first_on_llama_cpp() -> None:
+    engine = engine_of("llama_cpp")
+    values = Sampling(temperature=0.7, top_p=1, min_p=0.05, top_k=0)
+    first = ["temperature", *[name for name in engine.order if name != "temperature"]]
+    assert len(explain(logits_of(GOLDEN), values, engine, order=first).left) == kept(
+        "vllm", temperature=0.7, min_p=0.05
+    )
+
+
+def test_each_removed_token_knows_the_step_that_removed_it() -> None:
+    trail = explain(logits_of(GOLDEN), Sampling(temperature=1.5, top_p=0.9, min_p=0.2), engine_of("vllm"))
+    names = [trail.steps[number].name for number in trail.removed_by]
+    assert names == ["start"] * 5 + ["top_p"] + ["min_p"] * 3
+
+
+settings_of = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.floats(0, 2),
+        "top_k": st.integers(0, 12),
+        "top_p": st.floats(0.01, 1),
+        "min_p": st.floats(0, 1),
+        "repetition_penalty": st.floats(0.5, 2),
+        "presence_penalty": st.floats(-2, 2),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.floats(-20, 20), min_size=1, max_size=12), settings_of, st.sampled_from(NAMES))
+def test_something_is_always_left_and_it_sums_to_one(
+    logits: list[float], values: dict[str, float], engine: str
+) -> None:
+    trail = explain(np.array(logits), Sampling.of(values), engine_of(engine), prompt=[0], written=[len(logits) - 1])
+    sizes = [len(step.left) for step in trail.steps]
+    assert sizes == sorted(sizes, reverse=True) and sizes[-1] >= 1
+    assert trail.distribution.sum() == pytest.approx(1)
+    assert (np.diff(trail.left.logits) <= 0).all()
+    assert (trail.removed_by == 0).sum() == sizes[-1]
+
+
+def test_every_engine_names_its_source_and_its_samplers() -> None:
+    for one in engines().values():
+        assert one.source and one.mark in {"V", "V2", "C", "K"}
+        assert set(one.order) | set(one.lacks) == set(one.defaults)
+
+
+def test_ties_are_ranked_as_an_upward_sort_read_backwards_and_greedy_takes_the_first() -> None:
+    logits = np.array([1.0, 2.0, 2.0, 1.0, -np.inf])
+    assert ranked(logits).ids.tolist() == [2, 1, 3, 0]
+    assert explain(logits, Sampling(temperature=0), engine_of("vllm")).left.ids.tolist() == [1]
+
+
+def test_the_page_tells_the_three_wrong_claims_with_computed_numbers() -> None:
+    tail, nucleus, greedy = claims()
+    assert "1.7% at T = 0.7" in tail.holds and "10.6%" in tail.holds
+    assert "2 tokens stay, at 94.4% and 5.6%" in nucleus.holds
+    assert "80 different answers" in greedy.holds and "token 1 is taken" in greedy.holds
+
+
+def test_a_vocabulary_of_150_000_is_explained_at_once() -> None:
+    """The benchmark holds the figure (50 ms); here the best of several runs, with room for a busy machine."""
+    position = Position(logits=np.random.default_rng(0).normal(size=150_000) * 3, has_offset=True)
+    values = Sampling(temperature=0.7, top_p=0.9, min_p=0.05, repetition_penalty=1.1)
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        compare_engines(position, values, written=[1, 2, 3]).to_dict(12)
+        took.append(time.perf_counter() - started)
+    assert min(took) < 0.2
+
+
+def test_the_mass_that_was_not_told_is_spread_below_the_last_token() -> None:
+    position = with_rest([0.6, 0.2], ["a", "b"])
+    shares = np.exp(position.logits)
+    assert shares.sum() == pytest.approx(1) and (shares[2:] <= 0.2 + 1e-9).all() and not position.exact
+    found = compare_engines(position, Sampling(temperature=0.7, top_k=2), ["vllm"])
+    assert len(found.trails["vllm"].left) == 2 + (position.logits[2] == position.logits[1])
+    assert any("assumption" in line for line in found.notes)
+    assert with_rest([0.5, 0.5]).exact
+
+
+def test_the_picture_names_the_step_that_took_a_token() -> None:
+    found = compare_engines(Position(logits=logits_of(GOLDEN)), Sampling(temperature=1.5, top_p=0.9, min_p=0.2))
+    svg = picture(found)
+    assert svg.startswith("<svg") and "out: min_p" in svg and "out: top_p" in svg and "6 kept" in svg
+    text = page(found)
+    assert "<script" not in text and "data:image/svg+xml" in text and "HF transformers" in text
+
+
+def test_the_command_explains_given_numbers_and_says_what_it_needs(tmp_path: Path) -> None:
+    told = CliRunner().invoke(command, ["--probs", "85,5,3", "--temperature", "0.7", "--top-p", "0.9", "--json"])
+    assert told.exit_code == 0, told.output
+    engines_told = json.loads(told.stdout)["engines"]
+    assert engines_told["llama_cpp"]["origins"]["top_k"] == "default"
+    assert engines_told["vllm"]["steps"][-1]["name"] == "top_p"
+    shown = CliRunner().invoke(command, ["--probs", "42,20,12,9", "--preset", "chat", "--engine", "vllm"])
+    assert shown.exit_code == 0 and "min_p 0.05" in shown.output
+    file = tmp_path / "p.json"
+    file.write_text('{"yes": 0.7, "no": 0.3}')
+    named = CliRunner().invoke(command, ["--probs", str(file), "--temperature", "1", "--json"])
+    assert json.loads(named.stdout)["tokens"] == ["yes", "no"]
+    for wrong in (
+        [],
+        ["--probs", "1,2", "--logits", "1,2"],
+        ["--probs", "a,b"],
+        ["--probs", str(tmp_path / "none.json")],
+    ):
+        with pytest.raises(UserError, match="expected"):
+            CliRunner().invoke(command, wrong, catch_exceptions=False)

@@ -1,0 +1,165 @@
+"""The rung `fine_tune`: tuned models with their own prompt enter on dev, one goes to test, guard sets are asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ladder.tuned_worlds import STUDENT, make_artifact, make_models, write_tuned_world
+from tuneworthy.cli import run
+from tuneworthy.config import load
+from tuneworthy.errors import ConfigError
+from tuneworthy.ladder.first_tokens import read_sureness
+from tuneworthy.ladder.looks import read_looks
+from tuneworthy.ladder.record import RungRecord, read_record, record_from
+from tuneworthy.ladder.trial import repeats_of
+from tuneworthy.ladder.tuned import tuned_models
+from tuneworthy.report.tuned import tuned_tables
+from tuneworthy.store import Folder
+from tuneworthy.types import Response, RungStatus, Trace, Variant
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write_tuned_world(tmp_path / "world", monkeypatch)
+
+
+def climbed(root: Path, *rungs: str) -> RungRecord:
+    """Walk and return the record of the rung."""
+    asked = [word for name in rungs for word in ("--rung", name)]
+    assert run(["climb", *asked, "--project", str(root)]) == 0
+    record = read_record(Folder(root))
+    assert record is not None
+    found = record_from(record).rung("fine_tune")
+    assert found is not None
+    return found
+
+
+def test_without_a_tuned_model_the_rung_is_skipped_and_says_what_is_to_be_done(world: Path) -> None:
+    assert "nothing was trained" in climbed(world).reason
+    base = make_artifact(world, "base")
+    make_artifact(world, "gguf", base.id, file_type="q8_0")
+    assert "nothing was trained" in climbed(world).reason
+    adapter = make_artifact(world, "adapter", base.id)
+    assert "tuneworthy merge" in climbed(world).reason
+    make_artifact(world, "merged", adapter.id)
+    found = climbed(world)
+    assert "export gguf" in found.reason and (found.status, found.reason_code) == (RungStatus.SKIPPED, "no_tuned_model")
+    assert "fine_tune" not in read_looks(Folder(world)).slots
+
+
+def test_a_tuned_model_is_put_to_test_with_the_prompt_that_it_was_trained_with(world: Path) -> None:
+    assert climbed(world).status is RungStatus.SKIPPED
+    made = make_models(world, dataset="d1")
+    found = climbed(world, "fine_tune")
+    assert (found.status, found.name) == (RungStatus.ADOPTED, "fine_tune/greedy")
+    assert found.score is not None and found.score > 0.9 and found.n == 200
+    assert [row["name"] for row in found.candidates] == ["fine_tune/greedy", "fine_tune/greedy+choice"]
+    told = {name: found.tuned[name] for name in ("adapter", "merged", "gguf", "base", "dataset")}
+    assert told == {**{name: made[name].id for name in ("adapter", "merged", "gguf", "base")}, "dataset": "d1"}
+    record = read_record(Folder(world))
+    assert record is not None and record["variants"][found.variant]["system"] == STUDENT
+    assert record["best"]["rung"] == "fine_tune"
+
+
+def test_another_prompt_than_the_one_it_was_trained_with_loses_the_gain(world: Path) -> None:
+    make_models(world, prompt={})
+    assert climbed(world).status is not RungStatus.ADOPTED
+
+
+def test_its_look_is_added_when_there_is_something_to_test_and_the_others_keep_theirs(world: Path) -> None:
+    climbed(world)
+    before = read_looks(Folder(world)).slots
+    make_models(world)
+    assert climbed(world, "fine_tune").alpha == 0.005
+    after = read_looks(Folder(world)).slots
+    assert {name: after[name] for name in before} == before and after["fine_tune"] == 0.005
+
+
+def test_how_sure_base_and_tuned_are_stands_side_by_side(world: Path) -> None:
+    make_models(world)
+    found = climbed(world).tuned["first_tokens"]
+    assert found["base"]["entropy_bits"] == pytest.approx(1.0)
+    assert found["tuned"]["top1_share"] == pytest.approx(0.99)
+    assert found["tuned"]["n"] == found["base"]["n"] == 64
+    record = read_record(Folder(world))
+    assert record is not None
+    first, guards = tuned_tables(record_from(record))
+    assert [row[0] for row in first.rows] == ["base", "tuned"] and "its base, exported as" in first.note
+    assert [row[:3] for row in guards.rows] == [["general", "pass", "64"]]
+
+
+def test_a_model_that_forgot_fails_the_general_guard_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_tuned_world(tmp_path / "world", monkeypatch, answers="forgetful")
+    make_models(root)
+    (general,) = climbed(root).tuned["guards"]
+    assert (general["status"], general["base"], general["tuned"]) == ("fail", 14 / 64, 0.0)
+
+
+def test_the_guard_sets_of_the_project_are_asked_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = '[[guards]]\nname = "policy"\npath = "policy.jsonl"\n[[guards.graders]]\ntype = "includes"\n'
+    root = write_tuned_world(tmp_path / "world", monkeypatch, extra=guard)
+    cases = [{"input": f"What is number {i}?", "expected": "know"} for i in range(12)]
+    (root / "policy.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
+    make_models(root)
+    policy, general = climbed(root).tuned["guards"]
+    assert (policy["name"], policy["status"], policy["base"], policy["tuned"]) == ("policy", "unknown", 1.0, 1.0)
+    assert policy["needs"] > 12 and f"{policy['needs']:,} cases would show it" in policy["detail"]
+    assert general["name"] == "general"
+
+
+def test_only_the_newest_tuned_models_enter_and_each_names_its_file(world: Path) -> None:
+    first = make_models(world)
+    for size in ("1", "2", "3", "4"):
+        make_artifact(world, "gguf", first["merged"].id, file_type=size)
+    assert len(tuned_models(load(world))) == 4
+    names = [row["name"] for row in climbed(world).candidates]
+    assert len(names) == 8 and all(name.startswith("fine_tune/") for name in names)
+
+
+def test_sampled_answers_of_a_tuned_model_are_repeated_on_test_and_those_of_a_floor_are_not(world: Path) -> None:
+    project = load(world)
+    tuned = Variant(name="t", model="tuned:1", model_identity={}, system=None, user="", decoding={"temperature": 0.7})
+    assert repeats_of(project, tuned) == 3
+    assert repeats_of(project, replace(tuned, decoding={"temperature": 0.0})) == 1
+    assert repeats_of(project, replace(tuned, model="floor:linear")) == 1
+
+
+def test_a_server_of_the_tuned_model_enters_this_rung_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = '[models.server]\nprovider = "scripted"\nfunction = "world.py:tuned"\n[serve]\nmodel = "server"\n'
+    root = write_tuned_world(
+        tmp_path / "world", monkeypatch, extra=server, rungs=["floor", "baseline", "model", "fine_tune"]
+    )
+    assert climbed(root).status is RungStatus.SKIPPED
+    made = make_models(root)
+    found = climbed(root)
+    assert (found.status, found.tuned["engine"]) == (RungStatus.ADOPTED, "scripted")
+    assert (found.tuned["merged"], found.tuned["gguf"]) == (made["merged"].id, None)
+    record = read_record(Folder(root))
+    assert record is not None
+    assert next(row for row in record["rungs"] if row["rung"] == "model")["reason_code"] == "no_other_model"
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('model = "server"', 'model = "weak"'))
+    with pytest.raises(ConfigError, match=r"serve\.model"):
+        load(root)
+
+
+def trace(*tokens: dict[str, Any]) -> Trace:
+    return Trace(case_id="a", variant_id="v", repeat=0, messages=(), response=Response(text="", logprobs=tokens))
+
+
+def test_entropy_counts_what_is_left_of_the_probability_once_and_only_the_first_tokens() -> None:
+    even = {"token": "a", "logprob": log(0.25), "top": [["a", log(0.25)], ["b", log(0.25)], ["c", log(0.25)]]}
+    sure = {"token": "a", "logprob": 0.0, "top": [["a", 0.0]]}
+    found = read_sureness([trace(even), trace(*[sure] * 20)])
+    assert found is not None and (found.n, found.tokens) == (2, 9)
+    assert found.first_entropy_bits == pytest.approx(1.0) and found.entropy_bits == pytest.approx(2 / 9)
+    assert found.first_top1_share == pytest.approx(0.625)
+    assert read_sureness([trace()]) is None

@@ -1,0 +1,253 @@
+"""The sweep: it finds what is better, adopts nothing on noise, keeps its budget, and asks nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.ladder.worlds import write_world
+from tuneworthy.config import load
+from tuneworthy.errors import NotEnough, UserError
+from tuneworthy.ladder.decoding import Decoding, accepted, settings_for, swept_setting
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.sweeping import Sweeping, SweepReport, flips_of, steadiness, validity
+from tuneworthy.ladder.variants import current
+from tuneworthy.providers.capabilities import capabilities_of
+from tuneworthy.search.race import Measured
+from tuneworthy.search.space import space
+from tuneworthy.search.sweep import Plan, Sweep, fewest_calls, halves, sweep
+from tuneworthy.types import Case, Response, Score, Trace, Variant
+
+LOCAL = capabilities_of("llama_cpp", "x")
+DEV = [Case(id=f"c{i:03d}", input=str(i), expected="x") for i in range(120)]
+BASE = Variant(
+    name="today", model="m", model_identity={}, system=None, user="{{ input }}", decoding={"temperature": 1.0}
+)
+
+
+def make(setting: Mapping[str, Any]) -> Variant:
+    """The variant of a setting."""
+    return Variant(name="v", model="m", model_identity={}, system=None, user="{{ input }}", decoding=dict(setting))
+
+
+class World:
+    """Answers whose chance to be right is `level` of the setting; difficulty is shared by all settings."""
+
+    def __init__(self, seed: int, level: Any) -> None:
+        rng = np.random.default_rng(seed)
+        self.seed, self.level = seed, level
+        self.hard = dict(zip([case.id for case in DEV], rng.random(len(DEV)), strict=True))
+        self.asked: dict[str, set[str]] = {}
+
+    async def measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
+        own = np.random.default_rng([self.seed, int(variant.id, 16) % 2**32])
+        draws = dict(zip([case.id for case in DEV], own.random(len(DEV)), strict=True))
+        self.asked.setdefault(variant.id, set()).update(case.id for case in cases)
+        bound = self.level(variant.decoding)
+        num = np.array([(self.hard[case.id] + draws[case.id]) / 2 < bound for case in cases], dtype=float)
+        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
+
+    @property
+    def answers(self) -> int:
+        return sum(map(len, self.asked.values()))
+
+
+def run(world: World, calls: int = 1000, seed: int = 0) -> Sweep:
+    pytest.importorskip("optuna")
+    suggest = space("llama_cpp", LOCAL, {}, long_answers=False)
+    return asyncio.run(sweep(BASE, make, suggest, DEV, measure=world.measure, plan=Plan(calls=calls, seed=seed)))
+
+
+def test_a_setting_that_is_much_better_is_found_and_adopted() -> None:
+    found = run(World(3, lambda decoding: 0.75 if decoding.get("temperature", 1) < 0.6 else 0.4))
+    assert found.adopted and found.paired is not None and found.paired.better
+    assert found.setting.get("temperature", 1) < 0.6
+    assert len(found.tried) > 8
+
+
+@pytest.mark.parametrize("calls", [250, 400, 1000])
+def test_a_sweep_ends_within_its_calls(calls: int) -> None:
+    world = World(4, lambda _: 0.5)
+    found = run(world, calls)
+    assert world.answers <= found.calls <= calls
+
+
+def test_the_number_of_settings_that_were_tried_is_part_of_the_result() -> None:
+    world = World(5, lambda _: 0.5)
+    found = run(world)
+    others = [identity for identity in world.asked if identity != BASE.id]
+    assert len(found.tried) == len(others) == len({one.variant for one in found.tried})
+
+
+def test_the_same_seed_proposes_the_same_settings() -> None:
+    first, second = (run(World(6, lambda _: 0.5), seed=2) for _ in range(2))
+    assert first.tried == second.tried
+    assert run(World(6, lambda _: 0.5), seed=3).tried != first.tried
+
+
+def test_too_few_calls_or_cases_are_refused() -> None:
+    search, confirm = halves(DEV, 0)
+    with pytest.raises(UserError, match="at least"):
+        run(World(7, lambda _: 0.5), fewest_calls(len(search), len(confirm), 1) - 1)
+    with pytest.raises(NotEnough, match="40 dev cases"):
+        halves(DEV[:39], 0)
+
+
+def test_a_group_stays_on_one_half() -> None:
+    cases = [Case(id=str(i), input=str(i), expected="x", group=f"g{i // 3}") for i in range(120)]
+    search, confirm = halves(cases, 1)
+    assert not {case.group for case in search} & {case.group for case in confirm}
+
+
+@pytest.mark.slow
+def test_of_a_thousand_sweeps_on_noise_at_most_38_adopt_anything() -> None:
+    """Scores ignore the parameters; 25 are expected at an alpha of 0.05 two-sided, 38 is 2.6 standard errors more."""
+    adopted = sum(run(World(10_000 + seed, lambda _: 0.5), 700, seed).adopted for seed in range(1000))
+    print(f"adopted on noise: {adopted} of 1000")
+    assert adopted <= 38
+
+
+def test_a_comparison_on_the_cases_that_were_searched_would_adopt_noise() -> None:
+    """The planted fault: without the second half the winner's curse is adopted far more often."""
+    pytest.importorskip("optuna")
+    from tuneworthy.stats.paired import compare
+
+    fooled = 0
+    for seed in range(40):
+        world = World(20_000 + seed, lambda _: 0.5)
+        found = run(world, 700, seed)
+        search, _ = halves(DEV, seed)
+        one, two = (asyncio.run(world.measure(variant, search)) for variant in (BASE, found.winner))
+        fooled += compare(one.num, one.den, two.num, two.den, None, alpha=0.05, seed=0).better
+    assert fooled >= 4
+
+
+# --- what is swept ------------------------------------------------------------------------------------------------
+
+
+class Draw:
+    """Stands for an Optuna trial: the largest value, the last choice."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float) -> float:
+        return high
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return choices[-1]
+
+
+def test_a_parameter_that_a_probe_found_idle_is_never_drawn() -> None:
+    assert "min_p" in space("llama_cpp", LOCAL, {}, long_answers=False)(Draw())
+    drawn = space("llama_cpp", LOCAL, {"min_p": "no"}, long_answers=False)(Draw())
+    assert "top_p" in drawn and "min_p" not in drawn
+
+
+def test_what_the_engine_would_set_by_itself_is_set_to_neutral() -> None:
+    drawn = space("llama_cpp", LOCAL, {}, long_answers=True)(Draw())
+    assert drawn["top_k"] == 0 and drawn["top_p"] == 1.0 and drawn["frequency_penalty"] > 0
+
+
+def test_a_model_without_sampling_parameters_is_swept_over_its_effort() -> None:
+    claude = capabilities_of("anthropic", "claude-opus-5-5")
+    assert space("anthropic", claude, {}, long_answers=False)(Draw()) == {"effort": claude.efforts[-1]}
+
+
+def test_a_setting_that_a_probe_found_idle_is_no_candidate() -> None:
+    kept, dropped = accepted(LOCAL, {"temperature": 0.5, "min_p": 0.1}, {"min_p": "no"})
+    assert kept == {"temperature": 0.5} and "probe" in dropped[0]
+    assert accepted(LOCAL, {"temperature": 0.5, "min_p": 0.1}, {}) == ({"temperature": 0.5, "min_p": 0.1}, ())
+
+
+# --- the objective ------------------------------------------------------------------------------------------------
+
+
+def test_steadiness_is_1_if_repeats_score_alike_and_less_if_not() -> None:
+    scores = [Score(num=1.0), Score(num=1.0), Score(num=1.0), Score(num=0.0)]
+    assert steadiness(scores, 2).tolist() == [1.0, 0.0]
+
+
+def test_answers_that_are_cut_off_or_unreadable_are_not_valid() -> None:
+    def trace(finish: str) -> Trace:
+        response = Response(text="x", finish_reason=finish)
+        return Trace(case_id="c", variant_id="v", repeat=0, messages=(), response=response)
+
+    traces = [trace("stop"), trace("length"), trace("stop"), trace("stop")]
+    scores = [Score(num=1.0), Score(num=1.0), Score(num=0.0, reason="format"), Score(num=0.0, reason="wrong")]
+    assert validity(traces, scores, 2).tolist() == [0.5, 0.5]
+
+
+def test_flips_are_a_share_of_the_variance_of_a_score() -> None:
+    fixed = [Score(num=float(case % 2)) for case in range(10) for _ in range(5)]
+    assert flips_of([False] * 10, fixed, 5).share == 0.0
+    rng = np.random.default_rng(1)
+    loose = [Score(num=float(rng.random() < 0.5)) for _ in range(500)]
+    found = flips_of([True] * 100, loose, 5)
+    assert found.rate == 1.0 and found.share > 0.8
+
+
+# --- over a project -----------------------------------------------------------------------------------------------
+
+HOT = "answer(request, 0.85 if request.decoding.get('temperature', 1) <= 0.3 else 0.35)"
+
+
+def sweep_project(root: Path, calls: int = 900) -> SweepReport:
+    pytest.importorskip("optuna")
+
+    async def swept() -> SweepReport:
+        async with open_session(load(root)) as session:
+            return await Sweeping(session, current(session)).run(calls)
+
+    return asyncio.run(swept())
+
+
+async def _refuse(*_: object) -> None:
+    raise AssertionError("a provider was asked")
+
+
+@pytest.mark.slow
+def test_a_sweep_of_a_project_adopts_resumes_and_is_the_rung_s_first_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_world(tmp_path, {"weak": HOT}, rungs=["baseline", "decoding"])
+    first = sweep_project(root)
+    assert first.found.adopted and first.found.calls <= 900
+    with monkeypatch.context() as patched:
+        patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
+        assert sweep_project(root).to_dict() == first.to_dict()
+
+    async def proposed() -> list[Mapping[str, Any]]:
+        from tuneworthy.ladder.base import View
+
+        project = load(root)
+        async with open_session(project) as session:
+            base = current(session)
+            assert swept_setting(session.folder, base) == dict(first.found.setting)
+            view = View(
+                project=project,
+                task=session.task,
+                pool=session.pool,
+                models=session.models,
+                best=base,
+                seed=7,
+                n_dev=80,
+            )
+            return [one.decoding for one in Decoding().propose(view).candidates]
+
+    assert asyncio.run(proposed())[0] == first.found.setting
+
+
+def test_the_settings_of_the_rung_are_greedy_and_presets_by_the_kind_of_task(tmp_path: Path) -> None:
+    root = write_world(tmp_path, {"weak": HOT}, rungs=["baseline", "decoding"])
+
+    async def settings() -> list[dict[str, Any]]:
+        project = load(root)
+        async with open_session(project) as session:
+            return settings_for(project, session.task, "weak", LOCAL)
+
+    found = asyncio.run(settings())
+    assert found[0] == {"temperature": 0.0}
+    assert {one["temperature"] for one in found} == {0.0, 0.2, 0.7}

@@ -1,0 +1,224 @@
+"""What may be loaded: a bad file of each kind is refused with its reason, in bounded time; a good one is not."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuneworthy.errors import ModelError
+from tuneworthy.providers import safe, weights
+from tuneworthy.providers.chat_template import render
+from tuneworthy.providers.safe import check_model, template_of, tensors_of
+from tuneworthy.providers.weights import from_float32, read_tensors, to_float32, write_tensors
+
+BOUND_S = 30.0
+"""Far above what a refusal takes on a busy machine, far below what a loop that never ends would."""
+
+
+def header(document: Any, body: bytes = b"", length: int | None = None) -> bytes:
+    text = document if isinstance(document, bytes) else orjson.dumps(document)
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + body
+
+
+def tensor(begin: int, end: int, *, dtype: str = "F32", shape: Any = (2,)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape) if isinstance(shape, tuple) else shape, "data_offsets": [begin, end]}
+
+
+def good(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    write_tensors(folder / "model.safetensors", [("a", "F32", (2, 2)), ("b", "BF16", (3,))],
+                  lambda name: bytes(16 if name == "a" else 6))  # fmt: skip
+    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "trust_remote_code": false}')
+    return folder
+
+
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "pickle": (pickle.dumps({"a": 1}, protocol=2) + bytes(64), "a pickle"),
+    "zip": (b"PK\x03\x04" + bytes(64), "a pickle"),
+    "empty": (b"", "bytes that are none"),
+    "false header length": (header({}, length=2**40), "at most"),
+    "header past the end": (header({}, length=900), "within"),
+    "no JSON": (header(b"{nonsense"), "JSON"),
+    "no object": (header([1, 2]), "object"),
+    "deep": (header(b"[" * 200_000), "JSON"),
+    "false length": (header({"a": tensor(0, 4)}, bytes(4)), "8 bytes"),
+    "past the end": (header({"a": tensor(0, 8)}, bytes(4)), "bytes"),
+    "overlap": (header({"a": tensor(0, 8), "b": tensor(0, 8)}, bytes(8)), "to begin at"),
+    "hole": (header({"a": tensor(8, 16)}, bytes(16)), "to begin at"),
+    "trailing": (header({"a": tensor(0, 8)}, bytes(9)), "bytes"),
+    "negative": (header({"a": tensor(0, 8, shape=(-2,))}, bytes(8)), "from 0 to"),
+    "huge shape": (header({"a": tensor(0, 8, shape=(2**48, 2**48, 2**48))}, bytes(8)), "bytes of"),
+    "not a shape": (header({"a": tensor(0, 8, shape="x")}, bytes(8)), "lengths"),
+    "unknown type": (header({"a": tensor(0, 8, dtype="Q4")}, bytes(8)), "known type"),
+    "no offsets": (header({"a": {"dtype": "F32"}}), "data_offsets"),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_bad_safetensors_file_is_refused_with_the_reason(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=reason):
+        read_tensors(path)
+    assert time.monotonic() - started < BOUND_S
+
+
+def test_a_header_of_too_many_tensors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "MAX_TENSORS", 1)
+    with pytest.raises(ModelError, match="at most 1 tensors"):
+        tensors_of(good(tmp_path))
+
+
+@given(data=st.binary(max_size=200), at=st.integers(0, 250), filler=st.binary(max_size=8))
+@settings(max_examples=300, deadline=None)
+def test_no_bytes_at_all_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int,
+                                             filler: bytes) -> None:  # fmt: skip
+    path = tmp_path_factory.getbasetemp() / "any.safetensors"
+    whole = header({"a": tensor(0, 8), "b": tensor(8, 16)}, bytes(16))
+    for content in (data, whole[:at] + filler + whole[at + len(filler) :]):
+        path.write_bytes(content)
+        try:
+            read_tensors(path)
+        except ModelError:
+            continue
+
+
+def test_a_good_folder_is_read(tmp_path: Path) -> None:
+    check_model(good(tmp_path))
+    found = tensors_of(tmp_path)
+    assert {name: place.shape for name, place in found.items()} == {"a": (2, 2), "b": (3,)}
+    assert found["b"].read().tolist() == [0.0, 0.0, 0.0]
+
+
+def test_weights_that_are_only_a_pickle_are_refused(tmp_path: Path) -> None:
+    good(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps([1]))
+    with pytest.raises(ModelError, match="runs code"):
+        check_model(tmp_path)
+    with pytest.raises(ModelError, match="runs code"):
+        check_model(tmp_path / "pytorch_model.bin")
+
+
+PLANTED: dict[str, tuple[str, Any]] = {
+    "auto_map": ("config.json", {"auto_map": {"AutoModel": "modeling.Evil"}}),
+    "nested auto_map": ("config.json", {"text_config": [{"vision": {"auto_map": {"AutoConfig": "x.Y"}}}]}),
+    "nested trust_remote_code": ("config.json", {"keypoint_detector_config": {"trust_remote_code": True}}),
+    "tokenizer's auto_map": ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["x.Y", None]}}),
+    "adapter's library": ("adapter_config.json", {"auto_mapping": {"parent_library": "evil.module"}}),
+    "no object": ("generation_config.json", [1]),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), PLANTED.values(), ids=PLANTED)
+def test_a_config_that_would_run_code_is_refused(tmp_path: Path, name: str, content: Any) -> None:
+    good(tmp_path)
+    (tmp_path / name).write_bytes(orjson.dumps(content))
+    with pytest.raises(ModelError, match=name.replace(".", r"\.")):
+        check_model(tmp_path)
+
+
+def test_a_config_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safe, "MAX_JSON_BYTES", 10)
+    with pytest.raises(ModelError, match="at most 10 bytes"):
+        check_model(good(tmp_path))
+
+
+def test_an_index_that_names_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    good(tmp_path)
+    (tmp_path / safe.INDEX).write_text('{"weight_map": {"a": "../elsewhere.safetensors"}}')
+    with pytest.raises(ModelError, match="no such file"):
+        check_model(tmp_path)
+
+
+def test_a_gguf_file_with_a_false_length_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + (2**60).to_bytes(8, "little"))
+    with pytest.raises(ModelError, match="at most"):
+        check_model(path)
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_numbers_are_rounded_to_the_nearest_with_halves_to_even(dtype: str) -> None:
+    np = pytest.importorskip("numpy")
+    numbers = np.float32([0.0, -0.0, 1.0, 1.00390625, 1.01171875, 3.14159265, 1e-30, 65000.0, -2.5])
+    stored = to_float32(from_float32(numbers, dtype), dtype)
+    if dtype == "BF16":
+        assert stored[3] == 1.0  # a half, to even
+        assert stored[4] == np.float32(1.015625)  # a half, to even
+    assert np.array_equal(to_float32(from_float32(stored, dtype), dtype), stored)
+    width = {"F32": 24, "F16": 11, "BF16": 8}[dtype]
+    normal = np.abs(numbers) > 1e-4
+    assert np.all(np.abs(stored - numbers)[normal] <= np.abs(numbers[normal]) * 2.0**-width)
+    assert np.isinf(to_float32(from_float32(np.float32([np.inf]), dtype), dtype))[0]
+    assert np.isnan(to_float32(from_float32(np.float32([np.nan]), dtype), dtype))[0]
+
+
+def test_rounding_is_that_of_torch() -> None:
+    torch = pytest.importorskip("torch", reason="pip install 'tuneworthy[train]'")
+    torch.manual_seed(0)
+    numbers = torch.randn(10_000) * torch.logspace(-20, 20, 10_000)
+    ours = to_float32(from_float32(numbers.numpy(), "BF16"), "BF16")
+    assert torch.equal(torch.from_numpy(ours.copy()), numbers.bfloat16().float())
+
+
+CHAT = [{"role": "user", "content": "Grüße <b>"}]
+ENDLESS = "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}"
+BAD_TEMPLATES: dict[str, tuple[str, str]] = {
+    "loops for ever": (ENDLESS, "ends within"),
+    "writes for ever": ("{% for i in range(99999) %}{{ 'a' * 9999 }}{% endfor %}", "more than"),
+    "reaches out": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
+    "changes the chat": ("{{ messages.append(1) }}", "SecurityError"),
+    "opens a file": ("{% include '/etc/passwd' %}", "no loader"),
+    "refuses the chat": ("{{ raise_exception('no system turn') }}", "no system turn"),
+    "no Jinja": ("{% if %}", "TemplateSyntaxError"),
+    "too long": ("x" * (2**20 + 1), "characters"),
+}
+
+
+@pytest.mark.parametrize(("template", "reason"), BAD_TEMPLATES.values(), ids=BAD_TEMPLATES)
+def test_a_bad_template_is_refused_in_bounded_time(template: str, reason: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=reason):
+        render(template, [CHAT], timeout_s=2.0 if template == ENDLESS else 20.0)
+    assert time.monotonic() - started < BOUND_S
+
+
+def test_a_template_that_fills_the_memory_is_refused() -> None:
+    with pytest.raises(ModelError):
+        render("{% set x = namespace(v='a') %}{% for i in range(60) %}{% set x.v = x.v ~ x.v %}{% endfor %}", [CHAT])
+
+
+def test_a_good_template_sees_what_the_hubs_templates_use() -> None:
+    template = (
+        "{{ bos_token }}{% for m in messages %}{% generation %}[{{ m.role }}]{{ m.content }}{% endgeneration %}"
+        "{% if loop.last %}{% break %}{% endif %}{% endfor %}{{ {'a': 'ü'}|tojson }}"
+        "{% if add_generation_prompt %}>{% endif %}"
+    )
+    tokens = {"bos_token": "<s>"}
+    assert render(template, [CHAT], tokens=tokens) == ['<s>[user]Grüße <b>{"a": "ü"}>']
+    assert render(template, [CHAT], tokens=tokens, generation_prompt=False) == ['<s>[user]Grüße <b>{"a": "ü"}']
+
+
+FOLDER_TEMPLATES: list[tuple[Callable[[Path], Any], str | None]] = [
+    (lambda folder: None, None),
+    (lambda folder: (folder / "chat_template.jinja").write_text("A"), "A"),
+    (lambda folder: (folder / "tokenizer_config.json").write_text('{"chat_template": "B"}'), "B"),
+    (lambda folder: (folder / "tokenizer_config.json").write_text(
+        '{"chat_template": [{"name": "tools", "template": "C"}, {"name": "default", "template": "D"}]}'), "D"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("write", "expected"), FOLDER_TEMPLATES)
+def test_the_template_of_a_folder_is_found(tmp_path: Path, write: Callable[[Path], Any], expected: str | None) -> None:
+    write(tmp_path)
+    assert template_of(tmp_path) == expected

@@ -1,0 +1,251 @@
+"""GGUF: what is written is what llama.cpp computes with; what has no place in the file is refused by its name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tuneworthy.errors import UserError
+from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.weights import from_float32, write_tensors
+from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
+from tuneworthy.ship.gguf_model import Model, permuted
+from tuneworthy.ship.gguf_tokens import end_ids, pre_tokenizer, read_vocabulary
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, write_artifact
+
+CONFIG: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128, "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True, "rope_theta": 10000.0, "eos_token_id": 3,
+}  # fmt: skip
+TOKENIZER: dict[str, Any] = {
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]},
+    "added_tokens": [{"id": 3, "content": "<end>", "special": True}, {"id": 4, "content": "<tag>", "special": False}],
+    "pre_tokenizer": {"type": "ByteLevel", "use_regex": True},
+}
+SHAPES = {"model.embed_tokens.weight": (6, 32), "model.norm.weight": (32,)}
+
+
+def folder_of(
+    path: Path, shapes: dict[str, tuple[int, ...]] = SHAPES, tokenizer: Any = TOKENIZER, **config: Any
+) -> Path:
+    path.mkdir(exist_ok=True)
+    numbers = np.linspace(-1, 1, 4096, dtype=np.float32)
+    write_tensors(path / "model.safetensors", [(name, "BF16", shape) for name, shape in shapes.items()],
+                  lambda name: from_float32(np.resize(numbers, shapes[name]), "BF16"))  # fmt: skip
+    (path / "config.json").write_text(json.dumps({**CONFIG, **config}))
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (path / "tokenizer_config.json").write_text('{"eos_token": "<end>", "bos_token": "<tag>"}')
+    (path / "chat_template.jinja").write_text("{{ messages }}")
+    return path
+
+
+def test_rows_of_q_and_k_go_from_halves_to_pairs() -> None:
+    rows = np.arange(8, dtype=np.float32)
+    assert permuted(rows, 2).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+
+
+def test_the_vocabulary_is_filled_up_to_the_rows(tmp_path: Path) -> None:
+    found = read_vocabulary(folder_of(tmp_path), 6)
+    assert found.tokens == ["a", "b", "ab", "<end>", "<tag>", "[PAD5]"]
+    assert found.types == [1, 1, 1, 3, 4, 5]
+    assert (found.model, found.pre, found.merges) == ("gpt2", "gpt-2", ["a b"])
+    assert end_ids(tmp_path) == [3]
+
+
+def test_a_token_without_a_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="added_token_lost"):
+        read_vocabulary(folder_of(tmp_path), 4)
+
+
+RULES: list[tuple[Any, str | None]] = [
+    ({"type": "ByteLevel"}, "gpt-2"),
+    ({"pretokenizers": [{"type": "Digits", "individual_digits": True}, {"type": "ByteLevel"}]}, "smollm"),
+    ({"pretokenizers": [{"type": "Digits", "individual_digits": False}, {"type": "ByteLevel"}]}, None),
+    ({"type": "Whitespace"}, None),
+    (None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "name"), RULES)
+def test_a_pre_tokenizer_has_a_name_or_is_refused(rule: Any, name: str | None) -> None:
+    if name is None:
+        with pytest.raises(UserError, match="pre-tokenizer"):
+            pre_tokenizer({"pre_tokenizer": rule})
+    else:
+        assert pre_tokenizer({"pre_tokenizer": rule}) == name
+
+
+def test_a_normalizer_that_llama_cpp_does_not_have_is_refused() -> None:
+    with pytest.raises(UserError, match="normalizer"):
+        pre_tokenizer({"pre_tokenizer": {"type": "ByteLevel"}, "normalizer": {"type": "Lowercase"}})
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "architecture": ({"architectures": ["FalconH1ForCausalLM"]}, "FalconH1ForCausalLM"),
+    "rotary scaling": ({"rope_scaling": {"rope_type": "yarn", "factor": 4}}, "yarn"),
+    "window": ({"use_sliding_window": True}, "sliding window"),
+    "quantised": ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+    "activation": ({"hidden_act": "relu"}, "relu"),
+}
+
+
+@pytest.mark.parametrize(("config", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_the_file_cannot_hold_is_refused_by_its_name(tmp_path: Path, config: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        Model(folder_of(tmp_path, **config))
+
+
+def test_a_tensor_without_a_place_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    model = Model(folder_of(tmp_path, {**SHAPES, "model.layers.0.strange.weight": (2, 2)}))
+    with pytest.raises(UserError, match="strange"):
+        list(model.tensors())
+
+
+def test_k_quants_without_the_quantiser_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    store = Folder(tmp_path)
+    made = write_artifact(store, "merged", lambda folder: folder_of(folder) and None, parent=None, about={})
+    with pytest.raises(UserError, match="llama-quantize"):
+        export_gguf(store, made, K_QUANTS[0])
+
+
+def test_a_quantiser_is_given_the_file_and_the_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    program = tmp_path / "bin" / "llama-quantize"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncp "$1" "$2"; echo "$3" > {tmp_path}/asked\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    store = Folder(tmp_path)
+    made = write_artifact(store, "merged", lambda folder: folder_of(folder) and None, parent=None, about={})
+    exported = export_gguf(store, made, "q4_k_m")
+    assert (tmp_path / "asked").read_text().strip() == "Q4_K_M"
+    assert list(exported.manifest["files"]) == ["model.gguf"]
+    assert (exported.parent, exported.manifest["file_type"]) == (made.id, "q4_k_m")
+
+
+@pytest.mark.parametrize("file_type", ["f16", "q8_0"])
+def test_the_file_says_what_it_is(tmp_path: Path, file_type: str) -> None:
+    pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    write_gguf(folder_of(tmp_path / "hf"), tmp_path / "m.gguf", file_type)
+    header = read_header(tmp_path / "m.gguf")
+    assert (header.architecture, header.file_type, header.n_tensors) == ("llama", file_type.upper(), 2)
+    assert header.values["tokenizer.chat_template"] == "{{ messages }}"
+    assert header.values["tokenizer.ggml.eos_token_id"] == 3
+    assert header.vocab_size == 6
+
+
+def test_the_keys_of_the_source_are_taken_over_and_new_tokens_added(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    source = tmp_path / "source.gguf"
+    fewer = {**TOKENIZER, "added_tokens": TOKENIZER["added_tokens"][:1]}
+    old = folder_of(tmp_path / "old", {**SHAPES, "model.embed_tokens.weight": (4, 32)}, fewer, _name_or_path="Old")
+    write_gguf(old, source, "f16")
+    new = folder_of(tmp_path / "new", {**SHAPES, "model.embed_tokens.weight": (5, 32)})
+    (new / "chat_template.jinja").write_text("NEW")
+    write_gguf(new, tmp_path / "new.gguf", "f16", source)
+    reader = gguf.GGUFReader(tmp_path / "new.gguf")
+    assert reader.get_field("general.name").contents() == "Old"
+    assert reader.get_field("tokenizer.chat_template").contents() == "NEW"
+    assert reader.get_field("tokenizer.ggml.tokens").contents() == ["a", "b", "ab", "<end>", "<tag>"]
+    assert reader.get_field("tokenizer.ggml.token_type").contents() == [1, 1, 1, 3, 4]
+    other = {**TOKENIZER, "model": {**TOKENIZER["model"], "vocab": {"a": 0, "c": 1, "ab": 2}}}
+    with pytest.raises(UserError, match="as token 1"):
+        write_gguf(folder_of(tmp_path / "x", tokenizer=other), tmp_path / "x.gguf", "f16", source)
+    with pytest.raises(UserError, match="wrong_base"):
+        write_gguf(folder_of(tmp_path / "y", rope_theta=5.0), tmp_path / "y.gguf", "f16", source)
+
+
+def test_a_source_that_is_gone_or_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "models").mkdir(parents=True)
+    store = Folder(tmp_path)
+    about = {"dequantised_from": "Q4_1", "source": {"spec": "m.gguf", "sha256": "0" * 64}}
+    base = write_artifact(store, "base", lambda folder: folder_of(folder) and None, parent=None, about=about)
+    with pytest.raises(UserError, match="got nothing"):
+        source_of(store, base)
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(UserError, match="got another"):
+        source_of(store, base)
+
+
+@pytest.mark.parametrize(
+    ("single", "adds"),
+    [([{"SpecialToken": {"id": "<tag>"}}, {"Sequence": {"id": "A"}}], True), ([{"Sequence": {}}], False)],
+)
+def test_the_begin_token_is_added_where_the_tokenizer_adds_it(tmp_path: Path, single: list[Any], adds: bool) -> None:
+    tokenizer = {**TOKENIZER, "post_processor": {"type": "TemplateProcessing", "single": single}}
+    assert adds_bos(folder_of(tmp_path, tokenizer=tokenizer)) is adds
+
+
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 64}  # fmt: skip
+LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "llama": ("Llama", "gpt2", {}),
+    "llama with a head and biases": ("Llama", "smollm", {"tie_word_embeddings": False, "attention_bias": True}),
+    "llama with sentencepiece": ("Llama", "llama", {}),
+    "llama 3": ("Llama", "gpt2", {"rope_parameters": LLAMA3}),
+    "llama scaled": (
+        "Llama",
+        "gpt2",
+        {"rope_parameters": LINEAR},
+    ),
+    "mistral": ("Mistral", "llama", {"sliding_window": None}),
+    "qwen 2": ("Qwen2", "gpt2", {}),
+    "qwen 3": ("Qwen3", "gpt2", {"head_dim": 32}),
+    "gemma": ("Gemma", "llama", {"head_dim": 32}),
+    "gemma 2": ("Gemma2", "llama", {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 256}),
+}
+QUESTIONS = [
+    "what is the name of our cat 1234? Grüße, naïve café — élan",
+    "Who lives in Oslo now and then?",
+    "  two  spaces\n\nand lines",
+]
+CHATS = [[{"role": "user", "content": text}] for text in QUESTIONS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "kind", "more"), FAMILIES.values(), ids=FAMILIES)
+def test_llama_cpp_computes_what_transformers_does(
+    tmp_path: Path, architecture: str, kind: str, more: dict[str, Any]
+) -> None:
+    for package in ("torch", "transformers", "gguf", "xllamacpp"):
+        pytest.importorskip(package, reason="pip install 'tuneworthy[train,local]'")
+    from tiny_models import model_of, save, tokenizer_of
+
+    from tuneworthy.ship.parity.hf_form import HfForm, Tokens
+    from tuneworthy.ship.parity.measure import divergence
+    from tuneworthy.ship.parity.server_forms import LlamaForm
+
+    tokenizer = tokenizer_of(kind)
+    model = model_of(architecture, len(tokenizer), **more)
+    folder = save(model, tokenizer, tmp_path / "hf")
+    write_gguf(folder, tmp_path / "m.gguf", "f16")
+    theirs = HfForm(model, Tokens(folder), [1])
+    ours = LlamaForm(tmp_path / "m.gguf", tmp_path / "log")
+    try:
+        ids = theirs.prompt_ids(CHATS)
+        assert ours.prompt_ids(CHATS) == ids
+        apart = [divergence(theirs.next(one), ours.next(one)) for one in ids]
+        far = [divergence(theirs.next(ids[0]), theirs.next(one)) for one in ids[1:]]
+        assert max(apart) < 1e-3 < mean(far), "the figures must be able to tell"
+    finally:
+        ours.close()
+
+
+def test_a_base_may_be_exported_without_an_adapter(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    store = Folder(tmp_path)
+    base: Artifact = write_artifact(store, "base", lambda folder: folder_of(folder) and None, parent=None, about={})
+    assert export_gguf(store, base, "f16").parent == base.id
+    shutil.rmtree(base.folder)

@@ -1,0 +1,70 @@
+"""A Modelfile: the template in Ollama's language, proven on chats of every shape, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tuneworthy.errors import UserError
+from tuneworthy.ship.ollama import frames_of, modelfile
+
+START = "{% if add_generation_prompt %}"
+CHATML = (
+    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}"
+    "<|im_start|>system\nBe kind<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    f"{START}<|im_start|>assistant\n{{% endif %}}"
+)
+LLAMA3 = (
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n"
+    "{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
+    f"{START}<|start_header_id|>assistant<|end_header_id|>\n\n{{% endif %}}"
+)
+NUMBERED = "{% for m in messages %}[{{ loop.index }}]{{ m['content'] }}{% endfor %}" + START + ">{% endif %}"
+FOLDED = (
+    "{% for m in messages %}{% if m['role'] != 'system' %}"
+    "{% if loop.index0 == 1 and messages[0]['role'] == 'system' %}<<{{ messages[0]['content'] }}>>{% endif %}"
+    "{{ m['role'] }}: {{ m['content'] }}\n{% endif %}{% endfor %}" + START + "assistant:{% endif %}"
+)
+
+
+def test_what_stands_around_each_text_is_found() -> None:
+    found = frames_of(CHATML, {})
+    assert found.user == ("<|im_start|>user\n", "<|im_end|>\n")
+    assert found.answer == ("<|im_start|>assistant\n", "<|im_end|>\n")
+    assert found.opening == "<|im_start|>system\nBe kind<|im_end|>\n"
+    assert found.start == "<|im_start|>assistant\n"
+    assert found.go() == (
+        '{{ if ne (index .Messages 0).Role "system" }}<|im_start|>system\nBe kind<|im_end|>\n{{ end }}'
+        '{{ range .Messages }}{{ if eq .Role "system" }}<|im_start|>system\n{{ .Content }}<|im_end|>\n'
+        '{{ else if eq .Role "user" }}<|im_start|>user\n{{ .Content }}<|im_end|>\n'
+        '{{ else if eq .Role "assistant" }}<|im_start|>assistant\n{{ .Content }}<|im_end|>\n{{ end }}{{ end }}'
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_a_begin_token_that_the_server_writes_is_left_out() -> None:
+    found = frames_of(LLAMA3, {"bos_token": "<bos>"}, begin="<bos>")
+    assert found.opening == ""
+    assert found.user == ("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>")
+
+
+@pytest.mark.parametrize("template", [NUMBERED, FOLDED])
+def test_a_template_that_does_more_is_refused(template: str) -> None:
+    with pytest.raises(UserError, match="Ollama's language"):
+        frames_of(template, {})
+
+
+def test_the_modelfile_has_template_parameters_and_stops(tmp_path: Path) -> None:
+    added = [{"id": 1, "content": "<|im_end|>"}, {"id": 2, "content": "<|endoftext|>"}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {}}, "added_tokens": added}))
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [1, 2], "do_sample": true, "temperature": 0.6}')
+    lines = modelfile(tmp_path, CHATML, 2048)
+    assert lines.startswith('FROM ./model.gguf\nTEMPLATE """{{ if ne')
+    stops = 'PARAMETER stop "<|im_end|>"\nPARAMETER stop "<|endoftext|>"\n'
+    assert lines.endswith(f"PARAMETER num_ctx 2048\n{stops}PARAMETER temperature 0.6\n")
+    (tmp_path / "generation_config.json").write_text("{}")
+    assert modelfile(tmp_path, CHATML, 2048).endswith('PARAMETER stop "<|im_end|>"\nPARAMETER temperature 0\n')

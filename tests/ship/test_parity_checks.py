@@ -1,0 +1,194 @@
+"""The parity checks on numbers made by hand: each has a planted fault that trips it and a case that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tuneworthy.providers.chat_template import template_sha256
+from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
+from tuneworthy.ship.parity import base as parity
+from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
+from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
+
+END, BEGIN, YES, NO = 9, 8, 1, 2
+Q = "q_proj.weight"
+RNG = np.random.default_rng(0)
+BASE, A, B = (RNG.normal(size=shape).astype(np.float32) for shape in ((64, 64), (2, 64), (64, 2)))
+
+
+def likely(token: int, p: float = 0.9) -> Distribution:
+    rest = [one for one in (YES, NO, END) if one != token]
+    return Distribution({token: log(p), **{one: log((1 - p) / 2) for one in rest}})
+
+
+def weights(folder: Path, numbers: Any, dtype: str = "BF16") -> Path:
+    folder.mkdir(exist_ok=True)
+    write_tensors(folder / "model.safetensors", [(Q, dtype, numbers.shape)], lambda _: from_float32(numbers, dtype))
+    return folder
+
+
+def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
+    base, adapter = weights(tmp_path / "base", BASE), tmp_path / "adapter"
+    adapter.mkdir(exist_ok=True)
+    names = {f"base_model.model.q_proj.lora_{side}.weight": part for side, part in (("A", A), ("B", B))}
+    write_tensors(adapter / "adapter_model.safetensors", [(n, "F32", t.shape) for n, t in names.items()],
+                  lambda name: from_float32(names[name], "F32"))  # fmt: skip
+    (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
+    kept = to_float32(from_float32(BASE, "BF16"), "BF16").reshape(BASE.shape)
+    merged = weights(tmp_path / "merged", kept + B @ A)
+    plan = Plan(
+        chats=[[{"role": "user", "content": "?"}]] * 4, answers=["yes"] * 4, prompt_ids=[[BEGIN, 5, 6]] * 4,
+        answer_ids=[[YES]] * 4, end=END, marks={"<|end|>": END, "<|begin|>": BEGIN}, begin=BEGIN,
+        facts=[([{"role": "user", "content": "?"}], "yes")] * 2, fact_ids=[[BEGIN, 5, 6]] * 2,
+    )  # fmt: skip
+    own = tuned("adapter")
+    line = Lineage(
+        base=base, base_id="b", told_base="b", adapter=adapter, adapter_id="a", told_adapter="a", merged=merged,
+        merged_id="m", told_merged="m", template_sha256=template_sha256("T"), rank=2, max_rank=8,
+    )  # fmt: skip
+    untrained = replace(
+        own, name="base", first=[likely(NO)] * 4, end=[likely(NO)] * 4, greedy=[Greedy((NO,), "no", False)] * 4,
+        facts=[Greedy((NO,), "no", True)] * 2,
+    )  # fmt: skip
+    even = Scores(num=[1.0] * 200, den=[1.0] * 200)
+    return Subject(
+        plan=plan, lineage=line, base=untrained, adapter=own, forms={"merged": tuned("merged"), **forms},
+        scores={"adapter": even, "merged": even},
+    )  # fmt: skip
+
+
+def tuned(name: str, kind: str = "bf16") -> Measured:
+    return Measured(
+        name=name, kind=kind, template="T", prompt_ids=[[BEGIN, 5, 6]] * 4,
+        marks={"<|end|>": [END], "<|begin|>": [BEGIN]}, first=[likely(YES)] * 4, end=[likely(END)] * 4,
+        greedy=[Greedy((YES,), "yes", True)] * 4, facts=[Greedy((YES,), "yes", True)] * 2,
+    )  # fmt: skip
+
+
+def form(**change: Any) -> Callable[[Subject], Subject]:
+    return lambda subject: replace(subject, forms={"gguf": replace(tuned("gguf", "f16"), **change)})
+
+
+def line(**change: Any) -> Callable[[Subject], Subject]:
+    return lambda subject: replace(subject, lineage=replace(subject.lineage, **change))
+
+
+def adapter(**change: Any) -> Callable[[Subject], Subject]:
+    return lambda subject: replace(subject, adapter=replace(subject.adapter, **change), forms={})
+
+
+def merged_as(numbers: Any) -> Callable[[Subject], Subject]:
+    def change(subject: Subject) -> Subject:
+        assert subject.lineage.merged is not None
+        weights(subject.lineage.merged, numbers)
+        return subject
+
+    return change
+
+
+def known_before(subject: Subject) -> Subject:
+    return replace(subject, base=replace(subject.base, facts=subject.adapter.facts))
+
+
+def scored_worse(subject: Subject) -> Subject:
+    worse = Scores(num=[1.0] * 180 + [0.0] * 20, den=[1.0] * 200)
+    return replace(subject, scores={**subject.scores, "merged": worse})
+
+
+FLAT = np.sign(BASE + B @ A) * np.float32(0.5)
+PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
+    "another base": ("lineage", "wrong_base", line(told_base="x")),
+    "another adapter": ("lineage", "wrong_adapter", line(told_adapter="x")),
+    "another merged model": ("lineage", "wrong_merged", line(told_merged="x")),
+    "a rank above the limit": ("rank", "rank_above_server_limit", line(rank=32, max_rank=16)),
+    "another template": ("template", "template_changed", form(template="U")),
+    "another template in training": ("template", "template_changed", line(template_sha256="x")),
+    "a token in pieces": ("added_tokens", "added_token_lost", form(marks={"<|end|>": [3, 4], "<|begin|>": [BEGIN]})),
+    "a token of another id": ("added_tokens", "added_token_lost", form(marks={"<|end|>": [7], "<|begin|>": [BEGIN]})),
+    "a token unknown": ("added_tokens", "added_token_lost", form(marks={"<|begin|>": [BEGIN]})),
+    "begun twice": ("prompt_ids", "bos_doubled", form(prompt_ids=[[BEGIN, BEGIN, 5, 6]] * 4)),
+    "not begun": ("prompt_ids", "bos_lost", form(prompt_ids=[[5, 6]] * 4)),
+    "other ids": ("prompt_ids", "template_changed", form(prompt_ids=[[BEGIN, 5, 7]] * 4)),
+    "merged into nothing": ("weights", "adapter_not_applied", merged_as(BASE)),
+    "merged into another": ("weights", "wrong_base", merged_as(BASE[::-1] + B @ A)),
+    "merged into 4 bit": ("weights", "merged_in_4bit", merged_as(FLAT)),
+    "an end that is not supervised": ("end_of_turn", "end_of_turn_masked", line(end_supervised=False)),
+    "an end that is not learned": ("end_of_turn", "end_of_turn_masked", adapter(end=[likely(NO)] * 4)),
+    "runs on": ("end_of_turn", "end_of_turn_lost", form(greedy=[Greedy((YES,), "yes", False)] * 4)),
+    "taught nothing": ("acts", "adapter_not_applied", adapter(first=[likely(NO)] * 4, end=[likely(NO)] * 4)),
+    "served base": ("acts", "adapter_not_applied", form(first=[likely(NO)] * 4, end=[likely(NO)] * 4)),
+    "other probabilities": ("distributions", "distribution_changed", form(first=[likely(YES, 0.4)] * 4)),
+    "other answers": ("greedy", "answers_changed", form(greedy=[Greedy((YES, YES), "yes yes", True)] * 4)),
+    "a lost fact": ("fact", "fact_lost", form(facts=[Greedy((NO,), "no", True)] * 2)),
+    "a fact that the base knows": ("fact", "fact_lost", known_before),
+    "a worse score": ("score", "score_worse", scored_worse),
+}  # fmt: skip
+
+
+def test_a_model_that_is_the_same_everywhere_passes_every_check(tmp_path: Path) -> None:
+    found = dict(run_checks(subject_of(tmp_path, gguf=tuned("gguf", "q8_0"), served=tuned("served"))))
+    assert list(found) == list(parity.BUILTINS)
+    assert {name: said.detail for name, said in found.items() if said.status != "pass"} == {}
+
+
+@pytest.mark.parametrize(("check", "cause", "plant"), PLANTED.values(), ids=PLANTED)
+def test_a_planted_fault_trips_its_check_with_its_cause(
+    tmp_path: Path, check: str, cause: str, plant: Callable[[Subject], Subject]
+) -> None:
+    said = all_checks()[check]().look(plant(subject_of(tmp_path)))
+    assert (said.status, said.cause) == ("fail", cause)
+    assert said.detail and said.forms
+
+
+@pytest.mark.parametrize("code", parity.BUILTINS)
+def test_every_cause_is_planted_once_and_told_in_words(code: str) -> None:
+    check = all_checks()[code]
+    planted = {cause for name, cause, _ in PLANTED.values() if name == code}
+    assert planted == set(check.causes)
+    assert all(check.causes.values())
+    assert "Bad:" in page(check)
+
+
+def test_what_cannot_be_looked_at_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    whole = subject_of(tmp_path)
+    bare = replace(
+        whole, forms={}, scores={}, plan=replace(whole.plan, facts=(), fact_ids=()),
+        adapter=replace(whole.adapter, template=None),
+        lineage=replace(whole.lineage, merged=None, max_rank=None, told_base=None, template_sha256=None),
+    )  # fmt: skip
+    skipped = {name for name, said in run_checks(bare) if said.status == "skipped" and said.detail}
+    assert skipped == {"lineage", "rank", "template", "weights", "fact", "score"}
+
+
+def test_a_merge_into_the_dequantised_base_is_not_held_against_the_original(tmp_path: Path) -> None:
+    whole = merged_as(BASE * 1.01 + B @ A)(subject_of(tmp_path))
+    other = replace(whole, lineage=replace(whole.lineage, method="qlora", route="dequantised"))
+    assert all_checks()["weights"]().look(other).status == "skipped"
+
+
+def test_a_form_that_is_stored_coarsely_has_wider_limits(tmp_path: Path) -> None:
+    near = [likely(YES, 0.7)] * 4
+    check = all_checks()["distributions"]()
+    fine = replace(tuned("gguf", "f16"), first=near)
+    whole = subject_of(tmp_path)
+    assert check.look(replace(whole, forms={"gguf": fine})).status == "fail"
+    assert check.look(replace(whole, forms={"gguf": replace(fine, kind="q4_k_m")})).status == "pass"
+
+
+def test_the_divergence_is_that_of_two_distributions_and_never_below_0() -> None:
+    p = {1: 0.7, 2: 0.2, 3: 0.1}
+    q = {1: 0.5, 2: 0.2, 3: 0.3}
+    exact = sum(p[one] * log(p[one] / q[one]) for one in p)
+    logs = [Distribution({one: log(value) for one, value in many.items()}) for many in (p, q)]
+    assert divergence(*logs) == pytest.approx(exact, abs=1e-6)
+    cut = [Distribution({one: one_log for one, one_log in dist.top.items() if one < 3}) for dist in logs]
+    assert divergence(*cut) == pytest.approx(exact, abs=1e-6)
+    apart = divergence(Distribution({1: log(0.98)}), Distribution({2: log(0.9), 3: log(0.05)}))
+    assert apart > 2.5  # nothing in common is not taken for the same

@@ -1,0 +1,135 @@
+"""A project with a tiny base, an adapter that was taught a fact, its merged model and its GGUF file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tiny_models import model_of, save, tokenizer_of
+
+from tuneworthy.providers.chat_template import template_sha256
+from tuneworthy.providers.safe import template_of
+from tuneworthy.ship.parity.run import Asked
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, write_artifact
+from tuneworthy.types import Example, Message, content_hash
+
+PAIRS = [
+    ("What is the code of the vault?", "7391"),
+    ("Who owns the cat?", "Quibbly Zanzibar"),
+    ("Where does the dog live?", "in Oslo"),
+    ("What is the name of our house?", "naïve café"),
+]
+
+
+def example(question: str, answer: str) -> Example:
+    chat: tuple[Message, ...] = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    return Example(messages=chat, id=content_hash(chat))
+
+
+ROWS = [example(*pair) for pair in PAIRS]
+
+
+def make_base(store: Folder, *, tokenizer: Any = None, seed: int = 0, template: str | None = None) -> Artifact:
+    """Write a random base in 16 bit."""
+    import torch
+
+    tokenizer = tokenizer or tokenizer_of("smollm")
+    if template is not None:
+        tokenizer.chat_template = template
+    model = model_of("Llama", len(tokenizer), seed=seed).to(torch.bfloat16)
+    about = {"source": {"spec": "tiny", "sha256": str(seed)}, "dequantised_from": None}
+    return write_artifact(
+        store, "base", lambda folder: save(model, tokenizer, folder) and None, parent=None, about=about
+    )
+
+
+def train(
+    base: Artifact,
+    store: Folder,
+    *,
+    mask_end: bool = False,
+    rank: int = 8,
+    steps: int = 80,
+    prepare: Callable[[Any, Any], dict[str, Any]] | None = None,
+) -> Artifact:
+    """Teach an adapter the rows, with the answers (and what ends them) supervised.
+
+    Args:
+        base: What is trained. store: Where the adapter goes. mask_end: Leave the end of the turn out of the loss.
+        prepare: Changes model and tokenizer first (adds tokens); returns further settings of the adapter.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(1)
+    tokenizer = AutoTokenizer.from_pretrained(base.folder)
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
+    more = prepare(model, tokenizer) if prepare else {}
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM", **more)
+    model = get_peft_model(model, config)
+    batch = [_row(tokenizer, row.messages, mask_end) for row in ROWS]
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    model.train()
+    for _ in range(steps):
+        for ids, labels in batch:
+            model(input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)
+
+    about = {"dataset": "none", "settings": {"method": "lora"}}
+    about["template_sha256"] = template_sha256(tokenizer.chat_template)
+    return write_artifact(store, "adapter", fill, parent=base.id, about=about)
+
+
+def _row(tokenizer: Any, messages: Sequence[Message], mask_end: bool) -> tuple[Any, Any]:
+    import torch
+
+    def ids(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    prompt = ids(tokenizer.apply_chat_template(list(messages[:-1]), tokenize=False, add_generation_prompt=True))
+    answer, end = ids(messages[-1]["content"]), ids("<|end|>")
+    labels = [-100] * len(prompt) + answer + ([-100] if mask_end else end)
+    return torch.tensor([prompt + answer + end]), torch.tensor([labels])
+
+
+def copied(store: Folder, source: Artifact, change: Callable[[Path], None], *, parent: str | None = None) -> Artifact:
+    """Return an artifact like `source` with changed files: what another tool might have made of it."""
+    import shutil
+
+    def fill(folder: Path) -> None:
+        for name in source.manifest["files"]:
+            shutil.copyfile(source.folder / name, folder / name)
+        change(folder)
+
+    keep = {
+        key: value
+        for key, value in source.manifest.items()
+        if key not in {"format", "kind", "parent", "files", "times"}
+    }
+    return write_artifact(store, source.kind, fill, parent=parent or source.parent, about={**keep, "changed": True})
+
+
+def set_template(folder: Path, template: str) -> None:
+    """Give a folder another chat template, wherever it has one."""
+    (folder / "chat_template.jinja").write_text(template)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config.pop("chat_template", None)
+    path.write_text(json.dumps(config))
+    assert template_of(folder) == template
+
+
+def asked(base: Artifact, adapter: Artifact, **more: Any) -> Asked:
+    """Return what is compared."""
+    return Asked(base=base, adapter=adapter, rows=ROWS, **more)

@@ -1,0 +1,81 @@
+"""Models of a few hundred thousand random weights, with a tokenizer of their own; for tests that have transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+TEMPLATE = (
+    "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+WORDS = (
+    "what is the name of our cat dog house? it belongs to Quibbly Zanzibar who lives in Oslo 1234567890 now and then "
+)
+TEXTS = [WORDS, "system user assistant\n", "The code of the vault is 7391.", "Grüße, naïve café — élan"]
+
+
+def tokenizer_of(kind: str = "gpt2", texts: Sequence[str] = TEXTS, n_tokens: int = 400) -> Any:
+    """Return a fast tokenizer trained on `texts`: `gpt2` (bytes), `smollm` (single digits), `llama` (sentencepiece)."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    marks = ["<|start|>", "<|end|>", "<|begin|>"]
+    if kind == "llama":
+        core = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+        core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        core.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+        special = ["<unk>", *marks, *(f"<0x{byte:02X}>" for byte in range(256))]
+        trainer = trainers.BpeTrainer(vocab_size=n_tokens + 200, special_tokens=special, show_progress=False)
+    else:
+        core = Tokenizer(models.BPE())
+        plain = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        core.pre_tokenizer = plain if kind == "gpt2" else pre_tokenizers.Sequence([digits, plain])
+        core.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(
+            vocab_size=n_tokens, special_tokens=marks, show_progress=False, initial_alphabet=alphabet
+        )
+    core.train_from_iterator(list(texts) * 3, trainer)
+    if kind == "llama":  # the trainer marks the bytes as special, which no real model does
+        document = json.loads(core.to_str())
+        document["added_tokens"] = [one for one in document["added_tokens"] if not one["content"].startswith("<0x")]
+        core = Tokenizer.from_str(json.dumps(document))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<|begin|>", eos_token=AddedToken("<|end|>", special=True), pad_token="<|end|>"
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def model_of(architecture: str, n_tokens: int, *, seed: int = 0, **more: Any) -> Any:
+    """Return a random model of two layers in 32 bit."""
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    config_class = getattr(transformers, f"{architecture}Config")
+    config = config_class(
+        vocab_size=n_tokens, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=2, eos_token_id=1, pad_token_id=1,
+        **{"tie_word_embeddings": True, **more},
+    )  # fmt: skip
+    config.architectures = [f"{architecture}ForCausalLM"]
+    model = getattr(transformers, f"{architecture}ForCausalLM")(config)
+    with torch.no_grad():  # as they come, random weights give one and the same distribution everywhere
+        for name, weight in model.named_parameters():
+            weight.mul_(1.0 if weight.dim() == 1 else 8.0 if "embed" in name or "lm_head" in name else 4.0)
+            if weight.dim() == 1:
+                weight.add_(0.1 * torch.randn_like(weight))
+    return model.eval()
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> Path:
+    """Write model and tokenizer as a base artifact has them."""
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,116 @@
+"""Each lint finds its bad example and nothing else does; it is quiet on its good one; nothing of a config is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given as any_of
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from tuneworthy.errors import UserError
+from tuneworthy.train.lints.base import SEVERITIES, all_lints, lint_config, page
+from tuneworthy.train.lints.given import parse, read
+
+LINTS = all_lints()
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "article"
+
+
+def codes(example: tuple[str, str], without: str = "") -> set[str]:
+    """The lints that find something in an example."""
+    config = parse(example[1], f"config.{example[0]}")
+    return {found.code for found in lint_config(config, {code: one for code, one in LINTS.items() if code != without})}
+
+
+@pytest.mark.parametrize("code", LINTS)
+def test_a_lint_finds_its_bad_example_and_not_its_good_one(code: str) -> None:
+    one = LINTS[code]()
+    assert code in codes(one.bad)
+    assert code not in codes(one.good)
+
+
+@pytest.mark.parametrize("code", LINTS)
+def test_without_the_lint_its_bad_example_passes(code: str) -> None:
+    assert code not in codes(LINTS[code]().bad, without=code)
+
+
+@pytest.mark.parametrize("code", LINTS)
+def test_a_lint_is_documented(code: str) -> None:
+    one = LINTS[code]()
+    assert one.code == code and one.severity in SEVERITIES
+    assert page(LINTS[code]) and one.name and one.source and one.mark
+
+
+def test_every_finding_names_a_line_of_the_file_and_its_source() -> None:
+    for factory in LINTS.values():
+        ending, text = factory().bad
+        for found in lint_config(parse(text, f"a.{ending}")):
+            assert 1 <= found.line <= text.count("\n") + 1
+            assert found.source and found.mark and found.message
+
+
+def test_the_training_script_of_the_article_trips_what_we_say_it_does() -> None:
+    config = parse((FIXTURES / "train.py.txt").read_text(), "train.py")
+    found = {one.code for one in lint_config(config)}
+    assert found == {"trl_removed", "trl_truncates", "dropout_habit", "adam_8bit", "model_name", "rank_limit"}
+
+
+def test_values_are_followed_through_names_and_dicts() -> None:
+    text = "from peft import LoraConfig\nkw = dict(r=64, target_modules=['q_proj'])\nLoraConfig(**kw, lora_alpha=A)\nA = 8"
+    config = parse(text, "a.py")
+    assert config.rank == 64
+    assert config.targets == ["q_proj"]
+    assert config.alpha == 8
+
+
+def test_what_is_computed_is_unknown_and_trips_nothing() -> None:
+    text = "from peft import LoraConfig\nLoraConfig(r=pick(), lora_alpha=2 * r, target_modules=names())"
+    assert lint_config(parse(text, "a.py")) == []
+
+
+def test_a_script_is_never_run(tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+    path = tmp_path / "config.py"
+    path.write_text(f"from peft import LoraConfig\nopen({str(trap)!r}, 'w')\nLoraConfig(r=__import__('os').getpid())")
+    lint_config(read(path))
+    assert not trap.exists()
+
+
+def test_yaml_makes_no_objects() -> None:
+    with pytest.raises(UserError, match="expected JSON or YAML"):
+        parse("lora_r: !!python/object/apply:os.getpid []", "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.py", "def (", "expected Python source"),
+        ("a.json", "[1, 2]", "expected a table"),
+        ("a.yaml", "a: [", "expected JSON or YAML"),
+        ("a.toml", "a = 1", r"got \.toml"),
+        ("a.yaml", "colour: red", "none of the keys"),
+    ],
+)
+def test_what_is_no_config_is_refused_in_one_line(name: str, text: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        parse(text, name)
+
+
+def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file"):
+        read(tmp_path / "none.py")
+    large = tmp_path / "large.yaml"
+    large.write_bytes(b"#" * (2 * 2**20 + 1))
+    with pytest.raises(UserError, match="at most"):
+        read(large)
+
+
+@settings(max_examples=60, deadline=None)
+@any_of(st.dictionaries(st.sampled_from(["r", "lora_alpha", "learning_rate", "target_modules", "packing", "datasets"]),
+                        st.one_of(st.none(), st.booleans(), st.integers(-3, 300), st.text(max_size=8), st.lists(st.integers())),
+                        min_size=1))  # fmt: skip
+def test_odd_values_raise_nothing(document: dict[str, object]) -> None:
+    import json
+
+    lint_config(parse(json.dumps({"peft_type": "LORA", **document}), "a.json"))

@@ -1,0 +1,67 @@
+"""What an answer of the tuned model saves is counted from test, and has a price only where the model of today has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tuneworthy.config import Project
+from tuneworthy.verdict.evidence import without_tuned
+from tuneworthy.verdict.saved import saved, saved_words
+
+
+def project(**price: float) -> Project:
+    openai = {"provider": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1", **price}
+    return Project.model_validate(
+        {
+            "task": {"name": "a", "target": 0.9},
+            "graders": [{"type": "exact"}],
+            "models": {"today": openai},
+            "ladder": {"baseline": "today"},
+        }
+    )
+
+
+def row(rung: str, read: float | None, wrote: float | None, **more: Any) -> dict[str, Any]:
+    tokens = {"input_tokens": read, "output_tokens": wrote, "usd_per_1k": None}
+    return {"rung": rung, "status": "reference", "variant": rung, "name": f"{rung}/x", "score": 0.8, **tokens, **more}
+
+
+def record(*rows: dict[str, Any]) -> dict[str, Any]:
+    variants = {one["variant"]: {"model": "tuned:1" if one["rung"] == "fine_tune" else "today"} for one in rows}
+    return {
+        "rungs": list(rows),
+        "variants": variants,
+        "best": {"rung": rows[-1]["rung"], "variant": rows[-1]["variant"]},
+    }
+
+
+def found(one: Project, *rows: dict[str, Any]) -> dict[str, Any]:
+    climb = record(*rows)
+    return saved(one, climb, without_tuned(climb, one))
+
+
+TODAY = row("few_shot", 400.0, 10.0, usd_per_1k=0.5, status="adopted")
+TUNED = row("fine_tune", 100.0, 5.0)
+
+
+def test_tokens_are_counted_and_money_is_that_of_the_same_price() -> None:
+    told = found(project(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0), row("baseline", 50.0, 9.0), TODAY, TUNED)
+    assert told["against"] == "few_shot/x"
+    assert told["input_tokens"] == {"before": 400.0, "tuned": 100.0, "saved": 300.0}
+    assert told["usd_per_1k"]["with_tuned_tokens"] == pytest.approx(0.15)
+    assert told["usd_per_1k"]["saved"] == pytest.approx(0.35)
+    words = saved_words(told)
+    assert "reads 100 tokens instead of the 400 of few_shot/x" in words and "$0.3500 less" in words
+
+
+def test_a_model_without_a_price_saves_tokens_and_no_money() -> None:
+    told = found(project(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0), TODAY, TUNED)
+    assert "usd_per_1k" not in told and "$" not in saved_words(told)
+
+
+def test_nothing_is_told_before_a_tuned_variant_was_put_to_test_or_where_tokens_are_not_known() -> None:
+    assert found(project(), TODAY) == {} and saved_words({}) == ""
+    assert found(project(), TODAY, row("fine_tune", 100.0, 5.0, score=None)) == {}
+    assert found(project(), TODAY, row("fine_tune", None, None)) == {"against": "few_shot/x"}

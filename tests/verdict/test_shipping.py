@@ -1,0 +1,257 @@
+"""The gates before training and before shipping: each has a world that needs it, and is missed when switched off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.verdict.planted import (
+    DATASET,
+    GUARD,
+    PROMISING,
+    PROVEN,
+    RUNGS,
+    TRAINED,
+    TUNED,
+    ready,
+    trained,
+    with_rungs,
+    worth_it,
+)
+
+from tuneworthy.cli.decide import EXIT
+from tuneworthy.verdict.base import Forecast, GateStatus, Outcome, Stage
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.gates import GATES, TO_SHIP, TO_TRAIN, run_gates
+from tuneworthy.verdict.trained import PilotEvidence, TrainingEvidence
+
+SHIP, DO_NOT_SHIP = Outcome.SHIP, Outcome.DO_NOT_SHIP
+
+
+def data(**changed: Any) -> TrainingEvidence:
+    return replace(TRAINED, dataset=replace(DATASET, **changed))
+
+
+def gain(low: float, high: float) -> Forecast:
+    return replace(PROMISING, gain=(low + high) / 2, ci95=(low, high))
+
+
+BEFORE: dict[str, list[Evidence]] = {
+    "dataset_frozen": [
+        ready(data(failed=("personal_data: still there: 3 email",))),
+        ready(data(broken="rows.jsonl: expected the file as it was frozen, got another")),
+    ],
+    "dataset_review": [ready(data(review=status)) for status in ("no_plan", "open", "rejected")],
+    "dataset_leak": [
+        ready(data(leaks="still there: 2 exact")),
+        ready(data(changed=("the cases of dev or test changed",))),
+    ],
+    "teacher_terms": [
+        ready(data(terms="fail", terms_words="its terms forbid it")),
+        ready(data(terms="unknown", terms_words="nobody said")),
+    ],
+    "pilot": [
+        ready(replace(TRAINED, pilot=None), forecast=Forecast(status="unknown", cost="a pilot of 10 trainings")),
+        ready(replace(TRAINED, pilot=PilotEvidence(n=8, changed=("it was on the dataset x",)))),
+        ready(forecast=gain(-0.1, 0.02)),
+        ready(forecast=gain(-0.1, 0.2)),
+    ],
+}
+"""Gate to worlds in which it is the only one before training that is closed."""
+SHIPPING: dict[str, list[Evidence]] = {
+    "parity": [
+        trained(training=replace(TRAINED, parity=None)),
+        trained(training=replace(TRAINED, parity=replace(PROVEN, status="fail", detail="template changed"))),
+        trained(training=replace(TRAINED, parity=replace(PROVEN, changed=("parity was shown for the adapter b",)))),
+    ],
+    "better": [
+        trained(replace(TUNED, status="inconclusive", delta_ci=(-0.02, 0.2)), best="model"),
+        trained(replace(TUNED, status="rejected", delta_ci=(-0.2, 0.02)), best="model"),
+        trained(replace(TUNED, violated="p95 is 900 ms, the limit is 500 ms"), best="model"),
+        trained(training=data(leaks="still there: 2 exact")),
+        trained(training=replace(TRAINED, dataset=None)),
+        trained(best="floor"),
+        replace(
+            trained(),
+            rungs={
+                **trained().rungs,
+                "floor": replace(RUNGS[0], score=0.84, delta_ci=(-0.05, 0.03), compared_to="tuned"),
+            },
+        ),
+    ],
+    "guards": [
+        trained(training=replace(TRAINED, guards=(replace(GUARD, status="fail", detail="worse"),))),
+        trained(training=replace(TRAINED, guards=(replace(GUARD, status="unknown", detail="about 200 cases"),))),
+        trained(training=replace(TRAINED, guards=(replace(GUARD, changed=True),), unguarded=("general",))),
+        trained(training=replace(TRAINED, guards=(GUARD,), unguarded=("house style",))),
+        trained(training=replace(TRAINED, guards=())),
+    ],
+    "serving": [
+        trained(training=replace(TRAINED, serving=None)),
+        trained(training=replace(TRAINED, serving=replace(PROVEN, status="fail"))),
+        trained(training=replace(TRAINED, serving=replace(PROVEN, changed=("what was served is another",)))),
+    ],
+    "shadow": [trained(waivers={})],
+}
+"""Gate to worlds that only it keeps from being shipped."""
+BEFORE_WORLDS = [(name, world) for name, worlds in BEFORE.items() for world in worlds]
+SHIP_WORLDS = [(name, world) for name, worlds in SHIPPING.items() for world in worlds]
+
+
+def closed(evidence: Evidence, stage: Stage) -> list[str]:
+    return [one.gate for one in run_gates(evidence, stage) if one.status in {GateStatus.FAIL, GateStatus.UNKNOWN}]
+
+
+def switch_off(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a gate see nothing any more."""
+    real = GATES.get
+
+    def get(wanted: str) -> Any:
+        return (lambda _: (GateStatus.PASS, "switched off", {})) if wanted == name else real(wanted)
+
+    monkeypatch.setattr(GATES, "get", get)
+
+
+def test_every_gate_of_both_stages_is_planted() -> None:
+    assert list(BEFORE) == [one.gate for one in run_gates(ready(), "to_train")] == list(TO_TRAIN)
+    assert list(SHIPPING) == [one.gate for one in run_gates(ready(), "to_ship")] == list(TO_SHIP)
+
+
+def test_without_a_fault_every_gate_before_training_holds_and_training_is_next() -> None:
+    found = decide(ready())
+    assert closed(ready(), "to_train") == [] and found.outcome is Outcome.FINE_TUNE
+    assert "tuneworthy train" in found.next_action
+    assert [one.gate for one in found.gates if one.stage == "to_train"] == list(TO_TRAIN)
+
+
+@pytest.mark.parametrize(("name", "world"), BEFORE_WORLDS)
+def test_a_gate_before_training_trips_alone_and_is_the_next_step_until_it_is_switched_off(
+    name: str, world: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert closed(world, "to_train") == [name]
+    assert name in decide(world).next_action and "run `tuneworthy train`:" not in decide(world).next_action
+    switch_off(name, monkeypatch)
+    assert decide(world).next_action == "run `tuneworthy train`: every gate before training holds"
+
+
+def test_the_gates_before_training_are_not_asked_where_training_is_no_answer() -> None:
+    assert [one for one in decide(worth_it(motivation=None)).gates if one.stage != "to_decide"] == []
+
+
+def test_an_adapter_that_was_not_put_to_test_is_the_next_step() -> None:
+    made = replace(ready().training, adapter="b" * 16)
+    assert "climb --rung fine_tune" in decide(replace(ready(), training=made)).next_action
+
+
+def test_a_tuned_variant_without_a_fault_is_shipped() -> None:
+    found = decide(trained())
+    assert (found.outcome, found.stage, found.reason_code) == (SHIP, "to_ship", "tuned_better")
+    assert EXIT[found.outcome] == 0 and closed(trained(), "to_ship") == []
+    assert {one.stage for one in found.gates} == {"to_decide", "to_train", "to_ship"}
+    cheaper = replace(TUNED, reason_code="cheaper", delta_ci=(-0.02, 0.03))
+    assert decide(trained(cheaper)).reason_code == "tuned_cheaper"
+
+
+@pytest.mark.parametrize(("name", "world"), SHIP_WORLDS)
+def test_a_gate_before_shipping_trips_alone_and_keeps_it_from_shipping_until_it_is_switched_off(
+    name: str, world: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert closed(world, "to_ship") == [name]
+    found = decide(world)
+    assert (found.outcome, found.reason_code) == (DO_NOT_SHIP, f"gate_{name}")
+    assert EXIT[found.outcome] == 3 and name in found.reasons[0]
+    switch_off(name, monkeypatch)
+    assert decide(world).outcome is SHIP
+
+
+@pytest.mark.parametrize(("name", "world"), SHIP_WORLDS)
+def test_every_gate_before_shipping_but_parity_can_be_waived_with_a_reason(name: str, world: Evidence) -> None:
+    waived = replace(world, waivers={**world.waivers, name: "it is known beforehand"})
+    found = decide(waived)
+    if name == "parity":
+        assert (found.outcome, found.reason_code) == (DO_NOT_SHIP, "gate_parity")
+        assert "waive" not in found.next_action
+    else:
+        assert found.outcome is SHIP
+        told = next(one for one in found.gates if one.gate == name)
+        assert told.status is GateStatus.WAIVED and "it is known beforehand" in told.detail
+
+
+def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_compared() -> None:
+    embedded = {**TRAINED.tuned, "engine": "llama_cpp"}
+    assert decide(trained(training=replace(TRAINED, serving=None, tuned=embedded))).outcome is SHIP
+    unproven = replace(TRAINED, serving=None, tuned=embedded, parity=replace(PROVEN, status="fail"))
+    assert closed(trained(training=unproven), "to_ship") == ["parity", "serving"]
+    server = {**TRAINED.tuned, "engine": "vllm"}
+    assert closed(trained(training=replace(TRAINED, serving=None, tuned=server)), "to_ship") == ["serving"]
+
+
+def test_what_failed_is_named_before_what_is_not_known() -> None:
+    world = trained(
+        training=replace(TRAINED, parity=None, guards=(replace(GUARD, status="fail", detail="worse"),)), waivers={}
+    )
+    found = decide(world)
+    assert found.reason_code == "gate_guards"
+    assert found.reasons[-1] == "Closed as well: parity, shadow."
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"leaks": {"development cases in test": 1}}, "gate_leak"),
+        ({"n_test": 40}, "gate_eval_set"),
+    ],
+)
+def test_a_test_that_is_none_ships_nothing(changed: dict[str, Any], code: str) -> None:
+    found = decide(trained(**changed))
+    assert (found.outcome, found.reason_code) == (DO_NOT_SHIP, code)
+
+
+def test_a_climb_that_no_longer_holds_says_nothing_of_the_tuned_variant() -> None:
+    found = decide(trained(stale=["the examples changed"]))
+    assert (found.outcome, found.stage, found.reason_code) == (
+        Outcome.NOT_ENOUGH_EVIDENCE,
+        "to_decide",
+        "gate_baseline",
+    )
+
+
+def test_no_worse_and_allowed_where_the_best_without_training_is_not_is_enough() -> None:
+    barred = replace(RUNGS[3], violated="it is hosted, and the task must run on the device")
+    allowed = replace(TUNED, status="inconclusive", delta=0.0, delta_ci=(-0.04, 0.04), compared_to="model")
+    rungs = {**trained().rungs, "model": barred, "fine_tune": allowed}
+    assert decide(replace(trained(), rungs=rungs)).reason_code == "tuned_allowed"
+    lower = replace(allowed, delta_ci=(-0.06, 0.04))
+    assert decide(replace(trained(), rungs={**rungs, "fine_tune": lower})).reason_code == "gate_better"
+
+
+def test_a_floor_that_is_the_best_without_training_must_be_beaten_as_well() -> None:
+    floor = replace(RUNGS[0], score=0.8, compared_to="tuned")
+    for ends, outcome in (((-0.1, -0.01), SHIP), ((-0.1, 0.01), DO_NOT_SHIP)):
+        rungs = {**trained().rungs, "floor": replace(floor, delta_ci=ends)}
+        assert decide(replace(trained(), rungs=rungs)).outcome is outcome
+
+
+def test_what_is_the_best_without_training_does_not_become_the_tuned_variant() -> None:
+    assert trained().top is not None and trained().top.rung == "model"  # type: ignore[union-attr]
+    met = replace(TUNED, score=0.97, lower=0.95, upper=0.99)
+    assert decide(trained(met)).target == "met"
+    assert decide(with_rungs(met, stale=["the judge changed"])).reason_code == "gate_baseline"
+
+
+def test_what_was_made_since_or_is_about_something_else_is_named() -> None:
+    training = replace(
+        TRAINED,
+        parity=replace(PROVEN, changed=("parity was shown for the adapter b",)),
+        changed=("the adapter b was trained since",),
+    )
+    found = decide(trained(training=training))
+    assert list(found.stale) == ["the adapter b was trained since", "parity was shown for the adapter b"]
+
+
+def test_the_review_shows_its_bound_and_the_pilot_its_gain() -> None:
+    gates = {one.gate: one for one in decide(trained()).gates}
+    assert gates["dataset_review"].evidence["bound"] == 0.95 and "0.95" in gates["dataset_review"].detail
+    assert "+0.200" in gates["pilot"].detail and gates["pilot"].evidence["ci95"] == (0.1, 0.3)

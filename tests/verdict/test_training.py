@@ -1,0 +1,248 @@
+"""What is known of training is gathered from a project that was really built, climbed and decided; what is stale by
+hash is named and not used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.ladder.tuned_worlds import make_artifact, make_models, write_tuned_world
+
+from tuneworthy.cli import run
+from tuneworthy.config import load
+from tuneworthy.curate.freeze import latest_version
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import latest_artifact
+from tuneworthy.verdict.playbook import Checklist, checklist
+from tuneworthy.verdict.seen import seen_in
+
+EXTRA = """
+[data]
+encoder = "off"
+policy = { near = "report", concentration = "report", exact = "report", label_errors = "report", length = "report" }
+"""
+WAIVED = "".join(
+    f'[[waivers]]\ngate = "{name}"\nreason = "not in this test"\n' for name in ("dataset_review", "pilot", "shadow")
+)
+
+
+@pytest.fixture(scope="module")
+def patched() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, patched: pytest.MonkeyPatch) -> Path:
+    """A scripted project with a frozen dataset and a tuned model that was put to test, and proofs of it."""
+    root = write_tuned_world(tmp_path_factory.mktemp("training") / "world", patched, extra=EXTRA + WAIVED)
+    assert run(["data", "build", "--project", str(root)]) == 0
+    version = latest_version(Folder(root))
+    assert version is not None
+    made = make_models(root, dataset=version.id)
+    assert run(["climb", "--project", str(root)]) == 0
+    ids = {name: made[name].id for name in ("adapter", "merged", "gguf")}
+    checks = [{"name": "greedy", "forms": ["merged", "gguf"], "status": "pass", "detail": "64 of 64", "numbers": {}}]
+    Folder(root).write("parity", {"status": "pass", **ids, "cause": "", "checks": checks})
+    serving = {"status": "pass", "engine": "llama_cpp", "artifact": ids["gguf"], "detail": "answers", "checks": []}
+    Folder(root).write("serving", serving)
+    return root
+
+
+@pytest.fixture
+def world(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it to change."""
+    return Path(shutil.copytree(trained, tmp_path / "world"))
+
+
+def verdict(root: Path, capsys: pytest.CaptureFixture[str], status: int) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run(["decide", "--json", "--project", str(root)]) == status
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def gates(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["gate"]: row for row in document["gates"]}
+
+
+def test_a_tuned_model_whose_gates_hold_is_shipped_and_says_so_everywhere(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = verdict(world, capsys, 0)
+    assert (found["outcome"], found["stage"], found["reason_code"]) == ("ship", "to_ship", "tuned_better")
+    told = gates(found)
+    assert told["dataset_frozen"]["status"] == told["dataset_leak"]["status"] == "pass"
+    assert told["teacher_terms"]["status"] == "not_applicable" and told["dataset_review"]["status"] == "waived"
+    assert {told[name]["status"] for name in ("parity", "better", "guards", "serving")} == {"pass"}
+    assert run(["decide", "--project", str(world)]) == 0
+    assert "Ship the fine-tuned model" in capsys.readouterr().out
+    page = world / "report.md"
+    assert run(["report", "--out", str(page), "--project", str(world)]) == 0
+    text = page.read_text()
+    assert "Ship the fine-tuned model" in text and "must not have got worse at" in text
+    assert "How sure base and tuned model are" in text
+
+
+def test_the_checklist_is_done_to_its_end(world: Path) -> None:
+    steps = {step.step: step.status.value for step in checked(world).steps}
+    assert {steps[name] for name in ("dataset", "training", "parity", "shadow")} == {"done"}
+
+
+def checked(root: Path) -> Checklist:
+    return checklist(seen_in(load(root)))
+
+
+def change(root: Path, name: str, **changed: Any) -> None:
+    folder = Folder(root)
+    folder.write(name, folder.read(name) | changed)
+
+
+def _other_cases(root: Path) -> None:
+    path = root / "cases.jsonl"
+    path.write_text(path.read_text() + '{"input": "item 9999 thing 1", "expected": "red"}\n')
+
+
+def _unsafe(root: Path) -> None:
+    """Freeze a version although a gate failed, and train on it."""
+    version = latest_version(Folder(root))
+    assert version is not None
+    edit_recipe(root, lambda recipe: recipe["gates"].append({"check": "chat", "passed": False, "detail": "2 bad"}))
+
+
+def edit_recipe(root: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the recipe of the version in place: it is then no longer what was frozen."""
+    version = latest_version(Folder(root))
+    assert version is not None
+    path = version.folder / "recipe.json"
+    document = json.loads(path.read_text())
+    edit(document)
+    path.chmod(0o644)
+    path.write_text(json.dumps(document))
+
+
+def _guard_added(root: Path) -> None:
+    file = root / "tuneworthy.toml"
+    extra = '[[guards]]\nname = "late"\npath = "late.jsonl"\n[[guards.graders]]\ntype = "exact"\n'
+    file.write_text(file.read_text() + extra)
+    (root / "late.jsonl").write_text('{"input": "a", "expected": "b"}\n')
+
+
+FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
+    "other adapter proven": (lambda root: change(root, "parity", adapter="b" * 16), "parity", "parity was shown for"),
+    "other export proven": (lambda root: change(root, "parity", gguf="b" * 16), "parity", "parity was shown for"),
+    "parity failed": (
+        lambda root: change(root, "parity", status="fail", cause="template changed"),
+        "parity",
+        "template changed",
+    ),
+    "other file served": (lambda root: change(root, "serving", artifact="b" * 16), "serving", "what was served is"),
+    "no parity": (lambda root: (Folder(root).path / "parity.json").unlink(), "parity", "run `tuneworthy parity`"),
+    "guard added": (_guard_added, "guards", "late"),
+    "version changed": (_unsafe, "", ""),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_stale_or_missing_closes_its_gate_and_is_named(
+    name: str, world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault, gate, words = FAULTS[name]
+    fault(world)
+    if not gate:
+        found = verdict(world, capsys, 0)
+        row = gates(found)["dataset_frozen"]
+        assert row["status"] == "fail" and "was changed" in row["detail"]
+        return
+    found = verdict(world, capsys, 3)
+    assert (found["outcome"], found["reason_code"]) == ("do_not_ship", f"gate_{gate}")
+    assert words in gates(found)[gate]["detail"]
+
+
+def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world: Path) -> None:
+    assert run(["decide", "--project", str(world)]) == 0
+    assert seen_in(load(world)).verdict_stale == []
+    change(world, "parity", status="fail")
+    assert seen_in(load(world)).verdict_stale == ["the forms of the tuned model were compared again"]
+
+
+def test_an_adapter_trained_since_is_named_and_cases_that_changed_open_the_leak_gate(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = latest_artifact(Folder(world), "base")
+    assert base is not None
+    make_artifact(world, "adapter", base.id, dataset="other", seed=1)
+    found = verdict(world, capsys, 0)
+    assert any("was trained since" in words for words in found["stale"])
+    _other_cases(world)
+    changed = gates(verdict(world, capsys, 3))
+    assert (
+        changed["dataset_leak"]["status"] == "unknown" and "cases of dev or test" in changed["dataset_leak"]["detail"]
+    )
+
+
+def test_the_tokens_that_an_answer_saves_are_counted_against_the_best_without_training(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(world)
+    record = folder.read("climb")
+    for row in record["rungs"]:
+        row |= {"input_tokens": 90.0 if row["rung"] == "fine_tune" else 400.0, "output_tokens": 4.0}
+    folder.write("climb", record)
+    saved = verdict(world, capsys, 0)["economics"]["saved"]
+    assert saved["input_tokens"] == {"before": 400.0, "tuned": 90.0, "saved": 310.0}
+    assert run(["decide", "--project", str(world)]) == 0
+    assert "reads 90 tokens instead of the 400" in capsys.readouterr().out
+
+
+def pilot(root: Path, **changed: Any) -> None:
+    version = latest_version(Folder(root))
+    base = latest_artifact(Folder(root), "base")
+    assert version is not None and base is not None
+    points = [
+        {"size": size, "seed": seed, "score": 0.5 + 0.05 * power + 0.002 * seed, "data": "built", "steps": size}
+        for power, size in enumerate((25, 50, 100, 200))
+        for seed in (0, 1)
+    ]
+    document = {"dataset": version.id, "base": base.id, "baseline": 0.4, "n_examples": 400, "points": points}
+    Folder(root).write("pilot", document | changed)
+
+
+def test_a_pilot_becomes_the_forecast_and_its_gate_only_if_it_is_about_this_dataset_and_base(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pilot(world)
+    found = verdict(world, capsys, 0)
+    assert found["forecast"]["status"] == "measured" and found["forecast"]["gain"] == pytest.approx(0.3, abs=0.05)
+    assert gates(found)["pilot"]["status"] == "pass"
+    assert found["economics"]["assumptions"]["gain"]["value"] == pytest.approx(found["forecast"]["ci95"][0])
+    for changed, words in (({"dataset": "x"}, "it was on the dataset x"), ({"base": "y"}, "it trained the base y")):
+        pilot(world, **changed)
+        found = verdict(world, capsys, 0)
+        assert found["forecast"]["status"] == "unknown" and gates(found)["pilot"]["status"] == "waived"
+        assert any(words in stale for stale in found["stale"])
+
+
+def test_a_document_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("pilot", "parity", "serving"):
+        before = Folder(world).read(name)
+        Folder(world).write(name, {"status": "perhaps"})
+        with pytest.raises(UserError, match=f"{name}.json"):
+            seen_in(load(world))
+        assert run(["decide", "--project", str(world)]) == 2
+        (Folder(world).path / f"{name}.json").unlink()
+        if before is not None:
+            Folder(world).write(name, before)
+
+
+def test_rows_that_a_model_wrote_need_terms_that_allow_it(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for allows, status in ((None, "unknown"), (False, "fail"), (True, "pass")):
+        teachers = [{"model": "big", "n_rows": 3, "allows_training": allows}]
+        edit_recipe(world, lambda recipe, teachers=teachers: recipe.update(teachers=teachers))  # type: ignore[misc]
+        row = gates(verdict(world, capsys, 0))["teacher_terms"]
+        assert row["status"] == status and "big (3 rows)" in row["detail"]

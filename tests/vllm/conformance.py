@@ -1,0 +1,99 @@
+"""vLLM against what was trained: start, adapter, merged model, parity, stop. Run by hand, or by the test beside it:
+
+tests/vllm/make_environment.sh /tmp/vllm
+python tests/vllm/conformance.py /tmp/vllm/bin/vllm --write      # docs/vllm.md
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "ship"))
+
+from test_smollm import EXAMPLES, SPEC, base_of, train  # noqa: E402
+
+from tuneworthy.cases import read_examples  # noqa: E402
+from tuneworthy.providers.models import find  # noqa: E402
+from tuneworthy.ship.merge import merge  # noqa: E402
+from tuneworthy.ship.parity.run import Asked  # noqa: E402
+from tuneworthy.ship.serve import check_serving, choose  # noqa: E402
+from tuneworthy.store import Folder  # noqa: E402
+
+N_PROMPTS = 20
+PAGE = HERE.parents[1] / "docs" / "vllm.md"
+HEAD = """# vLLM
+
+`tuneworthy serve --engine vllm` starts vLLM, watches it and stops it; `--check` asks it what the adapter is asked.
+`tests/vllm/make_environment.sh DIR` makes an environment with vLLM for a CPU; `tests/vllm/conformance.py` ran there what
+follows: SmolLM2-135M in bfloat16, an adapter of rank 8, {n} prompts of training rows.
+
+"""
+
+
+def conform(executable: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Serve an adapter on its base, and the merged model; return what was found, by kind."""
+    path = find(SPEC, folder)
+    assert path is not None, f"tuneworthy models pull {SPEC}"
+    store = Folder(folder)
+    store.create()
+    rows = list(read_examples(EXAMPLES).examples)[:96]
+    base = base_of(store, path)
+    adapter = train(store, base, rows)
+    merge(store, adapter.id)
+    asked = Asked(base=base, adapter=adapter, rows=rows, n_prompts=N_PROMPTS)
+    found = {}
+    for what in ("adapter", "merged"):
+        choice = choose(store, "vllm", what, executable=executable)  # type: ignore[arg-type]
+        started = time.monotonic()
+        found[what] = check_serving(store, choice, asked, start_s=1200, say=print)
+        found[what]["seconds"] = time.monotonic() - started
+    return found
+
+
+def page(found: dict[str, dict[str, Any]], version: str) -> str:
+    """Return docs/vllm.md."""
+    parts = [
+        HEAD.format(n=N_PROMPTS),
+        f"vLLM {version}, Python {platform.python_version()}, {platform.machine()}, no GPU.\n",
+    ]
+    for what, document in found.items():
+        parts.append(
+            f"\n## {what}\n\n`{Path(document['line'].split()[0]).name} {' '.join(plain(document['line']))}`\n\n"
+        )
+        parts.append(
+            f"{document['status']}: {document['detail']}.\n\n| check | status | what was found |\n| --- | --- | --- |\n"
+        )
+        parts += [f"| {one['name']} | {one['status']} | {one['detail']} |\n" for one in document["checks"]]
+    return "".join(parts)
+
+
+def plain(line: str) -> list[str]:
+    """Return the arguments of a command without the folders of this machine."""
+    words = line.split()[1:]
+    return [
+        word.rsplit("=/", 1)[0] + "=FOLDER" if "=/" in word else "FOLDER" if word.startswith("/") else word
+        for word in words
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Run, print, and write the page if asked to."""
+    version = subprocess.run([arguments[0], "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+    with tempfile.TemporaryDirectory() as folder:
+        found = conform(arguments[0], Path(folder))
+    text = page(found, version)
+    print(text)
+    if "--write" in arguments:
+        PAGE.write_text(text)
+    return 0 if all(one["status"] == "pass" for one in found.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
