@@ -2,9 +2,10 @@
 
     python benchmarks/train.py PROJECT [--steps 30] [--rounds 2] [--save]
 
-PROJECT is a project folder with examples. The plain script is what the article's becomes with TRL 1.16: prompt and
-completion as chats, two rows at once, eight times a step, TRL's own defaults elsewhere, once with TRL's default
-precision and once with the base in bfloat16. Ours has the same rank, scale, dropout, rate, schedule, rows a step.
+PROJECT is a project folder with examples. The plain script is what the article's becomes with TRL 1.16: two rows at
+once, eight times a step, TRL's own defaults elsewhere, once with TRL's default precision and once with the base in
+bfloat16. Ours has the same rank, scale, dropout, rate, schedule, seed and rows a step. All get the same token ids and
+labels, so that their losses are of the same tokens.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MICRO = 8
 
 
 def prepare(root: Path, work: Path, steps: int) -> None:
-    """Write base, chats and rendered rows for the workers: the first `steps` batches' worth of rows."""
+    """Write where the base lies and the rendered rows for the workers: as many as `steps` batches take."""
     from tuneworthy.config import load
     from tuneworthy.store import Folder
     from tuneworthy.train.run import prepare as ready
@@ -37,10 +38,8 @@ def prepare(root: Path, work: Path, steps: int) -> None:
     with store.lock(print):
         made = ready(project, store, unsafe=True, say=print)
     n = steps * int(ARTICLE["batch"])
-    ids = {row.id for row in made.rendered.rows[:n]}
-    chats = [made.material.student.row(one) for one in made.material.train if one.id in ids]
     rows = [{"id": row.id, "ids": row.ids, "mask": row.mask} for row in made.rendered.rows[:n]]
-    told = {"base": str(made.base.artifact.folder), "rows": rows, "chats": [list(chat.messages) for chat in chats]}
+    told = {"base": str(made.base.artifact.folder), "rows": rows}
     (work / "rows.json").write_text(json.dumps(told))
 
 
@@ -52,7 +51,7 @@ def plain(work: Path, steps: int, dtype: str) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
     told = json.loads((work / "rows.json").read_text())
-    rows = [{"prompt": chat[:-1], "completion": chat[-1:]} for chat in told["chats"]]
+    rows = [{"input_ids": row["ids"], "labels": _labels(row)} for row in told["rows"]]
     clock = _clock(TrainerCallback)
     trainer = SFTTrainer(
         model=told["base"],
@@ -89,6 +88,10 @@ def plain(work: Path, steps: int, dtype: str) -> dict[str, Any]:
     trainer.train()
     losses = [one["loss"] for one in trainer.state.log_history if "loss" in one]
     return {"losses": losses, "seconds": clock.seconds, "before_mib": before / 1024}
+
+
+def _labels(row: dict[str, Any]) -> list[int]:
+    return [one if bit else -100 for one, bit in zip(row["ids"], row["mask"], strict=True)]
 
 
 def _clock(base: Any) -> Any:

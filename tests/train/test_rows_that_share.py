@@ -65,8 +65,8 @@ def plain_loss(model: Any) -> Any:
     return total
 
 
-@pytest.mark.parametrize("share", [True, False])
-def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path, share: bool) -> None:
+@pytest.mark.parametrize(("share", "fill"), [(True, True), (True, False), (False, True)])
+def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path, share: bool, fill: bool) -> None:
     model = model_of(tmp_path)
     expected_loss = plain_loss(model)
     expected = gradients(model, expected_loss)
@@ -74,7 +74,7 @@ def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path,
     attention = RowAttention()
     attention.register()
     model.get_base_model().set_attn_implementation(NAME)
-    batch = Collator(share=share)([example(row) for row in rows()])
+    batch = Collator(share=share, fill=fill)([example(row) for row in rows()])
     assert (batch["lengths"][0] > 0) == share
     found_loss = summed_loss(model, batch, attention)
     found = gradients(model, found_loss)

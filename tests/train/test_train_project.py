@@ -15,10 +15,9 @@ from tests.train.test_rows import TOML, frozen, project  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.cli import run as command  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
-from tuneworthy.errors import ModelError, UserError  # noqa: E402
+from tuneworthy.errors import UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
-from tuneworthy.train.base_model import open_base, prepare_base  # noqa: E402
 
 
 def tiny_project(root: Path, extra: str = "", n: int = 210) -> Folder:
@@ -94,33 +93,6 @@ def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
     )
 
 
-def test_a_base_in_sixteen_bit_is_taken_byte_for_byte_and_float32_is_rounded_and_said(tmp_path: Path) -> None:
-    store, told = Folder(tmp_path), []
-    write_tiny(tmp_path / "half", dtype="bfloat16")
-    write_tiny(tmp_path / "full", dtype="float32")
-    half = prepare_base("half", tmp_path, store, told.append)
-    original = (tmp_path / "half" / "model.safetensors").read_bytes()
-    assert (half.folder / "model.safetensors").read_bytes() == original and told == []
-    full = prepare_base("full", tmp_path, store, told.append)
-    assert "F32 weights, rounded to bfloat16" in told[0]
-    assert full.manifest["dtype"] == "bfloat16"
-    assert prepare_base("half", tmp_path, store).id == half.id
-    assert open_base(half).template.sha256 == half.manifest["template_sha256"]
-
-
-def test_a_base_without_a_template_or_in_four_bit_is_refused(tmp_path: Path) -> None:
-    write_tiny(tmp_path / "m", dtype="bfloat16")
-    config = orjson.loads((tmp_path / "m" / "config.json").read_bytes())
-    (tmp_path / "m" / "chat_template.jinja").rename(tmp_path / "kept")
-    with pytest.raises(ModelError, match="with a chat template"):
-        prepare_base("m", tmp_path, Folder(tmp_path))
-    (tmp_path / "kept").rename(tmp_path / "m" / "chat_template.jinja")
-    quantised = {**config, "quantization_config": {"quant_method": "gptq"}}
-    (tmp_path / "m" / "config.json").write_bytes(orjson.dumps(quantised))
-    with pytest.raises(ModelError, match="got quantised ones"):
-        prepare_base("m", tmp_path, Folder(tmp_path))
-
-
 def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:
     from tuneworthy.train.run import default_settings
 
@@ -138,3 +110,16 @@ def test_the_learning_rate_follows_the_width_and_the_rows_at_once_their_length(t
     assert small.learning_rate == pytest.approx(1.32e-3, rel=0.01)
     assert large.learning_rate == pytest.approx(2.86e-4, rel=0.01)
     assert (small.micro_batch_size, large.micro_batch_size) == (8, 1)
+
+
+@pytest.mark.slow
+def test_adapters_on_a_four_bit_base_learn(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    from tests.train.test_rows_that_share import rows
+    from tuneworthy.train.settings import Settings
+    from tuneworthy.train.trainer import train_rows
+
+    tokenizer = write_tiny(tmp_path / "tiny", dtype="bfloat16")
+    settings = Settings(method="qlora", rank=4, batch_size=4, micro_batch_size=4, learning_rate=0.02)
+    done = train_rows(tmp_path / "tiny", rows(), settings, tmp_path / "run", tokenizer=tokenizer, max_steps=12)
+    assert done.progress.steps[-1]["loss"] < done.progress.steps[0]["loss"]

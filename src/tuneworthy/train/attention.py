@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 NAME: Final = "tuneworthy_rows"
+ROUNDED: Final = 16
+"""Rows are padded to a multiple of this many tokens, so that few sizes occur."""
 _PECULIAR: Final = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size", "layer_types", "sinks")
 
 
@@ -38,6 +40,7 @@ class RowAttention:
         self.layout: Layout | None = None
         self._flat: torch.Tensor | None = None
         self._mask: torch.Tensor | None = None
+        self._first: torch.Tensor | None = None
 
     def register(self) -> None:
         """Make it known to transformers under `NAME`."""
@@ -50,12 +53,14 @@ class RowAttention:
         import torch
 
         self.layout = layout
-        longest = max(layout.lengths)
+        longest = -(-max(layout.lengths) // ROUNDED) * ROUNDED
         places = [row * longest + at for row, n in enumerate(layout.lengths) for at in range(n)]
         self._flat = torch.tensor(places, device=device)
         here = torch.arange(longest, device=device)[:, None] + layout.prefix
         seen = torch.arange(layout.prefix + longest, device=device)[None, :] <= here
         self._mask = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, float("-inf"))
+        square = torch.full((layout.prefix, layout.prefix), float("-inf"), dtype=dtype, device=device)
+        self._first = square.triu_(1)
 
     def __call__(
         self,
@@ -66,7 +71,7 @@ class RowAttention:
         attention_mask: torch.Tensor | None,
         dropout: float = 0.0,
         scaling: float | None = None,
-        **_: Any,
+        **named: Any,
     ) -> tuple[torch.Tensor, None]:
         """Attend.
 
@@ -74,41 +79,62 @@ class RowAttention:
             module: The attention layer. query: `(1, n_heads, n_tokens, width)`.
             key, value: `(1, n_key_heads, n_tokens, width)`.
             attention_mask: None: the layout says who sees whom.
-            dropout: Of the weights. scaling: Of the products.
+            dropout: Of the weights. scaling: Of the products. named: What others need.
 
         Returns:
             `(1, n_tokens, n_heads, width)`, and no weights.
         """
         import torch
-        from torch.nn.functional import scaled_dot_product_attention as attend
 
         layout, flat, mask = self.layout, self._flat, self._mask
-        if layout is None or flat is None or attention_mask is not None:
+        if layout is None or flat is None or mask is None or attention_mask is not None:
             raise ValueError("expected the layout of the batch and no mask")
-        grouped = query.shape[1] != key.shape[1]
-        named: dict[str, Any] = {"dropout_p": dropout if module.training else 0.0, "scale": scaling,
-                                 "enable_gqa": grouped}  # fmt: skip
-        sizes = [layout.prefix, sum(layout.lengths)]
+        scale = query.shape[3] ** -0.5 if scaling is None else scaling
+        chance = dropout if module.training else 0.0
+        sizes = [layout.prefix, sum(layout.lengths), layout.filled]
         parts = [tensor[0].transpose(0, 1).split(sizes) for tensor in (query, key, value)]  # (n_tokens, heads, width)
-        (q0, q1), (k0, k1), (v0, v1) = parts
-        q, k, v = (_padded(tensor, layout.lengths) for tensor in (q1, k1, v1))
+        (q0, q1, rest), (k0, k1, _), (v0, v1, _) = parts
+        longest = mask.shape[0]
+        q, k, v = (_padded(tensor, layout.lengths, longest) for tensor in (q1, k1, v1))
         found = []
         if layout.prefix:
-            first = attend(*(tensor.transpose(0, 1)[None] for tensor in (q0, k0, v0)), is_causal=True, **named)
-            found.append(first[0].transpose(0, 1))
             n = len(layout.lengths)
+            found = [_attend(q0[None], k0[None], v0[None], self._first, scale, chance)[0]]
             k = torch.cat([k0[None].expand(n, -1, -1, -1), k], dim=1)
             v = torch.cat([v0[None].expand(n, -1, -1, -1), v], dim=1)
-            own = attend(*(tensor.transpose(1, 2) for tensor in (q, k, v)), attn_mask=mask, **named)
-        else:
-            own = attend(*(tensor.transpose(1, 2) for tensor in (q, k, v)), is_causal=True, **named)
-        heads, width = own.shape[1], own.shape[3]
-        own = own.transpose(1, 2).reshape(-1, heads, width).index_select(0, flat)
-        return torch.cat([*found, own])[None], None
+        own = _attend(q, k, v, mask, scale, chance)
+        own = own.reshape(-1, *own.shape[2:]).index_select(0, flat)
+        return torch.cat([*found, own, torch.zeros_like(rest)])[None], None
 
 
-def _padded(tensor: torch.Tensor, lengths: tuple[int, ...]) -> torch.Tensor:
+def _attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float, chance: float
+) -> torch.Tensor:
+    """Return `(n_rows, n_asking, n_heads, width)`.
+
+    Written out, since for short rows the fused kernels of a processor take four times as long backward.
+
+    Args:
+        q: `(n_rows, n_asking, n_heads, width)`. k, v: `(n_rows, n_seen, n_key_heads, width)`.
+        mask: What is added to the products, `(n_asking, n_seen)`. scale: Of the products. chance: Of dropout.
+    """
+    import torch
+
+    rows, asking, heads, width = q.shape
+    shared = heads // k.shape[2]  # heads that share keys
+    q = (q * scale).view(rows, asking, -1, shared, width).permute(0, 2, 3, 1, 4)  # (rows, key_heads, shared, asking, width)
+    products = q.reshape(rows, -1, shared * asking, width) @ k.permute(0, 2, 3, 1)
+    products = products.view(rows, -1, shared, asking, k.shape[1]) + mask
+    weights = torch.softmax(products, dim=-1, dtype=torch.float32).to(v.dtype)
+    weights = torch.nn.functional.dropout(weights, chance, training=chance > 0)
+    out = weights.view(rows, -1, shared * asking, k.shape[1]) @ v.transpose(1, 2)
+    return out.view(rows, -1, shared, asking, width).permute(0, 3, 1, 2, 4).reshape(rows, asking, heads, width)
+
+
+def _padded(tensor: torch.Tensor, lengths: tuple[int, ...], longest: int) -> torch.Tensor:
     """Return `(n_rows, longest, heads, width)` for `(n_tokens, heads, width)`; nothing sees what is filled in."""
+    from torch.nn.functional import pad
     from torch.nn.utils.rnn import pad_sequence
 
-    return pad_sequence(tensor.split(lengths), batch_first=True)
+    rows = pad_sequence(tensor.split(lengths), batch_first=True)
+    return pad(rows, (0, 0, 0, 0, 0, longest - rows.shape[1]))

@@ -34,7 +34,7 @@ SHOWN: Final = 3
 RATE_FACTORS: Final = (0.4, 1.0, 2.5)
 RATE_STEPS: Final = 40
 """Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less."""
-TOKENS_AT_ONCE: Final = 1024
+TOKENS_AT_ONCE: Final = 2048
 """Rows of the longest kind in one pass together have at most so many tokens: their activations are kept."""
 ANSWER_SLACK: Final = 2
 """Answers to held-out rows may be so many times as long as the longest answer of the rows: longer ones are wrong."""
@@ -114,7 +114,7 @@ def default_settings(project: Project, longest: int, width: int) -> Settings:
         learning_rate=asked.learning_rate or 5e-4 * (2000 / width) ** 0.781,
         schedule="linear",
         warmup_ratio=0.05,
-        epochs=asked.epochs or 5.0,
+        epochs=asked.epochs or 4.0,
         batch_size=batch,
         micro_batch_size=max(at_once),
         max_length=asked.max_length or longest,

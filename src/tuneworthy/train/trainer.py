@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from tuneworthy.train import checkpoints
@@ -151,7 +151,7 @@ class RowTrainer(SFTTrainer):
         if self.attention is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = summed_loss(model, inputs, self.attention)
-        n = inputs["targets"].numel() if num_items_in_batch is None else num_items_in_batch
+        n = (inputs["targets"] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         loss = loss / n
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
@@ -182,16 +182,17 @@ class RowTrainer(SFTTrainer):
 
 def summed_loss(model: Any, batch: dict[str, Any], attention: RowAttention) -> torch.Tensor:
     """Return the sum of the losses of the supervised tokens of a batch; the head sees their places alone."""
-    prefix, *lengths = batch["lengths"].tolist()
+    prefix, filled, *lengths = batch["lengths"].tolist()
     dtype = next(model.parameters()).dtype
-    attention.lay(Layout(prefix, tuple(lengths)), batch["input_ids"].device, dtype)
+    attention.lay(Layout(prefix, tuple(lengths), filled), batch["input_ids"].device, dtype)
     logits = model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
         use_cache=False,
         logits_to_keep=batch["predict_at"],
     ).logits
-    return torch.nn.functional.cross_entropy(logits[0].float(), batch["targets"], reduction="sum")
+    targets = batch["targets"]
+    return torch.nn.functional.cross_entropy(logits[0].float(), targets, ignore_index=IGNORED, reduction="sum")
 
 
 class Watcher(TrainerCallback):
@@ -327,6 +328,7 @@ def train_rows(
         processing_class=tokenizer,
         callbacks=[watcher],
     )
+    trainer.remove_callback(PrinterCallback)  # it writes to stdout, which is ours
     if attention is not None:
         model.get_base_model().set_attn_implementation(NAME)
     done = found is not None and (found[0].name == f"checkpoint-{total}" or progress.since_best >= PATIENCE)
