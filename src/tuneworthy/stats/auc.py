@@ -5,7 +5,7 @@ fold the scores come from a model that has seen none of its rows, so the mean of
 tells the classes apart; scores of several folds are never compared with one another.
 
 Sources: DeLong, DeLong and Clarke-Pearson 1988 (variance of correlated areas); Sun and Xu 2014 (by ranks); LeDell,
-Petersen and van der Laan 2015 (mean over folds).
+Petersen and van der Laan 2015 (mean over folds); Nadeau and Bengio 2003 (variance over folds).
 """
 
 from __future__ import annotations
@@ -68,6 +68,9 @@ def areas(scores: Floats, positive: NDArray[np.bool_]) -> Areas:
 def fold_areas(scores: Floats, positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> Areas:
     """Return the areas of out-of-fold `scores`: means over the folds, weighted by their pairs.
 
+    The models of the folds share most of their training rows, so the folds vary together: the variance of their mean
+    is corrected as Nadeau and Bengio do (by 1 + k / (k - 1) for k folds).
+
     Args:
         scores: ``(n_scores, n_rows)``.
         positive: ``(n_rows,)``.
@@ -88,7 +91,8 @@ def fold_areas(scores: Floats, positive: NDArray[np.bool_], folds: NDArray[np.in
     share = np.array(weights) / sum(weights)
     values = sum(w * one.values for w, one in zip(share, found, strict=True))
     covariance = sum(w * w * one.covariance for w, one in zip(share, found, strict=True))
-    return Areas(np.asarray(values), np.asarray(covariance))
+    k = len(found)
+    return Areas(np.asarray(values), np.asarray(covariance) * (1 + k / max(1, k - 1)))
 
 
 def _ranks(values: Floats) -> Floats:
