@@ -31,7 +31,7 @@ PAGE = HERE.parents[1] / "docs" / "vllm.md"
 HEAD = """# vLLM
 
 `tuneworthy serve --engine vllm` starts vLLM, watches it and stops it; `--check` asks it what the adapter is asked.
-`tests/vllm/make_environment.sh DIR` makes an environment with vLLM for a CPU, in which `tests/vllm/conformance.py` found
+`tests/vllm/make_environment.sh DIR` makes an environment with vLLM for a CPU; there `tests/vllm/conformance.py` found
 what follows: SmolLM2-135M in bfloat16, an adapter of rank 8, {n} prompts of training rows.
 
 """
