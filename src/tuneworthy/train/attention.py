@@ -122,7 +122,8 @@ def _attend(
 
     rows, asking, heads, width = q.shape
     shared = heads // k.shape[2]  # heads that share keys
-    q = (q * scale).view(rows, asking, -1, shared, width).permute(0, 2, 3, 1, 4)  # (rows, key_heads, shared, asking, width)
+    q = (q * scale).view(rows, asking, -1, shared, width)  # (rows, asking, key_heads, shared, width)
+    q = q.permute(0, 2, 3, 1, 4)
     products = q.reshape(rows, -1, shared * asking, width) @ k.permute(0, 2, 3, 1)
     products = products.view(rows, -1, shared, asking, k.shape[1]) + mask
     weights = torch.softmax(products, dim=-1, dtype=torch.float32).to(v.dtype)
