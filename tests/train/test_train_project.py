@@ -18,6 +18,8 @@ from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
+from tuneworthy.train.render import Rendered, Row  # noqa: E402
+from tuneworthy.train.run import settings_for  # noqa: E402
 
 
 def tiny_project(root: Path, extra: str = "", n: int = 210) -> Folder:
@@ -94,22 +96,31 @@ def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
 
 
 def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:
-    from tuneworthy.train.run import default_settings
-
     tiny_project(tmp_path, 'method = "full"\n', n=0)
     with pytest.raises(UserError, match="expected method lora or qlora, got full"):
-        default_settings(load(tmp_path), 100, 576)
+        settings_for(load(tmp_path), rendered(60), tmp_path / "tiny")
 
 
-def test_the_learning_rate_follows_the_width_and_the_rows_at_once_their_length(tmp_path: Path) -> None:
-    from tuneworthy.train.run import default_settings
+def rendered(*lengths: int) -> Rendered:
+    """Rows of these lengths, two tokens of each supervised."""
+    rows = [Row(str(at), [1] * n, [0] * (n - 2) + [1, 1]) for at, n in enumerate(lengths)]
+    return Rendered(rows, {}, 0, "")
 
-    project(tmp_path)
-    small = default_settings(load(tmp_path), 100, 576)
-    large = default_settings(load(tmp_path), 600, 4096)
-    assert small.learning_rate == pytest.approx(1.32e-3, rel=0.01)
-    assert large.learning_rate == pytest.approx(2.86e-4, rel=0.01)
-    assert (small.micro_batch_size, large.micro_batch_size) == (8, 1)
+
+def test_what_the_project_file_says_is_kept_and_the_rest_is_advised(tmp_path: Path) -> None:
+    tiny_project(tmp_path, "learning_rate = 0.5\n", n=0)
+    found = settings_for(load(tmp_path), rendered(*[60] * 200), tmp_path / "tiny")
+    assert (found.rank, found.batch_size, found.epochs, found.learning_rate) == (2, 8, 1, 0.5)
+    assert found.max_length >= 60 and found.micro_batch_size == 8 and found.dropout == 0.0
+    (tmp_path / "tuneworthy.toml").write_text(TOML)
+    advised = settings_for(load(tmp_path), rendered(*[60] * 200), tmp_path / "tiny")
+    assert advised.learning_rate != 0.5 and advised.rank != 2
+
+
+def test_rows_above_the_length_are_counted_and_never_cut() -> None:
+    found = rendered(60, 61, 70).within(61)
+    assert [len(row.ids) for row in found.rows] == [60, 61]
+    assert found.left_out == {"2": "too_long"} and found.reasons == {"too_long": 1}
 
 
 @pytest.mark.slow

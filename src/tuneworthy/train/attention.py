@@ -86,8 +86,8 @@ class RowAttention:
         """
         import torch
 
-        layout, flat, mask = self.layout, self._flat, self._mask
-        if layout is None or flat is None or mask is None or attention_mask is not None:
+        layout, flat, mask, first = self.layout, self._flat, self._mask, self._first
+        if layout is None or flat is None or mask is None or first is None or attention_mask is not None:
             raise ValueError("expected the layout of the batch and no mask")
         scale = query.shape[3] ** -0.5 if scaling is None else scaling
         chance = dropout if module.training else 0.0
@@ -99,7 +99,7 @@ class RowAttention:
         found = []
         if layout.prefix:
             n = len(layout.lengths)
-            found = [_attend(q0[None], k0[None], v0[None], self._first, scale, chance)[0]]
+            found = [_attend(q0[None], k0[None], v0[None], first, scale, chance)[0]]
             k = torch.cat([k0[None].expand(n, -1, -1, -1), k], dim=1)
             v = torch.cat([v0[None].expand(n, -1, -1, -1), v], dim=1)
         own = _attend(q, k, v, mask, scale, chance)
@@ -122,7 +122,8 @@ def _attend(
 
     rows, asking, heads, width = q.shape
     shared = heads // k.shape[2]  # heads that share keys
-    q = (q * scale).view(rows, asking, -1, shared, width).permute(0, 2, 3, 1, 4)  # (rows, key_heads, shared, asking, width)
+    q = (q * scale).view(rows, asking, -1, shared, width)  # (rows, asking, key_heads, shared, width)
+    q = q.permute(0, 2, 3, 1, 4)
     products = q.reshape(rows, -1, shared * asking, width) @ k.permute(0, 2, 3, 1)
     products = products.view(rows, -1, shared, asking, k.shape[1]) + mask
     weights = torch.softmax(products, dim=-1, dtype=torch.float32).to(v.dtype)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Final, Protocol
 
@@ -113,6 +113,12 @@ class Rendered:
     def longest(self) -> int:
         """Tokens of the longest row."""
         return max((len(row.ids) for row in self.rows), default=0)
+
+    def within(self, max_length: int) -> Rendered:
+        """Return the same without the rows that are longer; they are counted."""
+        long = {row.id: "too_long" for row in self.rows if len(row.ids) > max_length}
+        rows = [row for row in self.rows if row.id not in long]
+        return replace(self, rows=rows, left_out={**self.left_out, **long}) if long else self
 
     def document(self) -> dict[str, Any]:
         """Return the numbers that are stored with an adapter."""

@@ -19,10 +19,14 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
+from tuneworthy.train.lengths import RowLengths
+from tuneworthy.train.memory import Device
 from tuneworthy.train.render import Rendered, Renderer
 from tuneworthy.train.rows import Material, gather
 from tuneworthy.train.settings import Settings
+from tuneworthy.train.shape import read_shape
 from tuneworthy.types import content_hash
 
 if TYPE_CHECKING:
@@ -34,8 +38,8 @@ SHOWN: Final = 3
 RATE_FACTORS: Final = (0.4, 1.0, 2.5)
 RATE_STEPS: Final = 40
 """Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less."""
-TOKENS_AT_ONCE: Final = 2048
-"""Rows of the longest kind in one pass together have at most so many tokens: their activations are kept."""
+MEMORY_ASSUMED: Final = 4.0 * 2**30
+"""Bytes that a run may take on a processor that does not tell what is free."""
 ANSWER_SLACK: Final = 2
 """Answers to held-out rows may be so many times as long as the longest answer of the rows: longer ones are wrong."""
 
@@ -88,38 +92,52 @@ class Trained:
     rates: dict[float, float]
 
 
-def default_settings(project: Project, longest: int, width: int) -> Settings:
-    """Return the settings of `[train]`, and the defaults where it is silent.
-
-    The learning rate follows the width of the model and not the rank: 5e-4 * (2000 / width) ** 0.781, which is 3e-4 for
-    a width of 4,096 and 1.3e-3 for one of 576. Batches stay below 32.
-
-    Source: Schulman 2025, LoRA Without Regret (doi 10.64434/tml.20250929); facts.md A1 [V2] for the exponent.
+def settings_for(project: Project, rendered: Rendered, base: Path) -> Settings:
+    """Return the settings of `[train]`, and what `advise` says where it is silent.
 
     Args:
-        project: Its `[train]`. longest: Tokens of the longest row, which sets `max_length` if it is not set.
-        width: Of the model's states.
+        project: Its `[train]`. rendered: All rows, none left out for its length. base: Folder of the base.
+
+    Raises:
+        UserError: The method is one that `train` does not do.
     """
-    asked = project.train
-    if asked.method == "full":
+    if project.train.method == "full":
         raise UserError("expected method lora or qlora, got full, which `train` does not do", hint="mend [train]")
-    rank = asked.rank or 16
-    batch = asked.batch_size or 16
-    at_once = [n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * longest <= TOKENS_AT_ONCE)]
-    return Settings(
-        method=asked.method or "lora",
-        rank=rank,
-        alpha=asked.alpha or float(2 * rank),
-        dropout=asked.dropout or 0.0,
-        learning_rate=asked.learning_rate or 5e-4 * (2000 / width) ** 0.781,
-        schedule="linear",
-        warmup_ratio=0.05,
-        epochs=asked.epochs or 4.0,
-        batch_size=batch,
-        micro_batch_size=max(at_once),
-        max_length=asked.max_length or longest,
-        seed=asked.seed,
+    lengths = sorted(len(row.ids) for row in rendered.rows)
+    rows = RowLengths(
+        n_rows=len(lengths),
+        n_tokens=rendered.n_tokens,
+        n_supervised=rendered.n_supervised,
+        median=lengths[len(lengths) // 2],
+        p99=lengths[int(0.99 * (len(lengths) - 1))],
+        longest=lengths[-1],
+        counted=True,
     )
+    available, device = _memory(project)
+    told = advise(
+        read_shape(base / "config.json"),
+        rows,
+        available=available,
+        device=device,
+        train=project.train,
+        has_bf16=has_bf16(device),
+    ).settings
+    return replace(told, dtype="float32") if told.dtype == "float16" else told  # float16 would need a loss scale
+
+
+def _memory(project: Project) -> tuple[float, Device]:
+    """Return the bytes that a run may take, and where: of the GPU if there is one, else what the machine has free."""
+    import torch
+
+    device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+    if project.train.gpu_memory_gib is not None:
+        return project.train.gpu_memory_gib * 2**30, device
+    if device == "cuda":
+        return float(torch.cuda.mem_get_info()[0]), device
+    told = Path("/proc/meminfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    return float(free[0]) if free else MEMORY_ASSUMED, device
 
 
 def quiet() -> None:
@@ -147,9 +165,8 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     renderer = Renderer(base.template, base.tokenizer, base.ends)
     chats = [material.student.row(row) for row in material.train]
     rendered = renderer.rows(chats, project.train.max_length or 2**31)
-    config = orjson.loads((base.artifact.folder / "config.json").read_bytes())
-    width = config.get("hidden_size") or config.get("text_config", {}).get("hidden_size") or 2000
-    settings = default_settings(project, rendered.longest, int(width))
+    settings = settings_for(project, rendered, base.artifact.folder)
+    rendered = rendered.within(settings.max_length)
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     return Prepared(base, material, settings, rendered, renderer, shown)
 
