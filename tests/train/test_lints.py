@@ -57,7 +57,9 @@ def test_the_training_script_of_the_article_trips_what_we_say_it_does() -> None:
 
 
 def test_values_are_followed_through_names_and_dicts() -> None:
-    text = "from peft import LoraConfig\nkw = dict(r=64, target_modules=['q_proj'])\nLoraConfig(**kw, lora_alpha=A)\nA = 8"
+    text = (
+        "from peft import LoraConfig\nkw = dict(r=64, target_modules=['q_proj'])\nLoraConfig(**kw, lora_alpha=A)\nA = 8"
+    )
     config = parse(text, "a.py")
     assert config.rank == 64
     assert config.targets == ["q_proj"]

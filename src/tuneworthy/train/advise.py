@@ -195,14 +195,18 @@ class _Advisor:
         reason = f"{n / 1e6:.1f}M parameters ({n / shape.n_params:.1%} of the model) against {need} supervised tokens: {binds}"
         self._set("rank", rank, reason, "facts.md A1: capacity rule of Tinker/TCRL", "V C")
         chosen = self.settings.rank
-        reason = f"scale alpha/r = {(self.train.alpha or ALPHA) / chosen:g}; with alpha fixed the best rate hardly depends"
+        reason = (
+            f"scale alpha/r = {(self.train.alpha or ALPHA) / chosen:g}; with alpha fixed the best rate hardly depends"
+        )
         reason += " on the rank; alpha acts like the rate: never compare it alone"
         self._set("alpha", ALPHA, reason, "facts.md A1 (iii), A2; 0, row 5: TML, TRL recipes", "V V2")
 
     def _targets(self) -> tuple[str, str, str]:
         shape = self.shape
         if shape.moe:
-            reason = f"its {shape.n_experts} experts are plain parameters, which all-linear does not reach: only attention"
+            reason = (
+                f"its {shape.n_experts} experts are plain parameters, which all-linear does not reach: only attention"
+            )
             return f"{reason} gets adapters; name them in target_parameters", "facts.md A1: peft 0.21.2", "V"
         mlp = sum(one.n_params for one in shape.mlp_linears) / sum(one.n_params for one in shape.linears)
         reason = f"the MLP holds {mlp:.0%} of the linear weights; attention alone loses even at equal parameters"
@@ -230,7 +234,9 @@ class _Advisor:
         value = float(f"{min(fitted, MAX_RATE):.2g}")
         reason = f"5e-5 · {times} · (2000/{self.shape.hidden})^{FIT[family]} = {fitted:.2g}"
         reason += f", held at {MAX_RATE:g}: the fit was not made for so small a model" if fitted > MAX_RATE else ""
-        reason += f"; {times} times full training" + (f" for a run of {self._steps} steps" if times == SHORT_TIMES else "")
+        reason += f"; {times} times full training" + (
+            f" for a run of {self._steps} steps" if times == SHORT_TIMES else ""
+        )
         self._set("learning_rate", value, reason, "facts.md A1: tinker-cookbook fit, TML (ii)", "V V2")
 
     def _fit(self) -> Advice:
@@ -243,7 +249,9 @@ class _Advisor:
             verdict = fits(self.shape, replace(saving, micro_batch_size=saved), *where[2:])
         chosen = verdict.settings
         estimate = verdict.estimate
-        room = f"{estimate.n_bytes / 2**30:.1f} GiB (at most {estimate.high / 2**30:.1f}) of {self.available / 2**30:.1f}"
+        room = (
+            f"{estimate.n_bytes / 2**30:.1f} GiB (at most {estimate.high / 2**30:.1f}) of {self.available / 2**30:.1f}"
+        )
         times = chosen.accumulation
         article = ARTICLE["micro_batch_size"]
         knobs = [
@@ -264,15 +272,23 @@ class _Advisor:
             " within 1 to 2 % (arXiv 2602.04998, abstract [V])."
         ]
         if not self.rows.counted:
-            found.append("Lengths are estimated from bytes: the model's tokenizer is not at hand, or `tokenizers` not installed.")
+            found.append(
+                "Lengths are estimated from bytes: the model's tokenizer is not at hand, or `tokenizers` not installed."
+            )
         if not self.shape.known:
-            found.append(f"{self.shape.architecture} is no family whose layers are counted: taken for a Llama, band doubled.")
+            found.append(
+                f"{self.shape.architecture} is no family whose layers are counted: taken for a Llama, band doubled."
+            )
         if self.shape.vision:
             found.append("Only the text part of this model is counted; its vision tower comes on top.")
         if self.settings.batch_size > MAX_BATCH:
-            found.append(f"A batch of {self.settings.batch_size} is 32 or more: LoRA falls behind there (facts.md A1 (iv) [V]).")
+            found.append(
+                f"A batch of {self.settings.batch_size} is 32 or more: LoRA falls behind there (facts.md A1 (iv) [V])."
+            )
         if self.rows.dataset is None:
-            found.append("Nothing is frozen yet: planned for the examples file. `tuneworthy data build` freezes a version.")
+            found.append(
+                "Nothing is frozen yet: planned for the examples file. `tuneworthy data build` freezes a version."
+            )
         return found
 
 

@@ -204,11 +204,15 @@ class _Run:
     def moments(self) -> list[list[Part]]:
         """Return what is held beside that, at each moment that can be the worst."""
         layer, layers = self.layer_bytes(), self.shape.n_layers
-        attention = Part("attention", self._eager() * (1 if self._checkpointed else layers), "matrices of eager attention")
+        attention = Part(
+            "attention", self._eager() * (1 if self._checkpointed else layers), "matrices of eager attention"
+        )
         late = [] if self.settings.accumulation > 1 or not self.full else self._gradients_at_once()
         if self._checkpointed:
             n_stored = 0 if self.backend.spares_the_card else layers
-            stored = Part("checkpoints", n_stored * self.tokens * self.shape.hidden * self._stream, "inputs of all layers")
+            stored = Part(
+                "checkpoints", n_stored * self.tokens * self.shape.hidden * self._stream, "inputs of all layers"
+            )
             live = Part("live_layer", layer + self.backward_bytes(), "one layer, computed again")
             return [[stored, self._head()], [stored, live, attention], late]
         kept = Part("activations", layers * layer * (1 + GAPS[self.device]), f"what {layers} layers keep to go back")
@@ -265,7 +269,9 @@ class _Run:
         shape, chosen = self.shape, self.settings
         if not self.backend.fused_head:
             n_bytes = self.tokens * shape.vocab * LOGIT_BYTES
-            return Part("logits", n_bytes, f"all logits: {self.tokens} tokens x {shape.vocab} words x {LOGIT_BYTES} bytes")
+            return Part(
+                "logits", n_bytes, f"all logits: {self.tokens} tokens x {shape.vocab} words x {LOGIT_BYTES} bytes"
+            )
         rows = chosen.micro_batch_size * (chosen.max_length - 1)
         tile = min(rows, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
         n_bytes = tile * (self.width + TILE_BYTES[self.device]) + rows * shape.hidden * 4
@@ -308,13 +314,13 @@ class Verdict:
         }
 
 
-def fits(
-    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = Backend()
-) -> Verdict:
+def fits(shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = Backend()) -> Verdict:
     """Say whether a run fits into `available` bytes: the upper end of its band must."""
     found = estimate(shape, settings, device, backend)
     if found.high <= available:
-        return Verdict("fits with checkpointing" if settings.gradient_checkpointing else "fits", settings, found, available)
+        return Verdict(
+            "fits with checkpointing" if settings.gradient_checkpointing else "fits", settings, found, available
+        )
     saving = _with(settings, gradient_checkpointing=True)
     saved = estimate(shape, saving, device, backend)
     if saved.high <= available:

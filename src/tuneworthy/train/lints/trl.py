@@ -133,7 +133,9 @@ class UserTurns:
             return
         if given.named("train_on_responses_only") or not given.named("SFTTrainer", "SFTConfig"):
             return
-        texts = {one.value for one in ast.walk(given.tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+        texts = {
+            one.value for one in ast.walk(given.tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+        }
         if "completion" in texts:
             return
         if "messages" in texts or given.named("apply_chat_template"):
@@ -197,7 +199,9 @@ class EndUnmasked:
                 if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
                     names = {getattr(target, "attr", "") for target in node.targets}
                     if "pad_token" in names and node.value.attr == "eos_token":
-                        yield Fault(node.lineno, "this collator masks padding, and so the end: use a padding token of its own")
+                        yield Fault(
+                            node.lineno, "this collator masks padding, and so the end: use a padding token of its own"
+                        )
 
 
 @lint("fields_gone")
