@@ -1,6 +1,6 @@
 """Write the reference pages from the code: `python scripts/docs.py` writes, `--check` compares and exits 1 if stale.
 
-docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md and
+docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md,
 docs/data-checks.md and docs/train-lints.md from the docstrings of the checks and lints, docs/decoding-lints.md and
 docs/decoding-presets.md from the decoding lints and tables, docs/article.md from the claims of `verdict/claims.json`.
 Nothing on these pages is written by hand.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def config(hidden: int, ff: int, layers: int, heads: int, kv: int, vocab: int, **more: Any) -> dict[str, Any]:
-    """A config.json of Llama's family unless told."""
+def config(*sizes: int, **more: Any) -> dict[str, Any]:
+    """A config.json of Llama's family unless told: width, MLP, layers, heads, key heads, vocabulary."""
+    hidden, ff, layers, heads, kv, vocab = sizes
     return {"model_type": "llama", "hidden_size": hidden, "intermediate_size": ff, "num_hidden_layers": layers,
             "num_attention_heads": heads, "num_key_value_heads": kv, "vocab_size": vocab, "tie_word_embeddings": False,
             **more}  # fmt: skip

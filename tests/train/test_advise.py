@@ -49,7 +49,8 @@ def test_what_the_project_file_says_is_kept_and_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "rate"), [(shapes.LLAMA_8B, 2.9e-4), (shapes.LLAMA_70B, 1.7e-4), ({**shapes.QWEN_14B, "hidden_size": 4096}, 4.7e-4)]
+    ("shape", "rate"),
+    [(shapes.LLAMA_8B, 2.9e-4), (shapes.LLAMA_70B, 1.7e-4), ({**shapes.QWEN_14B, "hidden_size": 4096}, 4.7e-4)],
 )  # fmt: skip
 def test_the_learning_rate_is_that_of_the_fit(shape: dict[str, object], rate: float) -> None:
     assert value(advice(200, shape=shape), "learning_rate") == pytest.approx(rate)
@@ -110,8 +111,8 @@ def test_lora_takes_two_thirds_of_full_training() -> None:
 
 
 def test_rows_are_measured_and_their_answers_counted_apart() -> None:
-    rows = [Example(messages=({"role": "user", "content": "a" * 300}, {"role": "assistant", "content": "b" * 30}), id=str(i))
-            for i in range(3)]  # fmt: skip
+    turns = ({"role": "user", "content": "a" * 300}, {"role": "assistant", "content": "b" * 30})
+    rows = [Example(messages=turns, id=str(i)) for i in range(3)]
     found = measure(rows, None)
     assert (found.n_rows, found.longest, found.n_supervised) == (3, 100 + 10 + 12, 3 * 11)
     assert not found.counted

@@ -43,6 +43,7 @@ def test_odd_names_stay_literals(form: str) -> None:
             assert yaml.safe_load(text)["base_model"] == EVIL.base
 
 
+@pytest.mark.slow
 def test_the_script_for_trl_builds_its_config_with_trl_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("trl")
     pytest.importorskip("peft")

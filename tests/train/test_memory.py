@@ -23,7 +23,7 @@ UNSLOTH = {
 """Unsloth's published minimums, GB: QLoRA and LoRA in 16 bits (facts.md A3)."""
 
 
-def part(shape: Shape, settings: Settings, name: str, backend: Backend = Backend()) -> float:
+def part(shape: Shape, settings: Settings, name: str, backend: Backend = memory.PLAIN_TRL) -> float:
     return estimate(shape, settings, "cuda", backend).part(name) / GIB
 
 

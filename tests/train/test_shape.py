@@ -66,7 +66,7 @@ def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ModelError, match=told):
             read_shape(tmp_path)
-    with pytest.raises(ModelError, match="config.json"):
+    with pytest.raises(ModelError, match=r"config\.json"):
         read_shape(tmp_path / "nothing")
 
 

@@ -28,7 +28,7 @@ FUSED_SINCE: Final = (1, 16)
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 """Largest tile of TRL's fused output head."""
 TILE_BYTES: Final[Mapping[Device, int]] = {"cpu": 29, "cuda": 0}
-"""Of temporaries a number of the tile, beside the tile itself, in its backward pass; with Triton it is done in place."""
+"""Of temporaries a number of the tile, beside the tile itself, in its backward pass; Triton works in place."""
 LOGIT_BYTES: Final = 2 + 4 + 4
 """Of each logit that is built in full: in 16 bits, in 32, and its gradient."""
 EAGER_COPIES: Final = 8
@@ -67,6 +67,9 @@ class Backend:
     def spares_the_card(self) -> bool:
         """Whether inputs of layers and spare embeddings go to the host's memory when the card's is short (Unsloth)."""
         return self.name == "unsloth"
+
+
+PLAIN_TRL: Final = Backend()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class Estimate:
         }
 
 
-def estimate(shape: Shape, settings: Settings, device: Device, backend: Backend = Backend()) -> Estimate:
+def estimate(shape: Shape, settings: Settings, device: Device, backend: Backend = PLAIN_TRL) -> Estimate:
     """Return what a run needs at its peak.
 
     The peak is where the most is held at once: when the output head is differentiated, in the backward pass of a
@@ -314,7 +317,7 @@ class Verdict:
         }
 
 
-def fits(shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = Backend()) -> Verdict:
+def fits(shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL) -> Verdict:
     """Say whether a run fits into `available` bytes: the upper end of its band must."""
     found = estimate(shape, settings, device, backend)
     if found.high <= available:
@@ -330,7 +333,7 @@ def fits(shape: Shape, settings: Settings, available: float, device: Device, bac
 
 
 def what_would_fit(
-    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = Backend()
+    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> Sequence[str]:
     """Return the smallest changes that fit, alone and then together, and cards that are large enough."""
     from tuneworthy.train.cards import cards_of_at_least
@@ -366,7 +369,7 @@ def what_would_fit(
 
 
 def largest_micro_batch(
-    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = Backend()
+    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> int:
     """Return the most rows at once, a divisor of the batch, that fit; 1 if none does."""
     divisors = [n for n in range(settings.batch_size, 0, -1) if settings.batch_size % n == 0]

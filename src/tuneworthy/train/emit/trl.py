@@ -57,7 +57,8 @@ def emit(plan: Plan) -> Emitted:
         "import torch",
         "from datasets import load_dataset",
         *([] if full else ["from peft import LoraConfig"]),
-        f"from transformers import AutoModelForCausalLM, AutoTokenizer{', BitsAndBytesConfig' * (told.method == 'qlora')}",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer"
+        + ", BitsAndBytesConfig" * (told.method == "qlora"),
         "from trl import SFTConfig, SFTTrainer",
         "",
         f"BASE = {plan.base!r}",
@@ -97,7 +98,8 @@ def _model(plan: Plan) -> list[str]:
         return [f"    model = AutoModelForCausalLM.from_pretrained(BASE, dtype={dtype})"]
     return [
         "    four_bits = BitsAndBytesConfig(",
-        f'        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype={dtype}',
+        '        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,',
+        f"        bnb_4bit_compute_dtype={dtype},",
         "    )",
         f"    model = AutoModelForCausalLM.from_pretrained(BASE, dtype={dtype}, quantization_config=four_bits)",
     ]

@@ -114,9 +114,9 @@ class ExpertsMissed:
     def look(self, given: Given) -> Iterator[Fault]:
         """Yield the fault."""
         model = str(given.get("model") or "").lower()
-        if any(part in model for part in MOE_NAMES) and given.targets == ["all-linear"]:
-            if "target_parameters" not in given.values:
-                yield Fault(given.line("target_modules"), f"{model}: name the experts in target_parameters")
+        named = "target_parameters" in given.values
+        if not named and given.targets == ["all-linear"] and any(part in model for part in MOE_NAMES):
+            yield Fault(given.line("target_modules"), f"{model}: name the experts in target_parameters")
 
 
 @lint("scale_apart")
