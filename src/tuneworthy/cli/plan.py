@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 FORMATS = ("trl", "unsloth", "axolotl", "accelerate")
 
 
-class Memory(click.ParamType):
-    """An amount of memory: `24GiB`, `24GB`, or a number of GiB; returned in GiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the amount in GiB."""
-        found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(gib|gb|g)?", str(value).strip().lower())
-        if found is None or not float(found[1]):
-            self.fail(f"expected a size such as 24GiB, got {value}", param, ctx)
-        return float(found[1]) * (1e9 / 2**30 if found[2] == "gb" else 1)
+def _size(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """Return an amount of memory, `24GiB`, `24GB` or a number of GiB, in GiB."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(gib|gb|g)?", value.strip().lower())
+    if found is None or not float(found[1]):
+        raise click.BadParameter(f"expected a size such as 24GiB, got {value}", context, option)
+    return float(found[1]) * (1e9 / 2**30 if found[2] == "gb" else 1)
 
 
 @click.command("plan", short_help="Say what to train with and why, and what it needs.")
-@click.option("--gpu-memory", type=Memory(), help="Memory of the card to plan for, e.g. 24GiB; else what is at hand.")
+@click.option(
+    "--gpu-memory",
+    callback=_size,
+    metavar="SIZE",
+    help="Memory of the card to plan for, e.g. 24GiB; else what is at hand.",
+)
 @click.option("--base", help="Plan for another base model: a folder with config.json, a GGUF file, or a spec.")
 @click.option("--emit", "form", type=click.Choice(FORMATS), help="Write the same run for another trainer.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for what --emit writes.")

@@ -34,7 +34,7 @@ def removed_arguments(tree: ast.Module, names: Mapping[str, str] = REMOVED) -> I
     """Yield the arguments of SFTTrainer that are gone, and what to write instead."""
     for call in _calls(tree, "SFTTrainer"):
         for word in call.keywords:
-            if word.arg in names:
+            if word.arg is not None and word.arg in names:
                 why = "TypeError on plain TRL; works only after `import unsloth`, which pins trl<=1.15.0"
                 yield word.value, f"{word.arg}=: {why}: write {names[word.arg]}"
 
