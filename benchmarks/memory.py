@@ -30,8 +30,9 @@ CLIENT = HERE / "clients" / "train_memory.py"
 LEAST = 300e6
 
 
-def model(kind: str, hidden: int, ff: int, layers: int, heads: int, kv: int, vocab: int, **more: Any) -> dict[str, Any]:
-    """Return a config.json."""
+def model(kind: str, *sizes: int, **more: Any) -> dict[str, Any]:
+    """Return a config.json; sizes are width, MLP, layers, heads, key heads, vocabulary."""
+    hidden, ff, layers, heads, kv, vocab = sizes
     names = {"hidden_size": hidden, "intermediate_size": ff, "num_hidden_layers": layers, "vocab_size": vocab}
     return {"model_type": kind, "num_attention_heads": heads, "num_key_value_heads": kv, "tie_word_embeddings": True,
             **names, **more}  # fmt: skip

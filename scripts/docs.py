@@ -1,7 +1,7 @@
 """Write the reference pages from the code: `python scripts/docs.py` writes, `--check` compares and exits 1 if stale.
 
-docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md and
-docs/data-checks.md from the docstrings of the checks, docs/decoding-lints.md and
+docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md,
+docs/data-checks.md and docs/train-lints.md from the docstrings of the checks and lints, docs/decoding-lints.md and
 docs/decoding-presets.md from the decoding lints and tables, docs/article.md from the claims of `verdict/claims.json`.
 Nothing on these pages is written by hand.
 """
@@ -36,6 +36,9 @@ from tuneworthy.decoding.structured import limits
 from tuneworthy.ladder.check import LEVELS, all_checks
 from tuneworthy.ship.parity.base import all_checks as parity_check_classes
 from tuneworthy.ship.parity.base import page as parity_check_page
+from tuneworthy.train.lints.base import SEVERITIES
+from tuneworthy.train.lints.base import all_lints as all_train_lints
+from tuneworthy.train.lints.base import page as lint_page
 from tuneworthy.verdict.claims import article_page
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -69,7 +72,7 @@ def current(name: str) -> str:
 def pages() -> dict[str, str]:
     """Return every page by its name."""
     made = {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
-    made |= {"data-checks.md": data_checks(), "parity-checks.md": parity_checks()}
+    made |= {"data-checks.md": data_checks(), "parity-checks.md": parity_checks(), "train-lints.md": train_lints()}
     decoding = {"decoding-lints.md": decoding_lints(), "decoding-presets.md": decoding_presets()}
     return {**made, **decoding, "article.md": MADE + article_page()}
 
@@ -457,6 +460,28 @@ def decoding_presets() -> str:
     rows = [(one.says, one.holds, one.source) for one in decoding_claims()]
     parts.append(table(("the article says", "what holds", "source"), rows))
     return "".join(parts)
+
+# --- the lints of training configs ------------------------------------------------------------------------------
+
+
+def train_lints() -> str:
+    """Return docs/train-lints.md."""
+    parts = [
+        MADE,
+        "# Lints of training configs\n\nWhat `tuneworthy plan --lint FILE` looks for. Nothing of a file is run.\n",
+    ]
+    lints = [factory() for factory in all_train_lints().values()]
+    for severity in SEVERITIES:
+        parts.append(f"\n## {severity.capitalize()}s\n")
+        for one in lints:
+            if one.severity == severity:
+                parts.append(f"\n### {one.code}: {one.name}\n\n{lint_page(type(one))}\n\n{one.source} [{one.mark}]\n")
+                for word, (ending, text) in (("Bad", one.bad), ("Good", one.good)):
+                    parts.append(f"\n{word}:\n\n```{LANGUAGES[ending]}\n{text}\n```\n")
+    return "".join(parts)
+
+
+LANGUAGES = {"py": "python", "yaml": "yaml", "json": "json"}
 
 
 if __name__ == "__main__":

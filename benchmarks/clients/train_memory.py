@@ -65,10 +65,12 @@ def train(config: dict[str, Any], folder: Path) -> None:
     base = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     told = config["settings"]
-    lora = LoraConfig(r=told["rank"], lora_alpha=told["alpha"], lora_dropout=told["dropout"], target_modules="all-linear",
-                      task_type="CAUSAL_LM")  # fmt: skip
+    lora = LoraConfig(r=told["rank"], lora_alpha=told["alpha"], lora_dropout=told["dropout"],
+                      target_modules="all-linear", task_type="CAUSAL_LM")  # fmt: skip
     dtype = torch.float32 if told["method"] == "full" else getattr(torch, told["dtype"])
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=config.get("attention", "sdpa"))
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation=config.get("attention", "sdpa")
+    )
     loaded = status("VmRSS")
     arguments = SFTConfig(
         output_dir=str(folder / "out"), per_device_train_batch_size=told["micro_batch_size"],

@@ -14,6 +14,8 @@ from tuneworthy.train.lints.base import SEVERITIES, all_lints, lint_config, page
 from tuneworthy.train.lints.given import parse, read
 
 LINTS = all_lints()
+KEYS = st.sampled_from(["r", "lora_alpha", "learning_rate", "target_modules", "packing", "datasets"])
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(-3, 300), st.text(max_size=8), st.lists(st.integers()))
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "article"
 
 
@@ -57,7 +59,9 @@ def test_the_training_script_of_the_article_trips_what_we_say_it_does() -> None:
 
 
 def test_values_are_followed_through_names_and_dicts() -> None:
-    text = "from peft import LoraConfig\nkw = dict(r=64, target_modules=['q_proj'])\nLoraConfig(**kw, lora_alpha=A)\nA = 8"
+    text = (
+        "from peft import LoraConfig\nkw = dict(r=64, target_modules=['q_proj'])\nLoraConfig(**kw, lora_alpha=A)\nA = 8"
+    )
     config = parse(text, "a.py")
     assert config.rank == 64
     assert config.targets == ["q_proj"]
@@ -107,9 +111,7 @@ def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path: Path) -> Non
 
 
 @settings(max_examples=60, deadline=None)
-@any_of(st.dictionaries(st.sampled_from(["r", "lora_alpha", "learning_rate", "target_modules", "packing", "datasets"]),
-                        st.one_of(st.none(), st.booleans(), st.integers(-3, 300), st.text(max_size=8), st.lists(st.integers())),
-                        min_size=1))  # fmt: skip
+@any_of(st.dictionaries(KEYS, VALUES, min_size=1))
 def test_odd_values_raise_nothing(document: dict[str, object]) -> None:
     import json
 

@@ -1,4 +1,4 @@
-"""What to train with: every knob with its value, the reason, the source of the reason, and the article's value beside it.
+"""What to train with: every knob with its value, reason and source, and the article's value beside it.
 
 What the project file's `[train]` says is taken as it is, and told so. The rest follows from the rows, the model's shape
 and the memory at hand. Source: facts.md A1 to A3; marks as there.
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tuneworthy.config.train import Train
 from tuneworthy.train.lengths import RowLengths
-from tuneworthy.train.memory import Backend, Device, Verdict, fits, largest_micro_batch
+from tuneworthy.train.memory import PLAIN_TRL, Backend, Device, Verdict, fits, largest_micro_batch
 from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, Settings
 from tuneworthy.train.shape import Shape
 
@@ -103,7 +103,7 @@ def advise(
     available: float,
     device: Device,
     train: Train | None = None,
-    backend: Backend = Backend(),
+    backend: Backend = PLAIN_TRL,
     has_bf16: bool = True,
 ) -> Advice:
     """Return settings for a run, with the reason of each.
@@ -120,10 +120,16 @@ def advise(
 class _Advisor:
     """Sets one knob after the other; later ones rest on earlier ones."""
 
-    def __init__(
-        self, shape: Shape, rows: RowLengths, available: float, device: Device, train: Train, backend: Backend,
+    def __init__(  # noqa: PLR0917
+        self,
+        shape: Shape,
+        rows: RowLengths,
+        available: float,
+        device: Device,
+        train: Train,
+        backend: Backend,
         has_bf16: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.shape, self.rows, self.available, self.device = shape, rows, available, device
         self.train, self.backend, self.has_bf16 = train, backend, has_bf16
         self.knobs: list[Knob] = []
@@ -143,13 +149,13 @@ class _Advisor:
         self._set("schedule", "linear", "TRL's default; with a short warm-up over 3 % of the steps", "trl 1.16.0", "V")
         return self._fit()
 
-    def _set(self, name: str, value: Any, reason: str, source: str, mark: str, unit: str = "") -> None:
+    def _set(self, name: str, value: Any, reason: str, source: str, mark: str) -> None:
         """Set a knob, unless `[train]` says it."""
         told = getattr(self.train, name, None)
         if told is not None:
             value, reason, source, mark = told, f"[train] of the project file says {told}", "project file", ""
         self.settings = replace(self.settings, **{name: value})
-        article = ARTICLE.get(name, "") + unit
+        article = ARTICLE.get(name, "")
         self.knobs.append(Knob(name=name, value=value, reason=reason, source=source, mark=mark, article=article,
                                given=told is not None))  # fmt: skip
 
@@ -192,17 +198,22 @@ class _Advisor:
         rank = next((r for r in RANKS if shape.n_lora(r) >= need), RANKS[-1])
         n = shape.n_lora(self.train.rank or rank)
         binds = "capacity does not bind" if n >= need else "more tokens than the largest advised adapter can hold"
-        reason = f"{n / 1e6:.1f}M parameters ({n / shape.n_params:.1%} of the model) against {need} supervised tokens: {binds}"
+        reason = f"{n / 1e6:.1f}M parameters ({n / shape.n_params:.1%} of the model) against {need} supervised tokens"
+        reason += f": {binds}"
         self._set("rank", rank, reason, "facts.md A1: capacity rule of Tinker/TCRL", "V C")
         chosen = self.settings.rank
-        reason = f"scale alpha/r = {(self.train.alpha or ALPHA) / chosen:g}; with alpha fixed the best rate hardly depends"
+        reason = (
+            f"scale alpha/r = {(self.train.alpha or ALPHA) / chosen:g}; with alpha fixed the best rate hardly depends"
+        )
         reason += " on the rank; alpha acts like the rate: never compare it alone"
         self._set("alpha", ALPHA, reason, "facts.md A1 (iii), A2; 0, row 5: TML, TRL recipes", "V V2")
 
     def _targets(self) -> tuple[str, str, str]:
         shape = self.shape
         if shape.moe:
-            reason = f"its {shape.n_experts} experts are plain parameters, which all-linear does not reach: only attention"
+            reason = (
+                f"its {shape.n_experts} experts are plain parameters, which all-linear does not reach: only attention"
+            )
             return f"{reason} gets adapters; name them in target_parameters", "facts.md A1: peft 0.21.2", "V"
         mlp = sum(one.n_params for one in shape.mlp_linears) / sum(one.n_params for one in shape.linears)
         reason = f"the MLP holds {mlp:.0%} of the linear weights; attention alone loses even at equal parameters"
@@ -230,7 +241,9 @@ class _Advisor:
         value = float(f"{min(fitted, MAX_RATE):.2g}")
         reason = f"5e-5 · {times} · (2000/{self.shape.hidden})^{FIT[family]} = {fitted:.2g}"
         reason += f", held at {MAX_RATE:g}: the fit was not made for so small a model" if fitted > MAX_RATE else ""
-        reason += f"; {times} times full training" + (f" for a run of {self._steps} steps" if times == SHORT_TIMES else "")
+        reason += f"; {times} times full training" + (
+            f" for a run of {self._steps} steps" if times == SHORT_TIMES else ""
+        )
         self._set("learning_rate", value, reason, "facts.md A1: tinker-cookbook fit, TML (ii)", "V V2")
 
     def _fit(self) -> Advice:
@@ -243,13 +256,14 @@ class _Advisor:
             verdict = fits(self.shape, replace(saving, micro_batch_size=saved), *where[2:])
         chosen = verdict.settings
         estimate = verdict.estimate
-        room = f"{estimate.n_bytes / 2**30:.1f} GiB (at most {estimate.high / 2**30:.1f}) of {self.available / 2**30:.1f}"
+        room = (
+            f"{estimate.n_bytes / 2**30:.1f} GiB (at most {estimate.high / 2**30:.1f}) of {self.available / 2**30:.1f}"
+        )
         times = chosen.accumulation
-        article = ARTICLE["micro_batch_size"]
+        most = "even one row does not fit" if verdict.instead else "the most rows at once that fit"
         knobs = [
-            Knob(name="micro_batch_size", value=chosen.micro_batch_size, source="facts.md A3", mark="V C", article=article,
-                 reason=f"{'the most rows at once that fit' if verdict.instead == () else 'even one row does not fit'}: {room};"
-                        f" {times} accumulated to a step"),
+            Knob(name="micro_batch_size", value=chosen.micro_batch_size, source="facts.md A3", mark="V C",
+                 article=ARTICLE["micro_batch_size"], reason=f"{most}: {room}; {times} accumulated to a step"),
             Knob(name="gradient_checkpointing", value=chosen.gradient_checkpointing, source="facts.md A3", mark="C",
                  article=ARTICLE["gradient_checkpointing"],
                  reason="saves memory that is needed" if chosen.gradient_checkpointing
@@ -260,24 +274,32 @@ class _Advisor:
 
     def _notes(self) -> Sequence[str]:
         found = [
-            "A sweep of the learning rate (three short runs) brings more than any variant of LoRA: with tuned rates they lie"
-            " within 1 to 2 % (arXiv 2602.04998, abstract [V])."
+            "A sweep of the learning rate (three short runs) brings more than any variant of LoRA: with tuned rates"
+            " they lie within 1 to 2 % (arXiv 2602.04998, abstract [V])."
         ]
         if not self.rows.counted:
-            found.append("Lengths are estimated from bytes: the model's tokenizer is not at hand, or `tokenizers` not installed.")
+            found.append(
+                "Lengths are estimated from bytes: the model's tokenizer is not at hand, or `tokenizers` not installed."
+            )
         if not self.shape.known:
-            found.append(f"{self.shape.architecture} is no family whose layers are counted: taken for a Llama, band doubled.")
+            found.append(
+                f"{self.shape.architecture} is no family whose layers are counted: taken for a Llama, band doubled."
+            )
         if self.shape.vision:
             found.append("Only the text part of this model is counted; its vision tower comes on top.")
         if self.settings.batch_size > MAX_BATCH:
-            found.append(f"A batch of {self.settings.batch_size} is 32 or more: LoRA falls behind there (facts.md A1 (iv) [V]).")
+            found.append(
+                f"A batch of {self.settings.batch_size} is 32 or more: LoRA falls behind there (facts.md A1 (iv) [V])."
+            )
         if self.rows.dataset is None:
-            found.append("Nothing is frozen yet: planned for the examples file. `tuneworthy data build` freezes a version.")
+            found.append(
+                "Nothing is frozen yet: planned for the examples file. `tuneworthy data build` freezes a version."
+            )
         return found
 
 
 def has_bf16(device: Device) -> bool:
-    """Return whether the device computes in bfloat16: a card from the Ampere series on, a processor with the instructions."""
+    """Return whether the device computes in bfloat16: a card from Ampere on, a processor with the instructions."""
     if device == "cuda":
         try:
             import torch

@@ -28,7 +28,7 @@ FUSED_SINCE: Final = (1, 16)
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 """Largest tile of TRL's fused output head."""
 TILE_BYTES: Final[Mapping[Device, int]] = {"cpu": 29, "cuda": 0}
-"""Of temporaries a number of the tile, beside the tile itself, in its backward pass; with Triton it is done in place."""
+"""Of temporaries a number of the tile, beside the tile itself, in its backward pass; Triton works in place."""
 LOGIT_BYTES: Final = 2 + 4 + 4
 """Of each logit that is built in full: in 16 bits, in 32, and its gradient."""
 EAGER_COPIES: Final = 8
@@ -67,6 +67,9 @@ class Backend:
     def spares_the_card(self) -> bool:
         """Whether inputs of layers and spare embeddings go to the host's memory when the card's is short (Unsloth)."""
         return self.name == "unsloth"
+
+
+PLAIN_TRL: Final = Backend()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class Estimate:
         }
 
 
-def estimate(shape: Shape, settings: Settings, device: Device, backend: Backend = Backend()) -> Estimate:
+def estimate(shape: Shape, settings: Settings, device: Device, backend: Backend = PLAIN_TRL) -> Estimate:
     """Return what a run needs at its peak.
 
     The peak is where the most is held at once: when the output head is differentiated, in the backward pass of a
@@ -204,11 +207,15 @@ class _Run:
     def moments(self) -> list[list[Part]]:
         """Return what is held beside that, at each moment that can be the worst."""
         layer, layers = self.layer_bytes(), self.shape.n_layers
-        attention = Part("attention", self._eager() * (1 if self._checkpointed else layers), "matrices of eager attention")
+        attention = Part(
+            "attention", self._eager() * (1 if self._checkpointed else layers), "matrices of eager attention"
+        )
         late = [] if self.settings.accumulation > 1 or not self.full else self._gradients_at_once()
         if self._checkpointed:
             n_stored = 0 if self.backend.spares_the_card else layers
-            stored = Part("checkpoints", n_stored * self.tokens * self.shape.hidden * self._stream, "inputs of all layers")
+            stored = Part(
+                "checkpoints", n_stored * self.tokens * self.shape.hidden * self._stream, "inputs of all layers"
+            )
             live = Part("live_layer", layer + self.backward_bytes(), "one layer, computed again")
             return [[stored, self._head()], [stored, live, attention], late]
         kept = Part("activations", layers * layer * (1 + GAPS[self.device]), f"what {layers} layers keep to go back")
@@ -265,7 +272,9 @@ class _Run:
         shape, chosen = self.shape, self.settings
         if not self.backend.fused_head:
             n_bytes = self.tokens * shape.vocab * LOGIT_BYTES
-            return Part("logits", n_bytes, f"all logits: {self.tokens} tokens x {shape.vocab} words x {LOGIT_BYTES} bytes")
+            return Part(
+                "logits", n_bytes, f"all logits: {self.tokens} tokens x {shape.vocab} words x {LOGIT_BYTES} bytes"
+            )
         rows = chosen.micro_batch_size * (chosen.max_length - 1)
         tile = min(rows, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
         n_bytes = tile * (self.width + TILE_BYTES[self.device]) + rows * shape.hidden * 4
@@ -308,13 +317,13 @@ class Verdict:
         }
 
 
-def fits(
-    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = Backend()
-) -> Verdict:
+def fits(shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL) -> Verdict:
     """Say whether a run fits into `available` bytes: the upper end of its band must."""
     found = estimate(shape, settings, device, backend)
     if found.high <= available:
-        return Verdict("fits with checkpointing" if settings.gradient_checkpointing else "fits", settings, found, available)
+        return Verdict(
+            "fits with checkpointing" if settings.gradient_checkpointing else "fits", settings, found, available
+        )
     saving = _with(settings, gradient_checkpointing=True)
     saved = estimate(shape, saving, device, backend)
     if saved.high <= available:
@@ -324,7 +333,7 @@ def fits(
 
 
 def what_would_fit(
-    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = Backend()
+    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> Sequence[str]:
     """Return the smallest changes that fit, alone and then together, and cards that are large enough."""
     from tuneworthy.train.cards import cards_of_at_least
@@ -360,7 +369,7 @@ def what_would_fit(
 
 
 def largest_micro_batch(
-    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = Backend()
+    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> int:
     """Return the most rows at once, a divisor of the batch, that fit; 1 if none does."""
     divisors = [n for n in range(settings.batch_size, 0, -1) if settings.batch_size % n == 0]

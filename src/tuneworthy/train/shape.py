@@ -290,7 +290,9 @@ def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> 
         shared_ff=config.optional("shared_expert_intermediate_size") if n_experts else 0,
         n_dense_layers=_n_dense(config, layers) if n_experts else 0,
         vision=isinstance(inner, dict) or "vision_config" in document,
-        family=_with_bias(kind, qkv=biased, out=out_bias, mlp=config.flag("mlp_bias", "use_bias", default=kind.mlp_bias)),
+        family=_with_bias(
+            kind, qkv=biased, out=out_bias, mlp=config.flag("mlp_bias", "use_bias", default=kind.mlp_bias)
+        ),
     )
 
 

@@ -10,7 +10,17 @@ from tuneworthy.train.lints.base import Fault, Severity, lint
 from tuneworthy.train.lints.given import UNKNOWN, Given
 
 ATTENTION: Final = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv"})
-MOE_NAMES: Final = ("mixtral", "moe", "-a3b", "-a22b", "gpt-oss", "deepseek-v2", "deepseek-v3", "deepseek-r1", "llama-4")
+MOE_NAMES: Final = (
+    "mixtral",
+    "moe",
+    "-a3b",
+    "-a22b",
+    "gpt-oss",
+    "deepseek-v2",
+    "deepseek-v3",
+    "deepseek-r1",
+    "llama-4",
+)
 
 
 @lint("attention_only")
@@ -104,9 +114,9 @@ class ExpertsMissed:
     def look(self, given: Given) -> Iterator[Fault]:
         """Yield the fault."""
         model = str(given.get("model") or "").lower()
-        if any(part in model for part in MOE_NAMES) and given.targets == ["all-linear"]:
-            if "target_parameters" not in given.values:
-                yield Fault(given.line("target_modules"), f"{model}: name the experts in target_parameters")
+        named = "target_parameters" in given.values
+        if not named and given.targets == ["all-linear"] and any(part in model for part in MOE_NAMES):
+            yield Fault(given.line("target_modules"), f"{model}: name the experts in target_parameters")
 
 
 @lint("scale_apart")
@@ -131,7 +141,9 @@ class ScaleApart:
         if rank and alpha and not given.get("rslora") and not 0.25 <= alpha / rank <= 4:
             rate = given.number("learning_rate")
             told = f", with a rate of {rate:g} like {rate * alpha / rank:.2g} at scale 1" if rate else ""
-            yield Fault(given.line("alpha", "rank"), f"scale alpha/r = {alpha / rank:g}{told}: sweep the rate, not alpha")
+            yield Fault(
+                given.line("alpha", "rank"), f"scale alpha/r = {alpha / rank:g}{told}: sweep the rate, not alpha"
+            )
 
 
 @lint("rslora_rate")
@@ -178,7 +190,9 @@ class InitMovesBase:
         """Yield the fault."""
         init = str(given.get("init") or "").lower()
         if init.startswith(("pissa", "olora", "corda", "loftq")):
-            yield Fault(given.line("init"), f"{init} changes the base: convert the adapter before it is served, or leave it")
+            yield Fault(
+                given.line("init"), f"{init} changes the base: convert the adapter before it is served, or leave it"
+            )
 
 
 @lint("dora_rounds")

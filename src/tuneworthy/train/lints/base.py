@@ -72,7 +72,9 @@ _FILES: Mapping[str, Sequence[str]] = {
     "trl": ("trl_removed", "trl_truncates", "user_turns", "packing_cuts", "end_unmasked", "fields_gone", "loss_alias"),
     "serving": ("merge_quantised", "rank_limit", "remote_code", "model_name", "import_order"),
 }  # fmt: skip
-BUILTINS: dict[str, str] = {code: f"tuneworthy.train.lints.{module}" for module, codes in _FILES.items() for code in codes}
+BUILTINS: dict[str, str] = {
+    code: f"tuneworthy.train.lints.{module}" for module, codes in _FILES.items() for code in codes
+}
 """Code to module, in the order of the page."""
 
 LINTS: Registry[Callable[[], Lint]] = Registry("train_lints", BUILTINS)

@@ -27,8 +27,14 @@ class MergeQuantised:
     severity: ClassVar[Severity] = "error"
     source: ClassVar = "facts.md A5: peft tuners/lora/bnb.py, issue #2321"
     mark: ClassVar = "V"
-    bad: ClassVar = ("py", "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_4bit')")
-    good: ClassVar = ("py", "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_16bit')")
+    bad: ClassVar = (
+        "py",
+        "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_4bit')",
+    )
+    good: ClassVar = (
+        "py",
+        "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_16bit')",
+    )
 
     def look(self, given: Given) -> Iterator[Fault]:
         """Yield the fault."""

@@ -1,4 +1,4 @@
-"""What TRL and transformers do that their users do not expect: arguments that are gone, defaults that cut or mislabel."""
+"""What TRL and transformers do that their users do not expect: arguments that are gone, defaults that cut rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def removed_arguments(tree: ast.Module, names: Mapping[str, str] = REMOVED) -> I
     """Yield the arguments of SFTTrainer that are gone, and what to write instead."""
     for call in _calls(tree, "SFTTrainer"):
         for word in call.keywords:
-            if word.arg in names:
+            if word.arg is not None and word.arg in names:
                 why = "TypeError on plain TRL; works only after `import unsloth`, which pins trl<=1.15.0"
                 yield word.value, f"{word.arg}=: {why}: write {names[word.arg]}"
 
@@ -43,9 +43,10 @@ def converted_arguments(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     """Yield the TrainingArguments that SFTTrainer turns into an SFTConfig with max_length=1024."""
     for call in _calls(tree, "SFTTrainer"):
         for word in call.keywords:
-            if word.arg == "args" and isinstance(word.value, ast.Call):
-                if getattr(word.value.func, "id", getattr(word.value.func, "attr", "")) == "TrainingArguments":
-                    yield word.value, "rows are cut at 1024 tokens: write SFTConfig(max_length=...)"
+            value = word.value
+            made = getattr(value.func, "id", getattr(value.func, "attr", "")) if isinstance(value, ast.Call) else ""
+            if word.arg == "args" and made == "TrainingArguments":
+                yield value, "rows are cut at 1024 tokens: write SFTConfig(max_length=...)"
 
 
 def _calls(tree: ast.Module, name: str) -> Iterator[ast.Call]:
@@ -121,7 +122,7 @@ class UserTurns:
     bad: ClassVar = ("py", _TRL + "rows = ds.map(lambda r: {'messages': r['chat']})\n"
                            "SFTTrainer(model=m, train_dataset=rows, args=SFTConfig(max_length=2048))")  # fmt: skip
     good: ClassVar = ("py", _TRL + "rows = ds.map(lambda r: {'messages': r['chat']})\nSFTTrainer(model=m,"
-                            " train_dataset=rows, args=SFTConfig(max_length=2048, assistant_only_loss=True))")  # fmt: skip
+                            " train_dataset=rows, args=SFTConfig(max_length=9, assistant_only_loss=True))")  # fmt: skip
 
     def look(self, given: Given) -> Iterator[Fault]:
         """Yield the fault."""
@@ -133,7 +134,9 @@ class UserTurns:
             return
         if given.named("train_on_responses_only") or not given.named("SFTTrainer", "SFTConfig"):
             return
-        texts = {one.value for one in ast.walk(given.tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+        texts = {
+            one.value for one in ast.walk(given.tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+        }
         if "completion" in texts:
             return
         if "messages" in texts or given.named("apply_chat_template"):
@@ -145,8 +148,8 @@ class UserTurns:
 class PackingCuts:
     """Packing that cuts rows.
 
-    The default strategy `bfd` throws away what is longer than max_length, `wrapped` cuts rows in the middle; `bfd_split`
-    splits them. All need flash attention to keep packed rows apart.
+    The default strategy `bfd` throws away what is longer than max_length, `wrapped` cuts rows in the middle;
+    `bfd_split` splits them. All need flash attention to keep packed rows apart.
     """
 
     code: ClassVar[str]
@@ -168,8 +171,8 @@ class PackingCuts:
 class EndUnmasked:
     """The end of the turn is not trained on.
 
-    A model that never sees it in the loss does not learn to stop, and the loss looks healthy. It happens when padding is
-    the end-of-sequence token and the collator of transformers masks all padding, when assistant_only_loss meets a
+    A model that never sees it in the loss does not learn to stop, and the loss looks healthy. It happens when padding
+    is the end-of-sequence token and the collator of transformers masks all padding, when assistant_only_loss meets a
     template whose end of turn lies outside `{% generation %}`, and with train_on_eos: none.
     """
 
@@ -197,7 +200,9 @@ class EndUnmasked:
                 if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
                     names = {getattr(target, "attr", "") for target in node.targets}
                     if "pad_token" in names and node.value.attr == "eos_token":
-                        yield Fault(node.lineno, "this collator masks padding, and so the end: use a padding token of its own")
+                        yield Fault(
+                            node.lineno, "this collator masks padding, and so the end: use a padding token of its own"
+                        )
 
 
 @lint("fields_gone")

@@ -1,0 +1,159 @@
+"""`tuneworthy plan`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option
+
+if TYPE_CHECKING:
+    from tuneworthy.train.emit.base import Emitted
+    from tuneworthy.train.lints.base import Finding
+    from tuneworthy.train.plan import Planned
+
+FORMATS = ("trl", "unsloth", "axolotl", "accelerate")
+
+
+def _size(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """Return an amount of memory, `24GiB`, `24GB` or a number of GiB, in GiB."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(gib|gb|g)?", value.strip().lower())
+    if found is None or not float(found[1]):
+        raise click.BadParameter(f"expected a size such as 24GiB, got {value}", context, option)
+    return float(found[1]) * (1e9 / 2**30 if found[2] == "gb" else 1)
+
+
+@click.command("plan", short_help="Say what to train with and why, and what it needs.")
+@click.option(
+    "--gpu-memory",
+    callback=_size,
+    metavar="SIZE",
+    help="Memory of the card to plan for, e.g. 24GiB; else what is at hand.",
+)
+@click.option("--base", help="Plan for another base model: a folder with config.json, a GGUF file, or a spec.")
+@click.option("--emit", "form", type=click.Choice(FORMATS), help="Write the same run for another trainer.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for what --emit writes.")
+@click.option(
+    "--lint", "configs", multiple=True, type=click.Path(path_type=Path), help="Look at a config instead; may repeat."
+)
+@project_option
+@json_option
+def command(
+    gpu_memory: float | None, base: str | None, form: str | None, out: Path | None, configs: tuple[Path, ...],
+    root: Path, as_json: bool,
+) -> int:  # fmt: skip
+    """Say what to train with, each setting with its reason and source, and whether it fits into memory.
+
+    With --lint a PEFT, TRL, Unsloth or Axolotl config (JSON, YAML or Python source, which is never run) is looked at
+    instead; no project is needed for that. Exit status: 3 if the run does not fit, or a config has an error.
+
+    \b
+    Example:
+      tuneworthy plan --gpu-memory 24GiB --emit trl --out run
+      tuneworthy plan --lint train.py
+    """
+    if configs:
+        return _lint(configs, as_json)
+    from tuneworthy.config import load
+    from tuneworthy.train.plan import plan_project
+
+    planned = plan_project(load(root), gpu_memory, base)
+    emitted = _emit(planned, form, out) if form else None
+    if as_json:
+        print_json({**planned.to_dict(), "emitted": _emitted(emitted)})
+    else:
+        _show(planned)
+        _show_emitted(emitted, out)
+    return 3 if planned.advice.memory.fit == "does not fit" else 0
+
+
+def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
+    """Write the run for another trainer, unless it does not fit."""
+    from tuneworthy.store import write_atomic
+    from tuneworthy.train.emit.base import Plan, emit
+
+    if planned.advice.memory.fit == "does not fit":
+        note("Nothing is written: the run does not fit.")
+        return None
+    made = emit(form, Plan(planned.advice.settings, planned.base, str(planned.rows_path)))
+    for name, text in made.files.items() if out else ():
+        assert out is not None
+        write_atomic(out / name, text.encode())
+    return made
+
+
+def _emitted(made: Emitted | None) -> Mapping[str, Any] | None:
+    return None if made is None else {"files": made.files, "command": list(made.command), "notes": list(made.notes)}
+
+
+def _show_emitted(made: Emitted | None, out: Path | None) -> None:
+    if made is None:
+        return
+    if out is None:
+        click.echo("\n" + made.main)
+    else:
+        click.echo(f"\nWritten to {out}: {', '.join(made.files)}")
+    note(f"Run it with: {' '.join(made.command)}" + "".join(f"; {one}" for one in made.notes))
+
+
+def _lint(configs: Sequence[Path], as_json: bool) -> int:
+    from tuneworthy.train.lints.base import lint_config
+    from tuneworthy.train.lints.given import read
+
+    found = [one for path in configs for one in lint_config(read(path))]
+    if as_json:
+        print_json({"findings": [one.to_dict() for one in found]})
+    else:
+        _show_findings(found)
+    return 3 if any(one.severity == "error" for one in found) else 0
+
+
+def _show_findings(found: Sequence[Finding]) -> None:
+    from tuneworthy.report.text import clean
+
+    for one in found:
+        click.echo(f"{clean(one.path)}:{one.line}: {one.severity} {one.code}: {clean(one.message)}")
+        click.echo(f"    {one.source} [{one.mark}]")
+    click.echo("Nothing found." if not found else f"{len(found)} found; each is explained in docs/train-lints.md")
+
+
+def _show(planned: Planned) -> None:
+    """Print settings, memory and time."""
+    from rich import box
+    from rich.table import Table
+
+    from tuneworthy.cli.show import console
+
+    shape, memory, out = planned.shape, planned.advice.memory, console()
+    out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
+    rows = planned.rows
+    out.print(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
+    table = Table(title="Settings", box=box.SIMPLE_HEAD, title_justify="left")
+    for heading in ("setting", "value", "why", "source", "the article says"):
+        table.add_column(heading)
+    for knob in planned.advice.knobs:
+        source = f"{knob.source} [{knob.mark}]" if knob.mark else knob.source
+        value = f"{knob.value:g}" if isinstance(knob.value, float) else str(knob.value)
+        table.add_row(knob.name, value, knob.reason, source, knob.article)
+    out.print(table)
+    parts = Table(title="Memory at the peak (facts.md A3 [C, V])", box=box.SIMPLE_HEAD, title_justify="left")
+    for heading in ("part", "GiB", "what it is"):
+        parts.add_column(heading)
+    for part in memory.estimate.parts:
+        parts.add_row(part.name, f"{part.n_bytes / 2**30:.2f}", part.why)
+    out.print(parts)
+    low, high = memory.estimate.low / 2**30, memory.estimate.high / 2**30
+    where = "card" if planned.device == "cuda" else "machine"
+    out.print(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
+    for line in memory.instead:
+        out.print(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
+    for one in planned.durations:
+        out.print(f"one epoch: {one} (facts.md 0, row 15; cards.json [C, K])")
+    for line in planned.advice.notes:
+        out.print(line)

@@ -1,0 +1,166 @@
+"""`tuneworthy plan` as a whole: what a project would be trained with, what that needs, and how long it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.cases.readers import read_examples
+from tuneworthy.config.project import Project
+from tuneworthy.curate.freeze import latest_version
+from tuneworthy.errors import UserError
+from tuneworthy.providers.models import find
+from tuneworthy.store import Folder
+from tuneworthy.train.advise import Advice, advise, has_bf16
+from tuneworthy.train.cards import cards_of
+from tuneworthy.train.duration import Duration, epoch, measure_products
+from tuneworthy.train.lengths import RowLengths, find_tokenizer, measure
+from tuneworthy.train.memory import GIB, Device
+from tuneworthy.train.shape import Shape, read_shape
+
+IMPORTS: Final = 0.5 * GIB
+"""What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes."""
+RESERVED: Final = 1.0 * GIB
+"""Of the machine's memory, for everything else that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan.
+
+    Attributes:
+        base: Of the model, as the project names it. shape: Its shape. rows: The training data in numbers.
+        rows_path: Where they lie.
+        device: Where it would run. advice: Settings, reasons, memory. durations: Of one epoch, by machine.
+    """
+
+    base: str
+    shape: Shape
+    rows: RowLengths
+    rows_path: Path
+    device: Device
+    advice: Advice
+    durations: Sequence[Duration]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-able values."""
+        shape = self.shape
+        return {
+            "base": self.base,
+            "model": {
+                "architecture": shape.architecture, "known": shape.known, "parameters": shape.n_params,
+                "layers": shape.n_layers, "hidden": shape.hidden, "vocab": shape.vocab, "tied": shape.tied,
+            },
+            "rows": self.rows.to_dict(),
+            "device": self.device,
+            **self.advice.to_dict(),
+            "epoch": [one.to_dict() for one in self.durations],
+        }  # fmt: skip
+
+
+def plan_project(project: Project, gpu_gib: float | None = None, base: str | None = None) -> Planned:
+    """Plan the training of a project.
+
+    Args:
+        project: Its `[train]` is kept. gpu_gib: Memory of a card to plan for; what is at hand if None.
+        base: Another base model than the project's.
+
+    Raises:
+        UserError: There is no base model on this machine, or no rows.
+    """
+    spec = base or base_of(project)
+    path = find(spec, project.root)
+    if path is None:
+        hint = f"run `tuneworthy models pull {spec}`" if ":" in spec else "mend [train] base, or give --base"
+        raise UserError(f"expected the model {spec} on this machine, got nothing there", hint=hint)
+    shape = read_shape(path)
+    rows, rows_path = rows_of(project, path)
+    gpu_gib = gpu_gib if gpu_gib is not None else project.train.gpu_memory_gib
+    device: Device = "cuda" if gpu_gib is not None or _gpu_gib() is not None else "cpu"
+    available = _available(gpu_gib, device)
+    advice = advise(shape, rows, available=available, device=device, train=project.train, has_bf16=has_bf16(device))
+    return Planned(spec, shape, rows, rows_path, device, advice, durations(shape, advice, rows, device, gpu_gib))
+
+
+def base_of(project: Project) -> str:
+    """Return what is trained: `[train] base`, or the model of `ladder.baseline`.
+
+    Raises:
+        UserError: That model is not one whose weights are at hand.
+    """
+    if project.train.base:
+        return project.train.base
+    chosen = project.models[project.ladder.baseline]
+    spec = chosen.model if chosen.provider == "llama_cpp" else None
+    if spec is None:
+        raise UserError(
+            f"expected a base model to train, got {project.ladder.baseline}, whose weights are not at hand",
+            hint="name one as [train] base",
+        )
+    return spec
+
+
+def rows_of(project: Project, base: Path) -> tuple[RowLengths, Path]:
+    """Return the training rows in numbers, and where they lie: the frozen version, else the examples file.
+
+    Raises:
+        UserError: There are neither.
+    """
+    tokenizer = find_tokenizer(base)
+    version = latest_version(Folder(project.root))
+    if version is not None:
+        return measure(version.examples(), tokenizer, version.id), version.folder / "rows.jsonl"
+    if project.examples is None:
+        raise UserError("expected rows to plan for, got none", hint="run `tuneworthy data build`, or name [examples]")
+    path = project.root / project.examples.path
+    return measure(read_examples(path).examples, tokenizer), path
+
+
+def durations(
+    shape: Shape, advice: Advice, rows: RowLengths, device: Device, gpu_gib: float | None
+) -> Sequence[Duration]:
+    """Return how long an epoch takes: on the cards of that size, or on this processor if torch can time it."""
+    if advice.memory.fit == "does not fit":
+        return ()
+    if device == "cuda":
+        memory = gpu_gib if gpu_gib is not None else _gpu_gib() or 0.0
+        cards = cards_of(memory * GIB) if memory else ()
+        return [epoch(shape, advice.settings, rows, card.tflops * 1e12, device, card.name) for card in cards]
+    peak = measure_products(advice.settings.dtype)
+    if peak is None:
+        return ()
+    name = f"this processor ({peak / 1e9:.0f} GFLOP/s measured)"
+    return [epoch(shape, advice.settings, rows, peak, device, name)]
+
+
+def _available(gpu_gib: float | None, device: Device) -> float:
+    """Return the bytes that a run may take above what the imports take."""
+    if device == "cuda":
+        return (gpu_gib if gpu_gib is not None else _gpu_gib() or 0.0) * GIB
+    return max(0.0, _memory() - IMPORTS - RESERVED)
+
+
+def _memory() -> float:
+    """Return the memory that is free on this machine, bytes."""
+    told = _meminfo().get("MemAvailable")
+    return told if told is not None else float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _meminfo() -> Mapping[str, float]:
+    path = Path("/proc/meminfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
+
+
+def _gpu_gib() -> float | None:
+    """Return the memory of the first card, GiB; None without one."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    return float(torch.cuda.get_device_properties(0).total_memory) / GIB

@@ -1,0 +1,89 @@
+"""`tuneworthy plan`: settings, memory, lints and what is written, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.train.shapes import LLAMA_70B, SMOLLM2_135M
+from tuneworthy.cli import run
+
+PROJECT = """
+[task]
+name = "t"
+problem = "strict_format"
+[examples]
+path = "examples.jsonl"
+[prompt]
+user = "{{ input }}"
+[[graders]]
+type = "exact"
+[models.small]
+provider = "llama_cpp"
+model = "model"
+[ladder]
+baseline = "small"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    turn = [{"role": "user", "content": "where is it?"}, {"role": "assistant", "content": "here"}]
+    (tmp_path / "examples.jsonl").write_text("".join(
+        json.dumps({"messages": [{**turn[0], "content": f"where is {i}?"}, turn[1]]}) + "\n" for i in range(300)
+    ))  # fmt: skip
+    (tmp_path / "cases.jsonl").write_text('{"input": "a", "expected": "b"}\n')
+    (tmp_path / "tuneworthy.toml").write_text(PROJECT)
+    for name, shape in (("model", SMOLLM2_135M), ("large", LLAMA_70B)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(shape))
+    return tmp_path
+
+
+def test_a_plan_has_settings_memory_and_time(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["fit"] if "fit" in told else told["memory"]["fit"] == "fits"
+    assert told["settings"]["rank"] == 16
+    assert all(knob["source"] and knob["reason"] for knob in told["knobs"])
+    assert {one["machine"] for one in told["epoch"]} >= {"RTX 4090"}
+
+
+def test_the_plan_is_a_table_for_people(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "--project", str(project), "--gpu-memory", "24GiB"]) == 0
+    out = capsys.readouterr().out
+    assert "learning_rate" in out and "the article says" in out and "fits: " in out
+
+
+def test_70b_on_24_gib_is_refused_with_numbers_and_exit_status_3(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["plan", "--project", str(project), "--gpu-memory", "24GiB", "--base", "large"]
+    assert run([*arguments, "--emit", "trl"]) == 3
+    told = capsys.readouterr()
+    assert "does not fit" in told.out and "weights_nf4" in told.out
+    assert "SFTConfig" not in told.out and "Nothing is written" in told.err
+
+
+def test_what_is_emitted_lies_in_its_folder(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--emit", "trl", "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {"train_trl.py", "requirements.txt"}
+
+
+def test_a_config_is_linted_without_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "adapter_config.json"
+    path.write_text('{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}')
+    assert run(["plan", "--lint", str(path), "--json"]) == 3
+    assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == ["attention_only"]
+    path.write_text('{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": "all-linear"}')
+    assert run(["plan", "--lint", str(path)]) == 0
+    assert "Nothing found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", ["0", "a lot", "-3GiB", "24TiB"])
+def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "--gpu-memory", size]) == 2
+    assert "expected a size such as 24GiB" in capsys.readouterr().err

@@ -1,0 +1,120 @@
+"""Advice: every knob has a reason, a source and a mark; what the project file says is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.train import shapes
+from tuneworthy.config.train import Train
+from tuneworthy.errors import UserError
+from tuneworthy.train.advise import ARTICLE, Advice, advise
+from tuneworthy.train.duration import epoch, flops
+from tuneworthy.train.lengths import RowLengths, measure
+from tuneworthy.train.memory import GIB
+from tuneworthy.train.settings import Settings
+from tuneworthy.train.shape import shape_of_config
+from tuneworthy.types import Example
+
+ROWS = RowLengths(n_rows=2000, n_tokens=2_000_000, n_supervised=400_000, median=900, p99=1500, longest=1800,
+                  counted=True, dataset="d")  # fmt: skip
+B8 = shape_of_config(shapes.LLAMA_8B)
+
+
+def advice(
+    gib: float = 48, rows: RowLengths = ROWS, shape: dict[str, object] = shapes.LLAMA_8B, **told: object
+) -> Advice:
+    return advise(shape_of_config(shape), rows, available=gib * GIB, device="cuda", train=Train(**told))
+
+
+def value(found: Advice, name: str) -> object:
+    return next(knob.value for knob in found.knobs if knob.name == name)
+
+
+def test_every_knob_has_its_reason_source_and_the_articles_value() -> None:
+    found = advice()
+    assert {knob.name for knob in found.knobs} == set(ARTICLE)
+    for knob in found.knobs:
+        assert knob.reason and knob.source and knob.mark and knob.article, knob
+        assert getattr(found.settings, knob.name) == knob.value
+
+
+def test_what_the_project_file_says_is_kept_and_told() -> None:
+    found = advice(rank=8, alpha=8, learning_rate=3e-4, epochs=1, batch_size=4, max_length=512, seed=5, dropout=0.1)
+    assert found.settings.rank == 8 and found.settings.alpha == 8 and found.settings.seed == 5
+    assert found.settings.learning_rate == 3e-4 and found.settings.max_length == 512
+    given = {knob.name for knob in found.knobs if knob.given}
+    assert given == {"rank", "alpha", "learning_rate", "epochs", "batch_size", "max_length", "dropout"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "rate"),
+    [(shapes.LLAMA_8B, 2.9e-4), (shapes.LLAMA_70B, 1.7e-4), ({**shapes.QWEN_14B, "hidden_size": 4096}, 4.7e-4)],
+)  # fmt: skip
+def test_the_learning_rate_is_that_of_the_fit(shape: dict[str, object], rate: float) -> None:
+    assert value(advice(200, shape=shape), "learning_rate") == pytest.approx(rate)
+
+
+def test_a_run_of_few_steps_gets_fifteen_times_the_rate_of_full_training() -> None:
+    few = replace(ROWS, n_rows=200)
+    assert value(advice(rows=few), "learning_rate") == pytest.approx(1.5 * 2.86e-4, rel=0.02)
+
+
+def test_the_rank_is_the_smallest_that_holds_the_supervised_tokens() -> None:
+    assert value(advice(), "rank") == 16
+    many = replace(ROWS, n_supervised=60_000_000)
+    assert value(advice(rows=many), "rank") == 32
+    assert value(advice(shape=shapes.SMOLLM2_135M, rows=many), "rank") == 256
+
+
+def test_the_length_comes_from_the_rows_and_stays_below_what_the_model_can() -> None:
+    assert value(advice(), "max_length") == 1800
+    outlier = replace(ROWS, p99=500, longest=9000)
+    assert value(advice(rows=outlier), "max_length") == 504
+    short = {**shapes.LLAMA_8B, "max_position_embeddings": 1024}
+    assert value(advice(shape=short), "max_length") == 1024
+
+
+def test_the_base_is_quantised_only_where_it_must_be() -> None:
+    assert value(advice(48), "method") == "lora"
+    assert value(advice(14), "method") == "qlora"
+
+
+def test_checkpointing_is_used_only_where_it_must_be() -> None:
+    assert value(advice(141), "gradient_checkpointing") is False
+    assert value(advice(24), "gradient_checkpointing") is True
+
+
+def test_the_effective_batch_stays_below_32() -> None:
+    assert advice(141).settings.batch_size < 32
+    assert any("32 or more" in note for note in advice(141, batch_size=64).notes)
+
+
+def test_70b_on_24_gib_is_advised_and_told_not_to_fit() -> None:
+    found = advice(24, shape=shapes.LLAMA_70B)
+    assert found.memory.fit == "does not fit"
+    assert found.memory.instead
+
+
+def test_an_epoch_of_8b_takes_22_to_43_minutes_on_a_4090() -> None:
+    chosen = Settings(micro_batch_size=2, batch_size=16, max_length=1024, gradient_checkpointing=True)
+    found = epoch(B8, chosen, ROWS, 165e12, "cuda", "RTX 4090")
+    assert found.low / 60 == pytest.approx(22, rel=0.1)
+    assert found.high / 60 == pytest.approx(43, rel=0.1)
+
+
+def test_lora_takes_two_thirds_of_full_training() -> None:
+    plain = Settings(max_length=128)
+    share = flops(B8, plain, 1e6) / flops(B8, replace(plain, method="full"), 1e6)
+    assert share == pytest.approx(0.67, abs=0.01)
+
+
+def test_rows_are_measured_and_their_answers_counted_apart() -> None:
+    turns = ({"role": "user", "content": "a" * 300}, {"role": "assistant", "content": "b" * 30})
+    rows = [Example(messages=turns, id=str(i)) for i in range(3)]
+    found = measure(rows, None)
+    assert (found.n_rows, found.longest, found.n_supervised) == (3, 100 + 10 + 12, 3 * 11)
+    assert not found.counted
+    with pytest.raises(UserError, match="expected rows"):
+        measure([], None)

