@@ -271,7 +271,7 @@ def _guards(folder: Folder) -> None:
 
 
 def _decoding_settings(folder: Folder) -> None:
-    folder.toml += "[decoding]\ngrid = [{temperature = 0.7, repetition_penalty = 1.3}]\n"
+    folder.toml += "[decoding]\ngrid = [{temperature = 0.0, frequency_penalty = 0.5}]\n"
 
 
 def _waiver(folder: Folder) -> None:

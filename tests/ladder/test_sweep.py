@@ -70,7 +70,7 @@ def test_a_setting_that_is_much_better_is_found_and_adopted() -> None:
     assert len(found.tried) > 8
 
 
-@pytest.mark.parametrize("calls", [250, 400, 1000])
+@pytest.mark.parametrize("calls", [380, 500, 1000])
 def test_a_sweep_ends_within_its_calls(calls: int) -> None:
     world = World(4, lambda _: 0.5)
     found = run(world, calls)

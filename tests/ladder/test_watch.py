@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.ladder.worlds import write_world
+from tuneworthy.config import load
 from tuneworthy.decoding.confidence import Token, disagreement, entropy, signals, tokens_of
-from tuneworthy.ladder.watching import Watched, WatchReport, calibrate, hot_spots
+from tuneworthy.errors import NotEnough
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variants import current
+from tuneworthy.ladder.watching import Watched, WatchReport, calibrate, hot_spots, on_bound, watch
 from tuneworthy.report.heat import page, shown, terminal, verdict
 from tuneworthy.stats.auroc import auroc
 from tuneworthy.store import Folder
@@ -145,3 +151,19 @@ def test_a_stored_watch_can_be_explained(tmp_path: Path) -> None:
     assert '" arrival"' in done.output
     missing = CliRunner().invoke(command, ["--case", "nobody", "--project", str(tmp_path)])
     assert missing.exit_code != 0
+
+
+def test_a_model_without_log_probabilities_is_told(tmp_path: Path) -> None:
+    async def watched() -> None:
+        async with open_session(load(write_world(tmp_path, {"weak": "answer(request, 0.5)"}))) as session:
+            await watch(session, current(session))
+
+    with pytest.raises(NotEnough, match="log-probabilities"):
+        asyncio.run(watched())
+
+
+@pytest.mark.parametrize(("effect", "supported"), [(2.0, True), (0.0, False)])
+def test_a_threshold_that_somebody_uses_is_judged_by_graded_answers(effect: float, supported: bool) -> None:
+    holds, words = on_bound(report(answers(8, 200, effect)), -0.3)
+    assert holds is supported
+    assert "of the wrong answers" in words and "of the right ones" in words

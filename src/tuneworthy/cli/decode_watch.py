@@ -86,9 +86,13 @@ async def _run(
 def _lints(report: WatchReport, threshold: float | None) -> list[str]:
     """Return what the lints say of a threshold that somebody uses already."""
     from tuneworthy.decoding.lints import Use, lint_use
+    from tuneworthy.ladder.watching import on_bound
 
-    use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=report.calibration.threshold is not None)
-    return [f"{one.message}; {one.fix} ({one.code})" for one in lint_use(use)]
+    if threshold is None:
+        return []
+    supported, words = on_bound(report, threshold)
+    use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
+    return [words, *[f"{one.message}; {one.fix} ({one.code})" for one in lint_use(use)]]
 
 
 def _show(report: WatchReport, most: int, lints: list[str]) -> None:

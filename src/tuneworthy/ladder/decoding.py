@@ -57,10 +57,16 @@ class Decoding:
         return Proposal(candidates=unique)
 
 
+def provider_of(project: Project, model: str) -> str:
+    """Return the provider of a model; "" of one that the project file does not name (a tuned one, served by us)."""
+    config = project.models.get(model)
+    return config.provider if config else ""
+
+
 def _warnings(view: View, best: Variant, setting: Mapping[str, Any]) -> list[str]:
     """Return what the lints say of a candidate."""
     use = Use(
-        engine=engine_for(view.project.models[best.model].provider) or "" if best.model in view.project.models else "",
+        engine=engine_for(provider_of(view.project, best.model)) or "",
         decoding=setting,
         output=best.output.kind,
         schema=best.output.schema,
@@ -96,12 +102,12 @@ def settings_for(project: Project, task: Task, model: str, capabilities: Capabil
     documents = getattr(project, "documents", None) is not None
     chosen = auto(task.kind, documents=documents) if preset == "auto" else preset_of(preset)
     if "temperature" not in capabilities.parameters and capabilities.efforts:
-        first = chosen.fit(project.models[model].provider, capabilities)
+        first = chosen.fit(provider_of(project, model), capabilities)
         return [first, *[{"effort": one} for one in capabilities.efforts if one != first.get("effort")]]
     greedy = {"temperature": 0.0}
     sampled = chosen if chosen.values["temperature"].value > 0 else preset_of("rag")
-    warm = sampled.fit(project.models[model].provider, capabilities)
-    mild = preset_of("rag" if sampled.name != "rag" else "chat").fit(project.models[model].provider, capabilities)
+    warm = sampled.fit(provider_of(project, model), capabilities)
+    mild = preset_of("rag" if sampled.name != "rag" else "chat").fit(provider_of(project, model), capabilities)
     return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.runner import usage
-from tuneworthy.ladder.decoding import label, prompt_key, settings_for
+from tuneworthy.ladder.decoding import label, prompt_key, provider_of, settings_for
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variants import describe
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters
@@ -109,7 +109,7 @@ class Sweeping:
         ):
             raise UserError(f"expected a model with sampling parameters or efforts, got {base.model}, which has none")
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
-        self.provider = session.project.models[base.model].provider
+        self.provider = provider_of(session.project, base.model)
         self.parts: dict[tuple[str, int], Parts] = {}
 
     async def run(self, calls: int) -> SweepReport:

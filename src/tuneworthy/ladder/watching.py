@@ -233,6 +233,21 @@ def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:
     return float(bounds[int(np.argmax(gains))])
 
 
+def on_bound(report: WatchReport, bound: float) -> tuple[bool, str]:
+    """Return whether graded answers support a bound on the log-probability of a token, and in words what it does.
+
+    An answer is flagged if one of its tokens is below the bound.
+    """
+    graded = [one for one in report.answers if one.wrong is not None]
+    flagged = [one.wrong for one in graded if one.signals["max_surprise"] > -bound]
+    n_wrong = sum(one.wrong is True for one in graded)
+    area = report.calibration.areas.get("max_surprise")
+    caught = sum(flagged) / n_wrong if n_wrong else 0.0
+    held = (len(flagged) - sum(flagged)) / max(1, len(graded) - n_wrong)
+    words = f"log-probability {bound:g} flags {caught:.0%} of the wrong answers and {held:.0%} of the right ones"
+    return area is not None and area.lo > 0.5, words
+
+
 def _threshold(values: np.ndarray, wrong: np.ndarray, seed: int) -> Threshold:
     """Return the bound of all cases, with what bounds of four fifths do on the last fifth."""
     folds = np.random.default_rng(seed).permutation(len(values)) % FOLDS
