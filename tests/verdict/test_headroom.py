@@ -29,7 +29,7 @@ from tuneworthy.verdict.headroom import (
     next_rungs,
     rows_of,
 )
-from tuneworthy.verdict.probes import answer_key, document_text, find_headroom, form, with_document
+from tuneworthy.verdict.probes import answer_key, find_headroom, form
 from tuneworthy.verdict.votes import GIVEN, other_answer, shown_stronger
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -105,7 +105,7 @@ def _give_documents(root: Path) -> None:
 
 def document(request):
     text = question(request)
-    asked = text.split("</document>")[-1].strip()
+    asked = text.split("</documents>")[-1].strip()
     right = truth(asked)
     known = "Facts" in text or number(asked) < 0.5
     return right if known else LABELS[(LABELS.index(right) + 1) % 3]
@@ -365,23 +365,6 @@ def test_the_form_of_an_answer(
     expected: object, text: str, labels: tuple[str, ...], schema: dict[str, object] | None, found: tuple[bool, bool]
 ) -> None:
     assert form(Case(id="a", expected=expected), text, "wrong", labels, schema) == found
-
-
-def test_documents_are_read_below_their_folder_only(tmp_path: Path) -> None:
-    folder = tmp_path / "documents"
-    folder.mkdir()
-    (folder / "a.md").write_text("inside")
-    (tmp_path / "secret.md").write_text("outside")
-    assert document_text(folder, ["a"]) == "inside"
-    assert document_text(folder, ["a.md", "missing"]) == "inside"
-    assert document_text(folder, ["../secret"]) == ""
-
-
-def test_a_document_is_handed_over_with_text_variables_and_conversations() -> None:
-    assert with_document(Case(id="a", input="q"), "D").input == {"input": "q", "document": "D"}
-    assert with_document(Case(id="a", input={"x": 1}), "D").input == {"x": 1, "document": "D"}
-    chat = with_document(Case(id="a", messages=({"role": "user", "content": "q"},)), "D")
-    assert chat.messages[-1]["content"] == "<document>\nD\n</document>\n\nq"
 
 
 def test_answers_are_compared_by_what_they_say() -> None:

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 
-RungName = Literal["floor", "baseline", "prompt", "model", "few_shot", "decoding", "fine_tune"]
-RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "model", "few_shot", "decoding", "fine_tune")
+RungName = Literal["floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune"]
+RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
 
 
 class Ladder(Section):

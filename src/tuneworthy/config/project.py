@@ -16,6 +16,7 @@ from tuneworthy.config.guards import Guard
 from tuneworthy.config.ladder import Constraints, Decision, Decoding, Economics, FewShot, Ladder, Waiver
 from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
+from tuneworthy.config.retrieval import Documents, Retrieval
 from tuneworthy.config.serve import Serve
 from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
 from tuneworthy.config.teacher import Teacher
@@ -31,11 +32,13 @@ class Project(Section):
     task: Task
     cases: Cases = Cases()
     examples: Examples | None = None
+    documents: Documents | None = None
     split: Split = Split()
     prompt: Prompt = Prompt()
     graders: list[Grader] = Field(min_length=1)
     models: dict[str, Model] = Field(min_length=1)
     ladder: Ladder
+    retrieval: Retrieval = Retrieval()
     few_shot: FewShot = FewShot()
     decoding: Decoding = Decoding()
     constraints: Constraints = Constraints()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,12 +53,24 @@ async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, ca
     """Ask up to `N_CASES` cases of `variant` one at a time, under repeats of their own (so nothing is cached here).
 
     The embedded engine reads each prompt in full; a server elsewhere may still hold the beginning of one. One call
-    before them warms the model up and is not counted. Stored like all answers: measured once.
+    before them warms the model up and is not counted. The search for passages, where there is one, is part of it. Stored like
+    all answers: measured once.
     """
     chosen = list(cases[: N_CASES + 1])
     traces = await runner.run(variant, model, chosen, repeats=(FIRST_TIMED,), concurrency=1)
     counted = traces[1:] if len(traces) > 8 else traces
-    return Latency({trace.case_id: trace.response.seconds for trace in counted if trace.response})
+    searching = _searching(runner, variant, chosen)
+    return Latency({
+        trace.case_id: trace.response.seconds + searching.get(trace.case_id, 0.0)
+        for trace in counted if trace.response
+    })  # fmt: skip
+
+
+def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) -> Mapping[str, float]:
+    """Return the seconds that the search for passages takes, by case id; nothing for a variant without."""
+    if variant.retrieval is None or runner.library is None:
+        return {}
+    return runner.library.seconds(variant.retrieval, cases)
 
 
 async def measure_together(
@@ -71,10 +83,11 @@ async def measure_together(
     repeat = FIRST_TIMED + 1 + int(content_hash([variant.id for variant, _ in sides], 6), 16)
     found: list[dict[str, float]] = [{} for _ in sides]
     chosen = cases[: N_CASES + 1]
+    searching = [_searching(runner, variant, chosen) for variant, _ in sides]
     for number, case in enumerate(chosen):
         turn = list(enumerate(sides))
         for at, (variant, model) in reversed(turn) if number % 2 else turn:
             (trace,) = await runner.run(variant, model, [case], repeats=(repeat,), concurrency=1)
             if trace.response and (number or len(chosen) <= 8):
-                found[at][case.id] = trace.response.seconds
+                found[at][case.id] = trace.response.seconds + searching[at].get(case.id, 0.0)
     return [Latency(seconds) for seconds in found]

@@ -18,11 +18,23 @@ from tuneworthy.evaluate.batch import Answers, Batch, Job
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
 from tuneworthy.evaluate.models import OpenModel
+from tuneworthy.prompts.passages import split_citations
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer
 from tuneworthy.providers.base import outgoing
 from tuneworthy.store import ResponseStore, response_key
-from tuneworthy.types import Case, Failure, Message, Request, Response, Trace, Variant, canonical
+from tuneworthy.types import (
+    Case,
+    Failure,
+    Message,
+    Passage,
+    Request,
+    Response,
+    Retrieval,
+    Trace,
+    Variant,
+    canonical,
+)
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
@@ -55,6 +67,18 @@ class Progress(Protocol):
         """All answers are there."""
 
 
+class Library(Protocol):
+    """Finds passages of documents (`retrieval.library`)."""
+
+    def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
+        """Return the passages of each case, by case id."""
+        ...
+
+    def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, float]:
+        """Return how long the search for each case takes alone, seconds, by case id."""
+        ...
+
+
 class Silent:
     """Shows nothing."""
 
@@ -72,14 +96,23 @@ class Runner:
         pool: Where shots come from.
         progress: Told what happens.
         seed: Of the jitter of waits.
+        library: Where passages come from.
     """
 
     def __init__(
-        self, store: ResponseStore, budget: Budget, pool: ShotPool, progress: Progress | None = None, *, seed: int = 0
+        self,
+        store: ResponseStore,
+        budget: Budget,
+        pool: ShotPool,
+        progress: Progress | None = None,
+        *,
+        seed: int = 0,
+        library: Library | None = None,
     ) -> None:
         self.store = store
         self.budget = budget
         self.pool = pool
+        self.library = library
         self.progress: Progress = progress or Silent()
         self.shown: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None = None
         self.asked = 0
@@ -140,9 +173,7 @@ class Runner:
         finally:
             self.progress.end()
         identity = variant.id
-        return [
-            _trace(job, identity, variant.answer_after, *answers[job.key], stored=job.key in stored) for job in jobs
-        ]
+        return [_trace(job, variant, identity, *answers[job.key], stored=job.key in stored) for job in jobs]
 
     def stored(
         self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,), logprobs: int | None = None
@@ -151,11 +182,7 @@ class Runner:
         jobs = self._jobs(variant, canonical(variant.model_identity), cases, tuple(repeats), logprobs)
         answers = self.store.get_many([job.key for job in jobs])
         identity = variant.id
-        return [
-            _trace(job, identity, variant.answer_after, *answers[job.key], stored=True)
-            for job in jobs
-            if job.key in answers
-        ]
+        return [_trace(job, variant, identity, *answers[job.key], stored=True) for job in jobs if job.key in answers]
 
     def dates(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[float | None]:
         """Return when each answer of `run` was committed, seconds since the epoch, in its order; None if none is."""
@@ -167,9 +194,10 @@ class Runner:
         self, variant: Variant, identity: bytes, cases: Sequence[Case], repeats: tuple[int, ...], logprobs: int | None
     ) -> list[Job]:
         shots = self.pool.select(variant.shots, cases)
+        passages = self._passages(variant, cases)
         jobs = []
         for case in cases:
-            messages = chat(variant, case, shots.get(case.id, ()))
+            messages = chat(variant, case, shots.get(case.id, ()), passages.get(case.id, ()))
             first = Request(
                 messages=messages if self.shown is None else self.shown(messages),
                 max_tokens=variant.max_tokens,
@@ -184,6 +212,14 @@ class Runner:
                 request = first if repeat == 0 else replace(first, repeat=repeat)
                 jobs.append(Job(case, repeat, request, response_key(identity, content, repeat)))
         return jobs
+
+    def _passages(self, variant: Variant, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
+        if variant.retrieval is None:
+            return {}
+        if self.library is None:
+            raise UserError(f"expected the documents that {variant.name} looks things up in, got none",
+                            hint="put them back, or mend [documents] path")  # fmt: skip
+        return self.library.passages(variant.retrieval, cases)
 
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
         """Answer the jobs of `batch` and add what comes to `answers`, where the stored ones are."""
@@ -419,13 +455,16 @@ def _fault(error: BaseException) -> TuneworthyError:
 
 
 def _trace(
-    job: Job, variant_id: str, marker: str | None, answer: Response | Failure, cost: float, *, stored: bool
+    job: Job, variant: Variant, variant_id: str, answer: Response | Failure, cost: float, *, stored: bool
 ) -> Trace:
     error = answer if isinstance(answer, Failure) else None
     response = answer if isinstance(answer, Response) else None
-    thinking = ""
-    if response is not None and marker:
-        thinking, text = split_answer(response.text, marker)
+    thinking, cited = "", tuple[str, ...]()
+    if response is not None and variant.answer_after:
+        thinking, text = split_answer(response.text, variant.answer_after)
+        response = replace(response, text=text)
+    if response is not None and variant.retrieval is not None and variant.retrieval.cite:
+        text, cited = split_citations(response.text)
         response = replace(response, text=text)
     return Trace(
         case_id=job.case.id,
@@ -436,6 +475,7 @@ def _trace(
         cost_usd=cost,
         error=error,
         thinking=thinking,
+        cited=cited,
         stored=stored,
     )
 

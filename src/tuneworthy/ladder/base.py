@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from tuneworthy.evaluate.latency import Latency
 from tuneworthy.evaluate.models import Models
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.registry import Registry
-from tuneworthy.types import OutputFormat, Trace, Variant
+from tuneworthy.retrieval.library import Library
+from tuneworthy.types import Case, OutputFormat, Trace, Variant
+
+if TYPE_CHECKING:
+    from tuneworthy.ladder.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +94,23 @@ class Rung(Protocol):
         ...
 
 
+@runtime_checkable
+class Examines(Protocol):
+    """A rung that looks closer at its winner, on dev; the record has a field of the rung's name for what it finds."""
+
+    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What a rung may look at when it proposes: no test answers, no scores of cases."""
+    """What a rung may look at when it proposes: no test answers, no scores of cases.
+
+    Attributes:
+        library: The project's documents, or None.
+        dev: Cases whose named documents a search may be tuned on; empty where nothing may be searched (an estimate).
+    """
 
     project: Project
     task: Task
@@ -101,6 +119,8 @@ class View:
     best: Variant | None
     seed: int
     n_dev: int
+    library: Library | None = None
+    dev: Sequence[Case] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -108,7 +128,7 @@ RUNGS: Registry[Any] = Registry(
     "rungs",
     {
         name: f"tuneworthy.ladder.{name}"
-        for name in ("floor", "baseline", "prompt", "model", "few_shot", "decoding", "fine_tune")
+        for name in ("floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
     },
 )
 rung = RUNGS.register

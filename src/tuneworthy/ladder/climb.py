@@ -19,14 +19,14 @@ from tuneworthy.errors import BudgetSpent, OutsideFault, TuneworthyError, UserEr
 from tuneworthy.evaluate.runner import Progress, usage
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.grade.judge import JudgeGrader
-from tuneworthy.ladder.base import RUNGS, Contender, Proposal, Rung, View
+from tuneworthy.ladder.base import RUNGS, Contender, Examines, Proposal, Rung, View
 from tuneworthy.ladder.looks import measure_today, plan_looks, read_looks, take_look
 from tuneworthy.ladder.provenance import provenance
 from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord, read_record
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
-from tuneworthy.search.race import Measured, Race, race
+from tuneworthy.search.race import Entry, Measured, Race, race
 from tuneworthy.stats.looks import SHARED
 from tuneworthy.types import Case, RungStatus, Trace, Variant
 
@@ -173,6 +173,8 @@ class Climb:
             best=self.best,
             seed=session.project.split.seed,
             n_dev=len(self.dev),
+            library=session.library,
+            dev=self.dev,
         )
         proposal = rung.propose(view)
         notes = [*view.notes, *proposal.not_eligible]
@@ -185,7 +187,9 @@ class Climb:
         winner = found.winner if found else proposal.candidates[0]
         self.variants[winner.id] = winner
         explored = _explored(found, len(proposal.candidates) if session.split.explore else 1, notes)
-        explored["reasons"] = await self._reasons(winner)
+        explored["reasons"] = await self._reasons(winner, found.entries if found else ())
+        if isinstance(rung, Examines):
+            explored[name] = await rung.examine(session, winner, self.dev)
         if self.quick:
             return await self._quick_record(name, winner, explored)
         record = await self._test(name, winner, explored)
@@ -211,12 +215,14 @@ class Climb:
             weight=(means["usd_per_1k"] or 0.0, tokens),
         )
 
-    async def _reasons(self, winner: Variant) -> dict[str, int]:
-        """Count on dev why the winner's answers are wrong (never on test)."""
-        if not self.session.split.explore:
+    async def _reasons(self, winner: Variant, entries: Sequence[Entry]) -> dict[str, int]:
+        """Count why the winner's answers are wrong, on what it has seen of dev (never on test); nothing is asked."""
+        seen = next((entry.n for entry in entries if entry.variant.id == winner.id), 0)
+        if not self.session.split.explore or not seen:
             return {}
-        traces = await self.session.ask(winner, self.dev)
-        _, _, scores = await self.session.score(traces, self.dev)
+        cases = self.dev[:seen]
+        traces = await self.session.ask(winner, cases)
+        _, _, scores = await self.session.score(traces, cases)
         return dict(breakdown(scores).reasons)
 
     async def _quick_record(self, name: str, winner: Variant, explored: dict[str, Any]) -> RungRecord:
@@ -338,7 +344,7 @@ class Climb:
                 for grader in session.graders.values()
                 if isinstance(grader, JudgeGrader)
             },
-            provenance=provenance(project, session.split, session.graders, session.pool.hash),
+            provenance=provenance(project, session.split, session.graders, session.pool.hash, session.library),
             notes=session.data.notes,
         )
 
@@ -370,12 +376,13 @@ def _explored(found: Race | None, tried: int, notes: Sequence[str]) -> dict[str,
             "score": entry.score,
             "ci95": entry.ci,
             "cost_usd": entry.measured.cost_usd,
+            "left": entry.left,
         }
         for entry in found.entries
         if entry.scored
     ]
     mute = [f"{one.variant.name}: none of {one.n} dev cases could be scored" for one in found.entries if not one.scored]
-    calls = {"calls": found.calls, "calls_full": found.calls_full}
+    calls = {"calls": found.calls, "calls_full": found.calls_full, "saved_usd": found.saved_usd}
     return {"candidates_tried": tried, "candidates": rows, "notes": [*notes, *mute], **calls}
 
 

@@ -1,13 +1,12 @@
 """What a whole climb will take: calls, dollars and minutes, from what the rungs would propose, without asking anything.
 
-Two walks bound it: in the short one nothing is adopted and each race drops as many candidates as it may; in the long
-one each rung asks all of dev of all candidates and adopts the dearest. All
+Two walks bound it: in the short one nothing is adopted; in the long one each rung adopts the dearest candidate. Races take
+what their budget allows. All
 numbers are estimates: tokens are bytes / 4, and what a model or machine does is assumed where no climb has told it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -30,7 +29,8 @@ from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import price_for
 from tuneworthy.providers.scripted import ScriptedProvider
-from tuneworthy.search.race import FEWEST, ROUNDS
+from tuneworthy.retrieval.library import open_library
+from tuneworthy.search.race import schedule
 from tuneworthy.types import Case, Request, Response, Variant
 
 BYTES_A_TOKEN = 4
@@ -141,15 +141,14 @@ def _stand_in(name: str, config: Any) -> OpenModel:
 
 
 def race_calls(candidates: int, n_dev: int) -> list[int]:
-    """Return how many dev cases each of so many candidates sees.
+    """Return how many dev cases each of so many candidates sees, if none is dropped early.
 
     >>> race_calls(5, 120)
-    [120, 120, 80, 40, 40]
+    [80, 80, 35, 13, 13]
     """
-    alive, seen = candidates, [n_dev] * candidates
-    for share in ROUNDS:
-        seen[:alive] = [math.ceil(n_dev * share)] * alive
-        alive = min(alive, max(FEWEST, math.ceil(alive / 2)))
+    seen = [0] * candidates
+    for alive, head in schedule(candidates, n_dev):
+        seen[:alive] = [head] * alive
     return seen
 
 
@@ -221,6 +220,7 @@ class _Walk:
     def __init__(self, project: Project, data: Data, models: _Models, *, dear: bool) -> None:
         self.project, self.data, self.models, self.dear = project, data, models, dear
         self.pool = ShotPool(data.split.shots)
+        self.library = open_library(project)
         self.best: Variant | None = None
 
     def asks(self) -> list[_Ask]:
@@ -255,6 +255,7 @@ class _Walk:
             best=self.best,
             seed=self.project.split.seed,
             n_dev=len(self.data.split.dev),
+            library=self.library,
         )
         candidates = list(RUNGS.get(name)().propose(view).candidates)
         if not candidates:
@@ -273,6 +274,7 @@ class _Walk:
         """Return what orders candidates: rates of the model, then the size of what is sent and answered."""
         price = self.models[variant.model].price
         size = len(variant.system or "") + 400 * (variant.shots.k if variant.shots else 0) + 4 * variant.max_tokens
+        size += BYTES_A_TOKEN * passage_tokens(variant)
         return (price.rates.input + 4 * price.rates.output if price else 0.0), size
 
 
@@ -327,7 +329,8 @@ class _Sums:
         """Return the mean tokens of a prompt."""
         if variant.id not in self._input:
             mean, _ = prompt_tokens(variant, (self.data.split.dev or self.data.split.test)[:SAMPLED_CASES])
-            self._input[variant.id] = mean + (variant.shots.k * self._shot if variant.shots else 0.0)
+            shots = variant.shots.k * self._shot if variant.shots else 0.0
+            self._input[variant.id] = mean + shots + passage_tokens(variant)
         return self._input[variant.id]
 
     def _out(self, variant: Variant) -> float:
@@ -363,8 +366,8 @@ class _Sums:
 
 
 def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> Span:
-    """Return the mean and the largest number of tokens of a prompt without its shots, estimated."""
-    bare = replace(variant, shots=None)
+    """Return the mean and the largest number of tokens of a prompt without its shots and passages, estimated."""
+    bare = replace(variant, shots=None, retrieval=None)
     sizes = []
     for case in cases:
         try:
@@ -373,6 +376,11 @@ def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> Span:
             messages = ({"content": f"{variant.system or ''}{variant.user}{case.text}"},)
         sizes.append(sum(8 + len(str(message.get("content") or "").encode()) / BYTES_A_TOKEN for message in messages))
     return (sum(sizes) / len(sizes), max(sizes)) if sizes else (0.0, 0.0)
+
+
+def passage_tokens(variant: Variant) -> int:
+    """Return the tokens of the passages in a prompt, at most."""
+    return variant.retrieval.k * variant.retrieval.chunk_tokens if variant.retrieval else 0
 
 
 def _size(spec: str, project: Project) -> float:

@@ -13,6 +13,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.base import Task
 from tuneworthy.ladder.tuned import tuned_models
+from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.looks import LookPlan, UsedUp
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, Variant, content_hash
@@ -67,6 +68,7 @@ def rungs_with_looks(project: Project, split: HasShots, task: Task) -> list[str]
     """Return the rungs that can put something to test; the look of `floor` is the best against it."""
     able = {
         "floor": len(split.shots) > 0,
+        "retrieval": documents_path(project) is not None,
         "model": len(project.answering) > 1,
         "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
         "fine_tune": bool(tuned_models(project)),

@@ -40,7 +40,7 @@ class Measured:
 def measured(project: Project, data: Data, models: Models) -> Mapping[str, Measured]:
     """Return what stored answers to dev cases tell of each model; models without 8 of them are left out.
 
-    Variants that think aloud or choose shots for each case are passed over: their answers are longer, or cost a
+    Variants that think aloud, or choose shots or passages for each case, are passed over: their answers are longer, or cost a
     search.
     """
     folder = Folder(project.root)
@@ -77,7 +77,11 @@ def _variants(project: Project, data: Data, models: Models, folder: Folder) -> l
     for name in ("climb", "quick"):
         record = read_record(folder, name)
         variants += [restore(content) for content in record["variants"].values()] if record else []
-    return [v for v in variants if not v.answer_after and (v.shots is None or v.shots.mode == "fixed")]
+    return [
+        v
+        for v in variants
+        if not v.answer_after and (v.shots is None or v.shots.mode == "fixed") and v.retrieval is None
+    ]
 
 
 def _told(variant: Variant, traces: list[Trace]) -> Measured | None:

@@ -15,6 +15,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.grade.base import Grader
+from tuneworthy.retrieval.library import Library
 from tuneworthy.types import content_hash
 
 _DATA = {
@@ -22,6 +23,7 @@ _DATA = {
     "labels": "labels of the cases were corrected",
     "groups": "the groups of the cases changed",
     "examples": "the examples changed",
+    "documents": "the documents changed",
 }
 FLOOR = "floor:"
 """How the models of floors begin: they are no models of the project file."""
@@ -30,7 +32,9 @@ TUNED = "tuned:"
 _PROMPT = ("system", "user", "max_tokens", "stop")
 
 
-def provenance(project: Project, split: Split, graders: Mapping[str, Grader], examples: str) -> dict[str, Any]:
+def provenance(
+    project: Project, split: Split, graders: Mapping[str, Grader], examples: str, library: Library | None = None
+) -> dict[str, Any]:
     """Return versions, seed, hashes and settings: what someone needs to get the same numbers.
 
     Args:
@@ -38,6 +42,7 @@ def provenance(project: Project, split: Split, graders: Mapping[str, Grader], ex
         split: The cases.
         graders: Those whose identity can be had, by name.
         examples: Hash of the shot pool.
+        library: The documents, or None.
     """
     sides = (split.dev, split.test)
     return {
@@ -49,6 +54,7 @@ def provenance(project: Project, split: Split, graders: Mapping[str, Grader], ex
         "groups": content_hash([[[case.id, case.group] for case in side] for side in sides]),
         "graders": {name: content_hash(dict(grader.identity)) for name, grader in graders.items()},
         "examples": examples,
+        "documents": library.corpus.hash if library else "",
         "models": sorted(project.models),
         "settings": settings(project),
     }
@@ -64,7 +70,7 @@ def settings(project: Project) -> dict[str, Any]:
         "split.seed": project.split.seed,
         **{
             f"{section}.{key}": value
-            for section in ("few_shot", "decoding", "constraints")
+            for section in ("retrieval", "few_shot", "decoding", "constraints")
             for key, value in getattr(project, section).model_dump(mode="json").items()
         },
     }

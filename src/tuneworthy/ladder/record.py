@@ -35,8 +35,10 @@ class RungRecord:
         repeats: Answers to each test case.
         graders: Every grader's score on test, by type.
         fields: Per field of a JSON task, on test: precision, recall, F1.
-        candidates: On dev, best first: name, variant, n, score, ci95, cost_usd.
+        candidates: On dev, best first: name, variant, n, score, ci95, cost_usd, left (why it saw no more of dev).
+        calls, calls_full, saved_usd: Of the race on dev: cases answered, those of the full grid, and what was saved.
         reasons: On dev: why answers of the winner were wrong, with counts.
+        retrieval: Of the rung `retrieval`, on dev: documents, search, blame, oracle, latency (`ladder.retrieval`).
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
         tuned: Of the rung `fine_tune`: what was put to test is made of, and what was measured beside the score: how
             sure base and tuned are of their first tokens, and what the guard sets say.
@@ -73,7 +75,9 @@ class RungRecord:
     candidates: Sequence[Mapping[str, Any]] = ()
     calls: int = 0
     calls_full: int = 0
+    saved_usd: float = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    retrieval: Mapping[str, Any] = field(default_factory=dict)
     violated: str = ""
     tuned: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()

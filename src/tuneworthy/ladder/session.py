@@ -29,6 +29,7 @@ from tuneworthy.ladder.reveal import reveal_note
 from tuneworthy.ladder.task import task_of
 from tuneworthy.ladder.tuned import add_tuned
 from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Example, Score, Trace, Variant, canonical
 
@@ -159,7 +160,8 @@ class Session:
         self.pool = ShotPool(data.split.shots)
         add_floors(self.models, self.task.kind, self.pool, project.split.seed)
         add_tuned(self.models, project)  # one that cannot be opened is told by its rung
-        self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed)
+        self.library = open_library(project)
+        self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)
         self.asker = Together(self.runner, self.models, known=known)
 
     @cached_property
@@ -260,4 +262,6 @@ async def open_session(
             yield session
         finally:
             await session.models.close()
+            if session.library:
+                session.library.close()
             store.close()

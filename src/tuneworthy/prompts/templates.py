@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from tuneworthy.errors import UserError
-from tuneworthy.types import Case, Example, Message, Variant
+from tuneworthy.prompts.passages import with_passages
+from tuneworthy.types import Case, Example, Message, Passage, Variant
 
 
 @lru_cache(maxsize=256)
@@ -45,8 +46,10 @@ def render(source: str, case_input: str | Mapping[str, Any]) -> str:
         ) from None
 
 
-def chat(variant: Variant, case: Case, shots: Sequence[Example]) -> tuple[Message, ...]:
-    """Return the messages that ask `case` of `variant`, with `shots` as earlier turns."""
+def chat(
+    variant: Variant, case: Case, shots: Sequence[Example], passages: Sequence[Passage] = ()
+) -> tuple[Message, ...]:
+    """Return the messages that ask `case` of `variant`, with `shots` as earlier turns and `passages` in the last."""
     messages: list[Message] = []
     if variant.system:
         system = render(variant.system, case.input if case.input is not None else "")
@@ -55,8 +58,13 @@ def chat(variant: Variant, case: Case, shots: Sequence[Example]) -> tuple[Messag
         messages += shot_turns(shot, variant)
     if case.messages:
         own_system = case.messages[0].get("role") == "system"
-        return tuple(case.messages) if own_system else (*messages, *case.messages)
-    messages.append({"role": "user", "content": render(variant.user, case.input if case.input is not None else "")})
+        messages = list(case.messages) if own_system else [*messages, *case.messages]
+    else:
+        asked = render(variant.user, case.input if case.input is not None else "")
+        messages.append({"role": "user", "content": asked})
+    if passages:
+        cite = variant.retrieval is not None and variant.retrieval.cite
+        messages[-1] = with_passages(messages[-1], passages, cite=cite)
     return tuple(messages)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord
 from tuneworthy.report import numbers
+from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
 from tuneworthy.types import RungStatus
@@ -283,6 +284,7 @@ def warnings(record: ClimbRecord, project: Project | None = None, today: date | 
             found.append(f"{clean(rung.name)}: {rung.unscored} of {rung.n} test cases could not be scored.")
     if not record.quick and not record.explored:
         found.append("There were too few dev cases to explore: each step put one preregistered candidate to test.")
+    found += filter(None, [injection_warning(record)])
     found += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
     return [*found, *(_of_project(record, project, today) if project else [])]
 

@@ -173,7 +173,7 @@ def candidates_table(record: ClimbRecord) -> Table:
                     numbers.interval(candidate["ci95"]),
                     numbers.count(candidate["n"]),
                     numbers.dollars(candidate["cost_usd"]).removeprefix("$"),
-                    _fate(record, rung, place, candidate["n"], most),
+                    _fate(record, rung, place, candidate, most),
                 ]
             )
     columns = [
@@ -185,15 +185,30 @@ def candidates_table(record: ClimbRecord) -> Table:
         Column("cost", "$ spent"),
         Column("fate", "what became of it", "text"),
     ]
-    note = "Dev cases only. A candidate that falls clearly behind is asked no further, so its n is smaller."
+    note = f"Dev cases only. A candidate that falls behind is asked no further, so its n is smaller. {_saved(record)}"
     return Table("All candidates", columns, rows, note)
 
 
-def _fate(record: ClimbRecord, rung: RungRecord, place: int, n: int, most: int) -> str:
+def _saved(record: ClimbRecord) -> str:
+    """Say what racing saved."""
+    calls, full = sum(rung.calls for rung in record.rungs), sum(rung.calls_full for rung in record.rungs)
+    if calls >= full:
+        return ""
+    usd = sum(rung.saved_usd for rung in record.rungs)
+    money = f" and {numbers.dollars(usd)}" if usd else ""
+    words = f"Racing took {numbers.count(calls)} calls instead of {numbers.count(full)}"
+    return f"{words}: {numbers.percent(1 - calls / full)} of the calls{money} saved."
+
+
+def _fate(record: ClimbRecord, rung: RungRecord, place: int, candidate: Mapping[str, Any], most: int) -> str:
     """Say what became of a candidate."""
-    if place == 0:
+    if candidate["variant"] == rung.variant if rung.variant else place == 0:
         return "leads its rung" if record.quick else f"put to test, {rung.status.value.replace('_', ' ')}"
-    return "lost on dev" if n == most else f"dropped after {n} cases"
+    why = {"bound": ": shown to be behind", "budget": ": behind when fewer could go on"}.get(
+        candidate.get("left", ""), ""
+    )
+    n = candidate["n"]
+    return "lost on dev" if n == most and not why else f"dropped after {n} cases{why}"
 
 
 def graders_table(record: ClimbRecord) -> Table | None:
@@ -237,7 +252,12 @@ def errors_table(record: ClimbRecord) -> Table | None:
         [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
         for rung in told
     ]
-    return Table("Why answers were wrong", columns, rows, f"Answers on dev, n = {record.n_dev}; the rung's winner.")
+    return Table(
+        "Why answers were wrong",
+        columns,
+        rows,
+        "Answers on dev, as many as the rung's winner was asked; its row sums to that.",
+    )
 
 
 def data_table(record: ClimbRecord) -> Table:

@@ -10,6 +10,8 @@ Source: Reimers & Gurevych, arXiv 1908.10084; Wang et al., arXiv 2002.10957 (Min
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +31,19 @@ MAX_TOKENS = 256
 HEAD_WIDTH = 32
 _BATCH = 16
 _MAX_HEADER = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """The tokens of one text.
+
+    Attributes:
+        ids: Numbers of the pieces, (n,).
+        vectors: Their last states, (n, width), rows of length 1, float16.
+    """
+
+    ids: NDArray[np.int32]
+    vectors: NDArray[np.float16]
 
 
 class Encoder(Protocol):
@@ -71,8 +86,14 @@ class SentenceEncoder:
         self.width = self.weights["embeddings.word_embeddings.weight"].shape[1]
         self.layers = sum(name.endswith(".intermediate.dense.weight") for name in self.weights)
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (n, width) rows of length 1; a text is cut after `MAX_TOKENS` tokens."""
+    def encode(self, texts: Sequence[str], *, steady: bool = True) -> NDArray[np.float32]:
+        """Return (n, width) rows of length 1; a text is cut after `MAX_TOKENS` tokens.
+
+        Args:
+            texts: To be encoded.
+            steady: Whether batches are filled up, so that a vector never hangs on what else is encoded; without it
+                few texts of many lengths are encoded up to 16 times as fast.
+        """
         ids = [self.words.encode(text) for text in texts]
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         out = np.empty((len(ids), self.width), np.float32)
@@ -80,14 +101,36 @@ class SentenceEncoder:
             rows = np.flatnonzero(lengths == length)
             for first in range(0, len(rows), _BATCH):
                 batch = rows[first : first + _BATCH]
-                filled = np.resize(batch, _BATCH)
+                filled = np.resize(batch, _BATCH) if steady else batch
                 with self.torch.inference_mode():
                     vectors = self._vectors(self.torch.tensor([ids[row] for row in filled]))
                 out[batch] = vectors.numpy()[: len(batch)]
         return out
 
+    def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Return the vectors of every token of each text; a text is cut after `MAX_TOKENS` tokens."""
+        rows = [self.words.encode(text) for text in texts]
+        out: dict[int, TokenVectors] = {}
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+        for length, same in groupby(order, key=lambda row: len(rows[row])):
+            members = list(same)
+            for first in range(0, len(members), _BATCH):
+                batch = members[first : first + _BATCH]
+                with self.torch.inference_mode():
+                    states = self._states(self.torch.tensor([rows[row] for row in batch])).float()
+                    vectors = self.torch.nn.functional.normalize(states, dim=2).half().numpy()
+                for row, matrix in zip(batch, vectors, strict=True):
+                    inner = slice(1, length - 1)  # without the two marks
+                    out[row] = TokenVectors(ids=np.array(rows[row][inner], np.int32), vectors=matrix[inner])
+        return [out[row] for row in range(len(rows))]
+
     def _vectors(self, ids: torch.Tensor) -> torch.Tensor:
         """Return (rows, width) for (rows, length) token ids."""
+        states = self._states(ids)
+        return self.torch.nn.functional.normalize(states.float().mean(dim=1), dim=1)
+
+    def _states(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the last states, (rows, length, width), of (rows, length) token ids."""
         f, (rows, length) = self.torch.nn.functional, ids.shape
         x = self.weights["embeddings.word_embeddings.weight"][ids]  # (rows, length, width)
         x = x + self.weights["embeddings.position_embeddings.weight"][:length]
@@ -100,7 +143,7 @@ class SentenceEncoder:
             x = self._norm(x + self._linear(seen, f"{at}attention.output.dense"), f"{at}attention.output.LayerNorm")
             inner = f.gelu(self._linear(x, f"{at}intermediate.dense"))
             x = self._norm(x + self._linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
-        return f.normalize(x.float().mean(dim=1), dim=1)
+        return x
 
     def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
         return self.torch.nn.functional.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])

@@ -38,6 +38,10 @@ def _is_han(code: int) -> bool:
 _TABLE = _Table()
 
 
+def _words(text: str) -> list[str]:
+    return unicodedata.normalize("NFD", text.lower()).translate(_TABLE).split()
+
+
 class WordPiece:
     """Texts to token ids.
 
@@ -60,11 +64,15 @@ class WordPiece:
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text` between the marks, at most `max_tokens`."""
         ids = [self.first]
-        for word in unicodedata.normalize("NFD", text.lower()).translate(_TABLE).split():
+        for word in _words(text):
             ids += self._pieces(word)
             if len(ids) >= self.max_tokens:
                 break
         return [*ids[: self.max_tokens - 1], self.last]
+
+    def count(self, text: str) -> int:
+        """Return how many pieces `text` has, uncut, without the marks."""
+        return sum(len(self._pieces(word)) for word in _words(text))
 
     def _pieces(self, word: str) -> list[int]:
         known = self._known.get(word)

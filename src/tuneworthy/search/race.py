@@ -1,12 +1,17 @@
-"""Racing on dev: candidates see growing shares of dev, and those behind are dropped on the way.
+"""Racing on dev: candidates see growing heads of dev, and those behind leave on the way.
 
-Rounds at a third, two thirds and all of dev. After a round the better half stays (successive halving), two at least:
-a candidate that is dropped though it is no worse costs little, because one as good stays. Of those that finish, the
-cheapest one that is within one paired standard error of the best wins: dev is too small to tell these apart, and the
-cheaper one is at least that. Dev scores only choose; they decide nothing (the winner is tested once, on test).
+A race may take a third of the calls of the full grid. Two things make a candidate leave. The bound: a wager on the
+paired differences that is fair if the leader is no better has grown past `1 / ALPHA`; of two candidates the better one
+so leaves with a chance of at most `ALPHA`, however often one looks. And the budget: the later a round, the fewer go
+on (half, two at least). Who is alone has won, and nothing more is asked.
 
-Source: Breiman, Friedman, Olshen, Stone 1984, section 3.4.3 (the one-standard-error rule); Jamieson, Talwalkar 2016
-(successive halving).
+Of those left, the cheapest one that is within one paired standard error of the best wins, the error being that of all
+of dev: dev is too small to tell these apart, and the cheaper one is at least that. Dev scores only choose; they decide
+nothing (the winner is tested once, on test).
+
+Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024 (the wager; Ville's
+inequality bounds it at all times); Karnin, Koren, Somekh, ICML 2013 (sequential halving); Breiman et al. 1984, section
+3.4.3 (the one-standard-error rule).
 """
 
 from __future__ import annotations
@@ -14,15 +19,24 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case, Variant
 
-ROUNDS = (1 / 3, 2 / 3, 1.0)
+SHARE = 1 / 3
+"""Most of the full grid's calls that a race takes."""
 FEWEST = 2
-"""Candidates that finish, where there are so many."""
+"""Candidates that the budget leaves in, where there are so many."""
+ALPHA = 0.1
+"""Chance, at most, that of two candidates the better one leaves by the bound."""
+LOOKS = 2
+"""Times that the bound is looked at in a round."""
+
+Left = Literal["", "bound", "budget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +63,8 @@ class Entry:
     """How far a candidate came.
 
     Attributes:
-        n: Dev cases that it has seen; fewer than all if it was dropped.
+        n: Dev cases that it has seen; fewer than the winner if it left.
+        left: Why it left: `bound` (shown to be behind), `budget` (behind when fewer could go on), "" if it did not.
     """
 
     variant: Variant
@@ -57,6 +72,7 @@ class Entry:
     score: float
     ci: tuple[float, float]
     measured: Measured
+    left: Left = ""
 
     @property
     def scored(self) -> bool:
@@ -69,15 +85,38 @@ class Race:
     """All candidates.
 
     Attributes:
-        entries: Everyone, best first; those dropped early after those that finished.
+        entries: Everyone, best first; those that left behind those that did not.
         winner: The one to put to test.
         calls, calls_full: Cases answered, and how many the full grid would have taken.
+        saved_usd: What the calls that were not made would have cost, at each candidate's own mean.
     """
 
     entries: Sequence[Entry]
     winner: Variant
     calls: int
     calls_full: int
+    saved_usd: float = 0.0
+
+
+def schedule(n_candidates: int, n_dev: int) -> list[tuple[int, int]]:
+    """Return the rounds of a race: how many candidates are in, and how many dev cases they have seen at its end.
+
+    Each round takes an equal part of the budget. A single candidate sees all of dev: there is nothing to choose.
+
+    >>> schedule(6, 120), schedule(1, 120)
+    ([(6, 13), (3, 39), (2, 79)], [(1, 120)])
+    """
+    if n_candidates <= 1:
+        return [(n_candidates, n_dev)]
+    alive = [n_candidates]
+    while alive[-1] > FEWEST:
+        alive.append(max(FEWEST, math.ceil(alive[-1] / 2)))
+    part = n_candidates * n_dev * SHARE / len(alive)
+    rounds, head = [], 0.0
+    for n in alive:
+        head = min(float(n_dev), head + part / n)
+        rounds.append((n, max(1, int(head + 1e-9))))
+    return rounds
 
 
 async def race(candidates: Sequence[Variant], dev: Sequence[Case], measure: Measure) -> Race:
@@ -88,39 +127,103 @@ async def race(candidates: Sequence[Variant], dev: Sequence[Case], measure: Meas
         dev: In random order (rounds take the head).
         measure: Answers and grades; called with growing heads of `dev`, answers that exist are not asked again.
     """
-    alive = list(candidates)
-    entries: dict[str, Entry] = {}
-    for share in ROUNDS:
-        n = math.ceil(len(dev) * share)
-        for variant in alive:
-            entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), n)
-        alive = _still_in([entries[variant.id] for variant in alive])
-    order = {variant.id: place for place, variant in enumerate(candidates)}
-    ranked = sorted(entries.values(), key=lambda entry: (-entry.n, -entry.score, order[entry.variant.id]))
-    finished = [entry for entry in ranked if entry.n == ranked[0].n]
-    return Race(
-        entries=ranked,
-        winner=_cheapest_of_the_best(finished).variant,
-        calls=sum(entry.n for entry in ranked),
-        calls_full=len(candidates) * len(dev),
-    )
+    running = _Running(candidates)
+    seen = 0
+    for alive, end in schedule(len(candidates), len(dev)):
+        running.cut_to(alive)
+        for n in _looks(seen, end):
+            for variant in running.alive:
+                running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), n)
+            running.drop_behind()
+            if len(running.alive) == 1 < len(candidates):
+                return running.result(len(dev))
+        seen = end
+    return running.result(len(dev))
 
 
-def _still_in(seen: Sequence[Entry]) -> list[Variant]:
-    """Return the better half, best first."""
-    ranked = sorted(seen, key=lambda entry: -entry.score)
-    return [entry.variant for entry in ranked[: max(FEWEST, math.ceil(len(ranked) / 2))]]
+def _looks(seen: int, end: int) -> list[int]:
+    """Return the heads at which a round from `seen` to `end` cases is looked at."""
+    return sorted({seen + math.ceil((end - seen) * look / LOOKS) for look in range(1, LOOKS + 1)} - {seen})
 
 
-def _cheapest_of_the_best(finished: Sequence[Entry]) -> Entry:
+class _Running:
+    """A race under way."""
+
+    def __init__(self, candidates: Sequence[Variant]) -> None:
+        self.candidates = candidates
+        self.alive = list(candidates)
+        self.entries: dict[str, Entry] = {}
+        self._left: dict[str, Left] = {}
+        self._order = {variant.id: place for place, variant in enumerate(candidates)}
+
+    def ranked(self) -> list[Entry]:
+        """Return those still in, best first."""
+        entries = [self.entries[variant.id] for variant in self.alive]
+        return sorted(entries, key=lambda entry: (-entry.score, self._order[entry.variant.id]))
+
+    def drop_behind(self) -> None:
+        """Let those leave that the bound shows to be behind the leader."""
+        leader, *others = self.ranked()
+        for entry in others:
+            if wager(_differences(leader.measured, entry.measured)) >= 1 / ALPHA:
+                self._leave(entry, "bound")
+
+    def cut_to(self, n: int) -> None:
+        """Let the worst leave until `n` are in."""
+        if self.entries:
+            for entry in self.ranked()[n:]:
+                self._leave(entry, "budget")
+
+    def _leave(self, entry: Entry, why: Left) -> None:
+        self.alive.remove(entry.variant)
+        self._left[entry.variant.id] = why
+
+    def result(self, n_dev: int) -> Race:
+        """Return what came out."""
+        finished = self.ranked()
+        winner = _cheapest_of_the_best(finished, n_dev).variant
+        rest = [entry for entry in self.entries.values() if entry.variant not in self.alive]
+        rest.sort(key=lambda entry: (-entry.n, -entry.score, self._order[entry.variant.id]))
+        entries = [_with_left(entry, self._left.get(entry.variant.id, "")) for entry in (*finished, *rest)]
+        return Race(
+            entries=entries,
+            winner=winner,
+            calls=sum(entry.n for entry in entries),
+            calls_full=len(self.candidates) * n_dev,
+            saved_usd=sum(entry.measured.cost_usd / entry.n * (n_dev - entry.n) for entry in entries),
+        )
+
+
+def _with_left(entry: Entry, left: Left) -> Entry:
+    return Entry(variant=entry.variant, n=entry.n, score=entry.score, ci=entry.ci, measured=entry.measured, left=left)
+
+
+def _differences(leader: Measured, other: Measured) -> np.ndarray:
+    """Return the paired differences of cases that both have scored, each in [-1, 1]; an empty answer counts as right.
+
+    For micro-averaged scores this is the difference of the cases' own scores, which is bounded, as the wager needs.
+    """
+    both = ~(np.isnan(leader.num) | np.isnan(other.num))
+    values = []
+    for one in (leader, other):
+        num, den = one.num[both], one.den[both]
+        values.append(np.divide(num, den, out=np.ones_like(num), where=den > 0))
+    difference: np.ndarray = values[0] - values[1]
+    return difference
+
+
+def _cheapest_of_the_best(finished: Sequence[Entry], n_dev: int) -> Entry:
     """Return the cheapest of those within one paired standard error of the first."""
     leader = finished[0]
-    close = [entry for entry in finished if entry is leader or _within_one_error(leader.measured, entry.measured)]
+    close = [e for e in finished if e is leader or _within_one_error(leader.measured, e.measured, n_dev)]
     return min(close, key=lambda entry: (entry.measured.weight, finished.index(entry)))
 
 
-def _within_one_error(best: Measured, other: Measured) -> bool:
-    """Whether the paired difference of two candidates is at most its standard error (linearised for ratios)."""
+def _within_one_error(best: Measured, other: Measured, n_dev: int) -> bool:
+    """Whether the paired difference of two candidates is at most the standard error that all of dev would give it.
+
+    Linearised for ratios.
+    """
     both = ~(np.isnan(best.num) | np.isnan(other.num))
     if both.sum() < 2:
         return False
@@ -130,7 +233,7 @@ def _within_one_error(best: Measured, other: Measured) -> bool:
         score = num.sum() / den.sum()
         parts.append((score, (num - score * den) / den.mean()))
     delta = float(parts[0][0] - parts[1][0])
-    error = float(np.std(parts[0][1] - parts[1][1], ddof=1) / np.sqrt(both.sum()))
+    error = float(np.std(parts[0][1] - parts[1][1], ddof=1) / np.sqrt(max(n_dev, int(both.sum()))))
     return delta <= error
 
 

@@ -70,6 +70,21 @@ class RungEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchEvidence:
+    """How well documents were found for the rung `retrieval`, on dev.
+
+    Attributes:
+        failed: Wrong answers to cases that name their documents.
+        not_retrieved: Those that were not shown a right document.
+        oracle: Score where the right documents are handed over; None if it was not measured.
+    """
+
+    failed: int
+    not_retrieved: int
+    oracle: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeEvidence:
     """The validation of a model that grades; None in `Evidence` where no model grades.
 
@@ -104,6 +119,7 @@ class Evidence:
         p95_limit_ms: Of latency.
         long_prompt: Whether the baseline's system prompt is long enough to try its half.
         documents: Whether cases name documents or a documents folder is there.
+        search: How well documents were found; None if the rung `retrieval` was not walked.
         headroom: Classes of failure on dev; None if not probed.
         perplexity: (of the domain's text, of general text) under the base model; None if not measured.
         decision: Thresholds of the article's own decision point.
@@ -132,6 +148,7 @@ class Evidence:
     long_prompt: bool = False
     documents: bool = False
     judge: JudgeEvidence | None = None
+    search: SearchEvidence | None = None
     headroom: Sequence[Headroom] | None = None
     perplexity: tuple[float, float] | None = None
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
@@ -282,6 +299,18 @@ def without_tuned(record: Mapping[str, Any], project: Project) -> dict[str, Any]
     """Return a stored climb as it was before tuned models, with the best of it (see `best_eligible`)."""
     rungs = [row for row in record["rungs"] if row["rung"] != TUNED]
     return with_eligible_best({**record, "rungs": rungs}, project)
+
+
+def search_of(record: Mapping[str, Any]) -> SearchEvidence | None:
+    """Return how well documents were found in a stored climb; None if none were searched."""
+    row = next((row for row in record["rungs"] if row["rung"] == "retrieval"), None)
+    seen = (row or {}).get("retrieval") or {}
+    if not seen.get("blame"):
+        return None
+    counts = seen["blame"]["counts"]
+    named = sum(count for name, count in counts.items() if name != "no_document_named")
+    oracle = (seen.get("oracle") or {}).get("score")
+    return SearchEvidence(failed=named, not_retrieved=counts.get("not_retrieved", 0), oracle=oracle)
 
 
 def with_eligible_best(record: Mapping[str, Any], project: Project) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.types import Case
 from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom
 from tuneworthy.verdict.economics import bills_of, economics
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, with_eligible_best, without_tuned
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.headroom import best_language_model, load_headroom
 from tuneworthy.verdict.saved import saved
@@ -43,7 +43,7 @@ def gather(session: Session) -> Evidence:
     today = date.today()
     groups = session.groups(session.split.test)
     headroom, headroom_stale = headroom_of(session, before)
-    now = provenance(project, session.split, session.graders, session.pool.hash)
+    now = provenance(project, session.split, session.graders, session.pool.hash, session.library)
     training, forecast = training_of(project, session.folder, record, kept_apart(session.split, session.data.cases))
     return Evidence(
         target=project.task.target,
@@ -65,8 +65,9 @@ def gather(session: Session) -> Evidence:
         hosted_forbidden=project.constraints.on_device,
         p95_limit_ms=project.constraints.p95_ms,
         long_prompt=len((project.text(project.prompt.system) or "").split()) >= LONG_PROMPT_WORDS,
-        documents=any(case.documents for case in session.data.cases),
+        documents=session.library is not None or any(case.documents for case in session.data.cases),
         judge=_judge(session, record),
+        search=search_of(record),
         headroom=headroom,
         forecast=forecast,
         economics=_economics(project, record, before, forecast),

@@ -23,7 +23,7 @@ from tuneworthy.types import Variant, content_hash
 from tuneworthy.verdict.base import Headroom, HeadroomClass
 
 FILE = "headroom"
-VERSION = 1
+VERSION = 2
 """Raised whenever the probes or the order of the classes change: stored results are then stale."""
 PROBES: tuple[HeadroomClass, ...] = (
     "refusal",
@@ -215,18 +215,13 @@ def fingerprint(session: Session, variant: Variant) -> dict[str, Any]:
     """Return the hashes of what the headroom of `variant` depends on; opens no model."""
     project = session.project
     dev = sorted(session.split.dev, key=lambda case: case.id)
-    documents = sorted(
-        [path.relative_to(project.root).as_posix(), path.stat().st_size]
-        for path in (project.root / "documents").rglob("*")
-        if path.is_file()
-    )
     return {
         "version": VERSION,
         "variant": variant.id,
         "graders": content_hash(dict(session.primary.identity)),
         "dev": content_hash([[case.id, case.expected] for case in dev]),
         "models": content_hash({name: model.model_dump(mode="json") for name, model in project.models.items()}),
-        "documents": content_hash(documents),
+        "documents": session.library.corpus.hash if session.library else "",
     }
 
 

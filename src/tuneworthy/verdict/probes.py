@@ -10,7 +10,6 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from tuneworthy.cases.kind import answer_text
@@ -36,9 +35,6 @@ from tuneworthy.verdict.votes import GIVEN, FloorVotes, Voter, other_answer, sho
 
 ASKED_AGAIN_AT = 0.7
 """Temperature of the further answers where the variant itself is greedy."""
-DOCUMENTS = "documents"
-ORACLE_USER = "<document>\n{{ document }}\n</document>\n\n"
-DOCUMENT_CHARS = 40_000
 
 
 async def find_headroom(
@@ -214,13 +210,14 @@ class _Probing:
         if not cases:
             self.not_probed["knowledge"] = "no failed case names the documents that hold its answer"
             return
-        folder = self.session.project.root / DOCUMENTS
-        texts = {name: document_text(folder, case.documents) for name, case in cases.items()}
-        handed = [with_document(cases[name], text) for name, text in texts.items() if text]
-        if not handed:
-            self.not_probed["knowledge"] = f"expected the documents that cases name in {DOCUMENTS}/, got none of them"
+        library = self.session.library
+        handed = [case for case in cases.values() if library and library.named(case)]
+        if library is None or not handed:
+            self.not_probed["knowledge"] = "expected the documents that cases name in [documents], got none of them"
             return
-        oracle = replace(self.variant, name="probe/oracle", user=ORACLE_USER + self.variant.user, notes=("probe",))
+        oracle = replace(
+            self.variant, name="probe/oracle", retrieval=library.oracle(self.variant.retrieval), notes=("probe",)
+        )
         for case, (good,) in zip(handed, await self._mended(oracle, handed), strict=True):
             self.findings[case.id].oracle = good
 
@@ -351,26 +348,3 @@ def form(
 
 def _expected(case: Case) -> tuple[str, ...]:
     return accepted(case.expected) if isinstance(case.expected, list) else (answer_text(case.expected),)
-
-
-def document_text(folder: Path, names: Sequence[str]) -> str:
-    """Return the text of the named documents, which lie in `folder` (their names may lack the ending); "" if none."""
-    root = folder.resolve()
-    texts = []
-    for name in names:
-        candidates = (root / f"{name}{ending}" for ending in ("", ".md", ".txt"))
-        path = next((p for p in candidates if p.is_file() and p.resolve().is_relative_to(root)), None)
-        if path is not None:
-            texts.append(path.read_text(encoding="utf-8", errors="replace"))
-    return "\n\n".join(texts)[:DOCUMENT_CHARS]
-
-
-def with_document(case: Case, text: str) -> Case:
-    """Return the case with the document as a variable of the template, or before its last turn."""
-    if case.messages:
-        *before, last = case.messages
-        return replace(
-            case, messages=(*before, {**last, "content": f"<document>\n{text}\n</document>\n\n{last['content']}"})
-        )
-    variables = case.input if isinstance(case.input, dict) else {"input": case.input}
-    return replace(case, input={**variables, "document": text})

@@ -16,8 +16,9 @@ from tuneworthy.ladder.provenance import changed_since, provenance
 from tuneworthy.ladder.record import read_record
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
+from tuneworthy.retrieval.library import documents_path, open_library
 from tuneworthy.store import Folder
-from tuneworthy.verdict.evidence import Evidence, rungs_of
+from tuneworthy.verdict.evidence import Evidence, rungs_of, search_of
 from tuneworthy.verdict.gather import kept_apart, leaks_left
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.kept import kept
@@ -122,6 +123,7 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
         best=climb["best"]["rung"] if climb and climb["best"] else None,
         n_test=len(test),
         n_groups=len(groups) if groups else None,
+        search=search_of(climb) if climb else None,
         leaks=leaks_left(facts.data) if facts.data else {},
         stale=_stale(facts, climb) if climb else (),
         has_examples=bool(facts.data and facts.data.split.shots),
@@ -129,7 +131,7 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
         hosted_forbidden=project.constraints.on_device,
         p95_limit_ms=project.constraints.p95_ms,
         long_prompt=len(_system(project).split()) >= LONG_PROMPT_WORDS,
-        documents=any(case.documents for case in facts.labelled),
+        documents=documents_path(project) is not None or any(case.documents for case in facts.labelled),
         forecast=forecast,
         training=training,
     )
@@ -149,7 +151,7 @@ def _stale(facts: Facts, climb: Mapping[str, Any]) -> list[str]:
     built = [(config.type, grader) for config, grader, _ in reversed(facts.graders)]  # the first of a type counts
     graders = {name: grader for name, grader in built if grader and name != "judge"}
     known = {name: model.provider.identity for name, (model, _) in facts.opened.items() if model}
-    now = provenance(facts.project, split, graders, ShotPool(split.shots).hash)
+    now = provenance(facts.project, split, graders, ShotPool(split.shots).hash, open_library(facts.project))
     try:
         return changed_since(climb, facts.project, now, known)
     except UserError as error:

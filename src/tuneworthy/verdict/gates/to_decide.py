@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tuneworthy.stats import clopper_pearson
 from tuneworthy.stats.sizing import MOST_CASES, cases_for_target, shows
 from tuneworthy.verdict.base import HeadroomClass
 from tuneworthy.verdict.economics import money_words
@@ -131,10 +132,27 @@ def stronger_model(evidence: Evidence) -> Finding:
 
 @gate("retrieval")
 def retrieval(evidence: Evidence) -> Finding:
-    """Where the answers lie in documents, retrieval was put to test."""
+    """Where the answers lie in documents, retrieval was put to test, and it is not the search that fails.
+
+    It fails where most wrong answers on dev (the lower bound of their share is above half) were not shown a document
+    that holds the answer, though one is named: a weak search would make training look good.
+    """
     if not evidence.knowledge_task:
         return NOT_APPLICABLE, "the answers do not lie in documents", {}
-    return _tested(evidence, "retrieval")
+    status, detail, numbers = _tested(evidence, "retrieval")
+    search = evidence.search
+    if status is not PASS or search is None:
+        return status, detail, numbers
+    numbers = {**numbers, "not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
+    if search.failed and clopper_pearson(search.not_retrieved, search.failed)[0] > 0.5:
+        words = (
+            f"the search fails: {search.not_retrieved} of {search.failed} wrong answers on dev were not shown a "
+            "document that holds the answer; mend [retrieval] (chunks, encoder, language), then run `tuneworthy climb`"
+        )
+        return FAIL, words, numbers
+    if search.oracle is not None:
+        detail += f"; with the right documents handed over {search.oracle:.3f} on dev"
+    return PASS, detail, numbers
 
 
 @gate("decoding")

@@ -1,0 +1,395 @@
+"""The project's documents, searched: from a `Retrieval` and questions to passages.
+
+Invariant: what was found once is kept (`searches`), so that a walk again shows the same passages; everything that a
+result hangs on is part of the `Retrieval` and of the documents' hash.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneworthy.config.project import Project
+from tuneworthy.config.retrieval import EncoderServer, LocalEncoder, MaxSim, RerankServer
+from tuneworthy.errors import UserError
+from tuneworthy.providers.models import pinned_models
+from tuneworthy.retrieval import chunking
+from tuneworthy.retrieval.chunking import Chunk, about_tokens, chunk_documents
+from tuneworthy.retrieval.documents import Corpus, read_documents
+from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, TokenVectors, load_encoder
+from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
+from tuneworthy.retrieval.index import Encoder, Found, Index, lancedb_missing, open_index
+from tuneworthy.retrieval.searches import Searches
+from tuneworthy.retrieval.servers import ServerEncoder, ServerReranker
+from tuneworthy.store import Folder
+from tuneworthy.types import Case, Passage, Retrieval, content_hash
+
+DEFAULT = "documents"
+DEEPEST = 10
+"""Passages of a search that are kept: k may be as large, and measures look as far."""
+RERANKED = 20
+"""Chunks at the head of the fused list that a reranker orders."""
+STAGES = ("encode", "words", "vectors", "fuse", "rerank")
+ORACLE_TOKENS = 1024
+"""Tokens of the documents that an oracle hands over, at most."""
+TOKEN_BYTES = 512 * 2**20
+"""Token vectors that are held, at most; then all are let go."""
+
+
+class Library:
+    """All that the rung `retrieval`, the runner and the probes need of the documents; open it with `open_library`.
+
+    Args:
+        project: Its `[retrieval]`.
+        path: Of the documents.
+    """
+
+    def __init__(self, project: Project, path: Path) -> None:
+        self.settings = project.retrieval
+        self.path = path
+        self._folder = Folder(project.root).path / "retrieval"
+        self._searches = Searches(self._folder / "searches.sqlite")
+        self._searchers: dict[str, Searcher] = {}
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The documents, read when first needed."""
+        return read_documents(self.path)
+
+    @cached_property
+    def missing(self) -> str:
+        """Why nothing can be searched here; "" if it can."""
+        return lancedb_missing()
+
+    @cached_property
+    def encoder_identity(self) -> Mapping[str, Any]:
+        """What dense vectors come from; empty where there are none (switched off, or no torch)."""
+        config = self.settings.encoder
+        if isinstance(config, LocalEncoder):
+            pin = next((pin for pin in pinned_models() if pin.spec == config.model), None)
+            if find_spec("torch") is None:
+                return {}
+            return {"type": "local", "model": config.model, "sha256": pin.sha256 if pin else ""}
+        if isinstance(config, EncoderServer):
+            return config.model_dump(include={"type", "base_url", "model", "query_prefix", "document_prefix"})
+        return {}
+
+    @cached_property
+    def reranker_identity(self) -> Mapping[str, Any]:
+        """What orders the head of the list anew; empty where nothing does."""
+        config = self.settings.reranker
+        if isinstance(config, MaxSim):
+            local = self.encoder_identity.get("type") == "local"
+            return {"type": "maxsim", "weight": config.weight} if local else {}
+        if isinstance(config, RerankServer):
+            return config.model_dump(include={"type", "base_url", "model"})
+        return {}
+
+    @property
+    def hosted(self) -> list[str]:
+        """Servers elsewhere that the texts would go to."""
+        servers = (self.settings.encoder, self.settings.reranker)
+        return [one.base_url for one in servers if isinstance(one, EncoderServer | RerankServer) and one.hosted]
+
+    def retrieval(
+        self, *, k: int, chunk_tokens: int, bm25_weight: float, dense: bool = True, rerank: bool = True
+    ) -> Retrieval:
+        """Return the resolved form of a search."""
+        encoder = dict(self.encoder_identity) if dense else {}
+        reranker = dict(self.reranker_identity) if rerank else {}
+        if reranker.get("type") == "maxsim" and not encoder:
+            reranker = {}
+        if encoder.get("type") == "local":
+            chunk_tokens = min(chunk_tokens, MAX_TOKENS - 2)
+        return Retrieval(
+            documents=self.corpus.hash,
+            k=k,
+            encoder=encoder,
+            reranker=reranker,
+            chunk_tokens=chunk_tokens,
+            overlap_tokens=round(chunk_tokens * self.settings.overlap),
+            pool=self.settings.pool,
+            bm25_weight=bm25_weight if encoder else 1.0,
+            language=self.settings.language,
+            cite=self.settings.cite,
+        )
+
+    def oracle(self, retrieval: Retrieval | None = None) -> Retrieval:
+        """Return the form that hands over the documents that a case names."""
+        cite = retrieval.cite if retrieval else False
+        return Retrieval(mode="oracle", documents=self.corpus.hash, k=0, cite=cite)
+
+    def named(self, case: Case) -> list[set[str]]:
+        """Return the ids that each document that a case names stands for; names that are not there are left out."""
+        return [found for name in case.documents if (found := set(self.corpus.ids([name])))]
+
+    def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:
+        """Return the passages of each case, best first, by case id.
+
+        Raises:
+            UserError: The documents are others than the search was made for, or nothing can be searched here.
+        """
+        if retrieval.documents != self.corpus.hash:
+            raise UserError("expected the documents that the variant was measured with, got others",
+                            hint="put them back, or walk again with `tuneworthy climb`")  # fmt: skip
+        if retrieval.mode == "oracle":
+            return {case.id: self._handed(case) for case in cases}
+        found = self.ranked(retrieval, [case.text for case in cases])
+        return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, found, strict=True)}
+
+    def ranked(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[Passage]]:
+        """Return the best `DEEPEST` chunks (or k, if that is more) for each question."""
+        depth = max(DEEPEST, retrieval.k)
+        search = content_hash([asdict(replace(retrieval, k=0, cite=False)), depth, chunking.VERSION], 32)
+        keys = [content_hash([search, question], 32) for question in questions]
+        kept = self._searches.get(list(dict.fromkeys(keys)))
+        if missing := {key: question for key, question in zip(keys, questions, strict=True) if key not in kept}:
+            found = self.searcher(retrieval).search(retrieval, list(missing.values()), depth)
+            new = {key: [asdict(passage) for passage in one] for key, one in zip(missing, found, strict=True)}
+            self._searches.put(new)
+            kept |= new
+        return [[Passage(**row) for row in kept[key]] for key in keys]
+
+    def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, float]:
+        """Return how long the search for each case takes alone, seconds; measured once and kept."""
+        return {name: sum(stages.values()) for name, stages in self.stages(retrieval, cases).items()}
+
+    def stages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+        """Return the seconds of each stage of the search for each case, alone, by case id; measured once and kept."""
+        if retrieval.mode == "oracle":
+            return {case.id: {} for case in cases}
+        search = content_hash([asdict(replace(retrieval, k=0, cite=False)), "timed"], 32)
+        keys = {case.id: content_hash([search, case.text], 32) for case in cases}
+        kept = self._searches.get(list(dict.fromkeys(keys.values())))
+        missing = {key: case.text for case in cases if (key := keys[case.id]) not in kept}
+        if missing:
+            searcher = self.searcher(retrieval)
+            searcher.timed(retrieval, next(iter(missing.values())))  # the first one loads and warms up
+            new = {key: searcher.timed(retrieval, question) for key, question in missing.items()}
+            self._searches.put(new)
+            kept |= new
+        return {case.id: kept[keys[case.id]] for case in cases}
+
+    def searcher(self, retrieval: Retrieval) -> Searcher:
+        """Return what searches the index of `retrieval`, which is built first if it is not there.
+
+        Raises:
+            UserError: LanceDB is not installed, or there is nothing to search.
+        """
+        index = {
+            "documents": retrieval.documents,
+            "encoder": dict(retrieval.encoder),
+            "chunk_tokens": retrieval.chunk_tokens,
+            "overlap_tokens": retrieval.overlap_tokens,
+            "language": retrieval.language,
+            "version": chunking.VERSION,
+        }
+        name = content_hash(index)
+        if name not in self._searchers:
+            encoder = self._encoder if retrieval.encoder else None
+            count = self._local.words.count if retrieval.encoder.get("type") == "local" else about_tokens
+            chunks = chunk_documents(self.corpus.documents, retrieval.chunk_tokens, retrieval.overlap_tokens, count)
+            opened = open_index(self._folder / name, chunks, encoder, language=retrieval.language)
+            self._searchers[name] = Searcher(opened, encoder, self._reranker)
+        return self._searchers[name]
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._searches.close()
+        self._searchers.clear()
+
+    def _handed(self, case: Case) -> tuple[Passage, ...]:
+        """Return the documents that a case names, shared out evenly where they are long."""
+        ids = self.corpus.ids(case.documents)
+        room = ORACLE_TOKENS * chunking.BYTES_A_TOKEN // max(1, len(ids))
+        return tuple(Passage(document=one, text=self.corpus.by_id[one].text[:room]) for one in ids)
+
+    @cached_property
+    def _local(self) -> SentenceEncoder:
+        config = self.settings.encoder
+        assert isinstance(config, LocalEncoder)
+        return load_encoder(config.model)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        config = self.settings.encoder
+        return ServerEncoder(config) if isinstance(config, EncoderServer) else self._local
+
+    @cached_property
+    def _reranker(self) -> ServerReranker | None:
+        config = self.settings.reranker
+        return ServerReranker(config) if isinstance(config, RerankServer) else None
+
+
+class Searcher:
+    """Searches one index, and remembers the lists and token vectors that further forms of the search need again.
+
+    Args:
+        index: Opened.
+        encoder: Of questions; None for words alone.
+        reranker: A server, or None.
+    """
+
+    def __init__(self, index: Index, encoder: Encoder | None, reranker: ServerReranker | None) -> None:
+        self.index = index
+        self._encoder, self._reranker = encoder, reranker
+        self._questions: dict[str, NDArray[np.float32]] = {}
+        self._lists: dict[tuple[str, str, int], Found] = {}
+        self._scores: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+        self._tokens: dict[int, TokenVectors] = {}
+        self._asked: dict[str, TokenVectors] = {}
+        self._chunks: dict[int, Chunk] = {}
+
+    def search(self, retrieval: Retrieval, questions: Sequence[str], depth: int) -> list[list[Passage]]:
+        """Return the best `depth` chunks for each question."""
+        if retrieval.encoder:
+            self.encode(questions)
+        found = [self._search(retrieval, question)[:depth] for question in questions]
+        chunks = self.chunks([number for one in found for number in one])
+        return [
+            [Passage(document=c.document, text=c.text, heading=c.heading) for c in map(chunks.__getitem__, one)]
+            for one in found
+        ]
+
+    def timed(self, retrieval: Retrieval, question: str) -> dict[str, float]:
+        """Search for one question with nothing remembered of it, and return the seconds of each stage."""
+        self._forget(question)
+        seconds: dict[str, float] = {}
+
+        def lap(stage: str, since: float) -> float:
+            seconds[stage] = time.perf_counter() - since
+            return time.perf_counter()
+
+        at = time.perf_counter()
+        if retrieval.encoder:
+            self.encode([question])
+            at = lap("encode", at)
+        words, vectors = self._words(retrieval, question), None
+        at = lap("words", at)
+        if retrieval.encoder:
+            vectors = self._vectors(retrieval, question)
+            at = lap("vectors", at)
+        fused = fuse(words, vectors, retrieval.bm25_weight)
+        at = lap("fuse", at)
+        if retrieval.reranker:
+            self._reranked(retrieval, question, fused)
+            lap("rerank", at)
+        return seconds
+
+    def encode(self, questions: Sequence[str]) -> None:
+        """Encode the questions that were not yet."""
+        new = [one for one in dict.fromkeys(questions) if one not in self._questions]
+        if not new or self._encoder is None:
+            return
+        if isinstance(self._encoder, ServerEncoder):
+            vectors = self._encoder.encode_questions(new)
+        else:
+            vectors = self._encoder.encode(new, steady=False)
+        self._questions |= dict(zip(new, vectors, strict=True))
+
+    def vector(self, question: str) -> NDArray[np.float32]:
+        """Return the vector of a question that was encoded."""
+        return self._questions[question]
+
+    def chunks(self, numbers: Sequence[int]) -> Mapping[int, Chunk]:
+        """Return chunks by number."""
+        new = [number for number in numbers if number not in self._chunks]
+        self._chunks |= self.index.chunks(new)
+        return self._chunks
+
+    def _search(self, retrieval: Retrieval, question: str) -> list[int]:
+        vectors = self._vectors(retrieval, question) if retrieval.encoder else None
+        fused = fuse(self._words(retrieval, question), vectors, retrieval.bm25_weight)
+        return list(self._reranked(retrieval, question, fused) if retrieval.reranker else fused)
+
+    def _words(self, retrieval: Retrieval, question: str) -> Found:
+        key = ("words", question, retrieval.pool)
+        if key not in self._lists:
+            self._lists[key] = self.index.words(question, retrieval.pool)
+        return self._lists[key]
+
+    def _vectors(self, retrieval: Retrieval, question: str) -> Found:
+        key = ("vectors", question, retrieval.pool)
+        if key not in self._lists:
+            self._lists[key] = self.index.vectors(self._questions[question], retrieval.pool)
+        return self._lists[key]
+
+    def _reranked(self, retrieval: Retrieval, question: str, fused: Mapping[int, float]) -> dict[int, float]:
+        """Order the head of the list by the reranker (and, for MaxSim, by the fused score as well)."""
+        head = list(fused)[:RERANKED]
+        kind = str(retrieval.reranker["type"])
+        known = self._scores[kind, question]
+        if new := [number for number in head if number not in known]:
+            score = self._maxsim if kind == "maxsim" else self._server
+            known |= dict(zip(new, score(question, new), strict=True))
+        scores = {number: known[number] for number in head}
+        return blend(fused, scores, float(retrieval.reranker.get("weight", 1.0)))
+
+    def _server(self, question: str, numbers: Sequence[int]) -> list[float]:
+        assert self._reranker is not None
+        chunks = self.chunks(numbers)
+        return self._reranker.score(question, [chunks[number].indexed for number in numbers])
+
+    def _maxsim(self, question: str, numbers: Sequence[int]) -> list[float]:
+        assert isinstance(self._encoder, SentenceEncoder)
+        if new := [number for number in numbers if number not in self._tokens]:
+            if sum(one.vectors.nbytes for one in self._tokens.values()) > TOKEN_BYTES:
+                self._tokens.clear()
+                new = list(numbers)
+            chunks = self.chunks(new)
+            vectors = self._encoder.encode_tokens([chunks[number].indexed for number in new])
+            self._tokens |= dict(zip(new, vectors, strict=True))
+        if question not in self._asked:
+            (self._asked[question],) = self._encoder.encode_tokens([question])
+        return max_sim(self._asked[question], [self._tokens[number] for number in numbers], self._rarity)
+
+    @cached_property
+    def _rarity(self) -> NDArray[np.float64]:
+        """Weight of each piece of the vocabulary, from a sample of the chunks."""
+        assert isinstance(self._encoder, SentenceEncoder)
+        words = self._encoder.words
+        texts = self.index.sample()
+        counts = np.zeros(len(words.ids), np.int64)
+        for text in texts:
+            counts[np.unique(words.encode(text))] += 1
+        return rarity_of(counts, len(texts))
+
+    def _forget(self, question: str) -> None:
+        self._questions.pop(question, None)
+        self._asked.pop(question, None)
+        for key in [key for key in self._lists if key[1] == question]:
+            del self._lists[key]
+        for pair in [pair for pair in self._scores if pair[1] == question]:
+            for number in self._scores.pop(pair):
+                self._tokens.pop(number, None)
+
+
+def documents_path(project: Project) -> Path | None:
+    """Return where the documents of `project` lie: as `[documents]` says, else its folder `documents`, if it has one."""
+    if project.documents is not None:
+        return project.root / project.documents.path
+    default = project.root / DEFAULT
+    return default if default.is_dir() else None
+
+
+def open_library(project: Project) -> Library | None:
+    """Return the documents of `project`; None if it has none.
+
+    Raises:
+        UserError: `[documents]` names a place where nothing is.
+    """
+    path = documents_path(project)
+    if path is None:
+        return None
+    if not path.exists():
+        raise UserError(f"expected documents at {path}, got nothing there", hint="mend [documents] path")
+    return Library(project, path)

@@ -1,0 +1,175 @@
+"""A parser an ending: bytes -> sections. Headings are kept as a path, such as `Fees > Cards`."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuneworthy.errors import UserError
+
+_SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "nav", "head"})
+_BLOCKS = frozenset(
+    {"p", "div", "li", "tr", "table", "ul", "ol", "section", "article", "blockquote", "pre", "br", "dt", "dd", "td",
+     "th", "main", "header", "footer", "figcaption"}
+)  # fmt: skip
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+SEPARATOR = " > "
+
+
+class Unreadable(Exception):
+    """A file that cannot be used; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What stands below one heading; `heading` is the path of headings above it."""
+
+    heading: str
+    text: str
+
+
+class _Outline:
+    """Sections in the making: headings open them, texts fill them."""
+
+    def __init__(self) -> None:
+        self._path: list[tuple[int, str]] = []
+        self._parts: list[str] = []
+        self._made: list[Section] = []
+
+    def heading(self, level: int, text: str) -> None:
+        """Begin a section."""
+        self._close()
+        self._path = [one for one in self._path if one[0] < level] + [(level, " ".join(text.split()))]
+
+    def text(self, part: str) -> None:
+        """Go on with the section."""
+        self._parts.append(part)
+
+    def sections(self) -> list[Section]:
+        """Return all sections."""
+        self._close()
+        return self._made
+
+    def _close(self) -> None:
+        text = "".join(self._parts).strip()
+        if text:
+            self._made.append(Section(SEPARATOR.join(title for _, title in self._path if title), text))
+        self._parts = []
+
+
+def parse_text(content: bytes) -> list[Section]:
+    """Return plain text as one section."""
+    return [Section("", _decoded(content))]
+
+
+def parse_markdown(content: bytes) -> list[Section]:
+    """Split at headings (not at those inside code); the text stays as it was written."""
+    from markdown_it import MarkdownIt
+
+    text = _decoded(content)
+    lines = text.splitlines(keepends=True)
+    tokens = MarkdownIt("commonmark").disable(["inline"]).parse(text)
+    outline, at = _Outline(), 0
+    for place, token in enumerate(tokens):
+        if token.type == "heading_open" and token.level == 0 and token.map:
+            outline.text("".join(lines[at : token.map[0]]))
+            outline.heading(int(token.tag[1:]), tokens[place + 1].content)
+            at = token.map[1]
+    outline.text("".join(lines[at:]))
+    return outline.sections()
+
+
+def parse_html(content: bytes) -> list[Section]:
+    """Return what a reader sees: no scripts, styles or navigation; headings become the path."""
+    try:
+        from lxml import html
+    except ImportError:
+        raise _missing("lxml", "HTML") from None
+    if not content.strip():
+        return []
+    try:
+        encoding = None if re.search(rb"<meta[^>]{0,200}charset|<\?xml", content[:4096], re.IGNORECASE) else "utf-8"
+        root = html.document_fromstring(content, parser=html.HTMLParser(encoding=encoding, huge_tree=True))
+    except (ValueError, LookupError, AssertionError) as error:
+        raise Unreadable(f"HTML that cannot be read ({type(error).__name__})") from None
+    except Exception as error:  # lxml's own errors share no base with the standard library's
+        raise Unreadable(f"HTML that cannot be read ({type(error).__name__})") from None
+    outline = _Outline()
+    for kind, value in _walk(root):
+        if kind in _HEADINGS:
+            outline.heading(_HEADINGS[kind], value)
+        else:
+            outline.text(value)
+    return [Section(one.heading, re.sub(r"\n\s*\n+", "\n\n", one.text)) for one in outline.sections()]
+
+
+def _walk(root: Any) -> Iterator[tuple[str, str]]:
+    """Yield (heading tag or "", text) in the order of the page; without recursion, as pages nest deeply."""
+    stack: list[tuple[Any, bool]] = [(root, False)]
+    while stack:
+        node, closing = stack.pop()
+        tag = node.tag if isinstance(node.tag, str) else ""
+        if closing:
+            if tag in _BLOCKS:
+                yield "", "\n"
+        elif tag in _HEADINGS:
+            yield tag, " ".join(node.itertext())
+        elif tag and tag not in _SKIPPED:
+            if tag in _BLOCKS:
+                yield "", "\n"
+            if node.text:
+                yield "", _folded(node.text)
+            stack.append((node, True))
+            stack.extend((child, False) for child in reversed(node))
+            continue
+        if node is not root and node.tail:
+            yield "", _folded(node.tail)
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def parse_pdf(content: bytes) -> list[Section]:
+    """Return a section a page."""
+    try:
+        import pypdf
+    except ImportError:
+        raise _missing("pypdf", "PDF") from None
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it reports each oddity of a file on stderr
+    try:
+        pages = pypdf.PdfReader(io.BytesIO(content)).pages
+        sections = [Section(f"page {number}", page.extract_text()) for number, page in enumerate(pages, 1)]
+    except Exception as error:  # a broken or locked file fails in many ways, deep inside the library
+        raise Unreadable(f"PDF that cannot be read ({type(error).__name__})") from None
+    if sections and not any(section.text.strip() for section in sections):
+        raise Unreadable("PDF without text: scanned pages need OCR first")
+    return sections
+
+
+def _missing(package: str, kind: str) -> UserError:
+    return UserError(
+        f"expected {package} to read {kind} documents, got none", hint="pip install 'tuneworthy[rag]', or convert them"
+    )
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unreadable("not UTF-8") from None
+
+
+PARSERS: Mapping[str, Callable[[bytes], Sequence[Section]]] = {
+    ".txt": parse_text,
+    ".md": parse_markdown,
+    ".markdown": parse_markdown,
+    ".html": parse_html,
+    ".htm": parse_html,
+    ".pdf": parse_pdf,
+}
+"""By ending; `.jsonl` holds a document a line and is read by `documents`."""
