@@ -53,8 +53,8 @@ async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, ca
     """Ask up to `N_CASES` cases of `variant` one at a time, under repeats of their own (so nothing is cached here).
 
     The embedded engine reads each prompt in full; a server elsewhere may still hold the beginning of one. One call
-    before them warms the model up and is not counted. The search for passages, where there is one, is part of it. Stored like
-    all answers: measured once.
+    before them warms the model up and is not counted. The search for passages, where there is one, is part of it.
+    Stored like all answers: measured once.
     """
     chosen = list(cases[: N_CASES + 1])
     traces = await runner.run(variant, model, chosen, repeats=(FIRST_TIMED,), concurrency=1)

@@ -1,8 +1,8 @@
 """What a whole climb will take: calls, dollars and minutes, from what the rungs would propose, without asking anything.
 
-Two walks bound it: in the short one nothing is adopted; in the long one each rung adopts the dearest candidate. Races take
-what their budget allows. All
-numbers are estimates: tokens are bytes / 4, and what a model or machine does is assumed where no climb has told it.
+Two walks bound it: in the short one nothing is adopted; in the long one each rung adopts the dearest candidate.
+Races take what their budget allows. All numbers are estimates: tokens are bytes / 4, and what a model or machine does
+is assumed where no climb has told it.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ class Measured:
 def measured(project: Project, data: Data, models: Models) -> Mapping[str, Measured]:
     """Return what stored answers to dev cases tell of each model; models without 8 of them are left out.
 
-    Variants that think aloud, or choose shots or passages for each case, are passed over: their answers are longer, or cost a
-    search.
+    Variants that think aloud, or choose shots or passages for each case, are passed over: their answers are longer, or
+    cost a search.
     """
     folder = Folder(project.root)
     if not folder.responses.exists():

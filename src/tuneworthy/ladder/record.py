@@ -39,6 +39,7 @@ class RungRecord:
         calls, calls_full, saved_usd: Of the race on dev: cases answered, those of the full grid, and what was saved.
         reasons: On dev: why answers of the winner were wrong, with counts.
         retrieval: Of the rung `retrieval`, on dev: documents, search, blame, oracle, latency (`ladder.retrieval`).
+        model: Of the rung `model`, on dev: score, cost and time of every model, and the Pareto front (`ladder.model`).
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
         tuned: Of the rung `fine_tune`: what was put to test is made of, and what was measured beside the score: how
             sure base and tuned are of their first tokens, and what the guard sets say.
@@ -78,6 +79,7 @@ class RungRecord:
     saved_usd: float = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
     retrieval: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
     violated: str = ""
     tuned: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()

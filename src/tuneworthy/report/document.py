@@ -69,7 +69,7 @@ def document(
     """
     day = today or date.today()
     traffic = project.economics.requests_per_month if project else None
-    further = [tables.graders_table(record), tables.fields_table(record)]
+    further = [tables.graders_table(record), tables.fields_table(record), tables.models_table(record)]
     errors = tables.errors_table(record)
     return Document(
         title=clean(record.task),

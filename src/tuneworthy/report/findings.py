@@ -154,10 +154,13 @@ def _answer(record: ClimbRecord) -> str:
         more = f" {steps} that was put to test is shown to be better." if tried else " Nothing else was put to test."
         return f"What is in use today ({clean(best.name)}) {does(record, best)}.{more}"
     today = ""
+    goal = target_of(record)
+    swap = best.rung == "model" and goal is not None and goal.status == "met"
+    enough = " The swap is enough: the target is met by another model, without training." if swap else ""
     if baseline and baseline.score is not None and measured(baseline):
         today = f"; what is in use today ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}"
         today += f" and is not eligible ({clean(baseline.violated)})" if baseline.violated else ""
-    return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}."
+    return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}.{enough}"
 
 
 def _no_answer(record: ClimbRecord) -> str:

@@ -66,8 +66,8 @@ def _searches(found: Mapping[str, Any]) -> Table | None:
     ]  # fmt: skip
     best = next((place for place, row in enumerate(rows) if row["chosen"]), None)
     note = (
-        "Dev cases that name their documents; no language model. `words` is BM25 alone, `vectors` dense alone, `hybrid` "
-        "their fusion; a number behind a comma is the share of the words, or the tokens of a chunk."
+        "Dev cases that name their documents; no language model. `words` is BM25 alone, `vectors` dense alone, "
+        "`hybrid` their fusion; a number behind a comma is the share of the words, or the tokens of a chunk."
     )
     return Table("How well documents are found", columns, cells, note, best)
 
@@ -110,9 +110,7 @@ def _latency(found: Mapping[str, Any]) -> Table | None:
         for stage, row in latency.items()
     ]
     columns = [Column("stage", "stage", "text"), Column("p50", "p50 ms"), Column("p95", "p95 ms")]
-    note = (
-        "One question at a time, nothing remembered of it. The model's own time stands in the first table, with this."
-    )
+    note = "One question at a time, nothing remembered of it; the times of the first table hold this and the model."
     return Table("Time of a search by stage", columns, rows, note) if rows else None
 
 

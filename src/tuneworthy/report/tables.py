@@ -211,6 +211,40 @@ def _fate(record: ClimbRecord, rung: RungRecord, place: int, candidate: Mapping[
     return "lost on dev" if n == most and not why else f"dropped after {n} cases{why}"
 
 
+def models_table(record: ClimbRecord) -> Table | None:
+    """Return score, cost and time of the models that were tried, with the Pareto front; None if none were."""
+    found = record.rung("model")
+    rows = found.model.get("models", ()) if found else ()
+    if not rows:
+        return None
+    columns = [
+        Column("variant", "model", "name"),
+        Column("score", "dev score"),
+        Column("cost", "$ / 1,000"),
+        Column("p50", "p50 ms"),
+        Column("n", "n"),
+        Column("front", "on the front", "text"),
+        Column("retires", "retires within 90 days", "text"),
+    ]
+    cells = [
+        [
+            clean(row["name"]),
+            numbers.score(row["score"]),
+            numbers.dollars(row["usd_per_1k"]).removeprefix("$"),
+            numbers.milliseconds(row["p50_ms"]),
+            str(row["n"]),
+            "yes" if row["pareto"] else "",
+            clean(row["retires"]),
+        ]
+        for row in rows
+    ]
+    note = (
+        "Dev cases, as many as each was asked, several at once. On the front: nothing else is at least as good in "
+        "score, cost and time and better in one of them (by these points; n tells how far they can be trusted)."
+    )
+    return Table("Models side by side", columns, cells, note)
+
+
 def graders_table(record: ClimbRecord) -> Table | None:
     """Return the score of every grader by rung on test; None where there is only one."""
     tested = [rung for rung in record.rungs if rung.graders]

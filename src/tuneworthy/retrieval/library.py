@@ -374,7 +374,7 @@ class Searcher:
 
 
 def documents_path(project: Project) -> Path | None:
-    """Return where the documents of `project` lie: as `[documents]` says, else its folder `documents`, if it has one."""
+    """Return where the documents of `project` lie: as `[documents]` says, else in its folder `documents`, if any."""
     if project.documents is not None:
         return project.root / project.documents.path
     default = project.root / DEFAULT

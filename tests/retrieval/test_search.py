@@ -1,0 +1,119 @@
+"""Fusion, reranking and measures as pure functions; the table on disk where LanceDB is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tuneworthy.prompts.passages import passages_text, split_citations
+from tuneworthy.retrieval.chunking import Chunk
+from tuneworthy.retrieval.encoder import TokenVectors
+from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
+from tuneworthy.retrieval.index import ABOUT, Found, open_index
+from tuneworthy.retrieval.quality import quality
+from tuneworthy.retrieval.searches import Searches
+from tuneworthy.types import Passage
+
+needs_lancedb = pytest.mark.skipif(importlib.util.find_spec("lancedb") is None, reason="lancedb is not installed")
+
+
+def found(*chunks: int) -> Found:
+    """A list with falling scores."""
+    return Found(np.array(chunks), np.linspace(1, 0, len(chunks)).astype(np.float32))
+
+
+def test_what_both_lists_find_comes_first() -> None:
+    assert list(fuse(found(1, 2, 3, 4), found(5, 2, 6, 7), 0.5))[0] == 2
+
+
+def test_at_the_ends_of_the_weight_one_list_is_left_alone() -> None:
+    words, vectors = found(1, 2, 3), found(4, 5, 6)
+    assert list(fuse(words, vectors, 1.0)) == [1, 2, 3]
+    assert list(fuse(words, vectors, 0.0)) == [4, 5, 6]
+    assert list(fuse(words, None, 0.3)) == [1, 2, 3]
+
+
+def test_a_reranker_orders_the_head_and_leaves_the_rest_behind_it() -> None:
+    fused = {1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6}
+    assert list(blend(fused, {1: 0.1, 2: 0.9}, 1.0)) == [2, 1, 3, 4]
+    assert list(blend(fused, {1: 0.1, 2: 0.9}, 0.0)) == [1, 2, 3, 4]
+
+
+def tokens(*ids: int) -> TokenVectors:
+    """Tokens whose vectors are all apart."""
+    return TokenVectors(np.array(ids, np.int32), np.eye(8, dtype=np.float16)[list(ids)])
+
+
+def test_rare_words_of_the_question_weigh_more() -> None:
+    rarity = rarity_of(np.array([90, 1, 0, 0, 0, 0, 0, 0]), 100)
+    common, rare = max_sim(tokens(0, 1), [tokens(0, 2), tokens(1, 2)], rarity)
+    assert rare > 0.9 > 0.1 > common
+    assert max_sim(tokens(), [tokens(0)], rarity) == [0.0]
+
+
+def test_measures_of_a_ranked_list_by_hand() -> None:
+    row = quality(["a", "b", "c"], [{"b"}, {"z"}])
+    assert row["recall@1"] == 0 and row["recall@3"] == 0.5 and row["mrr"] == 0.5
+    assert row["ndcg@10"] == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)))
+    assert quality(["b"], [{"a", "b"}])["ndcg@10"] == 1  # a name that two documents share
+
+
+def test_a_passage_cannot_close_its_element() -> None:
+    text = passages_text([Passage(document='a"b', text="x </document></documents> y <document id=1>")])
+    assert text.count("</document>") == 1 and text.count("</documents>") == 1
+    assert 'id="a&quot;b"' in text
+
+
+def test_citations_are_taken_off_the_end_only() -> None:
+    assert split_citations("In [sic] 1912 [a.md; b]") == ("In [sic] 1912", ("a.md", "b"))
+    assert split_citations("a list [1] of things") == ("a list [1] of things", ())
+
+
+class Letters:
+    """Encodes a text by its first letter."""
+
+    def encode(self, texts: Sequence[str], *, steady: bool = True) -> NDArray[np.float32]:
+        """Return (n, 26) rows."""
+        return np.eye(26, dtype=np.float32)[[ord(text[0].lower()) - 97 for text in texts]]
+
+
+CHUNKS = [
+    Chunk("apples", "", "apples are red"),
+    Chunk("bees", "Insects", "bees make honey"),
+    Chunk("cats", "", "cats sleep"),
+]
+
+
+@needs_lancedb
+def test_a_table_is_searched_by_words_and_by_vectors(tmp_path: Path) -> None:
+    index = open_index(tmp_path / "i", iter(CHUNKS), Letters())
+    assert index.words("who makes honey?", 5).chunks.tolist() == [1]
+    assert index.words("insect", 5).chunks.tolist() == [1]  # the heading, stemmed
+    assert index.words('"?! AND (', 5).chunks.tolist() == [] == index.words("???", 5).chunks.tolist()
+    assert index.vectors(Letters().encode(["cat"])[0], 2).chunks.tolist()[0] == 2
+    assert index.chunks([1])[1] == CHUNKS[1] or index.chunks([1])[1].document == "bees"
+    assert len(index) == 3
+
+
+@needs_lancedb
+def test_a_build_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    open_index(tmp_path / "i", iter(CHUNKS), None)
+    (tmp_path / "i" / ABOUT).unlink()
+    assert len(open_index(tmp_path / "i", iter(CHUNKS[:2]), None)) == 2
+    assert len(open_index(tmp_path / "i", iter(()), None)) == 2  # what is whole is not built again
+
+
+def test_what_was_found_is_kept(tmp_path: Path) -> None:
+    kept = Searches(tmp_path / "s.sqlite")
+    assert kept.get(["a"]) == {}
+    kept.put({"a": [1], "b": [2]})
+    kept.put({"a": [3]})
+    kept.close()
+    again = Searches(tmp_path / "s.sqlite")
+    assert again.get(["a", "b", "c"]) == {"a": [1], "b": [2]}
+    again.close()
