@@ -270,10 +270,13 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
         say(f"The climb stopped early, so these are the answers so far: {record['partial']}.")
     data = read_data(project)
     store = ResponseStore(folder.responses)
+    session = Session(project, data, store, None, Budget(None), known=record["judges"])
     try:
-        yield Answers(Session(project, data, store, None, Budget(None), known=record["judges"]), record)
+        yield Answers(session, record)
     finally:
         store.close()
+        if session.library:
+            session.library.close()
 
 
 def _with(shown: CaseAnswers, *, hidden: str = "", answers: Sequence[Answer] = ()) -> CaseAnswers:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
-AREAS = ("prompt", "data", "graders", "models", "plan")
+AREAS = ("prompt", "data", "documents", "graders", "models", "plan")
 """Modules of `ladder.checks` that hold the built-in checks, in the order in which their findings are shown."""
 
 

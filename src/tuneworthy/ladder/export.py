@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from tuneworthy.ladder.floor import PREFIX
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned import config_of
 from tuneworthy.ladder.variants import describe
+from tuneworthy.prompts.passages import passages_text
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Case, Request, Variant
+from tuneworthy.types import Case, Passage, Request, Retrieval, Variant
 
 SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install openai`."""
 
@@ -51,7 +53,8 @@ if __name__ == "__main__":
 def export_variant(session: Session, variant: Variant, folder: Path) -> list[Path]:
     """Write `variant.json`, `prompt.md`, and for chat models `request.json` and `client.py`; return the paths.
 
-    Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` holds the pool.
+    Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` holds the pool. Nor are
+    passages of documents: `prompt.md` says how they stand before the question, and there is no client.
 
     Raises:
         UserError: The variant is a floor, which has no prompt.
@@ -72,7 +75,7 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     if variant.shots is not None and not fixed:
         rows = [{"messages": example.messages} for example in session.pool.examples]
         files["shots.jsonl"] = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-    else:
+    elif variant.retrieval is None:
         files |= _client(session, variant, messages)
     for name, content in files.items():
         write_atomic(folder / name, content)
@@ -89,11 +92,27 @@ def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
             "questions), the nearest last, each as a user turn and an assistant turn.",
             "",
         ]
+    if variant.retrieval is not None:
+        lines += [*_passages(variant.retrieval), ""]
     for message in messages:
         text = str(message["content"])
         fence = "`" * (1 + max(2, *map(len, re.findall("`*", text))))
         lines += [f"## {message['role']}", "", fence, text, fence, ""]
     return "\n".join(lines)
+
+
+def _passages(retrieval: Retrieval) -> list[str]:
+    """Say what stands before the question, with an example of its form."""
+    settings = {key: value for key, value in asdict(retrieval).items() if key not in {"documents", "mode", "cite"}}
+    example = passages_text([Passage(document="ID", text="...")], cite=retrieval.cite)
+    return [
+        f"Before the question stand the {retrieval.k} best passages of the documents (content hash "
+        f"{retrieval.documents}), the best one last, in this form; the search is {settings}.",
+        "",
+        "```",
+        example,
+        "```",
+    ]
 
 
 def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) -> dict[str, bytes]:

@@ -27,6 +27,8 @@ FEWEST_NAMED = 20
 """Dev cases that must name their documents before the search is tuned on them."""
 PROMPT_ROOM = 256
 """Tokens of a context that instructions and question may need beside passages and answer."""
+OWN = frozenset({"http", "python"})
+"""Providers that get the case alone, no messages."""
 USED = 0.6
 """Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
 BLAMES = ("not_retrieved", "retrieved_and_not_used", "used_and_wrong", "no_document_named")
@@ -59,6 +61,9 @@ class RetrievalRung:
         assert best is not None
         if library is None:
             return Proposal(skipped="the project has no documents", skip_code="no_documents")
+        if view.project.models[best.model].provider in OWN:
+            return Proposal(skipped=f"{best.model} is a pipeline of your own: it looks things up itself, or not",
+                            skip_code="own_pipeline")  # fmt: skip
         if library.missing:
             return Proposal(skipped=library.missing, skip_code="no_lancedb")
         if not library.corpus.documents:
@@ -66,7 +71,7 @@ class RetrievalRung:
         if view.project.constraints.on_device and library.hosted:
             why = f"{', '.join(library.hosted)}: hosted, and the task must run on the device"
             return Proposal(skipped=why, skip_code="constraint", not_eligible=[why])
-        view.notes.extend(library.corpus.notes)
+        view.notes.extend(filter(None, [*library.corpus.notes, library.corpus.injection_note]))
         if view.dev and not library.encoder_identity and library.settings.encoder.type == "local":
             view.notes.append("words alone are searched: torch is not installed (pip install 'tuneworthy[semantic]')")
         forms = self._forms(view, library)

@@ -115,12 +115,16 @@ class Corpus:
                 notes.append(
                     f"documents: {document.id} has {document.size / 2**20:.1f} million characters, {share:.0%} of all"
                 )
-        if self.flagged:
-            notes.append(
-                f"documents: {len(self.flagged)} hold instructions to a model "
-                f"({_first([one.id for one in self.flagged])}): {self.flagged[0].injection!r}; they are shown as data"
-            )
         return notes
+
+    @property
+    def injection_note(self) -> str:
+        """Say which documents hold instructions to a model; "" if none does."""
+        flagged = self.flagged
+        if not flagged:
+            return ""
+        names = _first([one.id for one in flagged])
+        return f"documents: {len(flagged)} hold instructions to a model ({names}): {flagged[0].injection!r}"
 
     def _left_out(self) -> Iterator[tuple[str, int, str]]:
         by_reason: dict[str, list[str]] = defaultdict(list)

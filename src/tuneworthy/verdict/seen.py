@@ -151,8 +151,9 @@ def _stale(facts: Facts, climb: Mapping[str, Any]) -> list[str]:
     built = [(config.type, grader) for config, grader, _ in reversed(facts.graders)]  # the first of a type counts
     graders = {name: grader for name, grader in built if grader and name != "judge"}
     known = {name: model.provider.identity for name, (model, _) in facts.opened.items() if model}
-    now = provenance(facts.project, split, graders, ShotPool(split.shots).hash, open_library(facts.project))
     try:
+        library = open_library(facts.project)
+        now = provenance(facts.project, split, graders, ShotPool(split.shots).hash, library)
         return changed_since(climb, facts.project, now, known)
     except UserError as error:
         return [error.message]

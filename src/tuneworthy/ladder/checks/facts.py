@@ -22,6 +22,8 @@ from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
 from tuneworthy.ladder.estimate import Estimate, estimate_climb
 from tuneworthy.ladder.looks import read_looks, rungs_with_looks
 from tuneworthy.ladder.session import Data, settle
+from tuneworthy.retrieval.documents import Corpus, read_documents
+from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.power import detectable
 from tuneworthy.stats.sizing import LOSS, cases_for_margin
 from tuneworthy.store import Folder
@@ -150,6 +152,12 @@ class Facts:
                 text = self.project.text(getattr(self.project.prompt, key))
                 found |= {} if text is None else {key: text}
         return found
+
+    @cached_property
+    def corpus(self) -> Corpus | None:
+        """The documents; None if there are none."""
+        path = documents_path(self.project)
+        return read_documents(path) if path is not None and path.exists() else None
 
     @cached_property
     def graders(self) -> list[tuple[Any, Grader | None, TuneworthyError | None]]:
