@@ -59,7 +59,8 @@ def test_a_record_without_bounds_is_judged_by_its_interval_and_says_so() -> None
 def test_the_answer_names_what_it_is_in_plain_words() -> None:
     assert findings.answer(records.plain()) == (
         "A stronger model (model/strong) answers 96 % of the test cases correctly; what is in use today "
-        "(baseline/weak) reaches 34.5 %."
+        "(baseline/weak) reaches 34.5 %. "
+        "The swap is enough: the target is met by another model, without training."
     )
     assert findings.answer(records.floor_best()) == (
         "A classifier without any language model answers 84 % of the test cases correctly; the best prompt "

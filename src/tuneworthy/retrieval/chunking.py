@@ -20,6 +20,7 @@ LEAST_TOKENS = 16
 _UNITS = re.compile(r"\S.*?(?:(?<=[.!?。！？])[\"'”’)\]]*(?=\s)|\n|\Z|(?<=[。！？]))", re.DOTALL)
 _WORDS = re.compile(r"\S+\s*")
 _LONGEST_WORD = 200
+_LONGEST_TOKEN = 12
 
 Count = Callable[[str], int]
 
@@ -70,15 +71,15 @@ def _cut(section: Section, size: int, overlap: int, count: Count) -> Iterator[st
     for unit, tokens in _units(section.text, room, count):
         if total + tokens > room and fresh:
             yield "".join(text for text, _ in held).strip()
-            held, total, fresh = *_tail(held, min(overlap, room - tokens)), False
+            held, total, fresh = *_tail(held, min(overlap, room - tokens), count), False
         held.append((unit, tokens))
         total, fresh = total + tokens, True
     if fresh:
         yield "".join(text for text, _ in held).strip()
 
 
-def _tail(held: Sequence[tuple[str, int]], overlap: int) -> tuple[list[tuple[str, int]], int]:
-    """Return the last units that fit into `overlap` tokens, and their tokens."""
+def _tail(held: Sequence[tuple[str, int]], overlap: int, count: Count) -> tuple[list[tuple[str, int]], int]:
+    """Return the last units that fit into `overlap` tokens (or the end of the very last), and their tokens."""
     kept: list[tuple[str, int]] = []
     total = 0
     for unit, tokens in reversed(held):
@@ -86,6 +87,11 @@ def _tail(held: Sequence[tuple[str, int]], overlap: int) -> tuple[list[tuple[str
             break
         kept.append((unit, tokens))
         total += tokens
+    if not kept and held and overlap > 0:
+        words = _WORDS.findall(held[-1][0][-overlap * _LONGEST_TOKEN :])[1:]  # the first may be cut
+        while words and (total := count("".join(words))) > overlap:
+            words = words[1:]
+        return ([("".join(words), total)], total) if words else ([], 0)
     return kept[::-1], total
 
 

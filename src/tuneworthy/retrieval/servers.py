@@ -96,7 +96,10 @@ def _post(config: EncoderServer | RerankServer, path: str, content: Any) -> Any:
             with opener.open(request, timeout=config.timeout_s) as answer:
                 return orjson.loads(answer.read(MOST_BYTES))
         except (OSError, orjson.JSONDecodeError) as error:
-            passing = not isinstance(error, urllib.error.HTTPError) or error.code in {408, 429} or error.code >= 500
+            passing = True
+            if isinstance(error, urllib.error.HTTPError):
+                passing = error.code in {408, 429} or error.code >= 500
+                error.close()
             if not passing or attempt == TRIES - 1:
                 words = key.redact(str(error))
                 raise OutsideFault(f"{config.base_url}: expected an answer of /{path}, got {words}",

@@ -20,14 +20,7 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.types import Case
 from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom
 from tuneworthy.verdict.economics import bills_of, economics
-from tuneworthy.verdict.evidence import (
-    Evidence,
-    JudgeEvidence,
-    rungs_of,
-    search_of,
-    with_eligible_best,
-    without_tuned,
-)
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.headroom import best_language_model, load_headroom
 from tuneworthy.verdict.saved import saved
