@@ -461,6 +461,7 @@ def decoding_presets() -> str:
     parts.append(table(("the article says", "what holds", "source"), rows))
     return "".join(parts)
 
+
 # --- the lints of training configs ------------------------------------------------------------------------------
 
 

@@ -12,11 +12,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import artifacts, latest_artifact, open_artifact, write_artifact
 
 
-<<<<<<< HEAD
 def fill(text: str) -> Callable[[Path], None]:
-=======
-def fill(text: str):
->>>>>>> a8cebee (Plan a run: settings with reasons, memory, time, and the same run for other trainers)
     def write(folder: Path) -> None:
         (folder / "tokenizer").mkdir()
         (folder / "tokenizer" / "vocab.txt").write_text("a b")
