@@ -75,7 +75,8 @@ class RetrievalRung:
         if view.dev and not library.encoder_identity and library.settings.encoder.type == "local":
             view.notes.append("words alone are searched: torch is not installed (pip install 'tuneworthy[semantic]')")
         forms = self._forms(view, library)
-        found, too_long = [], []
+        found: list[Variant] = []
+        too_long: list[Variant] = []
         for form in forms:
             for k in library.settings.k:
                 variant = _variant(best, form, k)

@@ -206,4 +206,4 @@ def validity(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> 
         score.reason != "format" and trace.response is not None and trace.response.finish_reason != "length"
         for trace, score in zip(traces, scores, strict=True)
     ]
-    return np.array(good, dtype=float).reshape(-1, repeats).mean(axis=1)
+    return np.asarray(np.array(good, dtype=float).reshape(-1, repeats).mean(axis=1))

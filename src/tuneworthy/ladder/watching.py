@@ -239,7 +239,7 @@ def on_bound(report: WatchReport, bound: float) -> tuple[bool, str]:
     An answer is flagged if one of its tokens is below the bound.
     """
     graded = [one for one in report.answers if one.wrong is not None]
-    flagged = [one.wrong for one in graded if one.signals["max_surprise"] > -bound]
+    flagged = [one.wrong is True for one in graded if one.signals["max_surprise"] > -bound]
     n_wrong = sum(one.wrong is True for one in graded)
     area = report.calibration.areas.get("max_surprise")
     caught = sum(flagged) / n_wrong if n_wrong else 0.0

@@ -89,7 +89,7 @@ class Index:
         """Return LanceDB's own fusion of both: what ours is compared with."""
         found = self._table.search(query_type="hybrid", fts_columns="text").vector(vector).text(question)
         rows = found.distance_type("dot").limit(n).to_arrow()
-        return rows["number"].to_numpy().astype(np.int64)
+        return np.asarray(rows["number"].to_numpy(), np.int64)
 
     def chunks(self, numbers: Sequence[int]) -> dict[int, Chunk]:
         """Return chunks by their numbers."""

@@ -56,7 +56,7 @@ class ServerEncoder:
             except (KeyError, TypeError, ValueError) as error:
                 raise _odd(self._config, "embeddings", error) from None
         found: NDArray[np.float32] = np.concatenate(rows)
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))
 
 
 class ServerReranker:

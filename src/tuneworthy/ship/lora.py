@@ -97,7 +97,7 @@ class Adapter:
         if pair.magnitude is None:
             return changed
         lengths = np.linalg.norm(changed, axis=1, keepdims=True)
-        return changed * (pair.magnitude.read().reshape(-1, 1) / lengths)
+        return np.asarray(changed * (pair.magnitude.read().reshape(-1, 1) / lengths))
 
 
 def read_adapter(folder: Path) -> Adapter:
