@@ -19,7 +19,7 @@ from tuneworthy.providers.chat_template import render
 from tuneworthy.providers.safe import check_model, template_of, tensors_of
 from tuneworthy.providers.weights import from_float32, read_tensors, to_float32, write_tensors
 
-BOUND_S = 30.0
+BOUND_S = 120.0
 """Far above what a refusal takes on a busy machine, far below what a loop that never ends would."""
 
 
@@ -190,7 +190,7 @@ BAD_TEMPLATES: dict[str, tuple[str, str]] = {
 def test_a_bad_template_is_refused_in_bounded_time(template: str, reason: str) -> None:
     started = time.monotonic()
     with pytest.raises(ModelError, match=reason):
-        render(template, [CHAT], timeout_s=2.0 if template == ENDLESS else 20.0)
+        render(template, [CHAT], timeout_s=1.0 if template == ENDLESS else 20.0)
     assert time.monotonic() - started < BOUND_S
 
 

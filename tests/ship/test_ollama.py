@@ -23,11 +23,7 @@ LLAMA3 = (
     f"{START}<|start_header_id|>assistant<|end_header_id|>\n\n{{% endif %}}"
 )
 NUMBERED = "{% for m in messages %}[{{ loop.index }}]{{ m['content'] }}{% endfor %}" + START + ">{% endif %}"
-FOLDED = (
-    "{% for m in messages %}{% if m['role'] != 'system' %}"
-    "{% if loop.index0 == 1 and messages[0]['role'] == 'system' %}<<{{ messages[0]['content'] }}>>{% endif %}"
-    "{{ m['role'] }}: {{ m['content'] }}\n{% endif %}{% endfor %}" + START + "assistant:{% endif %}"
-)
+LAST = "{{ messages[-1]['content'] }}{% if add_generation_prompt %}>{% endif %}"
 
 
 def test_what_stands_around_each_text_is_found() -> None:
@@ -51,7 +47,7 @@ def test_a_begin_token_that_the_server_writes_is_left_out() -> None:
     assert found.user == ("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>")
 
 
-@pytest.mark.parametrize("template", [NUMBERED, FOLDED])
+@pytest.mark.parametrize("template", [NUMBERED, LAST])
 def test_a_template_that_does_more_is_refused(template: str) -> None:
     with pytest.raises(UserError, match="Ollama's language"):
         frames_of(template, {})

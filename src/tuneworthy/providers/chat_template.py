@@ -9,6 +9,7 @@ Source: facts.md E, "Chat templates are programs"; transformers.utils.chat_templ
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,10 @@ from tuneworthy.errors import ModelError
 from tuneworthy.providers.safe import MAX_TEMPLATE_CHARS
 from tuneworthy.types import Message
 
-TIMEOUT_S: Final = 10.0
-"""Wall time of one call of `render`, to which each chat adds `EACH_S`."""
+TIMEOUT_S: Final = 5.0
+"""Processor time of one call of `render`, to which each chat adds `EACH_S`."""
+WALL: Final = 20.0
+"""Wall time over processor time, at most: a machine may be busy, and a template cannot sleep."""
 EACH_S: Final = 0.05
 MAX_CHARS: Final = 2**22
 """Of one rendered chat."""
@@ -50,7 +53,7 @@ def render(
         chats: Lists of messages.
         tokens: What `bos_token`, `eos_token` and the like stand for.
         generation_prompt: Whether the text ends where the assistant's answer begins.
-        timeout_s: Limit of the call, seconds; `EACH_S` a chat is added.
+        timeout_s: Limit of the call, seconds of processor time; `EACH_S` a chat is added.
         max_chars: Limit of one text.
 
     Raises:
@@ -65,11 +68,14 @@ def render(
     }  # fmt: skip
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", _start()], input=orjson.dumps(asked), capture_output=True, timeout=limit,
+            [sys.executable, "-I", "-c", _start()], input=orjson.dumps(asked), capture_output=True,
+            timeout=WALL * limit,
             check=False, env={"PATH": os.environ.get("PATH", "")},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise _fault(f"one that ends within {limit:.3g} s", "one that was still running") from None
+        raise _endless(limit) from None
+    if done.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
+        raise _endless(limit)
     told = _told(done)
     if "error" in told:
         raise _fault("one that renders the chat", str(told["error"])[:300])
@@ -92,6 +98,10 @@ def _told(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
         raise _fault("one that renders the chat", f"a child that ended without an answer ({last[0][:200]})") from None
     assert isinstance(told, dict)
     return told
+
+
+def _endless(limit: float) -> ModelError:
+    return _fault(f"one that ends within {limit:.3g} s", "one that was still running")
 
 
 def _fault(expected: str, got: str) -> ModelError:

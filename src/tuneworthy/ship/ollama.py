@@ -90,24 +90,24 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
     system: Message = {"role": "system", "content": _SYSTEM}
     chats = [[user], [user, answer, again], [system, user]]
     alone, turns, with_system = (text.removeprefix(begin) for text in render(template, chats, tokens=tokens))
-    (closed,) = (
-        text.removeprefix(begin) for text in render(template, [[user]], tokens=tokens, generation_prompt=False)
+    closed, ended = (
+        text.removeprefix(begin)
+        for text in render(template, [[user], [user, answer]], tokens=tokens, generation_prompt=False)
     )
     try:
         start = alone.removeprefix(closed)
         head, after_user = closed.split(_USER)
-        answer_on = turns.split(_USER)[1]
-        before_answer, rest = answer_on.removeprefix(after_user).split(_ANSWER)
-        middle = rest.split(_AGAIN)[0]
+        after_answer = ended.split(_ANSWER)[1]
+        before_answer, rest = turns.split(_USER)[1].removeprefix(after_user).split(_ANSWER)
+        before_user = rest.split(_AGAIN)[0].removeprefix(after_answer)
         before_system, between = with_system.split(_SYSTEM)
         after_system = between.split(_USER)[0]
-        before_user = _common_end(_common_end(head, middle), after_system)
     except (ValueError, IndexError):
         raise _refused("one that writes each text once") from None
     found = Frames(
         system=(before_system, after_system.removesuffix(before_user)),
         user=(before_user, after_user),
-        answer=(before_answer, middle.removesuffix(before_user)),
+        answer=(before_answer, after_answer),
         opening=head.removesuffix(before_user),
         start=start,
     )
@@ -116,13 +116,6 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
     if any(found.text(chat) != text for chat, text in zip(shapes, texts, strict=True)):
         raise _refused("one that puts the same text around each message of a role")
     return found
-
-
-def _common_end(left: str, right: str) -> str:
-    n = 0
-    while n < min(len(left), len(right)) and left[-1 - n] == right[-1 - n]:
-        n += 1
-    return left[len(left) - n :]
 
 
 def _refused(wanted: str) -> UserError:
