@@ -308,6 +308,7 @@ class WorldSession(Session):
         self.task = self.data.task
         self.models = Models(self.project)  # type: ignore[assignment]
         self.pool = ShotPool(self.split.shots)
+        self.library = None
         self.answers = Answers(world)
         self.answers.floors = self.pool if fit_floors else None
         self.runner: Asked = Asked(self.answers, self.pool)
