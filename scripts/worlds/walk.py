@@ -238,6 +238,7 @@ class Asked(Runner):
         super().__init__(nowhere, Budget(None), pool)
         self.answers = answers
         self.log: dict[str, tuple[Variant, dict[str, Case]]] = {}
+        self.kept: dict[tuple[str, str], Trace] = {}
 
     async def run(
         self,
@@ -272,7 +273,15 @@ class Asked(Runner):
                 )
                 for repeat in times
             ]
+        self.kept |= {(identity, trace.case_id): trace for trace in found if trace.repeat == 0}
         return found
+
+    def stored(
+        self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,), logprobs: int | None = None
+    ) -> list[Trace]:
+        """Return the first answers to those of `cases` that were asked (see `Runner.stored`)."""
+        identity = variant.id
+        return [self.kept[identity, case.id] for case in cases if (identity, case.id) in self.kept]
 
 
 class Judge(JudgeGrader):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.ladder.check_projects import HOSTED, KEY, PRICE, clean
-from tests.ladder.test_race import run as race_of
+from tests.ladder.test_race import race_of
 from tests.ladder.worlds import write_world
 from tuneworthy.cli import run
 from tuneworthy.config import load
@@ -29,17 +30,18 @@ def estimate(root: Path) -> Estimate:
     ("candidates", "seen"),
     [
         (1, [120]),
-        (2, [120, 120]),
-        (3, [120, 120, 40]),
-        (4, [120, 120, 40, 40]),
-        (5, [120, 120, 80, 40, 40]),
-        (8, [120] * 2 + [80] * 2 + [40] * 4),
+        (2, [40, 40]),
+        (3, [50, 50, 20]),
+        (4, [60, 60, 20, 20]),
+        (5, [68, 68, 35, 13, 13]),
+        (8, [93, 93, 40, 40, 13, 13, 13, 13]),
     ],
 )
-def test_a_race_is_counted_as_it_is_run(candidates: int, seen: list[int]) -> None:
+def test_a_race_that_nobody_leaves_early_is_counted_as_it_is_run(candidates: int, seen: list[int]) -> None:
     assert race_calls(candidates, 120) == seen
-    found, asked = race_of({str(i): (0.9 - 0.3 * (i > 1)) * 0.5 ** max(i - 1, 0) for i in range(candidates)})
-    assert sorted(asked.values(), reverse=True) == seen and found.calls == sum(seen)
+    alike = np.arange(120) % 2
+    found = race_of({str(i): alike for i in range(candidates)})
+    assert [entry.n for entry in found.entries] == seen and found.calls == sum(seen)
 
 
 def test_a_climb_asks_as_often_as_was_estimated(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_it_works_again_after_close(name: str, tmp_path: Path) -> None:
 
 
 def test_every_built_in_provider_is_in_this_suite_or_has_its_own() -> None:
-    assert PROVIDERS.names() == set(ANSWERS) | {"llama_cpp"}
+    assert PROVIDERS.names() == set(ANSWERS) | {"llama_cpp", "vllm"}
 
 
 def test_an_unknown_provider_is_named_with_the_known_ones() -> None:

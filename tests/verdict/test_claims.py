@@ -49,6 +49,7 @@ def is_there(place: str) -> bool:
         "check": lambda: name in all_checks(),
         "rung": lambda: name in RUNGS.names(),
         "lint": lambda: name in LINTS,
+        "command": lambda: is_verb(name),
         "matrix": lambda: name in get_args(Problem),
         "module": lambda: find_spec(name) is not None,
         "doc": lambda: name in GENERATED or (ROOT / name).is_file(),
@@ -94,6 +95,7 @@ def test_all_rows_of_the_facts_are_there_once() -> None:
     [
         {"acts_on": ("gate nothing",)},
         {"acts_on": ("module tuneworthy.nothing",)},
+        {"acts_on": ("command data nothing",)},
         {"acts_on": (f"{NOT_BUILT} (issue 5): climb",)},
         {"acts_on": (f"{NOT_BUILT} (issue 4): cases label",)},
         {"acts_on": (f"{NOT_BUILT} (issue 6): rung prompt",)},

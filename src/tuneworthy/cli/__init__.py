@@ -23,7 +23,7 @@ VERBS: dict[str, str] = {
     "decide": "Say whether to fine-tune, with the evidence.",
     "report": "Write the report of the last climb.",
     "data": "From logs to training data.",
-    "plan": "Say what to train with and why, what it needs, and what is wrong with a given config.",
+    "plan": "Say what to train with and why, and what it needs.",
     "train": "Train an adapter on the frozen data.",
     "merge": "Merge an adapter into the base it was trained against.",
     "export": "Write the winner as files to use elsewhere.",
