@@ -5,7 +5,6 @@ Invariant: whatever is about another dataset, adapter, base or guard set than th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.curate.freeze import Version, find_version, latest_version
 from tuneworthy.curate.review_file import FILE_NAME as REVIEWS
 from tuneworthy.curate.review_state import state_of
+from tuneworthy.curate.teacher import terms_of
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.guards.sets import guard_sets, hashes
 from tuneworthy.store import Folder
@@ -27,7 +27,6 @@ from tuneworthy.verdict.trained import (
     GuardEvidence,
     PilotEvidence,
     ProofEvidence,
-    Terms,
     TrainingEvidence,
 )
 
@@ -80,7 +79,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     leaks = [f"{one['detail']}" for one in recipe["gates"] if one["check"] == "contamination" and not one["passed"]]
     then = recipe["depends"].get("cases", {}).get("sha256")
     changed = [] if then == cases_hash(cases) else ["the cases of dev or test changed"]
-    terms, words = _terms(version)
+    terms, words = terms_of(recipe)
     return DatasetEvidence(
         version=version.id,
         n_rows=version.n_rows,
@@ -108,27 +107,6 @@ def _broken(version: Version) -> str:
     except UserError as error:
         return error.message
     return ""
-
-
-def _terms(version: Version) -> tuple[Terms, str]:
-    """Say whether the terms of the models that wrote rows allow training on them."""
-    teachers = version.recipe.get("teachers")
-    if teachers is None:  # frozen by a version that did not sum them up
-        names = Counter(str(row.meta["teacher"]) for row in version.examples() if row.meta.get("teacher"))
-        teachers = [{"model": name, "n_rows": n} for name, n in names.items()]
-    if not teachers:
-        return "not_applicable", "no model wrote rows"
-    forbid = [one for one in teachers if one.get("allows_training") is False]
-    unsaid = [one for one in teachers if one.get("allows_training") not in (True, False)]
-    for status, found, words in (
-        ("fail", forbid, "its terms forbid training on what it writes"),
-        ("unknown", unsaid, "nobody said whether its terms allow training; set teacher.allows_training"),
-    ):
-        if found:
-            told = "; ".join(f"{one['model']} ({one['n_rows']:,} rows): {words}" for one in found)
-            return ("fail" if status == "fail" else "unknown"), told
-    told = ", ".join(f"{one['model']} ({one['n_rows']:,} rows)" for one in teachers)
-    return "pass", f"the terms allow training on what these models wrote: {told}"
 
 
 def _pilot(project: Project, store: Folder, version: Version | None) -> tuple[PilotEvidence | None, Forecast]:
