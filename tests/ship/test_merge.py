@@ -190,7 +190,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other rank": (PAIR, {"r": 4}, "expected rank 4"),
     "not understood": ({**PAIR, "base_model.model.model.norm.trainable_tokens_delta": A}, {}, "not known"),
     "unknown kind": (PAIR, {"target_parameters": ["experts"]}, "experts"),
-    "endless pattern": (PAIR, {"rank_pattern": {"(.*)" * 12 + "[A-Z]": 3}}, "patterns"),
+    "endless pattern": (PAIR, {"rank_pattern": {"(?:.|.|.|..)+[A-Z]+?(?!)": 3}}, "patterns"),
     "no LoRA": (PAIR, {"peft_type": "IA3"}, "LORA"),
     "empty": ({}, {}, "empty"),
 }

@@ -108,7 +108,8 @@ def terms_of(recipe: Mapping[str, Any]) -> tuple[Terms, str]:
     if open_:
         return "unknown", _each(open_, "nobody said whether its terms allow training; answer teacher.allows_training")
     where = sorted({str(one["terms"]) for one in teachers if one.get("terms")})
-    return "pass", f"the terms of {len(teachers)} teachers allow training" + (f" ({'; '.join(where)})" if where else "")
+    terms = f" ({'; '.join(where)})" if where else ""
+    return "pass", _each(teachers, f"the terms allow training on its outputs{terms}")
 
 
 def _each(teachers: Iterable[Mapping[str, Any]], words: str) -> str:
