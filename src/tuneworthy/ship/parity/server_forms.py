@@ -118,9 +118,10 @@ class LlamaForm:
         return Distribution({one["id"]: one["logprob"] for one in top})
 
     def greedy(self, ids: Sequence[int], n: int) -> Greedy:
-        """Return the most likely answer."""
+        """Return the most likely answer; llama.cpp counts the token that ended it among its tokens."""
         told = self._complete(ids, n)
-        return Greedy(tuple(told["tokens"]), told["content"], told["stop_type"] == "eos")
+        tokens, ended = told["tokens"], told["stop_type"] == "eos"
+        return Greedy(tuple(tokens[:-1] if ended else tokens), told["content"], ended)
 
     def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
         return self._post("/completion", {
