@@ -39,10 +39,7 @@ def test_a_command_of_the_page_is_one_that_the_tool_takes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "questions.jsonl").write_text("{}\n")
-    found = fault(line.split()[1:])
-    if found.startswith("no command"):
-        pytest.skip(f"this version has {found}")
-    assert found == ""
+    assert fault(line.split()[1:]) == ""
 
 
 def test_a_command_that_is_none_is_seen() -> None:
@@ -54,8 +51,6 @@ def test_a_command_that_is_none_is_seen() -> None:
 def test_a_project_file_with_the_sections_of_the_page_is_valid(text: str) -> None:
     lines = "\n".join(line.strip() for line in text.splitlines())
     sections = tomllib.loads(lines)
-    if "teacher" not in Project.model_fields:
-        pytest.skip("this version has no section [teacher]")
     start = {
         "task": {"name": "a", "target": 0.9},
         "graders": [{"type": "exact"}],
