@@ -128,6 +128,7 @@ def json_task() -> ClimbRecord:
 
     def graded(right: int, valid: float) -> dict[str, Any]:
         fields = {name: {"precision": 0.9, "recall": 0.8, "f1": right / N} for name in ("name", "date", "total")}
+        fields["apology"] = {"precision": 0.0, "recall": None, "f1": 0.0}
         return {"graders": {"json_fields": right / N, "json_schema": valid}, "fields": fields}
 
     return record(
@@ -168,7 +169,7 @@ def hostile() -> ClimbRecord:
             reason=HOSTILE,
             notes=[HOSTILE],
             graders={HOSTILE: 0.5, "b" + HOSTILE: 0.4},
-            fields={HOSTILE: {"f1": 0.5}},
+            fields={HOSTILE: {"recall": 0.5, "f1": 0.5}},
             reasons={HOSTILE: 3},
             candidates=[dict(c) | {"name": HOSTILE} for c in r.candidates],
         )

@@ -162,6 +162,12 @@ def test_per_field_scores_and_other_graders_stand_by_rung() -> None:
     assert "0.950" in text
 
 
+def test_fields_that_no_case_expects_are_counted_and_not_listed() -> None:
+    text = page("json_task").text
+    assert "invented" in text
+    assert "apology" not in text
+
+
 def test_headings_tables_and_images_are_marked_up_for_everyone() -> None:
     found = page("plain")
     assert ("html", "lang", "en") in found.attributes

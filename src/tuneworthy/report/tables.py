@@ -261,15 +261,16 @@ def graders_table(record: ClimbRecord) -> Table | None:
 
 
 def fields_table(record: ClimbRecord) -> Table | None:
-    """Return the F1 of every field by rung on test; None where the answers have no fields."""
+    """Return the F1 of every expected field by rung on test, invented ones counted; None where there are no fields."""
     tested = [rung for rung in record.rungs if rung.fields]
-    names = list(dict.fromkeys(name for rung in tested for name in rung.fields))
+    names = list(dict.fromkeys(name for rung in tested for name, of in rung.fields.items() if of["recall"] is not None))
     if not names:
         return None
     columns = [Column("field", "field", "name"), *(Column(f"r{i}", clean(r.rung)) for i, r in enumerate(tested))]
     rows = [
         [clean(name), *(numbers.score((rung.fields.get(name) or {}).get("f1")) for rung in tested)] for name in names
     ]
+    rows.append(["(invented: fields that no case expects)", *(str(len(rung.fields.keys() - names)) for rung in tested)])
     return Table("F1 of each field, by rung", columns, rows, f"Test, n = {record.n_test}; what was put to test.")
 
 
