@@ -270,8 +270,13 @@ class Request:
 
     @property
     def timed(self) -> bool:
-        """Whether it is asked to be timed: what an engine of ours read before may not be used."""
+        """Whether it is timed: of what an engine of ours read before, only what other cases share may be used."""
         return self.repeat >= FIRST_TIMED
+
+    @property
+    def lane(self) -> int:
+        """Which of two variants that are timed in turn asks, 0 or 1: neither may read what the other left."""
+        return self.repeat % 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

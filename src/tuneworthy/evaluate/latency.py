@@ -52,9 +52,9 @@ class Latency:
 async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case]) -> Latency:
     """Ask up to `N_CASES` cases of `variant` one at a time, under repeats of their own (so nothing is cached here).
 
-    The embedded engine reads each prompt in full; a server elsewhere may still hold the beginning of one. One call
-    before them warms the model up and is not counted. The search for passages, where there is one, is part of it.
-    Stored like all answers: measured once.
+    As wherever a variant is served, the beginning that all its prompts share is read once and kept; what is the case's
+    own is read each time. One call before them warms the model up and is not counted. The search for passages, where
+    there is one, is part of it. Stored like all answers: measured once.
     """
     chosen = list(cases[: N_CASES + 1])
     traces = await runner.run(variant, model, chosen, repeats=(FIRST_TIMED,), concurrency=1)
@@ -80,14 +80,14 @@ async def measure_together(
 
     As `measure_latency`, with fresh calls of their own for each set of variants.
     """
-    repeat = FIRST_TIMED + 1 + int(content_hash([variant.id for variant, _ in sides], 6), 16)
+    repeat = FIRST_TIMED + 2 + 2 * int(content_hash([variant.id for variant, _ in sides], 6), 16)
     found: list[dict[str, float]] = [{} for _ in sides]
     chosen = cases[: N_CASES + 1]
     searching = [_searching(runner, variant, chosen) for variant, _ in sides]
     for number, case in enumerate(chosen):
         turn = list(enumerate(sides))
         for at, (variant, model) in reversed(turn) if number % 2 else turn:
-            (trace,) = await runner.run(variant, model, [case], repeats=(repeat,), concurrency=1)
+            (trace,) = await runner.run(variant, model, [case], repeats=(repeat + at,), concurrency=1)
             if trace.response and (number or len(chosen) <= 8):
                 found[at][case.id] = trace.response.seconds + searching[at].get(case.id, 0.0)
     return [Latency(seconds) for seconds in found]

@@ -176,11 +176,15 @@ class Engine:
 
 
 class _Client(OpenAIProvider):
-    """Speaks to the child, in whose memory a prompt that is timed must not be found."""
+    """Speaks to the child; what is timed goes to a slot of its own, in which only the case before it lies."""
+
+    slots: int = 1
 
     def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         body, dropped = super().body(request)
-        return (body | {"cache_prompt": False} if request.timed else body), dropped
+        if not request.timed:
+            return body, dropped
+        return body | ({"id_slot": request.lane} if self.slots > 1 else {"cache_prompt": False}), dropped
 
 
 class LlamaCppProvider:
@@ -249,6 +253,7 @@ class LlamaCppProvider:
                 base_url=f"{engine.address}/v1", model=self.settings["alias"], api_key=engine.api_key,
                 identity=self.identity, capabilities=self.capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
+            self._client.slots = self.settings["slots"]
             self._prefix = SharedPrefix(
                 address=engine.address, api_key=engine.api_key, folder=engine.folder,
                 slots=self.settings["slots"] if self.settings["cache_prompt"] else 1, timeout_s=self._timeout_s,
