@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import safe, weights
-from tuneworthy.providers.chat_template import render
-from tuneworthy.providers.safe import check_model, template_of, tensors_of
+from tuneworthy.providers.safe import check_model, files_of, template_of, tensors_of
 from tuneworthy.providers.weights import from_float32, read_tensors, to_float32, write_tensors
 
 BOUND_S = 120.0
@@ -57,6 +56,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "negative": (header({"a": tensor(0, 8, shape=(-2,))}, bytes(8)), "from 0 to"),
     "huge shape": (header({"a": tensor(0, 8, shape=(2**48, 2**48, 2**48))}, bytes(8)), "bytes of"),
     "not a shape": (header({"a": tensor(0, 8, shape="x")}, bytes(8)), "lengths"),
+    "header cut short": (header({"a": tensor(0, 8)}, bytes(8), length=5), "JSON"),
     "unknown type": (header({"a": tensor(0, 8, dtype="Q4")}, bytes(8)), "known type"),
     "no offsets": (header({"a": {"dtype": "F32"}}), "data_offsets"),
 }
@@ -120,12 +120,65 @@ PLANTED: dict[str, tuple[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("check", [check_model, files_of])
 @pytest.mark.parametrize(("name", "content"), PLANTED.values(), ids=PLANTED)
-def test_a_config_that_would_run_code_is_refused(tmp_path: Path, name: str, content: Any) -> None:
+def test_a_config_that_would_run_code_is_refused(
+    tmp_path: Path, name: str, content: Any, check: Callable[[Path], Any]
+) -> None:
     good(tmp_path)
     (tmp_path / name).write_bytes(orjson.dumps(content))
     with pytest.raises(ModelError, match=name.replace(".", r"\.")):
-        check_model(tmp_path)
+        check(tmp_path)
+
+
+def test_a_folder_gives_what_may_be_loaded_and_leaves_pickles_and_programs(tmp_path: Path) -> None:
+    good(tmp_path)
+    (tmp_path / "optimizer.pt").write_bytes(b"pickle")
+    (tmp_path / "modeling_own.py").write_text("import os")
+    (tmp_path / "vocab.json").write_text('{"auto_map": 7}')  # a word like any other
+    (tmp_path / "further.json").write_text('{"trust_remote_code": false}')
+    names = ["config.json", "further.json", "model.safetensors", "vocab.json"]
+    assert [path.name for path in files_of(tmp_path)] == names
+
+
+def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:
+    (good(tmp_path) / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"without config\.json"):
+        files_of(tmp_path)
+
+
+def test_a_folder_whose_weights_are_only_a_pickle_gives_nothing(tmp_path: Path) -> None:
+    good(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="runs code"):
+        files_of(tmp_path)
+
+
+def test_a_further_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    (good(tmp_path) / "further.json").write_text('[{"auto_map": {}}]')
+    with pytest.raises(ModelError, match=r"further\.json"):
+        files_of(tmp_path)
+
+
+def test_weights_that_the_index_leaves_out_are_looked_through_too(tmp_path: Path) -> None:
+    (good(tmp_path) / safe.INDEX).write_text('{"weight_map": {"a": "model.safetensors"}}')
+    (tmp_path / "spare.safetensors").write_bytes(header({}, length=900))
+    with pytest.raises(ModelError, match=r"spare\.safetensors"):
+        files_of(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["../elsewhere", "/etc/hostname", "../gone"])
+def test_a_link_that_leads_out_is_refused(tmp_path: Path, target: str) -> None:
+    (tmp_path / "elsewhere").write_text("secret")
+    folder = good(tmp_path / "folder")
+    (folder / "vocab.txt").symlink_to(target)
+    with pytest.raises(ModelError, match=r"the link vocab\.txt"):
+        files_of(folder)
+
+
+def test_a_link_inside_the_folder_is_taken(tmp_path: Path) -> None:
+    (good(tmp_path) / "same.json").symlink_to("config.json")
+    assert tmp_path / "same.json" in files_of(tmp_path)
 
 
 def test_a_config_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,44 +223,6 @@ def test_rounding_is_that_of_torch() -> None:
     numbers = torch.randn(10_000) * torch.logspace(-20, 20, 10_000)
     ours = to_float32(from_float32(numbers.numpy(), "BF16"), "BF16")
     assert torch.equal(torch.from_numpy(ours.copy()), numbers.bfloat16().float())
-
-
-CHAT = [{"role": "user", "content": "Grüße <b>"}]
-ENDLESS = "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}"
-BAD_TEMPLATES: dict[str, tuple[str, str]] = {
-    "loops for ever": (ENDLESS, "ends within"),
-    "writes for ever": ("{% for i in range(99999) %}{{ 'a' * 9999 }}{% endfor %}", "more than"),
-    "reaches out": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
-    "changes the chat": ("{{ messages.append(1) }}", "SecurityError"),
-    "opens a file": ("{% include '/etc/passwd' %}", "no loader"),
-    "refuses the chat": ("{{ raise_exception('no system turn') }}", "no system turn"),
-    "no Jinja": ("{% if %}", "TemplateSyntaxError"),
-    "too long": ("x" * (2**20 + 1), "characters"),
-}
-
-
-@pytest.mark.parametrize(("template", "reason"), BAD_TEMPLATES.values(), ids=BAD_TEMPLATES)
-def test_a_bad_template_is_refused_in_bounded_time(template: str, reason: str) -> None:
-    started = time.monotonic()
-    with pytest.raises(ModelError, match=reason):
-        render(template, [CHAT], timeout_s=1.0 if template == ENDLESS else 20.0)
-    assert time.monotonic() - started < BOUND_S
-
-
-def test_a_template_that_fills_the_memory_is_refused() -> None:
-    with pytest.raises(ModelError):
-        render("{% set x = namespace(v='a') %}{% for i in range(60) %}{% set x.v = x.v ~ x.v %}{% endfor %}", [CHAT])
-
-
-def test_a_good_template_sees_what_the_hubs_templates_use() -> None:
-    template = (
-        "{{ bos_token }}{% for m in messages %}{% generation %}[{{ m.role }}]{{ m.content }}{% endgeneration %}"
-        "{% if loop.last %}{% break %}{% endif %}{% endfor %}{{ {'a': 'ü'}|tojson }}"
-        "{% if add_generation_prompt %}>{% endif %}"
-    )
-    tokens = {"bos_token": "<s>"}
-    assert render(template, [CHAT], tokens=tokens) == ['<s>[user]Grüße <b>{"a": "ü"}>']
-    assert render(template, [CHAT], tokens=tokens, generation_prompt=False) == ['<s>[user]Grüße <b>{"a": "ü"}']
 
 
 FOLDER_TEMPLATES: list[tuple[Callable[[Path], Any], str | None]] = [

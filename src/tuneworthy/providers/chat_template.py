@@ -3,33 +3,82 @@
 jinja2's `ImmutableSandboxedEnvironment` keeps a template from what it has no business with, but not from running for
 ever or filling the memory. So it runs in a child process with a limit of processor time, memory, wall time and output.
 
-Source: facts.md E, "Chat templates are programs"; transformers.utils.chat_template_utils (the names a template knows).
+Source: facts.md E, "Chat templates are programs"; transformers.utils.chat_template_utils (the names a template knows);
+CVE-2024-34359, CVE-2026-115911.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
-
-import orjson
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.safe import MAX_TEMPLATE_CHARS
 from tuneworthy.types import Message
 
 TIMEOUT_S: Final = 5.0
-"""Processor time of one call of `render`, to which each chat adds `EACH_S`."""
+"""Processor time of one child, to which each chat adds `EACH_S`."""
 WALL: Final = 20.0
 """Wall time over processor time, at most: a machine may be busy, and a template cannot sleep."""
 EACH_S: Final = 0.05
 MAX_CHARS: Final = 2**22
 """Of one rendered chat."""
+MAX_ALL_CHARS: Final = 2**30
+"""Of all chats that one child renders: they come back into this process."""
 MAX_MEMORY: Final = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """A chat that is to be rendered.
+
+    Attributes:
+        messages: The turns so far. tools: JSON schemas of the tools.
+        generation_prompt: Whether the text ends where the assistant's answer begins.
+    """
+
+    messages: Sequence[Message]
+    generation_prompt: bool
+    tools: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTemplate:
+    """The template of a model.
+
+    Attributes:
+        source: Its text, Jinja. special_tokens: What `bos_token`, `eos_token` and the like stand for.
+    """
+
+    source: str
+    special_tokens: Mapping[str, str]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its text: what was trained and what is served must have the same."""
+        return template_sha256(self.source)
+
+    def render(
+        self, chats: Sequence[Chat], *, timeout_s: float = TIMEOUT_S, max_chars: int = MAX_CHARS
+    ) -> list[str | None]:
+        """Return the text of each chat; None where the template refuses it.
+
+        Args:
+            chats: All that is to be rendered: a child is started once.
+            timeout_s: Limit of all of them, seconds of processor time; `EACH_S` a chat is added.
+            max_chars: Limit of one text.
+
+        Raises:
+            ModelError: The template is no Jinja, or meets a limit.
+        """
+        return [one.get("text") for one in _answers(self, chats, timeout_s, max_chars)]
 
 
 def template_sha256(template: str) -> str:
@@ -46,7 +95,7 @@ def render(
     timeout_s: float = TIMEOUT_S,
     max_chars: int = MAX_CHARS,
 ) -> list[str]:
-    """Return each chat as the text that the model reads.
+    """Return each chat as the text that the model reads, where the template must take every one.
 
     Args:
         template: Jinja text.
@@ -59,28 +108,38 @@ def render(
     Raises:
         ModelError: The template is no Jinja, refuses a chat, reaches for what it must not, or meets a limit.
     """
-    if len(template) > MAX_TEMPLATE_CHARS:
-        raise ModelError(f"expected a chat template of at most {MAX_TEMPLATE_CHARS} characters, got {len(template)}")
+    asked = [Chat(messages=chat, generation_prompt=generation_prompt) for chat in chats]
+    told = _answers(ChatTemplate(source=template, special_tokens=tokens or {}), asked, timeout_s, max_chars)
+    if refused := next((one["refused"] for one in told if "refused" in one), None):
+        raise _fault("one that renders the chat", refused[:300])
+    return [one["text"] for one in told]
+
+
+def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, max_chars: int) -> list[dict[str, str]]:
+    """Return what the child says of each chat: its `text`, or why it is `refused`."""
+    if len(template.source) > MAX_TEMPLATE_CHARS:
+        raise _fault(f"one of at most {MAX_TEMPLATE_CHARS} characters", str(len(template.source)))
     limit = timeout_s + EACH_S * len(chats)
-    asked = {
-        "template": template, "chats": [list(chat) for chat in chats], "tokens": dict(tokens or {}),
-        "generation_prompt": generation_prompt, "max_chars": max_chars, "cpu_s": int(limit) + 1, "memory": MAX_MEMORY,
+    task = {
+        "template": template.source, "tokens": dict(template.special_tokens), "max_chars": max_chars,
+        "max_all_chars": MAX_ALL_CHARS, "cpu_s": int(limit) + 1, "memory": MAX_MEMORY,
     }  # fmt: skip
+    asked = [
+        {"messages": list(chat.messages), "tools": list(chat.tools) or None,
+         "generation_prompt": chat.generation_prompt}
+        for chat in chats
+    ]  # fmt: skip
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", _start()], input=orjson.dumps(asked), capture_output=True,
-            timeout=WALL * limit,
-            check=False, env={"PATH": os.environ.get("PATH", "")},
+            [sys.executable, "-I", "-c", _start()],
+            input="".join(f"{json.dumps(one)}\n" for one in (task, *asked)).encode(),
+            capture_output=True, timeout=WALL * limit, check=False, env={"PATH": os.environ.get("PATH", "")},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise _endless(limit) from None
     if done.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
         raise _endless(limit)
-    told = _told(done)
-    if "error" in told:
-        raise _fault("one that renders the chat", str(told["error"])[:300])
-    texts: list[str] = told["texts"]
-    return texts
+    return _told(done, len(chats))
 
 
 def _start() -> str:
@@ -90,13 +149,14 @@ def _start() -> str:
     return f"import runpy; runpy.run_path({template_child.__file__!r}, run_name='__main__')"
 
 
-def _told(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
-    try:
-        told = orjson.loads(done.stdout)
-    except orjson.JSONDecodeError:
+def _told(done: subprocess.CompletedProcess[bytes], n_chats: int) -> list[dict[str, str]]:
+    """Return the lines of a child that ended."""
+    told = [json.loads(line) for line in done.stdout.split(b"\n")[:-1]]
+    if told and "fault" in told[-1]:
+        raise _fault("one that renders the chat", told[-1]["fault"][:300])
+    if len(told) != n_chats:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise _fault("one that renders the chat", f"a child that ended without an answer ({last[0][:200]})") from None
-    assert isinstance(told, dict)
+        raise _fault("one that renders the chat", f"a child that ended without an answer ({last[0][:200]})")
     return told
 
 
@@ -105,4 +165,6 @@ def _endless(limit: float) -> ModelError:
 
 
 def _fault(expected: str, got: str) -> ModelError:
-    return ModelError(f"chat template: expected {expected}, got {got}", hint="use a model with another template")
+    return ModelError(
+        f"chat template: expected {expected}, got {got}", hint="give the model another chat template, or take another"
+    )

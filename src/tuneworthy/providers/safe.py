@@ -24,10 +24,14 @@ MAX_JSON_BYTES: Final = 4 * 2**20
 MAX_TOKENIZER_BYTES: Final = 128 * 2**20
 """Of a tokenizer.json; the largest in use has 35 MB."""
 MAX_TEMPLATE_CHARS: Final = 2**20
-PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
+PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".pt2"})
 CODE_KEYS: Final = ("auto_map", "trust_remote_code", "custom_pipelines")
 """Keys of a config that make a library run code of the model's own."""
 INDEX: Final = "model.safetensors.index.json"
+LOADABLE: Final = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})
+"""Endings of the files that are taken out of a model folder."""
+_TABLES: Final = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json", INDEX})
+"""JSON that maps words or tensors to numbers: it may be long, and any word may be a key of it."""
 _CONFIGS: Final = ("config.json", "generation_config.json", "tokenizer_config.json", "adapter_config.json",
                    "special_tokens_map.json", "processor_config.json", "preprocessor_config.json")  # fmt: skip
 
@@ -51,6 +55,32 @@ def check_model(path: Path) -> None:
     tensors_of(path)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a model folder that may be loaded or copied.
+
+    Raises:
+        ModelError: `check_model` refuses the folder, it has no config.json, a link leads out of it, or a further JSON
+            file holds a key that runs code.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"expected a model's folder at {folder}, got one without config.json",
+                         hint="name the folder that holds its config.json")  # fmt: skip
+    inside = folder.resolve()
+    for path in folder.iterdir():
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise ModelError(f"expected files of its own in {folder}, got the link {path.name}", hint="copy the file")
+    check_model(folder)
+    found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in LOADABLE)
+    for path in found:
+        if path.suffix == ".json":
+            document = _read_json(path, MAX_TOKENIZER_BYTES)
+            if path.name not in _TABLES:
+                _refuse_code(path, document)
+        elif path.suffix == ".safetensors":
+            read_tensors(path)
+    return found
+
+
 def _check_file(path: Path) -> None:
     if path.suffix.lower() in PICKLES:
         raise _pickled(path)
@@ -69,15 +99,19 @@ def read_config(path: Path) -> dict[str, Any]:
     config = _read_json(path, MAX_JSON_BYTES)
     if not isinstance(config, dict):
         raise ModelError(f"{path}: expected a JSON object, got {type(config).__name__}")
-    for where, key, value in _keys(config):
-        if key in CODE_KEYS and value not in (None, False):
-            raise ModelError(f"{path}: expected no {where} (it makes a library run code of the model's own), got one",
-                             hint="take the key out if the library knows the model without it")  # fmt: skip
+    _refuse_code(path, config)
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library", "transformers.") if isinstance(mapping, dict) else mapping
     if library is not None and not str(library).startswith(("transformers.", "peft.")):
         raise ModelError(f"{path}: expected auto_mapping.parent_library of transformers or peft, got {library!r}")
     return config
+
+
+def _refuse_code(path: Path, document: Any) -> None:
+    for where, key, value in _keys(document):
+        if key in CODE_KEYS and value not in (None, False):
+            raise ModelError(f"{path}: expected no {where} (it makes a library run code of the model's own), got one",
+                             hint="take the key out if the library knows the model without it")  # fmt: skip
 
 
 def _keys(node: Any) -> Iterator[tuple[str, str, Any]]:

@@ -1,7 +1,9 @@
 """The child process that renders chat templates; see `chat_template`. It imports nothing of ours.
 
-One JSON document comes on standard input: ``template``, ``chats``, ``tokens``, ``generation_prompt``, ``max_chars``,
-``cpu_s``, ``memory``; one goes out: ``{"texts"}`` or ``{"error"}``.
+One JSON line comes on standard input: ``template``, ``tokens``, ``max_chars``, ``max_all_chars``, ``cpu_s``,
+``memory``; then one a chat: ``messages``, ``tools``, ``generation_prompt``. One goes out a chat: ``{"text"}``, or
+``{"refused"}`` where the template takes no such chat; or ``{"fault"}``, which ends the work: no template at all, or one
+that met a limit.
 """
 
 from __future__ import annotations
@@ -9,15 +11,20 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NoReturn
 
 
-def limit(asked: dict[str, Any]) -> None:
-    """Set the limits that the kernel keeps: processor time, memory, no files, no further processes."""
+class MetLimitError(Exception):
+    """The template says too much."""
+
+
+def limit(task: dict[str, Any]) -> None:
+    """Set the limits that the kernel keeps: processor time, memory, no files."""
     for what, most in (
-        (resource.RLIMIT_CPU, asked["cpu_s"]),
-        (resource.RLIMIT_AS, asked["memory"]),
+        (resource.RLIMIT_CPU, task["cpu_s"]),
+        (resource.RLIMIT_AS, task["memory"]),
         (resource.RLIMIT_FSIZE, 0),
     ):
         resource.setrlimit(what, (most, most))
@@ -44,8 +51,8 @@ def environment() -> Any:
             body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
             return nodes.Scope(body).set_lineno(line)
 
-    def tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+    def tojson(value: Any, ensure_ascii: bool = False, **form: Any) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, **form)
 
     sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
     sandbox.filters["tojson"] = tojson
@@ -54,40 +61,63 @@ def environment() -> Any:
     return sandbox
 
 
-def texts_of(asked: dict[str, Any]) -> list[str]:
-    """Render every chat, each up to the cap."""
-    template = environment().from_string(asked["template"])
-    texts = []
-    for chat in asked["chats"]:
-        parts, n = [], 0
-        for part in template.generate(
-            messages=chat,
-            add_generation_prompt=asked["generation_prompt"],
-            tools=None,
-            documents=None,
-            **asked["tokens"],
-        ):
-            parts.append(part)
-            n += len(part)
-            if n > asked["max_chars"]:
-                raise ValueError(f"a text of more than {asked['max_chars']} characters")
-        texts.append("".join(parts))
-    return texts
+def joined(parts: Iterable[str], most: int) -> str:
+    """Join what a template yields.
+
+    Raises:
+        MetLimitError: It is longer than `most` characters.
+    """
+    found, n = [], 0
+    for part in parts:
+        n += len(part)
+        if n > most:
+            raise MetLimitError(f"a text of more than {most} characters")
+        found.append(part)
+    return "".join(found)
+
+
+def text_of(template: Any, chat: dict[str, Any], tokens: dict[str, str], most: int) -> str:
+    """Render one chat, up to the cap."""
+    parts = template.generate(
+        messages=chat["messages"],
+        add_generation_prompt=chat["generation_prompt"],
+        tools=chat["tools"],
+        documents=None,
+        **tokens,
+    )
+    return joined(parts, most)
+
+
+def tell(answer: dict[str, str]) -> None:
+    """Write one answer."""
+    sys.stdout.write(json.dumps(answer) + "\n")
 
 
 def main() -> None:
-    """Read, render, answer."""
-    asked = json.load(sys.stdin)
-    import jinja2.sandbox  # before the limits: loading it is no part of the template's work
+    """Read, render, answer, a chat at a time: no more than one is in memory."""
+    task = json.loads(sys.stdin.buffer.readline())
+    import jinja2.sandbox  # noqa: F401  before the limits: loading it is no part of the template's work
 
-    limit(asked)
+    limit(task)
+    left = task["max_all_chars"]
     try:
-        told: dict[str, Any] = {"texts": texts_of(asked)}
+        template = environment().from_string(task["template"])
+        for line in sys.stdin.buffer:
+            try:
+                text = text_of(template, json.loads(line), task["tokens"], min(left, task["max_chars"]))
+            except (MemoryError, MetLimitError):
+                raise
+            except Exception as error:  # whatever a stranger's template raises, it refuses this chat
+                tell({"refused": f"{type(error).__name__}: {error}"[:500]})
+                continue
+            left -= len(text)
+            tell({"text": text})
     except MemoryError:
-        told = {"error": "a template that fills the memory"}
-    except (jinja2.TemplateError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
-        told = {"error": f"{type(error).__name__}: {error}"[:500]}
-    json.dump(told, sys.stdout)
+        tell({"fault": "a template that fills the memory"})
+    except MetLimitError as error:
+        tell({"fault": str(error)})
+    except Exception as error:
+        tell({"fault": f"{type(error).__name__}: {error}"[:500]})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 A GGUF file is brought back to 16 bit once: its weights become those that llama.cpp computes with, rounded to bfloat16.
 Whatever it lost when it was quantised stays lost. A folder in 16 bit is taken as it is; float32 is rounded to bfloat16.
 
-Invariant: nothing is loaded that `trusted` or `providers.gguf` did not look through first, and no code of a model runs.
+Invariant: nothing is loaded that `providers.safe` or `providers.gguf` did not look through first; no code of a model
+runs.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any, Final
 from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers import models
+from tuneworthy.providers.chat_template import ChatTemplate
 from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.safe import files_of, read_config, tensors_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
-from tuneworthy.train.template import ChatTemplate
-from tuneworthy.train.trusted import check_asks_for_no_code, check_model_folder, tensor_types
 
 Say = Callable[[str], None]
 SIXTEEN_BIT: Final = {"BF16": "bfloat16", "F16": "float16"}
@@ -94,7 +95,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
         from_type: str | None = header.file_type
         files: Sequence[Path] = ()
     else:
-        files = check_model_folder(place)
+        files = files_of(place)
         source = {"spec": spec, "sha256": _hash_of(files)}
         from_type = None
     made = [one for one in artifacts(store, "base") if one.manifest["source"] == source]
@@ -176,7 +177,7 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
         ModelError: There is none.
     """
     path = folder / "generation_config.json"
-    told = check_asks_for_no_code(path).get("eos_token_id") if path.is_file() else None
+    told = read_config(path).get("eos_token_id") if path.is_file() else None
     ids = [*(told if isinstance(told, list) else [told]), tokenizer.eos_token_id]
     found = tuple(dict.fromkeys(one for one in ids if isinstance(one, int)))
     if not found:
@@ -221,7 +222,7 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
 
 def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict[str, str], say: Say) -> Artifact:
     """Take a folder in 16 bit as it is; round float32."""
-    config = check_asks_for_no_code(place / "config.json")
+    config = read_config(place / "config.json")
     if "quantization_config" in config:
         method = config["quantization_config"].get("quant_method", "unknown")
         raise ModelError(
@@ -229,7 +230,7 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
             hint='name the model that it was quantised from; training loads it in 4 bit itself (method = "qlora")',
         )
     weights = [path for path in files if path.suffix == ".safetensors"]
-    kinds = set().union(*map(tensor_types, weights)) - {"I64", "I32", "BOOL"}
+    kinds = {one.dtype for one in tensors_of(place).values()} - {"I64", "I32", "BOOL"}
     tokenizer = load_tokenizer(place)
     if len(weights) == 1 and len(kinds) == 1 and (dtype := SIXTEEN_BIT.get(next(iter(kinds)))):
         others = [path for path in files if path.suffix != ".safetensors"]

@@ -3,8 +3,8 @@
 Invariants: the prompt of a row has the ids that it has when it is served; only what the assistant says is supervised,
 its end-of-turn token included (a model that is not taught to stop does not); a row is whole or left out, never cut.
 
-Only text goes through the template (`template.ChatTemplate`): each answer as the last turn of its chat, and the prompt
-before it. That the first begins with the second, in text and in ids, is what makes the mask right.
+Only text goes through the template (`providers.chat_template`): each answer as the last turn of its chat, and the
+prompt before it. That the first begins with the second, in text and in ids, is what makes the mask right.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, Final, Protocol
 
 from tuneworthy.errors import UserError
-from tuneworthy.train.template import ChatTemplate, chat_of
+from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.types import Message
 
 OPEN, CLOSE = "⟦", "⟧"
@@ -153,7 +153,7 @@ class Renderer:
         Args:
             chats: They end with the user's turn.
         """
-        asked = [chat_of(chat.messages, generation=True, tools=chat.tools) for chat in chats]
+        asked = [Chat(messages=chat.messages, generation_prompt=True, tools=chat.tools) for chat in chats]
         texts = self.template.render(asked)
         return [None if text is None else self._ids(text) for text in texts]
 
@@ -170,8 +170,8 @@ class Renderer:
         answers = [[at for at, turn in enumerate(chat.messages) if turn.get("role") == "assistant"] for chat in chats]
         asked = []
         for chat, places in zip(chats, answers, strict=True):
-            asked += [chat_of(chat.messages[:at], generation=True, tools=chat.tools) for at in places]
-            asked += [chat_of(chat.messages[: at + 1], generation=False, tools=chat.tools) for at in places]
+            asked += [_upto(chat, at, generation_prompt=True) for at in places]
+            asked += [_upto(chat, at + 1, generation_prompt=False) for at in places]
         texts = iter(self.template.render(asked))
         rows, left_out, last_only = [], {}, 0
         for chat, places in zip(chats, answers, strict=True):
@@ -264,6 +264,10 @@ class Renderer:
     @staticmethod
     def _why(found: Rendered) -> str:
         return ", ".join(f"{n} {REASONS[reason]}" for reason, n in found.reasons.items()) or "there are none"
+
+
+def _upto(chat: RowChat, n_turns: int, *, generation_prompt: bool) -> Chat:
+    return Chat(messages=chat.messages[:n_turns], generation_prompt=generation_prompt, tools=chat.tools)
 
 
 def bracketed(stretches: Sequence[tuple[str, bool]]) -> str:
