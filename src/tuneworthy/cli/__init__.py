@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import Any
 
 import click
 
 from tuneworthy import __version__
+from tuneworthy.cli.lazy import LazyGroup
 from tuneworthy.errors import TuneworthyError
 
 VERBS: dict[str, str] = {
@@ -35,24 +35,7 @@ VERBS: dict[str, str] = {
 """Verb to the line that `--help` shows; the module `tuneworthy.cli.<verb>` holds the command `command`."""
 
 
-class Verbs(click.Group):
-    """A group whose commands are imported when they are run."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in VERBS:
-            return None
-        command: click.Command = import_module(f"tuneworthy.cli.{name}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tuneworthy")
 def root() -> None:
     """Find out, with evidence, whether to fine-tune; and if so, do it, safely.

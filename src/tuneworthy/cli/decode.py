@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
+
+from tuneworthy.cli.lazy import LazyGroup
 
 PARTS: dict[str, str] = {
     "explain": "Show what sampling parameters leave of a distribution, engine by engine.",
@@ -14,24 +14,13 @@ PARTS: dict[str, str] = {
 """Subcommand to the line that `--help` shows."""
 
 
-class Parts(click.Group):
-    """The group; nothing heavy is imported before a subcommand runs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(PARTS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in PARTS:
-            return None
-        command: click.Command = import_module(f"tuneworthy.cli.decode_{name}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(PARTS.items()))
-
-
-@click.group("decode", cls=Parts, short_help="What sampling parameters do; tune them; find where a model wavers.")
+@click.group(
+    "decode",
+    cls=LazyGroup,
+    parts=PARTS,
+    prefix="decode_",
+    short_help="What sampling parameters do; tune them; find where a model wavers.",
+)
 def command() -> None:
     """What a set of sampling parameters does, per engine; tune it; find where a model wavers.
 
