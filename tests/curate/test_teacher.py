@@ -67,12 +67,18 @@ def test_the_terms_of_all_teachers_decide(answers: tuple[bool | None, ...], stat
     assert terms_of({})[0] == "unknown"
 
 
-@pytest.mark.parametrize("junk", [[1], 7, "", {}, {"model": None, "parameters": [1]}, {"date": 5, "model": {}}])
-def test_a_teacher_that_is_told_in_another_way_breaks_nothing(junk: Any) -> None:
+@pytest.mark.parametrize(
+    ("junk", "n"),
+    [([1], 2), (7, 2), ("", 2), ({}, 2), ({"model": None, "parameters": [1]}, 3), ({"date": 5, "model": {}}, 3)],
+)
+def test_a_teacher_that_is_told_in_another_way_is_counted_or_none_and_breaks_nothing(junk: Any, n: int) -> None:
     rows = [row("Who was it?", teacher=junk), row("Was it you?", teacher="gpt-x"), *answered(0, 2)]
-    for check in (TeacherMix(), TeacherDrift()):
-        list(check.find(rows, Context()))
-    terms_of({"teachers": teachers_of(rows)})
+    (mixed,) = TeacherMix().find(rows, Context())
+    assert mixed.detail.startswith(f"{n} teachers: 2 rows by big-1, prompt p1; 1 rows by ")
+    assert [one.reason for one in TeacherDrift().find(rows, Context())] == ["too_few_answers"]
+    teachers = teachers_of(rows)
+    assert sorted(one["n_rows"] for one in teachers) == [1] * (n - 1) + [2]
+    assert terms_of({"teachers": teachers})[0] == "unknown"
 
 
 def test_a_mix_that_is_asked_for_is_told_and_fails_no_gate() -> None:

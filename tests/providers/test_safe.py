@@ -87,9 +87,12 @@ def test_no_bytes_at_all_raise_anything_else(tmp_path_factory: pytest.TempPathFa
     for content in (data, whole[:at] + filler + whole[at + len(filler) :]):
         path.write_bytes(content)
         try:
-            read_tensors(path)
+            found = list(read_tensors(path).values())
         except ModelError:
+            assert content != whole
             continue
+        ends = [8 + int.from_bytes(content[:8], "little"), *(one.end for one in found)]
+        assert [one.start for one in found] == ends[:-1] and ends[-1] == len(content)
 
 
 def test_a_good_folder_is_read(tmp_path: Path) -> None:

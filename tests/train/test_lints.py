@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,9 @@ def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path: Path) -> Non
 
 @settings(max_examples=60, deadline=None)
 @any_of(st.dictionaries(KEYS, VALUES, min_size=1))
-def test_odd_values_raise_nothing(document: dict[str, object]) -> None:
-    import json
-
-    lint_config(parse(json.dumps({"peft_type": "LORA", **document}), "a.json"))
+def test_odd_values_raise_nothing_and_numbers_are_read(document: dict[str, object]) -> None:
+    config = parse(json.dumps({"peft_type": "LORA", **document}), "a.json")
+    for found in lint_config(config):
+        assert found.code in LINTS and found.line == 1 and found.message
+    rank = document.get("r", 8)
+    assert config.rank == (rank if type(rank) is int else None)
