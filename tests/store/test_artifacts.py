@@ -62,3 +62,12 @@ def test_a_changed_file_is_refused(tmp_path: Path, name: str) -> None:
     (made.folder / name).write_text("changed")
     with pytest.raises(UserError, match="expected the file as it was made"):
         open_artifact(store, "merged")
+
+
+def test_a_changed_manifest_is_refused(tmp_path: Path) -> None:
+    store = Folder(tmp_path)
+    made = write_artifact(store, "adapter", fill("one"), parent="base", about={"gated": False})
+    path = made.folder / "manifest.json"
+    path.write_text(path.read_text().replace("false", "true"))
+    with pytest.raises(UserError, match=r"manifest\.json: expected the file as it was made"):
+        open_artifact(store, "adapter")

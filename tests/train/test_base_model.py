@@ -34,6 +34,16 @@ def test_a_base_in_sixteen_bit_is_taken_byte_for_byte_and_float32_is_rounded_and
     assert open_base(half).template.sha256 == half.manifest["template_sha256"]
 
 
+def test_a_base_that_was_changed_since_is_made_again(tmp_path: Path) -> None:
+    store = Folder(tmp_path)
+    write_tiny(tmp_path / "half", dtype="bfloat16")
+    made = prepare_base("half", tmp_path, store)
+    (made.folder / "generation_config.json").write_text("{}")
+    assert not made.whole
+    again = prepare_base("half", tmp_path, store)
+    assert again.whole and again.id == made.id
+
+
 def test_a_base_without_a_template_or_in_four_bit_is_refused(tmp_path: Path) -> None:
     write_tiny(tmp_path / "m", dtype="bfloat16")
     config = orjson.loads((tmp_path / "m" / "config.json").read_bytes())

@@ -5,15 +5,11 @@
                               findings.jsonl  what was masked or only reported of the rows that stayed
                               recipe.json     hashes of input and files, code version, settings, counts, gates, times
 
-The id is the hash of the recipe without its times, and the recipe holds the hashes of the three files. A folder is
-filled under another name, brought to disk, and renamed: it is whole or not there.
+See `store.frozen` for how it is written, and what its id is a hash of.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +19,12 @@ import orjson
 
 from tuneworthy.curate.importer import example_of
 from tuneworthy.errors import UserError
-from tuneworthy.store import Folder, write_atomic
-from tuneworthy.types import Example, content_hash
+from tuneworthy.store import Folder
+from tuneworthy.store.frozen import changed, freeze_folder
+from tuneworthy.types import Example
 
 FORMAT: Final = 1
+RECIPE: Final = "recipe.json"
 FILES: Final = ("rows.jsonl", "rejects.jsonl", "findings.jsonl")
 
 
@@ -75,80 +73,42 @@ class Version:
         Raises:
             UserError: Something was changed or is gone.
         """
-        if identity(self.recipe) != self.id:
-            raise _changed(self.folder / "recipe.json")
-        for name, told in self.recipe["files"].items():
-            try:
-                with (self.folder / name).open("rb") as file:
-                    same = hashlib.file_digest(file, "sha256").hexdigest() == told["sha256"]
-            except OSError:
-                same = False
-            if not same:
-                raise _changed(self.folder / name)
-
-
-def _changed(path: Path) -> UserError:
-    return UserError(f"{path}: expected the file as it was frozen, got another", hint="run `tuneworthy data build`")
-
-
-def identity(recipe: Mapping[str, Any]) -> str:
-    """Return the id of the version that `recipe` describes."""
-    return content_hash({key: value for key, value in recipe.items() if key != "times"})
+        if (path := changed(self.folder, RECIPE)) is not None:
+            raise UserError(
+                f"{path}: expected the file as it was frozen, got another", hint="run `tuneworthy data build`"
+            )
 
 
 def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Mapping[str, Any]) -> Version:
     """Write a version, or return the one that is there if it is the same; it is the latest from now on.
 
     Args:
-        store: The project's folder.
+        store: The project's folder; the caller holds the lock.
         contents: Lines by name of the file, for all of `FILES`.
-        recipe: All that describes the version but its files.
+        recipe: All that describes the version but its files; its `times` name nothing.
     """
-    datasets = store.path / "datasets"
+
+    def fill(folder: Path) -> dict[str, dict[str, int]]:
+        return {name: {"n": _write(folder / name, contents[name])} for name in FILES}
+
     store.create()
-    part = datasets / ".part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    files = {name: _write(part / name, contents[name]) for name in FILES}
-    document = {**recipe, "format": FORMAT, "files": files}
-    content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-    document = orjson.loads(content)
-    version = Version(datasets / identity(document), document)
-    write_atomic(part / "recipe.json", content)
-    for path in part.iterdir():
-        path.chmod(0o444)
-    if (kept := find_version(store, version.id)) is not None:
-        kept.verify()
-        shutil.rmtree(part)
-        version = kept
-    else:
-        shutil.rmtree(version.folder, ignore_errors=True)  # a folder without a recipe is none of ours
-        part.rename(version.folder)
-        _sync(datasets)
-    store.write("datasets/latest", {"id": version.id})
-    return version
+    about = {key: value for key, value in recipe.items() if key != "times"} | {"format": FORMAT}
+    times = recipe.get("times", {})
+    folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=times, read_only=True)
+    store.write("datasets/latest", {"id": folder.name})
+    found = find_version(store, folder.name)
+    assert found is not None
+    return found
 
 
-def _write(path: Path, lines: Iterable[bytes]) -> dict[str, Any]:
-    """Write `lines` to disk and return hash, size and number."""
-    digest, size, n = hashlib.sha256(), 0, 0
+def _write(path: Path, lines: Iterable[bytes]) -> int:
+    """Write `lines` and return their number."""
+    n = 0
     with path.open("wb", buffering=2**20) as file:
         for line in lines:
             file.write(line)
-            digest.update(line)
-            size += len(line)
             n += 1
-        file.flush()
-        os.fsync(file.fileno())
-    return {"sha256": digest.hexdigest(), "n_bytes": size, "n": n}
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return n
 
 
 def find_version(store: Folder, version: str) -> Version | None:

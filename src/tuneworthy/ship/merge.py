@@ -11,7 +11,6 @@ Source: facts.md A5; unsloth-zoo PR #810 (no route is right for every model: mea
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tenso
 from tuneworthy.ship.lora import Adapter, read_adapter
 from tuneworthy.store.artifacts import Artifact, open_artifact, write_artifact
 from tuneworthy.store.folder import Folder, write_atomic
+from tuneworthy.store.frozen import scratch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,17 +91,14 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
     trained, under = lineage(store, adapter, base)
     check_sixteen_bit(under.folder)
     settings = trained.manifest.get("settings") or {}
-    route: dict[str, Any] = {"name": "original"}
-    source = under.folder
     if settings.get("method") == "qlora":
         from tuneworthy.ship.qlora import choose_route
 
-        route, source = choose_route(store, trained, under, say)
-    try:
-        made = _write(store, trained, source, route)
-    finally:
-        if source != under.folder:
-            shutil.rmtree(source, ignore_errors=True)
+        with scratch(store.path / "models", ".part-dequantised") as room:
+            route, source = choose_route(store, trained, under, room, say)
+            made = _write(store, trained, source, route)
+    else:
+        made = _write(store, trained, under.folder, {"name": "original"})
     lost = made.manifest["rounding"]
     say(f"merged {lost['n']} weights; rounding took {lost.get('median', 0):.2%} of a change in the median")
     return made
@@ -109,13 +106,12 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
 
 def _write(store: Folder, trained: Artifact, source: Path, route: Mapping[str, Any]) -> Artifact:
     """Write the artifact; what is measured while its files are written stands in its manifest."""
-    models = store.path / "models"
-    with tempfile.TemporaryDirectory(dir=models, prefix=".part-merge-") as folder:
-        rounding = merge_folder(trained.folder, source, Path(folder))
-        config = read_config(Path(folder) / "config.json")
-        template = template_of(Path(folder))
+    with scratch(store.path / "models", ".part-merge") as folder:
+        rounding = merge_folder(trained.folder, source, folder)
+        config = read_config(folder / "config.json")
+        template = template_of(folder)
         about = {
-            "dtype": dtype_of(Path(folder)),
+            "dtype": dtype_of(folder),
             "route": route,
             "rounding": rounding.summary(),
             "architecture": (config.get("architectures") or ["?"])[0],
@@ -123,7 +119,7 @@ def _write(store: Folder, trained: Artifact, source: Path, route: Mapping[str, A
         }
 
         def fill(target: Path) -> None:
-            for path in Path(folder).iterdir():
+            for path in folder.iterdir():
                 path.rename(target / path.name)
 
         return write_artifact(store, "merged", fill, parent=trained.id, about=about)

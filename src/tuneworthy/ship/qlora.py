@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -27,43 +26,41 @@ from tuneworthy.ship.parity.rows import rows_of
 from tuneworthy.ship.parity.run import TORCH_DTYPES, Asked, plan_of, tokenizer_folder
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
+from tuneworthy.store.frozen import scratch
 
 Say = Callable[[str], None]
 N_PROMPTS: Final = 16
 
 
-def choose_route(store: Folder, trained: Artifact, under: Artifact, say: Say) -> tuple[dict[str, Any], Path]:
+def choose_route(
+    store: Folder, trained: Artifact, under: Artifact, room: Path, say: Say
+) -> tuple[dict[str, Any], Path]:
     """Return the route whose merged model is nearer to what was trained, and the folder to merge into.
 
-    The folder is `under`'s own for the route `original`; else a new one, which the caller removes.
+    The folder is `under`'s own for the route `original`, else `room`.
 
     Args:
-        store: The project's folder. trained: The adapter. under: The 16-bit base. say: Gets a sentence now and then.
+        store: The project's folder; the caller holds the lock. trained: The adapter. under: The 16-bit base.
+        room: An empty folder, in which the base is written as training saw it.
+        say: Gets a sentence now and then.
 
     Raises:
         UserError: bitsandbytes is not installed, or the rows that were trained on are gone.
     """
     asked = Asked(adapter=trained, base=under, rows=rows_of(store, trained), n_prompts=N_PROMPTS)
     plan = plan_of(asked)
-    folder = Path(tempfile.mkdtemp(dir=store.path / "models", prefix=".part-dequantised-"))
-    try:
-        say("dequantises the base as it was while training")
-        dequantise(under.folder, folder, trained.manifest.get("settings") or {})
-        tokens = Tokens(tokenizer_folder(asked))
-        reference = _asked(folder, tokens, plan, adapter=trained.folder)
-        found = {
-            name: mean(map(divergence, reference, _merged(store, trained.folder, base, tokens, plan)))
-            for name, base in (("original", under.folder), ("dequantised", folder))
-        }
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    say("dequantises the base as it was while training")
+    dequantise(under.folder, room, trained.manifest.get("settings") or {})
+    tokens = Tokens(tokenizer_folder(asked))
+    reference = _asked(room, tokens, plan, adapter=trained.folder)
+    found = {
+        name: mean(map(divergence, reference, _merged(store, trained.folder, base, tokens, plan)))
+        for name, base in (("original", under.folder), ("dequantised", room))
+    }
     best = min(found, key=lambda name: found[name])
     told = ", ".join(f"{name} {value:.5f}" for name, value in found.items())
     say(f"mean KL from what was trained: {told} (n = {2 * len(plan.chats)}); merges into the {best} base")
-    if best == "original":
-        shutil.rmtree(folder)
-    return {"name": best, "mean_kl": found, "n": 2 * len(plan.chats)}, under.folder if best == "original" else folder
+    return {"name": best, "mean_kl": found, "n": 2 * len(plan.chats)}, under.folder if best == "original" else room
 
 
 def dequantise(base: Path, target: Path, settings: Any) -> None:
@@ -124,6 +121,6 @@ def _asked(folder: Path, tokens: Tokens, plan: Plan, *, adapter: Path | None = N
 
 def _merged(store: Folder, adapter: Path, base: Path, tokens: Tokens, plan: Plan) -> list[Distribution]:
     """Return what follows in a merged model that is not kept."""
-    with tempfile.TemporaryDirectory(dir=store.path / "models", prefix=".part-merge-") as folder:
-        merge_folder(adapter, base, Path(folder))
-        return _asked(Path(folder), tokens, plan)
+    with scratch(store.path / "models", ".part-merge") as folder:
+        merge_folder(adapter, base, folder)
+        return _asked(folder, tokens, plan)

@@ -4,27 +4,20 @@
                             ...              the files themselves (safetensors, GGUF, JSON)
     .tuneworthy/models/latest-<kind>.json    the one of each kind that was made last
 
-A folder is filled under another name, brought to disk and renamed; the manifest is the last file written. What has no
-manifest is no artifact: a command that was killed never leaves a half model that a later one takes for whole.
+See `frozen` for how they are written; what has no manifest is no artifact.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import orjson
-
 from tuneworthy.errors import UserError
-from tuneworthy.store.folder import Folder, write_atomic
-from tuneworthy.types import content_hash
+from tuneworthy.store.folder import Folder
+from tuneworthy.store.frozen import changed, freeze_folder
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -67,18 +60,19 @@ class Artifact:
         return parent
 
     def verify(self) -> None:
-        """Compare every file with its hash.
+        """Compare every file with its hash, and the manifest with the id.
 
         Raises:
-            UserError: A file was changed or is gone.
+            UserError: Something was changed or is gone.
         """
-        for name, told in self.manifest["files"].items():
-            path = self.folder / name
-            if not path.is_file() or _sha256(path) != told["sha256"]:
-                verb = MADE_BY[self.kind]
-                raise UserError(
-                    f"{path}: expected the file as it was made, got another", hint=f"run `tuneworthy {verb}`"
-                )
+        if (path := changed(self.folder, MANIFEST)) is not None:
+            verb = MADE_BY[self.kind]
+            raise UserError(f"{path}: expected the file as it was made, got another", hint=f"run `tuneworthy {verb}`")
+
+    @property
+    def whole(self) -> bool:
+        """Whether every file is as it was made."""
+        return changed(self.folder, MANIFEST) is None
 
 
 def write_artifact(
@@ -99,25 +93,11 @@ def write_artifact(
         about: All else that describes it, JSON-able: settings, dataset version, hashes, versions of libraries.
     """
     store.create()
-    models = store.path / "models"
-    models.mkdir(exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=models, prefix=".part-"))
-    try:
-        fill(part)
-        files = {str(path.relative_to(part)): _synced(path) for path in sorted(part.rglob("*")) if path.is_file()}
-        document = {**about, "format": FORMAT, "kind": kind, "parent": parent, "files": files}
-        artifact = Artifact(models / content_hash(document), document)
-        if find_artifact(store, artifact.id) is None:
-            times = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
-            content = orjson.dumps({**document, "times": times}, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-            write_atomic(part / MANIFEST, content)
-            part.chmod(0o755)
-            shutil.rmtree(artifact.folder, ignore_errors=True)  # a folder without a manifest is none of ours
-            part.rename(artifact.folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    store.write(f"models/latest-{kind}", {"id": artifact.id})
-    found = find_artifact(store, artifact.id)
+    document = {**about, "format": FORMAT, "kind": kind, "parent": parent}
+    times = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
+    folder = freeze_folder(store.path / "models", MANIFEST, fill, document, times=times)
+    store.write(f"models/latest-{kind}", {"id": folder.name})
+    found = find_artifact(store, folder.name)
     assert found is not None
     return found
 
@@ -159,18 +139,3 @@ def artifacts(store: Folder, kind: Kind) -> list[Artifact]:
 def _named(store: Folder, kind: Kind, start: str) -> Artifact | None:
     hits = [one for one in artifacts(store, kind) if one.id.startswith(start)]
     return hits[0] if start and len(hits) == 1 else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _synced(path: Path) -> dict[str, Any]:
-    """Bring a file to disk and return its hash and size."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    return {"sha256": _sha256(path), "n_bytes": path.stat().st_size}

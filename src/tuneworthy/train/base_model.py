@@ -76,7 +76,7 @@ def base_spec(project: Project) -> str:
 
 
 def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None) -> Artifact:
-    """Return the base of `spec` in 16 bit; made only if it is not there yet.
+    """Return the base of `spec` in 16 bit; made only if it is not there yet, or was changed since.
 
     Args:
         spec: `pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, a folder of safetensors or a GGUF file.
@@ -98,9 +98,8 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
         files = files_of(place)
         source = {"spec": spec, "sha256": _hash_of(files)}
         from_type = None
-    made = [one for one in artifacts(store, "base") if one.manifest["source"] == source]
+    made = [one for one in artifacts(store, "base") if one.manifest["source"] == source and one.whole]
     if made:
-        made[-1].verify()
         return write_again(store, made[-1])
     if place.is_file():
         say(f"{spec}: {from_type}, brought back to bfloat16 once; what quantising it lost stays lost")

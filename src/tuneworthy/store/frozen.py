@@ -1,0 +1,116 @@
+"""Folders that are written whole or not at all, named by their content and never changed: of rows, and of models.
+
+    <id>/<record>   what the folder is and what it was made from, `files` (hash and size of each), `times`
+         ...        the files themselves
+
+The id is the hash of the record without its times. A folder is filled under another name, brought to disk and renamed;
+the record is the last file written. What has no record is none of ours: a command that was killed never leaves half a
+folder that a later one takes for whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tuneworthy.store.folder import write_atomic
+from tuneworthy.store.lines import sync_folder
+from tuneworthy.types import content_hash
+
+Fill = Callable[[Path], Mapping[str, Mapping[str, Any]] | None]
+"""Writes the files into an empty folder; may return what the record is to say of a file beside its hash and size."""
+
+
+def freeze_folder(
+    parent: Path,
+    record: str,
+    fill: Fill,
+    about: Mapping[str, Any],
+    *,
+    times: Mapping[str, Any],
+    read_only: bool = False,
+) -> Path:
+    """Make a folder below `parent`, or return the one that is there if it is the same and was not changed since.
+
+    Args:
+        parent: Made if it is not there; the caller holds the lock of the project.
+        record: Name of the file that says what the folder is.
+        fill: Writes the files.
+        about: All that describes the folder but its files, JSON-able.
+        times: What the record tells beside that, and what names nothing.
+        read_only: Take the right to write away from the files.
+    """
+    with scratch(parent, ".part") as part:
+        more = fill(part) or {}
+        paths = {str(path.relative_to(part)): path for path in sorted(part.rglob("*")) if path.is_file()}
+        files = {name: {**_synced(path), **more.get(name, {})} for name, path in paths.items()}
+        document = {**about, "files": files, "times": dict(times)}
+        content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+        folder = parent / identity(orjson.loads(content))
+        if changed(folder, record) is None:
+            return folder
+        write_atomic(part / record, content)
+        if read_only:
+            for path in part.iterdir():
+                path.chmod(0o444)
+        shutil.rmtree(folder, ignore_errors=True)  # half written, or changed since: what was just made is as it was
+        part.rename(folder)
+        sync_folder(parent)
+    return folder
+
+
+@contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder below `parent` that is gone afterwards, unless it was renamed.
+
+    Args:
+        parent: Made if it is not there; the caller holds the lock of the project.
+        name: Always the same one for the same work, so that what a killed process left there goes now.
+    """
+    folder = parent / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def identity(record: Mapping[str, Any]) -> str:
+    """Return the id of the folder that `record` describes."""
+    return content_hash({key: value for key, value in record.items() if key != "times"})
+
+
+def changed(folder: Path, record: str) -> Path | None:
+    """Return the first file of a frozen folder that is not as it was made; None if all are."""
+    path = folder / record
+    try:
+        document = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return path
+    if not isinstance(document, dict) or identity(document) != folder.name:
+        return path
+    files = {folder / name: told["sha256"] for name, told in document["files"].items()}
+    return next((one for one, told in files.items() if not one.is_file() or _sha256(one) != told), None)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _synced(path: Path) -> dict[str, Any]:
+    """Bring a file to disk and return its hash and size."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return {"sha256": _sha256(path), "n_bytes": path.stat().st_size}
