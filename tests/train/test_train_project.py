@@ -18,8 +18,12 @@ from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
+from tuneworthy.train.memory import estimate  # noqa: E402
 from tuneworthy.train.render import Rendered, Row  # noqa: E402
-from tuneworthy.train.run import settings_for  # noqa: E402
+from tuneworthy.train.run import Prepared, settings_for, train_project  # noqa: E402
+from tuneworthy.train.settings import Settings  # noqa: E402
+from tuneworthy.train.shape import read_shape  # noqa: E402
+from tuneworthy.train.trainer import Progress, Ran, train_rows  # noqa: E402
 
 
 def tiny_project(root: Path, extra: str = "", n: int = 210) -> Folder:
@@ -48,6 +52,7 @@ def test_a_project_becomes_an_adapter_that_says_what_it_was_made_of(
     assert made.manifest["gated"] and made.manifest["settings"]["rank"] == 2
     assert made.manifest["curves"]["n_steps"] == 24 and made.manifest["shared_rows"]
     assert made.manifest["rows"]["share_supervised"] > 0
+    assert "reconciled" in made.manifest["memory"]
     assert {path.name for path in made.folder.iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "curves.json", "manifest.json", "rendered.json",
     }  # fmt: skip
@@ -93,6 +98,64 @@ def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
     assert [point["score"] for point in store.read("pilot")["points"]] == pytest.approx(
         [point["score"] for point in document["points"]], abs=0.1
     )
+
+
+@pytest.mark.parametrize("taken", [0.5, 2.0, None])
+def test_the_estimate_of_memory_is_held_against_what_the_run_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: float | None
+) -> None:
+    store, told = tiny_project(tmp_path), list[str]()
+    expected: list[float] = []
+
+    def ran(prepared: Prepared, run: Path, say: object) -> Ran:
+        size = estimate(read_shape(prepared.base.artifact.folder), prepared.settings, "cpu").n_bytes
+        expected.append(size)
+        adapter = run / "best-1"
+        adapter.mkdir()
+        (adapter / "adapter_config.json").write_text("{}")
+        (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+        progress = Progress(steps=[{"step": 1, "loss": 1.0}])
+        bytes_ = None if taken is None else int(taken * size)
+        return Ran(adapter, progress, 10**9, 10**8, bytes_, False, True, 8)
+
+    monkeypatch.setattr("tuneworthy.train.run.run_prepared", ran)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    made = train_project(load(tmp_path), store, say=told.append).adapter
+    held = made.manifest["memory"]["reconciled"]
+    lines = [line for line in told if line.startswith("memory: ")]
+    assert len(lines) == 1
+    if taken is None:
+        assert held is None and "not held against the estimate" in lines[0]
+    else:
+        assert held["error"] == pytest.approx(1 / taken - 1, abs=1e-3) and not held["inside"]
+        assert held["estimated_gib"] == pytest.approx(expected[0] / 2**30, abs=1e-3)
+        assert "outside the band" in lines[0] and "shared their beginning" in lines[0]
+
+
+def test_a_run_tells_what_its_steps_took_and_that_it_was_stopped_also_when_it_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.train.test_rows_that_share import rows
+
+    tokenizer = write_tiny(tmp_path / "tiny")
+    settings = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=9)
+    peaks = iter([100, 700, 800, 900, 1000])  # at the start, after each step
+    monkeypatch.setattr("tuneworthy.train.trainer.taken_bytes", lambda: next(peaks))
+    monkeypatch.setattr("tuneworthy.train.trainer.resident_bytes", lambda: 60)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    def train(run: str = "run") -> Ran:
+        return train_rows(
+            tmp_path / "tiny", rows(), settings, tmp_path / run, tokenizer=tokenizer, look=lambda model: 0.5
+        )
+
+    first = train()
+    assert len(first.progress.steps) == 3 and first.stopped_early
+    assert first.taken_bytes == 700 - 60, "the first look is after the first step"
+    again = train()  # nothing is left to do
+    assert again.stopped_early and again.taken_bytes is None
+    peaks = iter([700, *[700] * 9])
+    assert train("other").taken_bytes is None, "as much was taken before"
 
 
 def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
 from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
 from tuneworthy.train.lengths import RowLengths
-from tuneworthy.train.memory import Device
+from tuneworthy.train.memory import Device, Reconciliation, estimate, reconcile
 from tuneworthy.train.render import Rendered, Renderer
 from tuneworthy.train.rows import Material, gather
 from tuneworthy.train.settings import Settings
@@ -129,7 +129,7 @@ def _memory(project: Project) -> tuple[float, Device]:
     """Return the bytes that a run may take, and where: of the GPU if there is one, else what the machine has free."""
     import torch
 
-    device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device()
     if project.train.gpu_memory_gib is not None:
         return project.train.gpu_memory_gib * 2**30, device
     if device == "cuda":
@@ -138,6 +138,12 @@ def _memory(project: Project) -> tuple[float, Device]:
     lines = told.read_text().splitlines() if told.exists() else []
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     return float(free[0]) if free else MEMORY_ASSUMED, device
+
+
+def _device() -> Device:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def quiet() -> None:
@@ -199,13 +205,14 @@ def train_project(
         best = min(rates, key=lambda rate: rates[rate])
         prepared = replace(prepared, settings=replace(prepared.settings, learning_rate=best))
     for made in artifacts(store, "adapter"):
-        if made.manifest["run"] == prepared.id:
-            made.verify()
+        if made.manifest["run"] == prepared.id and made.whole:
             return Trained(write_again(store, made), prepared, True, rates)
     run = store.path / "training" / prepared.id
     write_atomic(run / "run.json", orjson.dumps(prepared.settings.to_dict()))
     ran = run_prepared(prepared, run, say)
-    adapter = write_adapter(store, prepared, ran, rates)
+    held = reconciled(prepared, ran)
+    say(memory_sentence(held, ran))
+    adapter = write_adapter(store, prepared, ran, rates, held)
     shutil.rmtree(run, ignore_errors=True)
     return Trained(adapter, prepared, False, rates)
 
@@ -224,6 +231,22 @@ def run_prepared(prepared: Prepared, run: Path, say: Say, max_steps: int | None 
         max_steps=max_steps,
         say=say,
     )
+
+
+def reconciled(prepared: Prepared, ran: Ran) -> Reconciliation | None:
+    """Hold the estimate of `plan` against what the run took; None where that cannot be told."""
+    if ran.taken_bytes is None:
+        return None
+    shape = read_shape(prepared.base.artifact.folder)
+    return reconcile(estimate(shape, prepared.settings, _device()), ran.taken_bytes)
+
+
+def memory_sentence(held: Reconciliation | None, ran: Ran) -> str:
+    """Return what a person should know of the memory of a run."""
+    if held is None:
+        return "memory: not held against the estimate, as this process had taken as much before"
+    why = "; the estimate is of plain padded batches, and these rows shared their beginning" if ran.shared else ""
+    return f"{held.sentence}{why}"
 
 
 def look_of(prepared: Prepared) -> Callable[[Any], float] | None:
@@ -291,7 +314,9 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
     return found
 
 
-def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float]) -> Artifact:
+def write_adapter(
+    store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float], held: Reconciliation | None
+) -> Artifact:
     """Write the adapter of a run as an artifact, whole or not at all."""
     best = ran.progress.best
 
@@ -322,7 +347,11 @@ def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float
             "kept_step": int(best["step"]) if best else int(ran.progress.steps[-1]["step"]),
             "stopped_early": ran.stopped_early,
         },
-        "memory": {"peak_bytes": ran.peak_bytes, "before_bytes": ran.before_bytes},
+        "memory": {
+            "peak_bytes": ran.peak_bytes,
+            "before_bytes": ran.before_bytes,
+            "reconciled": held.to_dict() if held else None,
+        },
         "seconds": round(ran.progress.seconds, 1),
         "shared_rows": ran.shared,
         "n_trainable": ran.n_trainable,

@@ -71,6 +71,8 @@ class Ran:
     Attributes:
         adapter: Folder of the adapter that is kept. progress: Curves. peak_bytes: Most memory that was in use.
         before_bytes: Memory in use before the model was loaded. stopped_early: Whether the metric ended it.
+        taken_bytes: Most memory that model and steps took beside that, the looks at the task metric left out; None if
+            that cannot be told, since no step was made or the process had used as much before.
         shared: Whether rows shared their beginning (else: plain batches).
         n_trainable: Weights that were trained.
     """
@@ -79,6 +81,7 @@ class Ran:
     progress: Progress
     peak_bytes: int
     before_bytes: int
+    taken_bytes: int | None
     stopped_early: bool
     shared: bool
     n_trainable: int
@@ -95,6 +98,18 @@ def peak_bytes() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def taken_bytes() -> int:
+    """Return the most memory that was taken: of this process; of the card what the allocator holds, and the context.
+
+    On a card that is shared, what others hold counts as context.
+    """
+    if not torch.cuda.is_available():
+        return peak_bytes()
+    free, total = torch.cuda.mem_get_info()
+    context = max(0, total - free - torch.cuda.memory_reserved())
+    return int(torch.cuda.max_memory_reserved()) + context
 
 
 def adapted(base: Path, settings: Settings) -> Any:
@@ -216,7 +231,7 @@ class Watcher(TrainerCallback):
         self.run, self.progress, self.look = run, progress, look
         self.look_every, self.checkpoint_every = look_every, checkpoint_every
         self.say = say
-        self.stopped = False
+        self.steps_bytes = 0
         self._began = time.monotonic()
         self._told = 0.0
 
@@ -230,6 +245,8 @@ class Watcher(TrainerCallback):
         self.progress.seconds += self._seconds
         control.should_log = True
         last = state.global_step >= state.max_steps
+        if not self.progress.looks:
+            self.steps_bytes = taken_bytes()
         if self.look is not None and (state.global_step % self.look_every == 0 or last):
             self._look(state, control, named["model"])
         if state.global_step % self.checkpoint_every == 0 or last:
@@ -271,11 +288,11 @@ class Watcher(TrainerCallback):
         self.say(f"step {state.global_step}: task metric {metric:.3f} on held-out rows, best {best['metric']:.3f}")
         control.should_save = True
         if self.progress.since_best >= PATIENCE and state.global_step < state.max_steps:
-            self.stopped = control.should_training_stop = True
+            control.should_training_stop = True
 
 
 def keep_best(model: Any, run: Path, step: int) -> None:
-    """Write the adapter as the best one so far; the one before goes once it stands."""
+    """Write the adapter as the best one so far; those before stay, as a checkpoint may name one of them."""
     part = run / ".best"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
@@ -308,6 +325,7 @@ def train_rows(
     """
     run.mkdir(parents=True, exist_ok=True)
     before = resident_bytes()
+    known = taken_bytes()
     found = checkpoints.newest(run)
     progress = Progress(**found[1]) if found else Progress()
     model = adapted(base, settings)
@@ -337,7 +355,9 @@ def train_rows(
     best = progress.best
     adapter = run / f"best-{int(best['step'])}" if best else run / f"checkpoint-{int(progress.steps[-1]['step'])}"
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    return Ran(adapter, progress, peak_bytes(), before, watcher.stopped, attention is not None, trainable)
+    taken = watcher.steps_bytes - (0 if torch.cuda.is_available() else before) if watcher.steps_bytes > known else None
+    stopped = progress.since_best >= PATIENCE and progress.steps[-1]["step"] < total
+    return Ran(adapter, progress, peak_bytes(), before, taken, stopped, attention is not None, trainable)
 
 
 def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
