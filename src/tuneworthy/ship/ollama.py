@@ -9,8 +9,9 @@ Source: ollama docs/modelfile.md and docs/template.md.
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,7 +72,12 @@ class Frames:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("{{", '{{ "{{" }}')
+    """Write braces that Go would read as an action, alone or with what follows the text, as what they are.
+
+    >>> _escaped("a {b} {{c}} <{")
+    'a {b} {{ "{{" }}c}} <{{ "{" }}'
+    """
+    return re.sub(r"\{{2,}|\{$", lambda found: f'{{{{ "{found[0]}" }}}}', text)
 
 
 def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Frames:
@@ -155,21 +161,37 @@ def modelfile(folder: Path, template: str, context: int) -> str:
 
     Args:
         folder: Its tokenizer and generation_config.json. template: Its chat template. context: Tokens it can read.
+
+    Raises:
+        UserError: A text of the model would end its place in the Modelfile, where the rest would be read as commands.
     """
     tokens = special_tokens(folder)
     begin = tokens.get("bos_token", "") if adds_bos(folder) else ""
     frames = frames_of(template, tokens, begin=begin)
     named = {one["id"]: one["content"] for one in read_tokenizer(folder).get("added_tokens", [])}
     stops = [named[number] for number in end_ids(folder) if number in named]
-    lines = [f"FROM ./{FILE}", f'TEMPLATE """{frames.go()}"""', f"PARAMETER num_ctx {context}"]
+    go = frames.go()
+    if '"""' in go or go.endswith('"'):
+        raise _refused("one without three quotes in a row, or a quote at its end")
+    if bad := [stop for stop in stops if re.search(r'["\r\n]', stop)]:
+        raise _refused(f"tokens that end an answer without quotes and line ends, unlike {bad[0][:40]!r}")
+    lines = [f"FROM ./{FILE}", f'TEMPLATE """{go}"""', f"PARAMETER num_ctx {context}"]
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
     path = folder / "generation_config.json"
     config: dict[str, Any] = read_config(path) if path.is_file() else {}
     if not config.get("do_sample"):
         lines.append("PARAMETER temperature 0")
     else:
-        lines += [f"PARAMETER {name} {config[key]}" for key, name in _SAMPLING.items() if config.get(key) is not None]
+        lines += [f"PARAMETER {name} {_number(config, key)}" for key, name in _SAMPLING.items()
+                  if config.get(key) is not None]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _number(config: Mapping[str, Any], key: str) -> float:
+    value = config[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"generation_config.json: expected a number for {key}, got {str(value)[:40]!r}")
+    return value
 
 
 def special_tokens(folder: Path) -> dict[str, str]:
