@@ -102,6 +102,15 @@ def test_what_is_no_config_is_refused_in_one_line(name: str, text: str, told: st
         parse(text, name)
 
 
+def test_aliases_that_hold_themselves_or_grow_without_end_are_refused() -> None:
+    lines = ["x0: &x0 [q_proj, v_proj, k_proj, o_proj, up_proj, down_proj, gate_proj, a, b, c]"]
+    lines += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 12)]
+    for text in ("\n".join([*lines, "target_modules: *x11"]), "target_modules: &a [*a]"):
+        with pytest.raises(UserError, match="at most 100000 values"):
+            parse(f"peft_type: LORA\n{text}", "a.yaml")
+    assert parse("peft_type: LORA\nown: &a [q_proj]\ntarget_modules: *a", "a.yaml").targets == ["q_proj"]
+
+
 def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         read(tmp_path / "none.py")

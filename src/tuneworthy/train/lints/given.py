@@ -16,6 +16,8 @@ from tuneworthy.errors import UserError
 
 Kind = Literal["peft", "trl", "unsloth", "axolotl"]
 MAX_BYTES: Final = 2 * 2**20
+MAX_VALUES: Final = 100_000
+"""Of a config; an alias of YAML counts wherever it stands."""
 UNKNOWN: Final = object()
 """A value that stands there and cannot be read without running the source."""
 _HINT = "give a PEFT, TRL, Unsloth or Axolotl config: .json, .yaml, .yml or .py"
@@ -174,11 +176,26 @@ def _document(text: str, name: str) -> Given:
         raise UserError(f"{name}: expected JSON or YAML, got: {told}", hint=_HINT) from None
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
         raise UserError(f"{name}: expected a table of keys, got {type(content).__name__}", hint=_HINT)
+    if _has_more(content, MAX_VALUES):
+        raise UserError(f"{name}: expected at most {MAX_VALUES} values, got more", hint=_HINT)
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     raw = {str(key): Value(value, lines.get(str(key), 1)) for key, value in content.items()}
     if not set(raw) & (set(NAMES) | {"datasets", "adapter", "peft_type", "use_peft"}):
         raise UserError(f"{name}: expected a training config, got none of the keys of one", hint=_HINT)
     return Given(name, _kind_of(raw), _normal(raw), raw, text=text)
+
+
+def _has_more(content: Any, most: int) -> bool:
+    """Say whether a value holds more than `most` values; one that holds itself does."""
+    stack, n = [content], 0
+    while stack and n <= most:
+        node = stack.pop()
+        n += 1
+        if isinstance(node, dict):
+            stack += node.values()
+        elif isinstance(node, list | tuple | set):
+            stack += node
+    return n > most
 
 
 def _kind_of(raw: Mapping[str, Value]) -> Kind:
