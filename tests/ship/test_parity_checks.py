@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tuneworthy.cli import run
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import base as parity
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
 from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
+from tuneworthy.ship.parity.run import asked_of
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 
 END, BEGIN, YES, NO = 9, 8, 1, 2
 Q = "q_proj.weight"
@@ -192,3 +198,63 @@ def test_the_divergence_is_that_of_two_distributions_and_never_below_0() -> None
     assert divergence(*cut) == pytest.approx(exact, abs=1e-6)
     apart = divergence(Distribution({1: log(0.98)}), Distribution({2: log(0.9), 3: log(0.05)}))
     assert apart > 2.5  # nothing in common is not taken for the same
+
+
+# --- what is compared -----------------------------------------------------------------------------------------------
+
+PROJECT = """
+[task]
+name = "t"
+[examples]
+path = "examples.jsonl"
+[prompt]
+user = "{{ input }}"
+[[graders]]
+type = "exact"
+[models.small]
+provider = "llama_cpp"
+model = "model"
+[ladder]
+baseline = "small"
+"""
+ROW = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
+
+
+def made_in(root: Path, *kinds: Kind) -> dict[str, Artifact]:
+    """Write a project with a chain of artifacts of a few bytes."""
+    for name, text in (
+        ("tuneworthy.toml", PROJECT), ("examples.jsonl", ROW), ("cases.jsonl", '{"input": "a", "expected": "b"}\n')
+    ):  # fmt: skip
+        (root / name).write_text(text)
+
+    def fill(folder: Path) -> None:
+        (folder / "file").write_text("x")
+
+    found: dict[str, Artifact] = {}
+    parent = None
+    for kind in kinds:
+        found[kind] = write_artifact(Folder(root), kind, fill, parent=parent, about={})
+        parent = found[kind].id
+    return found
+
+
+def test_a_form_that_is_named_is_the_one_that_is_asked(tmp_path: Path) -> None:
+    made = made_in(tmp_path, "base", "adapter", "merged", "gguf")
+    for forms, expected in ((None, ["merged", "gguf"]), (["merged"], ["merged"]), (["gguf"], ["gguf"]), ([], [])):
+        asked = asked_of(load(tmp_path), forms=forms)
+        found = {"merged": asked.merged, "gguf": asked.gguf}
+        assert {name: one.id for name, one in found.items() if one} == {name: made[name].id for name in expected}
+
+
+@pytest.mark.parametrize("form", ["merged", "gguf"])
+def test_a_form_that_is_named_and_not_there_is_refused(tmp_path: Path, form: str) -> None:
+    made_in(tmp_path, "base", "adapter")
+    with pytest.raises(UserError, match=r"expected a merged model that was made from .*, got none"):
+        asked_of(load(tmp_path), forms=[form])
+
+
+def test_an_adapter_alone_proves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made_in(tmp_path, "base", "adapter")
+    assert run(["parity", "--project", str(tmp_path)]) == 2
+    assert "got only its base" in capsys.readouterr().err
+    assert Folder(tmp_path).read("parity") is None

@@ -52,6 +52,9 @@ def command(
         project, adapter, forms or None, facts=[_fact(one, project.text(project.prompt.system)) for one in facts],
         served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
     )  # fmt: skip
+    if asked.merged is None and asked.gguf is None and asked.served is None:
+        raise UserError(f"expected something to compare the adapter {asked.adapter.id} with, got only its base",
+                        hint="run `tuneworthy merge`, then `tuneworthy export gguf`")  # fmt: skip
     with store.lock(note):
         document = check_parity(store, asked, say=note)
     if as_json:

@@ -139,7 +139,10 @@ def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] 
     rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
     settings = {"margin": project.task.margin, "seed": project.split.seed, **more}
     merged = _child(store, "merged", trained.id, forms)
-    gguf = _child(store, "gguf", merged.id, forms) if merged else None
+    between = merged  # what a GGUF file was made from, whether it is asked itself or not
+    if forms is not None and "gguf" in forms and merged is None:
+        between = _child(store, "merged", trained.id, ["merged"])
+    gguf = _child(store, "gguf", between.id, forms) if between else None
     return Asked(adapter=trained, base=base, merged=merged, gguf=gguf, rows=rows, **settings)
 
 
