@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -160,8 +163,11 @@ def check_serving(
             )
             checks += told["checks"]
             status, detail = told["status"], f"cause {told['cause']}" if told["cause"] else "serves what was trained"
-        ended = not server.alive
-        checks.append({"name": "stop", "status": "pass" if ended else "fail", "detail": "the server has ended"})
+        if _answers(server.address):
+            status, detail = "fail", f"the server at {server.address} was stopped and still answers"
+            checks.append({"name": "stop", "status": "fail", "detail": detail})
+        else:
+            checks.append({"name": "stop", "status": "pass", "detail": "the server has ended"})
     except OutsideFault as fault:
         detail = str(fault)
         checks.append({"name": "start", "status": "fail", "detail": detail})
@@ -169,3 +175,13 @@ def check_serving(
                 "detail": detail, "line": choice.line, "checks": checks}  # fmt: skip
     store.write("serving", document)
     return document
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, HTTPException):
+        return False
