@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ladder.tuned_worlds import make_artifact
 from tests.train.shapes import LLAMA_70B, SMOLLM2_135M
 from tuneworthy.cli import run
+from tuneworthy.train.plan import base_elsewhere
 
 PROJECT = """
 [task]
@@ -71,6 +73,17 @@ def test_what_is_emitted_lies_in_its_folder(project: Path, tmp_path: Path) -> No
     out = tmp_path / "run"
     assert run(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--emit", "trl", "--out", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == {"train_trl.py", "requirements.txt"}
+    script = (out / "train_trl.py").read_text()
+    assert f"BASE = {str(project / 'model')!r}" in script and f"ROWS = {str(project / 'examples.jsonl')!r}" in script
+
+
+def test_what_is_emitted_names_a_base_that_other_trainers_can_load(project: Path) -> None:
+    (project / "one.gguf").write_bytes(b"GGUF")
+    spec, told = base_elsewhere("one.gguf", project)
+    assert spec == "one.gguf" and told is not None and "`tuneworthy train` makes a folder of it" in told
+    made = make_artifact(project, "base", source={"spec": "one.gguf", "sha256": "0" * 64})
+    make_artifact(project, "base", source={"spec": "other.gguf", "sha256": "1" * 64})
+    assert base_elsewhere("one.gguf", project) == (str(made.folder), None)
 
 
 def test_a_config_is_linted_without_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

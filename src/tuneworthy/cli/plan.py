@@ -64,7 +64,7 @@ def command(
     from tuneworthy.train.plan import plan_project
 
     planned = plan_project(load(root), gpu_memory, base)
-    emitted = _emit(planned, form, out) if form else None
+    emitted = _emit(planned, root, form, out) if form else None
     if as_json:
         print_json({**planned.to_dict(), "emitted": _emitted(emitted)})
     else:
@@ -73,15 +73,21 @@ def command(
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 
-def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
+def _emit(planned: Planned, root: Path, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
+    from dataclasses import replace
+
     from tuneworthy.store import write_atomic
     from tuneworthy.train.emit.base import Plan, emit
+    from tuneworthy.train.plan import base_elsewhere
 
     if planned.advice.memory.fit == "does not fit":
         note("Nothing is written: the run does not fit.")
         return None
-    made = emit(form, Plan(planned.advice.settings, planned.base, str(planned.rows_path)))
+    base, note_on_base = base_elsewhere(planned.base, root)
+    made = emit(form, Plan(planned.advice.settings, base, str(planned.rows_path.resolve())))
+    more = ["the rows are taken as they are stored, without the prompt of [prompt]"]
+    made = replace(made, notes=(*made.notes, *more, *([note_on_base] if note_on_base else [])))
     for name, text in made.files.items() if out else ():
         assert out is not None
         write_atomic(out / name, text.encode())

@@ -14,6 +14,7 @@ from tuneworthy.curate.freeze import latest_version
 from tuneworthy.errors import UserError
 from tuneworthy.providers.models import find
 from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import artifacts
 from tuneworthy.train.advise import Advice, advise, has_bf16
 from tuneworthy.train.cards import cards_of
 from tuneworthy.train.duration import Duration, epoch, measure_products
@@ -83,6 +84,24 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     available = _available(gpu_gib, device)
     advice = advise(shape, rows, available=available, device=device, train=project.train, has_bf16=has_bf16(device))
     return Planned(spec, shape, rows, rows_path, device, advice, durations(shape, advice, rows, device, gpu_gib))
+
+
+def base_elsewhere(spec: str, root: Path) -> tuple[str, str | None]:
+    """Return the base as other trainers find it: a folder, or a name on the hub; and a note if they cannot.
+
+    Args:
+        spec: As the project names it. root: The project folder.
+    """
+    made = [one for one in artifacts(Folder(root), "base") if (one.manifest.get("source") or {}).get("spec") == spec]
+    if made:
+        return str(made[-1].folder.resolve()), None
+    path = find(spec, root)
+    if path is not None and path.is_dir():
+        return str(path.resolve()), None
+    note = (
+        f"{spec} is one GGUF file, which it cannot load: `tuneworthy train` makes a folder of it; write this again then"
+    )
+    return spec, note
 
 
 def base_of(project: Project) -> str:
