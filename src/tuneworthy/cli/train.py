@@ -91,6 +91,7 @@ def _need_libraries() -> None:
 
 def _show_rows(prepared: Prepared) -> None:
     """Show what the model sees and which of it is supervised, on stderr."""
+    from tuneworthy.report.text import visible
     from tuneworthy.train.render import CLOSE, OPEN, REASONS
 
     told = prepared.rendered
@@ -98,8 +99,10 @@ def _show_rows(prepared: Prepared) -> None:
     marks = "green is" if colours else f"{OPEN}{CLOSE} is"
     note(f"The first rows as the model sees them; {marks} what it learns to say:")
     for row in prepared.shown:
+        seen = [(visible(text), bit) for text, bit in row]
         parts = [
-            (click.style(text, fg="green") if colours else f"{OPEN}{text}{CLOSE}") if bit else text for text, bit in row
+            (click.style(text, fg="green") if colours else f"{OPEN}{text}{CLOSE}") if bit else text
+            for text, bit in seen
         ]
         note("  " + "".join(parts).replace("\n", "\n  "))
         note("")

@@ -46,6 +46,17 @@ def clean(value: object, most: int = MOST) -> str:
     return text[: most - 1].rstrip() + "…" if most and len(text) > most else text
 
 
+def visible(value: str) -> str:
+    r"""Return `value` with every character that cannot be seen written out; spaces, tabs and line ends stay.
+
+    >>> visible("a \x1b[31mred\n\u202eb")
+    'a \\x1b[31mred\n\\u202eb'
+    """
+    return "".join(
+        repr(one)[1:-1] if unicodedata.category(one) in _HIDDEN and one not in "\t\n" else one for one in value
+    )
+
+
 def markdown_text(value: object, most: int = 0) -> str:
     """Return `value` cleaned and escaped, to stand in a line or a cell of Markdown as it is.
 
