@@ -53,8 +53,13 @@ def test_a_base_without_a_template_or_in_four_bit_is_refused(tmp_path: Path) -> 
     (tmp_path / "kept").rename(tmp_path / "m" / "chat_template.jinja")
     quantised = {**config, "quantization_config": {"quant_method": "gptq"}}
     (tmp_path / "m" / "config.json").write_bytes(orjson.dumps(quantised))
+    with pytest.raises(ModelError, match=r"got quantised ones \(gptq"):
+        prepare_base("m", tmp_path, Folder(tmp_path))
+    (tmp_path / "m" / "config.json").write_bytes(orjson.dumps({**config, "quantization_config": "4 bit"}))
     with pytest.raises(ModelError, match="got quantised ones"):
         prepare_base("m", tmp_path, Folder(tmp_path))
+    (tmp_path / "m" / "config.json").write_bytes(orjson.dumps({**config, "quantization_config": None}))
+    assert prepare_base("m", tmp_path, Folder(tmp_path)).kind == "base"
 
 
 def test_a_base_that_asks_for_code_is_refused_before_it_is_loaded(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
+from tuneworthy.train.checkpoints import newest  # noqa: E402
 from tuneworthy.train.memory import estimate  # noqa: E402
 from tuneworthy.train.render import Rendered, Row  # noqa: E402
-from tuneworthy.train.run import Prepared, settings_for, train_project  # noqa: E402
+from tuneworthy.train.run import Prepared, check_rates, prepare, settings_for, train_project  # noqa: E402
 from tuneworthy.train.settings import Settings  # noqa: E402
 from tuneworthy.train.shape import read_shape  # noqa: E402
-from tuneworthy.train.trainer import Progress, Ran, train_rows  # noqa: E402
+from tuneworthy.train.trainer import DivergedError, Progress, Ran, train_rows  # noqa: E402
 
 
 def tiny_project(root: Path, extra: str = "", n: int = 210) -> Folder:
@@ -156,6 +157,55 @@ def test_a_run_tells_what_its_steps_took_and_that_it_was_stopped_also_when_it_is
     assert again.stopped_early and again.taken_bytes is None
     peaks = iter([700, *[700] * 9])
     assert train("other").taken_bytes is None, "as much was taken before"
+
+
+def test_a_run_whose_loss_is_no_number_any_more_ends_with_the_reason(tmp_path: Path) -> None:
+    from tests.train.test_rows_that_share import rows
+
+    tokenizer = write_tiny(tmp_path / "tiny")
+    settings = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=6, learning_rate=1e30)
+    with pytest.raises(DivergedError, match=r"expected a finite loss at step .* at the learning rate 1e\+30"):
+        train_rows(tmp_path / "tiny", rows(), settings, tmp_path / "run", tokenizer=tokenizer)
+    assert newest(tmp_path / "run") is None
+
+
+def test_a_rate_that_the_model_does_not_bear_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(base: object, rows: object, settings: Settings, run: Path, **named: Any) -> Ran:
+        if settings.learning_rate > most:
+            raise DivergedError("expected a finite loss")
+        progress = Progress(steps=[{"step": 1, "loss": settings.learning_rate}])
+        return Ran(run, progress, 2, 1, None, False, True, 8)
+
+    store = tiny_project(tmp_path)
+    monkeypatch.setattr("tuneworthy.train.trainer.train_rows", trained)
+    prepared = prepare(load(tmp_path), store, unsafe=False, say=lambda _: None)
+    rate = prepared.settings.learning_rate
+    most, told = 1.5 * rate, list[str]()
+    found = check_rates(prepared, tmp_path / "rates", told.append)
+    assert sorted(found) == pytest.approx([0.4 * rate, rate, 2.5 * rate])
+    assert [found[one] == float("inf") for one in sorted(found)] == [False, False, True]
+    assert told[-1] == "expected a finite loss"
+    most = 0.0
+    with pytest.raises(UserError, match="a learning rate that the model bears"):
+        check_rates(prepared, tmp_path / "rates", told.append)
+
+
+def test_rows_that_are_all_too_long_for_the_base_are_refused(tmp_path: Path) -> None:
+    store = tiny_project(tmp_path)
+    config = tmp_path / "tiny" / "config.json"
+    config.write_bytes(orjson.dumps({**orjson.loads(config.read_bytes()), "max_position_embeddings": 8}))
+    with pytest.raises(UserError, match="expected rows of at most 8 tokens to train on, got none of"):
+        prepare(load(tmp_path), store, unsafe=False, say=lambda _: None)
+
+
+def test_a_run_that_may_not_fit_is_said_so(tmp_path: Path) -> None:
+    tiny_project(tmp_path, "gpu_memory_gib = 0.01\n", n=0)
+    told: list[str] = []
+    settings_for(load(tmp_path), rendered(*[60] * 200), tmp_path / "tiny", told.append)
+    assert len(told) == 1 and "so the run may be killed" in told[0]
+    tiny_project(tmp_path, "gpu_memory_gib = 64\n", n=0)
+    settings_for(load(tmp_path), rendered(*[60] * 200), tmp_path / "tiny", told.append)
+    assert len(told) == 1
 
 
 def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:

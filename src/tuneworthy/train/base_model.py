@@ -222,8 +222,8 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
 def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict[str, str], say: Say) -> Artifact:
     """Take a folder in 16 bit as it is; round float32."""
     config = read_config(place / "config.json")
-    if "quantization_config" in config:
-        method = config["quantization_config"].get("quant_method", "unknown")
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
         raise ModelError(
             f"{place}: expected 16-bit weights, got quantised ones ({method})",
             hint='name the model that it was quantised from; training loads it in 4 bit itself (method = "qlora")',

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,11 +93,12 @@ class Trained:
     rates: dict[float, float]
 
 
-def settings_for(project: Project, rendered: Rendered, base: Path) -> Settings:
+def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = lambda _: None) -> Settings:
     """Return the settings of `[train]`, and what `advise` says where it is silent.
 
     Args:
         project: Its `[train]`. rendered: All rows, none left out for its length. base: Folder of the base.
+        say: Told if the run may not fit into memory.
 
     Raises:
         UserError: The method is one that `train` does not do.
@@ -114,14 +116,18 @@ def settings_for(project: Project, rendered: Rendered, base: Path) -> Settings:
         counted=True,
     )
     available, device = _memory(project)
-    told = advise(
+    advice = advise(
         read_shape(base / "config.json"),
         rows,
         available=available,
         device=device,
         train=project.train,
         has_bf16=has_bf16(device),
-    ).settings
+    )
+    if (memory := advice.memory).fit == "does not fit":
+        size, room = memory.estimate.n_bytes / 2**30, memory.available / 2**30
+        say(f"memory: plain batches need {size:.1f} GiB of {room:.1f}, so the run may be killed; see `tuneworthy plan`")
+    told = advice.settings
     return replace(told, dtype="float32") if told.dtype == "float16" else told  # float16 would need a loss scale
 
 
@@ -171,8 +177,13 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     renderer = Renderer(base.template, base.tokenizer, base.ends)
     chats = [material.student.row(row) for row in material.train]
     rendered = renderer.rows(chats, project.train.max_length or 2**31)
-    settings = settings_for(project, rendered, base.artifact.folder)
+    settings = settings_for(project, rendered, base.artifact.folder, say)
     rendered = rendered.within(settings.max_length)
+    if not rendered.n_supervised:
+        raise UserError(
+            f"expected rows of at most {settings.max_length} tokens to train on, got none of {len(rendered.left_out)}",
+            hint="raise [train] max_length, or take a base that reads longer texts",
+        )
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     return Prepared(base, material, settings, rendered, renderer, shown)
 
@@ -287,7 +298,11 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
 def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float]:
     """Train three times for a few steps; return the learning rate and the loss of the last quarter of them.
 
-    All three see the same rows in the same order, so their losses are compared row by row.
+    All three see the same rows in the same order, so their losses are compared row by row. A rate at which the loss is
+    no number any more has an infinite one.
+
+    Raises:
+        UserError: That is so at all three.
     """
     per_epoch = max(1, len(prepared.rendered.rows) // prepared.settings.batch_size)
     steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
@@ -297,20 +312,30 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
         settings = replace(prepared.settings, learning_rate=rate)
         one = replace(prepared, settings=settings)
         run = folder / f"rate-{one.id}"
-        from tuneworthy.train.trainer import train_rows
+        from tuneworthy.train.trainer import DivergedError, train_rows
 
-        ran = train_rows(
-            prepared.base.artifact.folder,
-            prepared.rendered.rows,
-            settings,
-            run,
-            tokenizer=prepared.base.tokenizer,
-            max_steps=steps,
-        )
-        last = ran.progress.steps[-max(1, steps // 4) :]
-        found[rate] = sum(step["loss"] for step in last) / len(last)
+        try:
+            ran = train_rows(
+                prepared.base.artifact.folder,
+                prepared.rendered.rows,
+                settings,
+                run,
+                tokenizer=prepared.base.tokenizer,
+                max_steps=steps,
+            )
+        except DivergedError as error:
+            found[rate] = inf
+            say(error.message)
+        else:
+            last = ran.progress.steps[-max(1, steps // 4) :]
+            found[rate] = sum(step["loss"] for step in last) / len(last)
+            say(f"learning rate {rate:.2g}: loss {found[rate]:.4f} after {steps} steps")
         shutil.rmtree(run, ignore_errors=True)
-        say(f"learning rate {rate:.2g}: loss {found[rate]:.4f} after {steps} steps")
+    if not any(map(isfinite, found.values())):
+        tried = ", ".join(f"{rate:.2g}" for rate in found)
+        raise UserError(
+            f"expected a learning rate that the model bears, got none of {tried}", hint="lower [train] learning_rate"
+        )
     return found
 
 
@@ -355,7 +380,7 @@ def write_adapter(
         "seconds": round(ran.progress.seconds, 1),
         "shared_rows": ran.shared,
         "n_trainable": ran.n_trainable,
-        "learning_rates": {f"{rate:.3g}": loss for rate, loss in rates.items()},
+        "learning_rates": {f"{rate:.3g}": loss if isfinite(loss) else None for rate, loss in rates.items()},
         "versions": library_versions(),
     }
     return write_artifact(store, "adapter", fill, parent=prepared.base.artifact.id, about=about)

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from tuneworthy.errors import UserError
 from tuneworthy.train import checkpoints
 from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
@@ -36,6 +38,10 @@ LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
 """Most that the loss of the first rows may differ between our batches and plain ones, as a share of it."""
 CHECKPOINTS: Final = 20
 """About as many are written in a run, beside those at each look at the task metric."""
+
+
+class DivergedError(UserError):
+    """A loss or a gradient is no number any more: the weights are spoilt from that step on."""
 
 
 @dataclass
@@ -254,11 +260,21 @@ class Watcher(TrainerCallback):
         return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Write down the loss of a step."""
+        """Write down the loss of a step.
+
+        Raises:
+            DivergedError: It, or the gradient, is not finite.
+        """
         if not logs or "loss" not in logs:
             return
         entry = {"step": state.global_step, "loss": float(logs["loss"]), "learning_rate": float(logs["learning_rate"]),
                  "grad_norm": float(logs.get("grad_norm") or 0.0), "seconds": round(self._seconds, 4)}  # fmt: skip
+        if not isfinite(entry["loss"]) or not isfinite(entry["grad_norm"]):
+            raise DivergedError(
+                f"expected a finite loss at step {state.global_step}, got {entry['loss']} (gradient"
+                f" {entry['grad_norm']}) at the learning rate {args.learning_rate:g}",
+                hint="lower [train] learning_rate",
+            )
         self.progress.steps.append(entry)
         if time.monotonic() - self._told > 10:
             self._told = time.monotonic()
@@ -322,6 +338,9 @@ def train_rows(
         looks_per_epoch: How often.
         max_steps: Steps instead of epochs.
         say: Told now and then.
+
+    Raises:
+        DivergedError: The loss is no number any more.
     """
     run.mkdir(parents=True, exist_ok=True)
     before = resident_bytes()
@@ -375,6 +394,7 @@ def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
         fp16=False,
         gradient_checkpointing=settings.gradient_checkpointing,
         logging_strategy="no",
+        logging_nan_inf_filter=False,  # it writes the mean of earlier losses where there is no number
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
