@@ -18,7 +18,7 @@ from tuneworthy.curate.base import all_checks
 from tuneworthy.curate.build import gate_of
 from tuneworthy.curate.freeze import Version, latest_version, open_version
 from tuneworthy.errors import UserError
-from tuneworthy.store import Folder, folder
+from tuneworthy.store import Folder, folder, frozen
 from tuneworthy.types import Example
 
 PROJECT = """
@@ -186,7 +186,8 @@ N_STEPS = 80
 
 STEPS = [
     *((build, name) for name in ("_judged", "_store", "write_atomic")),
-    *((freeze, name) for name in ("_write", "write_atomic", "_sync")),
+    (freeze, "_write"),
+    *((frozen, name) for name in ("_synced", "write_atomic", "sync_folder")),
     (folder, "write_atomic"),
     (os, "fsync"),
     (versions, "forget"),
