@@ -219,7 +219,7 @@ def feedback(case: Case, score: Score) -> str:
         return f"It could not be scored ({score.unscored})."
     parts = [f"Score {score.value:.2f} of 1."]
     if score.reason:
-        parts.append(f"It is {REASONS.get(score.reason, score.reason)}.")
+        parts.append(f"Why: {REASONS.get(score.reason, score.reason)}.")
     if case.expected is None:
         parts.append("Right would be to decline, because there is no answer.")
     elif case.labelled:

@@ -13,7 +13,7 @@ from tuneworthy.ladder.optimising import cut_prompt, optimise_prompt, why_not_ab
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.transforms import TRANSFORMS, applicable
 from tuneworthy.search.ablate import may_go
-from tuneworthy.search.optimise import MINIBATCH
+from tuneworthy.search.optimise import ASK, MINIBATCH
 from tuneworthy.types import Case, Variant
 
 
@@ -61,7 +61,8 @@ class Prompt:
         section = view.project.reflection
         if optimised and section is not None:
             rewrites = section.calls // (2 * MINIBATCH + 1)
-            writer = replace(view.best, model=section.model, max_tokens=section.max_tokens)
+            asked = f"{ASK}\n{view.best.system or ''}"
+            writer = replace(view.best, model=section.model, system=asked, max_tokens=section.max_tokens)
             calls += [(view.best, section.calls - rewrites + view.n_dev // 3), (writer, rewrites)]
         return calls
 
