@@ -76,7 +76,7 @@ class Optimised:
     Attributes:
         kept: The prompt itself, then each rewrite that was better than its parent on what both were shown.
         best: Place of the best of them on the choosing side; of equals the first.
-        calls: Answers to cases. reflections: Rewrites that were asked for. failed: Of these, without an answer.
+        calls: Different answers to cases. reflections: Rewrites asked for. failed: Of these, without an answer.
         budget: Both together, at most. n_train: Cases that rewrites are made from. n_val: Cases that choose.
     """
 
@@ -189,7 +189,13 @@ class _Adapter:
         self._loop = asyncio.get_running_loop()
         self._asking: asyncio.Task[Any] | None = None
         self._ended: BaseException | None = None
-        self.calls = self.reflections = self.failed = 0
+        self._asked: set[tuple[str, str]] = set()
+        self.reflections = self.failed = 0
+
+    @property
+    def calls(self) -> int:
+        """Answers so far; what is wanted again is stored, and counts once."""
+        return len(self._asked)
 
     async def in_thread(self, search: Callable[[], Any]) -> Any:
         """Run `search` in a thread, and end it if this task is cancelled.
@@ -216,7 +222,7 @@ class _Adapter:
         """Answer and judge `batch` with a prompt."""
         from gepa import EvaluationBatch
 
-        self.calls += len(batch)
+        self._asked |= {(candidate[PART], case.id) for case in batch}
         judged = self._wait(lambda: self._evaluate(candidate[PART], batch))
         answers, scores = [one.answer for one in judged], [one.score for one in judged]
         return EvaluationBatch(outputs=answers, scores=scores, trajectories=list(judged) if capture_traces else None)
@@ -245,8 +251,8 @@ class _Adapter:
         return words
 
     def enough(self, state: Any) -> bool:
-        """Whether another round could exceed the budget, or nothing is left to gain."""
-        spent = self.calls + self.reflections + self._round > self._budget
+        """Whether another round could exceed the budget, nothing is left to gain, or there were many rounds."""
+        spent = self.calls + self.reflections + self._round > self._budget or state.i >= self._budget // MINIBATCH
         return self._ended is not None or spent or max(state.program_full_scores_val_set) >= 1.0
 
     def _wait(self, ask: Callable[[], Awaitable[Any]]) -> Any:
