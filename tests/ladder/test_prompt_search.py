@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.killing import killed_at
 from tests.ladder.worlds import write_world
 from tuneworthy.config import load
 from tuneworthy.errors import BudgetSpent, ConfigError
@@ -24,6 +25,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variants import current
 from tuneworthy.report.document import document
 from tuneworthy.report.markdown import render_markdown
+from tuneworthy.store import ResponseStore
 from tuneworthy.types import UNLABELLED, Case, Score, Variant
 
 GEPA = '[models.writer]\nprovider = "scripted"\nfunction = "world.py:writer"\n[reflection]\nmodel = "writer"\n'
@@ -253,6 +255,19 @@ def test_a_search_that_runs_again_asks_nothing_and_ends_alike(tmp_path: Path, mo
     monkeypatch.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
     again = search(tmp_path)
     assert (again.variants, again.about, again.asked) == (first.variants, first.about, first.asked)
+
+
+def test_a_search_that_was_killed_twice_goes_on_and_repeats_no_committed_call(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    whole, root = search(bad_prompt(tmp_path / "whole")), bad_prompt(tmp_path / "cut")
+    for moment in (30, 25):
+        assert killed_at(moment, [(ResponseStore, "put")], lambda: search(root))
+    store = ResponseStore(root / ".tuneworthy" / "responses.sqlite")
+    committed = len(store)
+    store.close()
+    rest = search(root)
+    assert committed == 29 + 24 and committed + rest.sent == whole.sent
+    assert (rest.variants, rest.about, rest.asked) == (whole.variants, whole.about, whole.asked)
 
 
 def test_a_budget_that_is_spent_while_rewriting_ends_the_climb_though_gepa_would_go_on(tmp_path: Path) -> None:
