@@ -23,7 +23,6 @@ from tuneworthy.ladder.prompt import Prompt
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variants import current
-from tuneworthy.report.document import document
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.store import ResponseStore
 from tuneworthy.types import UNLABELLED, Case, Score, Variant
@@ -287,19 +286,18 @@ def test_a_model_that_is_not_there_is_a_fault_of_the_project_file(tmp_path: Path
         load(root)
 
 
-@pytest.mark.slow
 def test_a_climb_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gepa")
-    root = bad_prompt(tmp_path)
+    root = bad_prompt(tmp_path, n_cases=60)
     estimate = Facts(load(root), contact=False).estimate
     record, stored = climb(root)
     found = record.rung("prompt")
     assert found is not None and (found.status, found.name) == ("adopted", "prompt/gepa"), found
     assert record.variants[found.variant or ""]["system"] == (root / found.prompt["gepa"]["file"]).read_text()
     assert estimate is not None and stored <= estimate.calls[1] * 1.05 and "writer" in estimate.models
-    page = render_markdown(document(record, load(root)))
+    page = render_markdown(record, load(root))
     assert "Prompts that GEPA kept" in page and "is a colour." in page
     with monkeypatch.context() as patched:
         patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
@@ -329,12 +327,11 @@ def test_nothing_is_cut_unless_the_project_file_asks_for_it(tmp_path: Path) -> N
     assert (found.variants, found.asked, found.notes) == ([], [], [])
 
 
-@pytest.mark.slow
 def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_paragraphs(tmp_path: Path) -> None:
     record, _ = climb(long_prompt(tmp_path))
     found = record.rung("prompt")
     assert found is not None and "prompt/cut" in {row["name"] for row in found.candidates}
-    page = render_markdown(document(record))
+    page = render_markdown(record)
     assert "3 of 4 paragraphs earn nothing: about " in page and "Mind the gap." in page
 
 
