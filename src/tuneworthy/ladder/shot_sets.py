@@ -15,7 +15,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.ladder.base import View
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.shots import ShotPool
-from tuneworthy.types import Example, Shots, Variant
+from tuneworthy.types import Case, Example, Shots, Variant
 
 ASKED = 4
 """Examples that the model is asked, in sizes of a set."""
@@ -50,7 +50,7 @@ async def _answered_right(session: Session, view: View, best: Variant, k: int) -
     """Return the examples that the model, without shots, answers fully right, and how many it was asked."""
     if view.project.few_shot.sets < 2:
         return [], 0
-    asked = {}
+    asked: dict[str, tuple[Case, Example]] = {}
     for identity in view.pool.fixed(min(ASKED * k, len(view.pool)), view.seed).ids:
         example = view.pool.by_id[identity]
         if (case := example_case(example, session.split.kind)) is not None:
