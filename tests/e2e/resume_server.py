@@ -85,11 +85,15 @@ def completion(call: str, text: str) -> dict[str, Any]:
 
 
 def say(body: Any) -> str:
-    """Answer as a model that shots and a structured prompt help: right on a share of the questions."""
+    """Answer as a model that shots and care help: right on a share of the questions; and write what asks for care."""
     question = body["messages"][-1]["content"]
+    if question.startswith("An assistant got these instructions:"):
+        current = question.split("```")[1].strip()
+        return f"```\n{current} Be careful: {hashlib.sha256(question.encode()).hexdigest()[:4]}.\n```"
     label = next((one for one in LABELS if one in question), LABELS[0])
     shots = sum(message["role"] == "assistant" for message in body["messages"])
-    share = 6 + min(3, shots)
+    careful = any(message["role"] == "system" and "careful" in message["content"] for message in body["messages"])
+    share = 6 + min(3, shots) + 2 * careful
     right = int(hashlib.sha256(question[-40:].encode()).hexdigest(), 16) % 10 < share
     return label if right else LABELS[(LABELS.index(label) + 1) % len(LABELS)]
 

@@ -57,6 +57,37 @@ def test_a_climb_that_was_killed_twenty_times_ends_with_the_record_of_one_that_w
     killed_climbs(tmp_path, kills=20, seed=12, rungs="baseline prompt few_shot", latency_ms=30)
 
 
+@pytest.mark.slow
+def test_a_climb_that_was_killed_while_gepa_rewrote_the_prompt_repeats_no_committed_call(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    with Running(latency_ms=5) as server:
+        model, writer = openai(server.base_url), openai(server.base_url, model="writer")
+        more = f'[models.writer]\n{writer}\n[reflection]\nmodel = "writer"\ncalls = 200\n'
+        baseline = write_project(tmp_path / "baseline", model)
+        assert climb(baseline) == 0, words(baseline)
+        first = server.stats()["calls"]
+        whole = write_project(tmp_path / "whole", model, rungs="baseline prompt", ladder=more)
+        assert climb(whole) == 0, words(whole)
+        undisturbed: dict[str, str] = server.stats()["calls"]
+        needed = Counter(digest for call, digest in undisturbed.items() if call not in first)
+        cut = write_project(tmp_path / "cut", model, rungs="baseline prompt", ladder=more)
+        for kill in (1, 2, 3):  # after the baseline GEPA asks, up to 200 times, before anything else is
+            process = start(cut)
+            assert server.wait(len(undisturbed) + len(first) + 30 * kill, process), words(cut)
+            assert stop(process, signal.SIGKILL) == -signal.SIGKILL
+            assert not (cut / ".tuneworthy" / "prompts").exists()
+        assert climb(cut) == 0, words(cut)
+        calls = {call: digest for call, digest in server.stats()["calls"].items() if call not in undisturbed}
+    kept = committed(cut)
+    assert len(kept) == len(set(kept)) == needed.total()
+    assert Counter(calls[call] for call in kept) == needed
+    assert len(calls) - needed.total() <= 3 * CONCURRENCY
+    assert record(cut) == record(whole)
+    found = record(cut)["rungs"][1]["prompt"]["gepa"]
+    assert found["score"] > found["before"] and found["calls"] + found["reflections"] <= 200
+    assert (cut / found["file"]).read_text() == found["kept"][found["best"]]["text"]
+
+
 def test_after_a_kill_what_counts_as_spent_is_never_below_what_the_server_billed(tmp_path: Path) -> None:
     with Running(latency_ms=20) as server:
         model = openai(server.base_url, input_usd_per_mtok=1000.0, output_usd_per_mtok=1000.0)

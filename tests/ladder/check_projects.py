@@ -117,6 +117,10 @@ def _context(folder: Folder) -> None:
     folder.toml += '[models.tiny]\nprovider = "llama_cpp"\nmodel = "tiny.gguf"\ncontext = 64\n'
 
 
+def _nothing_searched(folder: Folder) -> None:
+    folder.replace("[prompt]", "[prompt]\nablate = true")
+
+
 def _documents_missing(folder: Folder) -> None:
     folder.toml += '[documents]\npath = "none.jsonl"\n'
 
@@ -285,6 +289,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "no_input": (_no_input, "warning"),
     "answer_limit": (_answer_limit, "warning"),
     "context": (_context, "warning"),
+    "nothing_searched": (_nothing_searched, "warning"),
     "cases_file": (_cases_file, "error"),
     "duplicate_ids": (_duplicate_ids, "error"),
     "examples_file": (_examples_file, "error"),

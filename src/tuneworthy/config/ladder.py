@@ -31,6 +31,9 @@ class FewShot(Section):
 
     k: list[Count] = [4, 8]
     """Numbers of shots to try."""
+    sets: int = Field(default=0, ge=0, le=32)
+    """Further fixed sets of the largest k to race: half of them drawn from examples that the model already answers as
+    the example does (it is asked four times k of them), the others from all examples."""
 
 
 class Decoding(Section):

@@ -16,6 +16,7 @@ from tuneworthy.config.guards import Guard
 from tuneworthy.config.ladder import Constraints, Decision, Decoding, Economics, FewShot, Ladder, Waiver
 from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
+from tuneworthy.config.reflection import Reflection
 from tuneworthy.config.retrieval import Documents, Retrieval
 from tuneworthy.config.serve import Serve
 from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
@@ -44,6 +45,7 @@ class Project(Section):
     constraints: Constraints = Constraints()
     economics: Economics = Economics()
     decision: Decision = Decision()
+    reflection: Reflection | None = None
     data: Data = Data()
     teacher: Teacher | None = None
     train: Train = Train()
@@ -96,6 +98,13 @@ class Project(Section):
         if self.teacher and self.teacher.model is not None and self.teacher.model not in self.models:
             known = ", ".join(self.models)
             raise ValueError(f"teacher.model: expected a key of [models] ({known}), got {self.teacher.model!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _who_reflects_is_a_model(self) -> Self:
+        if self.reflection and self.reflection.model not in self.models:
+            known = ", ".join(self.models)
+            raise ValueError(f"reflection.model: expected a key of [models] ({known}), got {self.reflection.model!r}")
         return self
 
     def text(self, value: str | None) -> str | None:

@@ -74,3 +74,6 @@ class Prompt(Section):
     """Limit of an answer, tokens."""
     stop: list[str] = []
     """Texts that end an answer, such as a line break where answers are one line."""
+    ablate: bool = False
+    """Whether the rung `prompt` also tries the system prompt without the paragraphs that earn nothing on dev; asks up
+    to half of dev once for each paragraph."""

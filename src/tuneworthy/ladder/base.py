@@ -103,6 +103,22 @@ class Examines(Protocol):
         ...
 
 
+@runtime_checkable
+class Searches(Protocol):
+    """A rung that asks models, on dev, to find candidates beside those that it proposes."""
+
+    async def search(self, session: Session, view: View) -> Sequence[Variant]:
+        """Return what was found; nothing (and a note, if the project file asks for it) where it may not be searched.
+
+        What is asked comes from stored answers and the seed alone, so that a search that was cut short goes on.
+        """
+        ...
+
+    def expected(self, view: View) -> Sequence[tuple[Variant, int]]:
+        """Return whom `search` and the candidates that it finds will ask, and how often, about."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """What a rung may look at when it proposes: no test answers, no scores of cases.
@@ -110,6 +126,7 @@ class View:
     Attributes:
         library: The project's documents, or None.
         dev: Cases whose named documents a search may be tuned on; empty where nothing may be searched (an estimate).
+        searched: Whether models may be asked to find candidates: a whole climb, and a dev that is large enough.
     """
 
     project: Project
@@ -121,6 +138,7 @@ class View:
     n_dev: int
     library: Library | None = None
     dev: Sequence[Case] = ()
+    searched: bool = False
     notes: list[str] = field(default_factory=list)
 
 

@@ -10,29 +10,29 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from math import fsum
 from typing import Any
 
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, OutsideFault, TuneworthyError, UserError
-from tuneworthy.evaluate.runner import Progress, usage
+from tuneworthy.evaluate.runner import Progress
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.grade.judge import JudgeGrader
-from tuneworthy.ladder.base import RUNGS, Contender, Examines, Proposal, Rung, View
+from tuneworthy.ladder.base import RUNGS, Contender, Examines, Proposal, Rung, Searches, View
+from tuneworthy.ladder.dev_scores import measure
 from tuneworthy.ladder.looks import measure_today, plan_looks, read_looks, take_look
 from tuneworthy.ladder.provenance import provenance
 from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord, read_record
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
-from tuneworthy.search.race import Entry, Measured, Race, race
+from tuneworthy.search.race import Entry, Race, race
 from tuneworthy.stats.looks import SHARED
 from tuneworthy.types import Case, RungStatus, Trace, Variant
 
 QUICK_DEV = 40
-OUTPUT_WEIGHT = 4
-"""An output token costs and takes about as much as so many input tokens."""
 REFERENCE_RUNGS = ("floor", "baseline")
 
 Say = Callable[[RungRecord], None]
@@ -175,8 +175,12 @@ class Climb:
             n_dev=len(self.dev),
             library=session.library,
             dev=self.dev,
+            searched=session.split.explore and not self.quick,
         )
         proposal = rung.propose(view)
+        if proposal.candidates and isinstance(rung, Searches):
+            more = await rung.search(session, view)
+            proposal = replace(proposal, candidates=_distinct([*proposal.candidates, *more]))
         notes = [*view.notes, *proposal.not_eligible]
         if not proposal.candidates:
             code = "constraint" if proposal.skip_code == "constraint" else proposal.skip_code or "nothing_to_try"
@@ -199,21 +203,10 @@ class Climb:
 
     async def _explore(self, proposal: Proposal) -> Race | None:
         """Race the candidates on dev; where dev is too small the first is preregistered (only a quick look asks it)."""
+        ask = partial(measure, self.session)
         if self.session.split.explore:
-            return await race(proposal.candidates, self.dev, self._measure)
-        return await race(proposal.candidates[:1], self.dev, self._measure) if self.quick else None
-
-    async def _measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
-        traces = await self.session.ask(variant, cases)
-        num, den, _ = await self.session.score(traces, cases)
-        means = usage(traces)
-        tokens = (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0)
-        return Measured(
-            num=num,
-            den=den,
-            cost_usd=sum(trace.cost_usd for trace in traces),
-            weight=(means["usd_per_1k"] or 0.0, tokens),
-        )
+            return await race(proposal.candidates, self.dev, ask)
+        return await race(proposal.candidates[:1], self.dev, ask) if self.quick else None
 
     async def _reasons(self, winner: Variant, entries: Sequence[Entry]) -> dict[str, int]:
         """Count why the winner's answers are wrong, on what it has seen of dev (never on test); nothing is asked."""
@@ -347,6 +340,14 @@ class Climb:
             provenance=provenance(project, session.split, session.graders, session.pool.hash, session.library),
             notes=session.data.notes,
         )
+
+
+def _distinct(variants: Sequence[Variant]) -> list[Variant]:
+    """Return the variants, of equal ones the first."""
+    first: dict[str, Variant] = {}
+    for one in variants:
+        first.setdefault(one.id, one)
+    return list(first.values())
 
 
 def _takes_over(best: Contender, trial: Contender) -> bool:

@@ -17,7 +17,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.evaluate.models import Models, OpenModel
-from tuneworthy.ladder.base import RUNGS, View
+from tuneworthy.ladder.base import RUNGS, Searches, View
 from tuneworthy.ladder.measured import Measured, measured
 from tuneworthy.ladder.session import Data
 from tuneworthy.ladder.trial import repeats_of
@@ -256,10 +256,13 @@ class _Walk:
             seed=self.project.split.seed,
             n_dev=len(self.data.split.dev),
             library=self.library,
+            searched=self.data.split.explore,
         )
-        candidates = list(RUNGS.get(name)().propose(view).candidates)
+        rung = RUNGS.get(name)()
+        candidates = list(rung.propose(view).candidates)
         if not candidates:
             return []
+        more = [_Ask(name, *pair) for pair in rung.expected(view)] if isinstance(rung, Searches) else []
         candidates.sort(key=self._price, reverse=self.dear)
         if self.best is None or self.dear:
             self.best = candidates[0]
@@ -268,7 +271,7 @@ class _Walk:
         alone = min(N_CASES + 1, len(split.dev or split.test))
         tested = len(split.test) * repeats_of(self.project, candidates[0])
         winner = _Ask(name, candidates[0], seen[0] + tested, alone, tested)
-        return [winner, *(_Ask(name, *pair) for pair in zip(candidates[1:], seen[1:], strict=False))]
+        return [winner, *(_Ask(name, *pair) for pair in zip(candidates[1:], seen[1:], strict=False)), *more]
 
     def _price(self, variant: Variant) -> tuple[float, int]:
         """Return what orders candidates: rates of the model, then the size of what is sent and answered."""

@@ -1,10 +1,12 @@
-"""Rung `few_shot`: fixed shots, shots chosen per case, and structured output."""
+"""Rung `few_shot`: fixed shots, shots chosen per case, structured output, and sets of shots that are searched for."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from tuneworthy.ladder.base import Proposal, View, rung
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.shot_sets import ASKED, shot_sets, why_no_sets
 from tuneworthy.types import OutputFormat, Shots, Variant
 
 
@@ -22,7 +24,7 @@ class FewShot:
                 return Proposal(skipped="the project has no examples to show", skip_code="no_examples")
             return Proposal(candidates=[_variant(_greedy(view, best), None, structured)])
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
-        free = replace(best.output, kind="free", choices=(), schema=None)
+        free = _free(best)
         candidates = [_variant(best, pool.per_case(k), free) for k in sizes]
         candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
         if structured.kind != "free":
@@ -30,9 +32,34 @@ class FewShot:
             candidates += [_variant(greedy, pool.per_case(sizes[0]), structured), _variant(greedy, None, structured)]
         return Proposal(candidates=[c for c in candidates if c.id != best.id])
 
+    async def search(self, session: Session, view: View) -> list[Variant]:
+        """Return one candidate for each set of shots that `few_shot.sets` asks for; why there is none is noted."""
+        assert view.best is not None
+        if why := why_no_sets(view.project, len(view.pool), searched=view.searched):
+            view.notes.append(why)
+            return []
+        if not view.project.few_shot.sets:
+            return []
+        sets = await shot_sets(session, view, view.best)
+        return [_variant(view.best, shots, _free(view.best), name) for name, shots in sets]
 
-def _variant(best: Variant, shots: Shots | None, output: OutputFormat) -> Variant:
-    parts = [f"{shots.mode}-{shots.k}"] if shots else []
+    def expected(self, view: View) -> list[tuple[Variant, int]]:
+        """Return the calls of the sets: the examples that are asked, and a third of dev for each set."""
+        assert view.best is not None
+        sets = view.project.few_shot.sets
+        if not sets or why_no_sets(view.project, len(view.pool), searched=view.searched):
+            return []
+        k = max(view.project.few_shot.k)
+        shown = _variant(view.best, view.pool.fixed(k, view.seed), _free(view.best))
+        return [(view.best, min(ASKED * k, len(view.pool)) if sets > 1 else 0), (shown, sets * (view.n_dev // 3))]
+
+
+def _free(best: Variant) -> OutputFormat:
+    return replace(best.output, kind="free", choices=(), schema=None)
+
+
+def _variant(best: Variant, shots: Shots | None, output: OutputFormat, name: str = "") -> Variant:
+    parts = [f"{name or shots.mode}-{shots.k}"] if shots else []
     parts += [output.kind] if output.kind != "free" else []
     label = "+".join(parts)
     answer_after = best.answer_after if output.kind == "free" else None

@@ -68,6 +68,9 @@ def settings(project: Project) -> dict[str, Any]:
         "ladder.baseline": project.ladder.baseline,
         "ladder.repeats": project.ladder.repeats,
         "split.seed": project.split.seed,
+        "prompt.ablate": project.prompt.ablate,
+        "reflection.model": project.reflection.model if project.reflection else None,
+        "reflection.calls": project.reflection.calls if project.reflection else None,
         **{
             f"{section}.{key}": value
             for section in ("retrieval", "few_shot", "decoding", "constraints")

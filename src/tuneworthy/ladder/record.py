@@ -38,6 +38,7 @@ class RungRecord:
         candidates: On dev, best first: name, variant, n, score, ci95, cost_usd, left (why it saw no more of dev).
         calls, calls_full, saved_usd: Of the race on dev: cases answered, those of the full grid, and what was saved.
         reasons: On dev: why answers of the winner were wrong, with counts.
+        prompt: Of the rung `prompt`, on dev: what GEPA and the ablation tried and found (`ladder.optimising`).
         retrieval: Of the rung `retrieval`, on dev: documents, search, blame, oracle, latency (`ladder.retrieval`).
         model: Of the rung `model`, on dev: score, cost and time of every model, and the Pareto front (`ladder.model`).
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
@@ -78,6 +79,7 @@ class RungRecord:
     calls_full: int = 0
     saved_usd: float = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    prompt: Mapping[str, Any] = field(default_factory=dict)
     retrieval: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     violated: str = ""

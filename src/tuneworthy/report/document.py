@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.report import findings, tables
 from tuneworthy.report.findings import KeyNumber, Target
+from tuneworthy.report.prompts import prompt_tables
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.tables import Table
 from tuneworthy.report.text import clean
@@ -81,7 +82,12 @@ def document(
         warnings=findings.warnings(record, project, day),
         ladder=tables.ladder_table(record, traffic).filled(),
         details=[tables.reasons_table(record), *(table for table in further if table), *tuned_tables(record)],
-        tried=[tables.candidates_table(record), *([errors] if errors else []), *retrieval_tables(record)],
+        tried=[
+            tables.candidates_table(record),
+            *([errors] if errors else []),
+            *prompt_tables(record),
+            *retrieval_tables(record),
+        ],
         method=method(record),
         data=tables.data_table(record),
         provenance=tables.provenance_table(record),

@@ -165,7 +165,7 @@ class _Running:
         """Let those leave that the bound shows to be behind the leader."""
         leader, *others = self.ranked()
         for entry in others:
-            if wager(_differences(leader.measured, entry.measured)) >= 1 / ALPHA:
+            if wager(differences(leader.measured, entry.measured)) >= 1 / ALPHA:
                 self._leave(entry, "bound")
 
     def cut_to(self, n: int) -> None:
@@ -198,7 +198,7 @@ def _with_left(entry: Entry, left: Left) -> Entry:
     return Entry(variant=entry.variant, n=entry.n, score=entry.score, ci=entry.ci, measured=entry.measured, left=left)
 
 
-def _differences(leader: Measured, other: Measured) -> np.ndarray:
+def differences(leader: Measured, other: Measured) -> np.ndarray:
     """Return the paired differences of cases that both have scored, each in [-1, 1]; an empty answer counts as right.
 
     For micro-averaged scores this is the difference of the cases' own scores, which is bounded, as the wager needs.
@@ -215,11 +215,11 @@ def _differences(leader: Measured, other: Measured) -> np.ndarray:
 def _cheapest_of_the_best(finished: Sequence[Entry], n_dev: int) -> Entry:
     """Return the cheapest of those within one paired standard error of the first."""
     leader = finished[0]
-    close = [e for e in finished if e is leader or _within_one_error(leader.measured, e.measured, n_dev)]
+    close = [e for e in finished if e is leader or within_one_error(leader.measured, e.measured, n_dev)]
     return min(close, key=lambda entry: (entry.measured.weight, finished.index(entry)))
 
 
-def _within_one_error(best: Measured, other: Measured, n_dev: int) -> bool:
+def within_one_error(best: Measured, other: Measured, n_dev: int) -> bool:
     """Whether the paired difference of two candidates is at most the standard error that all of dev would give it.
 
     Linearised for ratios.

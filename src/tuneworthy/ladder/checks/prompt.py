@@ -9,6 +9,8 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
+from tuneworthy.ladder.optimising import why_not_ablated, why_not_optimised
+from tuneworthy.ladder.shot_sets import why_no_sets
 from tuneworthy.prompts.templates import render
 from tuneworthy.types import Variant
 
@@ -133,3 +135,22 @@ def context(facts: Facts) -> Iterator[Fault]:
                 f"answer, got {model.context}",
                 "raise context, or lower few_shot.k or prompt.max_tokens",
             )
+
+
+@check("nothing_searched", "warning")
+def nothing_searched(facts: Facts) -> Iterator[Fault]:
+    """What `[reflection]`, `prompt.ablate` or `few_shot.sets` asks for cannot be done: a climb would leave it out.
+
+    GEPA is not installed, dev has fewer than 50 cases, the prompt has one paragraph, or there are too few examples.
+    """
+    if facts.data is None:
+        return
+    project, split = facts.project, facts.data.split
+    model, system, searched = project.ladder.baseline, facts.prompt_texts.get("system"), split.explore
+    for why in (
+        why_not_optimised(project, model, searched=searched),
+        why_not_ablated(project, system, searched=searched),
+        why_no_sets(project, len(split.shots), searched=searched),
+    ):
+        if why:
+            yield Fault(why, "mend that, or take the key out of the project file")

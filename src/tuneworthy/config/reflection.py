@@ -1,0 +1,27 @@
+"""[reflection]: which model rewrites the prompt from what went wrong on dev."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tuneworthy.config.base import Count, Section
+
+
+class Reflection(Section):
+    """A model that reads answers to dev cases and what is wrong with them, and writes a better system prompt (GEPA).
+
+    Without this section no prompt is optimised. Needs `pip install 'tuneworthy[optimise]'`.
+    """
+
+    model: str
+    """Key of `[models]`: it sees dev cases with their right answers, and never a test case."""
+    calls: int = Field(default=500, ge=50)
+    """Calls that the search takes, at most: answers to dev cases and rewritten prompts together."""
+    max_tokens: Count = 2048
+    """Limit of a rewritten prompt, tokens."""
+    parameters: dict[str, Any] = {}
+    """Sampling parameters of this model, such as `temperature`; the provider's default if not set."""
+    personal_data: Literal["mask", "send"] = "mask"
+    """What becomes of personal data in cases and answers before this model sees it: masked, or sent as it is."""

@@ -1,0 +1,67 @@
+"""What the rung `prompt` found by asking, as tables: prompts that GEPA kept, and paragraphs that earn nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.report import numbers
+from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.text import clean
+
+MOST_CHARS = 160
+"""Of a prompt or paragraph that is shown."""
+
+
+def prompt_tables(record: ClimbRecord) -> list[Table]:
+    """Return the tables of what was searched for; none if the project file asks for nothing of it."""
+    rung = record.rung("prompt")
+    found = rung.prompt if rung else {}
+    made = (_gepa(found.get("gepa", {})), _ablation(found.get("ablation", {})))
+    return [table for table in made if table is not None]
+
+
+def _gepa(found: Mapping[str, Any]) -> Table | None:
+    if not found:
+        return None
+    rows = [
+        [str(place), "" if one["parent"] is None else str(one["parent"]), numbers.score(one["score"]),
+         clean(one["text"], MOST_CHARS)]
+        for place, one in enumerate(found["kept"])
+    ]  # fmt: skip
+    columns = [Column("place", "prompt"), Column("parent", "made from"), Column("score", "dev score")]
+    columns.append(Column("text", "text", "text"))
+    calls = found["calls"] + found["reflections"]
+    note = (
+        f"{numbers.count(calls)} calls of at most {numbers.count(found['budget'])}: {numbers.count(found['calls'])} "
+        f"answers, {numbers.count(found['reflections'])} rewrites by {found['model']} ({found['failed']} without an "
+        f"answer, {found['cut_off']} cut off, {found['refused']} with a placeholder that nothing fills in). Scores "
+        f"are of {found['n_val']} dev cases; rewrites were made from {found['n_train']} others."
+    )
+    if found["file"]:
+        note += f" The best one is {found['file']}: it was raced and tested as it stands there."
+    return Table("Prompts that GEPA kept", columns, rows, clean(note, 600), found["best"])
+
+
+def _ablation(found: Mapping[str, Any]) -> Table | None:
+    if not found:
+        return None
+    rows = [
+        [clean(one["text"], MOST_CHARS), str(one["tokens"]), numbers.score(one["whole"]), numbers.score(one["score"]),
+         str(one["n"]), "cut" if one["cut"] else "stays"]
+        for one in found["tried"]
+    ]  # fmt: skip
+    columns = [
+        Column("text", "paragraph", "text"),
+        Column("tokens", "tokens"),
+        Column("whole", "dev score, whole prompt"),
+        Column("score", "without it"),
+        Column("n", "n"),
+        Column("cut", "", "text"),
+    ]
+    note = (
+        f"{found['cut']} of {found['paragraphs']} paragraphs earn nothing: about {found['tokens_saved']} of "
+        f"{found['tokens']} tokens saved in every call (bytes / 4). Longest first; what was cut before is left out too."
+    )
+    return Table("Paragraphs of the prompt, left out one by one", columns, rows, note)

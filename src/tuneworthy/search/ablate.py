@@ -1,0 +1,111 @@
+"""Ablation of a long prompt: which of its paragraphs earn their tokens?
+
+Paragraphs are left out one after the other, the longest first. One that is shown to be needed (the wager of the race)
+is kept at once; one without which the prompt is within one paired standard error of the *whole* prompt earns nothing
+and stays out. Every step is compared with the whole prompt, so that small losses do not add up.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tuneworthy.search.race import ALPHA, LOOKS, Measure, differences, within_one_error
+from tuneworthy.stats.betting import wager
+from tuneworthy.types import Case, Variant
+
+MOST = 12
+"""Paragraphs that are tried, at most: the longest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A paragraph that was left out.
+
+    Attributes:
+        text: The paragraph. cut: Whether it earns nothing.
+        n: Cases that were asked without it (and without those that were cut before).
+        score, whole: Their score, and that of the whole prompt on them.
+    """
+
+    text: str
+    cut: bool
+    n: int
+    score: float
+    whole: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """What is left of a prompt: its text, its paragraphs, and those that were tried, in that order."""
+
+    text: str
+    paragraphs: int
+    tried: Sequence[Tried]
+
+    @property
+    def cut(self) -> int:
+        """How many paragraphs earn nothing."""
+        return sum(one.cut for one in self.tried)
+
+
+def paragraphs(text: str) -> list[str]:
+    """Return the parts of `text` between blank lines; a fenced block stays whole.
+
+    >>> paragraphs("One.\\n\\n```\\na\\n\\nb\\n```\\n\\nTwo.")
+    ['One.', '```\\na\\n\\nb\\n```', 'Two.']
+    """
+    found: list[str] = []
+    open_fence = False
+    for part in re.split(r"\n[ \t]*\n+", text.strip()):
+        if open_fence:
+            found[-1] += f"\n\n{part}"
+        else:
+            found.append(part)
+        open_fence ^= part.count("```") % 2 == 1
+    return [part for part in found if part.strip()]
+
+
+def may_go(text: str) -> list[int]:
+    """Return the places of the paragraphs that are tried, the longest first; one with a placeholder always stays."""
+    parts = paragraphs(text)
+    places = [place for place, part in enumerate(parts) if "{{" not in part and "{%" not in part]
+    return sorted(places, key=lambda place: (-len(parts[place]), place))[:MOST] if len(parts) > 1 else []
+
+
+async def ablate(whole: Variant, cases: Sequence[Case], measure: Measure) -> Ablation:
+    """Cut the paragraphs of the system prompt that earn nothing on `cases`; the last one stays."""
+    parts = paragraphs(whole.system or "")
+    kept = set(range(len(parts)))
+    tried = []
+    for place in may_go(whole.system or ""):
+        if len(kept) == 1:
+            break
+        shorter = replace(whole, system=_joined(parts, kept - {place}))
+        tried.append(await _try(whole, shorter, parts[place], cases, measure))
+        if tried[-1].cut:
+            kept.remove(place)
+    return Ablation(text=_joined(parts, kept), paragraphs=len(parts), tried=tried)
+
+
+async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case], measure: Measure) -> Tried:
+    """Say whether the whole prompt is shown to be better, or at least not within one standard error."""
+    needed = False
+    for look in range(1, LOOKS + 1):
+        head = cases[: math.ceil(len(cases) * look / LOOKS)]
+        full, less = await measure(whole, head), await measure(shorter, head)
+        needed = wager(differences(full, less)) >= 1 / ALPHA
+        if needed:
+            break
+    both = ~(np.isnan(full.num) | np.isnan(less.num))
+    score, level = (float(one.num[both].sum() / max(one.den[both].sum(), 1e-12)) for one in (less, full))
+    cut = not needed and within_one_error(full, less, len(cases))
+    return Tried(text=text, cut=cut, n=len(head), score=score, whole=level)
+
+
+def _joined(parts: Sequence[str], places: Collection[int]) -> str:
+    return "\n\n".join(part for place, part in enumerate(parts) if place in places)

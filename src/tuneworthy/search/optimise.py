@@ -1,0 +1,272 @@
+"""Prompt optimisation: GEPA chooses what is rewritten and what is kept; our graders judge, within a number of calls.
+
+A model sees a few answers with their scores and what is wrong with them, and rewrites the prompt. What is better on
+these cases is asked on all cases of the other side, where the best of all is chosen.
+
+Everything that is asked goes through two functions of the caller, who keeps every answer; all else comes from the
+seed. So a search that was cut short and runs again asks only what is missing and ends as it would have. GEPA's own
+checkpoints are pickles: none is written, and none is read.
+
+Source: Agrawal et al., "GEPA: Reflective Prompt Evolution Can Outperform Reinforcement Learning", arXiv 2507.19457.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from tuneworthy.types import Case
+
+MINIBATCH = 3
+"""Answers that the rewriting model sees at a time, as in the paper."""
+FEWEST_TRAIN = 2 * MINIBATCH
+VALIDATION_SHARE = 0.1
+"""Share of the calls that one round of all cases of the choosing side takes, at most."""
+PART = "system"
+"""What is rewritten, as GEPA calls it."""
+ASK = """An assistant got these instructions:
+```
+<curr_param>
+```
+
+Here are questions that it was asked, what it answered, and what was said of each answer:
+```
+<side_info>
+```
+
+Write new instructions for the assistant. Read the questions to see what the task is, and the remarks to see what it
+must know and do; put everything of that into the instructions which also helps with other questions of this kind, but
+none of these questions itself. Keep what was right. Placeholders in double braces stay as they are, and you add none.
+
+Give the new instructions within ``` blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One answer as the rewriting model sees it; `score` is 0..1, and the rest are words."""
+
+    score: float
+    question: str
+    answer: str
+    feedback: str
+
+
+Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[Judged]]]
+"""Takes a prompt and cases, returns one `Judged` a case."""
+Reflect = Callable[[str], Awaitable[str | None]]
+"""Takes what the rewriting model is asked, returns its words; None if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A prompt that was kept: what it was made from (place in the list; None for the first), and its mean score."""
+
+    text: str
+    parent: int | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimised:
+    """What came of a search.
+
+    Attributes:
+        kept: The prompt itself, then each rewrite that was better than its parent on what both were shown.
+        best: Place of the best of them on the choosing side; of equals the first.
+        calls: Different answers to cases. reflections: Rewrites asked for. failed: Of these, without an answer.
+        budget: Both together, at most. n_train: Cases that rewrites are made from. n_val: Cases that choose.
+    """
+
+    kept: Sequence[Rewrite]
+    best: int
+    calls: int
+    reflections: int
+    failed: int
+    budget: int
+    n_train: int
+    n_val: int
+
+
+def gepa_missing() -> str:
+    """Return why no prompt can be optimised, with the line that mends it; "" if GEPA is installed."""
+    return "" if find_spec("gepa") else "expected GEPA, got none: pip install 'tuneworthy[optimise]'"
+
+
+def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
+    """Return the cases that rewrites are made from, and those that choose: at most half, and a tenth of the calls.
+
+    >>> [len(side) for side in sides([Case(id=str(i)) for i in range(40)], 500)]
+    [20, 20]
+    >>> [len(side) for side in sides([Case(id=str(i)) for i in range(40)], 50)]
+    [35, 5]
+    """
+    n_val = max(1, min(len(cases) // 2, int(budget * VALIDATION_SHARE)))
+    return list(cases[n_val:]), list(cases[:n_val])
+
+
+async def optimise(
+    prompt: str, cases: Sequence[Case], *, evaluate: Evaluate, reflect: Reflect, budget: int, seed: int
+) -> Optimised:
+    """Search for a better `prompt` on `cases`.
+
+    Args:
+        prompt: Where the search starts.
+        cases: In random order; at least `FEWEST_TRAIN` must be left to make rewrites from.
+        evaluate, reflect: Ask and judge; called one after the other, in this event loop.
+        budget: Calls of both together, at most.
+        seed: Of the choice of cases and parents.
+
+    Raises:
+        TuneworthyError: What `evaluate` or `reflect` raised; the search has then ended.
+    """
+    train, val = sides(cases, budget)
+    if len(train) < FEWEST_TRAIN:
+        raise ValueError(f"expected at least {FEWEST_TRAIN} cases to make rewrites from, got {len(train)}")
+    adapter = _Adapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + 1 + len(val))
+    result = await adapter.in_thread(lambda: _gepa(prompt, train, val, adapter, seed))
+    kept = [
+        Rewrite(candidate[PART], parents[0], float(score))
+        for candidate, parents, score in zip(
+            result.candidates, result.parents, result.val_aggregate_scores, strict=True
+        )
+    ]
+    return Optimised(
+        kept=kept,
+        best=max(range(len(kept)), key=lambda place: (kept[place].score, -place)),
+        calls=adapter.calls,
+        reflections=adapter.reflections,
+        failed=adapter.failed,
+        budget=budget,
+        n_train=len(train),
+        n_val=len(val),
+    )
+
+
+def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _Adapter, seed: int) -> Any:
+    """Run GEPA to its end; it writes nothing (no `run_dir`) and sends nothing."""
+    import gepa
+
+    return gepa.optimize(
+        seed_candidate={PART: prompt},
+        trainset=train,
+        valset=val,
+        adapter=adapter,
+        reflection_lm=adapter.reflect,
+        reflection_prompt_template=ASK,
+        reflection_minibatch_size=MINIBATCH,
+        stop_callbacks=[adapter.enough],
+        logger=_Silent(),
+        run_dir=None,
+        track_best_outputs=False,
+        raise_on_exception=True,
+        seed=seed,
+    )
+
+
+class _Silent:
+    """A logger for GEPA that says nothing: what came of the search is in the result."""
+
+    def log(self, message: str) -> None: ...
+
+
+class _Adapter:
+    """What GEPA calls, from a thread of its own: every question is asked in the event loop that waits for it.
+
+    Args:
+        evaluate, reflect: See `optimise`.
+        budget: Calls, at most.
+        round_calls: Most calls of one round: parent and child on a few cases, the rewrite, the child on all.
+    """
+
+    propose_new_texts = None
+
+    def __init__(self, evaluate: Evaluate, reflect: Reflect, *, budget: int, round_calls: int) -> None:
+        self._evaluate, self._reflect = evaluate, reflect
+        self._budget, self._round = budget, round_calls
+        self._loop = asyncio.get_running_loop()
+        self._asking: asyncio.Task[Any] | None = None
+        self._ended: BaseException | None = None
+        self._asked: set[tuple[str, str]] = set()
+        self.reflections = self.failed = 0
+
+    @property
+    def calls(self) -> int:
+        """Answers so far; what is wanted again is stored, and counts once."""
+        return len(self._asked)
+
+    async def in_thread(self, search: Callable[[], Any]) -> Any:
+        """Run `search` in a thread, and end it if this task is cancelled.
+
+        Raises:
+            Exception: What ended it, whatever GEPA made of that.
+        """
+        thread = asyncio.ensure_future(asyncio.to_thread(search))
+        try:
+            await asyncio.wait([thread])
+        except asyncio.CancelledError as error:
+            self._ended = error
+            if self._asking:
+                self._asking.cancel()
+            await asyncio.wait([thread])
+            thread.exception()
+            raise
+        if self._ended is not None:
+            thread.exception()  # taken note of: it is the same, or what GEPA made of it
+            raise self._ended
+        return thread.result()
+
+    def evaluate(self, batch: list[Case], candidate: Mapping[str, str], capture_traces: bool = False) -> Any:
+        """Answer and judge `batch` with a prompt."""
+        from gepa import EvaluationBatch
+
+        self._asked |= {(candidate[PART], case.id) for case in batch}
+        judged = self._wait(lambda: self._evaluate(candidate[PART], batch))
+        answers, scores = [one.answer for one in judged], [one.score for one in judged]
+        return EvaluationBatch(outputs=answers, scores=scores, trajectories=list(judged) if capture_traces else None)
+
+    def make_reflective_dataset(
+        self, candidate: Mapping[str, str], eval_batch: Any, components_to_update: Sequence[str]
+    ) -> dict[str, list[dict[str, str]]]:
+        """Return what the rewriting model is shown of the answers."""
+        rows = [
+            {"Question": one.question, "Answer": one.answer, "What was said of it": one.feedback}
+            for one in eval_batch.trajectories
+        ]
+        return dict.fromkeys(components_to_update, rows)
+
+    def reflect(self, prompt: str) -> str:
+        """Ask for a rewrite.
+
+        Raises:
+            ValueError: There is none; GEPA asks once more, and then goes on without.
+        """
+        self.reflections += 1
+        words: str | None = self._wait(lambda: self._reflect(prompt))
+        if not words:
+            self.failed += 1
+            raise ValueError("no rewrite came")
+        return words
+
+    def enough(self, state: Any) -> bool:
+        """Whether another round could exceed the budget, nothing is left to gain, or there were many rounds."""
+        spent = self.calls + self.reflections + self._round > self._budget or state.i >= self._budget // MINIBATCH
+        return self._ended is not None or spent or max(state.program_full_scores_val_set) >= 1.0
+
+    def _wait(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask in the event loop, and wait; what goes wrong there ends the search, though GEPA would go on."""
+        if self._ended is not None:
+            raise self._ended
+        try:
+            return asyncio.run_coroutine_threadsafe(self._in_loop(ask), self._loop).result()
+        except BaseException as error:
+            self._ended = self._ended or error
+            raise
+
+    async def _in_loop(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        self._asking = asyncio.current_task()
+        if self._ended is not None:
+            raise self._ended
+        return await ask()

@@ -1,0 +1,110 @@
+"""Sets of shots in the rung `few_shot`: what they are drawn from, what they ask, and when there are none."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.ladder.worlds import LABELS, write_world
+from tuneworthy.config import load
+from tuneworthy.ladder.base import View
+from tuneworthy.ladder.climb import Climb
+from tuneworthy.ladder.few_shot import FewShot
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variants import current
+from tuneworthy.types import Variant
+
+SETS = "[few_shot]\nsets = 6\nk = [4]\n"
+
+
+def world(root: Path, extra: str = SETS, **options: Any) -> Path:
+    """A model that is always right, and examples of which every third one has a wrong label."""
+    write_world(root, {"weak": "answer(request, 1.0)"}, rungs=["baseline", "few_shot"], extra=extra, **options)
+    path = root / "examples.jsonl"
+    rows = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    for row in rows[::4]:
+        answer = row["messages"][1]
+        answer["content"] = LABELS[(LABELS.index(answer["content"]) + 1) % 3]
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return root
+
+
+def search(root: Path, *, searched: bool = True) -> tuple[list[Variant], list[str], int, int]:
+    """Return the candidates, the notes, the answers that were asked, and how many of the shots are mislabelled."""
+
+    async def run() -> tuple[list[Variant], list[str], int, int]:
+        async with open_session(load(root)) as session:
+            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
+                        best=current(session), seed=7, n_dev=80, dev=session.split.dev, searched=searched)  # fmt: skip
+            found = await FewShot().search(session, view)
+            wrong = sum(mislabelled(view, one) for one in found if "bootstrap" in one.name)
+            return found, view.notes, session.runner.asked, wrong
+
+    return asyncio.run(run())
+
+
+def mislabelled(view: View, variant: Variant) -> int:
+    """Count the shots whose answer is not the right one."""
+    assert variant.shots is not None
+    shots = [view.pool.by_id[one] for one in variant.shots.ids]
+    return sum(LABELS[int(shot.question.split()[1]) % 3] != shot.answer for shot in shots)
+
+
+def test_half_of_the_sets_hold_only_examples_that_the_model_answers_as_they_do(tmp_path: Path) -> None:
+    found, notes, asked, wrong = search(world(tmp_path))
+    names = [variant.name for variant in found]
+    assert names == [f"few_shot/{kind}{number}-4" for kind in ("bootstrap", "random") for number in (1, 2, 3)]
+    assert len({variant.id for variant in found}) == 6 and notes == []
+    assert all(variant.shots is not None and len(set(variant.shots.ids)) == 4 for variant in found)
+    assert wrong == 0 and asked == 16  # four times k
+
+
+def test_random_sets_may_hold_what_bootstrapped_ones_leave_out(tmp_path: Path) -> None:
+    async def run() -> int:
+        async with open_session(load(world(tmp_path))) as session:
+            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
+                        best=current(session), seed=7, n_dev=80, searched=True)  # fmt: skip
+            found = await FewShot().search(session, view)
+            return sum(mislabelled(view, one) for one in found if "random" in one.name)
+
+    assert asyncio.run(run()) > 0
+
+
+def test_where_the_model_is_mostly_wrong_all_sets_are_random_and_that_is_said(tmp_path: Path) -> None:
+    root = world(tmp_path)
+    script = root / "world.py"
+    script.write_text(script.read_text().replace("answer(request, 1.0)", "'purple'"))
+    found, notes, asked, _ = search(root)
+    assert [variant.name for variant in found] == [f"few_shot/random{number}-4" for number in range(1, 7)]
+    assert notes == ["no bootstrapped shots: the model answers 0 of the 16 examples asked as they do"] and asked == 16
+
+
+@pytest.mark.parametrize(
+    ("extra", "searched", "options", "why"),
+    [
+        ("", True, {}, []),
+        (SETS, False, {}, ["no sets of shots are drawn: that takes a whole climb and at least 50 dev cases"]),
+        (SETS, True, {"n_examples": 4}, ["no sets of shots are drawn: 4 examples are too few to choose from"]),
+    ],
+)
+def test_no_sets_are_drawn_and_nothing_is_asked(
+    extra: str, searched: bool, options: dict[str, Any], why: list[str], tmp_path: Path
+) -> None:
+    found, notes, asked, _ = search(world(tmp_path, extra, **options), searched=searched)
+    assert (found, notes, asked) == ([], why, 0)
+
+
+def test_sets_race_with_the_other_candidates_and_the_race_keeps_its_budget(tmp_path: Path) -> None:
+    async def walk() -> Any:
+        project = load(world(tmp_path, n_cases=60))
+        async with open_session(project) as session:
+            return await Climb(session).walk(project.ladder.rungs)
+
+    found = asyncio.run(walk()).rung("few_shot")
+    names = {row["name"] for row in found.candidates}
+    assert {f"few_shot/{kind}{number}-4" for kind in ("bootstrap", "random") for number in (1, 2, 3)} <= names
+    assert found.calls <= found.calls_full / 3
