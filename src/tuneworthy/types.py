@@ -242,6 +242,8 @@ class Variant:
 
 FIRST_TIMED = 2_000_000
 """Repeats from here on are asked to be timed."""
+LANES = 2
+"""How many variants are timed in turn at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +278,7 @@ class Request:
     @property
     def lane(self) -> int:
         """Which of two variants that are timed in turn asks, 0 or 1: neither may read what the other left."""
-        return self.repeat % 2
+        return self.repeat % LANES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ class Ladder(Section):
 class FewShot(Section):
     """[few_shot]"""
 
-    k: list[Count] = [4, 8]
+    k: list[Count] = Field(default=[4, 8], min_length=1)
     """Numbers of shots to try."""
     sets: int = Field(default=0, ge=0, le=32)
     """Further fixed sets of the largest k to race: half of them drawn from examples that the model already answers as

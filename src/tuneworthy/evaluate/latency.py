@@ -9,7 +9,7 @@ import numpy as np
 
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import FIRST_TIMED, Case, Variant, content_hash
+from tuneworthy.types import FIRST_TIMED, LANES, Case, Variant, content_hash
 
 N_CASES = 32
 LEAST_S = 0.001
@@ -80,7 +80,7 @@ async def measure_together(
 
     As `measure_latency`, with fresh calls of their own for each set of variants.
     """
-    repeat = FIRST_TIMED + 2 + 2 * int(content_hash([variant.id for variant, _ in sides], 6), 16)
+    repeat = FIRST_TIMED + LANES * (1 + int(content_hash([variant.id for variant, _ in sides], 6), 16))
     found: list[dict[str, float]] = [{} for _ in sides]
     chosen = cases[: N_CASES + 1]
     searching = [_searching(runner, variant, chosen) for variant, _ in sides]

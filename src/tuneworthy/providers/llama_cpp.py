@@ -37,7 +37,7 @@ from tuneworthy.providers.llama_prefix import SharedPrefix, state_folder
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import Request, Response, content_hash
+from tuneworthy.types import LANES, Request, Response, content_hash
 
 START_S = 120.0
 """Limit of loading a model, seconds."""
@@ -176,15 +176,11 @@ class Engine:
 
 
 class _Client(OpenAIProvider):
-    """Speaks to the child; what is timed goes to a slot of its own, in which only the case before it lies."""
-
-    slots: int = 1
+    """Speaks to the child; what is timed goes to the slot of its lane, in which only the case before it lies."""
 
     def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         body, dropped = super().body(request)
-        if not request.timed:
-            return body, dropped
-        return body | ({"id_slot": request.lane} if self.slots > 1 else {"cache_prompt": False}), dropped
+        return (body | {"id_slot": request.lane} if request.timed else body), dropped
 
 
 class LlamaCppProvider:
@@ -213,6 +209,7 @@ class LlamaCppProvider:
         self.settings, self._log = settings, log
         self.capabilities, self._timeout_s = capabilities, timeout_s
         self._client: OpenAIProvider | None = None
+        self._timing: LlamaCppProvider | None = None
         self._prefix: SharedPrefix | None = None
         self._crashes_in_a_row = 0
         self._suspects: dict[str, set[int]] = {}
@@ -229,6 +226,8 @@ class LlamaCppProvider:
             ModelError: The model does not load.
             OutsideFault: The engine dies again and again.
         """
+        if request.timed and self.settings["cache_mib"]:
+            return await self._for_timing().complete(request)
         self._bind()
         if not self._suspects or (key := content_hash(outgoing(request))) not in self._suspects:
             return await self._answer(request)
@@ -253,7 +252,6 @@ class LlamaCppProvider:
                 base_url=f"{engine.address}/v1", model=self.settings["alias"], api_key=engine.api_key,
                 identity=self.identity, capabilities=self.capabilities, timeout_s=self._timeout_s,
             )  # fmt: skip
-            self._client.slots = self.settings["slots"]
             self._prefix = SharedPrefix(
                 address=engine.address, api_key=engine.api_key, folder=engine.folder,
                 slots=self.settings["slots"] if self.settings["cache_prompt"] else 1, timeout_s=self._timeout_s,
@@ -262,8 +260,19 @@ class LlamaCppProvider:
             return engine
 
     async def close(self) -> None:
-        """End the child; may be called twice."""
+        """End the child, and the one for timing; may be called twice."""
+        if self._timing is not None:
+            await self._timing.close()
         await self._drop()
+
+    def _for_timing(self) -> LlamaCppProvider:
+        """Return a provider whose child keeps nothing but the last prompt of each lane: it finds no earlier answer."""
+        if self._timing is None:
+            self._timing = LlamaCppProvider(
+                settings={**self.settings, "slots": LANES, "cache_mib": 0}, log=self._log, identity=self.identity,
+                capabilities=self.capabilities, timeout_s=self._timeout_s,
+            )  # fmt: skip
+        return self._timing
 
     async def _answer(self, request: Request) -> Response:
         """Ask the engine once; tell a crash from other faults."""
