@@ -74,12 +74,15 @@ def train(
     model = get_peft_model(model, config)
     batch = [_row(tokenizer, row.messages, mask_end) for row in ROWS]
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     model.train()
     for _ in range(steps):
-        for ids, labels in batch:
-            model(input_ids=ids, labels=labels).loss.backward()
+        losses = [model(input_ids=ids, labels=labels).loss for ids, labels in batch]
+        sum(losses).backward()
         optimizer.step()
         optimizer.zero_grad()
+        decay.step()
+    assert max(losses) < 0.1, f"the rows were not learnt: {losses}"
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder, save_embedding_layers=prepare is not None)
