@@ -19,9 +19,10 @@ from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import base as parity
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
 from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
-from tuneworthy.ship.parity.run import asked_of
+from tuneworthy.ship.parity.run import asked_of, scores_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
+from tuneworthy.types import Example
 
 END, BEGIN, YES, NO = 9, 8, 1, 2
 Q = "q_proj.weight"
@@ -173,6 +174,15 @@ def test_what_cannot_be_looked_at_is_skipped_with_the_reason(tmp_path: Path) -> 
     assert skipped == {"lineage", "rank", "template", "weights", "fact", "score"}
 
 
+def test_too_few_answers_to_show_that_a_form_is_no_worse_are_not_scored(tmp_path: Path) -> None:
+    few = Scores(num=[1.0] * 51, den=[1.0] * 51)
+    whole = replace(subject_of(tmp_path), scores={"adapter": few, "merged": few})
+    said = all_checks()["score"]().look(whole)
+    assert said.status == "skipped" and "51 answers are too few" in said.detail
+    more = Scores(num=[1.0] * 52, den=[1.0] * 52)
+    assert all_checks()["score"]().look(replace(whole, scores={"adapter": more, "merged": more})).status == "pass"
+
+
 def test_a_merge_into_the_dequantised_base_is_not_held_against_the_original(tmp_path: Path) -> None:
     whole = merged_as(BASE * 1.01 + B @ A)(subject_of(tmp_path))
     other = replace(whole, lineage=replace(whole.lineage, method="qlora", route="dequantised"))
@@ -244,6 +254,21 @@ def test_a_form_that_is_named_is_the_one_that_is_asked(tmp_path: Path) -> None:
         asked = asked_of(load(tmp_path), forms=forms)
         found = {"merged": asked.merged, "gguf": asked.gguf}
         assert {name: one.id for name, one in found.items() if one} == {name: made[name].id for name in expected}
+
+
+def test_every_form_is_scored_by_the_project_s_grader_on_the_rows_that_were_asked(tmp_path: Path) -> None:
+    made_in(tmp_path, "base", "adapter")
+    answer = {"role": "assistant", "content": "a"}
+    rows = [Example(messages=({"role": "user", "content": text}, answer), id=text) for text in "qrs"]
+    metric = asked_of(load(tmp_path)).metric_of(rows)
+    assert metric is not None
+    right, wrong = Greedy((1,), "a", True), Greedy((2,), "b", False)
+    said = {"adapter": replace(tuned("adapter"), greedy=[right] * 3)}
+    said["gguf"] = replace(said["adapter"], greedy=[right, wrong, right])
+    assert {name: list(one.num) for name, one in scores_of(metric, said).items()} == {
+        "adapter": [1.0, 1.0, 1.0], "gguf": [1.0, 0.0, 1.0],
+    }  # fmt: skip
+    assert scores_of(None, said) == {}
 
 
 @pytest.mark.parametrize("form", ["merged", "gguf"])

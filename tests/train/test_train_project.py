@@ -186,8 +186,9 @@ def test_a_rate_that_the_model_does_not_bear_is_not_chosen(tmp_path: Path, monke
     assert [found[one] == float("inf") for one in sorted(found)] == [False, False, True]
     assert told[-1] == "expected a finite loss"
     most = 0.0
+    assert check_rates(prepared, tmp_path / "rates", told.append) == found, "the same check again trained again"
     with pytest.raises(UserError, match="a learning rate that the model bears"):
-        check_rates(prepared, tmp_path / "rates", told.append)
+        check_rates(prepared, tmp_path / "elsewhere", told.append)
 
 
 def test_rows_that_are_all_too_long_for_the_base_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import click
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 GGUF_TYPES = ("f16", "q8_0", "q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
+_PART = 1 << 22
+"""Bytes copied at a time."""
 SCHEMES = ("FP8_DYNAMIC", "W8A8", "W4A16")
 
 
@@ -38,9 +40,11 @@ def gguf(file_type: str, merged: str | None, out: Path | None, root: Path, as_js
         made = export_gguf(store, open_artifact(store, "merged", merged), file_type, say=note)
     path = made.folder / FILE
     if out is not None:
-        import shutil
+        from tuneworthy.store.folder import write_atomic
 
-        path = Path(shutil.copyfile(path, out))
+        with path.open("rb") as file:
+            write_atomic(out, iter(lambda: file.read(_PART), b""))
+        path = out
     if as_json:
         print_json({"id": made.id, "path": str(path), **made.manifest})
         return

@@ -23,7 +23,7 @@ from tuneworthy.grade.base import Grader, GradingContext
 from tuneworthy.prompts.templates import chat, shot_turns
 from tuneworthy.store import Folder
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import Case, Example, Response, Trace, Variant, content_hash
+from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
 
 HELD_OUT_MOST: Final = 128
 HELD_OUT_SHARE: Final = 0.1
@@ -93,6 +93,12 @@ class TaskMetric:
         Args:
             answers: (text, finish reason) of each case, in their order.
         """
+        scores = [one for one in self.grades(answers) if not one.unscored]
+        total = sum(one.den for one in scores)
+        return sum(one.num for one in scores) / total if total else 0.0
+
+    def grades(self, answers: Sequence[tuple[str, str]]) -> list[Score]:
+        """Return what the grader says of each of `answers` (as in `score`)."""
         traces = [
             Trace(
                 case_id=case.id,
@@ -103,9 +109,7 @@ class TaskMetric:
             )
             for case, (text, reason) in zip(self.cases, answers, strict=True)
         ]
-        scores = [one for one in asyncio.run(grade_all(self.grader, traces, self.cases)) if not one.unscored]
-        total = sum(one.den for one in scores)
-        return sum(one.num for one in scores) / total if total else 0.0
+        return asyncio.run(grade_all(self.grader, traces, self.cases))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +220,7 @@ def _hold_out(
     project: Project, rows: Sequence[Example], cases: Sequence[Case], kind: Kind, seed: int
 ) -> tuple[TaskMetric | None, list[Example], list[str]]:
     """Draw the rows that tell when to stop; rows of one group or question stay on one side."""
-    config = project.graders[0]
-    if config.type == "judge":
+    if project.graders[0].type == "judge":
         return (
             None,
             list(rows),
@@ -232,11 +235,40 @@ def _hold_out(
     chosen = {at for unit in draw(units, take, seed=seed, at_least=False) for at in unit.members}
     held = {case.id: case for at in sorted(chosen) if (case := example_case(rows[at], kind)) is not None}
     train = [row for at, row in enumerate(rows) if at not in chosen]
-    labels = labels_of(cases, rows) if kind.name == "label" else ()
-    context = GradingContext(root=project.root, examples=train, labels=labels, seed=project.split.seed)
     if len(held) < HELD_OUT_FEWEST:
         return None, list(rows), [f"only {len(held)} rows can be scored: the run is not stopped early"]
-    return TaskMetric(grader=make_grader(config, context), cases=tuple(held.values())), train, []
+    return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held.values())), train, []
+
+
+def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example], kind: Kind) -> Grader:
+    """Return the project's first grader.
+
+    Args:
+        project: The project. cases: Its cases. rows: That are trained on. kind: Of the task.
+    """
+    labels = labels_of(cases, rows) if kind.name == "label" else ()
+    context = GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
+    return make_grader(project.graders[0], context)
+
+
+def metric_of(project: Project, store: Folder, rows: Sequence[Example]) -> TaskMetric | None:
+    """Return the project's first grader with `rows` as its cases.
+
+    Args:
+        project: The project. store: Its folder. rows: With their answers.
+
+    Returns:
+        None if the grader is a judge, who would have to be asked, or one of the rows is no case (no text).
+    """
+    if project.graders[0].type == "judge":
+        return None
+    cases = read_cases(project.root / project.cases.path).cases
+    kind = _kind(store, cases, rows)
+    found = [example_case(row, kind) for row in rows]
+    known = tuple(case for case in found if case is not None)
+    if len(known) < len(rows):
+        return None
+    return TaskMetric(grader=own_grader(project, cases, rows, kind), cases=known)
 
 
 Side = Literal["built", "raw"]

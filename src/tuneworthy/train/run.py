@@ -299,16 +299,20 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
     """Train three times for a few steps; return the learning rate and the loss of the last quarter of them.
 
     All three see the same rows in the same order, so their losses are compared row by row. A rate at which the loss is
-    no number any more has an infinite one.
+    no number any more has an infinite one. What was found is kept in `folder`: the same check again trains nothing.
 
     Raises:
         UserError: That is so at all three.
     """
     per_epoch = max(1, len(prepared.rendered.rows) // prepared.settings.batch_size)
     steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
-    found = {}
+    kept = folder / f"rates-{prepared.id}.json"
+    before = orjson.loads(kept.read_bytes()) if kept.is_file() else {}
+    found = {float(rate): inf if loss is None else float(loss) for rate, loss in before.items()}
     for factor in RATE_FACTORS:
         rate = prepared.settings.learning_rate * factor
+        if rate in found:
+            continue
         settings = replace(prepared.settings, learning_rate=rate)
         one = replace(prepared, settings=settings)
         run = folder / f"rate-{one.id}"
@@ -330,6 +334,7 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
             last = ran.progress.steps[-max(1, steps // 4) :]
             found[rate] = sum(step["loss"] for step in last) / len(last)
             say(f"learning rate {rate:.2g}: loss {found[rate]:.4f} after {steps} steps")
+        write_atomic(kept, orjson.dumps({str(one): loss if isfinite(loss) else None for one, loss in found.items()}))
         shutil.rmtree(run, ignore_errors=True)
     if not any(map(isfinite, found.values())):
         tried = ", ".join(f"{rate:.2g}" for rate in found)

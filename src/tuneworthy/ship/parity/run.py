@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +21,11 @@ from tuneworthy.ship.parity.rows import end_supervised, rows_of
 from tuneworthy.ship.parity.server_forms import LlamaForm
 from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
+from tuneworthy.train.rows import TaskMetric, metric_of
 from tuneworthy.types import Example, Message
 
 Say = Callable[[str], None]
-N_PROMPTS: Final = 50
+N_PROMPTS: Final = 100
 MAX_FACTS: Final = 10
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 """What torch calls the types of safetensors."""
@@ -51,7 +53,8 @@ class Asked:
     Attributes:
         adapter, merged, gguf: The artifacts; merged and gguf may be None. base: What the adapter was trained against.
         rows: Rows that were trained on. facts: Questions and answers that only the adapter can know.
-        served: A server. scores: Of forms, by name. margin: Largest harmless loss of score. n_prompts, seed: Of rows.
+        served: A server. margin: Largest harmless loss of score. n_prompts, seed: Of rows.
+        metric_of: Makes the project's grader for rows that were drawn; None where no score is wanted.
     """
 
     adapter: Artifact
@@ -61,8 +64,8 @@ class Asked:
     rows: Sequence[Example] = ()
     facts: Sequence[tuple[Sequence[Message], str]] = ()
     served: Served | None = None
-    scores: Mapping[str, Scores] = field(default_factory=dict)
     margin: float = 0.05
+    metric_of: Callable[[Sequence[Example]], TaskMetric | None] = lambda _: None
     n_prompts: int = N_PROMPTS
     seed: int = 0
 
@@ -92,8 +95,9 @@ def check_parity(
     if asked.served is not None:
         say("asks the server")
         forms["served"] = measure("served", asked.served.kind, asked.served.form, plan)
+    scores = scores_of(asked.metric_of(_drawn(asked)), {"adapter": adapter, **forms})
     subject = Subject(
-        plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, scores=asked.scores, margin=asked.margin
+        plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, scores=scores, margin=asked.margin
     )
     document = document_of(subject, asked)
     if name is not None:
@@ -137,7 +141,8 @@ def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] 
     store = Folder(project.root)
     trained, base = lineage(store, adapter)
     rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
-    settings = {"margin": project.task.margin, "seed": project.split.seed, **more}
+    settings: dict[str, Any] = {"margin": project.task.margin, "seed": project.split.seed, **more}
+    settings["metric_of"] = partial(metric_of, project, store)
     merged = _child(store, "merged", trained.id, forms)
     between = merged  # what a GGUF file was made from, whether it is asked itself or not
     if forms is not None and "gguf" in forms and merged is None:
@@ -189,10 +194,9 @@ def plan_of(asked: Asked) -> Plan:
     Raises:
         UserError: No row ends with an answer.
     """
-    rows = [row for row in asked.rows if row.answer and row.messages[:-1]]
+    rows = _drawn(asked)
     if not rows:
         raise UserError("expected rows that were trained on, with answers, got none", hint="name another adapter")
-    rows = random.Random(asked.seed).sample(rows, min(asked.n_prompts, len(rows)))
     tokens = Tokens(tokenizer_folder(asked))
     chats = [list(row.messages[:-1]) for row in rows]
     prompts = tokens.rendered(chats)
@@ -213,6 +217,31 @@ def plan_of(asked: Asked) -> Plan:
         fact_ids=tokens.prompt_ids([chat for chat, _ in asked.facts]),
         begin=tokens.begin,
     )
+
+
+def _drawn(asked: Asked) -> list[Example]:
+    """Draw the rows that are asked; the same ones each time."""
+    rows = [row for row in asked.rows if row.answer and row.messages[:-1]]
+    return random.Random(asked.seed).sample(rows, min(asked.n_prompts, len(rows)))
+
+
+def scores_of(metric: TaskMetric | None, forms: Mapping[str, Measured]) -> dict[str, Scores]:
+    """Return what the grader says of the greedy answers of each form; nothing without a grader.
+
+    Args:
+        metric: Its cases are the rows that were asked. forms: By name.
+    """
+    if metric is None:
+        return {}
+    grades = {
+        name: metric.grades([(one.text, "stop" if one.ended else "length") for one in form.greedy])
+        for name, form in forms.items()
+    }
+    counted = [place for place, each in enumerate(zip(*grades.values(), strict=True)) if not any(s.unscored for s in each)]
+    return {
+        name: Scores(num=[found[place].num for place in counted], den=[found[place].den for place in counted])
+        for name, found in grades.items() if counted
+    }  # fmt: skip
 
 
 def _answer_and_end(prompt: str, whole: str, answer: str) -> tuple[str, str]:
