@@ -1,6 +1,6 @@
 """The embedded model: what our provider costs over raw xllamacpp, and what prefix reuse gains. One run, ratios.
 
-    python benchmarks/embedded.py [--slots 8] [--threads N] [--rounds 6] [--quick]
+    python benchmarks/embedded.py [--slots 8] [--threads N] [--rounds 4] [--quick]
 
 Goals: at least 0.95 of raw throughput on the same slots; a shared few-shot prefix at least twice as fast as
 without reuse. The contestants take turns, and who goes first alternates by round: the second of two runs is the slower
@@ -115,7 +115,7 @@ async def main(options: argparse.Namespace) -> None:
         provider.settings = {**provider.settings, "cache_prompt": False, "cache_mib": 0}
         return provider
 
-    short, shared = short_prompts(16 if options.quick else 48), shared_prompts(16 if options.quick else 64)
+    short, shared = short_prompts(16 if options.quick else 48), shared_prompts(16 if options.quick else 32)
     throughput, reuse = [], []
 
     async def by_raw(provider: LlamaCppProvider) -> tuple[float, int]:
@@ -146,6 +146,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="16 requests each")
     asyncio.run(main(parser.parse_args()))
