@@ -333,3 +333,10 @@ def test_a_wrong_option_exits_2_and_an_interruption_130(
 def test_a_limit_that_is_no_number_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["climb", "--max-usd", "nan"]) == 2
     assert "expected an amount in US dollars, got nan" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "picture.svg"
+    assert run(["decode", "explain", "--probs", "85,5,3", "--picture", str(place)]) == 2
+    assert f"expected to write {place}, got: " in capsys.readouterr().err

@@ -63,7 +63,7 @@ def test_every_form_is_the_model_that_was_trained(circle: Circle) -> None:
     document = circle.parity(gguf=circle.gguf)
     assert document["status"] == "pass", document
     assert document["cause"] is None
-    assert [said(document, name)["status"] for name in ("weights", "acts", "fact", "greedy")] == ["pass"] * 4
+    assert [said(document, name)["status"] for name in ("weights", "acts", "fact", "greedy", "score")] == ["pass"] * 5
     assert said(document, "fact")["numbers"]["n"] >= 3
     assert said(document, "distributions")["numbers"]["gguf_mean_kl"] < 0.01
     assert json.loads((circle.store.path / "parity.json").read_text()) == document
@@ -108,7 +108,7 @@ def test_an_adapter_that_was_not_applied_is_named(circle: Circle) -> None:
 
     document = circle.parity(merged=tiny.copied(circle.store, circle.merged, forget))
     assert document["cause"] == "adapter_not_applied"
-    assert said(document, "weights")["status"] == said(document, "acts")["status"] == "fail"
+    assert [said(document, name)["status"] for name in ("weights", "acts", "score")] == ["fail"] * 3
 
 
 def test_a_base_served_in_the_place_of_the_adapter_is_named(circle: Circle) -> None:

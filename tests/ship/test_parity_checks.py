@@ -19,7 +19,8 @@ from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import base as parity
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
 from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
-from tuneworthy.ship.parity.run import asked_of, scores_of
+from tuneworthy.ship.parity.run import asked_of
+from tuneworthy.ship.parity.scoring import Scoring, scores_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 from tuneworthy.types import Example
@@ -256,19 +257,39 @@ def test_a_form_that_is_named_is_the_one_that_is_asked(tmp_path: Path) -> None:
         assert {name: one.id for name, one in found.items() if one} == {name: made[name].id for name in expected}
 
 
+def rows_for(*questions: str, answer: str = "a") -> list[Example]:
+    said = {"role": "assistant", "content": answer}
+    return [
+        Example(messages=({"role": "user", "content": text}, said), id=str(at)) for at, text in enumerate(questions)
+    ]
+
+
 def test_every_form_is_scored_by_the_project_s_grader_on_the_rows_that_were_asked(tmp_path: Path) -> None:
     made_in(tmp_path, "base", "adapter")
-    answer = {"role": "assistant", "content": "a"}
-    rows = [Example(messages=({"role": "user", "content": text}, answer), id=text) for text in "qrs"]
-    metric = asked_of(load(tmp_path)).metric_of(rows)
-    assert metric is not None
-    right, wrong = Greedy((1,), "a", True), Greedy((2,), "b", False)
-    said = {"adapter": replace(tuned("adapter"), greedy=[right] * 3)}
-    said["gguf"] = replace(said["adapter"], greedy=[right, wrong, right])
-    assert {name: list(one.num) for name, one in scores_of(metric, said).items()} == {
-        "adapter": [1.0, 1.0, 1.0], "gguf": [1.0, 0.0, 1.0],
-    }  # fmt: skip
-    assert scores_of(None, said) == {}
+    scoring = asked_of(load(tmp_path)).scoring_of(rows_for("q", "r", "r", "s", "t"))
+    assert scoring.places == (0, 1, 3, 4), "each question once"
+    right, wrong, cut = Greedy((1,), "a", True), Greedy((2,), "b", False), Greedy((2,), "a", False)
+    adapter = replace(tuned("adapter"), greedy=[right, right, wrong, right, cut])
+    gguf = replace(adapter, greedy=[right, wrong, right, right, right])
+    found = scores_of(scoring, adapter, {"gguf": gguf})
+    assert {name: list(one.num) for name, one in found.items()} == {"adapter": [1, 1, 1], "gguf": [1, 0, 1]}
+
+
+def test_what_is_not_scored_is_told_with_its_reason(tmp_path: Path) -> None:
+    made_in(tmp_path, "base", "adapter")
+    for scoring, reason in (
+        (Scoring(), "no grader was handed in"),
+        (asked_of(load(tmp_path)).scoring_of(rows_for("q", answer=" ")), "no row that was asked is a case"),
+    ):
+        assert scores_of(scoring, tuned("adapter"), {"gguf": tuned("gguf")}) == {}
+        subject = replace(subject_of(tmp_path), scores={}, why_not_scored=scoring.why_not)
+        said = all_checks()["score"]().look(subject)
+        assert said.status == "skipped" and reason in said.detail
+
+
+def test_a_greedy_answer_may_be_longer_than_the_longest_that_was_trained_on(tmp_path: Path) -> None:
+    plan = subject_of(tmp_path).plan
+    assert replace(plan, answer_ids=[[1] * 60, [1]]).n_greedy == 76
 
 
 @pytest.mark.parametrize("form", ["merged", "gguf"])

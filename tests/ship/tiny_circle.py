@@ -9,11 +9,16 @@ from typing import Any
 
 from tiny_models import model_of, save, tokenizer_of
 
+from tuneworthy.cases.splits import example_case
+from tuneworthy.config.graders import Exact
+from tuneworthy.grade.apply import make_grader
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.safe import template_of
 from tuneworthy.ship.parity.run import Asked
+from tuneworthy.ship.parity.scoring import Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
+from tuneworthy.train.rows import TaskMetric
 from tuneworthy.types import Example, Message, content_hash
 
 PAIRS = [
@@ -136,4 +141,11 @@ def set_template(folder: Path, template: str) -> None:
 
 def asked(base: Artifact, adapter: Artifact, **more: Any) -> Asked:
     """Return what is compared."""
-    return Asked(base=base, adapter=adapter, rows=ROWS, **more)
+    grader = make_grader(Exact(type="exact"))
+    margin = 0.5  # four rows show no less
+
+    def scoring_of(drawn: Sequence[Example]) -> Scoring:
+        cases = [example_case(row) for row in drawn]
+        return Scoring(TaskMetric(grader=grader, cases=tuple(filter(None, cases))), tuple(range(len(cases))), "")
+
+    return Asked(base=base, adapter=adapter, rows=ROWS, margin=margin, scoring_of=scoring_of, **more)

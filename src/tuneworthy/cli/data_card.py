@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import project_option
+from tuneworthy.cli.options import project_option, writing_to
 
 
 @click.command("card", short_help="Write the card of a frozen version.")
@@ -49,8 +49,6 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     second = state.calibration.words if state.calibration else ""
     review = "; ".join(filter(None, [state.words if state.plan else "", second]))
     render = render_html if path.suffix == ".html" else render_markdown
-    try:
+    with writing_to(path):
         write_atomic(path, render(card_of(version), review).encode())
-    except OSError as error:
-        raise UserError(f"expected to write {path}, got: {error.strerror}", hint="mend --out") from None
     click.echo(str(path))

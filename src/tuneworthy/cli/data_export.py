@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 
 if TYPE_CHECKING:
     from tuneworthy.curate.export import Exported
@@ -55,7 +55,6 @@ def command(
     from tuneworthy.curate.freeze import open_version
     from tuneworthy.curate.review_file import FILE_NAME
     from tuneworthy.curate.review_state import state_of
-    from tuneworthy.errors import UserError
     from tuneworthy.store import Folder
 
     project = load(root)
@@ -63,10 +62,8 @@ def command(
     state = state_of(project.root / FILE_NAME, version.id)
     folder = out or project.root / f"dataset-{version.id[:8]}-{name}"
     seed = project.split.seed if seed is None else seed
-    try:
+    with writing_to(folder):
         done = export_version(version, name, folder, share=validation, seed=seed, review=state)
-    except OSError as error:
-        raise UserError(f"expected to write into {folder}, got: {error.strerror}", hint="mend --out") from None
     if as_json:
         print_json({"path": str(folder), **done.manifest})
     else:

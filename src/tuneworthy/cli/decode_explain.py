@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 
 if TYPE_CHECKING:
     from tuneworthy.decoding.engines import Sampling
@@ -225,7 +225,8 @@ def _draw(found: Comparison, path: Path, top: int) -> None:
 
     if path.suffix not in {".svg", ".html"}:
         raise UserError(f"expected a picture ending in .svg or .html, got {path}")
-    write_atomic(path, (picture(found, top) if path.suffix == ".svg" else page(found)).encode())
+    with writing_to(path):
+        write_atomic(path, (picture(found, top) if path.suffix == ".svg" else page(found)).encode())
     note(f"{path}: written")
 
 

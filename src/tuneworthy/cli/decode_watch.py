@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
+from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options, writing_to
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -56,7 +56,8 @@ def command(
     if out:
         from tuneworthy.report.heat import page
 
-        write_atomic(out, page(report).encode())
+        with writing_to(out):
+            write_atomic(out, page(report).encode())
         note(f"{out}: written")
     if as_json:
         print_json(report.to_dict() | {"lints": _lints(report, threshold)})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 
 GGUF_TYPES = ("f16", "q8_0", "q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
 _PART = 1 << 22
@@ -31,18 +31,21 @@ def gguf(file_type: str, merged: str | None, out: Path | None, root: Path, as_js
       tuneworthy export gguf --type q8_0
     """
     from tuneworthy.config import load
+    from tuneworthy.errors import UserError
     from tuneworthy.ship.gguf import FILE, export_gguf
     from tuneworthy.store import Folder
     from tuneworthy.store.artifacts import open_artifact
 
     store = Folder(load(root).root)
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f"expected a folder {out.parent} to write to, got none", hint="mend --out")
     with store.lock(note):
         made = export_gguf(store, open_artifact(store, "merged", merged), file_type, say=note)
     path = made.folder / FILE
     if out is not None:
         from tuneworthy.store.folder import write_atomic
 
-        with path.open("rb") as file:
+        with writing_to(out), path.open("rb") as file:
             write_atomic(out, iter(lambda: file.read(_PART), b""))
         path = out
     if as_json:
@@ -74,7 +77,8 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     from tuneworthy.store.artifacts import open_artifact
 
     store = Folder(load(root).root)
-    written = export_ollama(store, open_artifact(store, "gguf", which), out)
+    with writing_to(out):
+        written = export_ollama(store, open_artifact(store, "gguf", which), out)
     if as_json:
         print_json([str(path) for path in written])
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +46,21 @@ def spending_options(function: F) -> F:
     limit = click.option("--max-usd", type=Dollars(min=0), help="Most that this run may spend.")
     agreed = click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
     return limit(agreed(function))
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turn a fault of the disk into one line that says where it lies.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        from tuneworthy.errors import UserError
+
+        raise UserError(f"expected to write {path}, got: {error.strerror}", hint="name another place") from None
 
 
 def print_json(document: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 
 if TYPE_CHECKING:
     from tuneworthy.train.emit.base import Emitted
@@ -90,7 +90,8 @@ def _emit(planned: Planned, root: Path, form: str, out: Path | None) -> Emitted 
     made = replace(made, notes=(*made.notes, *more, *([note_on_base] if note_on_base else [])))
     for name, text in made.files.items() if out else ():
         assert out is not None
-        write_atomic(out / name, text.encode())
+        with writing_to(out / name):
+            write_atomic(out / name, text.encode())
     return made
 
 

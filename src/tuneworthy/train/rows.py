@@ -153,7 +153,7 @@ def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Cal
     version = _version(store, unsafe)
     cases = read_cases(project.root / project.cases.path).cases
     rows = list(version.examples()) if version else _ungated(project, store, cases, say)
-    kind = _kind(store, cases, rows)
+    kind = kind_of(store, cases, rows)
     student = Student(variant=_variant(project), kind=kind)
     held, train, notes = _hold_out(project, rows, cases, kind, seed)
     for line in notes:
@@ -195,7 +195,8 @@ def _ungated(project: Project, store: Folder, cases: Sequence[Case], say: Callab
     return list(clean.split.shots)
 
 
-def _kind(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Kind:
+def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Kind:
+    """Return the kind of the task as the split has it, or as the cases look."""
     stored = store.read("split")
     if stored is None:
         return guess_kind([case.expected for case in cases if case.labelled])
@@ -249,26 +250,6 @@ def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example],
     labels = labels_of(cases, rows) if kind.name == "label" else ()
     context = GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
     return make_grader(project.graders[0], context)
-
-
-def metric_of(project: Project, store: Folder, rows: Sequence[Example]) -> TaskMetric | None:
-    """Return the project's first grader with `rows` as its cases.
-
-    Args:
-        project: The project. store: Its folder. rows: With their answers.
-
-    Returns:
-        None if the grader is a judge, who would have to be asked, or one of the rows is no case (no text).
-    """
-    if project.graders[0].type == "judge":
-        return None
-    cases = read_cases(project.root / project.cases.path).cases
-    kind = _kind(store, cases, rows)
-    found = [example_case(row, kind) for row in rows]
-    known = tuple(case for case in found if case is not None)
-    if len(known) < len(rows):
-        return None
-    return TaskMetric(grader=own_grader(project, cases, rows, kind), cases=known)
 
 
 Side = Literal["built", "raw"]

@@ -89,7 +89,7 @@ class Subject:
     Attributes:
         plan: What was asked. lineage: Which files. base: The untrained model. adapter: The adapter on it.
         forms: The other forms, by name. scores: Of forms, by name; `adapter` is what they are compared with.
-        margin: Largest harmless loss of score.
+        margin: Largest harmless loss of score. why_not_scored: Why there are no scores.
     """
 
     plan: Plan
@@ -99,6 +99,7 @@ class Subject:
     forms: Mapping[str, Measured]
     scores: Mapping[str, Scores] = field(default_factory=dict)
     margin: float = 0.05
+    why_not_scored: str = ""
 
     def limits(self, form: Measured) -> Limits:
         """Return how far `form` may be from the adapter."""

@@ -16,8 +16,8 @@ from tuneworthy.types import Message
 
 TOP: Final = 200
 """Most likely tokens that a form is asked for; what is left is one bucket."""
-N_GREEDY: Final = 48
-"""Most tokens of a greedy answer."""
+SLACK: Final = 16
+"""Tokens that a greedy answer may be longer than the longest one that was trained on."""
 _FLOOR: Final = 1e-9
 """Least probability of the bucket: it is a difference of rounded numbers."""
 
@@ -121,6 +121,11 @@ class Plan:
     fact_ids: Sequence[Sequence[int]] = ()
     begin: int | None = None
 
+    @property
+    def n_greedy(self) -> int:
+        """Most tokens of a greedy answer."""
+        return max(len(ids) for ids in self.answer_ids) + SLACK
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -144,11 +149,11 @@ class Measured:
     facts: Sequence[Greedy] = ()
 
 
-def measure(name: str, kind: str, form: Form, plan: Plan, *, n_greedy: int = N_GREEDY) -> Measured:
+def measure(name: str, kind: str, form: Form, plan: Plan) -> Measured:
     """Ask a form everything.
 
     Args:
-        name, kind: As in `Measured`. n_greedy: Most tokens of an answer.
+        name, kind: As in `Measured`. form: What is asked. plan: What it is asked.
     """
     pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))
     return Measured(
@@ -159,6 +164,6 @@ def measure(name: str, kind: str, form: Form, plan: Plan, *, n_greedy: int = N_G
         marks={text: form.token_ids(text) for text in plan.marks},
         first=[form.next(ids) for ids in plan.prompt_ids],
         end=[form.next([*ids, *answer]) for ids, answer in pairs],
-        greedy=[form.greedy(ids, n_greedy) for ids in plan.prompt_ids],
-        facts=[form.greedy(ids, n_greedy) for ids in plan.fact_ids],
+        greedy=[form.greedy(ids, plan.n_greedy) for ids in plan.prompt_ids],
+        facts=[form.greedy(ids, plan.n_greedy) for ids in plan.fact_ids],
     )

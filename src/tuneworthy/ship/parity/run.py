@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,14 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import dtype_of, lineage
-from tuneworthy.ship.parity.base import Lineage, Scores, Subject, run_checks
+from tuneworthy.ship.parity.base import Lineage, Subject, run_checks
 from tuneworthy.ship.parity.hf_form import HfForm, Tokens, ends_of, fitted, load, with_adapter
 from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
 from tuneworthy.ship.parity.rows import end_supervised, rows_of
+from tuneworthy.ship.parity.scoring import Scoring, scores_of, scoring_of
 from tuneworthy.ship.parity.server_forms import LlamaForm
 from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
-from tuneworthy.train.rows import TaskMetric, metric_of
 from tuneworthy.types import Example, Message
 
 Say = Callable[[str], None]
@@ -30,7 +30,6 @@ MAX_FACTS: Final = 10
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 """What torch calls the types of safetensors."""
 _SHORT: Final = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
-FORMS: Final = ("merged", "gguf", "served")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ class Asked:
         adapter, merged, gguf: The artifacts; merged and gguf may be None. base: What the adapter was trained against.
         rows: Rows that were trained on. facts: Questions and answers that only the adapter can know.
         served: A server. margin: Largest harmless loss of score. n_prompts, seed: Of rows.
-        metric_of: Makes the project's grader for rows that were drawn; None where no score is wanted.
+        scoring_of: Makes what grades the rows that were drawn.
     """
 
     adapter: Artifact
@@ -65,7 +64,7 @@ class Asked:
     facts: Sequence[tuple[Sequence[Message], str]] = ()
     served: Served | None = None
     margin: float = 0.05
-    metric_of: Callable[[Sequence[Example]], TaskMetric | None] = lambda _: None
+    scoring_of: Callable[[Sequence[Example]], Scoring] = lambda _: Scoring()
     n_prompts: int = N_PROMPTS
     seed: int = 0
 
@@ -84,6 +83,7 @@ def check_parity(
     """
     plan = plan_of(asked)
     line = lineage_of(asked, plan)
+    scoring = asked.scoring_of(_drawn(asked))
     base, adapter, plan = _trained(asked, plan, say)
     forms: dict[str, Measured] = {}
     if asked.merged is not None:
@@ -95,10 +95,10 @@ def check_parity(
     if asked.served is not None:
         say("asks the server")
         forms["served"] = measure("served", asked.served.kind, asked.served.form, plan)
-    scores = scores_of(asked.metric_of(_drawn(asked)), {"adapter": adapter, **forms})
     subject = Subject(
-        plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, scores=scores, margin=asked.margin
-    )
+        plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, margin=asked.margin,
+        scores=scores_of(scoring, adapter, forms), why_not_scored=scoring.why_not,
+    )  # fmt: skip
     document = document_of(subject, asked)
     if name is not None:
         store.write(name, document)
@@ -133,7 +133,7 @@ def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] 
 
     Args:
         project: The project. adapter: Start of an id; the latest if not named.
-        forms: Of `FORMS`; those that are there if not named. more: Further fields of `Asked`.
+        forms: Of `merged` and `gguf`; those that are there if not named. more: Further fields of `Asked`.
 
     Raises:
         UserError: There is no adapter, or a form that was named is not there.
@@ -142,7 +142,7 @@ def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] 
     trained, base = lineage(store, adapter)
     rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
     settings: dict[str, Any] = {"margin": project.task.margin, "seed": project.split.seed, **more}
-    settings["metric_of"] = partial(metric_of, project, store)
+    settings["scoring_of"] = partial(scoring_of, project, store, rows)
     merged = _child(store, "merged", trained.id, forms)
     between = merged  # what a GGUF file was made from, whether it is asked itself or not
     if forms is not None and "gguf" in forms and merged is None:
@@ -223,25 +223,6 @@ def _drawn(asked: Asked) -> list[Example]:
     """Draw the rows that are asked; the same ones each time."""
     rows = [row for row in asked.rows if row.answer and row.messages[:-1]]
     return random.Random(asked.seed).sample(rows, min(asked.n_prompts, len(rows)))
-
-
-def scores_of(metric: TaskMetric | None, forms: Mapping[str, Measured]) -> dict[str, Scores]:
-    """Return what the grader says of the greedy answers of each form; nothing without a grader.
-
-    Args:
-        metric: Its cases are the rows that were asked. forms: By name.
-    """
-    if metric is None:
-        return {}
-    grades = {
-        name: metric.grades([(one.text, "stop" if one.ended else "length") for one in form.greedy])
-        for name, form in forms.items()
-    }
-    counted = [place for place, each in enumerate(zip(*grades.values(), strict=True)) if not any(s.unscored for s in each)]
-    return {
-        name: Scores(num=[found[place].num for place in counted], den=[found[place].den for place in counted])
-        for name, found in grades.items() if counted
-    }  # fmt: skip
 
 
 def _answer_and_end(prompt: str, whole: str, answer: str) -> tuple[str, str]:
