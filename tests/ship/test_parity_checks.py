@@ -287,6 +287,15 @@ def test_what_is_not_scored_is_told_with_its_reason(tmp_path: Path) -> None:
         assert said.status == "skipped" and reason in said.detail
 
 
+def test_answers_that_never_end_are_not_scored(tmp_path: Path) -> None:
+    made_in(tmp_path, "base", "adapter")
+    scoring = asked_of(load(tmp_path)).scoring_of(rows_for("q", "r", "s", "t"))
+    endless = replace(tuned("adapter"), greedy=[Greedy((1,), "a", False)] * 4)
+    assert scores_of(scoring, endless, {"gguf": endless}) == {}
+    said = all_checks()["score"]().look(replace(subject_of(tmp_path), scores={}))
+    assert said.status == "skipped" and "ends none of its answers" in said.detail
+
+
 def test_a_greedy_answer_may_be_longer_than_the_longest_that_was_trained_on(tmp_path: Path) -> None:
     plan = subject_of(tmp_path).plan
     assert replace(plan, answer_ids=[[1] * 60, [1]]).n_greedy == 76

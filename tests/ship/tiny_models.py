@@ -70,6 +70,8 @@ def model_of(architecture: str, n_tokens: int, *, seed: int = 0, **more: Any) ->
             weight.mul_(1.0 if weight.dim() == 1 else 8.0 if "embed" in name or "lm_head" in name else 4.0)
             if weight.dim() == 1:
                 weight.add_(0.1 * torch.randn_like(weight))
+        padding = model.get_input_embeddings().weight[config.pad_token_id]  # which also ends a turn; it comes as zeros,
+        padding.copy_(0.16 * torch.randn_like(padding))  # and what is tied to zeros cannot be learnt
     return model.eval()
 
 

@@ -77,8 +77,8 @@ def scores_of(scoring: Scoring, adapter: Measured, forms: Mapping[str, Measured]
     groups = [scoring.metric.cases[at].group or scoring.metric.cases[at].id for at in counted]
     return {
         name: Scores(num=[found[at].num for at in counted], den=[found[at].den for at in counted], groups=groups)
-        for name, found in grades.items()
-    }
+        for name, found in grades.items() if counted
+    }  # fmt: skip
 
 
 def _answer(greedy: Greedy) -> tuple[str, str]:

@@ -213,7 +213,8 @@ class ScoreCheck:
         own = subject.scores.get("adapter")
         others = {name: one for name, one in subject.scores.items() if name != "adapter"}
         if own is None or not others:
-            return Said("skipped", f"not scored: {subject.why_not_scored or 'no other form'}")
+            unended = "the adapter ends none of its answers that can be graded" if subject.forms else "no other form"
+            return Said("skipped", f"not scored: {subject.why_not_scored or unended}")
         if not paired.non_inferior(own.num, own.den, own.num, own.den, own.groups, margin=subject.margin).holds:
             detail = f"{len(own.num)} answers are too few to show a loss below {subject.margin:g}, even of equal forms"
             return Said("skipped", f"{detail}: ask more with --prompts")
