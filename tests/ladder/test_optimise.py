@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tuneworthy.errors import BudgetSpent
+from tuneworthy.prompts.templates import render
 from tuneworthy.search.ablate import MOST, Ablation, ablate, may_go, paragraphs
 from tuneworthy.search.optimise import Judged, Optimised, optimise, sides
 from tuneworthy.search.race import Measured
@@ -170,6 +171,13 @@ def test_the_last_paragraph_stays_and_one_with_a_placeholder_too() -> None:
     assert cut("one one\n\ntwo", Words({})).text == "two"
     assert cut("one {{ input }}\n\ntwo", Words({})).text == "one {{ input }}"
     assert may_go("one paragraph only") == []
+
+
+def test_a_comment_that_spans_paragraphs_stays_whole_and_the_template_sound() -> None:
+    text = "one one\n\n{# a note\n\nmore of it #}\n\n{{ 1\n\n+ 1 }}\n\ntwo"
+    found = cut(text, Words({}))
+    assert [one.text for one in found.tried] == ["one one", "two"]
+    assert render(found.text, "") == "\n\n2"
 
 
 def test_paragraphs_are_put_together_again_as_they_were() -> None:

@@ -18,6 +18,8 @@ from tuneworthy.search.race import ALPHA, LOOKS, Measure, differences, within_on
 from tuneworthy.stats.betting import wager
 from tuneworthy.types import Case, Variant
 
+JINJA = ("{{", "}}", "{%", "%}", "{#", "#}")
+"""What a paragraph with a placeholder, or with an end of one that spans paragraphs, has in it."""
 MOST = 12
 """Paragraphs that are tried, at most: the longest."""
 
@@ -73,7 +75,7 @@ def paragraphs(text: str) -> list[str]:
 def may_go(text: str) -> list[int]:
     """Return the places of the paragraphs that are tried, the longest first; one with a placeholder always stays."""
     parts = paragraphs(text)
-    places = [place for place, part in enumerate(parts) if "{{" not in part and "{%" not in part]
+    places = [place for place, part in enumerate(parts) if not any(mark in part for mark in JINJA)]
     return sorted(places, key=lambda place: (-len(parts[place]), place))[:MOST] if len(parts) > 1 else []
 
 
