@@ -104,6 +104,29 @@ def test_a_model_that_says_nothing_ends_nothing_and_is_counted() -> None:
     assert found.calls + found.reflections <= 300
 
 
+@pytest.mark.parametrize("budget", range(50, 81))
+def test_a_model_that_says_nothing_at_first_is_asked_again_within_the_calls(budget: int) -> None:
+    class Slow(Game):
+        async def reflect(self, prompt: str) -> str | None:
+            answer = await super().reflect(prompt)
+            return None if self.rewrites % 2 else answer
+
+    found = run(Slow(), budget)
+    assert found.calls + found.reflections <= budget and found.failed
+
+
+def test_a_rewrite_that_cannot_be_sent_counts_as_no_answer() -> None:
+    class Refused(Game):
+        async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
+            if "+" in text:
+                return [Judged(0.0, "", "", "it has a fault", asked=False) for _ in cases]
+            return await super().evaluate(text, cases)
+
+    game = Refused()
+    found = run(game)
+    assert (found.calls, found.reflections) == (len(set(game.seen)), game.rewrites)
+
+
 def test_a_search_that_is_cancelled_leaves_no_thread_behind() -> None:
     pytest.importorskip("gepa")
 

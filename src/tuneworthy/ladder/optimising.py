@@ -177,7 +177,7 @@ class _Asking:
         """Answer `cases` with the prompt `text`, and say what is wrong; one that cannot be filled in is not asked."""
         if fault := self._fault(text, cases[0]):
             self.refused += 1
-            return [Judged(0.0, case.text, "", fault) for case in cases]
+            return [Judged(0.0, case.text, "", fault, asked=False) for case in cases]
         variant = replace(self.best, name="prompt/gepa", system=text or None)
         traces = await self.session.ask(variant, cases)
         _, _, scores = await self.session.score(traces, cases)

@@ -23,6 +23,8 @@ from tuneworthy.types import Case
 MINIBATCH = 3
 """Answers that the rewriting model sees at a time, as in the paper."""
 FEWEST_TRAIN = 2 * MINIBATCH
+ATTEMPTS = 2
+"""Times that GEPA asks for a rewrite, at most: once more if none came."""
 VALIDATION_SHARE = 0.1
 """Share of the calls that one round of all cases of the choosing side takes, at most."""
 PART = "system"
@@ -46,12 +48,17 @@ Give the new instructions within ``` blocks."""
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One answer as the rewriting model sees it; `score` is 0..1, and the rest are words."""
+    """One answer as the rewriting model sees it; `score` is 0..1, and what follows are words.
+
+    Attributes:
+        asked: Whether the case was asked; not if the prompt cannot be sent.
+    """
 
     score: float
     question: str
     answer: str
     feedback: str
+    asked: bool = True
 
 
 Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[Judged]]]
@@ -125,7 +132,7 @@ async def optimise(
     train, val = sides(cases, budget)
     if len(train) < FEWEST_TRAIN:
         raise ValueError(f"expected at least {FEWEST_TRAIN} cases to make rewrites from, got {len(train)}")
-    adapter = _Adapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + 1 + len(val))
+    adapter = _Adapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + ATTEMPTS + len(val))
     result = await adapter.in_thread(lambda: _gepa(prompt, train, val, adapter, seed))
     kept = [
         Rewrite(candidate[PART], parents[0], float(score))
@@ -178,7 +185,8 @@ class _Adapter:
     Args:
         evaluate, reflect: See `optimise`.
         budget: Calls, at most.
-        round_calls: Most calls of one round: parent and child on a few cases, the rewrite, the child on all.
+        round_calls: Most calls of one round: parent and child on a few cases, the rewrite with a second attempt at
+            it, the child on all that choose.
     """
 
     propose_new_texts = None
@@ -222,8 +230,8 @@ class _Adapter:
         """Answer and judge `batch` with a prompt."""
         from gepa import EvaluationBatch
 
-        self._asked |= {(candidate[PART], case.id) for case in batch}
         judged = self._wait(lambda: self._evaluate(candidate[PART], batch))
+        self._asked |= {(candidate[PART], case.id) for case, one in zip(batch, judged, strict=True) if one.asked}
         answers, scores = [one.answer for one in judged], [one.score for one in judged]
         return EvaluationBatch(outputs=answers, scores=scores, trajectories=list(judged) if capture_traces else None)
 
