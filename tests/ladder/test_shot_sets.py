@@ -11,6 +11,7 @@ import pytest
 
 from tests.ladder.worlds import LABELS, write_world
 from tuneworthy.config import load
+from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder.base import View
 from tuneworthy.ladder.climb import Climb
 from tuneworthy.ladder.few_shot import FewShot
@@ -133,16 +134,38 @@ def test_where_every_example_has_an_answer_of_its_own_the_sets_hold_different_ex
 
 
 def test_a_fixed_set_is_the_same_as_ever_unless_its_kinds_are_mixed() -> None:
-    rows = [
-        Example(messages=({"role": "user", "content": "?"}, {"role": "assistant", "content": f"{i:02d}"}), id=f"{i:02d}")
-        for i in range(60)
-    ]
+    names = [f"{number:02d}" for number in range(60)]
+    rows = [Example(messages=({"role": "assistant", "content": name},), id=name) for name in names]
     pool = ShotPool(rows)
     assert {frozenset(pool.fixed(3, seed).ids) for seed in range(5)} == {frozenset(("00", "01", "02"))}
     assert len({frozenset(pool.fixed(3, seed, mixed=True).ids) for seed in range(5)}) == 5
     assert pool.fixed(3, 1, mixed=True) == pool.fixed(3, 1, mixed=True)
 
 
+def test_an_example_that_was_not_answered_ends_the_search_which_would_else_be_another_later(tmp_path: Path) -> None:
+    root = world(tmp_path)
+    script, file = root / "world.py", root / "tuneworthy.toml"
+    right = "answer(request, 1.0)"
+    script.write_text(script.read_text().replace(right, f"failing(request) or {right}") + FAILING)
+    file.write_text(file.read_text().replace(':weak"\n', ':weak"\nretries = 0\n'))
+    (root / "down").touch()
+    with pytest.raises(OutsideFault, match="got weak: busy"):
+        search(root)
+    (root / "down").unlink()
+    found, notes, *_ = search(root)
+    assert len(sets_of(found, "bootstrap")) == 3 and notes == []
+
+
+FAILING = """
+
+from pathlib import Path
+from tuneworthy.errors import ProviderError
+
+
+def failing(request):
+    if number(question(request), "down") < 0.3 and (Path(__file__).parent / "down").exists():
+        raise ProviderError("weak: busy", code="server", retryable=True)
+"""
 VOICE = """
 
 from tuneworthy.types import Score

@@ -13,6 +13,7 @@ from dataclasses import replace
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.project import Project
 from tuneworthy.ladder.base import View
+from tuneworthy.ladder.dev_scores import answers
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Case, Example, Score, Shots, Variant
@@ -33,7 +34,11 @@ def why_no_sets(project: Project, n_pool: int, *, searched: bool) -> str:
 
 
 async def shot_sets(session: Session, view: View, best: Variant) -> list[tuple[str, Shots]]:
-    """Return the sets, each with its name, all of the largest k."""
+    """Return the sets, each with its name, all of the largest k.
+
+    Raises:
+        OutsideFault: An answer did not come, and would be asked for again: the sets would then be others.
+    """
     pool, total, k = view.pool, view.project.few_shot.sets, max(view.project.few_shot.k)
     right, n_asked = await _answered_right(session, view, best, k)
     found: list[tuple[str, Shots]] = []
@@ -58,8 +63,7 @@ async def _answered_right(session: Session, view: View, best: Variant, k: int) -
         if (case := example_case(example, session.split.kind)) is not None:
             asked.setdefault(case.id, (case, example))
     cases = [case for case, _ in asked.values()]
-    traces = await session.ask(replace(best, shots=None), cases)
-    _, _, scores = await session.score(traces, cases)
+    _, scores = await answers(session, replace(best, shots=None), cases)
     right = [example for (_, example), score in zip(asked.values(), scores, strict=True) if _right(score)]
     return right, len(cases)
 
