@@ -12,7 +12,7 @@ import pytest
 from tuneworthy.errors import BudgetSpent
 from tuneworthy.prompts.templates import render
 from tuneworthy.search.ablate import MOST, Ablation, ablate, may_go, paragraphs
-from tuneworthy.search.optimise import Judged, Optimised, optimise, sides
+from tuneworthy.search.optimise import Judged, Optimised, optimise, part, sides, why_no_sides
 from tuneworthy.search.race import Measured
 from tuneworthy.types import Case, Variant
 
@@ -60,6 +60,19 @@ def test_cases_that_choose_are_none_that_rewrites_are_made_from() -> None:
     train, val = sides(CASES, 500)
     assert not {case.id for case in train} & {case.id for case in val}
     assert len(train) + len(val) == len(CASES)
+
+
+def test_a_group_or_a_question_that_is_asked_twice_is_on_one_side() -> None:
+    cases = [Case(id=str(i), input=str(i % 30), group=f"g{i // 4}" if i % 30 > 3 else None) for i in range(40)]
+    for n in range(41):
+        head, rest = part(cases, n)
+        assert len(head) <= n and sorted([*head, *rest], key=lambda case: int(case.id)) == cases
+        for key in ("group", "input"):
+            names = [{getattr(case, key) for case in side} - {None} for side in (head, rest)]
+            assert not names[0] & names[1]
+    assert [case.id for case in part(CASES, 7)[0]] == [case.id for case in CASES[:7]]
+    large = [Case(id=str(i), input=str(i), group="one") for i in range(40)]
+    assert "got 40 and 0 of 40, with groups kept together" in why_no_sides(large, 500)
 
 
 def test_a_perfect_prompt_ends_the_search() -> None:
