@@ -121,10 +121,9 @@ def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
 
     A group is on one side; if none is small enough, no case is left to choose.
 
-    >>> [len(side) for side in sides([Case(id=str(i)) for i in range(40)], 500)]
-    [20, 20]
-    >>> [len(side) for side in sides([Case(id=str(i)) for i in range(40)], 50)]
-    [35, 5]
+    >>> cases = [Case(id=str(number), input=str(number)) for number in range(40)]
+    >>> [[len(side) for side in sides(cases, budget)] for budget in (500, 50)]
+    [[20, 20], [35, 5]]
     """
     val, train = part(cases, max(1, min(len(cases) // 2, int(budget * VALIDATION_SHARE))))
     return train, val

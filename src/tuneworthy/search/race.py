@@ -109,9 +109,9 @@ def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tup
         most: Cases of these that may be seen; all if None.
 
     >>> schedule(6, 120), schedule(1, 120)
-    ([(6, 13), (3, 39), (2, 79)], [(1, 120)])
+    ([(6, 13), (3, 40), (2, 80)], [(1, 120)])
     >>> schedule(6, 120, 60)
-    [(6, 13), (3, 39), (2, 60)]
+    [(6, 13), (3, 40), (2, 60)]
     """
     most = n_dev if most is None else most
     if n_candidates <= 1:
