@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tuneworthy.errors import BudgetSpent
+from tuneworthy.prompts.templates import render
 from tuneworthy.search.ablate import MOST, Ablation, ablate, may_go, paragraphs
-from tuneworthy.search.optimise import Judged, Optimised, optimise, sides
+from tuneworthy.search.optimise import Judged, Optimised, optimise, part, sides, why_no_sides
 from tuneworthy.search.race import Measured
 from tuneworthy.types import Case, Variant
 
@@ -61,6 +62,19 @@ def test_cases_that_choose_are_none_that_rewrites_are_made_from() -> None:
     assert len(train) + len(val) == len(CASES)
 
 
+def test_a_group_or_a_question_that_is_asked_twice_is_on_one_side() -> None:
+    cases = [Case(id=str(i), input=str(i % 30), group=f"g{i // 4}" if i % 30 > 3 else None) for i in range(40)]
+    for n in range(41):
+        head, rest = part(cases, n)
+        assert len(head) <= n and sorted([*head, *rest], key=lambda case: int(case.id)) == cases
+        for key in ("group", "input"):
+            names = [{getattr(case, key) for case in side} - {None} for side in (head, rest)]
+            assert not names[0] & names[1]
+    assert [case.id for case in part(CASES, 7)[0]] == [case.id for case in CASES[:7]]
+    large = [Case(id=str(i), input=str(i), group="one") for i in range(40)]
+    assert "got 40 and 0 of 40, with groups kept together" in why_no_sides(large, 500)
+
+
 def test_a_perfect_prompt_ends_the_search() -> None:
     class Easy(Game):
         async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
@@ -101,6 +115,29 @@ def test_a_model_that_says_nothing_ends_nothing_and_is_counted() -> None:
     found = run(Mute())
     assert found.best == 0 and found.failed == found.reflections > 2
     assert found.calls + found.reflections <= 300
+
+
+@pytest.mark.parametrize("budget", range(50, 81))
+def test_a_model_that_says_nothing_at_first_is_asked_again_within_the_calls(budget: int) -> None:
+    class Slow(Game):
+        async def reflect(self, prompt: str) -> str | None:
+            answer = await super().reflect(prompt)
+            return None if self.rewrites % 2 else answer
+
+    found = run(Slow(), budget)
+    assert found.calls + found.reflections <= budget and found.failed
+
+
+def test_a_rewrite_that_cannot_be_sent_counts_as_no_answer() -> None:
+    class Refused(Game):
+        async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
+            if "+" in text:
+                return [Judged(0.0, "", "", "it has a fault", asked=False) for _ in cases]
+            return await super().evaluate(text, cases)
+
+    game = Refused()
+    found = run(game)
+    assert (found.calls, found.reflections) == (len(set(game.seen)), game.rewrites)
 
 
 def test_a_search_that_is_cancelled_leaves_no_thread_behind() -> None:
@@ -170,6 +207,13 @@ def test_the_last_paragraph_stays_and_one_with_a_placeholder_too() -> None:
     assert cut("one one\n\ntwo", Words({})).text == "two"
     assert cut("one {{ input }}\n\ntwo", Words({})).text == "one {{ input }}"
     assert may_go("one paragraph only") == []
+
+
+def test_a_comment_that_spans_paragraphs_stays_whole_and_the_template_sound() -> None:
+    text = "one one\n\n{# a note\n\nmore of it #}\n\n{{ 1\n\n+ 1 }}\n\ntwo"
+    found = cut(text, Words({}))
+    assert [one.text for one in found.tried] == ["one one", "two"]
+    assert render(found.text, "") == "\n\n2"
 
 
 def test_paragraphs_are_put_together_again_as_they_were() -> None:

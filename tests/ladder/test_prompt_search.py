@@ -8,22 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.killing import killed_at
 from tests.ladder.worlds import write_world
 from tuneworthy.config import load
-from tuneworthy.errors import BudgetSpent, ConfigError
+from tuneworthy.errors import BudgetSpent, ConfigError, OutsideFault
+from tuneworthy.ladder import climb as climbing
 from tuneworthy.ladder import optimising
 from tuneworthy.ladder.base import View
+from tuneworthy.ladder.check import check_project
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.climb import Climb
-from tuneworthy.ladder.optimising import feedback, searched_half
+from tuneworthy.ladder.optimising import details, feedback, searched_half
 from tuneworthy.ladder.prompt import Prompt
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variants import current
+from tuneworthy.report import numbers
 from tuneworthy.report.markdown import render_markdown
+from tuneworthy.search import race as search_race
+from tuneworthy.search.optimise import sides
 from tuneworthy.store import ResponseStore
 from tuneworthy.types import UNLABELLED, Case, Score, Variant
 
@@ -140,7 +146,12 @@ def test_gepa_improves_a_bad_prompt_within_500_calls_and_leaves_the_file_that_wa
     found = search(bad_prompt(tmp_path))
     about, (variant,) = found.about["gepa"], found.variants
     assert about["score"] >= about["before"] + 0.3, about
-    assert about["budget"] == 500 >= about["calls"] + about["reflections"] == found.sent > 50
+    spent = about["calls"] + about["reflections"]  # beside today's answers to what GEPA did not ask of it
+    assert 500 == about["budget"] >= spent > 50
+    assert spent <= found.sent < spent + len(searched_half(found.dev))
+    assert about["unscored"] == about["set_aside"] == 0
+    low, high = about["kept"][about["best"]]["ci95"]
+    assert 0 < low < about["score"] < high <= 1
     assert variant.name == "prompt/gepa" and variant.system == (tmp_path / about["file"]).read_text()
     file = tmp_path / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"Name the colour."', f'"{about["file"]}"'))
@@ -150,6 +161,125 @@ def test_gepa_improves_a_bad_prompt_within_500_calls_and_leaves_the_file_that_wa
             return current(session)
 
     assert asyncio.run(used()).id == variant.id
+
+
+def test_a_later_search_leaves_the_file_of_an_earlier_one_as_it_was_tested(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    first = search(bad_prompt(tmp_path)).about["gepa"]["file"]
+    text = (tmp_path / first).read_text()
+    file = tmp_path / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('"Name the colour."', f'"{first}"'))
+    script = tmp_path / "world.py"
+    script.write_text(script.read_text().replace("is a colour.", "is one."))  # what GEPA then finds is another prompt
+    second = search(tmp_path)
+    assert (tmp_path / first).read_text() == text
+    assert second.variants and second.about["gepa"]["file"] != first
+
+
+def grouped(root: Path, size: int) -> Path:
+    """Give every `size` examples a group."""
+    path = root / "examples.jsonl"
+    rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    path.write_bytes(b"".join(orjson.dumps({**row, "group": f"g{at // size}"}) + b"\n" for at, row in enumerate(rows)))
+    return root
+
+
+def test_a_group_is_on_one_side_of_the_search_and_of_the_race(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    found = search(grouped(bad_prompt(tmp_path), 4))
+    half = searched_half(found.dev)
+    asked = {identity for name, _, identity in found.asked if name == "prompt/gepa"}
+    left = {case.group for case in found.dev if case.id not in {one.id for one in half}}
+    assert 36 <= len(half) <= 40 and asked <= {case.id for case in half}
+    assert left and not left & {case.group for case in half}
+    train, val = sides(half, 500)
+    assert len(val) >= 16 and not {case.group for case in train} & {case.group for case in val}
+
+
+def test_groups_that_are_too_large_to_search_apart_from_the_race_bar_the_search(tmp_path: Path) -> None:
+    root = grouped(bad_prompt(tmp_path), 70)
+    found = search(root)
+    assert found.asked == [] and found.variants == []
+    assert "the groups of dev are too large" in found.notes[0]
+
+
+def test_the_race_sees_no_case_that_a_candidate_was_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gepa")
+    raced: set[str] = set()
+    race = search_race.race
+
+    async def noted(candidates: Sequence[Variant], dev: Sequence[Case], ask: Any, **more: Any) -> Any:
+        async def measured(variant: Variant, cases: Sequence[Case]) -> Any:
+            if variant.name.startswith("prompt/"):
+                raced.update(case.id for case in cases)
+            return await ask(variant, cases)
+
+        return await race(candidates, dev, measured, **more)
+
+    monkeypatch.setattr(climbing, "race", noted)
+    monkeypatch.setattr(search_race, "ALPHA", 1e-12)  # nobody leaves early
+    root = bad_prompt(tmp_path, n_cases=60)
+    record, _ = climb(root)
+    found = record.rung("prompt")
+    dev = search(root).dev
+    half = {case.id for case in searched_half(dev)}
+    assert found is not None and "prompt/gepa" in {row["name"] for row in found.candidates}
+    assert raced == {case.id for case in dev} - half  # all the others, as there is budget for them
+    assert max(row["n"] for row in found.candidates) == 40
+
+
+OWN = '[models.own]\nprovider = "python"\nfunction = "world.py:own"\n'
+
+
+def test_a_pipeline_with_a_prompt_of_its_own_is_neither_optimised_nor_ablated(tmp_path: Path) -> None:
+    root = long_prompt(tmp_path)
+    file, script = root / "tuneworthy.toml", root / "world.py"
+    file.write_text(file.read_text().replace('baseline = "weak"', 'baseline = "own"') + OWN + GEPA)
+    script.write_text(script.read_text() + WRITER + "\n\ndef own(text):\n    return 'red'\n")
+    found = search(root)
+    why = "own is a pipeline of your own, with a prompt of its own"
+    assert found.asked == [] and found.variants == []
+    assert found.notes == [f"nothing is cut from the system prompt: {why}", f"the prompt is not optimised: {why}"]
+
+
+def with_own_system(root: Path, every: int) -> Path:
+    """Give all cases but every so manieth a system turn of their own; dev comes from them."""
+    write_world(root, {"weak": WEAK}, n_cases=200, n_examples=0, rungs=["baseline", "prompt"], extra=GEPA)
+    script, file, path = root / "world.py", root / "tuneworthy.toml", root / "cases.jsonl"
+    script.write_text(script.read_text() + WRITER)
+    file.write_text(file.read_text().replace('"Name the colour."', '"Name.\\n\\nThe colour."\nablate = true'))
+    rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    for row in (row for at, row in enumerate(rows) if at % every):
+        own = [{"role": "system", "content": "Mine."}, {"role": "user", "content": row.pop("input")}]
+        row["messages"] = own
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return root
+
+
+def test_a_prompt_that_is_not_sent_is_neither_optimised_nor_ablated_and_check_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    root = with_own_system(tmp_path, 10)
+    found = search(root)
+    assert found.asked == [] and found.variants == [] and len(found.notes) == 2
+    assert all("dev cases to search on have a system turn of their own" in note for note in found.notes)
+    told = [one.message for one in check_project(root, contact=False).findings if one.code == "nothing_searched"]
+    assert sorted(told) == sorted(found.notes)
+
+
+def test_cases_with_a_system_turn_of_their_own_are_left_out_where_enough_have_none(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    root = with_own_system(tmp_path, 10)
+    path = root / "cases.jsonl"
+    write_world(tmp_path / "plain", {"weak": WEAK}, n_cases=200)
+    plain = (tmp_path / "plain" / "cases.jsonl").read_bytes().splitlines()
+    rows = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*rows[:50], *plain[50:]]) + b"\n")
+    found = search(root)
+    by_id = {case.id: case for case in found.dev}
+    asked = {identity for name, _, identity in found.asked if name != "prompt/rewrite"}
+    assert found.notes == [] and len(asked) >= 20
+    assert not any(by_id[identity].messages for identity in asked)
+    assert any(case.messages for case in searched_half(found.dev))
 
 
 def test_gepa_never_touches_test_nor_the_half_of_dev_that_the_race_begins_with(tmp_path: Path) -> None:
@@ -237,12 +367,29 @@ def test_personal_data_is_masked_before_the_rewriting_model_sees_it(rule: str, l
     assert all("[EMAIL_1]" in text for text in shown) != leaves
 
 
+def test_personal_data_in_details_is_masked_before_they_are_cut(tmp_path: Path) -> None:
+    async def said() -> str:
+        async with open_session(load(bad_prompt(tmp_path))) as session:
+            section = session.project.reflection
+            assert section is not None
+            asking = optimising._Asking(session, section, current(session))
+            case = session.split.dev[0]
+            detail = {"missing": "x" * (optimising.DETAIL_CHARS - 22) + " ada@example.org is missing"}
+            trace = (await session.ask(current(session), [case]))[0]
+            return asking._judged(case, trace, Score(num=0.5, reason="partial", detail=detail)).feedback
+
+    words = asyncio.run(said())
+    assert words.endswith("x [EMAIL_1]") or "[EMAIL" in words
+    assert "ada" not in words
+
+
 def test_the_feedback_says_score_reason_and_what_is_right() -> None:
     case = Case(id="a", input="?", expected=["red", "ruby"])
     assert feedback(case, Score(reason="wrong")) == (
         "Score 0.00 of 1. Why: readable, and wrong. Right would be: red or ruby"
     )
-    assert 'Details: {"missing":"b"}' in feedback(case, Score(num=0.5, reason="partial", detail={"missing": "b"}))
+    assert details(Score(num=0.5, reason="partial", detail={"missing": "b"})) == '{"missing":"b"}'
+    assert details(Score(num=1.0, detail={"found": "b"})) == details(Score.failed("timeout")) == ""
     assert "Right would be to decline" in feedback(Case(id="a", input="?", expected=None), Score(reason="wrong"))
     assert feedback(Case(id="a", input="?", expected=UNLABELLED), Score(num=1.0)) == "Score 1.00 of 1."
     assert feedback(case, Score.failed("timeout")) == "It could not be scored (timeout)."
@@ -267,6 +414,124 @@ def test_a_search_that_was_killed_twice_goes_on_and_repeats_no_committed_call(tm
     rest = search(root)
     assert committed == 29 + 24 and committed + rest.sent == whole.sent
     assert (rest.variants, rest.about, rest.asked) == (whole.variants, whole.about, whole.asked)
+
+
+FAILING = '''
+
+from pathlib import Path
+from tuneworthy.errors import ProviderError
+
+
+def failing(request, code="", share=0.15, always=False):
+    """Fail on some questions, as long as the file `down` is there if not always."""
+    hit = number(question(request), "down") < share
+    if code and hit and (always or (Path(__file__).parent / "down").exists()):
+        raise ProviderError(f"{code} failed", code=code, retryable=code == "server")
+'''
+DOWN = {
+    "today": "failing(request, 'server')",
+    "rewrite": "failing(request, 'is a colour.' in system(request) and 'server')",
+}
+
+
+def failing_world(root: Path, how: str) -> Path:
+    """A bad prompt whose model fails on some questions, without attempts beyond the first."""
+    bad_prompt(root)
+    script, file = root / "world.py", root / "tuneworthy.toml"
+    script.write_text(script.read_text().replace(WEAK, f"{how} or {WEAK}") + FAILING)
+    text = file.read_text()
+    for name in ("weak", "writer"):
+        text = text.replace(f':{name}"\n', f':{name}"\nretries = 0\n')
+    file.write_text(text)
+    return root
+
+
+@pytest.mark.parametrize("when", DOWN)
+def test_an_answer_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it_would_have(
+    when: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("gepa")
+    whole, root = search(failing_world(tmp_path / "whole", DOWN[when])), failing_world(tmp_path / "cut", DOWN[when])
+    (root / "down").touch()
+    with pytest.raises(OutsideFault, match=r"expected an answer to all that a search asks, got \w+ failed"):
+        search(root)
+    (root / "down").unlink()
+    rest = search(root)
+    assert (rest.variants, rest.about, rest.asked) == (whole.variants, whole.about, whole.asked)
+
+
+def test_a_rewrite_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it_would_have(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    how = "failing(request)"
+    roots = [failing_world(tmp_path / name, how) for name in ("whole", "cut")]
+    for root in roots:
+        script = root / "world.py"
+        down = "failing(request, 'pipeline', 0.5 if 'is a colour' in request.messages[-1]['content'] else 0.0)"
+        script.write_text(script.read_text().replace('    """Write into', f'    {down}\n    """Write into'))
+    whole = search(roots[0])
+    (roots[1] / "down").touch()
+    with pytest.raises(OutsideFault, match=r"expected an answer to all that a search asks, got \w+ failed"):
+        search(roots[1])
+    (roots[1] / "down").unlink()
+    rest = search(roots[1])
+    assert (rest.variants, rest.about, rest.asked) == (whole.variants, whole.about, whole.asked)
+
+
+def test_a_verdict_that_does_not_come_ends_the_search(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    root = failing_world(tmp_path, "failing(request)")
+    script, file = root / "world.py", root / "tuneworthy.toml"
+    script.write_text(
+        f"{script.read_text()}\n\ndef judge(request):\n    return failing(request, 'server', 0.02) or 'bad'\n"
+    )
+    section = '[[graders]]\ntype = "judge"\nmodel = "judge"\nrubric = "It names the colour."\n'
+    models = '[models.judge]\nprovider = "scripted"\nfunction = "world.py:judge"\nretries = 0\n'
+    file.write_text(file.read_text().replace('[[graders]]\ntype = "exact"\n', section + models))
+    (root / "down").touch()
+    with pytest.raises(OutsideFault, match=r"expected an answer to all that a search asks, got \w+ failed"):
+        search(root)
+
+
+def test_cases_that_today_has_no_score_of_are_set_aside_and_told(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    root = failing_world(tmp_path, "failing(request, 'bad_request', always=True)")
+    found = search(root)
+    about = found.about["gepa"]
+    refused = {case.id for case in searched_half(found.dev)} - {
+        identity for name, _, identity in found.asked if name == "prompt/gepa"
+    }
+    assert about["set_aside"] == 40 - about["n_train"] - about["n_val"] > 2 and about["unscored"] == 0
+    assert len(refused) >= about["set_aside"] and about["score"] > about["before"]
+
+
+def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    refused = "failing(request, 'is a colour.' in system(request) and 'bad_request', 1.1, always=True)"
+    about = search(failing_world(tmp_path, refused)).about["gepa"]
+    assert about["unscored"] > 10 and about["set_aside"] == 0
+    assert about["best"] == 0 and len(about["kept"]) == 1  # no better, and no worse
+    some = failing_world(tmp_path / "some", refused.replace("1.1", "0.3"))
+    kept = search(some).about["gepa"]["kept"]
+    assert max(one["unscored"] for one in kept) > 0 == kept[0]["unscored"]
+
+    async def judged() -> tuple[float, bool]:
+        async with open_session(load(tmp_path)) as session:
+            section, best, case = session.project.reflection, current(session), session.split.dev[0]
+            assert section is not None
+            asking = optimising._Asking(session, section, best)
+            (trace,) = await session.ask(best, [case])
+            asking._today = {case.id: 0.75}
+            found = asking._judged(case, trace, Score.failed("the judge gave no verdict"))
+            return found.score, found.unscored
+
+    assert asyncio.run(judged()) == (0.75, True)
+
+
+def test_where_nearly_nothing_has_a_score_today_nothing_is_searched_and_that_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
+    found = search(failing_world(tmp_path, "failing(request, 'bad_request', 0.95, always=True)"))
+    assert found.variants == [] and not any(name == "prompt/rewrite" for name, *_ in found.asked)
+    assert "of 40 searched cases have no score; expected at least 6 cases to make rewrites from" in found.notes[0]
 
 
 def test_a_budget_that_is_spent_while_rewriting_ends_the_climb_though_gepa_would_go_on(tmp_path: Path) -> None:
@@ -299,6 +564,9 @@ def test_a_climb_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     assert estimate is not None and stored <= estimate.calls[1] * 1.05 and "writer" in estimate.models
     page = render_markdown(record, load(root))
     assert "Prompts that GEPA kept" in page and "is a colour." in page
+    best = found.prompt["gepa"]["kept"][found.prompt["gepa"]["best"]]
+    shown = f"| {numbers.score(best['score'])} | {numbers.interval(best['ci95'])} | 20 | 0 |"
+    assert shown in page.replace("\\", "")
     with monkeypatch.context() as patched:
         patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
         again, _ = climb(root)
@@ -327,12 +595,18 @@ def test_nothing_is_cut_unless_the_project_file_asks_for_it(tmp_path: Path) -> N
     assert (found.variants, found.asked, found.notes) == ([], [], [])
 
 
+LEVELS = (("whole", "whole_ci95"), ("score", "ci95"))
+
+
 def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_paragraphs(tmp_path: Path) -> None:
     record, _ = climb(long_prompt(tmp_path))
     found = record.rung("prompt")
     assert found is not None and "prompt/cut" in {row["name"] for row in found.candidates}
     page = render_markdown(record)
     assert "3 of 4 paragraphs earn nothing: about " in page and "Mind the gap." in page
+    one = found.prompt["ablation"]["tried"][0]
+    levels = [f"{numbers.score(one[key])} | {numbers.interval(one[ends])}" for key, ends in LEVELS]
+    assert f"| {' | '.join(levels)} | {one['n']} | 0 |" in page.replace("\\", "")
 
 
 def test_a_prompt_of_one_paragraph_has_nothing_to_cut_and_says_so(tmp_path: Path) -> None:

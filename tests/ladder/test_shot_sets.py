@@ -11,12 +11,14 @@ import pytest
 
 from tests.ladder.worlds import LABELS, write_world
 from tuneworthy.config import load
+from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder.base import View
 from tuneworthy.ladder.climb import Climb
 from tuneworthy.ladder.few_shot import FewShot
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variants import current
-from tuneworthy.types import Variant
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.types import Example, Variant
 
 SETS = "[few_shot]\nsets = 6\nk = [4]\n"
 
@@ -108,3 +110,76 @@ def test_sets_race_with_the_other_candidates_and_the_race_keeps_its_budget(tmp_p
     names = {row["name"] for row in found.candidates}
     assert {f"few_shot/{kind}{number}-4" for kind in ("bootstrap", "random") for number in (1, 2, 3)} <= names
     assert found.calls <= found.calls_full / 3
+
+
+def sets_of(found: list[Variant], kind: str) -> list[frozenset[str]]:
+    """Return the shots of the candidates of a kind, whatever their order."""
+    return [frozenset(one.shots.ids) for one in found if one.shots is not None and kind in one.name]
+
+
+def test_where_every_example_has_an_answer_of_its_own_the_sets_hold_different_examples(tmp_path: Path) -> None:
+    root = world(tmp_path)
+    path, script = root / "examples.jsonl", root / "world.py"
+    rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    for row in rows:
+        row["messages"][1]["content"] = row["messages"][0]["content"].split()[1]
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    script.write_text(script.read_text().replace("answer(request, 1.0)", "question(request).split()[1]"))
+    found, notes, asked, _ = search(root)
+    assert (notes, asked) == ([], 16)
+    for kind in ("bootstrap", "random"):
+        sets = sets_of(found, kind)
+        assert len(set(sets)) == 3, kind
+    assert len(frozenset.union(*sets_of(found, "random"))) > 2 * 4
+
+
+def test_a_fixed_set_is_the_same_as_ever_unless_its_kinds_are_mixed() -> None:
+    names = [f"{number:02d}" for number in range(60)]
+    rows = [Example(messages=({"role": "assistant", "content": name},), id=name) for name in names]
+    pool = ShotPool(rows)
+    assert {frozenset(pool.fixed(3, seed).ids) for seed in range(5)} == {frozenset(("00", "01", "02"))}
+    assert len({frozenset(pool.fixed(3, seed, mixed=True).ids) for seed in range(5)}) == 5
+    assert pool.fixed(3, 1, mixed=True) == pool.fixed(3, 1, mixed=True)
+
+
+def test_an_example_that_was_not_answered_ends_the_search_which_would_else_be_another_later(tmp_path: Path) -> None:
+    root = world(tmp_path)
+    script, file = root / "world.py", root / "tuneworthy.toml"
+    right = "answer(request, 1.0)"
+    script.write_text(script.read_text().replace(right, f"failing(request) or {right}") + FAILING)
+    file.write_text(file.read_text().replace(':weak"\n', ':weak"\nretries = 0\n'))
+    (root / "down").touch()
+    with pytest.raises(OutsideFault, match="got weak: busy"):
+        search(root)
+    (root / "down").unlink()
+    found, notes, *_ = search(root)
+    assert len(sets_of(found, "bootstrap")) == 3 and notes == []
+
+
+FAILING = """
+
+from pathlib import Path
+from tuneworthy.errors import ProviderError
+
+
+def failing(request):
+    if number(question(request), "down") < 0.3 and (Path(__file__).parent / "down").exists():
+        raise ProviderError("weak: busy", code="server", retryable=True)
+"""
+VOICE = """
+
+from tuneworthy.types import Score
+
+
+def voice(answer, expected, case):
+    return Score(num=0.3, reason="partial") if answer == "blue" else Score(num=0.8)
+"""
+
+
+def test_a_grader_that_gives_degrees_calls_right_what_it_has_nothing_against(tmp_path: Path) -> None:
+    root = world(tmp_path)
+    file, script = root / "tuneworthy.toml", root / "world.py"
+    file.write_text(file.read_text().replace('type = "exact"', 'type = "python"\nfunction = "world.py:voice"'))
+    script.write_text(script.read_text() + VOICE)
+    found, notes, *_ = search(root)
+    assert len(sets_of(found, "bootstrap")) == 3 and notes == []

@@ -139,6 +139,10 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda root: edit(root, "[ladder]", "[constraints]\np95_ms = 500\n[ladder]"),
         "constraints.p95_ms was None, is 500.0",
     ),
+    "reflection": (
+        lambda root: edit(root, "[ladder]", '[reflection]\nmodel = "strong"\nmax_tokens = 99\n[ladder]'),
+        "reflection.max_tokens was None, is 99",
+    ),
     "older_project_file": (
         lambda root: rewrite(root, lambda r: r["provenance"].pop("settings") and r["provenance"].update(project="old")),
         "the project file changed",

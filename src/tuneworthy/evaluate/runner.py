@@ -118,6 +118,8 @@ class Runner:
         self.asked = 0
         self.costs: dict[bytes, float] = {}
         """What each answer that was wanted did cost, US dollars, stored ones included: by key, in that order."""
+        self.lost: list[Failure] = []
+        """Failures that another run may not meet: it asks these questions again."""
         self._jitter = random.Random(seed)
         self._answered: set[str] = set()
         self._works: set[bytes] = set()  # identities of models that answered something, now or in an earlier run
@@ -370,7 +372,9 @@ class Runner:
                 return
         message = error.message.encode("utf-8", "replace").decode()
         failure = Failure(code=error.code, message=message, attempts=job.attempts)
-        if error.code in KEPT_FAILURES and model.identity in self._works:
+        if error.code not in KEPT_FAILURES:
+            self.lost.append(failure)
+        elif model.identity in self._works:
             self.store.put(job.key, failure, 0.0)
         batch.finish(job, failure, 0.0)
         self.progress.advance(0.0)

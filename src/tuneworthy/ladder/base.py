@@ -127,6 +127,7 @@ class View:
         library: The project's documents, or None.
         dev: Cases whose named documents a search may be tuned on; empty where nothing may be searched (an estimate).
         searched: Whether models may be asked to find candidates: a whole climb, and a dev that is large enough.
+        made_from: Ids of the dev cases that candidates were made from, filled in by a search: no race sees them.
     """
 
     project: Project
@@ -139,6 +140,7 @@ class View:
     library: Library | None = None
     dev: Sequence[Case] = ()
     searched: bool = False
+    made_from: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 

@@ -6,7 +6,6 @@ record and asks nothing twice.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +20,7 @@ from tuneworthy.evaluate.runner import Progress
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.grade.judge import JudgeGrader
 from tuneworthy.ladder.base import RUNGS, Contender, Examines, Proposal, Rung, Searches, View
-from tuneworthy.ladder.dev_scores import measure
+from tuneworthy.ladder.dev_scores import measure, shuffled
 from tuneworthy.ladder.looks import measure_today, plan_looks, read_looks, take_look
 from tuneworthy.ladder.provenance import provenance
 from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord, read_record
@@ -127,7 +126,8 @@ class Climb:
         self.contender: Contender | None = None
         self.highest: Contender | None = None
         self.floor: Contender | None = None
-        self.dev = self._shuffled(session.split.dev)
+        dev = shuffled(session.split.dev, session.project.split.seed)
+        self.dev = dev[:QUICK_DEV] if quick else dev
         self._dev_scores: dict[str, float] = {}
 
     async def walk(self, rungs: Sequence[str]) -> ClimbRecord:
@@ -152,11 +152,6 @@ class Climb:
         before = len(costs)
         record = await self._rung(name)
         return replace(record, cost_usd=fsum(islice(costs.values(), before, None)))
-
-    def _shuffled(self, dev: Sequence[Case]) -> list[Case]:
-        cases = sorted(dev, key=lambda case: case.id)
-        random.Random(self.session.project.split.seed).shuffle(cases)
-        return cases[:QUICK_DEV] if self.quick else cases
 
     async def _rung(self, name: str) -> RungRecord:
         """Walk one rung."""
@@ -187,11 +182,12 @@ class Climb:
             status = RungStatus.NOT_ELIGIBLE if code == "constraint" else RungStatus.SKIPPED
             reason = proposal.skipped or "nothing to try"
             return RungRecord(rung=name, status=status, reason=reason, reason_code=code, notes=notes)
-        found = await self._explore(proposal)
+        unseen = [case for case in self.dev if case.id not in view.made_from]
+        found = await self._explore(proposal, unseen)
         winner = found.winner if found else proposal.candidates[0]
         self.variants[winner.id] = winner
         explored = _explored(found, len(proposal.candidates) if session.split.explore else 1, notes)
-        explored["reasons"] = await self._reasons(winner, found.entries if found else ())
+        explored["reasons"] = await self._reasons(winner, found.entries if found else (), unseen)
         if isinstance(rung, Examines):
             explored[name] = await rung.examine(session, winner, self.dev)
         if self.quick:
@@ -201,19 +197,24 @@ class Climb:
             record = replace(record, tuned=await beside(session, winner, self.dev or session.split.dev))
         return record
 
-    async def _explore(self, proposal: Proposal) -> Race | None:
-        """Race the candidates on dev; where dev is too small the first is preregistered (only a quick look asks it)."""
+    async def _explore(self, proposal: Proposal, unseen: Sequence[Case]) -> Race | None:
+        """Race the candidates on dev; where dev is too small the first is preregistered (only a quick look asks it).
+
+        Args:
+            proposal: The candidates.
+            unseen: The cases of dev that none of them was made from.
+        """
         ask = partial(measure, self.session)
         if self.session.split.explore:
-            return await race(proposal.candidates, self.dev, ask)
+            return await race(proposal.candidates, unseen, ask, n_dev=len(self.dev))
         return await race(proposal.candidates[:1], self.dev, ask) if self.quick else None
 
-    async def _reasons(self, winner: Variant, entries: Sequence[Entry]) -> dict[str, int]:
-        """Count why the winner's answers are wrong, on what it has seen of dev (never on test); nothing is asked."""
+    async def _reasons(self, winner: Variant, entries: Sequence[Entry], raced: Sequence[Case]) -> dict[str, int]:
+        """Count why the winner's answers are wrong, on what it saw of `raced` (never on test); nothing is asked."""
         seen = next((entry.n for entry in entries if entry.variant.id == winner.id), 0)
         if not self.session.split.explore or not seen:
             return {}
-        cases = self.dev[:seen]
+        cases = raced[:seen]
         traces = await self.session.ask(winner, cases)
         _, _, scores = await self.session.score(traces, cases)
         return dict(breakdown(scores).reasons)

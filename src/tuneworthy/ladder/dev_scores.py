@@ -1,16 +1,55 @@
-"""What a race or an ablation asks of a session: a variant's answers to cases of dev, scored and weighed."""
+"""What races and searches ask of a session: a variant's answers to cases of dev, scored and weighed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from tuneworthy.errors import OutsideFault
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.ladder.session import Session
 from tuneworthy.search.race import Measured
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import Case, Score, Trace, Variant
 
 OUTPUT_WEIGHT = 4
 """An output token costs and takes about as much as so many input tokens."""
+
+
+def shuffled(dev: Sequence[Case], seed: int) -> list[Case]:
+    """Return dev in the order in which it is raced on and searched on."""
+    cases = sorted(dev, key=lambda case: case.id)
+    random.Random(seed).shuffle(cases)
+    return cases
+
+
+@contextmanager
+def all_kept(session: Session) -> Iterator[None]:
+    """Hold what is asked within to answers and failures that another run meets as well.
+
+    Raises:
+        OutsideFault: A call failed for a reason that may pass: another run would ask again.
+    """
+    lost = session.runner.lost
+    before = len(lost)
+    yield
+    if len(lost) > before:
+        raise OutsideFault(
+            f"expected an answer to all that a search asks, got {lost[before].message}",
+            hint="run the same command again when it works; what was answered is kept",
+        )
+
+
+async def answers(session: Session, variant: Variant, cases: Sequence[Case]) -> tuple[list[Trace], list[Score]]:
+    """Ask `cases` once each for a search, and score the answers with the primary grader.
+
+    Raises:
+        OutsideFault: An answer, or a judge's verdict on it, did not come, and would be asked for again.
+    """
+    with all_kept(session):
+        traces = await session.ask(variant, cases)
+        _, _, scores = await session.score(traces, cases)
+    return traces, scores
 
 
 async def measure(session: Session, variant: Variant, cases: Sequence[Case]) -> Measured:

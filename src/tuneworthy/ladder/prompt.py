@@ -9,7 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from tuneworthy.ladder.base import Proposal, View, rung
-from tuneworthy.ladder.optimising import cut_prompt, optimise_prompt, why_not_ablated, why_not_optimised
+from tuneworthy.ladder.optimising import (
+    cut_prompt,
+    optimise_prompt,
+    searched_cases,
+    why_not_ablated,
+    why_not_optimised,
+)
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.transforms import TRANSFORMS, applicable
 from tuneworthy.search.ablate import may_go
@@ -45,14 +51,15 @@ class Prompt:
             variant, self.found["ablation"] = await cut_prompt(session, view.best, view.dev)
             found.append(variant)
         if optimised:
-            variant, self.found["gepa"] = await optimise_prompt(session, view.best, view.dev)
+            variant, self.found["gepa"] = await optimise_prompt(session, view)
             found.append(variant)
-            if variant is view.best:
-                view.notes.append(f"GEPA found nothing better in {self.found['gepa']['calls']} calls")
-        return [variant for variant in found if variant.id != view.best.id]
+        found = [variant for variant in found if variant.id != view.best.id]
+        if found:
+            view.made_from.update(case.id for case in searched_cases(view.dev))
+        return found
 
     def expected(self, view: View) -> list[tuple[Variant, int]]:
-        """Return the calls of both: GEPA takes all that it may, a third of them rewrites at most."""
+        """Return the calls of both: today's prompt on the searched half, and all that GEPA may take beside it."""
         assert view.best is not None
         ablated, optimised = _wanted(view, quiet=True)
         calls = []
@@ -63,7 +70,8 @@ class Prompt:
             rewrites = section.calls // (2 * MINIBATCH + 1)
             asked = f"{ASK}\n{view.best.system or ''}"
             writer = replace(view.best, model=section.model, system=asked, max_tokens=section.max_tokens)
-            calls += [(view.best, section.calls - rewrites + view.n_dev // 3), (writer, rewrites)]
+            today = 0 if ablated else view.n_dev // 2
+            calls += [(view.best, today + section.calls - rewrites + view.n_dev // 3), (writer, rewrites)]
         return calls
 
     async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
@@ -76,8 +84,8 @@ def _wanted(view: View, *, quiet: bool = False) -> tuple[bool, bool]:
     best, project = view.best, view.project
     assert best is not None
     bars = (
-        why_not_ablated(project, best.system, searched=view.searched),
-        why_not_optimised(project, best.model, searched=view.searched),
+        why_not_ablated(project, best.model, best.system, view.dev, searched=view.searched),
+        why_not_optimised(project, best.model, view.dev, searched=view.searched),
     )
     if not quiet:
         view.notes.extend(filter(None, bars))

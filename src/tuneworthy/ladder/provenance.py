@@ -12,6 +12,7 @@ from typing import Any
 from tuneworthy import __version__
 from tuneworthy.cases.splits import Split
 from tuneworthy.config.project import Project
+from tuneworthy.config.reflection import Reflection
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.grade.base import Grader
@@ -69,8 +70,7 @@ def settings(project: Project) -> dict[str, Any]:
         "ladder.repeats": project.ladder.repeats,
         "split.seed": project.split.seed,
         "prompt.ablate": project.prompt.ablate,
-        "reflection.model": project.reflection.model if project.reflection else None,
-        "reflection.calls": project.reflection.calls if project.reflection else None,
+        **{f"reflection.{key}": getattr(project.reflection, key, None) for key in Reflection.model_fields},
         **{
             f"{section}.{key}": value
             for section in ("retrieval", "few_shot", "decoding", "constraints")

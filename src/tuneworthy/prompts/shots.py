@@ -28,13 +28,22 @@ class ShotPool:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def fixed(self, k: int, seed: int) -> Shots:
-        """Draw `k` shots, seeded: one of each kind of answer in turn, frequent answers first."""
+    def fixed(self, k: int, seed: int, *, mixed: bool = False) -> Shots:
+        """Draw `k` shots, seeded: one of each kind of answer in turn.
+
+        Args:
+            k: Shots; all that there are, if these are fewer.
+            seed: Of what is drawn of each kind, and of the order.
+            mixed: Whether the kinds take turns in an order of the seed's, so that each seed draws others where there
+                are more kinds than shots; else the frequent ones come first.
+        """
         by_answer: dict[str, list[Example]] = defaultdict(list)
         for example in self.examples:
             by_answer[example.answer].append(example)
         rng = random.Random(seed)
         queues = sorted(by_answer.values(), key=lambda rows: (-len(rows), rows[0].answer))
+        if mixed:
+            rng.shuffle(queues)
         for queue in queues:
             rng.shuffle(queue)
         chosen: list[Example] = []

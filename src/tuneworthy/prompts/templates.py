@@ -46,6 +46,11 @@ def render(source: str, case_input: str | Mapping[str, Any]) -> str:
         ) from None
 
 
+def own_system(case: Case) -> bool:
+    """Whether a case brings a system turn of its own, so that the prompt of no variant is sent."""
+    return bool(case.messages) and case.messages[0].get("role") == "system"
+
+
 def chat(
     variant: Variant, case: Case, shots: Sequence[Example], passages: Sequence[Passage] = ()
 ) -> tuple[Message, ...]:
@@ -57,8 +62,7 @@ def chat(
     for shot in shots:
         messages += shot_turns(shot, variant)
     if case.messages:
-        own_system = case.messages[0].get("role") == "system"
-        messages = list(case.messages) if own_system else [*messages, *case.messages]
+        messages = list(case.messages) if own_system(case) else [*messages, *case.messages]
     else:
         asked = render(variant.user, case.input if case.input is not None else "")
         messages.append({"role": "user", "content": asked})

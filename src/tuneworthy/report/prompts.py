@@ -12,6 +12,7 @@ from tuneworthy.report.text import clean
 
 MOST_CHARS = 160
 """Of a prompt or paragraph that is shown."""
+MOST_NOTE = 900
 
 
 def prompt_tables(record: ClimbRecord) -> list[Table]:
@@ -27,11 +28,19 @@ def _gepa(found: Mapping[str, Any]) -> Table | None:
         return None
     rows = [
         [str(place), "" if one["parent"] is None else str(one["parent"]), numbers.score(one["score"]),
+         numbers.interval(one.get("ci95")), str(found["n_val"]), numbers.count(one.get("unscored")),
          clean(one["text"], MOST_CHARS)]
         for place, one in enumerate(found["kept"])
     ]  # fmt: skip
-    columns = [Column("place", "prompt"), Column("parent", "made from"), Column("score", "dev score")]
-    columns.append(Column("text", "text", "text"))
+    columns = [
+        Column("place", "prompt"),
+        Column("parent", "made from"),
+        Column("score", "dev score"),
+        Column("ci95", "95 % interval"),
+        Column("n", "n"),
+        Column("unscored", "unscored"),
+        Column("text", "text", "text"),
+    ]
     calls = found["calls"] + found["reflections"]
     note = (
         f"{numbers.count(calls)} calls of at most {numbers.count(found['budget'])}: {numbers.count(found['calls'])} "
@@ -39,25 +48,35 @@ def _gepa(found: Mapping[str, Any]) -> Table | None:
         f"answer, {found['cut_off']} cut off, {found['refused']} with a placeholder that nothing fills in). Scores "
         f"are of {found['n_val']} dev cases; rewrites were made from {found['n_train']} others."
     )
+    if found.get("unscored") or found.get("set_aside"):
+        note += (
+            f" {numbers.count(found['unscored'])} answers had no score and count as today's prompt's; "
+            f"{numbers.count(found['set_aside'])} cases that it has no score of were set aside."
+        )
     if found["file"]:
         note += f" The best one is {found['file']}: it was raced and tested as it stands there."
-    return Table("Prompts that GEPA kept", columns, rows, clean(note, 600), found["best"])
+    return Table("Prompts that GEPA kept", columns, rows, clean(note, MOST_NOTE), found["best"])
 
 
 def _ablation(found: Mapping[str, Any]) -> Table | None:
     if not found:
         return None
     rows = [
-        [clean(one["text"], MOST_CHARS), str(one["tokens"]), numbers.score(one["whole"]), numbers.score(one["score"]),
-         str(one["n"]), "cut" if one["cut"] else "stays"]
+        [clean(one["text"], MOST_CHARS), str(one["tokens"]),
+         numbers.score(one["whole"]), numbers.interval(one.get("whole_ci95")),
+         numbers.score(one["score"]), numbers.interval(one.get("ci95")),
+         str(one["n"]), numbers.count(one.get("unscored")), "cut" if one["cut"] else "stays"]
         for one in found["tried"]
     ]  # fmt: skip
     columns = [
         Column("text", "paragraph", "text"),
         Column("tokens", "tokens"),
         Column("whole", "dev score, whole prompt"),
+        Column("whole_ci95", "95 % interval"),
         Column("score", "without it"),
+        Column("ci95", "95 % interval"),
         Column("n", "n"),
+        Column("unscored", "unscored"),
         Column("cut", "", "text"),
     ]
     note = (

@@ -14,10 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tuneworthy.search.race import ALPHA, LOOKS, Measure, differences, within_one_error
+from tuneworthy.search.race import ALPHA, LOOKS, Measure, Measured, differences, within_one_error
 from tuneworthy.stats.betting import wager
+from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case, Variant
 
+JINJA = ("{{", "}}", "{%", "%}", "{#", "#}")
+"""What a paragraph with a placeholder, or with an end of one that spans paragraphs, has in it."""
 MOST = 12
 """Paragraphs that are tried, at most: the longest."""
 
@@ -29,14 +32,18 @@ class Tried:
     Attributes:
         text: The paragraph. cut: Whether it earns nothing.
         n: Cases that were asked without it (and without those that were cut before).
-        score, whole: Their score, and that of the whole prompt on them.
+        unscored: Of these, left out of the scores because one of the two answers has none.
+        score, ci95: Of the others, with its interval. whole, whole_ci95: The same of the whole prompt on them.
     """
 
     text: str
     cut: bool
     n: int
+    unscored: int
     score: float
+    ci95: tuple[float, float]
     whole: float
+    whole_ci95: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +80,7 @@ def paragraphs(text: str) -> list[str]:
 def may_go(text: str) -> list[int]:
     """Return the places of the paragraphs that are tried, the longest first; one with a placeholder always stays."""
     parts = paragraphs(text)
-    places = [place for place, part in enumerate(parts) if "{{" not in part and "{%" not in part]
+    places = [place for place, part in enumerate(parts) if not any(mark in part for mark in JINJA)]
     return sorted(places, key=lambda place: (-len(parts[place]), place))[:MOST] if len(parts) > 1 else []
 
 
@@ -102,9 +109,25 @@ async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case
         if needed:
             break
     both = ~(np.isnan(full.num) | np.isnan(less.num))
-    score, level = (float(one.num[both].sum() / max(one.den[both].sum(), 1e-12)) for one in (less, full))
-    cut = not needed and within_one_error(full, less, len(cases))
-    return Tried(text=text, cut=cut, n=len(head), score=score, whole=level)
+    (score, ci95), (level, whole_ci95) = _level(less, both), _level(full, both)
+    return Tried(
+        text=text,
+        cut=not needed and within_one_error(full, less, len(cases)),
+        n=len(head),
+        unscored=int((~both).sum()),
+        score=score,
+        ci95=ci95,
+        whole=level,
+        whole_ci95=whole_ci95,
+    )
+
+
+def _level(measured: Measured, kept: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Return the score on the cases that are `kept`, and its interval; without any, nothing is known of it."""
+    if not measured.den[kept].sum():
+        return 0.0, (0.0, 1.0)
+    found = score_interval(measured.num[kept], measured.den[kept])
+    return found.value, (found.lo, found.hi)
 
 
 def _joined(parts: Sequence[str], places: Collection[int]) -> str:

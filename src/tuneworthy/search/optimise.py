@@ -13,16 +13,20 @@ Source: Agrawal et al., "GEPA: Reflective Prompt Evolution Can Outperform Reinfo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from tuneworthy.cases.draw import units_of
+from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case
 
 MINIBATCH = 3
 """Answers that the rewriting model sees at a time, as in the paper."""
 FEWEST_TRAIN = 2 * MINIBATCH
+ATTEMPTS = 2
+"""Times that GEPA asks for a rewrite, at most: once more if none came."""
 VALIDATION_SHARE = 0.1
 """Share of the calls that one round of all cases of the choosing side takes, at most."""
 PART = "system"
@@ -46,12 +50,19 @@ Give the new instructions within ``` blocks."""
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One answer as the rewriting model sees it; `score` is 0..1, and the rest are words."""
+    """One answer as the rewriting model sees it; `score` is 0..1, and what follows are words.
+
+    Attributes:
+        asked: Whether the case was asked; not if the prompt cannot be sent.
+        unscored: Whether the answer has no score; `score` is then what stands for it.
+    """
 
     score: float
     question: str
     answer: str
     feedback: str
+    asked: bool = True
+    unscored: bool = False
 
 
 Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[Judged]]]
@@ -62,11 +73,19 @@ Reflect = Callable[[str], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A prompt that was kept: what it was made from (place in the list; None for the first), and its mean score."""
+    """A prompt that was kept.
+
+    Attributes:
+        parent: What it was made from: a place in the list; None for the first.
+        score, ci95: Mean on the cases that choose, and its interval.
+        unscored: How many of these answers had no score of their own.
+    """
 
     text: str
     parent: int | None
     score: float
+    ci95: tuple[float, float]
+    unscored: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +96,8 @@ class Optimised:
         kept: The prompt itself, then each rewrite that was better than its parent on what both were shown.
         best: Place of the best of them on the choosing side; of equals the first.
         calls: Different answers to cases. reflections: Rewrites asked for. failed: Of these, without an answer.
-        budget: Both together, at most. n_train: Cases that rewrites are made from. n_val: Cases that choose.
+        unscored: Answers without a score. budget: Calls and rewrites together, at most.
+        n_train: Cases that rewrites are made from. n_val: Cases that choose.
     """
 
     kept: Sequence[Rewrite]
@@ -85,6 +105,7 @@ class Optimised:
     calls: int
     reflections: int
     failed: int
+    unscored: int
     budget: int
     n_train: int
     n_val: int
@@ -98,13 +119,33 @@ def gepa_missing() -> str:
 def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
     """Return the cases that rewrites are made from, and those that choose: at most half, and a tenth of the calls.
 
-    >>> [len(side) for side in sides([Case(id=str(i)) for i in range(40)], 500)]
-    [20, 20]
-    >>> [len(side) for side in sides([Case(id=str(i)) for i in range(40)], 50)]
-    [35, 5]
+    A group is on one side; if none is small enough, no case is left to choose.
+
+    >>> cases = [Case(id=str(number), input=str(number)) for number in range(40)]
+    >>> [[len(side) for side in sides(cases, budget)] for budget in (500, 50)]
+    [[20, 20], [35, 5]]
     """
-    n_val = max(1, min(len(cases) // 2, int(budget * VALIDATION_SHARE)))
-    return list(cases[n_val:]), list(cases[:n_val])
+    val, train = part(cases, max(1, min(len(cases) // 2, int(budget * VALIDATION_SHARE))))
+    return train, val
+
+
+def part(cases: Sequence[Case], n: int) -> tuple[list[Case], list[Case]]:
+    """Return at most `n` cases from the head of `cases`, and the rest; a group, or one question, is on one side."""
+    taken: set[int] = set()
+    for unit in units_of(cases):
+        if len(taken) + len(unit.members) <= n:
+            taken.update(unit.members)
+    head = [case for place, case in enumerate(cases) if place in taken]
+    return head, [case for place, case in enumerate(cases) if place not in taken]
+
+
+def why_no_sides(cases: Sequence[Case], budget: int) -> str:
+    """Say why `cases` cannot be dealt to the two sides; "" if they can be."""
+    train, val = sides(cases, budget)
+    if val and len(train) >= FEWEST_TRAIN:
+        return ""
+    got = f"{len(train)} and {len(val)} of {len(cases)}, with groups kept together"
+    return f"expected at least {FEWEST_TRAIN} cases to make rewrites from and 1 to choose by, got {got}"
 
 
 async def optimise(
@@ -114,7 +155,7 @@ async def optimise(
 
     Args:
         prompt: Where the search starts.
-        cases: In random order; at least `FEWEST_TRAIN` must be left to make rewrites from.
+        cases: In random order; `why_no_sides` must have nothing against them.
         evaluate, reflect: Ask and judge; called one after the other, in this event loop.
         budget: Calls of both together, at most.
         seed: Of the choice of cases and parents.
@@ -122,27 +163,41 @@ async def optimise(
     Raises:
         TuneworthyError: What `evaluate` or `reflect` raised; the search has then ended.
     """
+    if why := why_no_sides(cases, budget):
+        raise ValueError(why)
     train, val = sides(cases, budget)
-    if len(train) < FEWEST_TRAIN:
-        raise ValueError(f"expected at least {FEWEST_TRAIN} cases to make rewrites from, got {len(train)}")
-    adapter = _Adapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + 1 + len(val))
+    adapter = _Adapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + ATTEMPTS + len(val))
     result = await adapter.in_thread(lambda: _gepa(prompt, train, val, adapter, seed))
-    kept = [
-        Rewrite(candidate[PART], parents[0], float(score))
-        for candidate, parents, score in zip(
-            result.candidates, result.parents, result.val_aggregate_scores, strict=True
-        )
-    ]
+    kept = _kept(result, val, adapter.unscored)
     return Optimised(
         kept=kept,
         best=max(range(len(kept)), key=lambda place: (kept[place].score, -place)),
         calls=adapter.calls,
         reflections=adapter.reflections,
         failed=adapter.failed,
+        unscored=len(adapter.unscored),
         budget=budget,
         n_train=len(train),
         n_val=len(val),
     )
+
+
+def _kept(result: Any, val: Sequence[Case], unscored: Collection[tuple[str, str]]) -> list[Rewrite]:
+    """Return the prompts of GEPA's result, in its order.
+
+    Args:
+        result: What GEPA returned.
+        val: The cases that choose.
+        unscored: Prompt and case id of the answers without a score.
+    """
+    kept = []
+    rows = zip(result.candidates, result.parents, result.val_aggregate_scores, result.val_subscores, strict=True)
+    for candidate, parents, score, parts in rows:
+        text = candidate[PART]
+        interval = score_interval(list(parts.values()), [1.0] * len(parts))
+        without = sum((text, case.id) in unscored for case in val)
+        kept.append(Rewrite(text, parents[0], float(score), (interval.lo, interval.hi), without))
+    return kept
 
 
 def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _Adapter, seed: int) -> Any:
@@ -178,7 +233,8 @@ class _Adapter:
     Args:
         evaluate, reflect: See `optimise`.
         budget: Calls, at most.
-        round_calls: Most calls of one round: parent and child on a few cases, the rewrite, the child on all.
+        round_calls: Most calls of one round: parent and child on a few cases, the rewrite with a second attempt at
+            it, the child on all that choose.
     """
 
     propose_new_texts = None
@@ -190,6 +246,7 @@ class _Adapter:
         self._asking: asyncio.Task[Any] | None = None
         self._ended: BaseException | None = None
         self._asked: set[tuple[str, str]] = set()
+        self.unscored: set[tuple[str, str]] = set()
         self.reflections = self.failed = 0
 
     @property
@@ -222,8 +279,9 @@ class _Adapter:
         """Answer and judge `batch` with a prompt."""
         from gepa import EvaluationBatch
 
-        self._asked |= {(candidate[PART], case.id) for case in batch}
         judged = self._wait(lambda: self._evaluate(candidate[PART], batch))
+        self._asked |= {(candidate[PART], case.id) for case, one in zip(batch, judged, strict=True) if one.asked}
+        self.unscored |= {(candidate[PART], case.id) for case, one in zip(batch, judged, strict=True) if one.unscored}
         answers, scores = [one.answer for one in judged], [one.score for one in judged]
         return EvaluationBatch(outputs=answers, scores=scores, trajectories=list(judged) if capture_traces else None)
 

@@ -98,47 +98,58 @@ class Race:
     saved_usd: float = 0.0
 
 
-def schedule(n_candidates: int, n_dev: int) -> list[tuple[int, int]]:
+def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tuple[int, int]]:
     """Return the rounds of a race: how many candidates are in, and how many dev cases they have seen at its end.
 
     Each round takes an equal part of the budget. A single candidate sees all of dev: there is nothing to choose.
 
+    Args:
+        n_candidates: Who races.
+        n_dev: Cases of dev: the budget is a share of them.
+        most: Cases of these that may be seen; all if None.
+
     >>> schedule(6, 120), schedule(1, 120)
-    ([(6, 13), (3, 39), (2, 79)], [(1, 120)])
+    ([(6, 13), (3, 40), (2, 80)], [(1, 120)])
+    >>> schedule(6, 120, 60)
+    [(6, 13), (3, 40), (2, 60)]
     """
+    most = n_dev if most is None else most
     if n_candidates <= 1:
-        return [(n_candidates, n_dev)]
+        return [(n_candidates, most)]
     alive = [n_candidates]
     while alive[-1] > FEWEST:
         alive.append(max(FEWEST, math.ceil(alive[-1] / 2)))
     part = n_candidates * n_dev * SHARE / len(alive)
     rounds, head = [], 0.0
     for n in alive:
-        head = min(float(n_dev), head + part / n)
+        head = min(float(most), head + part / n)
         rounds.append((n, max(1, int(head + 1e-9))))
     return rounds
 
 
-async def race(candidates: Sequence[Variant], dev: Sequence[Case], measure: Measure) -> Race:
+async def race(
+    candidates: Sequence[Variant], dev: Sequence[Case], measure: Measure, *, n_dev: int | None = None
+) -> Race:
     """Find the best of `candidates` on `dev`.
 
     Args:
         candidates: In the order of preference: ties go to the earlier one.
         dev: In random order (rounds take the head).
         measure: Answers and grades; called with growing heads of `dev`, answers that exist are not asked again.
+        n_dev: Cases of all of dev, where `dev` is the part of it that candidates were not made from.
     """
     running = _Running(candidates)
-    seen = 0
-    for alive, end in schedule(len(candidates), len(dev)):
+    seen, n_dev = 0, len(dev) if n_dev is None else n_dev
+    for alive, end in schedule(len(candidates), n_dev, len(dev)):
         running.cut_to(alive)
         for n in _looks(seen, end):
             for variant in running.alive:
                 running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), n)
             running.drop_behind()
             if len(running.alive) == 1 < len(candidates):
-                return running.result(len(dev))
+                return running.result(n_dev)
         seen = end
-    return running.result(len(dev))
+    return running.result(n_dev)
 
 
 def _looks(seen: int, end: int) -> list[int]:

@@ -8,6 +8,7 @@ from tuneworthy.cases.kind import answer_text
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.dev_scores import shuffled
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
 from tuneworthy.ladder.optimising import why_not_ablated, why_not_optimised
 from tuneworthy.ladder.shot_sets import why_no_sets
@@ -141,15 +142,17 @@ def context(facts: Facts) -> Iterator[Fault]:
 def nothing_searched(facts: Facts) -> Iterator[Fault]:
     """What `[reflection]`, `prompt.ablate` or `few_shot.sets` asks for cannot be done: a climb would leave it out.
 
-    GEPA is not installed, dev has fewer than 50 cases, the prompt has one paragraph, or there are too few examples.
+    GEPA is not installed, dev has fewer than 50 cases or too large groups, the cases have a system turn of their own,
+    the model is a pipeline of your own, the prompt has one paragraph, or there are too few examples.
     """
     if facts.data is None:
         return
     project, split = facts.project, facts.data.split
     model, system, searched = project.ladder.baseline, facts.prompt_texts.get("system"), split.explore
+    dev = shuffled(split.dev, project.split.seed)
     for why in (
-        why_not_optimised(project, model, searched=searched),
-        why_not_ablated(project, system, searched=searched),
+        why_not_optimised(project, model, dev, searched=searched),
+        why_not_ablated(project, model, system, dev, searched=searched),
         why_no_sets(project, len(split.shots), searched=searched),
     ):
         if why:
