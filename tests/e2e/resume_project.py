@@ -75,9 +75,15 @@ def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [Path(sys.executable).with_name("tuneworthy"), "climb", "--project", root, *arguments],
             stdin=subprocess.DEVNULL, stdout=words, stderr=words, env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+            preexec_fn=_hear_interrupts,  # noqa: PLW1509 - nothing else runs in this process
         )  # fmt: skip
     finally:
         words.close()
+
+
+def _hear_interrupts() -> None:
+    """Undo what a shell does to jobs in the background: they, and all that they start, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def climb(root: Path, *arguments: str, timeout_s: float = 300) -> int:

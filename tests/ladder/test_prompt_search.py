@@ -197,6 +197,7 @@ def test_a_group_is_on_one_side_of_the_search_and_of_the_race(tmp_path: Path) ->
 
 
 def test_groups_that_are_too_large_to_search_apart_from_the_race_bar_the_search(tmp_path: Path) -> None:
+    pytest.importorskip("gepa")
     root = grouped(bad_prompt(tmp_path), 70)
     found = search(root)
     assert found.asked == [] and found.variants == []

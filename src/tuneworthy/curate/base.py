@@ -154,8 +154,8 @@ BUILTINS: dict[str, str] = {
 }
 """Name to module, in the order in which they run: what is cheap and certain first.
 
-What gives a case away leaves before duplicates do, or it would be told as the duplicate of a row that stays, or stand for
-rows that give nothing away.
+What gives a case away leaves before duplicates do, or it would be told as the duplicate of a row that stays, or stand
+for rows that give nothing away.
 """
 
 CHECKS: Registry[Callable[..., Check]] = Registry("data_checks", BUILTINS)
