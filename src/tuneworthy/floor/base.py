@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 """What the answers of a task are: one of few labels, a JSON object, a few words, prose."""
 
+WORDS: Mapping[str, str] = {
+    "majority": "A fixed answer (the most frequent one)",
+    "constant": "A fixed answer",
+    "nearest": "A look-up of the most similar example",
+    "nearest_copy": "A look-up of the most similar example",
+    "linear": "A classifier",
+    "field_tagger": "A word tagger",
+    "answer_tagger": "A word tagger",
+    "copy_rules": "A set of copying rules",
+}
+"""What a floor is, at the head of a sentence."""
+
 LIBRARIES = ("numpy", "scikit-learn", "scipy")
 
 

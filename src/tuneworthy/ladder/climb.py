@@ -17,6 +17,7 @@ from typing import Any
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, OutsideFault, TuneworthyError, UserError
 from tuneworthy.evaluate.runner import Progress
+from tuneworthy.floor.base import WORDS
 from tuneworthy.grade.breakdown import breakdown
 from tuneworthy.grade.judge import JudgeGrader
 from tuneworthy.ladder.base import RUNGS, Contender, Examines, Proposal, Rung, Searches, View
@@ -300,8 +301,9 @@ class Climb:
         floor, best = self.floor, self.contender
         if floor is None or best is None or self.records["floor"].reason_code != "better":
             return ""
+        what = WORDS.get(floor.variant.name.removeprefix("floor/"), "A method without a language model")
         return (
-            f"A classifier beats every prompt here: {floor.variant.name} scores {floor.score:.3f}, the best "
+            f"{what} beats every prompt here: {floor.variant.name} scores {floor.score:.3f}, the best "
             f"language-model variant ({best.variant.name}) {best.score:.3f}."
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from tuneworthy.floor.base import WORDS
 from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.retrieval import injection_warning
@@ -28,16 +29,6 @@ RIGHT_OR_WRONG = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
 """Graders whose score is the share of cases that are answered correctly."""
-FLOORS: Mapping[str, str] = {
-    "majority": "A fixed answer (the most frequent one)",
-    "constant": "A fixed answer",
-    "nearest": "A look-up of the most similar example",
-    "nearest_copy": "A look-up of the most similar example",
-    "linear": "A classifier",
-    "field_tagger": "A word tagger",
-    "answer_tagger": "A word tagger",
-    "copy_rules": "A set of copying rules",
-}
 STEPS: Mapping[str, str] = {
     "prompt": "A rewritten prompt",
     "retrieval": "A prompt with retrieved documents",
@@ -203,7 +194,7 @@ def floor_words(floor: RungRecord) -> str:
     >>> floor_words(RungRecord(rung="floor", status=RungStatus.REFERENCE, name="floor/linear"))
     'A classifier'
     """
-    return FLOORS.get(str(floor.name).removeprefix("floor/"), f"A method ({clean(floor.name)})")
+    return WORDS.get(str(floor.name).removeprefix("floor/"), f"A method ({clean(floor.name)})")
 
 
 def does(record: ClimbRecord, rung: RungRecord) -> str:
