@@ -21,6 +21,8 @@ from tests.killing import killed_at
 from tuneworthy.cases import read_examples
 from tuneworthy.cli import run
 from tuneworthy.curate import importer
+from tuneworthy.curate.base import Context
+from tuneworthy.curate.checks.feedback import Feedback
 from tuneworthy.curate.importer import Asked, Import, import_files, latest_import
 from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.store import Folder
@@ -162,6 +164,40 @@ def test_ratings_tell_their_scale_by_the_first_rows(store: Folder, tmp_path: Pat
     done = import_files(store, [write(tmp_path / "a.jsonl", *stars, log("late", rating=40))])
     assert [row.meta["rating"] for row in done.examples()] == [3, 4, 5] * 200
     assert done.document["reasons"]["unclear_feedback"]["n"] == 1
+
+
+def left_by_the_build(done: Import) -> list[str]:
+    """Return the questions that stay once the check of the build looked at all rows."""
+    rows = list(done.examples())
+    gone = {finding.row for finding in Feedback().find(rows, Context())}
+    return [row.question for number, row in enumerate(rows) if number not in gone]
+
+
+def test_ratings_that_begin_late_are_judged_on_the_whole_set(store: Folder, tmp_path: Path) -> None:
+    early = [log(f"early {i}") for i in range(importer._PEEK)]
+    late = [log(f"{1 + i % 5} stars, {i}", rating=1 + i % 5) for i in range(20)]
+    done = import_files(store, [write(tmp_path / "a.jsonl", *early, *late)])
+    stayed = left_by_the_build(done)[importer._PEEK :]
+    assert [question[0] for question in stayed] == ["3", "4", "5"] * 4
+
+
+def test_a_head_with_one_rating_tells_no_scale(store: Folder, tmp_path: Path) -> None:
+    rows = [log(f"{stars} stars, {i}", rating=stars) for stars in (1, 5) for i in range(importer._PEEK)]
+    done = import_files(store, [write(tmp_path / "a.jsonl", *rows)])
+    assert {question[0] for question in left_by_the_build(done)} == {"5"}
+
+
+@pytest.mark.parametrize("n_before", [0, importer._PEEK])
+def test_ratings_of_single_answers_have_a_scale_too(n_before: int, store: Folder, tmp_path: Path) -> None:
+    def chat(stars: int) -> dict[str, Any]:
+        answer = {"role": "assistant", "content": "a", "rating": stars}
+        return {"messages": [{"role": "user", "content": f"{stars} stars"}, answer]}
+
+    before = [{"messages": [{"role": "user", "content": f"{i}"}, {"role": "assistant", "content": "a"}]}
+              for i in range(n_before)]  # fmt: skip
+    done = import_files(store, [write(tmp_path / "a.jsonl", *before, *map(chat, range(1, 6)))])
+    assert left_by_the_build(done)[n_before:] == ["3 stars", "4 stars", "5 stars"]
+    assert all(message.keys() == {"role", "content"} for row in done.examples() for message in row.messages)
 
 
 LINES = st.sampled_from([row if isinstance(row, bytes) else json.dumps(row).encode() for row in MIXED])

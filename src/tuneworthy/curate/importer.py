@@ -326,8 +326,8 @@ class _Run:
             "messages": messages,
             **{key: value for key in ("group", "tags") if (value := fields.get(key))},
         }
-        if settled.meta:
-            row["meta"] = marked(settled.meta)
+        if meta := marked(settled, scales):
+            row["meta"] = meta
         if any("\0" in str(message["content"]) for message in messages):
             self._reject(Reject(line, "nul", "texts without the character NUL", raw=raw))
             return
@@ -374,7 +374,8 @@ def _with_scales(
     head = list(islice(rows, _PEEK))
     for _, fields in head:
         if fields is not None:
-            scales.see(fields.get("meta", {}))
+            scales.see_row(fields["messages"], fields.get("meta", {}))
+    scales.forget_single()
     return chain(head, rows)
 
 
