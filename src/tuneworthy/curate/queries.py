@@ -154,7 +154,7 @@ def sift(
 
 def _pass(check: Check, rows: list[Example], context: Context) -> tuple[list[Example], list[Left]]:
     """Apply one check: what it drops leaves, what it masks is repaired, what it only reports stays."""
-    looked = rows if check.code in {"feedback", "personal_data"} else [_bare(row) for row in rows]
+    looked = [_as_looked_at(row, check.code) for row in rows]
     gone: dict[int, Finding] = {}
     repaired: set[int] = set()
     for one in check.find(looked, context):
@@ -175,9 +175,11 @@ def _pass(check: Check, rows: list[Example], context: Context) -> tuple[list[Exa
     return kept, left
 
 
-def _bare(row: Example) -> Example:
-    """Return a row whose answer says nothing."""
-    return replace(row, messages=(*row.messages[:-1], _ANSWER))
+def _as_looked_at(row: Example, code: str) -> Example:
+    """Return what a check sees of a row: an answer that says nothing, and of personal data only what goes along."""
+    if code == "personal_data":
+        return replace(row, meta=kept_meta(row))
+    return row if code == "feedback" else replace(row, messages=(*row.messages[:-1], _ANSWER))
 
 
 # --- what is asked ------------------------------------------------------------------------------------------------
