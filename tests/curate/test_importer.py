@@ -115,6 +115,19 @@ def test_several_files_of_any_format_become_one_import(store: Folder, tmp_path: 
     assert latest_import(store) == done
 
 
+def test_files_of_one_name_are_told_apart(store: Folder, tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "logs.jsonl" for folder in ("jan", "feb", "old/feb")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        write(path, log(f"of {path.parent}"), b"oops")
+    done = import_files(store, [*paths, write(tmp_path / "more.jsonl", log("more"))])
+    names = ["jan/logs.jsonl", f"{tmp_path.name}/feb/logs.jsonl", "old/feb/logs.jsonl", "more.jsonl"]
+    assert [source["name"] for source in done.document["sources"]] == names
+    assert [row.source for row in done.examples()] == [f"{name}:1" for name in names]
+    assert [reject["source"] for reject in done.rejects()] == [f"{name}:2" for name in names[:3]]
+    assert importer.names_of([paths[0], paths[0]]) == ["logs.jsonl", "logs.jsonl"]
+
+
 def test_an_import_is_read_by_the_readers_of_examples_too(store: Folder, tmp_path: Path) -> None:
     done = import_files(store, [write(tmp_path / "a.jsonl", *MIXED[:4])])
     read = read_examples(done.folder / "rows.jsonl").examples
@@ -301,6 +314,23 @@ def test_what_was_written_and_changed_since_is_not_trusted(tmp_path: Path, monke
         said: list[str] = []
         assert content(import_files(store, files, say=said.append)) == whole
         assert not any(word.startswith("Going on at") for word in said)
+
+
+def test_what_other_code_wrote_is_neither_taken_nor_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "COMMIT", 200)
+    monkeypatch.setattr(importer, "_PEEK", 90)
+    files, store = many(tmp_path), Folder(tmp_path / "project")
+    assert killed_at(1500, STEPS, lambda: import_files(store, files))
+    code = tmp_path / "reader.py"
+    code.write_text("# mended")
+    monkeypatch.setattr(importer, "CODE", (*importer.CODE, code))
+    said: list[str] = []
+    done = import_files(store, files, say=said.append)
+    assert not any(word.startswith("Going on at") for word in said)
+    code.write_text("# mended again")
+    assert import_files(store, files).id != done.id
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused(

@@ -24,7 +24,15 @@ from tuneworthy.curate.base import Check, Context, Finding
 from tuneworthy.curate.build import chosen_checks
 from tuneworthy.curate.checks.personal_data import PersonalData
 from tuneworthy.curate.import_folder import write_import
-from tuneworthy.curate.importer import Asked, Import, digest_of, finished_import, import_files, latest_import
+from tuneworthy.curate.importer import (
+    Asked,
+    Import,
+    digest_of,
+    finished_import,
+    import_files,
+    latest_import,
+    names_of,
+)
 from tuneworthy.curate.sources import Say
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
@@ -82,13 +90,14 @@ def _from_files(store: Folder, paths: Sequence[Path], asked: Asked, say: Say) ->
         except UserError as error:
             if asked.format or asked.expected or not _unanswered(paths, asked):
                 raise error from None
-    read = [(path, *bare_questions(path, asked.inputs)) for path in paths]
-    rows = [_question_row(case, f"{path.name}:{n}") for path, cases, _ in read for n, case in enumerate(cases, 1)]
+    names = names_of(paths)
+    read = [(name, *bare_questions(path, asked.inputs)) for name, path in zip(names, paths, strict=True)]
+    rows = [_question_row(case, f"{name}:{n}") for name, cases, _ in read for n, case in enumerate(cases, 1)]
     sources = []
-    for path, _, _ in read:
+    for name, path in zip(names, paths, strict=True):
         sha256, n_bytes = digest_of(path)
-        sources.append({"name": path.name, "sha256": sha256, "n_bytes": n_bytes, "format": "questions"})
-    notes = [f"{path.name}: {note}" for path, _, told in read for note in told]
+        sources.append({"name": name, "sha256": sha256, "n_bytes": n_bytes, "format": "questions"})
+    notes = [f"{name}: {note}" for name, _, told in read for note in told]
     about = {"sources": sources, "asked": {"questions": True}, "notes": notes}
     return write_import(store, "questions", rows, (), about, words={})
 
