@@ -390,9 +390,9 @@ def test_rows_are_added_to_those_of_the_same_teacher_and_twice_is_once(tmp_path:
 
 def test_files_of_one_name_are_told_apart_when_they_are_added(tmp_path: Path) -> None:
     root = project(tmp_path / "p", 'model = "big"')
-    for folder, part in (("jan", QUESTIONS[:3]), ("feb", [*QUESTIONS[3:], QUESTIONS[3].upper()])):
-        (root / folder).mkdir()
-        asked(root, part, f"{folder}/logs.jsonl")
+    for month, part in (("jan", QUESTIONS[:3]), ("feb", [*QUESTIONS[3:], QUESTIONS[3].upper()])):
+        (root / month).mkdir()
+        asked(root, part, f"{month}/logs.jsonl")
     first = made(root, root / "jan/logs.jsonl")
     both = made(root, root / "feb/logs.jsonl", "--add")
     (old, new) = both.document["sources"]
@@ -406,9 +406,9 @@ def test_files_of_one_name_are_told_apart_when_they_are_added(tmp_path: Path) ->
 
 def test_bare_questions_of_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     root = project(tmp_path / "p", 'model = "big"')
-    for folder, part in (("jan", QUESTIONS[:3]), ("feb", QUESTIONS[3:])):
-        (root / folder).mkdir()
-        asked(root, part, f"{folder}/logs.jsonl")
+    for month, part in (("jan", QUESTIONS[:3]), ("feb", QUESTIONS[3:])):
+        (root / month).mkdir()
+        asked(root, part, f"{month}/logs.jsonl")
     found = made(root, root / "jan/logs.jsonl", root / "feb/logs.jsonl")
     told = [(one["name"], one["n_kept"]) for one in found.document["sources"]]
     assert told == [("jan/logs.jsonl", 3), ("feb/logs.jsonl", 3)]

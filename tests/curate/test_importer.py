@@ -366,6 +366,15 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
     assert (Path(document["path"]) / "rejects.jsonl").exists()
 
 
+def test_the_command_sends_no_control_characters_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chat = {"messages": [{"role": "user", "content": "q", "x\x07\u202e": 1}, {"role": "assistant", "content": "a"}]}
+    path = write(tmp_path / "lo\x07gs.jsonl", chat, b"oops")
+    assert run(["data", "import", str(path), "--project", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "keys of messages not kept: x" in told.err and "first at logs.jsonl:2" in told.out
+    assert not {"\x07", "\u202e"} & set(told.err + "".join(told.out.splitlines()[:2]))
+
+
 def test_the_command_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "import", str(tmp_path / "none"), "--project", str(tmp_path)]) == 2
     assert run(["data", "import", "--project", str(tmp_path)]) == 2

@@ -88,9 +88,7 @@ class Scales:
     def see_row(self, messages: Sequence[Message], meta: Mapping[str, Any]) -> None:
         """Take the ratings of one row into account, those of its single turns too."""
         self.see(meta)
-        for _, told in _told_of_turns(messages):
-            self.see(told)
-        for told in _kept_of_turns(meta):
+        for told in (*_kept_of_turns(meta), *(told for _, told in _told_of_turns(messages))):
             self.see(told)
 
     def forget_single(self) -> None:
@@ -328,8 +326,8 @@ def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     """
     if meta.get(SETTLED):
         return Settled(messages, meta)
-    for told in _kept_of_turns(meta):
-        if drops := read_feedback(told, scales).drops:
+    for kept in _kept_of_turns(meta):
+        if drops := read_feedback(kept, scales).drops:
             return Settled(messages, meta, drops)
     for i, told in _told_of_turns(messages):
         said = read_feedback(told, scales)

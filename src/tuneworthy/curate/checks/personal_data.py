@@ -1,4 +1,4 @@
-"""Personal data and secrets in any turn of a row, and in what goes along with it: found, masked or a reason to drop it; never shown."""
+"""Personal data and secrets in a row and what goes along with it: found, masked or a reason to drop it; never shown."""
 
 from __future__ import annotations
 
