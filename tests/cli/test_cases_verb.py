@@ -91,6 +91,23 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
 
 
+def test_a_labeller_without_a_name_is_one_line_and_applying_needs_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n')
+    label = ["cases", "label", "--project", str(tmp_path)]
+    say(monkeypatch, "yes")
+    assert run([*label, "--labeller", "ada"]) == 0
+    monkeypatch.setattr("getpass.getuser", nameless)
+    capsys.readouterr()
+    assert run(label) == 2
+    assert "use --labeller" in capsys.readouterr().err
+    assert run([*label, "--apply"]) == 0
+
+
 def test_cases_that_have_answers_are_labelled_again_only_if_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,3 +154,17 @@ def test_verdicts_are_read_from_a_line() -> None:
     for wrong in ("", "yes", "b", "bad "):
         with pytest.raises(UserError):
             parse_verdict(wrong)
+
+
+def test_a_user_without_a_name_is_asked_for_one_only_where_it_matters(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert document(review(root, "--status", "--json"))["status"] == "no_plan"
+    for options in ((), ("--rejected",), ("--bad", "x", "--because", "y")):
+        error = review(root, *options).exception
+        assert isinstance(error, UserError) and "use --reviewer" in str(error)
+
+
+def nameless() -> str:
+    raise KeyError("getpwuid(): uid not found: 4711")

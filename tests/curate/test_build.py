@@ -137,6 +137,18 @@ def test_a_check_with_a_gate_that_is_off_fails_it(name: str, tmp_path: Path) -> 
     assert latest_version(Folder(root)) is None
 
 
+def test_a_teacher_of_any_shape_is_built_and_told_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teachers = [{"model": "big\x07", "parameters": [1]}, {"model": "small", "parameters": "p"}]
+    rows = [{**row, "meta": {"teacher": teachers[n % 2]}} for n, row in enumerate(ROWS)]
+    root = project(tmp_path / "p", "teacher_mix = true", rows)
+    assert run(["data", "build", "--project", str(root)]) == 0
+    told = capsys.readouterr()
+    assert "rows by big" in told.out and "\x07" not in told.out + told.err
+    assert run(["data", "card", "--project", str(root)]) == 0
+
+
 def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = project(tmp_path / "p", 'off = ["near"]\npolicy = { personal_data = "drop", exact = "report" }\n')
     assert run(["data", "build", "--project", str(root)]) == 0

@@ -130,6 +130,22 @@ def test_masked_rows_hold_no_personal_data_and_findings_never_show_it() -> None:
     assert (dropped.action, dropped.detail) == ("drop", "1 phone")
 
 
+def test_personal_data_beside_the_content_is_masked_too() -> None:
+    turns = ({"role": "user", "name": "ada@example.org", "content": "Hm?"},
+             {"role": "assistant", "content": "Yes.", "reasoning_content": "It is\nbob@example.org."})  # fmt: skip
+    meta = {"user": {"mail": "ada@example.org", "card": 4111111111111111, "n": 3, "ok": True}, "eve@example.org": None}
+    one = Example(messages=turns, id="x", meta=meta | {"teacher": {"model": "m@example.org"}})
+    (finding,) = PersonalData().find([one], Context())
+    assert finding.detail == "1 card, 5 email"
+    masked = PersonalData().repair(one)
+    assert list(PersonalData().find([masked], Context())) == []
+    assert masked.messages[0] == {"role": "user", "name": "[EMAIL_1]", "content": "Hm?"}
+    assert masked.messages[1]["reasoning_content"] == "It is\n[EMAIL_2]."
+    assert masked.meta["user"] == {"mail": "[EMAIL_1]", "card": "[CARD_1]", "n": 3, "ok": True}
+    assert masked.meta["[EMAIL_3]"] is None
+    assert masked.meta["teacher"] == {"model": "[EMAIL_1]"}
+
+
 def test_the_correction_takes_the_place_of_the_answer() -> None:
     each = all_checks()["feedback"]()
     repaired = each.repair(row("2+2?", "5", correction="4", finish_reason="stop"))

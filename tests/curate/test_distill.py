@@ -388,6 +388,32 @@ def test_rows_are_added_to_those_of_the_same_teacher_and_twice_is_once(tmp_path:
     assert len(seen(root)) == 6
 
 
+def test_files_of_one_name_are_told_apart_when_they_are_added(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", 'model = "big"')
+    for month, part in (("jan", QUESTIONS[:3]), ("feb", [*QUESTIONS[3:], QUESTIONS[3].upper()])):
+        (root / month).mkdir()
+        asked(root, part, f"{month}/logs.jsonl")
+    first = made(root, root / "jan/logs.jsonl")
+    both = made(root, root / "feb/logs.jsonl", "--add")
+    (old, new) = both.document["sources"]
+    assert (old["name"], old["n_kept"]) == ("logs.jsonl", 3)
+    assert (new["name"], new["n_kept"], new["n_rejected"]) == (f"logs.jsonl@{new['sha256'][:8]}", 3, 1)
+    sources = [row.source for row in both.examples()]
+    assert sources == [*(row.source for row in first.examples()), *(f"{new['name']}:{n}" for n in (1, 2, 3))]
+    (reject,) = both.rejects()
+    assert (reject["source"], reject["other"]["source"]) == (f"{new['name']}:4", f"{new['name']}:1")
+
+
+def test_bare_questions_of_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", 'model = "big"')
+    for month, part in (("jan", QUESTIONS[:3]), ("feb", QUESTIONS[3:])):
+        (root / month).mkdir()
+        asked(root, part, f"{month}/logs.jsonl")
+    found = made(root, root / "jan/logs.jsonl", root / "feb/logs.jsonl")
+    told = [(one["name"], one["n_kept"]) for one in found.document["sources"]]
+    assert told == [("jan/logs.jsonl", 3), ("feb/logs.jsonl", 3)]
+
+
 def test_another_teacher_is_not_added_unless_the_project_asks_for_a_mix(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

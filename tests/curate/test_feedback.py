@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.curate.feedback import WORDS, Scales, marked, read_feedback, settle
+from tuneworthy.curate.feedback import WORDS, Scales, Settled, marked, read_feedback, settle
 
 CHAT = ({"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "5"})
 
@@ -167,8 +167,20 @@ def test_feedback_that_was_applied_is_not_applied_again() -> None:
     kept = Scales()
     kept.see({"vote": 0})  # the rows that people disliked are gone, so 0 looks like the lower end
     assert settle(CHAT, {"vote": 0}, kept).drops == "thumbs_down"
-    assert settle(CHAT, marked({"vote": 0}), kept).drops == ""
-    assert marked({"model": "m"}) == {"model": "m"}
+    assert settle(CHAT, marked(Settled(CHAT, {"vote": 0}), scales), kept).drops == ""
+    assert marked(Settled(CHAT, {"model": "m"}), scales) == {"model": "m"}
+
+
+def test_a_rating_whose_scale_was_not_seen_is_left_to_the_build() -> None:
+    rated = ({"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "5", "rating": 1})
+    assert marked(Settled(CHAT, {"rating": 1}), Scales()) == {"rating": 1}
+    left = marked(Settled(rated, {}), Scales())
+    assert left == {"feedback_of_turns": [{"rating": 1.0}]}
+    whole = Scales()
+    for value in (1, 5):
+        whole.see_row((), {"feedback_of_turns": [{"rating": value}]})
+    assert settle(CHAT, left, whole).drops == "thumbs_down"
+    assert marked(Settled(rated, {}), whole) == {}
 
 
 def test_a_corrected_call_of_a_tool_becomes_the_text_of_the_correction() -> None:

@@ -21,6 +21,8 @@ from tests.killing import killed_at
 from tuneworthy.cases import read_examples
 from tuneworthy.cli import run
 from tuneworthy.curate import importer
+from tuneworthy.curate.base import Context
+from tuneworthy.curate.checks.feedback import Feedback
 from tuneworthy.curate.importer import Asked, Import, import_files, latest_import
 from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.store import Folder
@@ -113,6 +115,19 @@ def test_several_files_of_any_format_become_one_import(store: Folder, tmp_path: 
     assert latest_import(store) == done
 
 
+def test_files_of_one_name_are_told_apart(store: Folder, tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "logs.jsonl" for folder in ("jan", "feb", "old/feb")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        write(path, log(f"of {path.parent}"), b"oops")
+    done = import_files(store, [*paths, write(tmp_path / "more.jsonl", log("more"))])
+    names = ["jan/logs.jsonl", f"{tmp_path.name}/feb/logs.jsonl", "old/feb/logs.jsonl", "more.jsonl"]
+    assert [source["name"] for source in done.document["sources"]] == names
+    assert [row.source for row in done.examples()] == [f"{name}:1" for name in names]
+    assert [reject["source"] for reject in done.rejects()] == [f"{name}:2" for name in names[:3]]
+    assert importer.names_of([paths[0], paths[0]]) == ["logs.jsonl", "logs.jsonl"]
+
+
 def test_an_import_is_read_by_the_readers_of_examples_too(store: Folder, tmp_path: Path) -> None:
     done = import_files(store, [write(tmp_path / "a.jsonl", *MIXED[:4])])
     read = read_examples(done.folder / "rows.jsonl").examples
@@ -162,6 +177,40 @@ def test_ratings_tell_their_scale_by_the_first_rows(store: Folder, tmp_path: Pat
     done = import_files(store, [write(tmp_path / "a.jsonl", *stars, log("late", rating=40))])
     assert [row.meta["rating"] for row in done.examples()] == [3, 4, 5] * 200
     assert done.document["reasons"]["unclear_feedback"]["n"] == 1
+
+
+def left_by_the_build(done: Import) -> list[str]:
+    """Return the questions that stay once the check of the build looked at all rows."""
+    rows = list(done.examples())
+    gone = {finding.row for finding in Feedback().find(rows, Context())}
+    return [row.question for number, row in enumerate(rows) if number not in gone]
+
+
+def test_ratings_that_begin_late_are_judged_on_the_whole_set(store: Folder, tmp_path: Path) -> None:
+    early = [log(f"early {i}") for i in range(importer._PEEK)]
+    late = [log(f"{1 + i % 5} stars, {i}", rating=1 + i % 5) for i in range(20)]
+    done = import_files(store, [write(tmp_path / "a.jsonl", *early, *late)])
+    stayed = left_by_the_build(done)[importer._PEEK :]
+    assert [question[0] for question in stayed] == ["3", "4", "5"] * 4
+
+
+def test_a_head_with_one_rating_tells_no_scale(store: Folder, tmp_path: Path) -> None:
+    rows = [log(f"{stars} stars, {i}", rating=stars) for stars in (1, 5) for i in range(importer._PEEK)]
+    done = import_files(store, [write(tmp_path / "a.jsonl", *rows)])
+    assert {question[0] for question in left_by_the_build(done)} == {"5"}
+
+
+@pytest.mark.parametrize("n_before", [0, importer._PEEK])
+def test_ratings_of_single_answers_have_a_scale_too(n_before: int, store: Folder, tmp_path: Path) -> None:
+    def chat(stars: int) -> dict[str, Any]:
+        answer = {"role": "assistant", "content": "a", "rating": stars}
+        return {"messages": [{"role": "user", "content": f"{stars} stars"}, answer]}
+
+    before = [{"messages": [{"role": "user", "content": f"{i}"}, {"role": "assistant", "content": "a"}]}
+              for i in range(n_before)]  # fmt: skip
+    done = import_files(store, [write(tmp_path / "a.jsonl", *before, *map(chat, range(1, 6)))])
+    assert left_by_the_build(done)[n_before:] == ["3 stars", "4 stars", "5 stars"]
+    assert all(message.keys() == {"role", "content"} for row in done.examples() for message in row.messages)
 
 
 LINES = st.sampled_from([row if isinstance(row, bytes) else json.dumps(row).encode() for row in MIXED])
@@ -267,6 +316,23 @@ def test_what_was_written_and_changed_since_is_not_trusted(tmp_path: Path, monke
         assert not any(word.startswith("Going on at") for word in said)
 
 
+def test_what_other_code_wrote_is_neither_taken_nor_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "COMMIT", 200)
+    monkeypatch.setattr(importer, "_PEEK", 90)
+    files, store = many(tmp_path), Folder(tmp_path / "project")
+    assert killed_at(1500, STEPS, lambda: import_files(store, files))
+    code = tmp_path / "reader.py"
+    code.write_text("# mended")
+    monkeypatch.setattr(importer, "CODE", (*importer.CODE, code))
+    said: list[str] = []
+    done = import_files(store, files, say=said.append)
+    assert not any(word.startswith("Going on at") for word in said)
+    code.write_text("# mended again")
+    assert import_files(store, files).id != done.id
+
+
 def test_a_file_that_grows_while_it_is_read_is_refused(
     store: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +364,15 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
     document = json.loads(capsys.readouterr().out)
     assert document["n_kept"] == 5
     assert (Path(document["path"]) / "rejects.jsonl").exists()
+
+
+def test_the_command_sends_no_control_characters_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chat = {"messages": [{"role": "user", "content": "q", "x\x07\u202e": 1}, {"role": "assistant", "content": "a"}]}
+    path = write(tmp_path / "lo\x07gs.jsonl", chat, b"oops")
+    assert run(["data", "import", str(path), "--project", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "keys of messages not kept: x" in told.err and "first at logs.jsonl:2" in told.out
+    assert not {"\x07", "\u202e"} & set(told.err + "".join(told.out.splitlines()[:2]))
 
 
 def test_the_command_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -282,11 +282,14 @@ class Masker:
         return "".join([*parts, text[done:]]) if parts else text
 
     def mask_json(self, value: Any) -> Any:
-        """Return JSON-able `value` with all texts in it masked, keys included."""
+        """Return JSON-able `value` with all texts and whole numbers in it masked, keys included."""
         if isinstance(value, str):
             return self.mask(value)
         if isinstance(value, dict):
             return {self.mask(str(key)): self.mask_json(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.mask_json(item) for item in value]
+        if isinstance(value, int) and not isinstance(value, bool):
+            masked = self.mask(str(value))
+            return value if masked == str(value) else masked
         return value

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, person, print_json, project_option
 
 if TYPE_CHECKING:
     from tuneworthy.cases.label import Agreement, Applied
@@ -126,10 +125,10 @@ def label(
     from tuneworthy.cases.label import agreement, apply_labels, read_labels
     from tuneworthy.cli.labelling import LabelFiles, judge_on_terminal, label_on_terminal
 
-    who = labeller or getpass.getuser()
     if judge:
         if applied or every:
             raise click.UsageError("expected --judge alone: verdicts on answers are no labels of cases")
+        who = person(labeller, "--labeller")
         path, given = judge_on_terminal(root, who, labels=labels, rungs=rungs, n=n, share=share)
         _say_label(path, given, agreement(read_labels(path)), as_json=as_json)
         return
@@ -138,7 +137,7 @@ def label(
     if applied:
         done = apply_labels(files.cases, read_labels(files.labels), overwrite=overwrite)
     else:
-        given = label_on_terminal(files, who, share=share, every=every)
+        given = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
     if done and not as_json:
         _say_applied(files.cases, done)
     _say_label(files.labels, given, agreement(read_labels(files.labels)), as_json=as_json, done=done)

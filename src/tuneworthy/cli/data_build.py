@@ -66,17 +66,19 @@ def _document(done: Outcome) -> dict[str, Any]:
 
 
 def _say(done: Outcome) -> None:
+    from tuneworthy.report.text import clean
+
     recipe = done.recipe
     click.echo(f"{recipe['input']['n_read']} rows read, {recipe['input']['n_kept']} imported")
     for stage in recipe["checks"]:
         for reason, told in stage["reasons"].items():
             click.echo(f"  {stage['check']}: {_counts(told)} {reason} ({told['words']})")
         for told in stage["whole_set"]:
-            click.echo(f"  {stage['check']}: {told['detail'] or told['words']}")
+            click.echo(f"  {stage['check']}: {clean(told['detail'] or told['words'], 0)}")
     for line in recipe["notes"]:
-        note(line)
+        note(clean(line, 0))
     for line in done.failed:
-        note(f"gate failed: {line}")
+        note(f"gate failed: {clean(line, 0)}")
     if done.version is None:
         note("Nothing is frozen: mend the rows or [data], or freeze with --unsafe, which the version records.")
         return

@@ -52,14 +52,17 @@ def command(
 
 
 def _say(done: Import) -> None:
+    from tuneworthy.report.text import clean
+
     told = done.document
     for source in told["sources"]:
         n = source["n_kept"] + source["n_rejected"]
-        click.echo(f"{source['name']} ({source['format']}): {n} rows read, {source['n_kept']} kept")
+        click.echo(f"{clean(source['name'], 0)} ({source['format']}): {n} rows read, {source['n_kept']} kept")
     for line in told["notes"]:
-        note(line)
+        note(clean(line, 0))
     for reason, found in told["reasons"].items():
-        click.echo(f"  left out: {found['n']} {reason} ({found['words']}; first at {found['first']})")
+        why = clean(f"{found['words']}; first at {found['first']}", 0)
+        click.echo(f"  left out: {found['n']} {reason} ({why})")
     repaired = f", {told['n_repaired']} of them with a correction as answer" if told["n_repaired"] else ""
     click.echo(f"{done.folder / 'rows.jsonl'}: {told['n_kept']} examples{repaired}")
     if told["n_rejected"]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tuneworthy.cli.options import json_option, print_json, project_option
+from tuneworthy.cli.options import json_option, person, print_json, project_option
 
 if TYPE_CHECKING:
     from tuneworthy.curate.freeze import Version
@@ -95,16 +94,18 @@ def command(
     review = _open(root, version_id)
     if plans:
         return _plans(review, bound, as_json=as_json)
-    who = reviewer or getpass.getuser()
     if rejected and (bound is not None or max_bad is not None or again):
         raise click.UsageError("expected --rejected without --bound, --max-bad and --again: its sample decides nothing")
     if (reasons or n) and not rejected:
         raise click.UsageError("expected --rejected with --reason and --n, which are about rows that were left out")
     if bad_row or because:
+        who = person(reviewer, "--reviewer")
         mend(review, who, bad_row or "", because or "")
     elif not status_only and rejected:
+        who = person(reviewer, "--reviewer")
         second_on_terminal(review, review.second_sample(n=n, reasons=reasons, seed=seed), who, share=share)
     elif not status_only:
+        who = person(reviewer, "--reviewer")
         plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again)
         review_on_terminal(review, plan, who, share=share, complete=complete)
     state = review.state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from tuneworthy.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,3 +76,15 @@ def print_json(document: Any) -> None:
 def note(message: str) -> None:
     """Say something to a person: on stderr, so that stdout stays clean."""
     click.echo(message, err=True)
+
+
+def person(given: str | None, option: str) -> str:
+    """Return the name of who judges: as given with `option`, else the name of the user.
+
+    Raises:
+        UserError: The system knows no name, as in a container.
+    """
+    try:
+        return given or getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        raise UserError("expected a user with a name, got none from the system", hint=f"use {option}") from None

@@ -405,14 +405,35 @@ def _added(
     """Return rows, rejects, document and words with those of `base` before them; rows that it has stay once."""
     from tuneworthy.curate.rows import row_of
 
+    called = _called_otherwise(base, about["sources"])
+    rows = [_from_source(row, called) for row in rows]
+    lines = (_from_source(line, called) for line in lines)
+    sources = [{**one, "name": called.get(one["name"], one["name"])} for one in about["sources"]]
     there = {row.id for row in base.examples()}
     fresh = [row for row in rows if row["id"] not in there]
     names = {one["name"] for one in base.document["sources"]}
     about = {
         **about,
-        "sources": [*base.document["sources"], *(one for one in about["sources"] if one["name"] not in names)],
+        "sources": [*base.document["sources"], *(one for one in sources if one["name"] not in names)],
         "notes": [*base.document["notes"], *about["notes"],
                   *([f"{len(rows) - len(fresh)} rows were there already"] if len(fresh) < len(rows) else [])],
     }  # fmt: skip
     told = {reason: one["words"] for reason, one in base.document["reasons"].items()}
     return chain(map(row_of, base.examples()), fresh), chain(base.rejects(), lines), about, told | words
+
+
+def _called_otherwise(base: Import, sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a name of its own for each source that has the name of another file of `base`: with part of its hash."""
+    hashes = {one["name"]: one.get("sha256") for one in base.document["sources"]}
+    return {
+        one["name"]: f"{one['name']}@{one['sha256'][:8]}"
+        for one in sources
+        if one["name"] in hashes and one["sha256"] != hashes[one["name"]]
+    }
+
+
+def _from_source(row: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
+    """Return a line of rows or rejects, and what it repeats, with the new name of its source."""
+    name, _, line = str(row["source"]).rpartition(":")
+    renamed = {**row, "source": f"{called[name]}:{line}"} if name in called else dict(row)
+    return {**renamed, "other": _from_source(row["other"], called)} if "other" in row else renamed

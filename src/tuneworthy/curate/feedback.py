@@ -10,7 +10,7 @@ Pure functions of one row; the names of keys are compared without case, spaces, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -63,6 +63,9 @@ WORDS: Final = {
 }
 """Reason for machines to reason for people."""
 SETTLED: Final = "feedback_settled"
+TURNS: Final = "feedback_of_turns"
+"""Where `meta` keeps the ratings of single turns that could not be judged yet; a list of objects."""
+_OWN: Final = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
 
 
 @dataclass(slots=True)
@@ -81,6 +84,20 @@ class Scales:
         for key, value in _numbers(meta):
             low, high = self.seen.get(key, (value, value))
             self.seen[key] = min(low, value), max(high, value)
+
+    def see_row(self, messages: Sequence[Message], meta: Mapping[str, Any]) -> None:
+        """Take the ratings of one row into account, those of its single turns too."""
+        self.see(meta)
+        for told in (*_kept_of_turns(meta), *(told for _, told in _told_of_turns(messages))):
+            self.see(told)
+
+    def forget_single(self) -> None:
+        """Forget the keys under which one number alone was seen: a 1 may be the best on its scale, or the worst."""
+        self.seen = {key: (low, high) for key, (low, high) in self.seen.items() if low < 0 or low < high}
+
+    def unknown(self, meta: Mapping[str, Any]) -> list[dict[str, float]]:
+        """Return the ratings in `meta` whose scale was not seen."""
+        return [{key: value} for key, value in _numbers(meta) if key not in self.seen]
 
     def opinion(self, key: str, value: float) -> Opinion:
         """Return what the number `value` under `key` says.
@@ -309,13 +326,15 @@ def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     """
     if meta.get(SETTLED):
         return Settled(messages, meta)
-    for i, message in enumerate(messages):
-        if message["role"] == "assistant" and len(message) > 2:
-            said = read_feedback({key: item for key, item in message.items() if key not in _OWN}, scales)
-            if said.drops:
-                return Settled(messages, meta, said.drops)
-            if said.correction is not None:
-                return _repaired(messages[: i + 1], meta, said.correction)
+    for kept in _kept_of_turns(meta):
+        if drops := read_feedback(kept, scales).drops:
+            return Settled(messages, meta, drops)
+    for i, told in _told_of_turns(messages):
+        said = read_feedback(told, scales)
+        if said.drops:
+            return Settled(messages, meta, said.drops)
+        if said.correction is not None:
+            return _repaired(messages[: i + 1], meta, said.correction)
     said = read_feedback(meta, scales)
     if said.drops:
         return Settled(messages, meta, said.drops)
@@ -324,15 +343,33 @@ def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     return _repaired(messages, meta, said.correction)
 
 
-def marked(meta: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return `meta` with the mark that its feedback was applied; as it is, if it holds none.
+def marked(settled: Settled, scales: Scales) -> Mapping[str, Any]:
+    """Return the `meta` of a settled row with the mark that its feedback was applied; as it is, if it holds none.
 
     What a number means is read from all rows: where those that people disliked are gone, it could not be read again.
+    A row with a number whose scale was not seen yet gets no mark: the build judges it on all rows. Ratings of single
+    turns that are to be judged then go along under `TURNS`.
     """
+    meta = settled.meta
+    turns = [one for _, told in _told_of_turns(settled.messages) for one in scales.unknown(told)]
+    if turns:
+        return {**meta, TURNS: [*_kept_of_turns(meta), *turns]}
+    if not settled.repaired and scales.unknown(meta):
+        return meta
     return {**meta, SETTLED: True} if any(True for _ in _entries(meta)) else meta
 
 
-_OWN = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
+def _told_of_turns(messages: Sequence[Message]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each answer that something is told of, and what is."""
+    for number, message in enumerate(messages):
+        if message.get("role") == "assistant" and len(message) > 2:
+            yield number, {key: item for key, item in message.items() if key not in _OWN}
+
+
+def _kept_of_turns(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the ratings of single turns that `marked` left to be judged."""
+    kept = meta.get(TURNS)
+    return [one for one in kept if isinstance(one, Mapping)] if isinstance(kept, list) else []
 
 
 def _repaired(messages: tuple[Message, ...], meta: Mapping[str, Any], correction: str) -> Settled:

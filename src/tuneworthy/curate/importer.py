@@ -4,7 +4,8 @@
                              rejects.jsonl   every row that was left out: where, why, and the row itself
                              import.json     what was read, counts, hashes; there only when all of it is done
 
-The id is a hash of the sources' bytes and of what was asked, so the same import is never done twice. Rows stream:
+The id is a hash of the sources' bytes, of what was asked and of the code that reads, so the same import is never done
+twice, and one that an older version began is not gone on with. Rows stream:
 memory does not grow with their number. What is written is committed every `COMMIT` rows (both files to disk, then
 `progress.json` with their lengths and hashes, atomically), so that a run that was killed goes on where it was: what
 was written after the last commit is cut off and written again, the same.
@@ -33,6 +34,9 @@ from tuneworthy.store import Folder, write_atomic
 from tuneworthy.types import Example, Message, content_hash
 
 VERSION: Final = 1
+_HERE: Final = Path(__file__).parent
+CODE: Final = (_HERE.parent / "cases", _HERE / "importer.py", _HERE / "feedback.py")
+"""Folders and files of ours whose code decides what an import holds."""
 COMMIT: Final = 20_000
 MAX_SHOWN_ROW: Final = 64 * 1024
 _PEEK: Final = 1000  # rows that are looked at ahead; below COMMIT, so that a commit knows of no row after its own
@@ -63,7 +67,7 @@ class Import:
 
     @property
     def id(self) -> str:
-        """The hash of the sources and of what was asked."""
+        """The hash of the sources, of what was asked and of the code."""
         return self.folder.name
 
     def examples(self) -> Iterator[Example]:
@@ -121,8 +125,8 @@ def import_files(
         DataError: A file cannot be read, or its format is not known.
         UserError: None of the rows can be used; they and the reasons are in `rejects.jsonl`.
     """
-    sources = [_Source(path.name, *digest_of(path)) for path in paths]
-    identity = content_hash([VERSION, [asdict(source) for source in sources], asdict(asked)])
+    sources = [_Source(name, *digest_of(path)) for name, path in zip(names_of(paths), paths, strict=True)]
+    identity = content_hash([VERSION, code_hash(), [asdict(source) for source in sources], asdict(asked)])
     done = finished_import(store, identity)
     if done is None:
         store.create()
@@ -146,6 +150,33 @@ class _Source:
     name: str
     sha256: str
     n_bytes: int
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Return what each file is called: its name, with as many folders as tell it from the others.
+
+    >>> names_of([Path("/logs/jan/a.jsonl"), Path("/logs/feb/a.jsonl"), Path("/logs/feb/b.jsonl")])
+    ['jan/a.jsonl', 'feb/a.jsonl', 'b.jsonl']
+    """
+    parts = [path.absolute().parts for path in paths]
+    return [_name_among(one, [other for other in parts if other != one]) for one in parts]
+
+
+def _name_among(one: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
+    n = 1
+    while n < len(one) and any(other[-n:] == one[-n:] for other in others):
+        n += 1
+    return "/".join(one[-n:])
+
+
+def code_hash() -> str:
+    """Return a hash of the code that reads rows and settles their feedback."""
+    digest = hashlib.sha256()
+    for path in sorted(path for place in CODE for path in ([place] if place.is_file() else place.rglob("*"))):
+        if path.suffix in {".py", ".json"}:
+            digest.update(f"{path.name}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def digest_of(path: Path) -> tuple[str, int]:
@@ -326,8 +357,8 @@ class _Run:
             "messages": messages,
             **{key: value for key in ("group", "tags") if (value := fields.get(key))},
         }
-        if settled.meta:
-            row["meta"] = marked(settled.meta)
+        if meta := marked(settled, scales):
+            row["meta"] = meta
         if any("\0" in str(message["content"]) for message in messages):
             self._reject(Reject(line, "nul", "texts without the character NUL", raw=raw))
             return
@@ -374,7 +405,8 @@ def _with_scales(
     head = list(islice(rows, _PEEK))
     for _, fields in head:
         if fields is not None:
-            scales.see(fields.get("meta", {}))
+            scales.see_row(fields["messages"], fields.get("meta", {}))
+    scales.forget_single()
     return chain(head, rows)
 
 

@@ -24,7 +24,15 @@ from tuneworthy.curate.base import Check, Context, Finding
 from tuneworthy.curate.build import chosen_checks
 from tuneworthy.curate.checks.personal_data import PersonalData
 from tuneworthy.curate.import_folder import write_import
-from tuneworthy.curate.importer import Asked, Import, digest_of, finished_import, import_files, latest_import
+from tuneworthy.curate.importer import (
+    Asked,
+    Import,
+    digest_of,
+    finished_import,
+    import_files,
+    latest_import,
+    names_of,
+)
 from tuneworthy.curate.sources import Say
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
@@ -82,13 +90,14 @@ def _from_files(store: Folder, paths: Sequence[Path], asked: Asked, say: Say) ->
         except UserError as error:
             if asked.format or asked.expected or not _unanswered(paths, asked):
                 raise error from None
-    read = [(path, *bare_questions(path, asked.inputs)) for path in paths]
-    rows = [_question_row(case, f"{path.name}:{n}") for path, cases, _ in read for n, case in enumerate(cases, 1)]
+    names = names_of(paths)
+    read = [(name, *bare_questions(path, asked.inputs)) for name, path in zip(names, paths, strict=True)]
+    rows = [_question_row(case, f"{name}:{n}") for name, cases, _ in read for n, case in enumerate(cases, 1)]
     sources = []
-    for path, _, _ in read:
+    for name, path in zip(names, paths, strict=True):
         sha256, n_bytes = digest_of(path)
-        sources.append({"name": path.name, "sha256": sha256, "n_bytes": n_bytes, "format": "questions"})
-    notes = [f"{path.name}: {note}" for path, _, told in read for note in told]
+        sources.append({"name": name, "sha256": sha256, "n_bytes": n_bytes, "format": "questions"})
+    notes = [f"{name}: {note}" for name, _, told in read for note in told]
     about = {"sources": sources, "asked": {"questions": True}, "notes": notes}
     return write_import(store, "questions", rows, (), about, words={})
 
@@ -154,7 +163,7 @@ def sift(
 
 def _pass(check: Check, rows: list[Example], context: Context) -> tuple[list[Example], list[Left]]:
     """Apply one check: what it drops leaves, what it masks is repaired, what it only reports stays."""
-    looked = rows if check.code in {"feedback", "personal_data"} else [_bare(row) for row in rows]
+    looked = [_as_looked_at(row, check.code) for row in rows]
     gone: dict[int, Finding] = {}
     repaired: set[int] = set()
     for one in check.find(looked, context):
@@ -175,9 +184,11 @@ def _pass(check: Check, rows: list[Example], context: Context) -> tuple[list[Exa
     return kept, left
 
 
-def _bare(row: Example) -> Example:
-    """Return a row whose answer says nothing."""
-    return replace(row, messages=(*row.messages[:-1], _ANSWER))
+def _as_looked_at(row: Example, code: str) -> Example:
+    """Return what a check sees of a row: an answer that says nothing, and of personal data only what goes along."""
+    if code == "personal_data":
+        return replace(row, meta=kept_meta(row))
+    return row if code == "feedback" else replace(row, messages=(*row.messages[:-1], _ANSWER))
 
 
 # --- what is asked ------------------------------------------------------------------------------------------------

@@ -44,10 +44,17 @@ def described(variant: Variant, *, hosted: bool, allows_training: bool | None, t
 
 
 def teacher_of(row: Example) -> dict[str, Any] | None:
-    """Return the teacher that a row names, or None; a mere name becomes one."""
+    """Return the teacher that a row names, or None; a mere name becomes one.
+
+    >>> teacher_of(Example(messages=(), id="", meta={"teacher": {"model": "m", "parameters": [1]}}))
+    {'model': 'm'}
+    """
     told = row.meta.get(KEY)
     if isinstance(told, Mapping):
-        return {str(key): value for key, value in told.items()} or None
+        known = {str(key): value for key, value in told.items()}
+        if not isinstance(known.get("parameters", {}), Mapping):
+            del known["parameters"]
+        return known or None
     return {"model": told} if isinstance(told, str) and told else None
 
 

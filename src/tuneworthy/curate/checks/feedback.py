@@ -31,7 +31,7 @@ class Feedback:
         """Yield one finding for each row that is to be dropped or repaired."""
         scales = Scales()
         for row in rows:
-            scales.see(row.meta)
+            scales.see_row(row.messages, row.meta)
         for number, row in enumerate(rows):
             settled = settle(row.messages, row.meta, scales) if row.messages else None
             if settled and settled.drops:

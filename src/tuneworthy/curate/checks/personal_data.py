@@ -1,18 +1,17 @@
-"""Personal data and secrets in any turn of a row: found, masked or a reason to drop it; never shown."""
+"""Personal data and secrets in a row and what goes along with it: found, masked or a reason to drop it; never shown."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, ClassVar, Literal, Protocol
 
-import orjson
-
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Found, Masker
 from tuneworthy.curate.base import Action, Context, Finding, check
+from tuneworthy.curate.teacher import KEY as TEACHER
 from tuneworthy.errors import UserError
 from tuneworthy.types import Example, content_hash
 
@@ -90,14 +89,24 @@ def open_engine(name: EngineName) -> Engine:
 
 
 def row_text(row: Example) -> str:
-    """Return all that a row says: every turn, tool calls as JSON."""
-    parts = []
-    for message in row.messages:
-        content = message.get("content")
-        parts.append(content if isinstance(content, str) else orjson.dumps(content, default=str).decode())
-        if message.get("tool_calls"):
-            parts.append(orjson.dumps(message["tool_calls"], default=str).decode())
-    return "\n".join(parts)
+    """Return all that a row says and goes out with it: every value of its messages but the roles, and its `meta`."""
+    said = [value for message in row.messages for key, value in message.items() if key != "role"]
+    return "\n".join(text for value in (*said, dict(row.meta)) for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts and whole numbers in a JSON-able value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value)
 
 
 @check("personal_data")
@@ -107,7 +116,8 @@ class PersonalData:
 
     What is trained in can be said again to anybody. Numbers with a checksum count only if it is right. By default the
     values are masked, the same value by the same mask, so that question and answer still belong together. Names and
-    street addresses need the engine `presidio`. A value is never shown, only counted.
+    street addresses need the engine `presidio`. What a log tells beside the messages (`meta`) counts too. A value is
+    never shown, only counted.
 
     Bad: "Write to ada@example.org".
     """
@@ -136,16 +146,20 @@ class PersonalData:
                 yield Finding(number, "personal_data", said, action=self.action)
 
     def repair(self, row: Example) -> Example:
-        """Return `row` with a mask in the place of each value."""
+        """Return `row` with a mask in the place of each value; a teacher has the same masks in all rows."""
         engine = open_engine(self.engine)
-        masker = Masker(look=lambda text: [
-            one for _, found in engine.find_all([text]) for one in found if self._wanted(one.kind)
-        ])  # fmt: skip
+
+        def look(text: str) -> list[Found]:
+            return [one for _, found in engine.find_all([text]) for one in found if self._wanted(one.kind)]
+
+        masker = Masker(look=look)
         messages = tuple(
             {key: value if key == "role" else masker.mask_json(value) for key, value in message.items()}
             for message in row.messages
         )
-        return replace(row, messages=messages, id=content_hash(messages))
+        meta = {key: value for key, value in row.meta.items() if key != TEACHER}
+        told = {TEACHER: Masker(look=look).mask_json(row.meta[TEACHER])} if TEACHER in row.meta else {}
+        return replace(row, messages=messages, meta=masker.mask_json(meta) | told, id=content_hash(messages))
 
     def _wanted(self, kind: str) -> bool:
         """Whether a kind counts: one that is asked for, or one that only the engine knows."""
