@@ -16,9 +16,11 @@ from tuneworthy.cli import run
 from tuneworthy.curate import build, freeze, versions
 from tuneworthy.curate.base import all_checks
 from tuneworthy.curate.build import gate_of
+from tuneworthy.curate.card import HIDDEN, card_of
 from tuneworthy.curate.freeze import Version, latest_version, open_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, folder, frozen
+from tuneworthy.train.rows import raw_rows
 from tuneworthy.types import Example
 
 PROJECT = """
@@ -175,6 +177,51 @@ def test_the_card_says_all_and_shows_no_personal_data(tmp_path: Path) -> None:
     page = (root / "card.html").read_text()
     assert "&lt;b&gt;new" in page
     assert "http://" not in page and "https://" not in page and "<script" not in page
+
+
+LONG = "Which of these parts do you still have? " + " ".join(f"bolt{n} nut{n * 7}" for n in range(80))
+
+
+def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
+    rows = [*map(plain, clean()), pair(LONG), pair(f"{LONG} {LEAK}")]
+    root = project(tmp_path / "p", rows=rows)
+    assert run(["data", "build", "--project", str(root)]) == 0
+    assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
+        f"examples.jsonl:{len(rows)}": "leak_ngram"
+    }
+    root = project(tmp_path / "q", 'off = ["contamination"]\n', rows)
+    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    assert [reject["reason"] for reject in version_of(root).rejects()] == ["near_duplicate"]
+
+
+SHORT_CASE = "Where is my green card?"
+
+
+@pytest.fixture
+def with_hidden_leaks(tmp_path: Path) -> Version:
+    """Return a version: rows that give cases away left as cut off or as a copy, or stay and are repeated."""
+    near = [pair("Where is my blue card?"), pair("where is my BLUE card")]
+    rows = [*map(plain, clean()), pair(LEAK, meta={"finish_reason": "length"}), *near, near[1]]
+    root = project(tmp_path / "p", rows=rows)
+    with (root / "cases.jsonl").open("a") as file:
+        file.write(json.dumps({"input": SHORT_CASE, "expected": "yes"}) + "\n")
+    assert run(["data", "build", "--project", str(root)]) == 0
+    return version_of(root)
+
+
+def test_what_gives_a_case_away_and_left_for_another_reason_is_not_trained_on(with_hidden_leaks: Version) -> None:
+    left = {reject["reason"]: reject for reject in with_hidden_leaks.rejects()}
+    assert left.keys() == {"truncated", "exact_duplicate"} and all(reject["leak"] for reject in left.values())
+    assert [one["leak"] for one in with_hidden_leaks.findings()] == [True]
+    raw = [row.question for row in raw_rows(with_hidden_leaks)]
+    assert LEAK not in raw and len(raw) == with_hidden_leaks.n_rows
+
+
+def test_what_gives_a_case_away_and_left_for_another_reason_is_not_shown(with_hidden_leaks: Version) -> None:
+    card = card_of(with_hidden_leaks)
+    shown = {one.reason: one.shown for one in card.reasons}
+    assert {one.question for reason in ("truncated", "exact_duplicate") for one in shown[reason]} == {HIDDEN}
+    assert [(one.question, n) for one, n in card.repeated] == [(HIDDEN, 2)]
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------

@@ -157,7 +157,10 @@ class _Stayed:
     def __init__(self, version: Version) -> None:
         wanted: dict[str, list[tuple[tuple[str, str], Mapping[str, Any]]]] = {}
         seen: Counter[tuple[str, str]] = Counter()
+        self._leaks: set[str] = set()
         for one in version.findings():
+            if one.get("leak"):
+                self._leaks.add(one["source"])
             key = one["reason"], one["action"]
             if "id" in one and seen[key] < EXAMPLES:
                 seen[key] += 1
@@ -191,7 +194,8 @@ class _Stayed:
         top = {source: n for source, n in repeated.most_common(TOP) if n > 1}
         found = [(row, top[row.source]) for row in self._version.examples() if row.source in top] if top else []
         rows = sorted(found, key=lambda pair: (-pair[1], pair[0].source))
-        return [(_shown({"source": row.source, "reason": "", "detail": ""}, row), n) for row, n in rows]
+        told = {"reason": "", "detail": ""}
+        return [(_shown({"source": row.source, "leak": row.source in self._leaks, **told}, row), n) for row, n in rows]
 
     def distributions(self) -> list[Distribution]:
         """Return how the rows are spread."""
@@ -239,6 +243,8 @@ def _shown(one: Mapping[str, Any], row: Example) -> Shown:
     detail, other = str(one["detail"]), str(one.get("other", {}).get("source", ""))
     if one["reason"].startswith(("leak_", "held_out")):
         return Shown(one["source"], HIDDEN, "", detail, other)
+    if one.get("leak"):
+        return Shown(one["source"], HIDDEN, "", "", other)
     masker = Masker()
     return Shown(
         one["source"], _cut(masker.mask(row.question)), _cut(masker.mask(row.answer)), masker.mask(detail), other
