@@ -117,6 +117,15 @@ def test_a_slip_is_made_bad_later(root: Path) -> None:
     assert result.return_value == 3 and "a slip" in result.stdout
 
 
+def test_a_slip_of_an_earlier_attempt_is_made_bad_later(root: Path) -> None:
+    first = document(review(root, "--max-bad", "0", "--reviewer", "ada", "--json", lines=["g", "b no"]))
+    good = first["plan"]["rows"][0]
+    again = review(root, "--again", "--reviewer", "ada", "--json", lines=["/quit"])
+    assert document(again)["plan"]["attempt"] == 2
+    told = document(review(root, "--reviewer", "ada", "--bad", good, "--because", "wrong", "--json"))
+    assert (told["status"], told["n_refuted"]) == ("rejected", 1)
+
+
 def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
     result = review(root, "--rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
     assert result.return_value == 0

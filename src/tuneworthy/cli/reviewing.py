@@ -16,7 +16,7 @@ from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
     from tuneworthy.curate.review import Review, Reviewing
-    from tuneworthy.curate.review_file import Drawn, Plan, SecondSample
+    from tuneworthy.curate.review_file import Plan, SecondSample
 
 GREETING = (
     f"Type g (good to train on as it is) or b and why it is bad (if you cannot tell, it is bad). {SKIP} later, {QUIT} "
@@ -49,9 +49,7 @@ def mend(review: Review, reviewer: str, row: str, reason: str) -> None:
     """
     from tuneworthy.curate.review_file import Ledger
 
-    ledger = Ledger.read(review.path)
-    drawn: list[Drawn | None] = [ledger.plan_of(review.version), ledger.second_of(review.version)]
-    held = [one for one in drawn if one is not None and row in one.rows]
+    held = [one for one in Ledger.read(review.path).drawn_of(review.version) if row in one.rows]
     if not held:
         raise UserError(
             f"expected a row of a sample of version {review.version}, got {row!r:.40}", hint="Use --bad ROW"
