@@ -136,6 +136,14 @@ def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
     assert told["attempts"] == 0 and told["calibration"]["sample"]["n"] == 10
 
 
+def test_rows_that_were_left_out_are_shown_without_personal_data(tmp_path: Path) -> None:
+    rejects = [left_out("Write to ada@example.org, or call +44 20 7946 0958.", "refusal")]
+    contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
+    freeze(Folder(tmp_path), contents, {"task": "t"})
+    result = review(tmp_path, "--rejected", "--reviewer", "ada", lines=["/quit"])
+    assert "user: Write to [EMAIL_1], or call [PHONE_1]." in result.stderr and "ada@" not in result.output
+
+
 def test_options_that_do_not_go_together_are_refused(root: Path) -> None:
     for options in (["--rejected", "--max-bad", "1"], ["--n", "3"], ["--reason", "leak"]):
         assert isinstance(review(root, *options).exception, click.UsageError)

@@ -12,8 +12,9 @@ import pytest
 
 from tests.curate.check_rows import TOPICS, clean, faq
 from tests.killing import killed_at
+from tuneworthy.cases import pii
 from tuneworthy.cli import run
-from tuneworthy.curate import build, freeze, versions
+from tuneworthy.curate import build, card, freeze, versions
 from tuneworthy.curate.base import all_checks
 from tuneworthy.curate.build import gate_of
 from tuneworthy.curate.card import HIDDEN, card_of
@@ -218,10 +219,31 @@ def test_what_gives_a_case_away_and_left_for_another_reason_is_not_trained_on(wi
 
 
 def test_what_gives_a_case_away_and_left_for_another_reason_is_not_shown(with_hidden_leaks: Version) -> None:
-    card = card_of(with_hidden_leaks)
-    shown = {one.reason: one.shown for one in card.reasons}
+    told = card_of(with_hidden_leaks)
+    shown = {one.reason: one.shown for one in told.reasons}
     assert {one.question for reason in ("truncated", "exact_duplicate") for one in shown[reason]} == {HIDDEN}
-    assert [(one.question, n) for one, n in card.repeated] == [(HIDDEN, 2)]
+    assert [(one.question, n) for one, n in told.repeated] == [(HIDDEN, 2)]
+
+
+def test_the_card_masks_frequent_answers_and_with_the_engine_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [pair(one.question, MAIL if n % 2 else "Ask Mrs Lovelace.") for n, one in enumerate(clean())]
+    root = project(tmp_path / "p", 'policy = { personal_data = "report" }\n', rows)
+    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    version = version_of(root)
+    (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
+    assert sorted(top) == [("Ask Mrs Lovelace.", 30), ("[EMAIL_1]", 30)]
+
+    class Names:
+        def find_all(self, texts: list[str]) -> Any:
+            for number, text in enumerate(texts):
+                if (start := text.find("Lovelace")) >= 0:
+                    yield number, [pii.found(text, "person", start, start + len("Lovelace"))]
+
+    monkeypatch.setattr(card, "open_engine", lambda name: {"patterns": Names()}[name])
+    (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
+    assert ("Ask Mrs [PERSON_1].", 30) in top
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def export_version(
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     try:
         written = write_dataset(name, scratch, splits)
-        manifest = _manifest(version, name, written, splits, (share, seed), review)
+        manifest = _manifest(version, name, written, splits, drawn=(share, seed), review=review)
         write_atomic(scratch / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
     except BaseException:
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
@@ -114,6 +114,7 @@ def _manifest(
     name: str,
     written: Written,
     splits: Mapping[str, _Part],
+    *,
     drawn: tuple[float, int],
     review: State | None,
 ) -> dict[str, Any]:

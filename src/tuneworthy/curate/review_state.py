@@ -138,7 +138,7 @@ def state_of(path: Path, version: str) -> State:
 def build_state(ledger: Ledger, version: str) -> State:
     """Return how far the review of a version is, from a file that was read."""
     plan = ledger.plan_of(version)
-    n_bad, n_judged, n_refuted = tally(ledger, plan) if plan else (0, 0, 0)
+    tallied = n_bad, n_judged, n_refuted = tally(ledger, plan) if plan else (0, 0, 0)
     verdicts = ledger.verdicts.get(plan.id, []) if plan else []
     return State(
         version=version,
@@ -150,7 +150,7 @@ def build_state(ledger: Ledger, version: str) -> State:
         bad_share=_share(n_bad, n_judged, plan.n if plan else 0),
         bad=_said_bad(ledger, plan),
         agreement=_agreement(verdicts),
-        calibration=_calibration(ledger, version, plan, n_bad, n_judged, n_refuted),
+        calibration=_calibration(ledger, version, plan, tallied),
         n_refuted=n_refuted,
     )
 
@@ -197,9 +197,9 @@ def _agreement(verdicts: Iterable[RowVerdict]) -> Agreement:
     return agreement([Label(one.row, one.reviewer, words[one.good], one.time) for one in verdicts])
 
 
-def _calibration(
-    ledger: Ledger, version: str, plan: Plan | None, n_bad: int, n_judged: int, n_refuted: int
-) -> Calibration | None:
+def _calibration(ledger: Ledger, version: str, plan: Plan | None, tallied: tuple[int, int, int]) -> Calibration | None:
+    """Return what the second sample of a version tells; `tallied` is what `tally` says of its plan."""
+    n_bad, n_judged, n_refuted = tallied
     sample = ledger.second_of(version)
     if sample is None:
         return None
