@@ -492,6 +492,14 @@ def test_the_second_sample_may_be_of_some_reasons_only(path: Path) -> None:
         Review(path, "v2", ROWS, rejects()).second_sample(reasons=["pii"])
 
 
+def test_a_second_sample_of_all_rows_is_taken_up_with_the_number_that_was_asked_for(path: Path) -> None:
+    review = Review(path, "v1", ROWS, rejects()[:40])
+    second = review.second_sample(n=60)
+    assert len(second.rows) == 40 and review.second_sample(n=60) == second
+    with pytest.raises(UserError, match="expected n 40, as fixed before the first row was shown, got 30"):
+        review.second_sample(n=30)
+
+
 def test_a_row_judged_in_the_second_sample_is_not_fresh_later(path: Path) -> None:
     review = Review(path, "v1", ROWS[200:], [Rejected(one, "judge") for one in ROWS[:10]])
     way = review.reviewing("ada", review.second_sample())

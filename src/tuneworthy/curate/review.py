@@ -166,7 +166,8 @@ class Review:
         with exclusive(self.path) as file:
             fixed = Ledger.read(self.path).second_of(self.version)
             if fixed is not None:
-                asked = {"n": n, "asked": tuple(reasons) or None, "seed": seed}
+                drawn = None if n is None else min(n, fixed.n_rows)
+                asked = {"n": drawn, "asked": tuple(reasons) or None, "seed": seed}
                 _same(fixed, {name: value for name, value in asked.items() if value is not None})
                 return fixed
             why = {content_of(one.row): one.reason for one in self.rejects if not reasons or one.reason in reasons}
