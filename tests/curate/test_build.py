@@ -14,6 +14,7 @@ from tests.curate.check_rows import TOPICS, clean, faq
 from tests.killing import killed_at
 from tuneworthy.cases import pii
 from tuneworthy.cli import run
+from tuneworthy.config import load
 from tuneworthy.curate import build, card, freeze, versions
 from tuneworthy.curate.base import all_checks
 from tuneworthy.curate.build import gate_of
@@ -23,6 +24,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, folder, frozen
 from tuneworthy.train.rows import raw_rows
 from tuneworthy.types import Example
+from tuneworthy.verdict.gather_training import training_of
 
 PROJECT = """
 [task]
@@ -208,6 +210,20 @@ def with_hidden_leaks(tmp_path: Path) -> Version:
         file.write(json.dumps({"input": SHORT_CASE, "expected": "yes"}) + "\n")
     assert run(["data", "build", "--project", str(root)]) == 0
     return version_of(root)
+
+
+def test_a_long_question_but_for_one_word_fails_the_gate_if_it_stays_and_a_short_one_is_counted(
+    tmp_path: Path, with_hidden_leaks: Version, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [*map(plain, clean()), pair(LEAK.replace("fee", "price"))]
+    root = project(tmp_path / "long", 'policy = { leak_edit = "report", leak_ngram = "report" }\n', rows)
+    cases = [{"input": LEAK, "expected": "yes"}]
+    (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
+    capsys.readouterr()
+    assert run(["data", "build", "--project", str(root)]) == 3
+    assert "gate failed: contamination: still there: 1 leak_edit" in capsys.readouterr().err
+    dataset = training_of(load(tmp_path / "p"), Folder(tmp_path / "p"), None, ())[0].dataset
+    assert dataset is not None and (dataset.leaks, dataset.n_near) == ("", 1)
 
 
 def test_what_gives_a_case_away_and_left_for_another_reason_is_not_trained_on(with_hidden_leaks: Version) -> None:

@@ -385,7 +385,8 @@ def _leaks(stages: Sequence[Stage], gone: Rows, context: Context) -> frozenset[i
     """
     told = {one.place for stage in stages for one in stage.found
             if one.reason.startswith("leak_") and one.place != WHOLE_SET}  # fmt: skip
-    asked = next((stage.check for stage in stages if isinstance(stage.check, Contamination)), Contamination())
+    ran = [settings_of(stage.check) for stage in stages if stage.check.code == Contamination.code]
+    asked = Contamination(**(ran[0] if ran else {}))
     for first in range(0, len(gone), BATCH):
         hits = find_hits(gone[first : first + BATCH], context.cases, n=asked.n, threshold=asked.threshold)
         told.update(int(gone.places[first + hit.row]) for hit in hits)
