@@ -117,6 +117,15 @@ def test_a_slip_is_made_bad_later(root: Path) -> None:
     assert result.return_value == 3 and "a slip" in result.stdout
 
 
+def test_a_slip_of_an_earlier_attempt_is_made_bad_later(root: Path) -> None:
+    first = document(review(root, "--max-bad", "0", "--reviewer", "ada", "--json", lines=["g", "b no"]))
+    good = first["plan"]["rows"][0]
+    again = review(root, "--again", "--reviewer", "ada", "--json", lines=["/quit"])
+    assert document(again)["plan"]["attempt"] == 2
+    told = document(review(root, "--reviewer", "ada", "--bad", good, "--because", "wrong", "--json"))
+    assert (told["status"], told["n_refuted"]) == ("rejected", 1)
+
+
 def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
     result = review(root, "--rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
     assert result.return_value == 0
@@ -125,6 +134,14 @@ def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
     assert "no plan is fixed" in result.stdout
     told = document(review(root, "--status", "--json"))
     assert told["attempts"] == 0 and told["calibration"]["sample"]["n"] == 10
+
+
+def test_rows_that_were_left_out_are_shown_without_personal_data(tmp_path: Path) -> None:
+    rejects = [left_out("Write to ada@example.org, or call +44 20 7946 0958.", "refusal")]
+    contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
+    freeze(Folder(tmp_path), contents, {"task": "t"})
+    result = review(tmp_path, "--rejected", "--reviewer", "ada", lines=["/quit"])
+    assert "user: Write to [EMAIL_1], or call [PHONE_1]." in result.stderr and "ada@" not in result.output
 
 
 def test_options_that_do_not_go_together_are_refused(root: Path) -> None:

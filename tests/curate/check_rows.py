@@ -181,7 +181,7 @@ PLANTED: dict[str, list[Planted]] = {
                               row("Will the new terms apply to my savings account too?"),
                               row("Will the new terms apply to my very old savings account too?")],
                 [row("Will the new terms apply to your present savings account too?")], cases=(CASE,)),
-        Planted("leak_edit", [row("Where is my green card?")], [row("Where are my cards?")],
+        Planted("leak_short_edit", [row("Where is my green card?")], [row("Where are my cards?")],
                 cases=(Case(id="s", input="where is my red card"),), action="report"),
     ],
     "paraphrases": [

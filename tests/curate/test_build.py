@@ -12,14 +12,19 @@ import pytest
 
 from tests.curate.check_rows import TOPICS, clean, faq
 from tests.killing import killed_at
+from tuneworthy.cases import pii
 from tuneworthy.cli import run
-from tuneworthy.curate import build, freeze, versions
+from tuneworthy.config import load
+from tuneworthy.curate import build, card, freeze, versions
 from tuneworthy.curate.base import all_checks
 from tuneworthy.curate.build import gate_of
+from tuneworthy.curate.card import HIDDEN, card_of
 from tuneworthy.curate.freeze import Version, latest_version, open_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, folder, frozen
+from tuneworthy.train.rows import raw_rows
 from tuneworthy.types import Example
+from tuneworthy.verdict.gather_training import training_of
 
 PROJECT = """
 [task]
@@ -187,6 +192,86 @@ def test_the_card_says_all_and_shows_no_personal_data(tmp_path: Path) -> None:
     page = (root / "card.html").read_text()
     assert "&lt;b&gt;new" in page
     assert "http://" not in page and "https://" not in page and "<script" not in page
+
+
+LONG = "Which of these parts do you still have? " + " ".join(f"bolt{n} nut{n * 7}" for n in range(80))
+
+
+def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
+    rows = [*map(plain, clean()), pair(LONG), pair(f"{LONG} {LEAK}")]
+    root = project(tmp_path / "p", rows=rows)
+    assert run(["data", "build", "--project", str(root)]) == 0
+    assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
+        f"examples.jsonl:{len(rows)}": "leak_ngram"
+    }
+    root = project(tmp_path / "q", 'off = ["contamination"]\n', rows)
+    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    assert [reject["reason"] for reject in version_of(root).rejects()] == ["near_duplicate"]
+
+
+SHORT_CASE = "Where is my green card?"
+
+
+@pytest.fixture
+def with_hidden_leaks(tmp_path: Path) -> Version:
+    """Return a version: rows that give cases away left as cut off or as a copy, or stay and are repeated."""
+    near = [pair("Where is my blue card?"), pair("where is my BLUE card")]
+    rows = [*map(plain, clean()), pair(LEAK, meta={"finish_reason": "length"}), *near, near[1]]
+    root = project(tmp_path / "p", rows=rows)
+    with (root / "cases.jsonl").open("a") as file:
+        file.write(json.dumps({"input": SHORT_CASE, "expected": "yes"}) + "\n")
+    assert run(["data", "build", "--project", str(root)]) == 0
+    return version_of(root)
+
+
+def test_a_long_question_but_for_one_word_fails_the_gate_if_it_stays_and_a_short_one_is_counted(
+    tmp_path: Path, with_hidden_leaks: Version, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [*map(plain, clean()), pair(LEAK.replace("fee", "price"))]
+    root = project(tmp_path / "long", 'policy = { leak_edit = "report", leak_ngram = "report" }\n', rows)
+    cases = [{"input": LEAK, "expected": "yes"}]
+    (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
+    capsys.readouterr()
+    assert run(["data", "build", "--project", str(root)]) == 3
+    assert "gate failed: contamination: still there: 1 leak_edit" in capsys.readouterr().err
+    dataset = training_of(load(tmp_path / "p"), Folder(tmp_path / "p"), None, ())[0].dataset
+    assert dataset is not None and (dataset.leaks, dataset.n_near) == ("", 1)
+
+
+def test_what_gives_a_case_away_and_left_for_another_reason_is_not_trained_on(with_hidden_leaks: Version) -> None:
+    left = {reject["reason"]: reject for reject in with_hidden_leaks.rejects()}
+    assert left.keys() == {"truncated", "exact_duplicate"} and all(reject["leak"] for reject in left.values())
+    assert [one["leak"] for one in with_hidden_leaks.findings()] == [True]
+    raw = [row.question for row in raw_rows(with_hidden_leaks)]
+    assert LEAK not in raw and len(raw) == with_hidden_leaks.n_rows
+
+
+def test_what_gives_a_case_away_and_left_for_another_reason_is_not_shown(with_hidden_leaks: Version) -> None:
+    told = card_of(with_hidden_leaks)
+    shown = {one.reason: one.shown for one in told.reasons}
+    assert {one.question for reason in ("truncated", "exact_duplicate") for one in shown[reason]} == {HIDDEN}
+    assert [(one.question, n) for one, n in told.repeated] == [(HIDDEN, 2)]
+
+
+def test_the_card_masks_frequent_answers_and_with_the_engine_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [pair(one.question, MAIL if n % 2 else "Ask Mrs Lovelace.") for n, one in enumerate(clean())]
+    root = project(tmp_path / "p", 'policy = { personal_data = "report" }\n', rows)
+    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    version = version_of(root)
+    (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
+    assert sorted(top) == [("Ask Mrs Lovelace.", 30), ("[EMAIL_1]", 30)]
+
+    class Names:
+        def find_all(self, texts: list[str]) -> Any:
+            for number, text in enumerate(texts):
+                if (start := text.find("Lovelace")) >= 0:
+                    yield number, [pii.found(text, "person", start, start + len("Lovelace"))]
+
+    monkeypatch.setattr(card, "open_engine", lambda name: {"patterns": Names()}[name])
+    (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
+    assert ("Ask Mrs [PERSON_1].", 30) in top
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------

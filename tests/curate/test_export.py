@@ -87,6 +87,40 @@ def test_without_validation_all_rows_train_and_one_group_cannot_be_split(frozen:
         split_rows([replace(one, group="g") for one in clean()], 0.2, seed=1)
 
 
+def test_an_export_leaves_no_file_of_an_earlier_one_in_its_folder(frozen: Path, tmp_path: Path) -> None:
+    export(frozen, "axolotl", tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    export(frozen, "trl", tmp_path, "--validation", "0")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "notes.txt", "train.jsonl"]
+
+
+def test_an_export_killed_while_it_takes_its_place_is_made_good_by_the_next(
+    frozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.replace
+
+    def stopped(path: Path, target: Path) -> Path:
+        if Path(target).parent == tmp_path and path.name == "manifest.json":
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    export(frozen, "trl", tmp_path, "--validation", "0")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopped)
+        words = ["data", "export", "--format", "trl", "--out", str(tmp_path), "--project", str(frozen)]
+        assert run(words) == 130
+    assert (tmp_path / "validation.jsonl").exists() and not (tmp_path / "manifest.json").exists()
+    export(frozen, "trl", tmp_path, "--validation", "0")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "train.jsonl"]
+
+
+def test_only_files_that_a_manifest_of_ours_names_are_removed(frozen: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("")
+    (tmp_path / "manifest.json").write_text('{"files": {"mine.jsonl": {}}}')
+    export(frozen, "trl", tmp_path)
+    assert (tmp_path / "mine.jsonl").exists()
+
+
 def test_a_version_that_is_unsafe_or_not_reviewed_leaves_with_a_note(
     frozen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

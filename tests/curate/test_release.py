@@ -130,7 +130,7 @@ class Told:
         return found / n
 
 
-LEAK = ("leak_exact", "leak_ngram", "leak_edit")
+LEAK = ("leak_exact", "leak_ngram", "leak_edit", "leak_short_edit")
 REPEATS = ("exact_duplicate", "near_duplicate", "semantic_duplicate", "over_cap")
 DATA_KINDS = ("personal_data", "secret")
 

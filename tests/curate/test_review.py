@@ -378,6 +378,42 @@ def test_bad_rows_that_were_known_and_left_in_count(path: Path) -> None:
         Review(path, "v2", ROWS).plan(max_bad=0)
 
 
+def accepted(review: Review, **more: Any) -> Plan:
+    plan = review.plan(max_bad=0, **more)
+    judge(review, plan, none)
+    assert review.state().status == "accepted"
+    return plan
+
+
+def test_a_row_that_a_plan_counts_as_good_and_turns_out_bad_refutes_it(path: Path) -> None:
+    first, second = Review(path, "v1", ROWS), Review(path, "v2", ROWS)
+    old, new = accepted(first), accepted(second)
+    assert sorted(new.known) == sorted(old.rows)
+    assert second.reviewing("bob", new).waiting()
+    first.reviewing("ada", old).give(old.rows[0], good=False, reason="wrong")
+    state = second.state()
+    assert (state.status, state.n_bad, state.n_refuted) == ("rejected", 0, 1)
+    assert "1 rows that were known as good when the plan was fixed were found bad since" in state.words
+    assert [one.row for one in state.bad] == [old.rows[0]]
+    assert second.plan(max_bad=0, again=True).n_known_bad == 1
+
+
+def test_a_row_of_the_sample_is_bad_whatever_sample_it_was_said_in(path: Path) -> None:
+    plan = accepted(Review(path, "v1", ROWS))
+    again = Review(path, "v1", ROWS, [Rejected(row, "judge") for row in ROWS if content_of(row) == plan.rows[0]])
+    again.reviewing("ada", again.second_sample()).give(plan.rows[0], good=False, reason="wrong")
+    state = again.state()
+    assert (state.status, state.n_bad, state.n_judged) == ("rejected", 1, plan.n)
+
+
+def test_a_plan_without_the_rows_that_it_knew_is_still_read(path: Path) -> None:
+    accepted(Review(path, "v1", ROWS))
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    del lines[0]["known"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert state_of(path, "v1").status == "accepted"
+
+
 # --- several reviewers -----------------------------------------------------------------------------------------------
 
 
@@ -454,6 +490,14 @@ def test_the_second_sample_may_be_of_some_reasons_only(path: Path) -> None:
         review.second_sample(reasons=["length"])
     with pytest.raises(UserError, match="expected rows that were rejected for pii"):
         Review(path, "v2", ROWS, rejects()).second_sample(reasons=["pii"])
+
+
+def test_a_second_sample_of_all_rows_is_taken_up_with_the_number_that_was_asked_for(path: Path) -> None:
+    review = Review(path, "v1", ROWS, rejects()[:40])
+    second = review.second_sample(n=60)
+    assert len(second.rows) == 40 and review.second_sample(n=60) == second
+    with pytest.raises(UserError, match="expected n 40, as fixed before the first row was shown, got 30"):
+        review.second_sample(n=30)
 
 
 def test_a_row_judged_in_the_second_sample_is_not_fresh_later(path: Path) -> None:

@@ -126,6 +126,11 @@ def test_without_a_fault_every_gate_before_training_holds_and_training_is_next()
     assert [one.gate for one in found.gates if one.stage == "to_train"] == list(TO_TRAIN)
 
 
+def test_the_leak_gate_tells_the_rows_that_were_only_reported() -> None:
+    told = {one.gate: one for one in run_gates(ready(data(n_near=7)), "to_train")}["dataset_leak"]
+    assert told.status is GateStatus.PASS and "7 rows one word apart from a short case are still in it" in told.detail
+
+
 @pytest.mark.parametrize(("name", "world"), BEFORE_WORLDS)
 def test_a_gate_before_training_trips_alone_and_is_the_next_step_until_it_is_switched_off(
     name: str, world: Evidence, monkeypatch: pytest.MonkeyPatch

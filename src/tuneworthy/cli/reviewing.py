@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from tuneworthy.cases.label import QUIT, SKIP, run_terminal
+from tuneworthy.cases.pii import Masker
 from tuneworthy.cli.labelling import ask_line
 from tuneworthy.cli.options import note
 from tuneworthy.errors import UserError
@@ -16,7 +18,7 @@ from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
     from tuneworthy.curate.review import Review, Reviewing
-    from tuneworthy.curate.review_file import Drawn, Plan, SecondSample
+    from tuneworthy.curate.review_file import Plan, SecondSample
 
 GREETING = (
     f"Type g (good to train on as it is) or b and why it is bad (if you cannot tell, it is bad). {SKIP} later, {QUIT} "
@@ -33,12 +35,17 @@ def review_on_terminal(review: Review, plan: Plan, reviewer: str, *, share: floa
     return _run(review.reviewing(reviewer, plan, share=share, complete=complete))
 
 
-def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, share: float) -> int:
-    """Go through the second sample; return how many verdicts were given."""
+def second_on_terminal(
+    review: Review, sample: SecondSample, reviewer: str, *, share: float, masker: Masker | None = None
+) -> int:
+    """Go through the second sample, with personal data masked; return how many verdicts were given.
+
+    What was left out may have left before anything was masked. `masker` looks with our own patterns if None.
+    """
     note(
         f"Version {sample.version}: {len(sample.rows)} of {sample.n_rows} rows that were left out; seed {sample.seed}."
     )
-    return _run(review.reviewing(reviewer, sample, share=share))
+    return _run(review.reviewing(reviewer, sample, share=share), masker or Masker())
 
 
 def mend(review: Review, reviewer: str, row: str, reason: str) -> None:
@@ -49,9 +56,7 @@ def mend(review: Review, reviewer: str, row: str, reason: str) -> None:
     """
     from tuneworthy.curate.review_file import Ledger
 
-    ledger = Ledger.read(review.path)
-    drawn: list[Drawn | None] = [ledger.plan_of(review.version), ledger.second_of(review.version)]
-    held = [one for one in drawn if one is not None and row in one.rows]
+    held = [one for one in Ledger.read(review.path).drawn_of(review.version) if row in one.rows]
     if not held:
         raise UserError(
             f"expected a row of a sample of version {review.version}, got {row!r:.40}", hint="Use --bad ROW"
@@ -100,8 +105,8 @@ def _json(value: Any) -> str:
 class _Turn:
     """A reviewer's way as `run_terminal` takes it."""
 
-    def __init__(self, way: Reviewing) -> None:
-        self.way, self.done = way, way.n_given()
+    def __init__(self, way: Reviewing, masker: Masker | None) -> None:
+        self.way, self.done, self.masker = way, way.n_given(), masker
         self.assigned: Sequence[str] = way.drawn.rows
 
     @property
@@ -110,7 +115,9 @@ class _Turn:
 
     def next(self) -> Case | None:
         row = self.way.next()
-        return None if row is None else Case(id=row.id, input=sheet(row))
+        if row is None:
+            return None
+        return Case(id=row.id, input=sheet(row if self.masker is None else _masked(row, self.masker)))
 
     def submit(self, case_id: str, label: tuple[bool, str]) -> None:
         good, reason = label
@@ -121,5 +128,10 @@ class _Turn:
         self.way.skip(case_id)
 
 
-def _run(way: Reviewing) -> int:
-    return run_terminal(_Turn(way), ask_line, note, parse=parse_verdict, greeting=GREETING)
+def _masked(row: Example, masker: Masker) -> Example:
+    messages = tuple({**masker.mask_json(message), "role": message.get("role", "?")} for message in row.messages)
+    return replace(row, messages=messages, meta=masker.mask_json(dict(row.meta)))
+
+
+def _run(way: Reviewing, masker: Masker | None = None) -> int:
+    return run_terminal(_Turn(way, masker), ask_line, note, parse=parse_verdict, greeting=GREETING)

@@ -25,6 +25,7 @@ import orjson
 
 from tuneworthy.config.data import Data
 from tuneworthy.curate.base import WHOLE_SET, Action, Check, Context, Finding, all_checks
+from tuneworthy.curate.checks.contamination import Contamination, find_hits
 from tuneworthy.curate.rows import Rows, row_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
@@ -135,13 +136,14 @@ class Built:
 
     Attributes:
         rows: Those that stay, as they are now. before: All of them, as they were. stages: What the checks did.
-        gates: Of the checks that have one.
+        gates: Of the checks that have one. leaks: Places of rows that give a case away, whatever they left for.
     """
 
     rows: Rows
     before: Rows
     stages: Sequence[Stage]
     gates: Sequence[Gate]
+    leaks: frozenset[int] = frozenset()
 
     @property
     def failed(self) -> list[Gate]:
@@ -179,6 +181,8 @@ class Built:
         if one.place != WHOLE_SET:
             row = self.rows.raw(one.place)
             told |= {"id": row["id"], "source": row.get("source", "")}
+            if one.place in self.leaks:
+                told["leak"] = True
         told |= {"check": stage.check.code, "reason": one.reason, "detail": one.detail}
         if one.score is not None:
             told["score"] = round(one.score, 6)
@@ -310,7 +314,8 @@ def run_checks(
         changed |= stage.changed
         gone = np.fromiter(stage.dropped, np.int64, len(stage.dropped))
         rows = rows.keep(np.setdiff1d(rows.places, gone, assume_unique=True), dict(changed))
-    return Built(rows, before, stages, _gates(stages, rows))
+    leaks = _leaks(stages, before.keep(np.setdiff1d(before.places, rows.places), changed), context)
+    return Built(rows, before, stages, _gates(stages, rows), leaks)
 
 
 def forget(store: Folder) -> None:
@@ -370,6 +375,22 @@ def _stored(path: Path, check: Check, n_in: int) -> Stage | None:
     except (OSError, ValueError, TypeError):
         return None
     return Stage(check, n_in, found, told["seconds"]) if told.get("n_in") == n_in else None
+
+
+def _leaks(stages: Sequence[Stage], gone: Rows, context: Context) -> frozenset[int]:
+    """Return the places of rows that were found to give a case away, or that left before that was looked at and do.
+
+    Args:
+        stages: What the checks did. gone: The rows that left. context: What the checks looked at.
+    """
+    told = {one.place for stage in stages for one in stage.found
+            if one.reason.startswith("leak_") and one.place != WHOLE_SET}  # fmt: skip
+    ran = [settings_of(stage.check) for stage in stages if stage.check.code == Contamination.code]
+    asked = Contamination(**(ran[0] if ran else {}))
+    for first in range(0, len(gone), BATCH):
+        hits = find_hits(gone[first : first + BATCH], context.cases, n=asked.n, threshold=asked.threshold)
+        told.update(int(gone.places[first + hit.row]) for hit in hits)
+    return frozenset(told)
 
 
 def _gates(stages: Sequence[Stage], rows: Rows) -> list[Gate]:

@@ -7,12 +7,13 @@ away only the place is told, as its text is that of the case.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from tuneworthy.cases.pii import Masker
+from tuneworthy.cases.pii import Found, Masker
+from tuneworthy.curate.checks.personal_data import open_engine
 from tuneworthy.curate.freeze import Version
 from tuneworthy.curate.teacher import name_of, terms_of
 from tuneworthy.types import Example
@@ -114,8 +115,9 @@ class Card:
 def card_of(version: Version) -> Card:
     """Return the card of a frozen version."""
     recipe = version.recipe
-    rejects = _Rejects(version.rejects())
-    stayed = _Stayed(version)
+    look = look_of(recipe)
+    rejects = _Rejects(version.rejects(), look)
+    stayed = _Stayed(version, look)
     failed = [gate for gate in recipe["gates"] if not gate["passed"]]
     return Card(
         task=recipe["task"],
@@ -136,17 +138,31 @@ def card_of(version: Version) -> Card:
     )
 
 
+Look = Callable[[str], list[Found]]
+"""Finds personal data in a text (see `Masker`)."""
+
+
+def look_of(recipe: Mapping[str, Any]) -> Look:
+    """Return what finds personal data in a version: with the engine of its build.
+
+    Raises:
+        UserError: The engine is not installed.
+    """
+    engine = open_engine(recipe["settings"].get("pii_engine", "patterns"))
+    return lambda text: [one for _, found in engine.find_all([text]) for one in found]
+
+
 class _Rejects:
     """One pass over the rows that left: a few of each reason, and what they repeat."""
 
-    def __init__(self, rejects: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, rejects: Iterable[Mapping[str, Any]], look: Look) -> None:
         self.shown: dict[tuple[str, str], list[Shown]] = {}
         self.repeated: Counter[str] = Counter()
         for one in rejects:
             some = self.shown.setdefault((one["reason"], "drop"), [])
             if len(some) < EXAMPLES:
                 row = Example(id=one["id"], messages=tuple(one["row"]["messages"]))
-                some.append(_shown(one, row))
+                some.append(_shown(one, row, look))
             if "other" in one:
                 self.repeated[one["other"]["source"]] += 1
 
@@ -154,10 +170,13 @@ class _Rejects:
 class _Stayed:
     """One pass over the rows that stay: a few of each reason, lengths, labels, files, licences."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, look: Look) -> None:
         wanted: dict[str, list[tuple[tuple[str, str], Mapping[str, Any]]]] = {}
         seen: Counter[tuple[str, str]] = Counter()
+        self._leaks: set[str] = set()
         for one in version.findings():
+            if one.get("leak"):
+                self._leaks.add(one["source"])
             key = one["reason"], one["action"]
             if "id" in one and seen[key] < EXAMPLES:
                 seen[key] += 1
@@ -169,11 +188,11 @@ class _Stayed:
         self.files: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
         self.licences: Counter[str] = Counter()
-        self._version = version
+        self._version, self._look = version, look
         for row in version.examples():
             self._count(row)
             for key, finding in wanted.get(row.source, ()):
-                self.shown.setdefault(key, []).append(_shown(finding, row))
+                self.shown.setdefault(key, []).append(_shown(finding, row, look))
 
     def _count(self, row: Example) -> None:
         self.questions[_bin(len(row.question))] += 1
@@ -191,7 +210,11 @@ class _Stayed:
         top = {source: n for source, n in repeated.most_common(TOP) if n > 1}
         found = [(row, top[row.source]) for row in self._version.examples() if row.source in top] if top else []
         rows = sorted(found, key=lambda pair: (-pair[1], pair[0].source))
-        return [(_shown({"source": row.source, "reason": "", "detail": ""}, row), n) for row, n in rows]
+        told = {"reason": "", "detail": ""}
+        return [
+            (_shown({"source": row.source, "leak": row.source in self._leaks, **told}, row, self._look), n)
+            for row, n in rows
+        ]
 
     def distributions(self) -> list[Distribution]:
         """Return how the rows are spread."""
@@ -205,9 +228,9 @@ class _Stayed:
         if self.labels and self.labels.total() == n and len(self.labels) <= max(2, n // 4):
             squares = sum(count * count for count in self.labels.values())
             note = f"{len(self.labels)} different answers count as {n * n / squares:.1f} equally frequent ones"
-            found.append(
-                Distribution("Most frequent answers", [(_cut(a), c) for a, c in self.labels.most_common(TOP)], note)
-            )
+            masker = Masker(look=self._look)
+            top = [(_cut(masker.mask(answer)), count) for answer, count in self.labels.most_common(TOP)]
+            found.append(Distribution("Most frequent answers", top, note))
         return found
 
 
@@ -234,12 +257,14 @@ def _reasons(recipe: Mapping[str, Any], shown: Mapping[tuple[str, str], Sequence
     return found
 
 
-def _shown(one: Mapping[str, Any], row: Example) -> Shown:
+def _shown(one: Mapping[str, Any], row: Example, look: Look) -> Shown:
     """Return a row as it may be shown."""
     detail, other = str(one["detail"]), str(one.get("other", {}).get("source", ""))
     if one["reason"].startswith(("leak_", "held_out")):
         return Shown(one["source"], HIDDEN, "", detail, other)
-    masker = Masker()
+    if one.get("leak"):
+        return Shown(one["source"], HIDDEN, "", "", other)
+    masker = Masker(look=look)
     return Shown(
         one["source"], _cut(masker.mask(row.question)), _cut(masker.mask(row.answer)), masker.mask(detail), other
     )

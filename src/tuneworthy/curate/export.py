@@ -7,8 +7,9 @@ the same version and seed give the same split in every format.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,12 +24,14 @@ from tuneworthy.cases.kind import guess_kind
 from tuneworthy.curate.freeze import Version
 from tuneworthy.curate.review_state import State
 from tuneworthy.curate.rows import Rows
-from tuneworthy.curate.writers import write_dataset
+from tuneworthy.curate.writers import Written, write_dataset
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Example
 
 MANIFEST: Final = "manifest.json"
+SCRATCH: Final = ".export"
+"""Folder in that of an export where its files are written before they take their places."""
 FORMAT: Final = 1
 
 
@@ -91,8 +94,33 @@ def export_version(
     splits: dict[str, Any] = {"train": _Part(rows, train)}
     if len(validation):
         splits["validation"] = _Part(rows, validation)
-    written = write_dataset(name, folder, splits)
-    manifest = {
+    scratch = folder / SCRATCH / folder.resolve().name  # a format may name its parts by the folder
+    _remove(folder, _named(scratch))  # what an export that was stopped half-way put here
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    try:
+        written = write_dataset(name, scratch, splits)
+        manifest = _manifest(version, name, written, splits, drawn=(share, seed), review=review)
+        write_atomic(scratch / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    except BaseException:
+        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+        raise
+    paths = _put(scratch, folder, list(manifest["files"]))
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    return Exported(paths, manifest)
+
+
+def _manifest(
+    version: Version,
+    name: str,
+    written: Written,
+    splits: Mapping[str, _Part],
+    *,
+    drawn: tuple[float, int],
+    review: State | None,
+) -> dict[str, Any]:
+    """Return what the manifest says of files that were written; `drawn` is share and seed of the split."""
+    share, seed = drawn
+    return {
         "format": FORMAT,
         "written_as": name,
         "version": version.id,
@@ -114,9 +142,34 @@ def export_version(
         "teachers": version.recipe.get("teachers", []),
         "notes": [*_warnings(version, review), *written.notes],
     }
-    path = folder / MANIFEST
-    write_atomic(path, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-    return Exported((*written.paths, path), manifest)
+
+
+def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    """Put files and manifest of `scratch` in the place of an earlier export in `folder`.
+
+    What the earlier one wrote and this one does not leaves first: a validation file of another split holds rows that
+    are trained on now. The manifest goes before and comes last, so it never stands beside files of another export.
+    """
+    _remove(folder, _named(folder) - set(names))
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in (*names, MANIFEST):
+        (scratch / name).replace(folder / name)
+    return tuple(folder / name for name in (*names, MANIFEST))
+
+
+def _named(folder: Path) -> set[str]:
+    """Return the files that the manifest of an export in `folder` names; none if there is none, or it is not ours."""
+    try:
+        told = orjson.loads((folder / MANIFEST).read_bytes())
+        names = told["files"] if told["format"] == FORMAT and told["written_as"] else {}
+        return {name for name in names if Path(name).name == name}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 class _Part:

@@ -10,7 +10,8 @@ The claim is *at least `bound` of the rows of this version are good*. Rules that
    attempts and rebuilds of a project, the chance that a version whose error is above its bound passes is at most 5 %.
 4. Rows that people saw before, by the hash of their content, are never drawn again: what was said of them counts as
    known (good or bad), and the plan proves the rest. The draw is a new one each time.
-5. A row is bad as soon as anybody says so. A verdict can become worse, never better.
+5. A row is bad as soon as anybody says so, in whichever sample, of whichever version. A verdict can become worse, never
+   better. A plan that counted on rows that turn out bad is rejected.
 
 A second sample, of rows that a check or the judge rejected, tells how well they reject. It is no part of the claim.
 
@@ -32,7 +33,7 @@ from tuneworthy.cases.draw import rank
 from tuneworthy.cases.faults import show
 from tuneworthy.cases.label import MIN_SECOND, SECOND_SHARE
 from tuneworthy.curate.review_file import Drawn, Ledger, Plan, RowVerdict, SecondSample, content_of, now
-from tuneworthy.curate.review_state import ALPHA, State, build_state, count, state_of, status_of
+from tuneworthy.curate.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.errors import UserError
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, write_line
@@ -146,6 +147,7 @@ class Review:
             max_bad=max_bad,
             n_known=n_known,
             n_known_bad=n_known_bad,
+            known=tuple(row for row in ids if row in known),
         )
 
     def second_sample(
@@ -164,7 +166,8 @@ class Review:
         with exclusive(self.path) as file:
             fixed = Ledger.read(self.path).second_of(self.version)
             if fixed is not None:
-                asked = {"n": n, "asked": tuple(reasons) or None, "seed": seed}
+                drawn = None if n is None else min(n, fixed.n_rows)
+                asked = {"n": drawn, "asked": tuple(reasons) or None, "seed": seed}
                 _same(fixed, {name: value for name, value in asked.items() if value is not None})
                 return fixed
             why = {content_of(one.row): one.reason for one in self.rejects if not reasons or one.reason in reasons}
@@ -287,7 +290,7 @@ class Reviewing:
         return len({one.row for one in verdicts if one.reviewer == self.reviewer})
 
     def _is_open(self, plan: Plan, ledger: Ledger) -> bool:
-        return status_of(plan, *count(plan, ledger.said(plan))) == "open"
+        return status_of(plan, *tally(ledger, plan)) == "open"
 
 
 def draw(rows: Iterable[str], n: int, *, key: str) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ class Plan(Drawn):
         attempt: Number of this plan among all of the file, from 1. alpha: The error that it may make.
         bound: The least share of good rows that is claimed. max_bad: Most bad rows in the sample.
         n_known: Rows of the version that were seen before. n_known_bad: Of these, found bad.
+        known: Content hashes of these rows, a row that the version holds twice twice; empty in files of old.
     """
 
     attempt: int
@@ -55,6 +56,7 @@ class Plan(Drawn):
     max_bad: int
     n_known: int
     n_known_bad: int
+    known: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -91,7 +93,7 @@ KINDS: Final[dict[str, type[Plan | SecondSample | RowVerdict]]] = {
     "second_sample": SecondSample,
     "verdict": RowVerdict,
 }
-_LISTS: Final = frozenset({"rows", "reasons", "asked"})
+_LISTS: Final = frozenset({"rows", "reasons", "asked", "known"})
 
 
 @dataclass(slots=True)
@@ -140,6 +142,10 @@ class Ledger:
     def plan_of(self, version: str) -> Plan | None:
         """Return the last plan of a version."""
         return next((plan for plan in reversed(self.plans) if plan.version == version), None)
+
+    def drawn_of(self, version: str) -> list[Drawn]:
+        """Return all samples of a version: those of its plans, then the second one."""
+        return [one for one in (*self.plans, *self.seconds) if one.version == version]
 
     def second_of(self, version: str) -> SecondSample | None:
         """Return the second sample of a version."""

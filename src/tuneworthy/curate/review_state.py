@@ -73,7 +73,9 @@ class State:
 
     Attributes:
         version: Which. plan: Its last plan. attempts: How many plans there are for all versions.
-        n_judged: Rows of the plan's sample with a verdict. n_bad: Of these, bad.
+        n_judged: Rows of the plan's sample with a verdict. n_bad: Of these, bad, whatever sample it was said in.
+        n_refuted: Rows that were known as good when the plan was fixed, and of which somebody said since that they are
+            bad: with one of them, the plan proves nothing.
         bad_share: Interval of the share of bad rows among those drawn from. Rows without a verdict count as good at
             its lower end and as bad at its upper, so that stopping early cannot bend it.
         bad: What was said of bad rows.
@@ -90,6 +92,7 @@ class State:
     bad: tuple[RowVerdict, ...]
     agreement: Agreement
     calibration: Calibration | None
+    n_refuted: int = 0
 
     @property
     def words(self) -> str:
@@ -102,6 +105,11 @@ class State:
                 f"at least {plan.bound:.4g} of the {plan.n_rows} rows are good, at {CONFIDENCE:.0%} confidence over "
                 f"all attempts (attempt {plan.attempt}: {self.n_bad} bad of {self.n_judged} reviewed, the plan allows "
                 f"{plan.max_bad} of {plan.n})"
+            )
+        if self.status == "rejected" and self.n_refuted and not is_rejected(self.n_bad, plan.max_bad):
+            return (
+                f"{self.n_refuted} rows that were known as good when the plan was fixed were found bad since: "
+                f"it is not shown that at least {plan.bound:.4g} are good"
             )
         if self.status == "rejected":
             return (
@@ -130,21 +138,38 @@ def state_of(path: Path, version: str) -> State:
 def build_state(ledger: Ledger, version: str) -> State:
     """Return how far the review of a version is, from a file that was read."""
     plan = ledger.plan_of(version)
-    said = ledger.said(plan) if plan else {}
-    n_bad, n_judged = count(plan, said)
+    tallied = n_bad, n_judged, n_refuted = tally(ledger, plan) if plan else (0, 0, 0)
     verdicts = ledger.verdicts.get(plan.id, []) if plan else []
     return State(
         version=version,
-        status=status_of(plan, n_bad, n_judged),
+        status=status_of(plan, n_bad, n_judged, n_refuted),
         plan=plan,
         attempts=len(ledger.plans),
         n_judged=n_judged,
         n_bad=n_bad,
         bad_share=_share(n_bad, n_judged, plan.n if plan else 0),
-        bad=tuple(one for one in verdicts if not one.good),
+        bad=_said_bad(ledger, plan),
         agreement=_agreement(verdicts),
-        calibration=_calibration(ledger, version, plan, n_bad, n_judged),
+        calibration=_calibration(ledger, version, plan, tallied),
+        n_refuted=n_refuted,
     )
+
+
+def tally(ledger: Ledger, plan: Plan) -> tuple[int, int, int]:
+    """Return how many rows of a plan are bad, how many have a verdict, and how many known ones were found bad since.
+
+    That a row is good counts if it was said in this sample; that it is bad, in whichever.
+    """
+    bad = {row for row, good in ledger.known().items() if not good}
+    n_bad, n_judged = count(plan, ledger.said(plan) | dict.fromkeys(bad, False))
+    n_known_bad = sum(row in bad for row in plan.known)
+    return n_bad, n_judged, max(0, n_known_bad - plan.n_known_bad)
+
+
+def _said_bad(ledger: Ledger, plan: Plan | None) -> tuple[RowVerdict, ...]:
+    """Return what was said of bad rows of a plan and of those that it knew, in whichever sample."""
+    rows = {*plan.rows, *plan.known} if plan else set()
+    return tuple(one for said in ledger.verdicts.values() for one in said if not one.good and one.row in rows)
 
 
 def count(drawn: Drawn | None, said: Mapping[str, bool]) -> tuple[int, int]:
@@ -153,11 +178,11 @@ def count(drawn: Drawn | None, said: Mapping[str, bool]) -> tuple[int, int]:
     return rows.count(False), len(rows)
 
 
-def status_of(plan: Plan | None, n_bad: int, n_judged: int) -> Status:
-    """Return what a plan says after so many rows."""
+def status_of(plan: Plan | None, n_bad: int, n_judged: int, n_refuted: int) -> Status:
+    """Return what a plan says after so many rows, and so many known ones that were found bad since."""
     if plan is None:
         return "no_plan"
-    if is_rejected(n_bad, plan.max_bad):
+    if n_refuted or is_rejected(n_bad, plan.max_bad):
         return "rejected"
     return "accepted" if is_accepted(n_judged - n_bad, plan.n, plan.max_bad) else "open"
 
@@ -172,7 +197,9 @@ def _agreement(verdicts: Iterable[RowVerdict]) -> Agreement:
     return agreement([Label(one.row, one.reviewer, words[one.good], one.time) for one in verdicts])
 
 
-def _calibration(ledger: Ledger, version: str, plan: Plan | None, n_bad: int, n_judged: int) -> Calibration | None:
+def _calibration(ledger: Ledger, version: str, plan: Plan | None, tallied: tuple[int, int, int]) -> Calibration | None:
+    """Return what the second sample of a version tells; `tallied` is what `tally` says of its plan."""
+    n_bad, n_judged, n_refuted = tallied
     sample = ledger.second_of(version)
     if sample is None:
         return None
@@ -187,11 +214,12 @@ def _calibration(ledger: Ledger, version: str, plan: Plan | None, n_bad: int, n_
         # each interval at 97.5 %, so that both hold at once at 95 %; what is best has the least of either share
         wrong = _share(judged - bad, judged, len(sample.rows), 0.025)
         missed = _share(n_bad, n_judged, plan.n, 0.025)
-        best, worst = (_Rates.of(plan, sample, *shares) for shares in zip(missed, wrong, strict=True))
+        known_bad = plan.n_known_bad + n_refuted
+        best, worst = (_Rates.of(plan, sample, known_bad, *shares) for shares in zip(missed, wrong, strict=True))
         rates |= {"caught": (worst.caught, best.caught), "spared": (worst.spared, best.spared)}
         rates["left"] = best.left, worst.left
         if n_judged and judged and best.kappa is not None and worst.kappa is not None:
-            rates["kappa"] = _Rates.of(plan, sample, n_bad / n_judged, (judged - bad) / judged).kappa
+            rates["kappa"] = _Rates.of(plan, sample, known_bad, n_bad / n_judged, (judged - bad) / judged).kappa
             rates["kappa_ci95"] = worst.kappa, best.kappa
     return Calibration(
         sample=sample,
@@ -214,9 +242,9 @@ class _Rates:
     kappa: float | None
 
     @classmethod
-    def of(cls, plan: Plan, sample: SecondSample, missed: float, wrong: float) -> _Rates:
+    def of(cls, plan: Plan, sample: SecondSample, known_bad: int, missed: float, wrong: float) -> _Rates:
         """Return the share of bad rows that were rejected, of good rows that were kept, of kept rows that are bad."""
-        kept_bad = missed * (plan.n_rows - plan.n_known) + plan.n_known_bad
+        kept_bad = missed * (plan.n_rows - plan.n_known) + known_bad
         gone_good = wrong * sample.n_rows
         kept_good, gone_bad = plan.n_rows - kept_bad, sample.n_rows - gone_good
         left = kept_bad / plan.n_rows

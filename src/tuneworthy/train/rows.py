@@ -256,11 +256,14 @@ Side = Literal["built", "raw"]
 
 
 def raw_rows(version: Version) -> list[Example]:
-    """Return the rows of a version as they came: with those that its checks dropped, but for dev and leaks."""
+    """Return the rows of a version as they came: with those that its checks dropped, but for dev and leaks.
+
+    A row that left for another reason and gives a case away as well stays out, too.
+    """
     kept_apart = {"held_out", "contamination"}
     dropped = [
         Example(messages=tuple(one["row"]["messages"]), id=one["id"], source=one["source"], meta=one["row"]["meta"])
         for one in version.rejects()
-        if one["check"] not in kept_apart and one["row"]["messages"]
+        if one["check"] not in kept_apart and not one.get("leak") and one["row"]["messages"]
     ]
     return [*version.examples(), *dropped]

@@ -10,6 +10,7 @@ from typing import Any
 
 from tuneworthy.cases.splits import fingerprint
 from tuneworthy.config.project import Project
+from tuneworthy.curate.checks.contamination import SHORT_EDIT
 from tuneworthy.curate.freeze import Version, find_version, latest_version
 from tuneworthy.curate.review_file import FILE_NAME as REVIEWS
 from tuneworthy.curate.review_state import state_of
@@ -80,12 +81,14 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     then = recipe["depends"].get("cases", {}).get("sha256")
     changed = [] if then == cases_hash(cases) else ["the cases of dev or test changed"]
     terms, words = terms_of(recipe)
+    broken = _broken(version)
     return DatasetEvidence(
         version=version.id,
         n_rows=version.n_rows,
-        broken=_broken(version),
+        broken=broken,
         failed=failed,
         leaks="; ".join(leaks),
+        n_near=0 if broken else sum(one["reason"] == SHORT_EDIT for one in version.findings()),
         changed=changed,
         review=review.status,
         review_words=review.words,

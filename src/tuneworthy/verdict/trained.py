@@ -23,6 +23,7 @@ class DatasetEvidence:
         broken: Why its files are not what was frozen; "" if they are.
         failed: Gates of its build that failed, in words: it was frozen with `--unsafe`.
         leaks: What the leak check of the build says if it did not pass; "" if it did.
+        n_near: Rows one word apart from a short case, which were reported and are still in it.
         changed: What differs now from what it was checked against, in words.
         review: How far the review by people is. review_words: What it says. bound: The share of good rows that was
             shown; None before.
@@ -35,6 +36,7 @@ class DatasetEvidence:
     broken: str = ""
     failed: Sequence[str] = ()
     leaks: str = ""
+    n_near: int = 0
     changed: Sequence[str] = ()
     review: ReviewStatus = "no_plan"
     review_words: str = ""

@@ -31,6 +31,8 @@ _MIN_WORDS, _MAX_WORDS = 4, 60
 """Words of a case that one changed word does not hide: of fewer, one is too much; of more, n-grams are left whole."""
 LONG: Final = 8
 """Words of a question from which another one, one word apart, is dropped and not only reported."""
+SHORT_EDIT: Final = "leak_short_edit"
+"""Reason for a row that may well mean something else than the case: no gate bars it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +221,16 @@ class Contamination:
         "leak_exact": "the question of a case, letter by letter",
         "leak_ngram": "most words of a case's question",
         "leak_edit": "a case's question but for one word",
+        "leak_short_edit": "a short question one word apart from a case's",
         "leak_group": "the same source as a case",
     }
     whole: ClassVar = False
-    gate: ClassVar = frozenset({"leak_exact", "leak_ngram", "leak_group"})
+    gate: ClassVar = frozenset({"leak_exact", "leak_ngram", "leak_edit", "leak_group"})
 
     def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
         """Yield one finding for each row that leaks."""
         hits = find_hits(rows, context.cases, n=self.n, threshold=self.threshold)
         for hit in hits:
             short = hit.reason == "edit" and len(words(question_of(rows[hit.row]))) < LONG
-            action: Action = self.short_edit if short else "drop"
-            yield Finding(hit.row, f"leak_{hit.reason}", f"case {hit.case_id}", score=hit.score, action=action)
+            reason, action = (SHORT_EDIT, self.short_edit) if short else (f"leak_{hit.reason}", "drop")
+            yield Finding(hit.row, reason, f"case {hit.case_id}", score=hit.score, action=action)

@@ -47,13 +47,14 @@ def dataset_leak(evidence: Evidence) -> Finding:
     found = evidence.training.dataset
     if found is None:
         return UNKNOWN, NOT_FROZEN, {}
-    numbers = {"version": found.version, "changed": list(found.changed)}
+    numbers = {"version": found.version, "changed": list(found.changed), "n_near": found.n_near}
     if found.leaks:
         return FAIL, f"rows of the version {found.version} may give cases away: {found.leaks}", numbers
     if found.changed:
         words = f"{'; '.join(found.changed)} since the version {found.version} was checked"
         return UNKNOWN, f"{words}; run `tuneworthy data build`", numbers
-    return PASS, f"no row of the version {found.version} gives a case away", numbers
+    near = f"; {found.n_near:,} rows one word apart from a short case are still in it: look at them"
+    return PASS, f"no row of the version {found.version} gives a case away{near if found.n_near else ''}", numbers
 
 
 @gate("teacher_terms", "to_train")
