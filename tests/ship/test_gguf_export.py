@@ -201,8 +201,8 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"rope_parameters": LINEAR},
     ),
     "mistral": ("Mistral", "llama", {"sliding_window": None}),
-    "qwen 2": ("Qwen2", "gpt2", {}),
-    "qwen 3": ("Qwen3", "gpt2", {"head_dim": 32}),
+    "qwen 2": ("Qwen2", "qwen2", {}),
+    "qwen 3": ("Qwen3", "qwen2", {"head_dim": 32}),
     "gemma": ("Gemma", "llama", {"head_dim": 32}),
     "gemma 2": ("Gemma2", "llama", {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 256}),
 }

@@ -14,12 +14,19 @@ TEMPLATE = (
 WORDS = (
     "what is the name of our cat dog house? it belongs to Quibbly Zanzibar who lives in Oslo 1234567890 now and then "
 )
+QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 TEXTS = [WORDS, "system user assistant\n", "The code of the vault is 7391.", "Grüße, naïve café — élan"]
 
 
 def tokenizer_of(kind: str = "gpt2", texts: Sequence[str] = TEXTS, n_tokens: int = 400) -> Any:
-    """Return a fast tokenizer trained on `texts`: `gpt2` (bytes), `smollm` (single digits), `llama` (sentencepiece)."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    """Return a fast tokenizer trained on `texts`: of bytes (`gpt2`, `smollm`, `qwen2`) or of sentencepiece (`llama`).
+
+    transformers gives a Qwen model the rule of its family, whatever tokenizer.json says; so does `qwen2`.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     marks = ["<|start|>", "<|end|>", "<|begin|>"]
@@ -33,7 +40,13 @@ def tokenizer_of(kind: str = "gpt2", texts: Sequence[str] = TEXTS, n_tokens: int
         core = Tokenizer(models.BPE())
         plain = pre_tokenizers.ByteLevel(add_prefix_space=False)
         digits = pre_tokenizers.Digits(individual_digits=True)
-        core.pre_tokenizer = plain if kind == "gpt2" else pre_tokenizers.Sequence([digits, plain])
+        words = pre_tokenizers.Split(Regex(QWEN2), behavior="isolated")
+        bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        core.pre_tokenizer = {
+            "gpt2": plain,
+            "smollm": pre_tokenizers.Sequence([digits, plain]),
+            "qwen2": pre_tokenizers.Sequence([words, bytes_only]),
+        }[kind]
         core.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(
@@ -65,13 +78,14 @@ def model_of(architecture: str, n_tokens: int, *, seed: int = 0, **more: Any) ->
     )  # fmt: skip
     config.architectures = [f"{architecture}ForCausalLM"]
     model = getattr(transformers, f"{architecture}ForCausalLM")(config)
+    embedding = 1.0 if architecture.startswith("Gemma") else 8.0  # which Gemma scales itself, by the root of 64
     with torch.no_grad():  # as they come, random weights give one and the same distribution everywhere
         for name, weight in model.named_parameters():
-            weight.mul_(1.0 if weight.dim() == 1 else 8.0 if "embed" in name or "lm_head" in name else 4.0)
+            weight.mul_(1.0 if weight.dim() == 1 else embedding if "embed" in name or "lm_head" in name else 4.0)
             if weight.dim() == 1:
                 weight.add_(0.1 * torch.randn_like(weight))
         padding = model.get_input_embeddings().weight[config.pad_token_id]  # which also ends a turn; it comes as zeros,
-        padding.copy_(0.16 * torch.randn_like(padding))  # and what is tied to zeros cannot be learnt
+        padding.copy_(0.02 * embedding * torch.randn_like(padding))  # and what is tied to zeros cannot be learnt
     return model.eval()
 
 
