@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +15,13 @@ import pytest
 from tests.ladder.worlds import write_world
 from tuneworthy.config import load
 from tuneworthy.decoding.confidence import Token, disagreement, entropy, signals, tokens_of
-from tuneworthy.errors import NotEnough
-from tuneworthy.ladder.session import open_session
+from tuneworthy.decoding.lints import Use, lint_use
+from tuneworthy.errors import NotEnough, UserError
+from tuneworthy.ladder import watching
+from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variants import current
 from tuneworthy.ladder.watching import Watched, WatchReport, calibrate, hot_spots, on_bound, watch
-from tuneworthy.report.heat import page, shown, terminal, verdict
+from tuneworthy.report.heat import areas_table, page, shown, terminal, verdict
 from tuneworthy.stats.auroc import auroc
 from tuneworthy.store import Folder
 
@@ -30,25 +35,75 @@ def token(text: str, spread: float) -> Token:
     )
 
 
+def answer(number: int, doubt: float, wrong: bool, group: str = "") -> Watched:
+    """A graded answer whose second token is less sure the greater `doubt` is."""
+    tokens = [token("Card", 0.02), token(" arrival", 0.5 / (1 + math.exp(1 - doubt))), token("<b>", 0.01)]
+    return Watched(
+        case=f"case-{number}", group=group or f"#case-{number}", question="q?", text="Card arrival", tokens=tokens,
+        signals=signals(tokens), wrong=wrong, reason="wrong" if wrong else "",
+    )  # fmt: skip
+
+
 def answers(seed: int, n: int, effect: float) -> list[Watched]:
     """Graded answers: half are wrong, and these are less sure by `effect` standard deviations."""
     rng = np.random.default_rng(seed)
     found = []
     for number in range(n):
         wrong = bool(rng.random() < 0.5)
-        level = 1 / (1 + math.exp(-(rng.normal() + effect * wrong - 1)))
-        tokens = [token("Card", 0.02), token(" arrival", level / 2), token("<b>", 0.01)]
-        found.append(
-            Watched(case=f"case-{number}", question="q?", text="Card arrival", tokens=tokens, signals=signals(tokens),
-                    wrong=wrong, reason="wrong" if wrong else "")
-        )  # fmt: skip
+        found.append(answer(number, rng.normal() + effect * wrong, wrong))
     return found
+
+
+def grouped(seed: int, n_groups: int, size: int, effect: float = 0.0) -> list[Watched]:
+    """Graded answers of groups in which nine of ten are alike: right or wrong, and as sure as one another."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for group in range(n_groups):
+        all_wrong, level = bool(rng.random() < 0.5), rng.normal()
+        for number in range(size):
+            wrong = all_wrong if rng.random() < 0.9 else bool(rng.random() < 0.5)
+            doubt = 0.95 * level + 0.3 * rng.normal() + effect * wrong
+            found.append(answer(group * size + number, doubt, wrong, f"group-{group}"))
+    return found
+
+
+def alone(found: list[Watched]) -> list[Watched]:
+    """The same answers, as if each case were a group of its own."""
+    return [replace(one, group=f"#{one.case}") for one in found]
 
 
 def report(found: list[Watched]) -> WatchReport:
     return WatchReport(
         variant="today", answers=found, calibration=calibrate(found), spots=hot_spots(found), samples=0, unscored=0
     )
+
+
+UNSURE = """
+from tuneworthy.types import Response
+
+
+def unsure(request):
+    text = question(request)
+    kept = request.decoding.get("seed")
+    draw = number(text, request.repeat if kept is None else kept) if request.decoding.get("temperature") else 1
+    said = "red" if draw < 0.5 else answer(request, 0.5)
+    return Response(text=said, logprobs=({"token": said, "logprob": -0.1, "top": [[said, -0.1]]},))
+"""
+
+
+def within(root: Path, act: Any) -> Any:
+    async def whole() -> Any:
+        async with open_session(load(root)) as session:
+            return await act(session)
+
+    return asyncio.run(whole())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    root = write_world(tmp_path, {"unsure": "None"}, n_cases=120, n_examples=60)
+    (root / "world.py").write_text((root / "world.py").read_text() + UNSURE)
+    return root
 
 
 def test_a_signal_that_tells_wrong_answers_gets_a_threshold_with_what_it_catches() -> None:
@@ -71,6 +126,50 @@ def test_random_confidence_gets_no_threshold() -> None:
 def test_of_sets_with_random_confidence_one_in_forty_gets_a_threshold() -> None:
     given = sum(calibrate(answers(1000 + seed, 120, 0.0)).threshold is not None for seed in range(300))
     assert given <= 16  # 7.5 expected
+
+
+def test_of_sets_of_groups_with_random_confidence_one_in_forty_gets_a_threshold() -> None:
+    sets = [grouped(2000 + seed, 40, 6) for seed in range(300)]
+    assert sum(calibrate(one).threshold is not None for one in sets) <= 16  # 7.5 expected
+    assert sum(calibrate(alone(one)).threshold is not None for one in sets) > 30
+
+
+def test_many_wrong_answers_of_few_groups_get_no_threshold() -> None:
+    found = [answer(n, 3.0 if n < 60 else -3.0, n < 60, f"group-{n // 10}") for n in range(300)]
+    assert calibrate(alone(found)).threshold is not None
+    refused = calibrate(found)
+    assert refused.threshold is None and refused.areas == {} and refused.n_groups == 30
+    assert "got 60 wrong of 300, from 6 and 24 groups" in refused.refused
+
+
+def test_the_groups_of_cases_are_counted_and_shown(world: Path) -> None:
+    async def act(session: Session) -> tuple[int, int]:
+        found = await watch(session, current(session))
+        return found.calibration.n_groups, len({case.group for case in session.split.dev})
+
+    lines = [json.loads(line) for line in (world / "cases.jsonl").read_text().splitlines()]
+    rows = [json.dumps(line | {"group": f"customer-{n // 3}"}) + "\n" for n, line in enumerate(lines)]
+    (world / "cases.jsonl").write_text("".join(rows))
+    n_groups, expected = within(world, act)
+    assert n_groups == expected > 1
+    assert "n = 240 in 40 groups, " in (areas_table(report(grouped(12, 40, 6))).note or "")
+    assert "n = 120, " in (areas_table(report(answers(12, 120, 0.0))).note or "")
+
+
+def test_folds_never_part_a_group() -> None:
+    rng = np.random.default_rng(11)
+    groups = np.repeat(np.arange(30), 10)
+    values, wrong = groups + rng.random(300), rng.random(300) < 0.5  # a value tells its group
+    seen: list[int] = []
+
+    def spy(train: np.ndarray, _: np.ndarray) -> float:
+        seen.append(len(np.unique(train.astype(int))))
+        return 0.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watching, "best_bound", spy)
+        watching._threshold(values, wrong, groups, 0)
+    assert seen == [24, 24, 24, 24, 24, 30]
 
 
 def test_confidence_that_points_the_wrong_way_gets_no_threshold() -> None:
@@ -162,8 +261,56 @@ def test_a_model_without_log_probabilities_is_told(tmp_path: Path) -> None:
         asyncio.run(watched())
 
 
-@pytest.mark.parametrize(("effect", "supported"), [(2.0, True), (0.0, False)])
-def test_a_threshold_that_somebody_uses_is_judged_by_graded_answers(effect: float, supported: bool) -> None:
-    holds, words = on_bound(report(answers(8, 200, effect)), -0.3)
+@pytest.mark.parametrize(
+    ("effect", "bound", "supported"),
+    [(2.0, -0.3, True), (0.0, -0.3, False), (2.0, -1e-9, False), (2.0, -0.015, False), (2.0, -50.0, False)],
+)
+def test_a_threshold_that_somebody_uses_is_judged_by_graded_answers_at_its_bound(
+    effect: float, bound: float, supported: bool
+) -> None:
+    found = report(answers(8, 200, effect))
+    holds, words = on_bound(found, bound)
     assert holds is supported
+    assert f"log-probability {bound:g} flags" in words
     assert "of the wrong answers" in words and "of the right ones" in words
+
+
+def test_a_bound_is_judged_by_groups() -> None:
+    """All that is flagged is the one group of 40 that is wrong throughout: six answers, one observation."""
+    found = [
+        answer(n, 5.0 if n < 6 else 1.0 if n % 2 else 0.0, n % 2 == 1 or n < 6, f"group-{n // 6}") for n in range(240)
+    ]
+    assert on_bound(report(alone(found)), -0.6)[0]
+    assert not on_bound(report(found), -0.6)[0]
+
+
+def test_the_lint_of_a_bound_that_is_no_log_probability_says_so() -> None:
+    (finding,) = lint_use(Use(decoding={"temperature": 0}, threshold=1000.0))
+    assert "got log-probability 1000 (none is above 0)" in finding.message
+
+
+def test_a_seed_does_not_make_samples_alike(world: Path) -> None:
+    async def act(session: Session) -> WatchReport:
+        return await watch(session, replace(current(session), decoding={"seed": 7}), samples=4)
+
+    assert len({one.disagreement for one in within(world, act).answers}) > 1
+
+
+def test_a_model_that_changed_is_not_watched_under_the_old_name(world: Path) -> None:
+    async def act(session: Session) -> None:
+        await watch(session, replace(current(session), model_identity={"provider": "scripted", "source": "older"}))
+
+    with pytest.raises(UserError, match=r"expected models\.unsure to be the model that .* was measured with"):
+        within(world, act)
+
+
+def test_a_limit_is_a_random_part_of_dev_and_the_same_each_time(world: Path) -> None:
+    async def act(session: Session) -> list[list[str]]:
+        dev = [case.id for case in session.split.dev]
+        reports = [await watch(session, current(session), limit=limit) for limit in (8, 8, 12, None)]
+        return [dev, *([one.case for one in report.answers] for report in reports)]
+
+    dev, first, again, more, every = within(world, act)
+    assert first == again and len(first) == 8 and len(more) == 12 and every == dev
+    assert set(first) < set(more) < set(dev)
+    assert set(first) != set(dev[:8])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 @click.command("watch", short_help="Find where a model wavers, and whether that tells wrong answers.")
 @click.option("--variant", default="", metavar="WORD", help="What to watch: best, a rung, an id, current.")
-@click.option("--limit", type=click.IntRange(1), help="Dev cases, at most.")
+@click.option("--limit", type=click.IntRange(1), help="Dev cases, at most, drawn at random.")
 @click.option(
-    "--samples", default=0, type=click.IntRange(0, 20), help="Further sampled answers to each case (0: none)."
+    "--samples", default=0, type=click.IntRange(0, 20), help="Further sampled answers to each case (0, or 2 to 20)."
 )
-@click.option("--threshold", type=float, help="A bound on log-probabilities that you use: is it supported?")
+@click.option("--threshold", type=float, help="A bound on log-probabilities (0 or less) that you use: is it supported?")
 @click.option("--show", default=5, show_default=True, type=click.IntRange(0), help="Answers to show.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page (.html).")
 @project_option
@@ -36,8 +37,9 @@ def command(
 ) -> None:  # fmt: skip
     """Answer dev with log-probabilities, and show where the model wavers and whether that tells wrong answers.
 
-    A threshold is given only where graded answers support it (AUROC with its interval above chance); else it is
-    refused. --samples adds a second signal: how much sampled answers disagree.
+    A threshold is given only where graded answers support it (AUROC with its interval above chance, cases of one group
+    counted together); else it is refused. A --threshold of yours is supported where it also flags wrong answers more
+    often than right ones. --samples adds a second signal: how much sampled answers disagree.
 
     \b
     Example:
@@ -50,6 +52,10 @@ def command(
 
     if out is not None and out.suffix != ".html":
         raise UserError(f"expected a page ending in .html, got {out}")
+    if samples == 1:
+        raise UserError("expected 0 --samples, or at least 2 that can disagree, got 1")
+    if threshold is not None and not -math.inf < threshold <= 0:
+        raise UserError(f"expected a --threshold on log-probabilities, which are 0 or less, got {threshold:g}")
     project = load(root)
     fetch_models(project)
     report = asyncio.run(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))

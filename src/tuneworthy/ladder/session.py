@@ -196,8 +196,14 @@ class Session:
 
         return Judging(self.project, self.split, cast("JudgeGrader", self.primary))
 
-    async def ask(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[Trace]:
+    async def ask(
+        self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1, logprobs: int | None = None
+    ) -> list[Trace]:
         """Return the traces of `cases`, each case's repeats together.
+
+        Args:
+            variant: What is asked. cases: Who is asked about.
+            repeats: Answers to each case. logprobs: Alternatives per token to ask for; None asks for none.
 
         Raises:
             UserError: `[models]` names another model now than the one that the variant was measured with.
@@ -208,7 +214,7 @@ class Session:
                 f"expected models.{variant.model} to be the model that {variant.name} was measured with, got another",
                 hint="walk again with `tuneworthy climb`, or put the model back under a name of its own",
             )
-        return await self.runner.run(variant, model, cases, repeats=range(repeats))
+        return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
 
     async def score(
         self, traces: Sequence[Trace], cases: Sequence[Case], *, grader: Grader | None = None

@@ -2,7 +2,8 @@
 
 One signal is named beforehand and decides; the others are shown, at an alpha that is shared among them. A threshold is
 given only where that signal tells wrong answers from right ones on graded dev cases; else it is refused, and why.
-What a threshold catches is told by cross-validation: each fifth of the cases by a threshold from the others.
+What a threshold catches is told by cross-validation: each fifth of the cases by a threshold from the others. Cases of
+one group vary together: intervals and folds go by groups.
 
 Source: facts.md 0, row 24; facts.md C1.
 """
@@ -24,7 +25,7 @@ from tuneworthy.types import Case, Trace, Variant
 
 ALPHA = 0.05
 FEWEST_OF_A_KIND = 10
-"""Wrong and right answers, at least, for a threshold."""
+"""Groups with wrong and with right answers, at least, for a threshold; a case without a group is one of its own."""
 FOLDS, BINS = 5, 5
 ALTERNATIVES = 20
 SAMPLED_AT = 1.0
@@ -33,9 +34,14 @@ MOST_SPOTS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """One answer: its tokens and signals, whether it is wrong (None if not graded), how much its repeats disagree."""
+    """One answer: its tokens and signals, whether it is wrong (None if not graded), how much its repeats disagree.
+
+    Attributes:
+        group: Of the case; one without a group is a group of its own.
+    """
 
     case: str
+    group: str
     question: str
     text: str
     tokens: Sequence[Token]
@@ -70,6 +76,7 @@ class Calibration:
         areas: By signal; the primary one at `ALPHA`, the others at a share of it.
         threshold: None where it is refused. refused: Why.
         reliability: Bins of the primary signal, rising: (mean, share wrong, n).
+        n, n_wrong, n_groups: Graded answers, wrong ones among them, groups that they come from.
     """
 
     areas: Mapping[str, Auroc]
@@ -78,6 +85,7 @@ class Calibration:
     reliability: Sequence[tuple[float, float, int]]
     n: int
     n_wrong: int
+    n_groups: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,21 +138,22 @@ async def watch(session: Session, variant: Variant, *, limit: int | None = None,
     Args:
         session: The opened project.
         variant: What is watched.
-        limit: Dev cases, at most.
-        samples: Further answers to each case at temperature 1: their disagreement is the second signal.
+        limit: Dev cases, at most: drawn at random, the same each time, a smaller limit's among a larger one's.
+        samples: Further answers to each case at temperature 1, at least 2: their disagreement is the second signal;
+            0 for none.
 
     Raises:
         NotEnough: The model gives no log-probabilities.
+        UserError: `[models]` names another model now than the one that the variant was measured with.
     """
-    model = session.models[variant.model]
-    cases = session.split.dev[:limit]
-    if "logprobs" not in model.provider.supports:
+    cases = _drawn(session, limit)
+    if "logprobs" not in session.models[variant.model].provider.supports:
         raise NotEnough(
             f"expected log-probabilities from {variant.model}, which gives none", hint="watch another model"
         )
-    traces = await session.runner.run(variant, model, cases, logprobs=ALTERNATIVES)
+    traces = await session.ask(variant, cases, logprobs=ALTERNATIVES)
     _, _, scores = await session.score(traces, cases)
-    repeats = await _sampled(session, variant, cases, samples) if samples > 1 else {}
+    repeats = await _sampled(session, variant, cases, samples) if samples else {}
     answers = [
         _watched(case, trace, score.value, score.reason, repeats.get(case.id))
         for case, trace, score in zip(cases, traces, scores, strict=True)
@@ -164,12 +173,21 @@ async def watch(session: Session, variant: Variant, *, limit: int | None = None,
     return report
 
 
+def _drawn(session: Session, limit: int | None) -> Sequence[Case]:
+    """Return that many cases of dev, all of it where there is no limit, in its order."""
+    dev = session.split.dev
+    order = np.random.default_rng(session.project.split.seed).permutation(len(dev))
+    return [dev[place] for place in sorted(order[:limit])]
+
+
 async def _sampled(session: Session, variant: Variant, cases: Sequence[Case], samples: int) -> dict[str, list[str]]:
-    """Return further answers to each case, sampled."""
-    hot = replace(variant, name=f"{variant.name}/sampled", decoding={**variant.decoding, "temperature": SAMPLED_AT})
+    """Return further answers to each case, sampled; a seed would make them all alike."""
+    free = {name: value for name, value in variant.decoding.items() if name != "seed"}
+    hot = replace(variant, name=f"{variant.name}/sampled", decoding={**free, "temperature": SAMPLED_AT})
     found: dict[str, list[str]] = {}
     for trace in await session.ask(hot, cases, repeats=samples):
-        found.setdefault(trace.case_id, []).append(trace.text)
+        if trace.response:
+            found.setdefault(trace.case_id, []).append(trace.text)
     return found
 
 
@@ -177,6 +195,7 @@ def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats
     tokens = tokens_of(trace.response.logprobs or ()) if trace.response else []
     return Watched(
         case=case.id,
+        group=case.group or f"#{case.id}",
         question=case.text,
         text=trace.text,
         tokens=tokens,
@@ -194,18 +213,24 @@ def calibrate(answers: Sequence[Watched], *, seed: int = 0) -> Calibration:
         answers: Those that were graded count.
         seed: Of the folds.
     """
-    graded = [one for one in answers if one.wrong is not None]
-    wrong = np.array([bool(one.wrong) for one in graded])
+    graded, wrong, groups = _graded(answers)
     n_wrong = int(wrong.sum())
-    few = min(n_wrong, len(graded) - n_wrong)
-    if few < FEWEST_OF_A_KIND:
+    found = Calibration(areas={}, threshold=None, refused="", reliability=(), n=len(graded), n_wrong=n_wrong,
+                        n_groups=len(np.unique(groups)))  # fmt: skip
+    few = [len(np.unique(groups[kind])) for kind in (wrong, ~wrong)]
+    if min(few) < FEWEST_OF_A_KIND:
         words = f"expected {FEWEST_OF_A_KIND} wrong and as many right answers, got {n_wrong} wrong of {len(graded)}"
-        return Calibration(areas={}, threshold=None, refused=words, reliability=(), n=len(graded), n_wrong=n_wrong)
+        if found.n_groups < len(graded):
+            words += f", from {few[0]} and {few[1]} groups, of which each counts once"
+        return replace(found, refused=words)
     columns = {name: np.array([one.signals[name] for one in graded]) for name in SIGNALS}
     if all(one.disagreement is not None for one in graded):
         columns["disagreement"] = np.array([one.disagreement for one in graded], dtype=float)
     others = ALPHA / max(1, len(columns) - 1)
-    areas = {n: auroc(column, wrong, alpha=ALPHA if n == PRIMARY else others) for n, column in columns.items()}
+    areas = {
+        name: auroc(column, wrong, groups=groups, alpha=ALPHA if name == PRIMARY else others)
+        for name, column in columns.items()
+    }
     main, values = areas[PRIMARY], columns[PRIMARY]
     refused = ""
     if main.lo <= 0.5:
@@ -213,14 +238,20 @@ def calibrate(answers: Sequence[Watched], *, seed: int = 0) -> Calibration:
             f"{PRIMARY} does not tell wrong answers from right ones: AUROC {main.area:.2f} "
             f"[{main.lo:.2f}, {main.hi:.2f}], n = {len(graded)}, {n_wrong} wrong"
         )
-    return Calibration(
+    return replace(
+        found,
         areas=areas,
-        threshold=None if refused else _threshold(values, wrong, seed),
+        threshold=None if refused else _threshold(values, wrong, groups, seed),
         refused=refused,
         reliability=reliability(values, wrong),
-        n=len(graded),
-        n_wrong=n_wrong,
     )
+
+
+def _graded(answers: Sequence[Watched]) -> tuple[list[Watched], np.ndarray, np.ndarray]:
+    """Return the graded answers, which of them are wrong, and the numbers of their groups, `(n,)` each."""
+    graded = [one for one in answers if one.wrong is not None]
+    _, groups = np.unique(np.array([one.group for one in graded], dtype=object), return_inverse=True)
+    return graded, np.array([one.wrong is True for one in graded], dtype=bool), groups
 
 
 def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:
@@ -236,21 +267,32 @@ def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:
 def on_bound(report: WatchReport, bound: float) -> tuple[bool, str]:
     """Return whether graded answers support a bound on the log-probability of a token, and in words what it does.
 
-    An answer is flagged if one of its tokens is below the bound.
+    An answer is flagged if one of its tokens is below the bound. The bound is supported if `max_surprise` tells wrong
+    answers from right ones and, at this bound, wrong ones are flagged more often than right ones.
     """
-    graded = [one for one in report.answers if one.wrong is not None]
-    flagged = [one.wrong is True for one in graded if one.signals["max_surprise"] > -bound]
-    n_wrong = sum(one.wrong is True for one in graded)
+    graded, wrong, groups = _graded(report.answers)
+    flagged = np.array([one.signals["max_surprise"] > -bound for one in graded], dtype=bool)
     area = report.calibration.areas.get("max_surprise")
-    caught = sum(flagged) / n_wrong if n_wrong else 0.0
-    held = (len(flagged) - sum(flagged)) / max(1, len(graded) - n_wrong)
+    caught, held = (float(flagged[kind].mean()) if kind.any() else 0.0 for kind in (wrong, ~wrong))
     words = f"log-probability {bound:g} flags {caught:.0%} of the wrong answers and {held:.0%} of the right ones"
-    return area is not None and area.lo > 0.5, words
+    return area is not None and area.lo > 0.5 and _flags_more(flagged, wrong, groups), words
 
 
-def _threshold(values: np.ndarray, wrong: np.ndarray, seed: int) -> Threshold:
-    """Return the bound of all cases, with what bounds of four fifths do on the last fifth."""
-    folds = np.random.default_rng(seed).permutation(len(values)) % FOLDS
+def _flags_more(flagged: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether wrong answers are flagged more often than right ones, at half of `ALPHA`: one side.
+
+    Fisher's exact test takes cases to vary alone, so the interval that knows their groups must agree.
+    """
+    from scipy.stats import fisher_exact
+
+    table = [[int((flagged & kind).sum()), int((~flagged & kind).sum())] for kind in (wrong, ~wrong)]
+    exact = fisher_exact(table, alternative="greater").pvalue <= ALPHA / 2
+    return bool(exact and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5)
+
+
+def _threshold(values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: int) -> Threshold:
+    """Return the bound of all cases, with what bounds of four fifths of the groups do on the last fifth."""
+    folds = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % FOLDS)[groups]
     held = np.zeros(len(values), dtype=bool)
     for fold in range(FOLDS):
         train, test = folds != fold, folds == fold

@@ -75,7 +75,9 @@ def areas_table(report: WatchReport) -> Table:
         rows.append((name, words, f"{area.area:.3f}", f"[{area.lo:.3f}, {area.hi:.3f}]", f"{1 - area.alpha:.1%}"))
     columns = [Column("signal", "signal", "name"), Column("words", "what it is", "text"), Column("area", "AUROC"),
                Column("interval", "interval"), Column("level", "coverage")]  # fmt: skip
-    note = f"n = {report.calibration.n}, {report.calibration.n_wrong} wrong. 0.5 is chance. {PRIMARY} decides."
+    found = report.calibration
+    groups = f" in {found.n_groups} groups" if found.n_groups < found.n else ""
+    note = f"n = {found.n}{groups}, {found.n_wrong} wrong. 0.5 is chance. {PRIMARY} decides."
     return Table("Which signal tells wrong answers", columns, rows, note)
 
 

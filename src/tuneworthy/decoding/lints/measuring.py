@@ -47,8 +47,8 @@ def uncalibrated_threshold(use: Use) -> Iterator[Fault]:
     token can be unlikely because the same thing can be said in many ways.
     """
     if use.threshold is not None and not use.calibrated:
+        share = f"a token probability of {exp(use.threshold):.2f}" if use.threshold <= 0 else "none is above 0"
         yield (
-            f"expected a threshold that graded answers support, got log-probability {use.threshold:g} "
-            f"(a token probability of {exp(use.threshold):.2f})",
+            f"expected a threshold that graded answers support, got log-probability {use.threshold:g} ({share})",
             "calibrate it: tuneworthy decode watch",
         )
