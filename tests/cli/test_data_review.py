@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -13,12 +14,14 @@ from click.testing import CliRunner, Result
 
 from tuneworthy.cli.data_review import command
 from tuneworthy.cli.reviewing import parse_verdict, sheet
+from tuneworthy.curate.checks.personal_data import Presidio
 from tuneworthy.curate.freeze import freeze
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
 
 N = 200
+RECIPE = {"task": "t", "settings": {"pii_engine": "patterns"}}
 
 
 def line(text: str, **more: Any) -> bytes:
@@ -43,7 +46,7 @@ def root(tmp_path: Path) -> Path:
         "rejects.jsonl": rejects,
         "findings.jsonl": [],
     }
-    freeze(Folder(tmp_path), contents, {"task": "t"})
+    freeze(Folder(tmp_path), contents, RECIPE)
     return tmp_path
 
 
@@ -139,9 +142,25 @@ def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
 def test_rows_that_were_left_out_are_shown_without_personal_data(tmp_path: Path) -> None:
     rejects = [left_out("Write to ada@example.org, or call +44 20 7946 0958.", "refusal")]
     contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
-    freeze(Folder(tmp_path), contents, {"task": "t"})
+    freeze(Folder(tmp_path), contents, RECIPE)
     result = review(tmp_path, "--rejected", "--reviewer", "ada", lines=["/quit"])
     assert "user: Write to [EMAIL_1], or call [PHONE_1]." in result.stderr and "ada@" not in result.output
+
+
+def test_rows_that_were_left_out_are_masked_with_the_engine_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def analyze(text: str, **_: Any) -> list[Any]:
+        at = text.find("Ada")
+        return [SimpleNamespace(entity_type="PERSON", start=at, end=at + 3, score=0.9)] if at >= 0 else []
+
+    engines = {"presidio": Presidio(SimpleNamespace(analyze=analyze))}
+    monkeypatch.setattr("tuneworthy.curate.card.open_engine", engines.__getitem__)
+    rejects = [left_out("I am Ada, ada@example.org.", "refusal")]
+    contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
+    freeze(Folder(tmp_path), contents, {"task": "t", "settings": {"pii_engine": "presidio"}})
+    result = review(tmp_path, "--rejected", "--reviewer", "ada", lines=["/quit"])
+    assert "user: I am [PERSON_1], [EMAIL_1]." in result.stderr and "Ada" not in result.output
 
 
 def test_options_that_do_not_go_together_are_refused(root: Path) -> None:

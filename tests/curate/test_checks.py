@@ -146,6 +146,17 @@ def test_personal_data_beside_the_content_is_masked_too() -> None:
     assert masked.meta["teacher"] == {"model": "[EMAIL_1]"}
 
 
+def test_personal_data_in_group_and_tags_is_masked_and_keeps_apart_what_it_kept_apart() -> None:
+    people = ["ada@example.org", "bob@example.org", "Ada@example.org"]
+    rows = [replace(row("Hm?"), group=f"ticket of {one}", tags=("vip", one)) for one in people]
+    assert [one.detail for one in PersonalData().find(rows, Context())] == ["2 email"] * 3
+    ada, bob, again = (PersonalData().repair(one) for one in rows)
+    assert list(PersonalData().find([ada, bob, again], Context())) == []
+    assert ada.group == again.group != bob.group and ada.tags == again.tags != bob.tags
+    assert ada.group is not None and ada.group.startswith("ticket of [EMAIL_") and ada.tags[0] == "vip"
+    assert PersonalData().repair(row("Hm?")) == row("Hm?")
+
+
 def test_the_correction_takes_the_place_of_the_answer() -> None:
     each = all_checks()["feedback"]()
     repaired = each.repair(row("2+2?", "5", correction="4", finish_reason="stop"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuneworthy.decoding.lints import Use, all_lints, lint_use
-from tuneworthy.decoding.presets import presets
+from tuneworthy.decoding.presets import presets, purpose_of
 from tuneworthy.decoding.structured import depth, limits, shortest
 from tuneworthy.providers.capabilities import capabilities_of
 
@@ -17,7 +17,7 @@ def test_the_lints_are_those_that_were_promised() -> None:
         "unset_sampling", "temperature_for_creativity", "repetition_penalty_high", "repetition_penalty_quotes",
         "penalty_when_greedy", "min_p_behind_top_k", "ignored_parameter", "temperature_with_top_p", "sampled_structure",
         "response_format_shape", "dead_structure_field", "schema_nesting", "truncated_structure",
-        "thinking_constrained", "one_draw", "uncalibrated_threshold",
+        "thinking_constrained", "ignored_constraint", "one_draw", "uncalibrated_threshold",
     }  # fmt: skip
 
 
@@ -51,6 +51,15 @@ def test_a_model_that_rejects_temperature_is_found_by_the_table() -> None:
     assert "effort" in found[0].fix
 
 
+@pytest.mark.parametrize("model", ["gpt-5-mini", "gpt-6", "o3"])
+def test_a_model_that_cannot_be_greedy_is_not_told_to_be(model: str) -> None:
+    table = capabilities_of("openai", model, "api.openai.com")
+    for output in ("free", "json_schema"):
+        assert lint_use(Use(engine="openai", output=output, compares=True, capabilities=table)) == []
+    local = capabilities_of("vllm", "x")
+    assert [one.code for one in lint_use(Use(engine="vllm", capabilities=local))] == ["unset_sampling"]
+
+
 @pytest.mark.parametrize("penalty", [1.05, 1.0])
 def test_a_penalty_is_refused_beside_json_however_small(penalty: float) -> None:
     use = Use(engine="hf", output="json_schema", decoding={"temperature": 0.2, "repetition_penalty": penalty})
@@ -64,7 +73,7 @@ def test_no_preset_trips_a_lint_on_any_engine(engine: str) -> None:
         structured = one.name in {"code", "extract"}
         use = Use(
             engine=engine, decoding=one.decoding(engine), output="json_schema" if structured else "free",
-            retrieved=one.name == "rag", purpose="creative" if one.name in {"creative", "brainstorm"} else "",
+            retrieved=one.name == "rag", purpose=purpose_of(one.name),
         )  # fmt: skip
         assert lint_use(use) == [], one.name
 

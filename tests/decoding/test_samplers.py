@@ -119,6 +119,10 @@ def test_only_llama_cpp_counts_the_prompt_in_a_frequency_penalty_and_only_its_la
 def test_what_is_not_set_is_another_thing_on_each_engine() -> None:
     nothing = Sampling()
     assert resolve(nothing, engine_of("hf")).greedy
+    assert resolve(Sampling(repetition_penalty=1.2), engine_of("hf")).greedy
+    assert not resolve(Sampling(repetition_penalty=1.2), engine_of("hf"), {"do_sample": True}).greedy
+    for asked in ({"temperature": 1.0}, {"top_k": 10}, {"top_p": 0.9}, {"min_p": 0.1}):
+        assert not resolve(Sampling.of(asked), engine_of("hf")).greedy
     assert not resolve(nothing, engine_of("vllm")).greedy
     assert resolve(nothing, engine_of("llama_cpp")).values["temperature"] == 0.8
     sampled = resolve(Sampling(temperature=0.7), engine_of("hf"))
@@ -162,6 +166,13 @@ def test_each_removed_token_knows_the_step_that_removed_it() -> None:
     assert names == ["start"] * 5 + ["top_p"] + ["min_p"] * 3
 
 
+@pytest.mark.parametrize("engine", NAMES)
+def test_of_tokens_that_tie_greedy_removes_all_but_the_one_that_it_takes(engine: str) -> None:
+    trail = explain(np.array([1.0, 2.0, 2.0, 2.0]), Sampling(temperature=0, top_k=0), engine_of(engine))
+    assert trail.left.ids.tolist() == [1]
+    assert np.flatnonzero(trail.removed_by == 0).tolist() == [1]
+
+
 settings_of = st.fixed_dictionaries(
     {},
     optional={
@@ -185,7 +196,7 @@ def test_something_is_always_left_and_it_sums_to_one(
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] >= 1
     assert trail.distribution.sum() == pytest.approx(1)
     assert (np.diff(trail.left.logits) <= 0).all()
-    assert (trail.removed_by == 0).sum() == sizes[-1]
+    assert set(np.flatnonzero(trail.removed_by == 0)) == set(trail.left.ids)
 
 
 def test_every_engine_names_its_source_and_its_samplers() -> None:
@@ -245,6 +256,10 @@ def test_the_command_explains_given_numbers_and_says_what_it_needs(tmp_path: Pat
     assert engines_told["vllm"]["steps"][-1]["name"] == "top_p"
     shown = CliRunner().invoke(command, ["--probs", "42,20,12,9", "--preset", "chat", "--engine", "vllm"])
     assert shown.exit_code == 0 and "min_p 0.05" in shown.output
+    hot = ["--probs", "42,20,12,9", "--preset", "chat", "--temperature", "1.5", "--engine", "llama_cpp", "--json"]
+    for options, min_p in (([], round(0.05**1.5, 4)), (["--min-p", "0.2"], 0.2)):
+        values = json.loads(CliRunner().invoke(command, [*hot, *options]).stdout)["engines"]["llama_cpp"]["values"]
+        assert (values["temperature"], values["min_p"]) == (1.5, min_p)
     file = tmp_path / "p.json"
     file.write_text('{"yes": 0.7, "no": 0.3}')
     named = CliRunner().invoke(command, ["--probs", str(file), "--temperature", "1", "--json"])

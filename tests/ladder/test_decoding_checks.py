@@ -1,17 +1,28 @@
-"""`check` runs the decoding lints on the settings of the project file, with what a probe stored."""
+"""`check` and the rung run the decoding lints on the settings of the project file, with what a probe stored."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.ladder.worlds import write_world
+from tests.ladder.worlds import LABELS, write_world
 from tuneworthy.config import load
+from tuneworthy.ladder.base import View
 from tuneworthy.ladder.check import all_checks
 from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.decoding import Decoding
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variants import current
+from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.probe import Finding, ProbeReport, store_probe
+from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.store import Folder
+from tuneworthy.types import OutputFormat, Retrieval, Variant
 
 CHECK = all_checks()["decoding_settings"]
 
@@ -37,13 +48,153 @@ def test_good_settings_are_silent(tmp_path: Path) -> None:
     assert told(root, "grid = [{temperature = 0.0}, {temperature = 0.7, min_p = 0.1}]") == []
 
 
-@pytest.mark.parametrize(("outcome", "n"), [("no", 1), ("yes", 0)])
-def test_a_parameter_that_a_probe_found_idle_is_an_error(tmp_path: Path, outcome: str, n: int) -> None:
-    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
+MODELS = {"weak": "answer(request, 0.4)"}
+LADDER = ["baseline", "few_shot", "decoding"]
+
+
+def probed(root: Path, **outcomes: str) -> None:
+    """Store what a probe found of the baseline."""
     facts = Facts(load(root), contact=False)
     model = facts.opened[facts.project.ladder.baseline][0]
     assert model is not None
-    report = ProbeReport(identity=model.provider.identity, findings={"min_p": Finding(outcome=outcome)})  # type: ignore[arg-type]
-    store_probe(Folder(root), facts.project.ladder.baseline, report)
-    found = told(root, "grid = [{temperature = 0.7, min_p = 0.1}]")
+    found = {name: Finding(outcome=outcome) for name, outcome in outcomes.items()}  # type: ignore[arg-type]
+    store_probe(
+        Folder(root), facts.project.ladder.baseline, ProbeReport(identity=model.provider.identity, findings=found)
+    )
+
+
+@pytest.fixture
+def penalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripted models take what llama.cpp takes, a repetition penalty too."""
+    monkeypatch.setattr(ScriptedProvider, "capabilities", capabilities_of("llama_cpp", "x"))
+
+
+def codes(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Where each finding is, and the lint."""
+    return [(words.partition(":")[0], words.rpartition("(")[2].rstrip(")")) for _, words in found]
+
+
+def json_world(root: Path, rungs: list[str], prompt: str = "Name colour and number.") -> Path:
+    """A project whose answers are JSON objects."""
+    write_world(root, MODELS, rungs=rungs)
+    values = [{"colour": LABELS[i % 3], "n": i} for i in range(620)]
+    cases = [{"input": f"item {i}", "expected": values[i]} for i in range(200)]
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"item {i}"},
+                {"role": "assistant", "content": json.dumps(values[i])},
+            ]
+        }
+        for i in range(200, 620)
+    ]
+    for name, each in (("cases.jsonl", cases), ("examples.jsonl", rows)):
+        (root / name).write_text("".join(f"{json.dumps(one)}\n" for one in each))
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("Name the colour.", prompt))
+    return root
+
+
+@pytest.mark.parametrize("name", ["min_p", "top_p"])
+@pytest.mark.parametrize(("outcome", "n"), [("no", 1), ("yes", 0)])
+def test_a_parameter_that_a_probe_found_idle_is_an_error(tmp_path: Path, name: str, outcome: str, n: int) -> None:
+    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    probed(root, **{name: outcome})
+    found = told(root, f"grid = [{{temperature = 0.7, {name} = 0.1}}]")
     assert [level for level, _ in found] == ["error"] * n
+    assert codes(found) == [("decoding.grid[0]", "ignored_parameter")] * n
+
+
+def test_a_seed_that_acts_makes_all_repeats_one_draw(tmp_path: Path) -> None:
+    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    found = told(root, "grid = [{temperature = 0.7, seed = 1}, {temperature = 0.0, seed = 1}, {temperature = 0.7}]")
+    assert codes(found) == [("decoding.grid[0]", "one_draw")]
+
+
+@pytest.mark.parametrize(("preset", "n"), [("brainstorm", 1), ("chat", 0)])
+def test_a_temperature_above_1_is_noted_where_the_preset_is_for_variety(tmp_path: Path, preset: str, n: int) -> None:
+    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    found = told(root, f'preset = "{preset}"\ngrid = [{{temperature = 1.4, min_p = 0.1}}]')
+    assert codes(found) == [("decoding.grid[0]", "temperature_for_creativity")] * n
+    assert [level for level, _ in found] == ["note"] * n
+
+
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [
+        ("guided_json = {type = 'object'}", "dead_structure_field"),
+        ("response_format = {type = 'json_schema', json_schema = {type = 'object'}}", "response_format_shape"),
+    ],
+)
+def test_a_field_of_the_request_that_constrains_nothing_is_an_error(tmp_path: Path, field: str, code: str) -> None:
+    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    found = told(root, f"grid = [{{temperature = 0.0, {field}}}]")
+    assert ("decoding.grid[0]", code) in codes(found)
+    assert {level for level, _ in found} == {"error"}
+
+
+@pytest.mark.usefixtures("penalised")
+def test_settings_are_told_that_the_answers_of_the_ladder_are_constrained(tmp_path: Path) -> None:
+    grid = "grid = [{temperature = 0.7}, {temperature = 0.0, repetition_penalty = 1.05}]"
+    expected = [("decoding.grid[0]", "sampled_structure"), ("decoding.grid[1]", "repetition_penalty_quotes")]
+    found = codes(told(json_world(tmp_path / "a", LADDER), grid))
+    assert [one for one in found if one[1] != "penalty_when_greedy"] == expected
+    free = codes(told(json_world(tmp_path / "b", ["baseline", "decoding"]), grid))
+    assert free == [("decoding.grid[1]", "penalty_when_greedy")]
+
+
+@pytest.mark.parametrize(("kind", "idle", "n"), [("json_schema", "no", 1), ("choice", "no", 1), ("choice", "yes", 0)])
+def test_a_constraint_that_a_probe_found_idle_is_told_once(tmp_path: Path, kind: str, idle: str, n: int) -> None:
+    root = json_world(tmp_path, LADDER) if kind == "json_schema" else write_world(tmp_path, MODELS, rungs=LADDER)
+    probed(root, **{kind: idle})
+    found = told(root, "grid = [{temperature = 0.0}]")
+    assert codes(found) == [("few_shot", "ignored_constraint")] * n
+    assert [level for level, _ in found] == ["error"] * n
+
+
+def test_a_prompt_that_asks_to_think_leaves_a_constraint_no_room(tmp_path: Path) -> None:
+    root = json_world(tmp_path, LADDER, prompt="Think about it step by step, then name colour and number.")
+    assert codes(told(root, "")) == [("few_shot", "thinking_constrained")]
+
+
+def noted(root: Path, grid: str, **changes: Any) -> list[str]:
+    """What the rung notes of its candidates above today's variant with `changes`."""
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text() + f"\n[decoding]\ngrid = {grid}\n")
+
+    async def run() -> list[str]:
+        async with open_session(load(root)) as session:
+            best: Variant = replace(current(session), **changes)
+            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
+                        best=best, seed=7, n_dev=80)  # fmt: skip
+            Decoding().propose(view)
+            return [words.rpartition("(")[2].rstrip(")") for words in view.notes]
+
+    return asyncio.run(run())
+
+
+PASSAGES = Retrieval(documents="hash", k=3)
+CHOICE = OutputFormat(kind="choice", choices=LABELS)
+THINK = "Think step by step."
+
+
+@pytest.mark.usefixtures("penalised")
+@pytest.mark.parametrize(
+    ("setting", "changes", "code"),
+    [
+        ("{temperature = 0.7, seed = 1}", {}, "one_draw"),
+        ("{temperature = 0.7, repetition_penalty = 1.05}", {"retrieval": PASSAGES}, "repetition_penalty_quotes"),
+        ("{temperature = 0.0}", {"output": CHOICE, "system": THINK}, "thinking_constrained"),
+    ],
+)
+def test_the_rung_notes_what_the_lints_say_of_a_candidate(
+    tmp_path: Path, setting: str, changes: dict[str, Any], code: str
+) -> None:
+    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    assert noted(root, f"[{setting}]", **changes) == [code]
+
+
+def test_the_rung_notes_that_a_constraint_was_found_idle(tmp_path: Path) -> None:
+    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    probed(root, choice="no")
+    assert noted(root, "[{temperature = 0.0}]", output=CHOICE) == ["ignored_constraint"]

@@ -89,9 +89,14 @@ def command(
       tuneworthy data review --rejected --reason judged_bad
       tuneworthy data review --status --json
     """
+    from tuneworthy.cases.pii import Masker
     from tuneworthy.cli.reviewing import mend, review_on_terminal, second_on_terminal
+    from tuneworthy.curate.card import look_of
+    from tuneworthy.curate.freeze import open_version
+    from tuneworthy.store import Folder
 
-    review = _open(root, version_id)
+    version = open_version(Folder(root), version_id)
+    review = _review_of(root, version)
     if plans:
         return _plans(review, bound, as_json=as_json)
     if rejected and (bound is not None or max_bad is not None or again):
@@ -103,7 +108,8 @@ def command(
         mend(review, who, bad_row or "", because or "")
     elif not status_only and rejected:
         who = person(reviewer, "--reviewer")
-        second_on_terminal(review, review.second_sample(n=n, reasons=reasons, seed=seed), who, share=share)
+        sample = review.second_sample(n=n, reasons=reasons, seed=seed)
+        second_on_terminal(review, sample, who, share=share, masker=Masker(look=look_of(version.recipe)))
     elif not status_only:
         who = person(reviewer, "--reviewer")
         plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again)
@@ -116,13 +122,10 @@ def command(
     return 0 if rejected else STATUS[state.status]
 
 
-def _open(root: Path, version_id: str | None) -> Review:
-    from tuneworthy.curate.freeze import open_version
+def _review_of(root: Path, version: Version) -> Review:
     from tuneworthy.curate.review import Review
     from tuneworthy.curate.review_file import FILE_NAME
-    from tuneworthy.store import Folder
 
-    version = open_version(Folder(root), version_id)
     return Review(root / FILE_NAME, version.id, _Kept(version), _LeftOut(version))
 
 

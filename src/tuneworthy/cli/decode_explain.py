@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -92,7 +93,7 @@ def _sampling(parameters: dict[str, float | None], preset: str | None = None, en
     from tuneworthy.decoding.presets import preset_of
 
     given = {name: value for name, value in parameters.items() if value is not None}
-    base = preset_of(preset).decoding(engine) if preset else {}
+    base = preset_of(preset).decoding(engine, given.get("temperature")) if preset else {}
     return Sampling.of({**base, **given})
 
 
@@ -190,31 +191,42 @@ def _stored(root: Path, case: str | None, place: int) -> Position:
 
 
 async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Position:
-    """Ask a model for one token with its alternatives."""
+    """Ask a model for one token with its alternatives; what was answered before is not asked again."""
     from math import exp
 
     from tuneworthy.cli.climb import agree_to_spend
     from tuneworthy.config import load
     from tuneworthy.decoding.view import with_rest
     from tuneworthy.errors import NotEnough
+    from tuneworthy.evaluate.budget import Budget
     from tuneworthy.evaluate.models import Models
-    from tuneworthy.types import Request
+    from tuneworthy.evaluate.runner import Runner
+    from tuneworthy.prompts.shots import ShotPool
+    from tuneworthy.store import Folder, ResponseStore
+    from tuneworthy.types import Case, Variant
 
     project = load(root)
-    agree_to_spend(project, None, yes, {name or project.ladder.baseline})
-    models = Models(project)
-    try:
-        model = models[name or project.ladder.baseline]
-        question = Request(
-            messages=({"role": "user", "content": prompt},), max_tokens=1, decoding={"temperature": 0},
-            logprobs=ALTERNATIVES,
-        )  # fmt: skip
-        answer = await model.provider.complete(question)
-    finally:
-        await models.close()
-    if not answer.logprobs or not answer.logprobs[0]["top"]:
-        raise NotEnough(f"expected log-probabilities from {model.name}, got none", hint="see `models probe`")
-    top = answer.logprobs[0]["top"]
+    name = name or project.ladder.baseline
+    agree_to_spend(project, None, yes, {name})
+    folder, models = Folder(project.root), Models(project)
+    with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
+        try:
+            model = models[name]
+            variant = Variant(
+                name="decode explain", model=name, model_identity=model.provider.identity, system=None,
+                user="{{ input }}", decoding={"temperature": 0}, max_tokens=1,
+            )  # fmt: skip
+            runner = Runner(store, Budget(project.ladder.budget_usd, store.spent_usd()), ShotPool(()))
+            case = Case(id=Case.make_id(prompt), input=prompt)
+            (trace,) = await runner.run(variant, model, [case], logprobs=ALTERNATIVES)
+        finally:
+            await models.close()
+    if trace.response is None:
+        why = trace.error.message if trace.error else "nothing"
+        raise NotEnough(f"expected an answer from {name}, got {why}", hint="see `models probe`")
+    if not trace.response.logprobs or not trace.response.logprobs[0]["top"]:
+        raise NotEnough(f"expected log-probabilities from {name}, got none", hint="see `models probe`")
+    top = trace.response.logprobs[0]["top"]
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
 

@@ -35,17 +35,15 @@ def review_on_terminal(review: Review, plan: Plan, reviewer: str, *, share: floa
     return _run(review.reviewing(reviewer, plan, share=share, complete=complete))
 
 
-def second_on_terminal(
-    review: Review, sample: SecondSample, reviewer: str, *, share: float, masker: Masker | None = None
-) -> int:
+def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, share: float, masker: Masker) -> int:
     """Go through the second sample, with personal data masked; return how many verdicts were given.
 
-    What was left out may have left before anything was masked. `masker` looks with our own patterns if None.
+    What was left out may have left before anything was masked.
     """
     note(
         f"Version {sample.version}: {len(sample.rows)} of {sample.n_rows} rows that were left out; seed {sample.seed}."
     )
-    return _run(review.reviewing(reviewer, sample, share=share), masker or Masker())
+    return _run(review.reviewing(reviewer, sample, share=share), masker)
 
 
 def mend(review: Review, reviewer: str, row: str, reason: str) -> None:

@@ -20,6 +20,8 @@ from tuneworthy.errors import UserError
 
 EngineName = Literal["hf", "vllm", "llama_cpp"]
 NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
+ASKS_TO_SAMPLE = frozenset({"temperature", "top_k", "top_p", "min_p"})
+"""Who sets one of these is taken to set HF's `do_sample` as well, without which they do nothing there."""
 _SPANS: Mapping[str, tuple[float, float]] = {
     "temperature": (0.0, float("inf")),
     "top_k": (-1, float("inf")),
@@ -79,7 +81,7 @@ class Engine:
         engine: Its name with us. label: Its name for people. version: The one that was read.
         order: The samplers in the order in which they are applied.
         defaults: What a parameter is that nobody set.
-        greedy_when_unset: Whether it is greedy if no sampling parameter is set at all.
+        greedy_when_unset: Whether it is greedy until it is asked to sample; a penalty does not ask (`ASKS_TO_SAMPLE`).
         greedy_at_most: Temperatures up to this one are greedy.
         least_temperature: Temperatures between that and this are raised to it.
         most_temperature: The highest that it accepts.
@@ -177,7 +179,7 @@ def resolve(sampling: Sampling, engine: Engine, generation_config: Mapping[str, 
         )
     if engine.engine == "vllm" and values["top_p"] <= 0:
         raise UserError(f"top_p: expected more than 0 on {engine.label}, got {values['top_p']:g}")
-    sampled = bool(given or of_model.get("do_sample"))
+    sampled = bool(ASKS_TO_SAMPLE & given.keys() or of_model.get("do_sample"))
     greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
     if not greedy and temperature < engine.least_temperature:
         values["temperature"], origins["temperature"] = engine.least_temperature, "raised"

@@ -24,6 +24,7 @@ from tuneworthy.providers.capabilities import Capabilities, filter_parameters
 Mark = Literal["article", "measured", "contested"]
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _ENGINES: Mapping[str, EngineName] = {"llama_cpp": "llama_cpp", "vllm": "vllm"}
+_VARIED = frozenset({"creative", "brainstorm"})
 _TRANSLATED = "facts.md C1: {label} cuts before the temperature, so min_p is m^T there"
 _OFF = "facts.md C1: {label} sets it if nobody does, and min_p is meant to be the only cut"
 
@@ -54,8 +55,13 @@ class Preset:
     values: Mapping[str, Value]
     effort: Value
 
-    def on(self, engine: str | None) -> dict[str, Value]:
-        """Return the values for an engine; None is any server that speaks its protocol."""
+    def on(self, engine: str | None, temperature: float | None = None) -> dict[str, Value]:
+        """Return the values for an engine; None is any server that speaks its protocol.
+
+        Args:
+            engine: Whose.
+            temperature: What is set instead of the preset's own: min_p is translated at it.
+        """
         found = dict(self.values)
         known = engine_of(engine) if engine else None
         min_p = found.get("min_p")
@@ -63,7 +69,8 @@ class Preset:
             return found
         if known.order.index("min_p") < known.order.index("temperature"):
             source = _TRANSLATED.format(label=known.label)
-            moved = round(min_p_at_one(min_p.value, found["temperature"].value), 4)
+            at = found["temperature"].value if temperature is None else temperature
+            moved = round(min_p_at_one(min_p.value, at), 4)
             found["min_p"] = Value(
                 value=moved, mark=min_p.mark, source=f"{min_p.source}; {source}", article=min_p.article
             )
@@ -71,9 +78,9 @@ class Preset:
             found["top_k"] = Value(value=0, mark="measured", source=_OFF.format(label=known.label))
         return found
 
-    def decoding(self, engine: str | None) -> dict[str, Any]:
-        """Return the parameters alone."""
-        return {name: one.value for name, one in self.on(engine).items()}
+    def decoding(self, engine: str | None, temperature: float | None = None) -> dict[str, Any]:
+        """Return the parameters alone (see `on`)."""
+        return {name: one.value for name, one in self.on(engine, temperature).items()}
 
     def fit(self, provider: str, capabilities: Capabilities) -> dict[str, Any]:
         """Return what a model is sent: the parameters that it accepts, or an effort where it takes no temperature.
@@ -145,6 +152,15 @@ def auto(kind: str, *, documents: bool = False) -> Preset:
         if kind in one.kinds:
             return one
     raise UserError(f"expected a kind of task, got {kind!r}")
+
+
+def purpose_of(preset: str) -> str:
+    """Return what a preset is for, as the lints want it: `creative` where variety is wanted, else "".
+
+    >>> purpose_of("brainstorm"), purpose_of("auto")
+    ('creative', '')
+    """
+    return "creative" if preset in _VARIED else ""
 
 
 def engine_for(provider: str) -> EngineName | None:

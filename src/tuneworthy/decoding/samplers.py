@@ -107,7 +107,8 @@ class Trail:
         found = np.full(self.left.size, -1, dtype=np.int16)
         found[self.steps[0].left.ids] = 0
         for number, (before, after) in enumerate(zip(self.steps, self.steps[1:], strict=False), start=1):
-            found[before.left.ids[len(after.left) :]] = number
+            found[before.left.ids] = number
+            found[after.left.ids] = 0  # not always the head: of tokens that tie, greedy takes the smallest number
         return found
 
 

@@ -10,6 +10,7 @@ from tuneworthy.config import Project
 from tuneworthy.decoding.lints import Use, lint_use
 from tuneworthy.decoding.presets import auto, engine_for, preset_of
 from tuneworthy.ladder.base import Proposal, Task, View, rung
+from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters
 from tuneworthy.providers.probe import read_probe
 from tuneworthy.store import Folder
@@ -65,13 +66,18 @@ def provider_of(project: Project, model: str) -> str:
 
 def _warnings(view: View, best: Variant, setting: Mapping[str, Any]) -> list[str]:
     """Return what the lints say of a candidate."""
+    provider = view.models[best.model].provider
     use = Use(
         engine=engine_for(provider_of(view.project, best.model)) or "",
         decoding=setting,
         output=best.output.kind,
         schema=best.output.schema,
         max_tokens=best.max_tokens,
-        thinks_first=best.answer_after is not None,
+        thinks_first=best.answer_after is not None or asks_to_think(best.system or "", best.user),
+        retrieved=best.retrieval is not None,
+        compares=True,
+        capabilities=getattr(provider, "capabilities", None),
+        probed=read_probe(Folder(view.project.root), best.model, provider.identity),
     )
     return [f"{label(setting)}: {one.message} ({one.code})" for one in lint_use(use) if one.level != "note"]
 

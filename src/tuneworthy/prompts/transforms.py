@@ -14,6 +14,10 @@ from tuneworthy.types import Variant
 COT_MARKER = "Answer:"
 COT_TOKENS = 64
 LONG_PROMPT_WORDS = 40
+_THINK = re.compile(
+    r"\b(think|reason|work)\b[^.\n]{0,40}\bstep[ -]by[ -]step\b|\b(think|reason) (first|aloud|out loud)\b",
+    re.IGNORECASE,
+)
 
 Transform = Callable[[Variant, str, Sequence[str], "dict[str, Any] | None"], Variant]
 
@@ -79,6 +83,15 @@ TRANSFORMS: dict[str, Transform] = {
     "chain_of_thought": chain_of_thought,
 }
 """By name; the first is the one that is preregistered where dev is too small to explore."""
+
+
+def asks_to_think(*templates: str) -> bool:
+    """Whether a prompt asks for reasoning before the answer, as far as its words show.
+
+    >>> asks_to_think("Name the intent.", "Think it through step by step: {{ input }}")
+    True
+    """
+    return any(_THINK.search(text) for text in templates)
 
 
 def applicable(variant: Variant, kind: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Found, Masker
@@ -15,6 +15,7 @@ from tuneworthy.curate.teacher import KEY as TEACHER
 from tuneworthy.errors import UserError
 from tuneworthy.types import Example, content_hash
 
+_DIGEST: Final = 8
 EngineName = Literal["patterns", "presidio"]
 
 
@@ -89,9 +90,9 @@ def open_engine(name: EngineName) -> Engine:
 
 
 def row_text(row: Example) -> str:
-    """Return all that a row says and goes out with it: every value of its messages but the roles, and its `meta`."""
+    """Return all that a row says and goes out with it: its messages but the roles, its `meta`, `group` and `tags`."""
     said = [value for message in row.messages for key, value in message.items() if key != "role"]
-    return "\n".join(text for value in (*said, dict(row.meta)) for text in _texts(value))
+    return "\n".join(text for value in (*said, dict(row.meta), row.group, row.tags) for text in _texts(value))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -109,6 +110,13 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
+def _hashed(name: str, found: Sequence[Found]) -> str:
+    """Return a name with a mask in the place of each value that is the same in all rows, other than a `Masker`'s."""
+    for one in reversed(found):
+        name = f"{name[: one.start]}[{one.kind.upper()}_{one.digest[:_DIGEST]}]{name[one.end :]}"
+    return name
+
+
 @check("personal_data")
 @dataclass(frozen=True, slots=True)
 class PersonalData:
@@ -116,8 +124,9 @@ class PersonalData:
 
     What is trained in can be said again to anybody. Numbers with a checksum count only if it is right. By default the
     values are masked, the same value by the same mask, so that question and answer still belong together. Names and
-    street addresses need the engine `presidio`. What a log tells beside the messages (`meta`) counts too. A value is
-    never shown, only counted.
+    street addresses need the engine `presidio`. What a log tells beside the messages (`meta`, `group`, `tags`) counts
+    too; in `group` and `tags` a mask holds a hash of the value, so that rows of one source still have one group. A
+    value is never shown, only counted.
 
     Bad: "Write to ada@example.org".
     """
@@ -159,7 +168,14 @@ class PersonalData:
         )
         meta = {key: value for key, value in row.meta.items() if key != TEACHER}
         told = {TEACHER: Masker(look=look).mask_json(row.meta[TEACHER])} if TEACHER in row.meta else {}
-        return replace(row, messages=messages, meta=masker.mask_json(meta) | told, id=content_hash(messages))
+        return replace(
+            row,
+            messages=messages,
+            meta=masker.mask_json(meta) | told,
+            group=row.group and _hashed(row.group, look(row.group)),
+            tags=tuple(_hashed(tag, look(tag)) for tag in row.tags),
+            id=content_hash(messages),
+        )
 
     def _wanted(self, kind: str) -> bool:
         """Whether a kind counts: one that is asked for, or one that only the engine knows."""

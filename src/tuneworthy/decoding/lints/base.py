@@ -8,7 +8,7 @@ from importlib import import_module
 from inspect import cleandoc
 from typing import Any, Literal
 
-from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
@@ -22,15 +22,14 @@ class Use:
 
     Attributes:
         engine: `hf`, `vllm`, `llama_cpp`, `openai` or `anthropic`; "" if not known.
-        decoding: Parameters that are set, by our names.
+        decoding: Parameters that are set, by our names, and whatever else stands beside them (`response_format`, ...).
         output: `free`, `choice` or `json_schema`. schema: Of the answer, if there is one.
-        body: Further fields of the request, as they are sent (`response_format`, ...).
         max_tokens: Limit of the answer; None if not known.
         thinks_first: Whether the prompt asks for reasoning before the answer, in the same text.
         retrieved: Whether documents stand in the prompt.
         purpose: `creative` where variety is what is wanted; "" otherwise.
-        compares: Whether the answers are used to compare two settings. repeats: Answers to each case then.
-        capabilities: What the model accepts. probed: What a probe found of parameters: name to outcome.
+        compares: Whether the answers are used to compare two settings.
+        capabilities: What the model accepts. probed: What a probe found: name to outcome.
         threshold: A bound on log-probabilities that is acted on. calibrated: Whether graded answers support it.
     """
 
@@ -38,13 +37,11 @@ class Use:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     output: str = "free"
     schema: Mapping[str, Any] | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
     max_tokens: int | None = None
     thinks_first: bool = False
     retrieved: bool = False
     purpose: str = ""
     compares: bool = False
-    repeats: int = 1
     capabilities: Capabilities | None = None
     probed: Mapping[str, str] = field(default_factory=dict)
     threshold: float | None = None
@@ -54,6 +51,19 @@ class Use:
         """Return a parameter that is set, `neutral` if it is not."""
         value = self.decoding.get(name)
         return neutral if value is None else float(value)
+
+    def idle(self, name: str) -> bool:
+        """Whether a probe found that a parameter, or a form of output, is refused or does nothing."""
+        return self.probed.get(name) in {"no", "unsupported"}
+
+    @property
+    def can_be_greedy(self) -> bool:
+        """Whether the model takes temperature 0 beside the effort that is set; True if that is not known."""
+        if self.capabilities is None:
+            return True
+        wanted = {"effort": self.decoding.get("effort"), "temperature": 0.0}
+        dropped = filter_parameters(self.capabilities, wanted)[1]
+        return not any(words.startswith("temperature:") for words in dropped)
 
 
 @dataclass(frozen=True, slots=True)

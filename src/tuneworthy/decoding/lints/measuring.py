@@ -7,29 +7,27 @@ from math import exp
 
 from tuneworthy.decoding.lints.base import Fault, Use, lint
 
-FEWEST_REPEATS = 3
-
 
 @lint(
     "one_draw",
     "warning",
     source="article, failure mode 5; facts.md 0, rows 17 and 18",
-    bad=Use(engine="vllm", decoding={"temperature": 0.7, "min_p": 0.05}, compares=True, repeats=1),
-    good=Use(engine="vllm", decoding={"temperature": 0.7, "min_p": 0.05}, compares=True, repeats=3),
+    bad=Use(engine="vllm", decoding={"temperature": 0.7, "min_p": 0.05, "seed": 1}, compares=True),
+    good=Use(engine="vllm", decoding={"temperature": 0.7, "min_p": 0.05}, compares=True),
 )
 def one_draw(use: Use) -> Iterator[Fault]:
-    """Two settings are compared on one sampled answer a case.
+    """Settings are compared on one draw: a seed makes all repeats of a sampled answer the same.
 
     One seed is one draw: it repeats an answer (where the server obeys it at all), it does not line two models up. Even
-    temperature 0 is not the same each time where the batch changes. Repeats, paired on the means of cases, are what
-    makes a comparison fair.
+    temperature 0 is not the same each time where the batch changes. Repeats that differ, paired on the means of cases,
+    are what makes a comparison fair.
     """
-    takes = use.capabilities is None or "temperature" in use.capabilities.parameters
-    if use.compares and takes and use.value("temperature", 1) > 0 and use.repeats < FEWEST_REPEATS:
-        seed = "a seed, which fixes one draw" if use.decoding.get("seed") is not None else "no seed"
+    seed = use.decoding.get("seed")
+    obeyed = seed is not None and not use.idle("seed")
+    if use.compares and obeyed and use.can_be_greedy and use.value("temperature", 1) > 0:
         yield (
-            f"expected {FEWEST_REPEATS} answers or more to each case above temperature 0, got {use.repeats} and {seed}",
-            f"set repeats to {FEWEST_REPEATS}, or temperature to 0",
+            f"expected repeats that differ above temperature 0, got seed {seed}, which makes them one draw",
+            "remove seed, or set temperature to 0",
         )
 
 

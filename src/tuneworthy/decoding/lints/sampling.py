@@ -14,8 +14,8 @@ from tuneworthy.providers.capabilities import filter_parameters
 PENALTIES = {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 HIGHEST_PENALTY = 1.1
 _TIGHT = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
-_PROBED = {"min_p": "min_p", "seed": "seed", "top_k": "top_k", "repetition_penalty": "repetition_penalty"}
-"""Parameter to the finding of a probe that tells whether it acts."""
+PROBED = ("min_p", "seed", "top_k", "top_p", "repetition_penalty", "stop")
+"""Parameters of which `models probe` finds whether they act."""
 
 
 def _uncut(use: Use) -> bool:
@@ -37,9 +37,8 @@ def unset_sampling(use: Use) -> Iterator[Fault]:
     if there is none; HF is greedy until it samples, and llama.cpp has cuts of its own. Where a model takes no sampling
     parameters, its effort is what can be set.
     """
-    if use.capabilities is not None and "temperature" not in use.capabilities.parameters:
-        return
-    if use.engine in {"openai", "vllm"} and use.value("temperature", 1) >= 1 and _uncut(use):
+    sampled = use.can_be_greedy and use.value("temperature", 1) >= 1 and _uncut(use)
+    if use.engine in {"openai", "vllm"} and sampled:
         where = {"vllm": " (or what the model's generation_config.json says)"}.get(use.engine, "")
         yield (
             f"expected a temperature or a cut, got temperature 1 with top_p 1{where}: any token may come",
@@ -99,12 +98,13 @@ def repetition_penalty_high(use: Use) -> Iterator[Fault]:
     good=Use(engine="vllm", decoding={"temperature": 0.2, "repetition_penalty": 1.0}, retrieved=True),
 )
 def repetition_penalty_quotes(use: Use) -> Iterator[Fault]:
-    """A repetition penalty where the answer must repeat: words of retrieved text, the keys of JSON.
+    """A repetition penalty where the answer must repeat: words of retrieved text, the keys of JSON, a label.
 
     HF, vLLM and llama.cpp count the tokens of the prompt as well, so what stands in the documents is pushed down.
     """
     penalty = use.value("repetition_penalty", 1)
-    must = "quote retrieved text" if use.retrieved else "repeat keys" if use.output != "free" else ""
+    repeated = {"json_schema": "repeat keys", "choice": "copy a label"}.get(use.output, "")
+    must = "quote retrieved text" if use.retrieved else repeated
     if penalty != 1 and must:
         yield (
             f"expected no repetition_penalty where an answer has to {must}, got {penalty:g}",
@@ -173,8 +173,8 @@ def ignored_parameter(use: Use) -> Iterator[Fault]:
             name = words.partition(":")[0]
             fix = "remove it; this model takes an effort" if use.capabilities.efforts else f"remove {name}"
             yield f"expected parameters that the model accepts, got {words}", fix
-    for name, finding in _PROBED.items():
-        if use.decoding.get(name) is not None and use.probed.get(finding) in {"no", "unsupported"}:
+    for name in PROBED:
+        if use.decoding.get(name) is not None and use.idle(name):
             yield (
                 f"expected {name} to act, got a server that ignores it (a probe found so)",
                 f"remove {name}, or serve the model with an engine that has it",

@@ -10,6 +10,7 @@ from tuneworthy.decoding.structured import depth, engine_limits, shortest
 
 BYTES_A_TOKEN = 4
 DEAD_FIELDS = ("guided_json", "guided_choice", "guided_regex", "guided_grammar", "guided_decoding_backend")
+_CLIMB = "remove it (the rung few_shot holds answers to a schema by itself)"
 _SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
@@ -19,10 +20,6 @@ def _nested(levels: int) -> dict[str, Any]:
     for _ in range(levels - 1):
         schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
     return schema
-
-
-def _structured(use: Use) -> bool:
-    return use.output != "free" or "response_format" in use.body
 
 
 @lint(
@@ -39,8 +36,7 @@ def sampled_structure(use: Use) -> Iterator[Fault]:
     question gives different fields.
     """
     temperature = use.value("temperature", 1)
-    takes = use.capabilities is None or "temperature" in use.capabilities.parameters
-    if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and takes:
+    if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and use.can_be_greedy:
         set_to = f"{temperature:g}" if "temperature" in use.decoding else "none, so the engine samples"
         yield f"expected temperature 0 for a constrained answer, got {set_to}", "set temperature to 0"
 
@@ -51,21 +47,22 @@ def sampled_structure(use: Use) -> Iterator[Fault]:
     source="facts.md 0, row 23 (vLLM 0.33 requires the name)",
     bad=Use(
         engine="vllm",
-        decoding={"temperature": 0},
-        body={"response_format": {"type": "json_schema", "json_schema": _SCHEMA}},
+        decoding={"temperature": 0, "response_format": {"type": "json_schema", "json_schema": _SCHEMA}},
     ),
     good=Use(
         engine="vllm",
-        decoding={"temperature": 0},
-        body={"response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": _SCHEMA}}},
+        decoding={
+            "temperature": 0,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": _SCHEMA}},
+        },
     ),
 )
 def response_format_shape(use: Use) -> Iterator[Fault]:
     """`response_format` has the wrong shape: a schema stands where an object with a name and a schema belongs."""
-    told = use.body.get("response_format")
+    told = use.decoding.get("response_format")
     if told is None:
         return
-    right = 'write {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}'
+    right = f'{_CLIMB}; elsewhere write {{"type": "json_schema", "json_schema": {{"name": ..., "schema": ...}}}}'
     kind = told.get("type") if isinstance(told, Mapping) else None
     if kind not in {"json_schema", "json_object", "text"}:
         got = repr(str(kind or told)[:60])
@@ -81,16 +78,16 @@ def response_format_shape(use: Use) -> Iterator[Fault]:
     "dead_structure_field",
     "error",
     source="facts.md C1 (removed fields are ignored: the output is not constrained)",
-    bad=Use(engine="vllm", decoding={"temperature": 0}, body={"guided_json": _SCHEMA}),
-    good=Use(engine="vllm", decoding={"temperature": 0}, body={"structured_outputs": {"json": _SCHEMA}}),
+    bad=Use(engine="vllm", decoding={"temperature": 0, "guided_json": _SCHEMA}),
+    good=Use(engine="vllm", decoding={"temperature": 0, "structured_outputs": {"json": _SCHEMA}}),
 )
 def dead_structure_field(use: Use) -> Iterator[Fault]:
     """A field that vLLM once read is sent: it is ignored now, and the answer is not constrained."""
     for name in DEAD_FIELDS:
-        if name in use.body:
+        if name in use.decoding:
             yield (
                 f"expected a field that constrains the answer, got {name}, which is ignored",
-                "send response_format or structured_outputs",
+                f"{_CLIMB}; elsewhere send response_format or structured_outputs",
             )
 
 
@@ -154,4 +151,25 @@ def thinking_constrained(use: Use) -> Iterator[Fault]:
         yield (
             "expected the constraint to begin after the reasoning, got one from the first token on",
             "put a reasoning field first in the schema, constrain a second call, or use the engine's reasoning parser",
+        )
+
+
+@lint(
+    "ignored_constraint",
+    "error",
+    source="facts.md C1 (probe that a schema acts: the answer parses)",
+    bad=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, probed={"json_schema": "no"}),
+    good=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, probed={"json_schema": "yes"}),
+)
+def ignored_constraint(use: Use) -> Iterator[Fault]:
+    """A probe found that the server does not hold its answers to the schema, or to the choices, that it is sent.
+
+    Servers ignore fields that they do not know without a word. Free and structured output are then the same variant,
+    and what does not parse counts as wrong.
+    """
+    if use.output != "free" and use.idle(use.output):
+        what = "a schema" if use.output == "json_schema" else "given choices"
+        yield (
+            f"expected a server that holds answers to {what}, got one that does not (a probe found so)",
+            "serve the model with an engine that does (llama_cpp, vllm), or mend the server and probe it again",
         )
