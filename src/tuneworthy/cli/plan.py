@@ -77,15 +77,16 @@ def _emit(planned: Planned, root: Path, form: str, out: Path | None) -> Emitted 
     """Write the run for another trainer, unless it does not fit."""
     from dataclasses import replace
 
+    from tuneworthy.config import load
     from tuneworthy.store import write_atomic
     from tuneworthy.train.emit.base import Plan, emit
-    from tuneworthy.train.plan import base_elsewhere
+    from tuneworthy.train.plan import base_elsewhere, rows_path
 
     if planned.advice.memory.fit == "does not fit":
         note("Nothing is written: the run does not fit.")
         return None
     base, note_on_base = base_elsewhere(planned.base, root)
-    made = emit(form, Plan(planned.advice.settings, base, str(planned.rows_path.resolve())))
+    made = emit(form, Plan(planned.advice.settings, base, str(rows_path(load(root)).resolve())))
     more = ["the rows are taken as they are stored, without the prompt of [prompt]"]
     made = replace(made, notes=(*made.notes, *more, *([note_on_base] if note_on_base else [])))
     for name, text in made.files.items() if out else ():
@@ -136,11 +137,14 @@ def _show(planned: Planned) -> None:
     from rich.table import Table
 
     from tuneworthy.cli.show import console
+    from tuneworthy.train.render import REASONS
 
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
     out.print(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
+    for reason, n in planned.left_out.items():
+        out.print(f"left out: {n} rows ({REASONS[reason]})")
     table = Table(title="Settings", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("setting", "value", "why", "source", "the article says"):
         table.add_column(heading)
