@@ -125,21 +125,6 @@ def base_of(project: Project) -> str:
     return spec
 
 
-def base_elsewhere(spec: str, root: Path) -> tuple[str, str | None]:
-    """Return the base as other trainers find it: a folder, or a name on the hub; and a note if they cannot.
-
-    Args:
-        spec: As the project names it. root: The project folder.
-    """
-    folder = base_folder(spec, root)
-    if folder is not None:
-        return str(folder), None
-    note = (
-        f"{spec} is one GGUF file, which it cannot load: `tuneworthy train` makes a folder of it; write this again then"
-    )
-    return spec, note
-
-
 def base_folder(spec: str, root: Path) -> Path | None:
     """Return the base as a folder of safetensors, with its tokenizer; None for a GGUF file that `train` made none of.
 
@@ -176,15 +161,6 @@ def material_of(project: Project) -> Material:
         UserError: There are no rows.
     """
     return gather(project, Folder(project.root), unsafe=True, seed=project.train.seed, say=lambda _: None)
-
-
-def rows_path(project: Project) -> Path:
-    """Return the file that the rows come from: that of the frozen version, else the examples file."""
-    version = latest_version(Folder(project.root))
-    if version is not None:
-        return version.folder / "rows.jsonl"
-    assert project.examples is not None
-    return project.root / project.examples.path
 
 
 def frozen_id(project: Project) -> str | None:
