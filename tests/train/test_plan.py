@@ -53,6 +53,9 @@ def test_a_plan_is_of_the_rows_that_train_renders(store: Folder, settings: str) 
     assert planned.left_out == prepared.rendered.reasons
     assert planned.advice.settings.max_length == prepared.settings.max_length
     assert bool(planned.left_out) == bool(settings)
+    ids = [row.ids for row in planned.rendered.rows]
+    shared = next(at for at, column in enumerate(zip(*ids, strict=False)) if len(set(column)) > 1)
+    assert planned.rows.shared == shared > 30
 
 
 def test_a_longer_prompt_makes_the_rows_of_a_plan_longer(store: Folder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -25,6 +25,7 @@ class RowLengths:
     Attributes:
         n_rows: How many. n_tokens: Of all rows. n_supervised: Of the answers, which alone are trained on.
         median, p99, longest: Tokens of a row.
+        shared: Tokens that all rows begin with; `train` computes them once a batch.
         counted: Whether by the model's tokenizer; else from bytes.
         dataset: Id of the frozen version, or None if nothing is frozen yet.
     """
@@ -37,6 +38,7 @@ class RowLengths:
     longest: int
     counted: bool
     dataset: str | None = None
+    shared: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON-able values."""
@@ -49,7 +51,9 @@ def count(rendered: Rendered, dataset: str | None = None) -> RowLengths:
     Args:
         rendered: The rows as ids. dataset: Id of the version that they are of.
     """
-    return _numbers([len(row.ids) for row in rendered.rows], rendered.n_supervised, counted=True, dataset=dataset)
+    ids = [row.ids for row in rendered.rows]
+    found = _numbers([len(one) for one in ids], rendered.n_supervised, counted=True, dataset=dataset)
+    return replace(found, shared=_alike(min(ids), max(ids)))
 
 
 def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths:
@@ -64,15 +68,21 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
     """
     lengths: list[int] = []
     supervised = 0
+    first, last = b"", b""
     for chat in chats:
-        counts = [_tokens(_text(turn)) for turn in chat.messages]
+        texts = [_text(turn) for turn in chat.messages]
+        counts = [_tokens(text) for text in texts]
+        whole = b"\0".join(texts)
+        first, last = (min(first, whole), max(last, whole)) if lengths else (whole, whole)
         tools = _tokens(orjson.dumps(chat.tools)) if chat.tools else 0
         lengths.append(sum(counts) + TURN_TOKENS * len(counts) + tools)
         said = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
         supervised += sum(said) + len(said)
     if not lengths:
         raise UserError("expected rows to plan for, got none", hint="run `tuneworthy data build`, or name [examples]")
-    return _numbers(lengths, supervised, counted=False, dataset=dataset)
+    alike = first[: _alike(first, last)]
+    shared = len(alike) // int(BYTES_A_TOKEN) + TURN_TOKENS * alike.count(b"\0")
+    return replace(_numbers(lengths, supervised, counted=False, dataset=dataset), shared=shared)
 
 
 def _text(turn: Message) -> bytes:
@@ -83,6 +93,12 @@ def _text(turn: Message) -> bytes:
 
 def _tokens(text: bytes) -> int:
     return -(-len(text) // int(BYTES_A_TOKEN))
+
+
+def _alike(first: Sequence[int], last: Sequence[int]) -> int:
+    """Return how long the common beginning is; of the first and the last in order it is that of all between them."""
+    differ = (at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return next(differ, min(len(first), len(last)))
 
 
 def _numbers(lengths: Sequence[int], n_supervised: int, *, counted: bool, dataset: str | None) -> RowLengths:

@@ -98,13 +98,25 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     rendered = None if renderer is None else renderer.rows(chats, project.train.max_length or 2**31)
     dataset = frozen_id(project)
     rows = estimate(chats, dataset) if rendered is None else count(rendered, dataset)
+    device, advice, times = advised(project, shape, rows, gpu_gib)
+    rendered = None if rendered is None else rendered.within(advice.settings.max_length)
+    return Planned(spec, folder, shape, material, rendered, rows, device, advice, times)
+
+
+def advised(
+    project: Project, shape: Shape, rows: RowLengths, gpu_gib: float | None = None
+) -> tuple[Device, Advice, Sequence[Duration]]:
+    """Return where a run would go, with which settings, and how long an epoch takes.
+
+    Args:
+        project: Its `[train]` is kept. shape: Of the base. rows: In numbers.
+        gpu_gib: Memory of a card to plan for; what is at hand if None.
+    """
     gpu_gib = gpu_gib if gpu_gib is not None else project.train.gpu_memory_gib
     device: Device = "cuda" if gpu_gib is not None or _gpu_gib() is not None else "cpu"
     available = _available(gpu_gib, device)
     advice = advise(shape, rows, available=available, device=device, train=project.train, has_bf16=has_bf16(device))
-    rendered = None if rendered is None else rendered.within(advice.settings.max_length)
-    times = durations(shape, advice, rows, device, gpu_gib)
-    return Planned(spec, folder, shape, material, rendered, rows, device, advice, times)
+    return device, advice, durations(shape, advice, rows, device, gpu_gib)
 
 
 def base_of(project: Project) -> str:
