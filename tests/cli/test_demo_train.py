@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tuneworthy.cli
+import tuneworthy.cli.demo
 from tuneworthy.cli.demo import STEPS, go_on, write_demo
 from tuneworthy.config import load
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, TO_SHIP, TO_TRAIN
@@ -48,3 +50,31 @@ def test_what_the_demo_waives_are_gates_that_can_be_waived_each_with_its_reason(
     waived = {one.gate for one in load(tmp_path / "demo").waivers}
     assert waived == {"dataset_review", "pilot", "shadow"}
     assert waived <= {*TO_TRAIN, *TO_SHIP} - NEVER_WAIVED and all(GATES.get(name) for name in waived)
+
+
+def test_a_demo_that_was_killed_while_it_was_written_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    write_demo(whole)
+    expected = {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    for after in range(len(expected)):
+        with monkeypatch.context() as patch:
+            killed_after(patch, after)
+            with pytest.raises(KeyboardInterrupt):
+                write_demo(broken)
+        write_demo(broken)
+        assert {path.relative_to(broken): path.read_bytes() for path in broken.rglob("*") if path.is_file()} == expected
+        shutil.rmtree(broken)
+
+
+def killed_after(patch: pytest.MonkeyPatch, n_files: int) -> None:
+    """Let `write_demo` be stopped in the file after the first `n_files`."""
+    write, left = tuneworthy.cli.demo.write_atomic, iter(range(n_files))
+
+    def stopped(path: Path, content: bytes) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    patch.setattr(tuneworthy.cli.demo, "write_atomic", stopped)

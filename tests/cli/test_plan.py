@@ -10,7 +10,7 @@ import pytest
 from tests.ladder.tuned_worlds import make_artifact
 from tests.train.shapes import LLAMA_70B, SMOLLM2_135M
 from tuneworthy.cli import run
-from tuneworthy.train.plan import base_elsewhere
+from tuneworthy.train.plan import base_folder
 
 PROJECT = """
 [task]
@@ -69,21 +69,23 @@ def test_70b_on_24_gib_is_refused_with_numbers_and_exit_status_3(
     assert "SFTTrainer(" not in told.out and "Nothing is written" in told.err
 
 
-def test_what_is_emitted_lies_in_its_folder(project: Path, tmp_path: Path) -> None:
+def test_nothing_is_emitted_for_a_base_whose_tokenizer_is_not_here(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
-    assert run(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--emit", "trl", "--out", str(out)]) == 0
-    assert {path.name for path in out.iterdir()} == {"train_trl.py", "requirements.txt"}
-    script = (out / "train_trl.py").read_text()
-    assert f"BASE = {str(project / 'model')!r}" in script and f"ROWS = {str(project / 'examples.jsonl')!r}" in script
+    arguments = ["plan", "--project", str(project), "--gpu-memory", "24GiB", "--emit", "trl", "--out", str(out)]
+    assert run(arguments) == 2
+    assert "expected tokenizer.json in" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_what_is_emitted_names_a_base_that_other_trainers_can_load(project: Path) -> None:
     (project / "one.gguf").write_bytes(b"GGUF")
-    spec, told = base_elsewhere("one.gguf", project)
-    assert spec == "one.gguf" and told is not None and "`tuneworthy train` makes a folder of it" in told
+    assert base_folder("one.gguf", project) is None
+    assert base_folder("model", project) == project / "model"
     made = make_artifact(project, "base", source={"spec": "one.gguf", "sha256": "0" * 64})
     make_artifact(project, "base", source={"spec": "other.gguf", "sha256": "1" * 64})
-    assert base_elsewhere("one.gguf", project) == (str(made.folder), None)
+    assert base_folder("one.gguf", project) == made.folder
 
 
 def test_a_config_is_linted_without_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

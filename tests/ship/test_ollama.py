@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tuneworthy.errors import UserError
-from tuneworthy.ship.ollama import frames_of, modelfile
+from tuneworthy.ship.gguf import FILE
+from tuneworthy.ship.ollama import export_ollama, frames_of, modelfile
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, write_artifact
 
 START = "{% if add_generation_prompt %}"
 CHATML = (
@@ -96,3 +100,61 @@ def test_the_modelfile_has_template_parameters_and_stops(tmp_path: Path) -> None
     assert lines.endswith(f"PARAMETER num_ctx 2048\n{stops}PARAMETER temperature 0.6\n")
     (tmp_path / "generation_config.json").write_text("{}")
     assert modelfile(tmp_path, CHATML, 2048).endswith('PARAMETER stop "<|im_end|>"\nPARAMETER temperature 0\n')
+
+
+def exported(root: Path, positions: int = 131_072, **about: Any) -> tuple[Folder, Artifact]:
+    """A project with a GGUF file that was made from a merged model; `about` is of its adapter."""
+    store = Folder(root)
+    adapter = write_artifact(store, "adapter", lambda folder: None, parent=None, about=about)
+
+    def fill(folder: Path) -> None:
+        folder_of(folder)
+        (folder / "chat_template.jinja").write_text(CHATML)
+        (folder / "config.json").write_text(json.dumps({"max_position_embeddings": positions}))
+
+    merged = write_artifact(store, "merged", fill, parent=adapter.id, about={})
+    gguf = write_artifact(store, "gguf", lambda folder: (folder / FILE).write_bytes(b"w" * 100) and None,
+                          parent=merged.id, about={})  # fmt: skip
+    return store, gguf
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_copy_that_is_killed_leaves_no_model_that_looks_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    store, gguf = exported(tmp_path)
+    out = tmp_path / "out"
+
+    def killed(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:10])
+        raise KeyboardInterrupt
+
+    def refused(self: Path, target: Path) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    if not linked:
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+    for _ in range(2):
+        export_ollama(store, gguf, out)
+        assert {path.name for path in out.iterdir()} == {"Modelfile", FILE}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "hardlink_to", refused)
+        patch.setattr("shutil.copyfile", killed)
+        with pytest.raises(KeyboardInterrupt):
+            export_ollama(store, gguf, out)
+    assert not (out / "Modelfile").exists() and (out / FILE).read_bytes() == b"w" * 100
+    export_ollama(store, gguf, out)
+    assert {path.name for path in out.iterdir()} == {"Modelfile", FILE} and (out / FILE).stat().st_size == 100
+
+
+@pytest.mark.parametrize(
+    ("positions", "longest", "answer", "expected"),
+    [(131_072, 200, 16, 4096), (2048, 200, 16, 2048), (131_072, 5000, 512, 6144), (131_072, 4000, 512, 5120)],
+)
+def test_room_is_kept_for_the_rows_of_the_task_and_not_for_all_that_the_model_could_read(
+    tmp_path: Path, positions: int, longest: int, answer: int, expected: int
+) -> None:
+    about = {"rows": {"longest": longest}, "prompt": {"max_tokens": answer}}
+    store, gguf = exported(tmp_path, positions, **about)
+    modelfile_path, _ = export_ollama(store, gguf, tmp_path / "out")
+    assert f"PARAMETER num_ctx {expected}\n" in modelfile_path.read_text()

@@ -11,11 +11,11 @@ from tuneworthy.config.train import Train
 from tuneworthy.errors import UserError
 from tuneworthy.train.advise import ARTICLE, Advice, advise
 from tuneworthy.train.duration import epoch, flops
-from tuneworthy.train.lengths import RowLengths, measure
+from tuneworthy.train.lengths import RowLengths, estimate
 from tuneworthy.train.memory import GIB
+from tuneworthy.train.render import RowChat
 from tuneworthy.train.settings import Settings
 from tuneworthy.train.shape import shape_of_config
-from tuneworthy.types import Example
 
 ROWS = RowLengths(n_rows=2000, n_tokens=2_000_000, n_supervised=400_000, median=900, p99=1500, longest=1800,
                   counted=True, dataset="d")  # fmt: skip
@@ -110,11 +110,28 @@ def test_lora_takes_two_thirds_of_full_training() -> None:
     assert share == pytest.approx(0.67, abs=0.01)
 
 
-def test_rows_are_measured_and_their_answers_counted_apart() -> None:
+def test_the_common_beginning_of_the_rows_is_computed_once_a_batch_at_best() -> None:
+    chosen = Settings(micro_batch_size=4, batch_size=16, max_length=1024)
+    plain, shared = (epoch(B8, chosen, replace(ROWS, shared=n), 1e14, "cpu", "") for n in (0, 500))
+    again = 500 * 2000 * 3 / 4
+    assert shared.low / plain.low == pytest.approx(1 - again / ROWS.n_tokens)
+    assert shared.high == plain.high
+    assert shared.times(3).low == 3 * shared.low
+
+
+def test_rows_are_estimated_from_bytes_with_the_prompt_and_every_answer() -> None:
     turns = ({"role": "user", "content": "a" * 300}, {"role": "assistant", "content": "b" * 30})
-    rows = [Example(messages=turns, id=str(i)) for i in range(3)]
-    found = measure(rows, None)
+    found = estimate([RowChat(str(at), turns) for at in range(3)])
     assert (found.n_rows, found.longest, found.n_supervised) == (3, 100 + 10 + 12, 3 * 11)
     assert not found.counted
+    prompt = {"role": "system", "content": "c" * 600}
+    assert estimate([RowChat("0", (prompt, *turns))]).longest == found.longest + 200 + 6
+    other = {"role": "user", "content": "z"}
+    alike = estimate([RowChat("0", (prompt, *turns)), RowChat("1", (prompt, other, turns[1]))])
+    assert alike.shared == 200 + 6
+    assert estimate([RowChat("0", (*turns, *turns))]).n_supervised == 2 * 11
+    assert estimate([RowChat("0", turns, ({"name": "d" * 300},))]).longest > found.longest + 100
+    called = {"role": "assistant", "content": None, "tool_calls": [{"arguments": "e" * 300}]}
+    assert estimate([RowChat("0", (turns[0], called))]).n_supervised > 100
     with pytest.raises(UserError, match="expected rows"):
-        measure([], None)
+        estimate([])

@@ -52,7 +52,7 @@ def test_the_script_for_trl_builds_its_config_with_trl_itself(tmp_path: Path, mo
     names: dict[str, Any] = {"__name__": "script"}
     exec(compile(trl.emit(cpu).main, "train_trl.py", "exec"), names)
     made, adapter = names["CONFIG"], names["ADAPTER"]
-    assert (made.max_length, made.completion_only_loss, made.learning_rate) == (1024, True, 2e-4)
+    assert (made.max_length, made.learning_rate) == (1024, 2e-4)
     assert made.per_device_train_batch_size * made.gradient_accumulation_steps == 16
     assert (adapter.r, adapter.lora_alpha, adapter.target_modules) == (16, 32, "all-linear")
 
@@ -83,8 +83,8 @@ def test_the_script_for_unsloth_has_only_arguments_of_its_functions() -> None:
 def test_unsloth_and_accelerate_refuse_what_they_cannot_do() -> None:
     with pytest.raises(UserError, match="lora or qlora"):
         emit("unsloth", replace(PLAN, settings=replace(SETTINGS, method="full")))
-    with pytest.raises(UserError, match="cards can share"):
-        emit("accelerate", replace(PLAN, settings=replace(SETTINGS, micro_batch_size=16)))
+    with pytest.raises(UserError, match=r"3 cards can share, got 16.*\[train\] batch_size to a multiple of 3"):
+        emit("accelerate", replace(PLAN, n_devices=3))
     with pytest.raises(UserError, match="expected one of"):
         emit("slurm", PLAN)
 
@@ -94,3 +94,13 @@ def test_several_cards_share_a_step() -> None:
     assert "gradient_accumulation_steps=2" in made.main
     assert yaml.safe_load(made.files["accelerate.yaml"])["num_processes"] == 4
     assert made.command[:2] == ("accelerate", "launch")
+
+
+@pytest.mark.parametrize(
+    ("batch", "at_once", "expected"), [(16, 16, (8, 1)), (8, 8, (4, 1)), (12, 4, (3, 2)), (2, 1, (1, 1))]
+)
+def test_what_fits_at_once_is_shared_out_as_well(batch: int, at_once: int, expected: tuple[int, int]) -> None:
+    made = accelerate.emit(replace(PLAN, settings=replace(SETTINGS, batch_size=batch, micro_batch_size=at_once)))
+    n, times = expected
+    assert f"per_device_train_batch_size={n},\n" in made.main
+    assert f"gradient_accumulation_steps={times},\n" in made.main

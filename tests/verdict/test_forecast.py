@@ -11,7 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tuneworthy.config.ladder import Economics
 from tuneworthy.floor.curve import learning_curve
+from tuneworthy.train.duration import Duration
+from tuneworthy.train.expected import Expected
+from tuneworthy.train.memory import Device
 from tuneworthy.types import Case, Example
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost, pilot_sizes
 
@@ -221,7 +225,23 @@ def test_any_pilot_gives_an_interval_around_the_gain_within_what_scores_allow(
 
 
 def test_a_dearer_gpu_makes_the_pilot_dearer() -> None:
-    from tuneworthy.config.ladder import Economics
-
     assert "$0.00" in pilot_cost(1000, Economics(gpu_usd_per_hour=0))
     assert pilot_cost(1000, Economics(gpu_usd_per_hour=10)) != pilot_cost(1000)
+
+
+def test_a_pilot_costs_what_the_base_of_the_project_takes_and_an_8b_model_is_assumed_only_where_that_is_not_known() -> (
+    None
+):
+    def cost(device: Device, seconds: float) -> str:
+        duration = Duration(seconds / 2, seconds, 1e15, 1e12, "the machine")
+        return pilot_cost(1000, Economics(gpu_usd_per_hour=2), lambda rows: Expected("a base", device, duration))
+
+    assert "estimated at 10 min to 20 min on the machine, for a base" in cost("cpu", 1200)
+    assert "estimated at 30 min to 1 h on the machine or $2.00 at most, for a base" in cost("cuda", 3600)
+    assert "8B" not in cost("cpu", 1200)
+    assert "assuming an 8B model, as it is not known how long" in pilot_cost(1000)
+    asked: list[int] = []
+    pilot_cost(1000, expect=asked.append)
+    assert asked == [2 * (62 + 125 + 250 + 500 + 500)]
+    few = forecast(points_of((50, 100), (0, 1)), 400, 0.5, cost=lambda n: f"cost for {n}")
+    assert few.cost == "cost for 400; 2 of 4 sizes have 2 seeds so far"

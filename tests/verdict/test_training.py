@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.ladder.tuned_worlds import make_artifact, make_models, write_tuned_world
+from tests.train.shapes import SMOLLM2_135M
 
 from tuneworthy.cli import run
 from tuneworthy.config import load
@@ -226,6 +227,18 @@ def test_a_pilot_becomes_the_forecast_and_its_gate_only_if_it_is_about_this_data
         found = verdict(world, capsys, 0)
         assert found["forecast"]["status"] == "unknown" and gates(found)["pilot"]["status"] == "waived"
         assert any(words in stale for stale in found["stale"])
+
+
+def test_the_cost_of_a_pilot_is_that_of_the_projects_own_base_where_it_is_known(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "assuming an 8B model" in gates(verdict(world, capsys, 0))["pilot"]["detail"]
+    (world / "small").mkdir()
+    (world / "small" / "config.json").write_text(json.dumps(SMOLLM2_135M))
+    with (world / "tuneworthy.toml").open("a") as file:
+        file.write('[train]\nbase = "small"\ngpu_memory_gib = 24\n')
+    told = gates(verdict(world, capsys, 0))["pilot"]["detail"]
+    assert "8B" not in told and "$0.0" in told and "for small" in told
 
 
 def test_a_document_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

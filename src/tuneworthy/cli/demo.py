@@ -7,15 +7,16 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
-from shutil import copyfile
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json
+from tuneworthy.store import write_atomic
 
-FILES = ("tuneworthy.toml", "cases.jsonl", "examples.jsonl", "prompts/system.md", "labels.md")
+FILES = ("cases.jsonl", "examples.jsonl", "prompts/system.md", "labels.md", "tuneworthy.toml")
+"""The project file last: where it stands, all others do."""
 STEPS: Sequence[tuple[str, ...]] = (
     ("data", "build"),
     ("train",),
@@ -95,7 +96,4 @@ def write_demo(folder: Path) -> None:
         note(f"{folder} is there already: going on with it.")
         return
     for name in FILES:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with as_file(files("tuneworthy.demo").joinpath(name)) as source:
-            copyfile(source, target)
+        write_atomic(folder / name, files("tuneworthy.demo").joinpath(name).read_bytes())

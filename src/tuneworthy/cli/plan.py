@@ -38,7 +38,9 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 )
 @click.option("--base", help="Plan for another base model: a folder with config.json, a GGUF file, or a spec.")
 @click.option("--emit", "form", type=click.Choice(FORMATS), help="Write the same run for another trainer.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for what --emit writes.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for what --emit writes, rows included."
+)
 @click.option(
     "--lint", "configs", multiple=True, type=click.Path(path_type=Path), help="Look at a config instead; may repeat."
 )
@@ -49,6 +51,9 @@ def command(
     root: Path, as_json: bool,
 ) -> int:  # fmt: skip
     """Say what to train with, each setting with its reason and source, and whether it fits into memory.
+
+    With --emit the script or config of another trainer is written, and beside it the rows that `train` trains on: as
+    token ids, with its prompt and its mask, without dev, what gives cases away, what is held out, and what is too long.
 
     With --lint a PEFT, TRL, Unsloth or Axolotl config (JSON, YAML or Python source, which is never run) is looked at
     instead; no project is needed for that. Exit status: 3 if the run does not fit, or a config has an error.
@@ -64,7 +69,7 @@ def command(
     from tuneworthy.train.plan import plan_project
 
     planned = plan_project(load(root), gpu_memory, base)
-    emitted = _emit(planned, root, form, out) if form else None
+    emitted = _emit(planned, form, out) if form else None
     if as_json:
         print_json({**planned.to_dict(), "emitted": _emitted(emitted)})
     else:
@@ -73,25 +78,21 @@ def command(
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 
-def _emit(planned: Planned, root: Path, form: str, out: Path | None) -> Emitted | None:
+def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
-    from dataclasses import replace
-
     from tuneworthy.store import write_atomic
-    from tuneworthy.train.emit.base import Plan, emit
-    from tuneworthy.train.plan import base_elsewhere
+    from tuneworthy.train.emit.base import ROWS
+    from tuneworthy.train.emit.planned import emit_planned, rendered_of, row_lines
 
     if planned.advice.memory.fit == "does not fit":
         note("Nothing is written: the run does not fit.")
         return None
-    base, note_on_base = base_elsewhere(planned.base, root)
-    made = emit(form, Plan(planned.advice.settings, base, str(planned.rows_path.resolve())))
-    more = ["the rows are taken as they are stored, without the prompt of [prompt]"]
-    made = replace(made, notes=(*made.notes, *more, *([note_on_base] if note_on_base else [])))
-    for name, text in made.files.items() if out else ():
-        assert out is not None
-        with writing_to(out / name):
-            write_atomic(out / name, text.encode())
+    made = emit_planned(planned, form)
+    if out is not None:
+        with writing_to(out):
+            for name, text in made.files.items():
+                write_atomic(out / name, text.encode())
+            write_atomic(out / ROWS, row_lines(rendered_of(planned).rows))
     return made
 
 
@@ -102,11 +103,14 @@ def _emitted(made: Emitted | None) -> Mapping[str, Any] | None:
 def _show_emitted(made: Emitted | None, out: Path | None) -> None:
     if made is None:
         return
+    from tuneworthy.train.emit.base import ROWS
+
     if out is None:
         click.echo("\n" + made.main)
+        note(f"With --out it is written to a folder, and {ROWS} beside it.")
     else:
-        click.echo(f"\nWritten to {out}: {', '.join(made.files)}")
-    note(f"Run it with: {' '.join(made.command)}" + "".join(f"; {one}" for one in made.notes))
+        click.echo(f"\nWritten to {out}: {', '.join([*made.files, ROWS])}")
+    note(f"Run it there with: {' '.join(made.command)}" + "".join(f"; {one}" for one in made.notes))
 
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
@@ -136,11 +140,14 @@ def _show(planned: Planned) -> None:
     from rich.table import Table
 
     from tuneworthy.cli.show import console
+    from tuneworthy.train.render import REASONS
 
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
     out.print(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
+    for reason, n in planned.left_out.items():
+        out.print(f"left out: {n} rows ({REASONS[reason]})")
     table = Table(title="Settings", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("setting", "value", "why", "source", "the article says"):
         table.add_column(heading)

@@ -21,7 +21,7 @@ from tuneworthy.providers.chat_template import render
 from tuneworthy.providers.safe import read_config, template_of
 from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
-from tuneworthy.store.artifacts import Artifact, open_artifact
+from tuneworthy.store.artifacts import Artifact, find_artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
 from tuneworthy.types import Message
 
@@ -29,6 +29,10 @@ _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAIN
 _SAMPLING: Final = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
                     "repetition_penalty": "repeat_penalty"}  # fmt: skip
 """Of generation_config.json, as Ollama calls them."""
+CONTEXT: Final = 4096
+"""Tokens that a chat has room for at least, if the model can read as many."""
+ROUND: Final = 1024
+"""Longer ones are rounded up to a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +146,40 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     template = template_of(merged.folder)
     if template is None:
         raise UserError("expected a model with a chat template, got one without")
-    content = modelfile(
-        merged.folder, template, int(read_config(merged.folder / "config.json")["max_position_embeddings"])
-    )
+    content = modelfile(merged.folder, template, context_of(store, merged))
     out.mkdir(parents=True, exist_ok=True)
+    (out / "Modelfile").unlink(missing_ok=True)  # an older one is not about the model that is put there now
     model = out / FILE
-    model.unlink(missing_ok=True)
-    try:
-        model.hardlink_to(made.folder / FILE)
-    except OSError:
-        shutil.copyfile(made.folder / FILE, model)
+    _link_or_copy(made.folder / FILE, model)
     write_atomic(out / "Modelfile", content.encode())
     return [out / "Modelfile", model]
+
+
+def context_of(store: Folder, merged: Artifact) -> int:
+    """Return how many tokens Ollama keeps room for: what the rows and answers of the task need, `CONTEXT` at least.
+
+    What the model could read would be too much: room for 131,072 tokens of Llama 3.1 8B takes 16 GiB.
+
+    Args:
+        store: The project's folder. merged: The model.
+    """
+    adapter = find_artifact(store, merged.parent) if merged.parent else None
+    about = adapter.manifest if adapter is not None else {}
+    longest = int((about.get("rows") or {}).get("longest", 0)) + int((about.get("prompt") or {}).get("max_tokens", 0))
+    most = int(read_config(merged.folder / "config.json")["max_position_embeddings"])
+    return min(most, max(CONTEXT, -(-longest // ROUND) * ROUND))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Put a file to `target`, whole or not at all: as a link where both are on one file system, else as a copy."""
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        part.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, part)
+    part.replace(target)
+    part.unlink(missing_ok=True)  # where both were one file already, nothing was renamed
 
 
 def modelfile(folder: Path, template: str, context: int) -> str:

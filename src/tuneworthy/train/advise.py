@@ -279,7 +279,7 @@ class _Advisor:
         ]
         if not self.rows.counted:
             found.append(
-                "Lengths are estimated from bytes: the model's tokenizer is not at hand, or `tokenizers` not installed."
+                "Lengths are estimated from bytes: the tokenizer is not at hand, or `transformers` not installed."
             )
         if not self.shape.known:
             found.append(

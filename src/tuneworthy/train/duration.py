@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tuneworthy.train.lengths import RowLengths
@@ -21,8 +21,10 @@ USED: Final[Mapping[Device, tuple[float, float]]] = {"cuda": (0.30, 0.45), "cpu"
 """Share of the peak that training uses."""
 DEQUANTISING: Final = (1.0, 2.0)
 """How many times longer products with NF4 weights take."""
-SAMPLE_S: Final = 0.3
+SAMPLE_S: Final = 0.2
 """Time that products are timed for."""
+SIDE: Final = 512
+"""Of their matrices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Duration:
     flops: float
     peak: float
     machine: str
+
+    def times(self, n: float) -> Duration:
+        """Return how long `n` times as much takes."""
+        return replace(self, low=self.low * n, high=self.high * n, flops=self.flops * n)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the band as JSON-able values."""
@@ -71,7 +77,7 @@ def flops(shape: Shape, settings: Settings, n_tokens: float) -> float:
 
 
 def epoch(shape: Shape, settings: Settings, rows: RowLengths, peak: float, device: Device, machine: str) -> Duration:  # noqa: PLR0917
-    """Return how long one pass over the rows takes.
+    """Return how long one pass over the rows takes: at best with the common beginning of a batch computed once.
 
     Args:
         shape, settings, rows: What is trained, how, on what.
@@ -80,22 +86,34 @@ def epoch(shape: Shape, settings: Settings, rows: RowLengths, peak: float, devic
     """
     worst, best = USED[device]
     n = min(rows.n_tokens, rows.n_rows * settings.max_length)
-    work = flops(shape, settings, n)
+    again = rows.shared * rows.n_rows * (1 - 1 / settings.micro_batch_size)
+    least, work = flops(shape, settings, n - again), flops(shape, settings, n)
     more = work + 2 * n * shape.n_active
     slow = DEQUANTISING if settings.method == "qlora" else (1.0, 1.0)
-    return Duration(slow[0] * work / (best * peak), slow[1] * more / (worst * peak), work, peak, machine)
+    return Duration(slow[0] * least / (best * peak), slow[1] * more / (worst * peak), work, peak, machine)
 
 
 def measure_products(dtype: str) -> float | None:
-    """Return the operations a second of this processor in products of 1024 x 1024 matrices; None without torch."""
+    """Return the operations a second of this processor in products of matrices; None without torch.
+
+    The fastest sample counts, of all threads or of one: others may use the processor as well, and threads that wait for
+    each other are then hardly ever on it together.
+    """
     try:
         import torch
     except ImportError:
         return None
-    left, right = (torch.randn(1024, 1024).to(getattr(torch, dtype)) for _ in range(2))
-    left @ right
-    best, end = float("inf"), time.perf_counter() + SAMPLE_S
-    while (start := time.perf_counter()) < end:
-        left @ right
-        best = min(best, time.perf_counter() - start)  # the fastest: others may use the processor as well
-    return 2 * 1024**3 / best
+    threads = torch.get_num_threads()
+    left, right = (torch.randn(SIDE, SIDE).to(getattr(torch, dtype)) for _ in range(2))
+    best = float("inf")
+    try:
+        for n in sorted({1, threads}):
+            torch.set_num_threads(n)
+            left @ right
+            end = time.perf_counter() + SAMPLE_S
+            while (start := time.perf_counter()) < end:
+                left @ right
+                best = min(best, time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return 2 * SIDE**3 / best

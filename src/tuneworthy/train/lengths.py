@@ -1,20 +1,21 @@
-"""How long the rows are, in tokens: by the model's own tokenizer where its files are at hand, else by their bytes."""
+"""How long the rows are, in tokens: as they are rendered where the tokenizer is at hand, else by their bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import orjson
+
 from tuneworthy.errors import UserError
-from tuneworthy.types import Example
+from tuneworthy.train.render import Rendered, RowChat
+from tuneworthy.types import Message
 
 BYTES_A_TOKEN: Final = 3.0
 """Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows."""
 TURN_TOKENS: Final = 6
 """What a chat template puts around a turn: role, markers, line breaks."""
-MAX_TOKENIZER_BYTES: Final = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class RowLengths:
     Attributes:
         n_rows: How many. n_tokens: Of all rows. n_supervised: Of the answers, which alone are trained on.
         median, p99, longest: Tokens of a row.
+        shared: Tokens that all rows begin with; `train` computes them once a batch.
         counted: Whether by the model's tokenizer; else from bytes.
         dataset: Id of the frozen version, or None if nothing is frozen yet.
     """
@@ -36,65 +38,78 @@ class RowLengths:
     longest: int
     counted: bool
     dataset: str | None = None
+    shared: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON-able values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def measure(rows: Iterable[Example], tokenizer: Path | None, dataset: str | None = None) -> RowLengths:
-    """Measure all rows.
+def count(rendered: Rendered, dataset: str | None = None) -> RowLengths:
+    """Return the numbers of rows that were rendered.
 
     Args:
-        rows: Chats; the answer is the last turn.
-        tokenizer: A tokenizer.json; None to go by bytes.
+        rendered: The rows as ids. dataset: Id of the version that they are of.
+    """
+    ids = [row.ids for row in rendered.rows]
+    found = _numbers([len(one) for one in ids], rendered.n_supervised, counted=True, dataset=dataset)
+    return replace(found, shared=_alike(min(ids), max(ids)))
+
+
+def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths:
+    """Estimate the numbers of rows from their bytes.
+
+    Args:
+        chats: Whole chats, with the prompt that they are trained with; all that the assistant says is supervised.
         dataset: Id of the version that they are of.
 
     Raises:
         UserError: There is no row.
     """
-    count = _counter(tokenizer)
     lengths: list[int] = []
     supervised = 0
-    for row in rows:
-        turns = [str(turn.get("content") or "") for turn in row.messages]
-        counts = [n + TURN_TOKENS for n in count(turns)]
-        lengths.append(sum(counts))
-        supervised += counts[-1] - TURN_TOKENS + 1 if counts else 0
+    first, last = b"", b""
+    for chat in chats:
+        texts = [_text(turn) for turn in chat.messages]
+        counts = [_tokens(text) for text in texts]
+        whole = b"\0".join(texts)
+        first, last = (min(first, whole), max(last, whole)) if lengths else (whole, whole)
+        tools = _tokens(orjson.dumps(chat.tools)) if chat.tools else 0
+        lengths.append(sum(counts) + TURN_TOKENS * len(counts) + tools)
+        said = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
+        supervised += sum(said) + len(said)
     if not lengths:
         raise UserError("expected rows to plan for, got none", hint="run `tuneworthy data build`, or name [examples]")
-    lengths.sort()
+    alike = first[: _alike(first, last)]
+    shared = len(alike) // int(BYTES_A_TOKEN) + TURN_TOKENS * alike.count(b"\0")
+    return replace(_numbers(lengths, supervised, counted=False, dataset=dataset), shared=shared)
+
+
+def _text(turn: Message) -> bytes:
+    """Return what a turn says, calls of tools included."""
+    calls = turn.get("tool_calls")
+    return str(turn.get("content") or "").encode("utf-8", "replace") + (orjson.dumps(calls) if calls else b"")
+
+
+def _tokens(text: bytes) -> int:
+    return -(-len(text) // int(BYTES_A_TOKEN))
+
+
+def _alike(first: Sequence[int], last: Sequence[int]) -> int:
+    """Return how long the common beginning is; of the first and the last in order it is that of all between them."""
+    differ = (at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return next(differ, min(len(first), len(last)))
+
+
+def _numbers(lengths: Sequence[int], n_supervised: int, *, counted: bool, dataset: str | None) -> RowLengths:
+    found = sorted(lengths)
     return RowLengths(
-        n_rows=len(lengths),
-        n_tokens=sum(lengths),
-        n_supervised=supervised,
-        median=lengths[len(lengths) // 2],
-        p99=lengths[min(len(lengths) - 1, int(0.99 * len(lengths)))],
-        longest=lengths[-1],
-        counted=tokenizer is not None,
+        n_rows=len(found),
+        n_tokens=sum(found),
+        n_supervised=n_supervised,
+        median=found[len(found) // 2],
+        p99=found[int(0.99 * (len(found) - 1))],
+        longest=found[-1],
+        counted=counted,
         dataset=dataset,
     )
-
-
-def find_tokenizer(base: Path | None) -> Path | None:
-    """Return the tokenizer.json of a model folder if it can be read on this machine, else None."""
-    path = base / "tokenizer.json" if base is not None and base.is_dir() else None
-    if path is None or not path.is_file() or path.stat().st_size > MAX_TOKENIZER_BYTES:
-        return None
-    try:
-        import tokenizers  # noqa: F401
-    except ImportError:
-        return None
-    return path
-
-
-def _counter(tokenizer: Path | None) -> Callable[[Sequence[str]], list[int]]:
-    """Return what counts the tokens of texts."""
-    if tokenizer is None:
-        return lambda texts: [-(-len(text.encode("utf-8", "replace")) // int(BYTES_A_TOKEN)) for text in texts]
-    from tokenizers import Tokenizer
-
-    found = Tokenizer.from_file(str(tokenizer))
-    found.no_truncation()
-    found.no_padding()
-    return lambda texts: [len(one.ids) for one in found.encode_batch(list(texts), add_special_tokens=False)]

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from tuneworthy.cases.readers import read_examples
 from tuneworthy.config.project import Project
 from tuneworthy.curate.freeze import latest_version
 from tuneworthy.errors import UserError
 from tuneworthy.providers.models import find
+from tuneworthy.providers.safe import MAX_TOKENIZER_BYTES, read_config
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import artifacts
 from tuneworthy.train.advise import Advice, advise, has_bf16
+from tuneworthy.train.base_model import end_ids, load_tokenizer, template_of
 from tuneworthy.train.cards import cards_of
 from tuneworthy.train.duration import Duration, epoch, measure_products
-from tuneworthy.train.lengths import RowLengths, find_tokenizer, measure
+from tuneworthy.train.lengths import RowLengths, count, estimate
 from tuneworthy.train.memory import GIB, Device
+from tuneworthy.train.render import Rendered, Renderer
+from tuneworthy.train.rows import Material, gather
 from tuneworthy.train.shape import Shape, read_shape
 
 IMPORTS: Final = 0.5 * GIB
@@ -33,18 +37,27 @@ class Planned:
     """A plan.
 
     Attributes:
-        base: Of the model, as the project names it. shape: Its shape. rows: The training data in numbers.
-        rows_path: Where they lie.
+        base: Of the model, as the project names it. folder: It as safetensors with a tokenizer; None if there is none.
+        shape: Its shape.
+        material: What is trained on. rendered: Its rows as ids; None where the tokenizer is not at hand.
+        rows: They in numbers.
         device: Where it would run. advice: Settings, reasons, memory. durations: Of one epoch, by machine.
     """
 
     base: str
+    folder: Path | None
     shape: Shape
+    material: Material
+    rendered: Rendered | None
     rows: RowLengths
-    rows_path: Path
     device: Device
     advice: Advice
     durations: Sequence[Duration]
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many rows are not trained on, by reason (`render.REASONS`); none are known before rows are rendered."""
+        return {} if self.rendered is None else self.rendered.reasons
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-able values."""
@@ -55,7 +68,7 @@ class Planned:
                 "architecture": shape.architecture, "known": shape.known, "parameters": shape.n_params,
                 "layers": shape.n_layers, "hidden": shape.hidden, "vocab": shape.vocab, "tied": shape.tied,
             },
-            "rows": self.rows.to_dict(),
+            "rows": {**self.rows.to_dict(), "left_out": dict(self.left_out)},
             "device": self.device,
             **self.advice.to_dict(),
             "epoch": [one.to_dict() for one in self.durations],
@@ -63,14 +76,14 @@ class Planned:
 
 
 def plan_project(project: Project, gpu_gib: float | None = None, base: str | None = None) -> Planned:
-    """Plan the training of a project.
+    """Plan the training of a project: on the rows that `train` takes, rendered as `train` renders them.
 
     Args:
         project: Its `[train]` is kept. gpu_gib: Memory of a card to plan for; what is at hand if None.
         base: Another base model than the project's.
 
     Raises:
-        UserError: There is no base model on this machine, or no rows.
+        UserError: There is no base model on this machine, or no rows. ModelError: The base cannot be read or trusted.
     """
     spec = base or base_of(project)
     path = find(spec, project.root)
@@ -78,30 +91,32 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
         hint = f"run `tuneworthy models pull {spec}`" if ":" in spec else "mend [train] base, or give --base"
         raise UserError(f"expected the model {spec} on this machine, got nothing there", hint=hint)
     shape = read_shape(path)
-    rows, rows_path = rows_of(project, path)
+    material = material_of(project)
+    folder = base_folder(spec, project.root)
+    renderer = None if folder is None else renderer_of(folder)
+    chats = [material.student.row(row) for row in material.train]
+    rendered = None if renderer is None else renderer.rows(chats, project.train.max_length or 2**31)
+    dataset = frozen_id(project)
+    rows = estimate(chats, dataset) if rendered is None else count(rendered, dataset)
+    device, advice, times = advised(project, shape, rows, gpu_gib)
+    rendered = None if rendered is None else rendered.within(advice.settings.max_length)
+    return Planned(spec, folder, shape, material, rendered, rows, device, advice, times)
+
+
+def advised(
+    project: Project, shape: Shape, rows: RowLengths, gpu_gib: float | None = None
+) -> tuple[Device, Advice, Sequence[Duration]]:
+    """Return where a run would go, with which settings, and how long an epoch takes.
+
+    Args:
+        project: Its `[train]` is kept. shape: Of the base. rows: In numbers.
+        gpu_gib: Memory of a card to plan for; what is at hand if None.
+    """
     gpu_gib = gpu_gib if gpu_gib is not None else project.train.gpu_memory_gib
     device: Device = "cuda" if gpu_gib is not None or _gpu_gib() is not None else "cpu"
     available = _available(gpu_gib, device)
     advice = advise(shape, rows, available=available, device=device, train=project.train, has_bf16=has_bf16(device))
-    return Planned(spec, shape, rows, rows_path, device, advice, durations(shape, advice, rows, device, gpu_gib))
-
-
-def base_elsewhere(spec: str, root: Path) -> tuple[str, str | None]:
-    """Return the base as other trainers find it: a folder, or a name on the hub; and a note if they cannot.
-
-    Args:
-        spec: As the project names it. root: The project folder.
-    """
-    made = [one for one in artifacts(Folder(root), "base") if (one.manifest.get("source") or {}).get("spec") == spec]
-    if made:
-        return str(made[-1].folder.resolve()), None
-    path = find(spec, root)
-    if path is not None and path.is_dir():
-        return str(path.resolve()), None
-    note = (
-        f"{spec} is one GGUF file, which it cannot load: `tuneworthy train` makes a folder of it; write this again then"
-    )
-    return spec, note
+    return device, advice, durations(shape, advice, rows, device, gpu_gib)
 
 
 def base_of(project: Project) -> str:
@@ -122,20 +137,48 @@ def base_of(project: Project) -> str:
     return spec
 
 
-def rows_of(project: Project, base: Path) -> tuple[RowLengths, Path]:
-    """Return the training rows in numbers, and where they lie: the frozen version, else the examples file.
+def base_folder(spec: str, root: Path) -> Path | None:
+    """Return the base as a folder of safetensors, with its tokenizer; None for a GGUF file that `train` made none of.
+
+    Args:
+        spec: As the project names it. root: The project folder.
+    """
+    made = [one for one in artifacts(Folder(root), "base") if (one.manifest.get("source") or {}).get("spec") == spec]
+    if made:
+        return made[-1].folder.resolve()
+    path = find(spec, root)
+    return path.resolve() if path is not None and path.is_dir() else None
+
+
+def renderer_of(folder: Path) -> Renderer | None:
+    """Return what renders rows for a model's folder; None if its tokenizer, or what reads it, is not on this machine.
 
     Raises:
-        UserError: There are neither.
+        ModelError: The folder would run code, or its model has no chat template.
     """
-    tokenizer = find_tokenizer(base)
+    path = folder / "tokenizer.json"
+    if not path.is_file() or path.stat().st_size > MAX_TOKENIZER_BYTES or find_spec("transformers") is None:
+        return None
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            read_config(folder / name)
+    tokenizer = load_tokenizer(folder)
+    return Renderer(template_of(tokenizer, folder), tokenizer, end_ids(folder, tokenizer))
+
+
+def material_of(project: Project) -> Material:
+    """Return what `train` would train on; rows that passed no gates are planned for as well.
+
+    Raises:
+        UserError: There are no rows.
+    """
+    return gather(project, Folder(project.root), unsafe=True, seed=project.train.seed, say=lambda _: None)
+
+
+def frozen_id(project: Project) -> str | None:
+    """Return the id of the version that is trained on, or None if nothing is frozen yet."""
     version = latest_version(Folder(project.root))
-    if version is not None:
-        return measure(version.examples(), tokenizer, version.id), version.folder / "rows.jsonl"
-    if project.examples is None:
-        raise UserError("expected rows to plan for, got none", hint="run `tuneworthy data build`, or name [examples]")
-    path = project.root / project.examples.path
-    return measure(read_examples(path).examples, tokenizer), path
+    return None if version is None else version.id
 
 
 def durations(

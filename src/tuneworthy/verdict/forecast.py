@@ -15,7 +15,7 @@ Viering and Loog 2021 (2103.10948) for its limits: no form fits always, so sever
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from tuneworthy.config.ladder import Economics
+from tuneworthy.train.expected import Expected
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.economics import assumed
 
@@ -75,7 +76,50 @@ class BuiltGain:
     n: int
 
 
-def forecast(points: Sequence[PilotPoint], n_examples: int, baseline: float, *, seed: int = 0) -> Forecast:
+def pilot_sizes(n_examples: int) -> list[int]:
+    """Return the sizes of a pilot that may be extrapolated to `n_examples`: halves of halves.
+
+    >>> pilot_sizes(1000)
+    [62, 125, 250, 500]
+    """
+    return [max(1, n_examples // 2**power) for power in range(FEWEST_SIZES, 0, -1)]
+
+
+def pilot_cost(
+    n_examples: int, settings: Economics | None = None, expect: Callable[[int], Expected | None] = lambda _: None
+) -> str:
+    """Say what a pilot would cost: trainings, time and US dollars; an estimate.
+
+    Args:
+        n_examples: Size that is to be forecast.
+        settings: The section `[economics]`, for the price of the GPU.
+        expect: From a number of rows to how long training on them takes here; an 8B model on a GPU is assumed where it
+            returns None.
+    """
+    sizes = pilot_sizes(n_examples)
+    rows = FEWEST_SEEDS * (sum(sizes) + sizes[-1])  # and the raw rows once more, at the largest size
+    usd_per_hour = assumed(settings or Economics())["gpu_usd_per_hour"]
+    what = (
+        f"a pilot of {FEWEST_SEEDS * (len(sizes) + 1)} short trainings ({', '.join(map(str, sizes))} examples with "
+        f"{FEWEST_SEEDS} seeds each, and the raw rows of the largest size), estimated at"
+    )
+    found = expect(rows)
+    if found is None:
+        hours = rows * EPOCHS * HOURS_PER_ROW
+        assumption = "assuming an 8B model, as it is not known how long the base of this project takes"
+        return f"{what} {hours:.1f} GPU hours or ${hours * usd_per_hour:.2f} at most, {assumption}"
+    usd = f" or ${found.duration.high / 3600 * usd_per_hour:.2f} at most" if found.device == "cuda" else ""
+    return f"{what} {found.duration}{usd}, for {found.base}"
+
+
+def forecast(
+    points: Sequence[PilotPoint],
+    n_examples: int,
+    baseline: float,
+    *,
+    seed: int = 0,
+    cost: Callable[[int], str] = pilot_cost,
+) -> Forecast:
     """Forecast the gain over `baseline` of training on `n_examples`.
 
     Args:
@@ -83,6 +127,7 @@ def forecast(points: Sequence[PilotPoint], n_examples: int, baseline: float, *, 
         n_examples: Size to forecast; brought down to twice the largest pilot if it is beyond.
         baseline: Score of what training must beat, on the cases of the pilot.
         seed: Of the bootstrap.
+        cost: Says what a pilot for a number of examples would cost.
 
     Returns:
         `unknown`, with what a pilot would cost, if it is too small: there is no gain to tell.
@@ -94,7 +139,8 @@ def forecast(points: Sequence[PilotPoint], n_examples: int, baseline: float, *, 
     told = tuple((point.size, point.seed, point.score) for point in built)
     enough = [size for size, found in seeds.items() if len(found) >= FEWEST_SEEDS]
     if len(enough) < FEWEST_SIZES:
-        return Forecast(status="unknown", points=told, cost=_missing(len(enough), n_examples))
+        so_far = f"; {len(enough)} of {FEWEST_SIZES} sizes have {FEWEST_SEEDS} seeds so far" if enough else ""
+        return Forecast(status="unknown", points=told, cost=cost(n_examples) + so_far)
     size = min(n_examples, int(FARTHEST * max(seeds)))
     expected, lo, hi = _predict(built, size, seed)
     return Forecast(
@@ -103,33 +149,6 @@ def forecast(points: Sequence[PilotPoint], n_examples: int, baseline: float, *, 
         ci95=(lo - baseline, hi - baseline),
         n_examples=size,
         points=told,
-    )
-
-
-def pilot_sizes(n_examples: int) -> list[int]:
-    """Return the sizes of a pilot that may be extrapolated to `n_examples`: halves of halves.
-
-    >>> pilot_sizes(1000)
-    [62, 125, 250, 500]
-    """
-    return [max(1, n_examples // 2**power) for power in range(FEWEST_SIZES, 0, -1)]
-
-
-def pilot_cost(n_examples: int, settings: Economics | None = None) -> str:
-    """Say what a pilot would cost: trainings, GPU hours and US dollars; an estimate.
-
-    Args:
-        n_examples: Size that is to be forecast.
-        settings: The section `[economics]`, for the price of the GPU.
-    """
-    sizes = pilot_sizes(n_examples)
-    rows = FEWEST_SEEDS * (sum(sizes) + sizes[-1])  # and the raw rows once more, at the largest size
-    hours = rows * EPOCHS * HOURS_PER_ROW
-    usd = hours * assumed(settings or Economics())["gpu_usd_per_hour"]
-    return (
-        f"a pilot of {FEWEST_SEEDS * (len(sizes) + 1)} short trainings ({', '.join(map(str, sizes))} examples with "
-        f"{FEWEST_SEEDS} seeds each, and the raw rows of the largest size), estimated at {hours:.1f} GPU hours or "
-        f"${usd:.2f} at most for an 8B model"
     )
 
 
@@ -147,13 +166,6 @@ def built_against_raw(points: Sequence[PilotPoint]) -> BuiltGain | None:
     mean = float(np.mean(differences))
     half = float(stdtrit(n - 1, 0.975)) * float(np.std(differences, ddof=1)) / n**0.5
     return BuiltGain(gain=mean, ci95=(mean - half, mean + half), n=n)
-
-
-def _missing(enough: int, n_examples: int) -> str:
-    cost = pilot_cost(n_examples)
-    if not enough:
-        return cost
-    return f"{cost}; {enough} of {FEWEST_SIZES} sizes have {FEWEST_SEEDS} seeds so far"
 
 
 def _predict(points: Sequence[PilotPoint], size: int, seed: int) -> tuple[float, float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from tuneworthy.cases.leaks import find_leaks
@@ -17,6 +18,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import Data, Session
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
+from tuneworthy.train.expected import expect
 from tuneworthy.types import Case
 from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom
 from tuneworthy.verdict.economics import bills_of, economics
@@ -44,7 +46,8 @@ def gather(session: Session) -> Evidence:
     groups = session.groups(session.split.test)
     headroom, headroom_stale = headroom_of(session, before)
     now = provenance(project, session.split, session.graders, session.pool.hash, session.library)
-    training, forecast = training_of(project, session.folder, record, kept_apart(session.split, session.data.cases))
+    apart = kept_apart(session.split, session.data.cases)
+    training, forecast = training_of(project, session.folder, record, apart, partial(expect, project))
     return Evidence(
         target=project.task.target,
         margin=project.task.margin,

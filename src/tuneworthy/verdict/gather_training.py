@@ -5,7 +5,8 @@ Invariant: whatever is about another dataset, adapter, base or guard set than th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tuneworthy.cases.splits import fingerprint
@@ -19,6 +20,7 @@ from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.guards.sets import guard_sets, hashes
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, latest_artifact
+from tuneworthy.train.expected import Expected
 from tuneworthy.types import Case, content_hash
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.evidence import TUNED
@@ -37,7 +39,11 @@ _FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
 
 
 def training_of(
-    project: Project, store: Folder, record: Mapping[str, Any] | None, cases: Sequence[Case]
+    project: Project,
+    store: Folder,
+    record: Mapping[str, Any] | None,
+    cases: Sequence[Case],
+    expect: Callable[[int], Expected | None] = lambda _: None,
 ) -> tuple[TrainingEvidence, Forecast]:
     """Return what is known of training and shipping, and the forecast of the pilot.
 
@@ -45,6 +51,7 @@ def training_of(
         project: The project file. store: Its folder.
         record: Its stored climb, or None.
         cases: Dev and test, as they are kept apart from the training data (see `kept_apart` of `gather`).
+        expect: See `pilot_cost`; asked only before there is a pilot.
 
     Raises:
         UserError: A document cannot be read.
@@ -52,7 +59,7 @@ def training_of(
     row = next((one for one in record["rungs"] if one["rung"] == TUNED), None) if record else None
     tuned = dict(row["tuned"]) if row is not None and row.get("tuned") else {}
     version = _version(store, tuned)
-    pilot, told = _pilot(project, store, version)
+    pilot, told = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     adapter = latest_artifact(store, "adapter")
     guards, unguarded = _guards(project, tuned)
     return TrainingEvidence(
@@ -112,13 +119,14 @@ def _broken(version: Version) -> str:
     return ""
 
 
-def _pilot(project: Project, store: Folder, version: Version | None) -> tuple[PilotEvidence | None, Forecast]:
+def _pilot(
+    project: Project, store: Folder, version: Version | None, cost: Callable[[int], str]
+) -> tuple[PilotEvidence | None, Forecast]:
     """Return the pilot and what it forecasts; points of a pilot on something else are not used."""
     document = store.read(PILOT)
     n = version.n_rows if version is not None else 1000
-    unknown = Forecast(status="unknown", cost=pilot_cost(n, project.economics))
     if document is None:
-        return None, unknown
+        return None, Forecast(status="unknown", cost=cost(n))
     try:
         points = [_point(one) for one in document["points"]]
         baseline, size = float(document["baseline"]), int(document["n_examples"])
@@ -141,7 +149,9 @@ def _pilot(project: Project, store: Folder, version: Version | None) -> tuple[Pi
         changed=changed,
         built_gain=None if gained is None else (gained.gain, gained.ci95),
     )
-    return pilot, unknown if changed else forecast(points, size, baseline, seed=project.split.seed)
+    if changed:
+        return pilot, Forecast(status="unknown", cost=cost(n))
+    return pilot, forecast(points, size, baseline, seed=project.split.seed, cost=cost)
 
 
 def _point(one: Mapping[str, Any]) -> PilotPoint:

@@ -33,13 +33,20 @@ def emit(plan: Plan) -> Emitted:
     """
     import yaml
 
-    plan = replace(plan, n_devices=max(LEAST, plan.n_devices))
-    if plan.settings.accumulation % plan.n_devices:
-        raise UserError(
-            f"expected rows of a step that {plan.n_devices} cards can share, got {plan.settings.accumulation} times"
-            f" {plan.settings.micro_batch_size}",
-            hint="choose a smaller micro_batch_size, or a batch_size that is a multiple",
-        )
+    plan = _shared(replace(plan, n_devices=max(LEAST, plan.n_devices)))
     script = trl.emit(plan)
     files = {**script.files, "accelerate.yaml": yaml.safe_dump(config(plan), sort_keys=False)}
     return Emitted(files, ("accelerate", "launch", "--config_file", "accelerate.yaml", "train_trl.py"), script.notes)
+
+
+def _shared(plan: Plan) -> Plan:
+    """Return the plan with fewer rows at once where that is needed for all cards to have their share of a step."""
+    told = plan.settings
+    share, rest = divmod(told.batch_size, plan.n_devices)
+    if rest:
+        raise UserError(
+            f"expected a batch_size that {plan.n_devices} cards can share, got {told.batch_size}",
+            hint=f"set [train] batch_size to a multiple of {plan.n_devices}",
+        )
+    most = max(n for n in range(1, min(told.micro_batch_size, share) + 1) if share % n == 0)
+    return replace(plan, settings=replace(told, micro_batch_size=most))

@@ -17,16 +17,7 @@ def config(plan: Plan) -> dict[str, Any]:
     document: dict[str, Any] = {
         "base_model": plan.base,
         "load_in_4bit": told.method == "qlora",
-        "datasets": [
-            {
-                "path": plan.rows,
-                "ds_type": "json",
-                "type": "chat_template",
-                "field_messages": "messages",
-                "roles_to_train": ["assistant"],
-                "train_on_eos": "turn",
-            }
-        ],
+        "datasets": [{"path": plan.rows, "ds_type": "json"}],  # no type: ids and labels are taken as they are
         "train_on_inputs": False,
         "sequence_len": told.max_length,
         "excess_length_strategy": "drop",
@@ -64,5 +55,5 @@ def emit(plan: Plan) -> Emitted:
     import yaml
 
     text = f"# written for {PIN}\n" + yaml.safe_dump(config(plan), sort_keys=False, allow_unicode=True)
-    notes = ["Axolotl trains on every answer of a chat, tuneworthy on the last"]
-    return Emitted({"axolotl.yaml": text, "requirements.txt": PIN + "\n"}, ("axolotl", "train", "axolotl.yaml"), notes)
+    files = {"axolotl.yaml": text, "requirements.txt": PIN + "\n"}
+    return Emitted(files, ("axolotl", "train", "axolotl.yaml"), ("Axolotl stops by epochs, not by the task metric",))

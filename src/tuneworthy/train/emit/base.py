@@ -20,6 +20,8 @@ FORMATS: Final[Mapping[str, str]] = {
     "accelerate": "tuneworthy.train.emit.accelerate",
 }
 """Format to the module whose `emit` writes it."""
+ROWS: Final = "rows.jsonl"
+"""The file of rows beside what is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,13 @@ class Plan:
     """What is to be trained.
 
     Attributes:
-        settings: How. base: Name or folder of the model. rows: The JSON Lines file of chats.
+        settings: How. base: Name or folder of the model. rows: The JSON Lines file of token ids and labels.
         output: Folder for the adapter. n_devices: Cards.
     """
 
     settings: Settings
     base: str
-    rows: str
+    rows: str = ROWS
     output: str = "adapter"
     n_devices: int = 1
 

@@ -1,4 +1,4 @@
-"""A script for TRL's SFTTrainer with PEFT: prompt-completion rows, so that only answers are trained on."""
+"""A script for TRL's SFTTrainer with PEFT, which takes rows of ids and labels as they are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ def arguments(plan: Plan) -> dict[str, Any]:
         "lr_scheduler_type": told.schedule,
         "warmup_steps": told.warmup_ratio,  # below 1 it is a share of the steps
         "max_length": told.max_length,
-        "completion_only_loss": True,
         "packing": False,
         "bf16": told.dtype == "bfloat16",
         "fp16": told.dtype == "float16",
@@ -67,14 +66,8 @@ def emit(plan: Plan) -> Emitted:
         *([] if full else [_call("ADAPTER", "LoraConfig", adapter(plan))]),
         "",
         "",
-        "def split(row):",
-        '    """The last turn is the completion; the loss is on it alone."""',
-        '    return {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}',
-        "",
-        "",
         "def main():",
-        '    rows = load_dataset("json", data_files=ROWS, split="train")',
-        "    rows = rows.map(split, remove_columns=rows.column_names)",
+        '    rows = load_dataset("json", data_files=ROWS, split="train")  # ids and labels; -100 is not trained on',
         "    tokenizer = AutoTokenizer.from_pretrained(BASE)",
         *_model(plan),
         "    trainer = SFTTrainer(model=model, args=CONFIG, train_dataset=rows, processing_class=tokenizer"
