@@ -17,7 +17,7 @@ from tuneworthy.train.fused import fuse  # noqa: E402
 from tuneworthy.train.layout import IGNORED, Collator  # noqa: E402
 from tuneworthy.train.render import Row  # noqa: E402
 from tuneworthy.train.settings import Settings  # noqa: E402
-from tuneworthy.train.trainer import _row_attention, adapted, summed_loss  # noqa: E402
+from tuneworthy.train.trainer import _row_attention, adapted, summed_loss, train_rows  # noqa: E402
 
 SETTINGS = Settings(rank=4, alpha=8.0, dtype="float32")
 ASKED = [VOCAB[letter] for letter in "Name the city: "]
@@ -117,6 +117,24 @@ def test_a_model_whose_losses_differ_gets_plain_batches(tmp_path: Path, monkeypa
     monkeypatch.setattr(RowAttention, "__call__", wrong)
     assert _row_attention(model, rows(), SETTINGS) is None
     assert model.get_base_model().config._attn_implementation != NAME
+
+
+def test_a_model_that_cannot_share_is_trained_in_plain_batches_to_the_same_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    base = tmp_path / "base"
+    write_tiny(base)
+    settings = Settings(rank=4, dtype="float32", batch_size=4, micro_batch_size=2, learning_rate=0.01)
+    losses = {}
+    for shares in (True, False):
+        monkeypatch.setattr("tuneworthy.train.trainer.supports", lambda _, shares=shares: shares)
+        run = tmp_path / str(shares)
+        done = train_rows(base, rows(), settings, run, tokenizer=AutoTokenizer.from_pretrained(base), max_steps=3)
+        assert done.shared is shares
+        losses[shares] = [step["loss"] for step in done.progress.steps]
+    assert losses[False] == pytest.approx(losses[True], rel=1e-3)
 
 
 def test_windows_and_caps_are_not_taken_for_plain_attention() -> None:

@@ -415,7 +415,7 @@ def _plain_collator(tokenizer: Any) -> Any:
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return DataCollatorForLanguageModeling(pad_token_id=filler, completion_only_loss=False)
+    return DataCollatorForLanguageModeling(pad_token_id=filler)  # the rows bring their labels
 
 
 def _row_attention(model: Any, rows: Sequence[Row], settings: Settings) -> RowAttention | None:
