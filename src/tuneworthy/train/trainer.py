@@ -32,8 +32,10 @@ from tuneworthy.train.layout import IGNORED, Collator, Layout
 from tuneworthy.train.render import Row
 from tuneworthy.train.settings import Settings
 
+LOOKS_PER_EPOCH: Final = 2.0
 PATIENCE: Final = 2
-"""The run ends when the task metric was not better this many times in a row."""
+"""The run ends when the task metric was not better at this many looks in a row: after an epoch, so that a run of two
+epochs can end early."""
 LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
 """Most that the loss of the first rows may differ between our batches and plain ones, as a share of it."""
 CHECKPOINTS: Final = 20
@@ -325,7 +327,7 @@ def train_rows(
     *,
     tokenizer: Any,
     look: Callable[[Any], float] | None = None,
-    looks_per_epoch: float = 1.0,
+    looks_per_epoch: float = LOOKS_PER_EPOCH,
     max_steps: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Ran:
