@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -155,3 +156,30 @@ def test_a_judge_is_not_asked_while_training(tmp_path: Path) -> None:
     (tmp_path / "tuneworthy.toml").write_text(text.replace('[[graders]]\ntype = "exact"', judge))
     material = gathered(tmp_path, unsafe=False)
     assert material.metric is None and "judge" in material.notes[0]
+
+
+@pytest.mark.parametrize(("told", "system"), [("Say the colour.", "Say the colour."), ("", None)])
+def test_the_students_own_system_message_stands_in_rows_and_in_what_is_asked_later(
+    tmp_path: Path, told: str, system: str | None
+) -> None:
+    from tuneworthy.ladder.fine_tune import trained_with
+    from tuneworthy.ladder.tuned import TunedModel
+
+    frozen(project(tmp_path), n=240)
+    with (tmp_path / "tuneworthy.toml").open("a") as file:
+        file.write(f'[teacher]\nmodel = "small"\nstudent_system = "{told}"\n')
+    material = gathered(tmp_path, unsafe=False)
+    assert material.metric is not None
+    student, expected = material.student, [system] if system else []
+    for chat in (student.row(material.train[0]), student.asked(material.metric.cases[0])):
+        assert [turn["content"] for turn in chat.messages if turn["role"] == "system"] == expected
+    found = load(tmp_path)
+    tuned = TunedModel(name="t", config=found.models["small"], prompt=student.document())
+    assert trained_with(found, tuned).system == trained_with(found, replace(tuned, prompt={})).system == system
+
+
+def test_a_fact_is_asked_with_the_prompt_that_was_trained_with(tmp_path: Path) -> None:
+    from tuneworthy.cli.parity import _fact
+
+    chat, answer = _fact("a plum = blue ", {"system": "Say the colour.", "user": "Thing: {{ input }}"})
+    assert [turn["content"] for turn in chat] == ["Say the colour.", "Thing: a plum"] and answer == "blue"

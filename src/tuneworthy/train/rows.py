@@ -39,7 +39,7 @@ class GateFailed(TuneworthyError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Student:
-    """How the model that is trained is asked: the project's own prompt, without examples.
+    """How the model that is trained is asked: the project's prompt for the student, without examples.
 
     Attributes:
         variant: Templates, limit and stop texts; its model is the one that is trained.
@@ -205,12 +205,12 @@ def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Ki
 
 
 def _variant(project: Project) -> Variant:
-    """Return the prompt of the project as it is today, which is what the trained model will be asked."""
+    """Return the prompt of the project as it is today, which is what the trained model will be asked with."""
     return Variant(
         name="student",
         model=project.ladder.baseline,
         model_identity={},
-        system=project.text(project.prompt.system),
+        system=project.student_system,
         user=project.text(project.prompt.user) or "{{ input }}",
         max_tokens=project.prompt.max_tokens,
         stop=tuple(project.prompt.stop),
