@@ -13,7 +13,7 @@ from tuneworthy.curate.freeze import FILES, freeze
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.train.rows import GateFailed, Material, gather, raw_rows
-from tuneworthy.types import content_hash
+from tuneworthy.types import Case, content_hash
 
 TOML = """
 [task]
@@ -183,3 +183,44 @@ def test_a_fact_is_asked_with_the_prompt_that_was_trained_with(tmp_path: Path) -
 
     chat, answer = _fact("a plum = blue ", {"system": "Say the colour.", "user": "Thing: {{ input }}"})
     assert [turn["content"] for turn in chat] == ["Say the colour.", "Thing: a plum"] and answer == "blue"
+
+
+NAMED = "About {{ place }}: {{ question }}"
+
+
+def named(root: Path, user: str, contents: list[str]) -> Material:
+    """A project whose user template names variables, with these questions among its rows."""
+    store = project(root)
+    text = (root / "tuneworthy.toml").read_text()
+    (root / "tuneworthy.toml").write_text(
+        text.replace('"Thing: {{ input }}"', f'"{user}"').replace("Name the colour of {{ input }}.", "Name it.")
+    )
+    cases = [{"input": {"place": f"box {at}", "question": f"Which, {at}?"}, "expected": "red"} for at in range(60)]
+    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in cases))
+    chats = [[{"role": "user", "content": one}, {"role": "assistant", "content": "red"}] for one in contents]
+    rows = [{"id": content_hash(one), "source": "f", "messages": one} for one in chats]
+    lines = {name: [orjson.dumps(one) + b"\n" for one in rows] if name == "rows.jsonl" else [] for name in FILES}
+    freeze(store, lines, {"unsafe": False, "gates": [], "times": {}})
+    return gathered(root, unsafe=False)
+
+
+def test_a_row_is_asked_with_the_variables_of_the_user_template(tmp_path: Path) -> None:
+    written = "place: the attic\nquestion: Which one,\nif any?"
+    found = named(tmp_path, NAMED, [written, "About the cellar: Which?", "Which?"])
+    asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
+    assert asked == ["About the attic: Which one,\nif any?", "About the cellar: Which?"]
+    assert found.notes[0] == "left out: 1 rows whose question lacks variables of [prompt]"
+    assert found.student.asked(Case(id="c", input={"place": "a", "question": "b"})).messages[-1]["content"] == (
+        "About a: b"
+    )
+
+
+def test_the_only_variable_of_the_user_template_is_the_question(tmp_path: Path) -> None:
+    found = named(tmp_path, "Q: {{question}}", ["Which?", "question: Whose?", "Q: Whom?"])
+    asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
+    assert asked == ["Q: Which?", "Q: Whose?", "Q: Whom?"]
+
+
+def test_rows_that_all_lack_the_variables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"questions hold the variables of \[prompt\], got none of 2"):
+        named(tmp_path, NAMED, ["Which?", "Whose?"])

@@ -74,7 +74,7 @@ def run_pilot(
     }
     store.write(FILE, document)
     version = find_version(store, material.dataset)
-    raw = raw_rows(version) if version else []
+    raw = [row for row in raw_rows(version) if material.student.fits(row)] if version else []
     done = {(point["size"], point["seed"], point["data"]) for point in points}
     for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):
         if (size, seed, side) not in done:

@@ -20,7 +20,7 @@ from tuneworthy.curate.freeze import Version, open_version
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.grade.apply import grade_all, make_grader
 from tuneworthy.grade.base import Grader, GradingContext
-from tuneworthy.prompts.templates import chat, shot_turns
+from tuneworthy.prompts.templates import chat, question, render, shot_turns
 from tuneworthy.store import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
@@ -64,6 +64,18 @@ class Student:
         first = [{"role": "system", "content": system}] if system else []
         tools = example.meta.get("tools")
         return RowChat(example.id, (*first, *turns), tuple(tools) if isinstance(tools, list) else ())
+
+    def fits(self, example: Example) -> bool:
+        """Whether a plain question of `example` holds the variables that the templates name."""
+        turns = [turn for turn in example.messages[:-1] if turn.get("role") not in {"system", "developer"}]
+        if [turn.get("role") for turn in turns] != ["user"]:
+            return True
+        try:
+            question(self.variant.user, example.question)
+            render(self.variant.system or "", example.question)
+        except UserError:
+            return False
+        return True
 
     def document(self) -> dict[str, Any]:
         """Return what must be served with the adapter."""
@@ -147,7 +159,7 @@ def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Cal
         say: Told what a person should know.
 
     Raises:
-        UserError: There are no rows.
+        UserError: There are no rows, or none that holds the variables of [prompt].
         GateFailed: The version did not pass its gates, and `unsafe` was not given.
     """
     version = _version(store, unsafe)
@@ -155,7 +167,15 @@ def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Cal
     rows = list(version.examples()) if version else _ungated(project, store, cases, say)
     kind = kind_of(store, cases, rows)
     student = Student(variant=_variant(project), kind=kind)
-    held, train, notes = _hold_out(project, rows, cases, kind, seed)
+    fitting = [row for row in rows if student.fits(row)]
+    if rows and not fitting:
+        raise UserError(
+            f"expected rows whose questions hold the variables of [prompt], got none of {len(rows)}",
+            hint="write each variable into the question as a line `name: value`, or mend [prompt]",
+        )
+    held, train, notes = _hold_out(project, fitting, cases, kind, seed)
+    if lacking := len(rows) - len(fitting):
+        notes = [f"left out: {lacking} rows whose question lacks variables of [prompt]", *notes]
     for line in notes:
         say(line)
     return Material(
