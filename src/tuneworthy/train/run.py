@@ -71,7 +71,7 @@ class Prepared:
                 "dataset": self.material.dataset,
                 "rows": [row.id for row in self.rendered.rows],
                 "held_out": [case.id for case in metric.cases] if metric else [],
-                "settings": self.settings.to_dict(),
+                "settings": self.settings.identity,
                 "template": self.base.template.sha256,
                 "prompt": self.material.student.document(),
             }
