@@ -15,6 +15,8 @@ from tests.train.test_rows_that_share import rows  # noqa: E402
 from tests.train.test_train_project import tiny_project  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
+from tuneworthy.config.graders import Exact, NormalisedExact  # noqa: E402
+from tuneworthy.grade.apply import make_grader  # noqa: E402
 from tuneworthy.train.run import Prepared, prepare  # noqa: E402
 from tuneworthy.train.settings import Settings  # noqa: E402
 from tuneworthy.train.trainer import Ran, train_rows  # noqa: E402
@@ -31,6 +33,16 @@ def test_free_memory_does_not_name_a_run(prepared: Prepared) -> None:
     other = replace(prepared.settings, micro_batch_size=1, gradient_checkpointing=True)
     assert replace(prepared, settings=other).id == prepared.id
     assert replace(prepared, settings=replace(prepared.settings, batch_size=16)).id != prepared.id
+
+
+def test_another_grader_is_another_run(prepared: Prepared) -> None:
+    metric = prepared.material.metric
+    assert metric is not None
+    other = make_grader(NormalisedExact(type="normalised_exact"))
+    changed = replace(metric, grader=other)
+    assert replace(prepared, material=replace(prepared.material, metric=changed)).id != prepared.id
+    same = replace(metric, grader=make_grader(Exact(type="exact")))
+    assert replace(prepared, material=replace(prepared.material, metric=same)).id == prepared.id
 
 
 def test_a_run_goes_on_with_other_free_memory(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def run_pilot(
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
     dev = _dev(project, store)
     metric = replace(material.metric, cases=dev)
-    of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, [c.id for c in dev]])
+    of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity])
     known = store.read(FILE) or {}
     points: list[dict[str, Any]] = known.get("points", []) if known.get("of") == of else []
     baseline = known.get("baseline") if known.get("of") == of else None

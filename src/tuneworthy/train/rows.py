@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, split_without_leaks
 from tuneworthy.cases.draw import draw, units_of
 from tuneworthy.cases.kind import Kind
-from tuneworthy.cases.splits import example_case
+from tuneworthy.cases.splits import example_case, fingerprint
 from tuneworthy.config.project import Project
 from tuneworthy.curate.freeze import Version, open_version
 from tuneworthy.errors import TuneworthyError, UserError
@@ -98,6 +98,11 @@ class TaskMetric:
 
     grader: Grader
     cases: tuple[Case, ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the score depends on beside the answers."""
+        return {"grader": dict(self.grader.identity), "cases": [fingerprint(case) for case in self.cases]}
 
     def score(self, answers: Sequence[tuple[str, str]]) -> float:
         """Return the score of the set, 0..1.

@@ -70,7 +70,7 @@ class Prepared:
                 "base": self.base.artifact.id,
                 "dataset": self.material.dataset,
                 "rows": [row.id for row in self.rendered.rows],
-                "held_out": [case.id for case in metric.cases] if metric else [],
+                "stops_by": metric.identity if metric else None,
                 "settings": self.settings.identity,
                 "template": self.base.template.sha256,
                 "prompt": self.material.student.document(),
