@@ -383,7 +383,7 @@ def train_rows(
 
 def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
     """Return TRL's arguments: ours where TRL's defaults cost (see docs/training.md)."""
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(run),
         per_device_train_batch_size=settings.micro_batch_size,
         gradient_accumulation_steps=settings.accumulation,
@@ -406,6 +406,9 @@ def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    if arguments.n_gpu > 1:  # one process has one card: DataParallel, which TRL refuses, would split its batches
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _dataset(rows: Sequence[Row]) -> Dataset:
