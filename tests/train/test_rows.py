@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -13,7 +14,7 @@ from tuneworthy.curate.freeze import FILES, freeze
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.train.rows import GateFailed, Material, gather, raw_rows
-from tuneworthy.types import Case, content_hash
+from tuneworthy.types import Case, Score, Trace, content_hash
 
 TOML = """
 [task]
@@ -47,6 +48,13 @@ def project(root: Path, n: int = 260) -> Folder:
     rows = [{"messages": turns(at)} for at in range(n)]
     (root / "examples.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in rows))
     return Folder(root)
+
+
+def freeze_rows(store: Folder, chats: list[list[dict[str, Any]]]) -> None:
+    """A version of these rows."""
+    rows = [{"id": content_hash(one), "source": "f", "messages": one} for one in chats]
+    lines = {name: [orjson.dumps(one) + b"\n" for one in rows] if name == "rows.jsonl" else [] for name in FILES}
+    freeze(store, lines, {"unsafe": False, "gates": [], "times": {}})
 
 
 def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
@@ -99,6 +107,42 @@ def test_the_metric_is_the_projects_grader(tmp_path: Path) -> None:
     right = [(str(case.expected), "stop") for case in metric.cases]
     assert metric.score(right) == 1.0
     assert metric.score([("no colour", "stop"), *right[1:]]) == pytest.approx(1 - 1 / len(right))
+
+
+def test_held_out_rows_that_are_not_asked_are_counted(tmp_path: Path) -> None:
+    store = project(tmp_path)
+    called = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    silent = {"role": "assistant", "content": "", "tool_calls": [called]}
+    again = {"role": "assistant", "content": "none"}
+    chats = [turns(at) for at in range(200)] + [[turns(at)[0], again] for at in range(100)]
+    freeze_rows(store, [*chats, *([turns(at, "tool")[0], silent] for at in range(100))])
+    found = gathered(tmp_path, unsafe=False)
+    assert found.metric is not None
+    lost, twice = (int(note.split()[0]) for note in found.notes)
+    assert "held-out rows cannot be scored" in found.notes[0] and "ask what another one asks" in found.notes[1]
+    assert lost and twice and len(found.train) + len(found.metric.cases) + lost + twice == 400
+
+
+def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
+    frozen(project(tmp_path), n=240)
+    metric, told = gathered(tmp_path, unsafe=False).metric, list[str]()
+    assert metric is not None
+
+    class Broken:
+        identity = {"type": "broken"}  # noqa: RUF012
+
+        def __init__(self, failing: int) -> None:
+            self.left = failing
+
+        def __call__(self, trace: Trace, case: Case) -> Score:
+            self.left -= 1
+            return Score.failed("no such field") if self.left >= 0 else Score(num=1.0)
+
+    answers, n = [("red", "stop")] * len(metric.cases), len(metric.cases)
+    assert replace(metric, grader=Broken(3)).score(answers, told.append) == 1.0
+    assert told == [f"3 of {n} held-out answers could not be scored, and do not count"]
+    with pytest.raises(UserError, match=rf"first grader can score, got none of {n} \(no such field\)"):
+        replace(metric, grader=Broken(n)).score(answers)
 
 
 def test_a_version_with_failed_gates_is_trained_on_only_when_asked(tmp_path: Path) -> None:
@@ -198,9 +242,7 @@ def named(root: Path, user: str, contents: list[str]) -> Material:
     cases = [{"input": {"place": f"box {at}", "question": f"Which, {at}?"}, "expected": "red"} for at in range(60)]
     (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in cases))
     chats = [[{"role": "user", "content": one}, {"role": "assistant", "content": "red"}] for one in contents]
-    rows = [{"id": content_hash(one), "source": "f", "messages": one} for one in chats]
-    lines = {name: [orjson.dumps(one) + b"\n" for one in rows] if name == "rows.jsonl" else [] for name in FILES}
-    freeze(store, lines, {"unsafe": False, "gates": [], "times": {}})
+    freeze_rows(store, chats)
     return gathered(root, unsafe=False)
 
 

@@ -104,13 +104,25 @@ class TaskMetric:
         """What the score depends on beside the answers."""
         return {"grader": dict(self.grader.identity), "cases": [fingerprint(case) for case in self.cases]}
 
-    def score(self, answers: Sequence[tuple[str, str]]) -> float:
+    def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None] = lambda _: None) -> float:
         """Return the score of the set, 0..1.
 
         Args:
-            answers: (text, finish reason) of each case, in their order.
+            answers: (text, finish reason) of each case, in their order. say: Told how many could not be scored.
+
+        Raises:
+            UserError: None of them could be scored.
         """
-        scores = [one for one in self.grades(answers) if not one.unscored]
+        found = self.grades(answers)
+        scores = [one for one in found if not one.unscored]
+        if not scores:
+            reason = found[0].unscored if found else "there are none"
+            raise UserError(
+                f"expected answers that the first grader can score, got none of {len(found)} ({reason})",
+                hint="mend the first of [[graders]]",
+            )
+        if lost := len(found) - len(scores):
+            say(f"{lost} of {len(found)} held-out answers could not be scored, and do not count")
         total = sum(one.den for one in scores)
         return sum(one.num for one in scores) / total if total else 0.0
 
@@ -259,11 +271,17 @@ def _hold_out(
     for unit in units:
         unit.strata[""] = len(unit.members)
     chosen = {at for unit in draw(units, take, seed=seed, at_least=False) for at in unit.members}
-    held = {case.id: case for at in sorted(chosen) if (case := example_case(rows[at], kind)) is not None}
+    cases_of = [example_case(rows[at], kind) for at in sorted(chosen)]
+    held = {case.id: case for case in cases_of if case is not None}
     train = [row for at, row in enumerate(rows) if at not in chosen]
     if len(held) < HELD_OUT_FEWEST:
         return None, list(rows), [f"only {len(held)} rows can be scored: the run is not stopped early"]
-    return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held.values())), train, []
+    notes = []
+    if lost := cases_of.count(None):
+        notes.append(f"{lost} of {len(cases_of)} held-out rows cannot be scored: they are neither trained on nor asked")
+    if again := len(cases_of) - lost - len(held):
+        notes.append(f"{again} of {len(cases_of)} held-out rows ask what another one asks: each question is asked once")
+    return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held.values())), train, notes
 
 
 def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example], kind: Kind) -> Grader:
