@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
     assert metric is not None
 
     class Broken:
-        identity = {"type": "broken"}  # noqa: RUF012
+        identity: Mapping[str, Any] = {"type": "broken"}
 
         def __init__(self, failing: int) -> None:
             self.left = failing
