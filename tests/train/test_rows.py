@@ -115,13 +115,13 @@ def test_held_out_rows_that_are_not_asked_are_counted(tmp_path: Path) -> None:
     called = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     silent = {"role": "assistant", "content": "", "tool_calls": [called]}
     again = {"role": "assistant", "content": "none"}
-    chats = [turns(at) for at in range(200)] + [[turns(at)[0], again] for at in range(100)]
+    chats = [turns(at) for at in range(400)] + [[turns(at)[0], again] for at in range(150)]
     freeze_rows(store, [*chats, *([turns(at, "tool")[0], silent] for at in range(100))])
     found = gathered(tmp_path, unsafe=False)
     assert found.metric is not None
     lost, twice = (int(note.split()[0]) for note in found.notes)
     assert "held-out rows cannot be scored" in found.notes[0] and "ask what another one asks" in found.notes[1]
-    assert lost and twice and len(found.train) + len(found.metric.cases) + lost + twice == 400
+    assert lost and twice and len(found.train) + len(found.metric.cases) + lost + twice == 650
 
 
 def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:

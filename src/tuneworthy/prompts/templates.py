@@ -34,7 +34,8 @@ def _named(source: str) -> frozenset[str]:
     from jinja2 import meta
 
     environment = _compile(source).environment
-    return frozenset(meta.find_undeclared_variables(environment.parse(source))) - environment.globals.keys()
+    named: set[str] = meta.find_undeclared_variables(environment.parse(source))
+    return frozenset(named - environment.globals.keys())
 
 
 def render(source: str, case_input: str | Mapping[str, Any]) -> str:
