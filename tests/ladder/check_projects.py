@@ -101,7 +101,7 @@ def _prompt_template(folder: Folder) -> None:
 
 
 def _prompt_variables(folder: Folder) -> None:
-    folder.replace("[prompt]", '[prompt]\nuser = "{{ question }}"')
+    folder.replace("[prompt]", '[prompt]\nuser = "{{ place }}: {{ question }}"')
 
 
 def _no_input(folder: Folder) -> None:

@@ -96,6 +96,12 @@ def test_a_template_that_no_chat_can_be_rendered_with_stops_them_all(source: str
         template(source).render([ASK, ASK], timeout_s=1.0 if source == ENDLESS else 20.0, max_chars=1000)
 
 
+def test_many_chats_do_not_buy_a_slow_template_more_than_the_most_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "MOST_S", 1.0)
+    with pytest.raises(ModelError, match="ends within 1 s"):
+        template(ENDLESS).render([ASK] * 1000)
+
+
 def test_all_chats_together_may_say_no_more_than_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "MAX_ALL_CHARS", 5)
     assert template("ok").render([ASK, ASK]) == ["ok", "ok"]

@@ -73,6 +73,15 @@ def test_a_base_that_asks_for_code_is_refused_before_it_is_loaded(tmp_path: Path
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_base_with_more_layers_than_any_model_has_is_refused_before_it_is_loaded(tmp_path: Path, dtype: str) -> None:
+    write_tiny(tmp_path / "m", dtype=dtype)
+    config = orjson.loads((tmp_path / "m" / "config.json").read_bytes())
+    (tmp_path / "m" / "config.json").write_bytes(orjson.dumps({**config, "num_hidden_layers": 10**4}))
+    with pytest.raises(ModelError, match="expected num_hidden_layers between 0 and 4096, got 10000"):
+        prepare_base("m", tmp_path, Folder(tmp_path))
+
+
 def test_a_gguf_file_with_a_false_length_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (2**60).to_bytes(8, "little") * 2)
     with pytest.raises(ModelError):

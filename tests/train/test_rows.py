@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -12,7 +15,7 @@ from tuneworthy.curate.freeze import FILES, freeze
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.train.rows import GateFailed, Material, gather, raw_rows
-from tuneworthy.types import content_hash
+from tuneworthy.types import Case, Score, Trace, content_hash
 
 TOML = """
 [task]
@@ -46,6 +49,13 @@ def project(root: Path, n: int = 260) -> Folder:
     rows = [{"messages": turns(at)} for at in range(n)]
     (root / "examples.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in rows))
     return Folder(root)
+
+
+def freeze_rows(store: Folder, chats: list[list[dict[str, Any]]]) -> None:
+    """A version of these rows."""
+    rows = [{"id": content_hash(one), "source": "f", "messages": one} for one in chats]
+    lines = {name: [orjson.dumps(one) + b"\n" for one in rows] if name == "rows.jsonl" else [] for name in FILES}
+    freeze(store, lines, {"unsafe": False, "gates": [], "times": {}})
 
 
 def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
@@ -98,6 +108,42 @@ def test_the_metric_is_the_projects_grader(tmp_path: Path) -> None:
     right = [(str(case.expected), "stop") for case in metric.cases]
     assert metric.score(right) == 1.0
     assert metric.score([("no colour", "stop"), *right[1:]]) == pytest.approx(1 - 1 / len(right))
+
+
+def test_held_out_rows_that_are_not_asked_are_counted(tmp_path: Path) -> None:
+    store = project(tmp_path)
+    called = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    silent = {"role": "assistant", "content": "", "tool_calls": [called]}
+    again = {"role": "assistant", "content": "none"}
+    chats = [turns(at) for at in range(400)] + [[turns(at)[0], again] for at in range(150)]
+    freeze_rows(store, [*chats, *([turns(at, "tool")[0], silent] for at in range(100))])
+    found = gathered(tmp_path, unsafe=False)
+    assert found.metric is not None
+    lost, twice = (int(note.split()[0]) for note in found.notes)
+    assert "held-out rows cannot be scored" in found.notes[0] and "ask what another one asks" in found.notes[1]
+    assert lost and twice and len(found.train) + len(found.metric.cases) + lost + twice == 650
+
+
+def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
+    frozen(project(tmp_path), n=240)
+    metric, told = gathered(tmp_path, unsafe=False).metric, list[str]()
+    assert metric is not None
+
+    class Broken:
+        identity: Mapping[str, Any] = {"type": "broken"}
+
+        def __init__(self, failing: int) -> None:
+            self.left = failing
+
+        def __call__(self, trace: Trace, case: Case) -> Score:
+            self.left -= 1
+            return Score.failed("no such field") if self.left >= 0 else Score(num=1.0)
+
+    answers, n = [("red", "stop")] * len(metric.cases), len(metric.cases)
+    assert replace(metric, grader=Broken(3)).score(answers, told.append) == 1.0
+    assert told == [f"3 of {n} held-out answers could not be scored, and do not count"]
+    with pytest.raises(UserError, match=rf"first grader can score, got none of {n} \(no such field\)"):
+        replace(metric, grader=Broken(n)).score(answers)
 
 
 def test_a_version_with_failed_gates_is_trained_on_only_when_asked(tmp_path: Path) -> None:
@@ -155,3 +201,69 @@ def test_a_judge_is_not_asked_while_training(tmp_path: Path) -> None:
     (tmp_path / "tuneworthy.toml").write_text(text.replace('[[graders]]\ntype = "exact"', judge))
     material = gathered(tmp_path, unsafe=False)
     assert material.metric is None and "judge" in material.notes[0]
+
+
+@pytest.mark.parametrize(("told", "system"), [("Say the colour.", "Say the colour."), ("", None)])
+def test_the_students_own_system_message_stands_in_rows_and_in_what_is_asked_later(
+    tmp_path: Path, told: str, system: str | None
+) -> None:
+    from tuneworthy.ladder.fine_tune import trained_with
+    from tuneworthy.ladder.tuned import TunedModel
+
+    frozen(project(tmp_path), n=240)
+    with (tmp_path / "tuneworthy.toml").open("a") as file:
+        file.write(f'[teacher]\nmodel = "small"\nstudent_system = "{told}"\n')
+    material = gathered(tmp_path, unsafe=False)
+    assert material.metric is not None
+    student, expected = material.student, [system] if system else []
+    for chat in (student.row(material.train[0]), student.asked(material.metric.cases[0])):
+        assert [turn["content"] for turn in chat.messages if turn["role"] == "system"] == expected
+    found = load(tmp_path)
+    tuned = TunedModel(name="t", config=found.models["small"], prompt=student.document())
+    assert trained_with(found, tuned).system == trained_with(found, replace(tuned, prompt={})).system == system
+
+
+def test_a_fact_is_asked_with_the_prompt_that_was_trained_with(tmp_path: Path) -> None:
+    from tuneworthy.cli.parity import _fact
+
+    chat, answer = _fact("a plum = blue ", {"system": "Say the colour.", "user": "Thing: {{ input }}"})
+    assert [turn["content"] for turn in chat] == ["Say the colour.", "Thing: a plum"] and answer == "blue"
+
+
+NAMED = "About {{ place }}: {{ question }}"
+
+
+def named(root: Path, user: str, contents: list[str]) -> Material:
+    """A project whose user template names variables, with these questions among its rows."""
+    store = project(root)
+    text = (root / "tuneworthy.toml").read_text()
+    (root / "tuneworthy.toml").write_text(
+        text.replace('"Thing: {{ input }}"', f'"{user}"').replace("Name the colour of {{ input }}.", "Name it.")
+    )
+    cases = [{"input": {"place": f"box {at}", "question": f"Which, {at}?"}, "expected": "red"} for at in range(60)]
+    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in cases))
+    chats = [[{"role": "user", "content": one}, {"role": "assistant", "content": "red"}] for one in contents]
+    freeze_rows(store, chats)
+    return gathered(root, unsafe=False)
+
+
+def test_a_row_is_asked_with_the_variables_of_the_user_template(tmp_path: Path) -> None:
+    written = "place: the attic\nquestion: Which one,\nif any?"
+    found = named(tmp_path, NAMED, [written, "About the cellar: Which?", "Which?"])
+    asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
+    assert asked == ["About the attic: Which one,\nif any?", "About the cellar: Which?"]
+    assert found.notes[0] == "left out: 1 rows whose question lacks variables of [prompt]"
+    assert found.student.asked(Case(id="c", input={"place": "a", "question": "b"})).messages[-1]["content"] == (
+        "About a: b"
+    )
+
+
+def test_the_only_variable_of_the_user_template_is_the_question(tmp_path: Path) -> None:
+    found = named(tmp_path, "Q: {{question}}", ["Which?", "question: Whose?", "Q: Whom?"])
+    asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
+    assert asked == ["Q: Which?", "Q: Whose?", "Q: Whom?"]
+
+
+def test_rows_that_all_lack_the_variables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"questions hold the variables of \[prompt\], got none of 2"):
+        named(tmp_path, NAMED, ["Which?", "Whose?"])

@@ -10,8 +10,9 @@ import pytest
 
 from tests.train.shapes import LLAMA_8B, LLAMA_70B, QWEN_MOE, SMOLLM2_135M
 from tuneworthy.errors import ModelError
+from tuneworthy.providers.gguf import GgufHeader
 from tuneworthy.providers.models import find
-from tuneworthy.train.shape import families, read_shape, shape_of_config
+from tuneworthy.train.shape import families, read_shape, shape_of_config, shape_of_gguf
 
 
 def test_llama_8b_has_the_parameters_that_the_facts_tell() -> None:
@@ -50,7 +51,8 @@ def test_a_family_that_is_not_known_is_told_apart() -> None:
     ("change", "told"),
     [
         ({"hidden_size": None}, "expected hidden_size, got none"),
-        ({"num_hidden_layers": 2**40}, "expected num_hidden_layers between"),
+        ({"num_hidden_layers": 5000}, "expected num_hidden_layers between 0 and 4096, got 5000"),
+        ({"num_experts": 2**20}, "expected num_experts between 0 and 4096"),
         ({"vocab_size": "many"}, "expected vocab_size between"),
         ({"num_attention_heads": -1}, "expected num_attention_heads between"),
     ],
@@ -58,6 +60,16 @@ def test_a_family_that_is_not_known_is_told_apart() -> None:
 def test_a_size_that_cannot_be_true_is_refused(change: dict[str, Any], told: str) -> None:
     with pytest.raises(ModelError, match=told):
         shape_of_config({**LLAMA_8B, **change})
+
+
+def test_a_gguf_file_with_more_layers_than_any_model_has_is_refused() -> None:
+    values = {"llama.block_count": 10**8, "llama.attention.head_count": 4, "llama.embedding_length": 32,
+              "llama.feed_forward_length": 64}  # fmt: skip
+    header = GgufHeader(version=3, architecture="llama", name="", context_length=64, vocab_size=100,
+                        chat_template=True, file_type="F16", n_tensors=1, tied=True, values=values,
+                        lengths={})  # fmt: skip
+    with pytest.raises(ModelError, match="expected block_count between 0 and 4096, got 100000000"):
+        shape_of_gguf(header)
 
 
 def test_what_is_no_config_is_refused(tmp_path: Path) -> None:

@@ -169,6 +169,29 @@ def test_a_run_whose_loss_is_no_number_any_more_ends_with_the_reason(tmp_path: P
     assert newest(tmp_path / "run") is None
 
 
+def test_one_process_trains_on_one_of_two_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from functools import cached_property
+
+    from transformers import TrainingArguments
+
+    from tests.train.test_rows_that_share import rows
+
+    found = TrainingArguments._setup_devices.func
+
+    def two(arguments: Any) -> Any:
+        device = found(arguments)
+        arguments._n_gpu = 2
+        return device
+
+    devices = cached_property(two)
+    devices.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", devices)
+    tokenizer = write_tiny(tmp_path / "tiny")
+    settings = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4)
+    done = train_rows(tmp_path / "tiny", rows(), settings, tmp_path / "run", tokenizer=tokenizer, max_steps=2)
+    assert len(done.progress.steps) == 2
+
+
 def test_a_rate_that_the_model_does_not_bear_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def trained(base: object, rows: object, settings: Settings, run: Path, **named: Any) -> Ran:
         if settings.learning_rate > most:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tuneworthy.cases.chats import turns_text
+from tuneworthy.cases.columns import parsed
 from tuneworthy.types import Case, Example
 
 
@@ -111,3 +113,20 @@ def variables_text(variables: Mapping[str, Any]) -> str:
         f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in variables.items()
     )
+
+
+def read_variables(text: str, names: Iterable[str]) -> dict[str, Any]:
+    """Return the variables that `variables_text` wrote into a text; {} unless it is made of them, each once.
+
+    Args:
+        text: What may hold them. names: Of the variables; a line that begins with another is part of a value.
+
+    >>> read_variables('text: hi\\nslots: ["a"]', {"text", "slots"})
+    {'text': 'hi', 'slots': ['a']}
+    >>> read_variables("text: hi\\ntext: ho", {"text"})
+    {}
+    """
+    begins = "|".join(re.escape(name) for name in sorted(names))
+    before, *parts = re.split(rf"^({begins}): ", text, flags=re.MULTILINE)
+    found = {name: parsed(value.removesuffix("\n")) for name, value in zip(parts[::2], parts[1::2], strict=True)}
+    return found if not before and len(parts) == 2 * len(found) else {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,9 @@ def command(
     project = load(root)
     store = Folder(project.root)
     asked = asked_of(
-        project, adapter, forms or None, facts=[_fact(one, project.text(project.prompt.system)) for one in facts],
-        served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
-    )  # fmt: skip
+        project, adapter, forms or None, served=_served(url, served_model, max_lora_rank), n_prompts=prompts
+    )
+    asked = replace(asked, facts=[_fact(one, asked.adapter.manifest.get("prompt", {})) for one in facts])
     if asked.merged is None and asked.gguf is None and asked.served is None:
         raise UserError(f"expected something to compare the adapter {asked.adapter.id} with, got only its base",
                         hint="run `tuneworthy merge`, then `tuneworthy export gguf`")  # fmt: skip
@@ -64,12 +65,16 @@ def command(
     return 0 if document["status"] == "pass" else 3
 
 
-def _fact(text: str, system: str | None) -> tuple[Sequence[Message], str]:
+def _fact(text: str, prompt: Mapping[str, Any]) -> tuple[Sequence[Message], str]:
+    """Return a question as the adapter is asked with the prompt that it was trained with, and its answer."""
+    from tuneworthy.ship.parity.rows import as_trained
+    from tuneworthy.types import Example
+
     question, found, answer = text.partition("=")
     if not found or not question.strip() or not answer.strip():
         raise UserError(f"expected --fact QUESTION=ANSWER, got {text!r}")
-    chat = [{"role": "system", "content": system}] if system else []
-    return [*chat, {"role": "user", "content": question.strip()}], answer.strip()
+    turns = ({"role": "user", "content": question.strip()}, {"role": "assistant", "content": answer.strip()})
+    return as_trained(Example(messages=turns, id=""), prompt).messages[:-1], answer.strip()
 
 
 def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:

@@ -66,6 +66,12 @@ class Project(Section):
         judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
         return [name for name in self.models if name not in {*judges, self.serve.model}]
 
+    @property
+    def student_system(self) -> str | None:
+        """System prompt of what is trained, in its rows and when it is asked; None if it has none."""
+        told = self.teacher.student_system if self.teacher else None
+        return self.text(self.prompt.system if told is None else told) or None
+
     @model_validator(mode="after")
     def _baseline_is_a_model(self) -> Self:
         if self.ladder.baseline not in self.models:

@@ -83,7 +83,7 @@ def trained_with(project: Project, tuned: TunedModel) -> Variant:
         name="fine_tune",
         model=tuned.name,
         model_identity={},
-        system=told["system"] if "system" in told else project.text(project.prompt.system),
+        system=told.get("system", project.student_system),
         user=told.get("user") or project.text(project.prompt.user) or "{{ input }}",
         max_tokens=project.prompt.max_tokens,
         stop=tuple(project.prompt.stop),

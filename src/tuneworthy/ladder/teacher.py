@@ -24,7 +24,6 @@ def teaching_of(session: Session) -> Teaching:
         hint = 'add one with `model = "..."`, or `variant = "best"` for prompt distillation'
         raise UserError("expected a section [teacher] in the project file, got none", hint=hint)
     variant = _variant(session, project.teacher)
-    system = project.teacher.student_system
     split = session.split
     return Teaching(
         variant=variant,
@@ -33,7 +32,7 @@ def teaching_of(session: Session) -> Teaching:
         kind=split.kind,
         cases=[*session.data.cases, *(split.dev if split.origin == "examples" else ())],
         pool=session.pool.examples,
-        student_system=project.text(project.prompt.system if system is None else system) or None,
+        student_system=project.student_system,
         runner=session.runner,
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from tuneworthy.cases.text import read_variables
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.passages import with_passages
 from tuneworthy.types import Case, Example, Message, Passage, Variant
@@ -26,8 +28,20 @@ def _compile(source: str) -> Any:
         ) from None
 
 
+@lru_cache(maxsize=256)
+def _named(source: str) -> frozenset[str]:
+    """Return the variables that a template names."""
+    from jinja2 import meta
+
+    environment = _compile(source).environment
+    named: set[str] = meta.find_undeclared_variables(environment.parse(source))
+    return frozenset(named - environment.globals.keys())
+
+
 def render(source: str, case_input: str | Mapping[str, Any]) -> str:
     """Fill the template `source` with a case's input: `{{ input }}`, or its own variables.
+
+    Of a text, variables are those that stand in it as `cases.text.variables_text` writes them.
 
     Raises:
         UserError: Bad template, or a variable that the case does not have.
@@ -36,7 +50,8 @@ def render(source: str, case_input: str | Mapping[str, Any]) -> str:
 
     if source == "{{ input }}" and isinstance(case_input, str):
         return case_input
-    variables = {"input": case_input, **(case_input if isinstance(case_input, Mapping) else {})}
+    own = case_input if isinstance(case_input, Mapping) else _read(source, case_input)
+    variables = {"input": case_input, **own}
     try:
         return str(_compile(source).render(variables))
     except TemplateError as error:
@@ -44,6 +59,52 @@ def render(source: str, case_input: str | Mapping[str, Any]) -> str:
             f"expected the variables of {source[:60]!r} in the case, got {sorted(variables)} ({error})",
             hint="mend [prompt] or the cases",
         ) from None
+
+
+def question(user: str, case_input: str | Mapping[str, Any]) -> str:
+    """Return the user's turn that asks `case_input` by the template `user`.
+
+    Where the template names variables and not `input`, a text may be these (see `render`), the template filled already
+    (as in a log, or where a teacher answered), or else the only one of them.
+
+    Raises:
+        UserError: See `render`; a text is none of that.
+
+    >>> question("Q: {{ question }}", "Why?"), question("Q: {{ question }}", "Q: Why?")
+    ('Q: Why?', 'Q: Why?')
+    >>> question("{{ text }} in {{ language }}?", "text: Why\\nlanguage: Latin")
+    'Why in Latin?'
+    """
+    if isinstance(case_input, str):
+        names = _named(user)
+        if names and "input" not in names and _read(user, case_input).keys() != names:
+            if _is_filled(user, case_input):
+                return case_input
+            if len(names) == 1:
+                return render(user, dict.fromkeys(names, case_input))
+    return render(user, case_input)
+
+
+def _read(source: str, text: str) -> dict[str, Any]:
+    names = _named(source) - {"input"}
+    return read_variables(text, names) if names else {}
+
+
+def _is_filled(source: str, text: str) -> bool:
+    """Whether what stands around the variables of a template stands in `text`, in its order."""
+    try:
+        first, *rest = render(source, dict.fromkeys(_named(source), "\0")).split("\0")
+    except UserError:  # it does more than write its variables
+        return False
+    if not any((first, *rest)) or not rest or not text.startswith(first):
+        return False
+    at = len(first)
+    for piece in rest[:-1]:
+        place = text.find(piece, at)
+        if place < 0:
+            return False
+        at = place + len(piece)
+    return text.endswith(rest[-1]) and len(text) - len(rest[-1]) >= at
 
 
 def own_system(case: Case) -> bool:
@@ -64,7 +125,7 @@ def chat(
     if case.messages:
         messages = list(case.messages) if own_system(case) else [*messages, *case.messages]
     else:
-        asked = render(variant.user, case.input if case.input is not None else "")
+        asked = question(variant.user, case.input if case.input is not None else "")
         messages.append({"role": "user", "content": asked})
     if passages:
         cite = variant.retrieval is not None and variant.retrieval.cite
@@ -75,11 +136,13 @@ def chat(
 def shot_turns(shot: Example, variant: Variant) -> list[Message]:
     """Return an example as turns; its own system message is left out, and a plain question gets the user template.
 
-    Where the variant thinks aloud, the shown answer carries the marker, so that its form is shown too.
+    A question that lacks the template's variables stays as it is. Where the variant thinks aloud, the shown answer
+    carries the marker, so that its form is shown too.
     """
     turns = [dict(message) for message in shot.messages if message.get("role") != "system"]
-    if len(turns) == 2 and isinstance(turns[0].get("content"), str) and "{{ input }}" in variant.user:
-        turns[0]["content"] = render(variant.user, turns[0]["content"])
+    if len(turns) == 2 and isinstance(turns[0].get("content"), str) and _named(variant.user):
+        with suppress(UserError):
+            turns[0]["content"] = question(variant.user, turns[0]["content"])
     if variant.answer_after and turns and turns[-1].get("role") == "assistant":
         turns[-1]["content"] = f"{variant.answer_after} {turns[-1].get('content') or ''}"
     return turns

@@ -24,10 +24,11 @@ from tuneworthy.providers.safe import MAX_TEMPLATE_CHARS
 from tuneworthy.types import Message
 
 TIMEOUT_S: Final = 5.0
-"""Processor time of one child, to which each chat adds `EACH_S`."""
+"""Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are."""
 WALL: Final = 20.0
 """Wall time over processor time, at most: a machine may be busy, and a template cannot sleep."""
 EACH_S: Final = 0.05
+MOST_S: Final = 300.0
 MAX_CHARS: Final = 2**22
 """Of one rendered chat."""
 MAX_ALL_CHARS: Final = 2**30
@@ -72,7 +73,7 @@ class ChatTemplate:
 
         Args:
             chats: All that is to be rendered: a child is started once.
-            timeout_s: Limit of all of them, seconds of processor time; `EACH_S` a chat is added.
+            timeout_s: Limit of all of them, seconds of processor time; `EACH_S` a chat is added, up to `MOST_S`.
             max_chars: Limit of one text.
 
         Raises:
@@ -102,7 +103,7 @@ def render(
         chats: Lists of messages.
         tokens: What `bos_token`, `eos_token` and the like stand for.
         generation_prompt: Whether the text ends where the assistant's answer begins.
-        timeout_s: Limit of the call, seconds of processor time; `EACH_S` a chat is added.
+        timeout_s: Limit of the call, seconds of processor time; `EACH_S` a chat is added, up to `MOST_S`.
         max_chars: Limit of one text.
 
     Raises:
@@ -119,7 +120,7 @@ def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, ma
     """Return what the child says of each chat: its `text`, or why it is `refused`."""
     if len(template.source) > MAX_TEMPLATE_CHARS:
         raise _fault(f"one of at most {MAX_TEMPLATE_CHARS} characters", str(len(template.source)))
-    limit = timeout_s + EACH_S * len(chats)
+    limit = min(timeout_s + EACH_S * len(chats), MOST_S)
     task = {
         "template": template.source, "tokens": dict(template.special_tokens), "max_chars": max_chars,
         "max_all_chars": MAX_ALL_CHARS, "cpu_s": int(limit) + 1, "memory": MAX_MEMORY,

@@ -25,6 +25,7 @@ from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.safe import files_of, read_config, tensors_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.train.shape import read_shape
 
 Say = Callable[[str], None]
 SIXTEEN_BIT: Final = {"BF16": "bfloat16", "F16": "float16"}
@@ -89,6 +90,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
         OutsideFault: The index or hub does not answer.
     """
     place = models.pull(spec, root)
+    read_shape(place)  # refuses sizes that would keep a library busy for ever
     if place.is_file():
         header = read_header(place)
         source = {"spec": spec, "sha256": models.check_pinned(spec, place)}

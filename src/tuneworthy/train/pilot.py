@@ -59,7 +59,7 @@ def run_pilot(
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
     dev = _dev(project, store)
     metric = replace(material.metric, cases=dev)
-    of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.to_dict(), [c.id for c in dev]])
+    of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity])
     known = store.read(FILE) or {}
     points: list[dict[str, Any]] = known.get("points", []) if known.get("of") == of else []
     baseline = known.get("baseline") if known.get("of") == of else None
@@ -74,7 +74,7 @@ def run_pilot(
     }
     store.write(FILE, document)
     version = find_version(store, material.dataset)
-    raw = raw_rows(version) if version else []
+    raw = [row for row in raw_rows(version) if material.student.fits(row)] if version else []
     done = {(point["size"], point["seed"], point["data"]) for point in points}
     for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):
         if (size, seed, side) not in done:

@@ -14,13 +14,13 @@ from typing import Any, Final, Literal
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, split_without_leaks
 from tuneworthy.cases.draw import draw, units_of
 from tuneworthy.cases.kind import Kind
-from tuneworthy.cases.splits import example_case
+from tuneworthy.cases.splits import example_case, fingerprint
 from tuneworthy.config.project import Project
 from tuneworthy.curate.freeze import Version, open_version
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.grade.apply import grade_all, make_grader
 from tuneworthy.grade.base import Grader, GradingContext
-from tuneworthy.prompts.templates import chat, shot_turns
+from tuneworthy.prompts.templates import chat, question, render, shot_turns
 from tuneworthy.store import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
@@ -39,7 +39,7 @@ class GateFailed(TuneworthyError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Student:
-    """How the model that is trained is asked: the project's own prompt, without examples.
+    """How the model that is trained is asked: the project's prompt for the student, without examples.
 
     Attributes:
         variant: Templates, limit and stop texts; its model is the one that is trained.
@@ -65,6 +65,18 @@ class Student:
         tools = example.meta.get("tools")
         return RowChat(example.id, (*first, *turns), tuple(tools) if isinstance(tools, list) else ())
 
+    def fits(self, example: Example) -> bool:
+        """Whether a plain question of `example` holds the variables that the templates name."""
+        turns = [turn for turn in example.messages[:-1] if turn.get("role") not in {"system", "developer"}]
+        if [turn.get("role") for turn in turns] != ["user"]:
+            return True
+        try:
+            question(self.variant.user, example.question)
+            render(self.variant.system or "", example.question)
+        except UserError:
+            return False
+        return True
+
     def document(self) -> dict[str, Any]:
         """Return what must be served with the adapter."""
         variant = self.variant
@@ -87,13 +99,30 @@ class TaskMetric:
     grader: Grader
     cases: tuple[Case, ...]
 
-    def score(self, answers: Sequence[tuple[str, str]]) -> float:
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the score depends on beside the answers."""
+        return {"grader": dict(self.grader.identity), "cases": [fingerprint(case) for case in self.cases]}
+
+    def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None] = lambda _: None) -> float:
         """Return the score of the set, 0..1.
 
         Args:
-            answers: (text, finish reason) of each case, in their order.
+            answers: (text, finish reason) of each case, in their order. say: Told how many could not be scored.
+
+        Raises:
+            UserError: None of them could be scored.
         """
-        scores = [one for one in self.grades(answers) if not one.unscored]
+        found = self.grades(answers)
+        scores = [one for one in found if not one.unscored]
+        if not scores:
+            reason = found[0].unscored if found else "there are none"
+            raise UserError(
+                f"expected answers that the first grader can score, got none of {len(found)} ({reason})",
+                hint="mend the first of [[graders]]",
+            )
+        if lost := len(found) - len(scores):
+            say(f"{lost} of {len(found)} held-out answers could not be scored, and do not count")
         total = sum(one.den for one in scores)
         return sum(one.num for one in scores) / total if total else 0.0
 
@@ -147,7 +176,7 @@ def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Cal
         say: Told what a person should know.
 
     Raises:
-        UserError: There are no rows.
+        UserError: There are no rows, or none that holds the variables of [prompt].
         GateFailed: The version did not pass its gates, and `unsafe` was not given.
     """
     version = _version(store, unsafe)
@@ -155,7 +184,15 @@ def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Cal
     rows = list(version.examples()) if version else _ungated(project, store, cases, say)
     kind = kind_of(store, cases, rows)
     student = Student(variant=_variant(project), kind=kind)
-    held, train, notes = _hold_out(project, rows, cases, kind, seed)
+    fitting = [row for row in rows if student.fits(row)]
+    if rows and not fitting:
+        raise UserError(
+            f"expected rows whose questions hold the variables of [prompt], got none of {len(rows)}",
+            hint="write each variable into the question as a line `name: value`, or mend [prompt]",
+        )
+    held, train, notes = _hold_out(project, fitting, cases, kind, seed)
+    if lacking := len(rows) - len(fitting):
+        notes = [f"left out: {lacking} rows whose question lacks variables of [prompt]", *notes]
     for line in notes:
         say(line)
     return Material(
@@ -205,12 +242,12 @@ def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Ki
 
 
 def _variant(project: Project) -> Variant:
-    """Return the prompt of the project as it is today, which is what the trained model will be asked."""
+    """Return the prompt of the project as it is today, which is what the trained model will be asked with."""
     return Variant(
         name="student",
         model=project.ladder.baseline,
         model_identity={},
-        system=project.text(project.prompt.system),
+        system=project.student_system,
         user=project.text(project.prompt.user) or "{{ input }}",
         max_tokens=project.prompt.max_tokens,
         stop=tuple(project.prompt.stop),
@@ -234,11 +271,17 @@ def _hold_out(
     for unit in units:
         unit.strata[""] = len(unit.members)
     chosen = {at for unit in draw(units, take, seed=seed, at_least=False) for at in unit.members}
-    held = {case.id: case for at in sorted(chosen) if (case := example_case(rows[at], kind)) is not None}
+    cases_of = [example_case(rows[at], kind) for at in sorted(chosen)]
+    held = {case.id: case for case in cases_of if case is not None}
     train = [row for at, row in enumerate(rows) if at not in chosen]
     if len(held) < HELD_OUT_FEWEST:
         return None, list(rows), [f"only {len(held)} rows can be scored: the run is not stopped early"]
-    return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held.values())), train, []
+    notes = []
+    if lost := cases_of.count(None):
+        notes.append(f"{lost} of {len(cases_of)} held-out rows cannot be scored: they are neither trained on nor asked")
+    if again := len(cases_of) - lost - len(held):
+        notes.append(f"{again} of {len(cases_of)} held-out rows ask what another one asks: each question is asked once")
+    return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held.values())), train, notes
 
 
 def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example], kind: Kind) -> Grader:

@@ -70,8 +70,8 @@ class Prepared:
                 "base": self.base.artifact.id,
                 "dataset": self.material.dataset,
                 "rows": [row.id for row in self.rendered.rows],
-                "held_out": [case.id for case in metric.cases] if metric else [],
-                "settings": self.settings.to_dict(),
+                "stops_by": metric.identity if metric else None,
+                "settings": self.settings.identity,
                 "template": self.base.template.sha256,
                 "prompt": self.material.student.document(),
             }
@@ -238,7 +238,7 @@ def run_prepared(prepared: Prepared, run: Path, say: Say, max_steps: int | None 
         prepared.settings,
         run,
         tokenizer=prepared.base.tokenizer,
-        look=look_of(prepared),
+        look=look_of(prepared, say),
         max_steps=max_steps,
         say=say,
     )
@@ -260,13 +260,17 @@ def memory_sentence(held: Reconciliation | None, ran: Ran) -> str:
     return f"{held.sentence}{why}"
 
 
-def look_of(prepared: Prepared) -> Callable[[Any], float] | None:
-    """Return what scores a model on the held-out rows by the project's grader; None if there are none."""
+def look_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
+    """Return what scores a model on the held-out rows by the project's grader; None if there are none.
+
+    Args:
+        prepared: The run. say: Told how many answers could not be scored.
+    """
     metric = prepared.material.metric
     if metric is None:
         return None
     score = scorer(prepared, metric.cases)
-    return lambda model: metric.score(score(model))
+    return lambda model: metric.score(score(model), say)
 
 
 def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tuple[str, str]]]:
@@ -370,6 +374,7 @@ def write_adapter(
         "prompt": prepared.material.student.document(),
         "rows": prepared.rendered.document(),
         "held_out": {"n": len(metric.cases), "score": best["metric"] if best else None} if metric else None,
+        "notes": list(prepared.material.notes),
         "curves": {
             "n_steps": len(ran.progress.steps),
             "first_loss": ran.progress.steps[0]["loss"],

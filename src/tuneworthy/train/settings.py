@@ -20,6 +20,8 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 ALL_LINEAR: Final = "all-linear"
 """PEFT's word for every linear layer except the output head."""
 
+_MEMORY: Final = frozenset({"micro_batch_size", "gradient_checkpointing"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -93,6 +95,11 @@ class Settings:
         if not isinstance(self.target_modules, str):
             row["target_modules"] = list(self.target_modules)
         return row
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the adapter depends on: all but how a step is spread over memory, which follows from what is free."""
+        return {key: value for key, value in self.to_dict().items() if key not in _MEMORY}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:

@@ -21,7 +21,9 @@ from tuneworthy.train.settings import ALL_LINEAR
 
 MAX_CONFIG_BYTES: Final = 4 * 2**20
 MAX_SIZE: Final = 2**24
-"""Largest number that a width, a count of layers or a vocabulary may be."""
+"""Largest number that a width or a vocabulary may be."""
+MAX_COUNT: Final = 4096
+"""Most layers, and experts of a layer: libraries name and make them one by one. The deepest models have 130."""
 _HINT = "name a folder with a config.json of a decoder-only text model, or a GGUF file"
 
 
@@ -269,8 +271,8 @@ def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> 
     out_bias = config.flag("attention_bias", "use_bias", default=kind.out_bias) if family is None else kind.out_bias
     if name in {"llama", "qwen3", "granite", "smollm3", "olmo2", "gemma", "gemma2", "gemma3_text", "qwen3_moe"}:
         out_bias = biased
-    n_experts = config.optional("num_local_experts", "num_experts", "n_routed_experts")
-    layers = config.size("num_hidden_layers", "n_layer")
+    n_experts = config.optional("num_local_experts", "num_experts", "n_routed_experts", most=MAX_COUNT)
+    layers = config.size("num_hidden_layers", "n_layer", most=MAX_COUNT)
     return Shape(
         architecture=name or "unknown",
         known=family is not None,
@@ -308,13 +310,13 @@ def shape_of_gguf(header: GgufHeader) -> Shape:
     config = _Config({**values, "vocab_size": header.vocab_size}, "the GGUF header")
     family = families().get(renamed.get(name, name))
     heads, hidden = config.size("attention.head_count"), config.size("embedding_length")
-    n_experts = config.optional("expert_count")
+    n_experts = config.optional("expert_count", most=MAX_COUNT)
     ff = config.optional("feed_forward_length")
     return Shape(
         architecture=renamed.get(name, name),
         known=family is not None,
         hidden=hidden,
-        n_layers=config.size("block_count"),
+        n_layers=config.size("block_count", most=MAX_COUNT),
         n_heads=heads,
         n_kv_heads=config.optional("attention.head_count_kv") or heads,
         head_dim=config.optional("attention.key_length") or max(1, hidden // heads),
@@ -353,22 +355,22 @@ class _Config:
     values: Mapping[str, Any]
     where: str
 
-    def size(self, *keys: str) -> int:
+    def size(self, *keys: str, most: int = MAX_SIZE) -> int:
         """Return the first of `keys` that is told; at least one must be."""
-        found = self.optional(*keys)
+        found = self.optional(*keys, most=most)
         if not found:
             raise ModelError(f"{self.where}: expected {keys[0]}, got none", hint=_HINT)
         return found
 
-    def optional(self, *keys: str) -> int:
+    def optional(self, *keys: str, most: int = MAX_SIZE) -> int:
         """Return the first of `keys` that is told, else 0."""
         for key in keys:
             value = self.values.get(key)
             if value is None:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SIZE:
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
                 raise ModelError(
-                    f"{self.where}: expected {key} between 0 and {MAX_SIZE}, got {str(value)[:40]}", hint=_HINT
+                    f"{self.where}: expected {key} between 0 and {most}, got {str(value)[:40]}", hint=_HINT
                 )
             return value
         return 0

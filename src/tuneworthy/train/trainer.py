@@ -32,8 +32,10 @@ from tuneworthy.train.layout import IGNORED, Collator, Layout
 from tuneworthy.train.render import Row
 from tuneworthy.train.settings import Settings
 
+LOOKS_PER_EPOCH: Final = 2.0
 PATIENCE: Final = 2
-"""The run ends when the task metric was not better this many times in a row."""
+"""The run ends when the task metric was not better at this many looks in a row: after an epoch, so that a run of two
+epochs can end early."""
 LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
 """Most that the loss of the first rows may differ between our batches and plain ones, as a share of it."""
 CHECKPOINTS: Final = 20
@@ -325,7 +327,7 @@ def train_rows(
     *,
     tokenizer: Any,
     look: Callable[[Any], float] | None = None,
-    looks_per_epoch: float = 1.0,
+    looks_per_epoch: float = LOOKS_PER_EPOCH,
     max_steps: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Ran:
@@ -381,7 +383,7 @@ def train_rows(
 
 def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
     """Return TRL's arguments: ours where TRL's defaults cost (see docs/training.md)."""
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(run),
         per_device_train_batch_size=settings.micro_batch_size,
         gradient_accumulation_steps=settings.accumulation,
@@ -404,6 +406,9 @@ def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    if arguments.n_gpu > 1:  # one process has one card: DataParallel, which TRL refuses, would split its batches
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _dataset(rows: Sequence[Row]) -> Dataset:

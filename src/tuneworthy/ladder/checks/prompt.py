@@ -12,7 +12,7 @@ from tuneworthy.ladder.dev_scores import shuffled
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
 from tuneworthy.ladder.optimising import why_not_ablated, why_not_optimised
 from tuneworthy.ladder.shot_sets import why_no_sets
-from tuneworthy.prompts.templates import render
+from tuneworthy.prompts.templates import question, render
 from tuneworthy.types import Variant
 
 
@@ -56,20 +56,22 @@ def prompt_template(facts: Facts) -> Iterator[Fault]:
 def prompt_variables(facts: Facts) -> Iterator[Fault]:
     """The prompt uses a variable that some cases do not have.
 
-    A case whose `input` is text has the variable `input` alone; one whose `input` is an object has its keys. Where
-    dev is taken from the examples, its cases are text.
+    A case whose `input` is an object has its keys. One whose `input` is text has the variable `input`, and those that
+    stand in it a line each, `name: value`; the only variable of the user template is the text itself. Where dev is
+    taken from the examples, its cases are text.
     """
     dev = facts.data.split.dev if facts.data else ()
     for key, text in facts.prompt_texts.items():
         if _broken(text):
             continue
+        fill = question if key == "user" else render
         lacking: list[str] = []
         words = ""
         for one in {c.id: c for c in (*facts.cases, *dev)}.values():
             if key == "user" and one.messages:
                 continue
             try:
-                render(text, one.input if one.input is not None else "")
+                fill(text, one.input if one.input is not None else "")
             except UserError as error:
                 lacking.append(one.id)
                 words = words or error.message

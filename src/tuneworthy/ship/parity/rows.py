@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from tuneworthy.cases import read_examples
-from tuneworthy.cases.splits import example_case
+from tuneworthy.cases.kind import Kind
 from tuneworthy.curate.freeze import find_version
 from tuneworthy.errors import UserError
-from tuneworthy.prompts.templates import chat, shot_turns
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
+from tuneworthy.train.rows import Student
 from tuneworthy.types import Example, Variant
 
 RENDERED: Final = "rendered.json"
@@ -42,27 +43,20 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
         raise UserError(f"expected the dataset {name}, which {trained.id} was trained on, got none",
                         hint="run `tuneworthy data build` and train again")  # fmt: skip
     prompt = trained.manifest.get("prompt")
-    return [as_trained(row, prompt) for row in found] if isinstance(prompt, Mapping) else list(found)
+    if not isinstance(prompt, Mapping):
+        return list(found)
+    return [as_trained(row, prompt) for row in found if _student(prompt).fits(row)]
 
 
 def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
     """Return a row with the prompt of a training run: `system` and `user`, as the adapter's manifest has them."""
-    variant = Variant(
-        name="trained",
-        model="",
-        model_identity={},
-        system=prompt.get("system"),
-        user=prompt.get("user") or "{{ input }}",
-    )
-    case = example_case(row)
-    if case is not None:
-        messages = (*chat(variant, case, ()), row.messages[-1])
-    elif row.messages and row.messages[0].get("role") == "system":
-        messages = row.messages
-    else:
-        first = [{"role": "system", "content": variant.system}] if variant.system else []
-        messages = (*first, *shot_turns(row, variant))
-    return Example(messages=messages, id=row.id, source=row.source, group=row.group, tags=row.tags, meta=row.meta)
+    return replace(row, messages=_student(prompt).row(row).messages)
+
+
+def _student(prompt: Mapping[str, Any]) -> Student:
+    user = prompt.get("user") or "{{ input }}"
+    variant = Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user)
+    return Student(variant=variant, kind=Kind("free_text", ""))
 
 
 def end_supervised(adapter: Path, end: str) -> bool | None:
