@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def test_the_same_seed_proposes_the_same_settings() -> None:
 def test_too_few_calls_or_cases_are_refused() -> None:
     search, confirm = halves(DEV, 0)
     with pytest.raises(UserError, match="at least"):
-        run(World(7, lambda _: 0.5), fewest_calls(len(search), len(confirm), 1) - 1)
+        run(World(7, lambda _: 0.5), fewest_calls(len(search), len(confirm), Plan(calls=0)) - 1)
     with pytest.raises(NotEnough, match="40 dev cases"):
         halves(DEV[:39], 0)
 
@@ -206,6 +206,28 @@ def sweep_project(root: Path, calls: int = 900) -> SweepReport:
 
 async def _refuse(*_: object) -> None:
     raise AssertionError("a provider was asked")
+
+
+@pytest.fixture
+def nobody_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Within it every call of a provider is a fault."""
+    with monkeypatch.context() as patched:
+        patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
+        yield patched
+
+
+def test_too_few_calls_are_refused_before_the_first_one_and_the_hint_suffices(
+    tmp_path: Path, nobody_asked: pytest.MonkeyPatch
+) -> None:
+    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
+    with pytest.raises(UserError, match="at least") as refused:
+        sweep_project(root, 1)
+    least = int(refused.value.hint.rpartition(" ")[2])
+    with pytest.raises(UserError, match=f"at least {least} calls"):
+        sweep_project(root, least - 1)
+    nobody_asked.undo()
+    found = sweep_project(root, least).found
+    assert found.tried and found.calls <= found.budget == least
 
 
 @pytest.mark.slow

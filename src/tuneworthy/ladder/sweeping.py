@@ -120,14 +120,13 @@ class Sweeping:
         """
         session = self.session
         seed = session.project.split.seed
-        flip_calls = GREEDY_REPEATS * min(GREEDY_CASES, len(session.split.dev)) if self._takes("temperature") else 0
-        flips = await self._flips(seed) if flip_calls else None
         probed = read_probe(session.folder, self.base.model, session.models[self.base.model].provider.identity)
         suggest = space(self.provider, self.capabilities, probed, long_answers=session.task.kind == "free_text")
         first = [one for one in settings_for(session.project, session.task, self.base.model, self.capabilities) if one]
-        plan = Plan(calls=calls - flip_calls, repeats=self.repeats, seed=seed, first=first)
+        aside = GREEDY_REPEATS * GREEDY_CASES if self._takes("temperature") else 0
+        plan = Plan(calls=calls, repeats=self.repeats, seed=seed, aside=aside, first=first)
         found = await sweep(self.base, self._make, suggest, session.split.dev, measure=self._measure, plan=plan)
-        found = replace(found, calls=found.calls + flip_calls, budget=calls)
+        flips = await self._flips(seed) if aside else None
         cost = sum(session.runner.costs.values())
         parts = [
             self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)

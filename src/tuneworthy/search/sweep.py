@@ -83,11 +83,13 @@ class Plan:
 
     Attributes:
         calls: Answers, at most. repeats: Answers to each case. seed: Of proposals and halves.
+        aside: Those of `calls` that are kept for what is asked beside the sweep.
         first: Settings that are tried before Optuna proposes any.
     """
 
     calls: int
     repeats: int = 1
+    aside: int = 0
     seed: int = 0
     first: Sequence[Mapping[str, Any]] = ()
 
@@ -112,9 +114,9 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     return search, confirm
 
 
-def fewest_calls(search: int, confirm: int, repeats: int) -> int:
-    """Return the answers that the smallest sweep takes: one batch, and the comparison."""
-    return repeats * (_race_cost(WIDTH, search) + search + 2 * confirm)
+def fewest_calls(search: int, confirm: int, plan: Plan) -> int:
+    """Return the answers that the smallest sweep takes: one batch, the comparison, and what is asked beside them."""
+    return plan.repeats * (_race_cost(WIDTH, search) + search + 2 * confirm) + plan.aside
 
 
 async def sweep(
@@ -135,15 +137,15 @@ async def sweep(
         NotEnough: Too few cases.
     """
     search, confirm = halves(cases, plan.seed)
-    least = fewest_calls(len(search), len(confirm), plan.repeats)
+    least = fewest_calls(len(search), len(confirm), plan)
     if plan.calls < least:
         raise UserError(f"expected at least {least} calls for a sweep of {len(cases)} dev cases, got {plan.calls}",
                         hint=f"give --calls {least}")  # fmt: skip
     seeking = _Search(incumbent, make, suggest, plan)
-    reserve = 2 * len(confirm) * plan.repeats
+    confirming = 2 * len(confirm) * plan.repeats
     batch_cost = _race_cost(WIDTH, len(search)) * plan.repeats
     stopped = "the calls are spent"
-    while seeking.calls(len(search)) + batch_cost + reserve <= plan.calls:
+    while seeking.calls(len(search)) + batch_cost + confirming + plan.aside <= plan.calls:
         batch = seeking.next_batch()
         if not batch:
             stopped = "every setting was tried"
@@ -159,7 +161,7 @@ async def sweep(
         setting=seeking.settings.get(winner.id, dict(incumbent.decoding)),
         adopted=paired is not None and paired.better,
         paired=paired,
-        calls=seeking.calls(len(search)) + (reserve if paired else 0),
+        calls=seeking.calls(len(search)) + (confirming if paired else 0) + plan.aside,
         budget=plan.calls,
         n_search=len(search),
         n_confirm=len(confirm),
