@@ -12,7 +12,6 @@ Source: facts.md D (winner's curse; nested selection); Optuna's TPE (Bergstra et
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.errors import NotEnough, UserError
-from tuneworthy.search.race import Entry, Measure, Measured, race
+from tuneworthy.search.race import Entry, Measure, Measured, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.types import Case, Variant
 
@@ -116,7 +115,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
 
 def fewest_calls(search: int, confirm: int, plan: Plan) -> int:
     """Return the answers that the smallest sweep takes: one batch, the comparison, and what is asked beside them."""
-    return plan.repeats * (_race_cost(WIDTH, search) + search + 2 * confirm) + plan.aside
+    return plan.repeats * (_race_cost(WIDTH, search) + 2 * confirm) + plan.aside
 
 
 async def sweep(
@@ -145,7 +144,7 @@ async def sweep(
     confirming = 2 * len(confirm) * plan.repeats
     batch_cost = _race_cost(WIDTH, len(search)) * plan.repeats
     stopped = "the calls are spent"
-    while seeking.calls(len(search)) + batch_cost + confirming + plan.aside <= plan.calls:
+    while seeking.calls() + batch_cost + confirming + plan.aside <= plan.calls:
         batch = seeking.next_batch()
         if not batch:
             stopped = "every setting was tried"
@@ -161,7 +160,7 @@ async def sweep(
         setting=seeking.settings.get(winner.id, dict(incumbent.decoding)),
         adopted=paired is not None and paired.better,
         paired=paired,
-        calls=seeking.calls(len(search)) + (confirming if paired else 0) + plan.aside,
+        calls=seeking.calls() + (confirming if paired else 0) + plan.aside,
         budget=plan.calls,
         n_search=len(search),
         n_confirm=len(confirm),
@@ -226,10 +225,9 @@ class _Search:
         else:
             self.study.tell(trial, value)
 
-    def calls(self, n_search: int) -> int:
-        """Return the answers wanted so far; what is in use counts as if it saw all cases."""
-        others = sum(entry.n for identity, entry in self.entries.items() if identity != self._incumbent.id)
-        return self.plan.repeats * (others + n_search)
+    def calls(self) -> int:
+        """Return the answers wanted so far."""
+        return self.plan.repeats * sum(entry.n for entry in self.entries.values())
 
     def tried(self) -> list[Tried]:
         """Return every setting, those that saw most first, best first."""
@@ -257,14 +255,10 @@ def open_study(seed: int) -> Any:
 
 
 def _race_cost(width: int, n: int) -> int:
-    """Return the answers that so many new variants take at most beside the leader, one to a case."""
-    alive, total, seen = width, 0, 0
-    for share in (1 / 3, 2 / 3, 1.0):
-        upto = math.ceil(n * share)
-        total += alive * (upto - seen)
-        seen = upto
-        alive = min(alive, max(2, math.ceil((width + 1) / 2)))
-    return total
+    """Return the answers, one to a case, that a race of so many new variants and the leader takes at most."""
+    rounds = schedule(width + 1, n)
+    heads = [0, *[end for _, end in rounds]]
+    return sum(alive * (end - seen) for (alive, end), seen in zip(rounds, heads, strict=False))
 
 
 def _compared(a: Measured, b: Measured, cases: Sequence[Case], seed: int) -> PairedResult:
