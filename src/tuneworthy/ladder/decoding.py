@@ -10,6 +10,7 @@ from tuneworthy.config import Project
 from tuneworthy.decoding.lints import Use, lint_use
 from tuneworthy.decoding.presets import auto, engine_for, preset_of
 from tuneworthy.ladder.base import Proposal, Task, View, rung
+from tuneworthy.ladder.tuned import config_of
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters
 from tuneworthy.providers.probe import read_probe
@@ -59,9 +60,8 @@ class Decoding:
 
 
 def provider_of(project: Project, model: str) -> str:
-    """Return the provider of a model; "" of one that the project file does not name (a tuned one, served by us)."""
-    config = project.models.get(model)
-    return config.provider if config else ""
+    """Return the provider of a model, one of the project file or a tuned one."""
+    return config_of(project, model).provider
 
 
 def _warnings(view: View, best: Variant, setting: Mapping[str, Any]) -> list[str]:
@@ -117,10 +117,15 @@ def settings_for(project: Project, task: Task, model: str, capabilities: Capabil
     return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
 
 
+def keep_sweep(folder: Folder, base: Variant, told: Mapping[str, Any]) -> None:
+    """Keep what a sweep of a variant found: one for each prompt and model, the last."""
+    folder.write(f"sweeps/{prompt_key(base)}", told)
+
+
 def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
     """Return what the last sweep of this prompt and model adopted, or None."""
-    told = folder.read("sweep")
-    if told is None or not told["adopted"] or told["base"]["prompt"] != prompt_key(base):
+    told = folder.read(f"sweeps/{prompt_key(base)}")
+    if told is None or not told["adopted"]:
         return None
     setting: dict[str, Any] = told["winner"]["setting"]
     return setting

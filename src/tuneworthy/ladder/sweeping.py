@@ -15,10 +15,10 @@ import numpy as np
 
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.runner import usage
-from tuneworthy.ladder.decoding import label, prompt_key, provider_of, settings_for
+from tuneworthy.ladder.decoding import accepted, keep_sweep, label, prompt_key, provider_of, settings_for
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variants import describe
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.probe import read_probe
 from tuneworthy.search.race import Measured
 from tuneworthy.search.space import space
@@ -110,6 +110,7 @@ class Sweeping:
             raise UserError(f"expected a model with sampling parameters or efforts, got {base.model}, which has none")
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
         self.provider = provider_of(session.project, base.model)
+        self.probed = read_probe(session.folder, base.model, provider.identity)
         self.parts: dict[tuple[str, int], Parts] = {}
 
     async def run(self, calls: int) -> SweepReport:
@@ -120,8 +121,7 @@ class Sweeping:
         """
         session = self.session
         seed = session.project.split.seed
-        probed = read_probe(session.folder, self.base.model, session.models[self.base.model].provider.identity)
-        suggest = space(self.provider, self.capabilities, probed, long_answers=session.task.kind == "free_text")
+        suggest = space(self.provider, self.capabilities, self.probed, long_answers=session.task.kind == "free_text")
         first = [one for one in settings_for(session.project, session.task, self.base.model, self.capabilities) if one]
         aside = GREEDY_REPEATS * GREEDY_CASES if self._takes("temperature") else 0
         plan = Plan(calls=calls, repeats=self.repeats, seed=seed, aside=aside, first=first)
@@ -132,16 +132,14 @@ class Sweeping:
             self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
         ]
         report = SweepReport(base=self.base, found=found, before=parts[0], after=parts[1], flips=flips, cost_usd=cost)
-        session.folder.write("sweep", report.to_dict())
+        keep_sweep(session.folder, self.base, report.to_dict())
         return report
 
     def _takes(self, name: str) -> bool:
         return name in self.capabilities.parameters
 
     def _make(self, setting: Mapping[str, Any]) -> Variant:
-        _, dropped = filter_parameters(self.capabilities, setting)
-        gone = {words.partition(":")[0] for words in dropped}
-        kept = {name: value for name, value in setting.items() if name not in gone}
+        kept, _ = accepted(self.capabilities, setting, self.probed)
         return replace(self.base, name=f"decoding/{label(kept)}", decoding=kept)
 
     async def _measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:

@@ -42,7 +42,7 @@ class Tried:
     """One setting.
 
     Attributes:
-        setting: Parameters. variant: Id. n: Cases that it saw. objective: Mean on these.
+        setting: What is sent of it. variant: Id. n: Cases that it saw. objective: Mean on these.
     """
 
     setting: Mapping[str, Any]
@@ -66,7 +66,6 @@ class Sweep:
 
     tried: Sequence[Tried]
     winner: Variant
-    setting: Mapping[str, Any]
     adopted: bool
     paired: PairedResult | None
     calls: int
@@ -74,6 +73,11 @@ class Sweep:
     n_search: int
     n_confirm: int
     stopped: str
+
+    @property
+    def setting(self) -> Mapping[str, Any]:
+        """The parameters of the winner, as they are sent."""
+        return self.winner.decoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +161,6 @@ async def sweep(
     return Sweep(
         tried=seeking.tried(),
         winner=winner,
-        setting=seeking.settings.get(winner.id, dict(incumbent.decoding)),
         adopted=paired is not None and paired.better,
         paired=paired,
         calls=seeking.calls() + (confirming if paired else 0) + plan.aside,
@@ -174,7 +177,7 @@ class _Search:
     def __init__(self, incumbent: Variant, make: Make, suggest: Suggest, plan: Plan) -> None:
         self.make, self.suggest, self.plan = make, suggest, plan
         self.leader = incumbent
-        self.settings: dict[str, Mapping[str, Any]] = {}
+        self.proposed: dict[str, Variant] = {}
         self.entries: dict[str, Entry] = {}
         self.study = open_study(plan.seed)
         self._queue = list(plan.first)
@@ -198,7 +201,7 @@ class _Search:
                 self._tell(trial, known.score if known else None)  # nothing is asked again
                 continue
             batch[variant.id] = variant
-            self.settings[variant.id] = setting
+            self.proposed[variant.id] = variant
             if trial is not None:
                 self._trials[variant.id] = trial
         return list(batch.values())
@@ -232,9 +235,9 @@ class _Search:
     def tried(self) -> list[Tried]:
         """Return every setting, those that saw most first, best first."""
         rows = [
-            Tried(setting=self.settings[identity], variant=identity, n=entry.n, objective=entry.score)
+            Tried(setting=self.proposed[identity].decoding, variant=identity, n=entry.n, objective=entry.score)
             for identity, entry in self.entries.items()
-            if identity in self.settings
+            if identity in self.proposed
         ]
         return sorted(rows, key=lambda one: (-one.n, -one.objective))
 
