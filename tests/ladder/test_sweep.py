@@ -12,12 +12,14 @@ import pytest
 
 from tests.ladder.worlds import write_world
 from tuneworthy.config import load
+from tuneworthy.decoding.presets import presets
 from tuneworthy.errors import NotEnough, UserError
 from tuneworthy.ladder.decoding import Decoding, accepted, settings_for, swept_setting
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.sweeping import Sweeping, SweepReport, flips_of, steadiness, validity
 from tuneworthy.ladder.variants import current
-from tuneworthy.providers.capabilities import capabilities_of
+from tuneworthy.providers.capabilities import capabilities_of, takes_temperature
+from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.search.race import Measured
 from tuneworthy.search.space import space
 from tuneworthy.search.sweep import Plan, Sweep, fewest_calls, halves, sweep
@@ -163,6 +165,26 @@ def test_a_model_without_sampling_parameters_is_swept_over_its_effort() -> None:
     assert space("anthropic", claude, {}, long_answers=False)(Draw()) == {"effort": claude.efforts[-1]}
 
 
+@pytest.mark.parametrize(
+    ("model", "greedy"),
+    [("gpt-5", False), ("o3", False), ("gpt-5.5", False), ("gpt-6-astra", False), ("gpt-5.1", True), ("gpt-4.1", True)],
+)
+def test_a_model_that_takes_no_temperature_of_0_is_swept_over_its_effort(model: str, greedy: bool) -> None:
+    known = capabilities_of("openai", model, "api.openai.com")
+    drawn = space("openai", known, {}, long_answers=False)(Draw())
+    assert takes_temperature(known) == greedy == ("temperature" in drawn)
+    assert greedy or drawn == {"effort": known.efforts[-1]}
+    for preset in presets().values():
+        assert ("effort" in preset.fit("openai", known)) != greedy
+
+
+def test_an_effort_decides_whether_a_temperature_is_taken() -> None:
+    known = capabilities_of("openai", "gpt-5.1", "api.openai.com")
+    assert not takes_temperature(known, effort="high") and takes_temperature(known, effort="none")
+    o3 = capabilities_of("openai", "o3", "api.openai.com")
+    assert takes_temperature(o3, 1.0) and not takes_temperature(o3, 0.0)
+
+
 def test_a_setting_that_a_probe_found_idle_is_no_candidate() -> None:
     kept, dropped = accepted(LOCAL, {"temperature": 0.5, "min_p": 0.1}, {"min_p": "no"})
     assert kept == {"temperature": 0.5} and "probe" in dropped[0]
@@ -235,6 +257,21 @@ def test_too_few_calls_are_refused_before_the_first_one_and_the_hint_suffices(
     nobody_asked.undo()
     found = sweep_project(root, least).found
     assert found.tried and found.calls <= found.budget == least
+
+
+def test_a_model_that_takes_a_temperature_of_1_only_is_swept_over_all_efforts_and_no_flip_rate_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = capabilities_of("openai", "gpt-5")
+    monkeypatch.setattr(ScriptedProvider, "capabilities", known)
+    script = "answer(request, 0.9 if request.decoding.get('effort') == 'high' else 0.4)"
+    root = write_world(tmp_path, {"weak": script}, rungs=["baseline", "decoding"])
+    with pytest.raises(UserError) as refused:
+        sweep_project(root, 1)
+    report = sweep_project(root, int(refused.value.hint.rpartition(" ")[2]))
+    assert {one.setting["effort"] for one in report.found.tried} == set(known.efforts)
+    assert report.found.adopted and report.found.setting == {"effort": "high"}
+    assert report.flips is None and report.to_dict()["flips_at_0"] is None
 
 
 @pytest.mark.slow

@@ -31,7 +31,8 @@ def command(
 
     Optuna proposes, racing drops those behind on one half of dev, and the winner is compared with what is in use on the
     other half, once. What is adopted is the first candidate of the rung `decoding`, which puts it to test. Run it again
-    after an interruption: nothing is asked twice. Models without sampling parameters are swept over their effort.
+    after an interruption: nothing is asked twice. Models that take no
+    temperature, or none but 1, are swept over all levels of their effort.
 
     \b
     Example:
@@ -97,4 +98,6 @@ def _show(report: SweepReport) -> None:
             f"At temperature 0, {flips.rate:.0%} of {flips.cases} cases change over {flips.repeats} answers: "
             f"{flips.share:.0%} of the variance of a score."
         )
+    else:
+        click.echo("How often answers change at temperature 0 was not measured: the model takes no such temperature.")
     click.echo(f"{found.calls} of {found.budget} calls, ${report.cost_usd:.4f}.")

@@ -1,4 +1,4 @@
-"""Rung `decoding`: sampling parameters, or effort where the model takes none."""
+"""Rung `decoding`: sampling parameters, or effort where the model takes none that can be set to greedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tuneworthy.decoding.presets import auto, engine_for, preset_of
 from tuneworthy.ladder.base import Proposal, Task, View, rung
 from tuneworthy.ladder.tuned import config_of
 from tuneworthy.prompts.transforms import asks_to_think
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 from tuneworthy.providers.probe import read_probe
 from tuneworthy.store import Folder
 from tuneworthy.types import Variant
@@ -107,7 +107,7 @@ def settings_for(project: Project, task: Task, model: str, capabilities: Capabil
     preset = project.decoding.preset
     documents = getattr(project, "documents", None) is not None
     chosen = auto(task.kind, documents=documents) if preset == "auto" else preset_of(preset)
-    if "temperature" not in capabilities.parameters and capabilities.efforts:
+    if capabilities.efforts and not takes_temperature(capabilities):
         first = chosen.fit(provider_of(project, model), capabilities)
         return [first, *[{"effort": one} for one in capabilities.efforts if one != first.get("effort")]]
     greedy = {"temperature": 0.0}

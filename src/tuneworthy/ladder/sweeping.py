@@ -18,11 +18,11 @@ from tuneworthy.evaluate.runner import usage
 from tuneworthy.ladder.decoding import accepted, keep_sweep, label, prompt_key, provider_of, settings_for
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variants import describe
-from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.providers.probe import read_probe
 from tuneworthy.search.race import Measured
 from tuneworthy.search.space import space
-from tuneworthy.search.sweep import Plan, Sweep, halves, sweep
+from tuneworthy.search.sweep import WIDTH, Plan, Sweep, halves, sweep
 from tuneworthy.types import Case, Score, Trace, Variant
 
 WEIGHT = 0.1
@@ -59,7 +59,7 @@ class Flips:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """All that `decode sweep` tells."""
+    """All that `decode sweep` tells; `flips` is None where the model cannot be greedy."""
 
     base: Variant
     found: Sweep
@@ -104,9 +104,7 @@ class Sweeping:
             raise UserError(f"expected at least 2 repeats, because consistency is measured, got {repeats}")
         provider = session.models[base.model].provider
         capabilities = getattr(provider, "capabilities", None)
-        if not isinstance(capabilities, Capabilities) or not (
-            "temperature" in capabilities.parameters or capabilities.efforts
-        ):
+        if not isinstance(capabilities, Capabilities) or not (takes_temperature(capabilities) or capabilities.efforts):
             raise UserError(f"expected a model with sampling parameters or efforts, got {base.model}, which has none")
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
         self.provider = provider_of(session.project, base.model)
@@ -123,10 +121,12 @@ class Sweeping:
         seed = session.project.split.seed
         suggest = space(self.provider, self.capabilities, self.probed, long_answers=session.task.kind == "free_text")
         first = [one for one in settings_for(session.project, session.task, self.base.model, self.capabilities) if one]
-        aside = GREEDY_REPEATS * GREEDY_CASES if self._takes("temperature") else 0
-        plan = Plan(calls=calls, repeats=self.repeats, seed=seed, aside=aside, first=first)
+        greedy = takes_temperature(self.capabilities)
+        aside = GREEDY_REPEATS * GREEDY_CASES if greedy else 0
+        width = WIDTH if greedy else len(self.capabilities.efforts)  # all levels meet in one race
+        plan = Plan(calls=calls, repeats=self.repeats, seed=seed, width=width, aside=aside, first=first)
         found = await sweep(self.base, self._make, suggest, session.split.dev, measure=self._measure, plan=plan)
-        flips = await self._flips(seed) if aside else None
+        flips = await self._flips(seed) if greedy else None
         cost = sum(session.runner.costs.values())
         parts = [
             self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
@@ -134,9 +134,6 @@ class Sweeping:
         report = SweepReport(base=self.base, found=found, before=parts[0], after=parts[1], flips=flips, cost_usd=cost)
         keep_sweep(session.folder, self.base, report.to_dict())
         return report
-
-    def _takes(self, name: str) -> bool:
-        return name in self.capabilities.parameters
 
     def _make(self, setting: Mapping[str, Any]) -> Variant:
         kept, _ = accepted(self.capabilities, setting, self.probed)

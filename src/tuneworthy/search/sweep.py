@@ -26,7 +26,6 @@ from tuneworthy.types import Case, Variant
 
 ALPHA = 0.05
 WIDTH = 4
-"""Proposals that race together against the best so far."""
 FEWEST = 20
 """Cases of each half, at least."""
 STARTUP = 8
@@ -86,12 +85,14 @@ class Plan:
 
     Attributes:
         calls: Answers, at most. repeats: Answers to each case. seed: Of proposals and halves.
+        width: Proposals that race together against the best so far.
         aside: Those of `calls` that are kept for what is asked beside the sweep.
         first: Settings that are tried before Optuna proposes any.
     """
 
     calls: int
     repeats: int = 1
+    width: int = WIDTH
     aside: int = 0
     seed: int = 0
     first: Sequence[Mapping[str, Any]] = ()
@@ -119,7 +120,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
 
 def fewest_calls(search: int, confirm: int, plan: Plan) -> int:
     """Return the answers that the smallest sweep takes: one batch, the comparison, and what is asked beside them."""
-    return plan.repeats * (_race_cost(WIDTH, search) + 2 * confirm) + plan.aside
+    return plan.repeats * (_race_cost(plan.width, search) + 2 * confirm) + plan.aside
 
 
 async def sweep(
@@ -146,7 +147,7 @@ async def sweep(
                         hint=f"give --calls {least}")  # fmt: skip
     seeking = _Search(incumbent, make, suggest, plan)
     confirming = 2 * len(confirm) * plan.repeats
-    batch_cost = _race_cost(WIDTH, len(search)) * plan.repeats
+    batch_cost = _race_cost(plan.width, len(search)) * plan.repeats
     stopped = "the calls are spent"
     while seeking.calls() + batch_cost + confirming + plan.aside <= plan.calls:
         batch = seeking.next_batch()
@@ -187,8 +188,8 @@ class _Search:
     def next_batch(self) -> list[Variant]:
         """Return new variants: those that were named first, then Optuna's; [] if it only repeats itself."""
         batch: dict[str, Variant] = {}
-        for _ in range(12 * WIDTH):
-            if len(batch) == WIDTH:
+        for _ in range(12 * self.plan.width):
+            if len(batch) == self.plan.width:
                 break
             if self._queue:
                 setting, trial = dict(self._queue.pop(0)), None
