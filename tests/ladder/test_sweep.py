@@ -209,13 +209,40 @@ def test_answers_that_are_cut_off_or_unreadable_are_not_valid() -> None:
     assert validity(traces, scores, 2).tolist() == [0.5, 0.5]
 
 
+def traces_of(texts: Sequence[str | None]) -> list[Trace]:
+    """Traces with these answers; None failed."""
+    return [
+        Trace(
+            case_id="c",
+            variant_id="v",
+            repeat=0,
+            messages=(),
+            response=None if text is None else Response(text=text, finish_reason="stop"),
+        )
+        for text in texts
+    ]
+
+
 def test_flips_are_a_share_of_the_variance_of_a_score() -> None:
     fixed = [Score(num=float(case % 2)) for case in range(10) for _ in range(5)]
-    assert flips_of([False] * 10, fixed, 5).share == 0.0
+    assert flips_of(traces_of(["x"] * 50), fixed, 5).share == 0.0
     rng = np.random.default_rng(1)
     loose = [Score(num=float(rng.random() < 0.5)) for _ in range(500)]
-    found = flips_of([True] * 100, loose, 5)
+    found = flips_of(traces_of([str(at) for at in range(500)]), loose, 5)
     assert found.rate == 1.0 and found.share > 0.8
+
+
+def test_a_failed_answer_is_no_flip_no_unsteadiness_and_no_unreadable_answer() -> None:
+    right, failed = Score(num=1.0), Score.failed("timeout")
+    texts = ["x", "x", None, "x", None, None, "x", "y", "x"]
+    scores = [right if text else failed for text in texts]
+    found = flips_of(traces_of(texts), scores, 3)
+    assert (found.rate, found.cases, found.failed, found.variance) == (0.5, 2, 3, 0.0)
+    assert steadiness(scores, 3).tolist() == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
+    assert validity(traces_of(texts), scores, 3).tolist() == [1.0, 1.0, 1.0]
+    assert np.isnan(validity(traces_of([None]), [failed], 1)).all()
+    nothing = flips_of(traces_of([None] * 3), [failed] * 3, 3)
+    assert (nothing.rate, nothing.cases, nothing.share) == (0.0, 0, 0.0)
 
 
 # --- over a project -----------------------------------------------------------------------------------------------
@@ -272,6 +299,28 @@ def test_a_model_that_takes_a_temperature_of_1_only_is_swept_over_all_efforts_an
     assert {one.setting["effort"] for one in report.found.tried} == set(known.efforts)
     assert report.found.adopted and report.found.setting == {"effort": "high"}
     assert report.flips is None and report.to_dict()["flips_at_0"] is None
+
+
+FAILS = """
+
+def fail():
+    from tuneworthy.errors import ProviderError
+
+    raise ProviderError("expected an answer, got none", code="bad_request", retryable=False)
+"""
+
+
+def test_answers_that_failed_are_counted_and_say_nothing_of_a_setting(tmp_path: Path) -> None:
+    script = f"fail() if request.repeat == 1 and number(question(request), 'f') < 0.3 else {HOT}"
+    root = write_world(tmp_path, {"weak": script}, rungs=["baseline", "decoding"])
+    with (root / "world.py").open("a") as file:
+        file.write(FAILS)
+    report = sweep_project(root, 500)
+    assert report.flips is not None and report.found.adopted
+    assert (report.flips.rate, report.flips.cases) == (0.0, 20) and report.flips.failed > 0
+    for parts in (report.before, report.after):
+        assert parts is not None and parts.failed > 0
+        assert (parts.consistency, parts.validity) == (1.0, 1.0)
 
 
 @pytest.mark.slow

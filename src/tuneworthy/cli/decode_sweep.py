@@ -91,13 +91,18 @@ def _show(report: SweepReport) -> None:
         if parts:
             click.echo(
                 f"  {name}: score {parts.score:.3f}, repeats agree {parts.consistency:.3f}, valid {parts.validity:.3f}"
+                f"{_failed(parts.failed)}"
             )
     if report.flips:
         flips = report.flips
         click.echo(
             f"At temperature 0, {flips.rate:.0%} of {flips.cases} cases change over {flips.repeats} answers: "
-            f"{flips.share:.0%} of the variance of a score."
+            f"{flips.share:.0%} of the variance of a score{_failed(flips.failed)}."
         )
     else:
         click.echo("How often answers change at temperature 0 was not measured: the model takes no such temperature.")
     click.echo(f"{found.calls} of {found.budget} calls, ${report.cost_usd:.4f}.")
+
+
+def _failed(n: int) -> str:
+    return f" ({n} failed answers left out)" if n else ""

@@ -2,7 +2,8 @@
 
 The objective of a case is its mean score, plus a tenth of how well its repeats agree, plus a tenth of how many of them
 are valid, over 1.2: of two settings that score alike the steadier one is taken. Noise of the model at temperature 0 is
-measured apart and reported as a component of the variance.
+measured apart and reported as a component of the variance. An answer that failed says nothing of a setting: it is left
+out of all of these and counted.
 """
 
 from __future__ import annotations
@@ -33,12 +34,17 @@ OUTPUT_WEIGHT = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the objective of a variant is made of, on the cases that nobody searched on."""
+    """What the objective of a variant is made of, on the cases that nobody searched on.
+
+    Attributes:
+        score, consistency, validity: Means over the `n` cases. failed: Answers that failed, which are left out.
+    """
 
     score: float
     consistency: float
     validity: float
     n: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +52,15 @@ class Flips:
     """How a model varies at temperature 0.
 
     Attributes:
-        rate: Share of cases whose answers are not all the same. cases, repeats: That were asked.
+        rate: Share of cases whose answers are not all the same. cases: That have at least two answers.
+        repeats: Answers to a case that were asked for. failed: Those of all cases that failed, which are left out.
         variance: Of the score within a case. share: Of all variance of a single answer's score.
     """
 
     rate: float
     cases: int
     repeats: int
+    failed: int
     variance: float
     share: float
 
@@ -149,11 +157,15 @@ class Sweeping:
         if scored.any():
             level = float(num[scored].sum() / max(den[scored].sum(), 1e-12))
             self.parts[variant.id, len(cases)] = Parts(
-                score=level, consistency=float(np.nanmean(steady)), validity=float(valid.mean()), n=len(cases)
+                score=level,
+                consistency=_mean(steady),
+                validity=_mean(valid),
+                n=len(cases),
+                failed=sum(one.value is None for one in scores),
             )
         return Measured(
             num=num + WEIGHT * den * (np.nan_to_num(steady) + valid),
-            den=den * (1 + 2 * WEIGHT),
+            den=den * (1 + WEIGHT * (1 + ~np.isnan(steady))),
             cost_usd=sum(trace.cost_usd for trace in traces),
             weight=(means["usd_per_1k"] or 0.0, tokens),
         )
@@ -165,39 +177,75 @@ class Sweeping:
         greedy = self._make({"temperature": 0.0})
         traces = await self.session.ask(greedy, cases, repeats=GREEDY_REPEATS)
         _, _, scores = await self.session.score(traces, cases)
-        texts = [
-            {trace.text for trace in traces[at : at + GREEDY_REPEATS]} for at in range(0, len(traces), GREEDY_REPEATS)
-        ]
-        return flips_of([len(one) > 1 for one in texts], scores, GREEDY_REPEATS)
+        return flips_of(traces, scores, GREEDY_REPEATS)
 
 
-def flips_of(changed: Sequence[bool], scores: Sequence[Score], repeats: int) -> Flips:
-    """Return how often answers change, and how much of the variance of a score that is."""
-    values = np.array([np.nan if one.value is None else one.value for one in scores]).reshape(-1, repeats)
-    values = values[~np.isnan(values).any(axis=1)]
-    within = float(values.var(axis=1, ddof=1).mean()) if len(values) else 0.0
-    between = max(0.0, float(values.mean(axis=1).var(ddof=1)) - within / repeats) if len(values) > 1 else 0.0
+def flips_of(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> Flips:
+    """Return how often answers change, and how much of the variance of a score that is.
+
+    Failed answers are left out, and so are the cases that have fewer than two others.
+    """
+    values = _values(scores, repeats)
+    texts = np.array([trace.text for trace in traces], dtype=object).reshape(values.shape)
+    there = ~np.isnan(values)
+    n = there.sum(axis=1)
+    kept = n >= 2
+    changed = [len(set(row[answered])) > 1 for row, answered in zip(texts[kept], there[kept], strict=True)]
+    within, between = _variances(values[kept], n[kept])
     total = within + between
     return Flips(
-        rate=float(np.mean(changed)),
+        rate=float(np.mean(changed)) if changed else 0.0,
         cases=len(changed),
         repeats=repeats,
+        failed=int((~there).sum()),
         variance=within,
         share=within / total if total else 0.0,
     )
 
 
+def _variances(values: np.ndarray, n: np.ndarray) -> tuple[float, float]:
+    """Return the variance within a case and between cases of scores, `(n_cases, repeats)`, `n` of them known."""
+    if not len(values):
+        return 0.0, 0.0
+    within = float(np.nanvar(values, axis=1, ddof=1).mean())
+    if len(values) < 2:
+        return within, 0.0
+    return within, max(0.0, float(np.nanmean(values, axis=1).var(ddof=1)) - within * float((1 / n).mean()))
+
+
 def steadiness(scores: Sequence[Score], repeats: int) -> np.ndarray:
-    """Return for each case 1 less the mean difference of the scores of two of its repeats, `(n_cases,)`."""
-    values = np.array([np.nan if one.value is None else one.value for one in scores]).reshape(-1, repeats)
-    apart = np.abs(values[:, :, None] - values[:, None, :]).sum(axis=(1, 2)) / (repeats * (repeats - 1))
-    return np.asarray(1.0 - apart)
+    """Return for each case 1 less the mean difference of the scores of two of its repeats, `(n_cases,)`.
+
+    Pairs with a failed answer are left out; NaN where no pair is left.
+    """
+    values = _values(scores, repeats)
+    n = (~np.isnan(values)).sum(axis=1)
+    apart = np.nansum(np.abs(values[:, :, None] - values[:, None, :]), axis=(1, 2))
+    return np.asarray(1.0 - np.divide(apart, n * (n - 1), out=np.full(len(values), np.nan), where=n >= 2))
 
 
 def validity(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> np.ndarray:
-    """Return for each case the share of repeats that are readable and were not cut off, `(n_cases,)`."""
-    good = [
-        score.reason != "format" and trace.response is not None and trace.response.finish_reason != "length"
-        for trace, score in zip(traces, scores, strict=True)
-    ]
-    return np.asarray(np.array(good, dtype=float).reshape(-1, repeats).mean(axis=1))
+    """Return for each case the share of repeats that are readable and were not cut off, `(n_cases,)`.
+
+    Failed answers are left out; NaN where there is no other.
+    """
+    there = ~np.isnan(_values(scores, repeats))
+    good = np.array(
+        [
+            score.reason != "format" and trace.response is not None and trace.response.finish_reason != "length"
+            for trace, score in zip(traces, scores, strict=True)
+        ]
+    ).reshape(there.shape)
+    n = there.sum(axis=1)
+    return np.asarray(np.divide((good & there).sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0))
+
+
+def _values(scores: Sequence[Score], repeats: int) -> np.ndarray:
+    """Return the scores, `(n_cases, repeats)`; NaN where the answer failed."""
+    return np.array([np.nan if one.value is None else one.value for one in scores], dtype=float).reshape(-1, repeats)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is known, NaN if nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
