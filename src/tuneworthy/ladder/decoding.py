@@ -25,8 +25,8 @@ class Decoding:
     """What `decode sweep` adopted for this prompt and model, the preset for the kind of task, greedy; or a grid.
 
     The grid of the project file replaces all of these. A setting that the model rejects is never a candidate, nor is a
-    parameter that a stored probe found to do nothing; what the decoding lints say of a candidate is noted. Constrained
-    output that is decoded greedily is left as it is unless the project file names a grid.
+    parameter that a stored probe found to do nothing. Constrained output that is decoded greedily is left as it is
+    unless the project file names a grid. What the decoding lints say of a candidate, or of what is left, is noted.
     """
 
     def propose(self, view: View) -> Proposal:
@@ -38,6 +38,7 @@ class Decoding:
         if capabilities is None:
             return Proposal(skipped=f"{best.model} takes no sampling parameters", skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
+            view.notes.extend(_warnings(view, best, best.decoding))
             words = "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding]"
             return Proposal(skipped=words, skip_code="constrained")
         folder = Folder(view.project.root)
@@ -65,7 +66,7 @@ def provider_of(project: Project, model: str) -> str:
 
 
 def _warnings(view: View, best: Variant, setting: Mapping[str, Any]) -> list[str]:
-    """Return what the lints say of a candidate."""
+    """Return what the lints say of a variant with a setting."""
     provider = view.models[best.model].provider
     use = Use(
         engine=engine_for(provider_of(view.project, best.model)) or "",
