@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 
 from tests.ladder.worlds import LABELS, write_world
 from tuneworthy.config import load
-from tuneworthy.ladder.base import View
+from tuneworthy.ladder.base import Rung, View
 from tuneworthy.ladder.check import all_checks
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.decoding import Decoding
+from tuneworthy.ladder.few_shot import FewShot
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variants import current
 from tuneworthy.providers.capabilities import capabilities_of
@@ -165,10 +167,10 @@ def test_a_prompt_that_asks_to_think_leaves_a_constraint_no_room(tmp_path: Path)
     assert codes(told(root, "")) == [("few_shot", "thinking_constrained")]
 
 
-def noted(root: Path, grid: str, **changes: Any) -> list[str]:
-    """What the rung notes of its candidates above today's variant with `changes`."""
+def noted(root: Path, grid: str = "", **changes: Any) -> list[str]:
+    """What the rung notes of its candidates above today's variant with `changes`; without a grid of its own ones."""
     file = root / "tuneworthy.toml"
-    file.write_text(file.read_text() + f"\n[decoding]\ngrid = {grid}\n")
+    file.write_text(file.read_text() + (f"\n[decoding]\ngrid = {grid}\n" if grid else ""))
 
     async def run() -> list[str]:
         async with open_session(load(root)) as session:
@@ -206,3 +208,34 @@ def test_the_rung_notes_that_a_constraint_was_found_idle(tmp_path: Path) -> None
     root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
     probed(root, choice="no")
     assert noted(root, "[{temperature = 0.0}]", output=CHOICE) == ["ignored_constraint"]
+
+
+def test_an_idle_constraint_is_noted_too_where_the_rung_leaves_it_as_it_is(tmp_path: Path) -> None:
+    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    assert noted(root, output=CHOICE, decoding={"temperature": 0.0}) == []
+    probed(root, choice="no")
+    assert noted(root, output=CHOICE, decoding={"temperature": 0.0}) == ["ignored_constraint"]
+
+
+def test_structured_candidates_of_a_model_that_takes_a_temperature_of_1_only_are_not_set_to_0(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_world(tmp_path, MODELS, rungs=["baseline", "few_shot"])
+    settings = {}
+    for model in ("gpt-5", "gpt-4.1"):
+        monkeypatch.setattr(ScriptedProvider, "capabilities", capabilities_of("openai", model, "api.openai.com"))
+        found = proposed(root, FewShot())
+        settings[model] = [one.decoding for one in found if one.output.kind != "free"]
+    assert settings == {"gpt-5": [{}, {}], "gpt-4.1": [{"temperature": 0.0}] * 2}
+
+
+def proposed(root: Path, rung: Rung) -> Sequence[Variant]:
+    """What a rung proposes above today's variant."""
+
+    async def run() -> Sequence[Variant]:
+        async with open_session(load(root)) as session:
+            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
+                        best=current(session), seed=7, n_dev=80)  # fmt: skip
+            return rung.propose(view).candidates
+
+    return asyncio.run(run())

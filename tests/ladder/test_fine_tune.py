@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tests.ladder.tuned_worlds import STUDENT, make_artifact, make_models, write_tuned_world
+from tests.ladder.tuned_worlds import STUDENT, WEAK, make_artifact, make_models, write_tuned_world
+from tests.ladder.worlds import write_world
 from tuneworthy.cli import run
 from tuneworthy.config import load
+from tuneworthy.decoding import presets as decoding_presets
 from tuneworthy.errors import ConfigError
+from tuneworthy.ladder.decoding import keep_sweep, provider_of, swept_setting
 from tuneworthy.ladder.first_tokens import read_sureness
 from tuneworthy.ladder.looks import read_looks
 from tuneworthy.ladder.record import RungRecord, read_record, record_from
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.sweeping import Sweeping
 from tuneworthy.ladder.trial import repeats_of
 from tuneworthy.ladder.tuned import tuned_models
+from tuneworthy.ladder.variants import resolve
 from tuneworthy.report.tuned import tuned_tables
+from tuneworthy.search.sweep import Sweep
 from tuneworthy.store import Folder
 from tuneworthy.types import Response, RungStatus, Trace, Variant
 
@@ -149,6 +157,56 @@ def test_a_server_of_the_tuned_model_enters_this_rung_and_no_other(
     file.write_text(file.read_text().replace('model = "server"', 'model = "weak"'))
     with pytest.raises(ConfigError, match=r"serve\.model"):
         load(root)
+
+
+COOL = """
+
+def cool(request):
+    temperature = request.decoding.get("temperature", 1)
+    return answer(request, 0.97 if 0 < temperature < 0.5 else 0.3, "t")
+"""
+
+
+def test_what_a_sweep_of_a_tuned_model_adopted_is_the_first_candidate_with_the_cuts_of_the_engine_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    root = write_tuned_world(tmp_path / "world", monkeypatch, answers="cool", rungs=["baseline", "fine_tune"])
+    with (root / "world.py").open("a") as file:
+        file.write(COOL)
+    monkeypatch.setitem(cast("dict[str, str]", decoding_presets._ENGINES), "scripted", "llama_cpp")
+    make_models(root)
+    before = climbed(root)
+
+    async def swept() -> Sweep:
+        async with open_session(load(root)) as session:
+            return (await Sweeping(session, resolve(session, "fine_tune")).run(600)).found
+
+    found = asyncio.run(swept())
+    assert found.adopted and 0 < found.setting["temperature"] < 0.5
+    sampled = [one.setting for one in found.tried if one.setting["temperature"] > 0]
+    assert all({"top_k", "top_p", "min_p"} <= set(one) for one in [found.setting, *sampled])
+    after = climbed(root, "fine_tune")
+    assert (before.name, after.variant) == ("fine_tune/greedy", found.winner.id)
+    assert after.score is not None and after.score > 0.9
+
+
+def test_the_provider_of_a_tuned_model_is_that_which_answers_for_its_file(tmp_path: Path) -> None:
+    root = write_world(tmp_path, {"weak": WEAK})
+    make_models(root)
+    (tuned,) = tuned_models(load(root))
+    assert provider_of(load(root), tuned.name) == "llama_cpp"
+    assert provider_of(load(root), "weak") == "scripted"
+
+
+def test_sweeps_of_two_prompts_are_both_kept(tmp_path: Path) -> None:
+    one = Variant(name="one", model="m", model_identity={}, system="Be short.", user="{{ input }}")
+    other = replace(one, system="Be long.")
+    for variant, temperature in ((one, 0.2), (other, 0.7)):
+        told = {"adopted": True, "winner": {"setting": {"temperature": temperature}}}
+        keep_sweep(Folder(tmp_path), variant, told)
+    found = [swept_setting(Folder(tmp_path), replace(each, decoding={"temperature": 0.0})) for each in (one, other)]
+    assert found == [{"temperature": 0.2}, {"temperature": 0.7}]
 
 
 def trace(*tokens: dict[str, Any]) -> Trace:

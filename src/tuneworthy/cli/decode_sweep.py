@@ -30,8 +30,9 @@ def command(
     """Tune the sampling parameters of a variant on dev, within a number of calls.
 
     Optuna proposes, racing drops those behind on one half of dev, and the winner is compared with what is in use on the
-    other half, once. What is adopted is the first candidate of the rung `decoding`, which puts it to test. Run it again
-    after an interruption: nothing is asked twice. Models without sampling parameters are swept over their effort.
+    other half, once. What is adopted is the first candidate of the rung `decoding` (of `fine_tune`, for a tuned model),
+    which puts it to test. Run it again after an interruption: nothing is asked twice. Models that take no temperature,
+    or none but 1, are swept over all levels of their effort.
 
     \b
     Example:
@@ -90,11 +91,18 @@ def _show(report: SweepReport) -> None:
         if parts:
             click.echo(
                 f"  {name}: score {parts.score:.3f}, repeats agree {parts.consistency:.3f}, valid {parts.validity:.3f}"
+                f"{_failed(parts.failed)}"
             )
     if report.flips:
         flips = report.flips
         click.echo(
             f"At temperature 0, {flips.rate:.0%} of {flips.cases} cases change over {flips.repeats} answers: "
-            f"{flips.share:.0%} of the variance of a score."
+            f"{flips.share:.0%} of the variance of a score{_failed(flips.failed)}."
         )
+    else:
+        click.echo("How often answers change at temperature 0 was not measured: the model takes no such temperature.")
     click.echo(f"{found.calls} of {found.budget} calls, ${report.cost_usd:.4f}.")
+
+
+def _failed(n: int) -> str:
+    return f" ({n} failed answers left out)" if n else ""

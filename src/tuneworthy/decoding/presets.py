@@ -19,7 +19,7 @@ import orjson
 from tuneworthy.decoding.engines import EngineName, engine_of
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UserError
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 
 Mark = Literal["article", "measured", "contested"]
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -83,19 +83,18 @@ class Preset:
         return {name: one.value for name, one in self.on(engine, temperature).items()}
 
     def fit(self, provider: str, capabilities: Capabilities) -> dict[str, Any]:
-        """Return what a model is sent: the parameters that it accepts, or an effort where it takes no temperature.
+        """Return what a model is sent: the parameters that it accepts, or an effort where it cannot be greedy.
 
         Args:
             provider: As in the project file.
             capabilities: The model's row of the table.
         """
+        if capabilities.efforts and not takes_temperature(capabilities):
+            return {"effort": nearest_effort(str(self.effort.value), capabilities.efforts)}
         wanted = self.decoding(_ENGINES.get(provider))
         _, dropped = filter_parameters(capabilities, wanted)
         gone = {words.partition(":")[0] for words in dropped}
-        kept = {name: value for name, value in wanted.items() if name not in gone}
-        if "temperature" in kept or not capabilities.efforts:
-            return kept
-        return {"effort": nearest_effort(str(self.effort.value), capabilities.efforts)}
+        return {name: value for name, value in wanted.items() if name not in gone}
 
 
 def nearest_effort(wanted: str, offered: Sequence[str]) -> str:

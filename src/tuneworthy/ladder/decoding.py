@@ -1,4 +1,4 @@
-"""Rung `decoding`: sampling parameters, or effort where the model takes none."""
+"""Rung `decoding`: sampling parameters, or effort where the model takes none that can be set to greedy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tuneworthy.config import Project
 from tuneworthy.decoding.lints import Use, lint_use
 from tuneworthy.decoding.presets import auto, engine_for, preset_of
 from tuneworthy.ladder.base import Proposal, Task, View, rung
+from tuneworthy.ladder.tuned import config_of
 from tuneworthy.prompts.transforms import asks_to_think
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 from tuneworthy.providers.probe import read_probe
 from tuneworthy.store import Folder
 from tuneworthy.types import Variant
@@ -24,8 +25,8 @@ class Decoding:
     """What `decode sweep` adopted for this prompt and model, the preset for the kind of task, greedy; or a grid.
 
     The grid of the project file replaces all of these. A setting that the model rejects is never a candidate, nor is a
-    parameter that a stored probe found to do nothing; what the decoding lints say of a candidate is noted. Constrained
-    output that is decoded greedily is left as it is unless the project file names a grid.
+    parameter that a stored probe found to do nothing. Constrained output that is decoded greedily is left as it is
+    unless the project file names a grid. What the decoding lints say of a candidate, or of what is left, is noted.
     """
 
     def propose(self, view: View) -> Proposal:
@@ -37,6 +38,7 @@ class Decoding:
         if capabilities is None:
             return Proposal(skipped=f"{best.model} takes no sampling parameters", skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
+            view.notes.extend(_warnings(view, best, best.decoding))
             words = "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding]"
             return Proposal(skipped=words, skip_code="constrained")
         folder = Folder(view.project.root)
@@ -59,13 +61,12 @@ class Decoding:
 
 
 def provider_of(project: Project, model: str) -> str:
-    """Return the provider of a model; "" of one that the project file does not name (a tuned one, served by us)."""
-    config = project.models.get(model)
-    return config.provider if config else ""
+    """Return the provider of a model, one of the project file or a tuned one."""
+    return config_of(project, model).provider
 
 
 def _warnings(view: View, best: Variant, setting: Mapping[str, Any]) -> list[str]:
-    """Return what the lints say of a candidate."""
+    """Return what the lints say of a variant with a setting."""
     provider = view.models[best.model].provider
     use = Use(
         engine=engine_for(provider_of(view.project, best.model)) or "",
@@ -107,7 +108,7 @@ def settings_for(project: Project, task: Task, model: str, capabilities: Capabil
     preset = project.decoding.preset
     documents = getattr(project, "documents", None) is not None
     chosen = auto(task.kind, documents=documents) if preset == "auto" else preset_of(preset)
-    if "temperature" not in capabilities.parameters and capabilities.efforts:
+    if capabilities.efforts and not takes_temperature(capabilities):
         first = chosen.fit(provider_of(project, model), capabilities)
         return [first, *[{"effort": one} for one in capabilities.efforts if one != first.get("effort")]]
     greedy = {"temperature": 0.0}
@@ -117,10 +118,15 @@ def settings_for(project: Project, task: Task, model: str, capabilities: Capabil
     return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
 
 
+def keep_sweep(folder: Folder, base: Variant, told: Mapping[str, Any]) -> None:
+    """Keep what a sweep of a variant found: one for each prompt and model, the last."""
+    folder.write(f"sweeps/{prompt_key(base)}", told)
+
+
 def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
     """Return what the last sweep of this prompt and model adopted, or None."""
-    told = folder.read("sweep")
-    if told is None or not told["adopted"] or told["base"]["prompt"] != prompt_key(base):
+    told = folder.read(f"sweeps/{prompt_key(base)}")
+    if told is None or not told["adopted"]:
         return None
     setting: dict[str, Any] = told["winner"]["setting"]
     return setting

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.shot_sets import ASKED, shot_sets, why_no_sets
+from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.types import OutputFormat, Shots, Variant
 
 
@@ -76,7 +77,7 @@ def _variant(best: Variant, shots: Shots | None, output: OutputFormat, name: str
 def _greedy(view: View, best: Variant) -> Variant:
     """Return `best` at temperature 0 where the model takes one: structured output has nothing to sample for."""
     capabilities = getattr(view.models[best.model].provider, "capabilities", None)
-    if capabilities is None or "temperature" not in capabilities.parameters:
+    if capabilities is None or not takes_temperature(capabilities, effort=best.decoding.get("effort")):
         return best
     return replace(best, decoding={"temperature": 0.0})
 

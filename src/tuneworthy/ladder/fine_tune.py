@@ -9,11 +9,13 @@ from typing import Any
 from tuneworthy.config.project import Project
 from tuneworthy.guards.sets import hashes
 from tuneworthy.ladder.base import Proposal, Task, View, rung
+from tuneworthy.ladder.decoding import label, swept_setting
 from tuneworthy.ladder.first_tokens import sureness
 from tuneworthy.ladder.guarding import guard, sets_of
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned import TunedModel, add_base, add_tuned, missing, tuned_models
 from tuneworthy.providers.capabilities import filter_parameters
+from tuneworthy.store import Folder
 from tuneworthy.types import Case, OutputFormat, Variant
 
 GREEDY: Mapping[str, Any] = {"temperature": 0.0}
@@ -21,7 +23,10 @@ GREEDY: Mapping[str, Any] = {"temperature": 0.0}
 
 @rung("fine_tune")
 class FineTune:
-    """Each tuned model, greedy (preregistered: the newest one), greedy and constrained, and as [decoding] says."""
+    """Each tuned model as a sweep of it adopted, greedy, greedy and constrained, and as [decoding] says.
+
+    The first of these, of the newest model, is preregistered.
+    """
 
     def propose(self, view: View) -> Proposal:
         """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
@@ -40,7 +45,7 @@ class FineTune:
         kind = f"{tuned.name.partition(':')[2]}-" if several else ""
         start = replace(start, model_identity=provider.identity)
         candidates = []
-        for label, decoding, output in presets(view):
+        for words, decoding, output in [*swept(view, start), *presets(view)]:
             capabilities = getattr(provider, "capabilities", None)
             dropped = filter_parameters(capabilities, decoding)[1] if capabilities else ()
             if output.kind not in {"free", *provider.supports}:
@@ -48,8 +53,8 @@ class FineTune:
             if dropped:
                 view.notes.append(f"{tuned.name} does not accept {', '.join(dropped)}")
                 continue
-            name = f"fine_tune/{kind}{label}"
-            candidates.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, label)))
+            name = f"fine_tune/{kind}{words}"
+            candidates.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, words)))
         return candidates
 
     async def beside(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
@@ -90,8 +95,20 @@ def trained_with(project: Project, tuned: TunedModel) -> Variant:
     )
 
 
-def presets(view: View) -> list[tuple[str, dict[str, Any], OutputFormat]]:
-    """Return the decoding presets: label, parameters, constraint; greedy first.
+Setting = tuple[str, dict[str, Any], OutputFormat]
+"""Words for it, parameters, constraint."""
+
+
+def swept(view: View, start: Variant) -> list[Setting]:
+    """Return what sweeps of a tuned model adopted, free or constrained."""
+    folder, structured = Folder(view.project.root), view.task.structured
+    outputs = {"": OutputFormat()} | ({f"+{structured.kind}": structured} if structured.kind != "free" else {})
+    settings = {words: swept_setting(folder, replace(start, output=output)) for words, output in outputs.items()}
+    return [(label(one) + words, one, outputs[words]) for words, one in settings.items() if one is not None]
+
+
+def presets(view: View) -> list[Setting]:
+    """Return the decoding presets, greedy first.
 
     The project's own decoding is the grid of [decoding], and what the best variant so far uses.
     """
@@ -102,7 +119,6 @@ def presets(view: View) -> list[tuple[str, dict[str, Any], OutputFormat]]:
     own = [dict(one) for one in view.project.decoding.grid or ()]
     own += [dict(view.best.decoding)] if view.best is not None and view.best.decoding else []
     for decoding in own:
-        label = ",".join(f"{name}={value}" for name, value in decoding.items())
         if all(decoding != known for _, known, _ in found):
-            found.append((label, decoding, OutputFormat()))
+            found.append((label(decoding), decoding, OutputFormat()))
     return found

@@ -160,6 +160,18 @@ def filter_parameters(
     return sent, tuple(dropped)
 
 
+def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort: str | None = None) -> bool:
+    """Whether a model accepts a temperature: some take none, some only 1, some only beside one effort.
+
+    Args:
+        capabilities: What the model accepts.
+        value: The temperature; 0 is greedy.
+        effort: What is set beside it; None is the model's own.
+    """
+    dropped = filter_parameters(capabilities, {"effort": effort, "temperature": value})[1]
+    return not any(words.startswith("temperature:") for words in dropped)
+
+
 def table_date() -> str:
     """Return the day that the table was collected, ISO."""
     return str(_table()["date"])

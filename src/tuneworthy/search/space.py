@@ -7,7 +7,7 @@ from typing import Any
 
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.presets import engine_for
-from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.sweep import Suggest
 
 IDLE = frozenset({"no", "unsupported"})
@@ -28,7 +28,7 @@ def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], 
         long_answers: Whether answers are long enough to repeat themselves: then a frequency penalty is drawn too.
     """
     takes = [name for name in capabilities.parameters if probed.get(name) not in IDLE]
-    if "temperature" not in takes:
+    if not takes_temperature(capabilities):
         return lambda trial: {"effort": trial.suggest_categorical("effort", list(capabilities.efforts))}
     cuts = ["none", *[name for name in ("top_p", "min_p") if name in takes and not _excluded(capabilities, name)]]
     engine = engine_for(provider)

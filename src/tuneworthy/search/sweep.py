@@ -12,7 +12,6 @@ Source: facts.md D (winner's curse; nested selection); Optuna's TPE (Bergstra et
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.errors import NotEnough, UserError
-from tuneworthy.search.race import Entry, Measure, Measured, race
+from tuneworthy.search.race import Entry, Measure, Measured, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.types import Case, Variant
 
 ALPHA = 0.05
 WIDTH = 4
-"""Proposals that race together against the best so far."""
 FEWEST = 20
 """Cases of each half, at least."""
 STARTUP = 8
@@ -43,7 +41,7 @@ class Tried:
     """One setting.
 
     Attributes:
-        setting: Parameters. variant: Id. n: Cases that it saw. objective: Mean on these.
+        setting: What is sent of it. variant: Id. n: Cases that it saw. objective: Mean on these.
     """
 
     setting: Mapping[str, Any]
@@ -67,7 +65,6 @@ class Sweep:
 
     tried: Sequence[Tried]
     winner: Variant
-    setting: Mapping[str, Any]
     adopted: bool
     paired: PairedResult | None
     calls: int
@@ -76,6 +73,11 @@ class Sweep:
     n_confirm: int
     stopped: str
 
+    @property
+    def setting(self) -> Mapping[str, Any]:
+        """The parameters of the winner, as they are sent."""
+        return self.winner.decoding
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -83,11 +85,15 @@ class Plan:
 
     Attributes:
         calls: Answers, at most. repeats: Answers to each case. seed: Of proposals and halves.
+        width: Proposals that race together against the best so far.
+        aside: Those of `calls` that are kept for what is asked beside the sweep.
         first: Settings that are tried before Optuna proposes any.
     """
 
     calls: int
     repeats: int = 1
+    width: int = WIDTH
+    aside: int = 0
     seed: int = 0
     first: Sequence[Mapping[str, Any]] = ()
 
@@ -112,9 +118,9 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     return search, confirm
 
 
-def fewest_calls(search: int, confirm: int, repeats: int) -> int:
-    """Return the answers that the smallest sweep takes: one batch, and the comparison."""
-    return repeats * (_race_cost(WIDTH, search) + search + 2 * confirm)
+def fewest_calls(search: int, confirm: int, plan: Plan) -> int:
+    """Return the answers that the smallest sweep takes: one batch, the comparison, and what is asked beside them."""
+    return plan.repeats * (_race_cost(plan.width, search) + 2 * confirm) + plan.aside
 
 
 async def sweep(
@@ -135,15 +141,15 @@ async def sweep(
         NotEnough: Too few cases.
     """
     search, confirm = halves(cases, plan.seed)
-    least = fewest_calls(len(search), len(confirm), plan.repeats)
+    least = fewest_calls(len(search), len(confirm), plan)
     if plan.calls < least:
         raise UserError(f"expected at least {least} calls for a sweep of {len(cases)} dev cases, got {plan.calls}",
                         hint=f"give --calls {least}")  # fmt: skip
     seeking = _Search(incumbent, make, suggest, plan)
-    reserve = 2 * len(confirm) * plan.repeats
-    batch_cost = _race_cost(WIDTH, len(search)) * plan.repeats
+    confirming = 2 * len(confirm) * plan.repeats
+    batch_cost = _race_cost(plan.width, len(search)) * plan.repeats
     stopped = "the calls are spent"
-    while seeking.calls(len(search)) + batch_cost + reserve <= plan.calls:
+    while seeking.calls() + batch_cost + confirming + plan.aside <= plan.calls:
         batch = seeking.next_batch()
         if not batch:
             stopped = "every setting was tried"
@@ -156,10 +162,9 @@ async def sweep(
     return Sweep(
         tried=seeking.tried(),
         winner=winner,
-        setting=seeking.settings.get(winner.id, dict(incumbent.decoding)),
         adopted=paired is not None and paired.better,
         paired=paired,
-        calls=seeking.calls(len(search)) + (reserve if paired else 0),
+        calls=seeking.calls() + (confirming if paired else 0) + plan.aside,
         budget=plan.calls,
         n_search=len(search),
         n_confirm=len(confirm),
@@ -173,7 +178,7 @@ class _Search:
     def __init__(self, incumbent: Variant, make: Make, suggest: Suggest, plan: Plan) -> None:
         self.make, self.suggest, self.plan = make, suggest, plan
         self.leader = incumbent
-        self.settings: dict[str, Mapping[str, Any]] = {}
+        self.proposed: dict[str, Variant] = {}
         self.entries: dict[str, Entry] = {}
         self.study = open_study(plan.seed)
         self._queue = list(plan.first)
@@ -183,8 +188,8 @@ class _Search:
     def next_batch(self) -> list[Variant]:
         """Return new variants: those that were named first, then Optuna's; [] if it only repeats itself."""
         batch: dict[str, Variant] = {}
-        for _ in range(12 * WIDTH):
-            if len(batch) == WIDTH:
+        for _ in range(12 * self.plan.width):
+            if len(batch) == self.plan.width:
                 break
             if self._queue:
                 setting, trial = dict(self._queue.pop(0)), None
@@ -197,7 +202,7 @@ class _Search:
                 self._tell(trial, known.score if known else None)  # nothing is asked again
                 continue
             batch[variant.id] = variant
-            self.settings[variant.id] = setting
+            self.proposed[variant.id] = variant
             if trial is not None:
                 self._trials[variant.id] = trial
         return list(batch.values())
@@ -224,17 +229,16 @@ class _Search:
         else:
             self.study.tell(trial, value)
 
-    def calls(self, n_search: int) -> int:
-        """Return the answers wanted so far; what is in use counts as if it saw all cases."""
-        others = sum(entry.n for identity, entry in self.entries.items() if identity != self._incumbent.id)
-        return self.plan.repeats * (others + n_search)
+    def calls(self) -> int:
+        """Return the answers wanted so far."""
+        return self.plan.repeats * sum(entry.n for entry in self.entries.values())
 
     def tried(self) -> list[Tried]:
         """Return every setting, those that saw most first, best first."""
         rows = [
-            Tried(setting=self.settings[identity], variant=identity, n=entry.n, objective=entry.score)
+            Tried(setting=self.proposed[identity].decoding, variant=identity, n=entry.n, objective=entry.score)
             for identity, entry in self.entries.items()
-            if identity in self.settings
+            if identity in self.proposed
         ]
         return sorted(rows, key=lambda one: (-one.n, -one.objective))
 
@@ -255,14 +259,10 @@ def open_study(seed: int) -> Any:
 
 
 def _race_cost(width: int, n: int) -> int:
-    """Return the answers that so many new variants take at most beside the leader, one to a case."""
-    alive, total, seen = width, 0, 0
-    for share in (1 / 3, 2 / 3, 1.0):
-        upto = math.ceil(n * share)
-        total += alive * (upto - seen)
-        seen = upto
-        alive = min(alive, max(2, math.ceil((width + 1) / 2)))
-    return total
+    """Return the answers, one to a case, that a race of so many new variants and the leader takes at most."""
+    rounds = schedule(width + 1, n)
+    heads = [0, *[end for _, end in rounds]]
+    return sum(alive * (end - seen) for (alive, end), seen in zip(rounds, heads, strict=False))
 
 
 def _compared(a: Measured, b: Measured, cases: Sequence[Case], seed: int) -> PairedResult:

@@ -8,7 +8,7 @@ from importlib import import_module
 from inspect import cleandoc
 from typing import Any, Literal
 
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
@@ -59,11 +59,7 @@ class Use:
     @property
     def can_be_greedy(self) -> bool:
         """Whether the model takes temperature 0 beside the effort that is set; True if that is not known."""
-        if self.capabilities is None:
-            return True
-        wanted = {"effort": self.decoding.get("effort"), "temperature": 0.0}
-        dropped = filter_parameters(self.capabilities, wanted)[1]
-        return not any(words.startswith("temperature:") for words in dropped)
+        return self.capabilities is None or takes_temperature(self.capabilities, effort=self.decoding.get("effort"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from tuneworthy.decoding.presets import purpose_of
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.prompts.transforms import asks_to_think
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.providers.probe import read_probe
 from tuneworthy.types import OutputFormat
 
@@ -55,7 +55,7 @@ def _constraint(facts: Facts) -> OutputFormat:
 def _greedy(facts: Facts) -> dict[str, float]:
     """Return temperature 0 where the model takes it, as the rung `few_shot` sets it."""
     known = _capabilities(facts)
-    return {} if known is None or filter_parameters(known, GREEDY)[1] else GREEDY
+    return GREEDY if known is not None and takes_temperature(known) else {}
 
 
 def _capabilities(facts: Facts) -> Capabilities | None:
