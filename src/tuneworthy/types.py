@@ -16,6 +16,8 @@ import orjson
 
 Message = dict[str, Any]
 JsonSchema = dict[str, Any]
+MOST_UNSCORED = 0.02
+"""Share of the cases that may be unscored where a score decides anything."""
 
 
 class Unlabelled:

@@ -24,13 +24,13 @@ from tuneworthy.ladder.base import RUNGS, Contender, Examines, Proposal, Rung, S
 from tuneworthy.ladder.dev_scores import measure, shuffled
 from tuneworthy.ladder.looks import measure_today, plan_looks, read_looks, take_look
 from tuneworthy.ladder.provenance import provenance
-from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord, read_record
+from tuneworthy.ladder.record import ClimbRecord, RungRecord, read_record
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
 from tuneworthy.search.race import Entry, Race, race
 from tuneworthy.stats.looks import SHARED
-from tuneworthy.types import Case, RungStatus, Trace, Variant
+from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
 
 QUICK_DEV = 40
 REFERENCE_RUNGS = ("floor", "baseline")
@@ -380,6 +380,7 @@ def _explored(found: Race | None, tried: int, notes: Sequence[str]) -> dict[str,
             "score": entry.score,
             "ci95": entry.ci,
             "cost_usd": entry.measured.cost_usd,
+            "unscored": entry.unscored,
             "left": entry.left,
         }
         for entry in found.entries

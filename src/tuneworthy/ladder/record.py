@@ -11,8 +11,6 @@ from tuneworthy.store import Folder
 from tuneworthy.types import RungStatus
 
 AGAIN = "run `tuneworthy climb` again: what was answered is not asked again"
-MOST_UNSCORED = 0.02
-"""Share of the test cases that may be unscored where a score decides anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +33,8 @@ class RungRecord:
         repeats: Answers to each test case.
         graders: Every grader's score on test, by type.
         fields: Per field of a JSON task, on test: precision, recall, F1.
-        candidates: On dev, best first: name, variant, n, score, ci95, cost_usd, left (why it saw no more of dev).
+        candidates: On dev, best first: name, variant, n, unscored, score, ci95, cost_usd, left (why
+            it saw no more of dev).
         calls, calls_full, saved_usd: Of the race on dev: cases answered, those of the full grid, and what was saved.
         reasons: On dev: why answers of the winner were wrong, with counts.
         prompt: Of the rung `prompt`, on dev: what GEPA and the ablation tried and found (`ladder.optimising`).

@@ -12,12 +12,12 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from tuneworthy.floor.base import WORDS
-from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord
+from tuneworthy.ladder.record import ClimbRecord, RungRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
-from tuneworthy.types import RungStatus
+from tuneworthy.types import MOST_UNSCORED, RungStatus
 from tuneworthy.verdict.base import Target as TargetStatus
 from tuneworthy.verdict.evidence import target_status
 

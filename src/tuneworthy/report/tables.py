@@ -204,9 +204,11 @@ def _fate(record: ClimbRecord, rung: RungRecord, place: int, candidate: Mapping[
     """Say what became of a candidate."""
     if candidate["variant"] == rung.variant if rung.variant else place == 0:
         return "leads its rung" if record.quick else f"put to test, {rung.status.value.replace('_', ' ')}"
-    why = {"bound": ": shown to be behind", "budget": ": behind when fewer could go on"}.get(
-        candidate.get("left", ""), ""
-    )
+    why = {
+        "bound": ": shown to be behind",
+        "budget": ": behind when fewer could go on",
+        "unscored": f": {candidate.get('unscored', 0)} answers could not be scored",
+    }.get(candidate.get("left", ""), "")
     n = candidate["n"]
     return "lost on dev" if n == most and not why else f"dropped after {n} cases{why}"
 

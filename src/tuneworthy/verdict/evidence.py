@@ -9,7 +9,7 @@ from typing import Any
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints, Decision
 from tuneworthy.config.task import Motivation, Problem
-from tuneworthy.ladder.record import MOST_UNSCORED
+from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom, Target
 from tuneworthy.verdict.trained import TrainingEvidence
 
