@@ -13,7 +13,7 @@ from tuneworthy.config.project import load
 from tuneworthy.report import findings, tables
 from tuneworthy.report.document import method
 from tuneworthy.report.text import clean, markdown_code, markdown_text
-from tuneworthy.types import content_hash
+from tuneworthy.types import RungStatus, content_hash
 from tuneworthy.verdict.evidence import target_status
 
 TODAY = date(2026, 11, 24)
@@ -60,13 +60,22 @@ def test_the_answer_names_what_it_is_in_plain_words() -> None:
     assert findings.answer(records.plain()) == (
         "A stronger model (model/strong) answers 96 % of the test cases correctly; what is in use today "
         "(baseline/weak) reaches 34.5 %. "
-        "The swap is enough: the target is met by another model, without training."
+        "The swap is enough: another model meets the target by itself, without training."
     )
     assert findings.answer(records.floor_best()) == (
         "A classifier without any language model answers 84 % of the test cases correctly; the best prompt "
         "(prompt/contract) reaches 71 %."
     )
     assert "scores 85 % on the test cases (json_fields)" in findings.answer(records.json_task())
+
+
+def test_a_swap_that_is_enough_is_said_to_be_whatever_is_adopted_on_top_of_it() -> None:
+    plain = records.plain()
+    rungs = [replace(r, status=RungStatus.ADOPTED) if r.rung == "few_shot" else r for r in plain.rungs]
+    record = replace(plain, rungs=rungs, best={"rung": "few_shot", "variant": "id-few_shot"})
+    words = "The swap is enough: another model (model/strong) meets the target by itself, without training."
+    assert findings.answer(record).endswith(words)
+    assert "The swap" not in findings.answer(replace(record, target=0.99))
 
 
 def test_a_floor_that_is_only_cheaper_is_not_said_to_be_better() -> None:

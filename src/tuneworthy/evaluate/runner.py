@@ -13,7 +13,15 @@ from copy import copy
 from dataclasses import replace
 from typing import Protocol
 
-from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, ProviderError, TuneworthyError, UserError
+from tuneworthy.errors import (
+    AuthError,
+    BudgetSpent,
+    ModelError,
+    OutsideFault,
+    ProviderError,
+    TuneworthyError,
+    UserError,
+)
 from tuneworthy.evaluate.batch import Answers, Batch, Job
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
@@ -444,12 +452,12 @@ def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
     )
 
 
-def _wrong(model: OpenModel, error: ProviderError) -> UserError:
+def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
     if error.code == "refused":
         hint = f"see that models.{model.name} names an address and a model that are there for its key, and run again"
     else:
         hint = f"mend what models.{model.name} calls, and run again"
-    return UserError(f"expected an answer from {model.name}, got {error.message}", hint=hint)
+    return ModelError(f"expected an answer from {model.name}, got {error.message}", hint=hint)
 
 
 def _fault(error: BaseException) -> TuneworthyError:

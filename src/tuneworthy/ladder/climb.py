@@ -15,7 +15,7 @@ from math import fsum
 from typing import Any
 
 from tuneworthy.config import Project
-from tuneworthy.errors import BudgetSpent, OutsideFault, TuneworthyError, UserError
+from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UserError
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.floor.base import WORDS
 from tuneworthy.grade.breakdown import breakdown
@@ -177,7 +177,13 @@ class Climb:
         if proposal.candidates and isinstance(rung, Searches):
             more = await rung.search(session, view)
             proposal = replace(proposal, candidates=_distinct([*proposal.candidates, *more]))
-        notes = [*view.notes, *proposal.not_eligible]
+        gone = await self._gone(proposal.candidates)
+        notes = [*view.notes, *proposal.not_eligible, *gone.values()]
+        if gone:
+            proposal = replace(proposal, candidates=[one for one in proposal.candidates if one.model not in gone])
+        if gone and not proposal.candidates:
+            reason = "; ".join(gone.values())
+            return RungRecord(rung=name, status=RungStatus.FAILED, reason=reason, reason_code="unavailable")
         if not proposal.candidates:
             code = "constraint" if proposal.skip_code == "constraint" else proposal.skip_code or "nothing_to_try"
             status = RungStatus.NOT_ELIGIBLE if code == "constraint" else RungStatus.SKIPPED
@@ -197,6 +203,17 @@ class Climb:
         if record.score is not None and (beside := getattr(rung, "beside", None)):
             record = replace(record, tuned=await beside(session, winner, self.dev or session.split.dev))
         return record
+
+    async def _gone(self, candidates: Sequence[Variant]) -> dict[str, str]:
+        """Ask each model but the best's own one case of dev; return those that refuse whatever is asked, and why."""
+        found: dict[str, str] = {}
+        for one in {one.model: one for one in reversed(candidates)}.values():
+            if self.best is not None and one.model != self.best.model:
+                try:
+                    await self.session.ask(one, self.dev[:1])
+                except ModelError as error:
+                    found[one.model] = f"{one.model} is not available: {error.message}"
+        return found
 
     async def _explore(self, proposal: Proposal, unseen: Sequence[Case]) -> Race | None:
         """Race the candidates on dev; where dev is too small the first is preregistered (only a quick look asks it).

@@ -45,6 +45,8 @@ NETWORK_S = 0.5
 NETWORK_RATE = 60.0
 """Seconds before the first token, and tokens a second, of a server that was not measured yet."""
 FEWEST_IN_FLIGHT = 8
+THOUGHT = (1 / 8, 1 / 2)
+"""Shares of the room for hidden thinking that are taken to be used."""
 JUDGE_FORM = 200 * " "
 """Stands for the answer and the form that a judge is asked with: about 50 tokens."""
 
@@ -338,10 +340,19 @@ class _Sums:
 
     def _out(self, variant: Variant) -> float:
         """Return the tokens of an answer."""
-        thinking = COT_TOKENS if variant.answer_after else 0
-        if seen := self.seen.get(variant.model):
-            return min(seen.output_tokens + thinking / 2, variant.max_tokens)
-        return float(variant.max_tokens) if self.end else min(self._answer + thinking / 4, variant.max_tokens)
+        aloud, hidden = COT_TOKENS if variant.answer_after else 0, self._thinking(variant)
+        seen = self.seen.get(variant.model)
+        if seen and hidden == self._thinking(seen.variant):
+            return min(seen.output_tokens + aloud / 2, variant.max_tokens)
+        if self.end:
+            return variant.max_tokens - hidden * (1 - THOUGHT[1])
+        return min(self._answer + aloud / 4 + hidden * THOUGHT[0], variant.max_tokens)
+
+    def _thinking(self, variant: Variant) -> int:
+        """Return the room that hidden thinking is given beside the answer."""
+        capabilities = getattr(self.models[variant.model].provider, "capabilities", None)
+        room = capabilities.thinking_tokens(variant.decoding.get("effort")) if capabilities else 0
+        return min(room, max(0, variant.max_tokens - self.project.prompt.max_tokens))
 
     def _seconds(self, ask: _Ask) -> float:
         """Return the seconds of all calls of `ask`; where the model was measured, the guess is scaled to fit that."""

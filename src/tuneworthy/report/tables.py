@@ -241,8 +241,9 @@ def models_table(record: ClimbRecord) -> Table | None:
         for row in rows
     ]
     note = (
-        "Dev cases, as many as each was asked, several at once. On the front: nothing else is at least as good in "
-        "score, cost and time and better in one of them (by these points; n tells how far they can be trusted)."
+        "Dev cases, as many as each was asked, several at once. On the front: no model that was asked as many cases at "
+        "least is, on the cases of both, as good in score, cost and time and better in one of them (by points; n tells "
+        "how far they can be trusted)."
     )
     return Table("Models side by side", columns, cells, note)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from tuneworthy.cases.kind import answer_text
+from tuneworthy.errors import ModelError
 from tuneworthy.grade.base import FORM_REASONS, accepted
 from tuneworthy.grade.json_text import find_object
 from tuneworthy.grade.text import normalise
@@ -262,7 +264,10 @@ class _Probing:
         control = self.right
         if len(control) > MOST_CASES:
             control = random.Random(project.split.seed).sample(control, MOST_CASES)
-        self._others = {name: await self._other_model(name, control) for name in names}
+        self._others = {}
+        for name in names:
+            with suppress(ModelError):  # one that is not there has no say
+                self._others[name] = await self._other_model(name, control)
         return self._others
 
     async def _other_model(self, name: str, control: Sequence[Case]) -> Voter:
