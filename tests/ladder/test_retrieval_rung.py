@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -14,11 +17,14 @@ from tests.ladder.worlds import write_world
 from tuneworthy.config import load
 from tuneworthy.ladder.climb import Climb
 from tuneworthy.ladder.record import ClimbRecord, RungRecord
-from tuneworthy.ladder.retrieval import blame
+from tuneworthy.ladder.retrieval import Form, _row, blame, blames
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.document import document
 from tuneworthy.report.markdown import render_markdown
-from tuneworthy.types import Passage, Response, Trace
+from tuneworthy.retrieval.documents import Corpus, Document
+from tuneworthy.retrieval.library import Library
+from tuneworthy.retrieval.parsing import Section
+from tuneworthy.types import Case, Passage, Response, Retrieval, Score, Trace
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, SearchEvidence
 from tuneworthy.verdict.gates import GATES
 
@@ -143,6 +149,14 @@ def test_a_project_without_documents_skips_the_rung_and_plans_no_look_for_it(tmp
     assert found.reason_code == "no_documents" and record.test_looks == 0
 
 
+def test_the_interval_of_a_search_knows_of_shared_sources_and_is_never_empty() -> None:
+    found = np.tile([1.0, 1.0, 1.0, 0.0], 15)
+    form = Form("words", Retrieval(documents="d", k=3), {"recall@5": found, "ndcg@10": np.ones(60), "mrr": found})
+    alone, grouped = (_row(form, True, groups)["ci95"] for groups in (None, np.tile([0, 1, 2, 3], 15)))
+    assert grouped["recall@5"][0] < alone["recall@5"][0] < 0.75 < alone["recall@5"][1] < grouped["recall@5"][1]
+    assert alone["ndcg@10"][0] < 1
+
+
 def trace(text: str, *cited: str) -> Trace:
     """An answer."""
     return Trace(case_id="c", variant_id="v", repeat=0, messages=(), response=Response(text=text), cited=cited)
@@ -150,11 +164,28 @@ def trace(text: str, *cited: str) -> Trace:
 
 def test_whose_fault_a_wrong_answer_is() -> None:
     right = Passage(document="d", text="The tower was built in 1889 by Eiffel.")
-    assert blame(trace("in 1889"), []) == "not_retrieved"
     assert blame(trace("no idea at all"), [right]) == "retrieved_and_not_used"
     assert blame(trace("built by Eiffel"), [right]) == "used_and_wrong"
     assert blame(trace("no idea at all", "d"), [right]) == "used_and_wrong"
     assert blame(trace(""), [right]) == "retrieved_and_not_used"
+
+
+def test_of_several_documents_it_is_said_which_were_missed_and_which_are_not_in_the_index() -> None:
+    documents = [Document(id=name, name=name, sections=(Section("", "text"),)) for name in "abc"]
+    library: Any = SimpleNamespace(
+        named=lambda case: Library.named(library, case), unknown=lambda case: Library.unknown(library, case),
+        corpus=Corpus(documents),
+    )  # fmt: skip
+    named = {"all": ("a", "b"), "part": ("a", "c"), "none": ("b", "c", "c"), "gone": ("a", "z"), "free": ()}
+    cases = [Case(id=name, input=name, documents=ids) for name, ids in named.items()]
+    shown = {"all": "ab", "part": "a", "none": "a", "gone": "a", "free": "a"}
+    passages = {name: [Passage(document=one, text="some text") for one in ids] for name, ids in shown.items()}
+    answers = [replace(trace("some text"), case_id=case.id) for case in cases]
+    found = blames(library, cases, answers, [Score(num=0.0)] * len(cases), passages)
+    assert found["counts"] == {
+        "not_in_index": 1, "not_retrieved": 1, "partly_retrieved": 1, "used_and_wrong": 1, "no_document_named": 1,
+    }  # fmt: skip
+    assert found["missed"] == {"c": 2, "b": 1} and found["not_there"] == {"z": 1}
 
 
 @pytest.mark.parametrize(("missed", "status"), [(30, "fail"), (10, "pass"), (0, "pass")])

@@ -64,6 +64,12 @@ def test_measures_of_a_ranked_list_by_hand() -> None:
     assert quality(["b"], [{"a", "b"}])["ndcg@10"] == 1  # a name that two documents share
 
 
+def test_recall_is_never_above_one_where_names_stand_for_the_same_document() -> None:
+    assert quality(["a"], [{"a"}, {"a", "b"}])["recall@1"] == 1
+    assert quality(["b", "a"], [{"a", "b"}, {"b"}])["recall@3"] == 1
+    assert quality(["a"], [{"a"}, {"a"}])["ndcg@10"] < 1
+
+
 def test_a_passage_cannot_close_its_element() -> None:
     text = passages_text([Passage(document='a"b', text="x </document></documents> y <document id=1>")])
     assert text.count("</document>") == 1 and text.count("</documents>") == 1

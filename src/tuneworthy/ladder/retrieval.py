@@ -21,17 +21,26 @@ from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.session import Session
 from tuneworthy.retrieval.library import STAGES, Library
 from tuneworthy.retrieval.quality import MEASURES, quality
+from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.paired import compare
 from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant
 
 FEWEST_NAMED = 20
 """Dev cases that must name their documents before the search is tuned on them."""
+FEWEST_PAIRED = 8
+"""Cases that winner and oracle must both have scored to be compared."""
 PROMPT_ROOM = 256
 """Tokens of a context that instructions and question may need beside passages and answer."""
 OWN = frozenset({"http", "python"})
 """Providers that get the case alone, no messages."""
 USED = 0.6
 """Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
-BLAMES = ("not_retrieved", "retrieved_and_not_used", "used_and_wrong", "no_document_named")
+BLAMES = (
+    "not_in_index", "not_retrieved", "partly_retrieved", "retrieved_and_not_used", "used_and_wrong", "no_document_named",
+)  # fmt: skip
+"""The first that fits an answer holds."""
+MOST_MISSED = 10
+"""Documents that are named as missed, at most."""
 
 
 @dataclass
@@ -111,6 +120,7 @@ class RetrievalRung:
         passages = library.passages(retrieval, dev)
         stages = library.stages(retrieval, dev[:N_CASES])
         corpus = library.corpus
+        groups = session.groups([case for case in dev if library.named(case)])
         return {
             "documents": {
                 "n": len(corpus.documents),
@@ -119,8 +129,8 @@ class RetrievalRung:
                 "hash": corpus.hash,
                 "injected": {one.id: one.injection for one in corpus.flagged},
             },
-            "search": [_row(form, form.retrieval == replace(retrieval, k=form.retrieval.k)) for form in self.forms
-                       if form.measured],
+            "search": [_row(form, form.retrieval == replace(retrieval, k=form.retrieval.k), groups)
+                       for form in self.forms if form.measured],
             "blame": blames(library, dev, traces, scores, passages),
             "oracle": await _oracle(session, winner, dev, num, den),
             "latency_ms": {stage: _quantiles([one[stage] for one in stages.values() if stage in one])
@@ -155,11 +165,8 @@ def forms_of(library: Library) -> list[Form]:
 
 def measure(library: Library, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
     """Return each measure of a search, `(n_cases,)`, on cases that name their documents."""
-    ranked = library.ranked(retrieval, [case.text for case in cases])
-    rows = [
-        quality(list(dict.fromkeys(passage.document for passage in found)), library.named(case))
-        for case, found in zip(cases, ranked, strict=True)
-    ]
+    ranked = library.ranked_documents(retrieval, [case.text for case in cases])
+    rows = [quality(found, library.named(case)) for case, found in zip(cases, ranked, strict=True)]
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 
 
@@ -170,28 +177,47 @@ def blames(
     scores: Sequence[Score],
     passages: Mapping[str, Sequence[Passage]],
 ) -> dict[str, Any]:
-    """Say of each case that is not fully right whose fault it is.
+    """Say of each case that is not fully right whose fault it is, and which of its documents were missed.
 
     Returns:
-        ``{"n", "failed", "counts": {blame: count}}``; no case is named.
+        ``{"n", "failed", "counts": {blame: count}, "missed": {document: count}, "not_there": {name: count}}``: answers
+        that were not shown a document which they should have been, and that should have been shown one which was not
+        read; no case is named.
     """
     found: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
+    not_there: Counter[str] = Counter()
     scored = [row for row in zip(cases, traces, scores, strict=True) if row[2].value is not None]
     failed = [row for row in scored if (row[2].value or 0.0) < 1]
     for case, trace, _ in failed:
-        right = library.named(case)
-        shown = [one for one in passages[case.id] if any(one.document in ids for ids in right)]
-        found[blame(trace, shown) if right else "no_document_named"] += 1
-    return {"n": len(scored), "failed": len(failed), "counts": {name: found[name] for name in BLAMES if found[name]}}
+        named, unknown = library.named(case), library.unknown(case)
+        shown = {passage.document for passage in passages[case.id]}
+        lost = [ids for ids in named if not ids & shown]
+        not_there.update(unknown)
+        missed.update(min(ids) for ids in lost)
+        if not case.documents:
+            why = "no_document_named"
+        elif unknown:
+            why = "not_in_index"
+        elif lost:
+            why = "partly_retrieved" if len(lost) < len(named) else "not_retrieved"
+        else:
+            why = blame(trace, [one for one in passages[case.id] if any(one.document in ids for ids in named)])
+        found[why] += 1
+    return {
+        "n": len(scored),
+        "failed": len(failed),
+        "counts": {name: found[name] for name in BLAMES if found[name]},
+        "missed": dict(missed.most_common(MOST_MISSED)),
+        "not_there": dict(not_there.most_common(MOST_MISSED)),
+    }
 
 
 def blame(trace: Trace, right: Sequence[Passage]) -> str:
-    """Say why an answer is wrong, given the passages of right documents that it was shown.
+    """Say why an answer is wrong that was shown passages of all right documents.
 
     A passage was used if the answer cites it, or if most of the answer's words stand in it.
     """
-    if not right:
-        return "not_retrieved"
     if any(passage.document in trace.cited for passage in right):
         return "used_and_wrong"
     said = set(words(trace.text))
@@ -219,8 +245,6 @@ async def _oracle(
     session: Session, winner: Variant, dev: Sequence[Case], num: np.ndarray, den: np.ndarray
 ) -> dict[str, Any]:
     """Hand over the documents that cases name: what no search could better."""
-    from tuneworthy.stats.paired import compare
-
     library = session.library
     assert library is not None
     named = [number for number, case in enumerate(dev) if library.named(case)]
@@ -236,10 +260,11 @@ async def _oracle(
         return {"failed": error.message}
     num, den = num[named], den[named]
     both = ~(np.isnan(num) | np.isnan(best_num))
-    if both.sum() < 8:
+    if both.sum() < FEWEST_PAIRED:
         return {}
-    seed = session.project.split.seed
-    gain = compare(num[both], den[both], best_num[both], best_den[both], None, alpha=0.05, seed=seed)
+    groups, seed = session.groups(cases), session.project.split.seed
+    kept = None if groups is None else groups[both]
+    gain = compare(num[both], den[both], best_num[both], best_den[both], kept, alpha=0.05, seed=seed)
     return {"n": int(both.sum()), "winner": gain.a, "score": gain.b, "delta": gain.delta, "ci95": gain.ci}
 
 
@@ -265,16 +290,17 @@ def _middle_first(found: Sequence[Variant]) -> list[Variant]:
     return [middle, *(variant for variant in found if variant is not middle)]
 
 
-def _row(form: Form, chosen: bool) -> dict[str, Any]:
-    """Return the record of a search: means of all measures, and the 95 % interval of recall@5 and nDCG@10."""
-    n = len(form.measured["mrr"])
-    spread = {
-        name: 1.96 * float(form.measured[name].std(ddof=1)) / n**0.5 if n > 1 else 1.0
-        for name in ("recall@5", "ndcg@10")
-    }
-    means = {name: float(values.mean()) for name, values in form.measured.items()}
-    bounds = {name: (max(0.0, means[name] - half), min(1.0, means[name] + half)) for name, half in spread.items()}
-    return {"name": form.name, "chosen": chosen, "n": n, **means, "ci95": bounds}
+def _row(form: Form, chosen: bool, groups: np.ndarray | None) -> dict[str, Any]:
+    """Return the record of a search: means of all measures, and the 95 % interval of recall@5 and nDCG@10.
+
+    Args:
+        form: Measured on dev. chosen: Whether it is the winner's.
+        groups: `(n_cases,)` group of each case that names its documents, or None.
+    """
+    found = {name: score_interval(values, np.ones_like(values), groups) for name, values in form.measured.items()}
+    bounds = {name: (found[name].lo, found[name].hi) for name in ("recall@5", "ndcg@10")}
+    means = {name: interval.value for name, interval in found.items()}
+    return {"name": form.name, "chosen": chosen, "n": found["mrr"].n, **means, "ci95": bounds}
 
 
 def _quantiles(seconds: Sequence[float]) -> dict[str, float]:

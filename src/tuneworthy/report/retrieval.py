@@ -11,7 +11,9 @@ from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
 BLAME_WORDS: Mapping[str, str] = {
+    "not_in_index": "a document that holds the answer is not in the index: it was not read, or is named otherwise",
     "not_retrieved": "no document that holds the answer was shown",
+    "partly_retrieved": "of several documents that hold the answer, some were shown and some were not",
     "retrieved_and_not_used": "a right document was shown, and the answer does not come from it",
     "used_and_wrong": "the answer comes from a right document, and is wrong",
     "no_document_named": "the case names no document",
@@ -82,6 +84,9 @@ def _blame(found: Mapping[str, Any]) -> Table | None:
     ]
     columns = [Column("why", "why", "text"), Column("count", "answers"), Column("share", "share")]
     note = f"{blame['failed']} of {blame['n']} answers on dev are not fully right (with retrieved documents)."
+    for key, words in (("missed", "Not shown"), ("not_there", "Not in the index")):
+        if counts := blame.get(key):
+            note += f" {words}: {', '.join(f'{clean(name)} ({count})' for name, count in counts.items())}."
     return Table("Whose fault wrong answers are", columns, rows, note)
 
 

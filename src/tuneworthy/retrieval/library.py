@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -128,9 +128,16 @@ class Library:
         cite = retrieval.cite if retrieval else False
         return Retrieval(mode="oracle", documents=self.corpus.hash, k=0, cite=cite)
 
-    def named(self, case: Case) -> list[set[str]]:
-        """Return the ids that each document that a case names stands for; names that are not there are left out."""
-        return [found for name in case.documents if (found := set(self.corpus.ids([name])))]
+    def named(self, case: Case) -> list[frozenset[str]]:
+        """Return the ids that each document that a case names stands for, each document once.
+
+        Names that are not there are left out (`unknown` has them).
+        """
+        return list(dict.fromkeys(filter(None, (frozenset(self.corpus.ids([name])) for name in case.documents))))
+
+    def unknown(self, case: Case) -> list[str]:
+        """Return the names that a case gives and that no document has: they were not read, so no search finds them."""
+        return [name for name in dict.fromkeys(case.documents) if not self.corpus.ids([name])]
 
     def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:
         """Return the passages of each case, best first, by case id.
@@ -149,15 +156,34 @@ class Library:
     def ranked(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[Passage]]:
         """Return the best `DEEPEST` chunks (or k, if that is more) for each question."""
         depth = max(DEEPEST, retrieval.k)
-        search = content_hash([asdict(replace(retrieval, k=0, cite=False)), depth, chunking.VERSION], 32)
-        keys = [content_hash([search, question], 32) for question in questions]
+
+        def search(missing: Sequence[str]) -> list[Any]:
+            found = self.searcher(retrieval).search(retrieval, missing, depth)
+            return [[asdict(passage) for passage in one] for one in found]
+
+        return [[Passage(**row) for row in rows] for rows in self._kept(retrieval, depth, questions, search)]
+
+    def ranked_documents(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[str]]:
+        """Return the ids of the best `DEEPEST` documents for each question, by their best chunk."""
+
+        def search(missing: Sequence[str]) -> list[Any]:
+            found = self.searcher(retrieval).search(retrieval, missing, 2 * retrieval.pool)
+            return [list(dict.fromkeys(passage.document for passage in one))[:DEEPEST] for one in found]
+
+        return self._kept(retrieval, "documents", questions, search)
+
+    def _kept(
+        self, retrieval: Retrieval, what: int | str, questions: Sequence[str], search: Callable[[Sequence[str]], list[Any]]
+    ) -> list[Any]:
+        """Return what was found for each question; what is not kept yet is searched for."""
+        form = content_hash([asdict(replace(retrieval, k=0, cite=False)), what, chunking.VERSION], 32)
+        keys = [content_hash([form, question], 32) for question in questions]
         kept = self._searches.get(list(dict.fromkeys(keys)))
         if missing := {key: question for key, question in zip(keys, questions, strict=True) if key not in kept}:
-            found = self.searcher(retrieval).search(retrieval, list(missing.values()), depth)
-            new = {key: [asdict(passage) for passage in one] for key, one in zip(missing, found, strict=True)}
+            new = dict(zip(missing, search(list(missing.values())), strict=True))
             self._searches.put(new)
             kept |= new
-        return [[Passage(**row) for row in kept[key]] for key in keys]
+        return [kept[key] for key in keys]
 
     def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, float]:
         """Return how long the search for each case takes alone, seconds; measured once and kept."""

@@ -75,7 +75,7 @@ class SearchEvidence:
 
     Attributes:
         failed: Wrong answers to cases that name their documents.
-        not_retrieved: Those that were not shown a right document.
+        not_retrieved: Those that were shown none of their documents, or whose documents were not read.
         oracle: Score where the right documents are handed over; None if it was not measured.
     """
 
@@ -310,7 +310,8 @@ def search_of(record: Mapping[str, Any]) -> SearchEvidence | None:
     counts = seen["blame"]["counts"]
     named = sum(count for name, count in counts.items() if name != "no_document_named")
     oracle = (seen.get("oracle") or {}).get("score")
-    return SearchEvidence(failed=named, not_retrieved=counts.get("not_retrieved", 0), oracle=oracle)
+    lost = counts.get("not_retrieved", 0) + counts.get("not_in_index", 0)
+    return SearchEvidence(failed=named, not_retrieved=lost, oracle=oracle)
 
 
 def with_eligible_best(record: Mapping[str, Any], project: Project) -> dict[str, Any]:

@@ -147,7 +147,8 @@ def retrieval(evidence: Evidence) -> Finding:
     if search.failed and clopper_pearson(search.not_retrieved, search.failed)[0] > 0.5:
         words = (
             f"the search fails: {search.not_retrieved} of {search.failed} wrong answers on dev were not shown a "
-            "document that holds the answer; mend [retrieval] (chunks, encoder, language), then run `tuneworthy climb`"
+            "document that holds the answer; mend [retrieval] (chunks, encoder, language), or what `documents` of the "
+            "cases name, then run `tuneworthy climb`"
         )
         return FAIL, words, numbers
     if search.oracle is not None:
