@@ -265,7 +265,9 @@ async def _oracle(
     groups, seed = session.groups(cases), session.project.split.seed
     kept = None if groups is None else groups[both]
     gain = compare(num[both], den[both], best_num[both], best_den[both], kept, alpha=0.05, seed=seed)
-    return {"n": int(both.sum()), "winner": gain.a, "score": gain.b, "delta": gain.delta, "ci95": gain.ci}
+    cut = [share for case in cases if (share := library.handed(case).share) < 1]
+    told = {"n": len(cut), "share": float(np.mean(cut))} if cut else {}
+    return {"n": int(both.sum()), "winner": gain.a, "score": gain.b, "delta": gain.delta, "ci95": gain.ci, "cut": told}
 
 
 def _variant(best: Variant, form: Form, k: int) -> Variant:

@@ -9,6 +9,7 @@ from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
+from tuneworthy.retrieval.oracle import ROOM
 
 BLAME_WORDS: Mapping[str, str] = {
     "not_in_index": "a document that holds the answer is not in the index: it was not read, or is named otherwise",
@@ -105,6 +106,11 @@ def _oracle(found: Mapping[str, Any]) -> Table | None:
         Column("n", "n"),
     ]
     note = "Dev cases that name their documents: a better search could gain this and no more."
+    if cut := oracle.get("cut"):
+        note += (
+            f" The documents of {cut['n']} cases are longer than {ROOM} tokens: of these the passages nearest to question "
+            f"and answer were handed over, {numbers.percent(cut['share'])} of the text on average."
+        )
     return Table("What a perfect search would give", columns, rows, note)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneworthy.cases.kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.config.retrieval import EncoderServer, LocalEncoder, MaxSim, RerankServer
 from tuneworthy.errors import UserError
@@ -28,6 +29,7 @@ from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, TokenVectors, load_encoder
 from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
 from tuneworthy.retrieval.index import Encoder, Found, Index, lancedb_missing, open_index
+from tuneworthy.retrieval.oracle import Handed, Oracle
 from tuneworthy.retrieval.searches import Searches
 from tuneworthy.retrieval.servers import ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
@@ -39,8 +41,6 @@ DEEPEST = 10
 RERANKED = 20
 """Chunks at the head of the fused list that a reranker orders."""
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
-ORACLE_TOKENS = 1024
-"""Tokens of the documents that an oracle hands over, at most."""
 TOKEN_BYTES = 512 * 2**20
 """Token vectors that are held, at most; then all are let go."""
 
@@ -139,6 +139,11 @@ class Library:
         """Return the names that a case gives and that no document has: they were not read, so no search finds them."""
         return [name for name in dict.fromkeys(case.documents) if not self.corpus.ids([name])]
 
+    def handed(self, case: Case) -> Handed:
+        """Return what an oracle hands a case of the documents that it names."""
+        answer = answer_text(case.expected) if case.labelled and case.expected is not None else ""
+        return self._oracle.hand_over(self.named(case), f"{case.text}\n{answer}")
+
     def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:
         """Return the passages of each case, best first, by case id.
 
@@ -149,7 +154,7 @@ class Library:
             raise UserError("expected the documents that the variant was measured with, got others",
                             hint="put them back, or walk again with `tuneworthy climb`")  # fmt: skip
         if retrieval.mode == "oracle":
-            return {case.id: self._handed(case) for case in cases}
+            return {case.id: self.handed(case).passages for case in cases}
         found = self.ranked(retrieval, [case.text for case in cases])
         return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, found, strict=True)}
 
@@ -233,11 +238,9 @@ class Library:
         self._searches.close()
         self._searchers.clear()
 
-    def _handed(self, case: Case) -> tuple[Passage, ...]:
-        """Return the documents that a case names, shared out evenly where they are long."""
-        ids = self.corpus.ids(case.documents)
-        room = ORACLE_TOKENS * chunking.BYTES_A_TOKEN // max(1, len(ids))
-        return tuple(Passage(document=one, text=self.corpus.by_id[one].text[:room]) for one in ids)
+    @cached_property
+    def _oracle(self) -> Oracle:
+        return Oracle(self.corpus.by_id)
 
     @cached_property
     def _local(self) -> SentenceEncoder:
