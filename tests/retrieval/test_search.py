@@ -81,6 +81,21 @@ def test_citations_are_taken_off_the_end_only() -> None:
     assert split_citations("a list [1] of things") == ("a list [1] of things", ())
 
 
+def test_brackets_that_are_the_answer_are_no_citation() -> None:
+    for answer in ("[1]", '["red", "blue"]', "The rows [1, 2]", "[a.md]", '{"a": [1]}'):
+        assert split_citations(answer, ["a.md"]) == (answer, ())
+    assert split_citations("[1] [a.md]", ["a.md"]) == ("[1]", ("a.md",))
+    assert split_citations('["red"]\n\n[1].', ["1"]) == ('["red"]', ("1",))
+
+
+def test_names_are_cited_as_they_are_shown_whatever_they_hold() -> None:
+    shown = ["R&D, plan [draft].md", 'a"b;c', "2020"]
+    for cited in ("[R&amp;D, plan [draft].md]", "[R&D, plan [draft].md]."):
+        assert split_citations(f"In May {cited}", shown) == ("In May", (shown[0],))
+    assert split_citations("In May [a&quot;b;c] [2020]", shown) == ("In May", ('a"b;c', "2020"))
+    assert split_citations('In May ["2020"; x&amp;y]', shown) == ("In May", ("2020", "x&y"))
+
+
 class Letters:
     """Encodes a text by its first letter."""
 
