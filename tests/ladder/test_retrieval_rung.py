@@ -20,7 +20,9 @@ from tuneworthy.ladder.record import ClimbRecord, RungRecord
 from tuneworthy.ladder.retrieval import Form, _row, blame, blames
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.document import document
+from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.retrieval import BLAME_WORDS
 from tuneworthy.retrieval.documents import Corpus, Document
 from tuneworthy.retrieval.library import Library
 from tuneworthy.retrieval.parsing import Section
@@ -88,9 +90,10 @@ def test_documents_that_hold_the_answer_are_adopted_and_the_report_says_how_they
     assert searched[0]["recall@5"] > 0.9 and sum(row["chosen"] for row in searched) == 1
     assert found.retrieval["oracle"]["score"] == 1.0
     assert found.retrieval["latency_ms"]["words"]["p50"] > 0
-    page = render_markdown(record)
-    for title in ("How well documents are found", "What a perfect search would give", "Time of a search by stage"):
-        assert title in page
+    for page in (render_markdown(record), render_html(record)):
+        for title in ("How well documents are found", "What a perfect search would give", "Time of a search by stage",
+                      "What racing saved"):  # fmt: skip
+            assert title in page
 
 
 @needs_lancedb
@@ -100,6 +103,8 @@ def test_documents_that_confuse_are_refused_and_the_failures_are_blamed_on_the_a
     assert found.status == "rejected" and record.best is not None and record.best["rung"] == "baseline"
     counts = found.retrieval["blame"]["counts"]
     assert counts["retrieved_and_not_used"] > 0.8 * found.retrieval["blame"]["failed"]
+    page = render_html(record)
+    assert "Whose fault wrong answers are" in page and BLAME_WORDS["retrieved_and_not_used"] in page
 
 
 @needs_lancedb

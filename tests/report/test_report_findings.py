@@ -12,6 +12,7 @@ import report_records as records
 from tuneworthy.config.project import load
 from tuneworthy.report import findings, tables
 from tuneworthy.report.document import method
+from tuneworthy.report.html import render_html
 from tuneworthy.report.text import clean, markdown_code, markdown_text
 from tuneworthy.types import RungStatus, content_hash
 from tuneworthy.verdict.evidence import target_status
@@ -179,6 +180,24 @@ def test_candidates_are_all_listed_with_what_became_of_them() -> None:
         "put to test, inconclusive",
         "dropped after 80 cases",
     }
+
+
+def test_what_racing_saved_is_told_by_rung_and_in_all_less_what_a_closer_look_took() -> None:
+    plain = records.plain()
+    assert tables.savings_table(plain) is None
+    told = {
+        "prompt": {"calls": 200, "calls_full": 600, "saved_usd": 4.0},
+        "model": {"calls": 80, "calls_full": 240, "saved_usd": 2.0, "examined": 100, "examined_usd": 1.0},
+    }
+    record = replace(plain, rungs=[replace(r, **told.get(r.rung, {})) for r in plain.rungs])  # type: ignore[arg-type]
+    table = tables.savings_table(record)
+    assert table is not None
+    assert [list(row) for row in table.rows] == [
+        ["prompt", "200", "600", "", "400", "66.7 %", "4.00"],
+        ["model", "80", "240", "100", "60", "25 %", "1.00"],
+        ["in all", "280", "840", "100", "460", "54.8 %", "5.00"],
+    ]
+    assert table.title in render_html(record, today=TODAY)
 
 
 def test_a_second_interval_level_is_written_into_the_cells() -> None:

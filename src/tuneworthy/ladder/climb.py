@@ -196,7 +196,10 @@ class Climb:
         explored = _explored(found, len(proposal.candidates) if session.split.explore else 1, notes)
         explored["reasons"] = await self._reasons(winner, found.entries if found else (), unseen)
         if isinstance(rung, Examines):
+            before = len(session.runner.costs)
             explored[name] = await rung.examine(session, winner, self.dev)
+            asked = [*islice(session.runner.costs.values(), before, None)]
+            explored |= {"examined": len(asked), "examined_usd": fsum(asked)}
         if self.quick:
             return await self._quick_record(name, winner, explored)
         record = await self._test(name, winner, explored)

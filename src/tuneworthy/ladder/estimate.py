@@ -17,7 +17,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.evaluate.models import Models, OpenModel
-from tuneworthy.ladder.base import RUNGS, Searches, View
+from tuneworthy.ladder.base import RUNGS, Examines, Searches, View
 from tuneworthy.ladder.measured import Measured, measured
 from tuneworthy.ladder.session import Data
 from tuneworthy.ladder.trial import repeats_of
@@ -30,6 +30,7 @@ from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import price_for
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.retrieval.library import open_library
+from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.race import schedule
 from tuneworthy.types import Case, Request, Response, Variant
 
@@ -273,6 +274,8 @@ class _Walk:
         alone = min(N_CASES + 1, len(split.dev or split.test))
         tested = len(split.test) * repeats_of(self.project, candidates[0])
         winner = _Ask(name, candidates[0], seen[0] + tested, alone, tested)
+        if isinstance(rung, Examines):
+            more += [_Ask(name, *pair) for pair in rung.examined(view, candidates[0], split.dev, seen[0])]
         return [winner, *(_Ask(name, *pair) for pair in zip(candidates[1:], seen[1:], strict=False)), *more]
 
     def _price(self, variant: Variant) -> tuple[float, int]:
@@ -394,7 +397,9 @@ def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> Span:
 
 def passage_tokens(variant: Variant) -> int:
     """Return the tokens of the passages in a prompt, at most."""
-    return variant.retrieval.k * variant.retrieval.chunk_tokens if variant.retrieval else 0
+    if variant.retrieval is None:
+        return 0
+    return ROOM if variant.retrieval.mode == "oracle" else variant.retrieval.k * variant.retrieval.chunk_tokens
 
 
 def _size(spec: str, project: Project) -> float:

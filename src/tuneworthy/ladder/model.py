@@ -65,6 +65,10 @@ class Model:
         ]
         return {"models": rows}
 
+    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
+        """Return nothing: what is looked at is stored."""
+        return []
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

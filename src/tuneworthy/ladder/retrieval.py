@@ -139,6 +139,18 @@ class RetrievalRung:
         }  # fmt: skip
 
 
+    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
+        """Return the calls on the rest of dev, and those of the oracle."""
+        assert view.library is not None
+        named = sum(bool(view.library.named(case)) for case in dev)
+        return [(winner, len(dev) - raced), (oracle_of(view.library, winner), named)]
+
+
+def oracle_of(library: Library, winner: Variant) -> Variant:
+    """Return the winner with the documents handed over that a case names."""
+    return replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
+
+
 def forms_of(library: Library) -> list[Form]:
     """Return all searches that the settings name, simple ones first: chunk sizes x (words, vectors, both, reranked)."""
     found: dict[str, Form] = {}
@@ -250,10 +262,9 @@ async def _oracle(
     named = [number for number, case in enumerate(dev) if library.named(case)]
     if not named:
         return {}
-    oracle = replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
     cases = [dev[number] for number in named]
     try:
-        best_num, best_den, _ = await session.score(await session.ask(oracle, cases), cases)
+        best_num, best_den, _ = await session.score(await session.ask(oracle_of(library, winner), cases), cases)
     except TuneworthyError as error:
         if error.exit_status != 1:
             raise
