@@ -138,7 +138,6 @@ class RetrievalRung:
             "citations": citations(traces, passages) if retrieval.cite else {},
         }  # fmt: skip
 
-
     def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
         """Return the calls on the rest of dev, and those of the oracle."""
         assert view.library is not None

@@ -178,7 +178,11 @@ class Library:
         return self._kept(retrieval, "documents", questions, search)
 
     def _kept(
-        self, retrieval: Retrieval, what: int | str, questions: Sequence[str], search: Callable[[Sequence[str]], list[Any]]
+        self,
+        retrieval: Retrieval,
+        what: int | str,
+        questions: Sequence[str],
+        search: Callable[[Sequence[str]], list[Any]],
     ) -> list[Any]:
         """Return what was found for each question; what is not kept yet is searched for."""
         form = content_hash([asdict(replace(retrieval, k=0, cite=False)), what, chunking.VERSION], 32)
