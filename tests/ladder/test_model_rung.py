@@ -153,7 +153,7 @@ def test_a_dearer_slower_and_worse_model_is_off_the_front() -> None:
 
 
 def test_models_are_held_against_each_other_on_the_cases_of_both() -> None:
-    """`early` left the race: on what it was asked the other is better, though less so on all of dev, which is harder."""
+    """`early` left the race: on what it was asked the other is better, on all of dev, which is harder, it is not."""
     whole, early = seen([1, 1, 1, 0, 0, 0]), seen([1, 1, 0, np.nan, np.nan, np.nan])
     assert whole.on(whole.seen)["score"] < early.on(early.seen)["score"]  # type: ignore[operator]
     assert _dominates(whole, early) and not _dominates(early, whole)

@@ -103,7 +103,7 @@ class Examines(Protocol):
         ...
 
     def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> Sequence[tuple[Variant, int]]:
-        """Return whom `examine` will ask, and how often, beside the `raced` cases of dev that the winner has answered."""
+        """Return whom `examine` will ask, and how often, beside the `raced` cases that the winner has answered."""
         ...
 
 

@@ -91,8 +91,8 @@ def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
             f"by the sentence encoder {variant.shots.encoder}" if variant.shots.encoder else "BM25 over their questions"
         )
         lines += [
-            f"Before the question stand the {variant.shots.k} nearest examples of shots.jsonl ({by}), the nearest last, "
-            "each as a user turn and an assistant turn.",
+            f"Before the question stand the {variant.shots.k} nearest examples of shots.jsonl ({by}), the nearest "
+            "last, each as a user turn and an assistant turn.",
             "",
         ]
     if variant.retrieval is not None:

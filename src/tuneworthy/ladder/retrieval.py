@@ -36,8 +36,13 @@ OWN = frozenset({"http", "python"})
 USED = 0.6
 """Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
 BLAMES = (
-    "not_in_index", "not_retrieved", "partly_retrieved", "retrieved_and_not_used", "used_and_wrong", "no_document_named",
-)  # fmt: skip
+    "not_in_index",
+    "not_retrieved",
+    "partly_retrieved",
+    "retrieved_and_not_used",
+    "used_and_wrong",
+    "no_document_named",
+)
 """The first that fits an answer holds."""
 MOST_MISSED = 10
 """Documents that are named as missed, at most."""

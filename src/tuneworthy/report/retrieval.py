@@ -111,8 +111,8 @@ def _oracle(found: Mapping[str, Any]) -> Table | None:
     note = "Dev cases that name their documents: a better search could gain this and no more."
     if cut := oracle.get("cut"):
         note += (
-            f" The documents of {cut['n']} cases are longer than {ROOM} tokens: of these the passages nearest to question "
-            f"and answer were handed over, {numbers.percent(cut['share'])} of the text on average."
+            f" The documents of {cut['n']} cases are longer than {ROOM} tokens: the passages nearest to question and "
+            f"answer were handed over, {numbers.percent(cut['share'])} of the text on average."
         )
     return Table("What a perfect search would give", columns, rows, note)
 

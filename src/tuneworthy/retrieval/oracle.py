@@ -1,4 +1,4 @@
-"""What an oracle hands over: the documents that a case names, or, of long ones, the passages that a perfect search finds.
+"""What an oracle hands over: the documents that a case names, or, of long ones, the passages nearest to the answer.
 
 Invariant: what is handed over fits into `ROOM` tokens, and how much of the documents that is, is told.
 """
