@@ -26,6 +26,7 @@ from tuneworthy.report.retrieval import BLAME_WORDS
 from tuneworthy.retrieval.documents import Corpus, Document
 from tuneworthy.retrieval.library import Library
 from tuneworthy.retrieval.parsing import Section
+from tuneworthy.stats.intervals import wilson
 from tuneworthy.types import Case, Passage, Response, Retrieval, Score, Trace
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, SearchEvidence
 from tuneworthy.verdict.gates import GATES
@@ -191,12 +192,15 @@ def test_of_several_documents_it_is_said_which_were_missed_and_which_are_not_in_
         "not_in_index": 1, "not_retrieved": 1, "partly_retrieved": 1, "used_and_wrong": 1, "no_document_named": 1,
     }  # fmt: skip
     assert found["missed"] == {"c": 2, "b": 1} and found["not_there"] == {"z": 1}
+    assert found["lost_ci95"] == pytest.approx(wilson(2, 4))
+    grouped = blames(library, cases, answers, [Score(num=0.0)] * len(cases), passages, groups=np.array([0, 0, 1, 1, 2]))
+    assert grouped["lost_ci95"][0] < found["lost_ci95"][0]
 
 
 @pytest.mark.parametrize(("missed", "status"), [(30, "fail"), (10, "pass"), (0, "pass")])
 def test_the_gate_fails_where_the_search_is_at_fault(missed: int, status: str) -> None:
     rung = RungEvidence(rung="retrieval", status="adopted", name="retrieval/hybrid-3", score=0.5, lower=0.4, upper=0.6)
-    search = SearchEvidence(failed=40, not_retrieved=missed, oracle=0.7)
+    search = SearchEvidence(failed=40, not_retrieved=missed, lower=wilson(missed, 40)[0], oracle=0.7)
     evidence = Evidence(target=0.9, margin=0.05, documents=True, rungs={"retrieval": rung}, search=search)
     found, detail, numbers = GATES.get("retrieval")(evidence)
     assert found == status, detail

@@ -44,6 +44,8 @@ BLAMES = (
     "no_document_named",
 )
 """The first that fits an answer holds."""
+LOST = frozenset({"not_in_index", "not_retrieved"})
+"""Those of cases that were shown none of their documents."""
 MOST_MISSED = 10
 """Documents that are named as missed, at most."""
 
@@ -136,7 +138,7 @@ class RetrievalRung:
             },
             "search": [_row(form, form.retrieval == replace(retrieval, k=form.retrieval.k), groups)
                        for form in self.forms if form.measured],
-            "blame": blames(library, dev, traces, scores, passages),
+            "blame": blames(library, dev, traces, scores, passages, groups=session.groups(dev)),
             "oracle": await _oracle(session, winner, dev, num, den),
             "latency_ms": {stage: _quantiles([one[stage] for one in stages.values() if stage in one])
                            for stage in STAGES if any(stage in one for one in stages.values())},
@@ -192,38 +194,51 @@ def blames(
     traces: Sequence[Trace],
     scores: Sequence[Score],
     passages: Mapping[str, Sequence[Passage]],
+    *,
+    groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Say of each case that is not fully right whose fault it is, and which of its documents were missed.
 
+    Args:
+        library: The documents. cases, traces, scores: What was asked, `(n_cases,)` each.
+        passages: What each case was shown, by its id.
+        groups: `(n_cases,)` numbers of the cases' sources, or None.
+
     Returns:
-        ``{"n", "failed", "counts": {blame: count}, "missed": {document: count}, "not_there": {name: count}}``: answers
-        that were not shown a document which they should have been, and that should have been shown one which was not
-        read; no case is named.
+        ``{"n", "failed", "counts": {blame: count}, "lost_ci95", "missed": {document: count}, "not_there": {name:
+        count}}``: the interval of the share that was shown none of its documents (None if no failed case names any),
+        and how often a document was missed, or a name is nobody's; no case is named.
     """
-    found: Counter[str] = Counter()
     missed: Counter[str] = Counter()
     not_there: Counter[str] = Counter()
-    scored = [row for row in zip(cases, traces, scores, strict=True) if row[2].value is not None]
-    failed = [row for row in scored if (row[2].value or 0.0) < 1]
-    for case, trace, _ in failed:
-        named, unknown = library.named(case), library.unknown(case)
+    scored = [place for place, score in enumerate(scores) if score.value is not None]
+    failed = [place for place in scored if (scores[place].value or 0.0) < 1]
+    whys = []
+    for case, trace in ((cases[place], traces[place]) for place in failed):
+        right, unknown = library.named(case), library.unknown(case)
         shown = {passage.document for passage in passages[case.id]}
-        lost = [ids for ids in named if not ids & shown]
+        away = [ids for ids in right if not ids & shown]
         not_there.update(unknown)
-        missed.update(min(ids) for ids in lost)
+        missed.update(min(ids) for ids in away)
         if not case.documents:
             why = "no_document_named"
         elif unknown:
             why = "not_in_index"
-        elif lost:
-            why = "partly_retrieved" if len(lost) < len(named) else "not_retrieved"
+        elif away:
+            why = "partly_retrieved" if len(away) < len(right) else "not_retrieved"
         else:
-            why = blame(trace, [one for one in passages[case.id] if any(one.document in ids for ids in named)])
-        found[why] += 1
+            why = blame(trace, [one for one in passages[case.id] if any(one.document in ids for ids in right)])
+        whys.append(why)
+    found = Counter(whys)
+    named = np.array([why != "no_document_named" for why in whys], bool)
+    lost = np.array([why in LOST for why in whys], float)[named]
+    sources = None if groups is None else groups[failed][named]
+    interval = score_interval(lost, np.ones_like(lost), sources) if lost.size else None
     return {
         "n": len(scored),
         "failed": len(failed),
         "counts": {name: found[name] for name in BLAMES if found[name]},
+        "lost_ci95": (interval.lo, interval.hi) if interval else None,
         "missed": dict(missed.most_common(MOST_MISSED)),
         "not_there": dict(not_there.most_common(MOST_MISSED)),
     }

@@ -76,11 +76,13 @@ class SearchEvidence:
     Attributes:
         failed: Wrong answers to cases that name their documents.
         not_retrieved: Those that were shown none of their documents, or whose documents were not read.
+        lower: Lower 95 % bound of their share of `failed`, of shared sources; 0 if nothing failed.
         oracle: Score where the right documents are handed over; None if it was not measured.
     """
 
     failed: int
     not_retrieved: int
+    lower: float = 0.0
     oracle: float | None = None
 
 
@@ -311,7 +313,8 @@ def search_of(record: Mapping[str, Any]) -> SearchEvidence | None:
     named = sum(count for name, count in counts.items() if name != "no_document_named")
     oracle = (seen.get("oracle") or {}).get("score")
     lost = counts.get("not_retrieved", 0) + counts.get("not_in_index", 0)
-    return SearchEvidence(failed=named, not_retrieved=lost, oracle=oracle)
+    lower = (seen["blame"].get("lost_ci95") or (0.0, 1.0))[0]
+    return SearchEvidence(failed=named, not_retrieved=lost, lower=lower, oracle=oracle)
 
 
 def with_eligible_best(record: Mapping[str, Any], project: Project) -> dict[str, Any]:

@@ -273,11 +273,18 @@ class _Probing:
     async def _other_model(self, name: str, control: Sequence[Case]) -> Voter:
         """Ask one model."""
         failed = self.open
-        identity = self.session.models[name].provider.identity
+        provider = self.session.models[name].provider
+        capabilities = getattr(provider, "capabilities", None)
         variant = replace(
-            self.variant, name=f"probe/{name}", model=name, model_identity=identity, decoding={}, notes=("probe",)
+            self.variant,
+            name=f"probe/{name}",
+            model=name,
+            model_identity=provider.identity,
+            decoding={},
+            max_tokens=self.variant.max_tokens + (capabilities.thinking_tokens() if capabilities else 0),
+            notes=("probe",),
         )
-        if variant.output.kind not in {"free", *self.session.models[name].provider.supports}:
+        if variant.output.kind not in {"free", *provider.supports}:
             variant = replace(variant, output=replace(variant.output, kind="free", choices=(), schema=None))
         cases = [*failed, *control]
         traces = await self._ask(variant, cases)
