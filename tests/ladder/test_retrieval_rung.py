@@ -181,6 +181,19 @@ def test_the_interval_of_a_search_knows_of_shared_sources_and_is_never_empty() -
     assert alone["ndcg@10"][0] < 1
 
 
+@needs_lancedb
+def test_citations_of_odd_names_are_taken_off_before_an_answer_is_graded(tmp_path: Path) -> None:
+    rows = [{"id": f"R&D, {i}.", "text": f"fact {i} of item {i}."} for i in range(80)]
+    cited = "' [R&amp;D, ' + code_of(request).split()[1] + '.]'"
+    extra = WORDS + "cite = true\nk = [3]\n"
+    says, holds = READS.split(" if ")
+    answer = f"{says} + {cited} if {holds} else 'none'"
+    _, found = climb(write_facts(tmp_path, answer, rows=rows, extra=extra, n_cases=80))
+    assert found.score is not None and found.score > 0.9
+    citations = found.retrieval["citations"]
+    assert citations["cite"] == citations["n"] and citations["cite_unseen"] == 0
+
+
 def trace(text: str, *cited: str) -> Trace:
     """An answer."""
     return Trace(case_id="c", variant_id="v", repeat=0, messages=(), response=Response(text=text), cited=cited)
