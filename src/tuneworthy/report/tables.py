@@ -191,7 +191,7 @@ def candidates_table(record: ClimbRecord) -> Table:
 
 def savings_table(record: ClimbRecord) -> Table | None:
     """Return the calls and the money that racing saved, by rung and in all; None where nothing was raced."""
-    raced = [rung for rung in record.rungs if rung.calls_full]
+    raced = [rung for rung in record.rungs if rung.calls_full and rung.candidates_tried > 1]
     if not raced:
         return None
     columns = [
