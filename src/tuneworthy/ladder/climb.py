@@ -28,7 +28,7 @@ from tuneworthy.ladder.record import ClimbRecord, RungRecord, read_record
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
-from tuneworthy.search.race import Entry, Race, race
+from tuneworthy.search.race import Entry, Race, differences, race
 from tuneworthy.stats.looks import SHARED
 from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
 
@@ -129,7 +129,7 @@ class Climb:
         self.floor: Contender | None = None
         dev = shuffled(session.split.dev, session.project.split.seed)
         self.dev = dev[:QUICK_DEV] if quick else dev
-        self._dev_scores: dict[str, float] = {}
+        self._seen: dict[str, int] = {}
 
     async def walk(self, rungs: Sequence[str]) -> ClimbRecord:
         """Walk `rungs` in the order of the ladder, the references first; `baseline` is always walked."""
@@ -254,11 +254,18 @@ class Climb:
         if seen is None:
             return _failed(record, await self.session.ask(winner, self.dev))
         score, n = seen["score"], seen["n"]
-        ahead = self.best is None or score > self._dev_scores[self.best.id]
-        self._dev_scores[winner.id] = score
-        if name != "floor" and ahead:
+        self._seen[winner.id] = n
+        if name != "floor" and await self._ahead(winner):
             self.best = winner
         return replace(record, reason=f"dev only: {score:.3f} on {n} cases; test was not looked at")
+
+    async def _ahead(self, winner: Variant) -> bool:
+        """Whether `winner` is ahead of the best so far on the dev cases that both have answered and scored."""
+        if self.best is None:
+            return True
+        head = self.dev[: min(self._seen[winner.id], self._seen[self.best.id])]
+        ours, best = [await measure(self.session, one, head) for one in (winner, self.best)]
+        return float(differences(ours, best).sum()) > 0
 
     async def _test(self, name: str, winner: Variant, explored: dict[str, Any]) -> RungRecord:
         """Put the winner to test and decide."""
