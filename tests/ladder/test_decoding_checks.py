@@ -43,6 +43,14 @@ def test_each_setting_is_told_with_its_number_and_the_lint(tmp_path: Path) -> No
     assert any("(penalty_when_greedy)" in message for _, message in found)
 
 
+def test_the_parameters_of_todays_prompt_are_told(tmp_path: Path) -> None:
+    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("[prompt]", "[prompt]\nparameters = {repetition_penalty = 1.3}"))
+    found = [one.message for one in CHECK.findings(Facts(load(root), contact=False))]
+    assert found and all(one.startswith("prompt.parameters: ") for one in found)
+
+
 def test_good_settings_are_silent(tmp_path: Path) -> None:
     root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
     assert told(root, "grid = [{temperature = 0.0}, {temperature = 0.7, min_p = 0.1}]") == []

@@ -79,6 +79,17 @@ def test_a_floor_that_has_nothing_to_learn_from_stays_a_reference(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_all_that_follows_is_asked_with_the_parameters_of_today(tmp_path: Path) -> None:
+    root = write_world(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"])
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("[prompt]", "[prompt]\nparameters = {temperature = 0.0, top_p = 0.9}"))
+    record = climb(root)
+    for rung in ("baseline", "few_shot"):
+        row = record.rung(rung)
+        assert row is not None and row.variant is not None
+        assert record.variants[row.variant]["decoding"]["temperature"] == 0.0
+
+
 def test_the_baseline_is_a_reference_that_later_rungs_are_compared_with(tmp_path: Path) -> None:
     record = climb(write_world(tmp_path, WINS["model"][0], rungs=["baseline", "model"]))
     baseline, model = record.rung("baseline"), record.rung("model")

@@ -120,6 +120,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "groups": (_groups, "the groups of the cases changed"),
     "examples": (_examples, "the examples changed"),
     "prompt": (lambda root: edit(root, "Name the colour.", "Say the colour."), "the prompt changed"),
+    "sampling": (lambda root: edit(root, "[prompt]", "[prompt]\nparameters = {top_p = 0.9}"), "the prompt changed"),
     "answer_limit": (lambda root: edit(root, "[prompt]", "[prompt]\nmax_tokens = 9"), "the prompt changed"),
     "grader": (lambda root: edit(root, 'type = "exact"', 'type = "includes"'), "another grader decides"),
     "grader_settings": (

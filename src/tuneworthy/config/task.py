@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -74,6 +74,8 @@ class Prompt(Section):
     """Limit of an answer, tokens."""
     stop: list[str] = []
     """Texts that end an answer, such as a line break where answers are one line."""
+    parameters: dict[str, Any] = {}
+    """Sampling parameters as they are sent today, such as `temperature`; the provider's default if not set."""
     ablate: bool = False
     """Whether the rung `prompt` also tries the system prompt without the paragraphs that earn nothing on dev; asks up
     to half of dev once for each paragraph."""

@@ -1,4 +1,4 @@
-"""Rung `baseline`: prompt and model as they are today, with the provider's default decoding."""
+"""Rung `baseline`: prompt, model and sampling parameters as they are today."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tuneworthy.types import Variant
 
 @rung("baseline")
 class Baseline:
-    """The project's own prompt on the baseline model, nothing set."""
+    """The project's own prompt and parameters on the baseline model, nothing else set."""
 
     def propose(self, view: View) -> Proposal:
         """Return the one variant that the project file describes."""
@@ -20,6 +20,7 @@ class Baseline:
             model_identity=view.models[name].provider.identity,
             system=project.text(project.prompt.system),
             user=project.text(project.prompt.user) or "{{ input }}",
+            decoding=dict(project.prompt.parameters),
             max_tokens=project.prompt.max_tokens,
             stop=tuple(project.prompt.stop),
         )

@@ -30,7 +30,7 @@ FLOOR = "floor:"
 """How the models of floors begin: they are no models of the project file."""
 TUNED = "tuned:"
 """How the tuned models begin, which are none either: what they are made of stands in the record of their rung."""
-_PROMPT = ("system", "user", "max_tokens", "stop")
+_PROMPT = ("system", "user", "max_tokens", "stop", "decoding")
 
 
 def provenance(
@@ -153,6 +153,7 @@ def _prompt(project: Project) -> dict[str, Any]:
         "user": project.text(project.prompt.user) or "{{ input }}",
         "max_tokens": project.prompt.max_tokens,
         "stop": list(project.prompt.stop),
+        "decoding": dict(project.prompt.parameters),
     }
 
 

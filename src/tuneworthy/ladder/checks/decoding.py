@@ -24,7 +24,7 @@ def decoding_settings(facts: Facts) -> Iterator[Fault]:
 
     What `models probe` stored of the model is used: a parameter, a schema or choices that do nothing there are found.
     So is what is wrong with the constrained answers of the rung `few_shot`, which the settings are then tried on.
-    Without the rung `decoding`, settings that nobody chose are found too.
+    So are the parameters of today's prompt, and without the rung `decoding` settings that nobody chose.
     """
     project, output = facts.project, _constraint(facts)
     structure = lint_use(_use(facts, _greedy(facts), output)) if output.kind != "free" else []
@@ -32,8 +32,10 @@ def decoding_settings(facts: Facts) -> Iterator[Fault]:
     for number, setting in enumerate(project.decoding.grid or ()):
         found = lint_use(_use(facts, setting, output))
         yield from _told(f"decoding.grid[{number}]", [one for one in found if one not in structure])
-    if "decoding" not in project.ladder.rungs:
-        yield from _told(f"models.{project.ladder.baseline}", lint_use(_use(facts, {}, OutputFormat())))
+    today = project.prompt.parameters
+    if today or "decoding" not in project.ladder.rungs:
+        where = "prompt.parameters" if today else f"models.{project.ladder.baseline}"
+        yield from _told(where, lint_use(_use(facts, today, OutputFormat())))
 
 
 def _told(where: str, found: Iterable[Finding]) -> Iterator[Fault]:
