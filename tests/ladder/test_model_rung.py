@@ -6,6 +6,7 @@ import asyncio
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,20 @@ def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
     room = {variant.decoding.get("effort"): variant.max_tokens - best.max_tokens for variant in found}
     assert room[None] == room.get("none", 0) == 0, "this model thinks only when it is told to"
     assert 0 < room["low"] < room["medium"] < room["high"]
+
+
+def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp_path: Path) -> None:
+    extra = HOSTED.format(model="gpt-4.1") + HOSTED.format(model="o3").replace("thinker", "always")
+    project = load(write_world(tmp_path, {"weak": "'x'"}, extra=extra))
+    models: Any = {
+        name: SimpleNamespace(provider=SimpleNamespace(identity={}, capabilities=capabilities_of("openai", model, "")))
+        for name, model in (("thinker", "gpt-4.1"), ("always", "o3"))
+    }
+    best = Variant(name="b", model="weak", model_identity={}, system=None, user="x", decoding={"temperature": 0.0})
+    view = View(project=project, task=Task(kind="label"), pool=ShotPool([]), models=models, best=best, seed=7, n_dev=80)
+    found = {variant.name: variant.decoding for variant in Model().propose(view).candidates}
+    assert found["model/thinker"] == {"temperature": 0.0} and found["model/always,effort=high"] == {"effort": "high"}
+    assert [note for note in view.notes if "temperature" in note and note.startswith("always does not accept")]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 
 from tuneworthy.config.project import Project
 from tuneworthy.ladder.base import Proposal, View, rung
+from tuneworthy.ladder.decoding import accepted
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
@@ -93,17 +94,24 @@ class Seen:
 
 
 def _variants(view: View, best: Variant, name: str) -> list[Variant]:
-    """Return the model as it comes, and at each effort but the one that it has by itself, with room to think."""
+    """Return the model as it comes, and at each effort but the one that it has by itself, with room to think.
+
+    Today's sampling parameters are kept as far as the model accepts them.
+    """
     provider = view.models[name].provider
     capabilities = getattr(provider, "capabilities", None) or Capabilities(family="none")
     efforts = [None, *(effort for effort in capabilities.efforts if effort != capabilities.default_effort)]
+    today = {key: value for key, value in best.decoding.items() if key != "effort"}
+    settings = {effort: today | ({"effort": effort} if effort else {}) for effort in efforts}
+    if dropped := accepted(capabilities, today, {})[1]:
+        view.notes.append(f"{name} does not accept {', '.join(dropped)}")
     return [
         replace(
             best,
             name=f"model/{name}" + (f",effort={effort}" if effort else ""),
             model=name,
             model_identity=provider.identity,
-            decoding={"effort": effort} if effort else {},
+            decoding=accepted(capabilities, settings[effort], {})[0],
             max_tokens=best.max_tokens + capabilities.thinking_tokens(effort),
             notes=(*best.notes, f"model {name}", *([f"effort {effort}"] if effort else [])),
         )
