@@ -81,13 +81,15 @@ class Corpus:
 
     @cached_property
     def _by_name(self) -> Mapping[str, Sequence[str]]:
-        """Ids by what a case may call a document: its id, its name, or a file's path without the ending."""
+        """Ids by what a case may call a document: its id or name; where that is nobody's, a file without its ending."""
         found: dict[str, dict[str, None]] = defaultdict(dict)
+        stems: dict[str, dict[str, None]] = defaultdict(dict)
         for one in self.documents:
-            for name in (one.id, one.name, one.name.rpartition(".")[0]):
-                if name:
-                    found[name][one.id] = None
-        return {name: list(ids) for name, ids in found.items()}
+            found[one.id][one.id] = found[one.name][one.id] = None
+            stem, dot, ending = one.name.rpartition(".")
+            if stem and f"{dot}{ending.lower()}" in PARSERS:
+                stems[stem][one.id] = None
+        return {name: list(ids) for name, ids in (stems | found).items()}
 
     def ids(self, names: Sequence[str]) -> list[str]:
         """Return the ids of the documents that a case names; a name that several share means any of them."""
