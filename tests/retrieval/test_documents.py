@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from tuneworthy.errors import UserError
-from tuneworthy.retrieval.chunking import about_tokens, chunk_documents
-from tuneworthy.retrieval.documents import Corpus, read_documents
+from tuneworthy.retrieval.chunking import CHARACTERS_A_TOKEN, Count, about_tokens, chunk_documents
+from tuneworthy.retrieval.documents import Corpus, Document, read_documents
 from tuneworthy.retrieval.injections import find_injection
+from tuneworthy.retrieval.parsing import Section
 
 
 def corpus_of(folder: Path, **files: str | bytes) -> Corpus:
@@ -149,6 +150,44 @@ def test_without_overlap_nothing_is_said_twice(tmp_path: Path) -> None:
     found = corpus_of(tmp_path, a_txt=" ".join(f"w{number}." for number in range(500)))
     said = " ".join(chunk.text for chunk in chunk_documents(found.documents, 64, 0, about_tokens)).split()
     assert said == [f"w{number}." for number in range(500)]
+
+
+MANY = 2**20
+WITHOUT_WORDS = {
+    "one word": "x" * MANY,
+    "base64": "QmFzZTY0/+" * (MANY // 10),
+    "Chinese": "手续费是百分之二每月一日到期" * (MANY // 14),
+    "Thai": "ค่าธรรมเนียมสองเปอร์เซ็นต์" * (MANY // 26),
+    "Hangul": "수수료는이퍼센트입니다" * (MANY // 11),
+    "spaces": "a." + " " * MANY + "b",
+    "quotes": '."' * (MANY // 2),
+    "lines": "a\n" * (MANY // 2),
+}
+
+
+def pieces_of(text: str) -> int:
+    """A tokenizer with no word in its vocabulary: every run of letters is one unknown token."""
+    return len(text.split())
+
+
+@pytest.mark.parametrize("kind", WITHOUT_WORDS)
+@pytest.mark.parametrize("count", [about_tokens, pieces_of])
+def test_text_without_words_of_the_vocabulary_is_cut_as_well(kind: str, count: Count) -> None:
+    text = WITHOUT_WORDS[kind]
+    document = Document(id="a", name="a", sections=(Section("x" * 9000, text),))
+    started = time.process_time()
+    chunks = list(chunk_documents([document], 64, 16, count))
+    assert max(len(chunk.indexed) for chunk in chunks) <= 64 * CHARACTERS_A_TOKEN + 1
+    assert max(count(chunk.indexed) for chunk in chunks) <= 64 + 1 and all(chunk.text for chunk in chunks)
+    assert sum(len("".join(chunk.text.split())) for chunk in chunks) >= len("".join(text.split()))
+    assert time.process_time() - started < 30
+
+
+def test_long_sentences_are_cut_in_linear_time() -> None:
+    document = Document(id="a", name="a", sections=(Section("", "word " * 400_000),))
+    started = time.process_time()
+    chunks = list(chunk_documents([document], 4096, 2048, about_tokens))
+    assert time.process_time() - started < 10 and len(chunks) > 100
 
 
 def test_fifty_megabytes_in_one_document_are_cut_in_linear_time_and_said(tmp_path: Path) -> None:
