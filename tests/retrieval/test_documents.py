@@ -23,23 +23,29 @@ def corpus_of(folder: Path, **files: str | bytes) -> Corpus:
     return read_documents(folder)
 
 
-def pdf_of(text: str) -> bytes:
-    """A PDF of one page that says `text` ("" for a page without text)."""
-    stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode() if text else b""
+def pdf_of(*texts: str) -> bytes:
+    """A PDF with a page for each of `texts` ("" for a page without text)."""
+    kids = b" ".join(b"%d 0 R" % number for number in range(3, 3 + 2 * len(texts), 2))
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R "
-        b"/Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, len(texts)),
     ]
+    for text in texts:
+        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode() if text else b""
+        objects += [
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R "
+            b"/Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>"
+            % (len(objects) + 2),
+            b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        ]
     content, places = b"%PDF-1.4\n", []
     for number, body in enumerate(objects, 1):
         places.append(len(content))
         content += b"%d 0 obj\n%s\nendobj\n" % (number, body)
     table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    end = b"trailer << /Size 5 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % len(content)
-    return content + b"xref\n0 5\n0000000000 65535 f \n" + table + end
+    size = len(objects) + 1
+    end = b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (size, len(content))
+    return content + b"xref\n0 %d\n0000000000 65535 f \n" % size + table + end
 
 
 def test_headings_of_markdown_become_a_path_and_those_in_code_stay_text(tmp_path: Path) -> None:
@@ -70,6 +76,47 @@ def test_a_pdf_is_read_by_its_pages_and_one_without_text_is_left_out_and_said(tm
     assert document.sections[0].heading == "page 1" and "two percent" in document.text
     reasons = dict(found.left_out)
     assert "without text" in reasons["scan.pdf"] and "cannot be read" in reasons["broken.pdf"]
+
+
+def test_pages_of_a_pdf_without_text_are_counted_and_named(tmp_path: Path) -> None:
+    pytest.importorskip("pypdf")
+    found = corpus_of(tmp_path, a_pdf=pdf_of("Fees are two percent", "", "Five", ""))
+    assert [one.heading for one in found.documents[0].sections] == ["page 1", "page 3"]
+    assert any(
+        "2 left out (page without text" in note and "a.pdf: page 2, a.pdf: page 4" in note for note in found.notes
+    )
+
+
+@pytest.mark.parametrize("mark", ["\f", "\v", "\x1c", "\x85", "\u2028", "\u2029", "\r\n", "\r"])
+def test_no_line_of_markdown_is_lost_where_other_marks_end_lines(tmp_path: Path, mark: str) -> None:
+    found = corpus_of(tmp_path, a_md=f"one{mark}two{mark}three\n\n# A\nfour{mark}five\n\n# B\nsix")
+    assert [(one.heading, one.text.split()) for one in found.documents[0].sections] == [
+        ("", ["one", "two", "three"]), ("A", ["four", "five"]), ("B", ["six"]),
+    ]  # fmt: skip
+    said = " ".join(chunk.text for chunk in chunk_documents(found.documents, 32, 0, about_tokens)).split()
+    assert said == ["one", "two", "three", "four", "five", "six"]
+
+
+def test_what_cannot_be_opened_is_left_out_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        if path.name == "locked.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.open("rb").read()
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    (tmp_path / "nowhere.txt").symlink_to(tmp_path / "gone.txt")
+    (tmp_path / "round.txt").symlink_to(tmp_path / "round.txt")
+    found = corpus_of(tmp_path, a_txt="says", locked_txt="x", rows_jsonl="\n")
+    assert [one.id for one in found.documents] == ["a.txt"]
+    reasons = dict(found.left_out)
+    assert reasons["locked.txt"] == "cannot be read (Permission denied)" and reasons["rows.jsonl"] == "empty"
+    assert {"nowhere.txt", "round.txt"} <= set(reasons)
+
+
+def test_a_name_that_is_not_utf_8_can_be_hashed_and_told(tmp_path: Path) -> None:
+    (tmp_path / b"caf\xe9.txt".decode("utf-8", "surrogateescape")).write_text("says")
+    found = read_documents(tmp_path)
+    assert found.documents[0].id == "caf\\xe9.txt" and found.hash and found.hash.encode()
 
 
 def test_empty_documents_other_endings_and_other_encodings_are_counted_with_their_reasons(tmp_path: Path) -> None:
