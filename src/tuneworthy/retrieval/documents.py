@@ -82,13 +82,17 @@ class Corpus:
 
     @cached_property
     def _by_name(self) -> Mapping[str, Sequence[str]]:
-        """Ids by what a case may call a document: its id, its name, or a file's path without the ending."""
+        """Ids by what a case may call a document: its id or name; where none has that, a file without its ending."""
         found: dict[str, dict[str, None]] = defaultdict(dict)
         for one in self.documents:
-            for name in (one.id, one.name, one.name.rpartition(".")[0]):
-                if name:
-                    found[name][one.id] = None
-        return {name: list(ids) for name, ids in found.items()}
+            for name in (one.id, one.name):
+                found[name][one.id] = None
+        stems: dict[str, dict[str, None]] = defaultdict(dict)
+        for one in self.documents:
+            stem, dot, ending = one.name.rpartition(".")
+            if dot + ending.lower() in PARSERS:  # the id "4.10" of a row has no ending
+                stems[stem][one.id] = None
+        return {name: list(ids) for name, ids in (stems | found).items()}
 
     def ids(self, names: Sequence[str]) -> list[str]:
         """Return the ids of the documents that a case names; a name that several share means any of them."""
@@ -147,6 +151,7 @@ class _Reading:
     documents: list[Document] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     names: Counter[str] = field(default_factory=Counter)
+    ids: set[str] = field(default_factory=set)
 
     def add(self, name: str, sections: Sequence[Section]) -> None:
         """Keep a document, unless it says nothing."""
@@ -159,12 +164,20 @@ class _Reading:
             for section in sections
             if not section.text.strip()
         ]
-        self.names[name] += 1
-        number = self.names[name]
-        identity = name if number == 1 else f"{name}#{number}"
+        identity = self._unique(name)
         texts = (part for section in kept for part in (section.heading, section.text))
         injection = next(filter(None, map(find_injection, texts)), "")
         self.documents.append(Document(id=identity, name=name, sections=kept, injection=injection))
+
+    def _unique(self, name: str) -> str:
+        """Return an id that no document has: the name, else the name with a number."""
+        while True:
+            self.names[name] += 1
+            number = self.names[name]
+            identity = name if number == 1 else f"{name}#{number}"
+            if identity not in self.ids:
+                self.ids.add(identity)
+                return identity
 
 
 def read_documents(path: Path) -> Corpus:
