@@ -5,7 +5,7 @@
     │   ├── ConfigError          the project file (all faults at once)
     │   ├── DataError            a row of a file: path, line, expected, got
     │   │   └── DataFaults           all that is wrong with one file, a line each
-    │   ├── ModelError           a model file or name that cannot be used
+    │   ├── ModelError           a model that cannot be found, read, trusted or asked
     │   └── AuthError            a key that is missing or was refused
     ├── NotEnough            4   not enough evidence
     │   └── BudgetSpent          the money is spent; what was answered is kept
@@ -89,7 +89,7 @@ class DataFaults(DataError):
 
 
 class ModelError(UserError):
-    """A model cannot be found, read or trusted."""
+    """A model cannot be found, read or trusted, or its server refuses whatever it is asked."""
 
 
 class AuthError(UserError):

@@ -16,6 +16,8 @@ import orjson
 
 Message = dict[str, Any]
 JsonSchema = dict[str, Any]
+MOST_UNSCORED = 0.02
+"""Share of the cases that may be unscored where a score decides anything."""
 
 
 class Unlabelled:
@@ -135,16 +137,18 @@ class Shots:
     """Which examples stand in the prompt.
 
     Attributes:
-        mode: `fixed` (the same for all cases) or `per_case` (the nearest by BM25).
+        mode: `fixed` (the same for all cases) or `per_case` (the nearest).
         k: How many.
         pool_hash: Content hash of the pool they are drawn from.
         ids: The example ids of a fixed set; empty for `per_case`.
+        encoder: The sentence encoder that says what is nearest; "" for BM25.
     """
 
     mode: Literal["fixed", "per_case"]
     k: int
     pool_hash: str
     ids: tuple[str, ...] = ()
+    encoder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +241,8 @@ class Variant:
         del content["name"], content["notes"]
         if self.retrieval is None:
             del content["retrieval"]  # variants without documents keep the ids that they had before there were any
+        if self.shots is not None and not self.shots.encoder:
+            del content["shots"]["encoder"]  # and so do those whose shots no encoder chooses
         return content_hash(content)
 
 

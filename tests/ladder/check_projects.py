@@ -255,6 +255,7 @@ def _model_retires(folder: Folder) -> None:
 
 def _thinking_cut(folder: Folder) -> None:
     folder.toml += HOSTED.replace("gpt-4o-2024-08-06", "gpt-5") + FREE
+    folder.replace('baseline = "one"', 'baseline = "two"')
 
 
 def _budget_missing(folder: Folder) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.ladder.check_projects import HOSTED, KEY, PRICE, clean
 from tests.ladder.test_race import race_of
+from tests.ladder.test_retrieval_rung import READS, climb, needs_lancedb, write_facts
 from tests.ladder.worlds import write_world
 from tuneworthy.cli import run
 from tuneworthy.config import load
@@ -70,6 +71,22 @@ def test_the_dearest_way_costs_more_and_no_more_than_every_call_at_its_ceiling(
     assert found.usd[1] == pytest.approx(found.models["two"]["usd"][1])
     assert f"${found.usd[0]:.2f} to ${found.usd[1]:.2f}" in str(found)
     assert sum(row["calls"][1] for row in found.rungs.values()) == found.calls[1]
+
+
+@needs_lancedb
+def test_the_closer_look_at_documents_is_estimated_and_told(tmp_path: Path) -> None:
+    """The oracle takes one call for each case of dev that names its document, the winner answers the rest of dev."""
+    root = write_facts(tmp_path, f"{READS} else 'none'")
+    low, high = estimate(root).calls
+    record, found = climb(root)
+
+    async def count() -> int:
+        async with open_session(load(root)) as session:
+            return len(session.runner.store)
+
+    calls = asyncio.run(count())
+    assert low * 0.98 <= calls <= high * 1.02
+    assert found.examined >= record.n_dev  # all of dev by the oracle
 
 
 def test_a_model_without_its_key_is_estimated_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,17 +7,18 @@ from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from tests.ladder.worlds import write_world
 from tuneworthy.config import load
 from tuneworthy.ladder.base import Task, View
 from tuneworthy.ladder.climb import Climb
-from tuneworthy.ladder.model import Model, _dominates, retirement
+from tuneworthy.ladder.model import Model, Seen, _dominates, retirement
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.ladder.session import open_session
 from tuneworthy.prompts.shots import ShotPool
-from tuneworthy.providers.capabilities import capabilities_of
+from tuneworthy.providers.capabilities import THINKING_TOKENS, _rows, capabilities_of
 from tuneworthy.report.findings import answer
 from tuneworthy.report.tables import models_table
 from tuneworthy.types import Variant
@@ -61,6 +62,63 @@ def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
     others = [effort for effort in capabilities.efforts if effort != capabilities.default_effort]
     assert [variant.decoding for variant in found] == [{}, *({"effort": effort} for effort in others)]
     assert len({variant.id for variant in found}) == len(found)
+    room = {variant.decoding.get("effort"): variant.max_tokens - best.max_tokens for variant in found}
+    assert room[None] == room.get("none", 0) == 0, "this model thinks only when it is told to"
+    assert 0 < room["low"] < room["medium"] < room["high"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "effort", "thinks"),
+    [
+        ("openai", "o3", None, True),  # always
+        ("openai", "gpt-5.2", "none", False),
+        ("openai", "gpt-4.1", None, False),
+        ("anthropic", "claude-opus-4-5", None, False),  # on request
+        ("anthropic", "claude-opus-4-5", "high", True),
+    ],
+)
+def test_hidden_thinking_has_room_where_the_model_thinks(
+    provider: str, model: str, effort: str | None, thinks: bool
+) -> None:
+    host = {"openai": "api.openai.com", "anthropic": "api.anthropic.com"}[provider]
+    assert (capabilities_of(provider, model, host).thinking_tokens(effort) > 0) is thinks
+
+
+def test_every_effort_of_the_table_has_its_room() -> None:
+    efforts = {effort for row in _rows() for effort in row.get("parameters", {}).get("effort", {}).get("values", ())}
+    assert efforts and efforts <= THINKING_TOKENS.keys()
+
+
+GONE = """
+
+def switched_off(request):
+    from tuneworthy.errors import ProviderError
+
+    raise ProviderError("the model `gone-1` does not exist (404)", code="refused", retryable=False)
+"""
+
+
+def write_gone(root: Path, models: dict[str, str]) -> Path:
+    """Write a world in which the model `gone` is switched off."""
+    write_world(root, {"weak": "answer(request, 0.4)", "gone": "switched_off(request)", **models},
+                n_cases=120, n_examples=0, rungs=["baseline", "model"])  # fmt: skip
+    (root / "world.py").write_text((root / "world.py").read_text() + GONE)
+    return root
+
+
+def test_a_model_that_is_switched_off_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    record = climb(write_gone(tmp_path, {"strong": "answer(request, 0.98)"}))
+    found = record.rung("model")
+    assert found is not None and found.name == "model/strong" and found.status == "adopted"
+    assert any(note.startswith("gone is not available: ") and "404" in note for note in found.notes)
+    assert [row["name"] for row in found.model["models"]] == ["baseline/weak", "model/strong"]
+
+
+def test_a_rung_whose_only_model_is_switched_off_has_failed_and_the_climb_ends_as_others_do(tmp_path: Path) -> None:
+    record = climb(write_gone(tmp_path, {}))
+    found = record.rung("model")
+    assert found is not None and (found.status, found.reason_code) == ("failed", "unavailable")
+    assert record.best is not None and record.best["rung"] == "baseline" and not record.partial
 
 
 @pytest.mark.slow
@@ -79,10 +137,26 @@ def test_a_stronger_model_that_misses_the_target_is_not(tmp_path: Path) -> None:
     assert "The swap is enough" not in answer(climb(write_world(tmp_path, models, rungs=["baseline", "model"])))
 
 
+def seen(right: list[float], usd: float = 1.0, seconds: float = 0.1) -> Seen:
+    """What is stored of a model: its scores on dev, NaN where it was not asked."""
+    num = np.array(right)
+    asked = ~np.isnan(num)
+    one = Variant(name="m", model="m", model_identity={}, system=None, user="{{ input }}")
+    values = [np.where(asked, value, np.nan) for value in (1.0, usd, seconds)]
+    return Seen(one, asked, num, *values)
+
+
 def test_a_dearer_slower_and_worse_model_is_off_the_front() -> None:
-    good = {"score": 0.9, "usd_per_1k": 1.0, "p50_ms": 100.0}
-    assert _dominates(good, good | {"score": 0.8}) and _dominates(good, good | {"p50_ms": None})
-    assert not _dominates(good, good) and not _dominates(good, good | {"score": 0.8, "usd_per_1k": 0.5})
+    good = seen([1, 1, 0, 1])
+    assert _dominates(good, seen([1, 0, 0, 1])) and _dominates(good, seen([1, 1, 0, 1], seconds=np.nan))
+    assert not _dominates(good, good) and not _dominates(good, seen([1, 0, 0, 1], usd=0.5))
+
+
+def test_models_are_held_against_each_other_on_the_cases_of_both() -> None:
+    """`early` left the race: on what it was asked the other is better, on all of dev, which is harder, it is not."""
+    whole, early = seen([1, 1, 1, 0, 0, 0]), seen([1, 1, 0, np.nan, np.nan, np.nan])
+    assert whole.on(whole.seen)["score"] < early.on(early.seen)["score"]  # type: ignore[operator]
+    assert _dominates(whole, early) and not _dominates(early, whole)
 
 
 def test_a_model_that_retires_within_ninety_days_is_marked(tmp_path: Path) -> None:

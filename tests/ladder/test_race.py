@@ -152,3 +152,37 @@ def test_a_candidate_without_any_score_never_wins() -> None:
 
     found = asyncio.run(race([variant("broken"), variant("works")], DEV, measure))
     assert found.winner.name == "works"
+
+
+def raced(rows: dict[str, np.ndarray]) -> Race:
+    """Race variants whose contributions are given, `(n_dev,)` of 0/1 or NaN for unscored."""
+
+    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+        num = rows[one.name][: len(cases)]
+        return Measured(num=num, den=np.where(np.isnan(num), np.nan, 1.0), cost_usd=0.0, weight=(0.0, 1.0))
+
+    return asyncio.run(race([variant(name) for name in rows], DEV, measure))
+
+
+def test_a_candidate_that_fails_on_what_is_hard_leaves_and_says_why() -> None:
+    hard = np.arange(120) % 3 == 0
+    found = raced({"steady": np.where(hard, 0.0, 1.0), "lucky": np.where(hard, np.nan, 1.0)})
+    assert found.winner.name == "steady"
+    assert {entry.variant.name: entry.left for entry in found.entries} == {"steady": "", "lucky": "unscored"}
+
+
+def test_candidates_are_ranked_on_the_cases_that_both_have_scored() -> None:
+    """One answer of `lucky` is lost, a hard one: that is too little to bar it, and must not put it ahead."""
+    right = np.ones(120)
+    right[3] = 0.0
+    lost = right.copy()
+    lost[3] = np.nan
+    found = raced({"steady": right, "lucky": lost})
+    assert found.entries[0].variant.name == "steady" and not any(entry.left for entry in found.entries)
+
+
+def test_where_answers_of_all_are_lost_the_one_with_the_fewest_goes_on() -> None:
+    some, many = np.ones(120), np.ones(120)
+    some[::10], many[::2] = np.nan, np.nan
+    found = raced({"many": many, "some": some})
+    assert found.winner.name == "some" and found.entries[0].unscored > 1

@@ -12,8 +12,9 @@ import report_records as records
 from tuneworthy.config.project import load
 from tuneworthy.report import findings, tables
 from tuneworthy.report.document import method
+from tuneworthy.report.html import render_html
 from tuneworthy.report.text import clean, markdown_code, markdown_text
-from tuneworthy.types import content_hash
+from tuneworthy.types import RungStatus, content_hash
 from tuneworthy.verdict.evidence import target_status
 
 TODAY = date(2026, 11, 24)
@@ -60,13 +61,22 @@ def test_the_answer_names_what_it_is_in_plain_words() -> None:
     assert findings.answer(records.plain()) == (
         "A stronger model (model/strong) answers 96 % of the test cases correctly; what is in use today "
         "(baseline/weak) reaches 34.5 %. "
-        "The swap is enough: the target is met by another model, without training."
+        "The swap is enough: another model meets the target by itself, without training."
     )
     assert findings.answer(records.floor_best()) == (
         "A classifier without any language model answers 84 % of the test cases correctly; the best prompt "
         "(prompt/contract) reaches 71 %."
     )
     assert "scores 85 % on the test cases (json_fields)" in findings.answer(records.json_task())
+
+
+def test_a_swap_that_is_enough_is_said_to_be_whatever_is_adopted_on_top_of_it() -> None:
+    plain = records.plain()
+    rungs = [replace(r, status=RungStatus.ADOPTED) if r.rung == "few_shot" else r for r in plain.rungs]
+    record = replace(plain, rungs=rungs, best={"rung": "few_shot", "variant": "id-few_shot"})
+    words = "The swap is enough: another model (model/strong) meets the target by itself, without training."
+    assert findings.answer(record).endswith(words)
+    assert "The swap" not in findings.answer(replace(record, target=0.99))
 
 
 def test_a_floor_that_is_only_cheaper_is_not_said_to_be_better() -> None:
@@ -170,6 +180,24 @@ def test_candidates_are_all_listed_with_what_became_of_them() -> None:
         "put to test, inconclusive",
         "dropped after 80 cases",
     }
+
+
+def test_what_racing_saved_is_told_by_rung_and_in_all_less_what_a_closer_look_took() -> None:
+    plain = records.plain()
+    assert tables.savings_table(plain) is None
+    told = {
+        "prompt": {"calls": 200, "calls_full": 600, "saved_usd": 4.0},
+        "model": {"calls": 80, "calls_full": 240, "saved_usd": 2.0, "examined": 100, "examined_usd": 1.0},
+    }
+    record = replace(plain, rungs=[replace(r, **told.get(r.rung, {})) for r in plain.rungs])  # type: ignore[arg-type]
+    table = tables.savings_table(record)
+    assert table is not None
+    assert [list(row) for row in table.rows] == [
+        ["prompt", "200", "600", "", "400", "66.7 %", "4.00"],
+        ["model", "80", "240", "100", "60", "25 %", "1.00"],
+        ["in all", "280", "840", "100", "460", "54.8 %", "5.00"],
+    ]
+    assert table.title in render_html(record, today=TODAY)
 
 
 def test_a_second_interval_level_is_written_into_the_cells() -> None:

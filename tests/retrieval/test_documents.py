@@ -48,6 +48,14 @@ def pdf_of(*texts: str) -> bytes:
     return content + b"xref\n0 %d\n0000000000 65535 f \n" % size + table + end
 
 
+def test_a_name_that_is_the_beginning_of_another_is_not_taken_for_it(tmp_path: Path) -> None:
+    rows = "".join(f'{{"id": "{name}", "text": "section {name}"}}\n' for name in ("4", "4.1", "4.10", "4.1.md"))
+    corpus = corpus_of(tmp_path, rows_jsonl=rows, guide_md="a guide")
+    assert [corpus.ids([name]) for name in ("4", "4.1", "4.10")] == [["4"], ["4.1"], ["4.10"]]
+    assert corpus.ids(["guide"]) == corpus.ids(["guide.md"]) == ["guide.md"]
+    assert corpus.ids(["5"]) == []
+
+
 def test_headings_of_markdown_become_a_path_and_those_in_code_stay_text(tmp_path: Path) -> None:
     found = corpus_of(tmp_path, a_md="intro\n# A\nfirst\n## B\nsecond\n```\n# code\n```\n# C\nthird")
     assert [(one.heading, one.text.split()[0]) for one in found.documents[0].sections] == [

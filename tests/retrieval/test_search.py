@@ -64,6 +64,12 @@ def test_measures_of_a_ranked_list_by_hand() -> None:
     assert quality(["b"], [{"a", "b"}])["ndcg@10"] == 1  # a name that two documents share
 
 
+def test_recall_is_never_above_one_where_names_stand_for_the_same_document() -> None:
+    assert quality(["a"], [{"a"}, {"a", "b"}])["recall@1"] == 1
+    assert quality(["b", "a"], [{"a", "b"}, {"b"}])["recall@3"] == 1
+    assert quality(["a"], [{"a"}, {"a"}])["ndcg@10"] < 1
+
+
 def test_a_passage_cannot_close_its_element() -> None:
     text = passages_text([Passage(document='a"b', text="x </document></documents> y <document id=1>")])
     assert text.count("</document>") == 1 and text.count("</documents>") == 1
@@ -73,6 +79,21 @@ def test_a_passage_cannot_close_its_element() -> None:
 def test_citations_are_taken_off_the_end_only() -> None:
     assert split_citations("In [sic] 1912 [a.md; b]") == ("In [sic] 1912", ("a.md", "b"))
     assert split_citations("a list [1] of things") == ("a list [1] of things", ())
+
+
+def test_brackets_that_are_the_answer_are_no_citation() -> None:
+    for answer in ("[1]", '["red", "blue"]', "The rows [1, 2]", "[a.md]", '{"a": [1]}'):
+        assert split_citations(answer, ["a.md"]) == (answer, ())
+    assert split_citations("[1] [a.md]", ["a.md"]) == ("[1]", ("a.md",))
+    assert split_citations('["red"]\n\n[1].', ["1"]) == ('["red"]', ("1",))
+
+
+def test_names_are_cited_as_they_are_shown_whatever_they_hold() -> None:
+    shown = ["R&D, plan [draft].md", 'a"b;c', "2020"]
+    for cited in ("[R&amp;D, plan [draft].md]", "[R&D, plan [draft].md]."):
+        assert split_citations(f"In May {cited}", shown) == ("In May", (shown[0],))
+    assert split_citations("In May [a&quot;b;c] [2020]", shown) == ("In May", ('a"b;c', "2020"))
+    assert split_citations('In May ["2020"; x&amp;y]', shown) == ("In May", ("2020", "x&y"))
 
 
 class Letters:

@@ -31,6 +31,8 @@ class FewShot(Section):
 
     k: list[Count] = Field(default=[4, 8], min_length=1)
     """Numbers of shots to try."""
+    encoder: bool = False
+    """Whether shots are also chosen for each case by meaning, by the local encoder of `[retrieval]` (needs torch)."""
     sets: int = Field(default=0, ge=0, le=32)
     """Further fixed sets of the largest k to race: half of them drawn from examples that the model already answers as
     the example does (it is asked four times k of them), the others from all examples."""

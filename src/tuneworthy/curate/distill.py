@@ -37,6 +37,7 @@ from tuneworthy.evaluate.runner import Runner
 from tuneworthy.grade.apply import aggregate, grade_all
 from tuneworthy.grade.base import Grader
 from tuneworthy.prompts.templates import render
+from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example, Message, Score, Trace, Variant, content_hash
@@ -135,7 +136,7 @@ async def distill(
     if base is not None:
         _same_teacher(base, told, mix=project.data.teacher_mix)
     kept, left = _questions(project, store, queries, teaching, limit=limit, say=say)
-    runner = teaching.runner.showing(TeacherShots(teaching.pool), _masking(project, teacher))
+    runner = teaching.runner.showing(TeacherShots(teaching.pool, load_encoder), _masking(project, teacher))
     answered = await _ask(runner, teacher, teaching, kept, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, told)) is not None]
     lines: Iterator[dict[str, Any]] = chain(queries.rejects(), reject_lines(left), _bad_answers(answered))

@@ -24,6 +24,7 @@ class Job:
 
     Attributes:
         key: Where it is stored.
+        shown: Ids of the documents that the request shows.
         following: The next repeat of the same case; it is sent when this one is finished, well or not.
         attempts, rate_limited: Times that it was sent, and how many of these the provider pushed back.
         first_sent, last_sent: When it was sent, on the clock of the event loop.
@@ -33,6 +34,7 @@ class Job:
     repeat: int
     request: Request
     key: bytes
+    shown: tuple[str, ...] = ()
     following: Job | None = None
     attempts: int = 0
     rate_limited: int = 0

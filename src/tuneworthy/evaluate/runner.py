@@ -13,7 +13,15 @@ from copy import copy
 from dataclasses import replace
 from typing import Protocol
 
-from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, ProviderError, TuneworthyError, UserError
+from tuneworthy.errors import (
+    AuthError,
+    BudgetSpent,
+    ModelError,
+    OutsideFault,
+    ProviderError,
+    TuneworthyError,
+    UserError,
+)
 from tuneworthy.evaluate.batch import Answers, Batch, Job
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
@@ -199,7 +207,9 @@ class Runner:
         passages = self._passages(variant, cases)
         jobs = []
         for case in cases:
-            messages = chat(variant, case, shots.get(case.id, ()), passages.get(case.id, ()))
+            found = passages.get(case.id, ())
+            shown = tuple(passage.document for passage in found)
+            messages = chat(variant, case, shots.get(case.id, ()), found)
             first = Request(
                 messages=messages if self.shown is None else self.shown(messages),
                 max_tokens=variant.max_tokens,
@@ -212,7 +222,7 @@ class Runner:
             content = outgoing(first)
             for repeat in repeats:
                 request = first if repeat == 0 else replace(first, repeat=repeat)
-                jobs.append(Job(case, repeat, request, response_key(identity, content, repeat)))
+                jobs.append(Job(case, repeat, request, response_key(identity, content, repeat), shown))
         return jobs
 
     def _passages(self, variant: Variant, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
@@ -444,12 +454,12 @@ def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
     )
 
 
-def _wrong(model: OpenModel, error: ProviderError) -> UserError:
+def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
     if error.code == "refused":
         hint = f"see that models.{model.name} names an address and a model that are there for its key, and run again"
     else:
         hint = f"mend what models.{model.name} calls, and run again"
-    return UserError(f"expected an answer from {model.name}, got {error.message}", hint=hint)
+    return ModelError(f"expected an answer from {model.name}, got {error.message}", hint=hint)
 
 
 def _fault(error: BaseException) -> TuneworthyError:
@@ -468,7 +478,7 @@ def _trace(
         thinking, text = split_answer(response.text, variant.answer_after)
         response = replace(response, text=text)
     if response is not None and variant.retrieval is not None and variant.retrieval.cite:
-        text, cited = split_citations(response.text)
+        text, cited = split_citations(response.text, job.shown)
         response = replace(response, text=text)
     return Trace(
         case_id=job.case.id,

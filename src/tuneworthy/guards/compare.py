@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.sizing import cases_for_margin
+from tuneworthy.types import MOST_UNSCORED
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
 """One-sided error of "no worse by the margin"; all sets must hold, so that no correction for their number is due."""
-MOST_UNSCORED = 0.02
 FEWEST = 8
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tuneworthy.ladder.record import MOST_UNSCORED
 from tuneworthy.stats.paired import NonInferiority, PairedResult
-from tuneworthy.types import RungStatus
+from tuneworthy.types import MOST_UNSCORED, RungStatus
 
 CHEAPER = 0.8
 

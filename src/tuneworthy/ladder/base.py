@@ -102,6 +102,10 @@ class Examines(Protocol):
         """Return plain JSON-able data."""
         ...
 
+    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> Sequence[tuple[Variant, int]]:
+        """Return whom `examine` will ask, and how often, beside the `raced` cases that the winner has answered."""
+        ...
+
 
 @runtime_checkable
 class Searches(Protocol):

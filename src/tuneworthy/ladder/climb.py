@@ -15,7 +15,7 @@ from math import fsum
 from typing import Any
 
 from tuneworthy.config import Project
-from tuneworthy.errors import BudgetSpent, OutsideFault, TuneworthyError, UserError
+from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UserError
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.floor.base import WORDS
 from tuneworthy.grade.breakdown import breakdown
@@ -24,13 +24,13 @@ from tuneworthy.ladder.base import RUNGS, Contender, Examines, Proposal, Rung, S
 from tuneworthy.ladder.dev_scores import measure, shuffled
 from tuneworthy.ladder.looks import measure_today, plan_looks, read_looks, take_look
 from tuneworthy.ladder.provenance import provenance
-from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord, read_record
+from tuneworthy.ladder.record import ClimbRecord, RungRecord, read_record
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.trial import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.variants import describe
 from tuneworthy.search.race import Entry, Race, race
 from tuneworthy.stats.looks import SHARED
-from tuneworthy.types import Case, RungStatus, Trace, Variant
+from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
 
 QUICK_DEV = 40
 REFERENCE_RUNGS = ("floor", "baseline")
@@ -177,7 +177,13 @@ class Climb:
         if proposal.candidates and isinstance(rung, Searches):
             more = await rung.search(session, view)
             proposal = replace(proposal, candidates=_distinct([*proposal.candidates, *more]))
-        notes = [*view.notes, *proposal.not_eligible]
+        gone = await self._gone(proposal.candidates)
+        notes = [*view.notes, *proposal.not_eligible, *gone.values()]
+        if gone:
+            proposal = replace(proposal, candidates=[one for one in proposal.candidates if one.model not in gone])
+        if gone and not proposal.candidates:
+            reason = "; ".join(gone.values())
+            return RungRecord(rung=name, status=RungStatus.FAILED, reason=reason, reason_code="unavailable")
         if not proposal.candidates:
             code = "constraint" if proposal.skip_code == "constraint" else proposal.skip_code or "nothing_to_try"
             status = RungStatus.NOT_ELIGIBLE if code == "constraint" else RungStatus.SKIPPED
@@ -190,13 +196,27 @@ class Climb:
         explored = _explored(found, len(proposal.candidates) if session.split.explore else 1, notes)
         explored["reasons"] = await self._reasons(winner, found.entries if found else (), unseen)
         if isinstance(rung, Examines):
+            before = len(session.runner.costs)
             explored[name] = await rung.examine(session, winner, self.dev)
+            asked = [*islice(session.runner.costs.values(), before, None)]
+            explored |= {"examined": len(asked), "examined_usd": fsum(asked)}
         if self.quick:
             return await self._quick_record(name, winner, explored)
         record = await self._test(name, winner, explored)
         if record.score is not None and (beside := getattr(rung, "beside", None)):
             record = replace(record, tuned=await beside(session, winner, self.dev or session.split.dev))
         return record
+
+    async def _gone(self, candidates: Sequence[Variant]) -> dict[str, str]:
+        """Ask each model but the best's own one case of dev; return those that refuse whatever is asked, and why."""
+        found: dict[str, str] = {}
+        for one in {one.model: one for one in reversed(candidates)}.values():
+            if self.best is not None and one.model != self.best.model:
+                try:
+                    await self.session.ask(one, self.dev[:1])
+                except ModelError as error:
+                    found[one.model] = f"{one.model} is not available: {error.message}"
+        return found
 
     async def _explore(self, proposal: Proposal, unseen: Sequence[Case]) -> Race | None:
         """Race the candidates on dev; where dev is too small the first is preregistered (only a quick look asks it).
@@ -380,6 +400,7 @@ def _explored(found: Race | None, tried: int, notes: Sequence[str]) -> dict[str,
             "score": entry.score,
             "ci95": entry.ci,
             "cost_usd": entry.measured.cost_usd,
+            "unscored": entry.unscored,
             "left": entry.left,
         }
         for entry in found.entries

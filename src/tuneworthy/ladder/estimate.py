@@ -17,7 +17,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.evaluate.models import Models, OpenModel
-from tuneworthy.ladder.base import RUNGS, Searches, View
+from tuneworthy.ladder.base import RUNGS, Examines, Searches, View
 from tuneworthy.ladder.measured import Measured, measured
 from tuneworthy.ladder.session import Data
 from tuneworthy.ladder.trial import repeats_of
@@ -30,6 +30,7 @@ from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import price_for
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.retrieval.library import open_library
+from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.race import schedule
 from tuneworthy.types import Case, Request, Response, Variant
 
@@ -45,6 +46,8 @@ NETWORK_S = 0.5
 NETWORK_RATE = 60.0
 """Seconds before the first token, and tokens a second, of a server that was not measured yet."""
 FEWEST_IN_FLIGHT = 8
+THOUGHT = (1 / 8, 1 / 2)
+"""Shares of the room for hidden thinking that are taken to be used."""
 JUDGE_FORM = 200 * " "
 """Stands for the answer and the form that a judge is asked with: about 50 tokens."""
 
@@ -271,6 +274,8 @@ class _Walk:
         alone = min(N_CASES + 1, len(split.dev or split.test))
         tested = len(split.test) * repeats_of(self.project, candidates[0])
         winner = _Ask(name, candidates[0], seen[0] + tested, alone, tested)
+        if isinstance(rung, Examines):
+            more += [_Ask(name, *pair) for pair in rung.examined(view, candidates[0], split.dev, seen[0])]
         return [winner, *(_Ask(name, *pair) for pair in zip(candidates[1:], seen[1:], strict=False)), *more]
 
     def _price(self, variant: Variant) -> tuple[float, int]:
@@ -338,10 +343,19 @@ class _Sums:
 
     def _out(self, variant: Variant) -> float:
         """Return the tokens of an answer."""
-        thinking = COT_TOKENS if variant.answer_after else 0
-        if seen := self.seen.get(variant.model):
-            return min(seen.output_tokens + thinking / 2, variant.max_tokens)
-        return float(variant.max_tokens) if self.end else min(self._answer + thinking / 4, variant.max_tokens)
+        aloud, hidden = COT_TOKENS if variant.answer_after else 0, self._thinking(variant)
+        seen = self.seen.get(variant.model)
+        if seen and hidden == self._thinking(seen.variant):
+            return min(seen.output_tokens + aloud / 2, variant.max_tokens)
+        if self.end:
+            return variant.max_tokens - hidden * (1 - THOUGHT[1])
+        return min(self._answer + aloud / 4 + hidden * THOUGHT[0], variant.max_tokens)
+
+    def _thinking(self, variant: Variant) -> int:
+        """Return the room that hidden thinking is given beside the answer."""
+        capabilities = getattr(self.models[variant.model].provider, "capabilities", None)
+        room = capabilities.thinking_tokens(variant.decoding.get("effort")) if capabilities else 0
+        return min(room, max(0, variant.max_tokens - self.project.prompt.max_tokens))
 
     def _seconds(self, ask: _Ask) -> float:
         """Return the seconds of all calls of `ask`; where the model was measured, the guess is scaled to fit that."""
@@ -383,7 +397,9 @@ def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> Span:
 
 def passage_tokens(variant: Variant) -> int:
     """Return the tokens of the passages in a prompt, at most."""
-    return variant.retrieval.k * variant.retrieval.chunk_tokens if variant.retrieval else 0
+    if variant.retrieval is None:
+        return 0
+    return ROOM if variant.retrieval.mode == "oracle" else variant.retrieval.k * variant.retrieval.chunk_tokens
 
 
 def _size(spec: str, project: Project) -> float:

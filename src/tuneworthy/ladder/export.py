@@ -87,9 +87,12 @@ def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
     name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
     lines = [f"# {name}", "", f"Model: {model}. Decoding: {dict(variant.decoding) or 'default'}.", ""]
     if variant.shots is not None and variant.shots.mode == "per_case":
+        by = (
+            f"by the sentence encoder {variant.shots.encoder}" if variant.shots.encoder else "BM25 over their questions"
+        )
         lines += [
-            f"Before the question stand the {variant.shots.k} nearest examples of shots.jsonl (BM25 over their "
-            "questions), the nearest last, each as a user turn and an assistant turn.",
+            f"Before the question stand the {variant.shots.k} nearest examples of shots.jsonl ({by}), the nearest "
+            "last, each as a user turn and an assistant turn.",
             "",
         ]
     if variant.retrieval is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
+from tuneworthy.config.retrieval import LocalEncoder
 from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.shot_sets import ASKED, shot_sets, why_no_sets
@@ -26,6 +28,8 @@ class FewShot:
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
         free = _free(best)
         candidates = [_variant(best, pool.per_case(k), free) for k in sizes]
+        if encoder := _encoder(view):
+            candidates += [_variant(best, pool.per_case(k, encoder), free, "by_meaning") for k in sizes]
         candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
         if structured.kind != "free":
             greedy = _greedy(view, best)
@@ -52,6 +56,22 @@ class FewShot:
         k = max(view.project.few_shot.k)
         shown = _variant(view.best, view.pool.fixed(k, view.seed), _free(view.best))
         return [(view.best, min(ASKED * k, len(view.pool)) if sets > 1 else 0), (shown, sets * (view.n_dev // 3))]
+
+
+def _encoder(view: View) -> str:
+    """Return the encoder that shots are to be chosen by; "" (and a note, if it is asked for) if none can be."""
+    if not view.project.few_shot.encoder:
+        return ""
+    config = view.project.retrieval.encoder
+    if isinstance(config, LocalEncoder) and find_spec("torch") is not None:
+        return config.model
+    why = (
+        "torch is not installed (pip install 'tuneworthy[semantic]')"
+        if isinstance(config, LocalEncoder)
+        else ("[retrieval] names no local encoder")
+    )
+    view.notes.append(f"no shots are chosen by meaning: {why}")
+    return ""
 
 
 def _free(best: Variant) -> OutputFormat:

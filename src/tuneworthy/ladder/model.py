@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 import numpy as np
 
 from tuneworthy.config.project import Project
-from tuneworthy.evaluate.runner import usage
 from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.session import Session
+from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
-from tuneworthy.types import Case, Trace, Variant
+from tuneworthy.types import Case, Variant
 
 RETIRES_DAYS = 90
 
@@ -46,24 +46,57 @@ class Model:
         return Proposal(candidates=candidates, not_eligible=reasons)
 
     async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
-        """Set score, cost and time of all models side by side, on what each saw of dev, and mark the Pareto front."""
-        rows = []
-        for variant in self.tried:
-            traces = session.runner.stored(variant, dev)
-            if traces:
-                rows.append(await _row(session, variant, traces, dev))
-        for row in rows:
-            row["pareto"] = not any(_dominates(other, row) for other in rows)
+        """Set score, cost and time of all models side by side, on what each saw of dev, and mark the Pareto front.
+
+        A model is held against those that saw as many cases at least, on the cases that both answered and scored.
+        """
+        found = [await _seen(session, variant, dev) for variant in self.tried]
+        shown = [one for one in found if one.seen.any()]
+        rows = [
+            {
+                "name": one.variant.name,
+                "variant": one.variant.id,
+                "n": int(one.seen.sum()),
+                **one.on(one.seen),
+                "retires": retirement(session.project, one.variant.model),
+                "pareto": not any(_dominates(other, one) for other in shown),
+            }
+            for one in shown
+        ]
         return {"models": rows}
+
+    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
+        """Return nothing: what is looked at is stored."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the stored answers of a variant to dev tell, each `(n_cases,)`: NaN where there is none, or none is told."""
+
+    variant: Variant
+    seen: np.ndarray
+    num: np.ndarray
+    den: np.ndarray
+    usd: np.ndarray
+    seconds: np.ndarray
+
+    def on(self, cases: np.ndarray) -> dict[str, float | None]:
+        """Return score, US dollars a thousand answers and median milliseconds on `cases`, `(n_cases,)` of bool."""
+        scored, told = cases & ~np.isnan(self.num), cases & ~np.isnan(self.seconds)
+        total = float(self.den[scored].sum())
+        return {
+            "score": float(self.num[scored].sum()) / total if total else None,
+            "usd_per_1k": 1000 * float(self.usd[told].mean()) if told.any() else None,
+            "p50_ms": 1000 * float(np.median(self.seconds[told])) if told.any() else None,
+        }
 
 
 def _variants(view: View, best: Variant, name: str) -> list[Variant]:
-    """Return the model as it comes, and at each effort but the one that it has by itself."""
+    """Return the model as it comes, and at each effort but the one that it has by itself, with room to think."""
     provider = view.models[name].provider
-    capabilities = getattr(provider, "capabilities", None)
-    efforts: list[str | None] = [None]
-    if capabilities is not None:
-        efforts += [effort for effort in capabilities.efforts if effort != capabilities.default_effort]
+    capabilities = getattr(provider, "capabilities", None) or Capabilities(family="none")
+    efforts = [None, *(effort for effort in capabilities.efforts if effort != capabilities.default_effort)]
     return [
         replace(
             best,
@@ -71,37 +104,38 @@ def _variants(view: View, best: Variant, name: str) -> list[Variant]:
             model=name,
             model_identity=provider.identity,
             decoding={"effort": effort} if effort else {},
+            max_tokens=best.max_tokens + capabilities.thinking_tokens(effort),
             notes=(*best.notes, f"model {name}", *([f"effort {effort}"] if effort else [])),
         )
         for effort in efforts
     ]
 
 
-async def _row(session: Session, variant: Variant, traces: Sequence[Trace], dev: Sequence[Case]) -> dict[str, Any]:
+async def _seen(session: Session, variant: Variant, dev: Sequence[Case]) -> Seen:
     """Return what the stored answers of a variant tell."""
-    by_id = {case.id: case for case in dev}
-    num, den, _ = await session.score(traces, [by_id[trace.case_id] for trace in traces])
-    scored = ~np.isnan(num)
-    total = float(den[scored].sum())
-    seconds = [trace.response.seconds for trace in traces if trace.response]
-    return {
-        "name": variant.name,
-        "variant": variant.id,
-        "n": len(traces),
-        "score": float(num[scored].sum()) / total if total else None,
-        "usd_per_1k": usage(traces)["usd_per_1k"],
-        "p50_ms": 1000 * float(np.quantile(seconds, 0.5)) if seconds else None,
-        "retires": retirement(session.project, variant.model),
-    }
+    place = {case.id: number for number, case in enumerate(dev)}
+    traces = session.runner.stored(variant, dev)
+    at = [place[trace.case_id] for trace in traces]
+    num, den, usd, seconds = np.full((4, len(dev)), np.nan)
+    num[at], den[at], _ = await session.score(traces, [dev[number] for number in at])
+    usd[at] = [trace.cost_usd for trace in traces]
+    seconds[at] = [trace.response.seconds if trace.response else np.nan for trace in traces]
+    return Seen(variant, ~np.isnan(usd), num, den, usd, seconds)
 
 
-def _dominates(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether `one` is at least as good in score, cost and time, and better in one of them."""
-    left, right = _goods(one), _goods(other)
+def _dominates(one: Seen, other: Seen) -> bool:
+    """Whether `one` is at least as good as `other` in score, cost and time where both were asked, and better in one.
+
+    One that saw fewer cases dominates nobody: who left the race early was behind.
+    """
+    if one.seen.sum() < other.seen.sum():
+        return False
+    both = ~np.isnan(one.num) & ~np.isnan(other.num)
+    left, right = _goods(one.on(both)), _goods(other.on(both))
     return all(a >= b for a, b in zip(left, right, strict=True)) and left != right
 
 
-def _goods(row: dict[str, Any]) -> tuple[float, float, float]:
+def _goods(row: Mapping[str, float | None]) -> tuple[float, float, float]:
     """Return score, cost and time so that more is better; what is not known is worst."""
     cost, time = row["usd_per_1k"], row["p50_ms"]
     worst = float("-inf")

@@ -78,6 +78,10 @@ class Prompt:
         """Return what was tried beside the fixed rewrites, and what came of it."""
         return self.found
 
+    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
+        """Return nothing: the search has asked it all."""
+        return []
+
 
 def _wanted(view: View, *, quiet: bool = False) -> tuple[bool, bool]:
     """Say whether the prompt is ablated, and whether it is optimised; why not is noted."""

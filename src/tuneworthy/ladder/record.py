@@ -11,8 +11,6 @@ from tuneworthy.store import Folder
 from tuneworthy.types import RungStatus
 
 AGAIN = "run `tuneworthy climb` again: what was answered is not asked again"
-MOST_UNSCORED = 0.02
-"""Share of the test cases that may be unscored where a score decides anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +33,10 @@ class RungRecord:
         repeats: Answers to each test case.
         graders: Every grader's score on test, by type.
         fields: Per field of a JSON task, on test: precision, recall, F1.
-        candidates: On dev, best first: name, variant, n, score, ci95, cost_usd, left (why it saw no more of dev).
+        candidates: On dev, best first: name, variant, n, unscored, score, ci95, cost_usd, left (why
+            it saw no more of dev).
         calls, calls_full, saved_usd: Of the race on dev: cases answered, those of the full grid, and what was saved.
+        examined, examined_usd: Further calls on dev that a closer look at the winner was the first to need.
         reasons: On dev: why answers of the winner were wrong, with counts.
         prompt: Of the rung `prompt`, on dev: what GEPA and the ablation tried and found (`ladder.optimising`).
         retrieval: Of the rung `retrieval`, on dev: documents, search, blame, oracle, latency (`ladder.retrieval`).
@@ -78,6 +78,8 @@ class RungRecord:
     calls: int = 0
     calls_full: int = 0
     saved_usd: float = 0.0
+    examined: int = 0
+    examined_usd: float = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
     prompt: Mapping[str, Any] = field(default_factory=dict)
     retrieval: Mapping[str, Any] = field(default_factory=dict)

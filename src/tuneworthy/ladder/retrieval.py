@@ -21,17 +21,33 @@ from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.session import Session
 from tuneworthy.retrieval.library import STAGES, Library
 from tuneworthy.retrieval.quality import MEASURES, quality
+from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.paired import compare
 from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant
 
 FEWEST_NAMED = 20
 """Dev cases that must name their documents before the search is tuned on them."""
+FEWEST_PAIRED = 8
+"""Cases that winner and oracle must both have scored to be compared."""
 PROMPT_ROOM = 256
 """Tokens of a context that instructions and question may need beside passages and answer."""
 OWN = frozenset({"http", "python"})
 """Providers that get the case alone, no messages."""
 USED = 0.6
 """Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
-BLAMES = ("not_retrieved", "retrieved_and_not_used", "used_and_wrong", "no_document_named")
+BLAMES = (
+    "not_in_index",
+    "not_retrieved",
+    "partly_retrieved",
+    "retrieved_and_not_used",
+    "used_and_wrong",
+    "no_document_named",
+)
+"""The first that fits an answer holds."""
+LOST = frozenset({"not_in_index", "not_retrieved"})
+"""Those of cases that were shown none of their documents."""
+MOST_MISSED = 10
+"""Documents that are named as missed, at most."""
 
 
 @dataclass
@@ -111,6 +127,7 @@ class RetrievalRung:
         passages = library.passages(retrieval, dev)
         stages = library.stages(retrieval, dev[:N_CASES])
         corpus = library.corpus
+        groups = session.groups([case for case in dev if library.named(case)])
         return {
             "documents": {
                 "n": len(corpus.documents),
@@ -119,14 +136,25 @@ class RetrievalRung:
                 "hash": corpus.hash,
                 "injected": {one.id: one.injection for one in corpus.flagged},
             },
-            "search": [_row(form, form.retrieval == replace(retrieval, k=form.retrieval.k)) for form in self.forms
-                       if form.measured],
-            "blame": blames(library, dev, traces, scores, passages),
+            "search": [_row(form, form.retrieval == replace(retrieval, k=form.retrieval.k), groups)
+                       for form in self.forms if form.measured],
+            "blame": blames(library, dev, traces, scores, passages, groups=session.groups(dev)),
             "oracle": await _oracle(session, winner, dev, num, den),
             "latency_ms": {stage: _quantiles([one[stage] for one in stages.values() if stage in one])
                            for stage in STAGES if any(stage in one for one in stages.values())},
             "citations": citations(traces, passages) if retrieval.cite else {},
         }  # fmt: skip
+
+    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
+        """Return the calls on the rest of dev, and those of the oracle."""
+        assert view.library is not None
+        named = sum(bool(view.library.named(case)) for case in dev)
+        return [(winner, len(dev) - raced), (oracle_of(view.library, winner), named)]
+
+
+def oracle_of(library: Library, winner: Variant) -> Variant:
+    """Return the winner with the documents handed over that a case names."""
+    return replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
 
 
 def forms_of(library: Library) -> list[Form]:
@@ -155,11 +183,8 @@ def forms_of(library: Library) -> list[Form]:
 
 def measure(library: Library, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
     """Return each measure of a search, `(n_cases,)`, on cases that name their documents."""
-    ranked = library.ranked(retrieval, [case.text for case in cases])
-    rows = [
-        quality(list(dict.fromkeys(passage.document for passage in found)), library.named(case))
-        for case, found in zip(cases, ranked, strict=True)
-    ]
+    ranked = library.ranked_documents(retrieval, [case.text for case in cases])
+    rows = [quality(found, library.named(case)) for case, found in zip(cases, ranked, strict=True)]
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 
 
@@ -169,29 +194,61 @@ def blames(
     traces: Sequence[Trace],
     scores: Sequence[Score],
     passages: Mapping[str, Sequence[Passage]],
+    *,
+    groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Say of each case that is not fully right whose fault it is.
+    """Say of each case that is not fully right whose fault it is, and which of its documents were missed.
+
+    Args:
+        library: The documents. cases, traces, scores: What was asked, `(n_cases,)` each.
+        passages: What each case was shown, by its id.
+        groups: `(n_cases,)` numbers of the cases' sources, or None.
 
     Returns:
-        ``{"n", "failed", "counts": {blame: count}}``; no case is named.
+        ``{"n", "failed", "counts": {blame: count}, "lost_ci95", "missed": {document: count}, "not_there": {name:
+        count}}``: the interval of the share that was shown none of its documents (None if no failed case names any),
+        and how often a document was missed, or a name is nobody's; no case is named.
     """
-    found: Counter[str] = Counter()
-    scored = [row for row in zip(cases, traces, scores, strict=True) if row[2].value is not None]
-    failed = [row for row in scored if (row[2].value or 0.0) < 1]
-    for case, trace, _ in failed:
-        right = library.named(case)
-        shown = [one for one in passages[case.id] if any(one.document in ids for ids in right)]
-        found[blame(trace, shown) if right else "no_document_named"] += 1
-    return {"n": len(scored), "failed": len(failed), "counts": {name: found[name] for name in BLAMES if found[name]}}
+    missed: Counter[str] = Counter()
+    not_there: Counter[str] = Counter()
+    scored = [place for place, score in enumerate(scores) if score.value is not None]
+    failed = [place for place in scored if (scores[place].value or 0.0) < 1]
+    whys = []
+    for case, trace in ((cases[place], traces[place]) for place in failed):
+        right, unknown = library.named(case), library.unknown(case)
+        shown = {passage.document for passage in passages[case.id]}
+        away = [ids for ids in right if not ids & shown]
+        not_there.update(unknown)
+        missed.update(min(ids) for ids in away)
+        if not case.documents:
+            why = "no_document_named"
+        elif unknown:
+            why = "not_in_index"
+        elif away:
+            why = "partly_retrieved" if len(away) < len(right) else "not_retrieved"
+        else:
+            why = blame(trace, [one for one in passages[case.id] if any(one.document in ids for ids in right)])
+        whys.append(why)
+    found = Counter(whys)
+    named = np.array([why != "no_document_named" for why in whys], bool)
+    lost = np.array([why in LOST for why in whys], float)[named]
+    sources = None if groups is None else groups[failed][named]
+    interval = score_interval(lost, np.ones_like(lost), sources) if lost.size else None
+    return {
+        "n": len(scored),
+        "failed": len(failed),
+        "counts": {name: found[name] for name in BLAMES if found[name]},
+        "lost_ci95": (interval.lo, interval.hi) if interval else None,
+        "missed": dict(missed.most_common(MOST_MISSED)),
+        "not_there": dict(not_there.most_common(MOST_MISSED)),
+    }
 
 
 def blame(trace: Trace, right: Sequence[Passage]) -> str:
-    """Say why an answer is wrong, given the passages of right documents that it was shown.
+    """Say why an answer is wrong that was shown passages of all right documents.
 
     A passage was used if the answer cites it, or if most of the answer's words stand in it.
     """
-    if not right:
-        return "not_retrieved"
     if any(passage.document in trace.cited for passage in right):
         return "used_and_wrong"
     said = set(words(trace.text))
@@ -219,28 +276,28 @@ async def _oracle(
     session: Session, winner: Variant, dev: Sequence[Case], num: np.ndarray, den: np.ndarray
 ) -> dict[str, Any]:
     """Hand over the documents that cases name: what no search could better."""
-    from tuneworthy.stats.paired import compare
-
     library = session.library
     assert library is not None
     named = [number for number, case in enumerate(dev) if library.named(case)]
     if not named:
         return {}
-    oracle = replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
     cases = [dev[number] for number in named]
     try:
-        best_num, best_den, _ = await session.score(await session.ask(oracle, cases), cases)
+        best_num, best_den, _ = await session.score(await session.ask(oracle_of(library, winner), cases), cases)
     except TuneworthyError as error:
         if error.exit_status != 1:
             raise
         return {"failed": error.message}
     num, den = num[named], den[named]
     both = ~(np.isnan(num) | np.isnan(best_num))
-    if both.sum() < 8:
+    if both.sum() < FEWEST_PAIRED:
         return {}
-    seed = session.project.split.seed
-    gain = compare(num[both], den[both], best_num[both], best_den[both], None, alpha=0.05, seed=seed)
-    return {"n": int(both.sum()), "winner": gain.a, "score": gain.b, "delta": gain.delta, "ci95": gain.ci}
+    groups, seed = session.groups(cases), session.project.split.seed
+    kept = None if groups is None else groups[both]
+    gain = compare(num[both], den[both], best_num[both], best_den[both], kept, alpha=0.05, seed=seed)
+    cut = [share for case in cases if (share := library.handed(case).share) < 1]
+    told = {"n": len(cut), "share": float(np.mean(cut))} if cut else {}
+    return {"n": int(both.sum()), "winner": gain.a, "score": gain.b, "delta": gain.delta, "ci95": gain.ci, "cut": told}
 
 
 def _variant(best: Variant, form: Form, k: int) -> Variant:
@@ -265,16 +322,17 @@ def _middle_first(found: Sequence[Variant]) -> list[Variant]:
     return [middle, *(variant for variant in found if variant is not middle)]
 
 
-def _row(form: Form, chosen: bool) -> dict[str, Any]:
-    """Return the record of a search: means of all measures, and the 95 % interval of recall@5 and nDCG@10."""
-    n = len(form.measured["mrr"])
-    spread = {
-        name: 1.96 * float(form.measured[name].std(ddof=1)) / n**0.5 if n > 1 else 1.0
-        for name in ("recall@5", "ndcg@10")
-    }
-    means = {name: float(values.mean()) for name, values in form.measured.items()}
-    bounds = {name: (max(0.0, means[name] - half), min(1.0, means[name] + half)) for name, half in spread.items()}
-    return {"name": form.name, "chosen": chosen, "n": n, **means, "ci95": bounds}
+def _row(form: Form, chosen: bool, groups: np.ndarray | None) -> dict[str, Any]:
+    """Return the record of a search: means of all measures, and the 95 % interval of recall@5 and nDCG@10.
+
+    Args:
+        form: Measured on dev. chosen: Whether it is the winner's.
+        groups: `(n_cases,)` group of each case that names its documents, or None.
+    """
+    found = {name: score_interval(values, np.ones_like(values), groups) for name, values in form.measured.items()}
+    bounds = {name: (found[name].lo, found[name].hi) for name in ("recall@5", "ndcg@10")}
+    means = {name: interval.value for name, interval in found.items()}
+    return {"name": form.name, "chosen": chosen, "n": found["mrr"].n, **means, "ci95": bounds}
 
 
 def _quantiles(seconds: Sequence[float]) -> dict[str, float]:

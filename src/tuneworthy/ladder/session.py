@@ -29,6 +29,7 @@ from tuneworthy.ladder.reveal import reveal_note
 from tuneworthy.ladder.task import task_of
 from tuneworthy.ladder.tuned import add_tuned
 from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Example, Score, Trace, Variant, canonical
@@ -157,7 +158,7 @@ class Session:
         self.split = data.split
         self.task = data.task
         self.models = Models(project)
-        self.pool = ShotPool(data.split.shots)
+        self.pool = ShotPool(data.split.shots, load_encoder)
         add_floors(self.models, self.task.kind, self.pool, project.split.seed)
         add_tuned(self.models, project)  # one that cannot be opened is told by its rung
         self.library = open_library(project)

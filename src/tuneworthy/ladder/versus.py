@@ -11,11 +11,10 @@ import numpy as np
 from tuneworthy.errors import NotEnough, UserError
 from tuneworthy.ladder.judging import Judged
 from tuneworthy.ladder.looks import take_look
-from tuneworthy.ladder.record import MOST_UNSCORED
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.trial import repeats_of
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior
-from tuneworthy.types import Variant
+from tuneworthy.types import MOST_UNSCORED, Variant
 
 DEV_ALPHA = 0.05
 FEWEST = 8

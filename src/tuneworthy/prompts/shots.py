@@ -1,14 +1,25 @@
-"""Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25)."""
+"""Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25, or a sentence encoder)."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.errors import UserError
 from tuneworthy.types import Case, Example, Shots, content_hash
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors whose inner product says how alike they are."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return `(n_texts, width)` rows of length 1."""
+        ...
 
 
 class ShotPool:
@@ -16,14 +27,17 @@ class ShotPool:
 
     Args:
         examples: The pool; its order does not matter.
+        load_encoder: Opens a sentence encoder by its name; None where no shots are chosen by one.
     """
 
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(self, examples: Sequence[Example], load_encoder: Callable[[str], Encoder] | None = None) -> None:
         self.examples = sorted(examples, key=lambda example: example.id)
         self.by_id: Mapping[str, Example] = {example.id: example for example in self.examples}
         self.hash = content_hash([example.id for example in self.examples])
+        self.load_encoder = load_encoder
         self._index: Any = None
-        self._nearest: dict[tuple[str, int], tuple[Example, ...]] = {}
+        self._encoders: dict[str, tuple[Encoder, NDArray[np.float32]]] = {}
+        self._nearest: dict[tuple[str, int, str], tuple[Example, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -54,9 +68,9 @@ class ShotPool:
         rng.shuffle(chosen)
         return Shots(mode="fixed", k=k, pool_hash=self.hash, ids=tuple(example.id for example in chosen))
 
-    def per_case(self, k: int) -> Shots:
-        """Describe `k` shots chosen per case."""
-        return Shots(mode="per_case", k=k, pool_hash=self.hash)
+    def per_case(self, k: int, encoder: str = "") -> Shots:
+        """Describe `k` shots chosen per case, by BM25 or by a sentence encoder."""
+        return Shots(mode="per_case", k=k, pool_hash=self.hash, encoder=encoder)
 
     def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
         """Return the shots of each case by case id; the nearest stands last, next to the question.
@@ -76,21 +90,38 @@ class ShotPool:
         if shots.mode == "fixed":
             chosen = tuple(self.by_id[example_id] for example_id in shots.ids)
             return {case.id: chosen for case in cases}
-        missing = [case for case in cases if (case.id, shots.k) not in self._nearest]
+        k, encoder = shots.k, shots.encoder
+        missing = [case for case in cases if (case.id, k, encoder) not in self._nearest]
         if missing:
-            self._search(missing, shots.k)
-        return {case.id: self._nearest[case.id, shots.k] for case in cases}
+            wanted = min(k, len(self.examples))
+            texts = [case.text for case in missing]
+            rows = self._by_meaning(texts, wanted, encoder) if encoder else self._by_words(texts, wanted)
+            for case, found in zip(missing, rows, strict=True):
+                self._nearest[case.id, k, encoder] = tuple(self.examples[int(row)] for row in found[::-1])
+        return {case.id: self._nearest[case.id, k, encoder] for case in cases}
 
-    def _search(self, cases: Sequence[Case], k: int) -> None:
-        """Fill `_nearest` for `cases` with BM25 over the questions of the pool."""
+    def _by_meaning(self, texts: Sequence[str], k: int, name: str) -> NDArray[np.int64]:
+        """Return the `k` examples whose questions mean nearest the same, nearest first, `(n_texts, k)`.
+
+        Raises:
+            UserError: The encoder cannot be opened here.
+        """
+        if name not in self._encoders:
+            if self.load_encoder is None:
+                raise UserError(f"expected the sentence encoder {name} to choose shots with, got none here")
+            encoder = self.load_encoder(name)
+            self._encoders[name] = encoder, encoder.encode([example.question for example in self.examples])
+        encoder, vectors = self._encoders[name]
+        return np.argsort(-(encoder.encode(texts) @ vectors.T), axis=1, kind="stable")[:, :k]
+
+    def _by_words(self, texts: Sequence[str], k: int) -> Iterator[Sequence[int]]:
+        """Yield the `k` examples whose questions have the nearest words (BM25), nearest first, for each text."""
         import bm25s
 
         if self._index is None:
             self._index = bm25s.BM25()
             corpus = bm25s.tokenize([e.question for e in self.examples], stopwords=None, show_progress=False)
             self._index.index(corpus, show_progress=False)
-        queries = bm25s.tokenize([case.text for case in cases], stopwords=None, show_progress=False, return_ids=False)
-        wanted = min(k, len(self.examples))
-        for case, query in zip(cases, queries, strict=True):
-            rows, _ = self._index.retrieve([query], k=wanted, show_progress=False)
-            self._nearest[case.id, k] = tuple(self.examples[int(row)] for row in rows[0][::-1])
+        for query in bm25s.tokenize(list(texts), stopwords=None, show_progress=False, return_ids=False):
+            rows, _ = self._index.retrieve([query], k=k, show_progress=False)
+            yield rows[0]

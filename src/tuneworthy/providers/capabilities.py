@@ -18,6 +18,14 @@ from typing import Any, Literal
 
 import orjson
 
+THINKING_TOKENS: Mapping[str, int] = {
+    "none": 0, "minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 24576,
+}  # fmt: skip
+"""Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
+begin with). Only what is used is paid for."""
+THINKS_BY_ITSELF = "medium"
+"""The effort that a model which thinks without being asked is taken to have, where its own is not known."""
+
 ChoiceStyle = Literal["none", "grammar", "structured_outputs", "wrapped_schema"]
 SchemaStyle = Literal["none", "response_format", "output_config"]
 
@@ -114,6 +122,13 @@ class Capabilities:
         """The effort values that may be swept; empty if the model takes none."""
         effort = self.parameters.get("effort")
         return effort.values if effort else ()
+
+    def thinking_tokens(self, effort: str | None = None) -> int:
+        """Return the tokens that hidden thinking may need beside the answer, at `effort` (None: the model's own)."""
+        if self.thinks == "no":
+            return 0
+        own = THINKS_BY_ITSELF if self.thinks in {"by_default", "always"} else "none"
+        return THINKING_TOKENS[effort or self.default_effort or own]
 
 
 def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:

@@ -72,6 +72,7 @@ def document(
     traffic = project.economics.requests_per_month if project else None
     further = [tables.graders_table(record), tables.fields_table(record), tables.models_table(record)]
     errors = tables.errors_table(record)
+    savings = tables.savings_table(record)
     return Document(
         title=clean(record.task),
         verdict=section(verdict) if verdict and not record.quick else None,
@@ -84,6 +85,7 @@ def document(
         details=[tables.reasons_table(record), *(table for table in further if table), *tuned_tables(record)],
         tried=[
             tables.candidates_table(record),
+            *([savings] if savings else []),
             *([errors] if errors else []),
             *prompt_tables(record),
             *retrieval_tables(record),

@@ -12,12 +12,12 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from tuneworthy.floor.base import WORDS
-from tuneworthy.ladder.record import MOST_UNSCORED, ClimbRecord, RungRecord
+from tuneworthy.ladder.record import ClimbRecord, RungRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.report.verdict import in_a_sentence
-from tuneworthy.types import RungStatus
+from tuneworthy.types import MOST_UNSCORED, RungStatus
 from tuneworthy.verdict.base import Target as TargetStatus
 from tuneworthy.verdict.evidence import target_status
 
@@ -90,7 +90,11 @@ def measured(rung: RungRecord) -> bool:
 
 def target_of(record: ClimbRecord) -> Target | None:
     """Say whether the best variant meets the target; None where nothing was put to test, or not all that should be."""
-    best = best_of(record)
+    return _target_of(record, best_of(record))
+
+
+def _target_of(record: ClimbRecord, best: RungRecord | None) -> Target | None:
+    """Say whether what a rung put to test meets the target."""
     if record.quick or record.partial or best is None or best.score is None or best.ci95 is None:
         return None
     lower, upper = best.bounds95 or best.ci95
@@ -145,13 +149,21 @@ def _answer(record: ClimbRecord) -> str:
         more = f" {steps} that was put to test is shown to be better." if tried else " Nothing else was put to test."
         return f"What is in use today ({clean(best.name)}) {does(record, best)}.{more}"
     today = ""
-    goal = target_of(record)
-    swap = best.rung == "model" and goal is not None and goal.status == "met"
-    enough = " The swap is enough: the target is met by another model, without training." if swap else ""
+    enough = _swap_words(record, best)
     if baseline and baseline.score is not None and measured(baseline):
         today = f"; what is in use today ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}"
         today += f" and is not eligible ({clean(baseline.violated)})" if baseline.violated else ""
     return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}.{enough}"
+
+
+def _swap_words(record: ClimbRecord, best: RungRecord) -> str:
+    """Say that another model alone meets the target, whatever was adopted on top of it; "" if none does."""
+    model = record.rung("model")
+    goal = _target_of(record, model)
+    if model is None or model.status is not RungStatus.ADOPTED or goal is None or goal.status != "met":
+        return ""
+    named = "" if best is model else f" ({clean(model.name)})"
+    return f" The swap is enough: another model{named} meets the target by itself, without training."
 
 
 def _no_answer(record: ClimbRecord) -> str:

@@ -9,9 +9,12 @@ from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
+from tuneworthy.retrieval.oracle import ROOM
 
 BLAME_WORDS: Mapping[str, str] = {
+    "not_in_index": "a document that holds the answer is not in the index: it was not read, or is named otherwise",
     "not_retrieved": "no document that holds the answer was shown",
+    "partly_retrieved": "of several documents that hold the answer, some were shown and some were not",
     "retrieved_and_not_used": "a right document was shown, and the answer does not come from it",
     "used_and_wrong": "the answer comes from a right document, and is wrong",
     "no_document_named": "the case names no document",
@@ -82,11 +85,17 @@ def _blame(found: Mapping[str, Any]) -> Table | None:
     ]
     columns = [Column("why", "why", "text"), Column("count", "answers"), Column("share", "share")]
     note = f"{blame['failed']} of {blame['n']} answers on dev are not fully right (with retrieved documents)."
+    for key, words in (("missed", "Not shown"), ("not_there", "Not in the index")):
+        if counts := blame.get(key):
+            note += f" {words}: {', '.join(f'{clean(name)} ({count})' for name, count in counts.items())}."
     return Table("Whose fault wrong answers are", columns, rows, note)
 
 
 def _oracle(found: Mapping[str, Any]) -> Table | None:
     oracle = found.get("oracle", {})
+    if "failed" in oracle:
+        why = [Column("why", "why it is not known", "text")]
+        return Table("What a perfect search would give", why, [[clean(oracle["failed"])]])
     if "score" not in oracle:
         return None
     rows = [[
@@ -100,6 +109,11 @@ def _oracle(found: Mapping[str, Any]) -> Table | None:
         Column("n", "n"),
     ]
     note = "Dev cases that name their documents: a better search could gain this and no more."
+    if cut := oracle.get("cut"):
+        note += (
+            f" The documents of {cut['n']} cases are longer than {ROOM} tokens: the passages nearest to question and "
+            f"answer were handed over, {numbers.percent(cut['share'])} of the text on average."
+        )
     return Table("What a perfect search would give", columns, rows, note)
 
 

@@ -185,28 +185,53 @@ def candidates_table(record: ClimbRecord) -> Table:
         Column("cost", "$ spent"),
         Column("fate", "what became of it", "text"),
     ]
-    note = f"Dev cases only. A candidate that falls behind is asked no further, so its n is smaller. {_saved(record)}"
+    note = "Dev cases only. A candidate that falls behind is asked no further, so its n is smaller."
     return Table("All candidates", columns, rows, note)
 
 
-def _saved(record: ClimbRecord) -> str:
-    """Say what racing saved."""
-    calls, full = sum(rung.calls for rung in record.rungs), sum(rung.calls_full for rung in record.rungs)
-    if calls >= full:
-        return ""
-    usd = sum(rung.saved_usd for rung in record.rungs)
-    money = f" and {numbers.dollars(usd)}" if usd else ""
-    words = f"Racing took {numbers.count(calls)} calls instead of {numbers.count(full)}"
-    return f"{words}: {numbers.percent(1 - calls / full)} of the calls{money} saved."
+def savings_table(record: ClimbRecord) -> Table | None:
+    """Return the calls and the money that racing saved, by rung and in all; None where nothing was raced."""
+    raced = [rung for rung in record.rungs if rung.calls_full]
+    if not raced:
+        return None
+    columns = [
+        Column("rung", "rung", "name"),
+        Column("calls", "calls of the race"),
+        Column("full", "of the full grid"),
+        Column("examined", "calls of a closer look"),
+        Column("saved", "calls saved"),
+        Column("share", "share"),
+        Column("usd", "$ saved"),
+    ]
+    rows = [_saved(clean(rung.rung), [rung]) for rung in raced]
+    if len(raced) > 1:
+        rows.append(_saved("in all", raced))
+    note = (
+        "The full grid asks every candidate all of dev. What a closer look at the winner asked of dev afterwards (the "
+        "rest of its cases, the oracle) is taken off what the race saved."
+    )
+    return Table("What racing saved", columns, rows, note).filled()
+
+
+def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
+    """Return a row of what racing saved."""
+    calls, full = sum(rung.calls for rung in rungs), sum(rung.calls_full for rung in rungs)
+    examined = sum(rung.examined for rung in rungs)
+    usd = sum(rung.saved_usd - rung.examined_usd for rung in rungs)
+    saved = full - calls - examined
+    counts = [*map(numbers.count, (calls, full)), numbers.count(examined) if examined else "", numbers.count(saved)]
+    return [name, *counts, numbers.percent(saved / full), numbers.dollars(usd).removeprefix("$") if usd else ""]
 
 
 def _fate(record: ClimbRecord, rung: RungRecord, place: int, candidate: Mapping[str, Any], most: int) -> str:
     """Say what became of a candidate."""
     if candidate["variant"] == rung.variant if rung.variant else place == 0:
         return "leads its rung" if record.quick else f"put to test, {rung.status.value.replace('_', ' ')}"
-    why = {"bound": ": shown to be behind", "budget": ": behind when fewer could go on"}.get(
-        candidate.get("left", ""), ""
-    )
+    why = {
+        "bound": ": shown to be behind",
+        "budget": ": behind when fewer could go on",
+        "unscored": f": {candidate.get('unscored', 0)} answers could not be scored",
+    }.get(candidate.get("left", ""), "")
     n = candidate["n"]
     return "lost on dev" if n == most and not why else f"dropped after {n} cases{why}"
 
@@ -239,8 +264,9 @@ def models_table(record: ClimbRecord) -> Table | None:
         for row in rows
     ]
     note = (
-        "Dev cases, as many as each was asked, several at once. On the front: nothing else is at least as good in "
-        "score, cost and time and better in one of them (by these points; n tells how far they can be trusted)."
+        "Dev cases, as many as each was asked, several at once. On the front: no model that was asked as many cases at "
+        "least is, on the cases of both, as good in score, cost and time and better in one of them (by points; n tells "
+        "how far they can be trusted)."
     )
     return Table("Models side by side", columns, cells, note)
 

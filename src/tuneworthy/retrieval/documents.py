@@ -82,15 +82,13 @@ class Corpus:
 
     @cached_property
     def _by_name(self) -> Mapping[str, Sequence[str]]:
-        """Ids by what a case may call a document: its id or name; where none has that, a file without its ending."""
+        """Ids by what a case may call a document: its id or name; where that is nobody's, a file without its ending."""
         found: dict[str, dict[str, None]] = defaultdict(dict)
-        for one in self.documents:
-            for name in (one.id, one.name):
-                found[name][one.id] = None
         stems: dict[str, dict[str, None]] = defaultdict(dict)
         for one in self.documents:
+            found[one.id][one.id] = found[one.name][one.id] = None
             stem, dot, ending = one.name.rpartition(".")
-            if dot + ending.lower() in PARSERS:  # the id "4.10" of a row has no ending
+            if stem and f"{dot}{ending.lower()}" in PARSERS:
                 stems[stem][one.id] = None
         return {name: list(ids) for name, ids in (stems | found).items()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneworthy.cases.kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.config.retrieval import EncoderServer, LocalEncoder, MaxSim, RerankServer
 from tuneworthy.errors import UserError
@@ -28,6 +29,7 @@ from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, TokenVectors, load_encoder
 from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
 from tuneworthy.retrieval.index import Encoder, Found, Index, lancedb_missing, open_index
+from tuneworthy.retrieval.oracle import Handed, Oracle
 from tuneworthy.retrieval.searches import Searches
 from tuneworthy.retrieval.servers import ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
@@ -39,8 +41,6 @@ DEEPEST = 10
 RERANKED = 20
 """Chunks at the head of the fused list that a reranker orders."""
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
-ORACLE_TOKENS = 1024
-"""Tokens of the documents that an oracle hands over, at most."""
 TOKEN_BYTES = 512 * 2**20
 """Token vectors that are held, at most; then all are let go."""
 
@@ -128,9 +128,21 @@ class Library:
         cite = retrieval.cite if retrieval else False
         return Retrieval(mode="oracle", documents=self.corpus.hash, k=0, cite=cite)
 
-    def named(self, case: Case) -> list[set[str]]:
-        """Return the ids that each document that a case names stands for; names that are not there are left out."""
-        return [found for name in case.documents if (found := set(self.corpus.ids([name])))]
+    def named(self, case: Case) -> list[frozenset[str]]:
+        """Return the ids that each document that a case names stands for, each document once.
+
+        Names that are not there are left out (`unknown` has them).
+        """
+        return list(dict.fromkeys(filter(None, (frozenset(self.corpus.ids([name])) for name in case.documents))))
+
+    def unknown(self, case: Case) -> list[str]:
+        """Return the names that a case gives and that no document has: they were not read, so no search finds them."""
+        return [name for name in dict.fromkeys(case.documents) if not self.corpus.ids([name])]
+
+    def handed(self, case: Case) -> Handed:
+        """Return what an oracle hands a case of the documents that it names."""
+        answer = answer_text(case.expected) if case.labelled and case.expected is not None else ""
+        return self._oracle.hand_over(self.named(case), f"{case.text}\n{answer}")
 
     def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:
         """Return the passages of each case, best first, by case id.
@@ -142,22 +154,45 @@ class Library:
             raise UserError("expected the documents that the variant was measured with, got others",
                             hint="put them back, or walk again with `tuneworthy climb`")  # fmt: skip
         if retrieval.mode == "oracle":
-            return {case.id: self._handed(case) for case in cases}
+            return {case.id: self.handed(case).passages for case in cases}
         found = self.ranked(retrieval, [case.text for case in cases])
         return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, found, strict=True)}
 
     def ranked(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[Passage]]:
         """Return the best `DEEPEST` chunks (or k, if that is more) for each question."""
         depth = max(DEEPEST, retrieval.k)
-        search = content_hash([asdict(replace(retrieval, k=0, cite=False)), depth, chunking.VERSION], 32)
-        keys = [content_hash([search, question], 32) for question in questions]
+
+        def search(missing: Sequence[str]) -> list[Any]:
+            found = self.searcher(retrieval).search(retrieval, missing, depth)
+            return [[asdict(passage) for passage in one] for one in found]
+
+        return [[Passage(**row) for row in rows] for rows in self._kept(retrieval, depth, questions, search)]
+
+    def ranked_documents(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[str]]:
+        """Return the ids of the best `DEEPEST` documents for each question, by their best chunk."""
+
+        def search(missing: Sequence[str]) -> list[Any]:
+            found = self.searcher(retrieval).search(retrieval, missing, 2 * retrieval.pool)
+            return [list(dict.fromkeys(passage.document for passage in one))[:DEEPEST] for one in found]
+
+        return self._kept(retrieval, "documents", questions, search)
+
+    def _kept(
+        self,
+        retrieval: Retrieval,
+        what: int | str,
+        questions: Sequence[str],
+        search: Callable[[Sequence[str]], list[Any]],
+    ) -> list[Any]:
+        """Return what was found for each question; what is not kept yet is searched for."""
+        form = content_hash([asdict(replace(retrieval, k=0, cite=False)), what, chunking.VERSION], 32)
+        keys = [content_hash([form, question], 32) for question in questions]
         kept = self._searches.get(list(dict.fromkeys(keys)))
         if missing := {key: question for key, question in zip(keys, questions, strict=True) if key not in kept}:
-            found = self.searcher(retrieval).search(retrieval, list(missing.values()), depth)
-            new = {key: [asdict(passage) for passage in one] for key, one in zip(missing, found, strict=True)}
+            new = dict(zip(missing, search(list(missing.values())), strict=True))
             self._searches.put(new)
             kept |= new
-        return [[Passage(**row) for row in kept[key]] for key in keys]
+        return [kept[key] for key in keys]
 
     def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, float]:
         """Return how long the search for each case takes alone, seconds; measured once and kept."""
@@ -207,11 +242,9 @@ class Library:
         self._searches.close()
         self._searchers.clear()
 
-    def _handed(self, case: Case) -> tuple[Passage, ...]:
-        """Return the documents that a case names, shared out evenly where they are long."""
-        ids = self.corpus.ids(case.documents)
-        room = ORACLE_TOKENS * chunking.BYTES_A_TOKEN // max(1, len(ids))
-        return tuple(Passage(document=one, text=self.corpus.by_id[one].text[:room]) for one in ids)
+    @cached_property
+    def _oracle(self) -> Oracle:
+        return Oracle(self.corpus.by_id)
 
     @cached_property
     def _local(self) -> SentenceEncoder:

@@ -1,9 +1,11 @@
 """Racing on dev: candidates see growing heads of dev, and those behind leave on the way.
 
-A race may take a third of the calls of the full grid. Two things make a candidate leave. The bound: a wager on the
-paired differences that is fair if the leader is no better has grown past `1 / ALPHA`; of two candidates the better one
-so leaves with a chance of at most `ALPHA`, however often one looks. And the budget: the later a round, the fewer go
-on (half, two at least). Who is alone has won, and nothing more is asked.
+A race may take a third of the calls of the full grid. Candidates are compared on the cases that all of those still in
+have scored. Three things make one leave. Unscored answers: more than elsewhere bar a variant (2 %, and two at least),
+as what it was not scored on may be what is hard. The bound: a wager on the paired differences that is fair if the
+leader is no better has grown past `1 / ALPHA`; of two candidates the better one so leaves with a chance of at most
+`ALPHA`, however often one looks. And the budget: the later a round, the fewer go on (half, two at least). Who is
+alone has won, and nothing more is asked.
 
 Of those left, the cheapest one that is within one paired standard error of the best wins, the error being that of all
 of dev: dev is too small to tell these apart, and the cheaper one is at least that. Dev scores only choose; they decide
@@ -25,7 +27,7 @@ import numpy as np
 
 from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import MOST_UNSCORED, Case, Variant
 
 SHARE = 1 / 3
 """Most of the full grid's calls that a race takes."""
@@ -36,7 +38,7 @@ ALPHA = 0.1
 LOOKS = 2
 """Times that the bound is looked at in a round."""
 
-Left = Literal["", "bound", "budget"]
+Left = Literal["", "unscored", "bound", "budget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,9 @@ class Entry:
 
     Attributes:
         n: Dev cases that it has seen; fewer than the winner if it left.
-        left: Why it left: `bound` (shown to be behind), `budget` (behind when fewer could go on), "" if it did not.
+        score, ci: Of the cases that it was scored on.
+        left: Why it left: `unscored` (too many answers could not be scored), `bound` (shown to be behind), `budget`
+            (behind when fewer could go on), "" if it did not.
     """
 
     variant: Variant
@@ -77,7 +81,12 @@ class Entry:
     @property
     def scored(self) -> bool:
         """Whether any case could be scored; if not, `score` and `ci` say nothing."""
-        return not bool(np.isnan(self.measured.num).all())
+        return self.unscored < self.n
+
+    @property
+    def unscored(self) -> int:
+        """Cases that it has seen and that could not be scored."""
+        return int(np.isnan(self.measured.num).sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +154,7 @@ async def race(
         for n in _looks(seen, end):
             for variant in running.alive:
                 running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), n)
+            running.drop_unscored(n)
             running.drop_behind()
             if len(running.alive) == 1 < len(candidates):
                 return running.result(n_dev)
@@ -168,9 +178,18 @@ class _Running:
         self._order = {variant.id: place for place, variant in enumerate(candidates)}
 
     def ranked(self) -> list[Entry]:
-        """Return those still in, best first."""
+        """Return those still in, best first on the cases that all of them have scored."""
         entries = [self.entries[variant.id] for variant in self.alive]
-        return sorted(entries, key=lambda entry: (-entry.score, self._order[entry.variant.id]))
+        both = ~np.isnan(np.stack([entry.measured.num for entry in entries])).any(axis=0)
+        return sorted(entries, key=lambda entry: (-_score(entry, both), self._order[entry.variant.id]))
+
+    def drop_unscored(self, n: int) -> None:
+        """Let those leave that too many of `n` answers of could not be scored; where all should, the fewest decide."""
+        entries = [self.entries[variant.id] for variant in self.alive]
+        most = max(1, MOST_UNSCORED * n, min(entry.unscored for entry in entries))
+        for entry in entries:
+            if entry.unscored > most:
+                self._leave(entry, "unscored")
 
     def drop_behind(self) -> None:
         """Let those leave that the bound shows to be behind the leader."""
@@ -203,6 +222,12 @@ class _Running:
             calls_full=len(self.candidates) * n_dev,
             saved_usd=sum(entry.measured.cost_usd / entry.n * (n_dev - entry.n) for entry in entries),
         )
+
+
+def _score(entry: Entry, cases: np.ndarray) -> float:
+    """Return the score on `cases`, `(n_cases,)` of bool; that on the entry's own where they hold nothing."""
+    total = float(entry.measured.den[cases].sum())
+    return float(entry.measured.num[cases].sum()) / total if total else entry.score
 
 
 def _with_left(entry: Entry, left: Left) -> Entry:

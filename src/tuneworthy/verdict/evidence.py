@@ -9,7 +9,7 @@ from typing import Any
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints, Decision
 from tuneworthy.config.task import Motivation, Problem
-from tuneworthy.ladder.record import MOST_UNSCORED
+from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom, Target
 from tuneworthy.verdict.trained import TrainingEvidence
 
@@ -75,12 +75,14 @@ class SearchEvidence:
 
     Attributes:
         failed: Wrong answers to cases that name their documents.
-        not_retrieved: Those that were not shown a right document.
+        not_retrieved: Those that were shown none of their documents, or whose documents were not read.
+        lower: Lower 95 % bound of their share of `failed`, of shared sources; 0 if nothing failed.
         oracle: Score where the right documents are handed over; None if it was not measured.
     """
 
     failed: int
     not_retrieved: int
+    lower: float = 0.0
     oracle: float | None = None
 
 
@@ -310,7 +312,9 @@ def search_of(record: Mapping[str, Any]) -> SearchEvidence | None:
     counts = seen["blame"]["counts"]
     named = sum(count for name, count in counts.items() if name != "no_document_named")
     oracle = (seen.get("oracle") or {}).get("score")
-    return SearchEvidence(failed=named, not_retrieved=counts.get("not_retrieved", 0), oracle=oracle)
+    lost = counts.get("not_retrieved", 0) + counts.get("not_in_index", 0)
+    lower = (seen["blame"].get("lost_ci95") or (0.0, 1.0))[0]
+    return SearchEvidence(failed=named, not_retrieved=lost, lower=lower, oracle=oracle)
 
 
 def with_eligible_best(record: Mapping[str, Any], project: Project) -> dict[str, Any]:

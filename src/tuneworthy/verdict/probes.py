@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from tuneworthy.cases.kind import answer_text
+from tuneworthy.errors import ModelError
 from tuneworthy.grade.base import FORM_REASONS, accepted
 from tuneworthy.grade.json_text import find_object
 from tuneworthy.grade.text import normalise
@@ -262,17 +264,27 @@ class _Probing:
         control = self.right
         if len(control) > MOST_CASES:
             control = random.Random(project.split.seed).sample(control, MOST_CASES)
-        self._others = {name: await self._other_model(name, control) for name in names}
+        self._others = {}
+        for name in names:
+            with suppress(ModelError):  # one that is not there has no say
+                self._others[name] = await self._other_model(name, control)
         return self._others
 
     async def _other_model(self, name: str, control: Sequence[Case]) -> Voter:
         """Ask one model."""
         failed = self.open
-        identity = self.session.models[name].provider.identity
+        provider = self.session.models[name].provider
+        capabilities = getattr(provider, "capabilities", None)
         variant = replace(
-            self.variant, name=f"probe/{name}", model=name, model_identity=identity, decoding={}, notes=("probe",)
+            self.variant,
+            name=f"probe/{name}",
+            model=name,
+            model_identity=provider.identity,
+            decoding={},
+            max_tokens=self.variant.max_tokens + (capabilities.thinking_tokens() if capabilities else 0),
+            notes=("probe",),
         )
-        if variant.output.kind not in {"free", *self.session.models[name].provider.supports}:
+        if variant.output.kind not in {"free", *provider.supports}:
             variant = replace(variant, output=replace(variant.output, kind="free", choices=(), schema=None))
         cases = [*failed, *control]
         traces = await self._ask(variant, cases)

@@ -172,18 +172,17 @@ def model_retires(facts: Facts) -> Iterator[Fault]:
 
 @check("thinking_cut", "warning")
 def thinking_cut(facts: Facts) -> Iterator[Fault]:
-    """A model thinks before it answers, hidden, and its thinking counts against `prompt.max_tokens`.
+    """The baseline's model thinks before it answers, hidden, and its thinking counts against `prompt.max_tokens`.
 
-    With fewer than 1,024 tokens it is often cut off before the answer, which then counts as wrong.
+    With fewer than 1,024 tokens it is often cut off before the answer, which then counts as wrong. The models that the
+    rung `model` tries are given room to think beside that.
     """
-    limit = facts.project.prompt.max_tokens
-    for name in used(facts):
-        opened = facts.opened[name][0]
-        known = getattr(opened.provider, "capabilities", None) if opened else None
-        thinks = isinstance(known, Capabilities) and known.thinks in {"by_default", "always"}
-        if thinks and limit < THINKING_TOKENS:
-            yield Fault(
-                f"prompt.max_tokens: expected at least {THINKING_TOKENS} for models.{name}, which thinks before it "
-                f"answers, got {limit}",
-                "raise prompt.max_tokens",
-            )
+    limit, name = facts.project.prompt.max_tokens, facts.project.ladder.baseline
+    opened = facts.opened[name][0] if name in facts.opened else None
+    known = getattr(opened.provider, "capabilities", None) if opened else None
+    if isinstance(known, Capabilities) and known.thinking_tokens() and limit < THINKING_TOKENS:
+        yield Fault(
+            f"prompt.max_tokens: expected at least {THINKING_TOKENS} for models.{name}, which thinks before it "
+            f"answers, got {limit}",
+            "raise prompt.max_tokens",
+        )

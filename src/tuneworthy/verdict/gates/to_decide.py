@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tuneworthy.stats import clopper_pearson
 from tuneworthy.stats.sizing import MOST_CASES, cases_for_target, shows
 from tuneworthy.verdict.base import HeadroomClass
 from tuneworthy.verdict.economics import money_words
@@ -144,10 +143,11 @@ def retrieval(evidence: Evidence) -> Finding:
     if status is not PASS or search is None:
         return status, detail, numbers
     numbers = {**numbers, "not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
-    if search.failed and clopper_pearson(search.not_retrieved, search.failed)[0] > 0.5:
+    if search.lower > 0.5:
         words = (
             f"the search fails: {search.not_retrieved} of {search.failed} wrong answers on dev were not shown a "
-            "document that holds the answer; mend [retrieval] (chunks, encoder, language), then run `tuneworthy climb`"
+            "document that holds the answer; mend [retrieval] (chunks, encoder, language), or what `documents` of the "
+            "cases name, then run `tuneworthy climb`"
         )
         return FAIL, words, numbers
     if search.oracle is not None:

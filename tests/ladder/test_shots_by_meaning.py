@@ -1,0 +1,70 @@
+"""Shots that a sentence encoder chooses for each case: where they are asked for, and where there is an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.ladder.worlds import write_world
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.base import Task, View
+from tuneworthy.ladder.few_shot import FewShot
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.types import Case, Example, Variant
+
+BEST = Variant(name="baseline/weak", model="weak", model_identity={}, system=None, user="{{ input }}")
+
+
+class Colours:
+    """Encodes a text by whether it speaks of red."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return (n, 2) rows."""
+        return np.array([[1, 0] if {"red", "crimson"} & set(text.split()) else [0, 1] for text in texts], np.float32)
+
+
+def examples(*questions: str) -> list[Example]:
+    """Examples named a, b, c, ..."""
+    return [
+        Example(id=chr(97 + i), messages=({"role": "user", "content": text}, {"role": "assistant", "content": "x"}))
+        for i, text in enumerate(questions)
+    ]
+
+
+def test_the_nearest_in_meaning_need_not_share_a_word() -> None:
+    rows = examples("my crimson hat", "the thing of the sea", "a thing of the sky")
+    pool, case = ShotPool(rows, lambda _: Colours()), Case(id="1", input="the red thing of the sea", expected="x")
+    by_words, by_meaning = pool.per_case(1), pool.per_case(1, "colours")
+    assert [one.id for one in pool.select(by_words, [case])["1"]] == ["b"]
+    assert [one.id for one in pool.select(by_meaning, [case])["1"]] == ["a"]
+    assert [one.id for one in pool.select(pool.per_case(2, "colours"), [case])["1"]] == ["b", "a"]
+    assert replace(BEST, shots=by_words).id != replace(BEST, shots=by_meaning).id
+    with pytest.raises(UserError, match="colours"):
+        ShotPool(rows).select(by_meaning, [case])
+
+
+@pytest.mark.parametrize("torch", [True, False])
+def test_where_it_is_asked_for_there_are_candidates_or_the_reason_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: bool
+) -> None:
+    monkeypatch.setattr("tuneworthy.ladder.few_shot.find_spec", lambda _: object() if torch else None)
+    project = load(write_world(tmp_path, {"weak": "'x'"}, extra="[few_shot]\nk = [2]\nencoder = true"))
+    models: object = {}
+    view = View(
+        project=project,
+        task=Task(kind="free_text"),
+        pool=ShotPool(examples("one", "two", "three")),
+        models=models,  # type: ignore[arg-type]
+        best=BEST,
+        seed=7,
+        n_dev=80,
+    )
+    names = [variant.name for variant in FewShot().propose(view).candidates]
+    assert ("few_shot/by_meaning-2" in names) is torch
+    assert any("torch is not installed" in note for note in view.notes) is not torch
