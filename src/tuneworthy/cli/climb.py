@@ -114,9 +114,11 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
     """
     from tuneworthy.errors import UserError
     from tuneworthy.providers.prices import price_for
+    from tuneworthy.retrieval.library import paid_servers
 
     asked = {name: model for name, model in project.models.items() if names is None or name in names}
     paid = [name for name, model in asked.items() if not ((price := price_for(model)) and price.free)]
+    paid += paid_servers(project)
     limited = max_usd is not None or project.ladder.budget_usd is not None
     if not paid or yes or (limited and not sys.stdin.isatty()):
         return

@@ -24,6 +24,7 @@ from tuneworthy.config.retrieval import EncoderServer, LocalEncoder, MaxSim, Rer
 from tuneworthy.errors import UserError
 from tuneworthy.providers.models import pinned_models
 from tuneworthy.retrieval import chunking
+from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import Chunk, about_tokens, chunk_documents
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, TokenVectors, load_encoder
@@ -31,7 +32,7 @@ from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
 from tuneworthy.retrieval.index import Encoder, Found, Index, lancedb_missing, open_index
 from tuneworthy.retrieval.oracle import Handed, Oracle
 from tuneworthy.retrieval.searches import Searches
-from tuneworthy.retrieval.servers import ServerEncoder, ServerReranker
+from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Passage, Retrieval, content_hash
 
@@ -51,9 +52,11 @@ class Library:
     Args:
         project: Its `[retrieval]`.
         path: Of the documents.
+        account: Pays servers, and keeps what they answer; without one none is asked.
     """
 
-    def __init__(self, project: Project, path: Path) -> None:
+    def __init__(self, project: Project, path: Path, account: Account | None = None) -> None:
+        self._account = account
         self.settings = project.retrieval
         self.path = path
         self._folder = Folder(project.root).path / "retrieval"
@@ -97,8 +100,7 @@ class Library:
     @property
     def hosted(self) -> list[str]:
         """Servers elsewhere that the texts would go to."""
-        servers = (self.settings.encoder, self.settings.reranker)
-        return [one.base_url for one in servers if isinstance(one, EncoderServer | RerankServer) and one.hosted]
+        return [one.base_url for one in self.settings.servers.values() if one.hosted]
 
     def retrieval(
         self, *, k: int, chunk_tokens: int, bm25_weight: float, dense: bool = True, rerank: bool = True
@@ -122,6 +124,30 @@ class Library:
             language=self.settings.language,
             cite=self.settings.cite,
         )
+
+    def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
+        """Return what a climb will ask of each server, by the name of its section, estimated.
+
+        Args:
+            n_dev, n_test: Cases. n_timed: Cases that are searched for once more, to measure how long that takes.
+
+        Returns:
+            ``{"calls", "usd"}``, each for the least that is tried and for all that is.
+        """
+        settings, found = self.settings, {}
+        for name, server in settings.servers.items():
+            many = len(settings.chunk_tokens)
+            if isinstance(server, EncoderServer):
+                tokens = sum(one.size for one in self.corpus.documents) / chunking.BYTES_A_TOKEN
+                tokens /= 1 - settings.overlap
+                calls = tokens / min(settings.chunk_tokens) / BATCH + (n_dev + n_test) / BATCH + n_timed
+            else:
+                many *= len(settings.bm25_weight)
+                calls = float(n_dev + n_test + n_timed)
+                tokens = calls * RERANKED * max(settings.chunk_tokens)
+            usd = (server.usd_per_mtok or 0.0) * tokens / 1e6 + (server.usd_per_call or 0.0) * calls
+            found[name] = {"calls": (round(calls), round(calls * many)), "usd": (usd, usd * many)}
+        return found
 
     def oracle(self, retrieval: Retrieval | None = None) -> Retrieval:
         """Return the form that hands over the documents that a case names."""
@@ -208,7 +234,7 @@ class Library:
         missing = {key: case.text for case in cases if (key := keys[case.id]) not in kept}
         if missing:
             searcher = self.searcher(retrieval)
-            searcher.timed(retrieval, next(iter(missing.values())))  # the first one loads and warms up
+            searcher.timed(retrieval, next(iter(missing.values())), repeat=2)  # the first one loads and warms up
             new = {key: searcher.timed(retrieval, question) for key, question in missing.items()}
             self._searches.put(new)
             kept |= new
@@ -234,7 +260,7 @@ class Library:
             count = self._local.words.count if retrieval.encoder.get("type") == "local" else about_tokens
             chunks = chunk_documents(self.corpus.documents, retrieval.chunk_tokens, retrieval.overlap_tokens, count)
             opened = open_index(self._folder / name, chunks, encoder, language=retrieval.language)
-            self._searchers[name] = Searcher(opened, encoder, self._reranker)
+            self._searchers[name] = Searcher(opened, encoder, self._reranker, self._account)
         return self._searchers[name]
 
     def close(self) -> None:
@@ -255,12 +281,19 @@ class Library:
     @cached_property
     def _encoder(self) -> Encoder:
         config = self.settings.encoder
-        return ServerEncoder(config) if isinstance(config, EncoderServer) else self._local
+        return ServerEncoder(config, self._paying) if isinstance(config, EncoderServer) else self._local
 
     @cached_property
     def _reranker(self) -> ServerReranker | None:
         config = self.settings.reranker
-        return ServerReranker(config) if isinstance(config, RerankServer) else None
+        return ServerReranker(config, self._paying) if isinstance(config, RerankServer) else None
+
+    @property
+    def _paying(self) -> Account:
+        if self._account is None:
+            raise UserError("expected a command that may ask the servers of [retrieval], got one that asks nothing",
+                            hint="run `tuneworthy climb` first")  # fmt: skip
+        return self._account
 
 
 class Searcher:
@@ -270,11 +303,14 @@ class Searcher:
         index: Opened.
         encoder: Of questions; None for words alone.
         reranker: A server, or None.
+        account: Of the servers, if there are any.
     """
 
-    def __init__(self, index: Index, encoder: Encoder | None, reranker: ServerReranker | None) -> None:
+    def __init__(
+        self, index: Index, encoder: Encoder | None, reranker: ServerReranker | None, account: Account | None = None
+    ) -> None:
         self.index = index
-        self._encoder, self._reranker = encoder, reranker
+        self._encoder, self._reranker, self._account = encoder, reranker, account
         self._questions: dict[str, NDArray[np.float32]] = {}
         self._lists: dict[tuple[str, str, int], Found] = {}
         self._scores: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
@@ -293,18 +329,24 @@ class Searcher:
             for one in found
         ]
 
-    def timed(self, retrieval: Retrieval, question: str) -> dict[str, float]:
-        """Search for one question with nothing remembered of it, and return the seconds of each stage."""
+    def timed(self, retrieval: Retrieval, question: str, repeat: int = 1) -> dict[str, float]:
+        """Search for one question with nothing remembered of it, and return the seconds of each stage.
+
+        Servers are asked another time, alone; what they answered so before counts with the seconds that it took.
+        """
         self._forget(question)
         seconds: dict[str, float] = {}
 
-        def lap(stage: str, since: float) -> float:
-            seconds[stage] = time.perf_counter() - since
-            return time.perf_counter()
+        def now() -> float:
+            return time.perf_counter() + (self._account.saved_s if self._account else 0.0)
 
-        at = time.perf_counter()
+        def lap(stage: str, since: float) -> float:
+            seconds[stage] = now() - since
+            return now()
+
+        at = now()
         if retrieval.encoder:
-            self.encode([question])
+            self.encode([question], repeat)
             at = lap("encode", at)
         words, vectors = self._words(retrieval, question), None
         at = lap("words", at)
@@ -314,17 +356,17 @@ class Searcher:
         fused = fuse(words, vectors, retrieval.bm25_weight)
         at = lap("fuse", at)
         if retrieval.reranker:
-            self._reranked(retrieval, question, fused)
+            self._reranked(retrieval, question, fused, repeat)
             lap("rerank", at)
         return seconds
 
-    def encode(self, questions: Sequence[str]) -> None:
+    def encode(self, questions: Sequence[str], repeat: int = 0) -> None:
         """Encode the questions that were not yet."""
         new = [one for one in dict.fromkeys(questions) if one not in self._questions]
         if not new or self._encoder is None:
             return
         if isinstance(self._encoder, ServerEncoder):
-            vectors = self._encoder.encode_questions(new)
+            vectors = self._encoder.encode_questions(new, repeat)
         else:
             vectors = self._encoder.encode(new, steady=False)
         self._questions |= dict(zip(new, vectors, strict=True))
@@ -356,21 +398,23 @@ class Searcher:
             self._lists[key] = self.index.vectors(self._questions[question], retrieval.pool)
         return self._lists[key]
 
-    def _reranked(self, retrieval: Retrieval, question: str, fused: Mapping[int, float]) -> dict[int, float]:
+    def _reranked(
+        self, retrieval: Retrieval, question: str, fused: Mapping[int, float], repeat: int = 0
+    ) -> dict[int, float]:
         """Order the head of the list by the reranker (and, for MaxSim, by the fused score as well)."""
         head = list(fused)[:RERANKED]
         kind = str(retrieval.reranker["type"])
         known = self._scores[kind, question]
         if new := [number for number in head if number not in known]:
-            score = self._maxsim if kind == "maxsim" else self._server
-            known |= dict(zip(new, score(question, new), strict=True))
+            scored = self._maxsim(question, new) if kind == "maxsim" else self._server(question, new, repeat)
+            known |= dict(zip(new, scored, strict=True))
         scores = {number: known[number] for number in head}
         return blend(fused, scores, float(retrieval.reranker.get("weight", 1.0)))
 
-    def _server(self, question: str, numbers: Sequence[int]) -> list[float]:
+    def _server(self, question: str, numbers: Sequence[int], repeat: int) -> list[float]:
         assert self._reranker is not None
         chunks = self.chunks(numbers)
-        return self._reranker.score(question, [chunks[number].indexed for number in numbers])
+        return self._reranker.score(question, [chunks[number].indexed for number in numbers], repeat)
 
     def _maxsim(self, question: str, numbers: Sequence[int]) -> list[float]:
         assert isinstance(self._encoder, SentenceEncoder)
@@ -414,8 +458,12 @@ def documents_path(project: Project) -> Path | None:
     return default if default.is_dir() else None
 
 
-def open_library(project: Project) -> Library | None:
+def open_library(project: Project, account: Account | None = None) -> Library | None:
     """Return the documents of `project`; None if it has none.
+
+    Args:
+        project: Its configuration.
+        account: Pays the servers of `[retrieval]`; without one none is asked.
 
     Raises:
         UserError: `[documents]` names a place where nothing is.
@@ -425,4 +473,18 @@ def open_library(project: Project) -> Library | None:
         return None
     if not path.exists():
         raise UserError(f"expected documents at {path}, got nothing there", hint="mend [documents] path")
-    return Library(project, path)
+    return Library(project, path, account)
+
+
+def servers_of(project: Project) -> Mapping[str, EncoderServer | RerankServer]:
+    """Return the servers that a climb of `project` asks for a search, by the name of their section."""
+    if "retrieval" not in project.ladder.rungs or documents_path(project) is None:
+        return {}
+    servers = project.retrieval.servers
+    forbidden = project.constraints.on_device and any(one.hosted for one in servers.values())
+    return {} if forbidden else servers
+
+
+def paid_servers(project: Project) -> list[str]:
+    """Return those of `servers_of` that cost money."""
+    return [name for name, one in servers_of(project).items() if one.paid]
