@@ -19,7 +19,7 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.session import Session
-from tuneworthy.retrieval.library import STAGES, Library
+from tuneworthy.retrieval.library import STAGES, Library, sought
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
@@ -27,6 +27,8 @@ from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant
 
 FEWEST_NAMED = 20
 """Dev cases that must name their documents before the search is tuned on them."""
+PLAIN = ("hybrid+rerank", "hybrid", "words+rerank", "words")
+"""Forms of the search that are tried untuned: words alone, and the first of these that there is."""
 FEWEST_PAIRED = 8
 """Cases that winner and oracle must both have scored to be compared."""
 PROMPT_ROOM = 256
@@ -114,8 +116,8 @@ class RetrievalRung:
             return [max(self.forms, key=lambda form: form.order)]  # of equals the first, which is simpler
         if view.dev:
             view.notes.append(f"the search is not tuned: {len(named)} dev cases name documents, not {FEWEST_NAMED}")
-        plain = {form.name: form for form in self.forms if form.name in {"words", "hybrid+rerank", "hybrid"}}
-        last = plain.get("hybrid+rerank") or plain.get("hybrid") or self.forms[0]
+        plain = {form.name: form for form in self.forms if form.name in PLAIN}
+        last = next((plain[name] for name in PLAIN if name in plain), self.forms[0])
         return list({id(form): form for form in (last, plain.get("words", last))}.values())
 
     async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
@@ -171,6 +173,7 @@ def forms_of(library: Library) -> list[Form]:
                 found.setdefault(name if first else f"{name},{one.chunk_tokens}", Form(name, one))
 
         add("words", bm25_weight=1.0, dense=False, rerank=False)
+        add("words+rerank", bm25_weight=1.0, dense=False)
         if library.encoder_identity:
             add("vectors", bm25_weight=0.0, rerank=False)
         for weight, rerank in product(settings.bm25_weight, (False, True)):
@@ -183,7 +186,7 @@ def forms_of(library: Library) -> list[Form]:
 
 def measure(library: Library, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
     """Return each measure of a search, `(n_cases,)`, on cases that name their documents."""
-    ranked = library.ranked_documents(retrieval, [case.text for case in cases])
+    ranked = library.ranked_documents(retrieval, [sought(case) for case in cases])
     rows = [quality(found, library.named(case)) for case, found in zip(cases, ranked, strict=True)]
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 

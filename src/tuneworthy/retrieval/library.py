@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ DEEPEST = 10
 """Passages of a search that are kept: k may be as large, and measures look as far."""
 RERANKED = 20
 """Chunks at the head of the fused list that a reranker orders."""
+FEWEST_SOUGHT = 6
+"""Words of a turn that are enough for a search; what stands before a shorter one is searched for as well."""
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
 TOKEN_BYTES = 512 * 2**20
 """Token vectors that are held, at most; then all are let go."""
@@ -109,8 +111,8 @@ class Library:
         encoder = dict(self.encoder_identity) if dense else {}
         reranker = dict(self.reranker_identity) if rerank else {}
         if reranker.get("type") == "maxsim" and not encoder:
-            reranker = {}
-        if encoder.get("type") == "local":
+            reranker |= {key: self.encoder_identity[key] for key in ("model", "sha256")}
+        if encoder.get("type") == "local" or reranker.get("type") == "maxsim":
             chunk_tokens = min(chunk_tokens, MAX_TOKENS - 2)
         return Retrieval(
             documents=self.corpus.hash,
@@ -181,7 +183,7 @@ class Library:
                             hint="put them back, or walk again with `tuneworthy climb`")  # fmt: skip
         if retrieval.mode == "oracle":
             return {case.id: self.handed(case).passages for case in cases}
-        found = self.ranked(retrieval, [case.text for case in cases])
+        found = self.ranked(retrieval, [sought(case) for case in cases])
         return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, found, strict=True)}
 
     def ranked(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[Passage]]:
@@ -229,9 +231,9 @@ class Library:
         if retrieval.mode == "oracle":
             return {case.id: {} for case in cases}
         search = content_hash([asdict(replace(retrieval, k=0, cite=False)), "timed"], 32)
-        keys = {case.id: content_hash([search, case.text], 32) for case in cases}
+        keys = {case.id: content_hash([search, sought(case)], 32) for case in cases}
         kept = self._searches.get(list(dict.fromkeys(keys.values())))
-        missing = {key: case.text for case in cases if (key := keys[case.id]) not in kept}
+        missing = {key: sought(case) for case in cases if (key := keys[case.id]) not in kept}
         if missing:
             searcher = self.searcher(retrieval)
             searcher.timed(retrieval, next(iter(missing.values())), repeat=2)  # the first one loads and warms up
@@ -257,10 +259,10 @@ class Library:
         name = content_hash(index)
         if name not in self._searchers:
             encoder = self._encoder if retrieval.encoder else None
-            count = self._local.words.count if retrieval.encoder.get("type") == "local" else about_tokens
+            count = self.local.words.count if retrieval.encoder.get("type") == "local" else about_tokens
             chunks = chunk_documents(self.corpus.documents, retrieval.chunk_tokens, retrieval.overlap_tokens, count)
             opened = open_index(self._folder / name, chunks, encoder, language=retrieval.language)
-            self._searchers[name] = Searcher(opened, encoder, self._reranker, self._account)
+            self._searchers[name] = Searcher(opened, encoder, self, self._account)
         return self._searchers[name]
 
     def close(self) -> None:
@@ -273,7 +275,8 @@ class Library:
         return Oracle(self.corpus.by_id)
 
     @cached_property
-    def _local(self) -> SentenceEncoder:
+    def local(self) -> SentenceEncoder:
+        """The sentence encoder that runs here; fetched and loaded when first needed."""
         config = self.settings.encoder
         assert isinstance(config, LocalEncoder)
         return load_encoder(config.model)
@@ -281,12 +284,14 @@ class Library:
     @cached_property
     def _encoder(self) -> Encoder:
         config = self.settings.encoder
-        return ServerEncoder(config, self._paying) if isinstance(config, EncoderServer) else self._local
+        return ServerEncoder(config, self._paying) if isinstance(config, EncoderServer) else self.local
 
     @cached_property
-    def _reranker(self) -> ServerReranker | None:
+    def reranker(self) -> ServerReranker:
+        """The server that scores chunks."""
         config = self.settings.reranker
-        return ServerReranker(config, self._paying) if isinstance(config, RerankServer) else None
+        assert isinstance(config, RerankServer)
+        return ServerReranker(config, self._paying)
 
     @property
     def _paying(self) -> Account:
@@ -296,21 +301,35 @@ class Library:
         return self._account
 
 
+class Rerankers(Protocol):
+    """What a `Searcher` reranks with."""
+
+    @property
+    def local(self) -> SentenceEncoder:
+        """Gives token vectors."""
+        ...
+
+    @property
+    def reranker(self) -> ServerReranker:
+        """Scores chunks."""
+        ...
+
+
 class Searcher:
     """Searches one index, and remembers the lists and token vectors that further forms of the search need again.
 
     Args:
         index: Opened.
         encoder: Of questions; None for words alone.
-        reranker: A server, or None.
+        rerankers: Has the local encoder and the server that order chunks anew, opened when first needed.
         account: Of the servers, if there are any.
     """
 
     def __init__(
-        self, index: Index, encoder: Encoder | None, reranker: ServerReranker | None, account: Account | None = None
+        self, index: Index, encoder: Encoder | None, rerankers: Rerankers, account: Account | None = None
     ) -> None:
         self.index = index
-        self._encoder, self._reranker, self._account = encoder, reranker, account
+        self._encoder, self._rerankers, self._account = encoder, rerankers, account
         self._questions: dict[str, NDArray[np.float32]] = {}
         self._lists: dict[tuple[str, str, int], Found] = {}
         self._scores: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
@@ -412,28 +431,25 @@ class Searcher:
         return blend(fused, scores, float(retrieval.reranker.get("weight", 1.0)))
 
     def _server(self, question: str, numbers: Sequence[int], repeat: int) -> list[float]:
-        assert self._reranker is not None
         chunks = self.chunks(numbers)
-        return self._reranker.score(question, [chunks[number].indexed for number in numbers], repeat)
+        return self._rerankers.reranker.score(question, [chunks[number].indexed for number in numbers], repeat)
 
     def _maxsim(self, question: str, numbers: Sequence[int]) -> list[float]:
-        assert isinstance(self._encoder, SentenceEncoder)
         if new := [number for number in numbers if number not in self._tokens]:
             if sum(one.vectors.nbytes for one in self._tokens.values()) > TOKEN_BYTES:
                 self._tokens.clear()
                 new = list(numbers)
             chunks = self.chunks(new)
-            vectors = self._encoder.encode_tokens([chunks[number].indexed for number in new])
+            vectors = self._rerankers.local.encode_tokens([chunks[number].indexed for number in new])
             self._tokens |= dict(zip(new, vectors, strict=True))
         if question not in self._asked:
-            (self._asked[question],) = self._encoder.encode_tokens([question])
+            (self._asked[question],) = self._rerankers.local.encode_tokens([question])
         return max_sim(self._asked[question], [self._tokens[number] for number in numbers], self._rarity)
 
     @cached_property
     def _rarity(self) -> NDArray[np.float64]:
         """Weight of each piece of the vocabulary, from a sample of the chunks."""
-        assert isinstance(self._encoder, SentenceEncoder)
-        words = self._encoder.words
+        words = self._rerankers.local.words
         texts = self.index.sample()
         counts = np.zeros(len(words.ids), np.int64)
         for text in texts:
@@ -448,6 +464,33 @@ class Searcher:
         for pair in [pair for pair in self._scores if pair[1] == question]:
             for number in self._scores.pop(pair):
                 self._tokens.pop(number, None)
+
+
+def sought(case: Case) -> str:
+    """Return what is searched for: the text of a case; of a conversation the last turn, and those before a short one.
+
+    >>> turns = ("What does the blue card cost a year?", "Two percent.", "And abroad?")
+    >>> roles = ("user", "assistant", "user")
+    >>> messages = tuple({"role": role, "content": turn} for role, turn in zip(roles, turns))
+    >>> sought(Case(id="a", messages=messages)).splitlines()
+    ['And abroad?', 'Two percent.', 'What does the blue card cost a year?']
+    """
+    if not case.messages:
+        return case.text
+    found: list[str] = []
+    for message in reversed(case.messages):
+        if message.get("role") in {"user", "assistant"} and (said := _said(message)):
+            found.append(said)
+            if len(" ".join(found).split()) >= FEWEST_SOUGHT:
+                break
+    return "\n".join(found)
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """Return the text of a turn, whose content may come in parts."""
+    content = message.get("content") or ""
+    parts = [content] if isinstance(content, str) else [str(part.get("text") or "") for part in content]
+    return "\n".join(filter(None, parts)).strip()
 
 
 def documents_path(project: Project) -> Path | None:
