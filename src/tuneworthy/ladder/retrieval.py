@@ -19,6 +19,9 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.session import Session
+from tuneworthy.prompts.templates import chat
+from tuneworthy.providers.prices import price_for
+from tuneworthy.retrieval.chunking import about_tokens
 from tuneworthy.retrieval.library import STAGES, Library, sought
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.intervals import score_interval
@@ -33,6 +36,8 @@ FEWEST_PAIRED = 8
 """Cases that winner and oracle must both have scored to be compared."""
 PROMPT_ROOM = 256
 """Tokens of a context that instructions and question may need beside passages and answer."""
+SPARE = 1.1
+"""What tokens that are counted as bytes / 4 are multiplied by to be safe."""
 OWN = frozenset({"http", "python"})
 """Providers that get the case alone, no messages."""
 USED = 0.6
@@ -98,7 +103,7 @@ class RetrievalRung:
         for form in forms:
             for k in library.settings.k:
                 variant = _variant(best, form, k)
-                (found if _fits(view, variant) else too_long).append(variant)
+                (found if _fits(view, library, variant) else too_long).append(variant)
         if too_long:
             names = ", ".join(variant.name for variant in too_long)
             view.notes.append(f"left out, as the context of {best.model} is too short: {names}")
@@ -309,12 +314,23 @@ def _variant(best: Variant, form: Form, k: int) -> Variant:
     return replace(best, name=name, retrieval=retrieval, notes=(*best.notes, f"{form.name}, {k} passages"))
 
 
-def _fits(view: View, variant: Variant) -> bool:
-    """Whether the passages fit into the context of the embedded engine; a server's is not known."""
-    context = getattr(view.project.models[variant.model], "context", None)
+def _fits(view: View, library: Library, variant: Variant) -> bool:
+    """Whether instructions, passages, question and answer fit into the context, where it is known.
+
+    The passages of dev are looked at; where there are none yet, those are taken to be as long as they may be.
+    """
+    config = view.project.models[variant.model]
+    context = getattr(config, "context", None) or getattr(price_for(config), "context", None)
+    if context is None:
+        return True
     assert variant.retrieval is not None
-    tokens = variant.retrieval.k * (variant.retrieval.chunk_tokens + 16)
-    return context is None or tokens + variant.max_tokens + PROMPT_ROOM <= context
+    if not view.dev:
+        tokens: float = variant.retrieval.k * (variant.retrieval.chunk_tokens + 16) + PROMPT_ROOM
+    else:
+        passages = library.passages(variant.retrieval, view.dev)
+        chats = (chat(variant, case, (), passages[case.id]) for case in view.dev)
+        tokens = SPARE * max(sum(8 + about_tokens(str(turn.get("content") or "")) for turn in one) for one in chats)
+    return tokens + variant.max_tokens <= context
 
 
 def _middle_first(found: Sequence[Variant]) -> list[Variant]:
