@@ -113,6 +113,24 @@ class EncoderServer(_Server):
     """Stands before a chunk, where the model wants one."""
 
 
+class LlamaCppEncoder(Section):
+    """An embedding model in a GGUF file, run by the embedded llama.cpp."""
+
+    type: Literal["llama_cpp"]
+    model: str
+    """`hf:ORG/REPO[/FILE.gguf]`, or the path of a GGUF file."""
+    pooling: Literal["mean", "cls", "last"] | None = None
+    """How tokens become one vector; as the file says if not set."""
+    query_prefix: str = ""
+    """Stands before a question, where the model wants one."""
+    document_prefix: str = ""
+    """Stands before a chunk, where the model wants one."""
+    context: Count = 2048
+    """Tokens of a text that are read, at most; the model's own limit if that is less."""
+    threads: Count | None = None
+    """CPU threads; all cores if not set."""
+
+
 class NoEncoder(Section):
     """Words alone (BM25)."""
 
@@ -154,7 +172,9 @@ class Retrieval(Section):
     """Chunks that words and vectors each bring to the fusion."""
     language: Language = "English"
     """Of stemming and stop words."""
-    encoder: Annotated[LocalEncoder | EncoderServer | NoEncoder, Field(discriminator="type")] = LocalEncoder()
+    encoder: Annotated[LocalEncoder | LlamaCppEncoder | EncoderServer | NoEncoder, Field(discriminator="type")] = (
+        LocalEncoder()
+    )
     """Where dense vectors come from."""
     reranker: Annotated[MaxSim | RerankServer | NoReranker, Field(discriminator="type")] = MaxSim()
     """What orders the best of the fused list anew."""

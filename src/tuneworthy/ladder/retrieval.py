@@ -40,6 +40,11 @@ SPARE = 1.1
 """What tokens that are counted as bytes / 4 are multiplied by to be safe."""
 OWN = frozenset({"http", "python"})
 """Providers that get the case alone, no messages."""
+ENGINES = {
+    "local": "torch is not installed (pip install 'tuneworthy[semantic]')",
+    "llama_cpp": "xllamacpp is not installed (pip install 'tuneworthy[local]')",
+}
+"""What an encoder needs here, by its type."""
 USED = 0.6
 """Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
 BLAMES = (
@@ -95,8 +100,8 @@ class RetrievalRung:
             why = f"{', '.join(library.hosted)}: hosted, and the task must run on the device"
             return Proposal(skipped=why, skip_code="constraint", not_eligible=[why])
         view.notes.extend(filter(None, [*library.corpus.notes, library.corpus.injection_note]))
-        if view.dev and not library.encoder_identity and library.settings.encoder.type == "local":
-            view.notes.append("words alone are searched: torch is not installed (pip install 'tuneworthy[semantic]')")
+        if view.dev and not library.encoder_identity and library.settings.encoder.type in ENGINES:
+            view.notes.append(f"words alone are searched: {ENGINES[library.settings.encoder.type]}")
         forms = self._forms(view, library)
         found: list[Variant] = []
         too_long: list[Variant] = []

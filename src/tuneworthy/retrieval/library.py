@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.kind import answer_text
 from tuneworthy.config.project import Project
-from tuneworthy.config.retrieval import EncoderServer, LocalEncoder, MaxSim, RerankServer
+from tuneworthy.config.retrieval import EncoderServer, LlamaCppEncoder, LocalEncoder, MaxSim, RerankServer
 from tuneworthy.errors import UserError
 from tuneworthy.providers.models import pinned_models
 from tuneworthy.retrieval import chunking
@@ -30,6 +30,7 @@ from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, TokenVectors, load_encoder
 from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
 from tuneworthy.retrieval.index import Encoder, Found, Index, lancedb_missing, open_index
+from tuneworthy.retrieval.llama import LlamaEncoder, llama_identity, llama_missing
 from tuneworthy.retrieval.oracle import Handed, Oracle
 from tuneworthy.retrieval.searches import Searches
 from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
@@ -58,7 +59,7 @@ class Library:
     """
 
     def __init__(self, project: Project, path: Path, account: Account | None = None) -> None:
-        self._account = account
+        self._account, self._root = account, project.root
         self.settings = project.retrieval
         self.path = path
         self._folder = Folder(project.root).path / "retrieval"
@@ -84,6 +85,8 @@ class Library:
             if find_spec("torch") is None:
                 return {}
             return {"type": "local", "model": config.model, "sha256": pin.sha256 if pin else ""}
+        if isinstance(config, LlamaCppEncoder):
+            return {} if llama_missing() else llama_identity(config, self._root)
         if isinstance(config, EncoderServer):
             return config.model_dump(include={"type", "base_url", "model", "query_prefix", "document_prefix"})
         return {}
@@ -268,6 +271,8 @@ class Library:
     def close(self) -> None:
         """Close what is open."""
         self._searches.close()
+        if isinstance(encoder := self.__dict__.pop("_encoder", None), LlamaEncoder):
+            encoder.close()
         self._searchers.clear()
 
     @cached_property
@@ -284,6 +289,8 @@ class Library:
     @cached_property
     def _encoder(self) -> Encoder:
         config = self.settings.encoder
+        if isinstance(config, LlamaCppEncoder):
+            return LlamaEncoder(config, self._root, Folder(self._root).logs / "retrieval.log")
         return ServerEncoder(config, self._paying) if isinstance(config, EncoderServer) else self.local
 
     @cached_property
@@ -384,7 +391,7 @@ class Searcher:
         new = [one for one in dict.fromkeys(questions) if one not in self._questions]
         if not new or self._encoder is None:
             return
-        if isinstance(self._encoder, ServerEncoder):
+        if isinstance(self._encoder, ServerEncoder | LlamaEncoder):
             vectors = self._encoder.encode_questions(new, repeat)
         else:
             vectors = self._encoder.encode(new, steady=False)
