@@ -72,6 +72,18 @@ def test_what_words_find_is_reranked_without_dense_vectors_too(tmp_path: Path) -
         assert not forms["words"].reranker and forms["words+rerank"] != forms["words"]
 
 
+def test_how_much_is_encoded_is_told_and_too_much_is_searched_by_words_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = library_of(tmp_path, encoder_identity=LOCAL)
+    assert library.retrieval(k=1, chunk_tokens=64, bm25_weight=0.5).encoder and not library.notes
+    library.__dict__["_characters"] = 4 * 64 * 20_000
+    assert any("are encoded before the first search" in note for note in library.notes)
+    monkeypatch.setattr("tuneworthy.retrieval.library.MOST_ENCODED", 20_000)
+    assert any("searched by words alone" in note for note in library.notes)
+    assert {form.name for form in forms_of(library)} == {"words", "words+rerank"}
+
+
 class Tokens:
     """A local encoder that knows a token for each letter."""
 

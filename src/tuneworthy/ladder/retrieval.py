@@ -99,7 +99,7 @@ class RetrievalRung:
         if view.project.constraints.on_device and library.hosted:
             why = f"{', '.join(library.hosted)}: hosted, and the task must run on the device"
             return Proposal(skipped=why, skip_code="constraint", not_eligible=[why])
-        view.notes.extend(filter(None, [*library.corpus.notes, library.corpus.injection_note]))
+        view.notes.extend(library.notes)
         if view.dev and not library.encoder_identity and library.settings.encoder.type in ENGINES:
             view.notes.append(f"words alone are searched: {ENGINES[library.settings.encoder.type]}")
         forms = self._forms(view, library)

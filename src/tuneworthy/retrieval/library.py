@@ -44,6 +44,10 @@ RERANKED = 20
 """Chunks at the head of the fused list that a reranker orders."""
 FEWEST_SOUGHT = 6
 """Words of a turn that are enough for a search; what stands before a shorter one is searched for as well."""
+MOST_ENCODED = 200_000
+"""Chunks that dense vectors are made of, at most, estimated: all vectors are looked at in each search."""
+MANY_ENCODED = 10_000
+"""Chunks from which on their number is told before they are encoded."""
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
 TOKEN_BYTES = 512 * 2**20
 """Token vectors that are held, at most; then all are let go."""
@@ -111,7 +115,7 @@ class Library:
         self, *, k: int, chunk_tokens: int, bm25_weight: float, dense: bool = True, rerank: bool = True
     ) -> Retrieval:
         """Return the resolved form of a search."""
-        encoder = dict(self.encoder_identity) if dense else {}
+        encoder = dict(self.encoder_identity) if dense and self.n_chunks(chunk_tokens) <= MOST_ENCODED else {}
         reranker = dict(self.reranker_identity) if rerank else {}
         if reranker.get("type") == "maxsim" and not encoder:
             reranker |= {key: self.encoder_identity[key] for key in ("model", "sha256")}
@@ -130,6 +134,29 @@ class Library:
             cite=self.settings.cite,
         )
 
+    def n_chunks(self, chunk_tokens: int) -> int:
+        """Return about how many chunks of so many tokens there are, from the characters of the documents."""
+        fresh = chunk_tokens * (1 - self.settings.overlap)
+        return round(self._characters / chunking.BYTES_A_TOKEN / fresh)
+
+    @cached_property
+    def _characters(self) -> int:
+        return sum(one.size for one in self.corpus.documents)
+
+    @property
+    def notes(self) -> list[str]:
+        """Say what a reader must know of the documents, and how much there is to encode."""
+        notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
+        for size in self.settings.chunk_tokens if self.encoder_identity else ():
+            if (n := self.n_chunks(size)) > MOST_ENCODED:
+                notes.append(f"documents: about {n:,} chunks of {size} tokens, more than {MOST_ENCODED:,}: they are "
+                             "searched by words alone")  # fmt: skip
+            elif n >= MANY_ENCODED:
+                notes.append(
+                    f"documents: about {n:,} chunks of {size} tokens are encoded before the first search, once"
+                )
+        return notes
+
     def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
         """Return what a climb will ask of each server, by the name of its section, estimated.
 
@@ -143,9 +170,9 @@ class Library:
         for name, server in settings.servers.items():
             many = len(settings.chunk_tokens)
             if isinstance(server, EncoderServer):
-                tokens = sum(one.size for one in self.corpus.documents) / chunking.BYTES_A_TOKEN
-                tokens /= 1 - settings.overlap
-                calls = tokens / min(settings.chunk_tokens) / BATCH + (n_dev + n_test) / BATCH + n_timed
+                n_chunks = self.n_chunks(min(settings.chunk_tokens))
+                tokens = float(n_chunks * min(settings.chunk_tokens))
+                calls = (n_chunks + n_dev + n_test) / BATCH + n_timed
             else:
                 many *= len(settings.bm25_weight)
                 calls = float(n_dev + n_test + n_timed)
