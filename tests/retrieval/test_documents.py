@@ -114,11 +114,12 @@ def test_what_cannot_be_opened_is_left_out_with_its_reason(tmp_path: Path, monke
     monkeypatch.setattr(Path, "read_bytes", refuse)
     (tmp_path / "nowhere.txt").symlink_to(tmp_path / "gone.txt")
     (tmp_path / "round.txt").symlink_to(tmp_path / "round.txt")
+    (tmp_path / "folder").symlink_to(tmp_path)
     found = corpus_of(tmp_path, a_txt="says", locked_txt="x", rows_jsonl="\n")
     assert [one.id for one in found.documents] == ["a.txt"]
     reasons = dict(found.left_out)
     assert reasons["locked.txt"] == "cannot be read (Permission denied)" and reasons["rows.jsonl"] == "empty"
-    assert {"nowhere.txt", "round.txt"} <= set(reasons)
+    assert {"nowhere.txt", "round.txt", "folder"} <= set(reasons)
 
 
 def test_a_name_that_is_not_utf_8_can_be_hashed_and_told(tmp_path: Path) -> None:

@@ -196,8 +196,8 @@ def read_documents(path: Path) -> Corpus:
             _read(file, root, name, reading)
         except Unreadable as error:
             reading.left_out.append((name, str(error)))
-        except OSError as error:
-            reading.left_out.append((name, f"cannot be read ({error.strerror or error})"))
+        except (OSError, RuntimeError) as error:  # links that lead in a circle
+            reading.left_out.append((name, f"cannot be read ({getattr(error, 'strerror', None) or error})"))
     return Corpus(reading.documents, reading.left_out)
 
 
@@ -211,7 +211,12 @@ def _files(path: Path, reading: _Reading) -> list[Path]:
         name = "." if folder == path else _shown(folder.relative_to(path))
         reading.left_out.append((name, f"cannot be read ({error.strerror})"))
 
-    return sorted(Path(folder) / name for folder, _, names in os.walk(path, onerror=note) for name in names)
+    return sorted(
+        one
+        for folder, folders, names in os.walk(path, onerror=note)
+        for one in map(Path(folder).joinpath, [*folders, *names])
+        if one.is_symlink() or not one.is_dir()  # a link to a folder is not followed, but told
+    )
 
 
 def _shown(path: Path) -> str:

@@ -166,7 +166,8 @@ class Library:
         Returns:
             ``{"calls", "usd"}``, each for the least that is tried and for all that is.
         """
-        settings, found = self.settings, {}
+        found: dict[str, dict[str, tuple[float, float]]] = {}
+        settings = self.settings
         for name, server in settings.servers.items():
             many = len(settings.chunk_tokens)
             if isinstance(server, EncoderServer):

@@ -6,6 +6,7 @@ A text that is longer than the context is halved until the model takes its head.
 from __future__ import annotations
 
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from tuneworthy.providers.models import check_pinned, find, pull
 BATCH = 32
 TIMEOUT_S = 600.0
 SLOTS = 1
+_TOO_LONG = re.compile("exceed|too large|larger than")
 
 
 def llama_missing() -> str:
@@ -103,7 +105,7 @@ class LlamaEncoder:
             error.close()
             if len(texts) > 1:
                 return np.concatenate([self._batch([text]) for text in texts])
-            if "exceed" in words or "too large" in words:
+            if len(texts[0]) > 1 and _TOO_LONG.search(words):
                 return self._batch([texts[0][: len(texts[0]) // 2]])
             raise ModelError(f"{self._config.model}: expected a vector of llama.cpp, got {words}",
                              hint="name an embedding model, or set `pooling`") from None  # fmt: skip
