@@ -109,7 +109,8 @@ def test_what_cannot_be_opened_is_left_out_with_its_reason(tmp_path: Path, monke
     def refuse(path: Path) -> bytes:
         if path.name == "locked.txt":
             raise PermissionError(13, "Permission denied", str(path))
-        return path.open("rb").read()
+        with path.open("rb") as file:
+            return file.read()
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     (tmp_path / "nowhere.txt").symlink_to(tmp_path / "gone.txt")

@@ -135,5 +135,7 @@ def test_passages_are_checked_with_the_longest_question_against_the_context(said
     view: Any = SimpleNamespace(project=SimpleNamespace(models={"m": model}), dev=[Case(id="a", input=said)])
     library: Any = SimpleNamespace(passages=lambda retrieval, cases: {"a": [Passage(document="d", text="x" * 800)]})
     form = Retrieval(documents="", k=1, chunk_tokens=240)
-    variant = Variant(name="v", model="m", model_identity={}, user="{{ input }}", max_tokens=64, retrieval=form)
+    variant = Variant(
+        name="v", model="m", model_identity={}, system=None, user="{{ input }}", max_tokens=64, retrieval=form
+    )
     assert _fits(view, library, variant) is fits

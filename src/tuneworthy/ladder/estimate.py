@@ -164,8 +164,8 @@ def estimate_climb(project: Project, data: Data, opened: Mapping[str, OpenModel]
         opened: Those of its models that could be opened.
     """
     models = _Models(project, opened)
-    library = open_library(project)
     try:
+        library = open_library(project)
         short, long = (_Walk(project, data, models, library, dear=dear).asks() for dear in (False, True))
     except UserError:
         return None  # the check that finds the reason tells it

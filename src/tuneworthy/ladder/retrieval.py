@@ -325,7 +325,7 @@ def _fits(view: View, library: Library, variant: Variant) -> bool:
     The passages of dev are looked at; where there are none yet, those are taken to be as long as they may be.
     """
     config = view.project.models[variant.model]
-    context = getattr(config, "context", None) or getattr(price_for(config), "context", None)
+    context: int | None = getattr(config, "context", None) or getattr(price_for(config), "context", None)
     if context is None:
         return True
     assert variant.retrieval is not None
