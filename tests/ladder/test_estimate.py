@@ -85,7 +85,7 @@ def test_the_closer_look_at_documents_is_estimated_and_told(tmp_path: Path) -> N
             return len(session.runner.store)
 
     calls = asyncio.run(count())
-    assert low * 0.98 <= calls <= high * 1.02
+    assert low * 0.9 <= calls <= high * 1.02  # who is shown to lead is not raced further
     assert found.examined >= record.n_dev  # all of dev by the oracle
 
 

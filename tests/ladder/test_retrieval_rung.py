@@ -17,14 +17,14 @@ from tests.ladder.worlds import write_world
 from tuneworthy.config import load
 from tuneworthy.ladder.climb import Climb
 from tuneworthy.ladder.record import ClimbRecord, RungRecord
-from tuneworthy.ladder.retrieval import Form, _row, blame, blames
+from tuneworthy.ladder.retrieval import Form, _row, blame, blames, forms_of, measure
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.document import document
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.retrieval import BLAME_WORDS
 from tuneworthy.retrieval.documents import Corpus, Document
-from tuneworthy.retrieval.library import Library
+from tuneworthy.retrieval.library import Library, open_library
 from tuneworthy.retrieval.parsing import Section
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.types import Case, Passage, Response, Retrieval, Score, Trace
@@ -153,6 +153,24 @@ def test_a_project_without_documents_skips_the_rung_and_plans_no_look_for_it(tmp
     write_world(tmp_path, {"weak": "answer(request, 0.5)"}, n_examples=0, rungs=["baseline", "retrieval"])
     record, found = climb(tmp_path)
     assert found.reason_code == "no_documents" and record.test_looks == 0
+
+
+@needs_lancedb
+def test_recall_counts_documents_not_chunks(tmp_path: Path) -> None:
+    """A long document whose chunks all speak of apples comes first; the right one stands behind its twelve chunks."""
+    filler = " ".join(f"word{i}" for i in range(30))
+    rows = [
+        {"id": "long", "text": " ".join(f"Apple apple apple {filler}." for _ in range(12))},
+        {"id": "right", "text": f"Pear pear apple {filler}."},
+    ]
+    library = open_library(load(write_facts(tmp_path, "'x'", rows=rows, n_cases=4)))
+    assert library is not None
+    case = Case(id="c", input="apple", documents=("right",))
+    (form,) = [form for form in forms_of(library) if form.name == "words"]
+    assert [passage.document for passage in library.ranked(form.retrieval, ["apple"])[0]] == ["long"] * 10
+    found = measure(library, form.retrieval, [case])
+    library.close()
+    assert found["recall@3"] == [1.0] and found["mrr"] == [0.5]
 
 
 def test_the_interval_of_a_search_knows_of_shared_sources_and_is_never_empty() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,12 +57,12 @@ def test_where_it_is_asked_for_there_are_candidates_or_the_reason_why_not(
 ) -> None:
     monkeypatch.setattr("tuneworthy.ladder.few_shot.find_spec", lambda _: object() if torch else None)
     project = load(write_world(tmp_path, {"weak": "'x'"}, extra="[few_shot]\nk = [2]\nencoder = true"))
-    models: object = {}
+    models: Any = {"weak": SimpleNamespace(provider=SimpleNamespace(supports=frozenset({"free"})))}
     view = View(
         project=project,
         task=Task(kind="free_text"),
         pool=ShotPool(examples("one", "two", "three")),
-        models=models,  # type: ignore[arg-type]
+        models=models,
         best=BEST,
         seed=7,
         n_dev=80,

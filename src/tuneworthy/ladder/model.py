@@ -117,7 +117,8 @@ async def _seen(session: Session, variant: Variant, dev: Sequence[Case]) -> Seen
     traces = session.runner.stored(variant, dev)
     at = [place[trace.case_id] for trace in traces]
     num, den, usd, seconds = np.full((4, len(dev)), np.nan)
-    num[at], den[at], _ = await session.score(traces, [dev[number] for number in at])
+    if traces:
+        num[at], den[at], _ = await session.score(traces, [dev[number] for number in at])
     usd[at] = [trace.cost_usd for trace in traces]
     seconds[at] = [trace.response.seconds if trace.response else np.nan for trace in traces]
     return Seen(variant, ~np.isnan(usd), num, den, usd, seconds)
