@@ -44,8 +44,10 @@ RERANKED = 20
 """Chunks at the head of the fused list that a reranker orders."""
 FEWEST_SOUGHT = 6
 """Words of a turn that are enough for a search; what stands before a shorter one is searched for as well."""
-MOST_ENCODED = 200_000
+MOST_ENCODED = 100_000
 """Chunks that dense vectors are made of, at most, estimated: all vectors are looked at in each search."""
+ENCODED_A_SECOND = 12
+"""Full chunks that the local encoder takes a second on one core, measured."""
 MANY_ENCODED = 10_000
 """Chunks from which on their number is told before they are encoded."""
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
@@ -148,13 +150,14 @@ class Library:
         """Say what a reader must know of the documents, and how much there is to encode."""
         notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
         for size in self.settings.chunk_tokens if self.encoder_identity else ():
-            if (n := self.n_chunks(size)) > MOST_ENCODED:
-                notes.append(f"documents: about {n:,} chunks of {size} tokens, more than {MOST_ENCODED:,}: they are "
-                             "searched by words alone")  # fmt: skip
+            n = self.n_chunks(size)
+            words = f"documents: about {n:,} chunks of {size} tokens"
+            if n > MOST_ENCODED:
+                notes.append(f"{words}, more than {MOST_ENCODED:,}: they are searched by words alone")
             elif n >= MANY_ENCODED:
-                notes.append(
-                    f"documents: about {n:,} chunks of {size} tokens are encoded before the first search, once"
-                )
+                here = self.encoder_identity["type"] == "local"
+                took = f" (about {n / ENCODED_A_SECOND / 60:.0f} minutes of one core)" if here else ""
+                notes.append(f"{words} are encoded before the first search, once{took}")
         return notes
 
     def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
