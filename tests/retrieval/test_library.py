@@ -14,6 +14,7 @@ import pytest
 from tests.ladder.worlds import write_world
 from tests.retrieval.test_servers import serving, vectors
 
+from tuneworthy.cli.climb import agree_to_spend
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
@@ -127,6 +128,16 @@ def test_a_search_by_a_server_is_paid_for_once_even_where_the_index_is_built_aga
             closed.passages(form, cases)
         closed.close()
     store.close()
+
+
+def test_money_for_searches_is_not_spent_unasked(tmp_path: Path) -> None:
+    server = '{ type = "server", base_url = "https://paid.example/v1", model = "m", usd_per_mtok = 1 }'
+    library_of(tmp_path, f"encoder = {server}")
+    project = load(tmp_path)
+    with pytest.raises(UserError, match=r"because retrieval\.encoder cost money"):
+        agree_to_spend(project, None, yes=False)
+    agree_to_spend(project, None, yes=True)
+    agree_to_spend(project, 1.0, yes=False)
 
 
 @pytest.mark.parametrize(("said", "fits"), [("short", True), ("word " * 1700, False)])

@@ -175,9 +175,10 @@ class Retrieval(Section):
     encoder: Annotated[LocalEncoder | LlamaCppEncoder | EncoderServer | NoEncoder, Field(discriminator="type")] = (
         LocalEncoder()
     )
-    """Where dense vectors come from."""
+    """Where dense vectors come from: `type` is `local` (with `model`), `llama_cpp` (`model`, `pooling`, `context`,
+    `threads`), `server` (`base_url`, `model`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
     reranker: Annotated[MaxSim | RerankServer | NoReranker, Field(discriminator="type")] = MaxSim()
-    """What orders the best of the fused list anew."""
+    """What orders the best of the list anew: `type` is `maxsim` (with `weight`), `server` (keys as above), or `off`."""
     cite: bool = False
     """Whether answers are asked to cite the documents that they rest on; citations are checked, and not graded."""
 
