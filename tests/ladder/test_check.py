@@ -113,6 +113,20 @@ def test_a_hosted_server_is_not_contacted_where_data_must_stay_on_the_device(tmp
     assert {finding.code for finding in report.findings} == {*ALWAYS, "on_device"}
 
 
+def test_a_paid_search_is_listed_with_its_cost_and_one_without_price_or_key_is_an_error(tmp_path: Path) -> None:
+    for price, wrong in (("usd_per_mtok = 2000", False), ("timeout_s = 5", True)):
+        folder = clean(tmp_path / price[:3])
+        PLANTED["search_servers"][0](folder)
+        key = f'api_key_env = "{NO_KEY if wrong else KEY}"'
+        folder.replace('base_url = "http://127.0.0.1:1/v1"', f'base_url = "https://paid.example/v1", {price}, {key}')
+        report = check_project(folder.write(), contact=False)
+        errors = [one.message for one in report.findings if one.level == "error"]
+        (listed,) = [one.message for one in report.findings if one.code == "search_servers" and one.level == "note"]
+        assert "https://paid.example/v1" in listed
+        assert ("budget_missing" in {one.code for one in report.findings}) is not wrong
+        assert [("price" in one, NO_KEY in one) for one in errors] == ([(True, False), (False, True)] if wrong else [])
+
+
 def test_a_hosted_baseline_on_the_device_is_an_error(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     PLANTED["on_device"][0](folder)

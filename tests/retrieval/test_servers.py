@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -13,9 +14,12 @@ import numpy as np
 import pytest
 
 from tuneworthy.config.retrieval import EncoderServer, RerankServer
-from tuneworthy.errors import OutsideFault
+from tuneworthy.errors import BudgetSpent, OutsideFault, UserError
+from tuneworthy.evaluate.budget import Budget
 from tuneworthy.retrieval import servers
+from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.servers import ServerEncoder, ServerReranker
+from tuneworthy.store import ResponseStore
 
 KEY = "TUNEWORTHY_TEST_KEY"
 
@@ -60,33 +64,100 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers.time, "sleep", lambda _: None)
 
 
-def test_texts_are_sent_with_their_prefix_and_come_back_in_order_and_of_length_one() -> None:
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ResponseStore]:
+    opened = ResponseStore(tmp_path / "responses.sqlite")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def account(store: ResponseStore) -> Account:
+    return Account(store, Budget(None))
+
+
+def test_texts_are_sent_with_their_prefix_and_come_back_in_order_and_of_length_one(account: Account) -> None:
     with serving((200, vectors)) as (url, seen):
         config = EncoderServer(type="server", base_url=url, model="m", api_key_env=KEY, query_prefix="query: ")
-        found = ServerEncoder(config).encode_questions(["a", "bb"])
+        found = ServerEncoder(config, account).encode_questions(["a", "bb"])
     assert seen[0]["input"] == ["query: a", "query: bb"] and seen[0]["path"] == "/v1/embeddings"
     assert seen[0]["key"] == "Bearer sk-test-secret-0000"
     assert np.allclose(np.linalg.norm(found, axis=1), 1) and found.shape == (2, 2)
 
 
-def test_a_reranker_scores_every_text_in_the_order_it_was_sent() -> None:
+def test_a_reranker_scores_every_text_in_the_order_it_was_sent(account: Account) -> None:
     rows = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]}
     with serving((200, rows)) as (url, seen):
-        scores = ServerReranker(RerankServer(type="server", base_url=url, model="m")).score("q", ["a", "b"])
+        scores = ServerReranker(RerankServer(type="server", base_url=url, model="m"), account).score("q", ["a", "b"])
     assert scores == [0.1, 0.9] and seen[0]["documents"] == ["a", "b"] and seen[0]["key"] is None
 
 
-def test_a_fault_that_may_pass_is_tried_again_and_one_that_stays_is_told_without_the_key() -> None:
+def test_a_fault_that_may_pass_is_tried_again_and_one_that_stays_is_told_without_the_key(account: Account) -> None:
     with serving((503, {}), (200, vectors)) as (url, seen):
         config = EncoderServer(type="server", base_url=url, model="m", api_key_env=KEY)
-        assert len(ServerEncoder(config).encode(["a"])) == 1 and len(seen) == 2
+        assert len(ServerEncoder(config, account).encode(["a"])) == 1 and len(seen) == 2
     with serving((401, {})) as (url, seen), pytest.raises(OutsideFault) as told:
-        ServerEncoder(config.model_copy(update={"base_url": url})).encode(["a"])
+        ServerEncoder(config.model_copy(update={"base_url": url}), account).encode(["a"])
     assert len(seen) == 1 and "401" in str(told.value) and "secret" not in str(told.value)
 
 
-def test_too_few_vectors_are_refused() -> None:
+def test_too_few_vectors_are_refused(account: Account) -> None:
     with serving((200, {"data": []})) as (url, _):
         config = EncoderServer(type="server", base_url=url, model="m")
         with pytest.raises(OutsideFault, match="expected the answer of /embeddings"):
-            ServerEncoder(config).encode(["a"])
+            ServerEncoder(config, account).encode(["a"])
+
+
+def test_vectors_are_paid_for_once_and_counted(store: ResponseStore) -> None:
+    def told(sent: dict[str, Any]) -> dict[str, Any]:
+        return vectors(sent) | {"usage": {"prompt_tokens": 10 * len(sent["input"])}}
+
+    with serving((200, told)) as (url, seen):
+        config = EncoderServer(type="server", base_url=url, model="m", usd_per_mtok=1.0)
+        budget = Budget(1.0)
+        first = ServerEncoder(config, Account(store, budget)).encode(["a", "bb", "a"])
+        again = ServerEncoder(config, Account(store, budget)).encode(["bb", "ccc", "a"])
+        assert [one["input"] for one in seen] == [["a", "bb"], ["ccc"]]
+        assert [store.spent_usd(), budget.spent_usd] == pytest.approx([30e-6, 30e-6]) and not budget.reserved_usd
+        assert np.array_equal(first[0], again[2])
+        ServerEncoder(config, Account(store, budget)).encode_questions(["a"], repeat=1)
+        assert len(seen) == 3  # to measure how long it takes
+
+
+def test_scores_are_paid_for_once_by_the_call(store: ResponseStore) -> None:
+    def told(sent: dict[str, Any]) -> dict[str, Any]:
+        return {"results": [{"index": n, "relevance_score": 0.5} for n in range(len(sent["documents"]))]}
+
+    with serving((200, told)) as (url, seen):
+        config = RerankServer(type="server", base_url=url, model="m", usd_per_call=0.002)
+        ServerReranker(config, Account(store, Budget(None))).score("q", ["a", "b"])
+        ServerReranker(config, Account(store, Budget(None))).score("q", ["b", "c", "a"])
+        ServerReranker(config, Account(store, Budget(None))).score("q2", ["a"])
+    assert [(one["query"], one["documents"]) for one in seen] == [("q", ["a", "b"]), ("q", ["c"]), ("q2", ["a"])]
+    assert store.spent_usd() == pytest.approx(0.006)
+
+
+def test_a_call_that_could_exceed_the_budget_is_not_sent(store: ResponseStore) -> None:
+    with serving((200, vectors)) as (url, seen):
+        config = EncoderServer(type="server", base_url=url, model="m", usd_per_mtok=1e6)
+        with pytest.raises(BudgetSpent):
+            ServerEncoder(config, Account(store, Budget(0.5))).encode(["a"])
+    assert seen == [] and store.spent_usd() == 0
+
+
+def test_what_may_have_been_billed_counts_and_what_was_refused_does_not(store: ResponseStore) -> None:
+    budget = Budget(None)
+    with serving((401, {}), (200, {"data": "odd"})) as (url, seen):
+        config = EncoderServer(type="server", base_url=url, model="m", usd_per_mtok=1e6)
+        for spent in (0, config.ceiling_usd("", ["a"])):
+            with pytest.raises(OutsideFault):
+                ServerEncoder(config, Account(store, budget)).encode(["a"])
+            assert [store.spent_usd(), budget.spent_usd] == pytest.approx([spent, spent])
+    assert len(seen) == 2
+
+
+def test_a_server_elsewhere_without_a_price_is_not_asked(account: Account) -> None:
+    config = EncoderServer(type="server", base_url="https://paid.example/v1", model="m")
+    with pytest.raises(UserError, match="expected a price for"):
+        ServerEncoder(config, account).encode(["a"])
+    assert config.model_copy(update={"usd_per_mtok": 0.0}).ceiling_usd("", ["a"]) == 0

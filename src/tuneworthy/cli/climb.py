@@ -98,6 +98,10 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         if model.provider == "llama_cpp" and find(model.model, project.root) is None:
             note(f"Fetching the model {name} ({model.model}).")
             pull(model.model, project.root)
+    encoder = project.retrieval.encoder
+    if encoder.type == "llama_cpp" and find(encoder.model, project.root) is None:
+        note(f"Fetching the model of retrieval.encoder ({encoder.model}).")
+        pull(encoder.model, project.root)
 
 
 def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:
@@ -114,9 +118,11 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
     """
     from tuneworthy.errors import UserError
     from tuneworthy.providers.prices import price_for
+    from tuneworthy.retrieval.library import paid_servers
 
     asked = {name: model for name, model in project.models.items() if names is None or name in names}
     paid = [name for name, model in asked.items() if not ((price := price_for(model)) and price.free)]
+    paid += paid_servers(project)
     limited = max_usd is not None or project.ladder.budget_usd is not None
     if not paid or yes or (limited and not sys.stdin.isatty()):
         return

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, Positive, Section, Share
+from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 from tuneworthy.config.models import LOOPBACK
+from tuneworthy.errors import UserError
+
+NO_PRICE = "give usd_per_mtok or usd_per_call (0 if it costs nothing)"
+"""What the user can do about an unknown price."""
+TEXT_TOKENS = 16
+"""Tokens that a server may add to a text, at most."""
 
 Language = Literal[
     "Arabic",
@@ -50,11 +57,42 @@ class _Server(Section):
     """Environment variable that holds the key; keys are never written."""
     timeout_s: Positive = 60.0
     """Limit of one attempt, seconds."""
+    usd_per_mtok: NonNegative | None = None
+    """Price of a million tokens; a server elsewhere needs a price (0 if it costs nothing)."""
+    usd_per_call: NonNegative | None = None
+    """Price of a call, where calls are what is paid for."""
 
     @property
     def hosted(self) -> bool:
         """Whether the texts leave this machine."""
         return urlsplit(self.base_url).hostname not in LOOPBACK
+
+    @property
+    def price_known(self) -> bool:
+        """Whether a budget can be kept."""
+        return not self.hosted or self.usd_per_mtok is not None or self.usd_per_call is not None
+
+    @property
+    def paid(self) -> bool:
+        """Whether a call costs money."""
+        return bool(self.usd_per_mtok or self.usd_per_call)
+
+    def ceiling_usd(self, query: str, texts: Sequence[str]) -> float:
+        """Return the most that one call can cost, US dollars: a token is a byte at least, and each text has the query.
+
+        Raises:
+            UserError: The server is elsewhere and has no price.
+        """
+        if not self.price_known:
+            raise UserError(f"expected a price for {self.base_url} of [retrieval], got none", hint=NO_PRICE)
+        size = sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts)
+        return (self.usd_per_mtok or 0.0) * size / 1e6 + (self.usd_per_call or 0.0)
+
+    def cost_usd(self, tokens: int | None, ceiling_usd: float) -> float:
+        """Return what a call did cost, US dollars; its ceiling if the server does not tell the tokens."""
+        if tokens is None:
+            return ceiling_usd
+        return (self.usd_per_mtok or 0.0) * tokens / 1e6 + (self.usd_per_call or 0.0)
 
 
 class LocalEncoder(Section):
@@ -73,6 +111,24 @@ class EncoderServer(_Server):
     """Stands before a question, where the model wants one."""
     document_prefix: str = ""
     """Stands before a chunk, where the model wants one."""
+
+
+class LlamaCppEncoder(Section):
+    """An embedding model in a GGUF file, run by the embedded llama.cpp."""
+
+    type: Literal["llama_cpp"]
+    model: str
+    """`hf:ORG/REPO[/FILE.gguf]`, or the path of a GGUF file."""
+    pooling: Literal["mean", "cls", "last"] | None = None
+    """How tokens become one vector; as the file says if not set."""
+    query_prefix: str = ""
+    """Stands before a question, where the model wants one."""
+    document_prefix: str = ""
+    """Stands before a chunk, where the model wants one."""
+    context: Count = 2048
+    """Tokens of a text that are read, at most; the model's own limit if that is less."""
+    threads: Count | None = None
+    """CPU threads; all cores if not set."""
 
 
 class NoEncoder(Section):
@@ -116,9 +172,18 @@ class Retrieval(Section):
     """Chunks that words and vectors each bring to the fusion."""
     language: Language = "English"
     """Of stemming and stop words."""
-    encoder: Annotated[LocalEncoder | EncoderServer | NoEncoder, Field(discriminator="type")] = LocalEncoder()
-    """Where dense vectors come from."""
+    encoder: Annotated[LocalEncoder | LlamaCppEncoder | EncoderServer | NoEncoder, Field(discriminator="type")] = (
+        LocalEncoder()
+    )
+    """Where dense vectors come from: `type` is `local` (with `model`), `llama_cpp` (`model`, `pooling`, `context`,
+    `threads`), `server` (`base_url`, `model`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
     reranker: Annotated[MaxSim | RerankServer | NoReranker, Field(discriminator="type")] = MaxSim()
-    """What orders the best of the fused list anew."""
+    """What orders the best of the list anew: `type` is `maxsim` (with `weight`), `server` (keys as above), or `off`."""
     cite: bool = False
     """Whether answers are asked to cite the documents that they rest on; citations are checked, and not graded."""
+
+    @property
+    def servers(self) -> Mapping[str, EncoderServer | RerankServer]:
+        """The servers that the texts go to, by the name of their section."""
+        named = {"retrieval.encoder": self.encoder, "retrieval.reranker": self.reranker}
+        return {name: one for name, one in named.items() if isinstance(one, EncoderServer | RerankServer)}

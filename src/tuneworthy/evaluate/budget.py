@@ -52,6 +52,15 @@ class Budget:
                 self._grant()  # those behind may fit where this one did not
             raise
 
+    def take(self, ceiling_usd: float) -> None:
+        """Set the most that a call can cost aside at once, where nothing can be waited for.
+
+        Raises:
+            BudgetSpent: The call could exceed the limit; it must not be sent.
+        """
+        if not self._take(ceiling_usd):
+            raise self._spent(ceiling_usd)
+
     def settle(self, ceiling_usd: float, cost_usd: float) -> None:
         """Replace a reservation by what the call did cost."""
         self.in_flight -= 1

@@ -29,7 +29,7 @@ from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import price_for
 from tuneworthy.providers.scripted import ScriptedProvider
-from tuneworthy.retrieval.library import open_library
+from tuneworthy.retrieval.library import Library, open_library
 from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.race import schedule
 from tuneworthy.types import Case, Request, Response, Variant
@@ -165,21 +165,30 @@ def estimate_climb(project: Project, data: Data, opened: Mapping[str, OpenModel]
     """
     models = _Models(project, opened)
     try:
-        short, long = (_Walk(project, data, models, dear=dear).asks() for dear in (False, True))
+        library = open_library(project)
+        short, long = (_Walk(project, data, models, library, dear=dear).asks() for dear in (False, True))
     except UserError:
         return None  # the check that finds the reason tells it
     seen = measured(project, data, models)
     known = _Known(project, data, models, seen)
     sums = [_Sums(known, asks, end) for end, asks in enumerate((short, long))]
     names = dict.fromkeys(ask.variant.model for ask in (*short, *long))
+    asked = library is not None and any(ask.rung == "retrieval" for ask in (*short, *long))
+    served = library.use(len(data.split.dev), len(data.split.test), N_CASES + 1) if library and asked else {}
     return Estimate(
-        calls=(sums[0].calls(), sums[1].calls()),
-        usd=(sums[0].usd(), sums[1].usd()),
+        calls=(_with(sums[0].calls(), served, "calls", 0), _with(sums[1].calls(), served, "calls", 1)),
+        usd=(_with(sums[0].usd(), served, "usd", 0), _with(sums[1].usd(), served, "usd", 1)),
         minutes=(sums[0].seconds() / 60, sums[1].seconds() / 60),
         rungs=_by_rung(short, long),
-        models={name: {"calls": [s.calls(name) for s in sums], "usd": [s.usd(name) for s in sums]} for name in names},
+        models={name: {"calls": [s.calls(name) for s in sums], "usd": [s.usd(name) for s in sums]} for name in names}
+        | {name: {what: list(span) for what, span in one.items()} for name, one in served.items()},
         assumptions=_assumptions(project, seen),
     )
+
+
+def _with(total: float, served: Mapping[str, Mapping[str, Span]], what: str, end: int) -> float:
+    """Return `total` with what the servers of searches take."""
+    return total + sum(one[what][end] for one in served.values())
 
 
 def _by_rung(short: Sequence[_Ask], long: Sequence[_Ask]) -> dict[str, dict[str, Any]]:
@@ -220,10 +229,10 @@ class _Walk:
         dear: Whether each rung adopts its dearest candidate; else none adopts any.
     """
 
-    def __init__(self, project: Project, data: Data, models: _Models, *, dear: bool) -> None:
+    def __init__(self, project: Project, data: Data, models: _Models, library: Library | None, *, dear: bool) -> None:
         self.project, self.data, self.models, self.dear = project, data, models, dear
         self.pool = ShotPool(data.split.shots)
-        self.library = open_library(project)
+        self.library = library
         self.best: Variant | None = None
 
     def asks(self) -> list[_Ask]:

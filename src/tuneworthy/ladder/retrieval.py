@@ -19,7 +19,10 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.session import Session
-from tuneworthy.retrieval.library import STAGES, Library
+from tuneworthy.prompts.templates import chat
+from tuneworthy.providers.prices import price_for
+from tuneworthy.retrieval.chunking import about_tokens
+from tuneworthy.retrieval.library import STAGES, Library, sought
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
@@ -27,12 +30,21 @@ from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant
 
 FEWEST_NAMED = 20
 """Dev cases that must name their documents before the search is tuned on them."""
+PLAIN = ("hybrid+rerank", "hybrid", "words+rerank", "words")
+"""Forms of the search that are tried untuned: words alone, and the first of these that there is."""
 FEWEST_PAIRED = 8
 """Cases that winner and oracle must both have scored to be compared."""
 PROMPT_ROOM = 256
 """Tokens of a context that instructions and question may need beside passages and answer."""
+SPARE = 1.1
+"""What tokens that are counted as bytes / 4 are multiplied by to be safe."""
 OWN = frozenset({"http", "python"})
 """Providers that get the case alone, no messages."""
+ENGINES = {
+    "local": "torch is not installed (pip install 'tuneworthy[semantic]')",
+    "llama_cpp": "xllamacpp is not installed (pip install 'tuneworthy[local]')",
+}
+"""What an encoder needs here, by its type."""
 USED = 0.6
 """Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
 BLAMES = (
@@ -87,16 +99,16 @@ class RetrievalRung:
         if view.project.constraints.on_device and library.hosted:
             why = f"{', '.join(library.hosted)}: hosted, and the task must run on the device"
             return Proposal(skipped=why, skip_code="constraint", not_eligible=[why])
-        view.notes.extend(filter(None, [*library.corpus.notes, library.corpus.injection_note]))
-        if view.dev and not library.encoder_identity and library.settings.encoder.type == "local":
-            view.notes.append("words alone are searched: torch is not installed (pip install 'tuneworthy[semantic]')")
+        view.notes.extend(library.notes)
+        if view.dev and not library.encoder_identity and library.settings.encoder.type in ENGINES:
+            view.notes.append(f"words alone are searched: {ENGINES[library.settings.encoder.type]}")
         forms = self._forms(view, library)
         found: list[Variant] = []
         too_long: list[Variant] = []
         for form in forms:
             for k in library.settings.k:
                 variant = _variant(best, form, k)
-                (found if _fits(view, variant) else too_long).append(variant)
+                (found if _fits(view, library, variant) else too_long).append(variant)
         if too_long:
             names = ", ".join(variant.name for variant in too_long)
             view.notes.append(f"left out, as the context of {best.model} is too short: {names}")
@@ -114,8 +126,8 @@ class RetrievalRung:
             return [max(self.forms, key=lambda form: form.order)]  # of equals the first, which is simpler
         if view.dev:
             view.notes.append(f"the search is not tuned: {len(named)} dev cases name documents, not {FEWEST_NAMED}")
-        plain = {form.name: form for form in self.forms if form.name in {"words", "hybrid+rerank", "hybrid"}}
-        last = plain.get("hybrid+rerank") or plain.get("hybrid") or self.forms[0]
+        plain = {form.name: form for form in self.forms if form.name in PLAIN}
+        last = next((plain[name] for name in PLAIN if name in plain), self.forms[0])
         return list({id(form): form for form in (last, plain.get("words", last))}.values())
 
     async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
@@ -171,6 +183,7 @@ def forms_of(library: Library) -> list[Form]:
                 found.setdefault(name if first else f"{name},{one.chunk_tokens}", Form(name, one))
 
         add("words", bm25_weight=1.0, dense=False, rerank=False)
+        add("words+rerank", bm25_weight=1.0, dense=False)
         if library.encoder_identity:
             add("vectors", bm25_weight=0.0, rerank=False)
         for weight, rerank in product(settings.bm25_weight, (False, True)):
@@ -183,7 +196,7 @@ def forms_of(library: Library) -> list[Form]:
 
 def measure(library: Library, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
     """Return each measure of a search, `(n_cases,)`, on cases that name their documents."""
-    ranked = library.ranked_documents(retrieval, [case.text for case in cases])
+    ranked = library.ranked_documents(retrieval, [sought(case) for case in cases])
     rows = [quality(found, library.named(case)) for case, found in zip(cases, ranked, strict=True)]
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 
@@ -306,12 +319,23 @@ def _variant(best: Variant, form: Form, k: int) -> Variant:
     return replace(best, name=name, retrieval=retrieval, notes=(*best.notes, f"{form.name}, {k} passages"))
 
 
-def _fits(view: View, variant: Variant) -> bool:
-    """Whether the passages fit into the context of the embedded engine; a server's is not known."""
-    context = getattr(view.project.models[variant.model], "context", None)
+def _fits(view: View, library: Library, variant: Variant) -> bool:
+    """Whether instructions, passages, question and answer fit into the context, where it is known.
+
+    The passages of dev are looked at; where there are none yet, those are taken to be as long as they may be.
+    """
+    config = view.project.models[variant.model]
+    context: int | None = getattr(config, "context", None) or getattr(price_for(config), "context", None)
+    if context is None:
+        return True
     assert variant.retrieval is not None
-    tokens = variant.retrieval.k * (variant.retrieval.chunk_tokens + 16)
-    return context is None or tokens + variant.max_tokens + PROMPT_ROOM <= context
+    if not view.dev:
+        tokens: float = variant.retrieval.k * (variant.retrieval.chunk_tokens + 16) + PROMPT_ROOM
+    else:
+        passages = library.passages(variant.retrieval, view.dev)
+        chats = (chat(variant, case, (), passages[case.id]) for case in view.dev)
+        tokens = SPARE * max(sum(8 + about_tokens(str(turn.get("content") or "")) for turn in one) for one in chats)
+    return tokens + variant.max_tokens <= context
 
 
 def _middle_first(found: Sequence[Variant]) -> list[Variant]:

@@ -29,6 +29,7 @@ from tuneworthy.ladder.reveal import reveal_note
 from tuneworthy.ladder.task import task_of
 from tuneworthy.ladder.tuned import add_tuned
 from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
@@ -161,7 +162,7 @@ class Session:
         self.pool = ShotPool(data.split.shots, load_encoder)
         add_floors(self.models, self.task.kind, self.pool, project.split.seed)
         add_tuned(self.models, project)  # one that cannot be opened is told by its rung
-        self.library = open_library(project)
+        self.library = open_library(project, Account(store, budget) if known is None else None)
         self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)
         self.asker = Together(self.runner, self.models, known=known)
 

@@ -34,6 +34,8 @@ class Settings(TypedDict):
     cache_prompt: bool
     slot_folder: str
     port: NotRequired[int]
+    embeds: NotRequired[bool]
+    pooling: NotRequired[str | None]
 
 
 def die_with_parent(parent: int) -> None:
@@ -72,6 +74,11 @@ def parameters(settings: Settings) -> Any:
     params.cache_prompt = settings["cache_prompt"]
     params.cache_ram_mib = settings["cache_mib"]
     params.warmup = False  # seconds on a busy machine, and the first request does the same
+    if settings.get("embeds"):
+        params.embedding = True
+        params.n_batch = params.n_ubatch = params.n_ctx  # a text is encoded in one go
+        if pooling := settings.get("pooling"):
+            params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
     params.verbosity = 2  # warnings: a line for each request would fill the disk
     return params
 

@@ -23,6 +23,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
+from threading import Timer
 from typing import Any, BinaryIO
 
 import orjson
@@ -94,12 +95,7 @@ class Engine:
         Raises:
             ModelError: The model does not load, or not within `timeout_s`.
         """
-        with self._open_log() as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tuneworthy.providers.llama_child"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-                env={name: value for name, value in os.environ.items() if not _SECRET.search(name)},
-            )  # fmt: skip
+        self._spawn()
         try:
             told = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)
         except BaseException as error:
@@ -107,23 +103,53 @@ class Engine:
             if isinstance(error, TimeoutError):
                 raise self._load_error(f"not ready after {timeout_s:g} s") from None
             raise
+        self._started(told)
+
+    def start_blocking(self, timeout_s: float = START_S) -> None:
+        """As `start`, for those who have nothing else to do; close it with `close`."""
+        self._spawn()
+        assert self._process is not None
+        timer = Timer(timeout_s, self._process.kill)
+        timer.start()
+        try:
+            told = self._introduce()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            timer.cancel()
+        self._started(told)
+
+    def _spawn(self) -> None:
+        with self._open_log() as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tuneworthy.providers.llama_child"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                env={name: value for name, value in os.environ.items() if not _SECRET.search(name)},
+            )  # fmt: skip
+
+    def _started(self, told: Mapping[str, Any]) -> None:
         if "address" not in told:
             status = self._status()
-            await self.stop()
+            self.close()
             raise self._load_error(told.get("error") or status)
         self.address = told["address"]
 
     async def stop(self) -> None:
         """End the child: let go of the leash, then kill."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """As `stop`; blocks."""
         process, self._process = self._process, None
         if process is None:
             return
         if process.stdin is not None:
             with suppress(BrokenPipeError):
                 process.stdin.close()
-        if not await asyncio.to_thread(_ended, process, 2.0):
+        if not _ended(process, 2.0):
             process.kill()
-            await asyncio.to_thread(process.wait)
+            process.wait()
         if process.stdout is not None:
             process.stdout.close()
 

@@ -1,6 +1,7 @@
 """Cut documents into chunks of so many tokens, at sentence ends where there are any; a chunk stays below one heading.
 
-Invariant: every word of a document stands in at least one chunk, and the work is linear in the length of the text.
+Invariant: every word of a document stands in at least one chunk, no chunk is longer than asked for in tokens or in
+characters, and the work is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -12,15 +13,13 @@ from dataclasses import dataclass
 from tuneworthy.retrieval.documents import Document
 from tuneworthy.retrieval.parsing import Section
 
-VERSION = 1
+VERSION = 2
 """Raised whenever chunks come out otherwise: indexes are then built again."""
 BYTES_A_TOKEN = 4
-LEAST_TOKENS = 16
-"""Room that a long heading leaves for the text."""
-_UNITS = re.compile(r"\S.*?(?:(?<=[.!?。！？])[\"'”’)\]]*(?=\s)|\n|\Z|(?<=[。！？]))", re.DOTALL)
-_WORDS = re.compile(r"\S+\s*")
-_LONGEST_WORD = 200
-_LONGEST_TOKEN = 12
+CHARACTERS_A_TOKEN = 8
+"""A token counts for as many characters at most: text of which a vocabulary knows no word is long as well."""
+_ENDS = re.compile(r"(?:[\n\v\f\x85\u2028\u2029]|[.!?][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*)\s*")
+_WORDS = re.compile(r"\S{1,200}\s{0,200}|\s{1,200}")
 
 Count = Callable[[str], int]
 
@@ -53,70 +52,96 @@ def chunk_documents(documents: Sequence[Document], size: int, overlap: int, coun
 
     Args:
         documents: To be cut.
-        size: Tokens of a chunk, at most, its heading included.
+        size: Tokens of a chunk, at most, its heading included; it has `CHARACTERS_A_TOKEN` times as many characters
+            at most.
         overlap: Tokens that a chunk repeats of the one before, at most.
         count: Says how many tokens a text has.
     """
+
+    def weigh(text: str) -> int:
+        return max(count(text), -(-len(text) // CHARACTERS_A_TOKEN))
+
     for document in documents:
         for section in document.sections:
-            for text in _cut(section, size, overlap, count):
-                yield Chunk(document.id, section.heading, text)
+            heading, text = _shortened(section, size // 2, weigh)
+            room = size - weigh(heading)
+            for piece in _cut(text, room, overlap, weigh):
+                yield Chunk(document.id, heading, piece)
 
 
-def _cut(section: Section, size: int, overlap: int, count: Count) -> Iterator[str]:
+def _shortened(section: Section, room: int, weigh: Count) -> tuple[str, str]:
+    """Return heading and text; what of the heading is more than `room` tokens stands before the text."""
+    heading, *more = (text for text, _ in _fitting(section.heading, room, weigh)) if section.heading else ("",)
+    return heading.strip(), "\n".join(["".join(more), section.text]) if more else section.text
+
+
+def _cut(text: str, room: int, overlap: int, weigh: Count) -> Iterator[str]:
     """Pack sentences until the chunk is full; the next one begins with the last of them, as far as overlap allows."""
-    room = max(LEAST_TOKENS, size - (count(section.heading) if section.heading else 0))
     held: list[tuple[str, int]] = []
     total, fresh = 0, False
-    for unit, tokens in _units(section.text, room, count):
+    for unit, tokens in _units(text, room, weigh):
         if total + tokens > room and fresh:
             yield "".join(text for text, _ in held).strip()
-            held, total, fresh = *_tail(held, min(overlap, room - tokens), count), False
+            held, total = _tail(held, min(overlap, room - tokens), weigh)
+            fresh = False
         held.append((unit, tokens))
-        total, fresh = total + tokens, True
+        total, fresh = total + tokens, fresh or not unit.isspace()
     if fresh:
         yield "".join(text for text, _ in held).strip()
 
 
-def _tail(held: Sequence[tuple[str, int]], overlap: int, count: Count) -> tuple[list[tuple[str, int]], int]:
-    """Return the last units that fit into `overlap` tokens (or the end of the very last), and their tokens."""
-    kept: list[tuple[str, int]] = []
-    total = 0
-    for unit, tokens in reversed(held):
-        if total + tokens > overlap:
-            break
-        kept.append((unit, tokens))
-        total += tokens
+def _tail(held: Sequence[tuple[str, int]], overlap: int, weigh: Count) -> tuple[list[tuple[str, int]], int]:
+    """Return the last units that fit into `overlap` tokens (or the last words of the very last), and their tokens."""
+    kept, total = _last(held, overlap)
     if not kept and held and overlap > 0:
-        words = _WORDS.findall(held[-1][0][-overlap * _LONGEST_TOKEN :])[1:]  # the first may be cut
-        while words and (total := count("".join(words))) > overlap:
-            words = words[1:]
-        return ([("".join(words), total)], total) if words else ([], 0)
-    return kept[::-1], total
+        words = _WORDS.findall(held[-1][0][-overlap * CHARACTERS_A_TOKEN :])[1:]  # the first may be cut
+        return _last([(word, weigh(word)) for word in words], overlap)
+    return kept, total
 
 
-def _units(text: str, room: int, count: Count) -> Iterator[tuple[str, int]]:
+def _last(parts: Sequence[tuple[str, int]], most: int) -> tuple[list[tuple[str, int]], int]:
+    """Return the last of `parts` that have `most` tokens together, and how many they have."""
+    first, total = len(parts), 0
+    while first and total + parts[first - 1][1] <= most:
+        first -= 1
+        total += parts[first][1]
+    return list(parts[first:]), total
+
+
+def _units(text: str, room: int, weigh: Count) -> Iterator[tuple[str, int]]:
     """Yield sentences and lines with what follows them; one that is too long is cut between words."""
-    starts = [match.start() for match in _UNITS.finditer(text)]
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
-        unit = text[start:end]
-        tokens = count(unit)
-        if tokens <= room:
-            yield unit, tokens
-        else:
-            yield from _words(unit, room, count)
+    start = 0
+    for match in _ENDS.finditer(text):
+        yield from _fitting(text[start : match.end()], room, weigh)
+        start = match.end()
+    if start < len(text):
+        yield from _fitting(text[start:], room, weigh)
 
 
-def _words(unit: str, room: int, count: Count) -> Iterator[tuple[str, int]]:
-    """Yield runs of words of at most `room` tokens; a word without end is cut as well."""
-    held, total = "", 0
+def _fitting(unit: str, room: int, weigh: Count) -> Iterator[tuple[str, int]]:
+    """Yield `unit`, if it has at most `room` tokens; else runs of its words that have."""
+    if len(unit) <= room * CHARACTERS_A_TOKEN and (tokens := weigh(unit)) <= room:
+        yield unit, tokens
+        return
+    held: list[str] = []
+    total = 0
     for match in _WORDS.finditer(unit):
-        for start in range(0, len(match[0]), _LONGEST_WORD):
-            word = match[0][start : start + _LONGEST_WORD]
-            tokens = max(1, count(word))
+        for word, tokens in _halved(match[0], room, weigh):
             if held and total + tokens > room:
-                yield held, total
-                held, total = "", 0
-            held, total = held + word, total + tokens
+                yield "".join(held), total
+                held, total = [], 0
+            held.append(word)
+            total += tokens
     if held:
-        yield held, total
+        yield "".join(held), total
+
+
+def _halved(word: str, room: int, weigh: Count) -> Iterator[tuple[str, int]]:
+    """Yield `word`, or parts of it that have at most `room` tokens."""
+    tokens = weigh(word)
+    if tokens <= room or len(word) == 1:
+        yield word, tokens
+        return
+    middle = len(word) // 2
+    yield from _halved(word[:middle], room, weigh)
+    yield from _halved(word[middle:], room, weigh)

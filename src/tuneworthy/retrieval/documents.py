@@ -7,6 +7,7 @@ document has an id of its own, whatever its name.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,6 +149,7 @@ class _Reading:
     documents: list[Document] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     names: Counter[str] = field(default_factory=Counter)
+    ids: set[str] = field(default_factory=set)
 
     def add(self, name: str, sections: Sequence[Section]) -> None:
         """Keep a document, unless it says nothing."""
@@ -155,12 +157,25 @@ class _Reading:
         if not kept:
             self.left_out.append((name, "empty"))
             return
-        self.names[name] += 1
-        number = self.names[name]
-        identity = name if number == 1 else f"{name}#{number}"
+        self.left_out += [
+            (f"{name}: {section.heading}", "page without text: a scanned one needs OCR first")
+            for section in sections
+            if not section.text.strip()
+        ]
+        identity = self._unique(name)
         texts = (part for section in kept for part in (section.heading, section.text))
         injection = next(filter(None, map(find_injection, texts)), "")
         self.documents.append(Document(id=identity, name=name, sections=kept, injection=injection))
+
+    def _unique(self, name: str) -> str:
+        """Return an id that no document has: the name, else the name with a number."""
+        while True:
+            self.names[name] += 1
+            number = self.names[name]
+            identity = name if number == 1 else f"{name}#{number}"
+            if identity not in self.ids:
+                self.ids.add(identity)
+                return identity
 
 
 def read_documents(path: Path) -> Corpus:
@@ -172,23 +187,49 @@ def read_documents(path: Path) -> Corpus:
     if not path.exists():
         raise UserError(f"expected documents at {path}, got nothing there", hint="mend [documents] path")
     root = path if path.is_dir() else path.parent
-    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
     reading = _Reading()
-    for file in files:
-        name = file.relative_to(root).as_posix()
+    for file in _files(path, reading):
+        name = _shown(file.relative_to(root))
         if any(part.startswith(".") for part in Path(name).parts):
             continue
-        if not file.resolve().is_relative_to(root.resolve()):
-            reading.left_out.append((name, "a link that leads out of the folder"))
-            continue
         try:
-            _read(file, name, reading)
+            _read(file, root, name, reading)
         except Unreadable as error:
             reading.left_out.append((name, str(error)))
+        except (OSError, RuntimeError) as error:  # links that lead in a circle
+            reading.left_out.append((name, f"cannot be read ({getattr(error, 'strerror', None) or error})"))
     return Corpus(reading.documents, reading.left_out)
 
 
-def _read(file: Path, name: str, reading: _Reading) -> None:
+def _files(path: Path, reading: _Reading) -> list[Path]:
+    """Return all files below `path` in the order of their names; a folder that cannot be listed is noted."""
+    if not path.is_dir():
+        return [path]
+
+    def note(error: OSError) -> None:
+        folder = Path(error.filename)
+        name = "." if folder == path else _shown(folder.relative_to(path))
+        reading.left_out.append((name, f"cannot be read ({error.strerror})"))
+
+    return sorted(
+        one
+        for folder, folders, names in os.walk(path, onerror=note)
+        for one in map(Path(folder).joinpath, [*folders, *names])
+        if one.is_symlink() or not one.is_dir()  # a link to a folder is not followed, but told
+    )
+
+
+def _shown(path: Path) -> str:
+    """Return `path` as text that can be written: bytes of a name that are no UTF-8 are escaped."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _read(file: Path, root: Path, name: str, reading: _Reading) -> None:
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise Unreadable("a link that leads out of the folder")
+    if not file.is_file():
+        file.stat()  # says what is wrong with a link that leads nowhere
+        raise Unreadable("not a file")
     ending = file.suffix.lower()
     if ending in {".jsonl", ".ndjson"}:
         _read_rows(file, name, reading)
@@ -200,6 +241,7 @@ def _read(file: Path, name: str, reading: _Reading) -> None:
 
 def _read_rows(file: Path, name: str, reading: _Reading) -> None:
     """Read a document a line: `{"id", "text", "title"?}`."""
+    before = len(reading.documents) + len(reading.left_out)
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -217,6 +259,8 @@ def _read_rows(file: Path, name: str, reading: _Reading) -> None:
             title = row.get("title")
             section = Section(heading=title if isinstance(title, str) else "", text=text)
             reading.add(where if identity is None else str(identity), [section])
+    if len(reading.documents) + len(reading.left_out) == before:
+        raise Unreadable("empty")
 
 
 def _value(row: Any, keys: Sequence[str]) -> Any:

@@ -13,25 +13,27 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.cases.kind import answer_text
 from tuneworthy.config.project import Project
-from tuneworthy.config.retrieval import EncoderServer, LocalEncoder, MaxSim, RerankServer
+from tuneworthy.config.retrieval import EncoderServer, LlamaCppEncoder, LocalEncoder, MaxSim, RerankServer
 from tuneworthy.errors import UserError
 from tuneworthy.providers.models import pinned_models
 from tuneworthy.retrieval import chunking
+from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import Chunk, about_tokens, chunk_documents
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, TokenVectors, load_encoder
 from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
 from tuneworthy.retrieval.index import Encoder, Found, Index, lancedb_missing, open_index
+from tuneworthy.retrieval.llama import LlamaEncoder, llama_identity, llama_missing
 from tuneworthy.retrieval.oracle import Handed, Oracle
 from tuneworthy.retrieval.searches import Searches
-from tuneworthy.retrieval.servers import ServerEncoder, ServerReranker
+from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Passage, Retrieval, content_hash
 
@@ -40,6 +42,14 @@ DEEPEST = 10
 """Passages of a search that are kept: k may be as large, and measures look as far."""
 RERANKED = 20
 """Chunks at the head of the fused list that a reranker orders."""
+FEWEST_SOUGHT = 6
+"""Words of a turn that are enough for a search; what stands before a shorter one is searched for as well."""
+MOST_ENCODED = 100_000
+"""Chunks that dense vectors are made of, at most, estimated: all vectors are looked at in each search."""
+ENCODED_A_SECOND = 12
+"""Full chunks that the local encoder takes a second on one core, measured."""
+MANY_ENCODED = 10_000
+"""Chunks from which on their number is told before they are encoded."""
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
 TOKEN_BYTES = 512 * 2**20
 """Token vectors that are held, at most; then all are let go."""
@@ -51,9 +61,11 @@ class Library:
     Args:
         project: Its `[retrieval]`.
         path: Of the documents.
+        account: Pays servers, and keeps what they answer; without one none is asked.
     """
 
-    def __init__(self, project: Project, path: Path) -> None:
+    def __init__(self, project: Project, path: Path, account: Account | None = None) -> None:
+        self._account, self._root = account, project.root
         self.settings = project.retrieval
         self.path = path
         self._folder = Folder(project.root).path / "retrieval"
@@ -79,6 +91,8 @@ class Library:
             if find_spec("torch") is None:
                 return {}
             return {"type": "local", "model": config.model, "sha256": pin.sha256 if pin else ""}
+        if isinstance(config, LlamaCppEncoder):
+            return {} if llama_missing() else llama_identity(config, self._root)
         if isinstance(config, EncoderServer):
             return config.model_dump(include={"type", "base_url", "model", "query_prefix", "document_prefix"})
         return {}
@@ -97,18 +111,17 @@ class Library:
     @property
     def hosted(self) -> list[str]:
         """Servers elsewhere that the texts would go to."""
-        servers = (self.settings.encoder, self.settings.reranker)
-        return [one.base_url for one in servers if isinstance(one, EncoderServer | RerankServer) and one.hosted]
+        return [one.base_url for one in self.settings.servers.values() if one.hosted]
 
     def retrieval(
         self, *, k: int, chunk_tokens: int, bm25_weight: float, dense: bool = True, rerank: bool = True
     ) -> Retrieval:
         """Return the resolved form of a search."""
-        encoder = dict(self.encoder_identity) if dense else {}
+        encoder = dict(self.encoder_identity) if dense and self.n_chunks(chunk_tokens) <= MOST_ENCODED else {}
         reranker = dict(self.reranker_identity) if rerank else {}
         if reranker.get("type") == "maxsim" and not encoder:
-            reranker = {}
-        if encoder.get("type") == "local":
+            reranker |= {key: self.encoder_identity[key] for key in ("model", "sha256")}
+        if encoder.get("type") == "local" or reranker.get("type") == "maxsim":
             chunk_tokens = min(chunk_tokens, MAX_TOKENS - 2)
         return Retrieval(
             documents=self.corpus.hash,
@@ -122,6 +135,55 @@ class Library:
             language=self.settings.language,
             cite=self.settings.cite,
         )
+
+    def n_chunks(self, chunk_tokens: int) -> int:
+        """Return about how many chunks of so many tokens there are, from the characters of the documents."""
+        fresh = chunk_tokens * (1 - self.settings.overlap)
+        return round(self._characters / chunking.BYTES_A_TOKEN / fresh)
+
+    @cached_property
+    def _characters(self) -> int:
+        return sum(one.size for one in self.corpus.documents)
+
+    @property
+    def notes(self) -> list[str]:
+        """Say what a reader must know of the documents, and how much there is to encode."""
+        notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
+        for size in self.settings.chunk_tokens if self.encoder_identity else ():
+            n = self.n_chunks(size)
+            words = f"documents: about {n:,} chunks of {size} tokens"
+            if n > MOST_ENCODED:
+                notes.append(f"{words}, more than {MOST_ENCODED:,}: they are searched by words alone")
+            elif n >= MANY_ENCODED:
+                here = self.encoder_identity["type"] == "local"
+                took = f" (about {n / ENCODED_A_SECOND / 60:.0f} minutes of one core)" if here else ""
+                notes.append(f"{words} are encoded before the first search, once{took}")
+        return notes
+
+    def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
+        """Return what a climb will ask of each server, by the name of its section, estimated.
+
+        Args:
+            n_dev, n_test: Cases. n_timed: Cases that are searched for once more, to measure how long that takes.
+
+        Returns:
+            ``{"calls", "usd"}``, each for the least that is tried and for all that is.
+        """
+        found: dict[str, dict[str, tuple[float, float]]] = {}
+        settings = self.settings
+        for name, server in settings.servers.items():
+            many = len(settings.chunk_tokens)
+            if isinstance(server, EncoderServer):
+                n_chunks = self.n_chunks(min(settings.chunk_tokens))
+                tokens = float(n_chunks * min(settings.chunk_tokens))
+                calls = (n_chunks + n_dev + n_test) / BATCH + n_timed
+            else:
+                many *= len(settings.bm25_weight)
+                calls = float(n_dev + n_test + n_timed)
+                tokens = calls * RERANKED * max(settings.chunk_tokens)
+            usd = (server.usd_per_mtok or 0.0) * tokens / 1e6 + (server.usd_per_call or 0.0) * calls
+            found[name] = {"calls": (round(calls), round(calls * many)), "usd": (usd, usd * many)}
+        return found
 
     def oracle(self, retrieval: Retrieval | None = None) -> Retrieval:
         """Return the form that hands over the documents that a case names."""
@@ -155,7 +217,7 @@ class Library:
                             hint="put them back, or walk again with `tuneworthy climb`")  # fmt: skip
         if retrieval.mode == "oracle":
             return {case.id: self.handed(case).passages for case in cases}
-        found = self.ranked(retrieval, [case.text for case in cases])
+        found = self.ranked(retrieval, [sought(case) for case in cases])
         return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, found, strict=True)}
 
     def ranked(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[Passage]]:
@@ -203,12 +265,12 @@ class Library:
         if retrieval.mode == "oracle":
             return {case.id: {} for case in cases}
         search = content_hash([asdict(replace(retrieval, k=0, cite=False)), "timed"], 32)
-        keys = {case.id: content_hash([search, case.text], 32) for case in cases}
+        keys = {case.id: content_hash([search, sought(case)], 32) for case in cases}
         kept = self._searches.get(list(dict.fromkeys(keys.values())))
-        missing = {key: case.text for case in cases if (key := keys[case.id]) not in kept}
+        missing = {key: sought(case) for case in cases if (key := keys[case.id]) not in kept}
         if missing:
             searcher = self.searcher(retrieval)
-            searcher.timed(retrieval, next(iter(missing.values())))  # the first one loads and warms up
+            searcher.timed(retrieval, next(iter(missing.values())), repeat=2)  # the first one loads and warms up
             new = {key: searcher.timed(retrieval, question) for key, question in missing.items()}
             self._searches.put(new)
             kept |= new
@@ -231,15 +293,17 @@ class Library:
         name = content_hash(index)
         if name not in self._searchers:
             encoder = self._encoder if retrieval.encoder else None
-            count = self._local.words.count if retrieval.encoder.get("type") == "local" else about_tokens
+            count = self.local.words.count if retrieval.encoder.get("type") == "local" else about_tokens
             chunks = chunk_documents(self.corpus.documents, retrieval.chunk_tokens, retrieval.overlap_tokens, count)
             opened = open_index(self._folder / name, chunks, encoder, language=retrieval.language)
-            self._searchers[name] = Searcher(opened, encoder, self._reranker)
+            self._searchers[name] = Searcher(opened, encoder, self, self._account)
         return self._searchers[name]
 
     def close(self) -> None:
         """Close what is open."""
         self._searches.close()
+        if isinstance(encoder := self.__dict__.pop("_encoder", None), LlamaEncoder):
+            encoder.close()
         self._searchers.clear()
 
     @cached_property
@@ -247,7 +311,8 @@ class Library:
         return Oracle(self.corpus.by_id)
 
     @cached_property
-    def _local(self) -> SentenceEncoder:
+    def local(self) -> SentenceEncoder:
+        """The sentence encoder that runs here; fetched and loaded when first needed."""
         config = self.settings.encoder
         assert isinstance(config, LocalEncoder)
         return load_encoder(config.model)
@@ -255,12 +320,37 @@ class Library:
     @cached_property
     def _encoder(self) -> Encoder:
         config = self.settings.encoder
-        return ServerEncoder(config) if isinstance(config, EncoderServer) else self._local
+        if isinstance(config, LlamaCppEncoder):
+            return LlamaEncoder(config, self._root, Folder(self._root).logs / "retrieval.log")
+        return ServerEncoder(config, self._paying) if isinstance(config, EncoderServer) else self.local
 
     @cached_property
-    def _reranker(self) -> ServerReranker | None:
+    def reranker(self) -> ServerReranker:
+        """The server that scores chunks."""
         config = self.settings.reranker
-        return ServerReranker(config) if isinstance(config, RerankServer) else None
+        assert isinstance(config, RerankServer)
+        return ServerReranker(config, self._paying)
+
+    @property
+    def _paying(self) -> Account:
+        if self._account is None:
+            raise UserError("expected a command that may ask the servers of [retrieval], got one that asks nothing",
+                            hint="run `tuneworthy climb` first")  # fmt: skip
+        return self._account
+
+
+class Rerankers(Protocol):
+    """What a `Searcher` reranks with."""
+
+    @property
+    def local(self) -> SentenceEncoder:
+        """Gives token vectors."""
+        ...
+
+    @property
+    def reranker(self) -> ServerReranker:
+        """Scores chunks."""
+        ...
 
 
 class Searcher:
@@ -269,12 +359,15 @@ class Searcher:
     Args:
         index: Opened.
         encoder: Of questions; None for words alone.
-        reranker: A server, or None.
+        rerankers: Has the local encoder and the server that order chunks anew, opened when first needed.
+        account: Of the servers, if there are any.
     """
 
-    def __init__(self, index: Index, encoder: Encoder | None, reranker: ServerReranker | None) -> None:
+    def __init__(
+        self, index: Index, encoder: Encoder | None, rerankers: Rerankers, account: Account | None = None
+    ) -> None:
         self.index = index
-        self._encoder, self._reranker = encoder, reranker
+        self._encoder, self._rerankers, self._account = encoder, rerankers, account
         self._questions: dict[str, NDArray[np.float32]] = {}
         self._lists: dict[tuple[str, str, int], Found] = {}
         self._scores: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
@@ -293,18 +386,24 @@ class Searcher:
             for one in found
         ]
 
-    def timed(self, retrieval: Retrieval, question: str) -> dict[str, float]:
-        """Search for one question with nothing remembered of it, and return the seconds of each stage."""
+    def timed(self, retrieval: Retrieval, question: str, repeat: int = 1) -> dict[str, float]:
+        """Search for one question with nothing remembered of it, and return the seconds of each stage.
+
+        Servers are asked another time, alone; what they answered so before counts with the seconds that it took.
+        """
         self._forget(question)
         seconds: dict[str, float] = {}
 
-        def lap(stage: str, since: float) -> float:
-            seconds[stage] = time.perf_counter() - since
-            return time.perf_counter()
+        def now() -> float:
+            return time.perf_counter() + (self._account.saved_s if self._account else 0.0)
 
-        at = time.perf_counter()
+        def lap(stage: str, since: float) -> float:
+            seconds[stage] = now() - since
+            return now()
+
+        at = now()
         if retrieval.encoder:
-            self.encode([question])
+            self.encode([question], repeat)
             at = lap("encode", at)
         words, vectors = self._words(retrieval, question), None
         at = lap("words", at)
@@ -314,17 +413,17 @@ class Searcher:
         fused = fuse(words, vectors, retrieval.bm25_weight)
         at = lap("fuse", at)
         if retrieval.reranker:
-            self._reranked(retrieval, question, fused)
+            self._reranked(retrieval, question, fused, repeat)
             lap("rerank", at)
         return seconds
 
-    def encode(self, questions: Sequence[str]) -> None:
+    def encode(self, questions: Sequence[str], repeat: int = 0) -> None:
         """Encode the questions that were not yet."""
         new = [one for one in dict.fromkeys(questions) if one not in self._questions]
         if not new or self._encoder is None:
             return
-        if isinstance(self._encoder, ServerEncoder):
-            vectors = self._encoder.encode_questions(new)
+        if isinstance(self._encoder, ServerEncoder | LlamaEncoder):
+            vectors = self._encoder.encode_questions(new, repeat)
         else:
             vectors = self._encoder.encode(new, steady=False)
         self._questions |= dict(zip(new, vectors, strict=True))
@@ -356,40 +455,39 @@ class Searcher:
             self._lists[key] = self.index.vectors(self._questions[question], retrieval.pool)
         return self._lists[key]
 
-    def _reranked(self, retrieval: Retrieval, question: str, fused: Mapping[int, float]) -> dict[int, float]:
+    def _reranked(
+        self, retrieval: Retrieval, question: str, fused: Mapping[int, float], repeat: int = 0
+    ) -> dict[int, float]:
         """Order the head of the list by the reranker (and, for MaxSim, by the fused score as well)."""
         head = list(fused)[:RERANKED]
         kind = str(retrieval.reranker["type"])
         known = self._scores[kind, question]
         if new := [number for number in head if number not in known]:
-            score = self._maxsim if kind == "maxsim" else self._server
-            known |= dict(zip(new, score(question, new), strict=True))
+            scored = self._maxsim(question, new) if kind == "maxsim" else self._server(question, new, repeat)
+            known |= dict(zip(new, scored, strict=True))
         scores = {number: known[number] for number in head}
         return blend(fused, scores, float(retrieval.reranker.get("weight", 1.0)))
 
-    def _server(self, question: str, numbers: Sequence[int]) -> list[float]:
-        assert self._reranker is not None
+    def _server(self, question: str, numbers: Sequence[int], repeat: int) -> list[float]:
         chunks = self.chunks(numbers)
-        return self._reranker.score(question, [chunks[number].indexed for number in numbers])
+        return self._rerankers.reranker.score(question, [chunks[number].indexed for number in numbers], repeat)
 
     def _maxsim(self, question: str, numbers: Sequence[int]) -> list[float]:
-        assert isinstance(self._encoder, SentenceEncoder)
         if new := [number for number in numbers if number not in self._tokens]:
             if sum(one.vectors.nbytes for one in self._tokens.values()) > TOKEN_BYTES:
                 self._tokens.clear()
                 new = list(numbers)
             chunks = self.chunks(new)
-            vectors = self._encoder.encode_tokens([chunks[number].indexed for number in new])
+            vectors = self._rerankers.local.encode_tokens([chunks[number].indexed for number in new])
             self._tokens |= dict(zip(new, vectors, strict=True))
         if question not in self._asked:
-            (self._asked[question],) = self._encoder.encode_tokens([question])
+            (self._asked[question],) = self._rerankers.local.encode_tokens([question])
         return max_sim(self._asked[question], [self._tokens[number] for number in numbers], self._rarity)
 
     @cached_property
     def _rarity(self) -> NDArray[np.float64]:
         """Weight of each piece of the vocabulary, from a sample of the chunks."""
-        assert isinstance(self._encoder, SentenceEncoder)
-        words = self._encoder.words
+        words = self._rerankers.local.words
         texts = self.index.sample()
         counts = np.zeros(len(words.ids), np.int64)
         for text in texts:
@@ -406,6 +504,33 @@ class Searcher:
                 self._tokens.pop(number, None)
 
 
+def sought(case: Case) -> str:
+    """Return what is searched for: the text of a case; of a conversation the last turn, and those before a short one.
+
+    >>> turns = ("What does the blue card cost a year?", "Two percent.", "And abroad?")
+    >>> roles = ("user", "assistant", "user")
+    >>> messages = tuple({"role": role, "content": turn} for role, turn in zip(roles, turns))
+    >>> sought(Case(id="a", messages=messages)).splitlines()
+    ['And abroad?', 'Two percent.', 'What does the blue card cost a year?']
+    """
+    if not case.messages:
+        return case.text
+    found: list[str] = []
+    for message in reversed(case.messages):
+        if message.get("role") in {"user", "assistant"} and (said := _said(message)):
+            found.append(said)
+            if len(" ".join(found).split()) >= FEWEST_SOUGHT:
+                break
+    return "\n".join(found)
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """Return the text of a turn, whose content may come in parts."""
+    content = message.get("content") or ""
+    parts = [content] if isinstance(content, str) else [str(part.get("text") or "") for part in content]
+    return "\n".join(filter(None, parts)).strip()
+
+
 def documents_path(project: Project) -> Path | None:
     """Return where the documents of `project` lie: as `[documents]` says, else in its folder `documents`, if any."""
     if project.documents is not None:
@@ -414,8 +539,12 @@ def documents_path(project: Project) -> Path | None:
     return default if default.is_dir() else None
 
 
-def open_library(project: Project) -> Library | None:
+def open_library(project: Project, account: Account | None = None) -> Library | None:
     """Return the documents of `project`; None if it has none.
+
+    Args:
+        project: Its configuration.
+        account: Pays the servers of `[retrieval]`; without one none is asked.
 
     Raises:
         UserError: `[documents]` names a place where nothing is.
@@ -425,4 +554,18 @@ def open_library(project: Project) -> Library | None:
         return None
     if not path.exists():
         raise UserError(f"expected documents at {path}, got nothing there", hint="mend [documents] path")
-    return Library(project, path)
+    return Library(project, path, account)
+
+
+def servers_of(project: Project) -> Mapping[str, EncoderServer | RerankServer]:
+    """Return the servers that a climb of `project` asks for a search, by the name of their section."""
+    if "retrieval" not in project.ladder.rungs or documents_path(project) is None:
+        return {}
+    servers = project.retrieval.servers
+    forbidden = project.constraints.on_device and any(one.hosted for one in servers.values())
+    return {} if forbidden else servers
+
+
+def paid_servers(project: Project) -> list[str]:
+    """Return those of `servers_of` that cost money."""
+    return [name for name, one in servers_of(project).items() if one.paid]

@@ -70,16 +70,16 @@ def parse_markdown(content: bytes) -> list[Section]:
     """Split at headings (not at those inside code); the text stays as it was written."""
     from markdown_it import MarkdownIt
 
-    text = _decoded(content)
-    lines = text.splitlines(keepends=True)
+    text = re.sub("\r\n?", "\n", _decoded(content))
+    lines = text.split("\n")  # the parser counts these; `splitlines` would end a line at a form feed as well
     tokens = MarkdownIt("commonmark").disable(["inline"]).parse(text)
     outline, at = _Outline(), 0
     for place, token in enumerate(tokens):
         if token.type == "heading_open" and token.level == 0 and token.map:
-            outline.text("".join(lines[at : token.map[0]]))
+            outline.text("\n".join(lines[at : token.map[0]]))
             outline.heading(int(token.tag[1:]), tokens[place + 1].content)
             at = token.map[1]
-    outline.text("".join(lines[at:]))
+    outline.text("\n".join(lines[at:]))
     return outline.sections()
 
 
@@ -135,7 +135,7 @@ def _folded(text: str) -> str:
 
 
 def parse_pdf(content: bytes) -> list[Section]:
-    """Return a section a page."""
+    """Return a section a page; a page without text is an empty one."""
     try:
         import pypdf
     except ImportError:

@@ -78,7 +78,7 @@ class WordPiece:
         known = self._known.get(word)
         if known is None:
             known = self._split(word)
-            if len(self._known) < 1_000_000:
+            if len(self._known) < 1_000_000 and len(word) <= _MAX_WORD:
                 self._known[word] = known
         return known
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tuneworthy.config.retrieval import NO_PRICE
+from tuneworthy.errors import AuthError
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.data import named
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.retrieval.library import documents_path
+from tuneworthy.providers.keys import read_key
+from tuneworthy.retrieval.library import documents_path, servers_of
 
 
 @check("documents_missing", "error")
@@ -44,3 +47,24 @@ def documents_injected(facts: Facts) -> Iterator[Fault]:
     """Documents hold sentences that give orders to a model. They are shown as data; a model may obey them."""
     if facts.corpus and facts.corpus.injection_note:
         yield Fault(facts.corpus.injection_note, "look at where they come from, or take them out")
+
+
+@check("search_servers", "note")
+def search_servers(facts: Facts) -> Iterator[Fault]:
+    """Servers of `[retrieval]` that get the documents and questions, with the calls and dollars of a climb.
+
+    An error if one is elsewhere and has no price, as no budget could be kept, or if its key is not set.
+    """
+    for name, server in servers_of(facts.project).items():
+        use = (facts.estimate.models if facts.estimate else {}).get(name)
+        words = f"{name}: documents and questions go to {server.base_url}"
+        if use:
+            (few, many), (low, high) = use["calls"], use["usd"]
+            words += f" in about {few:,} to {many:,} calls, ${low:.2f} to ${high:.2f} (an estimate)"
+        yield Fault(words)
+        if not server.price_known:
+            yield Fault(f"{name}: expected a price for {server.base_url}, got none", NO_PRICE, "error")
+        try:
+            read_key(server.api_key_env, owner=name)
+        except AuthError as error:
+            yield Fault(error.message, error.hint, "error")

@@ -8,6 +8,7 @@ from math import inf
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.providers.prices import price_for
+from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.stats.sizing import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
 
@@ -16,7 +17,8 @@ NEVER_WAIVED = frozenset({"eval_set", "baseline", "leak", "judge", "parity"})
 
 def _paid(facts: Facts) -> list[str]:
     models = facts.project.models.items()
-    return [name for name, m in models if not facts.excluded(name) and (p := price_for(m)) is not None and not p.free]
+    paid = [name for name, m in models if not facts.excluded(name) and (p := price_for(m)) is not None and not p.free]
+    return [*paid, *paid_servers(facts.project)]
 
 
 @check("budget_missing", "warning")

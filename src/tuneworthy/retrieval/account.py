@@ -1,0 +1,86 @@
+"""What servers of `[retrieval]` answered and cost: kept a text at a time, in the store and the budget of all calls.
+
+Invariants: the most that a call can cost is set aside and noted before it is sent; an answer is committed the moment it
+arrives and never paid for twice; a call that may have been billed without an answer counts at its ceiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from tuneworthy.store import ResponseStore
+from tuneworthy.types import Response
+
+
+class Budget(Protocol):
+    """A limit on what calls may cost (`evaluate.budget`)."""
+
+    def take(self, ceiling_usd: float) -> None:
+        """Set the most that a call can cost aside; raises `BudgetSpent` if it could exceed the limit."""
+        ...
+
+    def settle(self, ceiling_usd: float, cost_usd: float) -> None:
+        """Replace it by what the call did cost."""
+        ...
+
+
+class Account:
+    """Pays for calls and keeps what they bring.
+
+    Args:
+        store: Of all answers of the project.
+        budget: Of all calls of the project.
+    """
+
+    def __init__(self, store: ResponseStore, budget: Budget) -> None:
+        self._store, self._budget = store, budget
+        self.saved_s = 0.0
+        """Seconds that answers took when they were paid for, and that taking them from the store saved."""
+
+    def kept(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """Return the answers that are stored under `keys`."""
+        found = {key: one for key, (one, _) in self._store.get_many(keys).items() if isinstance(one, Response)}
+        self.saved_s += sum(one.seconds for one in found.values())
+        return {key: one.text for key, one in found.items()}
+
+    @contextmanager
+    def call(self, key: bytes, ceiling_usd: float) -> Iterator[Call]:
+        """Make one attempt at a call within; what it cost is its ceiling, unless the `Call` is told another sum.
+
+        Raises:
+            BudgetSpent: The call could exceed the budget; it must not be sent.
+        """
+        if not ceiling_usd:
+            yield Call(self._store, 0, 0.0)
+            return
+        self._budget.take(ceiling_usd)
+        call = Call(self._store, 0, 0.0)
+        try:
+            call = Call(self._store, self._store.open_call(key, ceiling_usd), ceiling_usd)
+            yield call
+        finally:
+            self._budget.settle(ceiling_usd, call.cost_usd)
+
+
+class Call:
+    """A call that was paid for in advance."""
+
+    def __init__(self, store: ResponseStore, note: int, cost_usd: float) -> None:
+        self._store, self._note = store, note
+        self.cost_usd = cost_usd
+
+    def refused(self) -> None:
+        """Nothing was billed."""
+        self.cost_usd = 0.0
+        if self._note:
+            self._store.close_call(self._note)
+
+    def answered(self, answers: Mapping[bytes, str], cost_usd: float, seconds: float) -> None:
+        """Keep what came, an equal share of cost (US dollars) and time with each."""
+        share = len(answers)
+        for place, (key, text) in enumerate(answers.items(), 1):
+            answer = Response(text=text, seconds=seconds / share)
+            self._store.put(key, answer, cost_usd / share, self._note if place == share else 0)
+        self.cost_usd = cost_usd
