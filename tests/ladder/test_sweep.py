@@ -134,7 +134,7 @@ def test_a_comparison_on_the_cases_that_were_searched_would_adopt_noise() -> Non
     fooled = 0
     for seed in range(40):
         world = World(20_000 + seed, lambda _: 0.5)
-        found = run(world, 700, seed)
+        found = run(world, 550, seed)
         search, _ = halves(DEV, seed)
         one, two = (asyncio.run(world.measure(variant, search)) for variant in (BASE, found.winner))
         fooled += compare(one.num, one.den, two.num, two.den, None, alpha=0.05, seed=0).better
