@@ -39,7 +39,8 @@ def command(
     """Serve the tuned model on 127.0.0.1 until Ctrl-C; the server ends when this command does.
 
     vLLM is started with neutral sampling and a rank limit that the adapter fits in. With --check it is asked what the
-    adapter is asked, the result is kept in .tuneworthy/serving.json, and a difference exits with status 3.
+    adapter is asked, the result is kept in .tuneworthy/serving.json, and a difference exits with status 3. While it
+    serves, .tuneworthy/served.json tells a climb in another terminal which model `[serve] model` answers with.
 
     \b
     Example:
@@ -88,16 +89,21 @@ def _check(project: Project, store: Folder, choice: Choice, as_json: bool) -> in
 def _serve(store: Folder, choice: Choice, port: int) -> None:
     """Serve until Ctrl-C (or a polite kill)."""
     from tuneworthy.ship.serve import NAME, llama_cpp, vllm
+    from tuneworthy.ship.served import noted
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     note(f"By hand: {choice.line}")
     try:
         if choice.engine == "vllm":
-            with vllm(choice, store.logs / "vllm.log") as server:
+            with vllm(choice, store.logs / "vllm.log") as server, noted(store, choice.artifact, "vllm", server.address):
                 note(f"Serves {choice.what} {choice.artifact.id} at {server.address}/v1 as {NAME}; Ctrl-C ends it.")
                 _watch(lambda: server.alive, "vLLM", server.log)
         else:
-            with llama_cpp(choice, store.logs / "serve.log", port=port) as engine:
+            log = store.logs / "serve.log"
+            with (
+                llama_cpp(choice, log, port=port) as engine,
+                noted(store, choice.artifact, "llama_cpp", engine.address),
+            ):
                 note(f"Serves {choice.what} {choice.artifact.id} at {engine.address}/v1 as {NAME}; Ctrl-C ends it.")
                 note(f"Its key (for this run alone): {engine.api_key}")
                 _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)

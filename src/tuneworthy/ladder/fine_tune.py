@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuneworthy.config.project import Project
+from tuneworthy.errors import OutsideFault
 from tuneworthy.guards.sets import hashes
 from tuneworthy.ladder.base import Proposal, Task, View, rung
 from tuneworthy.ladder.first_tokens import sureness
@@ -59,7 +60,11 @@ class FineTune:
             The artifacts that it is made of, how sure base and tuned are of their first tokens on dev, and what the
             guard sets say; JSON-able.
         """
-        tuned = next(one for one in tuned_models(session.project) if one.name == winner.model)
+        tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
+        if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
+            now = tuned.artifact if tuned is not None else "nothing of this project"
+            raise OutsideFault(f"expected models.{winner.model} to go on with what was put to test, got {now}",
+                               hint="start it with `tuneworthy serve` and climb again")  # fmt: skip
         base, words = add_base(session.models, session.project, tuned)
         untuned = replace(
             winner, name="fine_tune/base", model=base, model_identity=session.models[base].provider.identity

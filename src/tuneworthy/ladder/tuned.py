@@ -1,7 +1,8 @@
 """The tuned models of a project that can answer here: its GGUF files in the embedded llama.cpp, or a server of one.
 
 What is asked is the file that would be served: adapter -> merged -> GGUF, each an artifact whose manifest names what it
-was made from. A tuned model is asked with the prompt that it was trained with.
+was made from. A tuned model is asked with the prompt that it was trained with. What a server answers is stored under
+the artifact that it serves, never under its address alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
 from tuneworthy.ladder.provenance import TUNED
+from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
 
@@ -48,6 +50,11 @@ class TunedModel:
     file_type: str = ""
     prompt: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def artifact(self) -> str | None:
+        """Id of what answers: the file, the merged model, or the adapter that is applied."""
+        return self.gguf or self.merged or self.adapter
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a record tells of it, plain JSON-able data."""
         names = ("engine", "gguf", "merged", "adapter", "base", "dataset", "file_type")
@@ -71,6 +78,9 @@ def missing(project: Project) -> str:
     """Say what is to be done before there is a tuned model that can be asked."""
     store = Folder(project.root)
     merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
+    if (name := project.serve.model) is not None and (merged or adapter):
+        return f"models.{name} does not answer, or does not tell which model of this project it serves; start it with" \
+               " `tuneworthy serve`, or mend [serve]"  # fmt: skip
     if merged is not None:
         return "the tuned model was not exported; run `tuneworthy export gguf`"
     if adapter is not None:
@@ -87,11 +97,11 @@ def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[
     opened: list[TunedModel] = []
     faults: list[str] = []
     for one in tuned_models(project):
-        if one.name in project.models:  # it is opened when it is first asked
-            opened.append(one)
-            continue
         try:
-            models.add(open_model(one.name, one.config, project.root))
+            if one.name in project.models:
+                models[one.name].name_artifact(one.artifact)
+            else:
+                models.add(open_model(one.name, one.config, project.root))
         except TuneworthyError as error:
             faults.append(f"{one.name}: {error.message}")
         else:
@@ -143,12 +153,13 @@ def _spec(project: Project, name: str) -> str:
 
 
 def _served(project: Project, store: Folder, name: str) -> TunedModel | None:
-    """Return the tuned model that a server answers with: what `serve` started last, else what was merged last."""
-    told = store.read("serving") or {}
-    artifact = find_artifact(store, str(told.get("artifact"))) or latest_artifact(store, "merged")
-    artifact = artifact or latest_artifact(store, "adapter")
-    engine = str(told.get("engine") or project.models[name].provider)
-    return None if artifact is None else _tuned(store, artifact, name=name, config=project.models[name], engine=engine)
+    """Return the tuned model that the server `[serve] model` answers with; None if that cannot be told."""
+    config = project.models[name]
+    artifact = served_artifact(store, config)
+    if artifact is None:
+        return None
+    engine = "llama_cpp" if artifact.kind == "gguf" else config.provider
+    return _tuned(store, artifact, name=name, config=config, engine=engine)
 
 
 def _tuned(
