@@ -18,7 +18,7 @@ from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, wri
 from tuneworthy.ship.gguf_model import Model, permuted
 from tuneworthy.ship.gguf_tokens import end_ids, pre_tokenizer, read_vocabulary
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, write_artifact
+from tuneworthy.store.artifacts import Artifact, latest_artifact, write_artifact
 
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
@@ -248,4 +248,5 @@ def test_a_base_may_be_exported_without_an_adapter(tmp_path: Path) -> None:
     store = Folder(tmp_path)
     base: Artifact = write_artifact(store, "base", lambda folder: folder_of(folder) and None, parent=None, about={})
     assert export_gguf(store, base, "f16").parent == base.id
+    assert latest_artifact(store, "gguf") is None, "it would be served in the place of the tuned one"
     shutil.rmtree(base.folder)

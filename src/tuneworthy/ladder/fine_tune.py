@@ -65,16 +65,16 @@ class FineTune:
             now = tuned.artifact if tuned is not None else "nothing of this project"
             raise OutsideFault(f"expected models.{winner.model} to go on with what was put to test, got {now}",
                                hint="start it with `tuneworthy serve` and climb again")  # fmt: skip
-        base, words = add_base(session.models, session.project, tuned)
-        untuned = replace(
-            winner, name="fine_tune/base", model=base, model_identity=session.models[base].provider.identity
-        )
+        against = add_base(session.models, session.project, tuned)
+        identity = session.models[against.model].provider.identity
+        untuned = replace(winner, name="fine_tune/base", model=against.model, model_identity=identity)
         sure = {"base": await sureness(session, untuned, dev), "tuned": await sureness(session, winner, dev)}
         sets = sets_of(session)
-        results = await guard(session, base, tuned.name, sets)
+        results = await guard(session, against.model, tuned.name, sets)
         return {
             **tuned.to_dict(),
-            "compared_with": words,
+            "compared_with": against.words,
+            "compared_base": against.base,
             "first_tokens": {name: one.to_dict() if one else None for name, one in sure.items()},
             "guard_sets": dict(hashes(sets)),
             "guards": [one.to_dict() for one in results],

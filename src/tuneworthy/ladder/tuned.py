@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuneworthy.config.models import LlamaCpp, Model
+from tuneworthy.config.models import LlamaCpp, Model, Vllm
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
 from tuneworthy.ladder.provenance import TUNED
+from tuneworthy.providers.models import find
 from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
@@ -109,24 +110,52 @@ def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[
     return opened, faults
 
 
-def add_base(models: Models, project: Project, tuned: TunedModel) -> tuple[str, str]:
-    """Return the model to compare a tuned one with, and what it is in words: its base as far as it can be asked here.
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What a tuned model is compared with.
 
-    That is a model of the project file that is the base, else a GGUF file of the base, else the model in use today.
+    Attributes:
+        model: Name among the opened models. words: What it is. base: Id of the base that it is; None if it is another.
+    """
+
+    model: str
+    words: str
+    base: str | None = None
+
+
+def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
+    """Return the model to compare a tuned one with: its base as far as it can be asked here.
+
+    That is a GGUF file of the base in the tuned file's format, else a model of the project file that is the base, else
+    any GGUF file of the base, else the model in use today.
     """
     store = Folder(project.root)
     base = find_artifact(store, tuned.base) if tuned.base else None
     if base is not None:
-        spec = str((base.manifest.get("source") or {}).get("spec", ""))
-        named = next((name for name in project.answering if spec and _spec(project, name) == spec), None)
-        if named is not None:
-            return named, f"its base, models.{named}"
-        exported = next((one for one in reversed(artifacts(store, "gguf")) if one.parent == base.id), None)
-        if exported is not None:
-            name = BASE + exported.id[:8]
-            models.add(open_model(name, gguf_config(project, exported), project.root))
-            return name, f"its base, exported as {exported.id[:8]}"
-    return project.ladder.baseline, f"the model in use today, models.{project.ladder.baseline}"
+        exported = [one for one in reversed(artifacts(store, "gguf")) if one.parent == base.id]
+        alike = [one for one in exported if one.manifest.get("file_type") == tuned.file_type]
+        named = next((name for name in project.answering if _is_base(models, project, name, base)), None)
+        if named is not None and not alike:
+            return Against(named, f"its base, models.{named}", base.id)
+        if exported:
+            first = (alike or exported)[0]
+            name = BASE + first.id[:8]
+            models.add(open_model(name, gguf_config(project, first), project.root))
+            return Against(name, f"its base, exported as {first.id[:8]}", base.id)
+    today = project.ladder.baseline
+    return Against(today, f"the model in use today, models.{today}")
+
+
+def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:
+    """Say whether a model of the project file has the weights of `base`: its folder, or what it was made from."""
+    config, source = project.models[name], base.manifest.get("source") or {}
+    if not isinstance(config, LlamaCpp | Vllm) or (isinstance(config, Vllm) and config.adapter):
+        return False
+    if config.model != source.get("spec"):
+        path = find(config.model, project.root)
+        return path is not None and path.resolve() == base.folder.resolve()
+    told = source.get("sha256")
+    return isinstance(config, Vllm) or models[name].provider.identity.get("sha256", told) == told
 
 
 def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
@@ -146,10 +175,6 @@ def config_of(project: Project, name: str) -> Model:
     if name in project.models:
         return project.models[name]
     return {one.name: one.config for one in tuned_models(project)}[name]
-
-
-def _spec(project: Project, name: str) -> str:
-    return str(getattr(project.models[name], "model", ""))
 
 
 def _served(project: Project, store: Folder, name: str) -> TunedModel | None:

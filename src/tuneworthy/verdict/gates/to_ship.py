@@ -50,13 +50,19 @@ def better(evidence: Evidence) -> Finding:
 
 @gate("guards", "to_ship")
 def guards(evidence: Evidence) -> Finding:
-    """No guard set is worse: on each the tuned model is no worse than its base by more than the margin of the set."""
+    """No guard set is worse: on each the tuned model is no worse than the base that was trained by more than the margin
+    of the set. Held against any other model it shows nothing."""
     found = evidence.training
     usable = [one for one in found.guards if not one.changed]
     numbers = {
         "sets": {one.name: {"status": one.status, "n": one.n, "margin": one.margin} for one in usable},
         "not_asked": list(found.unguarded),
     }
+    base = found.tuned.get("base")
+    if usable and (base is None or found.tuned.get("compared_base") != base):
+        words = f"the guard sets were asked of {found.tuned.get('compared_with') or 'another model'}, not of the base" \
+                " that was trained; run `tuneworthy export gguf --base`, then `tuneworthy climb --rung fine_tune`"  # fmt: skip
+        return UNKNOWN, words, numbers
     failed = [one for one in usable if one.status == "fail"]
     open_ones = [one for one in usable if one.status not in {"pass", "fail"}]
     if failed:
