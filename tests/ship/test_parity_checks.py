@@ -19,7 +19,7 @@ from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import base as parity
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
 from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
-from tuneworthy.ship.parity.run import asked_of
+from tuneworthy.ship.parity.run import Asked, asked_of, document_of
 from tuneworthy.ship.parity.scoring import Scoring, scores_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
@@ -43,6 +43,7 @@ def weights(folder: Path, numbers: Any, dtype: str = "BF16") -> Path:
 
 
 def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
+    tmp_path.mkdir(exist_ok=True)
     base, adapter = weights(tmp_path / "base", BASE), tmp_path / "adapter"
     adapter.mkdir(exist_ok=True)
     names = {f"base_model.model.q_proj.lora_{side}.weight": part for side, part in (("A", A), ("B", B))}
@@ -182,6 +183,39 @@ def test_too_few_answers_to_show_that_a_form_is_no_worse_are_not_scored(tmp_path
     assert said.status == "skipped" and "51 answers are too few" in said.detail
     more = Scores(num=[1.0] * 52, den=[1.0] * 52)
     assert all_checks()["score"]().look(replace(whole, scores={"adapter": more, "merged": more})).status == "pass"
+
+
+def equal_but(tmp_path: Path, n: int, n_other: int) -> Subject:
+    """Forms whose first `n_other` of `n` answers differ, with nothing that could grade them."""
+    whole = subject_of(tmp_path)
+    ids = [[place] for place in range(n)]
+    answers = [Greedy((YES,), "yes", True)] * n
+    plan = replace(whole.plan, prompt_ids=ids)
+    merged = replace(tuned("merged"), greedy=[Greedy((NO,), "no", True)] * n_other + answers[n_other:])
+    return replace(whole, plan=plan, adapter=replace(whole.adapter, greedy=answers), forms={"merged": merged},
+                   scores={}, why_not_scored="a judge would have to be asked")  # fmt: skip
+
+
+def test_where_nothing_can_be_graded_equal_answers_show_it_and_others_leave_it_open(tmp_path: Path) -> None:
+    score = all_checks()["score"]()
+    shown = score.look(equal_but(tmp_path, 100, 0))
+    assert shown.status == "pass" and "a judge would have to be asked" in shown.detail
+    for few in (equal_but(tmp_path, 51, 0), equal_but(tmp_path, 100, 5)):
+        said = score.look(few)
+        assert (said.status, said.cause) == ("skipped", None) and "--prompts" in said.detail
+
+
+def test_parity_is_unknown_unless_the_scores_were_compared(tmp_path: Path) -> None:
+    made = made_in(tmp_path, "base", "adapter")
+    asked = Asked(base=made["base"], adapter=made["adapter"])
+    whole = subject_of(tmp_path / "models")
+    assert document_of(whole, asked)["status"] == "pass"
+    one = Scores(num=[1.0], den=[1.0])
+    for open_one in (replace(whole, scores={"adapter": one, "merged": one}), replace(whole, scores={})):
+        document = document_of(open_one, asked)
+        assert (document["status"], document["cause"]) == ("unknown", None) and "too few" in document["detail"]
+    failed = document_of(line(told_base="x")(replace(whole, scores={})), asked)
+    assert (failed["status"], failed["cause"]) == ("fail", "wrong_base")
 
 
 def test_a_merge_into_the_dequantised_base_is_not_held_against_the_original(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ SHIPPING: dict[str, list[Evidence]] = {
         trained(training=replace(TRAINED, parity=None)),
         trained(training=replace(TRAINED, parity=replace(PROVEN, status="fail", detail="template changed"))),
         trained(training=replace(TRAINED, parity=replace(PROVEN, changed=("parity was shown for the adapter b",)))),
+        trained(training=replace(TRAINED, parity=replace(PROVEN, status="unknown", detail="4 answers are too few"))),
     ],
     "better": [
         trained(replace(TUNED, status="inconclusive", delta_ci=(-0.02, 0.2)), best="model"),

@@ -142,6 +142,9 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "parity",
         "template changed",
     ),
+    "parity not shown": (
+        lambda root: change(root, "parity", status="unknown", detail="4 answers are too few"), "parity", "too few",
+    ),
     "other file served": (lambda root: change(root, "serving", artifact="b" * 16), "serving", "what was served is"),
     "no parity": (lambda root: (Folder(root).path / "parity.json").unlink(), "parity", "run `tuneworthy parity`"),
     "guard added": (_guard_added, "guards", "late"),

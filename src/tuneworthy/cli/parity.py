@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tuneworthy.types import Message
 
 FORMS = ("merged", "gguf")
+STATUS = {"pass": 0, "fail": 3, "unknown": 4}
+"""Exit status."""
 
 
 @click.command("parity", short_help="Prove that what is served is what was trained.")
@@ -35,7 +37,8 @@ def command(
     """Compare the adapter on its base with the merged model, the GGUF file and a server.
 
     Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know.
-    A failure names its cause; the exit status is then 3. The result is kept in .tuneworthy/parity.json.
+    A failure names its cause; the exit status is then 3. Where too few answers were compared to show that no form scores
+    worse by the margin, parity is unknown; the exit status is then 4. The result is kept in .tuneworthy/parity.json.
 
     \b
     Example:
@@ -61,7 +64,7 @@ def command(
         print_json(document)
     else:
         _say(document)
-    return 0 if document["status"] == "pass" else 3
+    return STATUS[document["status"]]
 
 
 def _fact(text: str, system: str | None) -> tuple[Sequence[Message], str]:
@@ -89,4 +92,5 @@ def _say(document: dict[str, Any]) -> None:
     if document["status"] == "pass":
         click.echo(f"parity: pass ({document['n_prompts']} prompts)")
     else:
-        click.echo(f"parity: fail, cause {document['cause']}")
+        why = f"cause {document['cause']}" if document["cause"] else document["detail"]
+        click.echo(f"parity: {document['status']}, {why}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.parity import STATUS
 from tuneworthy.errors import OutsideFault
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _check(project: Project, store: Folder, choice: Choice, as_json: bool) -> in
         for one in document["checks"]:
             click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
         click.echo(f"serving: {document['status']}, {document['detail']}")
-    return 0 if document["status"] == "pass" else 3
+    return STATUS[document["status"]]
 
 
 def _serve(store: Folder, choice: Choice, port: int) -> None:

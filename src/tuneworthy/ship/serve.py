@@ -162,7 +162,8 @@ def check_serving(
                 store, replace(asked, served=Served(form=form, max_rank=choice.max_rank)), name=None, say=say
             )
             checks += told["checks"]
-            status, detail = told["status"], f"cause {told['cause']}" if told["cause"] else "serves what was trained"
+            status = told["status"]
+            detail = f"cause {told['cause']}" if told["cause"] else told["detail"] or "serves what was trained"
         if _answers(server.address):
             status, detail = "fail", f"the server at {server.address} was stopped and still answers"
             checks.append({"name": "stop", "status": "fail", "detail": detail})

@@ -179,7 +179,7 @@ def _proof(store: Folder, name: str, tuned: Mapping[str, Any], keys: Sequence[st
     document = store.read(name)
     if document is None:
         return None
-    if not (isinstance(document, dict) and document.get("status") in {"pass", "fail"}):
+    if not (isinstance(document, dict) and document.get("status") in {"pass", "fail", "unknown"}):
         raise UserError(
             f"expected the outcome of {name} in {store.path / name}.json, got something else",
             hint="run `tuneworthy parity` again" if name == PARITY else "run `tuneworthy serve` again",

@@ -27,6 +27,8 @@ from tuneworthy.types import Example, Message
 Say = Callable[[str], None]
 N_PROMPTS: Final = 100
 MAX_FACTS: Final = 10
+SCORE: Final = "score"
+"""The check without which parity is not shown."""
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 """What torch calls the types of safetensors."""
 _SHORT: Final = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
@@ -106,7 +108,10 @@ def check_parity(
 
 
 def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
-    """Run the checks and return the document on them."""
+    """Run the checks and return the document on them.
+
+    Its status is `fail` if a check failed, `unknown` if none did and the scores of the forms could not be compared.
+    """
     checks: list[dict[str, Any]] = []
     cause = None
     for name, said in run_checks(subject):
@@ -115,8 +120,11 @@ def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
             "cause": said.cause, "numbers": dict(said.numbers),
         })  # fmt: skip
         cause = cause or said.cause
+    score = next(one for one in checks if one["name"] == SCORE)
+    unknown = cause is None and score["status"] != "pass"
     return {
-        "status": "fail" if any(one["status"] == "fail" for one in checks) else "pass",
+        "status": "fail" if cause is not None else "unknown" if unknown else "pass",
+        "detail": score["detail"] if unknown else "",
         "base": asked.base.id,
         "adapter": asked.adapter.id,
         "merged": asked.merged.id if asked.merged else None,

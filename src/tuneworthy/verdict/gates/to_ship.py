@@ -121,7 +121,8 @@ def _proof(found: ProofEvidence | None, missing: str, verb: str) -> Finding:
     numbers = {**found.numbers, "changed": list(found.changed)}
     if found.changed:
         return UNKNOWN, f"{'; '.join(found.changed)}; run `tuneworthy {verb}`", numbers
-    return (PASS if found.status == "pass" else FAIL), found.detail or found.status, numbers
+    status = {"pass": PASS, "fail": FAIL}.get(found.status, UNKNOWN)
+    return status, found.detail or found.status, numbers
 
 
 def _difference(tuned: RungEvidence) -> str:
