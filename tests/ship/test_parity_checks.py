@@ -19,7 +19,7 @@ from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import base as parity
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
 from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
-from tuneworthy.ship.parity.run import Asked, asked_of, document_of
+from tuneworthy.ship.parity.run import Asked, asked_of, document_of, named_files
 from tuneworthy.ship.parity.scoring import Scoring, scores_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
@@ -60,7 +60,7 @@ def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
     own = tuned("adapter")
     line = Lineage(
         base=base, base_id="b", told_base="b", adapter=adapter, adapter_id="a", told_adapter="a", merged=merged,
-        merged_id="m", told_merged="m", template_sha256=template_sha256("T"), rank=2, max_rank=8,
+        merged_id="m", told_merged=["m"], template_sha256=template_sha256("T"), rank=2, max_rank=8,
     )  # fmt: skip
     untrained = replace(
         own, name="base", first=[likely(NO)] * 4, end=[likely(NO)] * 4, greedy=[Greedy((NO,), "no", False)] * 4,
@@ -115,7 +115,7 @@ FLAT = np.sign(BASE + B @ A) * np.float32(0.5)
 PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "another base": ("lineage", "wrong_base", line(told_base="x")),
     "another adapter": ("lineage", "wrong_adapter", line(told_adapter="x")),
-    "another merged model": ("lineage", "wrong_merged", line(told_merged="x")),
+    "another merged model": ("lineage", "wrong_merged", line(told_merged=["x"])),
     "a rank above the limit": ("rank", "rank_above_server_limit", line(rank=32, max_rank=16)),
     "another template": ("template", "template_changed", form(template="U")),
     "another template in training": ("template", "template_changed", line(template_sha256="x")),
@@ -287,8 +287,27 @@ def test_a_form_that_is_named_is_the_one_that_is_asked(tmp_path: Path) -> None:
     made = made_in(tmp_path, "base", "adapter", "merged", "gguf")
     for forms, expected in ((None, ["merged", "gguf"]), (["merged"], ["merged"]), (["gguf"], ["gguf"]), ([], [])):
         asked = asked_of(load(tmp_path), forms=forms)
-        found = {"merged": asked.merged, "gguf": asked.gguf}
-        assert {name: one.id for name, one in found.items() if one} == {name: made[name].id for name in expected}
+        found = [*([asked.merged.id] if asked.merged else []), *(one.id for one in asked.ggufs)]
+        assert found == [made[name].id for name in expected]
+
+
+def test_every_file_that_may_be_served_is_asked_and_proven_by_itself(tmp_path: Path) -> None:
+    made = made_in(tmp_path, "base", "adapter", "merged")
+    f16, q8 = (
+        write_artifact(Folder(tmp_path), "gguf", lambda folder: (folder / "file").write_text("x") and None,
+                       parent=made["merged"].id, about={"file_type": kind}) for kind in ("f16", "q8_0")
+    )  # fmt: skip
+    asked = asked_of(load(tmp_path))
+    assert {name: one.id for name, one in named_files(asked).items()} == {"gguf-f16": f16.id, "gguf-q8_0": q8.id}
+    lost = replace(tuned("gguf-q8_0", "q8_0"), facts=[Greedy((NO,), "no", True)] * 2)
+    whole = subject_of(tmp_path / "models", **{"gguf-f16": tuned("gguf-f16", "f16"), "gguf-q8_0": lost})
+    even = whole.scores["adapter"]
+    document = document_of(replace(whole, scores={**whole.scores, "gguf-f16": even, "gguf-q8_0": even}), asked)
+    assert (document["status"], document["cause"]) == ("fail", "fact_lost")
+    told = {identity: one["status"] for identity, one in document["models"].items()}
+    assert told == {f16.id: "pass", made["merged"].id: "pass", q8.id: "fail"}
+    unasked = document_of(whole, replace(asked, ggufs=[f16]))
+    assert q8.id not in unasked["models"]
 
 
 def rows_for(*questions: str, answer: str = "a") -> list[Example]:

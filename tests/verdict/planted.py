@@ -97,7 +97,11 @@ TRAINED = TrainingEvidence(
     serving=PROVEN,
     adapter="a" * 16,
     tuned={
-        "adapter": "a" * 16, "gguf": "g" * 16, "dataset": DATASET.version, "base": "b" * 16, "compared_base": "b" * 16,
+        "adapter": "a" * 16,
+        "gguf": "g" * 16,
+        "dataset": DATASET.version,
+        "base": "b" * 16,
+        "compared_base": "b" * 16,
     },
     guards=(GUARD,),
 )

@@ -34,7 +34,7 @@ def command(
     adapter: str | None, forms: tuple[str, ...], facts: tuple[str, ...], url: str | None, served_model: str | None,
     max_lora_rank: int | None, prompts: int, root: Path, as_json: bool,
 ) -> int:  # fmt: skip
-    """Compare the adapter on its base with the merged model, the GGUF file and a server.
+    """Compare the adapter on its base with the merged model, every GGUF file of it and a server.
 
     Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know.
     A failure names its cause; the exit status is then 3. Where too few answers were compared to show that no form scores
@@ -55,7 +55,7 @@ def command(
         project, adapter, forms or None, facts=[_fact(one, project.text(project.prompt.system)) for one in facts],
         served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
     )  # fmt: skip
-    if asked.merged is None and asked.gguf is None and asked.served is None:
+    if asked.merged is None and not asked.ggufs and asked.served is None:
         raise UserError(f"expected something to compare the adapter {asked.adapter.id} with, got only its base",
                         hint="run `tuneworthy merge`, then `tuneworthy export gguf`")  # fmt: skip
     with store.lock(note):

@@ -52,7 +52,7 @@ class Asked:
     """What is compared.
 
     Attributes:
-        adapter, merged, gguf: The artifacts; merged and gguf may be None. base: What the adapter was trained against.
+        adapter, merged, ggufs: The artifacts; merged may be None. base: What the adapter was trained against.
         rows: Rows that were trained on. facts: Questions and answers that only the adapter can know.
         served: A server. margin: Largest harmless loss of score. n_prompts, seed: Of rows.
         scoring_of: Makes what grades the rows that were drawn.
@@ -61,7 +61,7 @@ class Asked:
     adapter: Artifact
     base: Artifact
     merged: Artifact | None = None
-    gguf: Artifact | None = None
+    ggufs: Sequence[Artifact] = ()
     rows: Sequence[Example] = ()
     facts: Sequence[tuple[Sequence[Message], str]] = ()
     served: Served | None = None
@@ -91,9 +91,9 @@ def check_parity(
     if asked.merged is not None:
         say(f"asks the merged model {asked.merged.id}")
         forms["merged"] = _merged(asked.merged, plan)
-    if asked.gguf is not None:
-        say(f"asks the GGUF file {asked.gguf.id} in llama.cpp")
-        forms["gguf"] = _gguf(asked.gguf, plan, store.logs / "parity.log")
+    for name_of_file, gguf in named_files(asked).items():
+        say(f"asks the GGUF file {gguf.id} in llama.cpp")
+        forms[name_of_file] = _gguf(name_of_file, gguf, plan, store.logs / "parity.log")
     if asked.served is not None:
         say("asks the server")
         forms["served"] = measure("served", asked.served.kind, asked.served.form, plan)
@@ -107,11 +107,37 @@ def check_parity(
     return document
 
 
+def named_files(asked: Asked) -> dict[str, Artifact]:
+    """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like where there are several."""
+    if len(asked.ggufs) == 1:
+        return {"gguf": asked.ggufs[0]}
+    return {f"gguf-{one.manifest.get('file_type', one.id)}": one for one in asked.ggufs}
+
+
 def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
     """Run the checks and return the document on them.
 
     Its status is `fail` if a check failed, `unknown` if none did and the scores of the forms could not be compared.
+    `models` has the same of the merged model, and of it with each GGUF file alone, by id: a file that fails does not
+    condemn another, nor is it carried by it.
     """
+    files = named_files(asked)
+    alone = {one.id: {*files} - {name} for name, one in files.items()}
+    if asked.merged is not None:
+        alone[asked.merged.id] = {*files}
+    return {
+        **_outcome(subject),
+        "base": asked.base.id,
+        "adapter": asked.adapter.id,
+        "merged": asked.merged.id if asked.merged else None,
+        "models": {identity: _outcome(subject.without(names)) for identity, names in alone.items()},
+        "served": asked.served is not None,
+        "n_prompts": len(subject.plan.chats),
+    }
+
+
+def _outcome(subject: Subject) -> dict[str, Any]:
+    """Return what the checks say, and the status, detail and cause that follow."""
     checks: list[dict[str, Any]] = []
     cause = None
     for name, said in run_checks(subject):
@@ -125,12 +151,6 @@ def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
     return {
         "status": "fail" if cause is not None else "unknown" if unknown else "pass",
         "detail": score["detail"] if unknown else "",
-        "base": asked.base.id,
-        "adapter": asked.adapter.id,
-        "merged": asked.merged.id if asked.merged else None,
-        "gguf": asked.gguf.id if asked.gguf else None,
-        "served": asked.served is not None,
-        "n_prompts": len(subject.plan.chats),
         "cause": cause,
         "checks": checks,
     }
@@ -151,23 +171,21 @@ def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] 
     rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
     settings: dict[str, Any] = {"margin": project.task.margin, "seed": project.split.seed, **more}
     settings["scoring_of"] = partial(scoring_of, project, store, rows)
-    merged = _child(store, "merged", trained.id, forms)
+    merged = _children(store, "merged", trained.id, forms)[-1:]
     between = merged  # what a GGUF file was made from, whether it is asked itself or not
-    if forms is not None and "gguf" in forms and merged is None:
-        between = _child(store, "merged", trained.id, ["merged"])
-    gguf = _child(store, "gguf", between.id, forms) if between else None
-    return Asked(adapter=trained, base=base, merged=merged, gguf=gguf, rows=rows, **settings)
+    if forms is not None and "gguf" in forms and not merged:
+        between = _children(store, "merged", trained.id, ["merged"])[-1:]
+    ggufs = _children(store, "gguf", between[0].id, forms) if between else []
+    return Asked(adapter=trained, base=base, merged=merged[0] if merged else None, ggufs=ggufs, rows=rows, **settings)
 
 
-def _child(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> Artifact | None:
-    """Return the latest artifact of `kind` that was made from `parent`, its files compared with their hashes."""
+def _children(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> list[Artifact]:
+    """Return the artifacts of `kind` that were made from `parent`, their files compared with their hashes."""
     if forms is not None and kind not in forms:
-        return None
+        return []
     found = [one for one in artifacts(store, kind) if one.parent == parent]
-    if found:
-        return open_artifact(store, kind, found[-1].id)
-    if forms is None:
-        return None
+    if found or forms is None:
+        return [open_artifact(store, kind, one.id) for one in found]
     raise UserError(f"expected a {kind} model that was made from {parent}, got none",
                     hint=f"run `tuneworthy {MADE_BY[kind]}`")  # fmt: skip
 
@@ -176,7 +194,7 @@ def lineage_of(asked: Asked, plan: Plan) -> Lineage:
     """Return the files behind the forms."""
     end = next((text for text, number in plan.marks.items() if number == plan.end), "")
     about = asked.adapter.manifest
-    merged, gguf = asked.merged, asked.gguf
+    merged = asked.merged
     return Lineage(
         base=asked.base.folder,
         base_id=asked.base.id,
@@ -186,7 +204,7 @@ def lineage_of(asked: Asked, plan: Plan) -> Lineage:
         merged=merged.folder if merged else None,
         merged_id=merged.id if merged else None,
         told_adapter=merged.parent if merged else None,
-        told_merged=gguf.parent if gguf else None,
+        told_merged=[one.parent for one in asked.ggufs if one.parent],
         template_sha256=about.get("template_sha256"),
         end_supervised=end_supervised(asked.adapter.folder, end),
         method=(about.get("settings") or {}).get("method"),
@@ -298,9 +316,9 @@ def _merged(merged: Artifact, plan: Plan) -> Measured:
         gc.collect()
 
 
-def _gguf(made: Artifact, plan: Plan, log: Path) -> Measured:
+def _gguf(name: str, made: Artifact, plan: Plan, log: Path) -> Measured:
     form = LlamaForm(made.folder / "model.gguf", log)
     try:
-        return measure("gguf", str(made.manifest.get("file_type", "unknown")), form, plan)
+        return measure(name, str(made.manifest.get("file_type", "unknown")), form, plan)
     finally:
         form.close()

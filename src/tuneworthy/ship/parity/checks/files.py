@@ -45,8 +45,8 @@ class LineageCheck:
         if line.merged_id and line.told_adapter and line.told_adapter != line.adapter_id:
             detail = f"expected a merged model of the adapter {line.adapter_id}, got one of {line.told_adapter}"
             return Said("fail", detail, "wrong_adapter", ("merged",))
-        if line.told_merged and line.merged_id and line.told_merged != line.merged_id:
-            detail = f"expected a GGUF file of {line.merged_id}, got one of {line.told_merged}"
+        if line.merged_id and (others := [one for one in line.told_merged if one != line.merged_id]):
+            detail = f"expected a GGUF file of {line.merged_id}, got one of {others[0]}"
             return Said("fail", detail, "wrong_merged", ("gguf",))
         if line.told_base is None:
             return Said("skipped", "the adapter does not name its base")
