@@ -37,8 +37,9 @@ def command(
     """Compare the adapter on its base with the merged model, every GGUF file of it and a server.
 
     Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know.
-    A failure names its cause; the exit status is then 3. Where too few answers were compared to show that no form scores
-    worse by the margin, parity is unknown; the exit status is then 4. The result is kept in .tuneworthy/parity.json.
+    A failure names its cause; the exit status is then 3. Where the answers are too few to show that no form
+    scores worse by the margin, parity is unknown; the exit status is then 4. The result is kept in
+    .tuneworthy/parity.json.
 
     \b
     Example:

@@ -132,7 +132,7 @@ class Measured:
     """What a form showed.
 
     Attributes:
-        name: `base`, `adapter`, `merged`, `gguf`, `gguf-TYPE` or `served`. kind: How its weights are stored, e.g. `bf16`, `q8_0`.
+        name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`. kind: How its weights are stored: `q8_0`.
         template: That it carries, or None. prompt_ids: Of each chat, as it reads them. marks: Ids of each added token.
         first: What follows each prompt. end: What follows each prompt with its answer.
         greedy: Its answer to each chat. facts: Its answer to each fact's question.

@@ -108,7 +108,7 @@ def check_parity(
 
 
 def named_files(asked: Asked) -> dict[str, Artifact]:
-    """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like where there are several."""
+    """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like if there are several."""
     if len(asked.ggufs) == 1:
         return {"gguf": asked.ggufs[0]}
     return {f"gguf-{one.manifest.get('file_type', one.id)}": one for one in asked.ggufs}

@@ -12,7 +12,8 @@ from tuneworthy.verdict.words import named
 
 TO_SHIP: Final = ("parity", "better", "guards", "serving", "shadow")
 """The gates of this stage."""
-NOT_TESTED = "no tuned model was put to test; run `tuneworthy climb --rung fine_tune`"
+CLIMB = "`tuneworthy climb --rung fine_tune`"
+NOT_TESTED = f"no tuned model was put to test; run {CLIMB}"
 
 
 @gate("parity", "to_ship")
@@ -60,9 +61,9 @@ def guards(evidence: Evidence) -> Finding:
     }
     base = found.tuned.get("base")
     if usable and (base is None or found.tuned.get("compared_base") != base):
-        words = f"the guard sets were asked of {found.tuned.get('compared_with') or 'another model'}, not of the base" \
-                " that was trained; run `tuneworthy export gguf --base`, then `tuneworthy climb --rung fine_tune`"  # fmt: skip
-        return UNKNOWN, words, numbers
+        other = found.tuned.get("compared_with") or "another model"
+        words = f"the guard sets were asked of {other}, not of the base that was trained"
+        return UNKNOWN, f"{words}; run `tuneworthy export gguf --base`, then {CLIMB}", numbers
     failed = [one for one in usable if one.status == "fail"]
     open_ones = [one for one in usable if one.status not in {"pass", "fail"}]
     if failed:
@@ -71,7 +72,7 @@ def guards(evidence: Evidence) -> Finding:
         sets = f" ({', '.join(found.unguarded)})" if found.unguarded else ""
         return (
             UNKNOWN,
-            f"guard sets were not asked as they are now{sets}; run `tuneworthy climb --rung fine_tune`",
+            f"guard sets were not asked as they are now{sets}; run {CLIMB}",
             numbers,
         )
     if open_ones:
