@@ -218,10 +218,12 @@ def test_parity_is_unknown_unless_the_scores_were_compared(tmp_path: Path) -> No
     assert (failed["status"], failed["cause"]) == ("fail", "wrong_base")
 
 
-def test_a_merge_into_the_dequantised_base_is_not_held_against_the_original(tmp_path: Path) -> None:
-    whole = merged_as(BASE * 1.01 + B @ A)(subject_of(tmp_path))
-    other = replace(whole, lineage=replace(whole.lineage, method="qlora", route="dequantised"))
-    assert all_checks()["weights"]().look(other).status == "skipped"
+def test_a_merge_is_held_against_the_base_that_it_was_merged_into(tmp_path: Path) -> None:
+    seen = to_float32(from_float32(BASE * 1.01, "BF16"), "BF16").reshape(BASE.shape)
+    whole = merged_as(seen + B @ A)(subject_of(tmp_path))
+    check = all_checks()["weights"]()
+    assert check.look(whole).cause == "wrong_base"
+    assert check.look(line(base=weights(tmp_path / "dequantised", seen))(whole)).status == "pass"
 
 
 def test_a_form_that_is_stored_coarsely_has_wider_limits(tmp_path: Path) -> None:

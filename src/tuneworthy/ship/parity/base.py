@@ -24,13 +24,13 @@ class Lineage:
     """Which files stand behind the forms.
 
     Attributes:
-        base, adapter, merged: Their folders; merged may be None.
+        base, adapter, merged: Their folders; merged may be None. base is what the adapter was merged into: for an adapter
+            of 4-bit training that may be the dequantised weights.
         told_base: Id of the base that the adapter names. base_id: Id of the base at hand.
         told_adapter: Id of the adapter that the merged model names. adapter_id: Id of the adapter at hand.
         told_merged: Ids of the models that the GGUF files name. merged_id: Id of the merged model at hand.
         template_sha256: Of the template that was trained with, if it was recorded.
         end_supervised: Whether the token that ends an answer was trained on, if it was recorded.
-        method: `lora`, `qlora` or None. route: What the adapter was merged into.
         rank: The highest of the adapter. max_rank: What the server allows; None if none applies adapters.
     """
 
@@ -45,8 +45,6 @@ class Lineage:
     told_merged: Sequence[str] = ()
     template_sha256: str | None = None
     end_supervised: bool | None = None
-    method: str | None = None
-    route: str = "original"
     rank: int = 0
     max_rank: int | None = None
 

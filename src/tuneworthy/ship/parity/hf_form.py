@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import render
@@ -13,6 +13,8 @@ from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
 from tuneworthy.types import Message
 
+TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+"""What torch calls the types of safetensors."""
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 

@@ -14,8 +14,9 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import dtype_of, lineage
+from tuneworthy.ship.nf4 import seen_in_training
 from tuneworthy.ship.parity.base import Lineage, Subject, run_checks
-from tuneworthy.ship.parity.hf_form import HfForm, Tokens, ends_of, fitted, load, with_adapter
+from tuneworthy.ship.parity.hf_form import TORCH_DTYPES, HfForm, Tokens, ends_of, fitted, load, with_adapter
 from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
 from tuneworthy.ship.parity.rows import end_supervised, rows_of
 from tuneworthy.ship.parity.scoring import Scoring, scores_of, scoring_of
@@ -29,8 +30,6 @@ N_PROMPTS: Final = 100
 MAX_FACTS: Final = 10
 SCORE: Final = "score"
 """The check without which parity is not shown."""
-TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-"""What torch calls the types of safetensors."""
 _SHORT: Final = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
 
 
@@ -83,10 +82,20 @@ def check_parity(
     Raises:
         UserError: There are no rows, or a model cannot be loaded.
     """
+    with seen_in_training(store, asked.adapter, asked.base, say) as seen:
+        subject = _subject(store, asked, seen, say)
+        document = document_of(subject, asked)
+    if name is not None:
+        store.write(name, document)
+    return document
+
+
+def _subject(store: Folder, asked: Asked, seen: Path, say: Say) -> Subject:
+    """Ask every form; `seen` is the folder of the base as the adapter was trained on it."""
     plan = plan_of(asked)
-    line = lineage_of(asked, plan)
+    line = lineage_of(asked, plan, seen)
     scoring = asked.scoring_of(_drawn(asked))
-    base, adapter, plan = _trained(asked, plan, say)
+    base, adapter, plan = _trained(asked, plan, seen, say)
     forms: dict[str, Measured] = {}
     if asked.merged is not None:
         say(f"asks the merged model {asked.merged.id}")
@@ -97,14 +106,10 @@ def check_parity(
     if asked.served is not None:
         say("asks the server")
         forms["served"] = measure("served", asked.served.kind, asked.served.form, plan)
-    subject = Subject(
+    return Subject(
         plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, margin=asked.margin,
         scores=scores_of(scoring, adapter, forms), why_not_scored=scoring.why_not,
     )  # fmt: skip
-    document = document_of(subject, asked)
-    if name is not None:
-        store.write(name, document)
-    return document
 
 
 def named_files(asked: Asked) -> dict[str, Artifact]:
@@ -190,13 +195,18 @@ def _children(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None
                     hint=f"run `tuneworthy {MADE_BY[kind]}`")  # fmt: skip
 
 
-def lineage_of(asked: Asked, plan: Plan) -> Lineage:
-    """Return the files behind the forms."""
+def lineage_of(asked: Asked, plan: Plan, seen: Path) -> Lineage:
+    """Return the files behind the forms.
+
+    Args:
+        asked: What is compared. plan: What is asked. seen: The folder of the base as the adapter was trained on it.
+    """
     end = next((text for text, number in plan.marks.items() if number == plan.end), "")
     about = asked.adapter.manifest
     merged = asked.merged
+    route = (merged.manifest.get("route") or {}).get("name", "original") if merged else "original"
     return Lineage(
-        base=asked.base.folder,
+        base=asked.base.folder if route == "original" else seen,
         base_id=asked.base.id,
         told_base=asked.adapter.parent,
         adapter=asked.adapter.folder,
@@ -207,8 +217,6 @@ def lineage_of(asked: Asked, plan: Plan) -> Lineage:
         told_merged=[one.parent for one in asked.ggufs if one.parent],
         template_sha256=about.get("template_sha256"),
         end_supervised=end_supervised(asked.adapter.folder, end),
-        method=(about.get("settings") or {}).get("method"),
-        route=(merged.manifest.get("route") or {}).get("name", "original") if merged else "original",
         rank=read_adapter(asked.adapter.folder).rank,
         max_rank=asked.served.max_rank if asked.served else None,
     )
@@ -275,12 +283,12 @@ def tokenizer_folder(asked: Asked) -> Path:
     return own if (own / "tokenizer.json").is_file() else asked.base.folder
 
 
-def _trained(asked: Asked, plan: Plan, say: Say) -> tuple[Measured, Measured, Plan]:
-    """Ask the base and the adapter on it; find facts among the rows if none was handed in."""
-    dtype = dtype_of(asked.base.folder)
+def _trained(asked: Asked, plan: Plan, seen: Path, say: Say) -> tuple[Measured, Measured, Plan]:
+    """Ask the base as training saw it, and the adapter on it; find facts among the rows if none was handed in."""
+    dtype = dtype_of(seen)
     tokens = Tokens(tokenizer_folder(asked))
     say(f"asks the base {asked.base.id} and the adapter {asked.adapter.id} on it")
-    model = fitted(load(asked.base.folder, TORCH_DTYPES[dtype]), asked.adapter.folder)
+    model = fitted(load(seen, TORCH_DTYPES[dtype]), asked.adapter.folder)
     ends = ends_of(model, [plan.end])
     base = measure("base", _SHORT[dtype], HfForm(model, tokens, ends), plan)
     adapter = measure("adapter", _SHORT[dtype], HfForm(with_adapter(model, asked.adapter.folder), tokens, ends), plan)

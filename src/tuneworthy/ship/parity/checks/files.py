@@ -110,8 +110,6 @@ class WeightsCheck:
             return Said("fail", detail, "merged_in_4bit", ("merged",), numbers)
         if meant >= EQUAL:
             return Said("pass", share, None, ("merged",), numbers)
-        if line.method == "qlora" and line.route != "original":
-            return Said("skipped", f"merged into the {line.route} base, which is not kept", None, ("merged",), numbers)
         cause = "adapter_not_applied" if untouched >= EQUAL else "wrong_base"
         return Said("fail", f"{share}, {untouched:.1%} are those of the base", cause, ("merged",), numbers)
 
