@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from tuneworthy.cli import run
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.providers.chat_template import template_sha256
+from tuneworthy.providers.chat_template import Chat, template_sha256
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import base as parity
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
@@ -29,6 +29,9 @@ END, BEGIN, YES, NO = 9, 8, 1, 2
 Q = "q_proj.weight"
 RNG = np.random.default_rng(0)
 BASE, A, B = (RNG.normal(size=shape).astype(np.float32) for shape in ((64, 64), (2, 64), (64, 2)))
+
+
+ASKED = Chat(messages=[{"role": "user", "content": "?"}], generation_prompt=True)
 
 
 def likely(token: int, p: float = 0.9) -> Distribution:
@@ -53,9 +56,9 @@ def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
     kept = to_float32(from_float32(BASE, "BF16"), "BF16").reshape(BASE.shape)
     merged = weights(tmp_path / "merged", kept + B @ A)
     plan = Plan(
-        chats=[[{"role": "user", "content": "?"}]] * 4, answers=["yes"] * 4, prompt_ids=[[BEGIN, 5, 6]] * 4,
+        chats=[ASKED] * 4, answers=["yes"] * 4, prompt_ids=[[BEGIN, 5, 6]] * 4,
         answer_ids=[[YES]] * 4, end=END, marks={"<|end|>": END, "<|begin|>": BEGIN}, begin=BEGIN,
-        facts=[([{"role": "user", "content": "?"}], "yes")] * 2, fact_ids=[[BEGIN, 5, 6]] * 2,
+        facts=[(ASKED, "yes")] * 2, fact_ids=[[BEGIN, 5, 6]] * 2,
     )  # fmt: skip
     own = tuned("adapter")
     line = Lineage(
@@ -349,6 +352,16 @@ def test_answers_that_never_end_are_not_scored(tmp_path: Path) -> None:
     assert scores_of(scoring, endless, {"gguf": endless}) == {}
     said = all_checks()["score"]().look(replace(subject_of(tmp_path), scores={}))
     assert said.status == "skipped" and "ends none of its answers" in said.detail
+
+
+def test_no_form_is_asked_for_more_than_there_is_room_for(tmp_path: Path) -> None:
+    class Room:
+        def greedy(self, ids: Sequence[int], n: int) -> Greedy:
+            return Greedy((n,), "", True)
+
+    plan = subject_of(tmp_path).plan
+    assert plan.answered(Room(), [1] * 10).ids == (17,)  # type: ignore[arg-type]
+    assert replace(plan, context=16).answered(Room(), [1] * 10).ids == (6,)  # type: ignore[arg-type]
 
 
 def test_a_greedy_answer_may_be_longer_than_the_longest_that_was_trained_on(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="pip install 'tuneworthy[train]'")
-peft = pytest.importorskip("peft", reason="pip install 'tuneworthy[train]'")
+pytest.importorskip("torch", reason="pip install 'tuneworthy[train]'")
+pytest.importorskip("peft", reason="pip install 'tuneworthy[train]'")
 
 import tiny_circle as tiny
 
@@ -49,6 +49,8 @@ def bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def adapted(store: Folder, base: Artifact, method: str) -> Artifact:
     """Write an adapter of random weights."""
+    import peft
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.manual_seed(1)
@@ -78,9 +80,12 @@ def test_the_reference_is_the_adapter_on_the_weights_that_it_was_trained_on(
     base = tiny.make_base(store)
     loaded: list[Any] = []
     load = run.load
-    monkeypatch.setattr(
-        run, "load", lambda folder, dtype: loaded.append(tensors_of(folder)[Q].read()) or load(folder, dtype)
-    )
+
+    def noted(folder: Path, dtype: str) -> Any:
+        loaded.append(tensors_of(folder)[Q].read())
+        return load(folder, dtype)
+
+    monkeypatch.setattr(run, "load", noted)
     own = tensors_of(base.folder)[Q].read()
     for method, same in (("lora", True), ("qlora", False)):
         loaded.clear()

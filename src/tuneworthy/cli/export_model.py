@@ -72,7 +72,7 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     """Write the GGUF file and a Modelfile with template, parameters and stop texts.
 
     Ollama's templates are another language: the chat template is rewritten in it, and refused if the rewritten one does
-    not give the same text on chats of every shape. `num_ctx` has room for the longest row that was trained on and an
+    not give the same text on chats of every shape. `num_ctx` has room for the longest row that the run took and an
     answer, 4,096 tokens at least: set it higher in the Modelfile for longer chats, which takes more memory.
 
     \b

@@ -17,6 +17,7 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
 from tuneworthy.ladder.provenance import TUNED
 from tuneworthy.providers.models import find
+from tuneworthy.ship.context import context_of
 from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
@@ -159,11 +160,15 @@ def _is_base(models: Models, project: Project, name: str, base: Artifact) -> boo
 
 
 def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
-    """Return how a GGUF file of this project is opened: as the model in use today, where that is embedded too."""
+    """Return how a GGUF file of this project is opened: as the model in use today, where that is embedded too.
+
+    It has room for what the run took at least, as where it is served.
+    """
     today = project.models[project.ladder.baseline]
     start = today.model_dump() if isinstance(today, LlamaCpp) else {"provider": "llama_cpp"}
     path = (gguf.folder / "model.gguf").relative_to(project.root)
-    return LlamaCpp(**{**start, "model": path.as_posix()})
+    config = LlamaCpp(**{**start, "model": path.as_posix()})
+    return config.model_copy(update={"context": context_of(Folder(project.root), gguf, config.context)})
 
 
 def config_of(project: Project, name: str) -> Model:

@@ -93,7 +93,8 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
     from tuneworthy.ship.nf4 import seen_in_training
 
     with seen_in_training(store, trained, under, say) as seen:
-        route, source = {"name": "original"}, under.folder
+        route: Mapping[str, Any] = {"name": "original"}
+        source = under.folder
         if seen != under.folder:
             from tuneworthy.ship.qlora import choose_route
 

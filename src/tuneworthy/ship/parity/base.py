@@ -24,8 +24,8 @@ class Lineage:
     """Which files stand behind the forms.
 
     Attributes:
-        base, adapter, merged: Their folders; merged may be None. base is what the adapter was merged into: for an adapter
-            of 4-bit training that may be the dequantised weights.
+        base: The folder that the adapter was merged into; after 4-bit training that may be the dequantised weights.
+        adapter, merged: Their folders; merged may be None.
         told_base: Id of the base that the adapter names. base_id: Id of the base at hand.
         told_adapter: Id of the adapter that the merged model names. adapter_id: Id of the adapter at hand.
         told_merged: Ids of the models that the GGUF files name. merged_id: Id of the merged model at hand.

@@ -65,6 +65,12 @@ def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
     return Example(messages=messages, id=row.id, source=row.source, group=row.group, tags=row.tags, meta=row.meta)
 
 
+def tools_of(row: Example) -> tuple[dict[str, Any], ...]:
+    """Return the tools that a row was trained with."""
+    tools = row.meta.get("tools")
+    return tuple(tools) if isinstance(tools, list) else ()
+
+
 def end_supervised(adapter: Path, end: str) -> bool | None:
     """Say whether the rows that a run kept end with `end` inside the mask; None if it kept none.
 

@@ -12,18 +12,22 @@ from typing import Any, Final
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
+from tuneworthy.providers.chat_template import Chat
+from tuneworthy.ship.context import context_of, longest_row
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import dtype_of, lineage
 from tuneworthy.ship.nf4 import seen_in_training
 from tuneworthy.ship.parity.base import Lineage, Subject, run_checks
 from tuneworthy.ship.parity.hf_form import TORCH_DTYPES, HfForm, Tokens, ends_of, fitted, load, with_adapter
 from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
-from tuneworthy.ship.parity.rows import end_supervised, rows_of
+from tuneworthy.ship.parity.rows import end_supervised, rows_of, tools_of
 from tuneworthy.ship.parity.scoring import Scoring, scores_of, scoring_of
 from tuneworthy.ship.parity.server_forms import LlamaForm
 from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import Example, Message
+from tuneworthy.train.base_model import end_ids
+from tuneworthy.train.render import Renderer, Row, RowChat
+from tuneworthy.types import Example
 
 Say = Callable[[str], None]
 N_PROMPTS: Final = 100
@@ -62,7 +66,7 @@ class Asked:
     merged: Artifact | None = None
     ggufs: Sequence[Artifact] = ()
     rows: Sequence[Example] = ()
-    facts: Sequence[tuple[Sequence[Message], str]] = ()
+    facts: Sequence[tuple[Chat, str]] = ()
     served: Served | None = None
     margin: float = 0.05
     scoring_of: Callable[[Sequence[Example]], Scoring] = lambda _: Scoring()
@@ -92,9 +96,9 @@ def check_parity(
 
 def _subject(store: Folder, asked: Asked, seen: Path, say: Say) -> Subject:
     """Ask every form; `seen` is the folder of the base as the adapter was trained on it."""
-    plan = plan_of(asked)
+    plan = plan_of(asked, context_of(store, asked.adapter))
     line = lineage_of(asked, plan, seen)
-    scoring = asked.scoring_of(_drawn(asked))
+    scoring = asked.scoring_of(plan.rows)
     base, adapter, plan = _trained(asked, plan, seen, say)
     forms: dict[str, Measured] = {}
     if asked.merged is not None:
@@ -222,59 +226,49 @@ def lineage_of(asked: Asked, plan: Plan, seen: Path) -> Lineage:
     )
 
 
-def plan_of(asked: Asked) -> Plan:
-    """Draw the rows and make their ids with the adapter's own tokenizer.
+def plan_of(asked: Asked, context: int = 2**31) -> Plan:
+    """Draw the rows, and make their ids as training made them: with the adapter's own tokenizer, tools included.
+
+    Args:
+        asked: What is compared. context: Tokens of a prompt and its answer that there is room for.
 
     Raises:
-        UserError: No row ends with an answer.
+        UserError: There is no row that the run could train on.
     """
-    rows = _drawn(asked)
-    if not rows:
-        raise UserError("expected rows that were trained on, with answers, got none", hint="name another adapter")
     tokens = Tokens(tokenizer_folder(asked))
-    chats = [list(row.messages[:-1]) for row in rows]
-    prompts = tokens.rendered(chats)
-    whole = tokens.rendered([list(row.messages) for row in rows], generation_prompt=False)
-    answers, ends = [], []
-    for row, prompt, text in zip(rows, prompts, whole, strict=True):
-        answer, end = _answer_and_end(prompt, text, row.answer)
-        answers.append(tokens.ids(answer))
-        ends.append(tokens.ids(end)[0])
+    pairs = _drawn(asked, tokens)
+    starts = [len(row.mask) - row.mask[::-1].index(0) for _, row in pairs]  # of the last answer
+    answers = [row.ids[start:-1] for (_, row), start in zip(pairs, starts, strict=True)]
+    ends = [row.ids[-1] for _, row in pairs]
     return Plan(
-        chats=chats,
-        answers=[row.answer for row in rows],
-        prompt_ids=[tokens.ids(prompt) for prompt in prompts],
+        rows=[example for example, _ in pairs],
+        chats=[
+            Chat(messages=example.messages[:-1], tools=tools_of(example), generation_prompt=True)
+            for example, _ in pairs
+        ],
+        answers=[example.answer or tokens.text(ids) for (example, _), ids in zip(pairs, answers, strict=True)],
+        prompt_ids=[row.ids[:start] for (_, row), start in zip(pairs, starts, strict=True)],
         answer_ids=answers,
         end=max(set(ends), key=ends.count),
         marks=tokens.marks,
         facts=asked.facts,
         fact_ids=tokens.prompt_ids([chat for chat, _ in asked.facts]),
         begin=tokens.begin,
+        context=context,
     )
 
 
-def _drawn(asked: Asked) -> list[Example]:
-    """Draw the rows that are asked; the same ones each time."""
-    rows = [row for row in asked.rows if row.answer and row.messages[:-1]]
-    return random.Random(asked.seed).sample(rows, min(asked.n_prompts, len(rows)))
+def _drawn(asked: Asked, tokens: Tokens) -> list[tuple[Example, Row]]:
+    """Draw rows among those that the run could train on, each as it was rendered; the same ones each time.
 
-
-def _answer_and_end(prompt: str, whole: str, answer: str) -> tuple[str, str]:
-    """Split a rendered chat with its answer: the answer as the template writes it, and what ends it.
-
-    Raises:
-        UserError: The template writes a prompt otherwise when an answer follows, or nothing after the answer.
+    Rows that training left out (too long, refused by the template, without an answer) are not asked.
     """
-    if not whole.startswith(prompt):
-        raise UserError("expected a template that writes a prompt as it does before an answer, got one that does not",
-                        hint="train with another template")  # fmt: skip
-    rest = whole[len(prompt) :]
-    place = rest.rfind(answer.strip())
-    end = rest[place + len(answer.strip()) :] if place >= 0 else ""
-    if not end:
-        raise UserError("expected a template that ends an answer with a token, got one that writes nothing after it",
-                        hint="train with another template")  # fmt: skip
-    return rest[: place + len(answer.strip())], end
+    renderer = Renderer(tokens.chat_template, tokens.tokenizer, end_ids(asked.base.folder, tokens.tokenizer))
+    chats = [RowChat(row.id, row.messages, tools_of(row)) for row in asked.rows]
+    rendered = renderer.rows(chats, longest_row(asked.adapter.manifest) or 2**31)
+    examples = {row.id: row for row in asked.rows}
+    found = [(examples[row.id], row) for row in rendered.rows]
+    return random.Random(asked.seed).sample(found, min(asked.n_prompts, len(found)))
 
 
 def tokenizer_folder(asked: Asked) -> Path:
@@ -325,7 +319,7 @@ def _merged(merged: Artifact, plan: Plan) -> Measured:
 
 
 def _gguf(name: str, made: Artifact, plan: Plan, log: Path) -> Measured:
-    form = LlamaForm(made.folder / "model.gguf", log)
+    form = LlamaForm(made.folder / "model.gguf", log, plan.context)
     try:
         return measure(name, str(made.manifest.get("file_type", "unknown")), form, plan)
     finally:
