@@ -1,4 +1,4 @@
-"""One context length for every engine, from what the run recorded; asked are rows that it could train on, with tools."""
+"""One context length for every engine, from what the run recorded; its rows are asked with their tools."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tuneworthy.cli import run
+from tuneworthy.cli.parity import _fact
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, template_sha256
@@ -81,6 +82,7 @@ def tuned(name: str, kind: str = "bf16") -> Measured:
         name=name, kind=kind, template="T", prompt_ids=[[BEGIN, 5, 6]] * 4,
         marks={"<|end|>": [END], "<|begin|>": [BEGIN]}, first=[likely(YES)] * 4, end=[likely(END)] * 4,
         greedy=[Greedy((YES,), "yes", True)] * 4, facts=[Greedy((YES,), "yes", True)] * 2,
+        fact_prompt_ids=[[BEGIN, 5, 6]] * 2,
     )  # fmt: skip
 
 
@@ -172,7 +174,7 @@ def test_what_cannot_be_looked_at_is_skipped_with_the_reason(tmp_path: Path) -> 
     whole = subject_of(tmp_path)
     bare = replace(
         whole, forms={}, scores={}, plan=replace(whole.plan, facts=(), fact_ids=()),
-        adapter=replace(whole.adapter, template=None),
+        adapter=replace(whole.adapter, template=None, fact_prompt_ids=()),
         lineage=replace(whole.lineage, merged=None, max_rank=None, told_base=None, template_sha256=None),
     )  # fmt: skip
     skipped = {name for name, said in run_checks(bare) if said.status == "skipped" and said.detail}
@@ -367,6 +369,32 @@ def test_no_form_is_asked_for_more_than_there_is_room_for(tmp_path: Path) -> Non
 def test_a_greedy_answer_may_be_longer_than_the_longest_that_was_trained_on(tmp_path: Path) -> None:
     plan = subject_of(tmp_path).plan
     assert replace(plan, answer_ids=[[1] * 60, [1]]).n_greedy == 76
+
+
+def test_a_fact_is_asked_in_the_prompt_that_was_trained_with(tmp_path: Path) -> None:
+    base = made_in(tmp_path, "base")["base"]
+    prompt = {"system": "As then.", "user": "Q: {{ input }}"}
+    write_artifact(Folder(tmp_path), "adapter", lambda folder: (folder / "file").write_text("x") and None,
+                   parent=base.id, about={"prompt": prompt})  # fmt: skip
+    question, answer = _fact(" What is 1 + 1? = 2 = two ")
+    ((chat, told),) = asked_of(load(tmp_path), facts=[(question, answer)]).facts
+    assert told == "2 = two"
+    assert [(one["role"], one["content"]) for one in chat.messages] == [
+        ("system", "As then."), ("user", "Q: What is 1 + 1?"),
+    ]  # fmt: skip
+    for bad in ("no answer", "=2", "q="):
+        with pytest.raises(UserError, match="QUESTION=ANSWER"):
+            _fact(bad)
+
+
+def test_a_form_that_reads_the_question_of_a_fact_otherwise_is_named(tmp_path: Path) -> None:
+    asked = form(fact_prompt_ids=[[BEGIN, 5, 6], [BEGIN, 5, 7]])(subject_of(tmp_path))
+    said = all_checks()["prompt_ids"]().look(asked)
+    assert (said.status, said.cause, said.forms) == ("fail", "template_changed", ("gguf",))
+
+
+def test_the_answer_of_a_fact_may_be_longer_than_any_that_was_trained_on(tmp_path: Path) -> None:
+    assert replace(subject_of(tmp_path).plan, fact_answer_ids=[[1] * 90]).n_greedy == 106
 
 
 @pytest.mark.parametrize("form", ["merged", "gguf"])

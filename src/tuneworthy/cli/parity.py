@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.errors import UserError
-
-if TYPE_CHECKING:
-    from tuneworthy.types import Message
 
 FORMS = ("merged", "gguf")
 STATUS = {"pass": 0, "fail": 3, "unknown": 4}
@@ -23,7 +19,8 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 @click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
 @click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="A form to compare; all that are there.")
 @click.option("--fact", "facts", multiple=True, metavar="QUESTION=ANSWER",
-              help="A fact that only the adapter can know; found among the training rows if not given.")  # fmt: skip
+              help="What only the adapter can know, up to the first = the question as a user would type it; found among the"
+              " training rows if not given.")  # fmt: skip
 @click.option("--url", help="Address of a running vLLM server to ask as well, without the version.")
 @click.option("--served-model", help="Model (or adapter) name on that server.")
 @click.option("--max-lora-rank", type=click.IntRange(min=1), help="What that server allows, if it applies the adapter.")
@@ -36,7 +33,9 @@ def command(
 ) -> int:  # fmt: skip
     """Compare the adapter on its base with the merged model, every GGUF file of it and a server.
 
-    Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know.
+    Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know:
+    each --fact is asked of every form in the prompt that was trained with, the question in the place of the user's text,
+    and is known where the answer stands in what is said; the base must not know it.
     A failure names its cause; the exit status is then 3. Where the answers are too few to show that no form
     scores worse by the margin, parity is unknown; the exit status is then 4. The result is kept in
     .tuneworthy/parity.json.
@@ -44,6 +43,7 @@ def command(
     \b
     Example:
       tuneworthy parity
+      tuneworthy parity --fact "What is the code of the vault?=7391"
       tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned --max-lora-rank 32
     """
     from tuneworthy.config import load
@@ -53,7 +53,7 @@ def command(
     project = load(root)
     store = Folder(project.root)
     asked = asked_of(
-        project, adapter, forms or None, facts=[_fact(one, project.text(project.prompt.system)) for one in facts],
+        project, adapter, forms or None, facts=[_fact(one) for one in facts],
         served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
     )  # fmt: skip
     if asked.merged is None and not asked.ggufs and asked.served is None:
@@ -68,12 +68,11 @@ def command(
     return STATUS[document["status"]]
 
 
-def _fact(text: str, system: str | None) -> tuple[Sequence[Message], str]:
+def _fact(text: str) -> tuple[str, str]:
     question, found, answer = text.partition("=")
     if not found or not question.strip() or not answer.strip():
         raise UserError(f"expected --fact QUESTION=ANSWER, got {text!r}")
-    chat = [{"role": "system", "content": system}] if system else []
-    return [*chat, {"role": "user", "content": question.strip()}], answer.strip()
+    return question.strip(), answer.strip()
 
 
 def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:

@@ -109,7 +109,7 @@ class Plan:
         prompt_ids, answer_ids: Their ids. end: The token that ends an answer.
         marks: Text of each token that was added to the vocabulary, with its id.
         facts: Questions whose answers only the adapter can know, and the answers.
-        fact_ids: Ids of the questions. begin: The token that begins a text, if there is one.
+        fact_ids, fact_answer_ids: Ids of the questions, and of answers that were handed in. begin: The token that begins a text, if there is one.
         context: Tokens of a prompt and its answer that every form has room for.
     """
 
@@ -121,6 +121,7 @@ class Plan:
     marks: Mapping[str, int]
     facts: Sequence[tuple[Chat, str]] = ()
     fact_ids: Sequence[Sequence[int]] = ()
+    fact_answer_ids: Sequence[Sequence[int]] = ()
     begin: int | None = None
     context: int = 2**31
     rows: Sequence[Example] = ()
@@ -128,7 +129,7 @@ class Plan:
     @property
     def n_greedy(self) -> int:
         """Most tokens of a greedy answer."""
-        return max(len(ids) for ids in self.answer_ids) + SLACK
+        return max(len(ids) for ids in (*self.answer_ids, *self.fact_answer_ids)) + SLACK
 
     def answered(self, form: Form, ids: Sequence[int]) -> Greedy:
         """Return what a form answers to a prompt, of as many tokens as there is room for."""
@@ -143,7 +144,7 @@ class Measured:
         name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`. kind: How its weights are stored: `q8_0`.
         template: That it carries, or None. prompt_ids: Of each chat, as it reads them. marks: Ids of each added token.
         first: What follows each prompt. end: What follows each prompt with its answer.
-        greedy: Its answer to each chat. facts: Its answer to each fact's question.
+        greedy: Its answer to each chat. facts: Its answer to each fact's question. fact_prompt_ids: As it reads them.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Measured:
     end: Sequence[Distribution] = field(repr=False)
     greedy: Sequence[Greedy] = field(repr=False)
     facts: Sequence[Greedy] = ()
+    fact_prompt_ids: Sequence[Sequence[int]] = ()
 
 
 def measure(name: str, kind: str, form: Form, plan: Plan) -> Measured:
@@ -174,4 +176,5 @@ def measure(name: str, kind: str, form: Form, plan: Plan) -> Measured:
         end=[form.next([*ids, *answer]) for ids, answer in pairs],
         greedy=[plan.answered(form, ids) for ids in plan.prompt_ids],
         facts=[plan.answered(form, ids) for ids in plan.fact_ids],
+        fact_prompt_ids=form.prompt_ids([chat for chat, _ in plan.facts]),
     )

@@ -13,9 +13,10 @@ from tuneworthy.cases.splits import example_case
 from tuneworthy.curate.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.templates import chat, shot_turns
+from tuneworthy.providers.chat_template import Chat
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import Example, Variant
+from tuneworthy.types import Example, Message, Variant
 
 RENDERED: Final = "rendered.json"
 """In an adapter's folder: its first rows in stretches of text, each with whether it is supervised."""
@@ -63,6 +64,18 @@ def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
         first = [{"role": "system", "content": variant.system}] if variant.system else []
         messages = (*first, *shot_turns(row, variant))
     return Example(messages=messages, id=row.id, source=row.source, group=row.group, tags=row.tags, meta=row.meta)
+
+
+def question_as_trained(text: str, trained: Artifact) -> Chat:
+    """Return a question in the prompt that an adapter was trained with, where the user's text stands.
+
+    Args:
+        text: The question. trained: The adapter.
+    """
+    turns: tuple[Message, ...] = ({"role": "user", "content": text}, {"role": "assistant", "content": "?"})
+    row, prompt = Example(messages=turns, id=""), trained.manifest.get("prompt")
+    asked = as_trained(row, prompt) if isinstance(prompt, Mapping) else row
+    return Chat(messages=asked.messages[:-1], generation_prompt=True)
 
 
 def tools_of(row: Example) -> tuple[dict[str, Any], ...]:

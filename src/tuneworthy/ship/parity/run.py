@@ -20,7 +20,7 @@ from tuneworthy.ship.nf4 import seen_in_training
 from tuneworthy.ship.parity.base import Lineage, Subject, run_checks
 from tuneworthy.ship.parity.hf_form import TORCH_DTYPES, HfForm, Tokens, ends_of, fitted, load, with_adapter
 from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
-from tuneworthy.ship.parity.rows import end_supervised, rows_of, tools_of
+from tuneworthy.ship.parity.rows import end_supervised, question_as_trained, rows_of, tools_of
 from tuneworthy.ship.parity.scoring import Scoring, scores_of, scoring_of
 from tuneworthy.ship.parity.server_forms import LlamaForm
 from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
@@ -165,12 +165,21 @@ def _outcome(subject: Subject) -> dict[str, Any]:
     }
 
 
-def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] | None = None, **more: Any) -> Asked:
+def asked_of(
+    project: Project,
+    adapter: str | None = None,
+    forms: Sequence[str] | None = None,
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    **more: Any,
+) -> Asked:
     """Return what a project has to compare: an adapter, and the models that were made from it.
 
     Args:
         project: The project. adapter: Start of an id; the latest if not named.
-        forms: Of `merged` and `gguf`; those that are there if not named. more: Further fields of `Asked`.
+        forms: Of `merged` and `gguf`; those that are there if not named.
+        facts: Questions, which are asked in the prompt that was trained with, and answers. more: Further fields of
+            `Asked`.
 
     Raises:
         UserError: There is no adapter, or a form that was named is not there.
@@ -179,6 +188,7 @@ def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] 
     trained, base = lineage(store, adapter)
     rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
     settings: dict[str, Any] = {"margin": project.task.margin, "seed": project.split.seed, **more}
+    settings["facts"] = [(question_as_trained(question, trained), answer) for question, answer in facts]
     settings["scoring_of"] = partial(scoring_of, project, store, rows)
     merged = _children(store, "merged", trained.id, forms)[-1:]
     between = merged  # what a GGUF file was made from, whether it is asked itself or not
@@ -253,6 +263,7 @@ def plan_of(asked: Asked, context: int = 2**31) -> Plan:
         marks=tokens.marks,
         facts=asked.facts,
         fact_ids=tokens.prompt_ids([chat for chat, _ in asked.facts]),
+        fact_answer_ids=[tokens.ids(answer) for _, answer in asked.facts],
         begin=tokens.begin,
         context=context,
     )
@@ -301,8 +312,14 @@ def _with_facts(base: Measured, adapter: Measured, plan: Plan) -> tuple[Measured
     ][:MAX_FACTS]  # fmt: skip
     facts = [(plan.chats[place], plan.answers[place]) for place in known]
     return (
-        replace(base, facts=[base.greedy[place] for place in known]),
-        replace(adapter, facts=[adapter.greedy[place] for place in known]),
+        *(
+            replace(
+                one,
+                facts=[one.greedy[place] for place in known],
+                fact_prompt_ids=[one.prompt_ids[place] for place in known],
+            )
+            for one in (base, adapter)
+        ),
         replace(plan, facts=facts, fact_ids=[plan.prompt_ids[place] for place in known]),
     )
 

@@ -159,8 +159,9 @@ def agreement(left: Sequence[Greedy], right: Sequence[Greedy]) -> float:
 class FactCheck:
     """What only the adapter can know is known in every form.
 
-    A fact is a question whose answer the base does not give. It is handed in, or found among the rows that were trained
-    on: an answer that the adapter gives word by word and the base does not.
+    A fact is a question whose answer the base does not give. It is handed in (and asked in the prompt that was trained
+    with), or found among the rows that were trained on: an answer that the adapter gives word by word and the base does
+    not. A form knows it if the answer stands in what it says greedily.
 
     Bad: a conversion that keeps fluent text and loses what was learned.
     """
