@@ -131,8 +131,9 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
 
     Raises:
         ModelError: A file that may not be loaded.
-        UserError: The adapter changes what the base does not have, or in another shape.
+        UserError: The base is in 4-bit, or the adapter changes what the base does not have, or in another shape.
     """
+    check_sixteen_bit(base)  # every way to a merged model comes by here
     lora, tensors = read_adapter(adapter), tensors_of(base)
     config = read_config(base / "config.json")
     lora, added = _untied(lora, tensors, config)
