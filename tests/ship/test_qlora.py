@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ pytest.importorskip("peft", reason="pip install 'tuneworthy[train]'")
 import tiny_circle as tiny
 
 from tuneworthy.providers.safe import tensors_of
-from tuneworthy.ship import qlora
+from tuneworthy.ship import nf4, qlora
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.nf4 import seen_in_training
 from tuneworthy.ship.parity import run
@@ -40,11 +39,8 @@ def dequantize_4bit(packed: Any, state: Any) -> Any:
 @pytest.fixture(autouse=True)
 def bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for the package, which is not installed everywhere."""
-    package, functional = ModuleType("bitsandbytes"), ModuleType("bitsandbytes.functional")
-    functional.quantize_4bit, functional.dequantize_4bit = quantize_4bit, dequantize_4bit  # type: ignore[attr-defined]
-    package.functional = functional  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "bitsandbytes", package)
-    monkeypatch.setitem(sys.modules, "bitsandbytes.functional", functional)
+    functional = SimpleNamespace(quantize_4bit=quantize_4bit, dequantize_4bit=dequantize_4bit)
+    monkeypatch.setattr(nf4, "_functional", lambda: functional)
 
 
 def adapted(store: Folder, base: Artifact, method: str) -> Artifact:

@@ -19,8 +19,8 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 @click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
 @click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="A form to compare; all that are there.")
 @click.option("--fact", "facts", multiple=True, metavar="QUESTION=ANSWER",
-              help="What only the adapter can know, up to the first = the question as a user would type it; found among the"
-              " training rows if not given.")  # fmt: skip
+              help="What only the adapter can know: up to the first = what a user would type; found among the training"
+              " rows if not given.")  # fmt: skip
 @click.option("--url", help="Address of a running vLLM server to ask as well, without the version.")
 @click.option("--served-model", help="Model (or adapter) name on that server.")
 @click.option("--max-lora-rank", type=click.IntRange(min=1), help="What that server allows, if it applies the adapter.")
@@ -34,8 +34,8 @@ def command(
     """Compare the adapter on its base with the merged model, every GGUF file of it and a server.
 
     Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know:
-    each --fact is asked of every form in the prompt that was trained with, the question in the place of the user's text,
-    and is known where the answer stands in what is said; the base must not know it.
+    each --fact is asked of every form in the prompt that was trained with, the question in the place of the user's
+    text, and is known where the answer stands in what is said; the base must not know it.
     A failure names its cause; the exit status is then 3. Where the answers are too few to show that no form
     scores worse by the margin, parity is unknown; the exit status is then 4. The result is kept in
     .tuneworthy/parity.json.

@@ -54,12 +54,8 @@ def dequantise(base: Path, target: Path, settings: Any) -> None:
     Raises:
         UserError: bitsandbytes is not installed.
     """
-    try:
-        import torch
-        from bitsandbytes import functional
-    except ImportError:
-        raise UserError("expected the package bitsandbytes for an adapter trained over 4-bit weights, got none",
-                        hint="pip install bitsandbytes") from None  # fmt: skip
+    functional = _functional()
+    import torch
 
     def content(place: Place, name: str) -> bytes:
         if not is_quantised(name, place):
@@ -80,6 +76,15 @@ def dequantise(base: Path, target: Path, settings: Any) -> None:
         if (base / name).is_file():
             shutil.copyfile(base / name, target / name)
     copy_tokenizer(base, base, target)
+
+
+def _functional() -> Any:
+    try:
+        from bitsandbytes import functional
+    except ImportError:
+        raise UserError("expected the package bitsandbytes for an adapter trained over 4-bit weights, got none",
+                        hint="pip install bitsandbytes") from None  # fmt: skip
+    return functional
 
 
 def is_quantised(name: str, place: Place) -> bool:

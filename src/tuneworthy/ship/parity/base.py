@@ -101,10 +101,8 @@ class Subject:
 
     def without(self, names: Collection[str]) -> Subject:
         """Return the same without some forms."""
-        forms, scores = (
-            {name: one for name, one in kept.items() if name not in names} for kept in (self.forms, self.scores)
-        )
-        return replace(self, forms=forms, scores=scores)
+        forms = {name: one for name, one in self.forms.items() if name not in names}
+        return replace(self, forms=forms, scores={name: one for name, one in self.scores.items() if name not in names})
 
     def limits(self, form: Measured) -> Limits:
         """Return how far `form` may be from the adapter."""

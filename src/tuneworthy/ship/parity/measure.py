@@ -109,7 +109,8 @@ class Plan:
         prompt_ids, answer_ids: Their ids. end: The token that ends an answer.
         marks: Text of each token that was added to the vocabulary, with its id.
         facts: Questions whose answers only the adapter can know, and the answers.
-        fact_ids, fact_answer_ids: Ids of the questions, and of answers that were handed in. begin: The token that begins a text, if there is one.
+        fact_ids, fact_answer_ids: Ids of the questions, and of answers that were handed in.
+        begin: The token that begins a text, if there is one.
         context: Tokens of a prompt and its answer that every form has room for.
     """
 
@@ -144,7 +145,8 @@ class Measured:
         name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`. kind: How its weights are stored: `q8_0`.
         template: That it carries, or None. prompt_ids: Of each chat, as it reads them. marks: Ids of each added token.
         first: What follows each prompt. end: What follows each prompt with its answer.
-        greedy: Its answer to each chat. facts: Its answer to each fact's question. fact_prompt_ids: As it reads them.
+        greedy: Its answer to each chat. facts: Its answer to each fact's question. fact_prompt_ids: Ids of the
+            questions, as it reads them.
     """
 
     name: str
