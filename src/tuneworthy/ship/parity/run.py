@@ -311,17 +311,13 @@ def _with_facts(base: Measured, adapter: Measured, plan: Plan) -> tuple[Measured
         if adapter.greedy[place].text.strip() == answer.strip() and answer.strip() not in base.greedy[place].text
     ][:MAX_FACTS]  # fmt: skip
     facts = [(plan.chats[place], plan.answers[place]) for place in known]
-    return (
-        *(
-            replace(
-                one,
-                facts=[one.greedy[place] for place in known],
-                fact_prompt_ids=[one.prompt_ids[place] for place in known],
-            )
-            for one in (base, adapter)
-        ),
-        replace(plan, facts=facts, fact_ids=[plan.prompt_ids[place] for place in known]),
-    )
+
+    def told(one: Measured) -> Measured:
+        ids = [one.prompt_ids[place] for place in known]
+        return replace(one, facts=[one.greedy[place] for place in known], fact_prompt_ids=ids)
+
+    ids = [plan.prompt_ids[place] for place in known]
+    return told(base), told(adapter), replace(plan, facts=facts, fact_ids=ids)
 
 
 def _merged(merged: Artifact, plan: Plan) -> Measured:
