@@ -20,7 +20,6 @@ from tuneworthy.ship.merge import merge
 from tuneworthy.ship.nf4 import seen_in_training
 from tuneworthy.ship.parity import run
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, write_artifact
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 
@@ -41,26 +40,6 @@ def bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for the package, which is not installed everywhere."""
     functional = SimpleNamespace(quantize_4bit=quantize_4bit, dequantize_4bit=dequantize_4bit)
     monkeypatch.setattr(nf4, "_functional", lambda: functional)
-
-
-def adapted(store: Folder, base: Artifact, method: str) -> Artifact:
-    """Write an adapter of random weights."""
-    import peft
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
-    model = peft.get_peft_model(model, peft.LoraConfig(
-        r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False,
-    ))  # fmt: skip
-
-    def fill(folder: Path) -> None:
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(base.folder).save_pretrained(folder)
-        (folder / "README.md").unlink(missing_ok=True)
-
-    return write_artifact(store, "adapter", fill, parent=base.id, about={"settings": {"method": method}})
 
 
 @pytest.fixture
@@ -85,9 +64,9 @@ def test_the_reference_is_the_adapter_on_the_weights_that_it_was_trained_on(
     own = tensors_of(base.folder)[Q].read()
     for method, same in (("lora", True), ("qlora", False)):
         loaded.clear()
-        run.check_parity(store, tiny.asked(base, adapted(store, base, method)))
+        run.check_parity(store, tiny.asked(base, tiny.random_adapter(store, base, method)))
         assert bool((loaded[0] == own).all()) is same
-    with seen_in_training(store, adapted(store, base, "qlora"), base, lambda _: None) as seen:
+    with seen_in_training(store, tiny.random_adapter(store, base, "qlora"), base, lambda _: None) as seen:
         assert (tensors_of(seen)[Q].read() == loaded[0]).all()
         embeddings = [tensors_of(folder)["model.embed_tokens.weight"].raw() for folder in (seen, base.folder)]
         assert embeddings[0] == embeddings[1]
@@ -96,7 +75,7 @@ def test_the_reference_is_the_adapter_on_the_weights_that_it_was_trained_on(
 
 def test_both_routes_are_measured_and_the_nearer_one_is_kept(store: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     base = tiny.make_base(store)
-    adapter = adapted(store, base, "qlora")
+    adapter = tiny.random_adapter(store, base, "qlora")
     monkeypatch.setattr(qlora, "rows_of", lambda *_: tiny.ROWS)
     made = merge(store, adapter.id)
     route = made.manifest["route"]
