@@ -155,10 +155,11 @@ def _outcome(subject: Subject) -> dict[str, Any]:
             "cause": said.cause, "numbers": dict(said.numbers),
         })  # fmt: skip
         cause = cause or said.cause
+    failed = any(one["status"] == "fail" for one in checks)
     score = next(one for one in checks if one["name"] == SCORE)
-    unknown = cause is None and score["status"] != "pass"
+    unknown = not failed and score["status"] != "pass"
     return {
-        "status": "fail" if cause is not None else "unknown" if unknown else "pass",
+        "status": "fail" if failed else "unknown" if unknown else "pass",
         "detail": score["detail"] if unknown else "",
         "cause": cause,
         "checks": checks,
