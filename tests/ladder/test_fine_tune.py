@@ -17,6 +17,7 @@ from tuneworthy.cli import run
 from tuneworthy.config import load
 from tuneworthy.decoding import presets as decoding_presets
 from tuneworthy.errors import ConfigError
+from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.decoding import keep_sweep, provider_of, swept_setting
 from tuneworthy.ladder.first_tokens import read_sureness
 from tuneworthy.ladder.looks import read_looks
@@ -24,7 +25,7 @@ from tuneworthy.ladder.record import RungRecord, read_record, record_from
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.sweeping import Sweeping
 from tuneworthy.ladder.trial import repeats_of
-from tuneworthy.ladder.tuned import tuned_models
+from tuneworthy.ladder.tuned import _is_base, tuned_models
 from tuneworthy.ladder.variants import resolve
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.search.sweep import Sweep
@@ -100,6 +101,31 @@ def test_how_sure_base_and_tuned_are_stands_side_by_side(world: Path) -> None:
     first, guards = tuned_tables(record_from(record))
     assert [row[0] for row in first.rows] == ["base", "tuned"] and "its base, exported as" in first.note
     assert [row[:3] for row in guards.rows] == [["general", "pass", "64"]]
+
+
+def test_guard_sets_are_asked_of_the_base_that_was_trained_or_it_is_said_that_they_were_not(world: Path) -> None:
+    base = make_artifact(world, "base", source={"spec": "elsewhere"})
+    adapter = make_artifact(world, "adapter", base.id, prompt={"system": STUDENT, "user": "{{ input }}"})
+    merged = make_artifact(world, "merged", adapter.id)
+    make_artifact(world, "gguf", merged.id, file_type="f16")
+    found = climbed(world).tuned
+    assert (found["compared_base"], found["compared_with"]) == (None, "the model in use today, models.weak")
+    exported = [make_artifact(world, "gguf", base.id, file_type=kind) for kind in ("f16", "q8_0")]
+    found = climbed(world, "fine_tune").tuned
+    assert (found["compared_base"], found["base"]) == (base.id, base.id)
+    assert found["compared_with"] == f"its base, exported as {exported[0].id[:8]}", "in the format of the tuned file"
+
+
+def test_a_model_of_the_project_file_is_the_base_if_its_weights_are(tmp_path: Path) -> None:
+    root = write_world(tmp_path / "world", {"weak": '"red"'}, extra="".join(
+        f'[models.{name}]\nprovider = "vllm"\nmodel = "{path}"\n' + more
+        for name, path, more in (
+            ("same", "base", ""), ("adapted", "base", 'adapter = "a"\n'), ("other", "elsewhere", ""),
+        )
+    ))  # fmt: skip
+    base, project = make_artifact(root, "base", source={"spec": "base"}), load(root)
+    found = {name: _is_base(Models(project), project, name, base) for name in ("weak", "same", "adapted", "other")}
+    assert found == {"weak": False, "same": True, "adapted": False, "other": False}
 
 
 def test_a_model_that_forgot_fails_the_general_guard_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,8 @@ class Circle:
     gguf: Artifact
 
     def parity(self, **more: Any) -> dict[str, Any]:
-        forms = {"merged": self.merged, "gguf": None, **more}
+        forms = {"merged": self.merged, **more}
+        forms["ggufs"] = [forms.pop("gguf")] if "gguf" in forms else []
         base, adapter = forms.pop("base", self.base), forms.pop("adapter", self.adapter)
         return check_parity(self.store, tiny.asked(base, adapter, **forms))
 

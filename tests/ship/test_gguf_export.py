@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from tuneworthy.errors import UserError
+from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
 from tuneworthy.ship.gguf_model import Model, permuted
 from tuneworthy.ship.gguf_tokens import end_ids, pre_tokenizer, read_vocabulary
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, write_artifact
+from tuneworthy.store.artifacts import Artifact, latest_artifact, write_artifact
 
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
@@ -232,10 +233,11 @@ def test_llama_cpp_computes_what_transformers_does(
     folder = save(model, tokenizer, tmp_path / "hf")
     write_gguf(folder, tmp_path / "m.gguf", "f16")
     theirs = HfForm(model, Tokens(folder), [1])
-    ours = LlamaForm(tmp_path / "m.gguf", tmp_path / "log")
+    ours = LlamaForm(tmp_path / "m.gguf", tmp_path / "log", 512)
     try:
-        ids = theirs.prompt_ids(CHATS)
-        assert ours.prompt_ids(CHATS) == ids
+        chats = [Chat(messages=messages, generation_prompt=True) for messages in CHATS]
+        ids = theirs.prompt_ids(chats)
+        assert ours.prompt_ids(chats) == ids
         apart = [divergence(theirs.next(one), ours.next(one)) for one in ids]
         far = [divergence(theirs.next(ids[0]), theirs.next(one)) for one in ids[1:]]
         assert max(apart) < 1e-3 < mean(far), "the figures must be able to tell"
@@ -248,4 +250,5 @@ def test_a_base_may_be_exported_without_an_adapter(tmp_path: Path) -> None:
     store = Folder(tmp_path)
     base: Artifact = write_artifact(store, "base", lambda folder: folder_of(folder) and None, parent=None, about={})
     assert export_gguf(store, base, "f16").parent == base.id
+    assert latest_artifact(store, "gguf") is None, "it would be served in the place of the tuned one"
     shutil.rmtree(base.folder)

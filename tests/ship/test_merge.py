@@ -183,6 +183,20 @@ def test_weights_of_4_bit_in_a_config_that_does_not_say_so_are_refused(tmp_path:
         merge(store)
 
 
+@pytest.mark.parametrize("quantised", ["config", "weights"])
+def test_no_way_to_a_merged_model_takes_a_base_in_4_bit(tmp_path: Path, quantised: str) -> None:
+    store = Folder(tmp_path)
+    said = {"quantization_config": {"quant_method": "bitsandbytes"}} if quantised == "config" else {}
+    base = base_of(store, **said)
+    if quantised == "weights":
+        write_tensors(base.folder / "model.safetensors", [(Q, "U8", (16, 1))], lambda name: bytes(16))
+    target = tmp_path / "merged"
+    target.mkdir()
+    with pytest.raises(UserError, match="merged_in_4bit"):
+        merge_folder(adapter_of(store, base.id).folder, base.folder, target)
+    assert not any(target.iterdir())
+
+
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other names": ({name.replace("layers", "blocks"): v for name, v in PAIR.items()}, {}, "adapter_not_applied"),
     "other shape": ({**PAIR, next(iter(PAIR)): A[:, :3].copy()}, {}, "wrong_base"),

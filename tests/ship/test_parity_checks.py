@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
 from pathlib import Path
@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from tuneworthy.cli import run
+from tuneworthy.cli.parity import _fact
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.providers.chat_template import template_sha256
+from tuneworthy.providers.chat_template import Chat, template_sha256
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import base as parity
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
 from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
-from tuneworthy.ship.parity.run import asked_of
+from tuneworthy.ship.parity.run import Asked, asked_of, document_of, named_files
 from tuneworthy.ship.parity.scoring import Scoring, scores_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
@@ -29,6 +30,9 @@ END, BEGIN, YES, NO = 9, 8, 1, 2
 Q = "q_proj.weight"
 RNG = np.random.default_rng(0)
 BASE, A, B = (RNG.normal(size=shape).astype(np.float32) for shape in ((64, 64), (2, 64), (64, 2)))
+
+
+ASKED = Chat(messages=[{"role": "user", "content": "?"}], generation_prompt=True)
 
 
 def likely(token: int, p: float = 0.9) -> Distribution:
@@ -43,6 +47,7 @@ def weights(folder: Path, numbers: Any, dtype: str = "BF16") -> Path:
 
 
 def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
+    tmp_path.mkdir(exist_ok=True)
     base, adapter = weights(tmp_path / "base", BASE), tmp_path / "adapter"
     adapter.mkdir(exist_ok=True)
     names = {f"base_model.model.q_proj.lora_{side}.weight": part for side, part in (("A", A), ("B", B))}
@@ -52,14 +57,14 @@ def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
     kept = to_float32(from_float32(BASE, "BF16"), "BF16").reshape(BASE.shape)
     merged = weights(tmp_path / "merged", kept + B @ A)
     plan = Plan(
-        chats=[[{"role": "user", "content": "?"}]] * 4, answers=["yes"] * 4, prompt_ids=[[BEGIN, 5, 6]] * 4,
+        chats=[ASKED] * 4, answers=["yes"] * 4, prompt_ids=[[BEGIN, 5, 6]] * 4,
         answer_ids=[[YES]] * 4, end=END, marks={"<|end|>": END, "<|begin|>": BEGIN}, begin=BEGIN,
-        facts=[([{"role": "user", "content": "?"}], "yes")] * 2, fact_ids=[[BEGIN, 5, 6]] * 2,
+        facts=[(ASKED, "yes")] * 2, fact_ids=[[BEGIN, 5, 6]] * 2,
     )  # fmt: skip
     own = tuned("adapter")
     line = Lineage(
         base=base, base_id="b", told_base="b", adapter=adapter, adapter_id="a", told_adapter="a", merged=merged,
-        merged_id="m", told_merged="m", template_sha256=template_sha256("T"), rank=2, max_rank=8,
+        merged_id="m", told_merged=["m"], template_sha256=template_sha256("T"), rank=2, max_rank=8,
     )  # fmt: skip
     untrained = replace(
         own, name="base", first=[likely(NO)] * 4, end=[likely(NO)] * 4, greedy=[Greedy((NO,), "no", False)] * 4,
@@ -77,6 +82,7 @@ def tuned(name: str, kind: str = "bf16") -> Measured:
         name=name, kind=kind, template="T", prompt_ids=[[BEGIN, 5, 6]] * 4,
         marks={"<|end|>": [END], "<|begin|>": [BEGIN]}, first=[likely(YES)] * 4, end=[likely(END)] * 4,
         greedy=[Greedy((YES,), "yes", True)] * 4, facts=[Greedy((YES,), "yes", True)] * 2,
+        fact_prompt_ids=[[BEGIN, 5, 6]] * 2,
     )  # fmt: skip
 
 
@@ -114,7 +120,7 @@ FLAT = np.sign(BASE + B @ A) * np.float32(0.5)
 PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "another base": ("lineage", "wrong_base", line(told_base="x")),
     "another adapter": ("lineage", "wrong_adapter", line(told_adapter="x")),
-    "another merged model": ("lineage", "wrong_merged", line(told_merged="x")),
+    "another merged model": ("lineage", "wrong_merged", line(told_merged=["x"])),
     "a rank above the limit": ("rank", "rank_above_server_limit", line(rank=32, max_rank=16)),
     "another template": ("template", "template_changed", form(template="U")),
     "another template in training": ("template", "template_changed", line(template_sha256="x")),
@@ -168,7 +174,7 @@ def test_what_cannot_be_looked_at_is_skipped_with_the_reason(tmp_path: Path) -> 
     whole = subject_of(tmp_path)
     bare = replace(
         whole, forms={}, scores={}, plan=replace(whole.plan, facts=(), fact_ids=()),
-        adapter=replace(whole.adapter, template=None),
+        adapter=replace(whole.adapter, template=None, fact_prompt_ids=()),
         lineage=replace(whole.lineage, merged=None, max_rank=None, told_base=None, template_sha256=None),
     )  # fmt: skip
     skipped = {name for name, said in run_checks(bare) if said.status == "skipped" and said.detail}
@@ -184,10 +190,45 @@ def test_too_few_answers_to_show_that_a_form_is_no_worse_are_not_scored(tmp_path
     assert all_checks()["score"]().look(replace(whole, scores={"adapter": more, "merged": more})).status == "pass"
 
 
-def test_a_merge_into_the_dequantised_base_is_not_held_against_the_original(tmp_path: Path) -> None:
-    whole = merged_as(BASE * 1.01 + B @ A)(subject_of(tmp_path))
-    other = replace(whole, lineage=replace(whole.lineage, method="qlora", route="dequantised"))
-    assert all_checks()["weights"]().look(other).status == "skipped"
+def equal_but(tmp_path: Path, n: int, n_other: int) -> Subject:
+    """Forms whose first `n_other` of `n` answers differ, with nothing that could grade them."""
+    whole = subject_of(tmp_path)
+    ids = [[place] for place in range(n)]
+    answers = [Greedy((YES,), "yes", True)] * n
+    plan = replace(whole.plan, prompt_ids=ids)
+    merged = replace(tuned("merged"), greedy=[Greedy((NO,), "no", True)] * n_other + answers[n_other:])
+    return replace(whole, plan=plan, adapter=replace(whole.adapter, greedy=answers), forms={"merged": merged},
+                   scores={}, why_not_scored="a judge would have to be asked")  # fmt: skip
+
+
+def test_where_nothing_can_be_graded_equal_answers_show_it_and_others_leave_it_open(tmp_path: Path) -> None:
+    score = all_checks()["score"]()
+    shown = score.look(equal_but(tmp_path, 100, 0))
+    assert shown.status == "pass" and "a judge would have to be asked" in shown.detail
+    for few in (equal_but(tmp_path, 51, 0), equal_but(tmp_path, 100, 5)):
+        said = score.look(few)
+        assert (said.status, said.cause) == ("skipped", None) and "--prompts" in said.detail
+
+
+def test_parity_is_unknown_unless_the_scores_were_compared(tmp_path: Path) -> None:
+    made = made_in(tmp_path, "base", "adapter")
+    asked = Asked(base=made["base"], adapter=made["adapter"])
+    whole = subject_of(tmp_path / "models")
+    assert document_of(whole, asked)["status"] == "pass"
+    one = Scores(num=[1.0], den=[1.0])
+    for open_one in (replace(whole, scores={"adapter": one, "merged": one}), replace(whole, scores={})):
+        document = document_of(open_one, asked)
+        assert (document["status"], document["cause"]) == ("unknown", None) and "too few" in document["detail"]
+    failed = document_of(line(told_base="x")(replace(whole, scores={})), asked)
+    assert (failed["status"], failed["cause"]) == ("fail", "wrong_base")
+
+
+def test_a_merge_is_held_against_the_base_that_it_was_merged_into(tmp_path: Path) -> None:
+    seen = to_float32(from_float32(BASE * 1.01, "BF16"), "BF16").reshape(BASE.shape)
+    whole = merged_as(seen + B @ A)(subject_of(tmp_path))
+    check = all_checks()["weights"]()
+    assert check.look(whole).cause == "wrong_base"
+    assert check.look(line(base=weights(tmp_path / "dequantised", seen))(whole)).status == "pass"
 
 
 def test_a_form_that_is_stored_coarsely_has_wider_limits(tmp_path: Path) -> None:
@@ -253,8 +294,27 @@ def test_a_form_that_is_named_is_the_one_that_is_asked(tmp_path: Path) -> None:
     made = made_in(tmp_path, "base", "adapter", "merged", "gguf")
     for forms, expected in ((None, ["merged", "gguf"]), (["merged"], ["merged"]), (["gguf"], ["gguf"]), ([], [])):
         asked = asked_of(load(tmp_path), forms=forms)
-        found = {"merged": asked.merged, "gguf": asked.gguf}
-        assert {name: one.id for name, one in found.items() if one} == {name: made[name].id for name in expected}
+        found = [*([asked.merged.id] if asked.merged else []), *(one.id for one in asked.ggufs)]
+        assert found == [made[name].id for name in expected]
+
+
+def test_every_file_that_may_be_served_is_asked_and_proven_by_itself(tmp_path: Path) -> None:
+    made = made_in(tmp_path, "base", "adapter", "merged")
+    f16, q8 = (
+        write_artifact(Folder(tmp_path), "gguf", lambda folder: (folder / "file").write_text("x") and None,
+                       parent=made["merged"].id, about={"file_type": kind}) for kind in ("f16", "q8_0")
+    )  # fmt: skip
+    asked = asked_of(load(tmp_path))
+    assert {name: one.id for name, one in named_files(asked).items()} == {"gguf-f16": f16.id, "gguf-q8_0": q8.id}
+    lost = replace(tuned("gguf-q8_0", "q8_0"), facts=[Greedy((NO,), "no", True)] * 2)
+    whole = subject_of(tmp_path / "models", **{"gguf-f16": tuned("gguf-f16", "f16"), "gguf-q8_0": lost})
+    even = whole.scores["adapter"]
+    document = document_of(replace(whole, scores={**whole.scores, "gguf-f16": even, "gguf-q8_0": even}), asked)
+    assert (document["status"], document["cause"]) == ("fail", "fact_lost")
+    told = {identity: one["status"] for identity, one in document["models"].items()}
+    assert told == {f16.id: "pass", made["merged"].id: "pass", q8.id: "fail"}
+    unasked = document_of(whole, replace(asked, ggufs=[f16]))
+    assert q8.id not in unasked["models"]
 
 
 def rows_for(*questions: str, answer: str = "a") -> list[Example]:
@@ -296,9 +356,45 @@ def test_answers_that_never_end_are_not_scored(tmp_path: Path) -> None:
     assert said.status == "skipped" and "ends none of its answers" in said.detail
 
 
+def test_no_form_is_asked_for_more_than_there_is_room_for(tmp_path: Path) -> None:
+    class Room:
+        def greedy(self, ids: Sequence[int], n: int) -> Greedy:
+            return Greedy((n,), "", True)
+
+    plan = subject_of(tmp_path).plan
+    assert plan.answered(Room(), [1] * 10).ids == (17,)  # type: ignore[arg-type]
+    assert replace(plan, context=16).answered(Room(), [1] * 10).ids == (6,)  # type: ignore[arg-type]
+
+
 def test_a_greedy_answer_may_be_longer_than_the_longest_that_was_trained_on(tmp_path: Path) -> None:
     plan = subject_of(tmp_path).plan
     assert replace(plan, answer_ids=[[1] * 60, [1]]).n_greedy == 76
+
+
+def test_a_fact_is_asked_in_the_prompt_that_was_trained_with(tmp_path: Path) -> None:
+    base = made_in(tmp_path, "base")["base"]
+    prompt = {"system": "As then.", "user": "Q: {{ input }}"}
+    write_artifact(Folder(tmp_path), "adapter", lambda folder: (folder / "file").write_text("x") and None,
+                   parent=base.id, about={"prompt": prompt})  # fmt: skip
+    question, answer = _fact(" What is 1 + 1? = 2 = two ")
+    ((chat, told),) = asked_of(load(tmp_path), facts=[(question, answer)]).facts
+    assert told == "2 = two"
+    assert [(one["role"], one["content"]) for one in chat.messages] == [
+        ("system", "As then."), ("user", "Q: What is 1 + 1?"),
+    ]  # fmt: skip
+    for bad in ("no answer", "=2", "q="):
+        with pytest.raises(UserError, match="QUESTION=ANSWER"):
+            _fact(bad)
+
+
+def test_a_form_that_reads_the_question_of_a_fact_otherwise_is_named(tmp_path: Path) -> None:
+    asked = form(fact_prompt_ids=[[BEGIN, 5, 6], [BEGIN, 5, 7]])(subject_of(tmp_path))
+    said = all_checks()["prompt_ids"]().look(asked)
+    assert (said.status, said.cause, said.forms) == ("fail", "template_changed", ("gguf",))
+
+
+def test_the_answer_of_a_fact_may_be_longer_than_any_that_was_trained_on(tmp_path: Path) -> None:
+    assert replace(subject_of(tmp_path).plan, fact_answer_ids=[[1] * 90]).n_greedy == 106
 
 
 @pytest.mark.parametrize("form", ["merged", "gguf"])

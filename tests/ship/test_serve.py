@@ -67,7 +67,7 @@ def checked(root: Path, monkeypatch: pytest.MonkeyPatch, address: str, parity: d
     return document
 
 
-PASS = {"status": "pass", "cause": None}
+PASS = {"status": "pass", "cause": None, "detail": ""}
 GONE = "http://127.0.0.1:9"
 
 
@@ -87,6 +87,13 @@ def test_a_server_that_goes_on_after_it_was_stopped_fails(
 def test_a_server_with_other_answers_fails_with_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = checked(tmp_path, monkeypatch, GONE, {"status": "fail", "cause": "adapter_not_applied"})
     assert (document["status"], document["detail"]) == ("fail", "cause adapter_not_applied")
+
+
+def test_a_server_that_was_asked_too_little_is_not_known_to_serve_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = checked(tmp_path, monkeypatch, GONE, {"status": "unknown", "cause": None, "detail": "too few"})
+    assert (document["status"], document["detail"]) == ("unknown", "too few")
 
 
 def test_a_server_that_does_not_start_fails_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_llama_cpp_serves_what_was_trained_and_the_figures_are_told(tmp_path: Pa
     for file_type in ("f16", "q8_0"):
         gguf = export_gguf(store, merged, file_type)
         assert gguf.manifest["keys_of"] == path.name
-        asked = Asked(base=base, adapter=adapter, merged=merged, gguf=gguf, rows=rows)
+        asked = Asked(base=base, adapter=adapter, merged=merged, ggufs=[gguf], rows=rows)
         document = check_parity(store, asked)
         print(file_type, merged.manifest["rounding"], json.dumps(document, indent=1))
         assert document["status"] == "pass", document["cause"]

@@ -99,6 +99,25 @@ def train(
     return write_artifact(store, "adapter", fill, parent=base.id, about=about)
 
 
+def random_adapter(store: Folder, base: Artifact, method: str = "lora") -> Artifact:
+    """Write an adapter that was taught nothing, and changes every answer."""
+    import peft
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
+    config = peft.LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    model = peft.get_peft_model(model, config)
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(base.folder).save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)
+
+    return write_artifact(store, "adapter", fill, parent=base.id, about={"settings": {"method": method}})
+
+
 def _row(tokenizer: Any, messages: Sequence[Message], mask_end: bool) -> tuple[Any, Any]:
     import torch
 

@@ -96,7 +96,13 @@ TRAINED = TrainingEvidence(
     parity=PROVEN,
     serving=PROVEN,
     adapter="a" * 16,
-    tuned={"adapter": "a" * 16, "gguf": "g" * 16, "dataset": DATASET.version},
+    tuned={
+        "adapter": "a" * 16,
+        "gguf": "g" * 16,
+        "dataset": DATASET.version,
+        "base": "b" * 16,
+        "compared_base": "b" * 16,
+    },
     guards=(GUARD,),
 )
 PROMISING = Forecast(status="measured", gain=0.2, ci95=(0.1, 0.3), n_examples=1500, points=((750, 0, 0.85),))

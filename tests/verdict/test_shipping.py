@@ -65,6 +65,7 @@ SHIPPING: dict[str, list[Evidence]] = {
         trained(training=replace(TRAINED, parity=None)),
         trained(training=replace(TRAINED, parity=replace(PROVEN, status="fail", detail="template changed"))),
         trained(training=replace(TRAINED, parity=replace(PROVEN, changed=("parity was shown for the adapter b",)))),
+        trained(training=replace(TRAINED, parity=replace(PROVEN, status="unknown", detail="4 answers are too few"))),
     ],
     "better": [
         trained(replace(TUNED, status="inconclusive", delta_ci=(-0.02, 0.2)), best="model"),
@@ -87,6 +88,8 @@ SHIPPING: dict[str, list[Evidence]] = {
         trained(training=replace(TRAINED, guards=(replace(GUARD, changed=True),), unguarded=("general",))),
         trained(training=replace(TRAINED, guards=(GUARD,), unguarded=("house style",))),
         trained(training=replace(TRAINED, guards=())),
+        trained(training=replace(TRAINED, tuned={**TRAINED.tuned, "compared_base": None})),
+        trained(training=replace(TRAINED, tuned={**TRAINED.tuned, "compared_base": "c" * 16})),
     ],
     "serving": [
         trained(training=replace(TRAINED, serving=None)),
@@ -191,6 +194,15 @@ def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_comp
     assert closed(trained(training=unproven), "to_ship") == ["parity", "serving"]
     server = {**TRAINED.tuned, "engine": "vllm"}
     assert closed(trained(training=replace(TRAINED, serving=None, tuned=server)), "to_ship") == ["serving"]
+
+
+def test_a_guard_set_asked_of_another_model_than_the_base_that_was_trained_shows_nothing() -> None:
+    today = {**TRAINED.tuned, "compared_with": "the model in use today, models.small", "compared_base": None}
+    for status in ("pass", "fail"):
+        found = decide(trained(training=replace(TRAINED, tuned=today, guards=(replace(GUARD, status=status),))))
+        told = next(one for one in found.gates if one.gate == "guards")
+        assert told.status is GateStatus.UNKNOWN and found.reason_code == "gate_guards"
+        assert "models.small" in told.detail and "export gguf --base" in told.detail
 
 
 def test_what_failed_is_named_before_what_is_not_known() -> None:

@@ -142,6 +142,16 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "parity",
         "template changed",
     ),
+    "other file asked": (
+        lambda root: change(root, "parity", gguf=None, models={"b" * 16: {"status": "pass"}}),
+        "parity",
+        "parity was shown for the gguf " + "b" * 16,
+    ),
+    "parity not shown": (
+        lambda root: change(root, "parity", status="unknown", detail="4 answers are too few"),
+        "parity",
+        "too few",
+    ),
     "other file served": (lambda root: change(root, "serving", artifact="b" * 16), "serving", "what was served is"),
     "no parity": (lambda root: (Folder(root).path / "parity.json").unlink(), "parity", "run `tuneworthy parity`"),
     "guard added": (_guard_added, "guards", "late"),
@@ -163,6 +173,16 @@ def test_what_is_stale_or_missing_closes_its_gate_and_is_named(
     found = verdict(world, capsys, 3)
     assert (found["outcome"], found["reason_code"]) == ("do_not_ship", f"gate_{gate}")
     assert words in gates(found)[gate]["detail"]
+
+
+def test_a_file_that_differs_does_not_condemn_the_one_that_was_put_to_test_nor_is_it_carried_by_it(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Folder(world).read("parity")["gguf"]
+    right, wrong = {"status": "pass", "cause": None}, {"status": "fail", "cause": "fact_lost"}
+    for models, status in (({own: right, "b" * 16: wrong}, "pass"), ({own: wrong, "b" * 16: right}, "fail")):
+        change(world, "parity", **wrong, models=models)
+        assert gates(verdict(world, capsys, 0 if status == "pass" else 3))["parity"]["status"] == status
 
 
 def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world: Path) -> None:

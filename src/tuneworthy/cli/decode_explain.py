@@ -201,6 +201,7 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
     from tuneworthy.evaluate.budget import Budget
     from tuneworthy.evaluate.models import Models
     from tuneworthy.evaluate.runner import Runner
+    from tuneworthy.ladder.tuned import add_tuned
     from tuneworthy.prompts.shots import ShotPool
     from tuneworthy.store import Folder, ResponseStore
     from tuneworthy.types import Case, Variant
@@ -211,6 +212,7 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
     folder, models = Folder(project.root), Models(project)
     with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
         try:
+            add_tuned(models, project)
             model = models[name]
             variant = Variant(
                 name="decode explain", model=name, model_identity=model.provider.identity, system=None,

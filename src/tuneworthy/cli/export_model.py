@@ -18,21 +18,27 @@ SCHEMES = ("FP8_DYNAMIC", "W8A8", "W4A16")
 @click.option("--type", "file_type", type=click.Choice(GGUF_TYPES), default="f16", show_default=True,
               help="How weights are stored; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
 @click.option("--merged", help="Start of the merged model's id; the latest if not given.")
+@click.option("--base", "untouched", is_flag=True, help="Write the base of the latest adapter, untouched, instead.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also copy the file there.")
 @project_option
 @json_option
-def gguf(file_type: str, merged: str | None, out: Path | None, root: Path, as_json: bool) -> None:
+def gguf(
+    file_type: str, merged: str | None, untouched: bool, out: Path | None, root: Path, as_json: bool
+) -> None:  # fmt: skip
     """Write the merged model as a GGUF file, with the template that was trained with.
 
-    Where the base came from a GGUF file, its name, licence and tokenizer are taken over.
+    Where the base came from a GGUF file, its name, licence and tokenizer are taken over. With --base the rung
+    `fine_tune` holds the tuned model against its own base in the same engine: give both the same --type.
 
     \b
     Example:
       tuneworthy export gguf --type q8_0
+      tuneworthy export gguf --type q8_0 --base
     """
     from tuneworthy.config import load
     from tuneworthy.errors import UserError
     from tuneworthy.ship.gguf import FILE, export_gguf
+    from tuneworthy.ship.merge import lineage
     from tuneworthy.store import Folder
     from tuneworthy.store.artifacts import open_artifact
 
@@ -40,7 +46,8 @@ def gguf(file_type: str, merged: str | None, out: Path | None, root: Path, as_js
     if out is not None and not out.parent.is_dir():
         raise UserError(f"expected a folder {out.parent} to write to, got none", hint="mend --out")
     with store.lock(note):
-        made = export_gguf(store, open_artifact(store, "merged", merged), file_type, say=note)
+        source = lineage(store)[1] if untouched else open_artifact(store, "merged", merged)
+        made = export_gguf(store, source, file_type, say=note)
     path = made.folder / FILE
     if out is not None:
         from tuneworthy.store.folder import write_atomic
@@ -65,7 +72,7 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     """Write the GGUF file and a Modelfile with template, parameters and stop texts.
 
     Ollama's templates are another language: the chat template is rewritten in it, and refused if the rewritten one does
-    not give the same text on chats of every shape. `num_ctx` has room for the longest row that was trained on and an
+    not give the same text on chats of every shape. `num_ctx` has room for the longest row that the run took and an
     answer, 4,096 tokens at least: set it higher in the Modelfile for longer chats, which takes more memory.
 
     \b

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.errors import UserError
 
-if TYPE_CHECKING:
-    from tuneworthy.types import Message
-
 FORMS = ("merged", "gguf")
+STATUS = {"pass": 0, "fail": 3, "unknown": 4}
+"""Exit status."""
 
 
 @click.command("parity", short_help="Prove that what is served is what was trained.")
 @click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
 @click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="A form to compare; all that are there.")
 @click.option("--fact", "facts", multiple=True, metavar="QUESTION=ANSWER",
-              help="A fact that only the adapter can know; found among the training rows if not given.")  # fmt: skip
+              help="What only the adapter can know: up to the first = what a user would type; found among the training"
+              " rows if not given.")  # fmt: skip
 @click.option("--url", help="Address of a running vLLM server to ask as well, without the version.")
 @click.option("--served-model", help="Model (or adapter) name on that server.")
 @click.option("--max-lora-rank", type=click.IntRange(min=1), help="What that server allows, if it applies the adapter.")
@@ -33,14 +31,19 @@ def command(
     adapter: str | None, forms: tuple[str, ...], facts: tuple[str, ...], url: str | None, served_model: str | None,
     max_lora_rank: int | None, prompts: int, root: Path, as_json: bool,
 ) -> int:  # fmt: skip
-    """Compare the adapter on its base with the merged model, the GGUF file and a server.
+    """Compare the adapter on its base with the merged model, every GGUF file of it and a server.
 
-    Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know.
-    A failure names its cause; the exit status is then 3. The result is kept in .tuneworthy/parity.json.
+    Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know:
+    each --fact is asked of every form in the prompt that was trained with, the question in the place of the user's
+    text, and is known where the answer stands in what is said; the base must not know it.
+    A failure names its cause; the exit status is then 3. Where the answers are too few to show that no form
+    scores worse by the margin, parity is unknown; the exit status is then 4. The result is kept in
+    .tuneworthy/parity.json.
 
     \b
     Example:
       tuneworthy parity
+      tuneworthy parity --fact "What is the code of the vault?=7391"
       tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned --max-lora-rank 32
     """
     from tuneworthy.config import load
@@ -50,10 +53,10 @@ def command(
     project = load(root)
     store = Folder(project.root)
     asked = asked_of(
-        project, adapter, forms or None, served=_served(url, served_model, max_lora_rank), n_prompts=prompts
-    )
-    asked = replace(asked, facts=[_fact(one, asked.adapter.manifest.get("prompt", {})) for one in facts])
-    if asked.merged is None and asked.gguf is None and asked.served is None:
+        project, adapter, forms or None, facts=[_fact(one) for one in facts],
+        served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
+    )  # fmt: skip
+    if asked.merged is None and not asked.ggufs and asked.served is None:
         raise UserError(f"expected something to compare the adapter {asked.adapter.id} with, got only its base",
                         hint="run `tuneworthy merge`, then `tuneworthy export gguf`")  # fmt: skip
     with store.lock(note):
@@ -62,19 +65,14 @@ def command(
         print_json(document)
     else:
         _say(document)
-    return 0 if document["status"] == "pass" else 3
+    return STATUS[document["status"]]
 
 
-def _fact(text: str, prompt: Mapping[str, Any]) -> tuple[Sequence[Message], str]:
-    """Return a question as the adapter is asked with the prompt that it was trained with, and its answer."""
-    from tuneworthy.ship.parity.rows import as_trained
-    from tuneworthy.types import Example
-
+def _fact(text: str) -> tuple[str, str]:
     question, found, answer = text.partition("=")
     if not found or not question.strip() or not answer.strip():
         raise UserError(f"expected --fact QUESTION=ANSWER, got {text!r}")
-    turns = ({"role": "user", "content": question.strip()}, {"role": "assistant", "content": answer.strip()})
-    return as_trained(Example(messages=turns, id=""), prompt).messages[:-1], answer.strip()
+    return question.strip(), answer.strip()
 
 
 def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
@@ -94,4 +92,5 @@ def _say(document: dict[str, Any]) -> None:
     if document["status"] == "pass":
         click.echo(f"parity: pass ({document['n_prompts']} prompts)")
     else:
-        click.echo(f"parity: fail, cause {document['cause']}")
+        why = f"cause {document['cause']}" if document["cause"] else document["detail"]
+        click.echo(f"parity: {document['status']}, {why}")

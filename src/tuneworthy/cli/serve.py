@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.parity import STATUS
 from tuneworthy.errors import OutsideFault
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def command(
     """Serve the tuned model on 127.0.0.1 until Ctrl-C; the server ends when this command does.
 
     vLLM is started with neutral sampling and a rank limit that the adapter fits in. With --check it is asked what the
-    adapter is asked, the result is kept in .tuneworthy/serving.json, and a difference exits with status 3.
+    adapter is asked, the result is kept in .tuneworthy/serving.json, and a difference exits with status 3. While it
+    serves, .tuneworthy/served.json tells a climb in another terminal which model `[serve] model` answers with.
 
     \b
     Example:
@@ -82,22 +84,27 @@ def _check(project: Project, store: Folder, choice: Choice, as_json: bool) -> in
         for one in document["checks"]:
             click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
         click.echo(f"serving: {document['status']}, {document['detail']}")
-    return 0 if document["status"] == "pass" else 3
+    return STATUS[document["status"]]
 
 
 def _serve(store: Folder, choice: Choice, port: int) -> None:
     """Serve until Ctrl-C (or a polite kill)."""
     from tuneworthy.ship.serve import NAME, llama_cpp, vllm
+    from tuneworthy.ship.served import noted
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     note(f"By hand: {choice.line}")
     try:
         if choice.engine == "vllm":
-            with vllm(choice, store.logs / "vllm.log") as server:
+            with vllm(choice, store.logs / "vllm.log") as server, noted(store, choice.artifact, "vllm", server.address):
                 note(f"Serves {choice.what} {choice.artifact.id} at {server.address}/v1 as {NAME}; Ctrl-C ends it.")
                 _watch(lambda: server.alive, "vLLM", server.log)
         else:
-            with llama_cpp(choice, store.logs / "serve.log", port=port) as engine:
+            log = store.logs / "serve.log"
+            with (
+                llama_cpp(choice, log, port=port) as engine,
+                noted(store, choice.artifact, "llama_cpp", engine.address),
+            ):
                 note(f"Serves {choice.what} {choice.artifact.id} at {engine.address}/v1 as {NAME}; Ctrl-C ends it.")
                 note(f"Its key (for this run alone): {engine.api_key}")
                 _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)

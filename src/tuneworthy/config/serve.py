@@ -10,4 +10,5 @@ class Serve(Section):
 
     model: str | None = None
     """Key of `[models]` that answers with the tuned model, such as a vLLM that `tuneworthy serve` started: it enters
-    the rung `fine_tune` and no other. If not set, the exported GGUF files enter, in the embedded llama.cpp."""
+    the rung `fine_tune` and no other, while the server runs and tells a model of this project. If not set, the exported
+    GGUF files enter, in the embedded llama.cpp."""

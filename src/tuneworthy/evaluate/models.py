@@ -46,6 +46,11 @@ class OpenModel:
         """Canonical bytes of the provider's identity."""
         return canonical(self.provider.identity)
 
+    def name_artifact(self, artifact: str | None) -> None:
+        """Make the id of what a server answers with a part of the identity, to which its address says nothing."""
+        self.provider.identity = {**self.provider.identity, "artifact": artifact}
+        self.__dict__.pop("identity", None)
+
     def ceiling_usd(self, request: Request) -> float:
         """Return the most that one call can cost, US dollars."""
         if self.price is None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuneworthy.config.project import Project
+from tuneworthy.errors import OutsideFault
 from tuneworthy.guards.sets import hashes
 from tuneworthy.ladder.base import Proposal, Task, View, rung
 from tuneworthy.ladder.decoding import label, swept_setting
@@ -64,17 +65,21 @@ class FineTune:
             The artifacts that it is made of, how sure base and tuned are of their first tokens on dev, and what the
             guard sets say; JSON-able.
         """
-        tuned = next(one for one in tuned_models(session.project) if one.name == winner.model)
-        base, words = add_base(session.models, session.project, tuned)
-        untuned = replace(
-            winner, name="fine_tune/base", model=base, model_identity=session.models[base].provider.identity
-        )
+        tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
+        if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
+            now = tuned.artifact if tuned is not None else "nothing of this project"
+            raise OutsideFault(f"expected models.{winner.model} to go on with what was put to test, got {now}",
+                               hint="start it with `tuneworthy serve` and climb again")  # fmt: skip
+        against = add_base(session.models, session.project, tuned)
+        identity = session.models[against.model].provider.identity
+        untuned = replace(winner, name="fine_tune/base", model=against.model, model_identity=identity)
         sure = {"base": await sureness(session, untuned, dev), "tuned": await sureness(session, winner, dev)}
         sets = sets_of(session)
-        results = await guard(session, base, tuned.name, sets)
+        results = await guard(session, against.model, tuned.name, sets)
         return {
             **tuned.to_dict(),
-            "compared_with": words,
+            "compared_with": against.words,
+            "compared_base": against.base,
             "first_tokens": {name: one.to_dict() if one else None for name, one in sure.items()},
             "guard_sets": dict(hashes(sets)),
             "guards": [one.to_dict() for one in results],

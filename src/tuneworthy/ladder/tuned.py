@@ -1,7 +1,8 @@
 """The tuned models of a project that can answer here: its GGUF files in the embedded llama.cpp, or a server of one.
 
 What is asked is the file that would be served: adapter -> merged -> GGUF, each an artifact whose manifest names what it
-was made from. A tuned model is asked with the prompt that it was trained with.
+was made from. A tuned model is asked with the prompt that it was trained with. What a server answers is stored under
+the artifact that it serves, never under its address alone.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuneworthy.config.models import LlamaCpp, Model
+from tuneworthy.config.models import LlamaCpp, Model, Vllm
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
 from tuneworthy.ladder.provenance import TUNED
+from tuneworthy.providers.models import find
+from tuneworthy.ship.context import context_of
+from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
 
@@ -48,6 +52,11 @@ class TunedModel:
     file_type: str = ""
     prompt: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def artifact(self) -> str | None:
+        """Id of what answers: the file, the merged model, or the adapter that is applied."""
+        return self.gguf or self.merged or self.adapter
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a record tells of it, plain JSON-able data."""
         names = ("engine", "gguf", "merged", "adapter", "base", "dataset", "file_type")
@@ -71,6 +80,9 @@ def missing(project: Project) -> str:
     """Say what is to be done before there is a tuned model that can be asked."""
     store = Folder(project.root)
     merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
+    if (name := project.serve.model) is not None and (merged or adapter):
+        return f"models.{name} does not answer, or does not tell which model of this project it serves; start it with" \
+               " `tuneworthy serve`, or mend [serve]"  # fmt: skip
     if merged is not None:
         return "the tuned model was not exported; run `tuneworthy export gguf`"
     if adapter is not None:
@@ -87,11 +99,11 @@ def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[
     opened: list[TunedModel] = []
     faults: list[str] = []
     for one in tuned_models(project):
-        if one.name in project.models:  # it is opened when it is first asked
-            opened.append(one)
-            continue
         try:
-            models.add(open_model(one.name, one.config, project.root))
+            if one.name in project.models:
+                models[one.name].name_artifact(one.artifact)
+            else:
+                models.add(open_model(one.name, one.config, project.root))
         except TuneworthyError as error:
             faults.append(f"{one.name}: {error.message}")
         else:
@@ -99,32 +111,64 @@ def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[
     return opened, faults
 
 
-def add_base(models: Models, project: Project, tuned: TunedModel) -> tuple[str, str]:
-    """Return the model to compare a tuned one with, and what it is in words: its base as far as it can be asked here.
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What a tuned model is compared with.
 
-    That is a model of the project file that is the base, else a GGUF file of the base, else the model in use today.
+    Attributes:
+        model: Name among the opened models. words: What it is. base: Id of the base that it is; None if it is another.
+    """
+
+    model: str
+    words: str
+    base: str | None = None
+
+
+def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
+    """Return the model to compare a tuned one with: its base as far as it can be asked here.
+
+    That is a GGUF file of the base in the tuned file's format, else a model of the project file that is the base, else
+    any GGUF file of the base, else the model in use today.
     """
     store = Folder(project.root)
     base = find_artifact(store, tuned.base) if tuned.base else None
     if base is not None:
-        spec = str((base.manifest.get("source") or {}).get("spec", ""))
-        named = next((name for name in project.answering if spec and _spec(project, name) == spec), None)
-        if named is not None:
-            return named, f"its base, models.{named}"
-        exported = next((one for one in reversed(artifacts(store, "gguf")) if one.parent == base.id), None)
-        if exported is not None:
-            name = BASE + exported.id[:8]
-            models.add(open_model(name, gguf_config(project, exported), project.root))
-            return name, f"its base, exported as {exported.id[:8]}"
-    return project.ladder.baseline, f"the model in use today, models.{project.ladder.baseline}"
+        exported = [one for one in reversed(artifacts(store, "gguf")) if one.parent == base.id]
+        alike = [one for one in exported if one.manifest.get("file_type") == tuned.file_type]
+        named = next((name for name in project.answering if _is_base(models, project, name, base)), None)
+        if named is not None and not alike:
+            return Against(named, f"its base, models.{named}", base.id)
+        if exported:
+            first = (alike or exported)[0]
+            name = BASE + first.id[:8]
+            models.add(open_model(name, gguf_config(project, first), project.root))
+            return Against(name, f"its base, exported as {first.id[:8]}", base.id)
+    today = project.ladder.baseline
+    return Against(today, f"the model in use today, models.{today}")
+
+
+def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:
+    """Say whether a model of the project file has the weights of `base`: its folder, or what it was made from."""
+    config, source = project.models[name], base.manifest.get("source") or {}
+    if not isinstance(config, LlamaCpp | Vllm) or (isinstance(config, Vllm) and config.adapter):
+        return False
+    if config.model != source.get("spec"):
+        path = find(config.model, project.root)
+        return path is not None and path.resolve() == base.folder.resolve()
+    told = source.get("sha256")
+    return isinstance(config, Vllm) or models[name].provider.identity.get("sha256", told) == told
 
 
 def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
-    """Return how a GGUF file of this project is opened: as the model in use today, where that is embedded too."""
+    """Return how a GGUF file of this project is opened: as the model in use today, where that is embedded too.
+
+    It has room for what the run took at least, as where it is served.
+    """
     today = project.models[project.ladder.baseline]
     start = today.model_dump() if isinstance(today, LlamaCpp) else {"provider": "llama_cpp"}
     path = (gguf.folder / "model.gguf").relative_to(project.root)
-    return LlamaCpp(**{**start, "model": path.as_posix()})
+    config = LlamaCpp(**{**start, "model": path.as_posix()})
+    return config.model_copy(update={"context": context_of(Folder(project.root), gguf, config.context)})
 
 
 def config_of(project: Project, name: str) -> Model:
@@ -138,17 +182,14 @@ def config_of(project: Project, name: str) -> Model:
     return {one.name: one.config for one in tuned_models(project)}[name]
 
 
-def _spec(project: Project, name: str) -> str:
-    return str(getattr(project.models[name], "model", ""))
-
-
 def _served(project: Project, store: Folder, name: str) -> TunedModel | None:
-    """Return the tuned model that a server answers with: what `serve` started last, else what was merged last."""
-    told = store.read("serving") or {}
-    artifact = find_artifact(store, str(told.get("artifact"))) or latest_artifact(store, "merged")
-    artifact = artifact or latest_artifact(store, "adapter")
-    engine = str(told.get("engine") or project.models[name].provider)
-    return None if artifact is None else _tuned(store, artifact, name=name, config=project.models[name], engine=engine)
+    """Return the tuned model that the server `[serve] model` answers with; None if that cannot be told."""
+    config = project.models[name]
+    artifact = served_artifact(store, config)
+    if artifact is None:
+        return None
+    engine = "llama_cpp" if artifact.kind == "gguf" else config.provider
+    return _tuned(store, artifact, name=name, config=config, engine=engine)
 
 
 def _tuned(

@@ -51,6 +51,8 @@ def export_gguf(
 ) -> Artifact:
     """Write a merged model (or a base) of the project as GGUF and return the artifact.
 
+    The file of a base is what a tuned one is held against; it is never the latest, which is served unless told.
+
     Args:
         store: The project's folder; the caller holds the lock. made: What is written.
         file_type: `f16`, `q8_0` or one of `K_QUANTS`.
@@ -78,7 +80,7 @@ def export_gguf(
         "keys_of": source.name if source else None,
         "template_sha256": template_sha256(template) if template is not None else None,
     }
-    return write_artifact(store, "gguf", fill, parent=made.id, about=about)
+    return write_artifact(store, "gguf", fill, parent=made.id, about=about, latest=made.kind != "base")
 
 
 def source_of(store: Folder, made: Artifact) -> Path | None:

@@ -90,15 +90,16 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
     """
     trained, under = lineage(store, adapter, base)
     check_sixteen_bit(under.folder)
-    settings = trained.manifest.get("settings") or {}
-    if settings.get("method") == "qlora":
-        from tuneworthy.ship.qlora import choose_route
+    from tuneworthy.ship.nf4 import seen_in_training
 
-        with scratch(store.path / "models", ".part-dequantised") as room:
-            route, source = choose_route(store, trained, under, room, say)
-            made = _write(store, trained, source, route)
-    else:
-        made = _write(store, trained, under.folder, {"name": "original"})
+    with seen_in_training(store, trained, under, say) as seen:
+        route: Mapping[str, Any] = {"name": "original"}
+        source = under.folder
+        if seen != under.folder:
+            from tuneworthy.ship.qlora import choose_route
+
+            route, source = choose_route(store, trained, under, seen, say)
+        made = _write(store, trained, source, route)
     lost = made.manifest["rounding"]
     say(f"merged {lost['n']} weights; rounding took {lost.get('median', 0):.2%} of a change in the median")
     return made
@@ -130,8 +131,9 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
 
     Raises:
         ModelError: A file that may not be loaded.
-        UserError: The adapter changes what the base does not have, or in another shape.
+        UserError: The base is in 4-bit, or the adapter changes what the base does not have, or in another shape.
     """
+    check_sixteen_bit(base)  # every way to a merged model comes by here
     lora, tensors = read_adapter(adapter), tensors_of(base)
     config = read_config(base / "config.json")
     lora, added = _untied(lora, tensors, config)

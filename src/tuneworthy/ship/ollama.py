@@ -19,9 +19,10 @@ from typing import Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import render
 from tuneworthy.providers.safe import read_config, template_of
+from tuneworthy.ship.context import context_of
 from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
-from tuneworthy.store.artifacts import Artifact, find_artifact, open_artifact
+from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
 from tuneworthy.types import Message
 
@@ -29,10 +30,6 @@ _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAIN
 _SAMPLING: Final = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
                     "repetition_penalty": "repeat_penalty"}  # fmt: skip
 """Of generation_config.json, as Ollama calls them."""
-CONTEXT: Final = 4096
-"""Tokens that a chat has room for at least, if the model can read as many."""
-ROUND: Final = 1024
-"""Longer ones are rounded up to a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +150,6 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     _link_or_copy(made.folder / FILE, model)
     write_atomic(out / "Modelfile", content.encode())
     return [out / "Modelfile", model]
-
-
-def context_of(store: Folder, merged: Artifact) -> int:
-    """Return how many tokens Ollama keeps room for: what the rows and answers of the task need, `CONTEXT` at least.
-
-    What the model could read would be too much: room for 131,072 tokens of Llama 3.1 8B takes 16 GiB.
-
-    Args:
-        store: The project's folder. merged: The model.
-    """
-    adapter = find_artifact(store, merged.parent) if merged.parent else None
-    about = adapter.manifest if adapter is not None else {}
-    longest = int((about.get("rows") or {}).get("longest", 0)) + int((about.get("prompt") or {}).get("max_tokens", 0))
-    most = int(read_config(merged.folder / "config.json")["max_position_embeddings"])
-    return min(most, max(CONTEXT, -(-longest // ROUND) * ROUND))
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

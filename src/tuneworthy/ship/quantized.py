@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.errors import UserError
+from tuneworthy.providers.chat_template import Chat
 from tuneworthy.ship.merge import lineage
 from tuneworthy.ship.parity.hf_form import Tokens, load
-from tuneworthy.ship.parity.rows import rows_of
+from tuneworthy.ship.parity.rows import rows_of, tools_of
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 
@@ -65,10 +66,10 @@ def export_quantized(
         from datasets import Dataset
 
         tokens = Tokens(merged.folder)
-        texts = tokens.rendered([list(row.messages) for row in rows_of(store, trained)[:N_CALIBRATION]],
-                                generation_prompt=False)  # fmt: skip
-        more = {"dataset": Dataset.from_list([{"input_ids": tokens.ids(text)[:MAX_LENGTH]} for text in texts]),
-                "max_seq_length": MAX_LENGTH, "num_calibration_samples": len(texts)}  # fmt: skip
+        chats = [Chat(messages=row.messages, tools=tools_of(row), generation_prompt=False)
+                 for row in rows_of(store, trained)[:N_CALIBRATION]]  # fmt: skip
+        rows = [{"input_ids": ids[:MAX_LENGTH]} for ids in tokens.prompt_ids(chats) if ids]
+        more = {"dataset": Dataset.from_list(rows), "max_seq_length": MAX_LENGTH, "num_calibration_samples": len(rows)}
         kind = GPTQModifier
     say(f"quantises {merged.id} to {scheme}")
     recipe = kind(targets="Linear", scheme=scheme, ignore=["lm_head"])

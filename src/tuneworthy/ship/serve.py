@@ -24,6 +24,7 @@ from tuneworthy.providers.vllm_server import (
     free_port,
     rank_limit,
 )
+from tuneworthy.ship.context import LEAST, context_of
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import lineage
@@ -35,7 +36,8 @@ from tuneworthy.store.folder import Folder
 Engine = Literal["vllm", "llama_cpp"]
 What = Literal["merged", "adapter", "gguf"]
 NAME: Final = "tuned"
-CONTEXT: Final = 2048
+SLOTS: Final = 4
+"""Requests that the embedded llama.cpp answers together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Choice:
 
     Attributes:
         engine: Which. what: Of which kind. artifact: The artifact. launch: Of vLLM. line: To run it by hand.
+        context: Tokens of a request and its answer that there is room for.
         max_rank: What the server allows, if it applies an adapter.
     """
 
@@ -51,6 +54,7 @@ class Choice:
     what: What
     artifact: Artifact
     line: str
+    context: int = LEAST
     launch: Launch | None = None
     max_rank: int | None = None
 
@@ -79,12 +83,12 @@ def choose(
     if (engine == "llama_cpp") != (what == "gguf"):
         raise UserError(f"expected gguf with llama_cpp, merged or adapter with vllm, got {what} with {engine}")
     made = open_artifact(store, what, identity)
+    context = context_of(store, made)
     if engine == "llama_cpp":
-        line = shlex.join(
-            ["llama-server", "-m", str(made.folder / FILE), "--host", "127.0.0.1", "--port", str(port), "--jinja"]
-        )
-        return Choice(engine=engine, what=what, artifact=made, line=line)
-    launch = Launch(model=made.folder, name=NAME, port=port, context=CONTEXT, executable=executable)
+        line = shlex.join(["llama-server", "-m", str(made.folder / FILE), "--host", "127.0.0.1", "--port", str(port),
+                           "--jinja", "-np", str(SLOTS), "-c", str(SLOTS * context)])  # fmt: skip
+        return Choice(engine=engine, what=what, artifact=made, line=line, context=context)
+    launch = Launch(model=made.folder, name=NAME, port=port, context=context, executable=executable)
     if what == "adapter":
         _, base = lineage(store, made.id)
         rank = read_adapter(made.folder).rank
@@ -94,7 +98,7 @@ def choose(
                             " (cause: rank_above_server_limit)", hint="leave --max-lora-rank out")  # fmt: skip
         launch = replace(launch, model=base.folder, adapter=made.folder, max_rank=max_rank)
     return Choice(
-        engine=engine, what=what, artifact=made, line=launch.line(), launch=launch,
+        engine=engine, what=what, artifact=made, line=launch.line(), launch=launch, context=context,
         max_rank=max_rank if what == "adapter" else None,
     )  # fmt: skip
 
@@ -124,8 +128,8 @@ def llama_cpp(choice: Choice, log: Path, *, port: int) -> Iterator[Any]:
     header = read_header(path)
     engine = Child(
         {
-            "path": str(path.resolve()), "alias": NAME, "parent": 0, "api_key": "", "slots": 4, "port": port,
-            "context": min(CONTEXT, header.context_length or CONTEXT), "threads": os.cpu_count() or 1,
+            "path": str(path.resolve()), "alias": NAME, "parent": 0, "api_key": "", "slots": SLOTS, "port": port,
+            "context": min(choice.context, header.context_length or choice.context), "threads": os.cpu_count() or 1,
             "cache_mib": 0, "cache_prompt": True, "slot_folder": "",
         },
         log,
@@ -162,7 +166,8 @@ def check_serving(
                 store, replace(asked, served=Served(form=form, max_rank=choice.max_rank)), name=None, say=say
             )
             checks += told["checks"]
-            status, detail = told["status"], f"cause {told['cause']}" if told["cause"] else "serves what was trained"
+            status = told["status"]
+            detail = f"cause {told['cause']}" if told["cause"] else told["detail"] or "serves what was trained"
         if _answers(server.address):
             status, detail = "fail", f"the server at {server.address} was stopped and still answers"
             checks.append({"name": "stop", "status": "fail", "detail": detail})

@@ -82,8 +82,9 @@ def write_artifact(
     *,
     parent: str | None,
     about: Mapping[str, Any],
+    latest: bool = True,
 ) -> Artifact:
-    """Make a model folder, or return the one that is there if it is the same; it is the latest of its kind from now on.
+    """Make a model folder, or return the one that is there if it is the same.
 
     Args:
         store: The project's folder; the caller holds the lock.
@@ -91,12 +92,14 @@ def write_artifact(
         fill: Writes the files into an empty folder.
         parent: Id of the artifact that it was made from.
         about: All else that describes it, JSON-able: settings, dataset version, hashes, versions of libraries.
+        latest: Whether it is the latest of its kind from now on, which verbs take unless told.
     """
     store.create()
     document = {**about, "format": FORMAT, "kind": kind, "parent": parent}
     times = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
     folder = freeze_folder(store.path / "models", MANIFEST, fill, document, times=times)
-    store.write(f"models/latest-{kind}", {"id": folder.name})
+    if latest:
+        store.write(f"models/latest-{kind}", {"id": folder.name})
     found = find_artifact(store, folder.name)
     assert found is not None
     return found

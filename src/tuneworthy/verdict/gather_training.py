@@ -179,13 +179,14 @@ def _proof(store: Folder, name: str, tuned: Mapping[str, Any], keys: Sequence[st
     document = store.read(name)
     if document is None:
         return None
-    if not (isinstance(document, dict) and document.get("status") in {"pass", "fail"}):
+    if not (isinstance(document, dict) and document.get("status") in {"pass", "fail", "unknown"}):
         raise UserError(
             f"expected the outcome of {name} in {store.path / name}.json, got something else",
             hint="run `tuneworthy parity` again" if name == PARITY else "run `tuneworthy serve` again",
         )
-    ids = {key: document.get(key) for key in keys if document.get(key)}
     known = tuned or {form: one.id for form in _FORMS if (one := latest_artifact(store, form))}
+    document = _of_one(document, known)
+    ids = {key: document.get(key) for key in keys if document.get(key)}
     subject = "what was put to test is made of" if tuned else "what was made last is"
     changed = []
     if name == PARITY:
@@ -203,6 +204,14 @@ def _proof(store: Folder, name: str, tuned: Mapping[str, Any], keys: Sequence[st
     engine = {"engine": document["engine"]} if document.get("engine") else {}
     numbers = {**ids, **engine, "checks": {str(one.get("name")): one.get("status") for one in checks}}
     return ProofEvidence(status=document["status"], detail=f"{words}{cause}", changed=changed, numbers=numbers)
+
+
+def _of_one(document: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return of a proof of several models what it says of the one that answers: the file, or the merged model."""
+    models, file = document.get("models") or {}, known.get("gguf")
+    others = [str(one) for one in models if one != document.get("merged")]
+    named = {"gguf": file if file in models else " and ".join(others)} if models else {}
+    return {**document, **named, **models.get(file or known.get("merged"), {})}
 
 
 def _guards(project: Project, tuned: Mapping[str, Any]) -> tuple[list[GuardEvidence], list[str]]:

@@ -67,7 +67,7 @@ class ProofEvidence:
     """A proof of a model file: that it is the model that was measured (`parity`), or that it is served (`serving`).
 
     Attributes:
-        status: `pass` or `fail`. detail: What was found, and what caused a failure.
+        status: `pass`, `fail` or `unknown`. detail: What was found, and what caused a failure.
         changed: Why it is about another model than the one put to test, in words; it is then not used.
         numbers: Ids and checks, for the record.
     """

@@ -7,8 +7,8 @@ it: the cause of a failed run is that of the first check that failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
@@ -24,13 +24,13 @@ class Lineage:
     """Which files stand behind the forms.
 
     Attributes:
-        base, adapter, merged: Their folders; merged may be None.
+        base: The folder that the adapter was merged into; after 4-bit training that may be the dequantised weights.
+        adapter, merged: Their folders; merged may be None.
         told_base: Id of the base that the adapter names. base_id: Id of the base at hand.
         told_adapter: Id of the adapter that the merged model names. adapter_id: Id of the adapter at hand.
-        told_merged: Id of the model that the GGUF file names. merged_id: Id of the merged model at hand.
+        told_merged: Ids of the models that the GGUF files name. merged_id: Id of the merged model at hand.
         template_sha256: Of the template that was trained with, if it was recorded.
         end_supervised: Whether the token that ends an answer was trained on, if it was recorded.
-        method: `lora`, `qlora` or None. route: What the adapter was merged into.
         rank: The highest of the adapter. max_rank: What the server allows; None if none applies adapters.
     """
 
@@ -42,11 +42,9 @@ class Lineage:
     merged: Path | None = None
     merged_id: str | None = None
     told_adapter: str | None = None
-    told_merged: str | None = None
+    told_merged: Sequence[str] = ()
     template_sha256: str | None = None
     end_supervised: bool | None = None
-    method: str | None = None
-    route: str = "original"
     rank: int = 0
     max_rank: int | None = None
 
@@ -100,6 +98,11 @@ class Subject:
     scores: Mapping[str, Scores] = field(default_factory=dict)
     margin: float = 0.05
     why_not_scored: str = ""
+
+    def without(self, names: Collection[str]) -> Subject:
+        """Return the same without some forms."""
+        forms = {name: one for name, one in self.forms.items() if name not in names}
+        return replace(self, forms=forms, scores={name: one for name, one in self.scores.items() if name not in names})
 
     def limits(self, form: Measured) -> Limits:
         """Return how far `form` may be from the adapter."""

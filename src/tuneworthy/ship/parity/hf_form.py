@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers.chat_template import render
+from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.providers.safe import check_model, template_of
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
-from tuneworthy.types import Message
 
+TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+"""What torch calls the types of safetensors."""
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -31,7 +32,7 @@ class HfForm:
         """Return the folder's chat template."""
         return self.tokens.template
 
-    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
         """Return the ids of each chat; the template writes the begin token where there is one."""
         return self.tokens.prompt_ids(chats)
 
@@ -77,41 +78,41 @@ class Tokens:
     def __init__(self, folder: Path) -> None:
         from transformers import AutoTokenizer
 
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         self.template = template_of(folder)
         if self.template is None:
             raise UserError(f"{folder}: expected a chat template, got none", hint="add chat_template.jinja")
-        self.special = {name: str(getattr(self._tokenizer, name)) for name in MARKS if getattr(self._tokenizer, name)}
+        special = {name: str(getattr(self.tokenizer, name)) for name in MARKS if getattr(self.tokenizer, name)}
+        self.chat_template = ChatTemplate(source=self.template, special_tokens=special)
 
     @property
     def begin(self) -> int | None:
         """The token that begins a text."""
-        number: int | None = self._tokenizer.bos_token_id
+        number: int | None = self.tokenizer.bos_token_id
         return number
 
     @property
     def marks(self) -> dict[str, int]:
         """Every token that was added to the vocabulary, with its id."""
-        return dict(self._tokenizer.get_added_vocab())
+        return dict(self.tokenizer.get_added_vocab())
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of `text` with nothing put before or after it."""
-        found: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, special tokens left out."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 
-    def rendered(self, chats: Sequence[Sequence[Message]], *, generation_prompt: bool = True) -> list[str]:
-        """Return each chat as text."""
-        assert self.template is not None
-        return render(self.template, chats, tokens=self.special, generation_prompt=generation_prompt)
+    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
+        """Return the ids of each chat; of one that the template refuses, none.
 
-    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
-        """Return the ids of each chat up to where the answer begins."""
-        return [self.ids(text) for text in self.rendered(chats)]
+        Raises:
+            ModelError: The template is no Jinja, or meets a limit.
+        """
+        return [self.ids(text) if text is not None else [] for text in self.chat_template.render(chats)]
 
 
 def load(folder: Path, dtype: str) -> Any:

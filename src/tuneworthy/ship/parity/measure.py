@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from math import exp, log
 from typing import Final, Protocol
 
-from tuneworthy.types import Message
+from tuneworthy.providers.chat_template import Chat
+from tuneworthy.types import Example
 
 TOP: Final = 200
 """Most likely tokens that a form is asked for; what is left is one bucket."""
@@ -82,7 +83,7 @@ class Form(Protocol):
         """Return the chat template that it carries; None if it does not tell."""
         ...
 
-    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
         """Return the ids that it reads when it is asked each chat, whatever is put before the text included."""
         ...
 
@@ -104,27 +105,36 @@ class Plan:
     """What every form is asked; made once, from the adapter's own tokenizer.
 
     Attributes:
-        chats: Prompts of rows that were trained on. answers: What those rows answer.
+        rows: That are asked. chats: Their prompts, with their tools. answers: What they answer.
         prompt_ids, answer_ids: Their ids. end: The token that ends an answer.
         marks: Text of each token that was added to the vocabulary, with its id.
         facts: Questions whose answers only the adapter can know, and the answers.
-        fact_ids: Ids of the questions. begin: The token that begins a text, if there is one.
+        fact_ids, fact_answer_ids: Ids of the questions, and of answers that were handed in.
+        begin: The token that begins a text, if there is one.
+        context: Tokens of a prompt and its answer that every form has room for.
     """
 
-    chats: Sequence[Sequence[Message]]
+    chats: Sequence[Chat]
     answers: Sequence[str]
     prompt_ids: Sequence[Sequence[int]]
     answer_ids: Sequence[Sequence[int]]
     end: int
     marks: Mapping[str, int]
-    facts: Sequence[tuple[Sequence[Message], str]] = ()
+    facts: Sequence[tuple[Chat, str]] = ()
     fact_ids: Sequence[Sequence[int]] = ()
+    fact_answer_ids: Sequence[Sequence[int]] = ()
     begin: int | None = None
+    context: int = 2**31
+    rows: Sequence[Example] = ()
 
     @property
     def n_greedy(self) -> int:
         """Most tokens of a greedy answer."""
-        return max(len(ids) for ids in self.answer_ids) + SLACK
+        return max(len(ids) for ids in (*self.answer_ids, *self.fact_answer_ids)) + SLACK
+
+    def answered(self, form: Form, ids: Sequence[int]) -> Greedy:
+        """Return what a form answers to a prompt, of as many tokens as there is room for."""
+        return form.greedy(ids, min(self.n_greedy, self.context - len(ids)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +142,11 @@ class Measured:
     """What a form showed.
 
     Attributes:
-        name: `base`, `adapter`, `merged`, `gguf` or `served`. kind: How its weights are stored, e.g. `bf16`, `q8_0`.
+        name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`. kind: How its weights are stored: `q8_0`.
         template: That it carries, or None. prompt_ids: Of each chat, as it reads them. marks: Ids of each added token.
         first: What follows each prompt. end: What follows each prompt with its answer.
-        greedy: Its answer to each chat. facts: Its answer to each fact's question.
+        greedy: Its answer to each chat. facts: Its answer to each fact's question. fact_prompt_ids: Ids of the
+            questions, as it reads them.
     """
 
     name: str
@@ -147,6 +158,7 @@ class Measured:
     end: Sequence[Distribution] = field(repr=False)
     greedy: Sequence[Greedy] = field(repr=False)
     facts: Sequence[Greedy] = ()
+    fact_prompt_ids: Sequence[Sequence[int]] = ()
 
 
 def measure(name: str, kind: str, form: Form, plan: Plan) -> Measured:
@@ -164,6 +176,7 @@ def measure(name: str, kind: str, form: Form, plan: Plan) -> Measured:
         marks={text: form.token_ids(text) for text in plan.marks},
         first=[form.next(ids) for ids in plan.prompt_ids],
         end=[form.next([*ids, *answer]) for ids, answer in pairs],
-        greedy=[form.greedy(ids, plan.n_greedy) for ids in plan.prompt_ids],
-        facts=[form.greedy(ids, plan.n_greedy) for ids in plan.fact_ids],
+        greedy=[plan.answered(form, ids) for ids in plan.prompt_ids],
+        facts=[plan.answered(form, ids) for ids in plan.fact_ids],
+        fact_prompt_ids=form.prompt_ids([chat for chat, _ in plan.facts]),
     )

@@ -13,10 +13,11 @@ from tuneworthy.cases import read_examples
 from tuneworthy.cases.kind import Kind
 from tuneworthy.curate.freeze import find_version
 from tuneworthy.errors import UserError
+from tuneworthy.providers.chat_template import Chat
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.rows import Student
-from tuneworthy.types import Example, Variant
+from tuneworthy.types import Example, Message, Variant
 
 RENDERED: Final = "rendered.json"
 """In an adapter's folder: its first rows in stretches of text, each with whether it is supervised."""
@@ -57,6 +58,24 @@ def _student(prompt: Mapping[str, Any]) -> Student:
     user = prompt.get("user") or "{{ input }}"
     variant = Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user)
     return Student(variant=variant, kind=Kind("free_text", ""))
+
+
+def question_as_trained(text: str, trained: Artifact) -> Chat:
+    """Return a question in the prompt that an adapter was trained with, where the user's text stands.
+
+    Args:
+        text: The question. trained: The adapter.
+    """
+    turns: tuple[Message, ...] = ({"role": "user", "content": text}, {"role": "assistant", "content": "?"})
+    row, prompt = Example(messages=turns, id=""), trained.manifest.get("prompt")
+    asked = as_trained(row, prompt) if isinstance(prompt, Mapping) else row
+    return Chat(messages=asked.messages[:-1], generation_prompt=True)
+
+
+def tools_of(row: Example) -> tuple[dict[str, Any], ...]:
+    """Return the tools that a row was trained with."""
+    tools = row.meta.get("tools")
+    return tuple(tools) if isinstance(tools, list) else ()
 
 
 def end_supervised(adapter: Path, end: str) -> bool | None:

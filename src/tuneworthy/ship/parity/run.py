@@ -12,23 +12,28 @@ from typing import Any, Final
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
+from tuneworthy.providers.chat_template import Chat
+from tuneworthy.ship.context import context_of, longest_row
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import dtype_of, lineage
+from tuneworthy.ship.nf4 import seen_in_training
 from tuneworthy.ship.parity.base import Lineage, Subject, run_checks
-from tuneworthy.ship.parity.hf_form import HfForm, Tokens, ends_of, fitted, load, with_adapter
+from tuneworthy.ship.parity.hf_form import TORCH_DTYPES, HfForm, Tokens, ends_of, fitted, load, with_adapter
 from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
-from tuneworthy.ship.parity.rows import end_supervised, rows_of
+from tuneworthy.ship.parity.rows import end_supervised, question_as_trained, rows_of, tools_of
 from tuneworthy.ship.parity.scoring import Scoring, scores_of, scoring_of
 from tuneworthy.ship.parity.server_forms import LlamaForm
 from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import Example, Message
+from tuneworthy.train.base_model import end_ids
+from tuneworthy.train.render import Renderer, Row, RowChat
+from tuneworthy.types import Example
 
 Say = Callable[[str], None]
 N_PROMPTS: Final = 100
 MAX_FACTS: Final = 10
-TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-"""What torch calls the types of safetensors."""
+SCORE: Final = "score"
+"""The check without which parity is not shown."""
 _SHORT: Final = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
 
 
@@ -50,7 +55,7 @@ class Asked:
     """What is compared.
 
     Attributes:
-        adapter, merged, gguf: The artifacts; merged and gguf may be None. base: What the adapter was trained against.
+        adapter, merged, ggufs: The artifacts; merged may be None. base: What the adapter was trained against.
         rows: Rows that were trained on. facts: Questions and answers that only the adapter can know.
         served: A server. margin: Largest harmless loss of score. n_prompts, seed: Of rows.
         scoring_of: Makes what grades the rows that were drawn.
@@ -59,9 +64,9 @@ class Asked:
     adapter: Artifact
     base: Artifact
     merged: Artifact | None = None
-    gguf: Artifact | None = None
+    ggufs: Sequence[Artifact] = ()
     rows: Sequence[Example] = ()
-    facts: Sequence[tuple[Sequence[Message], str]] = ()
+    facts: Sequence[tuple[Chat, str]] = ()
     served: Served | None = None
     margin: float = 0.05
     scoring_of: Callable[[Sequence[Example]], Scoring] = lambda _: Scoring()
@@ -81,32 +86,67 @@ def check_parity(
     Raises:
         UserError: There are no rows, or a model cannot be loaded.
     """
-    plan = plan_of(asked)
-    line = lineage_of(asked, plan)
-    scoring = asked.scoring_of(_drawn(asked))
-    base, adapter, plan = _trained(asked, plan, say)
-    forms: dict[str, Measured] = {}
-    if asked.merged is not None:
-        say(f"asks the merged model {asked.merged.id}")
-        forms["merged"] = _merged(asked.merged, plan)
-    if asked.gguf is not None:
-        say(f"asks the GGUF file {asked.gguf.id} in llama.cpp")
-        forms["gguf"] = _gguf(asked.gguf, plan, store.logs / "parity.log")
-    if asked.served is not None:
-        say("asks the server")
-        forms["served"] = measure("served", asked.served.kind, asked.served.form, plan)
-    subject = Subject(
-        plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, margin=asked.margin,
-        scores=scores_of(scoring, adapter, forms), why_not_scored=scoring.why_not,
-    )  # fmt: skip
-    document = document_of(subject, asked)
+    with seen_in_training(store, asked.adapter, asked.base, say) as seen:
+        subject = _subject(store, asked, seen, say)
+        document = document_of(subject, asked)
     if name is not None:
         store.write(name, document)
     return document
 
 
+def _subject(store: Folder, asked: Asked, seen: Path, say: Say) -> Subject:
+    """Ask every form; `seen` is the folder of the base as the adapter was trained on it."""
+    plan = plan_of(asked, context_of(store, asked.adapter))
+    line = lineage_of(asked, plan, seen)
+    scoring = asked.scoring_of(plan.rows)
+    base, adapter, plan = _trained(asked, plan, seen, say)
+    forms: dict[str, Measured] = {}
+    if asked.merged is not None:
+        say(f"asks the merged model {asked.merged.id}")
+        forms["merged"] = _merged(asked.merged, plan)
+    for name_of_file, gguf in named_files(asked).items():
+        say(f"asks the GGUF file {gguf.id} in llama.cpp")
+        forms[name_of_file] = _gguf(name_of_file, gguf, plan, store.logs / "parity.log")
+    if asked.served is not None:
+        say("asks the server")
+        forms["served"] = measure("served", asked.served.kind, asked.served.form, plan)
+    return Subject(
+        plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, margin=asked.margin,
+        scores=scores_of(scoring, adapter, forms), why_not_scored=scoring.why_not,
+    )  # fmt: skip
+
+
+def named_files(asked: Asked) -> dict[str, Artifact]:
+    """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like if there are several."""
+    if len(asked.ggufs) == 1:
+        return {"gguf": asked.ggufs[0]}
+    return {f"gguf-{one.manifest.get('file_type', one.id)}": one for one in asked.ggufs}
+
+
 def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
-    """Run the checks and return the document on them."""
+    """Run the checks and return the document on them.
+
+    Its status is `fail` if a check failed, `unknown` if none did and the scores of the forms could not be compared.
+    `models` has the same of the merged model, and of it with each GGUF file alone, by id: a file that fails does not
+    condemn another, nor is it carried by it.
+    """
+    files = named_files(asked)
+    alone = {one.id: {*files} - {name} for name, one in files.items()}
+    if asked.merged is not None:
+        alone[asked.merged.id] = {*files}
+    return {
+        **_outcome(subject),
+        "base": asked.base.id,
+        "adapter": asked.adapter.id,
+        "merged": asked.merged.id if asked.merged else None,
+        "models": {identity: _outcome(subject.without(names)) for identity, names in alone.items()},
+        "served": asked.served is not None,
+        "n_prompts": len(subject.plan.chats),
+    }
+
+
+def _outcome(subject: Subject) -> dict[str, Any]:
+    """Return what the checks say, and the status, detail and cause that follow."""
     checks: list[dict[str, Any]] = []
     cause = None
     for name, said in run_checks(subject):
@@ -115,25 +155,32 @@ def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
             "cause": said.cause, "numbers": dict(said.numbers),
         })  # fmt: skip
         cause = cause or said.cause
+    failed = any(one["status"] == "fail" for one in checks)
+    score = next(one for one in checks if one["name"] == SCORE)
+    unknown = not failed and score["status"] != "pass"
     return {
-        "status": "fail" if any(one["status"] == "fail" for one in checks) else "pass",
-        "base": asked.base.id,
-        "adapter": asked.adapter.id,
-        "merged": asked.merged.id if asked.merged else None,
-        "gguf": asked.gguf.id if asked.gguf else None,
-        "served": asked.served is not None,
-        "n_prompts": len(subject.plan.chats),
+        "status": "fail" if failed else "unknown" if unknown else "pass",
+        "detail": score["detail"] if unknown else "",
         "cause": cause,
         "checks": checks,
     }
 
 
-def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] | None = None, **more: Any) -> Asked:
+def asked_of(
+    project: Project,
+    adapter: str | None = None,
+    forms: Sequence[str] | None = None,
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    **more: Any,
+) -> Asked:
     """Return what a project has to compare: an adapter, and the models that were made from it.
 
     Args:
         project: The project. adapter: Start of an id; the latest if not named.
-        forms: Of `merged` and `gguf`; those that are there if not named. more: Further fields of `Asked`.
+        forms: Of `merged` and `gguf`; those that are there if not named.
+        facts: Questions, which are asked in the prompt that was trained with, and answers. more: Further fields of
+            `Asked`.
 
     Raises:
         UserError: There is no adapter, or a form that was named is not there.
@@ -142,35 +189,39 @@ def asked_of(project: Project, adapter: str | None = None, forms: Sequence[str] 
     trained, base = lineage(store, adapter)
     rows = rows_of(store, trained, project.root / project.examples.path if project.examples else None)
     settings: dict[str, Any] = {"margin": project.task.margin, "seed": project.split.seed, **more}
+    settings["facts"] = [(question_as_trained(question, trained), answer) for question, answer in facts]
     settings["scoring_of"] = partial(scoring_of, project, store, rows)
-    merged = _child(store, "merged", trained.id, forms)
+    merged = _children(store, "merged", trained.id, forms)[-1:]
     between = merged  # what a GGUF file was made from, whether it is asked itself or not
-    if forms is not None and "gguf" in forms and merged is None:
-        between = _child(store, "merged", trained.id, ["merged"])
-    gguf = _child(store, "gguf", between.id, forms) if between else None
-    return Asked(adapter=trained, base=base, merged=merged, gguf=gguf, rows=rows, **settings)
+    if forms is not None and "gguf" in forms and not merged:
+        between = _children(store, "merged", trained.id, ["merged"])[-1:]
+    ggufs = _children(store, "gguf", between[0].id, forms) if between else []
+    return Asked(adapter=trained, base=base, merged=merged[0] if merged else None, ggufs=ggufs, rows=rows, **settings)
 
 
-def _child(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> Artifact | None:
-    """Return the latest artifact of `kind` that was made from `parent`, its files compared with their hashes."""
+def _children(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> list[Artifact]:
+    """Return the artifacts of `kind` that were made from `parent`, their files compared with their hashes."""
     if forms is not None and kind not in forms:
-        return None
+        return []
     found = [one for one in artifacts(store, kind) if one.parent == parent]
-    if found:
-        return open_artifact(store, kind, found[-1].id)
-    if forms is None:
-        return None
+    if found or forms is None:
+        return [open_artifact(store, kind, one.id) for one in found]
     raise UserError(f"expected a {kind} model that was made from {parent}, got none",
                     hint=f"run `tuneworthy {MADE_BY[kind]}`")  # fmt: skip
 
 
-def lineage_of(asked: Asked, plan: Plan) -> Lineage:
-    """Return the files behind the forms."""
+def lineage_of(asked: Asked, plan: Plan, seen: Path) -> Lineage:
+    """Return the files behind the forms.
+
+    Args:
+        asked: What is compared. plan: What is asked. seen: The folder of the base as the adapter was trained on it.
+    """
     end = next((text for text, number in plan.marks.items() if number == plan.end), "")
     about = asked.adapter.manifest
-    merged, gguf = asked.merged, asked.gguf
+    merged = asked.merged
+    route = (merged.manifest.get("route") or {}).get("name", "original") if merged else "original"
     return Lineage(
-        base=asked.base.folder,
+        base=asked.base.folder if route == "original" else seen,
         base_id=asked.base.id,
         told_base=asked.adapter.parent,
         adapter=asked.adapter.folder,
@@ -178,69 +229,58 @@ def lineage_of(asked: Asked, plan: Plan) -> Lineage:
         merged=merged.folder if merged else None,
         merged_id=merged.id if merged else None,
         told_adapter=merged.parent if merged else None,
-        told_merged=gguf.parent if gguf else None,
+        told_merged=[one.parent for one in asked.ggufs if one.parent],
         template_sha256=about.get("template_sha256"),
         end_supervised=end_supervised(asked.adapter.folder, end),
-        method=(about.get("settings") or {}).get("method"),
-        route=(merged.manifest.get("route") or {}).get("name", "original") if merged else "original",
         rank=read_adapter(asked.adapter.folder).rank,
         max_rank=asked.served.max_rank if asked.served else None,
     )
 
 
-def plan_of(asked: Asked) -> Plan:
-    """Draw the rows and make their ids with the adapter's own tokenizer.
+def plan_of(asked: Asked, context: int = 2**31) -> Plan:
+    """Draw the rows, and make their ids as training made them: with the adapter's own tokenizer, tools included.
+
+    Args:
+        asked: What is compared. context: Tokens of a prompt and its answer that there is room for.
 
     Raises:
-        UserError: No row ends with an answer.
+        UserError: There is no row that the run could train on.
     """
-    rows = _drawn(asked)
-    if not rows:
-        raise UserError("expected rows that were trained on, with answers, got none", hint="name another adapter")
     tokens = Tokens(tokenizer_folder(asked))
-    chats = [list(row.messages[:-1]) for row in rows]
-    prompts = tokens.rendered(chats)
-    whole = tokens.rendered([list(row.messages) for row in rows], generation_prompt=False)
-    answers, ends = [], []
-    for row, prompt, text in zip(rows, prompts, whole, strict=True):
-        answer, end = _answer_and_end(prompt, text, row.answer)
-        answers.append(tokens.ids(answer))
-        ends.append(tokens.ids(end)[0])
+    pairs = _drawn(asked, tokens)
+    starts = [len(row.mask) - row.mask[::-1].index(0) for _, row in pairs]  # of the last answer
+    answers = [row.ids[start:-1] for (_, row), start in zip(pairs, starts, strict=True)]
+    ends = [row.ids[-1] for _, row in pairs]
     return Plan(
-        chats=chats,
-        answers=[row.answer for row in rows],
-        prompt_ids=[tokens.ids(prompt) for prompt in prompts],
+        rows=[example for example, _ in pairs],
+        chats=[
+            Chat(messages=example.messages[:-1], tools=tools_of(example), generation_prompt=True)
+            for example, _ in pairs
+        ],
+        answers=[example.answer or tokens.text(ids) for (example, _), ids in zip(pairs, answers, strict=True)],
+        prompt_ids=[row.ids[:start] for (_, row), start in zip(pairs, starts, strict=True)],
         answer_ids=answers,
         end=max(set(ends), key=ends.count),
         marks=tokens.marks,
         facts=asked.facts,
         fact_ids=tokens.prompt_ids([chat for chat, _ in asked.facts]),
+        fact_answer_ids=[tokens.ids(answer) for _, answer in asked.facts],
         begin=tokens.begin,
+        context=context,
     )
 
 
-def _drawn(asked: Asked) -> list[Example]:
-    """Draw the rows that are asked; the same ones each time."""
-    rows = [row for row in asked.rows if row.answer and row.messages[:-1]]
-    return random.Random(asked.seed).sample(rows, min(asked.n_prompts, len(rows)))
+def _drawn(asked: Asked, tokens: Tokens) -> list[tuple[Example, Row]]:
+    """Draw rows among those that the run could train on, each as it was rendered; the same ones each time.
 
-
-def _answer_and_end(prompt: str, whole: str, answer: str) -> tuple[str, str]:
-    """Split a rendered chat with its answer: the answer as the template writes it, and what ends it.
-
-    Raises:
-        UserError: The template writes a prompt otherwise when an answer follows, or nothing after the answer.
+    Rows that training left out (too long, refused by the template, without an answer) are not asked.
     """
-    if not whole.startswith(prompt):
-        raise UserError("expected a template that writes a prompt as it does before an answer, got one that does not",
-                        hint="train with another template")  # fmt: skip
-    rest = whole[len(prompt) :]
-    place = rest.rfind(answer.strip())
-    end = rest[place + len(answer.strip()) :] if place >= 0 else ""
-    if not end:
-        raise UserError("expected a template that ends an answer with a token, got one that writes nothing after it",
-                        hint="train with another template")  # fmt: skip
-    return rest[: place + len(answer.strip())], end
+    renderer = Renderer(tokens.chat_template, tokens.tokenizer, end_ids(asked.base.folder, tokens.tokenizer))
+    chats = [RowChat(row.id, row.messages, tools_of(row)) for row in asked.rows]
+    rendered = renderer.rows(chats, longest_row(asked.adapter.manifest) or 2**31)
+    examples = {row.id: row for row in asked.rows}
+    found = [(examples[row.id], row) for row in rendered.rows]
+    return random.Random(asked.seed).sample(found, min(asked.n_prompts, len(found)))
 
 
 def tokenizer_folder(asked: Asked) -> Path:
@@ -249,12 +289,12 @@ def tokenizer_folder(asked: Asked) -> Path:
     return own if (own / "tokenizer.json").is_file() else asked.base.folder
 
 
-def _trained(asked: Asked, plan: Plan, say: Say) -> tuple[Measured, Measured, Plan]:
-    """Ask the base and the adapter on it; find facts among the rows if none was handed in."""
-    dtype = dtype_of(asked.base.folder)
+def _trained(asked: Asked, plan: Plan, seen: Path, say: Say) -> tuple[Measured, Measured, Plan]:
+    """Ask the base as training saw it, and the adapter on it; find facts among the rows if none was handed in."""
+    dtype = dtype_of(seen)
     tokens = Tokens(tokenizer_folder(asked))
     say(f"asks the base {asked.base.id} and the adapter {asked.adapter.id} on it")
-    model = fitted(load(asked.base.folder, TORCH_DTYPES[dtype]), asked.adapter.folder)
+    model = fitted(load(seen, TORCH_DTYPES[dtype]), asked.adapter.folder)
     ends = ends_of(model, [plan.end])
     base = measure("base", _SHORT[dtype], HfForm(model, tokens, ends), plan)
     adapter = measure("adapter", _SHORT[dtype], HfForm(with_adapter(model, asked.adapter.folder), tokens, ends), plan)
@@ -272,11 +312,13 @@ def _with_facts(base: Measured, adapter: Measured, plan: Plan) -> tuple[Measured
         if adapter.greedy[place].text.strip() == answer.strip() and answer.strip() not in base.greedy[place].text
     ][:MAX_FACTS]  # fmt: skip
     facts = [(plan.chats[place], plan.answers[place]) for place in known]
-    return (
-        replace(base, facts=[base.greedy[place] for place in known]),
-        replace(adapter, facts=[adapter.greedy[place] for place in known]),
-        replace(plan, facts=facts, fact_ids=[plan.prompt_ids[place] for place in known]),
-    )
+
+    def told(one: Measured) -> Measured:
+        ids = [one.prompt_ids[place] for place in known]
+        return replace(one, facts=[one.greedy[place] for place in known], fact_prompt_ids=ids)
+
+    ids = [plan.prompt_ids[place] for place in known]
+    return told(base), told(adapter), replace(plan, facts=facts, fact_ids=ids)
 
 
 def _merged(merged: Artifact, plan: Plan) -> Measured:
@@ -290,9 +332,9 @@ def _merged(merged: Artifact, plan: Plan) -> Measured:
         gc.collect()
 
 
-def _gguf(made: Artifact, plan: Plan, log: Path) -> Measured:
-    form = LlamaForm(made.folder / "model.gguf", log)
+def _gguf(name: str, made: Artifact, plan: Plan, log: Path) -> Measured:
+    form = LlamaForm(made.folder / "model.gguf", log, plan.context)
     try:
-        return measure("gguf", str(made.manifest.get("file_type", "unknown")), form, plan)
+        return measure(name, str(made.manifest.get("file_type", "unknown")), form, plan)
     finally:
         form.close()

@@ -13,14 +13,13 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.errors import ModelError, OutsideFault, UserError
+from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
-from tuneworthy.types import Message
 
 TIMEOUT_S: Final = 300.0
 VLLM_TOP: Final = 20
 """Log-probabilities that a vLLM server gives unless it was started with more."""
-SLOT_TOKENS: Final = 4096
 
 
 def post(address: str, path: str, body: Mapping[str, Any], api_key: str = "") -> Any:
@@ -44,17 +43,22 @@ def post(address: str, path: str, body: Mapping[str, Any], api_key: str = "") ->
         raise OutsideFault(f"{address}{path}: expected an answer, got: {error}") from None
 
 
+def _body(chat: Chat) -> dict[str, Any]:
+    """Return a chat as a chat endpoint takes it."""
+    return {"messages": list(chat.messages), **({"tools": list(chat.tools)} if chat.tools else {})}
+
+
 class LlamaForm:
     """A GGUF file in a llama.cpp of its own; close it.
 
     Args:
-        path: The file. log: What llama.cpp prints.
+        path: The file. log: What llama.cpp prints. context: Tokens of a prompt and its answer that there is room for.
 
     Raises:
         ModelError: It does not load.
     """
 
-    def __init__(self, path: Path, log: Path) -> None:
+    def __init__(self, path: Path, log: Path, context: int) -> None:
         try:
             import xllamacpp  # noqa: F401
         except ImportError:
@@ -67,7 +71,7 @@ class LlamaForm:
         self._engine = Engine(
             {
                 "path": str(path.resolve()), "alias": path.stem, "parent": 0, "api_key": "", "slots": 1,
-                "context": min(SLOT_TOKENS, header.context_length or SLOT_TOKENS), "threads": os.cpu_count() or 1,
+                "context": min(context, header.context_length or context), "threads": os.cpu_count() or 1,
                 "cache_mib": 0, "cache_prompt": False, "slot_folder": "",
             },
             log,
@@ -84,7 +88,7 @@ class LlamaForm:
         template: str | None = self._post("/props", {}).get("chat_template")
         return template
 
-    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
         """Return the ids that the chat endpoint reads, held against its own count.
 
         Raises:
@@ -92,10 +96,10 @@ class LlamaForm:
         """
         found = []
         for chat in chats:
-            text = self._post("/apply-template", {"messages": list(chat)})["prompt"]
+            text = self._post("/apply-template", _body(chat))["prompt"]
             found.append(self._tokenize(text, add=True))
         if found:
-            body = {"messages": list(chats[0]), "max_tokens": 1, "temperature": 0}
+            body = {**_body(chats[0]), "max_tokens": 1, "temperature": 0}
             counted = self._post("/v1/chat/completions", body)["usage"]["prompt_tokens"]
             if counted != len(found[0]):
                 raise ModelError(f"expected llama.cpp to read {len(found[0])} tokens, got {counted}")
@@ -152,10 +156,9 @@ class VllmForm:
         """Return None: the server does not tell."""
         return None
 
-    def prompt_ids(self, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
         """Return the ids that the chat endpoint reads."""
-        return [self._post("/tokenize", {"messages": list(chat), "add_generation_prompt": True})["tokens"]
-                for chat in chats]  # fmt: skip
+        return [self._post("/tokenize", {**_body(chat), "add_generation_prompt": True})["tokens"] for chat in chats]
 
     def token_ids(self, text: str) -> list[int]:
         """Return the ids of `text`."""

@@ -12,7 +12,8 @@ from tuneworthy.verdict.words import named
 
 TO_SHIP: Final = ("parity", "better", "guards", "serving", "shadow")
 """The gates of this stage."""
-NOT_TESTED = "no tuned model was put to test; run `tuneworthy climb --rung fine_tune`"
+CLIMB = "`tuneworthy climb --rung fine_tune`"
+NOT_TESTED = f"no tuned model was put to test; run {CLIMB}"
 
 
 @gate("parity", "to_ship")
@@ -50,13 +51,19 @@ def better(evidence: Evidence) -> Finding:
 
 @gate("guards", "to_ship")
 def guards(evidence: Evidence) -> Finding:
-    """No guard set is worse: on each the tuned model is no worse than its base by more than the margin of the set."""
+    """No guard set is worse: on each the tuned model is no worse than the base that was trained by more than the margin
+    of the set. Held against any other model it shows nothing."""
     found = evidence.training
     usable = [one for one in found.guards if not one.changed]
     numbers = {
         "sets": {one.name: {"status": one.status, "n": one.n, "margin": one.margin} for one in usable},
         "not_asked": list(found.unguarded),
     }
+    base = found.tuned.get("base")
+    if usable and (base is None or found.tuned.get("compared_base") != base):
+        other = found.tuned.get("compared_with") or "another model"
+        words = f"the guard sets were asked of {other}, not of the base that was trained"
+        return UNKNOWN, f"{words}; run `tuneworthy export gguf --base`, then {CLIMB}", numbers
     failed = [one for one in usable if one.status == "fail"]
     open_ones = [one for one in usable if one.status not in {"pass", "fail"}]
     if failed:
@@ -65,7 +72,7 @@ def guards(evidence: Evidence) -> Finding:
         sets = f" ({', '.join(found.unguarded)})" if found.unguarded else ""
         return (
             UNKNOWN,
-            f"guard sets were not asked as they are now{sets}; run `tuneworthy climb --rung fine_tune`",
+            f"guard sets were not asked as they are now{sets}; run {CLIMB}",
             numbers,
         )
     if open_ones:
@@ -115,7 +122,8 @@ def _proof(found: ProofEvidence | None, missing: str, verb: str) -> Finding:
     numbers = {**found.numbers, "changed": list(found.changed)}
     if found.changed:
         return UNKNOWN, f"{'; '.join(found.changed)}; run `tuneworthy {verb}`", numbers
-    return (PASS if found.status == "pass" else FAIL), found.detail or found.status, numbers
+    status = {"pass": PASS, "fail": FAIL}.get(found.status, UNKNOWN)
+    return status, found.detail or found.status, numbers
 
 
 def _difference(tuned: RungEvidence) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean, median
 from typing import ClassVar, Final
 
-from tuneworthy.ship.parity.base import Said, Subject, parity_check
+from tuneworthy.ship.parity.base import Said, Scores, Subject, parity_check
 from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, divergence
 from tuneworthy.stats import paired
 
@@ -159,8 +159,9 @@ def agreement(left: Sequence[Greedy], right: Sequence[Greedy]) -> float:
 class FactCheck:
     """What only the adapter can know is known in every form.
 
-    A fact is a question whose answer the base does not give. It is handed in, or found among the rows that were trained
-    on: an answer that the adapter gives word by word and the base does not.
+    A fact is a question whose answer the base does not give. It is handed in (and asked in the prompt that was trained
+    with), or found among the rows that were trained on: an answer that the adapter gives word by word and the base does
+    not. A form knows it if the answer stands in what it says greedily.
 
     Bad: a conversion that keeps fluent text and loses what was learned.
     """
@@ -202,6 +203,10 @@ def _knows(said: Sequence[Greedy], answers: Sequence[str]) -> list[bool]:
 class ScoreCheck:
     """The grader's score in every form is not worse than the adapter's by the margin (one-sided 95 %).
 
+    Where nothing can be graded (a judge would have to be asked), an answer that differs counts as lost: equal answers
+    have equal scores. Parity is shown only where this is shown. How many answers that takes is the test's own affair:
+    52 of forms that are equal throughout at a margin of 0.05, more where they differ.
+
     Bad: a quantised file whose probabilities are near enough and whose answers fail the schema more often.
     """
 
@@ -210,21 +215,40 @@ class ScoreCheck:
 
     def look(self, subject: Subject) -> Said:
         """Run the non-inferiority test for each form that was scored."""
-        own = subject.scores.get("adapter")
-        others = {name: one for name, one in subject.scores.items() if name != "adapter"}
+        graded = len(subject.scores) > 1
+        scores = subject.scores if graded else _by_agreement(subject)
+        own = scores.get("adapter")
+        others = {name: one for name, one in scores.items() if name != "adapter"}
+        unended = "the adapter ends none of its answers that can be graded" if subject.forms else "no other form"
+        ungraded = "" if graded else f"not scored ({subject.why_not_scored or unended}); "
         if own is None or not others:
-            unended = "the adapter ends none of its answers that can be graded" if subject.forms else "no other form"
             return Said("skipped", f"not scored: {subject.why_not_scored or unended}")
         if not paired.non_inferior(own.num, own.den, own.num, own.den, own.groups, margin=subject.margin).holds:
             detail = f"{len(own.num)} answers are too few to show a loss below {subject.margin:g}, even of equal forms"
-            return Said("skipped", f"{detail}: ask more with --prompts")
+            return Said("skipped", f"{ungraded}{detail}: ask more with --prompts")
         numbers: dict[str, float | int] = {"margin": subject.margin}
         words = []
         for name, one in others.items():
             test = paired.non_inferior(own.num, own.den, one.num, one.den, own.groups, margin=subject.margin)
             numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
             words.append(f"{name} {test.delta:+.3f} (at least {test.lower:+.3f}, n = {test.n})")
-            if not test.holds:
+            if not test.holds and graded:
                 detail = f"expected a loss below {subject.margin:g}, got {words[-1]}"
                 return Said("fail", detail, "score_worse", (name,), numbers)
-        return Said("pass", f"score against the adapter: {', '.join(words)}", None, tuple(others), numbers)
+            if not test.holds:
+                detail = f"{ungraded}if each answer that differs is lost, the loss may be {subject.margin:g} or more"
+                return Said("skipped", f"{detail}: {words[-1]}; ask more with --prompts", None, (name,), numbers)
+        how = "score against the adapter" if graded else f"{ungraded}each answer that differs counted as lost"
+        return Said("pass", f"{how}: {', '.join(words)}", None, tuple(others), numbers)
+
+
+def _by_agreement(subject: Subject) -> dict[str, Scores]:
+    """Return the worst scores that the answers allow, of those that the adapter ends: 1 where equal to its, else 0."""
+    places = [place for place, one in enumerate(subject.adapter.greedy) if one.ended]
+    groups = [str(subject.plan.prompt_ids[place]) for place in places]
+    ones = [1.0] * len(places)
+    same = {
+        name: [float(form.greedy[place].ids == subject.adapter.greedy[place].ids) for place in places]
+        for name, form in {"adapter": subject.adapter, **subject.forms}.items()
+    }
+    return {name: Scores(num=num, den=ones, groups=groups) for name, num in same.items() if places}

@@ -66,7 +66,7 @@ class AddedTokensCheck:
 
 @parity_check("prompt_ids")
 class PromptIdsCheck:
-    """A chat is read as the same ids in every form, and begins once.
+    """A chat, the question of a fact included, is read as the same ids in every form, and begins once.
 
     Bad: a template that writes the begin token and a server that puts another before it.
     """
@@ -80,9 +80,12 @@ class PromptIdsCheck:
 
     def look(self, subject: Subject) -> Said:
         """Compare the ids of each prompt."""
-        begin, n = subject.plan.begin, len(subject.plan.prompt_ids)
+        plan = subject.plan
+        begin, n = plan.begin, len(plan.prompt_ids)
         for form in _all(subject):
-            for told, wanted in zip(form.prompt_ids, subject.plan.prompt_ids, strict=True):
+            read = [*zip(form.prompt_ids, plan.prompt_ids, strict=True)]
+            read += zip(form.fact_prompt_ids, plan.fact_ids, strict=True)
+            for told, wanted in read:
                 cause = _difference(list(told), list(wanted), begin)
                 if cause is not None:
                     detail = f"expected {_short(wanted)}, got {_short(told)} in {form.name}"

@@ -1,0 +1,122 @@
+"""Which model of the project a server answers with: what the server itself says, else what `serve` wrote of it.
+
+    .tuneworthy/served.json   what `tuneworthy serve` runs now: artifact, address, its process; gone when it ends
+
+An address says nothing of what stands behind it: a server that was started again with another model is the same URL.
+vLLM tells the folder that it loaded, llama.cpp the file, and both have the id of the artifact in their path. A note of
+`serve` counts only while its process lives and its address answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from pathlib import Path, PurePath
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import Request, urlopen
+
+import orjson
+
+from tuneworthy.config.models import LlamaCpp, Model, OpenAI, Vllm
+from tuneworthy.providers.keys import read_key
+from tuneworthy.providers.models import find
+from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact
+from tuneworthy.store.folder import Folder
+
+NOTE: Final = "served"
+TIMEOUT_S: Final = 5.0
+
+
+@contextmanager
+def noted(store: Folder, artifact: Artifact, engine: str, address: str) -> Iterator[None]:
+    """Write down what this process serves, while the block runs.
+
+    Args:
+        store: The project's folder. artifact: What is served. engine: By what. address: Without the version.
+    """
+    note = {"artifact": artifact.id, "engine": engine, "address": address, "pid": os.getpid()}
+    path = store.write(NOTE, note)
+    try:
+        yield
+    finally:
+        if store.read(NOTE) == note:  # another `serve` may have written its own since
+            path.unlink(missing_ok=True)
+
+
+def served_artifact(store: Folder, config: Model) -> Artifact | None:
+    """Return the artifact of the project that a model answers with; None if that cannot be told.
+
+    Of a pipeline of the user's own nothing can be told: it is taken to answer with what was merged (or trained) last.
+
+    Args:
+        store: The project's folder. config: Its section in `[models]`.
+    """
+    if isinstance(config, OpenAI):
+        return _behind(store, config)
+    if isinstance(config, Vllm | LlamaCpp):
+        path = find((config.adapter if isinstance(config, Vllm) else None) or config.model, store.root)
+        return None if path is None else _named_in(store, path.resolve())
+    return latest_artifact(store, "merged") or latest_artifact(store, "adapter")
+
+
+def _behind(store: Folder, config: OpenAI) -> Artifact | None:
+    """Return what stands behind an address that answers now."""
+    card = _card(config)
+    if card is None:
+        return None
+    if told := card.get("root") or _file_of(config):
+        return _named_in(store, PurePath(str(told)))
+    note = store.read(NOTE) or {}
+    here = urlsplit(str(note.get("address", ""))).netloc == urlsplit(config.base_url).netloc
+    return find_artifact(store, str(note.get("artifact"))) if here and _lives(note.get("pid")) else None
+
+
+def _card(config: OpenAI) -> Mapping[str, Any] | None:
+    """Return what the server tells of the model; None if it does not answer, or not with this one."""
+    parts = urlsplit(config.base_url)
+    told = _asked(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/models")), config)
+    rows = told.get("data") if told is not None else None
+    cards = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list) else []
+    own = [one for one in cards if one.get("id") == config.model or one.get("owned_by") == "llamacpp"]
+    return own[0] if own else None  # llama.cpp has one model, whatever it is asked for
+
+
+def _file_of(config: OpenAI) -> str | None:
+    """Return the file that a llama.cpp server says it loaded."""
+    parts = urlsplit(config.base_url)
+    told = _asked(f"{parts.scheme}://{parts.netloc}/props", config) or {}
+    return told.get("model_path")
+
+
+def _asked(url: str, config: OpenAI) -> Mapping[str, Any] | None:
+    key = read_key(config.api_key_env, owner="[serve] model", required=False)
+    headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+    with (
+        suppress(OSError, HTTPException, ValueError),
+        urlopen(Request(url, headers=headers), timeout=TIMEOUT_S) as said,
+    ):
+        document = orjson.loads(said.read())
+        return document if isinstance(document, dict) else None
+    return None
+
+
+def _named_in(store: Folder, path: PurePath | Path) -> Artifact | None:
+    """Return the artifact whose id is a part of `path`."""
+    found = (find_artifact(store, part) for part in reversed(path.parts) if part.isalnum())
+    return next((one for one in found if one is not None), None)
+
+
+def _lives(pid: object) -> bool:
+    """Say whether a process of this id runs."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
