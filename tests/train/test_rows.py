@@ -223,11 +223,16 @@ def test_the_students_own_system_message_stands_in_rows_and_in_what_is_asked_lat
     assert trained_with(found, tuned).system == trained_with(found, replace(tuned, prompt={})).system == system
 
 
-def test_a_fact_is_asked_with_the_prompt_that_was_trained_with(tmp_path: Path) -> None:
-    from tuneworthy.cli.parity import _fact
+def test_parity_asks_the_rows_that_were_trained_on_as_they_were(tmp_path: Path) -> None:
+    from tuneworthy.ship.parity.rows import as_trained
 
-    chat, answer = _fact("a plum = blue ", {"system": "Say the colour.", "user": "Thing: {{ input }}"})
-    assert [turn["content"] for turn in chat] == ["Say the colour.", "Thing: a plum"] and answer == "blue"
+    frozen(project(tmp_path), n=240)
+    with (tmp_path / "tuneworthy.toml").open("a") as file:
+        file.write('[teacher]\nmodel = "small"\nstudent_system = "Say the colour."\n')
+    material = gathered(tmp_path, unsafe=False)
+    row = material.train[0]
+    assert as_trained(row, material.student.document()).messages == material.student.row(row).messages
+    assert as_trained(row, material.student.document()).messages[0]["content"] == "Say the colour."
 
 
 NAMED = "About {{ place }}: {{ question }}"
