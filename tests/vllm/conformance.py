@@ -17,7 +17,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "ship"))
 
-from test_smollm import EXAMPLES, SPEC, base_of, train  # noqa: E402
+from test_smollm import EXAMPLES, SPEC, base_of, exact, train  # noqa: E402
 
 from tuneworthy.cases import read_examples  # noqa: E402
 from tuneworthy.providers.models import find  # noqa: E402
@@ -26,7 +26,7 @@ from tuneworthy.ship.parity.run import Asked  # noqa: E402
 from tuneworthy.ship.serve import check_serving, choose  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 
-N_PROMPTS = 20
+N_PROMPTS = 64
 PAGE = HERE.parents[1] / "docs" / "vllm.md"
 HEAD = """# vLLM
 
@@ -47,7 +47,7 @@ def conform(executable: str, folder: Path) -> dict[str, dict[str, Any]]:
     base = base_of(store, path)
     adapter = train(store, base, rows)
     merge(store, adapter.id)
-    asked = Asked(base=base, adapter=adapter, rows=rows, n_prompts=N_PROMPTS)
+    asked = Asked(base=base, adapter=adapter, rows=rows, n_prompts=N_PROMPTS, scoring_of=exact)
     found = {}
     for what in ("adapter", "merged"):
         choice = choose(store, "vllm", what, executable=executable)  # type: ignore[arg-type]
