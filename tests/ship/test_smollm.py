@@ -12,7 +12,7 @@ import pytest
 from tuneworthy.cases import read_examples
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.graders import Exact
-from tuneworthy.grade import make_grader
+from tuneworthy.grade.apply import make_grader
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship.gguf import export_gguf
@@ -84,9 +84,8 @@ def exact(drawn: Sequence[Example]) -> Scoring:
     """Grade every row that is asked: the queue that it names is the right one."""
     cases = [case for row in drawn if (case := example_case(row)) is not None]
     assert len(cases) == len(drawn)
-    return Scoring(
-        TaskMetric(grader=make_grader(Exact(type="exact")), cases=tuple(cases)), tuple(range(len(cases))), ""
-    )
+    metric = TaskMetric(grader=make_grader(Exact(type="exact")), cases=tuple(cases))
+    return Scoring(metric, tuple(range(len(cases))), "")
 
 
 @pytest.mark.slow
