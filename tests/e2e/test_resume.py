@@ -146,7 +146,7 @@ def test_a_wrong_address_ends_the_climb_with_one_line_and_status_2(tmp_path: Pat
     with Running() as server:
         root = write_project(tmp_path / "wrong", openai(f"{server.base_url}/v2"))
         assert climb(root) == 2, words(root)
-        assert "UserError: expected an answer from m, got 127.0.0.1: 404" in words(root)
+        assert "ModelError: expected an answer from m, got 127.0.0.1: 404" in words(root)
         assert "Traceback" not in words(root)
         text = (root / "tuneworthy.toml").read_text()
         (root / "tuneworthy.toml").write_text(text.replace("/v1/v2", "/v1"))
