@@ -235,6 +235,36 @@ def test_parity_asks_the_rows_that_were_trained_on_as_they_were(tmp_path: Path) 
     assert as_trained(row, material.student.document()).messages[0]["content"] == "Say the colour."
 
 
+def test_the_prompt_of_a_row_does_not_hang_on_what_it_answers(tmp_path: Path) -> None:
+    from tuneworthy.ship.parity.rows import as_trained
+
+    store = project(tmp_path)
+    cases = [{"input": turns(at, "case")[0]["content"], "expected": {"colour": "red"}} for at in range(60)]
+    (tmp_path / "cases.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in cases))
+    asked = {"role": "user", "content": "the ball"}
+    called = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+    answers = [{"role": "assistant", "content": text} for text in ('{"colour": "red"}', "no JSON")]
+    freeze_rows(store, [[asked, answer] for answer in (*answers, called)])
+    material = gathered(tmp_path, unsafe=False)
+    told = material.student.document()
+    for row in material.train:
+        trained = material.student.row(row).messages
+        assert [turn["content"] for turn in trained[:-1]] == ["Name the colour of the ball.", "Thing: the ball"]
+        assert as_trained(row, told).messages == trained
+    assert len(material.train) == 3
+
+
+def test_a_chat_that_lacks_the_variables_of_the_system_message_is_left_out(tmp_path: Path) -> None:
+    store = project(tmp_path)
+    text = (tmp_path / "tuneworthy.toml").read_text()
+    (tmp_path / "tuneworthy.toml").write_text(text.replace("colour of {{ input }}", "colour in {{ language }}"))
+    long = [*turns(1), *turns(2)]
+    short = [{"role": "user", "content": "language: Latin"}, turns(3)[1]]
+    freeze_rows(store, [long, short])
+    material = gathered(tmp_path, unsafe=False)
+    assert len(material.train) == 1 and "left out: 1 rows" in material.notes[0]
+
+
 NAMED = "About {{ place }}: {{ question }}"
 
 

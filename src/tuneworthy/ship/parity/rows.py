@@ -10,7 +10,6 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import read_examples
-from tuneworthy.cases.kind import Kind
 from tuneworthy.curate.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
@@ -57,7 +56,7 @@ def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
 def _student(prompt: Mapping[str, Any]) -> Student:
     user = prompt.get("user") or "{{ input }}"
     variant = Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user)
-    return Student(variant=variant, kind=Kind("free_text", ""))
+    return Student(variant=variant)
 
 
 def question_as_trained(text: str, trained: Artifact) -> Chat:
