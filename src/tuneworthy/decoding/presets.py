@@ -26,8 +26,8 @@ LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _ENGINES: Mapping[str, EngineName] = {"llama_cpp": "llama_cpp", "vllm": "vllm"}
 _VARIED = frozenset({"creative", "brainstorm"})
 _TRANSLATED = "facts.md C1: {label} cuts before the temperature, so min_p is m^T there"
-_OFF = "facts.md C1: {label} {sets} if nobody does, and min_p is meant to be the only cut"
-_SETS, _TAKES = "sets it", "takes it from the model's generation_config.json"
+_OFF = "facts.md C1: {label} {sets}, and min_p is meant to be the only cut"
+_SETS, _TAKES = "sets it if nobody does", "takes it from the model's generation_config.json if nobody sets it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
