@@ -106,8 +106,9 @@ def test_the_metric_is_the_projects_grader(tmp_path: Path) -> None:
     metric = gathered(tmp_path, unsafe=False).metric
     assert metric is not None
     right = [(str(case.expected), "stop") for case in metric.cases]
-    assert metric.score(right) == 1.0
-    assert metric.score([("no colour", "stop"), *right[1:]]) == pytest.approx(1 - 1 / len(right))
+    told = list[str]()
+    assert metric.score(right, told.append) == 1.0 and not told
+    assert metric.score([("no colour", "stop"), *right[1:]], told.append) == pytest.approx(1 - 1 / len(right))
 
 
 def test_held_out_rows_that_are_not_asked_are_counted(tmp_path: Path) -> None:
@@ -141,9 +142,9 @@ def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
 
     answers, n = [("red", "stop")] * len(metric.cases), len(metric.cases)
     assert replace(metric, grader=Broken(3)).score(answers, told.append) == 1.0
-    assert told == [f"3 of {n} held-out answers could not be scored, and do not count"]
+    assert told == [f"3 of {n} answers could not be scored, and do not count"]
     with pytest.raises(UserError, match=rf"first grader can score, got none of {n} \(no such field\)"):
-        replace(metric, grader=Broken(n)).score(answers)
+        replace(metric, grader=Broken(n)).score(answers, told.append)
 
 
 def test_a_version_with_failed_gates_is_trained_on_only_when_asked(tmp_path: Path) -> None:

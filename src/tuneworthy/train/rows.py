@@ -97,7 +97,7 @@ class TaskMetric:
         """What the score depends on beside the answers."""
         return {"grader": dict(self.grader.identity), "cases": [fingerprint(case) for case in self.cases]}
 
-    def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None] = lambda _: None) -> float:
+    def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None]) -> float:
         """Return the score of the set, 0..1.
 
         Args:
@@ -115,7 +115,7 @@ class TaskMetric:
                 hint="mend the first of [[graders]]",
             )
         if lost := len(found) - len(scores):
-            say(f"{lost} of {len(found)} held-out answers could not be scored, and do not count")
+            say(f"{lost} of {len(found)} answers could not be scored, and do not count")
         total = sum(one.den for one in scores)
         return sum(one.num for one in scores) / total if total else 0.0
 
