@@ -317,6 +317,22 @@ def test_every_file_that_may_be_served_is_asked_and_proven_by_itself(tmp_path: P
     assert q8.id not in unasked["models"]
 
 
+def test_two_files_of_one_type_are_both_asked(tmp_path: Path) -> None:
+    made = made_in(tmp_path, "base", "adapter", "merged")
+    files = [
+        write_artifact(Folder(tmp_path), "gguf", lambda folder: (folder / "file").write_text("x") and None,
+                       parent=made["merged"].id, about={"file_type": "q8_0", "keys_of": name}) for name in "ab"
+    ]  # fmt: skip
+    found = named_files(asked_of(load(tmp_path)))
+    assert {name: one.id for name, one in found.items()} == {f"gguf-q8_0-{one.id[:8]}": one.id for one in files}
+
+
+def test_a_file_is_that_of_a_merged_model_or_of_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = made_in(tmp_path, "base", "adapter", "merged")
+    assert run(["export", "gguf", "--base", "--merged", made["merged"].id, "--project", str(tmp_path)]) == 2
+    assert "expected one of --merged and --base, got both" in capsys.readouterr().err
+
+
 def rows_for(*questions: str, answer: str = "a") -> list[Example]:
     said = {"role": "assistant", "content": answer}
     return [

@@ -117,10 +117,17 @@ def _subject(store: Folder, asked: Asked, seen: Path, say: Say) -> Subject:
 
 
 def named_files(asked: Asked) -> dict[str, Artifact]:
-    """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like if there are several."""
+    """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like if there are several.
+
+    Two of one type (made by two versions of this tool, say) have the beginning of their id in the name as well.
+    """
     if len(asked.ggufs) == 1:
         return {"gguf": asked.ggufs[0]}
-    return {f"gguf-{one.manifest.get('file_type', one.id)}": one for one in asked.ggufs}
+    kinds = [str(one.manifest.get("file_type", "unknown")) for one in asked.ggufs]
+    return {
+        f"gguf-{kind}" + (f"-{one.id[:8]}" if kinds.count(kind) > 1 else ""): one
+        for kind, one in zip(kinds, asked.ggufs, strict=True)
+    }
 
 
 def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
