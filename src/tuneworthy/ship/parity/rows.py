@@ -64,9 +64,15 @@ def question_as_trained(text: str, trained: Artifact) -> Chat:
 
     Args:
         text: The question. trained: The adapter.
+
+    Raises:
+        UserError: It lacks variables of that prompt.
     """
     turns: tuple[Message, ...] = ({"role": "user", "content": text}, {"role": "assistant", "content": "?"})
     row, prompt = Example(messages=turns, id=""), trained.manifest.get("prompt")
+    if isinstance(prompt, Mapping) and not _student(prompt).fits(row):
+        raise UserError(f"expected a fact whose question holds the variables of the prompt that was trained with, got"
+                        f" {text!r}", hint="write each variable as a line `name: value`")  # fmt: skip
     asked = as_trained(row, prompt) if isinstance(prompt, Mapping) else row
     return Chat(messages=asked.messages[:-1], generation_prompt=True)
 
