@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
+from tuneworthy.decoding.engines import NAMES, Sampling, carried, engine_of, resolve
 from tuneworthy.decoding.presets import auto, nearest_effort, preset_of, presets
 from tuneworthy.decoding.samplers import explain
 from tuneworthy.errors import UserError
@@ -43,6 +43,29 @@ def test_a_model_gets_what_it_accepts_or_an_effort() -> None:
     sent = preset_of("chat").fit("llama_cpp", local)
     assert sent["min_p"] == pytest.approx(0.05**0.7, abs=1e-4) and sent["top_k"] == 0
     assert filter_parameters(local, sent)[1] == ()
+
+
+def test_on_vllm_no_cut_of_the_models_generation_config_acts_beside_a_preset() -> None:
+    asked = {"top_k": 20, "top_p": 0.8, "repetition_penalty": 1.05}
+    found = resolve(Sampling.of(preset_of("chat").decoding("vllm")), engine_of("vllm"), asked).values
+    assert (found["top_k"], found["top_p"], found["repetition_penalty"]) == (0, 1.0, 1.0)
+
+
+def test_parameters_that_were_used_elsewhere_mean_the_same_on_another_engine() -> None:
+    logits = np.random.default_rng(3).normal(size=300) * 2
+    used = {"temperature": 0.7}
+    for source, target in (("llama_cpp", "vllm"), ("vllm", "llama_cpp"), (None, "llama_cpp")):
+        sent = resolve(Sampling.of(carried(used, source, target)), engine_of(target)).values
+        meant = resolve(Sampling.of(used), engine_of(source or "vllm")).values
+        assert {name: sent[name] for name in ("temperature", "top_k", "top_p", "min_p")} == {
+            name: meant[name] for name in ("temperature", "top_k", "top_p", "min_p")
+        }
+    plain = explain(logits, Sampling.of(used), engine_of("llama_cpp")).distribution
+    open_ = explain(logits, Sampling.of(carried(used, None, "llama_cpp")), engine_of("llama_cpp")).distribution
+    assert (plain > 0).sum() < (open_ > 0).sum() == 300
+    assert carried(used, "llama_cpp", "llama_cpp") == carried(used, None, None) == used
+    assert carried({"temperature": 0.0}, None, "llama_cpp") == {"temperature": 0.0}
+    assert carried({}, "vllm", "llama_cpp")["temperature"] == 1.0
 
 
 def test_auto_goes_by_the_kind_of_task() -> None:

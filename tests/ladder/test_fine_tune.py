@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from math import log
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,18 +20,19 @@ from tuneworthy.decoding import presets as decoding_presets
 from tuneworthy.errors import ConfigError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.decoding import keep_sweep, provider_of, swept_setting
+from tuneworthy.ladder.fine_tune import presets
 from tuneworthy.ladder.first_tokens import read_sureness
 from tuneworthy.ladder.looks import read_looks
 from tuneworthy.ladder.record import RungRecord, read_record, record_from
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.sweeping import Sweeping
 from tuneworthy.ladder.trial import repeats_of
-from tuneworthy.ladder.tuned import _is_base, tuned_models
+from tuneworthy.ladder.tuned import TunedModel, _is_base, tuned_models
 from tuneworthy.ladder.variants import resolve
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.search.sweep import Sweep
 from tuneworthy.store import Folder
-from tuneworthy.types import Response, RungStatus, Trace, Variant
+from tuneworthy.types import OutputFormat, Response, RungStatus, Trace, Variant
 
 
 @pytest.fixture
@@ -223,6 +225,17 @@ def test_the_provider_of_a_tuned_model_is_that_which_answers_for_its_file(tmp_pa
     (tuned,) = tuned_models(load(root))
     assert provider_of(load(root), tuned.name) == "llama_cpp"
     assert provider_of(load(root), "weak") == "scripted"
+
+
+def test_the_decoding_of_a_hosted_best_runs_without_the_cuts_of_the_tuned_models_engine(tmp_path: Path) -> None:
+    project = load(write_world(tmp_path, {"weak": WEAK}))
+    best = Variant(name="b", model="weak", model_identity={}, system=None, user="", decoding={"temperature": 0.7})
+    view: Any = SimpleNamespace(project=project, best=best, task=SimpleNamespace(structured=OutputFormat()))
+    tuned = TunedModel(name="tuned:1", config=project.models["weak"])
+    _, (_, sent, _) = presets(view, tuned)
+    assert sent == {"temperature": 0.7, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    _, (_, sent, _) = presets(view, replace(tuned, engine="scripted"))
+    assert sent == best.decoding
 
 
 def test_sweeps_of_two_prompts_are_both_kept(tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ def engine() -> Iterator[Engine]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             document = found.told.get(self.path)
-            self.send_response(404 if document is None else 200)
+            moved = (document or {}).get("moved_to")
+            self.send_response(302 if moved else 404 if document is None else 200)
+            if moved:
+                self.send_header("Location", moved)
             self.end_headers()
             self.wfile.write(orjson.dumps(document))
 
@@ -120,6 +123,17 @@ def test_a_server_that_does_not_answer_or_serves_something_else_is_no_tuned_mode
     assert tuned_models(project) == []
 
 
+def test_an_answer_from_elsewhere_or_without_end_is_none(project: Project, engine: Engine) -> None:
+    made = make_models(project.root)
+    card = {"data": [{"id": "tuned", "root": str(made["merged"].folder)}]}
+    engine.told = {"/v1/models": {"moved_to": "/elsewhere"}, "/elsewhere": card}
+    assert tuned_models(project) == [], "the key would go with it"
+    engine.told = {"/v1/models": {**card, "more": "x" * 2**22}}
+    assert tuned_models(project) == []
+    engine.told = {"/v1/models": card}
+    assert len(tuned_models(project)) == 1
+
+
 def served(project: Project, artifact: Artifact, engine: Engine) -> list[str | None]:
     """Return what is known while `serve` runs."""
     with noted(Folder(project.root), artifact, "vllm", engine.url):
@@ -138,6 +152,8 @@ def test_what_serve_wrote_counts_while_its_process_and_its_address_live(project:
     for stale in ({"pid": gone.pid}, {"address": "http://127.0.0.1:9"}):
         store.write(NOTE, note | stale)
         assert tuned_models(project) == []
+    store.write(NOTE, ["no note"])
+    assert tuned_models(project) == []
     engine.vllm(made["adapter"].folder)
     assert served(project, made["merged"], engine) == [made["adapter"].id], "the server's own word goes first"
 

@@ -165,6 +165,11 @@ def test_what_the_engine_would_set_by_itself_is_set_to_neutral() -> None:
     assert drawn["top_k"] == 0 and drawn["top_p"] == 1.0 and drawn["frequency_penalty"] > 0
 
 
+def test_what_the_models_generation_config_would_set_is_set_to_neutral() -> None:
+    drawn = space("vllm", capabilities_of("vllm", "m"), {}, long_answers=False)(Draw())
+    assert (drawn["top_k"], drawn["top_p"], drawn["repetition_penalty"]) == (0, 1.0, 1.0)
+
+
 def test_a_model_without_sampling_parameters_is_swept_over_its_effort() -> None:
     claude = capabilities_of("anthropic", "claude-opus-5-5")
     assert space("anthropic", claude, {}, long_answers=False)(Draw()) == {"effort": claude.efforts[-1]}

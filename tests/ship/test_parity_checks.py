@@ -20,6 +20,7 @@ from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import base as parity
 from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
 from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
+from tuneworthy.ship.parity.rows import question_as_trained
 from tuneworthy.ship.parity.run import Asked, asked_of, document_of, named_files
 from tuneworthy.ship.parity.scoring import Scoring, scores_of
 from tuneworthy.store import Folder
@@ -185,7 +186,7 @@ def test_too_few_answers_to_show_that_a_form_is_no_worse_are_not_scored(tmp_path
     few = Scores(num=[1.0] * 51, den=[1.0] * 51)
     whole = replace(subject_of(tmp_path), scores={"adapter": few, "merged": few})
     said = all_checks()["score"]().look(whole)
-    assert said.status == "skipped" and "51 answers are too few" in said.detail
+    assert said.status == "skipped" and "51 answers are too few" in said.detail and "every row was asked" in said.detail
     more = Scores(num=[1.0] * 52, den=[1.0] * 52)
     assert all_checks()["score"]().look(replace(whole, scores={"adapter": more, "merged": more})).status == "pass"
 
@@ -195,7 +196,7 @@ def equal_but(tmp_path: Path, n: int, n_other: int) -> Subject:
     whole = subject_of(tmp_path)
     ids = [[place] for place in range(n)]
     answers = [Greedy((YES,), "yes", True)] * n
-    plan = replace(whole.plan, prompt_ids=ids)
+    plan = replace(whole.plan, prompt_ids=ids, n_left=1)
     merged = replace(tuned("merged"), greedy=[Greedy((NO,), "no", True)] * n_other + answers[n_other:])
     return replace(whole, plan=plan, adapter=replace(whole.adapter, greedy=answers), forms={"merged": merged},
                    scores={}, why_not_scored="a judge would have to be asked")  # fmt: skip
@@ -317,6 +318,22 @@ def test_every_file_that_may_be_served_is_asked_and_proven_by_itself(tmp_path: P
     assert q8.id not in unasked["models"]
 
 
+def test_two_files_of_one_type_are_both_asked(tmp_path: Path) -> None:
+    made = made_in(tmp_path, "base", "adapter", "merged")
+    files = [
+        write_artifact(Folder(tmp_path), "gguf", lambda folder: (folder / "file").write_text("x") and None,
+                       parent=made["merged"].id, about={"file_type": "q8_0", "keys_of": name}) for name in "ab"
+    ]  # fmt: skip
+    found = named_files(asked_of(load(tmp_path)))
+    assert {name: one.id for name, one in found.items()} == {f"gguf-q8_0-{one.id[:8]}": one.id for one in files}
+
+
+def test_a_file_is_that_of_a_merged_model_or_of_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = made_in(tmp_path, "base", "adapter", "merged")
+    assert run(["export", "gguf", "--base", "--merged", made["merged"].id, "--project", str(tmp_path)]) == 2
+    assert "expected one of --merged and --base, got both" in capsys.readouterr().err
+
+
 def rows_for(*questions: str, answer: str = "a") -> list[Example]:
     said = {"role": "assistant", "content": answer}
     return [
@@ -385,6 +402,15 @@ def test_a_fact_is_asked_in_the_prompt_that_was_trained_with(tmp_path: Path) -> 
     for bad in ("no answer", "=2", "q="):
         with pytest.raises(UserError, match="QUESTION=ANSWER"):
             _fact(bad)
+
+
+def test_a_fact_that_lacks_the_variables_of_the_prompt_is_refused(tmp_path: Path) -> None:
+    adapter = write_artifact(Folder(tmp_path), "adapter", lambda folder: None, parent=None,
+                             about={"prompt": {"system": None, "user": "{{ place }}: {{ question }}"}})  # fmt: skip
+    with pytest.raises(UserError, match="whose question holds the variables"):
+        question_as_trained("Which?", adapter)
+    asked = question_as_trained("place: here\nquestion: Which?", adapter)
+    assert [turn["content"] for turn in asked.messages] == ["here: Which?"]
 
 
 def test_a_form_that_reads_the_question_of_a_fact_otherwise_is_named(tmp_path: Path) -> None:

@@ -55,6 +55,26 @@ def test_a_folder_without_a_manifest_is_no_artifact(tmp_path: Path) -> None:
         open_artifact(store, "gguf")
 
 
+@pytest.mark.parametrize("manifest", ["[]", "{}"])
+def test_a_folder_whose_manifest_is_none_is_no_artifact(tmp_path: Path, manifest: str) -> None:
+    store = Folder(tmp_path)
+    (write_artifact(store, "gguf", fill("one"), parent=None, about={}).folder / "manifest.json").write_text(manifest)
+    assert artifacts(store, "gguf") == [] and latest_artifact(store, "gguf") is None
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer/added_tokens.json"])
+def test_a_file_that_was_put_there_since_is_refused(tmp_path: Path, name: str) -> None:
+    store = Folder(tmp_path)
+    made = write_artifact(store, "merged", fill("one"), parent=None, about={})
+    (made.folder / ".DS_Store").write_text("of a file manager")
+    assert open_artifact(store, "merged").whole
+    (made.folder / name).write_text("{{ 'another template' }}")
+    with pytest.raises(UserError, match=name):
+        open_artifact(store, "merged")
+    again = write_artifact(store, "merged", fill("one"), parent=None, about={})
+    assert again.id == made.id and again.whole
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer/vocab.txt"])
 def test_a_changed_file_is_refused(tmp_path: Path, name: str) -> None:
     store = Folder(tmp_path)

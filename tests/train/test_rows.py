@@ -106,8 +106,9 @@ def test_the_metric_is_the_projects_grader(tmp_path: Path) -> None:
     metric = gathered(tmp_path, unsafe=False).metric
     assert metric is not None
     right = [(str(case.expected), "stop") for case in metric.cases]
-    assert metric.score(right) == 1.0
-    assert metric.score([("no colour", "stop"), *right[1:]]) == pytest.approx(1 - 1 / len(right))
+    told = list[str]()
+    assert metric.score(right, told.append) == 1.0 and not told
+    assert metric.score([("no colour", "stop"), *right[1:]], told.append) == pytest.approx(1 - 1 / len(right))
 
 
 def test_held_out_rows_that_are_not_asked_are_counted(tmp_path: Path) -> None:
@@ -141,9 +142,9 @@ def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
 
     answers, n = [("red", "stop")] * len(metric.cases), len(metric.cases)
     assert replace(metric, grader=Broken(3)).score(answers, told.append) == 1.0
-    assert told == [f"3 of {n} held-out answers could not be scored, and do not count"]
+    assert told == [f"3 of {n} answers could not be scored, and do not count"]
     with pytest.raises(UserError, match=rf"first grader can score, got none of {n} \(no such field\)"):
-        replace(metric, grader=Broken(n)).score(answers)
+        replace(metric, grader=Broken(n)).score(answers, told.append)
 
 
 def test_a_version_with_failed_gates_is_trained_on_only_when_asked(tmp_path: Path) -> None:
@@ -233,6 +234,36 @@ def test_parity_asks_the_rows_that_were_trained_on_as_they_were(tmp_path: Path) 
     row = material.train[0]
     assert as_trained(row, material.student.document()).messages == material.student.row(row).messages
     assert as_trained(row, material.student.document()).messages[0]["content"] == "Say the colour."
+
+
+def test_the_prompt_of_a_row_does_not_hang_on_what_it_answers(tmp_path: Path) -> None:
+    from tuneworthy.ship.parity.rows import as_trained
+
+    store = project(tmp_path)
+    cases = [{"input": turns(at, "case")[0]["content"], "expected": {"colour": "red"}} for at in range(60)]
+    (tmp_path / "cases.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in cases))
+    asked = {"role": "user", "content": "the ball"}
+    called = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+    answers = [{"role": "assistant", "content": text} for text in ('{"colour": "red"}', "no JSON")]
+    freeze_rows(store, [[asked, answer] for answer in (*answers, called)])
+    material = gathered(tmp_path, unsafe=False)
+    told = material.student.document()
+    for row in material.train:
+        trained = material.student.row(row).messages
+        assert [turn["content"] for turn in trained[:-1]] == ["Name the colour of the ball.", "Thing: the ball"]
+        assert as_trained(row, told).messages == trained
+    assert len(material.train) == 3
+
+
+def test_a_chat_that_lacks_the_variables_of_the_system_message_is_left_out(tmp_path: Path) -> None:
+    store = project(tmp_path)
+    text = (tmp_path / "tuneworthy.toml").read_text()
+    (tmp_path / "tuneworthy.toml").write_text(text.replace("colour of {{ input }}", "colour in {{ language }}"))
+    long = [*turns(1), *turns(2)]
+    short = [{"role": "user", "content": "language: Latin"}, turns(3)[1]]
+    freeze_rows(store, [long, short])
+    material = gathered(tmp_path, unsafe=False)
+    assert len(material.train) == 1 and "left out: 1 rows" in material.notes[0]
 
 
 NAMED = "About {{ place }}: {{ question }}"

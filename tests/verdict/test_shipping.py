@@ -190,6 +190,10 @@ def test_every_gate_before_shipping_but_parity_can_be_waived_with_a_reason(name:
 def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_compared() -> None:
     embedded = {**TRAINED.tuned, "engine": "llama_cpp"}
     assert decide(trained(training=replace(TRAINED, serving=None, tuned=embedded))).outcome is SHIP
+    other = replace(PROVEN, changed=("what was served is another",))
+    assert decide(trained(training=replace(TRAINED, serving=other, tuned=embedded))).outcome is SHIP
+    failed = replace(TRAINED, serving=replace(PROVEN, status="fail"), tuned=embedded)
+    assert closed(trained(training=failed), "to_ship") == ["serving"]
     unproven = replace(TRAINED, serving=None, tuned=embedded, parity=replace(PROVEN, status="fail"))
     assert closed(trained(training=unproven), "to_ship") == ["parity", "serving"]
     server = {**TRAINED.tuned, "engine": "vllm"}

@@ -157,10 +157,8 @@ def changes(stored: Mapping[str, Any], cases: Iterable[Case], examples: Iterable
 
 
 def example_case(example: Example, kind: Kind | None = None) -> Case | None:
-    """Return `example` as a case, or None if graders cannot score it (no text, or not JSON where JSON is asked).
-
-    The input is the user's text if the chat is (system,) user, assistant; else all messages but the last.
-    """
+    """Return `example` as a case (see `asked_case`), or None if graders cannot score it: no text, or no JSON where
+    JSON is asked."""
     if not example.answer.strip():
         return None
     expected: Any = example.answer
@@ -170,18 +168,26 @@ def example_case(example: Example, kind: Kind | None = None) -> Case | None:
             return None
     elif kind is not None and kind.name == "label":
         expected = expected.strip()
+    asked = asked_case(example)
+    return None if asked is None else replace(asked, expected=expected)
+
+
+def asked_case(example: Example) -> Case | None:
+    """Return what `example` asks, whatever it answers; None if nobody asks before the answer.
+
+    The input is the user's text if the chat is (system,) user, assistant; else all messages but the last.
+    """
     asked = example.messages[:-1]
     roles = [message.get("role") for message in asked]
     alone = [role for role in roles if role not in {"system", "developer"}] == ["user"] and len(roles) <= 2
     tools = tuple(example.meta.get("tools") or ()) if isinstance(example.meta.get("tools"), list) else ()
     if alone:
         text = example.question
-        identity = Case.make_id(text, tools)
-        return Case(id=identity, input=text, expected=expected, group=example.group, tags=example.tags, tools=tools)
+        return Case(id=Case.make_id(text, tools), input=text, group=example.group, tags=example.tags, tools=tools)
     if roles[-1:] not in (["user"], ["tool"]):
         return None
     identity = Case.make_id(list(asked), tools)
-    return Case(id=identity, messages=asked, expected=expected, group=example.group, tags=example.tags, tools=tools)
+    return Case(id=identity, messages=asked, group=example.group, tags=example.tags, tools=tools)
 
 
 def _dev_pool(examples: Iterable[Example], kind: Kind) -> dict[str, Case]:

@@ -26,6 +26,7 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
       tuneworthy check
     """
     from tuneworthy.ladder.check import check_project
+    from tuneworthy.report.text import clean
 
     report = check_project(root, contact=not offline)
     if as_json:
@@ -34,7 +35,7 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
     for finding in report.findings:
         level = click.style(finding.level, fg=_COLOURS[finding.level])
         hint = f". {finding.hint}" if finding.hint else ""
-        click.echo(f"{level} {finding.code}: {finding.message}{hint}")
+        click.echo(f"{level} {finding.code}: {clean(finding.message + hint, 0)}")
     if report.errors:
         click.echo(f"{report.errors} errors, {report.count('warning')} warnings: mend the errors before you climb.")
         return 2

@@ -42,6 +42,8 @@ def gguf(
     from tuneworthy.store import Folder
     from tuneworthy.store.artifacts import open_artifact
 
+    if untouched and merged is not None:
+        raise UserError("expected one of --merged and --base, got both", hint="export one, then the other")
     store = Folder(load(root).root)
     if out is not None and not out.parent.is_dir():
         raise UserError(f"expected a folder {out.parent} to write to, got none", hint="mend --out")

@@ -22,6 +22,8 @@ EngineName = Literal["hf", "vllm", "llama_cpp"]
 NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
 ASKS_TO_SAMPLE = frozenset({"temperature", "top_k", "top_p", "min_p"})
 """Who sets one of these is taken to set HF's `do_sample` as well, without which they do nothing there."""
+NEUTRAL: Mapping[str, float] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
+"""What leaves every token as likely as it is."""
 _SPANS: Mapping[str, tuple[float, float]] = {
     "temperature": (0.0, float("inf")),
     "top_k": (-1, float("inf")),
@@ -110,6 +112,10 @@ class Engine:
     source: str = ""
     mark: str = "K"
 
+    def may_differ(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return those of `values` that must be set, since the engine or the model may have others if nobody does."""
+        return {name: one for name, one in values.items() if self.generation_config or self.defaults[name] != one}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
@@ -191,6 +197,25 @@ def resolve(sampling: Sampling, engine: Engine, generation_config: Mapping[str, 
         greedy=greedy,
         ignored=tuple(name for name in given if name in engine.lacks),
     )
+
+
+def carried(decoding: Mapping[str, Any], source: str | None, target: str | None) -> dict[str, Any]:
+    """Return parameters as they are set on another engine: what was left to `source` is set as it was there.
+
+    Args:
+        decoding: Parameters of a variant. source: Engine that used them; None samples at temperature 1 without a cut,
+            as hosted models do.
+        target: Engine that is to use them; None if that is not known, and nothing is added.
+
+    >>> carried({"temperature": 0.7}, None, "llama_cpp")
+    {'temperature': 0.7, 'top_k': 0, 'top_p': 1.0, 'min_p': 0.0}
+    """
+    if target is None or target == source or decoding.get("temperature") == 0:
+        return dict(decoding)
+    own = {"temperature": 1.0, **NEUTRAL}
+    left = own if source is None else {name: engine_of(source).defaults[name] for name in own}
+    unset = {name: one for name, one in left.items() if decoding.get(name) is None}
+    return {**decoding, **engine_of(target).may_differ(unset)}
 
 
 def _of_model(config: Mapping[str, Any] | None) -> dict[str, float]:

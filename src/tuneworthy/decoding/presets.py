@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import orjson
 
-from tuneworthy.decoding.engines import EngineName, engine_of
+from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UserError
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
@@ -26,7 +26,8 @@ LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _ENGINES: Mapping[str, EngineName] = {"llama_cpp": "llama_cpp", "vllm": "vllm"}
 _VARIED = frozenset({"creative", "brainstorm"})
 _TRANSLATED = "facts.md C1: {label} cuts before the temperature, so min_p is m^T there"
-_OFF = "facts.md C1: {label} sets it if nobody does, and min_p is meant to be the only cut"
+_OFF = "facts.md C1: {label} {sets}, and min_p is meant to be the only cut"
+_SETS, _TAKES = "sets it if nobody does", "takes it from the model's generation_config.json if nobody sets it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +75,9 @@ class Preset:
             found["min_p"] = Value(
                 value=moved, mark=min_p.mark, source=f"{min_p.source}; {source}", article=min_p.article
             )
-        if known.defaults["top_k"]:
-            found["top_k"] = Value(value=0, mark="measured", source=_OFF.format(label=known.label))
+        if "top_k" in known.may_differ(NEUTRAL):
+            source = _OFF.format(label=known.label, sets=_SETS if known.defaults["top_k"] else _TAKES)
+            found["top_k"] = Value(value=0, mark="measured", source=source)
         return found
 
     def decoding(self, engine: str | None, temperature: float | None = None) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from tuneworthy.config.project import Project
+from tuneworthy.decoding.engines import carried
+from tuneworthy.decoding.presets import engine_for
 from tuneworthy.errors import OutsideFault
 from tuneworthy.guards.sets import hashes
 from tuneworthy.ladder.base import Proposal, Task, View, rung
-from tuneworthy.ladder.decoding import label, swept_setting
+from tuneworthy.ladder.decoding import label, provider_of, swept_setting
 from tuneworthy.ladder.first_tokens import sureness
 from tuneworthy.ladder.guarding import guard, sets_of
 from tuneworthy.ladder.session import Session
@@ -46,7 +48,7 @@ class FineTune:
         kind = f"{tuned.name.partition(':')[2]}-" if several else ""
         start = replace(start, model_identity=provider.identity)
         candidates = []
-        for words, decoding, output in [*swept(view, start), *presets(view)]:
+        for words, decoding, output in [*swept(view, start), *presets(view, tuned)]:
             capabilities = getattr(provider, "capabilities", None)
             dropped = filter_parameters(capabilities, decoding)[1] if capabilities else ()
             if output.kind not in {"free", *provider.supports}:
@@ -112,17 +114,20 @@ def swept(view: View, start: Variant) -> list[Setting]:
     return [(label(one) + words, one, outputs[words]) for words, one in settings.items() if one is not None]
 
 
-def presets(view: View) -> list[Setting]:
-    """Return the decoding presets, greedy first.
+def presets(view: View, tuned: TunedModel) -> list[Setting]:
+    """Return the decoding presets of a tuned model, greedy first.
 
-    The project's own decoding is the grid of [decoding], and what the best variant so far uses.
+    The project's own decoding is the grid of [decoding], and what the best variant so far uses: what that left to its
+    engine is set where the engine of the tuned model would run something else.
     """
     found = [("greedy", dict(GREEDY), OutputFormat())]
     task: Task = view.task
     if task.structured.kind != "free":
         found.append((f"greedy+{task.structured.kind}", dict(GREEDY), task.structured))
     own = [dict(one) for one in view.project.decoding.grid or ()]
-    own += [dict(view.best.decoding)] if view.best is not None and view.best.decoding else []
+    if view.best is not None and view.best.decoding:
+        source = engine_for(provider_of(view.project, view.best.model))
+        own.append(carried(view.best.decoding, source, engine_for(tuned.engine)))
     for decoding in own:
         if all(decoding != known for _, known, _ in found):
             found.append((label(decoding), decoding, OutputFormat()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuneworthy.decoding.engines import engines
+from tuneworthy.decoding.engines import NEUTRAL, engine_of
 from tuneworthy.decoding.presets import engine_for
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.sweep import Suggest
@@ -18,8 +18,8 @@ TEMPERATURE, TOP_P, MIN_P, PENALTY = (0.1, 1.5, 0.1), (0.5, 0.95, 0.05), (0.02, 
 def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], *, long_answers: bool) -> Suggest:
     """Return a function that draws a setting.
 
-    One cut at a time is drawn (none, top_p or min_p): two together only hide one another. What the engine would set by
-    itself is set to neutral.
+    One cut at a time is drawn (none, top_p or min_p): two together only hide one another. What the engine (or the
+    model's generation_config.json) would set by itself is set to neutral.
 
     Args:
         provider: As in the project file.
@@ -32,9 +32,8 @@ def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], 
         return lambda trial: {"effort": trial.suggest_categorical("effort", list(capabilities.efforts))}
     cuts = ["none", *[name for name in ("top_p", "min_p") if name in takes and not _excluded(capabilities, name)]]
     engine = engine_for(provider)
-    own = engines()[engine].defaults if engine else {}
-    neutral = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
-    off = {name: value for name, value in neutral.items() if name in takes and own.get(name, value) != value}
+    unset = engine_of(engine).may_differ(NEUTRAL) if engine else {}
+    off = {name: value for name, value in unset.items() if name in takes}
     most = min(TEMPERATURE[1], capabilities.parameters["temperature"].high or TEMPERATURE[1])
 
     def suggest(trial: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from http.client import HTTPException
 from pathlib import Path, PurePath
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import orjson
 
@@ -28,6 +28,8 @@ from tuneworthy.store.folder import Folder
 
 NOTE: Final = "served"
 TIMEOUT_S: Final = 5.0
+MOST_BYTES: Final = 4 * 2**20
+"""Of an answer; what is longer is none."""
 
 
 @contextmanager
@@ -69,9 +71,11 @@ def _behind(store: Folder, config: OpenAI) -> Artifact | None:
         return None
     if told := card.get("root") or _file_of(config):
         return _named_in(store, PurePath(str(told)))
-    note = store.read(NOTE) or {}
+    note = store.read(NOTE)
+    if not isinstance(note, dict) or not _lives(note.get("pid")):
+        return None
     here = urlsplit(str(note.get("address", ""))).netloc == urlsplit(config.base_url).netloc
-    return find_artifact(store, str(note.get("artifact"))) if here and _lives(note.get("pid")) else None
+    return _named_in(store, PurePath(str(note.get("artifact")))) if here else None
 
 
 def _card(config: OpenAI) -> Mapping[str, Any] | None:
@@ -96,11 +100,18 @@ def _asked(url: str, config: OpenAI) -> Mapping[str, Any] | None:
     headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
     with (
         suppress(OSError, HTTPException, ValueError),
-        urlopen(Request(url, headers=headers), timeout=TIMEOUT_S) as said,
+        build_opener(_Straight).open(Request(url, headers=headers), timeout=TIMEOUT_S) as said,
     ):
-        document = orjson.loads(said.read())
+        document = orjson.loads(said.read(MOST_BYTES))
         return document if isinstance(document, dict) else None
     return None
+
+
+class _Straight(HTTPRedirectHandler):
+    """Follows nobody elsewhere: the key is for the address of the project file alone."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return no further request."""
 
 
 def _named_in(store: Folder, path: PurePath | Path) -> Artifact | None:

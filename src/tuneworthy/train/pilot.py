@@ -67,7 +67,7 @@ def run_pilot(
         "of": of,
         "dataset": material.dataset,
         "base": prepared.base.artifact.id,
-        "baseline": baseline if baseline is not None else _baseline(prepared, metric),
+        "baseline": baseline if baseline is not None else _baseline(prepared, metric, say),
         "n_dev": len(dev),
         "n_examples": len(material.train),
         "points": points,
@@ -80,7 +80,7 @@ def run_pilot(
         if (size, seed, side) not in done:
             pool = material.train if side == "built" else raw
             some = material.with_rows(_draw(pool, size, seed))
-            points.append(_point(project, store, some, metric, (size, seed, side)))
+            points.append(_point(project, store, some, metric, (size, seed, side), say=say))
             store.write(FILE, document)
             say(f"{size} {side} rows, seed {seed}: {points[-1]['score']:.3f} on dev")
     return document
@@ -104,7 +104,7 @@ def _draw(pool: Sequence[Example], size: int, seed: int) -> list[Example]:
 
 
 def _point(
-    project: Project, store: Folder, material: Material, metric: TaskMetric, which: tuple[int, int, Side]
+    project: Project, store: Folder, material: Material, metric: TaskMetric, which: tuple[int, int, Side], *, say: Say
 ) -> dict[str, Any]:
     """Train once on the rows of `material` and score on dev.
 
@@ -122,7 +122,7 @@ def _point(
         settings,
         run,
         tokenizer=prepared.base.tokenizer,
-        look=lambda model: metric.score(ask(model)),
+        look=lambda model: metric.score(ask(model), say),
         looks_per_epoch=0.5 / max(1.0, settings.epochs),  # once, at the end
         max_steps=steps,
     )
@@ -131,10 +131,10 @@ def _point(
     return {"size": size, "seed": seed, "score": score, "data": side, "steps": steps}
 
 
-def _baseline(prepared: Prepared, metric: TaskMetric) -> float:
+def _baseline(prepared: Prepared, metric: TaskMetric, say: Say) -> float:
     """Return the score of the model before training, with the same prompt and precision."""
     model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
-    return metric.score(scorer(prepared, metric.cases)(model))
+    return metric.score(scorer(prepared, metric.cases)(model), say)
 
 
 def _dev(project: Project, store: Folder) -> tuple[Case, ...]:

@@ -14,13 +14,13 @@ from typing import Any, Final, Literal
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, split_without_leaks
 from tuneworthy.cases.draw import draw, units_of
 from tuneworthy.cases.kind import Kind
-from tuneworthy.cases.splits import example_case, fingerprint
+from tuneworthy.cases.splits import asked_case, example_case, fingerprint
 from tuneworthy.config.project import Project
 from tuneworthy.curate.freeze import Version, open_version
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.grade.apply import grade_all, make_grader
 from tuneworthy.grade.base import Grader, GradingContext
-from tuneworthy.prompts.templates import chat, question, render, shot_turns
+from tuneworthy.prompts.templates import chat
 from tuneworthy.store import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
@@ -43,36 +43,29 @@ class Student:
 
     Attributes:
         variant: Templates, limit and stop texts; its model is the one that is trained.
-        kind: Of the task.
     """
 
     variant: Variant
-    kind: Kind
 
     def asked(self, case: Case) -> RowChat:
         """Return the chat that asks `case`."""
         return RowChat(case.id, chat(self.variant, case, ()), case.tools)
 
     def row(self, example: Example) -> RowChat:
-        """Return `example` as it is trained on: the prompt that is served, and its answer."""
-        case = example_case(example, self.kind)
-        if case is not None:
-            return RowChat(example.id, (*chat(self.variant, case, ()), example.messages[-1]), case.tools)
-        own = example.messages[0].get("role") == "system" if example.messages else False
-        system = self.variant.system if not own else None
-        turns = list(example.messages) if own else shot_turns(example, self.variant)
-        first = [{"role": "system", "content": system}] if system else []
-        tools = example.meta.get("tools")
-        return RowChat(example.id, (*first, *turns), tuple(tools) if isinstance(tools, list) else ())
+        """Return `example` as it is trained on: the prompt that is served, whatever it answers, and its answer.
+
+        Raises:
+            UserError: Its question lacks variables that the templates name.
+        """
+        case = asked_case(example)
+        if case is None:  # nobody asks: as it is
+            return RowChat(example.id, example.messages)
+        return RowChat(example.id, (*self.asked(case).messages, example.messages[-1]), case.tools)
 
     def fits(self, example: Example) -> bool:
-        """Whether a plain question of `example` holds the variables that the templates name."""
-        turns = [turn for turn in example.messages[:-1] if turn.get("role") not in {"system", "developer"}]
-        if [turn.get("role") for turn in turns] != ["user"]:
-            return True
+        """Whether the question of `example` holds the variables that the templates name."""
         try:
-            question(self.variant.user, example.question)
-            render(self.variant.system or "", example.question)
+            self.row(example)
         except UserError:
             return False
         return True
@@ -104,7 +97,7 @@ class TaskMetric:
         """What the score depends on beside the answers."""
         return {"grader": dict(self.grader.identity), "cases": [fingerprint(case) for case in self.cases]}
 
-    def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None] = lambda _: None) -> float:
+    def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None]) -> float:
         """Return the score of the set, 0..1.
 
         Args:
@@ -122,7 +115,7 @@ class TaskMetric:
                 hint="mend the first of [[graders]]",
             )
         if lost := len(found) - len(scores):
-            say(f"{lost} of {len(found)} held-out answers could not be scored, and do not count")
+            say(f"{lost} of {len(found)} answers could not be scored, and do not count")
         total = sum(one.den for one in scores)
         return sum(one.num for one in scores) / total if total else 0.0
 
@@ -183,7 +176,7 @@ def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Cal
     cases = read_cases(project.root / project.cases.path).cases
     rows = list(version.examples()) if version else _ungated(project, store, cases, say)
     kind = kind_of(store, cases, rows)
-    student = Student(variant=_variant(project), kind=kind)
+    student = Student(variant=_variant(project))
     fitting = [row for row in rows if student.fits(row)]
     if rows and not fitting:
         raise UserError(

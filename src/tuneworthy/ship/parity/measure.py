@@ -105,7 +105,8 @@ class Plan:
     """What every form is asked; made once, from the adapter's own tokenizer.
 
     Attributes:
-        rows: That are asked. chats: Their prompts, with their tools. answers: What they answer.
+        rows: That are asked. n_left: Further ones that could be. chats: Prompts of `rows`, with their tools.
+        answers: What they answer.
         prompt_ids, answer_ids: Their ids. end: The token that ends an answer.
         marks: Text of each token that was added to the vocabulary, with its id.
         facts: Questions whose answers only the adapter can know, and the answers.
@@ -126,6 +127,7 @@ class Plan:
     begin: int | None = None
     context: int = 2**31
     rows: Sequence[Example] = ()
+    n_left: int = 0
 
     @property
     def n_greedy(self) -> int:

@@ -10,7 +10,6 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import read_examples
-from tuneworthy.cases.kind import Kind
 from tuneworthy.curate.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
@@ -57,7 +56,7 @@ def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
 def _student(prompt: Mapping[str, Any]) -> Student:
     user = prompt.get("user") or "{{ input }}"
     variant = Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user)
-    return Student(variant=variant, kind=Kind("free_text", ""))
+    return Student(variant=variant)
 
 
 def question_as_trained(text: str, trained: Artifact) -> Chat:
@@ -65,9 +64,15 @@ def question_as_trained(text: str, trained: Artifact) -> Chat:
 
     Args:
         text: The question. trained: The adapter.
+
+    Raises:
+        UserError: It lacks variables of that prompt.
     """
     turns: tuple[Message, ...] = ({"role": "user", "content": text}, {"role": "assistant", "content": "?"})
     row, prompt = Example(messages=turns, id=""), trained.manifest.get("prompt")
+    if isinstance(prompt, Mapping) and not _student(prompt).fits(row):
+        raise UserError(f"expected a fact whose question holds the variables of the prompt that was trained with, got"
+                        f" {text!r}", hint="write each variable as a line `name: value`")  # fmt: skip
     asked = as_trained(row, prompt) if isinstance(prompt, Mapping) else row
     return Chat(messages=asked.messages[:-1], generation_prompt=True)
 

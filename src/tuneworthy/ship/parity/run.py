@@ -117,10 +117,17 @@ def _subject(store: Folder, asked: Asked, seen: Path, say: Say) -> Subject:
 
 
 def named_files(asked: Asked) -> dict[str, Artifact]:
-    """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like if there are several."""
+    """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like if there are several.
+
+    Two of one type (made by two versions of this tool, say) have the beginning of their id in the name as well.
+    """
     if len(asked.ggufs) == 1:
         return {"gguf": asked.ggufs[0]}
-    return {f"gguf-{one.manifest.get('file_type', one.id)}": one for one in asked.ggufs}
+    kinds = [str(one.manifest.get("file_type", "unknown")) for one in asked.ggufs]
+    return {
+        f"gguf-{kind}" + (f"-{one.id[:8]}" if kinds.count(kind) > 1 else ""): one
+        for kind, one in zip(kinds, asked.ggufs, strict=True)
+    }
 
 
 def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
@@ -247,12 +254,14 @@ def plan_of(asked: Asked, context: int = 2**31) -> Plan:
         UserError: There is no row that the run could train on.
     """
     tokens = Tokens(tokenizer_folder(asked))
-    pairs = _drawn(asked, tokens)
+    found = _trained_on(asked, tokens)
+    pairs = random.Random(asked.seed).sample(found, min(asked.n_prompts, len(found)))  # the same ones each time
     starts = [len(row.mask) - row.mask[::-1].index(0) for _, row in pairs]  # of the last answer
     answers = [row.ids[start:-1] for (_, row), start in zip(pairs, starts, strict=True)]
     ends = [row.ids[-1] for _, row in pairs]
     return Plan(
         rows=[example for example, _ in pairs],
+        n_left=len(found) - len(pairs),
         chats=[
             Chat(messages=example.messages[:-1], tools=tools_of(example), generation_prompt=True)
             for example, _ in pairs
@@ -270,8 +279,8 @@ def plan_of(asked: Asked, context: int = 2**31) -> Plan:
     )
 
 
-def _drawn(asked: Asked, tokens: Tokens) -> list[tuple[Example, Row]]:
-    """Draw rows among those that the run could train on, each as it was rendered; the same ones each time.
+def _trained_on(asked: Asked, tokens: Tokens) -> list[tuple[Example, Row]]:
+    """Return the rows that the run could train on, each as it was rendered.
 
     Rows that training left out (too long, refused by the template, without an answer) are not asked.
     """
@@ -279,8 +288,7 @@ def _drawn(asked: Asked, tokens: Tokens) -> list[tuple[Example, Row]]:
     chats = [RowChat(row.id, row.messages, tools_of(row)) for row in asked.rows]
     rendered = renderer.rows(chats, longest_row(asked.adapter.manifest) or 2**31)
     examples = {row.id: row for row in asked.rows}
-    found = [(examples[row.id], row) for row in rendered.rows]
-    return random.Random(asked.seed).sample(found, min(asked.n_prompts, len(found)))
+    return [(examples[row.id], row) for row in rendered.rows]
 
 
 def tokenizer_folder(asked: Asked) -> Path:

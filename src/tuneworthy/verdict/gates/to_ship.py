@@ -84,11 +84,13 @@ def guards(evidence: Evidence) -> Finding:
 def serving(evidence: Evidence) -> Finding:
     """The engine that will answer users was started with this model, and gave its answers.
 
-    The embedded llama.cpp is the engine that answered test, and `parity` asks the same file in it: that is a proof too.
+    The embedded llama.cpp is the engine that answered test, and `parity` asks the same file in it: that is a proof too,
+    unless there is one of a server of this very model.
     """
     found = evidence.training
     proven = found.parity is not None and found.parity.status == "pass" and not found.parity.changed
-    if found.serving is None and proven and found.tuned.get("engine") == "llama_cpp" and found.tuned.get("gguf"):
+    no_other = found.serving is None or bool(found.serving.changed)
+    if no_other and proven and found.tuned.get("engine") == "llama_cpp" and found.tuned.get("gguf"):
         words = f"the embedded llama.cpp answered test with the file {found.tuned['gguf']}, which parity compared in it"
         return PASS, words, {"engine": "llama_cpp", "artifact": found.tuned["gguf"]}
     return _proof(evidence.training.serving, "the tuned model was not served", "serve --engine vllm --check")

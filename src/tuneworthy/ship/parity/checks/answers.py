@@ -225,7 +225,7 @@ class ScoreCheck:
             return Said("skipped", f"not scored: {subject.why_not_scored or unended}")
         if not paired.non_inferior(own.num, own.den, own.num, own.den, own.groups, margin=subject.margin).holds:
             detail = f"{len(own.num)} answers are too few to show a loss below {subject.margin:g}, even of equal forms"
-            return Said("skipped", f"{ungraded}{detail}: ask more with --prompts")
+            return Said("skipped", f"{ungraded}{detail}: {_more(subject)}")
         numbers: dict[str, float | int] = {"margin": subject.margin}
         words = []
         for name, one in others.items():
@@ -237,9 +237,13 @@ class ScoreCheck:
                 return Said("fail", detail, "score_worse", (name,), numbers)
             if not test.holds:
                 detail = f"{ungraded}if each answer that differs is lost, the loss may be {subject.margin:g} or more"
-                return Said("skipped", f"{detail}: {words[-1]}; ask more with --prompts", None, (name,), numbers)
+                return Said("skipped", f"{detail}: {words[-1]}; {_more(subject)}", None, (name,), numbers)
         how = "score against the adapter" if graded else f"{ungraded}each answer that differs counted as lost"
         return Said("pass", f"{how}: {', '.join(words)}", None, tuple(others), numbers)
+
+
+def _more(subject: Subject) -> str:
+    return "ask more rows with `parity --prompts`" if subject.plan.n_left else "every row was asked, more are needed"
 
 
 def _by_agreement(subject: Subject) -> dict[str, Scores]:
