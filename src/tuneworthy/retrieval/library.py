@@ -22,6 +22,7 @@ from tuneworthy.cases.kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.config.retrieval import EncoderServer, LlamaCppEncoder, LocalEncoder, MaxSim, RerankServer
 from tuneworthy.errors import UserError
+from tuneworthy.providers.address import check_address
 from tuneworthy.providers.models import pinned_models
 from tuneworthy.retrieval import chunking
 from tuneworthy.retrieval.account import Account
@@ -62,11 +63,16 @@ class Library:
         project: Its `[retrieval]`.
         path: Of the documents.
         account: Pays servers, and keeps what they answer; without one none is asked.
+
+    Raises:
+        UserError: The address of a server is none, or holds a secret: it is shown and stored.
     """
 
     def __init__(self, project: Project, path: Path, account: Account | None = None) -> None:
         self._account, self._root = account, project.root
         self.settings = project.retrieval
+        for server in self.settings.servers.values():
+            check_address(server.base_url)
         self.path = path
         self._folder = Folder(project.root).path / "retrieval"
         self._searches = Searches(self._folder / "searches.sqlite")
@@ -547,7 +553,7 @@ def open_library(project: Project, account: Account | None = None) -> Library | 
         account: Pays the servers of `[retrieval]`; without one none is asked.
 
     Raises:
-        UserError: `[documents]` names a place where nothing is.
+        UserError: `[documents]` names a place where nothing is, or a server of `[retrieval]` cannot be used.
     """
     path = documents_path(project)
     if path is None:
