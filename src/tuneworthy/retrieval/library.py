@@ -207,6 +207,10 @@ class Library:
         """Return the names that a case gives and that no document has: they were not read, so no search finds them."""
         return [name for name in dict.fromkeys(case.documents) if not self.corpus.ids([name])]
 
+    def wanted(self, case: Case) -> list[frozenset[str]]:
+        """Return what a search should find: `named`, and nothing for a name that no document has (it is missed)."""
+        return [*self.named(case), *(frozenset[str]() for _ in self.unknown(case))]
+
     def handed(self, case: Case) -> Handed:
         """Return what an oracle hands a case of the documents that it names."""
         answer = answer_text(case.expected) if case.labelled and case.expected is not None else ""
