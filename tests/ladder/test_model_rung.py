@@ -15,6 +15,7 @@ from tests.ladder.worlds import write_world
 from tuneworthy.config import load
 from tuneworthy.ladder.base import Task, View
 from tuneworthy.ladder.climb import Climb
+from tuneworthy.ladder.decoding import with_setting
 from tuneworthy.ladder.model import Model, Seen, _dominates, retirement
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.ladder.session import open_session
@@ -66,6 +67,19 @@ def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
     room = {variant.decoding.get("effort"): variant.max_tokens - best.max_tokens for variant in found}
     assert room[None] == room.get("none", 0) == 0, "this model thinks only when it is told to"
     assert 0 < room["low"] < room["medium"] < room["high"]
+
+
+def test_an_effort_that_the_rung_decoding_tries_has_room_to_think_and_never_less_than_before() -> None:
+    known = capabilities_of("openai", "gpt-5.2", "api.openai.com")
+    best = Variant(name="b", model="m", model_identity={}, system=None, user="x", max_tokens=64)
+    high = with_setting(best, {"effort": "high"}, known)
+    assert (
+        high.max_tokens == 64 + known.thinking_tokens("high") > with_setting(best, {"effort": "low"}, known).max_tokens
+    )
+    assert with_setting(high, {"effort": "low"}, known).max_tokens == high.max_tokens
+    assert with_setting(best, {"effort": "none"}, known).max_tokens == 64
+    plain = capabilities_of("openai", "gpt-4.1", "api.openai.com")
+    assert with_setting(best, {"temperature": 0.0}, plain).max_tokens == 64
 
 
 def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp_path: Path) -> None:
