@@ -16,7 +16,7 @@ from tuneworthy.config import load
 from tuneworthy.ladder.base import Task, View
 from tuneworthy.ladder.climb import Climb
 from tuneworthy.ladder.decoding import with_setting
-from tuneworthy.ladder.model import Model, Seen, _dominates, retirement
+from tuneworthy.ladder.model import Model, Seen, _dominates, on_model, retirement
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.ladder.session import open_session
 from tuneworthy.prompts.shots import ShotPool
@@ -93,6 +93,7 @@ def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp
     view = View(project=project, task=Task(kind="label"), pool=ShotPool([]), models=models, best=best, seed=7, n_dev=80)
     found = {variant.name: variant.decoding for variant in Model().propose(view).candidates}
     assert found["model/thinker"] == {"temperature": 0.0} and found["model/always,effort=high"] == {"effort": "high"}
+    assert on_model(best, "thinker", models["thinker"].provider).decoding == {"temperature": 0.0}
     assert [note for note in view.notes if "temperature" in note and note.startswith("always does not accept")]
 
 
