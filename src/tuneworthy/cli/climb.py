@@ -73,6 +73,7 @@ def walk(
     """Walk, with a progress line and a line for each rung; `stopped` is told what was walked if it has to stop."""
     from tuneworthy.cli.progress import Lines
     from tuneworthy.ladder.climb import climb
+    from tuneworthy.report.text import clean
 
     return asyncio.run(
         climb(
@@ -81,7 +82,7 @@ def walk(
             quick=quick,
             max_usd=max_usd,
             progress=Lines(),
-            say=lambda record: note(f"{record.rung}: {record.status}. {record.reason}"),
+            say=lambda record: note(f"{record.rung}: {record.status}. {clean(record.reason, 0)}"),
             waiting=note,
             stopped=stopped,
         )
