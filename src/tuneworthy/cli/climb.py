@@ -99,10 +99,10 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         if model.provider == "llama_cpp" and find(model.model, project.root) is None:
             note(f"Fetching the model {name} ({model.model}).")
             pull(model.model, project.root)
-    encoder = project.retrieval.encoder
-    if encoder.type == "llama_cpp" and find(encoder.model, project.root) is None:
-        note(f"Fetching the model of retrieval.encoder ({encoder.model}).")
-        pull(encoder.model, project.root)
+    for key, part in (("encoder", project.retrieval.encoder), ("reranker", project.retrieval.reranker)):
+        if part.type in {"llama_cpp", "cross_encoder"} and find(part.model, project.root) is None:
+            note(f"Fetching the model of retrieval.{key} ({part.model}).")
+            pull(part.model, project.root)
 
 
 def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:

@@ -145,6 +145,16 @@ class MaxSim(Section):
     """Share of it in the final order; the fused order has the rest."""
 
 
+class CrossEncoderReranker(Section):
+    """A model that reads question and chunk together, run here (needs torch and transformers)."""
+
+    type: Literal["cross_encoder"]
+    model: str
+    """Folder of safetensors of a sequence classifier of one label, or `hf:ORG/REPO`."""
+    max_tokens: Count = 512
+    """Tokens of question and chunk together, at most; the model's own limit if that is less."""
+
+
 class RerankServer(_Server):
     """Any server with `/rerank`."""
 
@@ -177,8 +187,11 @@ class Retrieval(Section):
     )
     """Where dense vectors come from: `type` is `local` (with `model`), `llama_cpp` (`model`, `pooling`, `context`,
     `threads`), `server` (`base_url`, `model`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
-    reranker: Annotated[MaxSim | RerankServer | NoReranker, Field(discriminator="type")] = MaxSim()
-    """What orders the best of the list anew: `type` is `maxsim` (with `weight`), `server` (keys as above), or `off`."""
+    reranker: Annotated[MaxSim | CrossEncoderReranker | RerankServer | NoReranker, Field(discriminator="type")] = (
+        MaxSim()
+    )
+    """What orders the best of the list anew: `type` is `maxsim` (with `weight`), `cross_encoder` (`model`,
+    `max_tokens`), `server` (keys as above), or `off`."""
     cite: bool = False
     """Whether answers are asked to cite the documents that they rest on; citations are checked, and not graded."""
 

@@ -20,13 +20,21 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.kind import answer_text
 from tuneworthy.config.project import Project
-from tuneworthy.config.retrieval import EncoderServer, LlamaCppEncoder, LocalEncoder, MaxSim, RerankServer
+from tuneworthy.config.retrieval import (
+    CrossEncoderReranker,
+    EncoderServer,
+    LlamaCppEncoder,
+    LocalEncoder,
+    MaxSim,
+    RerankServer,
+)
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.models import pinned_models
 from tuneworthy.retrieval import chunking
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import Chunk, about_tokens, chunk_documents
+from tuneworthy.retrieval.cross_encoder import CrossEncoder, cross_encoder_identity, cross_encoder_missing
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, TokenVectors, load_encoder
 from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
@@ -110,6 +118,8 @@ class Library:
         if isinstance(config, MaxSim):
             local = self.encoder_identity.get("type") == "local"
             return {"type": "maxsim", "weight": config.weight} if local else {}
+        if isinstance(config, CrossEncoderReranker):
+            return {} if cross_encoder_missing() else cross_encoder_identity(config, self._root)
         if isinstance(config, RerankServer):
             return config.model_dump(include={"type", "base_url", "model"})
         return {}
@@ -155,6 +165,8 @@ class Library:
     def notes(self) -> list[str]:
         """Say what a reader must know of the documents, and how much there is to encode."""
         notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
+        if isinstance(self.settings.reranker, CrossEncoderReranker) and not self.reranker_identity:
+            notes.append(f"nothing is reranked: {cross_encoder_missing()}")
         for size in self.settings.chunk_tokens if self.encoder_identity else ():
             n = self.n_chunks(size)
             words = f"documents: about {n:,} chunks of {size} tokens"
@@ -335,9 +347,11 @@ class Library:
         return ServerEncoder(config, self._paying) if isinstance(config, EncoderServer) else self.local
 
     @cached_property
-    def reranker(self) -> ServerReranker:
-        """The server that scores chunks."""
+    def reranker(self) -> Reranker:
+        """The model or server that scores chunks; fetched and loaded when first needed."""
         config = self.settings.reranker
+        if isinstance(config, CrossEncoderReranker):
+            return CrossEncoder(config, self._root)
         assert isinstance(config, RerankServer)
         return ServerReranker(config, self._paying)
 
@@ -349,6 +363,14 @@ class Library:
         return self._account
 
 
+class Reranker(Protocol):
+    """Scores chunks."""
+
+    def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
+        """Return how well each text answers `question`; another repeat is asked for anew."""
+        ...
+
+
 class Rerankers(Protocol):
     """What a `Searcher` reranks with."""
 
@@ -358,7 +380,7 @@ class Rerankers(Protocol):
         ...
 
     @property
-    def reranker(self) -> ServerReranker:
+    def reranker(self) -> Reranker:
         """Scores chunks."""
         ...
 
@@ -369,7 +391,7 @@ class Searcher:
     Args:
         index: Opened.
         encoder: Of questions; None for words alone.
-        rerankers: Has the local encoder and the server that order chunks anew, opened when first needed.
+        rerankers: Has the local encoder, and the model or server, that order chunks anew, opened when first needed.
         account: Of the servers, if there are any.
     """
 
@@ -473,12 +495,12 @@ class Searcher:
         kind = str(retrieval.reranker["type"])
         known = self._scores[kind, question]
         if new := [number for number in head if number not in known]:
-            scored = self._maxsim(question, new) if kind == "maxsim" else self._server(question, new, repeat)
+            scored = self._maxsim(question, new) if kind == "maxsim" else self._scored(question, new, repeat)
             known |= dict(zip(new, scored, strict=True))
         scores = {number: known[number] for number in head}
         return blend(fused, scores, float(retrieval.reranker.get("weight", 1.0)))
 
-    def _server(self, question: str, numbers: Sequence[int], repeat: int) -> list[float]:
+    def _scored(self, question: str, numbers: Sequence[int], repeat: int) -> list[float]:
         chunks = self.chunks(numbers)
         return self._rerankers.reranker.score(question, [chunks[number].indexed for number in numbers], repeat)
 
