@@ -77,6 +77,10 @@ class _Server(Section):
         """Whether a call costs money."""
         return bool(self.usd_per_mtok or self.usd_per_call)
 
+    def usd(self, tokens: float, calls: float = 1) -> float:
+        """Return what so many tokens in so many calls cost, US dollars."""
+        return (self.usd_per_mtok or 0.0) * tokens / 1e6 + (self.usd_per_call or 0.0) * calls
+
     def ceiling_usd(self, query: str, texts: Sequence[str]) -> float:
         """Return the most that one call can cost, US dollars: a token is a byte at least, and each text has the query.
 
@@ -86,13 +90,11 @@ class _Server(Section):
         if not self.price_known:
             raise UserError(f"expected a price for {self.base_url} of [retrieval], got none", hint=NO_PRICE)
         size = sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts)
-        return (self.usd_per_mtok or 0.0) * size / 1e6 + (self.usd_per_call or 0.0)
+        return self.usd(size)
 
     def cost_usd(self, tokens: int | None, ceiling_usd: float) -> float:
         """Return what a call did cost, US dollars; its ceiling if the server does not tell the tokens."""
-        if tokens is None:
-            return ceiling_usd
-        return (self.usd_per_mtok or 0.0) * tokens / 1e6 + (self.usd_per_call or 0.0)
+        return ceiling_usd if tokens is None else self.usd(tokens)
 
 
 class LocalEncoder(Section):

@@ -57,7 +57,7 @@ BLAMES = (
 )
 """The first that fits an answer holds."""
 LOST = frozenset({"not_in_index", "not_retrieved"})
-"""Those of cases that were shown none of their documents."""
+"""Those of cases of which a document is out of reach, or none was shown."""
 MOST_MISSED = 10
 """Documents that are named as missed, at most."""
 
@@ -221,7 +221,7 @@ def blames(
 
     Returns:
         ``{"n", "failed", "counts": {blame: count}, "lost_ci95", "missed": {document: count}, "not_there": {name:
-        count}}``: the interval of the share that was shown none of its documents (None if no failed case names any),
+        count}}``: the interval of the share that `LOST` names (None if no failed case names any document),
         and how often a document was missed, or a name is nobody's; no case is named.
     """
     missed: Counter[str] = Counter()

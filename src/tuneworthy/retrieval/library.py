@@ -188,19 +188,19 @@ class Library:
             ``{"calls", "usd"}``, each for the least that is tried and for all that is.
         """
         found: dict[str, dict[str, tuple[float, float]]] = {}
-        settings = self.settings
-        for name, server in settings.servers.items():
-            many = len(settings.chunk_tokens)
+        sizes, weights = self.settings.chunk_tokens, self.settings.bm25_weight
+        for name, server in self.settings.servers.items():
             if isinstance(server, EncoderServer):
-                n_chunks = self.n_chunks(min(settings.chunk_tokens))
-                tokens = float(n_chunks * min(settings.chunk_tokens))
+                n_chunks = self.n_chunks(min(sizes))
                 calls = (n_chunks + n_dev + n_test) / BATCH + n_timed
+                spans = [(calls * many, float(n_chunks * min(sizes) * many)) for many in (1, len(sizes))]
             else:
-                many *= len(settings.bm25_weight)
-                calls = float(n_dev + n_test + n_timed)
-                tokens = calls * RERANKED * max(settings.chunk_tokens)
-            usd = (server.usd_per_mtok or 0.0) * tokens / 1e6 + (server.usd_per_call or 0.0) * calls
-            found[name] = {"calls": (round(calls), round(calls * many)), "usd": (usd, usd * many)}
+                # words alone, and each weight
+                forms = len(sizes) * (1 + (len(weights) if self.encoder_identity else 0))
+                counts = (n_dev * many + n_test + n_timed for many in (1, forms))
+                spans = [(float(n), float(n * RERANKED * max(sizes))) for n in counts]
+            usd = [server.usd(tokens, n) for n, tokens in spans]
+            found[name] = {"calls": (round(spans[0][0]), round(spans[1][0])), "usd": (usd[0], usd[1])}
         return found
 
     def oracle(self, retrieval: Retrieval | None = None) -> Retrieval:
