@@ -57,7 +57,8 @@ class CrossEncoder:
             raise self._odd(f"the file {folder.name}")
         files_of(folder)
         self._model, self._tokenizer = self._load(folder)
-        self._longest = min(config.max_tokens, self._tokenizer.model_max_length)
+        room = getattr(self._model.config, "max_position_embeddings", config.max_tokens)
+        self._longest = min(config.max_tokens, self._tokenizer.model_max_length, room)
 
     def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
         """Return how well each text answers `question`; of long pairs the end of the longer part is cut."""
