@@ -91,6 +91,7 @@ def walk(
 
 def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     """Fetch the embedded models that are not here yet: those of `names`, or all of the project."""
+    from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
     from tuneworthy.providers.models import find, pull
 
     for name, model in project.models.items():
@@ -100,7 +101,7 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
             note(f"Fetching the model {name} ({model.model}).")
             pull(model.model, project.root)
     for key, part in (("encoder", project.retrieval.encoder), ("reranker", project.retrieval.reranker)):
-        if part.type in {"llama_cpp", "cross_encoder"} and find(part.model, project.root) is None:
+        if isinstance(part, LlamaCppEncoder | CrossEncoderReranker) and find(part.model, project.root) is None:
             note(f"Fetching the model of retrieval.{key} ({part.model}).")
             pull(part.model, project.root)
 
