@@ -73,7 +73,7 @@ def own_hybrid(library: Library, form: Form, cases: list[Case]) -> dict[str, np.
         hits = searcher.index.hybrid(case.text, searcher.vector(case.text), form.retrieval.pool).tolist()
         chunks = searcher.chunks(hits)
         ranked = list(dict.fromkeys(chunks[number].document for number in hits))
-        rows.append(quality(ranked, library.named(case)))
+        rows.append(quality(ranked, library.wanted(case)))
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 
 

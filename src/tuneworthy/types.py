@@ -82,6 +82,11 @@ class Case:
         return "\n".join(str(m.get("content") or "") for m in self.messages)
 
     @property
+    def source(self) -> str:
+        """What cases of one group share; a case without a group has a source of its own."""
+        return self.group or f"#{self.id}"
+
+    @property
     def labelled(self) -> bool:
         """Whether a right answer (declining included) is known."""
         return self.expected is not UNLABELLED

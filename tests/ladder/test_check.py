@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.ladder.check_projects import KEY, NO_KEY, PLANTED, SERVED, clean, model_server, served
+from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import LEVELS, Check, CheckReport, Fault, all_checks, check_project
+from tuneworthy.retrieval.library import open_library
 
 ALWAYS = {"estimate", "resolution"}
 """Checks that say a word about every project: what it will take, what it can show."""
@@ -125,6 +127,18 @@ def test_a_paid_search_is_listed_with_its_cost_and_one_without_price_or_key_is_a
         assert "https://paid.example/v1" in listed
         assert ("budget_missing" in {one.code for one in report.findings}) is not wrong
         assert [("price" in one, NO_KEY in one) for one in errors] == ([(True, False), (False, True)] if wrong else [])
+
+
+def test_a_password_in_the_address_of_a_search_server_is_an_error_and_never_shown(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    PLANTED["search_servers"][0](folder)
+    folder.replace("http://127.0.0.1:1/v1", "http://user:hunter2@127.0.0.1:1/v1")
+    report = check_project(folder.write(), contact=False)
+    assert "hunter2" not in str(report.to_dict())
+    assert ("search_servers", "error") in told(report)
+    with pytest.raises(UserError, match="no user name or password") as caught:
+        open_library(load(folder.write()))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_hosted_baseline_on_the_device_is_an_error(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from tests.ladder.worlds import write_world
 from tuneworthy.config import load
 from tuneworthy.ladder.base import Task, View
 from tuneworthy.ladder.climb import Climb
-from tuneworthy.ladder.model import Model, Seen, _dominates, retirement
+from tuneworthy.ladder.decoding import with_setting
+from tuneworthy.ladder.model import Model, Seen, _dominates, on_model, retirement
 from tuneworthy.ladder.record import ClimbRecord
 from tuneworthy.ladder.session import open_session
 from tuneworthy.prompts.shots import ShotPool
@@ -68,6 +69,19 @@ def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
     assert 0 < room["low"] < room["medium"] < room["high"]
 
 
+def test_an_effort_that_the_rung_decoding_tries_has_room_to_think_and_never_less_than_before() -> None:
+    known = capabilities_of("openai", "gpt-5.2", "api.openai.com")
+    best = Variant(name="b", model="m", model_identity={}, system=None, user="x", max_tokens=64)
+    high = with_setting(best, {"effort": "high"}, known)
+    assert (
+        high.max_tokens == 64 + known.thinking_tokens("high") > with_setting(best, {"effort": "low"}, known).max_tokens
+    )
+    assert with_setting(high, {"effort": "low"}, known).max_tokens == high.max_tokens
+    assert with_setting(best, {"effort": "none"}, known).max_tokens == 64
+    plain = capabilities_of("openai", "gpt-4.1", "api.openai.com")
+    assert with_setting(best, {"temperature": 0.0}, plain).max_tokens == 64
+
+
 def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp_path: Path) -> None:
     extra = HOSTED.format(model="gpt-4.1") + HOSTED.format(model="o3").replace("thinker", "always")
     project = load(write_world(tmp_path, {"weak": "'x'"}, extra=extra))
@@ -79,6 +93,7 @@ def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp
     view = View(project=project, task=Task(kind="label"), pool=ShotPool([]), models=models, best=best, seed=7, n_dev=80)
     found = {variant.name: variant.decoding for variant in Model().propose(view).candidates}
     assert found["model/thinker"] == {"temperature": 0.0} and found["model/always,effort=high"] == {"effort": "high"}
+    assert on_model(best, "thinker", models["thinker"].provider).decoding == {"temperature": 0.0}
     assert [note for note in view.notes if "temperature" in note and note.startswith("always does not accept")]
 
 

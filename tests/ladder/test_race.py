@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -120,7 +121,7 @@ def simulated(seed: int, *, priced: bool) -> tuple[float, float, float]:
 
     async def both() -> tuple[Race, Variant]:
         dev = [Case(id=str(number), input="x", expected="x") for number in range(n)]
-        seen = [_entry(one, await measure(one, dev), n) for one in variants]
+        seen = [_entry(one, await measure(one, dev), dev) for one in variants]
         seen.sort(key=lambda entry: -entry.score)
         return await race(variants, dev, measure), _cheapest_of_the_best(seen, n).variant
 
@@ -172,6 +173,14 @@ def test_a_candidate_that_fails_on_what_is_hard_leaves_and_says_why() -> None:
     found = raced({"steady": np.where(hard, 0.0, 1.0), "lucky": np.where(hard, np.nan, 1.0)})
     assert found.winner.name == "steady"
     assert {entry.variant.name: entry.left for entry in found.entries} == {"steady": "", "lucky": "unscored"}
+
+
+def test_the_interval_of_a_candidate_knows_of_cases_that_share_a_source() -> None:
+    num = np.repeat([1.0, 0.0, 1.0, 1.0, 0.0, 1.0], 20)
+    alone = _entry(variant("a"), Measured(num=num, den=np.ones(120), cost_usd=0.0, weight=(0.0, 1.0)), DEV)
+    dev = [replace(case, group=str(number // 20)) for number, case in enumerate(DEV)]
+    grouped = _entry(variant("a"), alone.measured, dev)
+    assert grouped.score == alone.score and np.diff(grouped.ci) > 2 * np.diff(alone.ci)
 
 
 def test_candidates_are_ranked_on_the_cases_that_both_have_scored() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -99,6 +100,16 @@ def test_a_fault_that_may_pass_is_tried_again_and_one_that_stays_is_told_without
     with serving((401, {})) as (url, seen), pytest.raises(OutsideFault) as told:
         ServerEncoder(config.model_copy(update={"base_url": url}), account).encode(["a"])
     assert len(seen) == 1 and "401" in str(told.value) and "secret" not in str(told.value)
+
+
+def test_an_answer_that_breaks_off_is_told(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise IncompleteRead(b"{", 100)
+
+    monkeypatch.setattr(servers.urllib.request.OpenerDirector, "open", broken)
+    config = EncoderServer(type="server", base_url="http://127.0.0.1:1/v1", model="m")
+    with pytest.raises(OutsideFault, match="IncompleteRead"):
+        ServerEncoder(config, account).encode(["a"])
 
 
 def test_too_few_vectors_are_refused(account: Account) -> None:

@@ -185,6 +185,13 @@ def test_what_could_not_be_probed_has_no_row_and_a_reason(tmp_path: Path) -> Non
     assert not {"knowledge", "reasoning", "label_or_grader"} & {row.name for row in report.rows}
 
 
+def test_a_model_that_only_judges_is_not_asked_as_another(tmp_path: Path) -> None:
+    file = world(tmp_path, "reasoning") / "tuneworthy.toml"
+    judge = '[[graders]]\ntype = "judge"\nmodel = "strong"\nrubric = "It is right."\n[models.weak]'
+    file.write_text(file.read_text().replace("[models.weak]", judge))
+    assert probe(tmp_path).not_probed["reasoning"] == "the project has no other eligible model"
+
+
 def test_a_variant_without_failures_has_no_rows(tmp_path: Path) -> None:
     report = probe(write_world(tmp_path, {"good": "answer(request, 1)"}, n_examples=0))
     assert report.rows == () and report.n_failed == 0

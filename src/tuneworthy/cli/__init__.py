@@ -63,7 +63,9 @@ def run(arguments: list[str]) -> int:
         error.show()
         return 2
     except TuneworthyError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
+        from tuneworthy.report.text import visible
+
+        click.echo(f"{type(error).__name__}: {visible(str(error))}", err=True)
         return error.exit_status
     except KeyboardInterrupt:
         click.echo("Stopped. What was answered is kept: run the same command again to go on.", err=True)

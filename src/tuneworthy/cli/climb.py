@@ -73,6 +73,7 @@ def walk(
     """Walk, with a progress line and a line for each rung; `stopped` is told what was walked if it has to stop."""
     from tuneworthy.cli.progress import Lines
     from tuneworthy.ladder.climb import climb
+    from tuneworthy.report.text import clean
 
     return asyncio.run(
         climb(
@@ -81,7 +82,7 @@ def walk(
             quick=quick,
             max_usd=max_usd,
             progress=Lines(),
-            say=lambda record: note(f"{record.rung}: {record.status}. {record.reason}"),
+            say=lambda record: note(f"{record.rung}: {record.status}. {clean(record.reason, 0)}"),
             waiting=note,
             stopped=stopped,
         )
@@ -90,6 +91,7 @@ def walk(
 
 def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     """Fetch the embedded models that are not here yet: those of `names`, or all of the project."""
+    from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
     from tuneworthy.providers.models import find, pull
 
     for name, model in project.models.items():
@@ -98,10 +100,10 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         if model.provider == "llama_cpp" and find(model.model, project.root) is None:
             note(f"Fetching the model {name} ({model.model}).")
             pull(model.model, project.root)
-    encoder = project.retrieval.encoder
-    if encoder.type == "llama_cpp" and find(encoder.model, project.root) is None:
-        note(f"Fetching the model of retrieval.encoder ({encoder.model}).")
-        pull(encoder.model, project.root)
+    for key, part in (("encoder", project.retrieval.encoder), ("reranker", project.retrieval.reranker)):
+        if isinstance(part, LlamaCppEncoder | CrossEncoderReranker) and find(part.model, project.root) is None:
+            note(f"Fetching the model of retrieval.{key} ({part.model}).")
+            pull(part.model, project.root)
 
 
 def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:

@@ -77,6 +77,10 @@ class _Server(Section):
         """Whether a call costs money."""
         return bool(self.usd_per_mtok or self.usd_per_call)
 
+    def usd(self, tokens: float, calls: float = 1) -> float:
+        """Return what so many tokens in so many calls cost, US dollars."""
+        return (self.usd_per_mtok or 0.0) * tokens / 1e6 + (self.usd_per_call or 0.0) * calls
+
     def ceiling_usd(self, query: str, texts: Sequence[str]) -> float:
         """Return the most that one call can cost, US dollars: a token is a byte at least, and each text has the query.
 
@@ -86,13 +90,11 @@ class _Server(Section):
         if not self.price_known:
             raise UserError(f"expected a price for {self.base_url} of [retrieval], got none", hint=NO_PRICE)
         size = sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts)
-        return (self.usd_per_mtok or 0.0) * size / 1e6 + (self.usd_per_call or 0.0)
+        return self.usd(size)
 
     def cost_usd(self, tokens: int | None, ceiling_usd: float) -> float:
         """Return what a call did cost, US dollars; its ceiling if the server does not tell the tokens."""
-        if tokens is None:
-            return ceiling_usd
-        return (self.usd_per_mtok or 0.0) * tokens / 1e6 + (self.usd_per_call or 0.0)
+        return ceiling_usd if tokens is None else self.usd(tokens)
 
 
 class LocalEncoder(Section):
@@ -145,6 +147,16 @@ class MaxSim(Section):
     """Share of it in the final order; the fused order has the rest."""
 
 
+class CrossEncoderReranker(Section):
+    """A model that reads question and chunk together, run here (needs torch and transformers)."""
+
+    type: Literal["cross_encoder"]
+    model: str
+    """Folder of safetensors of a sequence classifier of one label, or `hf:ORG/REPO`."""
+    max_tokens: Count = 512
+    """Tokens of question and chunk together, at most; the model's own limit if that is less."""
+
+
 class RerankServer(_Server):
     """Any server with `/rerank`."""
 
@@ -177,8 +189,11 @@ class Retrieval(Section):
     )
     """Where dense vectors come from: `type` is `local` (with `model`), `llama_cpp` (`model`, `pooling`, `context`,
     `threads`), `server` (`base_url`, `model`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
-    reranker: Annotated[MaxSim | RerankServer | NoReranker, Field(discriminator="type")] = MaxSim()
-    """What orders the best of the list anew: `type` is `maxsim` (with `weight`), `server` (keys as above), or `off`."""
+    reranker: Annotated[MaxSim | CrossEncoderReranker | RerankServer | NoReranker, Field(discriminator="type")] = (
+        MaxSim()
+    )
+    """What orders the best of the list anew: `type` is `maxsim` (with `weight`), `cross_encoder` (`model`,
+    `max_tokens`), `server` (keys as above), or `off`."""
     cite: bool = False
     """Whether answers are asked to cite the documents that they rest on; citations are checked, and not graded."""
 

@@ -38,7 +38,7 @@ class Decoding:
         if capabilities is None:
             return Proposal(skipped=f"{best.model} takes no sampling parameters", skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
-            view.notes.extend(_warnings(view, best, best.decoding))
+            view.notes.extend(_warnings(view, best))
             words = "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding]"
             return Proposal(skipped=words, skip_code="constrained")
         folder = Folder(view.project.root)
@@ -51,9 +51,9 @@ class Decoding:
             if dropped:
                 view.notes.append(f"{best.model} does not accept {', '.join(dropped)}")
             if kept and kept != dict(best.decoding):
-                view.notes.extend(_warnings(view, best, kept))
-                name = label(kept)
-                candidates.append(replace(best, name=f"decoding/{name}", decoding=kept, notes=(*best.notes, name)))
+                candidate = with_setting(best, kept, capabilities)
+                view.notes.extend(_warnings(view, candidate))
+                candidates.append(replace(candidate, notes=(*best.notes, label(kept))))
         unique = list({candidate.id: candidate for candidate in candidates}.values())
         if not unique:
             return Proposal(skipped=f"{best.model} accepts none of the settings", skip_code="no_parameters")
@@ -65,22 +65,29 @@ def provider_of(project: Project, model: str) -> str:
     return config_of(project, model).provider
 
 
-def _warnings(view: View, best: Variant, setting: Mapping[str, Any]) -> list[str]:
-    """Return what the lints say of a variant with a setting."""
-    provider = view.models[best.model].provider
+def with_setting(base: Variant, setting: Mapping[str, Any], capabilities: Capabilities) -> Variant:
+    """Return a variant with other parameters, and with more room to think where their effort needs more."""
+    room, before = (capabilities.thinking_tokens(one.get("effort")) for one in (setting, base.decoding))
+    max_tokens = base.max_tokens + max(0, room - before)
+    return replace(base, name=f"decoding/{label(setting)}", decoding=dict(setting), max_tokens=max_tokens)
+
+
+def _warnings(view: View, variant: Variant) -> list[str]:
+    """Return what the lints say of the parameters of a variant."""
+    provider = view.models[variant.model].provider
     use = Use(
-        engine=engine_for(provider_of(view.project, best.model)) or "",
-        decoding=setting,
-        output=best.output.kind,
-        schema=best.output.schema,
-        max_tokens=best.max_tokens,
-        thinks_first=best.answer_after is not None or asks_to_think(best.system or "", best.user),
-        retrieved=best.retrieval is not None,
+        engine=engine_for(provider_of(view.project, variant.model)) or "",
+        decoding=variant.decoding,
+        output=variant.output.kind,
+        schema=variant.output.schema,
+        max_tokens=variant.max_tokens,
+        thinks_first=variant.answer_after is not None or asks_to_think(variant.system or "", variant.user),
+        retrieved=variant.retrieval is not None,
         compares=True,
         capabilities=getattr(provider, "capabilities", None),
-        probed=read_probe(Folder(view.project.root), best.model, provider.identity),
+        probed=read_probe(Folder(view.project.root), variant.model, provider.identity),
     )
-    return [f"{label(setting)}: {one.message} ({one.code})" for one in lint_use(use) if one.level != "note"]
+    return [f"{label(variant.decoding)}: {one.message} ({one.code})" for one in lint_use(use) if one.level != "note"]
 
 
 def accepted(

@@ -97,9 +97,10 @@ def _variant(best: Variant, shots: Shots | None, output: OutputFormat, name: str
 def _greedy(view: View, best: Variant) -> Variant:
     """Return `best` at temperature 0 where the model takes one: structured output has nothing to sample for."""
     capabilities = getattr(view.models[best.model].provider, "capabilities", None)
-    if capabilities is None or not takes_temperature(capabilities, effort=best.decoding.get("effort")):
+    effort = best.decoding.get("effort")
+    if capabilities is None or not takes_temperature(capabilities, effort=effort):
         return best
-    return replace(best, decoding={"temperature": 0.0})
+    return replace(best, decoding={"temperature": 0.0} | ({"effort": effort} if effort else {}))
 
 
 def _can_constrain(view: View, output: OutputFormat) -> bool:

@@ -13,6 +13,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.ladder.base import Proposal, View, rung
 from tuneworthy.ladder.decoding import accepted
 from tuneworthy.ladder.session import Session
+from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
 from tuneworthy.types import Case, Variant
@@ -93,29 +94,48 @@ class Seen:
         }
 
 
-def _variants(view: View, best: Variant, name: str) -> list[Variant]:
-    """Return the model as it comes, and at each effort but the one that it has by itself, with room to think.
+def on_model(base: Variant, model: str, provider: Provider, effort: str | None = None) -> Variant:
+    """Return a variant on another model, with room to think beside the answer.
 
-    Today's sampling parameters are kept as far as the model accepts them.
+    Sampling parameters are kept as far as the model accepts them.
+
+    Args:
+        base: What is moved. model: Key of `[models]`. provider: Of the model.
+        effort: The model's own if None.
     """
+    known = _capabilities(provider)
+    setting = {**_sampling(base), **({"effort": effort} if effort else {})}
+    return replace(
+        base,
+        model=model,
+        model_identity=provider.identity,
+        decoding=accepted(known, setting, {})[0],
+        max_tokens=base.max_tokens + known.thinking_tokens(effort),
+    )
+
+
+def _sampling(variant: Variant) -> dict[str, Any]:
+    """Return the parameters of a variant without its effort, which is another thing on each model."""
+    return {key: value for key, value in variant.decoding.items() if key != "effort"}
+
+
+def _capabilities(provider: Provider) -> Capabilities:
+    return getattr(provider, "capabilities", None) or Capabilities(family="none")
+
+
+def _variants(view: View, best: Variant, name: str) -> list[Variant]:
+    """Return the model as it comes, and at each effort but the one that it has by itself."""
     provider = view.models[name].provider
-    capabilities = getattr(provider, "capabilities", None) or Capabilities(family="none")
-    efforts = [None, *(effort for effort in capabilities.efforts if effort != capabilities.default_effort)]
-    today = {key: value for key, value in best.decoding.items() if key != "effort"}
-    settings = {effort: today | ({"effort": effort} if effort else {}) for effort in efforts}
-    if dropped := accepted(capabilities, today, {})[1]:
+    known = _capabilities(provider)
+    if dropped := accepted(known, _sampling(best), {})[1]:
         view.notes.append(f"{name} does not accept {', '.join(dropped)}")
     return [
         replace(
-            best,
+            on_model(best, name, provider, effort),
             name=f"model/{name}" + (f",effort={effort}" if effort else ""),
-            model=name,
-            model_identity=provider.identity,
-            decoding=accepted(capabilities, settings[effort], {})[0],
-            max_tokens=best.max_tokens + capabilities.thinking_tokens(effort),
             notes=(*best.notes, f"model {name}", *([f"effort {effort}"] if effort else [])),
         )
-        for effort in efforts
+        for effort in (None, *(one for one in known.efforts if one != known.default_effort))
     ]
 
 

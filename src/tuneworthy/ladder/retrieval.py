@@ -57,7 +57,7 @@ BLAMES = (
 )
 """The first that fits an answer holds."""
 LOST = frozenset({"not_in_index", "not_retrieved"})
-"""Those of cases that were shown none of their documents."""
+"""Those of cases of which a document is out of reach, or none was shown."""
 MOST_MISSED = 10
 """Documents that are named as missed, at most."""
 
@@ -119,13 +119,14 @@ class RetrievalRung:
     def _forms(self, view: View, library: Library) -> list[Form]:
         """Return the best search of dev; where too few cases name documents, plain ones that the race decides on."""
         self.forms = forms_of(library)
-        named = [case for case in view.dev if library.named(case)]
-        if len(named) >= FEWEST_NAMED:
+        named = sum(bool(library.named(case)) for case in view.dev)
+        if named >= FEWEST_NAMED:
+            cases = [case for case in view.dev if case.documents]
             for form in self.forms:
-                form.measured = measure(library, form.retrieval, named)
+                form.measured = measure(library, form.retrieval, cases)
             return [max(self.forms, key=lambda form: form.order)]  # of equals the first, which is simpler
         if view.dev:
-            view.notes.append(f"the search is not tuned: {len(named)} dev cases name documents, not {FEWEST_NAMED}")
+            view.notes.append(f"the search is not tuned: {named} dev cases name documents, not {FEWEST_NAMED}")
         plain = {form.name: form for form in self.forms if form.name in PLAIN}
         last = next((plain[name] for name in PLAIN if name in plain), self.forms[0])
         return list({id(form): form for form in (last, plain.get("words", last))}.values())
@@ -139,11 +140,12 @@ class RetrievalRung:
         passages = library.passages(retrieval, dev)
         stages = library.stages(retrieval, dev[:N_CASES])
         corpus = library.corpus
-        groups = session.groups([case for case in dev if library.named(case)])
+        groups = session.groups([case for case in dev if case.documents])
         return {
             "documents": {
                 "n": len(corpus.documents),
                 "left_out": len(corpus.left_out),
+                "unknown": sum(len(library.unknown(case)) for case in dev),
                 "n_chunks": len(library.searcher(retrieval).index),
                 "hash": corpus.hash,
                 "injected": {one.id: one.injection for one in corpus.flagged},
@@ -195,9 +197,9 @@ def forms_of(library: Library) -> list[Form]:
 
 
 def measure(library: Library, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
-    """Return each measure of a search, `(n_cases,)`, on cases that name their documents."""
+    """Return each measure of a search, `(n_cases,)`, on cases that name documents; one that is not there is missed."""
     ranked = library.ranked_documents(retrieval, [sought(case) for case in cases])
-    rows = [quality(found, library.named(case)) for case, found in zip(cases, ranked, strict=True)]
+    rows = [quality(found, library.wanted(case)) for case, found in zip(cases, ranked, strict=True)]
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 
 
@@ -219,7 +221,7 @@ def blames(
 
     Returns:
         ``{"n", "failed", "counts": {blame: count}, "lost_ci95", "missed": {document: count}, "not_there": {name:
-        count}}``: the interval of the share that was shown none of its documents (None if no failed case names any),
+        count}}``: the interval of the share that `LOST` names (None if no failed case names any document),
         and how often a document was missed, or a name is nobody's; no case is named.
     """
     missed: Counter[str] = Counter()

@@ -235,7 +235,7 @@ class Session:
         if not any(case.group for case in cases):
             return None
         numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-        return np.array([numbers[case.group or f"#{case.id}"] for case in cases])
+        return np.array([numbers[case.source] for case in cases])
 
 
 @asynccontextmanager

@@ -9,14 +9,14 @@ out of all of these and counted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.runner import usage
-from tuneworthy.ladder.decoding import accepted, keep_sweep, label, prompt_key, provider_of, settings_for
+from tuneworthy.ladder.decoding import accepted, keep_sweep, prompt_key, provider_of, settings_for, with_setting
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variants import describe
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
@@ -145,7 +145,7 @@ class Sweeping:
 
     def _make(self, setting: Mapping[str, Any]) -> Variant:
         kept, _ = accepted(self.capabilities, setting, self.probed)
-        return replace(self.base, name=f"decoding/{label(kept)}", decoding=kept)
+        return with_setting(self.base, kept, self.capabilities)
 
     async def _measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
         traces = await self.session.ask(variant, cases, repeats=self.repeats)

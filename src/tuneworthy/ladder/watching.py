@@ -195,7 +195,7 @@ def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats
     tokens = tokens_of(trace.response.logprobs or ()) if trace.response else []
     return Watched(
         case=case.id,
-        group=case.group or f"#{case.id}",
+        group=case.source,
         question=case.text,
         text=trace.text,
         tokens=tokens,

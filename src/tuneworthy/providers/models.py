@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -200,6 +200,14 @@ def sha256_of(path: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_atomic(cache, orjson.dumps({**_read_json(cache), key: [*stamp, digest]}))
     return digest
+
+
+def sha256_of_files(files: Sequence[Path]) -> str:
+    """Return one SHA-256 of the names and contents of files, in their order."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def check_pinned(spec: str, path: Path) -> str:

@@ -15,14 +15,15 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
 from yarl import URL
 
-from tuneworthy.errors import ProviderError, UserError
+from tuneworthy.errors import ProviderError
+from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import Key
 
 MAX_BODY = 64 * 2**20
@@ -31,10 +32,6 @@ _CONNECT_S = 15.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _RATE_LIMIT = frozenset({402, 429, 529})  # 529 is Anthropic's "overloaded"; 402 says that no money is left
 _BAD_REQUEST = frozenset({400, 413, 422})
-_SECRET_NAMES = frozenset(
-    {"access_token", "api-key", "api_key", "apikey", "auth", "code", "key", "password", "secret", "sig", "signature",
-     "subscription-key", "token"}
-)  # fmt: skip
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
@@ -49,15 +46,8 @@ class Transport:
     """
 
     def __init__(self, url: str, *, headers: Mapping[str, str], key: Key, timeout_s: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise UserError(f"expected an http or https address, got {key.redact(url)!r}", hint="mend base_url or url")
-        if parts.username or parts.password:
-            raise UserError(f"expected no user name or password in the address of {parts.hostname}, got one",
-                            hint="put the key into an environment variable and name it in api_key_env")  # fmt: skip
-        if secret := _SECRET_NAMES.intersection(name.lower() for name, _ in parse_qsl(parts.query)):
-            raise UserError(f"expected no key in the address of {parts.hostname}, got {', '.join(secret)}=...",
-                            hint="put the key into an environment variable and name it in api_key_env")  # fmt: skip
+        parts = check_address(url, key)
+        assert parts.hostname
         self.host = parts.hostname
         self._url = URL(url)
         self._headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}

@@ -72,6 +72,8 @@ def _searches(found: Mapping[str, Any]) -> Table | None:
         "Dev cases that name their documents; no language model. `words` is BM25 alone, `vectors` dense alone, "
         "`hybrid` their fusion; a number behind a comma is the share of the words, or the tokens of a chunk."
     )
+    if unknown := found.get("documents", {}).get("unknown"):
+        note += f" {numbers.count(unknown)} of the names are of no document that was read: these count as not found."
     return Table("How well documents are found", columns, cells, note, best)
 
 

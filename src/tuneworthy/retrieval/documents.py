@@ -36,7 +36,7 @@ class Document:
     Attributes:
         id: Unique; what is cited. name: As it was given; several may share one.
         sections: What it says, below its headings.
-        injection: A sentence in it that speaks to the model instead of the reader; "" if none was found.
+        injection: A sentence in it or its name that speaks to the model instead of the reader; "" if none was found.
     """
 
     id: str
@@ -163,7 +163,7 @@ class _Reading:
             if not section.text.strip()
         ]
         identity = self._unique(name)
-        texts = (part for section in kept for part in (section.heading, section.text))
+        texts = (name, *(part for section in kept for part in (section.heading, section.text)))
         injection = next(filter(None, map(find_injection, texts)), "")
         self.documents.append(Document(id=identity, name=name, sections=kept, injection=injection))
 

@@ -22,7 +22,7 @@ _PATTERNS = (
     r"</?(?:documents?|system|instructions?)>",
 )
 _FOUND = re.compile("|".join(_PATTERNS), re.IGNORECASE)
-_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+_UNSEEN = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
 _PART = 2**20
 """Characters that are looked at in one go, with `_SHARED` more of what follows."""
 _SHARED = 2**12

@@ -20,12 +20,21 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.kind import answer_text
 from tuneworthy.config.project import Project
-from tuneworthy.config.retrieval import EncoderServer, LlamaCppEncoder, LocalEncoder, MaxSim, RerankServer
+from tuneworthy.config.retrieval import (
+    CrossEncoderReranker,
+    EncoderServer,
+    LlamaCppEncoder,
+    LocalEncoder,
+    MaxSim,
+    RerankServer,
+)
 from tuneworthy.errors import UserError
+from tuneworthy.providers.address import check_address
 from tuneworthy.providers.models import pinned_models
 from tuneworthy.retrieval import chunking
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import Chunk, about_tokens, chunk_documents
+from tuneworthy.retrieval.cross_encoder import CrossEncoder, cross_encoder_identity, cross_encoder_missing
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, TokenVectors, load_encoder
 from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
@@ -62,11 +71,16 @@ class Library:
         project: Its `[retrieval]`.
         path: Of the documents.
         account: Pays servers, and keeps what they answer; without one none is asked.
+
+    Raises:
+        UserError: The address of a server is none, or holds a secret: it is shown and stored.
     """
 
     def __init__(self, project: Project, path: Path, account: Account | None = None) -> None:
         self._account, self._root = account, project.root
         self.settings = project.retrieval
+        for server in self.settings.servers.values():
+            check_address(server.base_url)
         self.path = path
         self._folder = Folder(project.root).path / "retrieval"
         self._searches = Searches(self._folder / "searches.sqlite")
@@ -104,6 +118,8 @@ class Library:
         if isinstance(config, MaxSim):
             local = self.encoder_identity.get("type") == "local"
             return {"type": "maxsim", "weight": config.weight} if local else {}
+        if isinstance(config, CrossEncoderReranker):
+            return {} if cross_encoder_missing() else cross_encoder_identity(config, self._root)
         if isinstance(config, RerankServer):
             return config.model_dump(include={"type", "base_url", "model"})
         return {}
@@ -149,6 +165,8 @@ class Library:
     def notes(self) -> list[str]:
         """Say what a reader must know of the documents, and how much there is to encode."""
         notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
+        if isinstance(self.settings.reranker, CrossEncoderReranker) and not self.reranker_identity:
+            notes.append(f"nothing is reranked: {cross_encoder_missing()}")
         for size in self.settings.chunk_tokens if self.encoder_identity else ():
             n = self.n_chunks(size)
             words = f"documents: about {n:,} chunks of {size} tokens"
@@ -170,19 +188,19 @@ class Library:
             ``{"calls", "usd"}``, each for the least that is tried and for all that is.
         """
         found: dict[str, dict[str, tuple[float, float]]] = {}
-        settings = self.settings
-        for name, server in settings.servers.items():
-            many = len(settings.chunk_tokens)
+        sizes, weights = self.settings.chunk_tokens, self.settings.bm25_weight
+        for name, server in self.settings.servers.items():
             if isinstance(server, EncoderServer):
-                n_chunks = self.n_chunks(min(settings.chunk_tokens))
-                tokens = float(n_chunks * min(settings.chunk_tokens))
+                n_chunks = self.n_chunks(min(sizes))
                 calls = (n_chunks + n_dev + n_test) / BATCH + n_timed
+                spans = [(calls * many, float(n_chunks * min(sizes) * many)) for many in (1, len(sizes))]
             else:
-                many *= len(settings.bm25_weight)
-                calls = float(n_dev + n_test + n_timed)
-                tokens = calls * RERANKED * max(settings.chunk_tokens)
-            usd = (server.usd_per_mtok or 0.0) * tokens / 1e6 + (server.usd_per_call or 0.0) * calls
-            found[name] = {"calls": (round(calls), round(calls * many)), "usd": (usd, usd * many)}
+                # words alone, and each weight
+                forms = len(sizes) * (1 + (len(weights) if self.encoder_identity else 0))
+                counts = (n_dev * many + n_test + n_timed for many in (1, forms))
+                spans = [(float(n), float(n * RERANKED * max(sizes))) for n in counts]
+            usd = [server.usd(tokens, n) for n, tokens in spans]
+            found[name] = {"calls": (round(spans[0][0]), round(spans[1][0])), "usd": (usd[0], usd[1])}
         return found
 
     def oracle(self, retrieval: Retrieval | None = None) -> Retrieval:
@@ -200,6 +218,10 @@ class Library:
     def unknown(self, case: Case) -> list[str]:
         """Return the names that a case gives and that no document has: they were not read, so no search finds them."""
         return [name for name in dict.fromkeys(case.documents) if not self.corpus.ids([name])]
+
+    def wanted(self, case: Case) -> list[frozenset[str]]:
+        """Return what a search should find: `named`, and nothing for a name that no document has (it is missed)."""
+        return [*self.named(case), *(frozenset[str]() for _ in self.unknown(case))]
 
     def handed(self, case: Case) -> Handed:
         """Return what an oracle hands a case of the documents that it names."""
@@ -325,9 +347,11 @@ class Library:
         return ServerEncoder(config, self._paying) if isinstance(config, EncoderServer) else self.local
 
     @cached_property
-    def reranker(self) -> ServerReranker:
-        """The server that scores chunks."""
+    def reranker(self) -> Reranker:
+        """The model or server that scores chunks; fetched and loaded when first needed."""
         config = self.settings.reranker
+        if isinstance(config, CrossEncoderReranker):
+            return CrossEncoder(config, self._root)
         assert isinstance(config, RerankServer)
         return ServerReranker(config, self._paying)
 
@@ -339,6 +363,14 @@ class Library:
         return self._account
 
 
+class Reranker(Protocol):
+    """Scores chunks."""
+
+    def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
+        """Return how well each text answers `question`; another repeat is asked for anew."""
+        ...
+
+
 class Rerankers(Protocol):
     """What a `Searcher` reranks with."""
 
@@ -348,7 +380,7 @@ class Rerankers(Protocol):
         ...
 
     @property
-    def reranker(self) -> ServerReranker:
+    def reranker(self) -> Reranker:
         """Scores chunks."""
         ...
 
@@ -359,7 +391,7 @@ class Searcher:
     Args:
         index: Opened.
         encoder: Of questions; None for words alone.
-        rerankers: Has the local encoder and the server that order chunks anew, opened when first needed.
+        rerankers: Has the local encoder, and the model or server, that order chunks anew, opened when first needed.
         account: Of the servers, if there are any.
     """
 
@@ -463,12 +495,12 @@ class Searcher:
         kind = str(retrieval.reranker["type"])
         known = self._scores[kind, question]
         if new := [number for number in head if number not in known]:
-            scored = self._maxsim(question, new) if kind == "maxsim" else self._server(question, new, repeat)
+            scored = self._maxsim(question, new) if kind == "maxsim" else self._scored(question, new, repeat)
             known |= dict(zip(new, scored, strict=True))
         scores = {number: known[number] for number in head}
         return blend(fused, scores, float(retrieval.reranker.get("weight", 1.0)))
 
-    def _server(self, question: str, numbers: Sequence[int], repeat: int) -> list[float]:
+    def _scored(self, question: str, numbers: Sequence[int], repeat: int) -> list[float]:
         chunks = self.chunks(numbers)
         return self._rerankers.reranker.score(question, [chunks[number].indexed for number in numbers], repeat)
 
@@ -547,7 +579,7 @@ def open_library(project: Project, account: Account | None = None) -> Library | 
         account: Pays the servers of `[retrieval]`; without one none is asked.
 
     Raises:
-        UserError: `[documents]` names a place where nothing is.
+        UserError: `[documents]` names a place where nothing is, or a server of `[retrieval]` cannot be used.
     """
     path = documents_path(project)
     if path is None:

@@ -10,6 +10,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ class LlamaEncoder:
                 return self._batch([texts[0][: len(texts[0]) // 2]])
             raise ModelError(f"{self._config.model}: expected a vector of llama.cpp, got {words}",
                              hint="name an embedding model, or set `pooling`") from None  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
             raise OutsideFault(f"{self._config.model}: expected vectors of llama.cpp, got {error!r:.80}",
                                hint=f"see {self._engine.log}") from None  # fmt: skip
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ class _Server:
         try:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=config.timeout_s) as answer:
                 return orjson.loads(answer.read(MOST_BYTES))
-        except (OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             passing = True
             if isinstance(error, urllib.error.HTTPError):
                 passing = error.code in {408, 429} or error.code >= 500

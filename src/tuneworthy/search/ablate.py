@@ -109,7 +109,7 @@ async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case
         if needed:
             break
     both = ~(np.isnan(full.num) | np.isnan(less.num))
-    (score, ci95), (level, whole_ci95) = _level(less, both), _level(full, both)
+    (score, ci95), (level, whole_ci95) = _level(less, head, both), _level(full, head, both)
     return Tried(
         text=text,
         cut=not needed and within_one_error(full, less, len(cases)),
@@ -122,11 +122,12 @@ async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case
     )
 
 
-def _level(measured: Measured, kept: np.ndarray) -> tuple[float, tuple[float, float]]:
+def _level(measured: Measured, cases: Sequence[Case], kept: np.ndarray) -> tuple[float, tuple[float, float]]:
     """Return the score on the cases that are `kept`, and its interval; without any, nothing is known of it."""
     if not measured.den[kept].sum():
         return 0.0, (0.0, 1.0)
-    found = score_interval(measured.num[kept], measured.den[kept])
+    sources = np.array([case.source for case in cases])[kept]
+    found = score_interval(measured.num[kept], measured.den[kept], sources)
     return found.value, (found.lo, found.hi)
 
 

@@ -194,7 +194,7 @@ def _kept(result: Any, val: Sequence[Case], unscored: Collection[tuple[str, str]
     rows = zip(result.candidates, result.parents, result.val_aggregate_scores, result.val_subscores, strict=True)
     for candidate, parents, score, parts in rows:
         text = candidate[PART]
-        interval = score_interval(list(parts.values()), [1.0] * len(parts))
+        interval = score_interval(list(parts.values()), [1.0] * len(parts), [val[place].source for place in parts])
         without = sum((text, case.id) in unscored for case in val)
         kept.append(Rewrite(text, parents[0], float(score), (interval.lo, interval.hi), without))
     return kept

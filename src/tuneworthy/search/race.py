@@ -66,7 +66,7 @@ class Entry:
 
     Attributes:
         n: Dev cases that it has seen; fewer than the winner if it left.
-        score, ci: Of the cases that it was scored on.
+        score, ci: Of the cases that it was scored on; the interval knows of their groups.
         left: Why it left: `unscored` (too many answers could not be scored), `bound` (shown to be behind), `budget`
             (behind when fewer could go on), "" if it did not.
     """
@@ -153,7 +153,7 @@ async def race(
         running.cut_to(alive)
         for n in _looks(seen, end):
             for variant in running.alive:
-                running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), n)
+                running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), dev[:n])
             running.drop_unscored(n)
             running.drop_behind()
             if len(running.alive) == 1 < len(candidates):
@@ -274,9 +274,10 @@ def within_one_error(best: Measured, other: Measured, n_dev: int) -> bool:
     return delta <= error
 
 
-def _entry(variant: Variant, measured: Measured, n: int) -> Entry:
-    scored = ~np.isnan(measured.num)
+def _entry(variant: Variant, measured: Measured, cases: Sequence[Case]) -> Entry:
+    n, scored = len(cases), ~np.isnan(measured.num)
     if not scored.any():
         return Entry(variant=variant, n=n, score=0.0, ci=(0.0, 1.0), measured=measured)
-    interval = score_interval(measured.num[scored], measured.den[scored])
+    sources = np.array([case.source for case in cases])[scored]
+    interval = score_interval(measured.num[scored], measured.den[scored], sources)
     return Entry(variant=variant, n=n, score=interval.value, ci=(interval.lo, interval.hi), measured=measured)

@@ -106,7 +106,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     """
     groups: dict[str, list[Case]] = {}
     for case in sorted(cases, key=lambda one: one.id):
-        groups.setdefault(case.group or f"#{case.id}", []).append(case)
+        groups.setdefault(case.source, []).append(case)
     order = list(groups.values())
     random.Random(seed).shuffle(order)
     search: list[Case] = []
@@ -270,7 +270,7 @@ def _compared(a: Measured, b: Measured, cases: Sequence[Case], seed: int) -> Pai
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     if both.sum() < FEWEST // 2:
         raise NotEnough(f"expected at least {FEWEST // 2} cases with a score of both, got {int(both.sum())}")
-    names = [case.group or f"#{case.id}" for case in cases]
+    names = [case.source for case in cases]
     numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
     groups = np.array([numbers[name] for name in names])[both] if len(numbers) < len(names) else None
     return compare(a.num[both], a.den[both], b.num[both], b.den[both], groups, alpha=ALPHA, seed=seed)

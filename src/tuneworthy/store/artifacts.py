@@ -106,9 +106,10 @@ def write_artifact(
 
 
 def find_artifact(store: Folder, identity: str) -> Artifact | None:
-    """Return the artifact called `identity`, or None."""
+    """Return the artifact called `identity`, or None if there is none, or nothing that names itself one."""
     manifest = store.read(f"models/{identity}/manifest")
-    return None if manifest is None else Artifact(store.path / "models" / identity, manifest)
+    named = isinstance(manifest, dict) and manifest.keys() >= {"kind", "parent", "times"}
+    return Artifact(store.path / "models" / identity, manifest) if named else None
 
 
 def latest_artifact(store: Folder, kind: Kind) -> Artifact | None:

@@ -89,7 +89,10 @@ def identity(record: Mapping[str, Any]) -> str:
 
 
 def changed(folder: Path, record: str) -> Path | None:
-    """Return the first file of a frozen folder that is not as it was made; None if all are."""
+    """Return the first file of a frozen folder that is not as it was made, or was put there since; None if all are.
+
+    Hidden files (of a file manager, say) are nobody's, and no library loads them.
+    """
     path = folder / record
     try:
         document = orjson.loads(path.read_bytes())
@@ -98,7 +101,10 @@ def changed(folder: Path, record: str) -> Path | None:
     if not isinstance(document, dict) or identity(document) != folder.name:
         return path
     files = {folder / name: told["sha256"] for name, told in document["files"].items()}
-    return next((one for one, told in files.items() if not one.is_file() or _sha256(one) != told), None)
+    if lost := next((one for one, told in files.items() if not one.is_file() or _sha256(one) != told), None):
+        return lost
+    found = (one for one in sorted(folder.rglob("*")) if one.is_file() and one not in files and one != path)
+    return next((one for one in found if not any(part[0] == "." for part in one.relative_to(folder).parts)), None)
 
 
 def _sha256(path: Path) -> str:

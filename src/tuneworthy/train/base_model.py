@@ -9,7 +9,6 @@ runs.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
         files: Sequence[Path] = ()
     else:
         files = files_of(place)
-        source = {"spec": spec, "sha256": _hash_of(files)}
+        source = {"spec": spec, "sha256": models.sha256_of_files(files)}
         from_type = None
     made = [one for one in artifacts(store, "base") if one.manifest["source"] == source and one.whole]
     if made:
@@ -184,13 +183,6 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     if not found:
         raise ModelError(f"{folder}: expected a token that ends a turn, got none", hint="train another model")
     return found
-
-
-def _hash_of(files: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name} {models.sha256_of(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: str) -> Artifact:

@@ -23,7 +23,7 @@ from tuneworthy.types import Variant, content_hash
 from tuneworthy.verdict.base import Headroom, HeadroomClass
 
 FILE = "headroom"
-VERSION = 3
+VERSION = 4
 """Raised whenever the probes or the order of the classes change: stored results are then stale."""
 PROBES: tuple[HeadroomClass, ...] = (
     "refusal",

@@ -18,6 +18,7 @@ from tuneworthy.errors import ModelError
 from tuneworthy.grade.base import FORM_REASONS, accepted
 from tuneworthy.grade.json_text import find_object
 from tuneworthy.grade.text import normalise
+from tuneworthy.ladder.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Case, Trace, Variant, canonical
 from tuneworthy.verdict.base import HeadroomClass
@@ -252,14 +253,14 @@ class _Probing:
             self.findings[case.id].stronger = any(case.id in voter.right for voter in stronger)
 
     async def _other_models(self) -> dict[str, Voter]:
-        """Ask every other eligible model the open cases and a sample of those that were right, with this prompt."""
+        """Ask every other model that the rung `model` may try the open cases and a sample of those that were right."""
         if self._others is not None:
             return self._others
         project = self.session.project
         names = [
             name
-            for name, config in project.models.items()
-            if name != self.variant.model and not (project.constraints.on_device and config.hosted)
+            for name in project.answering
+            if name != self.variant.model and not (project.constraints.on_device and project.models[name].hosted)
         ]
         control = self.right
         if len(control) > MOST_CASES:
@@ -274,16 +275,7 @@ class _Probing:
         """Ask one model."""
         failed = self.open
         provider = self.session.models[name].provider
-        capabilities = getattr(provider, "capabilities", None)
-        variant = replace(
-            self.variant,
-            name=f"probe/{name}",
-            model=name,
-            model_identity=provider.identity,
-            decoding={},
-            max_tokens=self.variant.max_tokens + (capabilities.thinking_tokens() if capabilities else 0),
-            notes=("probe",),
-        )
+        variant = replace(on_model(self.variant, name, provider), name=f"probe/{name}", notes=("probe",))
         if variant.output.kind not in {"free", *provider.supports}:
             variant = replace(variant, output=replace(variant.output, kind="free", choices=(), schema=None))
         cases = [*failed, *control]

@@ -108,7 +108,7 @@ def _evidence(facts: Facts, climb: Mapping[str, Any] | None) -> Evidence:
     """Return what the gates of the checklist look at; what only a verdict needs is left unknown."""
     project = facts.project
     test = facts.data.split.test if facts.data else ()
-    groups = {case.group or f"#{case.id}" for case in test} if any(case.group for case in test) else None
+    groups = {case.source for case in test} if any(case.group for case in test) else None
     allowed = [name for name in project.answering if not facts.excluded(name)]
     apart = kept_apart(facts.data.split, facts.data.cases) if facts.data else ()
     training, forecast = training_of(project, Folder(project.root), climb, apart)

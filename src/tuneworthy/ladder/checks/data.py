@@ -198,6 +198,6 @@ def few_groups(facts: Facts) -> Iterator[Fault]:
     """Cases name groups, and test has fewer than 10 of them: the gate `eval_set` fails, intervals are wide."""
     if facts.data is None or not any(case.group for case in facts.data.split.test):
         return
-    groups = {case.group or case.id for case in facts.data.split.test}
+    groups = {case.source for case in facts.data.split.test}
     if len(groups) < MIN_GROUPS:
         yield Fault(f"expected at least {MIN_GROUPS} groups in test, got {len(groups)}", "add cases from other sources")

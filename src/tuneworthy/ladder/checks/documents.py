@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tuneworthy.config.retrieval import NO_PRICE
-from tuneworthy.errors import AuthError
+from tuneworthy.errors import AuthError, UserError
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.data import named
 from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import read_key
 from tuneworthy.retrieval.library import documents_path, servers_of
 
@@ -53,9 +54,15 @@ def documents_injected(facts: Facts) -> Iterator[Fault]:
 def search_servers(facts: Facts) -> Iterator[Fault]:
     """Servers of `[retrieval]` that get the documents and questions, with the calls and dollars of a climb.
 
-    An error if one is elsewhere and has no price, as no budget could be kept, or if its key is not set.
+    An error if an address is none or holds a secret, if a server is elsewhere and has no price, as no budget could be
+    kept, or if its key is not set.
     """
     for name, server in servers_of(facts.project).items():
+        try:
+            check_address(server.base_url)
+        except UserError as error:
+            yield Fault(f"{name}: {error.message}", error.hint, "error")
+            continue
         use = (facts.estimate.models if facts.estimate else {}).get(name)
         words = f"{name}: documents and questions go to {server.base_url}"
         if use:

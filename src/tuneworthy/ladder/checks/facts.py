@@ -217,7 +217,7 @@ class Facts:
         plan = read_looks(self.folder)
         plan = plan if plan.slots else plan.plan(rungs_with_looks(self.project, self.data.split, self.data.task))
         alpha = min(plan.slots.values(), default=0.05)
-        n_groups = len({case.group or f"#{case.id}" for case in test})
+        n_groups = len({case.source for case in test})
         margin = self.project.task.margin
         needed = cases_for_margin(margin, alpha).numbers
         return Resolution(

@@ -174,8 +174,8 @@ def model_retires(facts: Facts) -> Iterator[Fault]:
 def thinking_cut(facts: Facts) -> Iterator[Fault]:
     """The baseline's model thinks before it answers, hidden, and its thinking counts against `prompt.max_tokens`.
 
-    With fewer than 1,024 tokens it is often cut off before the answer, which then counts as wrong. The models that the
-    rung `model` tries are given room to think beside that.
+    With fewer than 1,024 tokens it is often cut off before the answer, which then counts as wrong. What the rungs
+    `model` and `decoding` try is given room to think beside that.
     """
     limit, name = facts.project.prompt.max_tokens, facts.project.ladder.baseline
     opened = facts.opened[name][0] if name in facts.opened else None

@@ -74,7 +74,7 @@ def scores_of(scoring: Scoring, adapter: Measured, forms: Mapping[str, Measured]
         at for at, place in enumerate(scoring.places)
         if adapter.greedy[place].ended and not any(found[at].unscored for found in grades.values())
     ]  # fmt: skip
-    groups = [scoring.metric.cases[at].group or scoring.metric.cases[at].id for at in counted]
+    groups = [scoring.metric.cases[at].source for at in counted]
     return {
         name: Scores(num=[found[at].num for at in counted], den=[found[at].den for at in counted], groups=groups)
         for name, found in grades.items() if counted

@@ -1,0 +1,96 @@
+"""A reranker that reads question and chunk together: a sequence classifier of one label, in this process.
+
+Invariant: the folder is looked through before transformers sees it; no code of it runs. A pair is scored alone, so that
+its score hangs on nothing else.
+
+Source: Nogueira, Cho, "Passage re-ranking with BERT", arXiv 1901.04085.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.config.retrieval import CrossEncoderReranker
+from tuneworthy.errors import ModelError
+from tuneworthy.providers.models import find, pull, sha256_of_files
+from tuneworthy.providers.safe import files_of
+
+
+def cross_encoder_missing() -> str:
+    """Return why nothing can be scored; "" if torch and transformers are installed."""
+    there = all(find_spec(name) for name in ("torch", "transformers"))
+    return "" if there else "torch and transformers are not installed (pip install 'tuneworthy[train]')"
+
+
+def cross_encoder_identity(config: CrossEncoderReranker, root: Path) -> Mapping[str, Any]:
+    """Return what determines the scores; the hash of a model that is not here yet is "".
+
+    Raises:
+        ModelError: The folder holds what may not be loaded.
+    """
+    path = find(config.model, root)
+    return {**config.model_dump(), "sha256": sha256_of_files(files_of(path)) if path else ""}
+
+
+class CrossEncoder:
+    """Scores of a model on the CPU.
+
+    Args:
+        config: The model.
+        root: The project folder.
+
+    Raises:
+        ModelError: It is not there, may not be loaded, or is no classifier of one label.
+    """
+
+    def __init__(self, config: CrossEncoderReranker, root: Path) -> None:
+        if missing := cross_encoder_missing():
+            raise ModelError(f"expected a cross-encoder, got none: {missing}")
+        self._spec = config.model
+        folder = pull(config.model, root)
+        if not folder.is_dir():
+            raise self._odd(f"the file {folder.name}")
+        files_of(folder)
+        self._model, self._tokenizer = self._load(folder)
+        room = getattr(self._model.config, "max_position_embeddings", config.max_tokens)
+        self._longest = min(config.max_tokens, self._tokenizer.model_max_length, room)
+
+    def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
+        """Return how well each text answers `question`; of long pairs the end of the longer part is cut."""
+        import torch
+
+        found = []
+        for text in texts:
+            pair = self._tokenizer(question, text, truncation=True, max_length=self._longest, return_tensors="pt")
+            with torch.inference_mode():
+                found.append(float(self._model(**pair).logits[0, 0]))
+        if not np.isfinite(found).all():
+            raise self._odd("a score that is no number")
+        return found
+
+    def _load(self, folder: Path) -> tuple[Any, Any]:
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **safely
+            )
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise self._odd(f"{error!r:.80}") from None
+        if model.config.num_labels != 1:
+            raise self._odd(f"one of {model.config.num_labels} labels")
+        if missing := sorted(told["missing_keys"]):  # they would be drawn at random
+            raise self._odd(f"one without {missing[0]}")
+        return model.eval(), tokenizer
+
+    def _odd(self, got: str) -> ModelError:
+        return ModelError(f"{self._spec}: expected a folder of a sequence classifier of one label, got {got}",
+                          hint="name a cross-encoder in [retrieval] reranker")  # fmt: skip
