@@ -108,8 +108,9 @@ def write_artifact(
 def find_artifact(store: Folder, identity: str) -> Artifact | None:
     """Return the artifact called `identity`, or None if there is none, or nothing that names itself one."""
     manifest = store.read(f"models/{identity}/manifest")
-    named = isinstance(manifest, dict) and manifest.keys() >= {"kind", "parent", "times"}
-    return Artifact(store.path / "models" / identity, manifest) if named else None
+    if not isinstance(manifest, dict) or not manifest.keys() >= {"kind", "parent", "times"}:
+        return None
+    return Artifact(store.path / "models" / identity, manifest)
 
 
 def latest_artifact(store: Folder, kind: Kind) -> Artifact | None:

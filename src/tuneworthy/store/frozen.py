@@ -100,7 +100,7 @@ def changed(folder: Path, record: str) -> Path | None:
         return path
     if not isinstance(document, dict) or identity(document) != folder.name:
         return path
-    files = {folder / name: told["sha256"] for name, told in document["files"].items()}
+    files: dict[Path, str] = {folder / name: told["sha256"] for name, told in document["files"].items()}
     if lost := next((one for one, told in files.items() if not one.is_file() or _sha256(one) != told), None):
         return lost
     found = (one for one in sorted(folder.rglob("*")) if one.is_file() and one not in files and one != path)

@@ -11,6 +11,8 @@ from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.providers.safe import check_model, template_of
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
+from tuneworthy.train.advise import has_bf16
+from tuneworthy.train.memory import Device
 
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 """What torch calls the types of safetensors."""
@@ -118,6 +120,10 @@ class Tokens:
 def load(folder: Path, dtype: str) -> Any:
     """Return the model of a folder, ready to answer.
 
+    Args:
+        folder: Safetensors and their configuration.
+        dtype: Of the weights. They are computed in float32 where the device computes in no such type.
+
     Raises:
         ModelError: It may not be loaded.
         UserError: transformers is not installed.
@@ -132,10 +138,17 @@ def load(folder: Path, dtype: str) -> Any:
                         hint="pip install 'tuneworthy[train]'") from None  # fmt: skip
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+    computed = getattr(torch, dtype if computes_in(device, dtype) else "float32")
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True, local_files_only=True
+        folder, dtype=computed, trust_remote_code=False, use_safetensors=True, local_files_only=True
     )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return model.to(device).eval()
+
+
+def computes_in(device: Device, dtype: str) -> bool:
+    """Return whether a device computes in a type of 16 bits by itself; in software it is far slower."""
+    return has_bf16(device) if dtype == "bfloat16" else device == "cuda"
 
 
 def ends_of(model: Any, more: Sequence[int]) -> list[int]:
