@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="pip install 'tuneworthy[train]'")
 from tiny_models import model_of, save, tokenizer_of
 
 from tuneworthy.ship.parity import hf_form
+from tuneworthy.ship.parity.hf_form import HfForm, Tokens
 
 
 @pytest.mark.parametrize(("able", "computed"), [(True, "torch.bfloat16"), (False, "torch.float32")])
@@ -27,3 +28,22 @@ def test_a_processor_without_bfloat16_computes_the_same_weights_in_float32(
     assert str(model.dtype) == computed
     for weight in model.parameters():
         assert torch.equal(weight, weight.to(torch.bfloat16).to(weight.dtype))
+
+
+@pytest.mark.parametrize("architecture", ["Llama", "Gemma2"])
+def test_answers_are_those_of_every_prompt_read_anew(architecture: str, tmp_path: Path) -> None:
+    import torch
+
+    tokenizer = tokenizer_of()
+    save(model_of(architecture, len(tokenizer)), tokenizer, tmp_path)
+    model = hf_form.load(tmp_path, "float32")
+    form = HfForm(model, Tokens(tmp_path), [1])
+    for ids in ([5, 6, 7, 8], [5, 6, 9], [5, 6, 9, 10, 11], [5, 6], [7]):
+        with torch.inference_mode():
+            alone = torch.log_softmax(model(torch.tensor([ids])).logits[0, -1], -1)
+            whole = model.generate(
+                torch.tensor([ids]), do_sample=False, max_new_tokens=6, eos_token_id=1, pad_token_id=0
+            )
+        answer = whole[0, len(ids) :].tolist()
+        assert form.next(ids).top == pytest.approx({one: float(alone[one]) for one in form.next(ids).top}, abs=1e-4)
+        assert list(form.greedy(ids, 6).ids) == answer[: answer.index(1) if 1 in answer else None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,12 @@ class HfForm:
 
     def __init__(self, model: Any, tokens: Tokens, ends: Sequence[int]) -> None:
         self._model, self.tokens, self._ends = model, tokens, list(ends)
+        self._read: list[int] = []
+        self._cache: Any = None
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._cache_is = "cache" if "cache" in signature(inner.forward).parameters else "past_key_values"
+        kinds = getattr(model.config, "layer_types", None) or ["full_attention"]
+        self._can_rewind = set(kinds) == {"full_attention"}  # a window forgets what a crop would go back to
 
     def template(self) -> str | None:
         """Return the folder's chat template."""
@@ -46,25 +53,44 @@ class HfForm:
         """Return what follows `ids`."""
         import torch
 
-        with torch.inference_mode():
-            logits = self._model(torch.tensor([list(ids)], device=self._model.device)).logits[0, -1].float()
-            values, places = torch.log_softmax(logits, -1).topk(min(TOP, logits.shape[0]))
+        logits = self._logits(ids)
+        values, places = torch.log_softmax(logits, -1).topk(min(TOP, logits.shape[0]))
         return Distribution(dict(zip(places.tolist(), values.tolist(), strict=True)))
 
     def greedy(self, ids: Sequence[int], n: int) -> Greedy:
         """Return the most likely answer, a token at a time."""
-        import torch
+        answer: list[int] = []
+        while len(answer) < n:
+            token = int(self._logits([*ids, *answer]).argmax())
+            if token in self._ends:
+                return Greedy(tuple(answer), self.tokens.text(answer), True)
+            answer.append(token)
+        return Greedy(tuple(answer), self.tokens.text(answer), False)
 
+    def _logits(self, ids: Sequence[int]) -> Any:
+        """Return the logits of what follows `ids`, `(n_vocabulary,)`; the beginning that was read last is kept."""
+        import torch
+        from transformers import DynamicCache
+
+        shared = min(_common(self._read, ids), len(ids) - 1) if self._can_rewind else 0
+        if not shared:
+            self._cache = DynamicCache(config=self._model.config)
+        elif shared < len(self._read):
+            self._cache.crop(shared - len(self._read))
         with torch.inference_mode():
-            whole = self._model.generate(
-                torch.tensor([list(ids)], device=self._model.device), do_sample=False, max_new_tokens=n,
-                eos_token_id=self._ends, pad_token_id=self._ends[0], repetition_penalty=1.0, num_beams=1,
-                temperature=None, top_p=None, top_k=None,
-            )[0].tolist()  # fmt: skip
-        answer = whole[len(ids) :]
-        ended = bool(answer) and answer[-1] in self._ends
-        answer = answer[:-1] if ended else answer
-        return Greedy(tuple(answer), self.tokens.text(answer), ended)
+            rest = torch.tensor([list(ids[shared:])], device=self._model.device)
+            logits = self._model(rest, **{self._cache_is: self._cache}, use_cache=True).logits
+        self._read = list(ids)
+        return logits[0, -1].float()
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many ids two sequences begin with in common.
+
+    >>> _common([1, 2, 3], [1, 2, 4, 5])
+    2
+    """
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 class Tokens:
