@@ -110,7 +110,7 @@ def _asked(url: str, config: OpenAI) -> Mapping[str, Any] | None:
 class _Straight(HTTPRedirectHandler):
     """Follows nobody elsewhere: the key is for the address of the project file alone."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(self, *_: Any, **__: Any) -> None:
         """Return no further request."""
 
 
