@@ -79,12 +79,6 @@ def test_a_floor_that_has_nothing_to_learn_from_stays_a_reference(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_of_two_forms_that_score_alike_the_constrained_one_is_put_to_test(tmp_path: Path) -> None:
-    record = climb(write_world(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"]))
-    found = record.rung("few_shot")
-    assert found is not None and str(found.name).endswith("+choice")
-
-
 def test_all_that_follows_is_asked_with_the_parameters_of_today(tmp_path: Path) -> None:
     root = write_world(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"])
     file = root / "tuneworthy.toml"

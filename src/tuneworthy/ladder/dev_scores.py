@@ -62,5 +62,5 @@ async def measure(session: Session, variant: Variant, cases: Sequence[Case]) -> 
         num=num,
         den=den,
         cost_usd=sum(trace.cost_usd for trace in traces),
-        weight=(means["usd_per_1k"] or 0.0, float(variant.output.kind == "free"), tokens),
+        weight=(means["usd_per_1k"] or 0.0, tokens),
     )

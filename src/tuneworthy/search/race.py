@@ -48,13 +48,13 @@ class Measured:
     Attributes:
         num, den: `(n_cases,)` contributions, NaN where unscored.
         cost_usd: What the answers cost.
-        weight: What orders candidates by cost: dollars; answers that may turn out unreadable; tokens an answer.
+        weight: What orders candidates by cost: dollars, then tokens an answer.
     """
 
     num: np.ndarray
     den: np.ndarray
     cost_usd: float
-    weight: tuple[float, ...]
+    weight: tuple[float, float]
 
 
 Measure = Callable[[Variant, Sequence[Case]], Awaitable[Measured]]
@@ -142,7 +142,7 @@ async def race(
     """Find the best of `candidates` on `dev`.
 
     Args:
-        candidates: In the order of preference: ties go to the cheaper one, then to the earlier.
+        candidates: In the order of preference: ties go to the earlier one.
         dev: In random order (rounds take the head).
         measure: Answers and grades; called with growing heads of `dev`, answers that exist are not asked again.
         n_dev: Cases of all of dev, where `dev` is the part of it that candidates were not made from.
@@ -181,8 +181,7 @@ class _Running:
         """Return those still in, best first on the cases that all of them have scored."""
         entries = [self.entries[variant.id] for variant in self.alive]
         both = ~np.isnan(np.stack([entry.measured.num for entry in entries])).any(axis=0)
-        order = self._order
-        return sorted(entries, key=lambda e: (-_score(e, both), e.measured.weight, order[e.variant.id]))
+        return sorted(entries, key=lambda entry: (-_score(entry, both), self._order[entry.variant.id]))
 
     def drop_unscored(self, n: int) -> None:
         """Let those leave that too many of `n` answers of could not be scored; where all should, the fewest decide."""
