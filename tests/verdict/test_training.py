@@ -152,7 +152,6 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "parity",
         "too few",
     ),
-    "other file served": (lambda root: change(root, "serving", artifact="b" * 16), "serving", "what was served is"),
     "no parity": (lambda root: (Folder(root).path / "parity.json").unlink(), "parity", "run `tuneworthy parity`"),
     "guard added": (_guard_added, "guards", "late"),
     "version changed": (_unsafe, "", ""),
