@@ -114,8 +114,8 @@ def test_a_walk_again_searches_nothing_anew_and_shows_the_same_passages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = climb(write_facts(tmp_path, f"{READS} else 'none'"))
-    monkeypatch.setattr("tuneworthy.retrieval.library.Searcher.search", None)
-    monkeypatch.setattr("tuneworthy.retrieval.library.Searcher.timed", None)
+    monkeypatch.setattr("tuneworthy.retrieval.searcher.Searcher.search", None)
+    monkeypatch.setattr("tuneworthy.retrieval.searcher.Searcher.timed", None)
     again, _ = climb(tmp_path)
     assert again.to_dict() == first.to_dict()
 
