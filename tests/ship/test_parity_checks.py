@@ -375,12 +375,13 @@ def test_answers_that_never_end_are_not_scored(tmp_path: Path) -> None:
 
 def test_no_form_is_asked_for_more_than_there_is_room_for(tmp_path: Path) -> None:
     class Room:
-        def greedy(self, ids: Sequence[int], n: int) -> Greedy:
-            return Greedy((n,), "", True)
+        def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+            return [Greedy((n,), "", True) for n in most]
 
     plan = subject_of(tmp_path).plan
-    assert plan.answered(Room(), [1] * 10).ids == (17,)  # type: ignore[arg-type]
-    assert replace(plan, context=16).answered(Room(), [1] * 10).ids == (6,)  # type: ignore[arg-type]
+    assert [one.ids for one in plan.answered(Room(), [[1] * 10])] == [(17,)]  # type: ignore[arg-type]
+    short = replace(plan, context=16).answered(Room(), [[1] * 10, [1] * 9])  # type: ignore[arg-type]
+    assert [one.ids for one in short] == [(6,), (7,)]
 
 
 def test_a_greedy_answer_may_be_longer_than_the_longest_that_was_trained_on(tmp_path: Path) -> None:

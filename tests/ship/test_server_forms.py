@@ -26,4 +26,4 @@ def test_the_token_that_ends_an_answer_is_no_part_of_it(
         return {"tokens": tokens, "content": '{"', "stop_type": stop_type}
 
     monkeypatch.setattr(LlamaForm, "_complete", complete)
-    assert object.__new__(LlamaForm).greedy([1, 2], 8) == expected
+    assert object.__new__(LlamaForm).greedy([[1, 2]], [8]) == [expected]

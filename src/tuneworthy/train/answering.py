@@ -46,11 +46,31 @@ def answers(
         max_tokens: Limit of an answer. stop: Texts that end an answer.
         batch: Prompts at once.
     """
+    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch)
+    return [_answer(tokenizer, ids, ended, stop) for ids, ended in rows]
+
+
+def answer_ids(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    ends: Sequence[int],
+    filler: int,
+    max_tokens: int,
+    batch: int = BATCH,
+) -> list[tuple[list[int], bool]]:
+    """Return the ids of each greedy answer without the one that ended it, and whether one did.
+
+    Args:
+        model: Of transformers, in `answering_mode` or ready to answer. prompts: Token ids, in the order of the result.
+        ends: Ids that end a turn. filler: Id that stands before a shorter prompt, and is not read.
+        max_tokens: Limit of an answer. batch: Prompts at once.
+    """
     import torch
 
-    found: list[tuple[str, str]] = [("", "length")] * len(prompts)
+    found: list[tuple[list[int], bool]] = [([], False)] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
-    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     device = model.device
     for first in range(0, len(order), batch):
         chosen = order[first : first + batch]
@@ -71,15 +91,15 @@ def answers(
                 pad_token_id=filler,
             )
         for at, row in zip(chosen, said[:, width:].tolist(), strict=True):
-            found[at] = _answer(tokenizer, row, ends, stop)
+            end = next((place for place, token in enumerate(row) if token in ends), None)
+            found[at] = (row[:end], end is not None)
     return found
 
 
-def _answer(tokenizer: Any, row: list[int], ends: Sequence[int], stop: Sequence[str]) -> tuple[str, str]:
+def _answer(tokenizer: Any, ids: list[int], ended: bool, stop: Sequence[str]) -> tuple[str, str]:
     """Return the text up to its end, and why it ended."""
-    at = next((place for place, token in enumerate(row) if token in ends), None)
-    text = tokenizer.decode(row[:at], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     cuts = [place for mark in stop if (place := text.find(mark)) >= 0]
     if cuts:
         return text[: min(cuts)], "stop"
-    return text, "length" if at is None else "stop"
+    return text, "stop" if ended else "length"

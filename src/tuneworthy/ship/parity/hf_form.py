@@ -13,6 +13,7 @@ from tuneworthy.providers.safe import check_model, template_of
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
 from tuneworthy.train.advise import has_bf16
+from tuneworthy.train.answering import answer_ids
 from tuneworthy.train.memory import Device
 
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -57,15 +58,16 @@ class HfForm:
         values, places = torch.log_softmax(logits, -1).topk(min(TOP, logits.shape[0]))
         return Distribution(dict(zip(places.tolist(), values.tolist(), strict=True)))
 
-    def greedy(self, ids: Sequence[int], n: int) -> Greedy:
-        """Return the most likely answer, a token at a time."""
-        answer: list[int] = []
-        while len(answer) < n:
-            token = int(self._logits([*ids, *answer]).argmax())
-            if token in self._ends:
-                return Greedy(tuple(answer), self.tokens.text(answer), True)
-            answer.append(token)
-        return Greedy(tuple(answer), self.tokens.text(answer), False)
+    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+        """Return the most likely answers; those that have room for as many tokens are written side by side."""
+        found: dict[int, Greedy] = {}
+        for n in sorted(set(most)):
+            places = [place for place, one in enumerate(most) if one == n]
+            asked = [prompts[place] for place in places]
+            answers = answer_ids(self._model, asked, ends=self._ends, filler=self._ends[0], max_tokens=n)
+            for place, (ids, ended) in zip(places, answers, strict=True):
+                found[place] = Greedy(tuple(ids), self.tokens.text(ids), ended)
+        return [found[place] for place in range(len(prompts))]
 
     def _logits(self, ids: Sequence[int]) -> Any:
         """Return the logits of what follows `ids`, `(n_vocabulary,)`; the beginning that was read last is kept."""

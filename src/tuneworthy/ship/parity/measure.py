@@ -95,8 +95,8 @@ class Form(Protocol):
         """Return what follows `ids`."""
         ...
 
-    def greedy(self, ids: Sequence[int], n: int) -> Greedy:
-        """Return its most likely answer of at most `n` tokens."""
+    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+        """Return its most likely answer to each prompt, of at most as many tokens as `most` says of that prompt."""
         ...
 
 
@@ -134,9 +134,9 @@ class Plan:
         """Most tokens of a greedy answer."""
         return max(len(ids) for ids in (*self.answer_ids, *self.fact_answer_ids)) + SLACK
 
-    def answered(self, form: Form, ids: Sequence[int]) -> Greedy:
-        """Return what a form answers to a prompt, of as many tokens as there is room for."""
-        return form.greedy(ids, min(self.n_greedy, self.context - len(ids)))
+    def answered(self, form: Form, prompts: Sequence[Sequence[int]]) -> list[Greedy]:
+        """Return what a form answers to each prompt, of as many tokens as there is room for."""
+        return form.greedy(prompts, [min(self.n_greedy, self.context - len(ids)) for ids in prompts])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,16 +169,17 @@ def measure(name: str, kind: str, form: Form, plan: Plan) -> Measured:
     Args:
         name, kind: As in `Measured`. form: What is asked. plan: What it is asked.
     """
-    pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))
+    pairs = zip(plan.prompt_ids, plan.answer_ids, strict=True)
+    following = [(form.next(ids), form.next([*ids, *answer])) for ids, answer in pairs]
     return Measured(
         name=name,
         kind=kind,
         template=form.template(),
         prompt_ids=form.prompt_ids(plan.chats),
         marks={text: form.token_ids(text) for text in plan.marks},
-        first=[form.next(ids) for ids in plan.prompt_ids],
-        end=[form.next([*ids, *answer]) for ids, answer in pairs],
-        greedy=[plan.answered(form, ids) for ids in plan.prompt_ids],
-        facts=[plan.answered(form, ids) for ids in plan.fact_ids],
+        first=[first for first, _ in following],
+        end=[end for _, end in following],
+        greedy=plan.answered(form, plan.prompt_ids),
+        facts=plan.answered(form, plan.fact_ids),
         fact_prompt_ids=form.prompt_ids([chat for chat, _ in plan.facts]),
     )

@@ -121,7 +121,11 @@ class LlamaForm:
         top = told["completion_probabilities"][0]["top_logprobs"]
         return Distribution({one["id"]: one["logprob"] for one in top})
 
-    def greedy(self, ids: Sequence[int], n: int) -> Greedy:
+    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+        """Return the most likely answers."""
+        return [self._greedy(ids, n) for ids, n in zip(prompts, most, strict=True)]
+
+    def _greedy(self, ids: Sequence[int], n: int) -> Greedy:
         """Return the most likely answer; llama.cpp counts the token that ended it among its tokens."""
         told = self._complete(ids, n)
         tokens, ended = told["tokens"], told["stop_type"] == "eos"
@@ -171,7 +175,11 @@ class VllmForm:
         top = told["logprobs"]["top_logprobs"][0]
         return Distribution({int(name.removeprefix("token_id:")): value for name, value in top.items()})
 
-    def greedy(self, ids: Sequence[int], n: int) -> Greedy:
+    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+        """Return the most likely answers."""
+        return [self._greedy(ids, n) for ids, n in zip(prompts, most, strict=True)]
+
+    def _greedy(self, ids: Sequence[int], n: int) -> Greedy:
         """Return the most likely answer."""
         told = self._complete(ids, n, logprobs=0)
         tokens = [int(one.removeprefix("token_id:")) for one in told["logprobs"]["tokens"]]
