@@ -152,6 +152,8 @@ def test_what_serve_wrote_counts_while_its_process_and_its_address_live(project:
     for stale in ({"pid": gone.pid}, {"address": "http://127.0.0.1:9"}):
         store.write(NOTE, note | stale)
         assert tuned_models(project) == []
+    store.write(NOTE, note | {"address": engine.url.replace("127.0.0.1", "localhost")})
+    assert [one.artifact for one in tuned_models(project)] == [made["merged"].id], "another name of this machine"
     store.write(NOTE, ["no note"])
     assert tuned_models(project) == []
     engine.vllm(made["adapter"].folder)

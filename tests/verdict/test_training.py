@@ -184,6 +184,15 @@ def test_a_file_that_differs_does_not_condemn_the_one_that_was_put_to_test_nor_i
         assert gates(verdict(world, capsys, 0 if status == "pass" else 3))["parity"]["status"] == status
 
 
+@pytest.mark.parametrize("models", [["b"], {"b" * 16: "pass"}])
+def test_a_proof_that_cannot_be_read_asks_for_a_new_one(
+    models: object, world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(world, "parity", models=models)
+    assert run(["decide", "--project", str(world)]) == 2
+    assert "run `tuneworthy parity` again" in capsys.readouterr().err
+
+
 def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world: Path) -> None:
     assert run(["decide", "--project", str(world)]) == 0
     assert seen_in(load(world)).verdict_stale == []

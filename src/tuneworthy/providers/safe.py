@@ -107,6 +107,29 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def number_of(value: object, what: str) -> float:
+    """Return a number of an adapter's config.
+
+    Raises:
+        ModelError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ModelError(f"expected a number as {what} of the adapter, got {value!r:.60}")
+    return float(value)
+
+
+def patterns_of(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return what a config says by patterns of layers' names; empty if nothing.
+
+    Raises:
+        ModelError: It is no table.
+    """
+    told = config.get(key) or {}
+    if not isinstance(told, Mapping):
+        raise ModelError(f"expected a table as {key} of the adapter, got {told!r:.60}")
+    return told
+
+
 def _refuse_code(path: Path, document: Any) -> None:
     for where, key, value in _keys(document):
         if key in CODE_KEYS and value not in (None, False):

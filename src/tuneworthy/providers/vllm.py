@@ -14,7 +14,7 @@ from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.providers.openai import OpenAIProvider
-from tuneworthy.providers.safe import check_model, read_config
+from tuneworthy.providers.safe import check_model, number_of, patterns_of, read_config
 from tuneworthy.providers.vllm_server import Launch, VllmServer, free_port, rank_limit
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import Request, Response
@@ -128,7 +128,8 @@ def open_vllm(name: str, config: Vllm, root: Path) -> VllmProvider:
     rank = None
     if adapter is not None:
         told = read_config(adapter / "adapter_config.json")
-        rank = rank_limit(max([int(told.get("r", 8)), *map(int, (told.get("rank_pattern") or {}).values())]))
+        ranks = [told.get("r", 8), *patterns_of(told, "rank_pattern").values()]
+        rank = rank_limit(int(max(number_of(one, "rank") for one in ranks)))
     identity = {
         "provider": "vllm", "model": config.model, "sha256": weights_sha256(model), "context": config.context,
         "adapter": weights_sha256(adapter) if adapter else None, "arguments": list(config.arguments),

@@ -103,7 +103,7 @@ def _ladder_row(rung: RungRecord, record: ClimbRecord, requests_per_month: float
         shown = None
     gain = numbers.NONE
     if rung.delta is not None and rung.delta_ci is not None:
-        at = f" α {rung.alpha:g}" if own_alpha and rung.alpha is not None else ""
+        at = f" α {rung.alpha:.3g}" if own_alpha and rung.alpha is not None else ""
         gain = f"{rung.delta:+.3f} {numbers.interval(rung.delta_ci, signed=True)}{at}"
     per_1k = rung.usd_per_1k
     month = per_1k * requests_per_month / 1000 if per_1k is not None and requests_per_month else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tuneworthy.errors import ModelError, UserError
-from tuneworthy.providers.safe import read_config, tensors_of
+from tuneworthy.providers.safe import number_of, patterns_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _PREFIX: Final = "base_model.model."
 _PART: Final = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)(\.weight)?"
 )
+_PATTERNS: Final = {"r": "rank_pattern", "lora_alpha": "alpha_pattern"}
+"""Where PEFT keeps what differs from layer to layer."""
 _REFUSED: Final = {
     "layer_replication": "repeats layers of the base",
     "target_parameters": "adapts fused parameters of experts",
@@ -134,26 +136,27 @@ def _pair(folder: Path, config: Mapping[str, Any], module: str, found: Mapping[s
     a, b = (found.get(f"lora_embedding_{side}" if embedding else f"lora_{side}") for side in "AB")
     if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
         raise ModelError(f"{folder}: expected two factors of one rank for {module[:100]}, got {sorted(found)}")
-    rank = int(_by_pattern(config, "rank_pattern", module, config.get("r", 8)))
+    rank = int(_by_pattern(config, "r", module))
     if rank != a.shape[0]:
         raise ModelError(f"{folder}: expected rank {rank} in {module[:100]}, as the config says, got {a.shape[0]}")
-    alpha = _by_pattern(config, "alpha_pattern", module, config.get("lora_alpha", 8))
+    alpha = _by_pattern(config, "lora_alpha", module)
     scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
     if config.get("fan_in_fan_out") and not embedding:
         raise UserError(f"{folder}: expected weights with outputs first, got fan_in_fan_out (GPT-2's layout)")
     return Pair(a, b, scale, embedding, found.get("lora_magnitude_vector"))
 
 
-def _by_pattern(config: Mapping[str, Any], key: str, module: str, default: float) -> float:
-    """Return what the first pattern that fits the module's name says, as PEFT reads it."""
+def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
+    """Return `r` or `lora_alpha` of a module: of the first pattern that fits its name, as PEFT reads it."""
     import regex
 
-    for pattern, value in (config.get(key) or {}).items():
+    key = _PATTERNS[name]
+    for pattern, value in patterns_of(config, key).items():
         try:
             fits = regex.fullmatch(rf"(.*\.)?({pattern})", module, timeout=PATTERN_S)
         except (regex.error, TimeoutError) as error:
             raise ModelError(f"expected {key} of patterns that are read in {PATTERN_S:g} s, got {pattern[:60]!r}"
                              f" ({error or 'too slow'})") from None  # fmt: skip
         if fits:
-            return float(value)
-    return float(default)
+            return number_of(value, key)
+    return number_of(config.get(name, 8), name)

@@ -20,7 +20,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import orjson
 
-from tuneworthy.config.models import LlamaCpp, Model, OpenAI, Vllm
+from tuneworthy.config.models import LOOPBACK, LlamaCpp, Model, OpenAI, Vllm
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.models import find
 from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact
@@ -74,8 +74,16 @@ def _behind(store: Folder, config: OpenAI) -> Artifact | None:
     note = store.read(NOTE)
     if not isinstance(note, dict) or not _lives(note.get("pid")):
         return None
-    here = urlsplit(str(note.get("address", ""))).netloc == urlsplit(config.base_url).netloc
+    here = _place(str(note.get("address", ""))) == _place(config.base_url)
     return _named_in(store, PurePath(str(note.get("artifact")))) if here else None
+
+
+def _place(url: str) -> tuple[str, int | None]:
+    """Return host and port of an address; all names of this machine are one."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return "loopback" if parts.hostname in LOOPBACK else str(parts.hostname), parts.port
+    return url, None
 
 
 def _card(config: OpenAI) -> Mapping[str, Any] | None:

@@ -179,7 +179,7 @@ def _proof(store: Folder, name: str, tuned: Mapping[str, Any], keys: Sequence[st
     document = store.read(name)
     if document is None:
         return None
-    if not (isinstance(document, dict) and document.get("status") in {"pass", "fail", "unknown"}):
+    if not (isinstance(document, dict) and document.get("status") in {"pass", "fail", "unknown"} and _told(document)):
         raise UserError(
             f"expected the outcome of {name} in {store.path / name}.json, got something else",
             hint="run `tuneworthy parity` again" if name == PARITY else "run `tuneworthy serve` again",
@@ -204,6 +204,12 @@ def _proof(store: Folder, name: str, tuned: Mapping[str, Any], keys: Sequence[st
     engine = {"engine": document["engine"]} if document.get("engine") else {}
     numbers = {**ids, **engine, "checks": {str(one.get("name")): one.get("status") for one in checks}}
     return ProofEvidence(status=document["status"], detail=f"{words}{cause}", changed=changed, numbers=numbers)
+
+
+def _told(document: Mapping[str, Any]) -> bool:
+    """Return whether what a proof says of each model, if it says it at all, can be read."""
+    models = document.get("models") or {}
+    return isinstance(models, Mapping) and all(isinstance(one, Mapping) for one in models.values())
 
 
 def _of_one(document: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:

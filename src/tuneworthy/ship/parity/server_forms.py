@@ -72,7 +72,7 @@ class LlamaForm:
             {
                 "path": str(path.resolve()), "alias": path.stem, "parent": 0, "api_key": "", "slots": 1,
                 "context": min(context, header.context_length or context), "threads": os.cpu_count() or 1,
-                "cache_mib": 0, "cache_prompt": False, "slot_folder": "",
+                "cache_mib": 0, "cache_prompt": True, "slot_folder": "",
             },
             log,
         )  # fmt: skip
@@ -134,7 +134,7 @@ class LlamaForm:
     def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
         return self._post("/completion", {
             "prompt": list(ids), "n_predict": n, "temperature": 0, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
-            "repeat_penalty": 1.0, "cache_prompt": False, "return_tokens": True, **more,
+            "repeat_penalty": 1.0, "cache_prompt": True, "return_tokens": True, **more,
         })  # fmt: skip
 
     def _tokenize(self, text: str, *, add: bool) -> list[int]:
