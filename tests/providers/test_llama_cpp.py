@@ -377,3 +377,10 @@ def test_the_last_words_are_the_telling_line_of_this_child(tmp_path: Path) -> No
     marks = ("error loading model", " E ")
     assert last_words(log, len(old), marks) == "load: error loading model: new"
     assert last_words(log, 0, ("GGML_ASSERT",)) == last_words(tmp_path / "none", 0, marks) == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process")
+def test_no_thread_is_started_for_a_core_that_the_process_may_not_use() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+    code += "from tuneworthy.providers.llama_cpp import cores; print(cores())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "1\n"

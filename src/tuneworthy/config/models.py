@@ -43,7 +43,7 @@ class LlamaCpp(_Model):
     context: Count = 2048
     """Context of one slot, tokens."""
     threads: Count | None = None
-    """CPU threads; all cores if not set."""
+    """CPU threads; all cores that the process may use if not set."""
     concurrency: Count = 8
     """Calls in flight, at most."""
     timeout_s: Positive = 300.0

@@ -55,6 +55,13 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
 
 
+def cores() -> int:
+    """Return how many cores this process may use; a thread for more of them would wait for another, spinning."""
+    with suppress(AttributeError):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Engine:
     """One child process and the address it answers at.
 
@@ -410,7 +417,7 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     context = min(config.context, header.context_length or config.context)
     settings: Settings = {
         "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": config.slots,
-        "context": context, "threads": config.threads or os.cpu_count() or 1, "cache_mib": cache_mib(),
+        "context": context, "threads": config.threads or cores(), "cache_mib": cache_mib(),
         "cache_prompt": True, "slot_folder": "",
     }  # fmt: skip
     return LlamaCppProvider(

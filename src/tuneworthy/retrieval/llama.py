@@ -5,7 +5,6 @@ A text that is longer than the context is halved until the model takes its head.
 
 from __future__ import annotations
 
-import os
 import re
 import urllib.error
 import urllib.request
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from tuneworthy.config.retrieval import LlamaCppEncoder
 from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.llama_cpp import Engine
+from tuneworthy.providers.llama_cpp import Engine, cores
 from tuneworthy.providers.models import check_pinned, find, pull
 
 BATCH = 32
@@ -74,7 +73,7 @@ class LlamaEncoder:
         self._engine = Engine(
             {
                 "path": str(path.resolve()), "alias": config.model, "parent": 0, "api_key": "", "slots": SLOTS,
-                "context": context, "threads": config.threads or os.cpu_count() or 1, "cache_mib": 0,
+                "context": context, "threads": config.threads or cores(), "cache_mib": 0,
                 "cache_prompt": False, "slot_folder": "", "embeds": True, "pooling": config.pooling,
             },
             log,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import urllib.error
 import urllib.request
@@ -123,13 +122,14 @@ def llama_cpp(choice: Choice, log: Path, *, port: int) -> Iterator[Any]:
     except ImportError:
         raise UserError("expected the package xllamacpp, got none", hint="pip install 'tuneworthy[local]'") from None
     from tuneworthy.providers.llama_cpp import Engine as Child
+    from tuneworthy.providers.llama_cpp import cores
 
     path = choice.artifact.folder / FILE
     header = read_header(path)
     engine = Child(
         {
             "path": str(path.resolve()), "alias": NAME, "parent": 0, "api_key": "", "slots": SLOTS, "port": port,
-            "context": min(choice.context, header.context_length or choice.context), "threads": os.cpu_count() or 1,
+            "context": min(choice.context, header.context_length or choice.context), "threads": cores(),
             "cache_mib": 0, "cache_prompt": True, "slot_folder": "",
         },
         log,

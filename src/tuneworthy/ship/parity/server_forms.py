@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -65,13 +64,13 @@ class LlamaForm:
             raise UserError(
                 "expected the package xllamacpp, got none", hint="pip install 'tuneworthy[local]'"
             ) from None
-        from tuneworthy.providers.llama_cpp import Engine
+        from tuneworthy.providers.llama_cpp import Engine, cores
 
         header = read_header(path)
         self._engine = Engine(
             {
                 "path": str(path.resolve()), "alias": path.stem, "parent": 0, "api_key": "", "slots": 1,
-                "context": min(context, header.context_length or context), "threads": os.cpu_count() or 1,
+                "context": min(context, header.context_length or context), "threads": cores(),
                 "cache_mib": 0, "cache_prompt": True, "slot_folder": "",
             },
             log,
