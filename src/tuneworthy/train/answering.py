@@ -1,4 +1,4 @@
-"""What a model answers while it is trained: greedy, in batches of prompts of like length, with the prompt as served."""
+"""What a model answers: greedy, in batches of prompts of like length, with the prompt as served."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BATCH = 32
+MOST_TOKENS = 16_384
+"""Of all prompts and answers of a batch: what a model keeps of each token (at 7B up to half a MiB) has to fit."""
 
 
 @contextmanager
@@ -70,10 +72,8 @@ def answer_ids(
     import torch
 
     found: list[tuple[list[int], bool]] = [([], False)] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     device = model.device
-    for first in range(0, len(order), batch):
-        chosen = order[first : first + batch]
+    for chosen in batches([len(ids) for ids in prompts], max_tokens, batch):
         width = max(len(prompts[at]) for at in chosen)
         ids = torch.tensor([[filler] * (width - len(prompts[at])) + list(prompts[at]) for at in chosen], device=device)
         mask = torch.tensor([[0] * (width - len(prompts[at])) + [1] * len(prompts[at]) for at in chosen], device=device)
@@ -94,6 +94,21 @@ def answer_ids(
             end = next((place for place, token in enumerate(row) if token in ends), None)
             found[at] = (row[:end], end is not None)
     return found
+
+
+def batches(lengths: Sequence[int], max_tokens: int, batch: int = BATCH) -> Iterator[list[int]]:
+    """Yield the places of prompts of like length, as many at once as there is room for.
+
+    Args:
+        lengths: Tokens of each prompt, ``(n,)``. max_tokens: Limit of an answer. batch: Most prompts at once.
+    """
+    order = sorted(range(len(lengths)), key=lambda at: lengths[at])
+    while order:
+        size = min(batch, len(order))
+        while size > 1 and size * (lengths[order[size - 1]] + max_tokens) > MOST_TOKENS:
+            size -= 1
+        yield order[:size]
+        order = order[size:]
 
 
 def _answer(tokenizer: Any, ids: list[int], ended: bool, stop: Sequence[str]) -> tuple[str, str]:
