@@ -126,13 +126,15 @@ def test_vllm_s_own_sampler_leaves_the_same_tokens_and_probabilities() -> None:
     for _ in range(RUNS):
         logits, values = drawn(rng, penalties=())
         scores = torch.tensor(logits[None])
-        scores = sampler.Sampler.apply_temperature(scores, torch.tensor([values["temperature"]]).double(), True)
+        scores = sampler.Sampler.apply_temperature(
+            scores, torch.tensor([values["temperature"]], dtype=torch.float64), True
+        )
         if values.get("min_p"):
             min_p = builtin.MinPLogitsProcessor.__new__(builtin.MinPLogitsProcessor)
-            min_p.min_p_count, min_p.min_p = 1, torch.tensor([[values["min_p"]]]).double()
+            min_p.min_p_count, min_p.min_p = 1, torch.tensor([[values["min_p"]]], dtype=torch.float64)
             scores = min_p.apply(scores)
         k = torch.tensor([min(values["top_k"], len(logits))]) if values.get("top_k") else None
-        p = torch.tensor([values["top_p"]]).double() if values.get("top_p", 1) < 1 else None
+        p = torch.tensor([values["top_p"]], dtype=torch.float64) if values.get("top_p", 1) < 1 else None
         theirs = ops.apply_top_k_top_p_pytorch(scores, k, p).softmax(-1)[0].numpy()
         ours = explain(logits, Sampling.of(values), engine_of("vllm")).distribution
         assert_same(ours, theirs, logits, values)
