@@ -176,7 +176,7 @@ def project_file(name: str, kind: TaskKind, answers: Sequence[str], *, has_examp
     examples = '[examples]\npath = "examples.jsonl"                 # shots; at least 200 rows: dev is taken from them'
     longest = max((len(answer.encode()) for answer in answers), default=200)
     safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._") or "task"
-    one_line = kind == "label" and not any("\n" in answer for answer in answers)
+    one_line = kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers)
     stop = 'stop = ["\\n"]                            # answers are one line' if one_line else "# stop = []"
     return f"""# The project file of tuneworthy. Every key is described in docs/project-file.md.
 
@@ -200,6 +200,7 @@ system = "prompts/system.md"             # the prompt as it is today
 user = "{{{{ input }}}}"
 max_tokens = {8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8)}
 {stop}
+# parameters = {{ temperature = 0 }}       # of today's calls; sampled answers are asked for 3 times
 
 {graders}
 [models.small]
