@@ -148,7 +148,7 @@ async def sweep(
     seeking = _Search(incumbent, make, suggest, plan)
     confirming = 2 * len(confirm) * plan.repeats
     batch_cost = _race_cost(plan.width, len(search)) * plan.repeats
-    stopped = "the calls are spent"
+    stopped = "the calls that are left are too few for another batch and the comparison after it"
     while seeking.calls() + batch_cost + confirming + plan.aside <= plan.calls:
         batch = seeking.next_batch()
         if not batch:
