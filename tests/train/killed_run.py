@@ -1,4 +1,4 @@
-"""A run of the trainer for tests that kill it: ``python -m tests.train.killed_run FOLDER KILL_AT``.
+"""A run of the trainer for tests that kill it: ``python -m tests.train.killed_run FOLDER KILL_AT N_REHEARSAL``.
 
 It kills itself before its KILL_AT-th write (0: never), and prints the loss of every step and what it kept.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def main() -> None:
-    folder, kill_at = Path(sys.argv[1]), int(sys.argv[2])
+    folder, kill_at, n_rehearsal = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     import safetensors.torch
     import torch
     from transformers import AutoTokenizer
@@ -56,6 +56,7 @@ def main() -> None:
         settings,
         folder / "run",
         tokenizer=AutoTokenizer.from_pretrained(base),
+        rehearsal=(rows() * 4)[:n_rehearsal],
         look=look,
         max_steps=16,
     )

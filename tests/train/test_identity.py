@@ -45,7 +45,8 @@ def test_another_grader_is_another_run(prepared: Prepared) -> None:
     assert replace(prepared, material=replace(prepared.material, metric=same)).id == prepared.id
 
 
-def test_a_run_goes_on_with_other_free_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_rehearsal", [0, 6])
+def test_a_run_goes_on_with_other_free_memory(tmp_path: Path, n_rehearsal: int) -> None:
     tokenizer = write_tiny(tmp_path / "tiny")
     settings = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, learning_rate=0.01)
     short = replace(settings, micro_batch_size=2, gradient_checkpointing=True)
@@ -59,7 +60,9 @@ def test_a_run_goes_on_with_other_free_memory(tmp_path: Path) -> None:
 
         looks: list[float] = []
         run = tmp_path / folder
-        return train_rows(tmp_path / "tiny", rows() * 4, settings, run, tokenizer=tokenizer, look=look, max_steps=8)
+        own = rows()[:n_rehearsal]
+        return train_rows(tmp_path / "tiny", rows() * 4, settings, run, tokenizer=tokenizer, rehearsal=own, look=look,
+                          max_steps=8)  # fmt: skip
 
     whole = train(settings, "whole")
     with pytest.raises(KeyboardInterrupt):

@@ -19,9 +19,9 @@ TOLERANCE = 1e-6
 """Of losses and of the summed weights, relative: on one thread nothing else differs."""
 
 
-def run(folder: Path, kill_at: int) -> dict[str, Any] | None:
+def run(folder: Path, kill_at: int, n_rehearsal: int = 0) -> dict[str, Any] | None:
     """Run `killed_run`; None if it was killed."""
-    command = [sys.executable, "-m", "tests.train.killed_run", str(folder), str(kill_at)]
+    command = [sys.executable, "-m", "tests.train.killed_run", str(folder), str(kill_at), str(n_rehearsal)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
@@ -63,12 +63,13 @@ def test_a_run_killed_at_ten_random_moments_ends_at_the_same_loss(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_ends_at_the_same_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_rehearsal", [0, 5])
+def test_a_run_that_is_killed_again_and_again_ends_at_the_same_loss(tmp_path: Path, n_rehearsal: int) -> None:
     needs_libraries()
-    whole = run(tmp_path / "whole", 0)
+    whole = run(tmp_path / "whole", 0, n_rehearsal)
     assert whole is not None
     kills = 0
-    while (found := run(tmp_path / "often", 30)) is None:
+    while (found := run(tmp_path / "often", 30, n_rehearsal)) is None:
         kills += 1
         assert kills < 20
     assert kills >= 2

@@ -55,10 +55,11 @@ def test_a_project_becomes_an_adapter_that_says_what_it_was_made_of(
     assert made.manifest["rows"]["share_supervised"] > 0
     assert "reconciled" in made.manifest["memory"]
     assert {path.name for path in made.folder.iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors", "curves.json", "manifest.json", "rendered.json",
+        "adapter_config.json", "adapter_model.safetensors", "curves.json", "manifest.json", "rehearsal.json",
+        "rendered.json",
     }  # fmt: skip
     assert len(orjson.loads((made.folder / "rendered.json").read_bytes())) == 3
-    assert not any((store.path / "training").iterdir())
+    assert [path.suffix for path in (store.path / "training").iterdir()] == [".json"]  # the rows of rehearsal
     assert command(["train", "--project", str(tmp_path), "--json"]) == 0
     again = orjson.loads(capsys.readouterr().out)
     assert again["again"] and again["adapter"] == made.id

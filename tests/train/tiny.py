@@ -34,8 +34,8 @@ class Letters:
         return [list(VOCAB)[at] for at in ids]
 
 
-def write_tiny(folder: Path, *, dtype: str = "float32", seed: int = 0) -> Any:
-    """Write a random Llama of two layers with its tokenizer; return the tokenizer."""
+def write_tiny(folder: Path, *, dtype: str = "float32", seed: int = 0, tied: bool = True) -> Any:
+    """Write a random Llama of two layers with its tokenizer; return the tokenizer. Tied, it says the same again."""
     import torch
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -51,7 +51,7 @@ def write_tiny(folder: Path, *, dtype: str = "float32", seed: int = 0) -> Any:
         max_position_embeddings=256,
         eos_token_id=END,
         pad_token_id=0,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
     )
     LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder)
     inner = Tokenizer(models.WordLevel(VOCAB, unk_token="<pad>"))

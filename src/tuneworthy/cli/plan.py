@@ -82,7 +82,7 @@ def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
     from tuneworthy.store import write_atomic
     from tuneworthy.train.emit.base import ROWS
-    from tuneworthy.train.emit.planned import emit_planned, rendered_of, row_lines
+    from tuneworthy.train.emit.planned import emit_planned, row_lines, rows_of
 
     if planned.advice.memory.fit == "does not fit":
         note("Nothing is written: the run does not fit.")
@@ -92,7 +92,7 @@ def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
         with writing_to(out):
             for name, text in made.files.items():
                 write_atomic(out / name, text.encode())
-            write_atomic(out / ROWS, row_lines(rendered_of(planned).rows))
+            write_atomic(out / ROWS, row_lines(rows_of(planned)))
     return made
 
 

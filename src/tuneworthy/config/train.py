@@ -10,6 +10,7 @@ from tuneworthy.config.base import Count, Positive, Section
 
 Method = Literal["lora", "qlora", "full"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+Rehearsal = Annotated[float, Field(ge=0, le=1)]
 
 
 class Train(Section):
@@ -34,6 +35,9 @@ class Train(Section):
     """Rows an optimiser step, gradient accumulation included."""
     max_length: Count | None = None
     """Tokens of a row; longer rows are left out and counted, never cut."""
+    rehearsal: Rehearsal | None = None
+    """Rows that the base writes itself, as a share of the rows: trained on beside them, so that the model does not
+    unlearn the rest. 0 for none."""
     gpu_memory_gib: Positive | None = None
     """Memory to plan for, GiB; that of the device at hand if not set."""
     seed: int = 0

@@ -26,6 +26,7 @@ ARTICLE: Final[Mapping[str, str]] = {
     "learning_rate": "2e-4 (1e-4 to 5e-4)",
     "schedule": "cosine, 10 steps of warm-up",
     "epochs": "2 (1-3)",
+    "rehearsal": "not named",
     "batch_size": "16 (2 x 8)",
     "micro_batch_size": "2",
     "max_length": "4096",
@@ -45,6 +46,7 @@ SHORT_TIMES: Final = 15
 PLAIN_RATE: Final = 2e-4
 MAX_BATCH: Final = 31
 EPOCHS: Final = 3.0
+REHEARSAL: Final = 0.05
 STEP_ROUND: Final = 8
 """Lengths are rounded up to a multiple of it."""
 
@@ -145,6 +147,7 @@ class _Advisor:
         self._set("dropout", 0.0, "the evidence for dropout is weak; the recipes of TRL, Unsloth and TML use none",
                   "facts.md A1: Unsloth 2026.10.9 defaults, TRL LoRA Without Regret", "V")  # fmt: skip
         self._epochs()
+        self._rehearsal()
         self._rate()
         self._set("schedule", "linear", "TRL's default; with a short warm-up over 3 % of the steps", "trl 1.16.0", "V")
         return self._fit()
@@ -222,6 +225,11 @@ class _Advisor:
     def _epochs(self) -> None:
         reason = "at most: training stops earlier when the task metric on held-out examples no longer gets better"
         self._set("epochs", EPOCHS, reason, "facts.md A1: Gekhman (early stopping), Raschka (epochs)", "V2 K")
+
+    def _rehearsal(self) -> None:
+        n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
+        reason = f"{n} rows that the base writes itself: without, it unlearns what the task does not ask for"
+        self._set("rehearsal", REHEARSAL, reason, "arXiv 2403.01244, 2406.08464; docs/training.md", "V C")
 
     @property
     def _steps(self) -> int:

@@ -1,4 +1,4 @@
-"""What a model answers: greedy, in batches of prompts of like length, with the prompt as served."""
+"""What a model answers: greedy or drawn, in batches of prompts of like length, with the prompt as served."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 BATCH = 32
 MOST_TOKENS = 16_384
 """Of all prompts and answers of a batch: what a model keeps of each token (at 7B up to half a MiB) has to fit."""
+NUCLEUS = 0.95
+"""Of what is drawn: the fewest tokens that have so much of the probability."""
+_GREEDY = ("temperature", "top_p", "top_k")  # not set, whatever the model's own configuration says
 
 
 @contextmanager
@@ -39,17 +42,18 @@ def answers(
     max_tokens: int,
     stop: Sequence[str] = (),
     batch: int = BATCH,
+    draw: bool = False,
 ) -> list[tuple[str, str]]:
-    """Return the greedy answer of each prompt, and why it ended: `stop` or `length`.
+    """Return the answer of each prompt, and why it ended: `stop` or `length`.
 
     Args:
         model: In `answering_mode`. tokenizer: Of transformers.
         prompts: Token ids, ready to be answered. ends: Ids that end a turn.
         max_tokens: Limit of an answer. stop: Texts that end an answer.
-        batch: Prompts at once.
+        batch: Prompts at once. draw: As in `answer_ids`.
     """
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
-    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch)
+    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch, draw=draw)
     return [_answer(tokenizer, ids, ended, stop) for ids, ended in rows]
 
 
@@ -61,15 +65,19 @@ def answer_ids(
     filler: int,
     max_tokens: int,
     batch: int = BATCH,
+    draw: bool = False,
 ) -> list[tuple[list[int], bool]]:
-    """Return the ids of each greedy answer without the one that ended it, and whether one did.
+    """Return the ids of each answer without the one that ended it, and whether one did.
 
     Args:
         model: Of transformers, in `answering_mode` or ready to answer. prompts: Token ids, in the order of the result.
         ends: Ids that end a turn. filler: Id that stands before a shorter prompt, and is not read.
         max_tokens: Limit of an answer. batch: Prompts at once.
+        draw: Whether tokens are drawn, at temperature 1 from the nucleus `NUCLEUS`, by torch's seed; else greedily.
     """
     import torch
+
+    how: dict[str, Any] = {"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else dict.fromkeys(_GREEDY)
 
     found: list[tuple[list[int], bool]] = [([], False)] * len(prompts)
     device = model.device
@@ -81,10 +89,8 @@ def answer_ids(
             said = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
+                do_sample=draw,
+                **how,
                 repetition_penalty=1.0,
                 max_new_tokens=max_tokens,
                 eos_token_id=list(ends),

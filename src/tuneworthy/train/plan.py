@@ -15,15 +15,17 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.models import find
 from tuneworthy.providers.safe import MAX_TOKENIZER_BYTES, read_config
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import artifacts
+from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.train.advise import Advice, advise, has_bf16
 from tuneworthy.train.base_model import end_ids, load_tokenizer, template_of
 from tuneworthy.train.cards import cards_of
 from tuneworthy.train.duration import Duration, epoch, measure_products
 from tuneworthy.train.lengths import RowLengths, count, estimate
 from tuneworthy.train.memory import GIB, Device
-from tuneworthy.train.render import Rendered, Renderer
+from tuneworthy.train.rehearsal import kept_rows
+from tuneworthy.train.render import Rendered, Renderer, Row
 from tuneworthy.train.rows import Material, gather
+from tuneworthy.train.settings import Settings
 from tuneworthy.train.shape import Shape, read_shape
 
 IMPORTS: Final = 0.5 * GIB
@@ -40,7 +42,7 @@ class Planned:
         base: Of the model, as the project names it. folder: It as safetensors with a tokenizer; None if there is none.
         shape: Its shape.
         material: What is trained on. rendered: Its rows as ids; None where the tokenizer is not at hand.
-        rows: They in numbers.
+        rows: They in numbers. rehearsal: Rows that the base wrote itself, if `train` had it do so; else None.
         device: Where it would run. advice: Settings, reasons, memory. durations: Of one epoch, by machine.
     """
 
@@ -53,6 +55,7 @@ class Planned:
     device: Device
     advice: Advice
     durations: Sequence[Duration]
+    rehearsal: Sequence[Row] | None = None
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -100,7 +103,13 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     rows = estimate(chats, dataset) if rendered is None else count(rendered, dataset)
     device, advice, times = advised(project, shape, rows, gpu_gib)
     rendered = None if rendered is None else rendered.within(advice.settings.max_length)
-    return Planned(spec, folder, shape, material, rendered, rows, device, advice, times)
+    kept = None if rendered is None else _kept_rehearsal(project, spec, advice.settings, len(rendered.rows))
+    return Planned(spec, folder, shape, material, rendered, rows, device, advice, times, kept)
+
+
+def _kept_rehearsal(project: Project, spec: str, settings: Settings, n_rows: int) -> Sequence[Row] | None:
+    made = _made_base(spec, project.root)
+    return None if made is None else kept_rows(Folder(project.root).path / "training", made.id, settings, n_rows)
 
 
 def advised(
@@ -143,11 +152,16 @@ def base_folder(spec: str, root: Path) -> Path | None:
     Args:
         spec: As the project names it. root: The project folder.
     """
-    made = [one for one in artifacts(Folder(root), "base") if (one.manifest.get("source") or {}).get("spec") == spec]
-    if made:
-        return made[-1].folder.resolve()
+    if made := _made_base(spec, root):
+        return made.folder.resolve()
     path = find(spec, root)
     return path.resolve() if path is not None and path.is_dir() else None
+
+
+def _made_base(spec: str, root: Path) -> Artifact | None:
+    """Return the base that `train` made of `spec` last."""
+    made = [one for one in artifacts(Folder(root), "base") if (one.manifest.get("source") or {}).get("spec") == spec]
+    return made[-1] if made else None
 
 
 def renderer_of(folder: Path) -> Renderer | None:

@@ -21,6 +21,7 @@ from tuneworthy.types import Message
 
 OPEN, CLOSE = "⟦", "⟧"
 """Around what is supervised, where colours cannot be shown."""
+MARK = "what-the-user-says"
 REASONS: Final[Mapping[str, str]] = {
     "too_long": "longer than max_length",
     "refused": "the chat template refuses it",
@@ -156,6 +157,11 @@ class Renderer:
         asked = [Chat(messages=chat.messages, generation_prompt=True, tools=chat.tools) for chat in chats]
         texts = self.template.render(asked)
         return [None if text is None else self._ids(text) for text in texts]
+
+    def opening(self) -> list[int] | None:
+        """Return the token ids that stand before what a user says first; None where the template does not show it."""
+        (text,) = self.template.render([Chat(messages=({"role": "user", "content": MARK},), generation_prompt=False)])
+        return self._ids(text[: text.index(MARK)]) if text is not None and MARK in text else None
 
     def rows(self, chats: Sequence[RowChat], max_length: int) -> Rendered:
         """Render the rows of a run.

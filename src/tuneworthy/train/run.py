@@ -24,7 +24,8 @@ from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
 from tuneworthy.train.lengths import RowLengths
 from tuneworthy.train.memory import Device, Reconciliation, estimate, reconcile
-from tuneworthy.train.render import Rendered, Renderer
+from tuneworthy.train.rehearsal import rehearsal_rows
+from tuneworthy.train.render import Rendered, Renderer, Row
 from tuneworthy.train.rows import Material, gather
 from tuneworthy.train.settings import Settings
 from tuneworthy.train.shape import read_shape
@@ -52,6 +53,7 @@ class Prepared:
     Attributes:
         base, material, settings: What, on what, how. rendered: The rows as ids and mask.
         shown: Text of the first rows in stretches, each with whether it is supervised.
+        rehearsal: Rows that the base wrote itself, once it has.
     """
 
     base: Base
@@ -60,6 +62,7 @@ class Prepared:
     rendered: Rendered
     renderer: Renderer
     shown: Sequence[Sequence[tuple[str, bool]]]
+    rehearsal: Sequence[Row] = ()
 
     @property
     def id(self) -> str:
@@ -220,6 +223,8 @@ def train_project(
             return Trained(write_again(store, made), prepared, True, rates)
     run = store.path / "training" / prepared.id
     write_atomic(run / "run.json", orjson.dumps(prepared.settings.to_dict()))
+    own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
+    prepared = replace(prepared, rehearsal=own)
     ran = run_prepared(prepared, run, say)
     held = reconciled(prepared, ran)
     say(memory_sentence(held, ran))
@@ -228,7 +233,7 @@ def train_project(
     return Trained(adapter, prepared, False, rates)
 
 
-def run_prepared(prepared: Prepared, run: Path, say: Say, max_steps: int | None = None) -> Ran:
+def run_prepared(prepared: Prepared, run: Path, say: Say) -> Ran:
     """Train in the folder `run`, or go on there."""
     from tuneworthy.train.trainer import train_rows
 
@@ -238,8 +243,8 @@ def run_prepared(prepared: Prepared, run: Path, say: Say, max_steps: int | None 
         prepared.settings,
         run,
         tokenizer=prepared.base.tokenizer,
+        rehearsal=prepared.rehearsal,
         look=look_of(prepared, say),
-        max_steps=max_steps,
         say=say,
     )
 
@@ -359,8 +364,10 @@ def write_adapter(
         config["base_model_name_or_path"] = prepared.base.artifact.manifest["source"]["spec"]
         write_atomic(folder / "adapter_config.json", orjson.dumps(config, option=orjson.OPT_INDENT_2))
         shutil.copyfile(ran.adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
-        rows = [[{"text": text, "supervised": bit} for text, bit in row] for row in prepared.shown]
-        write_atomic(folder / "rendered.json", orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+        own = [prepared.renderer.shown(row) for row in prepared.rehearsal]
+        for name, shown in (("rendered.json", prepared.shown), ("rehearsal.json", own)):
+            rows = [[{"text": text, "supervised": bit} for text, bit in row] for row in shown]
+            write_atomic(folder / name, orjson.dumps(rows, option=orjson.OPT_INDENT_2))
         write_atomic(folder / "curves.json", orjson.dumps({"steps": ran.progress.steps, "looks": ran.progress.looks}))
 
     settings = prepared.settings
@@ -373,6 +380,10 @@ def write_adapter(
         "template_sha256": prepared.base.template.sha256,
         "prompt": prepared.material.student.document(),
         "rows": prepared.rendered.document(),
+        "rehearsal": {
+            "n_rows": len(prepared.rehearsal),
+            "n_tokens": sum(len(row.ids) for row in prepared.rehearsal),
+        },
         "held_out": {"n": len(metric.cases), "score": best["metric"] if best else None} if metric else None,
         "notes": list(prepared.material.notes),
         "curves": {

@@ -43,6 +43,7 @@ class Settings:
         max_length: Tokens of a row; longer ones are left out and counted.
         dtype: Of the base's weights and of the arithmetic.
         gradient_checkpointing: Whether activations are computed twice to save memory.
+        rehearsal: Rows that the base writes itself, as a share of the rows of the task.
         seed: Of the order of rows, the adapters and the dropout.
     """
 
@@ -61,6 +62,7 @@ class Settings:
     max_length: int = 1024
     dtype: Dtype = "bfloat16"
     gradient_checkpointing: bool = False
+    rehearsal: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -88,6 +90,14 @@ class Settings:
         2.0
         """
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def n_rehearsal(self, n_rows: int) -> int:
+        """Return how many rows the base writes beside `n_rows` of the task.
+
+        >>> Settings(rehearsal=0.05).n_rehearsal(1229), Settings(rehearsal=0.0).n_rehearsal(1229)
+        (62, 0)
+        """
+        return math.ceil(self.rehearsal * n_rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""

@@ -29,6 +29,7 @@ from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.fused import fuse
 from tuneworthy.train.layout import IGNORED, Collator, Layout
+from tuneworthy.train.order import BatchesOfAKind
 from tuneworthy.train.render import Row
 from tuneworthy.train.settings import Settings
 
@@ -120,11 +121,11 @@ def taken_bytes() -> int:
     return int(torch.cuda.max_memory_reserved()) + context
 
 
-def adapted(base: Path, settings: Settings) -> Any:
-    """Return the model of the folder `base` with fresh adapters.
+def loaded(base: Path, settings: Settings) -> Any:
+    """Return the model of the folder `base` as it is trained.
 
     Args:
-        base: In 16 bit. settings: Method, rank, scale, modules, precision.
+        base: In 16 bit. settings: Method and precision.
     """
     options: dict[str, Any] = {}
     if settings.method == "qlora":
@@ -138,7 +139,16 @@ def adapted(base: Path, settings: Settings) -> Any:
         )
     if torch.cuda.is_available():
         options["device_map"] = {"": torch.cuda.current_device()}
-    model = load_model(base, settings.dtype, **options)
+    return load_model(base, settings.dtype, **options)
+
+
+def adapted(base: Path, settings: Settings) -> Any:
+    """Return the model of the folder `base` with fresh adapters.
+
+    Args:
+        base: In 16 bit. settings: Method, rank, scale, modules, precision.
+    """
+    model = loaded(base, settings)
     model.config.use_cache = False
     modules = settings.target_modules
     config = LoraConfig(
@@ -159,12 +169,14 @@ class RowTrainer(SFTTrainer):
 
     Args:
         attention: Told the layout of each batch; None for plain batches of `input_ids` and `attention_mask`.
+        kinds: Rows of each kind, in the order of the rows, if there are several: steps are then of one kind.
         named: Those of SFTTrainer.
     """
 
-    def __init__(self, *, attention: RowAttention | None, **named: Any) -> None:
+    def __init__(self, *, attention: RowAttention | None, kinds: Sequence[int], **named: Any) -> None:
         super().__init__(**named)
         self.attention = attention
+        self._kinds = kinds
         self.model_accepts_loss_kwargs = True  # so that it counts the supervised tokens of a whole step
 
     def compute_loss(
@@ -179,6 +191,12 @@ class RowTrainer(SFTTrainer):
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         return loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if not all(self._kinds):
+            return super()._get_train_sampler(train_dataset)
+        step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        return BatchesOfAKind(self._kinds, step, seed=self.args.seed)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Write the adapter alone: no pickle of arguments, no further copy of the tokenizer."""
@@ -326,6 +344,7 @@ def train_rows(
     run: Path,
     *,
     tokenizer: Any,
+    rehearsal: Sequence[Row] = (),
     look: Callable[[Any], float] | None = None,
     looks_per_epoch: float = LOOKS_PER_EPOCH,
     max_steps: int | None = None,
@@ -336,7 +355,8 @@ def train_rows(
     Args:
         base: Folder of the base, 16 bit. rows: Rendered.
         settings: Of the run. run: Its folder; belongs to these rows and settings alone.
-        tokenizer: Of the base. look: Returns the task metric of a model, 0..1; None if there is none.
+        tokenizer: Of the base. rehearsal: Further rows, in batches of their own.
+        look: Returns the task metric of a model, 0..1; None if there is none.
         looks_per_epoch: How often.
         max_steps: Steps instead of epochs.
         say: Told now and then.
@@ -353,16 +373,17 @@ def train_rows(
     attention = _row_attention(model, rows, settings)
     if settings.method == "lora":
         fuse(model)
-    per_epoch = max(1, -(-len(rows) // settings.batch_size))
+    per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
     watcher = Watcher(
         run, progress, look, max(1, round(per_epoch / looks_per_epoch)), max(5, total // CHECKPOINTS), say
     )
     trainer = RowTrainer(
         attention=attention,
+        kinds=(len(rows), len(rehearsal)),
         model=model,
         args=_arguments(settings, run, total),
-        train_dataset=_dataset(rows),
+        train_dataset=_dataset([*rows, *rehearsal]),
         data_collator=Collator() if attention else _plain_collator(tokenizer),
         processing_class=tokenizer,
         callbacks=[watcher],

@@ -9,7 +9,7 @@ Pre-Tokenized Dataset".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import orjson
@@ -18,18 +18,20 @@ from tuneworthy.errors import UserError
 from tuneworthy.train.emit.base import Emitted, Plan, emit
 from tuneworthy.train.layout import IGNORED
 from tuneworthy.train.plan import Planned
-from tuneworthy.train.render import Rendered, Row
+from tuneworthy.train.render import Row
 
 
 def emit_planned(planned: Planned, form: str) -> Emitted:
-    """Write a plan for the trainer `form`; its rows are what `row_lines` makes of `rendered_of(planned)`.
+    """Write a plan for the trainer `form`; its rows are what `row_lines` makes of `rows_of(planned)`.
 
     Raises:
-        UserError: As `rendered_of`, or the trainer cannot do what the plan asks.
+        UserError: As `rows_of`, or the trainer cannot do what the plan asks.
     """
-    rendered = rendered_of(planned)
+    rows = rows_of(planned)
     made = emit(form, Plan(planned.advice.settings, str(planned.folder)))
-    more = [f"its {len(rendered.rows)} rows are those that `tuneworthy train` trains on"]
+    more = [f"its {len(rows)} rows are those that `tuneworthy train` trains on"]
+    if planned.advice.settings.rehearsal and planned.rehearsal is None:
+        more.append("those of rehearsal are not among them: the base writes them when `tuneworthy train` is run")
     if planned.rows.dataset is None:
         more.append("nothing is frozen yet: they passed no gates; what is dev or gives cases away is left out")
     elif not planned.material.gated:
@@ -37,8 +39,8 @@ def emit_planned(planned: Planned, form: str) -> Emitted:
     return replace(made, notes=(*made.notes, *more))
 
 
-def rendered_of(planned: Planned) -> Rendered:
-    """Return the rows of a plan.
+def rows_of(planned: Planned) -> Sequence[Row]:
+    """Return the rows of a plan, those that the base wrote itself last.
 
     Raises:
         UserError: The base is not a folder that other trainers load, or its tokenizer is not at hand.
@@ -53,7 +55,7 @@ def rendered_of(planned: Planned) -> Rendered:
             f"expected tokenizer.json in {planned.folder} and transformers, which the rows are written with, got none",
             hint="add the file, and pip install 'tuneworthy[train]'",
         )
-    return planned.rendered
+    return [*planned.rendered.rows, *(planned.rehearsal or ())]
 
 
 def row_lines(rows: Iterable[Row]) -> Iterator[bytes]:

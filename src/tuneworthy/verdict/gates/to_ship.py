@@ -67,7 +67,8 @@ def guards(evidence: Evidence) -> Finding:
     failed = [one for one in usable if one.status == "fail"]
     open_ones = [one for one in usable if one.status not in {"pass", "fail"}]
     if failed:
-        return FAIL, "; ".join(f"{one.name}: {one.detail}" for one in failed), numbers
+        lost = "; ".join(f"{one.name}: {one.detail}" for one in failed)
+        return FAIL, f"{lost}; train again with more [train] rehearsal", numbers
     if found.unguarded or not usable:
         sets = f" ({', '.join(found.unguarded)})" if found.unguarded else ""
         return (

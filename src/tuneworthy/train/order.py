@@ -1,0 +1,47 @@
+"""The order in which rows are trained on: batches of one kind of rows, in an order that is drawn.
+
+Rows of the task share a long beginning that is computed once a batch (`layout`); one row of another kind among them
+would leave nothing to share.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+
+class BatchesOfAKind:
+    """Yields the places of rows, anew in each epoch: whole batches of a kind, then what is left of all kinds.
+
+    Args:
+        sizes: Rows of each kind, which lie one kind after the other. batch: Rows of an optimiser step, so that the
+            order does not hang on how many fit into memory at once. seed: Of the order.
+
+    >>> order = list(BatchesOfAKind([4, 2], 2, seed=0))
+    >>> [{place >= 4 for place in order[at : at + 2]} for at in (0, 2, 4)].count({True})
+    1
+    """
+
+    def __init__(self, sizes: Sequence[int], batch: int, *, seed: int) -> None:
+        starts = [sum(sizes[:at]) for at in range(len(sizes))]
+        self._kinds = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        self._batch, self._seed, self._epoch = batch, seed, 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kinds))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch; each has an order of its own, the same in every process and after a kill."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        draw = random.Random(f"{self._seed}/{self._epoch}")
+        whole: list[list[int]] = []
+        left: list[int] = []
+        for kind in self._kinds:
+            order = draw.sample(kind, len(kind))
+            end = len(order) - len(order) % self._batch
+            whole += [order[at : at + self._batch] for at in range(0, end, self._batch)]
+            left += order[end:]
+        draw.shuffle(whole)
+        return iter([place for batch in whole for place in batch] + left)
