@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ import pytest
 for name in ("torch", "transformers", "peft", "trl", "datasets"):
     pytest.importorskip(name, reason=f"{name} is not installed")
 
+from tests.train.test_rows_that_share import ASKED as ASKED_FIRST  # noqa: E402
 from tests.train.test_rows_that_share import rows  # noqa: E402
 from tests.train.test_train_project import tiny_project  # noqa: E402
 from tests.train.tiny import END, VOCAB, write_tiny  # noqa: E402
@@ -18,12 +20,12 @@ from tuneworthy.config import load  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.train import rehearsal  # noqa: E402
 from tuneworthy.train.base_model import Base, load_model, open_base, prepare_base  # noqa: E402
-from tuneworthy.train.order import BatchesOfAKind  # noqa: E402
+from tuneworthy.train.order import StepsOfAKind  # noqa: E402
 from tuneworthy.train.plan import plan_project  # noqa: E402
 from tuneworthy.train.rehearsal import rehearsal_rows  # noqa: E402
 from tuneworthy.train.run import train_project  # noqa: E402
 from tuneworthy.train.settings import Settings  # noqa: E402
-from tuneworthy.train.trainer import _plain_loss, train_rows  # noqa: E402
+from tuneworthy.train.trainer import _plain_loss, summed_loss, train_rows  # noqa: E402
 
 SETTINGS = Settings(rank=4, dtype="float32", batch_size=4, micro_batch_size=4, learning_rate=0.02, rehearsal=0.5)
 ASKED = VOCAB["<user>"]
@@ -50,14 +52,15 @@ def base(tmp_path: Path) -> Base:
 def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path) -> None:
     told: list[str] = []
     made = rehearsal_rows(tmp_path, base, SETTINGS, 80, told.append)
-    assert len(made) == 40 and "40 rows itself (50% of 80)" in told[0]
+    assert len(made) == 40 and told == ["rehearsal: the base writes 40 rows itself, beside 80 of the task"]
     assert len({tuple(row.ids[: row.mask.index(1)]) for row in made}) == 40  # no question twice
     ended = 0
     for row in made:
         first = row.mask.index(1)
         assert row.ids[0] == ASKED and row.ids[first - 1] == VOCAB["<assistant>"] and row.ids[first - 2] == END
         assert row.mask == [0] * first + [1] * (len(row.ids) - first)  # its answer, to the end, and nothing else
-        assert row.n_supervised <= rehearsal.ANSWER_TOKENS + 1 and END not in row.ids[first:-1]
+        assert row.n_supervised <= rehearsal.ANSWER_TOKENS and END not in row.ids[first:-1]
+        assert len(row.ids) <= rehearsal.LONGEST
         ended += row.ids[-1] == END
     assert 0 < ended < 40  # an answer that was cut has no end that could be learnt
 
@@ -66,37 +69,83 @@ def test_what_it_answers_is_its_greedy_answer(base: Base, tmp_path: Path) -> Non
     import torch
 
     model = load_model(base.artifact.folder, "float32").eval()
-    for row in rehearsal_rows(tmp_path, base, SETTINGS, 10):
+    made = rehearsal_rows(tmp_path, base, SETTINGS, 8)
+    assert len(made) == 4
+    for row in made:
         with torch.no_grad():
             best = model(torch.tensor([row.ids])).logits[0].argmax(-1).tolist()
         first = row.mask.index(1)
         assert best[first - 1 : -1] == row.ids[first:]
 
 
-def test_they_are_written_once_and_no_longer_than_a_row_may_be(
+def test_a_question_ends_where_the_template_ends_a_user_s_turn(base: Base, tmp_path: Path) -> None:
+    """Here that is the beginning of the assistant's turn, which a model goes on from to its answer."""
+    import torch
+
+    source = base.template.source.replace("<end>", "{% if turn.role == 'assistant' %}<end>{% endif %}")
+    other = replace(base, template=replace(base.template, source=source))
+    model = load_model(base.artifact.folder, "float32")
+    with torch.no_grad():
+        model.lm_head.weight[VOCAB["<assistant>"]] = model.lm_head.weight[END]
+        model.lm_head.weight[END] = 0
+    model.save_pretrained(base.artifact.folder)
+    made = rehearsal_rows(tmp_path, other, SETTINGS, 40)
+    assert made
+    for row in made:
+        first = row.mask.index(1)
+        assert row.ids[first - 1] == VOCAB["<assistant>"] and VOCAB["<assistant>"] not in row.ids[: first - 1]
+
+
+def test_the_model_s_own_way_to_generate_is_not_heeded(base: Base, tmp_path: Path) -> None:
+    plain = rehearsal_rows(tmp_path / "plain", base, SETTINGS, 8)
+    path = base.artifact.folder / "generation_config.json"
+    odd = {"num_return_sequences": 4, "num_beams": 4, "no_repeat_ngram_size": 2, "min_new_tokens": 60, "min_p": 0.9}
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **odd, "do_sample": True}))
+    assert rehearsal_rows(tmp_path / "odd", base, SETTINGS, 8) == plain
+
+
+def test_they_are_written_once_and_what_was_changed_is_written_anew(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = replace(SETTINGS, max_length=40)
-    made = rehearsal_rows(tmp_path, base, short, 20)
-    assert max(len(row.ids) for row in made) <= 40
+    made = rehearsal_rows(tmp_path, base, SETTINGS, 20)
+    (kept,) = tmp_path.glob("rehearsal-*.json")
+    whole = kept.read_bytes()
+    for fault in (whole[:-40], whole.replace(b'"ids":[2,', b'"ids":[3,'), b"[]", b'{"rows": [{"a": 1}]}'):
+        kept.write_bytes(fault)
+        assert rehearsal_rows(tmp_path, base, SETTINGS, 20) == made and kept.read_bytes() == whole
     monkeypatch.setattr(rehearsal, "_written", None)
-    assert rehearsal_rows(tmp_path, base, short, 20) == made
+    assert rehearsal_rows(tmp_path, base, SETTINGS, 20) == made
     with pytest.raises(TypeError):
-        rehearsal_rows(tmp_path, base, replace(short, seed=1), 20)  # another run has rows of its own
-    assert rehearsal_rows(tmp_path, base, replace(short, rehearsal=0.0), 20) == []
+        rehearsal_rows(tmp_path, base, replace(SETTINGS, seed=1), 20)  # another run has rows of its own
+    assert rehearsal_rows(tmp_path, base, replace(SETTINGS, rehearsal=0.0), 20) == []
 
 
-@pytest.mark.parametrize("fault", ["no question ends", "the template shows no user"])
+TEMPLATES = {
+    "says nothing around it": "{% for turn in messages %}{{ turn.content }}{% endfor %}",
+    "says nothing before it": "{% for turn in messages %}{{ turn.content }}<end>{% endfor %}",
+    "says too much before it": "{{ '<user>' * 2000 }}{% for turn in messages %}{{ turn.content }}<end>{% endfor %}",
+    "refuses it": "{{ raise_exception('a system message comes first') }}",
+    "hides it": "<user>{{ messages | length }}<end>",
+}
+
+
+@pytest.mark.parametrize("fault", ["no question ends", *TEMPLATES])
 def test_a_base_that_asks_nothing_is_said_so(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    if fault == "no question ends":
-        monkeypatch.setattr("tuneworthy.train.answering.answers", lambda *_, **__: [("why", "length")] * 32)
+    if fault in TEMPLATES:
+        base = replace(base, template=replace(base.template, source=TEMPLATES[fault]))
     else:
-        monkeypatch.setattr("tuneworthy.train.render.Renderer.opening", lambda _: None)
+        monkeypatch.setattr("tuneworthy.train.answering.answer_ids", lambda *_, **__: [([5, 6], None)] * 32)
     told: list[str] = []
     assert rehearsal_rows(tmp_path, base, SETTINGS, 20, told.append) == []
-    assert told[-1] == "rehearsal: 0 of 10 rows; the base wrote no more questions that end"
+    assert told[-1] == "rehearsal: 0 of 8 rows; the base, or its template, gave no more questions that end"
+
+
+def test_they_fill_whole_steps() -> None:
+    settings = Settings(batch_size=16, rehearsal=0.05)
+    counts = [settings.n_rehearsal(n) for n in (1, 60, 480, 1229, 100_000)]
+    assert counts == [16, 16, 32, 64, 512]
 
 
 def test_a_model_that_rehearses_stays_nearer_to_what_it_said(base: Base, tmp_path: Path) -> None:
@@ -117,20 +166,37 @@ def test_a_model_that_rehearses_stays_nearer_to_what_it_said(base: Base, tmp_pat
             _plain_loss(model, {"input_ids": row.ids, "labels": labels})
             for row, labels in zip(fresh, labelled, strict=True)
         ) / sum(row.n_supervised for row in fresh))  # fmt: skip
-    print(losses)
     assert losses[0] < 0.8 * losses[1]
 
 
-def test_batches_are_of_one_kind_but_for_what_is_left() -> None:
-    order = BatchesOfAKind([21, 10], 4, seed=3)
+def test_steps_are_of_one_kind_but_for_what_is_left() -> None:
+    order = StepsOfAKind([21, 8], 4, seed=3)
     first, again = list(order), list(order)
-    assert first == again and sorted(first) == list(range(31)) and len(order) == 31
-    kinds = [{place >= 21 for place in first[at : at + 4]} for at in range(0, 28, 4)]
-    assert all(len(kind) == 1 for kind in kinds) and {True} in kinds and {False} in kinds
+    assert first == again and sorted(first) == list(range(29)) and len(order) == 29
+    kinds = [{place >= 21 for place in first[at : at + 4]} for at in range(0, 29, 4)]
+    assert all(len(kind) == 1 for kind in kinds) and kinds.count({True}) == 2 and kinds[-1] == {False}
     order.set_epoch(1)
     assert list(order) != first
     order.set_epoch(0)
     assert list(order) == first
+
+
+def test_a_run_s_steps_are_of_one_kind(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of the task begin alike; among them one of another kind would leave no common beginning."""
+    seen: list[tuple[bool, int]] = []
+
+    def watched(model: object, batch: dict[str, Any], attention: object) -> Any:
+        prefix, _, *lengths = batch["lengths"].tolist()
+        seen.append((prefix >= len(ASKED_FIRST), len(lengths)))
+        return summed_loss(model, batch, attention)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tuneworthy.train.trainer.summed_loss", watched)
+    own = rehearsal_rows(tmp_path, base, SETTINGS, 16)
+    train_rows(base.artifact.folder, rows() * 4, SETTINGS, tmp_path / "run", tokenizer=base.tokenizer, rehearsal=own)
+    steps = seen[1:]  # the first is the check of our batches
+    n_task, n_own = len(rows()) * 4 // 4, len(own) // 4
+    assert n_own == 2 and len(steps) == 3 * (n_task + n_own)
+    assert sum(not shared for shared, _ in steps) == 3 * n_own
 
 
 def test_a_run_trains_on_them_and_keeps_them_and_a_plan_hands_them_on(tmp_path: Path) -> None:
@@ -140,11 +206,12 @@ def test_a_run_trains_on_them_and_keeps_them_and_a_plan_hands_them_on(tmp_path: 
     write_talker(tmp_path / "tiny", "bfloat16")
     planned = plan_project(load(tmp_path))
     assert planned.rehearsal is None
+    assert "but for those of rehearsal" in " ".join(emit_planned(planned, "trl").notes)
     made = train_project(load(tmp_path), store).adapter
     told = made.manifest["rehearsal"]
     n_rows = made.manifest["rows"]["n_rows"]
-    assert told["n_rows"] == 19 and n_rows == 189
-    assert len(orjson.loads((made.folder / "rehearsal.json").read_bytes())) == 19
+    assert told["n_rows"] == 16 and n_rows == 189
+    assert len(orjson.loads((made.folder / "rehearsal.json").read_bytes())) == 16
     assert made.manifest["curves"]["n_steps"] == -(-(n_rows + told["n_rows"]) // 8)
     planned = plan_project(load(tmp_path))
     assert planned.rehearsal is not None and len(rows_of(planned)) == n_rows + told["n_rows"]

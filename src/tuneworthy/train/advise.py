@@ -14,6 +14,7 @@ from typing import Any, Final
 from tuneworthy.config.train import Train
 from tuneworthy.train.lengths import RowLengths
 from tuneworthy.train.memory import PLAIN_TRL, Backend, Device, Verdict, fits, largest_micro_batch
+from tuneworthy.train.rehearsal import LONGEST
 from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, Settings
 from tuneworthy.train.shape import Shape
 
@@ -227,6 +228,9 @@ class _Advisor:
         self._set("epochs", EPOCHS, reason, "facts.md A1: Gekhman (early stopping), Raschka (epochs)", "V2 K")
 
     def _rehearsal(self) -> None:
+        if self.settings.method == "full":
+            self._set("rehearsal", 0.0, "`train`, which has the base write rows, trains adapters only", "", "C")
+            return
         n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
         reason = f"{n} rows that the base writes itself: without, it unlearns what the task does not ask for"
         self._set("rehearsal", REHEARSAL, reason, "arXiv 2403.01244, 2406.08464; docs/training.md", "V C")
@@ -255,14 +259,16 @@ class _Advisor:
         self._set("learning_rate", value, reason, "facts.md A1: tinker-cookbook fit, TML (ii)", "V V2")
 
     def _fit(self) -> Advice:
-        where = (self.shape, self.settings, self.available, self.device, self.backend)
+        longest = max(self.settings.max_length, LONGEST if self.settings.rehearsal else 0)
+        settings = replace(self.settings, max_length=longest)
+        where = (self.shape, settings, self.available, self.device, self.backend)
         plain = largest_micro_batch(*where)
-        saving = replace(self.settings, gradient_checkpointing=True)
+        saving = replace(settings, gradient_checkpointing=True)
         saved = largest_micro_batch(self.shape, saving, self.available, self.device, self.backend)
-        verdict = fits(self.shape, replace(self.settings, micro_batch_size=plain), *where[2:])
+        verdict = fits(self.shape, replace(settings, micro_batch_size=plain), *where[2:])
         if verdict.fit == "does not fit" or verdict.settings.gradient_checkpointing:
             verdict = fits(self.shape, replace(saving, micro_batch_size=saved), *where[2:])
-        chosen = verdict.settings
+        chosen = replace(verdict.settings, max_length=self.settings.max_length)
         estimate = verdict.estimate
         room = (
             f"{estimate.n_bytes / 2**30:.1f} GiB (at most {estimate.high / 2**30:.1f}) of {self.available / 2**30:.1f}"

@@ -14,7 +14,6 @@ MOST_TOKENS = 16_384
 """Of all prompts and answers of a batch: what a model keeps of each token (at 7B up to half a MiB) has to fit."""
 NUCLEUS = 0.95
 """Of what is drawn: the fewest tokens that have so much of the probability."""
-_GREEDY = ("temperature", "top_p", "top_k")  # not set, whatever the model's own configuration says
 
 
 @contextmanager
@@ -42,19 +41,18 @@ def answers(
     max_tokens: int,
     stop: Sequence[str] = (),
     batch: int = BATCH,
-    draw: bool = False,
 ) -> list[tuple[str, str]]:
-    """Return the answer of each prompt, and why it ended: `stop` or `length`.
+    """Return the greedy answer of each prompt, and why it ended: `stop` or `length`.
 
     Args:
         model: In `answering_mode`. tokenizer: Of transformers.
         prompts: Token ids, ready to be answered. ends: Ids that end a turn.
         max_tokens: Limit of an answer. stop: Texts that end an answer.
-        batch: Prompts at once. draw: As in `answer_ids`.
+        batch: Prompts at once.
     """
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
-    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch, draw=draw)
-    return [_answer(tokenizer, ids, ended, stop) for ids, ended in rows]
+    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch)
+    return [_answer(tokenizer, ids, end, stop) for ids, end in rows]
 
 
 def answer_ids(
@@ -66,8 +64,10 @@ def answer_ids(
     max_tokens: int,
     batch: int = BATCH,
     draw: bool = False,
-) -> list[tuple[list[int], bool]]:
-    """Return the ids of each answer without the one that ended it, and whether one did.
+) -> list[tuple[list[int], int | None]]:
+    """Return the ids of each answer without the one that ended it, and that one; None if none did.
+
+    What the model's own generation configuration says of how to answer is not heeded.
 
     Args:
         model: Of transformers, in `answering_mode` or ready to answer. prompts: Token ids, in the order of the result.
@@ -76,30 +76,41 @@ def answer_ids(
         draw: Whether tokens are drawn, at temperature 1 from the nucleus `NUCLEUS`, by torch's seed; else greedily.
     """
     import torch
+    from transformers import GenerationConfig
 
-    how: dict[str, Any] = {"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else dict.fromkeys(_GREEDY)
-
-    found: list[tuple[list[int], bool]] = [([], False)] * len(prompts)
+    drawn: dict[str, Any] = {"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else {}
+    config = GenerationConfig(
+        do_sample=draw,
+        max_new_tokens=max_tokens,
+        eos_token_id=list(ends),
+        pad_token_id=filler,
+        use_cache=True,
+        **drawn,
+    )
+    found: list[tuple[list[int], int | None]] = [([], None)] * len(prompts)
     device = model.device
     for chosen in batches([len(ids) for ids in prompts], max_tokens, batch):
         width = max(len(prompts[at]) for at in chosen)
         ids = torch.tensor([[filler] * (width - len(prompts[at])) + list(prompts[at]) for at in chosen], device=device)
         mask = torch.tensor([[0] * (width - len(prompts[at])) + [1] * len(prompts[at]) for at in chosen], device=device)
-        with torch.no_grad():
-            said = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                do_sample=draw,
-                **how,
-                repetition_penalty=1.0,
-                max_new_tokens=max_tokens,
-                eos_token_id=list(ends),
-                pad_token_id=filler,
-            )
+        with torch.no_grad(), _neutral(model):
+            said = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
         for at, row in zip(chosen, said[:, width:].tolist(), strict=True):
-            end = next((place for place, token in enumerate(row) if token in ends), None)
-            found[at] = (row[:end], end is not None)
+            place = next((place for place, token in enumerate(row) if token in ends), None)
+            found[at] = (row[:place], None if place is None else row[place])
     return found
+
+
+@contextmanager
+def _neutral(model: Any) -> Iterator[None]:
+    """Take the model's own generation configuration away, which would fill in what ours leaves open, and back."""
+    from transformers import GenerationConfig
+
+    before, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = before
 
 
 def batches(lengths: Sequence[int], max_tokens: int, batch: int = BATCH) -> Iterator[list[int]]:
@@ -117,10 +128,10 @@ def batches(lengths: Sequence[int], max_tokens: int, batch: int = BATCH) -> Iter
         order = order[size:]
 
 
-def _answer(tokenizer: Any, ids: list[int], ended: bool, stop: Sequence[str]) -> tuple[str, str]:
+def _answer(tokenizer: Any, ids: list[int], end: int | None, stop: Sequence[str]) -> tuple[str, str]:
     """Return the text up to its end, and why it ended."""
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     cuts = [place for mark in stop if (place := text.find(mark)) >= 0]
     if cuts:
         return text[: min(cuts)], "stop"
-    return text, "stop" if ended else "length"
+    return text, "length" if end is None else "stop"

@@ -1,7 +1,8 @@
-"""The order in which rows are trained on: batches of one kind of rows, in an order that is drawn.
+"""The order in which rows are trained on: optimiser steps of one kind of rows, in an order that is drawn.
 
 Rows of the task share a long beginning that is computed once a batch (`layout`); one row of another kind among them
-would leave nothing to share.
+would leave nothing to share. And the loss is a mean over the tokens of a step: long answers of another kind would drown
+short ones of the task.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ import random
 from collections.abc import Iterator, Sequence
 
 
-class BatchesOfAKind:
-    """Yields the places of rows, anew in each epoch: whole batches of a kind, then what is left of all kinds.
+class StepsOfAKind:
+    """Yields the places of rows, anew in each epoch: whole steps of a kind, then what is left of all kinds.
 
     Args:
-        sizes: Rows of each kind, which lie one kind after the other. batch: Rows of an optimiser step, so that the
-            order does not hang on how many fit into memory at once. seed: Of the order.
+        sizes: Rows of each kind, which lie one kind after the other.
+        step: Rows of an optimiser step: the order does not hang on how many fit into memory at once.
+        seed: Of the order.
 
-    >>> order = list(BatchesOfAKind([4, 2], 2, seed=0))
+    >>> order = list(StepsOfAKind([4, 2], 2, seed=0))
     >>> [{place >= 4 for place in order[at : at + 2]} for at in (0, 2, 4)].count({True})
     1
     """
 
-    def __init__(self, sizes: Sequence[int], batch: int, *, seed: int) -> None:
+    def __init__(self, sizes: Sequence[int], step: int, *, seed: int) -> None:
         starts = [sum(sizes[:at]) for at in range(len(sizes))]
         self._kinds = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-        self._batch, self._seed, self._epoch = batch, seed, 0
+        self._step, self._seed, self._epoch = step, seed, 0
 
     def __len__(self) -> int:
         return sum(map(len, self._kinds))
@@ -40,8 +42,8 @@ class BatchesOfAKind:
         left: list[int] = []
         for kind in self._kinds:
             order = draw.sample(kind, len(kind))
-            end = len(order) - len(order) % self._batch
-            whole += [order[at : at + self._batch] for at in range(0, end, self._batch)]
+            end = len(order) - len(order) % self._step
+            whole += [order[at : at + self._step] for at in range(0, end, self._step)]
             left += order[end:]
         draw.shuffle(whole)
-        return iter([place for batch in whole for place in batch] + left)
+        return iter([place for step in whole for place in step] + left)

@@ -22,6 +22,8 @@ from tuneworthy.curate.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.train.base_model import load_model
+from tuneworthy.train.rehearsal import rehearsal_rows
+from tuneworthy.train.render import Row
 from tuneworthy.train.rows import Material, Side, TaskMetric, gather, raw_rows
 from tuneworthy.train.run import Prepared, prepare, scorer
 from tuneworthy.train.trainer import train_rows
@@ -75,12 +77,13 @@ def run_pilot(
     store.write(FILE, document)
     version = find_version(store, material.dataset)
     raw = [row for row in raw_rows(version) if material.student.fits(row)] if version else []
+    own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(material.train), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
     for size, seed, side in _plan(sizes(len(material.train)), n_seeds, bool(raw)):
         if (size, seed, side) not in done:
             pool = material.train if side == "built" else raw
             some = material.with_rows(_draw(pool, size, seed))
-            points.append(_point(project, store, some, metric, (size, seed, side), say=say))
+            points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
             store.write(FILE, document)
             say(f"{size} {side} rows, seed {seed}: {points[-1]['score']:.3f} on dev")
     return document
@@ -104,16 +107,24 @@ def _draw(pool: Sequence[Example], size: int, seed: int) -> list[Example]:
 
 
 def _point(
-    project: Project, store: Folder, material: Material, metric: TaskMetric, which: tuple[int, int, Side], *, say: Say
+    project: Project,
+    store: Folder,
+    material: Material,
+    metric: TaskMetric,
+    which: tuple[int, int, Side],
+    *,
+    own: Sequence[Row],
+    say: Say,
 ) -> dict[str, Any]:
-    """Train once on the rows of `material` and score on dev.
+    """Train once on the rows of `material`, and a share of those of rehearsal, and score on dev.
 
     The epochs are those of [train], to the end: steps follow from the size alone.
     """
     size, seed, side = which
     prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material)
     settings = replace(prepared.settings, seed=seed)
-    steps = max(1, round(settings.epochs * size / settings.batch_size))
+    some = own[: settings.n_rehearsal(size)]
+    steps = max(1, round(settings.epochs * (size + len(some)) / settings.batch_size))
     run = store.path / "training" / f"pilot-{content_hash([prepared.id, seed, side])}"
     ask = scorer(prepared, metric.cases)
     ran = train_rows(
@@ -122,6 +133,7 @@ def _point(
         settings,
         run,
         tokenizer=prepared.base.tokenizer,
+        rehearsal=some,
         look=lambda model: metric.score(ask(model), say),
         looks_per_epoch=0.5 / max(1.0, settings.epochs),  # once, at the end
         max_steps=steps,

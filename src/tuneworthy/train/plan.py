@@ -42,7 +42,7 @@ class Planned:
         base: Of the model, as the project names it. folder: It as safetensors with a tokenizer; None if there is none.
         shape: Its shape.
         material: What is trained on. rendered: Its rows as ids; None where the tokenizer is not at hand.
-        rows: They in numbers. rehearsal: Rows that the base wrote itself, if `train` had it do so; else None.
+        rows: They in numbers. rehearsal: Rows that the base wrote itself; None until `train` has it do so.
         device: Where it would run. advice: Settings, reasons, memory. durations: Of one epoch, by machine.
     """
 
@@ -103,13 +103,15 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     rows = estimate(chats, dataset) if rendered is None else count(rendered, dataset)
     device, advice, times = advised(project, shape, rows, gpu_gib)
     rendered = None if rendered is None else rendered.within(advice.settings.max_length)
-    kept = None if rendered is None else _kept_rehearsal(project, spec, advice.settings, len(rendered.rows))
+    kept = None if rendered is None else _kept_rehearsal(project.root, spec, advice.settings, len(rendered.rows))
     return Planned(spec, folder, shape, material, rendered, rows, device, advice, times, kept)
 
 
-def _kept_rehearsal(project: Project, spec: str, settings: Settings, n_rows: int) -> Sequence[Row] | None:
-    made = _made_base(spec, project.root)
-    return None if made is None else kept_rows(Folder(project.root).path / "training", made.id, settings, n_rows)
+def _kept_rehearsal(root: Path, spec: str, settings: Settings, n_rows: int) -> Sequence[Row] | None:
+    n, made = settings.n_rehearsal(n_rows), _made_base(spec, root)
+    if not n:
+        return ()
+    return None if made is None else kept_rows(Folder(root).path / "training", made.id, settings.seed, n)
 
 
 def advised(

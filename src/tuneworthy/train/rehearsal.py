@@ -2,9 +2,9 @@
 
 A chat model that is given the opening of a user's turn goes on with a question (Magpie, arXiv 2406.08464). What it
 answers, greedily, is what it is to go on saying once it is tuned (Self-Synthesized Rehearsal, arXiv 2403.01244). No
-data of anybody is needed, and no guard set is seen. Batches hold rows of one kind (`order`).
+data of anybody is needed, and no guard set is seen. They fill whole optimiser steps (`order`).
 
-    .tuneworthy/training/rehearsal-<hash>.json   the rows, kept: a run that is gone on with trains on the same
+    .tuneworthy/training/rehearsal-<hash>.json   {"rows", "hash"}, kept: a run that is gone on with trains on the same
 """
 
 from __future__ import annotations
@@ -18,120 +18,136 @@ from typing import Any, Final
 
 import orjson
 
-from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.train.base_model import Base
 from tuneworthy.train.render import Renderer, Row, RowChat
 from tuneworthy.train.settings import Settings
 from tuneworthy.types import content_hash
 
+VERSION: Final = 1
+"""Of how rows are written: with another one they are written anew."""
+OPENING_TOKENS: Final = 1024
+"""No template that is meant well puts more before a user's turn."""
 QUESTION_TOKENS: Final = 64
 """A question that has not ended by then is left out."""
 ANSWER_TOKENS: Final = 96
 """An answer that has not ended by then is cut: its end is not supervised then."""
+LONGEST: Final = 256
+"""Tokens of a row, about: question, answer and what the template adds."""
 DRAWN: Final = 32
 """Questions that are drawn at once."""
+SPARE: Final = 8
+"""Questions beside those that are wanted: now and then the template refuses one, or nothing answers it."""
 DRAWS_A_ROW: Final = 4
-"""Draws for each row that is wanted, at most: some models write no question that ends."""
+"""Draws for each row that is wanted, at most: some models write few questions that end."""
+
+Say = Callable[[str], None]
 
 
-def kept_rows(training: Path, base_id: str, settings: Settings, n_rows: int) -> list[Row] | None:
-    """Return the rows that were written for such a run before; None if none were.
+def kept_rows(training: Path, base_id: str, seed: int, n: int) -> list[Row] | None:
+    """Return the rows that were written for such a run before; None if none were, or they are not what was written.
 
     Args:
-        training: The folder `.tuneworthy/training`. base_id: Of the base's artifact. settings: Of the run.
-        n_rows: Of the task.
+        training: The folder `.tuneworthy/training`. base_id: Of the base's artifact. seed: Of the run.
+        n: How many were wanted.
     """
-    path = _path(training, base_id, settings, n_rows)
-    return [Row(**row) for row in orjson.loads(path.read_bytes())] if path.is_file() else None
+    path = _path(training, base_id, seed, n)
+    try:
+        told = orjson.loads(path.read_bytes())
+        return [Row(**row) for row in told["rows"]] if content_hash(told["rows"]) == told["hash"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
-def rehearsal_rows(
-    training: Path, base: Base, settings: Settings, n_rows: int, say: Callable[[str], None] = lambda _: None
-) -> list[Row]:
-    """Return the rows that `base` writes itself; they are written once and kept.
+def rehearsal_rows(training: Path, base: Base, settings: Settings, n_rows: int, say: Say = lambda _: None) -> list[Row]:
+    """Return the rows that `base` writes itself, of too few those that fill whole steps; written once and kept.
 
     Args:
-        training, settings, n_rows: As in `kept_rows`. base: Writes them, as the run loads it.
+        training: The folder `.tuneworthy/training`. base: Writes them, as the run loads it.
+        settings: Of the run. n_rows: Of the task.
         say: Told what came of it.
     """
-    if not (wanted := settings.n_rehearsal(n_rows)):
+    if not (n := settings.n_rehearsal(n_rows)):
         return []
-    kept = kept_rows(training, base.artifact.id, settings, n_rows)
+    kept = kept_rows(training, base.artifact.id, settings.seed, n)
     if kept is None:
-        say(f"rehearsal: the base writes {wanted} rows itself ({settings.rehearsal:.0%} of {n_rows})")
-        kept = _written(base, settings, wanted)
-        write_atomic(_path(training, base.artifact.id, settings, n_rows), orjson.dumps([asdict(row) for row in kept]))
-    if len(kept) < wanted:
-        say(f"rehearsal: {len(kept)} of {wanted} rows; the base wrote no more questions that end")
-    return kept
+        say(f"rehearsal: the base writes {n} rows itself, beside {n_rows} of the task")
+        kept = _written(base, settings, n)[:n]
+        rows = [asdict(row) for row in kept]
+        path = _path(training, base.artifact.id, settings.seed, n)
+        write_atomic(path, orjson.dumps({"rows": rows, "hash": content_hash(rows)}))
+    if len(kept) < n:
+        say(f"rehearsal: {len(kept)} of {n} rows; the base, or its template, gave no more questions that end")
+    return kept[: len(kept) - len(kept) % settings.batch_size]
 
 
-def _path(training: Path, base_id: str, settings: Settings, n_rows: int) -> Path:
-    of = [base_id, settings.seed, settings.method, settings.dtype, settings.max_length, settings.n_rehearsal(n_rows)]
-    return training / f"rehearsal-{content_hash(of)}.json"
+def _path(training: Path, base_id: str, seed: int, n: int) -> Path:
+    return training / f"rehearsal-{content_hash([VERSION, base_id, seed, n])}.json"
 
 
-def _written(base: Base, settings: Settings, wanted: int) -> list[Row]:
-    """Have the base write questions and answers."""
+def _written(base: Base, settings: Settings, n: int) -> list[Row]:
+    """Have the base write questions and answers: `n` and some more, or fewer."""
     import torch
 
     from tuneworthy.train.answering import answering_mode
     from tuneworthy.train.trainer import loaded
 
     renderer = Renderer(base.template, base.tokenizer, base.ends)
-    opening = renderer.opening()
-    if opening is None:
+    turn = renderer.user_turn()
+    if turn is None or len(turn[0]) > OPENING_TOKENS:
         return []
     model = loaded(base.artifact.folder, settings)
     with answering_mode(model), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        asked = _questions(model, base, opening, wanted)
-        rows = _answered(model, base, renderer, asked, settings.max_length) if asked else []
+        asked = _questions(model, base, turn, n + SPARE)
+        rows = _answered(model, base, renderer, asked) if asked else []
     del model
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     return rows
 
 
-def _questions(model: Any, base: Base, opening: Sequence[int], wanted: int) -> list[str]:
-    """Return questions that differ, `wanted` at most."""
-    from tuneworthy.train.answering import answers
+def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int) -> list[str]:
+    """Return `n` questions that differ, or fewer.
 
+    Args:
+        turn: What stands before a question, and the id that comes after it (`Renderer.user_turn`).
+    """
+    from tuneworthy.train.answering import answer_ids
+
+    opening, closing = turn
+    control = set(base.tokenizer.all_special_ids)
+    ends = (closing, *base.ends)
     found: dict[str, None] = {}
-    for _ in range(ceil(DRAWS_A_ROW * wanted / DRAWN)):
-        said = answers(model, base.tokenizer, [opening] * DRAWN, ends=base.ends, max_tokens=QUESTION_TOKENS, draw=True)
-        found |= dict.fromkeys(text.strip() for text, why in said if why == "stop" and text.strip())
-        if len(found) >= wanted:
+    for _ in range(ceil(DRAWS_A_ROW * n / DRAWN)):
+        drawn = answer_ids(
+            model, [opening] * DRAWN, ends=ends, filler=base.ends[0], max_tokens=QUESTION_TOKENS, draw=True
+        )
+        whole = [ids for ids, end in drawn if end is not None and not control.intersection(ids)]
+        texts = [base.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False).strip()
+                 for ids in whole]  # fmt: skip
+        before = len(found)
+        found |= dict.fromkeys(filter(None, texts))
+        if len(found) >= n or len(found) == before:
             break
-    return list(found)[:wanted]
+    return list(found)[:n]
 
 
-def _answered(model: Any, base: Base, renderer: Renderer, asked: Sequence[str], max_length: int) -> list[Row]:
-    """Return the questions with their answers as rows, but for those that the template refuses or nothing answers."""
-    from tuneworthy.train.answering import answers
+def _answered(model: Any, base: Base, renderer: Renderer, asked: Sequence[str]) -> list[Row]:
+    """Return the questions with their answers as rows, but for those that the template refuses or nothing answers.
 
-    turns = [({"role": "user", "content": question},) for question in asked]
-    prompts = renderer.prompts([RowChat("", messages) for messages in turns])
-    asking = [(messages, ids) for messages, ids in zip(turns, prompts, strict=True) if ids]
-    said = answers(model, base.tokenizer, [ids for _, ids in asking], ends=base.ends, max_tokens=ANSWER_TOKENS)
-    chats, cut = [], set()
-    for at, ((messages, _), (text, why)) in enumerate(zip(asking, said, strict=True)):
-        if not text.strip():
-            continue
-        chats.append(RowChat(f"rehearsal-{at}", (*messages, {"role": "assistant", "content": text})))
-        if why == "length":
-            cut.add(chats[-1].id)
-    try:
-        rows = renderer.rows(chats, 2**31).rows
-    except UserError:  # the template renders none of them
-        return []
-    whole = [_without_end(row) if row.id in cut else row for row in rows]
-    short = [Row(row.id, row.ids[:max_length], row.mask[:max_length]) for row in whole]
-    return [row for row in short if row.n_supervised]
+    An answer is kept as the ids that the model gave: written as text, a template may change it.
+    """
+    from tuneworthy.train.answering import answer_ids
 
-
-def _without_end(row: Row) -> Row:
-    """Return a row without the token that ends its answer, which is its last one."""
-    return Row(row.id, row.ids[:-1], row.mask[:-1])
+    prompts = renderer.prompts([RowChat("", ({"role": "user", "content": question},)) for question in asked])
+    asking = [ids for ids in prompts if ids]
+    said = answer_ids(model, asking, ends=base.ends, filler=base.ends[0], max_tokens=ANSWER_TOKENS)
+    rows: list[Row] = []
+    for prompt, (ids, end) in zip(asking, said, strict=True):
+        if ids:
+            answer = ids if end is None else [*ids, end]
+            rows.append(Row(f"rehearsal-{len(rows)}", [*prompt, *answer], [0] * len(prompt) + [1] * len(answer)))
+    return rows

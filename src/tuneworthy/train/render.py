@@ -21,7 +21,8 @@ from tuneworthy.types import Message
 
 OPEN, CLOSE = "⟦", "⟧"
 """Around what is supervised, where colours cannot be shown."""
-MARK = "what-the-user-says"
+MARK: Final = "what-the-user-says"
+"""Stands for what a user says where the template around it is looked at."""
 REASONS: Final[Mapping[str, str]] = {
     "too_long": "longer than max_length",
     "refused": "the chat template refuses it",
@@ -158,10 +159,16 @@ class Renderer:
         texts = self.template.render(asked)
         return [None if text is None else self._ids(text) for text in texts]
 
-    def opening(self) -> list[int] | None:
-        """Return the token ids that stand before what a user says first; None where the template does not show it."""
-        (text,) = self.template.render([Chat(messages=({"role": "user", "content": MARK},), generation_prompt=False)])
-        return self._ids(text[: text.index(MARK)]) if text is not None and MARK in text else None
+    def user_turn(self) -> tuple[list[int], int] | None:
+        """Return the token ids that stand before what a user says first, and the id that comes after it.
+
+        None where the template does not show such a turn, or has nothing before or after it.
+        """
+        (text,) = self.template.render([Chat(messages=({"role": "user", "content": MARK},), generation_prompt=True)])
+        if text is None or MARK not in text:
+            return None
+        before, after = (self._ids(part) for part in text.split(MARK, 1))
+        return (before, after[0]) if before and after else None
 
     def rows(self, chats: Sequence[RowChat], max_length: int) -> Rendered:
         """Render the rows of a run.

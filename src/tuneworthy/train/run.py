@@ -305,7 +305,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
 
 
 def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float]:
-    """Train three times for a few steps; return the learning rate and the loss of the last quarter of them.
+    """Train three times for a few steps, without rehearsal; return learning rate and loss of the last quarter of them.
 
     All three see the same rows in the same order, so their losses are compared row by row. A rate at which the loss is
     no number any more has an infinite one. What was found is kept in `folder`: the same check again trains nothing.
@@ -315,6 +315,7 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
     """
     per_epoch = max(1, len(prepared.rendered.rows) // prepared.settings.batch_size)
     steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
+    prepared = replace(prepared, settings=replace(prepared.settings, rehearsal=0.0))
     kept = folder / f"rates-{prepared.id}.json"
     before = orjson.loads(kept.read_bytes()) if kept.is_file() else {}
     found = {float(rate): inf if loss is None else float(loss) for rate, loss in before.items()}

@@ -20,6 +20,9 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 ALL_LINEAR: Final = "all-linear"
 """PEFT's word for every linear layer except the output head."""
 
+MOST_REHEARSAL: Final = 512
+"""Rows that a base writes itself, about, however many rows the task has."""
+
 _MEMORY: Final = frozenset({"micro_batch_size", "gradient_checkpointing"})
 
 
@@ -92,12 +95,13 @@ class Settings:
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     def n_rehearsal(self, n_rows: int) -> int:
-        """Return how many rows the base writes beside `n_rows` of the task.
+        """Return how many rows the base writes beside `n_rows` of the task: whole steps of them, at least one.
 
         >>> Settings(rehearsal=0.05).n_rehearsal(1229), Settings(rehearsal=0.0).n_rehearsal(1229)
-        (62, 0)
+        (64, 0)
         """
-        return math.ceil(self.rehearsal * n_rows)
+        steps = max(1, round(min(self.rehearsal * n_rows, MOST_REHEARSAL) / self.batch_size))
+        return steps * self.batch_size if self.rehearsal else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""

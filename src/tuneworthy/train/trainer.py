@@ -29,7 +29,7 @@ from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.fused import fuse
 from tuneworthy.train.layout import IGNORED, Collator, Layout
-from tuneworthy.train.order import BatchesOfAKind
+from tuneworthy.train.order import StepsOfAKind
 from tuneworthy.train.render import Row
 from tuneworthy.train.settings import Settings
 
@@ -196,7 +196,7 @@ class RowTrainer(SFTTrainer):
         if not all(self._kinds):
             return super()._get_train_sampler(train_dataset)
         step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        return BatchesOfAKind(self._kinds, step, seed=self.args.seed)
+        return StepsOfAKind(self._kinds, step, seed=self.args.seed)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Write the adapter alone: no pickle of arguments, no further copy of the tokenizer."""
@@ -355,7 +355,7 @@ def train_rows(
     Args:
         base: Folder of the base, 16 bit. rows: Rendered.
         settings: Of the run. run: Its folder; belongs to these rows and settings alone.
-        tokenizer: Of the base. rehearsal: Further rows, in batches of their own.
+        tokenizer: Of the base. rehearsal: Further rows, that fill whole steps of their own.
         look: Returns the task metric of a model, 0..1; None if there is none.
         looks_per_epoch: How often.
         max_steps: Steps instead of epochs.

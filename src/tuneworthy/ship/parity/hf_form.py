@@ -65,8 +65,8 @@ class HfForm:
             places = [place for place, one in enumerate(most) if one == n]
             asked = [prompts[place] for place in places]
             answers = answer_ids(self._model, asked, ends=self._ends, filler=self._ends[0], max_tokens=n)
-            for place, (ids, ended) in zip(places, answers, strict=True):
-                found[place] = Greedy(tuple(ids), self.tokens.text(ids), ended)
+            for place, (ids, end) in zip(places, answers, strict=True):
+                found[place] = Greedy(tuple(ids), self.tokens.text(ids), end is not None)
         return [found[place] for place in range(len(prompts))]
 
     def _logits(self, ids: Sequence[int]) -> Any:

@@ -30,8 +30,8 @@ def emit_planned(planned: Planned, form: str) -> Emitted:
     rows = rows_of(planned)
     made = emit(form, Plan(planned.advice.settings, str(planned.folder)))
     more = [f"its {len(rows)} rows are those that `tuneworthy train` trains on"]
-    if planned.advice.settings.rehearsal and planned.rehearsal is None:
-        more.append("those of rehearsal are not among them: the base writes them when `tuneworthy train` is run")
+    if planned.rehearsal is None:
+        more[0] += ", but for those of rehearsal, which the base writes when it is run"
     if planned.rows.dataset is None:
         more.append("nothing is frozen yet: they passed no gates; what is dev or gives cases away is left out")
     elif not planned.material.gated:

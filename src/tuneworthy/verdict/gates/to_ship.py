@@ -68,7 +68,7 @@ def guards(evidence: Evidence) -> Finding:
     open_ones = [one for one in usable if one.status not in {"pass", "fail"}]
     if failed:
         lost = "; ".join(f"{one.name}: {one.detail}" for one in failed)
-        return FAIL, f"{lost}; train again with more [train] rehearsal", numbers
+        return FAIL, f"{lost}; more [train] rehearsal holds a model nearer to its base", numbers
     if found.unguarded or not usable:
         sets = f" ({', '.join(found.unguarded)})" if found.unguarded else ""
         return (
