@@ -229,7 +229,13 @@ class _Advisor:
 
     def _rehearsal(self) -> None:
         if self.settings.method == "full":
-            self._set("rehearsal", 0.0, "`train`, which has the base write rows, trains adapters only", "", "C")
+            self._set(
+                "rehearsal",
+                0.0,
+                "`train`, which has the base write rows, trains adapters only",
+                "docs/training.md",
+                "C",
+            )
             return
         n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
         reason = f"{n} rows that the base writes itself: without, it unlearns what the task does not ask for"
