@@ -191,6 +191,21 @@ def test_too_few_answers_to_show_that_a_form_is_no_worse_are_not_scored(tmp_path
     assert all_checks()["score"]().look(replace(whole, scores={"adapter": more, "merged": more})).status == "pass"
 
 
+@pytest.mark.parametrize(
+    ("lost", "gained", "status"),
+    [(0, 0, "pass"), (2, 1, "skipped"), (3, 3, "pass"), (5, 5, "skipped"), (4, 0, "fail"), (9, 3, "fail")],
+)
+def test_a_score_is_worse_only_where_that_is_shown_or_as_large_as_the_margin(
+    tmp_path: Path, lost: int, gained: int, status: str
+) -> None:
+    own = [1.0] * 60 + [0.0] * 40
+    other = [0.0] * lost + [1.0] * (60 - lost + gained) + [0.0] * (40 - gained)
+    scores = {"adapter": Scores(num=own, den=[1.0] * 100), "merged": Scores(num=other, den=[1.0] * 100)}
+    whole = subject_of(tmp_path)
+    said = all_checks()["score"]().look(replace(whole, scores=scores, plan=replace(whole.plan, n_left=1)))
+    assert said.status == status and ("--prompts" in said.detail) is (status == "skipped")
+
+
 def equal_but(tmp_path: Path, n: int, n_other: int) -> Subject:
     """Forms whose first `n_other` of `n` answers differ, with nothing that could grade them."""
     whole = subject_of(tmp_path)

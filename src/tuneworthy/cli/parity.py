@@ -24,7 +24,7 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 @click.option("--url", help="Address of a running vLLM server to ask as well, without the version.")
 @click.option("--served-model", help="Model (or adapter) name on that server.")
 @click.option("--max-lora-rank", type=click.IntRange(min=1), help="What that server allows, if it applies the adapter.")
-@click.option("--prompts", type=click.IntRange(min=1), default=100, show_default=True, help="Training rows to ask.")
+@click.option("--prompts", type=click.IntRange(min=1), default=200, show_default=True, help="Training rows to ask.")
 @project_option
 @json_option
 def command(

@@ -19,6 +19,8 @@ TOP: Final = 200
 """Most likely tokens that a form is asked for; what is left is one bucket."""
 SLACK: Final = 16
 """Tokens that a greedy answer may be longer than the longest one that was trained on."""
+COMPARED: Final = 100
+"""Rows whose next tokens are compared; all are answered, since right and wrong tell less."""
 _FLOOR: Final = 1e-9
 """Least probability of the bucket: it is a difference of rounded numbers."""
 
@@ -146,7 +148,7 @@ class Measured:
     Attributes:
         name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`. kind: How its weights are stored: `q8_0`.
         template: That it carries, or None. prompt_ids: Of each chat, as it reads them. marks: Ids of each added token.
-        first: What follows each prompt. end: What follows each prompt with its answer.
+        first, end: What follows each of the first `COMPARED` prompts, and each of these with its answer.
         greedy: Its answer to each chat. facts: Its answer to each fact's question. fact_prompt_ids: Ids of the
             questions, as it reads them.
     """
@@ -169,7 +171,7 @@ def measure(name: str, kind: str, form: Form, plan: Plan) -> Measured:
     Args:
         name, kind: As in `Measured`. form: What is asked. plan: What it is asked.
     """
-    pairs = zip(plan.prompt_ids, plan.answer_ids, strict=True)
+    pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))[:COMPARED]
     following = [(form.next(ids), form.next([*ids, *answer])) for ids, answer in pairs]
     return Measured(
         name=name,

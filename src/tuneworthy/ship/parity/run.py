@@ -30,7 +30,8 @@ from tuneworthy.train.render import Renderer, Row, RowChat
 from tuneworthy.types import Example
 
 Say = Callable[[str], None]
-N_PROMPTS: Final = 100
+N_PROMPTS: Final = 200
+"""Rows that are asked: of equal forms whose right and wrong differ in 3 % of them, 97 % pass (at 100: 71 %)."""
 MAX_FACTS: Final = 10
 SCORE: Final = "score"
 """The check without which parity is not shown."""

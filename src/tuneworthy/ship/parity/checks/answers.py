@@ -205,7 +205,8 @@ class ScoreCheck:
 
     Where nothing can be graded (a judge would have to be asked), an answer that differs counts as lost: equal answers
     have equal scores. Parity is shown only where this is shown. How many answers that takes is the test's own affair:
-    52 of forms that are equal throughout at a margin of 0.05, more where they differ.
+    52 of forms that are equal throughout at a margin of 0.05, more where they differ. It fails where the loss is the
+    margin or more, or is shown to be one; else more rows are to be asked.
 
     Bad: a quantised file whose probabilities are near enough and whose answers fail the schema more often.
     """
@@ -232,11 +233,13 @@ class ScoreCheck:
             test = paired.non_inferior(own.num, own.den, one.num, one.den, own.groups, margin=subject.margin)
             numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
             words.append(f"{name} {test.delta:+.3f} (at least {test.lower:+.3f}, n = {test.n})")
-            if not test.holds and graded:
+            back = paired.non_inferior(one.num, one.den, own.num, own.den, own.groups, margin=subject.margin)
+            if not test.holds and graded and (test.delta <= -subject.margin or back.lower > 0):
                 detail = f"expected a loss below {subject.margin:g}, got {words[-1]}"
                 return Said("fail", detail, "score_worse", (name,), numbers)
             if not test.holds:
-                detail = f"{ungraded}if each answer that differs is lost, the loss may be {subject.margin:g} or more"
+                if_lost = "" if graded else f"{ungraded}if each answer that differs is lost, "
+                detail = f"{if_lost}the loss may be {subject.margin:g} or more"
                 return Said("skipped", f"{detail}: {words[-1]}; {_more(subject)}", None, (name,), numbers)
         how = "score against the adapter" if graded else f"{ungraded}each answer that differs counted as lost"
         return Said("pass", f"{how}: {', '.join(words)}", None, tuple(others), numbers)
