@@ -78,7 +78,7 @@ class ActsCheck:
     def look(self, subject: Subject) -> Said:
         """Compare each form's distance from the base with the adapter's."""
         own = mean(distances(subject.adapter, subject.base))
-        numbers = {"n": len(subject.plan.chats), "adapter": own}
+        numbers = {"n": len(subject.adapter.first), "adapter": own}
         if own < MIN_ACT:
             detail = f"expected the adapter to differ from its base by a KL of {MIN_ACT} or more, got {own:.4f}"
             return Said("fail", detail, "adapter_not_applied", ("adapter",), numbers)
@@ -107,7 +107,7 @@ class DistributionsCheck:
     def look(self, subject: Subject) -> Said:
         """Compare the means with the limits."""
         own = mean(distances(subject.adapter, subject.base))
-        numbers: dict[str, float | int] = {"n": len(subject.plan.chats)}
+        numbers: dict[str, float | int] = {"n": len(subject.adapter.first)}
         words = []
         for form in subject.forms.values():
             found = distances(subject.adapter, form)
