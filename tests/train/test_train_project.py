@@ -51,7 +51,8 @@ def test_a_project_becomes_an_adapter_that_says_what_it_was_made_of(
     assert made.parent == base.id and base.manifest["dequantised_from"] is None
     assert made.manifest["template_sha256"] == base.manifest["template_sha256"]
     assert made.manifest["gated"] and made.manifest["settings"]["rank"] == 2
-    assert made.manifest["curves"]["n_steps"] == 24 and made.manifest["shared_rows"]
+    assert made.manifest["rehearsal"]["n_rows"] == 8 and made.manifest["rows"]["n_rows"] == 189
+    assert made.manifest["curves"]["n_steps"] == 25 and made.manifest["shared_rows"]
     assert made.manifest["rows"]["share_supervised"] > 0
     assert "reconciled" in made.manifest["memory"]
     assert {path.name for path in made.folder.iterdir()} == {
