@@ -1,10 +1,10 @@
-# make setup | demo | test | test-slow | check | bench | docs | worlds
+# make setup | demo | test | test-slow | check | bench | docs | simulations
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs worlds clean
+.PHONY: setup demo test test-slow check bench docs simulations clean
 
 setup: $(STAMP)
 
@@ -35,8 +35,8 @@ bench: setup
 docs: setup
 	$(BIN)/python scripts/docs.py
 
-worlds: setup
-	$(BIN)/python -m scripts.worlds --seed 7 --worlds 1000 --out docs/worlds.md
+simulations: setup
+	$(BIN)/python -m scripts.simulations --seed 7 --simulations 1000 --out docs/simulations.md
 
 clean:
 	rm -rf $(VENV) demo

@@ -3,11 +3,11 @@
     python benchmarks/filters.py [--rows 200000] [--cases 500] [--rounds 3] [--corpus FILE.jsonl] [--save]
 
 Goals, one thread: contamination at least 200,000 rows/s against 500 cases, personal data at least 30 MB/s. The peers
-are the plain forms that the tests compare with: `cases.leaks.find_leaks` row by row, and `cases.pii.find` text by text
+are the plain forms that the tests compare with: `cases.overlaps.find_leaks` row by row, and `cases.pii.find` text by text
 (both on a part of the rows). They take turns in each round; ratios are of neighbours in time, medians of the rounds.
 Seconds are CPU seconds of this process, so that a busy machine changes little.
 
-The corpus is made here (questions of about 12 words from templates, answers of about 50, a leak or a value in 1 % of
+The corpus is made here (questions of about 12 words from templates, answers of about 50, a overlap or a value in 1 % of
 them), or read from a file of lines ``{"prompt": ..., "completion": ...}``.
 """
 
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.cases import pii
-from tuneworthy.cases.leaks import find_leaks
-from tuneworthy.curate.checks.contamination import find_hits
+from tuneworthy.cases.contamination import find_overlaps
+from tuneworthy.dataset.checks.contamination import find_hits
 from tuneworthy.types import Case, Example
 
 RESULTS = Path(__file__).parent / "results" / "filters.json"
@@ -78,10 +78,10 @@ def contamination(questions: list[str], n_cases: int, rounds: int) -> dict[str, 
     for _ in range(rounds):
         seconds, hits = timed(lambda: find_hits(rows, cases))
         fast.append(len(rows) / seconds)
-        seconds, leaks = timed(lambda: find_leaks(part, cases))
+        seconds, overlaps = timed(lambda: find_overlaps(part, cases))
         plain.append(len(part) / seconds)
     same = [rows[hit.row].id for hit in hits if hit.reason != "edit" and hit.row < len(part)]
-    assert same == [leak.row.id for leak in leaks.dropped], "the compiled and the plain way differ"
+    assert same == [leak.row.id for leak in overlaps.dropped], "the compiled and the plain way differ"
     return _summary("rows_per_s", fast, plain)
 
 

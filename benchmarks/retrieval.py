@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.config import load
-from tuneworthy.ladder.retrieval import FEWEST_NAMED, Form, forms_of, measure
+from tuneworthy.ladder.rungs.retrieval import FEWEST_NAMED, Form, forms_of, measure
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.index import open_index
 from tuneworthy.retrieval.library import Library, open_library

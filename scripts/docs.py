@@ -25,9 +25,9 @@ from tuneworthy import errors
 from tuneworthy.cli import VERBS, root
 from tuneworthy.config import Project
 from tuneworthy.config.base import Section
-from tuneworthy.curate.base import all_checks as data_check_classes
-from tuneworthy.curate.base import page as data_check_page
-from tuneworthy.curate.build import gate_of
+from tuneworthy.dataset.base import all_checks as data_check_classes
+from tuneworthy.dataset.base import page as data_check_page
+from tuneworthy.dataset.build import gate_of
 from tuneworthy.decoding.article import claims as decoding_claims
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.lints import Use, all_lints
@@ -329,7 +329,7 @@ def option_row(option: click.Option) -> tuple[str, str, str]:
 
 def checks() -> str:
     """Return docs/checks.md."""
-    parts = [MADE, "# Checks\n\nWhat `tuneworthy check` looks for. An error means that a climb would fail or measure "]
+    parts = [MADE, "# Checks\n\nWhat `tuneworthy check` looks for. An error means that a run would fail or measure "]
     parts.append("nothing; `check` then exits with status 2.\n")
     for level in LEVELS:
         parts.append(f"\n## {level.capitalize()}s\n")
@@ -384,7 +384,7 @@ def decoding_lints() -> str:
         "# Decoding lints\n\nFaults of sampling settings and of structured output; `tuneworthy check`, the rung ",
     ]
     parts.append(
-        "`decoding` and `decode watch` tell them. Each was seen on its bad example and is silent on its good one.\n"
+        "`decoding` and `decode uncertainty` tell them. Each was seen on its bad example and is silent on its good one.\n"
     )
     for one in all_lints().values():
         parts.append(f"\n## {one.code}\n\n{one.level.capitalize()}. {one.page}\n\n")

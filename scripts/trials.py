@@ -1,4 +1,4 @@
-"""Trials on real data: make a project, climb it, write the report, print the table and the time it took.
+"""Trials on real data: make a project, run it, write the report, print the table and the time it took.
 
     python scripts/trials.py banking77 /tmp/trial          # or restaurant8k, xquad; --data names their folder
 
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 XQUAD_CASES = 120
-"""So few that the embedded model climbs in minutes; the other paragraphs are documents all the same."""
+"""So few that the embedded model runs in minutes; the other paragraphs are documents all the same."""
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -111,8 +111,8 @@ def main() -> None:
         xquad(options.data / "xquad" / "xquad.en.json", project)
     if not (project / "tuneworthy.toml").exists():
         seconds["init"] = run("init", str(project), *init_arguments(options.name, options.data, options.folder))
-    seconds["climb"] = run("climb", "--project", str(project))
-    seconds["climb again"] = run("climb", "--project", str(project))
+    seconds["run"] = run("run", "--project", str(project))
+    seconds["run again"] = run("run", "--project", str(project))
     seconds["report"] = run("report", "--project", str(project))
     print({name: round(value, 1) for name, value in seconds.items()})
 

@@ -12,8 +12,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 ORDER = [
     "errors", "types", "registry", "functions",
-    "config", "store", "stats", "providers", "cases", "prompts", "retrieval", "decoding", "floor", "evaluate", "grade",
-    "guards", "search", "curate", "train", "ship", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__",
+    "config", "store", "stats", "providers", "cases", "prompts", "retrieval", "decoding", "classical", "evaluate", "graders",
+    "regressions", "search", "curate", "train", "ship", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__",
 ]  # fmt: skip
 HEAVY = [
     "torch",
@@ -65,7 +65,7 @@ def test_a_module_imports_only_from_its_own_folder_or_from_above(path: Path) -> 
 def test_the_check_sees_an_import_from_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stats").mkdir()
     planted = tmp_path / "stats" / "planted.py"
-    planted.write_text("from tuneworthy.ladder import climb\n")
+    planted.write_text("from tuneworthy.ladder import run\n")
     monkeypatch.setattr(f"{__name__}.SOURCE", tmp_path)
     assert any(layer(name) > layer("stats") for name in own_imports(planted))
 
@@ -84,7 +84,7 @@ def test_the_start_loads_nothing_heavy(statement: str) -> None:
 def test_what_asks_a_model_waits_for_no_library_that_comes_later() -> None:
     later = ["sklearn", "scipy.special", "altair", "vl_convert", "pyarrow", "bm25s", "huggingface_hub", "sacrebleu",
              "jsonschema", "yaml", "tuneworthy.cases.pii"]  # fmt: skip
-    code = "import sys, tuneworthy.ladder.climb, tuneworthy.providers.openai\n"
+    code = "import sys, tuneworthy.ladder.run, tuneworthy.providers.openai\n"
     code += f"print([name for name in {later!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -31,7 +31,7 @@ def shingles(text: str) -> list[str]:
 
 def ours_exact(texts: list[str]) -> list[int]:
     """Ours: exact."""
-    from tuneworthy.curate.exact import exact_duplicates
+    from tuneworthy.dataset.dedup.exact import exact_duplicates
 
     return np.flatnonzero(exact_duplicates(texts) >= 0).tolist()
 
@@ -50,7 +50,7 @@ def plain_exact(texts: list[str]) -> list[int]:
 
 def ours_near(texts: list[str]) -> list[int]:
     """Ours: near."""
-    from tuneworthy.curate.near import near_duplicates
+    from tuneworthy.dataset.dedup.near import near_duplicates
 
     return np.flatnonzero(near_duplicates(texts).of >= 0).tolist()
 
@@ -89,7 +89,7 @@ def ours_semantic(folder: Path) -> Stage:
     """Ours: two stages."""
     import torch
 
-    from tuneworthy.curate.semantic import semantic_duplicates
+    from tuneworthy.dataset.dedup.semantic import semantic_duplicates
     from tuneworthy.retrieval.encoder import SentenceEncoder
 
     torch.set_num_threads(1)
@@ -107,7 +107,7 @@ def encode_all(folder: Path) -> Stage:
     """What SemDeDup does first: encode every row."""
     import torch
 
-    from tuneworthy.curate.semantic import semdedup
+    from tuneworthy.dataset.dedup.semantic import semdedup
     from tuneworthy.retrieval.encoder import SentenceEncoder
 
     torch.set_num_threads(1)

@@ -2,8 +2,8 @@
 
     python benchmarks/clients/ours.py PROJECT
 
-A climb asks more than one variant and splits the cases, so the calls of its baseline are made here as it makes
-them: `open_session` (read, split, leak check, lock, store), `Session.ask`, `Session.score`.
+A run asks more than one variant and splits the cases, so the calls of its baseline are made here as it makes
+them: `open_session` (read, split, overlap check, lock, store), `Session.ask`, `Session.score`.
 """
 
 import asyncio

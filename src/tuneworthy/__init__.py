@@ -1,7 +1,7 @@
 """tuneworthy: find out, with evidence, whether to fine-tune; and if so, do it, safely.
 
 >>> import tuneworthy
->>> record = tuneworthy.climb("my-task")        # doctest: +SKIP
+>>> record = tuneworthy.run("my-task")        # doctest: +SKIP
 >>> record.best                                 # doctest: +SKIP
 >>> verdict = tuneworthy.decide("my-task")      # doctest: +SKIP
 >>> verdict.outcome, verdict.reasons            # doctest: +SKIP
@@ -14,29 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.ladder.record import ClimbRecord
+    from tuneworthy.ladder.record import RunRecord
     from tuneworthy.verdict.base import Verdict
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "climb", "decide"]
+__all__ = ["__version__", "decide", "run"]
 
 
-def climb(project: Project | str | Path, **options: Any) -> ClimbRecord:
+def run_ladder(project: Project | str | Path, **options: Any) -> RunRecord:
     """Walk the ladder of a project.
 
     Args:
         project: The project, its folder, or its `tuneworthy.toml`.
-        options: Those of `tuneworthy.ladder.climb.climb`: `rungs`, `quick`, `max_usd`, ...
+        options: Those of `tuneworthy.ladder.run.run`: `rungs`, `quick`, `max_usd`, ...
     """
     import asyncio
 
-    from tuneworthy.ladder.climb import climb as walk
+    from tuneworthy.ladder.run import run_ladder as walk
 
     return asyncio.run(walk(_loaded(project), **options))
 
 
 def decide(project: Project | str | Path, **options: Any) -> Verdict:
-    """Say whether to fine-tune, from the last climb of a project.
+    """Say whether to fine-tune, from the last run of a project.
 
     Args:
         project: The project, its folder, or its `tuneworthy.toml`.

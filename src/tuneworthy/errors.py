@@ -96,13 +96,13 @@ class AuthError(UserError):
     """An API key is missing or was refused."""
 
 
-class NotEnough(TuneworthyError):
+class Undecided(TuneworthyError):
     """There is not enough evidence to answer."""
 
     exit_status = 4
 
 
-class BudgetSpent(NotEnough):
+class BudgetSpent(Undecided):
     """The next call could exceed the budget, so it was not sent."""
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import orjson
 
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples
-from tuneworthy.cases.draw import draw, units_of
-from tuneworthy.cases.kind import TaskKind, answer_text
+from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.splits import MIN_TEST
-from tuneworthy.cases.text import variables_text
-from tuneworthy.cases.write import write_cases, write_examples
+from tuneworthy.cases.stratified import draw, units_of
+from tuneworthy.cases.task_kind import TaskKind, answer_text
+from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.config import FILE_NAME
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.schema import infer_schema
@@ -90,7 +90,7 @@ def make_project(
     notes.append(f"kind of task: {kind.name} ({kind.reason})")
     if len(drawn) < MIN_TEST:
         found_n = f"expected at least {MIN_TEST} cases for the test set, got {len(drawn)}"
-        notes.append(f"{found_n}: so few show only very large differences; add cases before you climb")
+        notes.append(f"{found_n}: so few show only very large differences; add cases before you run")
     root.mkdir(parents=True, exist_ok=True)
     write_cases(root / "cases.jsonl", drawn)
     if rows:

@@ -74,7 +74,7 @@ class Case:
 
     @property
     def text(self) -> str:
-        """What is asked as one text: for search, leak checks and display."""
+        """What is asked as one text: for search, overlap checks and display."""
         if isinstance(self.input, str):
             return self.input
         if self.input is not None:
@@ -392,8 +392,8 @@ class RungStatus(StrEnum):
 
     REFERENCE = "reference"
     ADOPTED = "adopted"
-    REJECTED = "rejected"
+    NO_GAIN = "no_gain"
     INCONCLUSIVE = "inconclusive"
-    NOT_ELIGIBLE = "not_eligible"
+    VIOLATES_CONSTRAINT = "violates_constraint"
     SKIPPED = "skipped"
     FAILED = "failed"

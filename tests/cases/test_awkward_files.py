@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from tuneworthy.cases import DataFaults, Reject, Rejects, read_cases, read_examples, records, stream_examples
-from tuneworthy.cases.elements import elements, list_start
+from tuneworthy.cases import DataFaults, Reject, Rejects, read_cases, read_examples, stream_examples
+from tuneworthy.cases.readers import files
+from tuneworthy.cases.readers.json_stream import elements, list_start
 from tuneworthy.errors import DataError, TuneworthyError
 
 ROW = {"messages": [{"role": "user", "content": "Where is it?"}, {"role": "assistant", "content": "Here."}]}
@@ -95,7 +96,7 @@ def test_a_bad_line_is_left_out_with_its_reason_and_its_neighbours_stay(
 def test_a_line_above_the_limit_is_passed_over_without_being_held(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "MAX_LINE", 2000)
+    monkeypatch.setattr(files, "MAX_LINE", 2000)
     long = "x" * 5_000_000
     path = tmp_path / f"a.{kind}"
     if kind == "csv":

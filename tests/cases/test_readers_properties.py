@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tuneworthy.cases import read_cases, read_examples
-from tuneworthy.cases.chats import is_blank
-from tuneworthy.cases.sample import sample_cases
-from tuneworthy.cases.write import write_cases, write_examples
+from tuneworthy.cases.formats.chats import is_blank
+from tuneworthy.cases.sampling import sample_cases
+from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.types import UNLABELLED, Case
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.cases import find_leaks, read_cases, read_examples, split_without_leaks
-from tuneworthy.cases.sample import sample_cases
+from tuneworthy.cases import find_overlaps, read_cases, read_examples, split_without_overlaps
+from tuneworthy.cases.sampling import sample_cases
 
 DATA = Path("/work/shared/data")
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data of real people is not here: no folder {DATA}")
 
 
-def test_banking77_is_read_split_and_rid_of_leaks() -> None:
+def test_banking77_is_read_split_and_rid_of_overlaps() -> None:
     cases = read_cases(DATA / "banking77/test.csv").cases
     examples = read_examples(DATA / "banking77/train.csv").examples
     assert (len(cases), len(examples)) == (3080, 10003)
-    clean = split_without_leaks(cases[::10], examples, seed=7, dev_size=120)
+    clean = split_without_overlaps(cases[::10], examples, seed=7, dev_size=120)
     split = clean.split
     assert (split.kind.name, split.origin) == ("label", "examples")
     assert (len(split.dev), len(split.test)) == (120, 308)
@@ -55,23 +55,23 @@ def restaurant(tmp_path: Path, name: str) -> Path:
 def test_restaurant8k_is_a_json_task(tmp_path: Path) -> None:
     cases = read_cases(restaurant(tmp_path, "test")).cases
     examples = read_examples(restaurant(tmp_path, "train")).examples
-    clean = split_without_leaks(cases[:400], examples, seed=7, dev_size=120)
+    clean = split_without_overlaps(cases[:400], examples, seed=7, dev_size=120)
     assert clean.split.kind.name == "json"
     assert len(clean.split.dev) == 120
     assert all(isinstance(case.expected, dict) for case in clean.split.dev)
     assert clean.into_cases.by_reason["exact"] > 0
 
 
-def test_the_leaks_of_real_data_are_those_that_were_looked_at(tmp_path: Path) -> None:
+def test_the_overlaps_of_real_data_are_those_that_were_looked_at(tmp_path: Path) -> None:
     cases, examples = (
         read_cases(DATA / "banking77/test.csv").cases,
         read_examples(DATA / "banking77/train.csv").examples,
     )
-    banking = find_leaks(examples, cases)
-    assert (banking.by_reason, banking.n_cases_leaked) == ({"exact": 28, "ngram": 999, "group": 0}, 530)
+    banking = find_overlaps(examples, cases)
+    assert (banking.by_reason, banking.n_cases_overlapping) == ({"exact": 28, "ngram": 999, "group": 0}, 530)
     cases, examples = (
         read_cases(restaurant(tmp_path, "test")).cases,
         read_examples(restaurant(tmp_path, "train")).examples,
     )
-    slots_found = find_leaks(examples, cases)
-    assert (slots_found.by_reason, slots_found.n_cases_leaked) == ({"exact": 268, "ngram": 1240, "group": 0}, 744)
+    slots_found = find_overlaps(examples, cases)
+    assert (slots_found.by_reason, slots_found.n_cases_overlapping) == ({"exact": 268, "ngram": 1240, "group": 0}, 744)

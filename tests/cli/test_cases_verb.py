@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import run
-from tuneworthy.cli.labelling import choose, parse_json
+from tuneworthy.cli.label_terminal import choose, parse_json
 from tuneworthy.errors import UserError
 
 TOPICS = (
@@ -125,7 +125,7 @@ def test_cases_that_have_answers_are_labelled_again_only_if_asked(
 def test_the_labels_of_a_label_task_are_offered_and_typing_errors_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = write_world(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=30)
+    root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=30)
     (root / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n{"id": "b", "input": "two"}\n')
     say(monkeypatch, "gren", "2", "+violet")
     assert run(["cases", "label", "--project", str(root), "--labeller", "ada"]) == 0
@@ -145,11 +145,11 @@ def test_choices_are_taken_by_name_case_and_number() -> None:
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world")
     models = {"weak": "answer(request, 0.5)", "strong": "answer(request, 0.9)"}
-    write_world(root, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
-    assert run(["climb", "--project", str(root)]) == 0
+    write_simulation(root, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
+    assert run(["run", "--project", str(root)]) == 0
     return root
 
 
@@ -167,57 +167,57 @@ def side(root: Path, name: str) -> str:
 
 
 def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
-    climbed: Path, capsys: pytest.CaptureFixture[str]
+    run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = stored(climbed)
-    assert run(["cases", "show", "--failed", "--json", "--project", str(climbed)]) == 0
+    before = stored(run_record)
+    assert run(["cases", "show", "--failed", "--json", "--project", str(run_record)]) == 0
     told = document(capsys)
-    record = json.loads((climbed / ".tuneworthy" / "climb.json").read_text())
+    record = json.loads((run_record / ".tuneworthy" / "run.json").read_text())
     assert (told["on"], told["rung"]) == ("dev", record["best"]["rung"])
     row = next(row for row in record["rungs"] if row["rung"] == told["rung"])
     assert told["reasons"] == {reason: count for reason, count in row["reasons"].items() if reason != "right"}
     assert told["n"] == record["n_dev"]
     assert all(one["score"] < 1 for one in told["failed"])
-    assert run(["cases", "show", "--failed", "--variant", "baseline", "--project", str(climbed)]) == 0
+    assert run(["cases", "show", "--failed", "--variant", "baseline", "--project", str(run_record)]) == 0
     assert "dev cases failed by exact" in capsys.readouterr().out
-    assert stored(climbed) == before
+    assert stored(run_record) == before
 
 
-def test_a_dev_case_shows_each_rungs_answer_and_score(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    case = side(climbed, "dev")
-    assert run(["cases", "show", case[:8], "--json", "--project", str(climbed)]) == 0
+def test_a_dev_case_shows_each_rungs_answer_and_score(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = side(run_record, "dev")
+    assert run(["cases", "show", case[:8], "--json", "--project", str(run_record)]) == 0
     told = document(capsys)
     assert (told["case"], told["side"], told["hidden"]) == (case, "dev", "")
     assert [one["rung"] for one in told["answers"]] == ["baseline", "model"]
     assert all(one["score"] in {0.0, 1.0} and one["expected"] == told["expected"] for one in told["answers"])
-    assert run(["cases", "show", case, "--variant", "model", "--project", str(climbed)]) == 0
+    assert run(["cases", "show", case, "--variant", "model", "--project", str(run_record)]) == 0
     out = capsys.readouterr().out
     assert f"{case} (dev)" in out and "model, model/strong: " in out and "baseline" not in out
 
 
-def test_a_test_case_is_hidden_until_it_is_revealed_and_later_climbs_tell_it(
-    climbed: Path, capsys: pytest.CaptureFixture[str]
+def test_a_test_case_is_hidden_until_it_is_revealed_and_later_runs_tell_it(
+    run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = side(climbed, "test")
-    assert run(["cases", "show", case, "--project", str(climbed)]) == 0
+    case = side(run_record, "test")
+    assert run(["cases", "show", case, "--project", str(run_record)]) == 0
     out = capsys.readouterr().out
     assert "question: item" in out and "what was answered is hidden" in out and "baseline/weak" not in out
-    assert not (climbed / ".tuneworthy" / "revealed.json").exists()
+    assert not (run_record / ".tuneworthy" / "revealed.json").exists()
     for _ in range(2):
-        assert run(["cases", "show", case, "--reveal-test", "--json", "--project", str(climbed)]) == 0
+        assert run(["cases", "show", case, "--reveal-test", "--json", "--project", str(run_record)]) == 0
         assert len(document(capsys)["answers"]) == 2
-    rows = json.loads((climbed / ".tuneworthy" / "revealed.json").read_text())
+    rows = json.loads((run_record / ".tuneworthy" / "revealed.json").read_text())
     assert [(row["case"], row["command"]) for row in rows] == [(case, "cases show")]
-    assert run(["climb", "--json", "--project", str(climbed)]) == 0
+    assert run(["run", "--json", "--project", str(run_record)]) == 0
     assert any("the answers to 1 of the test cases were looked at" in line for line in document(capsys)["notes"])
 
 
-def test_showing_opens_no_model(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    world = climbed / "world.py"
+def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = run_record / "world.py"
     script = world.read_text()
     world.write_text("raise SystemExit('opened')\n")
     try:
-        assert run(["cases", "show", "--failed", "--project", str(climbed)]) == 0
+        assert run(["cases", "show", "--failed", "--project", str(run_record)]) == 0
     finally:
         world.write_text(script)
     assert "model/strong: " in capsys.readouterr().out
@@ -227,28 +227,28 @@ def test_showing_opens_no_model(climbed: Path, capsys: pytest.CaptureFixture[str
     ("arguments", "words"),
     [
         (["zzz"], "expected the id of one case (or the beginning of it), got 'zzz', which matches none"),
-        (["--failed", "--variant", "nothing"], "expected a rung of the last climb (baseline, model) or best"),
+        (["--failed", "--variant", "nothing"], "expected a rung of the last run (baseline, model) or best"),
         ([], "expected the ID of a case, or --failed, got neither"),
         (["a", "--failed"], "expected the ID of a case, or --failed, got both"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
-    arguments: list[str], words: str, climbed: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], words: str, run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["cases", "show", *arguments, "--project", str(climbed)]) == 2
+    assert run(["cases", "show", *arguments, "--project", str(run_record)]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_without_a_climb_there_is_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = write_world(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=210)
+def test_without_a_run_there_is_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=210)
     assert run(["cases", "show", "--failed", "--project", str(root)]) == 2
-    assert "run `tuneworthy climb` first" in capsys.readouterr().err
+    assert "run `tuneworthy run` first" in capsys.readouterr().err
 
 
-def test_a_quick_climb_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quick_run_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = {"weak": "answer(request, 0.3)", "strong": "answer(request, 0.9)"}
-    root = write_world(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
-    assert run(["climb", "--quick", "--project", str(root)]) == 0
+    root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
+    assert run(["run", "--quick", "--project", str(root)]) == 0
     capsys.readouterr()
     assert run(["cases", "show", "--failed", "--json", "--project", str(root)]) == 0
     out, err = capsys.readouterr()

@@ -26,14 +26,12 @@ def check(folder: Folder, capsys: pytest.CaptureFixture[str], *more: str) -> tup
     return status, [line for line in out.splitlines() if line.startswith("error ")]
 
 
-def test_a_clean_project_exits_0_and_says_what_a_climb_takes(
-    folder: Folder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "--project", str(folder.write())]) == 0
     out = capsys.readouterr().out
-    assert "a climb takes about " in out and " calls, no money and less than a minute" in out
+    assert "a run takes about " in out and " calls, no money and less than a minute" in out
     assert "with 90 test cases and 4 looks (alpha 0.0100 each), a gain of " in out
-    assert out.endswith("No errors, 0 warnings. Next: tuneworthy climb\n")
+    assert out.endswith("No errors, 0 warnings. Next: tuneworthy run\n")
 
 
 def test_names_of_documents_write_no_line_and_no_colour_of_their_own(
@@ -54,7 +52,7 @@ def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str
     warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning "))
     assert warning == (
         "warning unseen_labels: expected each label of the cases in the examples, got 1 (of 4 cases) that never occur "
-        "there (amber): shots and floor cannot show them. add examples of these labels, or correct the spelling"
+        "there (amber): shots and classical baseline cannot show them. add examples of these labels, or correct the spelling"
     )
 
 
@@ -68,16 +66,16 @@ def test_a_label_that_nothing_tells_a_model(folder: Folder, capsys: pytest.Captu
     ) in errors[0]
 
 
-def test_what_was_climbed_outlives_a_broken_file(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_run_outlives_a_broken_file(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder.write()
-    assert run(["climb", "--project", str(root)]) == 0
+    assert run(["run", "--project", str(root)]) == 0
     before = {path.name: path.read_bytes() for path in (root / ".tuneworthy").glob("*.json")}
     whole = (root / "cases.jsonl").read_text()
     (root / "cases.jsonl").write_text(whole + '{"input": "cut o')
-    assert run(["climb", "--project", str(root)]) == 2
+    assert run(["run", "--project", str(root)]) == 2
     assert {path.name: path.read_bytes() for path in (root / ".tuneworthy").glob("*.json")} == before
     (root / "cases.jsonl").write_text(whole)
-    assert run(["climb", "--project", str(root)]) == 0
+    assert run(["run", "--project", str(root)]) == 0
     assert {path.name: path.read_bytes() for path in (root / ".tuneworthy").glob("*.json")} == before
     capsys.readouterr()
 
@@ -89,7 +87,7 @@ def test_json_is_the_whole_of_stdout(folder: Folder, capsys: pytest.CaptureFixtu
     assert (report["errors"], report["task"]) == (1, "clean")
     assert set(report["findings"][0]) == {"level", "code", "message", "hint"}
     assert report["estimate"]["calls"][0] > 0 and report["estimate"]["assumptions"]
-    assert report["resolution"]["n"] == 90 and report["resolution"]["looks"] == 4
+    assert report["power"]["n"] == 90 and report["power"]["comparisons"] == 4
 
 
 def test_a_missing_project_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,21 +169,21 @@ def test_a_model_file_that_is_cut_off(folder: Folder, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("code", ["cases_file", "duplicate_ids", "unlabelled", "empty_split", "edited_cases"])
-def test_climb_refuses_what_check_calls_an_error_with_one_line(
+def test_run_refuses_what_check_calls_an_error_with_one_line(
     code: str, folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     PLANTED[code][0](folder)
     root = folder.write()
-    assert run(["climb", "--project", str(root)]) == 2
+    assert run(["run", "--project", str(root)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1 and "expected" in err and "got" in err
 
 
 @pytest.mark.parametrize("code", ["prompt_file", "grader", "missing_key", "model_missing", "model_opens"])
-def test_climb_refuses_a_wrong_prompt_grader_or_model_too(
+def test_run_refuses_a_wrong_prompt_grader_or_model_too(
     code: str, folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     PLANTED[code][0](folder)
-    assert run(["climb", "--project", str(folder.write())]) == 2
+    assert run(["run", "--project", str(folder.write())]) == 2
     assert "expected" in capsys.readouterr().err

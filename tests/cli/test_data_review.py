@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tuneworthy.cli.data_review import command
-from tuneworthy.cli.reviewing import parse_verdict, sheet
-from tuneworthy.curate.checks.personal_data import Presidio
-from tuneworthy.curate.freeze import freeze
+from tuneworthy.cli.review_terminal import parse_verdict, sheet
+from tuneworthy.dataset.checks.personal_data import Presidio
+from tuneworthy.dataset.freeze import freeze
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
@@ -39,7 +39,7 @@ def left_out(text: str, reason: str, **more: Any) -> bytes:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    rejects = [left_out(f"r{i}", "refusal" if i % 2 else "leak") for i in range(10)]
+    rejects = [left_out(f"r{i}", "refusal" if i % 2 else "contamination") for i in range(10)]
     rejects.append(b'{"reason": "not_json", "text": "{"}\n')
     contents = {
         "rows.jsonl": [line(f"question {i}") for i in range(N)],
@@ -155,7 +155,7 @@ def test_rows_that_were_left_out_are_masked_with_the_engine_of_the_build(
         return [SimpleNamespace(entity_type="PERSON", start=at, end=at + 3, score=0.9)] if at >= 0 else []
 
     engines = {"presidio": Presidio(SimpleNamespace(analyze=analyze))}
-    monkeypatch.setattr("tuneworthy.curate.card.open_engine", engines.__getitem__)
+    monkeypatch.setattr("tuneworthy.dataset.card.open_engine", engines.__getitem__)
     rejects = [left_out("I am Ada, ada@example.org.", "refusal")]
     contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
     freeze(Folder(tmp_path), contents, {"task": "t", "settings": {"pii_engine": "presidio"}})
@@ -164,7 +164,7 @@ def test_rows_that_were_left_out_are_masked_with_the_engine_of_the_build(
 
 
 def test_options_that_do_not_go_together_are_refused(root: Path) -> None:
-    for options in (["--rejected", "--max-bad", "1"], ["--n", "3"], ["--reason", "leak"]):
+    for options in (["--rejected", "--max-bad", "1"], ["--n", "3"], ["--reason", "contamination"]):
         assert isinstance(review(root, *options).exception, click.UsageError)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ladder.tuned_worlds import make_artifact
+from tests.ladder.tuned_simulations import make_artifact
 from tests.train.shapes import LLAMA_70B, SMOLLM2_135M
 from tuneworthy.cli import run
 from tuneworthy.train.plan import base_folder

@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.ladder.worlds import write_world
-from tuneworthy.cases.kind import TaskKind
+from tests.ladder.simulations import write_simulation
+from tuneworthy.cases.task_kind import TaskKind
 from tuneworthy.cli import VERBS, run
 from tuneworthy.scaffold import project_file
 
-KEYS = "task n_dev n_test alpha_per_look test_looks cost_usd rungs best"
+KEYS = "task n_dev n_test alpha_per_comparison comparisons_made cost_usd rungs best"
 RUNG_KEYS = (
     "rung status reason reason_code variant compared_to candidates_tried n unscored score ci95 delta delta_ci p_value "
     "cost_usd usd_per_1k latency_p50_ms latency_p95_ms input_tokens output_tokens"
 )
-VERDICT_KEYS = "outcome stage reason_code reasons target gates headroom forecast economics next_action valid_until"
+VERDICT_KEYS = (
+    "outcome stage reason_code reasons target gates error analysis forecast economics next_action valid_until"
+)
 PAID = "input_usd_per_mtok = 1000.0\noutput_usd_per_mtok = 1000.0\n"
 SERVED = '[models.served]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\nretries = 0\n'
 FREE = "input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n"
@@ -29,19 +31,19 @@ MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
 
 def write(root: Path, models: dict[str, str] | None = None, **options: Any) -> Path:
     rungs = options.pop("rungs", ["baseline", "model"])
-    return write_world(root, models or MODELS, n_cases=60, n_examples=210, rungs=rungs, **options)
+    return write_simulation(root, models or MODELS, n_cases=60, n_examples=210, rungs=rungs, **options)
 
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write(tmp_path_factory.mktemp("walked") / "world")
-    assert run(["climb", "--project", str(root)]) == 0
+    assert run(["run", "--project", str(root)]) == 0
     return root
 
 
 @pytest.fixture
-def climbed(walked: Path, tmp_path: Path) -> Path:
-    """A project of its own that was climbed."""
+def run_record(walked: Path, tmp_path: Path) -> Path:
+    """A project of its own that was run."""
     return Path(shutil.copytree(walked, tmp_path / "world"))
 
 
@@ -63,11 +65,11 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object, status: int = 2)
     return lines[0]
 
 
-# climb
+# run
 
 
-def test_climb_prints_the_contract_as_json(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = told(capsys, "climb", "--project", climbed)
+def test_run_prints_the_contract_as_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = told(capsys, "run", "--project", run_record)
     assert set(KEYS.split()) <= set(record)
     assert all(set(RUNG_KEYS.split()) <= set(rung) for rung in record["rungs"])
     assert [(rung["rung"], rung["status"]) for rung in record["rungs"]] == [
@@ -77,48 +79,46 @@ def test_climb_prints_the_contract_as_json(climbed: Path, capsys: pytest.Capture
     assert record["best"] == {"rung": "model", "variant": record["rungs"][1]["variant"]}
 
 
-def test_climb_again_asks_nothing_and_takes_no_look(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (climbed / "world.py").write_text((climbed / "world.py").read_text())
-    first, second = (told(capsys, "climb", "--project", climbed) for _ in range(2))
+def test_run_again_asks_nothing_and_takes_no_look(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run_record / "world.py").write_text((run_record / "world.py").read_text())
+    first, second = (told(capsys, "run", "--project", run_record) for _ in range(2))
     assert first == second
 
 
-def test_a_quick_climb_looks_at_dev_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = told(capsys, "climb", "--quick", "--project", write(tmp_path))
-    assert record["quick"] and record["test_looks"] == 0
+def test_a_quick_run_looks_at_dev_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = told(capsys, "run", "--quick", "--project", write(tmp_path))
+    assert record["quick"] and record["comparisons_made"] == 0
     assert {rung["score"] for rung in record["rungs"]} == {None}
 
 
-def test_climb_refuses_an_unknown_rung_and_a_missing_project(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line = refused(capsys, "climb", "--rung", "ladder", "--project", write(tmp_path))
+def test_run_refuses_an_unknown_rung_and_a_missing_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "run", "--rung", "ladder", "--project", write(tmp_path))
     assert "expected a rung (baseline, " in line and "got 'ladder'" in line
-    assert "expected a project file at" in refused(capsys, "climb", "--project", tmp_path / "none")
+    assert "expected a project file at" in refused(capsys, "run", "--project", tmp_path / "none")
 
 
-def test_climb_exits_4_if_the_budget_is_spent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_exits_4_if_the_budget_is_spent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write(tmp_path)
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
-    record = told(capsys, "climb", "--max-usd", "0.01", "--project", root, status=4)
+    record = told(capsys, "run", "--max-usd", "0.01", "--project", root, status=4)
     assert record["partial"].startswith("stopped in the rung baseline: expected the next call to fit the budget")
     assert record["cost_usd"] <= 0.01
 
 
-def test_climb_exits_5_if_the_provider_is_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_exits_5_if_the_provider_is_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write(tmp_path, extra=SERVED + FREE)
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace('baseline = "weak"', 'baseline = "served"'))
-    record = told(capsys, "climb", "--project", root, status=5)
+    record = told(capsys, "run", "--project", root, status=5)
     assert "stopped in the rung baseline: " in record["partial"]
     assert run(["report", "--project", str(root), "--out", str(tmp_path / "r.md")]) in {0, 2}
 
 
-def test_climb_exits_4_if_nothing_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_exits_4_if_nothing_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write(tmp_path, {"weak": "1 / 0"})
     capsys.readouterr()
-    status = run(["climb", "--json", "--project", str(root)])
+    status = run(["run", "--json", "--project", str(root)])
     out, err = capsys.readouterr()
     assert status in {2, 4}, err
     assert "ZeroDivisionError" in err and "Traceback" not in err
@@ -128,15 +128,15 @@ def test_climb_exits_4_if_nothing_can_be_scored(tmp_path: Path, capsys: pytest.C
 # money is asked for before it is spent
 
 
-@pytest.mark.parametrize("verb", [("climb",), ("compare", "current", "strong.json"), ("decide", "--probe")])
+@pytest.mark.parametrize("verb", [("run",), ("compare", "current", "strong.json"), ("decide", "--probe")])
 def test_money_is_not_spent_unasked(
-    verb: tuple[str, ...], climbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    verb: tuple[str, ...], run_record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = climbed / "tuneworthy.toml"
+    file = run_record / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
-    monkeypatch.chdir(climbed)
+    monkeypatch.chdir(run_record)
     assert run(["export", "variant", "model", "--out", "strong"]) == 0
-    shutil.copy(climbed / "strong" / "variant.json", climbed / "strong.json")
+    shutil.copy(run_record / "strong" / "variant.json", run_record / "strong.json")
     line = refused(capsys, *verb)
     assert line.startswith("UserError: expected a budget, because weak cost money, got none")
     assert run([*verb, "--yes"]) != 2
@@ -144,11 +144,11 @@ def test_money_is_not_spent_unasked(
 
 
 def test_free_models_are_asked_without_a_word_beside_paid_ones(
-    climbed: Path, capsys: pytest.CaptureFixture[str]
+    run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = climbed / "tuneworthy.toml"
+    file = run_record / "tuneworthy.toml"
     file.write_text(file.read_text().replace("[ladder]", f"{SERVED}{PAID}[ladder]"))
-    assert told(capsys, "compare", "baseline", "best", "--project", climbed)["answer"] == "better"
+    assert told(capsys, "compare", "baseline", "best", "--project", run_record)["answer"] == "better"
 
 
 # compare
@@ -159,72 +159,72 @@ def test_free_models_are_asked_without_a_word_beside_paid_ones(
     [(("baseline", "best"), 0, "better"), (("best", "baseline"), 3, "worse"), (("baseline", "current"), 2, None)],
 )
 def test_a_gate_says_by_its_status_how_a_comparison_ended(
-    pair: tuple[str, str], status: int, answer: str | None, climbed: Path, capsys: pytest.CaptureFixture[str]
+    pair: tuple[str, str], status: int, answer: str | None, run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("compare", *pair, "--gate", "--project", climbed)
+    words = ("compare", *pair, "--gate", "--project", run_record)
     if answer is None:
         assert "expected two variants, got " in refused(capsys, *words)
         return
     found = told(capsys, *words, status=status)
     assert found["answer"] == answer
     assert {"a", "b", "on", "margin", "unscored", "cost_usd", "paired"} <= set(found)
-    assert told(capsys, "compare", *pair, "--project", climbed)["answer"] == answer  # without --gate: 0
+    assert told(capsys, "compare", *pair, "--project", run_record)["answer"] == answer  # without --gate: 0
 
 
 def test_a_gate_exits_4_where_nothing_is_resolved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = {"weak": "answer(request, 0.6)", "other": "answer(request, 0.62, 'x')"}
     root = write(tmp_path, models)
-    assert run(["climb", "--project", str(root)]) == 0
+    assert run(["run", "--project", str(root)]) == 0
     found = told(capsys, "compare", "baseline", "model", "--gate", "--project", root, status=4)
     assert found["answer"] == "unresolved"
 
 
-def test_compare_refuses_what_is_not_there(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "compare", "baseline", "nobody", "--project", climbed)
-    assert "expected one of current, best, baseline, model, or an id of the last climb, got 'nobody'" in line
-    (climbed / "variant.json").write_text("[1]")
+def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "compare", "baseline", "nobody", "--project", run_record)
+    assert "expected one of current, best, baseline, model, or an id of the last run, got 'nobody'" in line
+    (run_record / "variant.json").write_text("[1]")
     assert "expected a described variant, got a list" in refused(
-        capsys, "compare", "current", climbed / "variant.json", "--project", climbed
+        capsys, "compare", "current", run_record / "variant.json", "--project", run_record
     )
-    (climbed / ".tuneworthy" / "climb.json").unlink()
-    assert "expected a climb that tried 'best', got none" in refused(
-        capsys, "compare", "current", "best", "--project", climbed
+    (run_record / ".tuneworthy" / "run.json").unlink()
+    assert "expected a run that tried 'best', got none" in refused(
+        capsys, "compare", "current", "best", "--project", run_record
     )
 
 
 def test_a_comparison_on_test_takes_its_look_from_the_reserve(
-    climbed: Path, capsys: pytest.CaptureFixture[str]
+    run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = told(capsys, "compare", "baseline", "best", "--test", "--project", climbed)
+    found = told(capsys, "compare", "baseline", "best", "--test", "--project", run_record)
     assert found["on"] == "test" and found["paired"]["alpha"] == 0.005
-    looks = json.loads((climbed / ".tuneworthy" / "looks.json").read_text())
-    assert looks["planned"] == ["model"] and looks["added"] == {"baseline": 0.0, "compare": 0.005}
+    comparisons = json.loads((run_record / ".tuneworthy" / "comparisons.json").read_text())
+    assert comparisons["planned"] == ["model"] and comparisons["added"] == {"baseline": 0.0, "compare": 0.005}
 
 
 # export, report, decide, status, matrix, models
 
 
 def test_export_writes_the_winner_and_lists_the_files(
-    climbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = told(capsys, "export", "variant", "best", "--out", tmp_path / "out", "--project", climbed)
+    paths = told(capsys, "export", "variant", "best", "--out", tmp_path / "out", "--project", run_record)
     assert [Path(path).name for path in paths] == ["variant.json", "prompt.md"]
     variant = json.loads((tmp_path / "out" / "variant.json").read_text())
     assert variant["model"] == "strong"
-    assert "expected one of current" in refused(capsys, "export", "variant", "nobody", "--project", climbed)
+    assert "expected one of current" in refused(capsys, "export", "variant", "nobody", "--project", run_record)
 
 
-def test_report_writes_each_format_and_refuses_others(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_writes_each_format_and_refuses_others(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for ending in ("html", "md", "json"):
-        assert run(["report", "--project", str(climbed), "--out", str(climbed / f"r.{ending}")]) == 0
-    assert json.loads((climbed / "r.json").read_text())
-    assert "expected" in refused(capsys, "report", "--project", climbed, "--out", climbed / "r.docx")
-    shutil.rmtree(climbed / ".tuneworthy")
-    assert "expected a climb in" in refused(capsys, "report", "--project", climbed)
+        assert run(["report", "--project", str(run_record), "--out", str(run_record / f"r.{ending}")]) == 0
+    assert json.loads((run_record / "r.json").read_text())
+    assert "expected" in refused(capsys, "report", "--project", run_record, "--out", run_record / "r.docx")
+    shutil.rmtree(run_record / ".tuneworthy")
+    assert "expected a run in" in refused(capsys, "report", "--project", run_record)
 
 
-def test_decide_prints_the_contract_as_json(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    verdict = told(capsys, "decide", "--project", climbed, status=3)
+def test_decide_prints_the_contract_as_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = told(capsys, "decide", "--project", run_record, status=3)
     assert set(VERDICT_KEYS.split()) <= set(verdict)
     assert (verdict["outcome"], verdict["target"]) == ("do_not_fine_tune", "met")
     assert all({"gate", "stage", "status", "evidence", "detail"} <= set(gate) for gate in verdict["gates"])
@@ -235,15 +235,15 @@ def test_decide_prints_the_contract_as_json(climbed: Path, capsys: pytest.Captur
 def test_decide_exits_4_where_the_ladder_was_not_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write(tmp_path, rungs=["baseline"])
     assert run(["decide", "--project", str(root)]) == 4
-    assert "climb" in "".join(capsys.readouterr())
-    assert run(["climb", "--project", str(root)]) == 0
+    assert "run" in "".join(capsys.readouterr())
+    assert run(["run", "--project", str(root)]) == 0
     verdict = told(capsys, "decide", "--probe", "--project", root, status=4)
-    assert verdict["outcome"] == "not_enough_evidence" and verdict["headroom"]
-    assert all({"class", "share", "ci95", "mended_by"} <= set(row) for row in verdict["headroom"])
+    assert verdict["outcome"] == "undecided" and verdict["errors"]
+    assert all({"class", "share", "ci95", "mended_by"} <= set(row) for row in verdict["errors"])
 
 
 def test_each_outcome_has_its_exit_status(
-    climbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run_record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Decided:
         outcome = ""
@@ -255,27 +255,27 @@ def test_each_outcome_has_its_exit_status(
         return Decided()
 
     monkeypatch.setattr("tuneworthy.verdict.run.decide_project", decided)
-    statuses = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "not_enough_evidence": 4}
+    statuses = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
     for outcome, status in statuses.items():
         monkeypatch.setattr(Decided, "outcome", outcome)
-        assert told(capsys, "decide", "--project", climbed, status=status) == {"outcome": outcome}
+        assert told(capsys, "decide", "--project", run_record, status=status) == {"outcome": outcome}
 
 
-def test_status_and_matrix_and_models_print_json(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert {"steps", "next"} <= set(told(capsys, "status", "--project", climbed))
-    rows = told(capsys, "matrix")
+def test_status_and_guide_and_models_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {"steps", "next"} <= set(told(capsys, "status", "--project", run_record))
+    rows = told(capsys, "guide")
     one = next(iter(rows))
-    assert told(capsys, "matrix", one) == rows[one]
+    assert told(capsys, "guide", one) == rows[one]
     assert {"store", "models"} <= set(told(capsys, "models", "list"))
-    assert "expected" in refused(capsys, "matrix", "no_such_problem")
-    assert "expected" in refused(capsys, "models", "probe", "nobody", "--project", climbed)
-    assert run(["matrix"]) == run(["matrix", one]) == run(["status", "--project", str(climbed)]) == 0
+    assert "expected" in refused(capsys, "guide", "no_such_problem")
+    assert "expected" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
+    assert run(["guide"]) == run(["guide", one]) == run(["status", "--project", str(run_record)]) == 0
 
 
-def test_check_and_cases_print_json(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert {"findings", "errors"} <= set(told(capsys, "check", "--project", climbed))
-    assert told(capsys, "cases", "show", "--failed", "--project", climbed)["on"] == "dev"
-    assert "expected" in refused(capsys, "cases", "show", "no-such-case", "--project", climbed)
+def test_check_and_cases_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {"findings", "errors"} <= set(told(capsys, "check", "--project", run_record))
+    assert told(capsys, "cases", "show", "--failed", "--project", run_record)["on"] == "dev"
+    assert "expected" in refused(capsys, "cases", "show", "no-such-case", "--project", run_record)
 
 
 # init
@@ -314,7 +314,7 @@ def test_init_warns_of_a_tiny_file_in_one_line(tmp_path: Path, capsys: pytest.Ca
     lines = [line for line in capsys.readouterr().err.splitlines() if "expected at least 50 cases" in line]
     assert lines == [
         "expected at least 50 cases for the test set, got 12: so few show only very large differences; add cases "
-        "before you climb"
+        "before you run"
     ]
 
 
@@ -329,21 +329,21 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
 
 
 def test_a_wrong_option_exits_2_and_an_interruption_130(
-    climbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run_record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(["climb", "--no-such-option"]) == 2
+    assert run(["run", "--no-such-option"]) == 2
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tuneworthy.cli.climb.walk", interrupted)
+    monkeypatch.setattr("tuneworthy.cli.run.walk", interrupted)
     capsys.readouterr()
-    assert run(["climb", "--project", str(climbed)]) == 130
+    assert run(["run", "--project", str(run_record)]) == 130
     assert capsys.readouterr().err.strip().startswith("Stopped. What was answered is kept")
 
 
 def test_a_limit_that_is_no_number_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["climb", "--max-usd", "nan"]) == 2
+    assert run(["run", "--max-usd", "nan"]) == 2
     assert "expected an amount in US dollars, got nan" in capsys.readouterr().err
 
 

@@ -69,11 +69,11 @@ def openai(base_url: str, **more: Any) -> str:
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start `tuneworthy climb`; its words go to a file beside the project, which never blocks."""
+    """Start `tuneworthy run`; its words go to a file beside the project, which never blocks."""
     words = root.with_suffix(".log").open("ab")
     try:
         return subprocess.Popen(
-            [Path(sys.executable).with_name("tuneworthy"), "climb", "--project", root, *arguments],
+            [Path(sys.executable).with_name("tuneworthy"), "run", "--project", root, *arguments],
             stdin=subprocess.DEVNULL, stdout=words, stderr=words, env={**os.environ, "PYTHONFAULTHANDLER": "1"},
             preexec_fn=_hear_interrupts,  # noqa: PLW1509 - nothing else runs in this process
         )  # fmt: skip
@@ -86,8 +86,8 @@ def _hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def climb(root: Path, *arguments: str, timeout_s: float = 300) -> int:
-    """Run `tuneworthy climb` to its end and return its exit status."""
+def run_ladder(root: Path, *arguments: str, timeout_s: float = 300) -> int:
+    """Run `tuneworthy run` to its end and return its exit status."""
     process = start(root, *arguments)
     try:
         return process.wait(timeout_s)
@@ -107,8 +107,8 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals) -> int:
 
 
 def record(root: Path) -> Any:
-    """The record of the climb, without what depends on the clock."""
-    return _without_clock(orjson.loads((root / ".tuneworthy" / "climb.json").read_bytes()))
+    """The record of the run, without what depends on the clock."""
+    return _without_clock(orjson.loads((root / ".tuneworthy" / "run.json").read_bytes()))
 
 
 def _without_clock(value: Any) -> Any:
@@ -130,4 +130,6 @@ def committed(root: Path) -> list[str]:
     finally:
         db.close()
     bodies = [orjson.loads(body) for (body,) in rows]
-    return [body[7] for body in bodies if isinstance(body, list) and body[7]]  # a floor's answers have no number
+    return [
+        body[7] for body in bodies if isinstance(body, list) and body[7]
+    ]  # a classical baseline's answers have no number

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.curate.check_rows import clean
-from tests.curate.test_build import project, version_of
+from tests.dataset.check_rows import clean
+from tests.dataset.test_build import project, version_of
 from tuneworthy.cli import run
-from tuneworthy.curate.importer import latest_import
+from tuneworthy.dataset.importing.importer import latest_import
 from tuneworthy.store import Folder
 
 
@@ -31,7 +31,7 @@ def sharegpt(*turns: tuple[str, str]) -> bytes:
 ODD = [
     (chat("Where do I find the pool of the hotel in winter?", "In the garden."), None),
     (chat("Wann \u00f6ffnet das Caf\u00e9?", "Um neun.").decode().encode("latin-1"), "not_utf8"),
-    (chat("How loud is the bar at night on the ground floor?", "Quiet\u200b enough."), None),
+    (chat("How loud is the bar at night on the ground classical baseline?", "Quiet\u200b enough."), None),
     (chat("\u202eWhich bus goes to the old harbour from here\u202c?", "Bus \u0627\u0644\u0639 seven."), None),
     (chat("Are towels \0 part of the price of the room?", "Yes."), "nul"),
     (chat("Is the sauna open for children before six?", "\u200b\u2060\ufeff"), "empty_answer"),
@@ -102,7 +102,7 @@ def _words(document: dict[str, Any], name: str) -> list[str]:
 MEASURE = """
 import re, sys
 from pathlib import Path
-from tuneworthy.curate.importer import import_files
+from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.store import Folder
 done = import_files(Folder(Path(sys.argv[1])), [Path(sys.argv[2])])
 (reject,) = done.rejects()

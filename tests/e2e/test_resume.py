@@ -1,4 +1,4 @@
-"""Killed at any moment, a climb goes on where it was: the same record, and nothing committed is asked again."""
+"""Killed at any moment, a run goes on where it was: the same record, and nothing committed is asked again."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 
 from tuneworthy.store import ResponseStore
 
-from .resume_project import climb, committed, openai, record, start, stop, words, write_project
+from .resume_project import committed, openai, record, run_ladder, start, stop, words, write_project
 from .resume_server import INPUT_TOKENS, OUTPUT_TOKENS, Running
 
 CONCURRENCY = 8
 
 
-def killed_climbs(folder: Path, kills: int, seed: int, rungs: str, latency_ms: float) -> None:
-    """Compare a climb that is never disturbed with one that is killed `kills` times."""
+def killed_runs(folder: Path, kills: int, seed: int, rungs: str, latency_ms: float) -> None:
+    """Compare a run that is never disturbed with one that is killed `kills` times."""
     rng = random.Random(seed)
     with Running(latency_ms) as server:
         whole = write_project(folder / "whole", openai(server.base_url), rungs=rungs)
-        assert climb(whole) == 0, words(whole)
+        assert run_ladder(whole) == 0, words(whole)
         undisturbed: dict[str, str] = server.stats()["calls"]
         needed = Counter(undisturbed.values())
         cut = write_project(folder / "cut", openai(server.base_url), rungs=rungs)
@@ -36,7 +36,7 @@ def killed_climbs(folder: Path, kills: int, seed: int, rungs: str, latency_ms: f
                 break  # all is answered
             time.sleep(rng.random() * 0.02)
             killed += stop(process, signal.SIGKILL) == -signal.SIGKILL
-        assert climb(cut) == 0, words(cut)
+        assert run_ladder(cut) == 0, words(cut)
         calls = {call: digest for call, digest in server.stats()["calls"].items() if call not in undisturbed}
     assert killed > kills / 2
     kept = committed(cut)
@@ -48,26 +48,26 @@ def killed_climbs(folder: Path, kills: int, seed: int, rungs: str, latency_ms: f
     assert record(cut) == record(whole)
 
 
-def test_a_climb_that_was_killed_three_times_ends_with_the_record_of_one_that_was_not(tmp_path: Path) -> None:
-    killed_climbs(tmp_path, kills=3, seed=11, rungs="baseline few_shot", latency_ms=5)
+def test_a_run_that_was_killed_three_times_ends_with_the_record_of_one_that_was_not(tmp_path: Path) -> None:
+    killed_runs(tmp_path, kills=3, seed=11, rungs="baseline few_shot", latency_ms=5)
 
 
 @pytest.mark.slow
-def test_a_climb_that_was_killed_twenty_times_ends_with_the_record_of_one_that_was_not(tmp_path: Path) -> None:
-    killed_climbs(tmp_path, kills=20, seed=12, rungs="baseline prompt few_shot", latency_ms=30)
+def test_a_run_that_was_killed_twenty_times_ends_with_the_record_of_one_that_was_not(tmp_path: Path) -> None:
+    killed_runs(tmp_path, kills=20, seed=12, rungs="baseline prompt few_shot", latency_ms=30)
 
 
 @pytest.mark.slow
-def test_a_climb_that_was_killed_while_gepa_rewrote_the_prompt_repeats_no_committed_call(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_while_gepa_rewrote_the_prompt_repeats_no_committed_call(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
     with Running(latency_ms=5) as server:
         model, writer = openai(server.base_url), openai(server.base_url, model="writer")
         more = f'[models.writer]\n{writer}\n[reflection]\nmodel = "writer"\ncalls = 200\n'
         baseline = write_project(tmp_path / "baseline", model)
-        assert climb(baseline) == 0, words(baseline)
+        assert run_ladder(baseline) == 0, words(baseline)
         first = server.stats()["calls"]
         whole = write_project(tmp_path / "whole", model, rungs="baseline prompt", ladder=more)
-        assert climb(whole) == 0, words(whole)
+        assert run_ladder(whole) == 0, words(whole)
         undisturbed: dict[str, str] = server.stats()["calls"]
         needed = Counter(digest for call, digest in undisturbed.items() if call not in first)
         cut = write_project(tmp_path / "cut", model, rungs="baseline prompt", ladder=more)
@@ -76,7 +76,7 @@ def test_a_climb_that_was_killed_while_gepa_rewrote_the_prompt_repeats_no_commit
             assert server.wait(len(undisturbed) + len(first) + 30 * kill, process), words(cut)
             assert stop(process, signal.SIGKILL) == -signal.SIGKILL
             assert not (cut / ".tuneworthy" / "prompts").exists()
-        assert climb(cut) == 0, words(cut)
+        assert run_ladder(cut) == 0, words(cut)
         calls = {call: digest for call, digest in server.stats()["calls"].items() if call not in undisturbed}
     kept = committed(cut)
     assert len(kept) == len(set(kept)) == needed.total()
@@ -98,7 +98,7 @@ def test_after_a_kill_what_counts_as_spent_is_never_below_what_the_server_billed
             stop(process, signal.SIGKILL)
             billed = server_bill(server)
             assert spent(root) >= billed - 1e-9
-        assert climb(root) == 0, words(root)
+        assert run_ladder(root) == 0, words(root)
         billed = server_bill(server)
         # at most the calls in flight at the two kills count at their ceiling (a few hundred tokens) instead
         assert billed - 1e-9 <= spent(root) <= billed + 2 * CONCURRENCY * 0.5
@@ -108,7 +108,7 @@ def test_a_budget_holds_through_the_command_line_and_the_rest_is_asked_when_it_i
     with Running(latency_ms=1) as server:
         model = openai(server.base_url, input_usd_per_mtok=1000.0, output_usd_per_mtok=1000.0)
         root = write_project(tmp_path / "paid", model, ladder="budget_usd = 2.0")
-        assert climb(root) == 4, words(root)
+        assert run_ladder(root) == 4, words(root)
         assert "BudgetSpent: expected the next call to fit the budget" in words(root)
         first = server.stats()["calls"]
         assert server_bill(server) - 1e-9 <= spent(root) <= 2.0
@@ -116,11 +116,11 @@ def test_a_budget_holds_through_the_command_line_and_the_rest_is_asked_when_it_i
         assert len(first) >= 80  # the ceilings of the calls in flight did not end it early
         text = (root / "tuneworthy.toml").read_text()
         (root / "tuneworthy.toml").write_text(text.replace("budget_usd = 2.0", "budget_usd = 50.0"))
-        assert climb(root) == 0, words(root)
+        assert run_ladder(root) == 0, words(root)
         assert len(set(committed(root))) == len(server.stats()["calls"])
 
 
-def test_an_interrupted_climb_says_so_and_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_run_says_so_and_goes_on_where_it_was(tmp_path: Path) -> None:
     with Running(latency_ms=20) as server:
         root = write_project(tmp_path / "cut", openai(server.base_url))
         process = start(root)
@@ -130,27 +130,27 @@ def test_an_interrupted_climb_says_so_and_goes_on_where_it_was(tmp_path: Path) -
         assert "Traceback" not in words(root)
         kept = len(committed(root))
         assert kept >= 50 - CONCURRENCY
-        assert climb(root) == 0, words(root)
+        assert run_ladder(root) == 0, words(root)
         assert len(server.stats()["calls"]) - len(committed(root)) <= CONCURRENCY
 
 
-def test_a_server_that_is_not_there_ends_the_climb_with_status_5_and_does_not_wait(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_ends_the_run_with_status_5_and_does_not_wait(tmp_path: Path) -> None:
     root = write_project(tmp_path / "none", openai("http://127.0.0.1:9/v1"))
     started = time.monotonic()
-    assert climb(root) == 5, words(root)
+    assert run_ladder(root) == 5, words(root)
     assert time.monotonic() - started < 60  # most of it is a busy machine's start of Python
     assert "OutsideFault: expected an answer from m" in words(root)
 
 
-def test_a_wrong_address_ends_the_climb_with_one_line_and_status_2(tmp_path: Path) -> None:
+def test_a_wrong_address_ends_the_run_with_one_line_and_status_2(tmp_path: Path) -> None:
     with Running() as server:
         root = write_project(tmp_path / "wrong", openai(f"{server.base_url}/v2"))
-        assert climb(root) == 2, words(root)
+        assert run_ladder(root) == 2, words(root)
         assert "ModelError: expected an answer from m, got 127.0.0.1: 404" in words(root)
         assert "Traceback" not in words(root)
         text = (root / "tuneworthy.toml").read_text()
         (root / "tuneworthy.toml").write_text(text.replace("/v1/v2", "/v1"))
-        assert climb(root) == 0, words(root)
+        assert run_ladder(root) == 0, words(root)
         assert len(committed(root)) == len(server.stats()["calls"])
 
 
@@ -159,7 +159,7 @@ def test_a_server_with_faults_loses_nothing_and_counts_nothing_twice(tmp_path: P
     with Running(latency_ms=2, **faults) as server:
         root = write_project(tmp_path / "faulty", openai(server.base_url, timeout_s=1.0), n_examples=0)
         started = time.monotonic()
-        assert climb(root) == 0, words(root)
+        assert run_ladder(root) == 0, words(root)
         took = time.monotonic() - started
         stats = server.stats()
     answers = Counter(stats["calls"][call] for call in committed(root))

@@ -1,4 +1,4 @@
-"""A climb whose answers are all stored starts fast: it fits no floor and loads nothing that only asking needs."""
+"""A run whose answers are all stored starts fast: it fits no classical baseline and loads nothing that only asking needs."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .resume_project import climb, words, write_project
+from .resume_project import run_ladder, words, write_project
 
 AGAIN = """
 import sys
 from tuneworthy.cli import run
-assert run(["climb", "--project", sys.argv[1]]) == 0
+assert run(["run", "--project", sys.argv[1]]) == 0
 heavy = ["sklearn", "altair", "pyarrow", "scipy.stats", "scipy.optimize", "torch", "huggingface_hub", "bm25s"]
 print("loaded:", [name for name in heavy if name in sys.modules])
 """
 
 
-def test_a_climb_of_stored_answers_loads_no_heavy_library(tmp_path: Path) -> None:
-    root = write_project(tmp_path / "p", 'provider = "scripted"\nfunction = "answer.py:answer"', rungs="floor baseline")
+def test_a_run_of_stored_answers_loads_no_heavy_library(tmp_path: Path) -> None:
+    root = write_project(
+        tmp_path / "p", 'provider = "scripted"\nfunction = "answer.py:answer"', rungs="classical baseline"
+    )
     (root / "answer.py").write_text("def answer(request):\n    return 'red'\n")
-    assert climb(root) == 0, words(root)
+    assert run_ladder(root) == 0, words(root)
     done = subprocess.run([sys.executable, "-c", AGAIN, root], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "loaded: []" in done.stdout

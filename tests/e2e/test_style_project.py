@@ -1,4 +1,4 @@
-"""examples/style, walked whole: check, climb, verdict and report of a task that no right answer settles."""
+"""examples/style, walked whole: check, run, verdict and report of a task that no right answer settles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def project(folder: Path) -> Path:
 
 
 def rungs(root: Path) -> dict[str, dict[str, object]]:
-    return {row["rung"]: row for row in json.loads((root / ".tuneworthy" / "climb.json").read_text())["rungs"]}
+    return {row["rung"]: row for row in json.loads((root / ".tuneworthy" / "run.json").read_text())["rungs"]}
 
 
 def test_the_style_project_is_walked_with_a_model_that_mimics(tmp_path: Path) -> None:
@@ -41,24 +41,24 @@ def test_the_style_project_is_walked_with_a_model_that_mimics(tmp_path: Path) ->
     (root / "tuneworthy.toml").write_text(text)
 
     assert run(["check", "--project", str(root)]) == 0
-    assert run(["climb", "--project", str(root)]) == 0
+    assert run(["run", "--project", str(root)]) == 0
     found = rungs(root)
     baseline, few_shot = found["baseline"], found["few_shot"]
     assert few_shot["status"] == "adopted"
     assert few_shot["score"] > 0.8  # type: ignore[operator]
     assert baseline["score"] < 0.4  # type: ignore[operator]
-    assert found["prompt"]["status"] in {"rejected", "inconclusive"}  # the mimic does not read its instructions
+    assert found["prompt"]["status"] in {"no_gain", "inconclusive"}  # the mimic does not read its instructions
     assert found["prompt"]["score"] is not None
     assert run(["decide", "--project", str(root)]) == 4  # the grader is content with a copied reply
     verdict = json.loads((root / ".tuneworthy" / "verdict.json").read_text())
-    assert verdict["reason_code"] == "gate_floor"
+    assert verdict["reason_code"] == "gate_classical"
     assert run(["report", "--project", str(root)]) == 0
 
 
 def test_the_style_project_is_walked_on_dev_with_the_embedded_model(tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp")
     root = project(tmp_path)
-    assert run(["climb", "--quick", "--project", str(root)]) == 0
+    assert run(["run", "--quick", "--project", str(root)]) == 0
     quick = json.loads((root / ".tuneworthy" / "quick.json").read_text())
     score = {row["rung"]: row["candidates"][0]["score"] for row in quick["rungs"] if row["candidates"]}
     assert score["few_shot"] > score["baseline"]

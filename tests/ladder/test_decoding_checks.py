@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.ladder.worlds import LABELS, write_world
+from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
-from tuneworthy.ladder.base import Rung, View
 from tuneworthy.ladder.check import all_checks
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.decoding import Decoding
-from tuneworthy.ladder.few_shot import FewShot
+from tuneworthy.ladder.rung import Rung, View
+from tuneworthy.ladder.rungs.decoding import Decoding
+from tuneworthy.ladder.rungs.few_shot import FewShot
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.variants import current
+from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.probe import Finding, ProbeReport, store_probe
 from tuneworthy.providers.scripted import ScriptedProvider
@@ -37,7 +37,7 @@ def told(root: Path, decoding: str) -> list[tuple[str, str]]:
 
 
 def test_each_setting_is_told_with_its_number_and_the_lint(tmp_path: Path) -> None:
-    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
     grid = "grid = [{temperature = 0.0}, {temperature = 0.0, repetition_penalty = 1.3}]"
     found = told(root, grid)
     assert {message.partition(":")[0] for _, message in found} == {"decoding.grid[1]"}
@@ -46,7 +46,7 @@ def test_each_setting_is_told_with_its_number_and_the_lint(tmp_path: Path) -> No
 
 
 def test_the_parameters_of_todays_prompt_are_told(tmp_path: Path) -> None:
-    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("[prompt]", "[prompt]\nparameters = {repetition_penalty = 1.3}"))
     found = [one.message for one in CHECK.findings(Facts(load(root), contact=False))]
@@ -54,7 +54,7 @@ def test_the_parameters_of_todays_prompt_are_told(tmp_path: Path) -> None:
 
 
 def test_good_settings_are_silent(tmp_path: Path) -> None:
-    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
     assert told(root, "grid = [{temperature = 0.0}, {temperature = 0.7, min_p = 0.1}]") == []
 
 
@@ -84,9 +84,9 @@ def codes(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(words.partition(":")[0], words.rpartition("(")[2].rstrip(")")) for _, words in found]
 
 
-def json_world(root: Path, rungs: list[str], prompt: str = "Name colour and number.") -> Path:
+def json_simulation(root: Path, rungs: list[str], prompt: str = "Name colour and number.") -> Path:
     """A project whose answers are JSON objects."""
-    write_world(root, MODELS, rungs=rungs)
+    write_simulation(root, MODELS, rungs=rungs)
     values = [{"colour": LABELS[i % 3], "n": i} for i in range(620)]
     cases = [{"input": f"item {i}", "expected": values[i]} for i in range(200)]
     rows = [
@@ -108,7 +108,7 @@ def json_world(root: Path, rungs: list[str], prompt: str = "Name colour and numb
 @pytest.mark.parametrize("name", ["min_p", "top_p"])
 @pytest.mark.parametrize(("outcome", "n"), [("no", 1), ("yes", 0)])
 def test_a_parameter_that_a_probe_found_idle_is_an_error(tmp_path: Path, name: str, outcome: str, n: int) -> None:
-    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     probed(root, **{name: outcome})
     found = told(root, f"grid = [{{temperature = 0.7, {name} = 0.1}}]")
     assert [level for level, _ in found] == ["error"] * n
@@ -116,14 +116,14 @@ def test_a_parameter_that_a_probe_found_idle_is_an_error(tmp_path: Path, name: s
 
 
 def test_a_seed_that_acts_makes_all_repeats_one_draw(tmp_path: Path) -> None:
-    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     found = told(root, "grid = [{temperature = 0.7, seed = 1}, {temperature = 0.0, seed = 1}, {temperature = 0.7}]")
     assert codes(found) == [("decoding.grid[0]", "one_draw")]
 
 
 @pytest.mark.parametrize(("preset", "n"), [("brainstorm", 1), ("chat", 0)])
 def test_a_temperature_above_1_is_noted_where_the_preset_is_for_variety(tmp_path: Path, preset: str, n: int) -> None:
-    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     found = told(root, f'preset = "{preset}"\ngrid = [{{temperature = 1.4, min_p = 0.1}}]')
     assert codes(found) == [("decoding.grid[0]", "temperature_for_creativity")] * n
     assert [level for level, _ in found] == ["note"] * n
@@ -137,7 +137,7 @@ def test_a_temperature_above_1_is_noted_where_the_preset_is_for_variety(tmp_path
     ],
 )
 def test_a_field_of_the_request_that_constrains_nothing_is_an_error(tmp_path: Path, field: str, code: str) -> None:
-    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     found = told(root, f"grid = [{{temperature = 0.0, {field}}}]")
     assert ("decoding.grid[0]", code) in codes(found)
     assert {level for level, _ in found} == {"error"}
@@ -147,15 +147,17 @@ def test_a_field_of_the_request_that_constrains_nothing_is_an_error(tmp_path: Pa
 def test_settings_are_told_that_the_answers_of_the_ladder_are_constrained(tmp_path: Path) -> None:
     grid = "grid = [{temperature = 0.7}, {temperature = 0.0, repetition_penalty = 1.05}]"
     expected = [("decoding.grid[0]", "sampled_structure"), ("decoding.grid[1]", "repetition_penalty_quotes")]
-    found = codes(told(json_world(tmp_path / "a", LADDER), grid))
+    found = codes(told(json_simulation(tmp_path / "a", LADDER), grid))
     assert [one for one in found if one[1] != "penalty_when_greedy"] == expected
-    free = codes(told(json_world(tmp_path / "b", ["baseline", "decoding"]), grid))
+    free = codes(told(json_simulation(tmp_path / "b", ["baseline", "decoding"]), grid))
     assert free == [("decoding.grid[1]", "penalty_when_greedy")]
 
 
 @pytest.mark.parametrize(("kind", "idle", "n"), [("json_schema", "no", 1), ("choice", "no", 1), ("choice", "yes", 0)])
 def test_a_constraint_that_a_probe_found_idle_is_told_once(tmp_path: Path, kind: str, idle: str, n: int) -> None:
-    root = json_world(tmp_path, LADDER) if kind == "json_schema" else write_world(tmp_path, MODELS, rungs=LADDER)
+    root = (
+        json_simulation(tmp_path, LADDER) if kind == "json_schema" else write_simulation(tmp_path, MODELS, rungs=LADDER)
+    )
     probed(root, **{kind: idle})
     found = told(root, "grid = [{temperature = 0.0}]")
     assert codes(found) == [("few_shot", "ignored_constraint")] * n
@@ -163,7 +165,7 @@ def test_a_constraint_that_a_probe_found_idle_is_told_once(tmp_path: Path, kind:
 
 
 def test_a_prompt_that_asks_to_think_leaves_a_constraint_no_room(tmp_path: Path) -> None:
-    root = json_world(tmp_path, LADDER, prompt="Think about it step by step, then name colour and number.")
+    root = json_simulation(tmp_path, LADDER, prompt="Think about it step by step, then name colour and number.")
     assert codes(told(root, "")) == [("few_shot", "thinking_constrained")]
 
 
@@ -200,18 +202,18 @@ THINK = "Think step by step."
 def test_the_rung_notes_what_the_lints_say_of_a_candidate(
     tmp_path: Path, setting: str, changes: dict[str, Any], code: str
 ) -> None:
-    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     assert noted(root, f"[{setting}]", **changes) == [code]
 
 
 def test_the_rung_notes_that_a_constraint_was_found_idle(tmp_path: Path) -> None:
-    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     probed(root, choice="no")
     assert noted(root, "[{temperature = 0.0}]", output=CHOICE) == ["ignored_constraint"]
 
 
 def test_an_idle_constraint_is_noted_too_where_the_rung_leaves_it_as_it_is(tmp_path: Path) -> None:
-    root = write_world(tmp_path, MODELS, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     assert noted(root, output=CHOICE, decoding={"temperature": 0.0}) == []
     probed(root, choice="no")
     assert noted(root, output=CHOICE, decoding={"temperature": 0.0}) == ["ignored_constraint"]
@@ -220,7 +222,7 @@ def test_an_idle_constraint_is_noted_too_where_the_rung_leaves_it_as_it_is(tmp_p
 def test_structured_candidates_of_a_model_that_takes_a_temperature_of_1_only_are_not_set_to_0(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = write_world(tmp_path, MODELS, rungs=["baseline", "few_shot"])
+    root = write_simulation(tmp_path, MODELS, rungs=["baseline", "few_shot"])
     settings = {}
     for model in ("gpt-5", "gpt-4.1"):
         monkeypatch.setattr(ScriptedProvider, "capabilities", capabilities_of("openai", model, "api.openai.com"))

@@ -1,4 +1,4 @@
-"""The estimate of a climb against the climb itself, and its parts by hand."""
+"""The estimate of a run against the run itself, and its parts by hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.ladder.check_projects import HOSTED, KEY, PRICE, clean
+from tests.ladder.simulations import write_simulation
 from tests.ladder.test_race import race_of
-from tests.ladder.test_retrieval_rung import READS, climb, needs_lancedb, write_facts
-from tests.ladder.worlds import write_world
+from tests.ladder.test_retrieval_rung import READS, needs_lancedb, run_ladder, write_facts
 from tuneworthy.cli import run
 from tuneworthy.config import load
 from tuneworthy.evaluate.models import Models
@@ -45,12 +45,12 @@ def test_a_race_that_nobody_leaves_early_is_counted_as_it_is_run(candidates: int
     assert [entry.n for entry in found.entries] == seen and found.calls == sum(seen)
 
 
-def test_a_climb_asks_as_often_as_was_estimated(tmp_path: Path) -> None:
+def test_a_run_asks_as_often_as_was_estimated(tmp_path: Path) -> None:
     """Baseline and two rungs of a world in which both are adopted, on three fifths of the ladder."""
     models = {"weak": "answer(request, 0.8 if 'labels' in system(request) else 0.4)", "strong": "answer(request, 0.95)"}
-    root = write_world(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "prompt", "model"])
+    root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "prompt", "model"])
     low, high = estimate(root).calls
-    assert run(["climb", "--project", str(root)]) == 0
+    assert run(["run", "--project", str(root)]) == 0
 
     async def count() -> int:
         async with open_session(load(root)) as session:
@@ -78,7 +78,7 @@ def test_the_closer_look_at_documents_is_estimated_and_told(tmp_path: Path) -> N
     """The oracle takes one call for each case of dev that names its document, the winner answers the rest of dev."""
     root = write_facts(tmp_path, f"{READS} else 'none'")
     low, high = estimate(root).calls
-    record, found = climb(root)
+    record, found = run_ladder(root)
 
     async def count() -> int:
         async with open_session(load(root)) as session:
@@ -110,13 +110,13 @@ def test_a_small_dev_takes_one_candidate_a_rung(tmp_path: Path) -> None:
 
 def test_stored_answers_replace_what_was_assumed(tmp_path: Path) -> None:
     models = {"weak": "Response(text='red', output_tokens=7, input_tokens=20)"}
-    root = write_world(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline"])
+    root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline"])
     world = root / "world.py"
     world.write_text("from tuneworthy.types import Response\n" + world.read_text())
     facts = Facts(load(root), contact=False)
     assert facts.data is not None
     assert measured(facts.project, facts.data, Models(facts.project)) == {}
-    assert run(["climb", "--project", str(root)]) == 0
+    assert run(["run", "--project", str(root)]) == 0
     found = measured(facts.project, facts.data, Models(facts.project))["weak"]
     assert (found.n, found.output_tokens) == (60, 7.0)
     assert any("weak are those of stored answers" in line for line in estimate(root).assumptions)

@@ -1,4 +1,4 @@
-"""The rung `fine_tune`: tuned models with their own prompt enter on dev, one goes to test, guard sets are asked."""
+"""The rung `fine_tune`: tuned models with their own prompt enter on dev, one goes to test, regression sets are asked."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any, cast
 
 import pytest
 
-from tests.ladder.tuned_worlds import STUDENT, WEAK, make_artifact, make_models, write_tuned_world
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
+from tests.ladder.tuned_simulations import STUDENT, WEAK, make_artifact, make_models, write_tuned_simulation
 from tuneworthy.cli import run
 from tuneworthy.config import load
 from tuneworthy.decoding import presets as decoding_presets
 from tuneworthy.errors import ConfigError
 from tuneworthy.evaluate.models import Models
-from tuneworthy.ladder.decoding import keep_sweep, provider_of, swept_setting
-from tuneworthy.ladder.fine_tune import presets
-from tuneworthy.ladder.first_tokens import read_sureness
-from tuneworthy.ladder.looks import read_looks
+from tuneworthy.ladder.commands.sweep import Sweeping
+from tuneworthy.ladder.comparisons import read_comparisons
+from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RungRecord, read_record, record_from
+from tuneworthy.ladder.rungs.decoding import keep_sweep, provider_of, swept_setting
+from tuneworthy.ladder.rungs.fine_tune import presets
+from tuneworthy.ladder.rungs.first_tokens import read_sureness
+from tuneworthy.ladder.rungs.tuned_models import TunedModel, _is_base, tuned_models
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.sweeping import Sweeping
-from tuneworthy.ladder.trial import repeats_of
-from tuneworthy.ladder.tuned import TunedModel, _is_base, tuned_models
-from tuneworthy.ladder.variants import resolve
+from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.search.sweep import Sweep
 from tuneworthy.store import Folder
@@ -37,13 +37,13 @@ from tuneworthy.types import OutputFormat, Response, RungStatus, Trace, Variant
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return write_tuned_world(tmp_path / "world", monkeypatch)
+    return write_tuned_simulation(tmp_path / "world", monkeypatch)
 
 
-def climbed(root: Path, *rungs: str) -> RungRecord:
+def run_record(root: Path, *rungs: str) -> RungRecord:
     """Walk and return the record of the rung."""
     asked = [word for name in rungs for word in ("--rung", name)]
-    assert run(["climb", *asked, "--project", str(root)]) == 0
+    assert run(["run", *asked, "--project", str(root)]) == 0
     record = read_record(Folder(root))
     assert record is not None
     found = record_from(record).rung("fine_tune")
@@ -52,22 +52,22 @@ def climbed(root: Path, *rungs: str) -> RungRecord:
 
 
 def test_without_a_tuned_model_the_rung_is_skipped_and_says_what_is_to_be_done(world: Path) -> None:
-    assert "nothing was trained" in climbed(world).reason
+    assert "nothing was trained" in run_record(world).reason
     base = make_artifact(world, "base")
     make_artifact(world, "gguf", base.id, file_type="q8_0")
-    assert "nothing was trained" in climbed(world).reason
+    assert "nothing was trained" in run_record(world).reason
     adapter = make_artifact(world, "adapter", base.id)
-    assert "tuneworthy merge" in climbed(world).reason
+    assert "tuneworthy merge" in run_record(world).reason
     make_artifact(world, "merged", adapter.id)
-    found = climbed(world)
+    found = run_record(world)
     assert "export gguf" in found.reason and (found.status, found.reason_code) == (RungStatus.SKIPPED, "no_tuned_model")
-    assert "fine_tune" not in read_looks(Folder(world)).slots
+    assert "fine_tune" not in read_comparisons(Folder(world)).slots
 
 
 def test_a_tuned_model_is_put_to_test_with_the_prompt_that_it_was_trained_with(world: Path) -> None:
-    assert climbed(world).status is RungStatus.SKIPPED
+    assert run_record(world).status is RungStatus.SKIPPED
     made = make_models(world, dataset="d1")
-    found = climbed(world, "fine_tune")
+    found = run_record(world, "fine_tune")
     assert (found.status, found.name) == (RungStatus.ADOPTED, "fine_tune/greedy")
     assert found.score is not None and found.score > 0.9 and found.n == 200
     assert [row["name"] for row in found.candidates] == ["fine_tune/greedy", "fine_tune/greedy+choice"]
@@ -80,46 +80,46 @@ def test_a_tuned_model_is_put_to_test_with_the_prompt_that_it_was_trained_with(w
 
 def test_another_prompt_than_the_one_it_was_trained_with_loses_the_gain(world: Path) -> None:
     make_models(world, prompt={})
-    assert climbed(world).status is not RungStatus.ADOPTED
+    assert run_record(world).status is not RungStatus.ADOPTED
 
 
 def test_its_look_is_added_when_there_is_something_to_test_and_the_others_keep_theirs(world: Path) -> None:
-    climbed(world)
-    before = read_looks(Folder(world)).slots
+    run_record(world)
+    before = read_comparisons(Folder(world)).slots
     make_models(world)
-    assert climbed(world, "fine_tune").alpha == 0.005
-    after = read_looks(Folder(world)).slots
+    assert run_record(world, "fine_tune").alpha == 0.005
+    after = read_comparisons(Folder(world)).slots
     assert {name: after[name] for name in before} == before and after["fine_tune"] == 0.005
 
 
 def test_how_sure_base_and_tuned_are_stands_side_by_side(world: Path) -> None:
     make_models(world)
-    found = climbed(world).tuned["first_tokens"]
+    found = run_record(world).tuned["first_tokens"]
     assert found["base"]["entropy_bits"] == pytest.approx(1.0)
     assert found["tuned"]["top1_share"] == pytest.approx(0.99)
     assert found["tuned"]["n"] == found["base"]["n"] == 64
     record = read_record(Folder(world))
     assert record is not None
-    first, guards = tuned_tables(record_from(record))
+    first, regressions = tuned_tables(record_from(record))
     assert [row[0] for row in first.rows] == ["base", "tuned"] and "its base, exported as" in first.note
-    assert [row[:3] for row in guards.rows] == [["general", "pass", "64"]]
+    assert [row[:3] for row in regressions.rows] == [["general", "pass", "64"]]
 
 
-def test_guard_sets_are_asked_of_the_base_that_was_trained_or_it_is_said_that_they_were_not(world: Path) -> None:
+def test_regression_sets_are_asked_of_the_base_that_was_trained_or_it_is_said_that_they_were_not(world: Path) -> None:
     base = make_artifact(world, "base", source={"spec": "elsewhere"})
     adapter = make_artifact(world, "adapter", base.id, prompt={"system": STUDENT, "user": "{{ input }}"})
     merged = make_artifact(world, "merged", adapter.id)
     make_artifact(world, "gguf", merged.id, file_type="f16")
-    found = climbed(world).tuned
+    found = run_record(world).tuned
     assert (found["compared_base"], found["compared_with"]) == (None, "the model in use today, models.weak")
     exported = [make_artifact(world, "gguf", base.id, file_type=kind) for kind in ("f16", "q8_0")]
-    found = climbed(world, "fine_tune").tuned
+    found = run_record(world, "fine_tune").tuned
     assert (found["compared_base"], found["base"]) == (base.id, base.id)
     assert found["compared_with"] == f"its base, exported as {exported[0].id[:8]}", "in the format of the tuned file"
 
 
 def test_a_model_of_the_project_file_is_the_base_if_its_weights_are(tmp_path: Path) -> None:
-    root = write_world(tmp_path / "world", {"weak": '"red"'}, extra="".join(
+    root = write_simulation(tmp_path / "world", {"weak": '"red"'}, extra="".join(
         f'[models.{name}]\nprovider = "vllm"\nmodel = "{path}"\n' + more
         for name, path, more in (
             ("same", "base", ""), ("adapted", "base", 'adapter = "a"\n'), ("other", "elsewhere", ""),
@@ -130,20 +130,20 @@ def test_a_model_of_the_project_file_is_the_base_if_its_weights_are(tmp_path: Pa
     assert found == {"weak": False, "same": True, "adapted": False, "other": False}
 
 
-def test_a_model_that_forgot_fails_the_general_guard_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = write_tuned_world(tmp_path / "world", monkeypatch, answers="forgetful")
+def test_a_model_that_forgot_fails_the_general_regression_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_tuned_simulation(tmp_path / "world", monkeypatch, answers="forgetful")
     make_models(root)
-    (general,) = climbed(root).tuned["guards"]
+    (general,) = run_record(root).tuned["regressions"]
     assert (general["status"], general["base"], general["tuned"]) == ("fail", 14 / 64, 0.0)
 
 
-def test_the_guard_sets_of_the_project_are_asked_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guard = '[[guards]]\nname = "policy"\npath = "policy.jsonl"\n[[guards.graders]]\ntype = "includes"\n'
-    root = write_tuned_world(tmp_path / "world", monkeypatch, extra=guard)
+def test_the_regression_sets_of_the_project_are_asked_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = '[[regressions]]\nname = "policy"\npath = "policy.jsonl"\n[[regressions.graders]]\ntype = "includes"\n'
+    root = write_tuned_simulation(tmp_path / "world", monkeypatch, extra=guard)
     cases = [{"input": f"What is number {i}?", "expected": "know"} for i in range(12)]
     (root / "policy.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
     make_models(root)
-    policy, general = climbed(root).tuned["guards"]
+    policy, general = run_record(root).tuned["regressions"]
     assert (policy["name"], policy["status"], policy["base"], policy["tuned"]) == ("policy", "unknown", 1.0, 1.0)
     assert policy["needs"] > 12 and f"{policy['needs']:,} cases would show it" in policy["detail"]
     assert general["name"] == "general"
@@ -154,28 +154,30 @@ def test_only_the_newest_tuned_models_enter_and_each_names_its_file(world: Path)
     for size in ("1", "2", "3", "4"):
         make_artifact(world, "gguf", first["merged"].id, file_type=size)
     assert len(tuned_models(load(world))) == 4
-    names = [row["name"] for row in climbed(world).candidates]
+    names = [row["name"] for row in run_record(world).candidates]
     assert len(names) == 8 and all(name.startswith("fine_tune/") for name in names)
 
 
-def test_sampled_answers_of_a_tuned_model_are_repeated_on_test_and_those_of_a_floor_are_not(world: Path) -> None:
+def test_sampled_answers_of_a_tuned_model_are_repeated_on_test_and_those_of_a_classical_baseline_are_not(
+    world: Path,
+) -> None:
     project = load(world)
     tuned = Variant(name="t", model="tuned:1", model_identity={}, system=None, user="", decoding={"temperature": 0.7})
     assert repeats_of(project, tuned) == 3
     assert repeats_of(project, replace(tuned, decoding={"temperature": 0.0})) == 1
-    assert repeats_of(project, replace(tuned, model="floor:linear")) == 1
+    assert repeats_of(project, replace(tuned, model="classical:linear")) == 1
 
 
 def test_a_server_of_the_tuned_model_enters_this_rung_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = '[models.server]\nprovider = "scripted"\nfunction = "world.py:tuned"\n[serve]\nmodel = "server"\n'
-    root = write_tuned_world(
-        tmp_path / "world", monkeypatch, extra=server, rungs=["floor", "baseline", "model", "fine_tune"]
+    root = write_tuned_simulation(
+        tmp_path / "world", monkeypatch, extra=server, rungs=["classical", "baseline", "model", "fine_tune"]
     )
-    assert climbed(root).status is RungStatus.SKIPPED
+    assert run_record(root).status is RungStatus.SKIPPED
     made = make_models(root)
-    found = climbed(root)
+    found = run_record(root)
     assert (found.status, found.tuned["engine"]) == (RungStatus.ADOPTED, "scripted")
     assert (found.tuned["merged"], found.tuned["gguf"]) == (made["merged"].id, None)
     record = read_record(Folder(root))
@@ -199,12 +201,12 @@ def test_what_a_sweep_of_a_tuned_model_adopted_is_the_first_candidate_with_the_c
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("optuna")
-    root = write_tuned_world(tmp_path / "world", monkeypatch, answers="cool", rungs=["baseline", "fine_tune"])
+    root = write_tuned_simulation(tmp_path / "world", monkeypatch, answers="cool", rungs=["baseline", "fine_tune"])
     with (root / "world.py").open("a") as file:
         file.write(COOL)
     monkeypatch.setitem(cast("dict[str, str]", decoding_presets._ENGINES), "scripted", "llama_cpp")
     make_models(root)
-    before = climbed(root)
+    before = run_record(root)
 
     async def swept() -> Sweep:
         async with open_session(load(root)) as session:
@@ -214,13 +216,13 @@ def test_what_a_sweep_of_a_tuned_model_adopted_is_the_first_candidate_with_the_c
     assert found.adopted and 0 < found.setting["temperature"] < 0.5
     sampled = [one.setting for one in found.tried if one.setting["temperature"] > 0]
     assert all({"top_k", "top_p", "min_p"} <= set(one) for one in [found.setting, *sampled])
-    after = climbed(root, "fine_tune")
+    after = run_record(root, "fine_tune")
     assert (before.name, after.variant) == ("fine_tune/greedy", found.winner.id)
     assert after.score is not None and after.score > 0.9
 
 
 def test_the_provider_of_a_tuned_model_is_that_which_answers_for_its_file(tmp_path: Path) -> None:
-    root = write_world(tmp_path, {"weak": WEAK})
+    root = write_simulation(tmp_path, {"weak": WEAK})
     make_models(root)
     (tuned,) = tuned_models(load(root))
     assert provider_of(load(root), tuned.name) == "llama_cpp"
@@ -228,7 +230,7 @@ def test_the_provider_of_a_tuned_model_is_that_which_answers_for_its_file(tmp_pa
 
 
 def test_the_decoding_of_a_hosted_best_runs_without_the_cuts_of_the_tuned_models_engine(tmp_path: Path) -> None:
-    project = load(write_world(tmp_path, {"weak": WEAK}))
+    project = load(write_simulation(tmp_path, {"weak": WEAK}))
     best = Variant(name="b", model="weak", model_identity={}, system=None, user="", decoding={"temperature": 0.7})
     view: Any = SimpleNamespace(project=project, best=best, task=SimpleNamespace(structured=OutputFormat()))
     tuned = TunedModel(name="tuned:1", config=project.models["weak"])

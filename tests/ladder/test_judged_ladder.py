@@ -12,18 +12,18 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import run
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.adopt import Evidence, decide_adoption
-from tuneworthy.ladder.answers import open_answers
-from tuneworthy.ladder.climb import climb
+from tuneworthy.ladder.commands.case_answers import open_answers
+from tuneworthy.ladder.commands.compare import Answer, versus
 from tuneworthy.ladder.judging import Item, read_verdicts, verdicts_path
-from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.variants import resolve
-from tuneworthy.ladder.versus import Answer, versus
+from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import RungStatus
@@ -57,9 +57,9 @@ WEAK, STRONG = 'answer(request, 0.5, "weak")', 'answer(request, 0.9, "strong")'
 FLATTERER = 'answer(request, 0.5, "flatterer") + "!"'
 
 
-def judged_world(root: Path, judge: str, strong: str = STRONG, *, n_cases: int = 240) -> Path:
+def judged_simulation(root: Path, judge: str, strong: str = STRONG, *, n_cases: int = 240) -> Path:
     """Write a world in which `judge` decides between two models."""
-    write_world(root, {"weak": WEAK, "strong": strong}, n_cases=n_cases, rungs=["baseline", "model"])
+    write_simulation(root, {"weak": WEAK, "strong": strong}, n_cases=n_cases, rungs=["baseline", "model"])
     script = root / "world.py"
     script.write_text(script.read_text() + JUDGES)
     section = '[[graders]]\ntype = "judge"\nmodel = "judge"\nrubric = "It names the colour."\n'
@@ -69,8 +69,8 @@ def judged_world(root: Path, judge: str, strong: str = STRONG, *, n_cases: int =
     return root
 
 
-def climbed(root: Path) -> tuple[ClimbRecord, RungRecord]:
-    record = asyncio.run(climb(load(root)))
+def run_record(root: Path) -> tuple[RunRecord, RungRecord]:
+    record = asyncio.run(run_ladder(load(root)))
     found = record.rung("model")
     assert found
     return record, found
@@ -97,14 +97,14 @@ def document(root: Path) -> dict[str, Any]:
 
 
 def test_a_sound_judge_adopts_nothing_before_people_have_judged_and_then_it_does(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "sound")
-    record, model = climbed(root)
+    root = judged_simulation(tmp_path, "sound")
+    record, model = run_record(root)
     assert (model.status, model.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
     assert "verdicts of people on both variants" in model.reason
     assert record.best and record.best["rung"] == "baseline"
     assert document(root)["status"] == "unknown"
     assert judge_by_hand(root) > 60
-    record, model = climbed(root)
+    record, model = run_record(root)
     assert (model.status, model.reason_code) == (RungStatus.ADOPTED, "better")
     assert document(root)["status"] == "pass"
     assert document(root)["kappa"] == 1
@@ -113,9 +113,9 @@ def test_a_sound_judge_adopts_nothing_before_people_have_judged_and_then_it_does
 
 
 def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "vain", FLATTERER)
-    judge_by_hand_after_climb(root)
-    record, model = climbed(root)
+    root = judged_simulation(tmp_path, "vain", FLATTERER)
+    judge_by_hand_after_run(root)
+    record, model = run_record(root)
     assert document(root)["status"] == "pass"
     assert model.graders["judge"] > 0.95  # by the judge alone it is nearly perfect
     assert model.score is not None and model.score < 0.7
@@ -126,56 +126,56 @@ def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:
     assert record.best and record.best["rung"] == "baseline"
 
 
-def judge_by_hand_after_climb(root: Path) -> None:
-    climbed(root)
+def judge_by_hand_after_run(root: Path) -> None:
+    run_record(root)
     judge_by_hand(root)
 
 
 def test_a_judge_that_a_canary_fools_decides_nothing_whatever_people_say(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "fooled")
-    judge_by_hand_after_climb(root)
-    _, model = climbed(root)
+    root = judged_simulation(tmp_path, "fooled")
+    judge_by_hand_after_run(root)
+    _, model = run_record(root)
     assert (model.status, model.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
     assert "worthless answers good" in model.reason
     assert "colon" in document(root)["fooled"]
 
 
 def test_verdicts_that_break_off_early_are_too_few(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "sound")
-    judge_by_hand_after_climb(root)
+    root = judged_simulation(tmp_path, "sound")
+    judge_by_hand_after_run(root)
     path = verdicts_path(load(root))
     path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[10:]))
-    _, model = climbed(root)
+    _, model = run_record(root)
     assert model.reason_code == "judge"
     assert "too few" in model.reason
 
 
 def test_a_changed_rubric_voids_the_verdicts(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "sound")
-    judge_by_hand_after_climb(root)
+    root = judged_simulation(tmp_path, "sound")
+    judge_by_hand_after_run(root)
     path = root / "tuneworthy.toml"
     path.write_text(path.read_text().replace("It names the colour.", "It names the colour kindly."))
-    _, model = climbed(root)
+    _, model = run_record(root)
     assert model.reason_code == "judge"
 
 
 def test_the_gate_of_the_verdict_passes_with_people_and_fails_without_or_with_another_judge(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "sound")
+    root = judged_simulation(tmp_path, "sound")
 
     async def evidence() -> Any:
         async with open_session(load(root)) as session:
             return gather(session).judge
 
-    climbed(root)
+    run_record(root)
     assert not asyncio.run(evidence()).valid
     judge_by_hand(root)
-    climbed(root)
+    run_record(root)
     found = asyncio.run(evidence())
     assert found.valid
     assert "30 of 30 canaries caught" in found.detail
     path = root / ".tuneworthy" / "judge.json"
     path.write_text(json.dumps(document(root) | {"judge": "another"}))
-    assert "another than the climb used" in asyncio.run(evidence()).detail
+    assert "another than the run used" in asyncio.run(evidence()).detail
 
 
 def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:
@@ -189,13 +189,13 @@ def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:
 
 
 def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "sound")
+    root = judged_simulation(tmp_path, "sound")
 
     async def on_test() -> Any:
         async with open_session(load(root)) as session:
             return await versus(session, resolve(session, "baseline"), resolve(session, "model"), on_test=True)
 
-    climbed(root)
+    run_record(root)
     found = asyncio.run(on_test())
     assert found.answer is Answer.UNRESOLVED
     assert "verdicts of people" in found.unvalidated
@@ -204,8 +204,8 @@ def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them
 
 
 def test_answers_to_judge_are_one_seeded_order_of_cases_each_answer_once(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "sound")
-    climbed(root)
+    root = judged_simulation(tmp_path, "sound")
+    run_record(root)
     few, more = to_judge(root, 50), to_judge(root, 60)
     assert {one.id for one in few} <= {one.id for one in more}
     assert len({one.case.id for one in few}) == 50
@@ -218,8 +218,8 @@ def test_answers_to_judge_are_one_seeded_order_of_cases_each_answer_once(tmp_pat
 def test_people_judge_on_the_terminal_blind_and_append_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = judged_world(tmp_path, "sound")
-    climbed(root)
+    root = judged_simulation(tmp_path, "sound")
+    run_record(root)
     monkeypatch.setattr(sys, "stdin", io.StringIO("g\nmaybe\nB\n/decline\n/quit\n"))
     assert run(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root), "--json"]) == 0
     out, err = capsys.readouterr()
@@ -250,14 +250,14 @@ def test_verdicts_of_two_people_are_averaged_and_the_last_word_counts(tmp_path: 
 
 
 def test_a_project_without_a_judge_has_nothing_to_judge(tmp_path: Path) -> None:
-    root = write_world(tmp_path, {"weak": WEAK, "strong": STRONG}, rungs=["baseline"])
-    asyncio.run(climb(load(root)))
+    root = write_simulation(tmp_path, {"weak": WEAK, "strong": STRONG}, rungs=["baseline"])
+    asyncio.run(run_ladder(load(root)))
     with pytest.raises(UserError, match="a judge as the first grader"):
         to_judge(root)
 
 
 def test_a_judge_must_be_a_model_of_the_project(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "sound")
+    root = judged_simulation(tmp_path, "sound")
     path = root / "tuneworthy.toml"
     path.write_text(path.read_text().replace('model = "judge"', 'model = "juge"'))
     with pytest.raises(UserError, match="a key of \\[models\\]"):
@@ -267,8 +267,8 @@ def test_a_judge_must_be_a_model_of_the_project(tmp_path: Path) -> None:
 def test_a_case_is_shown_with_its_verdicts_without_opening_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = judged_world(tmp_path, "sound", n_cases=60)
-    record, model = climbed(root)
+    root = judged_simulation(tmp_path, "sound", n_cases=60)
+    record, model = run_record(root)
     assert list(record.judges) == ["judge"]
     assert [row["name"] for row in model.candidates] == ["model/strong"]  # the judge is no candidate
 
@@ -283,11 +283,11 @@ def test_a_case_is_shown_with_its_verdicts_without_opening_a_model(
 
 
 def test_what_a_judge_costs_is_part_of_what_the_rungs_cost(tmp_path: Path) -> None:
-    root = judged_world(tmp_path, "sound", n_cases=60)
+    root = judged_simulation(tmp_path, "sound", n_cases=60)
     path = root / "tuneworthy.toml"
     path.write_text(path.read_text() + "input_usd_per_mtok = 1.0\noutput_usd_per_mtok = 1.0\n")
     for quick in (True, False):
-        record = asyncio.run(climb(load(root), quick=quick))
+        record = asyncio.run(run_ladder(load(root), quick=quick))
         assert record.cost_usd > 0
         assert sum(one.cost_usd for one in record.rungs) == pytest.approx(record.cost_usd)
     store = ResponseStore(Folder(root).responses)

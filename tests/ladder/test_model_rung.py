@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
-from tuneworthy.ladder.base import Task, View
-from tuneworthy.ladder.climb import Climb
-from tuneworthy.ladder.decoding import with_setting
-from tuneworthy.ladder.model import Model, Seen, _dominates, on_model, retirement
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.run import LadderRun
+from tuneworthy.ladder.rung import Task, View
+from tuneworthy.ladder.rungs.decoding import with_setting
+from tuneworthy.ladder.rungs.model import Model, Seen, _dominates, on_model, retirement
 from tuneworthy.ladder.session import open_session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.capabilities import THINKING_TOKENS, _rows, capabilities_of
@@ -34,19 +34,19 @@ output_usd_per_mtok = 1.0
 """
 
 
-def climb(root: Path) -> ClimbRecord:
+def run_ladder(root: Path) -> RunRecord:
     """Walk the project."""
 
-    async def walk() -> ClimbRecord:
+    async def walk() -> RunRecord:
         project = load(root)
         async with open_session(project) as session:
-            return await Climb(session).walk(project.ladder.rungs)
+            return await LadderRun(session).walk(project.ladder.rungs)
 
     return asyncio.run(walk())
 
 
 def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
-    project = load(write_world(tmp_path, {"weak": "'x'"}, extra=HOSTED.format(model="gpt-5.2")))
+    project = load(write_simulation(tmp_path, {"weak": "'x'"}, extra=HOSTED.format(model="gpt-5.2")))
     capabilities = capabilities_of("openai", "gpt-5.2", "api.openai.com")
     thinker = SimpleNamespace(provider=SimpleNamespace(identity={"model": "m"}, capabilities=capabilities))
     best = Variant(name="baseline/weak", model="weak", model_identity={}, system=None, user="{{ input }}")
@@ -84,7 +84,7 @@ def test_an_effort_that_the_rung_decoding_tries_has_room_to_think_and_never_less
 
 def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp_path: Path) -> None:
     extra = HOSTED.format(model="gpt-4.1") + HOSTED.format(model="o3").replace("thinker", "always")
-    project = load(write_world(tmp_path, {"weak": "'x'"}, extra=extra))
+    project = load(write_simulation(tmp_path, {"weak": "'x'"}, extra=extra))
     models: Any = {
         name: SimpleNamespace(provider=SimpleNamespace(identity={}, capabilities=capabilities_of("openai", model, "")))
         for name, model in (("thinker", "gpt-4.1"), ("always", "o3"))
@@ -130,22 +130,22 @@ def switched_off(request):
 
 def write_gone(root: Path, models: dict[str, str]) -> Path:
     """Write a world in which the model `gone` is switched off."""
-    write_world(root, {"weak": "answer(request, 0.4)", "gone": "switched_off(request)", **models},
+    write_simulation(root, {"weak": "answer(request, 0.4)", "gone": "switched_off(request)", **models},
                 n_cases=120, n_examples=0, rungs=["baseline", "model"])  # fmt: skip
     (root / "world.py").write_text((root / "world.py").read_text() + GONE)
     return root
 
 
 def test_a_model_that_is_switched_off_is_told_and_the_others_go_on(tmp_path: Path) -> None:
-    record = climb(write_gone(tmp_path, {"strong": "answer(request, 0.98)"}))
+    record = run_ladder(write_gone(tmp_path, {"strong": "answer(request, 0.98)"}))
     found = record.rung("model")
     assert found is not None and found.name == "model/strong" and found.status == "adopted"
     assert any(note.startswith("gone is not available: ") and "404" in note for note in found.notes)
     assert [row["name"] for row in found.model["models"]] == ["baseline/weak", "model/strong"]
 
 
-def test_a_rung_whose_only_model_is_switched_off_has_failed_and_the_climb_ends_as_others_do(tmp_path: Path) -> None:
-    record = climb(write_gone(tmp_path, {}))
+def test_a_rung_whose_only_model_is_switched_off_has_failed_and_the_run_ends_as_others_do(tmp_path: Path) -> None:
+    record = run_ladder(write_gone(tmp_path, {}))
     found = record.rung("model")
     assert found is not None and (found.status, found.reason_code) == ("failed", "unavailable")
     assert record.best is not None and record.best["rung"] == "baseline" and not record.partial
@@ -154,7 +154,7 @@ def test_a_rung_whose_only_model_is_switched_off_has_failed_and_the_climb_ends_a
 @pytest.mark.slow
 def test_a_stronger_model_that_meets_the_target_is_said_to_be_enough(tmp_path: Path) -> None:
     models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.98)", "middle": "answer(request, 0.6)"}
-    record = climb(write_world(tmp_path, models, rungs=["baseline", "model"]))
+    record = run_ladder(write_simulation(tmp_path, models, rungs=["baseline", "model"]))
     assert "The swap is enough" in answer(record)
     table = models_table(record)
     assert table is not None and {row[0] for row in table.rows} == {"baseline/weak", "model/strong", "model/middle"}
@@ -164,7 +164,9 @@ def test_a_stronger_model_that_meets_the_target_is_said_to_be_enough(tmp_path: P
 @pytest.mark.slow
 def test_a_stronger_model_that_misses_the_target_is_not(tmp_path: Path) -> None:
     models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.7)"}
-    assert "The swap is enough" not in answer(climb(write_world(tmp_path, models, rungs=["baseline", "model"])))
+    assert "The swap is enough" not in answer(
+        run_ladder(write_simulation(tmp_path, models, rungs=["baseline", "model"]))
+    )
 
 
 def seen(right: list[float], usd: float = 1.0, seconds: float = 0.1) -> Seen:
@@ -191,7 +193,7 @@ def test_models_are_held_against_each_other_on_the_cases_of_both() -> None:
 
 def test_a_model_that_retires_within_ninety_days_is_marked(tmp_path: Path) -> None:
     extra = "\n".join(HOSTED.format(model="gpt-5").splitlines()[:4])
-    project = load(write_world(tmp_path, {"weak": "'x'"}, extra=extra))
+    project = load(write_simulation(tmp_path, {"weak": "'x'"}, extra=extra))
     assert "is switched off on 2026-12-11 (in 17 days)" in retirement(project, "thinker", date(2026, 11, 24))
     assert "was switched off" in retirement(project, "thinker", date(2026, 12, 24))
     assert retirement(project, "thinker", date(2026, 8, 1)) == "" == retirement(project, "weak", date(2026, 11, 24))

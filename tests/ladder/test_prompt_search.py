@@ -12,23 +12,23 @@ import orjson
 import pytest
 
 from tests.killing import killed_at
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import BudgetSpent, ConfigError, OutsideFault
-from tuneworthy.ladder import climb as climbing
-from tuneworthy.ladder import optimising
-from tuneworthy.ladder.base import View
+from tuneworthy.ladder import run as ladder_run
 from tuneworthy.ladder.check import check_project
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.climb import Climb
-from tuneworthy.ladder.optimising import details, feedback, searched_half
-from tuneworthy.ladder.prompt import Prompt
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.run import LadderRun
+from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rungs import prompt_search
+from tuneworthy.ladder.rungs.prompt import Prompt
+from tuneworthy.ladder.rungs.prompt_search import details, feedback, searched_half
 from tuneworthy.ladder.session import Session, open_session
-from tuneworthy.ladder.variants import current
+from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.report import numbers
 from tuneworthy.report.markdown import render_markdown
-from tuneworthy.search import race as search_race
+from tuneworthy.search import racing as search_race
 from tuneworthy.search.optimise import sides
 from tuneworthy.store import ResponseStore
 from tuneworthy.types import UNLABELLED, Case, Score, Variant
@@ -57,7 +57,7 @@ LONG = [
 
 def bad_prompt(root: Path, *, extra: str = GEPA, **options: Any) -> Path:
     """A world whose prompt does not say what its model must know, and a model that reads it in the feedback."""
-    write_world(root, {"weak": WEAK}, rungs=["baseline", "prompt"], extra=extra, **options)
+    write_simulation(root, {"weak": WEAK}, rungs=["baseline", "prompt"], extra=extra, **options)
     script = root / "world.py"
     script.write_text(script.read_text() + WRITER)
     return root
@@ -65,7 +65,7 @@ def bad_prompt(root: Path, *, extra: str = GEPA, **options: Any) -> Path:
 
 def long_prompt(root: Path, *, ablate: bool = True) -> Path:
     """A world whose prompt has four paragraphs, one of which the model needs."""
-    write_world(
+    write_simulation(
         root, {"weak": "answer(request, 0.9 if 'Rule:' in system(request) else 0.4)"}, rungs=["baseline", "prompt"]
     )
     file = root / "tuneworthy.toml"
@@ -110,7 +110,7 @@ def search(root: Path, *, searched: bool = True, dev: Callable[[Session], Sequen
                 return await ask(variant, model, cases, **more)
 
             session.runner.run = noted  # type: ignore[method-assign]
-            cases = Climb(session).dev if dev is None else dev(session)
+            cases = LadderRun(session).dev if dev is None else dev(session)
             view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
                         best=current(session), seed=7, n_dev=len(cases), dev=cases, searched=searched)  # fmt: skip
             rung = Prompt()
@@ -120,13 +120,13 @@ def search(root: Path, *, searched: bool = True, dev: Callable[[Session], Sequen
     return asyncio.run(run())
 
 
-def climb(root: Path) -> tuple[ClimbRecord, int]:
+def run_ladder(root: Path) -> tuple[RunRecord, int]:
     """Walk, and count what is stored."""
 
-    async def walk() -> tuple[ClimbRecord, int]:
+    async def walk() -> tuple[RunRecord, int]:
         project = load(root)
         async with open_session(project) as session:
-            record = await Climb(session).walk(project.ladder.rungs)
+            record = await LadderRun(session).walk(project.ladder.rungs)
             return record, len(session.runner.store)
 
     return asyncio.run(walk())
@@ -217,10 +217,10 @@ def test_the_race_sees_no_case_that_a_candidate_was_made_from(tmp_path: Path, mo
 
         return await race(candidates, dev, measured, **more)
 
-    monkeypatch.setattr(climbing, "race", noted)
+    monkeypatch.setattr(ladder_run, "race", noted)
     monkeypatch.setattr(search_race, "ALPHA", 1e-12)  # nobody leaves early
     root = bad_prompt(tmp_path, n_cases=60)
-    record, _ = climb(root)
+    record, _ = run_ladder(root)
     found = record.rung("prompt")
     dev = search(root).dev
     half = {case.id for case in searched_half(dev)}
@@ -245,7 +245,7 @@ def test_a_pipeline_with_a_prompt_of_its_own_is_neither_optimised_nor_ablated(tm
 
 def with_own_system(root: Path, every: int) -> Path:
     """Give all cases but every so manieth a system turn of their own; dev comes from them."""
-    write_world(root, {"weak": WEAK}, n_cases=200, n_examples=0, rungs=["baseline", "prompt"], extra=GEPA)
+    write_simulation(root, {"weak": WEAK}, n_cases=200, n_examples=0, rungs=["baseline", "prompt"], extra=GEPA)
     script, file, path = root / "world.py", root / "tuneworthy.toml", root / "cases.jsonl"
     script.write_text(script.read_text() + WRITER)
     file.write_text(file.read_text().replace('"Name the colour."', '"Name.\\n\\nThe colour."\nablate = true'))
@@ -271,7 +271,7 @@ def test_cases_with_a_system_turn_of_their_own_are_left_out_where_enough_have_no
     pytest.importorskip("gepa")
     root = with_own_system(tmp_path, 10)
     path = root / "cases.jsonl"
-    write_world(tmp_path / "plain", {"weak": WEAK}, n_cases=200)
+    write_simulation(tmp_path / "plain", {"weak": WEAK}, n_cases=200)
     plain = (tmp_path / "plain" / "cases.jsonl").read_bytes().splitlines()
     rows = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([*rows[:50], *plain[50:]]) + b"\n")
@@ -298,7 +298,7 @@ def test_without_words_of_feedback_the_same_model_finds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gepa")
-    monkeypatch.setattr(optimising, "feedback", lambda case, score: "")
+    monkeypatch.setattr(prompt_search, "feedback", lambda case, score: "")
     found = search(bad_prompt(tmp_path))
     assert found.variants == [] and found.about["gepa"]["reflections"] > 10
     assert any("GEPA found nothing better in " in note for note in found.notes)
@@ -314,7 +314,7 @@ HOSTED = GEPA.replace('"scripted"\nfunction = "world.py:writer"', '"openai"\nmod
 ON_DEVICE = "[constraints]\non_device = true\n"
 BARRED = {
     "not_installed": (GEPA, True, "expected GEPA, got none: pip install 'tuneworthy[optimise]'"),
-    "small_dev": (GEPA, False, "that takes a whole climb and at least 50 dev cases"),
+    "small_dev": (GEPA, False, "that takes a whole run and at least 50 dev cases"),
     "on_device": (f"{HOSTED}{ON_DEVICE}", True, "writer is hosted, and the task must run on the device"),
 }
 
@@ -346,7 +346,7 @@ def test_placeholders_that_were_there_may_stay_and_a_broken_template_is_told(tmp
             best = Variant(name="x", model="weak", model_identity={}, system="Now: {{ input }}", user="{{ input }}")
             section = session.project.reflection
             assert section is not None
-            asking = optimising._Asking(session, section, best)
+            asking = prompt_search._Asking(session, section, best)
             case = session.split.dev[0]
             texts = ["Say: {{ input }} at once", "Say it", "{{ other }}", "{% raw", '{"a": {"b": 1}}']
             return [asking._fault(text, case) for text in texts]
@@ -373,9 +373,9 @@ def test_personal_data_in_details_is_masked_before_they_are_cut(tmp_path: Path) 
         async with open_session(load(bad_prompt(tmp_path))) as session:
             section = session.project.reflection
             assert section is not None
-            asking = optimising._Asking(session, section, current(session))
+            asking = prompt_search._Asking(session, section, current(session))
             case = session.split.dev[0]
-            detail = {"missing": "x" * (optimising.DETAIL_CHARS - 22) + " ada@example.org is missing"}
+            detail = {"missing": "x" * (prompt_search.DETAIL_CHARS - 22) + " ada@example.org is missing"}
             trace = (await session.ask(current(session), [case]))[0]
             return asking._judged(case, trace, Score(num=0.5, reason="partial", detail=detail)).feedback
 
@@ -435,7 +435,7 @@ DOWN = {
 }
 
 
-def failing_world(root: Path, how: str) -> Path:
+def failing_simulation(root: Path, how: str) -> Path:
     """A bad prompt whose model fails on some questions, without attempts beyond the first."""
     bad_prompt(root)
     script, file = root / "world.py", root / "tuneworthy.toml"
@@ -452,7 +452,10 @@ def test_an_answer_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it
     when: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("gepa")
-    whole, root = search(failing_world(tmp_path / "whole", DOWN[when])), failing_world(tmp_path / "cut", DOWN[when])
+    whole, root = (
+        search(failing_simulation(tmp_path / "whole", DOWN[when])),
+        failing_simulation(tmp_path / "cut", DOWN[when]),
+    )
     (root / "down").touch()
     with pytest.raises(OutsideFault, match=r"expected an answer to all that a search asks, got \w+ failed"):
         search(root)
@@ -464,7 +467,7 @@ def test_an_answer_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it
 def test_a_rewrite_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it_would_have(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
     how = "failing(request)"
-    roots = [failing_world(tmp_path / name, how) for name in ("whole", "cut")]
+    roots = [failing_simulation(tmp_path / name, how) for name in ("whole", "cut")]
     for root in roots:
         script = root / "world.py"
         down = "failing(request, 'pipeline', 0.5 if 'is a colour' in request.messages[-1]['content'] else 0.0)"
@@ -480,7 +483,7 @@ def test_a_rewrite_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it
 
 def test_a_verdict_that_does_not_come_ends_the_search(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
-    root = failing_world(tmp_path, "failing(request)")
+    root = failing_simulation(tmp_path, "failing(request)")
     script, file = root / "world.py", root / "tuneworthy.toml"
     script.write_text(
         f"{script.read_text()}\n\ndef judge(request):\n    return failing(request, 'server', 0.02) or 'bad'\n"
@@ -495,7 +498,7 @@ def test_a_verdict_that_does_not_come_ends_the_search(tmp_path: Path) -> None:
 
 def test_cases_that_today_has_no_score_of_are_set_aside_and_told(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
-    root = failing_world(tmp_path, "failing(request, 'bad_request', always=True)")
+    root = failing_simulation(tmp_path, "failing(request, 'bad_request', always=True)")
     found = search(root)
     about = found.about["gepa"]
     refused = {case.id for case in searched_half(found.dev)} - {
@@ -508,10 +511,10 @@ def test_cases_that_today_has_no_score_of_are_set_aside_and_told(tmp_path: Path)
 def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
     refused = "failing(request, 'is a colour.' in system(request) and 'bad_request', 1.1, always=True)"
-    about = search(failing_world(tmp_path, refused)).about["gepa"]
+    about = search(failing_simulation(tmp_path, refused)).about["gepa"]
     assert about["unscored"] > 10 and about["set_aside"] == 0
     assert about["best"] == 0 and len(about["kept"]) == 1  # no better, and no worse
-    some = failing_world(tmp_path / "some", refused.replace("1.1", "0.3"))
+    some = failing_simulation(tmp_path / "some", refused.replace("1.1", "0.3"))
     kept = search(some).about["gepa"]["kept"]
     assert max(one["unscored"] for one in kept) > 0 == kept[0]["unscored"]
 
@@ -519,7 +522,7 @@ def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path
         async with open_session(load(tmp_path)) as session:
             section, best, case = session.project.reflection, current(session), session.split.dev[0]
             assert section is not None
-            asking = optimising._Asking(session, section, best)
+            asking = prompt_search._Asking(session, section, best)
             (trace,) = await session.ask(best, [case])
             asking._today = {case.id: 0.75}
             found = asking._judged(case, trace, Score.failed("the judge gave no verdict"))
@@ -530,12 +533,12 @@ def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path
 
 def test_where_nearly_nothing_has_a_score_today_nothing_is_searched_and_that_is_said(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
-    found = search(failing_world(tmp_path, "failing(request, 'bad_request', 0.95, always=True)"))
+    found = search(failing_simulation(tmp_path, "failing(request, 'bad_request', 0.95, always=True)"))
     assert found.variants == [] and not any(name == "prompt/rewrite" for name, *_ in found.asked)
     assert "of 40 searched cases have no score; expected at least 6 cases to make rewrites from" in found.notes[0]
 
 
-def test_a_budget_that_is_spent_while_rewriting_ends_the_climb_though_gepa_would_go_on(tmp_path: Path) -> None:
+def test_a_budget_that_is_spent_while_rewriting_ends_the_run_though_gepa_would_go_on(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
     root = bad_prompt(tmp_path)
     file = root / "tuneworthy.toml"
@@ -543,7 +546,7 @@ def test_a_budget_that_is_spent_while_rewriting_ends_the_climb_though_gepa_would
     file.write_text(file.read_text().replace('function = "world.py:writer"\n', price).replace(
         "[ladder]", "[ladder]\nbudget_usd = 7.0"))  # fmt: skip
     with pytest.raises(BudgetSpent):
-        climb(root)
+        run_ladder(root)
 
 
 def test_a_model_that_is_not_there_is_a_fault_of_the_project_file(tmp_path: Path) -> None:
@@ -552,13 +555,13 @@ def test_a_model_that_is_not_there_is_a_fault_of_the_project_file(tmp_path: Path
         load(root)
 
 
-def test_a_climb_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
+def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gepa")
     root = bad_prompt(tmp_path, n_cases=60)
     estimate = Facts(load(root), contact=False).estimate
-    record, stored = climb(root)
+    record, stored = run_ladder(root)
     found = record.rung("prompt")
     assert found is not None and (found.status, found.name) == ("adopted", "prompt/gepa"), found
     assert record.variants[found.variant or ""]["system"] == (root / found.prompt["gepa"]["file"]).read_text()
@@ -570,7 +573,7 @@ def test_a_climb_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     assert shown in page.replace("\\", "")
     with monkeypatch.context() as patched:
         patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
-        again, _ = climb(root)
+        again, _ = run_ladder(root)
     assert again.to_dict() == record.to_dict()
 
 
@@ -600,7 +603,7 @@ LEVELS = (("whole", "whole_ci95"), ("score", "ci95"))
 
 
 def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_paragraphs(tmp_path: Path) -> None:
-    record, _ = climb(long_prompt(tmp_path))
+    record, _ = run_ladder(long_prompt(tmp_path))
     found = record.rung("prompt")
     assert found is not None and "prompt/cut" in {row["name"] for row in found.candidates}
     page = render_markdown(record)

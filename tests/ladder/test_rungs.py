@@ -10,21 +10,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
-from tuneworthy.ladder.climb import Climb
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.session import open_session
 from tuneworthy.types import OutputFormat, Variant
 
 
-def climb(root: Path, *, quick: bool = False) -> ClimbRecord:
+def run_ladder(root: Path, *, quick: bool = False) -> RunRecord:
     """Walk all rungs of the project at `root`."""
 
-    async def walk() -> ClimbRecord:
+    async def walk() -> RunRecord:
         project = load(root)
         async with open_session(project) as session:
-            return await Climb(session, quick=quick).walk(project.ladder.rungs)
+            return await LadderRun(session, quick=quick).walk(project.ladder.rungs)
 
     return asyncio.run(walk())
 
@@ -47,7 +47,7 @@ LOSES = {
 @pytest.mark.parametrize("rung", WINS)
 def test_a_rung_that_helps_is_adopted(rung: str, tmp_path: Path) -> None:
     models, options = WINS[rung]
-    record = climb(write_world(tmp_path, models, rungs=["baseline", rung], **options))
+    record = run_ladder(write_simulation(tmp_path, models, rungs=["baseline", rung], **options))
     found = record.rung(rung)
     assert found is not None and found.status == "adopted", found
     assert found.reason_code == "better" and found.delta_ci is not None and found.delta_ci[0] > 0
@@ -58,32 +58,34 @@ def test_a_rung_that_helps_is_adopted(rung: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rung", LOSES)
 def test_a_rung_that_hurts_is_refused(rung: str, tmp_path: Path) -> None:
     models, options = LOSES[rung]
-    record = climb(write_world(tmp_path, models, rungs=["baseline", rung], **options))
+    record = run_ladder(write_simulation(tmp_path, models, rungs=["baseline", rung], **options))
     found = record.rung(rung)
-    assert found is not None and found.status in {"rejected", "inconclusive"}, found
+    assert found is not None and found.status in {"no_gain", "inconclusive"}, found
     assert record.best is not None and record.best["rung"] == "baseline"
 
 
 @pytest.mark.slow
-def test_a_floor_that_beats_every_prompt_is_the_best(tmp_path: Path) -> None:
-    record = climb(write_world(tmp_path, {"weak": "answer(request, 0.4)"}, learnable=True, rungs=["floor", "baseline"]))
-    assert record.best is not None and record.best["rung"] == "floor"
-    assert "classifier beats every prompt" in record.floor_wins
+def test_a_classical_baseline_that_beats_every_prompt_is_the_best(tmp_path: Path) -> None:
+    record = run_ladder(
+        write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, learnable=True, rungs=["classical", "baseline"])
+    )
+    assert record.best is not None and record.best["rung"] == "classical"
+    assert "classifier beats every prompt" in record.classical_wins
 
 
 @pytest.mark.slow
-def test_a_floor_that_has_nothing_to_learn_from_stays_a_reference(tmp_path: Path) -> None:
-    record = climb(write_world(tmp_path, {"good": "answer(request, 0.9)"}, rungs=["floor", "baseline"]))
+def test_a_classical_baseline_that_has_nothing_to_learn_from_stays_a_reference(tmp_path: Path) -> None:
+    record = run_ladder(write_simulation(tmp_path, {"good": "answer(request, 0.9)"}, rungs=["classical", "baseline"]))
     assert record.best is not None and record.best["rung"] == "baseline"
-    assert record.floor_wins == ""
+    assert record.classical_wins == ""
 
 
 @pytest.mark.slow
 def test_all_that_follows_is_asked_with_the_parameters_of_today(tmp_path: Path) -> None:
-    root = write_world(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"])
+    root = write_simulation(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"])
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("[prompt]", "[prompt]\nparameters = {temperature = 0.0, top_p = 0.9}"))
-    record = climb(root)
+    record = run_ladder(root)
     for rung in ("baseline", "few_shot"):
         row = record.rung(rung)
         assert row is not None and row.variant is not None
@@ -91,21 +93,21 @@ def test_all_that_follows_is_asked_with_the_parameters_of_today(tmp_path: Path) 
 
 
 def test_the_baseline_is_a_reference_that_later_rungs_are_compared_with(tmp_path: Path) -> None:
-    record = climb(write_world(tmp_path, WINS["model"][0], rungs=["baseline", "model"]))
+    record = run_ladder(write_simulation(tmp_path, WINS["model"][0], rungs=["baseline", "model"]))
     baseline, model = record.rung("baseline"), record.rung("model")
     assert baseline is not None and model is not None
     assert baseline.status == "reference" and model.compared_to == baseline.variant
 
 
 def test_without_other_models_the_rung_model_is_skipped_with_its_reason(tmp_path: Path) -> None:
-    record = climb(write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"]))
+    record = run_ladder(write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"]))
     found = record.rung("model")
     assert found is not None and (found.status, found.reason_code) == ("skipped", "no_other_model")
 
 
 def test_a_cheaper_variant_that_is_no_worse_is_adopted(tmp_path: Path) -> None:
     models = {"dear": "answer(request, 0.9)", "cheap": "answer(request, 0.9)"}
-    root = write_world(tmp_path, models, rungs=["baseline", "model"])
+    root = write_simulation(tmp_path, models, rungs=["baseline", "model"])
     file = root / "tuneworthy.toml"
     text = file.read_text()
     for name, price in (("dear", 10), ("cheap", 1)):
@@ -114,22 +116,22 @@ def test_a_cheaper_variant_that_is_no_worse_is_adopted(tmp_path: Path) -> None:
             f'function = "world.py:{name}"\ninput_usd_per_mtok = {price}\noutput_usd_per_mtok = {price}',
         )
     file.write_text(text)
-    found = climb(root).rung("model")
+    found = run_ladder(root).rung("model")
     assert found is not None and (found.status, found.reason_code) == ("adopted", "cheaper"), found
 
 
 def test_quick_never_looks_at_test(tmp_path: Path) -> None:
-    root = write_world(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"])
-    record = climb(root, quick=True)
-    assert record.n_dev == 40 and record.test_looks == 0
+    root = write_simulation(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"])
+    record = run_ladder(root, quick=True)
+    assert record.n_dev == 40 and record.comparisons_made == 0
     assert all(rung.score is None for rung in record.rungs)
-    assert not (root / ".tuneworthy" / "looks.json").exists()
+    assert not (root / ".tuneworthy" / "comparisons.json").exists()
 
 
 def test_a_machine_that_was_busier_before_makes_nobody_faster(tmp_path: Path) -> None:
     """The baseline was measured while it was busy; timed in turn, the candidate is no faster."""
-    root = write_world(tmp_path, {"weak": "later_faster(answer(request, 0.4))"}, rungs=["baseline", "prompt"])
-    record = climb(root)
+    root = write_simulation(tmp_path, {"weak": "later_faster(answer(request, 0.4))"}, rungs=["baseline", "prompt"])
+    record = run_ladder(root)
     baseline, prompt = record.rung("baseline"), record.rung("prompt")
     assert baseline is not None
     assert prompt is not None
@@ -141,18 +143,20 @@ async def _refuse(*_: object) -> None:
     raise AssertionError("a provider was asked")
 
 
-def test_a_second_climb_gives_the_same_record_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = write_world(tmp_path, WINS["few_shot"][0], rungs=["floor", "baseline", "prompt", "few_shot", "decoding"])
-    first = climb(root).to_dict()
+def test_a_second_run_gives_the_same_record_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_simulation(
+        tmp_path, WINS["few_shot"][0], rungs=["classical", "baseline", "prompt", "few_shot", "decoding"]
+    )
+    first = run_ladder(root).to_dict()
     with monkeypatch.context() as patched:
         patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
-        second = climb(root).to_dict()
+        second = run_ladder(root).to_dict()
     assert first == second
 
 
 def test_with_fewer_than_fifty_dev_cases_one_candidate_a_rung_is_preregistered(tmp_path: Path) -> None:
-    root = write_world(tmp_path, WINS["few_shot"][0], n_cases=90, n_examples=30, rungs=["baseline", "few_shot"])
-    record = climb(root)
+    root = write_simulation(tmp_path, WINS["few_shot"][0], n_cases=90, n_examples=30, rungs=["baseline", "few_shot"])
+    record = run_ladder(root)
     found = record.rung("few_shot")
     assert not record.explored and found is not None
     assert found.candidates_tried == 1 and found.candidates == []
@@ -166,14 +170,14 @@ model = "gpt-6-luna"
 [constraints]
 on_device = true
 """
-    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"], extra=extra)
-    found = climb(root).rung("model")
-    assert found is not None and (found.status, found.reason_code) == ("not_eligible", "constraint")
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "model"], extra=extra)
+    found = run_ladder(root).rung("model")
+    assert found is not None and (found.status, found.reason_code) == ("violates_constraint", "constraint")
 
 
 def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) -> None:
     """The proposals alone: nothing is asked, so no model file is needed."""
-    from tuneworthy.ladder.decoding import Decoding
+    from tuneworthy.ladder.rungs.decoding import Decoding
     from tuneworthy.providers.capabilities import capabilities_of
 
     provider = SimpleNamespace(capabilities=capabilities_of("llama_cpp", "x"), supports=frozenset({"choice"}))

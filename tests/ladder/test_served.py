@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.ladder.tuned_worlds import make_artifact, make_models, write_tuned_world
+from tests.ladder.tuned_simulations import make_artifact, make_models, write_tuned_simulation
 from tuneworthy.config import Project, load
 from tuneworthy.evaluate.models import Models
-from tuneworthy.ladder.tuned import add_tuned, missing, tuned_models
+from tuneworthy.ladder.rungs.tuned_models import add_tuned, missing, tuned_models
 from tuneworthy.ship.served import NOTE, noted
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
@@ -76,7 +76,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Project:
-    root = write_tuned_world(tmp_path / "world", monkeypatch, extra=SERVER.format(url=engine.url))
+    root = write_tuned_simulation(tmp_path / "world", monkeypatch, extra=SERVER.format(url=engine.url))
     return load(root)
 
 

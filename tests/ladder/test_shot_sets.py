@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.ladder.worlds import LABELS, write_world
+from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import OutsideFault
-from tuneworthy.ladder.base import View
-from tuneworthy.ladder.climb import Climb
-from tuneworthy.ladder.few_shot import FewShot
+from tuneworthy.ladder.run import LadderRun
+from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rungs.few_shot import FewShot
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.variants import current
+from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Example, Variant
 
@@ -25,7 +25,7 @@ SETS = "[few_shot]\nsets = 6\nk = [4]\n"
 
 def world(root: Path, extra: str = SETS, **options: Any) -> Path:
     """A model that is always right, and examples of which every third one has a wrong label."""
-    write_world(root, {"weak": "answer(request, 1.0)"}, rungs=["baseline", "few_shot"], extra=extra, **options)
+    write_simulation(root, {"weak": "answer(request, 1.0)"}, rungs=["baseline", "few_shot"], extra=extra, **options)
     path = root / "examples.jsonl"
     rows = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
     for row in rows[::4]:
@@ -89,7 +89,7 @@ def test_where_the_model_is_mostly_wrong_all_sets_are_random_and_that_is_said(tm
     ("extra", "searched", "options", "why"),
     [
         ("", True, {}, []),
-        (SETS, False, {}, ["no sets of shots are drawn: that takes a whole climb and at least 50 dev cases"]),
+        (SETS, False, {}, ["no sets of shots are drawn: that takes a whole run and at least 50 dev cases"]),
         (SETS, True, {"n_examples": 4}, ["no sets of shots are drawn: 4 examples are too few to choose from"]),
     ],
 )
@@ -104,7 +104,7 @@ def test_sets_race_with_the_other_candidates_and_the_race_keeps_its_budget(tmp_p
     async def walk() -> Any:
         project = load(world(tmp_path, n_cases=60))
         async with open_session(project) as session:
-            return await Climb(session).walk(project.ladder.rungs)
+            return await LadderRun(session).walk(project.ladder.rungs)
 
     found = asyncio.run(walk()).rung("few_shot")
     names = {row["name"] for row in found.candidates}

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.base import Task, View
-from tuneworthy.ladder.few_shot import FewShot
+from tuneworthy.ladder.rung import Task, View
+from tuneworthy.ladder.rungs.few_shot import FewShot
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Case, Example, Variant
 
@@ -55,8 +55,8 @@ def test_the_nearest_in_meaning_need_not_share_a_word() -> None:
 def test_where_it_is_asked_for_there_are_candidates_or_the_reason_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: bool
 ) -> None:
-    monkeypatch.setattr("tuneworthy.ladder.few_shot.find_spec", lambda _: object() if torch else None)
-    project = load(write_world(tmp_path, {"weak": "'x'"}, extra="[few_shot]\nk = [2]\nencoder = true"))
+    monkeypatch.setattr("tuneworthy.ladder.rungs.few_shot.find_spec", lambda _: object() if torch else None)
+    project = load(write_simulation(tmp_path, {"weak": "'x'"}, extra="[few_shot]\nk = [2]\nencoder = true"))
     models: Any = {"weak": SimpleNamespace(provider=SimpleNamespace(supports=frozenset({"free"})))}
     view = View(
         project=project,

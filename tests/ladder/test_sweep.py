@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.ladder.worlds import SCRIPT, write_world
+from tests.ladder.simulations import SCRIPT, write_simulation
 from tuneworthy.config import load
 from tuneworthy.decoding.presets import presets
-from tuneworthy.errors import NotEnough, UserError
+from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.batch import Batch, Job
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.ladder.decoding import Decoding, accepted, settings_for, swept_setting
+from tuneworthy.ladder.commands.sweep import Sweeping, SweepReport, flips_of, steadiness, validity
+from tuneworthy.ladder.rungs.decoding import Decoding, accepted, settings_for, swept_setting
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.sweeping import Sweeping, SweepReport, flips_of, steadiness, validity
-from tuneworthy.ladder.variants import current
+from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of, takes_temperature
 from tuneworthy.providers.scripted import ScriptedProvider
-from tuneworthy.search.race import Measured
+from tuneworthy.search.racing import Measured
 from tuneworthy.search.space import space
 from tuneworthy.search.sweep import Plan, Sweep, fewest_calls, halves, sweep
 from tuneworthy.types import Case, Response, Score, Trace, Variant
@@ -42,7 +42,7 @@ def make(setting: Mapping[str, Any]) -> Variant:
     return Variant(name="v", model="m", model_identity={}, system=None, user="{{ input }}", decoding=dict(setting))
 
 
-class World:
+class Simulation:
     """Answers whose chance to be right is `level` of the setting; difficulty is shared by all settings."""
 
     def __init__(self, seed: int, level: Any) -> None:
@@ -64,14 +64,14 @@ class World:
         return sum(map(len, self.asked.values()))
 
 
-def run(world: World, calls: int = 500, seed: int = 0) -> Sweep:
+def run(world: Simulation, calls: int = 500, seed: int = 0) -> Sweep:
     pytest.importorskip("optuna")
     suggest = space("llama_cpp", LOCAL, {}, long_answers=False)
     return asyncio.run(sweep(BASE, make, suggest, DEV, measure=world.measure, plan=Plan(calls=calls, seed=seed)))
 
 
 def test_a_setting_that_is_much_better_is_found_and_adopted() -> None:
-    found = run(World(3, lambda decoding: 0.75 if decoding.get("temperature", 1) < 0.6 else 0.4))
+    found = run(Simulation(3, lambda decoding: 0.75 if decoding.get("temperature", 1) < 0.6 else 0.4))
     assert found.adopted and found.paired is not None and found.paired.better
     assert found.setting.get("temperature", 1) < 0.6
     assert len(found.tried) > 8
@@ -79,36 +79,36 @@ def test_a_setting_that_is_much_better_is_found_and_adopted() -> None:
 
 @pytest.mark.parametrize("calls", [220, 300, 500, 1000])
 def test_a_sweep_ends_within_its_calls(calls: int) -> None:
-    world = World(4, lambda _: 0.5)
+    world = Simulation(4, lambda _: 0.5)
     found = run(world, calls)
     assert world.answers == found.calls <= calls
 
 
 def test_the_fewest_calls_are_those_that_one_race_and_the_comparison_take() -> None:
     search, confirm = halves(DEV, 0)
-    world = World(4, lambda decoding: 0.9 if decoding.get("temperature", 1) < 1 else 0.3)
+    world = Simulation(4, lambda decoding: 0.9 if decoding.get("temperature", 1) < 1 else 0.3)
     found = run(world, fewest_calls(len(search), len(confirm), Plan(calls=0)))
     assert found.paired is not None and found.calls > 0.95 * found.budget
 
 
 def test_the_number_of_settings_that_were_tried_is_part_of_the_result() -> None:
-    world = World(5, lambda _: 0.5)
+    world = Simulation(5, lambda _: 0.5)
     found = run(world)
     others = [identity for identity in world.asked if identity != BASE.id]
     assert len(found.tried) == len(others) == len({one.variant for one in found.tried})
 
 
 def test_the_same_seed_proposes_the_same_settings() -> None:
-    first, second = (run(World(6, lambda _: 0.5), seed=2) for _ in range(2))
+    first, second = (run(Simulation(6, lambda _: 0.5), seed=2) for _ in range(2))
     assert first.tried == second.tried
-    assert run(World(6, lambda _: 0.5), seed=3).tried != first.tried
+    assert run(Simulation(6, lambda _: 0.5), seed=3).tried != first.tried
 
 
 def test_too_few_calls_or_cases_are_refused() -> None:
     search, confirm = halves(DEV, 0)
     with pytest.raises(UserError, match="at least"):
-        run(World(7, lambda _: 0.5), fewest_calls(len(search), len(confirm), Plan(calls=0)) - 1)
-    with pytest.raises(NotEnough, match="40 dev cases"):
+        run(Simulation(7, lambda _: 0.5), fewest_calls(len(search), len(confirm), Plan(calls=0)) - 1)
+    with pytest.raises(Undecided, match="40 dev cases"):
         halves(DEV[:39], 0)
 
 
@@ -121,7 +121,7 @@ def test_a_group_stays_on_one_half() -> None:
 @pytest.mark.slow
 def test_of_a_thousand_sweeps_on_noise_at_most_38_adopt_anything() -> None:
     """Scores ignore the parameters; 25 are expected at an alpha of 0.05 two-sided, 38 is 2.6 standard errors more."""
-    adopted = sum(run(World(10_000 + seed, lambda _: 0.5), 700, seed).adopted for seed in range(1000))
+    adopted = sum(run(Simulation(10_000 + seed, lambda _: 0.5), 700, seed).adopted for seed in range(1000))
     print(f"adopted on noise: {adopted} of 1000")
     assert adopted <= 38
 
@@ -133,7 +133,7 @@ def test_a_comparison_on_the_cases_that_were_searched_would_adopt_noise() -> Non
 
     fooled = 0
     for seed in range(40):
-        world = World(20_000 + seed, lambda _: 0.5)
+        world = Simulation(20_000 + seed, lambda _: 0.5)
         found = run(world, 550, seed)
         search, _ = halves(DEV, seed)
         one, two = (asyncio.run(world.measure(variant, search)) for variant in (BASE, found.winner))
@@ -285,7 +285,7 @@ def nobody_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch
 def test_too_few_calls_are_refused_before_the_first_one_and_the_hint_suffices(
     tmp_path: Path, nobody_asked: pytest.MonkeyPatch
 ) -> None:
-    root = write_world(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
     with pytest.raises(UserError, match="at least") as refused:
         sweep_project(root, 1)
     least = int(refused.value.hint.rpartition(" ")[2])
@@ -302,7 +302,7 @@ def test_a_model_that_takes_a_temperature_of_1_only_is_swept_over_all_efforts_an
     known = capabilities_of("openai", "gpt-5")
     monkeypatch.setattr(ScriptedProvider, "capabilities", known)
     script = "answer(request, 0.9 if request.decoding.get('effort') == 'high' else 0.4)"
-    root = write_world(tmp_path, {"weak": script}, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": script}, rungs=["baseline", "decoding"])
     with pytest.raises(UserError) as refused:
         sweep_project(root, 1)
     report = sweep_project(root, int(refused.value.hint.rpartition(" ")[2]))
@@ -322,7 +322,7 @@ def fail():
 
 def test_answers_that_failed_are_counted_and_say_nothing_of_a_setting(tmp_path: Path) -> None:
     script = f"fail() if request.repeat == 1 and number(question(request), 'f') < 0.3 else {HOT}"
-    root = write_world(tmp_path, {"weak": script}, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": script}, rungs=["baseline", "decoding"])
     with (root / "world.py").open("a") as file:
         file.write(FAILS)
     report = sweep_project(root, 500)
@@ -361,7 +361,7 @@ STYLE = Path(__file__).parents[2] / "examples" / "style"
 
 def slots_project(root: Path) -> Path:
     """Slots of a sentence as JSON, none of them in every fourth, graded by micro F1."""
-    write_world(root, {"slots": "None"}, rungs=["baseline", "decoding"])
+    write_simulation(root, {"slots": "None"}, rungs=["baseline", "decoding"])
     (root / "world.py").write_text("import json\n" + SCRIPT + SLOTS)
     values = [{"people": str(i % 5 + 1), "time": f"{i % 12} pm"} if i % 4 else {} for i in range(200)]
     cases = [{"input": f"item {i} please", "expected": value} for i, value in enumerate(values)]
@@ -427,7 +427,7 @@ def test_a_sweep_of_slots_and_of_style_ends_within_its_calls_and_asks_nothing_tw
 def test_a_sweep_of_a_project_adopts_resumes_and_is_the_rung_s_first_candidate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = write_world(tmp_path, {"weak": HOT}, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": HOT}, rungs=["baseline", "decoding"])
     first = sweep_project(root)
     assert first.found.adopted and first.found.calls <= 900
     with monkeypatch.context() as patched:
@@ -435,7 +435,7 @@ def test_a_sweep_of_a_project_adopts_resumes_and_is_the_rung_s_first_candidate(
         assert sweep_project(root).to_dict() == first.to_dict()
 
     async def proposed() -> list[Mapping[str, Any]]:
-        from tuneworthy.ladder.base import View
+        from tuneworthy.ladder.rung import View
 
         project = load(root)
         async with open_session(project) as session:
@@ -456,7 +456,7 @@ def test_a_sweep_of_a_project_adopts_resumes_and_is_the_rung_s_first_candidate(
 
 
 def test_the_settings_of_the_rung_are_greedy_and_presets_by_the_kind_of_task(tmp_path: Path) -> None:
-    root = write_world(tmp_path, {"weak": HOT}, rungs=["baseline", "decoding"])
+    root = write_simulation(tmp_path, {"weak": HOT}, rungs=["baseline", "decoding"])
 
     async def settings() -> list[dict[str, Any]]:
         project = load(root)

@@ -12,9 +12,9 @@ import pytest
 from tuneworthy.cases.splits import Split, make_split
 from tuneworthy.config import load
 from tuneworthy.config.project import Project
-from tuneworthy.ladder.prompt import Prompt
+from tuneworthy.ladder.rungs.prompt import Prompt
 from tuneworthy.ladder.session import read_data
-from tuneworthy.ladder.task import task_of
+from tuneworthy.ladder.task_info import task_of
 from tuneworthy.types import Case
 
 TOML = """

@@ -1,4 +1,4 @@
-"""Variants by their names: floors resolve, looks are paid once, files of strangers are refused in one line."""
+"""Variants by their names: classical baselines resolve, looks are paid once, files of strangers are refused in one line."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.climb import Climb
-from tuneworthy.ladder.export import export_variant
-from tuneworthy.ladder.looks import look_id, read_looks, take_look
+from tuneworthy.ladder.commands.compare import versus
+from tuneworthy.ladder.commands.export_variant import export_variant
+from tuneworthy.ladder.comparisons import comparison_id, read_comparisons, take_comparison
+from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.session import Session, open_session
-from tuneworthy.ladder.variants import current, describe, resolve, restore
-from tuneworthy.ladder.versus import versus
+from tuneworthy.ladder.variant_lookup import current, describe, resolve, restore
 from tuneworthy.prompts.shots import ShotPool
-from tuneworthy.stats.looks import RESERVE, SHARED
+from tuneworthy.stats.comparisons import RESERVE, SHARED
 from tuneworthy.types import Case, Shots, Variant
 
-RUNGS = ["floor", "baseline", "prompt", "model"]
+RUNGS = ["classical", "baseline", "prompt", "model"]
 
 
 def within(root: Path, act: Callable[[Session], Awaitable[Any]]) -> Any:
@@ -41,7 +41,7 @@ def within(root: Path, act: Callable[[Session], Awaitable[Any]]) -> Any:
 
 def world(root: Path, **options: Any) -> Path:
     models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.9)"}
-    return write_world(root, models, n_cases=60, n_examples=210, rungs=RUNGS, **options)
+    return write_simulation(root, models, n_cases=60, n_examples=210, rungs=RUNGS, **options)
 
 
 def asking(session: Session, model: str) -> Variant:
@@ -49,14 +49,14 @@ def asking(session: Session, model: str) -> Variant:
     return replace(current(session), name=model, model=model, model_identity=session.models[model].provider.identity)
 
 
-def test_a_comparison_before_the_first_climb_leaves_the_ladder_its_alpha(tmp_path: Path) -> None:
+def test_a_comparison_before_the_first_run_leaves_the_ladder_its_alpha(tmp_path: Path) -> None:
     async def act(session: Session) -> float:
         return (await versus(session, current(session), asking(session, "strong"), on_test=True)).paired.alpha
 
     root = world(tmp_path)
     assert within(root, act) == RESERVE / 2
-    plan = read_looks(within(root, _folder))
-    assert plan.planned == ("floor", "prompt", "model")
+    plan = read_comparisons(within(root, _folder))
+    assert plan.planned == ("classical", "prompt", "model")
     assert plan.slots["prompt"] == SHARED / 3
 
 
@@ -66,7 +66,7 @@ async def _folder(session: Session) -> Any:
 
 def test_another_margin_or_grader_is_another_look_and_a_corrected_label_is_not(tmp_path: Path) -> None:
     async def act(session: Session) -> str:
-        return look_id(session, "prompt", current(session), asking(session, "strong"))
+        return comparison_id(session, "prompt", current(session), asking(session, "strong"))
 
     root = world(tmp_path, extra="")
     first = within(root, act)
@@ -87,7 +87,7 @@ def test_a_test_set_that_is_used_up_is_said_in_one_line(tmp_path: Path) -> None:
     async def act(session: Session) -> None:
         one = current(session)
         for i in range(12):
-            take_look(session, "compare", one, replace(one, user=f"{i} {{{{ input }}}}"))
+            take_comparison(session, "compare", one, replace(one, user=f"{i} {{{{ input }}}}"))
 
     with pytest.raises(UserError, match=r"the test set is used up: expected at least .* collect a new one"):
         within(world(tmp_path), act)
@@ -99,10 +99,10 @@ def test_a_variant_is_not_compared_with_itself(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="expected two variants, got "):
         within(world(tmp_path), act)
-    assert not (tmp_path / ".tuneworthy" / "looks.json").exists()
+    assert not (tmp_path / ".tuneworthy" / "comparisons.json").exists()
 
 
-def test_on_test_a_comparison_answers_as_often_as_a_climb(tmp_path: Path) -> None:
+def test_on_test_a_comparison_answers_as_often_as_a_run(tmp_path: Path) -> None:
     async def act(session: Session) -> list[int]:
         asked = []
         ask = session.ask
@@ -119,11 +119,11 @@ def test_on_test_a_comparison_answers_as_often_as_a_climb(tmp_path: Path) -> Non
     assert within(world(tmp_path, extra="repeats = 2"), act) == [2, 2, 1, 1]
 
 
-def test_the_floor_of_a_climb_is_compared_in_a_later_session(tmp_path: Path) -> None:
+def test_the_classical_baseline_of_a_run_is_compared_in_a_later_session(tmp_path: Path) -> None:
     async def walk(session: Session) -> None:
-        record = await Climb(session).walk(["floor", "baseline"])
-        session.folder.write("climb", record.to_dict())
-        assert record.best is not None and record.best["rung"] == "floor"
+        record = await LadderRun(session).walk(["classical", "baseline"])
+        session.folder.write("run", record.to_dict())
+        assert record.best is not None and record.best["rung"] == "classical"
 
     async def act(session: Session) -> Any:
         return await versus(session, resolve(session, "baseline"), resolve(session, "best"))
@@ -131,7 +131,7 @@ def test_the_floor_of_a_climb_is_compared_in_a_later_session(tmp_path: Path) -> 
     root = world(tmp_path, learnable=True)
     within(root, walk)
     found = within(root, act)
-    assert found.b.startswith("floor/") and found.answer == "better"
+    assert found.b.startswith("classical/") and found.answer == "better"
 
 
 def test_a_file_that_is_no_variant_is_refused_with_its_name(tmp_path: Path) -> None:
@@ -205,18 +205,18 @@ def test_an_exported_client_opens_a_choice_that_is_wrapped_in_json(tmp_path: Pat
     assert 'return json.loads(answer)["label"]' in client.read_text().replace("'", '"')
 
 
-def test_a_climb_takes_new_looks_for_another_margin_and_none_for_a_corrected_label(tmp_path: Path) -> None:
+def test_a_run_takes_new_looks_for_another_margin_and_none_for_a_corrected_label(tmp_path: Path) -> None:
     async def walk(session: Session) -> tuple[int, str]:
-        record = await Climb(session).walk(["baseline", "model"])
-        return record.test_looks, " ".join(record.notes)
+        record = await LadderRun(session).walk(["baseline", "model"])
+        return record.comparisons_made, " ".join(record.notes)
 
     root = world(tmp_path)
     assert within(root, walk) == (1, "")
     cases = root / "cases.jsonl"
     text = cases.read_text()
     cases.write_text(text.replace('"expected":"red"', '"expected":"green"', 1))
-    looks, notes = within(root, walk)
-    assert looks == 1 and "labels corrected since the first climb" in notes
+    comparisons, notes = within(root, walk)
+    assert comparisons == 1 and "labels corrected since the first run" in notes
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("target = 0.9", "target = 0.9\nmargin = 0.2"))
     assert within(root, walk)[0] == 2

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneworthy.errors import ModelError
-from tuneworthy.providers import safe, weights
-from tuneworthy.providers.safe import check_model, files_of, template_of, tensors_of
+from tuneworthy.providers import model_safety, weights
+from tuneworthy.providers.model_safety import check_model, files_of, template_of, tensors_of
 from tuneworthy.providers.weights import from_float32, read_tensors, to_float32, write_tensors
 
 BOUND_S = 120.0
@@ -164,7 +164,7 @@ def test_a_further_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_that_the_index_leaves_out_are_looked_through_too(tmp_path: Path) -> None:
-    (good(tmp_path) / safe.INDEX).write_text('{"weight_map": {"a": "model.safetensors"}}')
+    (good(tmp_path) / model_safety.INDEX).write_text('{"weight_map": {"a": "model.safetensors"}}')
     (tmp_path / "spare.safetensors").write_bytes(header({}, length=900))
     with pytest.raises(ModelError, match=r"spare\.safetensors"):
         files_of(tmp_path)
@@ -185,14 +185,14 @@ def test_a_link_inside_the_folder_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_config_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safe, "MAX_JSON_BYTES", 10)
+    monkeypatch.setattr(model_safety, "MAX_JSON_BYTES", 10)
     with pytest.raises(ModelError, match="at most 10 bytes"):
         check_model(good(tmp_path))
 
 
 def test_an_index_that_names_what_is_not_there_is_refused(tmp_path: Path) -> None:
     good(tmp_path)
-    (tmp_path / safe.INDEX).write_text('{"weight_map": {"a": "../elsewhere.safetensors"}}')
+    (tmp_path / model_safety.INDEX).write_text('{"weight_map": {"a": "../elsewhere.safetensors"}}')
     with pytest.raises(ModelError, match="no such file"):
         check_model(tmp_path)
 

@@ -287,7 +287,7 @@ def test_the_key_shows_nowhere() -> None:
         key.__reduce__()
 
 
-def test_addresses_that_could_leak_or_cannot_work_are_refused() -> None:
+def test_addresses_that_could_overlap_or_cannot_work_are_refused() -> None:
     for url in ("ftp://host/v1", "host/v1", "http:///v1"):
         with pytest.raises(UserError, match="http or https"):
             Transport(url, headers={}, key=Key(None), timeout_s=1)

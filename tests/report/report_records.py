@@ -1,11 +1,11 @@
-"""Records of climbs made by hand: what the report is tested on."""
+"""Records of runs made by hand: what the report is tested on."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.stats.intervals import lower_bound, upper_bound, wilson
 from tuneworthy.types import RungStatus
 
@@ -52,8 +52,8 @@ def gain(delta: float, against: str) -> dict[str, Any]:
     return {"delta": delta, "delta_ci": bounds, "p_value": 0.0012, "alpha": 0.008, "compared_to": f"id-{against}"}
 
 
-def record(*rungs: RungRecord, best: str | None, **more: Any) -> ClimbRecord:
-    """A climb of these rungs whose best variant is of the rung `best`."""
+def record(*rungs: RungRecord, best: str | None, **more: Any) -> RunRecord:
+    """A run of these rungs whose best variant is of the rung `best`."""
     fields: dict[str, Any] = {
         "task": "intents",
         "kind": "label",
@@ -64,25 +64,25 @@ def record(*rungs: RungRecord, best: str | None, **more: Any) -> ClimbRecord:
         "n_dev": 120,
         "n_test": N,
         "explored": True,
-        "alpha_per_look": 0.008,
-        "test_looks": 4,
+        "alpha_per_comparison": 0.008,
+        "comparisons_made": 4,
         "cost_usd": 1.25,
         "rungs": list(rungs),
         "best": {"rung": best, "variant": f"id-{best}"} if best else None,
         "split": {"origin": "examples", "reasons": ["400 of 400 examples can be scored"], "shots": 280},
-        "leaks": {"cases": {"exact": 3, "ngram": 1, "group": 0}, "dev": {"exact": 0, "ngram": 0, "group": 0}},
+        "contamination": {"cases": {"exact": 3, "ngram": 1, "group": 0}, "dev": {"exact": 0, "ngram": 0, "group": 0}},
         "variants": {
             f"id-{r.rung}": {"name": r.name, "model": "strong", "model_identity": {"provider": "openai"}} for r in rungs
         },
         "provenance": {"tuneworthy": "0.1.0", "seed": 7, "project": "5fd3c1d3e5d6be3e", "graders": {"exact": "afa6"}},
     }
-    return ClimbRecord(**(fields | more))
+    return RunRecord(**(fields | more))
 
 
-def plain() -> ClimbRecord:
-    """A climb whose stronger model is best and meets the target."""
+def plain() -> RunRecord:
+    """A run whose stronger model is best and meets the target."""
     return record(
-        rung("floor", "floor/linear", 150, **gain(-0.21, "model")),
+        rung("classical", "classical/linear", 150, **gain(-0.21, "model")),
         rung("baseline", "baseline/weak", 69, usd_per_1k=0.021, latency_p50_ms=400.0),
         rung("prompt", "prompt/xml_contract", 116, RungStatus.ADOPTED, usd_per_1k=0.034, **gain(0.235, "baseline")),
         rung("model", "model/strong", 192, RungStatus.ADOPTED, usd_per_1k=2.1, **gain(0.38, "prompt")),
@@ -92,29 +92,36 @@ def plain() -> ClimbRecord:
     )
 
 
-def floor_best() -> ClimbRecord:
-    """A climb in which a classifier beats every prompt."""
+def classical_best() -> RunRecord:
+    """A run in which a classifier beats every prompt."""
     return record(
-        rung("floor", "floor/linear", 168, latency_p50_ms=0.8, reason_code="better", **gain(0.13, "prompt")),
+        rung("classical", "classical/linear", 168, latency_p50_ms=0.8, reason_code="better", **gain(0.13, "prompt")),
         rung("baseline", "baseline/small", 88, latency_p50_ms=310.0, latency_p95_ms=520.0),
         rung("prompt", "prompt/contract", 142, RungStatus.ADOPTED, latency_p50_ms=420.0, **gain(0.27, "baseline")),
-        rung("few_shot", "few_shot/fixed-4", 130, RungStatus.REJECTED, latency_p50_ms=900.0, **gain(-0.06, "prompt")),
-        rung("decoding", "decoding/greedy", 141, RungStatus.REJECTED, latency_p50_ms=420.0, **gain(0.0, "prompt")),
-        best="floor",
-        floor_wins="A classifier beats every prompt here: floor/linear scores 0.840, the best language-model variant "
+        rung("few_shot", "few_shot/fixed-4", 130, RungStatus.NO_GAIN, latency_p50_ms=900.0, **gain(-0.06, "prompt")),
+        rung("decoding", "decoding/greedy", 141, RungStatus.NO_GAIN, latency_p50_ms=420.0, **gain(0.0, "prompt")),
+        best="classical",
+        classical_wins="A classifier beats every prompt here: classical/linear scores 0.840, the best language-model variant "
         "(prompt/contract) 0.710.",
     )
 
 
-def every_status() -> ClimbRecord:
-    """A climb with a rung of each status."""
+def every_status() -> RunRecord:
+    """A run with a rung of each status."""
     return record(
-        rung("floor", "floor/majority", 60, **gain(-0.3, "prompt")),
+        rung("classical", "classical/majority", 60, **gain(-0.3, "prompt")),
         rung("baseline", "baseline/weak", 100),
         rung("prompt", "prompt/role", 120, RungStatus.ADOPTED, **gain(0.1, "baseline")),
-        rung("model", "model/big", 119, RungStatus.REJECTED, **gain(0.0, "prompt")),
+        rung("model", "model/big", 119, RungStatus.NO_GAIN, **gain(0.0, "prompt")),
         rung("few_shot", "few_shot/fixed-4", 125, RungStatus.INCONCLUSIVE, **gain(0.02, "prompt")),
-        rung("decoding", "decoding/hot", 140, RungStatus.NOT_ELIGIBLE, reason="p95 is 900 ms", **gain(0.1, "prompt")),
+        rung(
+            "decoding",
+            "decoding/hot",
+            140,
+            RungStatus.VIOLATES_CONSTRAINT,
+            reason="p95 is 900 ms",
+            **gain(0.1, "prompt"),
+        ),
         RungRecord(rung="retrieval", status=RungStatus.SKIPPED, reason="no documents"),
         RungRecord(
             rung="fine_tune", status=RungStatus.FAILED, reason="nothing could be scored", name="fine_tune/lora", n=N
@@ -123,7 +130,7 @@ def every_status() -> ClimbRecord:
     )
 
 
-def json_task() -> ClimbRecord:
+def json_task() -> RunRecord:
     """A JSON task with two graders and fields."""
 
     def graded(right: int, valid: float) -> dict[str, Any]:
@@ -132,7 +139,7 @@ def json_task() -> ClimbRecord:
         return {"graders": {"json_fields": right / N, "json_schema": valid}, "fields": fields}
 
     return record(
-        rung("floor", "floor/field_tagger", 120, **graded(120, 1.0)),
+        rung("classical", "classical/field_tagger", 120, **graded(120, 1.0)),
         rung("baseline", "baseline/small", 100, usd_per_1k=0.4, **graded(100, 0.7)),
         rung("prompt", "prompt/contract", 170, RungStatus.ADOPTED, usd_per_1k=0.5, **graded(170, 0.95)),
         best="prompt",
@@ -141,26 +148,26 @@ def json_task() -> ClimbRecord:
     )
 
 
-def quick() -> ClimbRecord:
-    """A quick climb: dev only."""
+def quick() -> RunRecord:
+    """A quick run: dev only."""
     untested = {"n": 0, "score": None, "ci95": None, "bounds95": None, "graders": {}, "usd_per_1k": None}
     return record(
-        rung("floor", "floor/linear", 150, **untested, latency_p50_ms=None, latency_p95_ms=None, latency_n=0),
+        rung("classical", "classical/linear", 150, **untested, latency_p50_ms=None, latency_p95_ms=None, latency_n=0),
         rung("baseline", "baseline/weak", 69, **untested, latency_p50_ms=None, latency_p95_ms=None, latency_n=0),
         rung("prompt", "prompt/xml", 116, RungStatus.INCONCLUSIVE, **untested, latency_p50_ms=None, latency_n=0),
         best=None,
         quick=True,
         n_dev=120,
-        alpha_per_look=None,
-        test_looks=0,
+        alpha_per_comparison=None,
+        comparisons_made=0,
     )
 
 
 HOSTILE = "</td><script>alert(1)</script>]]>\x1b[31mred\x1b[0m\u202eevil\u200b\x07|*b*`c`[x](https://evil.example/x)"
 
 
-def hostile() -> ClimbRecord:
-    """A climb whose texts were all written by an enemy."""
+def hostile() -> RunRecord:
+    """A run whose texts were all written by an enemy."""
     bad = plain()
     rungs = [
         replace(
@@ -180,10 +187,10 @@ def hostile() -> ClimbRecord:
         task=HOSTILE,
         primary=HOSTILE,
         rungs=rungs,
-        floor_wins=HOSTILE,
+        classical_wins=HOSTILE,
         notes=[HOSTILE],
         split={"origin": HOSTILE, "reasons": [HOSTILE]},
-        leaks={"cases": {HOSTILE: 2}},
+        overlaps={"cases": {HOSTILE: 2}},
         provenance={HOSTILE: {HOSTILE: HOSTILE}},
         variants={f"id-{r.rung}": {"model": HOSTILE, "model_identity": {HOSTILE: HOSTILE}} for r in rungs},
     )

@@ -1,4 +1,4 @@
-"""`tuneworthy report`, from the command line, on a climb of a scripted world."""
+"""`tuneworthy report`, from the command line, on a run of a scripted world."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ function = "world.py:answer"
 baseline = "m"
 rungs = ["baseline", "prompt"]
 """
-WORLD = """
+SIMULATION = """
 def answer(request):
     number = int(request.messages[-1]["content"].split()[1])
     told = any("exactly one" in str(m["content"]) for m in request.messages)
@@ -38,14 +38,14 @@ def answer(request):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "tuneworthy.toml").write_text(PROJECT)
-    (tmp_path / "world.py").write_text(WORLD)
+    (tmp_path / "world.py").write_text(SIMULATION)
     rows = [{"input": f"question {i} secret-{i}", "expected": "ab"[i % 2]} for i in range(120)]
     (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path
 
 
-def test_a_climb_is_reported_in_all_formats_without_a_case(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["climb", "--project", str(project)]) == 0
+def test_a_run_is_reported_in_all_formats_without_a_case(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["run", "--project", str(project)]) == 0
     capsys.readouterr()
     assert run(["report", "--project", str(project)]) == 0
     told = capsys.readouterr()
@@ -60,40 +60,40 @@ def test_a_climb_is_reported_in_all_formats_without_a_case(project: Path, capsys
     document = json.loads((project / "r.json").read_text())
     assert document["paragraph"] == told.out.strip()
     del document["paragraph"]
-    assert document == Folder(project).read("climb")
+    assert document == Folder(project).read("run")
     low, high = document["rungs"][0]["bounds95"]  # what the target is judged by
     assert document["rungs"][0]["ci95"][0] < low < document["rungs"][0]["score"] < high
 
 
-def test_no_climb_yet_is_the_users_to_mend(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_run_yet_is_the_users_to_mend(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", "--project", str(project)]) == 2
-    assert "run `tuneworthy climb` first" in capsys.readouterr().err
+    assert "run `tuneworthy run` first" in capsys.readouterr().err
 
 
-def test_a_quick_climb_is_reported_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["climb", "--quick", "--project", str(project)]) == 0
+def test_a_quick_run_is_reported_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["run", "--quick", "--project", str(project)]) == 0
     assert run(["report", "--project", str(project)]) == 0
     assert "dev only" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "report", "report.HTML.exe"])
 def test_an_unknown_ending_is_refused(project: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Folder(project).write("climb", records.plain().to_dict())
+    Folder(project).write("run", records.plain().to_dict())
     assert run(["report", "--project", str(project), "--out", str(project / name)]) == 2
     assert ".html, .md, .json" in capsys.readouterr().err
     assert not (project / name).exists()
 
 
 def test_a_record_of_another_version_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Folder(project).write("climb", {"rungs": [{"rung": "floor"}]})
+    Folder(project).write("run", {"rungs": [{"rung": "classical"}]})
     assert run(["report", "--project", str(project)]) == 2
-    assert "run `tuneworthy climb`" in capsys.readouterr().err
+    assert "run `tuneworthy run`" in capsys.readouterr().err
 
 
 def test_a_file_that_can_not_be_written_is_told_and_the_old_one_stays(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Folder(project).write("climb", records.plain().to_dict())
+    Folder(project).write("run", records.plain().to_dict())
     path = project / "report.md"
     path.write_text("old")
     monkeypatch.setattr(os, "fsync", _full)
@@ -116,7 +116,7 @@ def test_the_file_is_written_whole_and_readable(tmp_path: Path) -> None:
 def test_a_report_of_what_was_measured_before_a_change_says_so(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["climb", "--project", str(project)]) == 0
+    assert run(["run", "--project", str(project)]) == 0
     run(["decide", "--project", str(project)])
     capsys.readouterr()
     assert run(["report", "--project", str(project)]) == 0
@@ -124,7 +124,7 @@ def test_a_report_of_what_was_measured_before_a_change_says_so(
     cases = project / "cases.jsonl"
     cases.write_text(cases.read_text().replace('"expected": "a"', '"expected": "b"', 3))
     assert run(["report", "--project", str(project)]) == 0
-    told = "Since this was measured, labels of the cases were corrected: climb again. It was: "
+    told = "Since this was measured, labels of the cases were corrected: run again. It was: "
     assert told in (after := capsys.readouterr().out) and "Verdict" not in after
     page = (project / "report.html").read_text()
     assert told in page and "The last verdict no longer holds" in page

@@ -40,10 +40,10 @@ def test_the_target_is_judged_by_the_one_sided_bounds() -> None:
     assert met
     assert met.status == "met"
     assert "92.9 %" in met.sentence  # Clopper-Pearson, 192 of 200
-    open_ = findings.target_of(records.floor_best())
+    open_ = findings.target_of(records.classical_best())
     assert open_
     assert open_.status == "unresolved"
-    record = replace(records.floor_best(), target=0.95)
+    record = replace(records.classical_best(), target=0.95)
     missed = findings.target_of(record)
     assert missed
     assert missed.status == "missed"
@@ -63,7 +63,7 @@ def test_the_answer_names_what_it_is_in_plain_words() -> None:
         "(baseline/weak) reaches 34.5 %. "
         "The swap is enough: another model meets the target by itself, without training."
     )
-    assert findings.answer(records.floor_best()) == (
+    assert findings.answer(records.classical_best()) == (
         "A classifier without any language model answers 84 % of the test cases correctly; the best prompt "
         "(prompt/contract) reaches 71 %."
     )
@@ -79,8 +79,8 @@ def test_a_swap_that_is_enough_is_said_to_be_whatever_is_adopted_on_top_of_it() 
     assert "The swap" not in findings.answer(replace(record, target=0.99))
 
 
-def test_a_floor_that_is_only_cheaper_is_not_said_to_be_better() -> None:
-    record = replace(records.floor_best(), floor_wins="")
+def test_a_classical_baseline_that_is_only_cheaper_is_not_said_to_be_better() -> None:
+    record = replace(records.classical_best(), classical_wins="")
     assert "no worse than language models by the margin" in findings.answer(record)
     assert not [warning for warning in findings.warnings(record) if "beats" in warning]
 
@@ -88,7 +88,7 @@ def test_a_floor_that_is_only_cheaper_is_not_said_to_be_better() -> None:
 def test_nothing_adopted_is_said_as_it_is() -> None:
     record = records.record(
         records.rung("baseline", "baseline/weak", 150),
-        records.rung("prompt", "prompt/xml", 148, records.RungStatus.REJECTED, **records.gain(-0.01, "baseline")),
+        records.rung("prompt", "prompt/xml", 148, records.RungStatus.NO_GAIN, **records.gain(-0.01, "baseline")),
         best="baseline",
     )
     assert findings.answer(record) == (

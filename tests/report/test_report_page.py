@@ -17,14 +17,14 @@ from xml.etree import ElementTree
 import pytest
 import report_records as records
 
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.write import write
 from tuneworthy.types import RungStatus
 
 TODAY = date(2026, 11, 24)
-ALL = ("plain", "floor_best", "every_status", "json_task", "quick", "hostile")
+ALL = ("plain", "classical_best", "every_status", "json_task", "quick", "hostile")
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "header", "nav", "section", "footer", "div"),
     *("h1", "h2", "h3", "p", "span", "strong", "small", "a", "wbr", "ul", "li", "dl", "dt", "dd", "blockquote"),
@@ -129,8 +129,8 @@ def test_the_numbers_of_the_record_appear() -> None:
         assert number in text, number
 
 
-def test_the_page_says_that_the_floor_wins_where_it_does_and_not_otherwise() -> None:
-    wins, loses = page("floor_best").text, page("plain").text
+def test_the_page_says_that_the_classical_baseline_wins_where_it_does_and_not_otherwise() -> None:
+    wins, loses = page("classical_best").text, page("plain").text
     sentence = "A classifier without any language model answers 84 % of the test cases correctly"
     assert sentence in wins.replace("\u00a0", " ")
     assert "beats every prompt" in wins
@@ -189,13 +189,13 @@ def test_a_record_read_back_gives_the_same_page() -> None:
     assert render_html(again, today=TODAY) == render_html(record, today=TODAY)
 
 
-def test_a_climb_in_which_nothing_could_be_scored_still_gives_a_page() -> None:
+def test_a_run_in_which_nothing_could_be_scored_still_gives_a_page() -> None:
     record = records.plain()
     failed = [
         replace(r, status=RungStatus.FAILED, score=0.0, ci95=None, bounds95=None, graders={}, unscored=r.n)
         for r in record.rungs
     ]
-    found: ClimbRecord = replace(record, rungs=failed, best=None)
+    found: RunRecord = replace(record, rungs=failed, best=None)
     text = Page(render_html(found, today=TODAY)).text
     assert "Nothing could be measured" in text
     assert "0.000" not in text
@@ -203,7 +203,7 @@ def test_a_climb_in_which_nothing_could_be_scored_still_gives_a_page() -> None:
 
 def test_charts_are_imported_only_when_a_page_is_made() -> None:
     code = (
-        "import sys, tuneworthy.cli.report, tuneworthy.cli.show, tuneworthy.report.write, tuneworthy.report.markdown\n"
+        "import sys, tuneworthy.cli.report, tuneworthy.cli.tables, tuneworthy.report.write, tuneworthy.report.markdown\n"
         "print([m for m in ('altair', 'vl_convert', 'jinja2', 'scipy', 'pandas') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

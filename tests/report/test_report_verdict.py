@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import report_records as records
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tests.verdict.planted import PAYS, failures, with_rungs, worth_it
 from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 
@@ -22,11 +22,13 @@ from tuneworthy.report.verdict import ANSWERS, in_a_sentence, section
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.kept import Kept
+from tuneworthy.verdict.last_verdict import Kept
 
 TODAY = date(2026, 11, 24)
-TOOLS_WORDS = re.compile(r"\b(rungs?|gates?|floor|dev|alpha|headroom|incumbent|variant|racing)\b", re.IGNORECASE)
-WORLDS = {"worth_it": worth_it(), **TRIPPED, **{name: evidence for name, (evidence, _, _) in LINES.items()}}
+TOOLS_WORDS = re.compile(
+    r"\b(rungs?|gates?|classical baseline|dev|alpha|error analysis|incumbent|variant|racing)\b", re.IGNORECASE
+)
+SIMULATIONS = {"worth_it": worth_it(), **TRIPPED, **{name: evidence for name, (evidence, _, _) in LINES.items()}}
 
 
 def kept(evidence: Evidence, *changed: str) -> Kept:
@@ -49,9 +51,9 @@ def test_every_outcome_has_an_answer_in_plain_words() -> None:
     assert set(ANSWERS) == {outcome.value for outcome in Outcome}
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", SIMULATIONS)
 def test_the_section_has_answer_reasons_money_change_and_date_without_the_tools_words(name: str) -> None:
-    verdict = kept(WORLDS[name])
+    verdict = kept(SIMULATIONS[name])
     found = section(verdict)
     assert found.answer == ANSWERS[verdict.content["outcome"]]
     assert 1 <= len(found.reasons) <= 3
@@ -87,9 +89,9 @@ def test_the_money_says_what_training_is_taken_to_cost() -> None:
 
 
 def test_a_verdict_that_no_longer_holds_gives_no_answer() -> None:
-    stale = kept(with_rungs(MET), "there was another climb")
+    stale = kept(with_rungs(MET), "there was another run")
     shown = head(render_html(records.plain(), today=TODAY, verdict=stale))
-    assert "The last verdict no longer holds" in shown and "there was another climb" in shown
+    assert "The last verdict no longer holds" in shown and "there was another run" in shown
     assert "Money" not in shown and "Valid until" not in shown
     assert in_a_sentence(stale) == "" == in_a_sentence(None)
 
@@ -103,9 +105,9 @@ def test_what_others_wrote_is_escaped() -> None:
 
 
 def test_what_is_missing_is_told_once_with_what_to_do_and_how_much_is_open() -> None:
-    found = section(kept(replace(TRIPPED["stronger_model"], headroom=None, economics=NEVER)))
+    found = section(kept(replace(TRIPPED["other_models"], errors=None, economics=NEVER)))
     assert found.reasons[0] == "Not tried yet: stronger model."
-    assert found.next == "Run tuneworthy climb --rung model."
+    assert found.next == "Run tuneworthy run --rung model."
     assert "(2 in all:" in found.change  # the stronger model and the motivation; that it never pays is an answer
 
 
@@ -114,7 +116,7 @@ def test_a_quick_look_has_no_verdict() -> None:
 
 
 def test_a_lever_is_told_by_what_it_does() -> None:
-    verdict = kept(worth_it(motivation="strict_format", headroom=(failures("format", 48),)))
+    verdict = kept(worth_it(motivation="strict_format", errors=(failures("format", 48),)))
     assert "show examples in the prompt, or force the form of the answer" in section(verdict).reasons[0]
     assert section(verdict).next.startswith("Show examples in the prompt")
 
@@ -122,9 +124,9 @@ def test_a_lever_is_told_by_what_it_does() -> None:
 def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = write_world(tmp_path / "world", {"weak": "answer(request, 0.97)"}, rungs=["baseline"])
+    root = write_simulation(tmp_path / "world", {"weak": "answer(request, 0.97)"}, rungs=["baseline"])
     where = ["--project", str(root)]
-    assert run(["climb", *where]) == 0
+    assert run(["run", *where]) == 0
     assert run(["report", *where]) == 0
     assert "Verdict" not in capsys.readouterr().out
     assert run(["decide", *where]) == 3

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_world
 from tests.retrieval.test_servers import serving, vectors
 
-from tuneworthy.cli.climb import agree_to_spend
+from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
-from tuneworthy.ladder.retrieval import _fits, forms_of
+from tuneworthy.ladder.rungs.retrieval import _fits, forms_of
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import TokenVectors
 from tuneworthy.retrieval.library import Library, open_library, sought

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tuneworthy.config import load
-from tuneworthy.ladder.retrieval import forms_of, measure
+from tuneworthy.ladder.rungs.retrieval import forms_of, measure
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.types import Case
 

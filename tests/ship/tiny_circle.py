@@ -11,14 +11,14 @@ from tiny_models import model_of, save, tokenizer_of
 
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.graders import Exact
-from tuneworthy.grade.apply import make_grader
+from tuneworthy.graders.apply import make_grader
 from tuneworthy.providers.chat_template import template_sha256
-from tuneworthy.providers.safe import template_of
+from tuneworthy.providers.model_safety import template_of
 from tuneworthy.ship.parity.run import Asked
 from tuneworthy.ship.parity.scoring import Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
-from tuneworthy.train.rows import TaskMetric
+from tuneworthy.train.training_rows import TaskMetric
 from tuneworthy.types import Example, Message, content_hash
 
 PAIRS = [

@@ -27,7 +27,7 @@ def test_the_intervals_are_clopper_pearsons():
 
 
 def test_kappa_is_that_of_cohens_for_labellers():
-    from tuneworthy.cases.label import cohen_kappa
+    from tuneworthy.cases.labelling import cohen_kappa
 
     pairs = [(True, True)] * 7 + [(True, False)] * 3 + [(False, True)] * 2 + [(False, False)] * 8
     assert Confusion.of(pairs).kappa == pytest.approx(cohen_kappa(pairs))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneworthy.stats import LookPlan
-from tuneworthy.stats.looks import ALPHA, LEAST_ALPHA, UsedUp
+from tuneworthy.stats import ComparisonPlan
+from tuneworthy.stats.comparisons import ALPHA, LEAST_ALPHA, UsedUp
 from tuneworthy.stats.power import detectable, fewest_discordant
 
 NAMES = st.sampled_from([f"rung{i}" for i in range(12)])
@@ -33,7 +33,7 @@ def walk(plan, steps):
 
 @given(STEPS)
 def test_no_walk_of_plans_ever_spends_more_than_alpha(steps):
-    for _, plan in walk(LookPlan(), steps):
+    for _, plan in walk(ComparisonPlan(), steps):
         assert plan.total_alpha <= ALPHA
         assert fsum(plan.alpha_for(look) for look in plan.spent) <= ALPHA
         assert len(set(plan.spent.values())) == len(plan.spent)
@@ -41,44 +41,44 @@ def test_no_walk_of_plans_ever_spends_more_than_alpha(steps):
 
 @given(STEPS)
 def test_a_look_and_a_slot_keep_their_alpha_for_good(steps):
-    for before, after in walk(LookPlan(), steps):
+    for before, after in walk(ComparisonPlan(), steps):
         for look in [*before.spent, *before.slots]:
             assert after.alpha_for(look) == before.alpha_for(look)
 
 
 @given(STEPS)
 def test_a_plan_survives_json(steps):
-    for _, plan in walk(LookPlan(), steps):
-        assert LookPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+    for _, plan in walk(ComparisonPlan(), steps):
+        assert ComparisonPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
 def test_planned_looks_share_four_fifths_equally():
-    plan = LookPlan().plan(["prompt", "retrieval", "model", "few_shot"])
+    plan = ComparisonPlan().plan(["prompt", "retrieval", "model", "few_shot"])
     assert plan.slots == dict.fromkeys(["prompt", "retrieval", "model", "few_shot"], 0.01)
 
 
 def test_planning_again_adds_and_never_resets():
-    first = LookPlan().plan(["prompt", "model"])
+    first = ComparisonPlan().plan(["prompt", "model"])
     again = first.plan(["prompt", "model", "decoding", "fine_tune"])
     assert again.slots == {"prompt": 0.02, "model": 0.02, "decoding": 0.005, "fine_tune": 0.0025}
 
 
 def test_the_same_id_is_the_same_look_and_another_candidate_is_a_new_one():
-    plan = LookPlan().plan(["prompt", "model"]).take("prompt:a", "prompt")
+    plan = ComparisonPlan().plan(["prompt", "model"]).take("prompt:a", "prompt")
     assert plan.take("prompt:a", "prompt") == plan
     later = plan.take("prompt:b", "prompt")
     assert (later.alpha_for("prompt:a"), later.alpha_for("prompt:b")) == (0.02, 0.005)
 
 
 def test_a_thousand_added_looks_still_fit():
-    plan = LookPlan().plan(["prompt", "model", "few_shot"])
+    plan = ComparisonPlan().plan(["prompt", "model", "few_shot"])
     for i in range(1000):
         plan = plan.add(f"again{i}")
     assert plan.total_alpha <= ALPHA
 
 
 def test_a_test_set_that_was_looked_at_too_often_is_used_up():
-    plan = LookPlan().plan(["prompt"]).take("first", "prompt")
+    plan = ComparisonPlan().plan(["prompt"]).take("first", "prompt")
     for n in range(9):
         plan = plan.take(f"again{n}", "prompt")
     with pytest.raises(UsedUp, match=r"expected at least 1e-05 of alpha for a look, 9.8e-06 is left"):
@@ -95,10 +95,10 @@ def test_the_least_alpha_shows_as_little_as_its_reason_says():
 
 def test_an_unknown_look_and_an_overspent_plan_are_refused():
     with pytest.raises(KeyError, match="no look or slot"):
-        LookPlan().alpha_for("prompt")
+        ComparisonPlan().alpha_for("prompt")
     with pytest.raises(ValueError, match="in all"):
-        LookPlan(planned=("prompt",), added={"x": 0.02})
+        ComparisonPlan(planned=("prompt",), added={"x": 0.02})
     with pytest.raises(ValueError, match="slot of its own"):
-        LookPlan(planned=("prompt",), spent={"a": "prompt", "b": "prompt"})
+        ComparisonPlan(planned=("prompt",), spent={"a": "prompt", "b": "prompt"})
     with pytest.raises(ValueError, match="different names"):
-        LookPlan(planned=("prompt", "prompt"))
+        ComparisonPlan(planned=("prompt", "prompt"))

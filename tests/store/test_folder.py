@@ -24,7 +24,7 @@ with Folder(Path(sys.argv[1])).lock(print):
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "climb.json"
+    path = tmp_path / "run.json"
     write_atomic(path, b"old")
 
     def fail(_: int) -> None:
@@ -34,7 +34,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, mon
     with pytest.raises(OSError, match="disk full"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
-    assert [one.name for one in tmp_path.iterdir()] == ["climb.json"]
+    assert [one.name for one in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_parts_are_written_one_after_the_other_and_permissions_stay(tmp_path: Path) -> None:

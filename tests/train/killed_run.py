@@ -62,7 +62,7 @@ def main() -> None:
     )
     kept = safetensors.torch.load_file(done.adapter / "adapter_model.safetensors")
     total = sum(float(value.double().abs().sum()) for value in kept.values())
-    print(json.dumps({"losses": [step["loss"] for step in done.progress.steps], "looks": done.progress.looks,
+    print(json.dumps({"losses": [step["loss"] for step in done.progress.steps], "evals": done.progress.evals,
                       "kept": done.adapter.name, "total": total, "writes": n}))  # fmt: skip
 
 

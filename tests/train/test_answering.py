@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tuneworthy.train.answering import MOST_TOKENS, batches
+from tuneworthy.train.generation import MOST_TOKENS, batches
 
 
 def test_short_prompts_fill_a_batch_and_stand_beside_those_of_like_length() -> None:

@@ -13,7 +13,7 @@ for name in ("torch", "transformers"):
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.errors import ModelError  # noqa: E402
 from tuneworthy.providers import models  # noqa: E402
-from tuneworthy.providers.safe import tensors_of  # noqa: E402
+from tuneworthy.providers.model_safety import tensors_of  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.train.base_model import open_base, prepare_base  # noqa: E402
 

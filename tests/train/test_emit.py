@@ -14,7 +14,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.train.emit import accelerate, axolotl, trl, unsloth
 from tuneworthy.train.emit.base import FORMATS, Plan, emit
 from tuneworthy.train.lints.base import lint_config
-from tuneworthy.train.lints.given import parse
+from tuneworthy.train.lints.config_reader import parse
 from tuneworthy.train.settings import Settings
 
 SETTINGS = Settings(rank=16, alpha=32, micro_batch_size=2, batch_size=16, max_length=1024, seed=3)

@@ -16,7 +16,7 @@ from tests.train.test_train_project import tiny_project  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.config.graders import Exact, NormalisedExact  # noqa: E402
-from tuneworthy.grade.apply import make_grader  # noqa: E402
+from tuneworthy.graders.apply import make_grader  # noqa: E402
 from tuneworthy.train.run import Prepared, prepare  # noqa: E402
 from tuneworthy.train.settings import Settings  # noqa: E402
 from tuneworthy.train.trainer import Ran, train_rows  # noqa: E402
@@ -53,12 +53,12 @@ def test_a_run_goes_on_with_other_free_memory(tmp_path: Path, n_rehearsal: int) 
 
     def train(settings: Settings, folder: str, fail_at: int | None = None) -> Ran:
         def look(_: Any) -> float:
-            looks.append(0.0)
-            if len(looks) == fail_at:
+            evals.append(0.0)
+            if len(evals) == fail_at:
                 raise KeyboardInterrupt
-            return float(len(looks))
+            return float(len(evals))
 
-        looks: list[float] = []
+        evals: list[float] = []
         run = tmp_path / folder
         own = rows()[:n_rehearsal]
         return train_rows(tmp_path / "tiny", rows() * 4, settings, run, tokenizer=tokenizer, rehearsal=own, look=look,

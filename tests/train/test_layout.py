@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneworthy.train.layout import IGNORED, lay_out
+from tuneworthy.train.batch_layout import IGNORED, lay_out
 
 ROWS = st.lists(
     st.tuples(st.integers(2, 6), st.lists(st.integers(0, 9), min_size=1, max_size=5)), min_size=1, max_size=6

@@ -107,15 +107,15 @@ def test_every_answer_of_a_chat_is_supervised_and_the_end_of_each() -> None:
     assert orjson.loads(next(row_lines([row])))["labels"] == [-100, 6, 7, -100, 9]
 
 
-def test_before_a_version_is_frozen_neither_dev_nor_leaks_are_written(tmp_path: Path) -> None:
+def test_before_a_version_is_frozen_neither_dev_nor_overlaps_are_written(tmp_path: Path) -> None:
     project(tmp_path)
     write_tiny(tmp_path / "tiny", dtype="bfloat16")
     configure(tmp_path)
-    leaked = read_cases(tmp_path / "cases.jsonl").cases[0].text
+    overlapping = read_cases(tmp_path / "cases.jsonl").cases[0].text
     with (tmp_path / "examples.jsonl").open("ab") as file:
-        file.write(orjson.dumps({"messages": [{"role": "user", "content": leaked}, turns(0)[1]]}) + b"\n")
+        file.write(orjson.dumps({"messages": [{"role": "user", "content": overlapping}, turns(0)[1]]}) + b"\n")
     planned = plan_project(load(tmp_path))
-    assert leaked not in {row.question for row in planned.material.train}
+    assert overlapping not in {row.question for row in planned.material.train}
     assert 0 < planned.rows.n_rows < 200
     assert any("nothing is frozen yet" in one for one in emit_planned(planned, "trl").notes)
 

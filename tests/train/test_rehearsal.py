@@ -20,7 +20,7 @@ from tuneworthy.config import load  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.train import rehearsal  # noqa: E402
 from tuneworthy.train.base_model import Base, load_model, open_base, prepare_base  # noqa: E402
-from tuneworthy.train.order import StepsOfAKind  # noqa: E402
+from tuneworthy.train.batch_order import StepsOfAKind  # noqa: E402
 from tuneworthy.train.plan import plan_project  # noqa: E402
 from tuneworthy.train.rehearsal import rehearsal_rows  # noqa: E402
 from tuneworthy.train.run import train_project  # noqa: E402
@@ -136,7 +136,7 @@ def test_a_base_that_asks_nothing_is_said_so(
     if fault in TEMPLATES:
         base = replace(base, template=replace(base.template, source=TEMPLATES[fault]))
     else:
-        monkeypatch.setattr("tuneworthy.train.answering.answer_ids", lambda *_, **__: [([5, 6], None)] * 32)
+        monkeypatch.setattr("tuneworthy.train.generation.answer_ids", lambda *_, **__: [([5, 6], None)] * 32)
     told: list[str] = []
     assert rehearsal_rows(tmp_path, base, SETTINGS, 20, told.append) == []
     assert told[-1] == "rehearsal: 0 of 8 rows; the base, or its template, gave no more questions that end"

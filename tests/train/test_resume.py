@@ -40,8 +40,8 @@ def needs_libraries() -> None:
 
 def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert found["losses"] == pytest.approx(expected["losses"], rel=TOLERANCE)
-    assert [look["metric"] for look in found["looks"]] == pytest.approx(
-        [look["metric"] for look in expected["looks"]], rel=TOLERANCE
+    assert [look["metric"] for look in found["evals"]] == pytest.approx(
+        [look["metric"] for look in expected["evals"]], rel=TOLERANCE
     )
     assert found["kept"] == expected["kept"]
     assert found["total"] == pytest.approx(expected["total"], rel=TOLERANCE)

@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from tuneworthy.config import load
-from tuneworthy.curate.freeze import FILES, freeze
+from tuneworthy.dataset.freeze import FILES, freeze
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
-from tuneworthy.train.rows import GateFailed, Material, gather, raw_rows
+from tuneworthy.train.training_rows import GateFailed, Material, gather, raw_rows
 from tuneworthy.types import Case, Score, Trace, content_hash
 
 TOML = """
@@ -163,16 +163,16 @@ def test_without_a_version_the_examples_are_taken_only_when_asked(tmp_path: Path
     assert not material.gated and store.read("datasets/latest") is None
 
 
-def test_rows_of_the_examples_that_are_dev_or_leak_are_never_trained_on(tmp_path: Path) -> None:
-    from tuneworthy.cases import read_cases, read_examples, split_without_leaks
+def test_rows_of_the_examples_that_are_dev_or_overlap_are_never_trained_on(tmp_path: Path) -> None:
+    from tuneworthy.cases import read_cases, read_examples, split_without_overlaps
 
     project(tmp_path)
-    leaked = read_cases(tmp_path / "cases.jsonl").cases[0].text
+    overlapping = read_cases(tmp_path / "cases.jsonl").cases[0].text
     with (tmp_path / "examples.jsonl").open("ab") as file:
-        file.write(orjson.dumps({"messages": [{"role": "user", "content": leaked}, turns(0)[1]]}) + b"\n")
+        file.write(orjson.dumps({"messages": [{"role": "user", "content": overlapping}, turns(0)[1]]}) + b"\n")
     material = gathered(tmp_path, unsafe=True)
     found = load(tmp_path)
-    split = split_without_leaks(
+    split = split_without_overlaps(
         read_cases(tmp_path / "cases.jsonl").cases,
         read_examples(tmp_path / "examples.jsonl").examples,
         seed=found.split.seed,
@@ -181,12 +181,12 @@ def test_rows_of_the_examples_that_are_dev_or_leak_are_never_trained_on(tmp_path
     assert split.origin == "examples"
     held = material.metric.cases if material.metric else ()
     seen = {row.question for row in material.train} | {case.text for case in held}
-    assert leaked not in seen
+    assert overlapping not in seen
     assert not seen & {case.text for case in split.dev}
 
 
-def test_raw_rows_are_those_that_checks_dropped_too_but_for_dev_and_leaks(tmp_path: Path) -> None:
-    from tuneworthy.curate.freeze import open_version
+def test_raw_rows_are_those_that_checks_dropped_too_but_for_dev_and_overlaps(tmp_path: Path) -> None:
+    from tuneworthy.dataset.freeze import open_version
 
     store = project(tmp_path)
     frozen(store, 100)
@@ -208,8 +208,8 @@ def test_a_judge_is_not_asked_while_training(tmp_path: Path) -> None:
 def test_the_students_own_system_message_stands_in_rows_and_in_what_is_asked_later(
     tmp_path: Path, told: str, system: str | None
 ) -> None:
-    from tuneworthy.ladder.fine_tune import trained_with
-    from tuneworthy.ladder.tuned import TunedModel
+    from tuneworthy.ladder.rungs.fine_tune import trained_with
+    from tuneworthy.ladder.rungs.tuned_models import TunedModel
 
     frozen(project(tmp_path), n=240)
     with (tmp_path / "tuneworthy.toml").open("a") as file:

@@ -13,8 +13,8 @@ for name in ("transformers", "peft", "trl", "datasets"):
 
 from tests.train.tiny import VOCAB, write_tiny  # noqa: E402
 from tuneworthy.train.attention import NAME, RowAttention, supports  # noqa: E402
+from tuneworthy.train.batch_layout import IGNORED, Collator  # noqa: E402
 from tuneworthy.train.fused import fuse  # noqa: E402
-from tuneworthy.train.layout import IGNORED, Collator  # noqa: E402
 from tuneworthy.train.render import Row  # noqa: E402
 from tuneworthy.train.settings import Settings  # noqa: E402
 from tuneworthy.train.trainer import _row_attention, adapted, summed_loss, train_rows  # noqa: E402

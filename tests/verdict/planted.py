@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from tuneworthy.stats import clopper_pearson
-from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom, HeadroomClass
+from tuneworthy.verdict.base import EconomicsResult, ErrorClass, ErrorShare, Forecast
+from tuneworthy.verdict.error_analysis import MENDED_BY
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.headroom import MENDED_BY
-from tuneworthy.verdict.trained import (
+from tuneworthy.verdict.training_facts import (
     DatasetEvidence,
-    GuardEvidence,
     PilotEvidence,
     ProofEvidence,
+    RegressionEvidence,
     TrainingEvidence,
 )
 
@@ -33,18 +33,18 @@ def rung(name: str, variant: str, score: float | None, **more: Any) -> RungEvide
 
 
 RUNGS = (
-    rung("floor", "floor/linear", 0.5, status="reference"),
+    rung("classical", "classical/linear", 0.5, status="reference"),
     rung("baseline", "baseline/small", 0.55, status="reference"),
     rung("prompt", "prompt/xml_contract", 0.65, status="adopted"),
     rung("model", "model/strong", 0.7, status="adopted"),
     rung("few_shot", "few_shot/fixed-4", 0.68),
-    rung("decoding", "decoding/greedy", 0.69, status="rejected"),
+    rung("decoding", "decoding/greedy", 0.69, status="no_gain"),
 )
 
 
-def failures(name: HeadroomClass, n_failed: int, n: int = 60) -> Headroom:
+def failures(name: ErrorClass, n_failed: int, n: int = 60) -> ErrorShare:
     """A class of `n_failed` of `n` failures."""
-    return Headroom(
+    return ErrorShare(
         name=name,
         n_failed=n_failed,
         n=n,
@@ -66,7 +66,7 @@ def worth_it(**more: Any) -> Evidence:
         "alpha": 0.008,
         "n_test": 200,
         "other_models": 1,
-        "headroom": (failures("other", 40), failures("format", 20)),
+        "errors": (failures("other", 40), failures("format", 20)),
         "economics": PAYS,
         "expires": (("2027-02-22", "prices and models are to be looked at again"),),
     }
@@ -89,7 +89,7 @@ DATASET = DatasetEvidence(
     terms_words="no model wrote rows",
 )
 PROVEN = ProofEvidence(status="pass", detail="8 checks passed")
-GUARD = GuardEvidence(name="general", status="pass", n=64, margin=0.1, detail="no worse by 0.1")
+GUARD = RegressionEvidence(name="general", status="pass", n=64, margin=0.1, detail="no worse by 0.1")
 TRAINED = TrainingEvidence(
     dataset=DATASET,
     pilot=PilotEvidence(n=8, baseline=0.7),
@@ -103,7 +103,7 @@ TRAINED = TrainingEvidence(
         "base": "b" * 16,
         "compared_base": "b" * 16,
     },
-    guards=(GUARD,),
+    regressions=(GUARD,),
 )
 PROMISING = Forecast(status="measured", gain=0.2, ci95=(0.1, 0.3), n_examples=1500, points=((750, 0, 0.85),))
 TUNED = rung(
@@ -121,7 +121,7 @@ TUNED = replace(TUNED, variant="tuned")
 
 def ready(training: TrainingEvidence = TRAINED, **more: Any) -> Evidence:
     """Worth training for, and every gate before training holds."""
-    untried = replace(training, adapter=None, tuned={}, parity=None, serving=None, guards=())
+    untried = replace(training, adapter=None, tuned={}, parity=None, serving=None, regressions=())
     return worth_it(**({"training": untried, "forecast": PROMISING} | more))
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from tuneworthy.cli import VERBS, root
 from tuneworthy.config.task import Problem
-from tuneworthy.ladder.base import RUNGS
 from tuneworthy.ladder.check import all_checks
+from tuneworthy.ladder.rung import RUNGS
 from tuneworthy.stats import (
     clopper_pearson,
     lower_bound,
@@ -30,7 +30,7 @@ from tuneworthy.stats import (
 from tuneworthy.verdict.article_lints import LINTS
 from tuneworthy.verdict.claims import NOT_BUILT, Claim, ClaimVerdict, article_page, load_claims, sections
 from tuneworthy.verdict.gates import GATES
-from tuneworthy.verdict.matrix import UNSUPPORTED
+from tuneworthy.verdict.guide import UNSUPPORTED
 
 ROOT = Path(__file__).parent.parent.parent
 MARKS = {"V", "V2", "C", "K"}
@@ -96,7 +96,7 @@ def test_all_rows_of_the_facts_are_there_once() -> None:
         {"acts_on": ("gate nothing",)},
         {"acts_on": ("module tuneworthy.nothing",)},
         {"acts_on": ("command data nothing",)},
-        {"acts_on": (f"{NOT_BUILT} (issue 5): climb",)},
+        {"acts_on": (f"{NOT_BUILT} (issue 5): run",)},
         {"acts_on": (f"{NOT_BUILT} (issue 4): cases label",)},
         {"acts_on": (f"{NOT_BUILT} (issue 6): rung prompt",)},
         {"acts_on": ()},
@@ -170,7 +170,7 @@ def test_what_a_shadow_run_that_is_looked_at_daily_shows() -> None:
     assert -math.log(0.05) == pytest.approx(3, abs=0.005)  # the rule of three
     draws = np.random.default_rng(7).standard_normal((40_000, 50)).cumsum(axis=1) / np.sqrt(np.arange(1, 51))
     outside = np.abs(draws) > 1.96
-    found = [outside[:, :looks].any(axis=1).mean() for looks in (2, 5, 14, 50)]
+    found = [outside[:, :comparisons].any(axis=1).mean() for comparisons in (2, 5, 14, 50)]
     assert found == pytest.approx([0.08, 0.14, 0.22, 0.32], abs=0.015)
 
 

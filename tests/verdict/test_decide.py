@@ -16,27 +16,27 @@ from tuneworthy.verdict.base import EconomicsResult, Forecast, GateStatus, Outco
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, best_eligible
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
-from tuneworthy.verdict.words import scored
+from tuneworthy.verdict.wording import scored
 
-FINE_TUNE, DO_NOT, NOT_ENOUGH = Outcome.FINE_TUNE, Outcome.DO_NOT_FINE_TUNE, Outcome.NOT_ENOUGH_EVIDENCE
+FINE_TUNE, DO_NOT, NOT_ENOUGH = Outcome.FINE_TUNE, Outcome.DO_NOT_FINE_TUNE, Outcome.UNDECIDED
 NEVER = EconomicsResult(status="never")
 STRADDLING = {"score": 0.88, "lower": 0.84, "upper": 0.92}
 KNOWS = rung("retrieval", "retrieval/hybrid", 0.7)
 MET = rung("model", "model/strong", 0.95, status="adopted")
 
 TRIPPED: dict[str, Evidence] = {
-    "eval_set": worth_it(n_test=40),
+    "test_set": worth_it(n_test=40),
     "baseline": with_rungs(rung("baseline", "baseline/small", None, status="failed")),
-    "leak": worth_it(leaks={"development cases in test": 2}),
-    "floor": with_rungs(without="floor"),
+    "contamination": worth_it(overlaps={"development cases in test": 2}),
+    "classical": with_rungs(without="classical"),
     "prompt": with_rungs(rung("prompt", "prompt/role", 0.65)),
     "few_shot": with_rungs(rung("few_shot", "few_shot/fixed-4", None, status="skipped")),
-    "stronger_model": with_rungs(without="model", best="prompt"),
+    "other_models": with_rungs(without="model", best="prompt"),
     "retrieval": worth_it(documents=True),
     "decoding": with_rungs(without="decoding"),
     "judge": worth_it(judge=JudgeEvidence(valid=False, detail="kappa 0.1")),
-    "resolution": with_rungs(KNOWS, replace(RUNGS[3], **STRADDLING), problem="factual_knowledge"),
-    "motivation": worth_it(motivation=None),
+    "power": with_rungs(KNOWS, replace(RUNGS[3], **STRADDLING), problem="factual_knowledge"),
+    "reason": worth_it(motivation=None),
     "economics": worth_it(economics=NEVER),
 }
 """Gate to a world that only this gate keeps from another answer."""
@@ -69,7 +69,7 @@ def test_all_gates_before_training_are_planted() -> None:
     assert list(TRIPPED) == [result.gate for result in run_gates(worth_it())]
 
 
-def test_the_world_without_a_fault_is_worth_training_for() -> None:
+def test_the_simulation_without_a_fault_is_worth_training_for() -> None:
     found = decide(worth_it())
     assert (found.outcome, found.reason_code, found.target) == (FINE_TUNE, "levers_exhausted", "missed")
     assert "dataset_frozen" in found.next_action and "pilot" in found.next_action
@@ -77,7 +77,7 @@ def test_the_world_without_a_fault_is_worth_training_for() -> None:
 
 
 @pytest.mark.parametrize("name", TRIPPED)
-def test_a_gate_trips_in_its_planted_world_and_passes_without_the_fault(name: str) -> None:
+def test_a_gate_trips_in_its_planted_simulation_and_passes_without_the_fault(name: str) -> None:
     assert status(name, TRIPPED[name]) in {GateStatus.FAIL, GateStatus.UNKNOWN}
     assert status(name, PASSING[name]) in {GateStatus.PASS, GateStatus.NOT_APPLICABLE}
     assert outcome(PASSING[name]) is FINE_TUNE
@@ -89,7 +89,7 @@ def test_a_gate_that_is_switched_off_changes_the_answer(
     name: str, off: GateStatus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = outcome(TRIPPED[name])
-    assert before is (DO_NOT if name in {"motivation", "economics"} else NOT_ENOUGH)
+    assert before is (DO_NOT if name in {"reason", "economics"} else NOT_ENOUGH)
     switch_off(name, monkeypatch, off)
     assert outcome(TRIPPED[name]) is not before
 
@@ -112,19 +112,19 @@ def test_a_waiver_opens_a_gate_with_its_reason_but_five_are_never_waived(name: s
         assert decide(waived).reason_code not in {f"gate_{name}", name}
 
 
-OPEN = "headroom_unresolved"
+OPEN = "errors_unresolved"
 LINES: dict[str, tuple[Evidence, Outcome, str]] = {
-    "_gates": (worth_it(leaks={"development cases in test": 1}), NOT_ENOUGH, "gate_leak"),
+    "_gates": (worth_it(overlaps={"development cases in test": 1}), NOT_ENOUGH, "gate_contamination"),
     "_target_met": (with_rungs(MET), DO_NOT, "target_met"),
     "_not_a_training_problem": (with_rungs(KNOWS, problem="factual_knowledge"), DO_NOT, "matrix"),
     "_another_lever": (
-        worth_it(motivation="strict_format", headroom=(failures("format", 48),)),
+        worth_it(motivation="strict_format", errors=(failures("format", 48),)),
         DO_NOT,
-        "headroom_format",
+        "errors_format",
     ),
     "_never_pays": (worth_it(economics=NEVER), DO_NOT, "economics"),
     "_unresolved": (
-        with_rungs(replace(RUNGS[3], **STRADDLING), waivers={"resolution": "no more cases can be had"}),
+        with_rungs(replace(RUNGS[3], **STRADDLING), waivers={"power": "no more cases can be had"}),
         NOT_ENOUGH,
         "target_unresolved",
     ),
@@ -133,7 +133,7 @@ LINES: dict[str, tuple[Evidence, Outcome, str]] = {
         NOT_ENOUGH,
         "rung_unresolved",
     ),
-    "_open_lever": (worth_it(headroom=(failures("other", 11, 20), failures("reasoning", 9, 20))), NOT_ENOUGH, OPEN),
+    "_open_lever": (worth_it(errors=(failures("other", 11, 20), failures("reasoning", 9, 20))), NOT_ENOUGH, OPEN),
 }
 
 
@@ -153,10 +153,10 @@ def test_a_line_of_the_decision_that_is_taken_out_changes_the_answer(
 def test_most_failures_are_more_than_half_of_those_that_were_looked_at() -> None:
     def answer(n_failed: int, n: int) -> str:
         rows = (failures("reasoning", n_failed, n), failures("other", n - n_failed, n))
-        return decide(worth_it(headroom=rows)).reason_code
+        return decide(worth_it(errors=rows)).reason_code
 
-    assert [answer(k, 20) for k in (11, 10, 7, 6)] == ["headroom_reasoning", OPEN, OPEN, "levers_exhausted"]
-    assert [answer(k, 60) for k in (31, 30, 25, 24)] == ["headroom_reasoning", OPEN, OPEN, "levers_exhausted"]
+    assert [answer(k, 20) for k in (11, 10, 7, 6)] == ["errors_reasoning", OPEN, OPEN, "levers_exhausted"]
+    assert [answer(k, 60) for k in (31, 30, 25, 24)] == ["errors_reasoning", OPEN, OPEN, "levers_exhausted"]
     assert "add development cases" in decide(LINES["_open_lever"][0]).next_action
 
 
@@ -165,11 +165,11 @@ def test_nobody_trains_before_the_failures_were_looked_at() -> None:
         with_rungs(
             replace(RUNGS[3], latency_p95_ms=900.0),
             p95_limit_ms=500.0,
-            headroom=None,
+            errors=None,
             motivation="latency_hard_constraint",
         )
     )
-    assert (found.outcome, found.reason_code) == (NOT_ENOUGH, "headroom_unknown")
+    assert (found.outcome, found.reason_code) == (NOT_ENOUGH, "errors_unknown")
     assert "decide --probe" in found.next_action
 
 
@@ -189,26 +189,28 @@ def test_the_last_line_is_the_only_one_that_says_yes(monkeypatch: pytest.MonkeyP
 def test_the_lines_come_in_the_order_of_the_contract() -> None:
     both = with_rungs(MET, KNOWS, problem="factual_knowledge", economics=NEVER)
     assert decide(both).reason_code == "target_met"
-    assert decide(replace(both, leaks={"development cases in test": 1})).reason_code == "gate_leak"
+    assert decide(replace(both, overlaps={"development cases in test": 1})).reason_code == "gate_contamination"
     missed = with_rungs(KNOWS, problem="factual_knowledge", economics=NEVER)
     assert decide(missed).reason_code == "matrix"
 
 
 def test_a_met_target_needs_no_levers_that_were_not_tried() -> None:
     rungs = {"baseline": rung("baseline", "baseline/small", 0.95, status="reference")}
-    found = decide(worth_it(rungs=rungs, best="baseline", motivation=None, headroom=None))
+    found = decide(worth_it(rungs=rungs, best="baseline", motivation=None, errors=None))
     assert (found.outcome, found.reason_code) == (DO_NOT, "target_met")
 
 
-def test_a_floor_that_is_best_needs_no_other_lever_if_it_meets_the_target_and_all_of_them_if_it_misses() -> None:
-    best = rung("floor", "floor/linear", 0.95, status="reference", reason_code="better")
-    alone = {"floor": best, "baseline": RUNGS[1]}
-    found = decide(worth_it(rungs=alone, best="floor"))
-    assert (found.reason_code, found.outcome) == ("target_met_by_floor", DO_NOT)
+def test_a_classical_baseline_that_is_best_needs_no_other_lever_if_it_meets_the_target_and_all_of_them_if_it_misses() -> (
+    None
+):
+    best = rung("classical", "classical/linear", 0.95, status="reference", reason_code="better")
+    alone = {"classical": best, "baseline": RUNGS[1]}
+    found = decide(worth_it(rungs=alone, best="classical"))
+    assert (found.reason_code, found.outcome) == ("target_met_by_classical", DO_NOT)
     assert "a classifier without a language model (linear)" in found.reasons[0]
-    short = {**alone, "floor": replace(best, score=0.7, lower=0.66, upper=0.74)}
-    assert decide(worth_it(rungs=short, best="floor")).reason_code == "gate_prompt"
-    lost = with_rungs(replace(best, score=0.8, lower=0.76, upper=0.84), best="floor")
+    short = {**alone, "classical": replace(best, score=0.7, lower=0.66, upper=0.74)}
+    assert decide(worth_it(rungs=short, best="classical")).reason_code == "gate_prompt"
+    lost = with_rungs(replace(best, score=0.8, lower=0.76, upper=0.84), best="classical")
     assert outcome(lost) is FINE_TUNE
     for name in ("few_shot", "decoding", "model"):
         without = replace(lost, rungs={key: one for key, one in lost.rungs.items() if key != name})
@@ -218,7 +220,7 @@ def test_a_floor_that_is_best_needs_no_other_lever_if_it_meets_the_target_and_al
 SLOW = "p95 is 900 ms, the limit is 500 ms"
 
 
-@pytest.mark.parametrize("forbidden", [{"violated": SLOW}, {"status": "not_eligible", "reason": SLOW}])
+@pytest.mark.parametrize("forbidden", [{"violated": SLOW}, {"status": "violates_constraint", "reason": SLOW}])
 def test_what_a_constraint_forbids_never_meets_the_target(forbidden: dict[str, Any]) -> None:
     fast = rung("baseline", "baseline/dear", 0.95, status="reference")
     slow = replace(fast, **forbidden)
@@ -239,34 +241,36 @@ def test_a_score_in_words_says_what_its_interval_is_and_counts_only_what_was_sco
     assert scored(one, 200) == "84.0% (90 % interval 80.0% to 88.0%, 197 test cases)"
 
 
-@pytest.mark.parametrize("best", ["floor", "few_shot"])
+@pytest.mark.parametrize("best", ["classical", "few_shot"])
 def test_no_target_counts_as_met_that_a_copied_answer_meets(best: str) -> None:
-    copied = rung("floor", "floor/nearest", 0.95, status="reference", reason_code="better")
+    copied = rung("classical", "classical/nearest", 0.95, status="reference", reason_code="better")
     shots = rung("few_shot", "few_shot/fixed-4", 0.96, status="adopted")
     found = decide(with_rungs(copied, shots, best=best, kind="free_text"))
-    assert (found.outcome, found.reason_code) == (NOT_ENOUGH, "gate_floor")
-    for other in ({"kind": "label"}, {"waivers": {"floor": "the answers are canned"}, "kind": "free_text"}):
+    assert (found.outcome, found.reason_code) == (NOT_ENOUGH, "gate_classical")
+    for other in ({"kind": "label"}, {"waivers": {"classical": "the answers are canned"}, "kind": "free_text"}):
         assert decide(with_rungs(copied, shots, best=best, **other)).target == "met"
         assert decide(with_rungs(copied, shots, best=best, **other)).outcome is DO_NOT
     weak = with_rungs(replace(copied, score=0.6, lower=0.56, upper=0.64), shots, best="few_shot", kind="free_text")
     assert decide(weak).outcome is DO_NOT
 
 
-def test_the_best_that_may_be_used_is_the_climbs_else_the_last_adopted_else_the_first_else_the_floor() -> None:
-    floor, base, prompt, model, shots, _ = RUNGS
+def test_the_best_that_may_be_used_is_the_runs_else_the_last_adopted_else_the_first_else_the_classical_baseline() -> (
+    None
+):
+    classical, base, prompt, model, shots, _ = RUNGS
     barred = replace(base, violated=SLOW)
-    tried = replace(prompt, status="rejected")
+    tried = replace(prompt, status="no_gain")
 
     def name(best: str | None, *rungs: RungEvidence) -> str:
         found = best_eligible(ladder(*rungs), best)
         return found.rung if found else ""
 
-    assert name("baseline", floor, base, prompt, model) == "baseline"
-    assert name("baseline", floor, barred, prompt, model, shots) == "model"
-    assert name("baseline", floor, barred, tried, shots) == "prompt"
-    assert name("baseline", floor, barred) == "floor"
+    assert name("baseline", classical, base, prompt, model) == "baseline"
+    assert name("baseline", classical, barred, prompt, model, shots) == "model"
+    assert name("baseline", classical, barred, tried, shots) == "prompt"
+    assert name("baseline", classical, barred) == "classical"
     assert name("baseline", barred) == ""
-    assert name("floor", replace(floor, violated=SLOW), base) == "baseline"
+    assert name("classical", replace(classical, violated=SLOW), base) == "baseline"
     assert name(None, base) == ""
 
 
@@ -304,7 +308,7 @@ def test_what_no_longer_holds_is_named_and_not_used() -> None:
     found = decide(worth_it(stale=["the judge changed"]))
     assert (found.outcome, found.reason_code) == (NOT_ENOUGH, "gate_baseline")
     assert "the judge changed" in found.reasons[0] and found.stale == ["the judge changed"]
-    looked = worth_it(motivation="strict_format", headroom=None, headroom_stale=["the documents"])
+    looked = worth_it(motivation="strict_format", errors=None, errors_stale=["the documents"])
     assert "since a change (the documents)" in decide(looked).reasons[0]
     assert decide(looked).stale == ["the documents"]
 
@@ -312,13 +316,13 @@ def test_what_no_longer_holds_is_named_and_not_used() -> None:
 MOTIVATED: dict[str, tuple[Evidence, Evidence, Evidence]] = {
     "style_persona": (
         worth_it(),
-        worth_it(headroom=(failures("other", 6), failures("format", 30))),
-        worth_it(headroom=None),
+        worth_it(errors=(failures("other", 6), failures("format", 30))),
+        worth_it(errors=None),
     ),
     "strict_format": (
-        worth_it(headroom=(failures("format", 22), failures("other", 38))),
-        worth_it(headroom=(failures("other", 60),)),
-        worth_it(headroom=None),
+        worth_it(errors=(failures("format", 22), failures("other", 38))),
+        worth_it(errors=(failures("other", 60),)),
+        worth_it(errors=None),
     ),
     "distillation": (
         with_rungs(replace(MET, violated=SLOW), best="prompt"),
@@ -332,15 +336,15 @@ MOTIVATED: dict[str, tuple[Evidence, Evidence, Evidence]] = {
         worth_it(),
     ),
 }
-"""Motivation to worlds in which it is shown, refuted and not measured."""
+"""Motivation to simulations in which it is shown, refuted and not measured."""
 
 
 @pytest.mark.parametrize("name", MOTIVATED)
 def test_a_motivation_must_be_measured(name: Any) -> None:
     shown, refuted, unknown = (replace(world, motivation=name) for world in MOTIVATED[name])
-    assert status("motivation", shown) is GateStatus.PASS and outcome(shown) is FINE_TUNE
-    assert status("motivation", refuted) is GateStatus.FAIL and outcome(refuted) is DO_NOT
-    assert status("motivation", unknown) is GateStatus.UNKNOWN and outcome(unknown) is NOT_ENOUGH
+    assert status("reason", shown) is GateStatus.PASS and outcome(shown) is FINE_TUNE
+    assert status("reason", refuted) is GateStatus.FAIL and outcome(refuted) is DO_NOT
+    assert status("reason", unknown) is GateStatus.UNKNOWN and outcome(unknown) is NOT_ENOUGH
 
 
 def test_money_is_told_in_the_words_of_its_reason() -> None:
@@ -361,13 +365,13 @@ def test_money_is_told_in_the_words_of_its_reason() -> None:
 
 def test_open_cases_are_told_with_their_number_and_what_n_can_show() -> None:
     found = {result.gate: result for result in run_gates(with_rungs(replace(RUNGS[3], **STRADDLING)))}
-    needed = found["resolution"].evidence["n_needed"]
-    assert 200 < needed < 2000 and f"{needed:,}" in found["resolution"].detail
-    assert found["eval_set"].evidence["detectable"] == pytest.approx(0.11, abs=0.02)
-    assert "200 cases show a difference" in found["eval_set"].detail
+    needed = found["power"].evidence["n_needed"]
+    assert 200 < needed < 2000 and f"{needed:,}" in found["power"].detail
+    assert found["test_set"].evidence["detectable"] == pytest.approx(0.11, abs=0.02)
+    assert "200 cases show a difference" in found["test_set"].detail
 
 
-TOOLS_WORDS = re.compile(r"\b(rungs?|gates?|floor|dev|alpha|headroom|incumbent|variant)\b")
+TOOLS_WORDS = re.compile(r"\b(rungs?|gates?|classical baseline|dev|alpha|error analysis|incumbent|variant)\b")
 
 
 @pytest.mark.parametrize("name", [*TRIPPED, *LINES])
@@ -383,9 +387,9 @@ def test_reasons_are_in_plain_words_with_n_and_interval(name: str) -> None:
 
 def test_a_verdict_is_plain_data() -> None:
     content = decide(worth_it()).to_dict()
-    keys = {"outcome", "stage", "reason_code", "reasons", "target", "gates", "headroom", "forecast", "economics"}
+    keys = {"outcome", "stage", "reason_code", "reasons", "target", "gates", "errors", "forecast", "economics"}
     assert keys | {"next_action", "valid_until"} <= set(content)
-    assert {"class", "share", "ci95", "mended_by"} <= set(content["headroom"][0])
+    assert {"class", "share", "ci95", "mended_by"} <= set(content["errors"][0])
 
 
 def test_a_score_that_leaves_out_what_could_not_be_scored_meets_no_target() -> None:

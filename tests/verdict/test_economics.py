@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 
 from tuneworthy.config import load
 from tuneworthy.config.ladder import Economics
@@ -142,7 +142,7 @@ def test_without_traffic_it_is_unknown_and_the_volume_is_told() -> None:
     assert found.usd_per_1k["tuned_served"] is None
 
 
-def test_before_a_climb_it_is_unknown() -> None:
+def test_before_a_run_it_is_unknown() -> None:
     assert economics(Bills(upstream=None), Economics(requests_per_month=1000)).status == "unknown"
 
 
@@ -199,7 +199,9 @@ def test_every_assumption_has_a_source_a_mark_and_a_date_or_stands_in_the_projec
 
 
 def test_a_mistyped_assumption_is_an_error(tmp_path: Path) -> None:
-    root = write_world(tmp_path, {"m": "answer(request, 1)"}, n_cases=3, n_examples=0, extra="[economics]\nhours = 3\n")
+    root = write_simulation(
+        tmp_path, {"m": "answer(request, 1)"}, n_cases=3, n_examples=0, extra="[economics]\nhours = 3\n"
+    )
     with pytest.raises(ConfigError, match="economics"):
         load(root)
 
@@ -257,7 +259,7 @@ def test_volume_and_status_agree(usd: float, traffic: float, capacity: float) ->
 
 
 def _record(**rows: dict[str, Any]) -> dict[str, Any]:
-    """What is stored of a climb."""
+    """What is stored of a run."""
     return {
         "target": 0.9,
         "margin": 0.05,
@@ -268,7 +270,7 @@ def _record(**rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def _priced(root: Path, extra: str = "") -> Path:
-    write_world(root, {"weak": "'red'", "strong": "'red'", "idle": "'red'"}, n_cases=3, n_examples=0, extra=extra)
+    write_simulation(root, {"weak": "'red'", "strong": "'red'", "idle": "'red'"}, n_cases=3, n_examples=0, extra=extra)
     file = root / "tuneworthy.toml"
     text = file.read_text()
     for name, price in (("strong", 10), ("idle", 1)):
@@ -292,7 +294,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_climb_is_read_with_what_was_not_measured(tmp_path: Path) -> None:
+def test_a_run_is_read_with_what_was_not_measured(tmp_path: Path) -> None:
     project = load(_priced(tmp_path))
     bills = bills_of(project, _record(**{name: dict(row) for name, row in ROWS.items()}))
     assert [option.target for option in bills.options] == ["missed", "met"]
@@ -304,18 +306,18 @@ def test_a_climb_is_read_with_what_was_not_measured(tmp_path: Path) -> None:
     assert "by the table of" in source["source"]
 
 
-def test_a_floor_is_no_hosted_rival_but_may_be_the_upstream_one(tmp_path: Path) -> None:
+def test_a_classical_baseline_is_no_hosted_rival_but_may_be_the_upstream_one(tmp_path: Path) -> None:
     project = load(_priced(tmp_path))
     rows = {name: dict(row) for name, row in ROWS.items()} | {
-        "floor": {"model": "floor:linear", "score": 0.95, "bounds95": (0.92, 0.97), "usd_per_1k": 0.0}
+        "classical": {"model": "classical:linear", "score": 0.95, "bounds95": (0.92, 0.97), "usd_per_1k": 0.0}
     }
-    record = _record(**rows) | {"best": {"rung": "floor", "variant": "floor"}}
+    record = _record(**rows) | {"best": {"rung": "classical", "variant": "classical"}}
     bills = bills_of(project, record)
-    assert bills.upstream is not None and bills.upstream.name == "floor/x"
-    assert all(option.model != "floor:linear" for option in bills.options)
+    assert bills.upstream is not None and bills.upstream.name == "classical/x"
+    assert all(option.model != "classical:linear" for option in bills.options)
 
 
-def test_a_quick_climb_has_no_test_scores_and_so_no_bill(tmp_path: Path) -> None:
+def test_a_quick_run_has_no_test_scores_and_so_no_bill(tmp_path: Path) -> None:
     project = load(_priced(tmp_path))
     record = _record(baseline={"model": "weak", "score": None}) | {"best": None}
     assert bills_of(project, record).upstream is None

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tuneworthy.classical.curve import learning_curve
 from tuneworthy.config.ladder import Economics
-from tuneworthy.floor.curve import learning_curve
 from tuneworthy.train.duration import Duration
 from tuneworthy.train.expected import Expected
 from tuneworthy.train.memory import Device
@@ -130,23 +130,23 @@ def accuracy(cases: Sequence[Case], answers: Sequence[str]) -> float:
     return sum(case.expected == answer for case, answer in zip(cases, answers, strict=True)) / len(cases)
 
 
-def check_floor_curve(
-    floor: str, train: Sequence[tuple[str, str]], held: Sequence[tuple[str, str]], n: int
+def check_classical_curve(
+    classical: str, train: Sequence[tuple[str, str]], held: Sequence[tuple[str, str]], n: int
 ) -> tuple[float, float, float]:
-    """Forecast the floor's score at `n` from a pilot, and return (lower, truth, upper)."""
+    """Forecast the classical baseline's score at `n` from a pilot, and return (lower, truth, upper)."""
     examples, cases = examples_of(train), cases_of(held)
     points = [
-        PilotPoint(**p._asdict()) for p in learning_curve(floor, examples, cases, pilot_sizes(n), (0, 1), accuracy)
+        PilotPoint(**p._asdict()) for p in learning_curve(classical, examples, cases, pilot_sizes(n), (0, 1), accuracy)
     ]
     found = forecast(points, n, baseline=0.25)
-    (truth,) = learning_curve(floor, examples, cases, [n], [7], accuracy)
+    (truth,) = learning_curve(classical, examples, cases, [n], [7], accuracy)
     assert found.ci95 is not None and found.n_examples == n
     return found.ci95[0] + 0.25, truth.score, found.ci95[1] + 0.25
 
 
-@pytest.mark.parametrize("floor", ["nearest", "linear"])
-def test_the_learning_curve_of_a_floor_is_forecast(floor: str) -> None:
-    low, truth, high = check_floor_curve(floor, colours(900, 1), colours(400, 2), 800)
+@pytest.mark.parametrize("classical", ["nearest", "linear"])
+def test_the_learning_curve_of_a_classical_baseline_is_forecast(classical: str) -> None:
+    low, truth, high = check_classical_curve(classical, colours(900, 1), colours(400, 2), 800)
     assert low <= truth <= high
     assert high - low < 0.4
 
@@ -161,7 +161,7 @@ def test_the_learning_curve_on_banking77_is_forecast() -> None:
     train, held = read("train.csv"), read("test.csv")
     train = [train[i] for i in rng.permutation(len(train))[:1700]]
     held = [held[i] for i in rng.permutation(len(held))[:400]]
-    low, truth, high = check_floor_curve("linear", train, held, 1600)
+    low, truth, high = check_classical_curve("linear", train, held, 1600)
     assert low <= truth <= high
     assert high - low < 0.3
 

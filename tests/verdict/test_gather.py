@@ -1,4 +1,4 @@
-"""Evidence is gathered from a project that was really climbed; all that changed since is named and never mixed."""
+"""Evidence is gathered from a project that was really run; all that changed since is named and never mixed."""
 
 from __future__ import annotations
 
@@ -11,38 +11,40 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 
 import tuneworthy
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config import Project, load
-from tuneworthy.errors import NotEnough, UserError
+from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.session import open_session
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.gather import gather, leaks_left
-from tuneworthy.verdict.headroom import best_language_model
-from tuneworthy.verdict.probes import find_headroom
+from tuneworthy.verdict.gather import gather, overlaps_left
+from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.run import decide_project
 
 MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.7, 'strong')"}
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scripted project that was climbed."""
-    root = write_world(tmp_path_factory.mktemp("gather") / "world", MODELS, rungs=["floor", "baseline", "model"])
-    tuneworthy.climb(root)
+def run_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scripted project that was run."""
+    root = write_simulation(
+        tmp_path_factory.mktemp("gather") / "world", MODELS, rungs=["classical", "baseline", "model"]
+    )
+    tuneworthy.run_ladder(root)
     return root
 
 
 @pytest.fixture
-def world(climbed: Path, tmp_path: Path) -> Path:
+def world(run_record: Path, tmp_path: Path) -> Path:
     """A copy of it to change."""
-    return Path(shutil.copytree(climbed, tmp_path / "world"))
+    return Path(shutil.copytree(run_record, tmp_path / "world"))
 
 
 def evidence(root: Path) -> Evidence:
@@ -64,11 +66,11 @@ def edit(root: Path, old: str, new: str, name: str = "tuneworthy.toml") -> None:
 
 
 def rewrite(root: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change the stored record of the climb."""
+    """Change the stored record of the run."""
     folder = Folder(root)
-    record = folder.read("climb")
+    record = folder.read("run")
     change(record)
-    folder.write("climb", record)
+    folder.write("run", record)
 
 
 def of(record: dict[str, Any], rung: str) -> dict[str, Any]:
@@ -77,9 +79,9 @@ def of(record: dict[str, Any], rung: str) -> dict[str, Any]:
 
 def test_what_was_measured_is_what_the_gates_see(world: Path) -> None:
     found = evidence(world)
-    record = Folder(world).read("climb")
-    assert found.stale == [] and found.leaks == {} and found.headroom is None and found.headroom_stale == []
-    assert set(found.rungs) == {"floor", "baseline", "model"}
+    record = Folder(world).read("run")
+    assert found.stale == [] and found.overlaps == {} and found.errors is None and found.errors_stale == []
+    assert set(found.rungs) == {"classical", "baseline", "model"}
     base = of(record, "baseline")
     seen = found.rungs["baseline"]
     assert (seen.score, [seen.lower, seen.upper]) == (base["score"], base["bounds95"])
@@ -87,9 +89,9 @@ def test_what_was_measured_is_what_the_gates_see(world: Path) -> None:
     assert found.top is not None and found.top.rung == record["best"]["rung"]
 
 
-def test_nothing_is_decided_before_a_climb(tmp_path: Path) -> None:
-    root = write_world(tmp_path / "world", MODELS)
-    with pytest.raises(NotEnough, match="expected a climb"):
+def test_nothing_is_decided_before_a_run(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path / "world", MODELS)
+    with pytest.raises(Undecided, match="expected a run"):
         verdict(root)
 
 
@@ -154,7 +156,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "partial": (
         lambda root: rewrite(root, lambda record: record.update(partial="stopped in the rung model: budget spent")),
-        "the climb was cut short: stopped in the rung model: budget spent",
+        "the run was cut short: stopped in the rung model: budget spent",
     ),
     "split": (
         lambda root: rewrite(root, lambda record: record["provenance"].update(split="of other cases")),
@@ -164,13 +166,13 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_changed_since_the_climb_is_named_and_never_mixed(name: str, world: Path) -> None:
+def test_what_changed_since_the_run_is_named_and_never_mixed(name: str, world: Path) -> None:
     change, words = CHANGES[name]
     change(world)
     found = evidence(world)
     assert words in found.stale
     told = decide(found)
-    assert (told.outcome, told.reason_code) == ("not_enough_evidence", "gate_baseline")
+    assert (told.outcome, told.reason_code) == ("undecided", "gate_baseline")
     assert words in told.reasons[0] and words in told.stale
 
 
@@ -191,10 +193,10 @@ def test_what_does_not_bear_on_the_measurements_leaves_them_fresh(world: Path) -
     assert evidence(world).stale == []
 
 
-def test_climbing_again_makes_it_fresh_from_the_store(world: Path) -> None:
+def test_running_again_makes_it_fresh_from_the_store(world: Path) -> None:
     _labels(world)
     assert evidence(world).stale
-    tuneworthy.climb(world)
+    tuneworthy.run_ladder(world)
     assert evidence(world).stale == []
 
 
@@ -211,7 +213,7 @@ def test_a_slow_or_hosted_baseline_never_meets_the_target(old: bool, world: Path
     rewrite(world, met)
     assert decide(evidence(world)).target == "met"
     edit(world, "[ladder]", "[constraints]\np95_ms = 500\n[ladder]")
-    rewrite(world, lambda record: record["provenance"].update(settings={}))  # as if it had been climbed so
+    rewrite(world, lambda record: record["provenance"].update(settings={}))  # as if it had been run so
     found = evidence(world)
     assert found.rungs["baseline"].violated == "p95 is 900 ms, the limit is 500 ms"
     assert found.top is not None and found.top.rung == "model"
@@ -228,50 +230,52 @@ def test_a_hosted_baseline_is_not_eligible_on_the_device(world: Path) -> None:
     assert found.top is not None and found.top.rung == "model"
 
 
-def test_stale_headroom_is_named_and_dropped(world: Path) -> None:
+def test_stale_error_analysis_is_named_and_dropped(world: Path) -> None:
     async def probe() -> None:
         async with open_session(load(world)) as session:
-            variant = best_language_model(session.folder.read("climb"))
+            variant = best_language_model(session.folder.read("run"))
             assert variant is not None
-            await find_headroom(session, variant)
+            await analyse_errors(session, variant)
 
     asyncio.run(probe())
     fresh = evidence(world)
-    assert fresh.headroom and fresh.headroom_stale == []
+    assert fresh.errors and fresh.errors_stale == []
     folder = Folder(world)
-    content = folder.read("headroom")
+    content = folder.read("errors")
     content["of"]["documents"] = "of others"
-    folder.write("headroom", content)
+    folder.write("errors", content)
     found = evidence(world)
-    assert found.headroom is None and found.headroom_stale == ["the documents"]
+    assert found.errors is None and found.errors_stale == ["the documents"]
     assert "the documents" in verdict(world).stale
 
 
-def test_leaks_that_are_left_are_counted_and_those_that_left_are_not(world: Path) -> None:
+def test_overlaps_that_are_left_are_counted_and_those_that_left_are_not(world: Path) -> None:
     rows = (world / "cases.jsonl").read_bytes().splitlines()
-    leaking = orjson.loads(rows[0])
-    row = {"messages": [{"role": "user", "content": leaking["input"]}, {"role": "assistant", "content": "red"}]}
+    overlapping_rows = orjson.loads(rows[0])
+    row = {
+        "messages": [{"role": "user", "content": overlapping_rows["input"]}, {"role": "assistant", "content": "red"}]
+    }
     with (world / "examples.jsonl").open("ab") as file:
         file.write(orjson.dumps(row) + b"\n")
-    assert evidence(world).leaks == {}  # it leaves the examples when they are read
+    assert evidence(world).overlaps == {}  # it leaves the examples when they are read
 
     async def planted() -> tuple[dict[str, int], dict[str, int]]:
         async with open_session(load(world)) as session:
             data = session.data
             messages = tuple(row["messages"])
-            shot = Example(id="leak", messages=messages)  # type: ignore[arg-type]
+            shot = Example(id="contamination", messages=messages)  # type: ignore[arg-type]
             into_shots = replace(data.split, shots=(*data.split.shots, shot))
             case = example_case(shot)
             assert case is not None
             into_dev = replace(data.split, dev=(*data.split.dev, case))
-            return leaks_left(replace(data, split=into_shots)), leaks_left(replace(data, split=into_dev))
+            return overlaps_left(replace(data, split=into_shots)), overlaps_left(replace(data, split=into_dev))
 
     shots, dev = asyncio.run(planted())
     assert shots == {"examples near test cases": 1}
     assert dev == {"development cases in test": 1}
 
 
-def test_a_source_that_dev_and_test_come_to_share_is_a_leak(world: Path) -> None:
+def test_a_source_that_dev_and_test_come_to_share_is_a_overlap(world: Path) -> None:
     stored = Folder(world).read("split")
     dev, test = stored["dev"][0]["id"], stored["test"][0]["id"]
 
@@ -282,7 +286,9 @@ def test_a_source_that_dev_and_test_come_to_share_is_a_leak(world: Path) -> None
             def group(cases: Any) -> tuple[Any, ...]:
                 return tuple(replace(case, group="same") if case.id in {dev, test} else case for case in cases)
 
-            return leaks_left(replace(session.data, split=replace(split, dev=group(split.dev), test=group(split.test))))
+            return overlaps_left(
+                replace(session.data, split=replace(split, dev=group(split.dev), test=group(split.test)))
+            )
 
     assert asyncio.run(grouped()) == {"development cases in test": 1}
 
@@ -293,12 +299,12 @@ def test_the_public_function_takes_a_project_or_a_path_and_keeps_the_verdict(wor
     assert isinstance(project, Project)
     assert tuneworthy.decide(project) == by_path
     kept = Folder(world).read("verdict")
-    assert kept["outcome"] == by_path.outcome and set(kept["of"]) >= {"climb", "headroom", "judge", "project"}
+    assert kept["outcome"] == by_path.outcome and set(kept["of"]) >= {"run", "errors", "judge", "project"}
 
 
 def test_the_probes_look_at_the_best_that_may_be_used(world: Path) -> None:
     rewrite(world, lambda record: of(record, record["best"]["rung"]).update(violated="it is too slow"))
-    record = Folder(world).read("climb")
+    record = Folder(world).read("run")
     verdict(world, probe=True)
-    looked_at = Folder(world).read("headroom")["of"]["variant"]
+    looked_at = Folder(world).read("errors")["of"]["variant"]
     assert looked_at != record["best"]["variant"]

@@ -8,7 +8,7 @@ import pytest
 
 from tuneworthy.config import Project
 from tuneworthy.verdict.evidence import without_tuned
-from tuneworthy.verdict.saved import saved, saved_words
+from tuneworthy.verdict.savings import saved, saved_words
 
 
 def project(**price: float) -> Project:
@@ -38,8 +38,8 @@ def record(*rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def found(one: Project, *rows: dict[str, Any]) -> dict[str, Any]:
-    climb = record(*rows)
-    return saved(one, climb, without_tuned(climb, one))
+    run_ladder = record(*rows)
+    return saved(one, run_ladder, without_tuned(run_ladder, one))
 
 
 TODAY = row("few_shot", 400.0, 10.0, usd_per_1k=0.5, status="adopted")

@@ -25,7 +25,7 @@ from tuneworthy.verdict.base import Forecast, GateStatus, Outcome, Stage
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, TO_SHIP, TO_TRAIN, run_gates
-from tuneworthy.verdict.trained import PilotEvidence, TrainingEvidence
+from tuneworthy.verdict.training_facts import PilotEvidence, TrainingEvidence
 
 SHIP, DO_NOT_SHIP = Outcome.SHIP, Outcome.DO_NOT_SHIP
 
@@ -43,9 +43,9 @@ BEFORE: dict[str, list[Evidence]] = {
         ready(data(failed=("personal_data: still there: 3 email",))),
         ready(data(broken="rows.jsonl: expected the file as it was frozen, got another")),
     ],
-    "dataset_review": [ready(data(review=status)) for status in ("no_plan", "open", "rejected")],
-    "dataset_leak": [
-        ready(data(leaks="still there: 2 exact")),
+    "dataset_review": [ready(data(review=status)) for status in ("no_plan", "open", "no_gain")],
+    "dataset_contamination": [
+        ready(data(overlaps="still there: 2 exact")),
         ready(data(changed=("the cases of dev or test changed",))),
     ],
     "teacher_terms": [
@@ -59,7 +59,7 @@ BEFORE: dict[str, list[Evidence]] = {
         ready(forecast=gain(-0.1, 0.2)),
     ],
 }
-"""Gate to worlds in which it is the only one before training that is closed."""
+"""Gate to simulations in which it is the only one before training that is closed."""
 SHIPPING: dict[str, list[Evidence]] = {
     "parity": [
         trained(training=replace(TRAINED, parity=None)),
@@ -69,25 +69,25 @@ SHIPPING: dict[str, list[Evidence]] = {
     ],
     "better": [
         trained(replace(TUNED, status="inconclusive", delta_ci=(-0.02, 0.2)), best="model"),
-        trained(replace(TUNED, status="rejected", delta_ci=(-0.2, 0.02)), best="model"),
+        trained(replace(TUNED, status="no_gain", delta_ci=(-0.2, 0.02)), best="model"),
         trained(replace(TUNED, violated="p95 is 900 ms, the limit is 500 ms"), best="model"),
-        trained(training=data(leaks="still there: 2 exact")),
+        trained(training=data(overlaps="still there: 2 exact")),
         trained(training=replace(TRAINED, dataset=None)),
-        trained(best="floor"),
+        trained(best="classical"),
         replace(
             trained(),
             rungs={
                 **trained().rungs,
-                "floor": replace(RUNGS[0], score=0.84, delta_ci=(-0.05, 0.03), compared_to="tuned"),
+                "classical": replace(RUNGS[0], score=0.84, delta_ci=(-0.05, 0.03), compared_to="tuned"),
             },
         ),
     ],
-    "guards": [
-        trained(training=replace(TRAINED, guards=(replace(GUARD, status="fail", detail="worse"),))),
-        trained(training=replace(TRAINED, guards=(replace(GUARD, status="unknown", detail="about 200 cases"),))),
-        trained(training=replace(TRAINED, guards=(replace(GUARD, changed=True),), unguarded=("general",))),
-        trained(training=replace(TRAINED, guards=(GUARD,), unguarded=("house style",))),
-        trained(training=replace(TRAINED, guards=())),
+    "regressions": [
+        trained(training=replace(TRAINED, regressions=(replace(GUARD, status="fail", detail="worse"),))),
+        trained(training=replace(TRAINED, regressions=(replace(GUARD, status="unknown", detail="about 200 cases"),))),
+        trained(training=replace(TRAINED, regressions=(replace(GUARD, changed=True),), sets_missing=("general",))),
+        trained(training=replace(TRAINED, regressions=(GUARD,), sets_missing=("house style",))),
+        trained(training=replace(TRAINED, regressions=())),
         trained(training=replace(TRAINED, tuned={**TRAINED.tuned, "compared_base": None})),
         trained(training=replace(TRAINED, tuned={**TRAINED.tuned, "compared_base": "c" * 16})),
     ],
@@ -98,9 +98,9 @@ SHIPPING: dict[str, list[Evidence]] = {
     ],
     "shadow": [trained(waivers={})],
 }
-"""Gate to worlds that only it keeps from being shipped."""
-BEFORE_WORLDS = [(name, world) for name, worlds in BEFORE.items() for world in worlds]
-SHIP_WORLDS = [(name, world) for name, worlds in SHIPPING.items() for world in worlds]
+"""Gate to simulations that only it keeps from being shipped."""
+BEFORE_SIMULATIONS = [(name, world) for name, simulations in BEFORE.items() for world in simulations]
+SHIP_SIMULATIONS = [(name, world) for name, simulations in SHIPPING.items() for world in simulations]
 
 
 def closed(evidence: Evidence, stage: Stage) -> list[str]:
@@ -129,12 +129,12 @@ def test_without_a_fault_every_gate_before_training_holds_and_training_is_next()
     assert [one.gate for one in found.gates if one.stage == "to_train"] == list(TO_TRAIN)
 
 
-def test_the_leak_gate_tells_the_rows_that_were_only_reported() -> None:
-    told = {one.gate: one for one in run_gates(ready(data(n_near=7)), "to_train")}["dataset_leak"]
+def test_the_overlap_gate_tells_the_rows_that_were_only_reported() -> None:
+    told = {one.gate: one for one in run_gates(ready(data(n_near=7)), "to_train")}["dataset_contamination"]
     assert told.status is GateStatus.PASS and "7 rows one word apart from a short case are still in it" in told.detail
 
 
-@pytest.mark.parametrize(("name", "world"), BEFORE_WORLDS)
+@pytest.mark.parametrize(("name", "world"), BEFORE_SIMULATIONS)
 def test_a_gate_before_training_trips_alone_and_is_the_next_step_until_it_is_switched_off(
     name: str, world: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +150,7 @@ def test_the_gates_before_training_are_not_asked_where_training_is_no_answer() -
 
 def test_an_adapter_that_was_not_put_to_test_is_the_next_step() -> None:
     made = replace(ready().training, adapter="b" * 16)
-    assert "climb --rung fine_tune" in decide(replace(ready(), training=made)).next_action
+    assert "run --rung fine_tune" in decide(replace(ready(), training=made)).next_action
 
 
 def test_a_tuned_variant_without_a_fault_is_shipped() -> None:
@@ -162,7 +162,7 @@ def test_a_tuned_variant_without_a_fault_is_shipped() -> None:
     assert decide(trained(cheaper)).reason_code == "tuned_cheaper"
 
 
-@pytest.mark.parametrize(("name", "world"), SHIP_WORLDS)
+@pytest.mark.parametrize(("name", "world"), SHIP_SIMULATIONS)
 def test_a_gate_before_shipping_trips_alone_and_keeps_it_from_shipping_until_it_is_switched_off(
     name: str, world: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_gate_before_shipping_trips_alone_and_keeps_it_from_shipping_until_it_
     assert decide(world).outcome is SHIP
 
 
-@pytest.mark.parametrize(("name", "world"), SHIP_WORLDS)
+@pytest.mark.parametrize(("name", "world"), SHIP_SIMULATIONS)
 def test_every_gate_before_shipping_but_parity_can_be_waived_with_a_reason(name: str, world: Evidence) -> None:
     waived = replace(world, waivers={**world.waivers, name: "it is known beforehand"})
     found = decide(waived)
@@ -200,29 +200,29 @@ def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_comp
     assert closed(trained(training=replace(TRAINED, serving=None, tuned=server)), "to_ship") == ["serving"]
 
 
-def test_a_guard_set_asked_of_another_model_than_the_base_that_was_trained_shows_nothing() -> None:
+def test_a_regression_set_asked_of_another_model_than_the_base_that_was_trained_shows_nothing() -> None:
     today = {**TRAINED.tuned, "compared_with": "the model in use today, models.small", "compared_base": None}
     for status in ("pass", "fail"):
-        found = decide(trained(training=replace(TRAINED, tuned=today, guards=(replace(GUARD, status=status),))))
-        told = next(one for one in found.gates if one.gate == "guards")
-        assert told.status is GateStatus.UNKNOWN and found.reason_code == "gate_guards"
+        found = decide(trained(training=replace(TRAINED, tuned=today, regressions=(replace(GUARD, status=status),))))
+        told = next(one for one in found.gates if one.gate == "regressions")
+        assert told.status is GateStatus.UNKNOWN and found.reason_code == "gate_regressions"
         assert "models.small" in told.detail and "export gguf --base" in told.detail
 
 
 def test_what_failed_is_named_before_what_is_not_known() -> None:
     world = trained(
-        training=replace(TRAINED, parity=None, guards=(replace(GUARD, status="fail", detail="worse"),)), waivers={}
+        training=replace(TRAINED, parity=None, regressions=(replace(GUARD, status="fail", detail="worse"),)), waivers={}
     )
     found = decide(world)
-    assert found.reason_code == "gate_guards"
+    assert found.reason_code == "gate_regressions"
     assert found.reasons[-1] == "Closed as well: parity, shadow."
 
 
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
-        ({"leaks": {"development cases in test": 1}}, "gate_leak"),
-        ({"n_test": 40}, "gate_eval_set"),
+        ({"contamination": {"development cases in test": 1}}, "gate_contamination"),
+        ({"n_test": 40}, "gate_test_set"),
     ],
 )
 def test_a_test_that_is_none_ships_nothing(changed: dict[str, Any], code: str) -> None:
@@ -230,10 +230,10 @@ def test_a_test_that_is_none_ships_nothing(changed: dict[str, Any], code: str) -
     assert (found.outcome, found.reason_code) == (DO_NOT_SHIP, code)
 
 
-def test_a_climb_that_no_longer_holds_says_nothing_of_the_tuned_variant() -> None:
+def test_a_run_that_no_longer_holds_says_nothing_of_the_tuned_variant() -> None:
     found = decide(trained(stale=["the examples changed"]))
     assert (found.outcome, found.stage, found.reason_code) == (
-        Outcome.NOT_ENOUGH_EVIDENCE,
+        Outcome.UNDECIDED,
         "to_decide",
         "gate_baseline",
     )
@@ -248,10 +248,10 @@ def test_no_worse_and_allowed_where_the_best_without_training_is_not_is_enough()
     assert decide(replace(trained(), rungs={**rungs, "fine_tune": lower})).reason_code == "gate_better"
 
 
-def test_a_floor_that_is_the_best_without_training_must_be_beaten_as_well() -> None:
-    floor = replace(RUNGS[0], score=0.8, compared_to="tuned")
+def test_a_classical_baseline_that_is_the_best_without_training_must_be_beaten_as_well() -> None:
+    classical = replace(RUNGS[0], score=0.8, compared_to="tuned")
     for ends, outcome in (((-0.1, -0.01), SHIP), ((-0.1, 0.01), DO_NOT_SHIP)):
-        rungs = {**trained().rungs, "floor": replace(floor, delta_ci=ends)}
+        rungs = {**trained().rungs, "classical": replace(classical, delta_ci=ends)}
         assert decide(replace(trained(), rungs=rungs)).outcome is outcome
 
 

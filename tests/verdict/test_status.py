@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ladder.worlds import write_world
+from tests.ladder.simulations import write_simulation
 from tests.verdict.planted import PROMISING, TRAINED, TUNED
 
 from tuneworthy.cli import run
@@ -18,8 +18,8 @@ from tuneworthy.config import load
 from tuneworthy.store import Folder
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.playbook import Checklist, Cost, Seen, checklist
-from tuneworthy.verdict.seen import seen_in
-from tuneworthy.verdict.trained import TrainingEvidence
+from tuneworthy.verdict.project_state import seen_in
+from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STEPS = [
     "cases", "baseline", "prompt", "model", "retrieval", "decoding", "decision", "dataset", "training", "parity",
@@ -47,7 +47,7 @@ def seen(rungs: Iterable[RungEvidence] = (), **more: Any) -> Seen:
     return Seen(**({"evidence": evidence, "n_cases": 200, "costs": costs} | more))
 
 
-def climbed() -> list[RungEvidence]:
+def run_record() -> list[RungEvidence]:
     """All rungs, walked."""
     return [
         rung("baseline"),
@@ -88,7 +88,7 @@ def test_too_few_cases_come_first_and_cost_a_persons_time() -> None:
 def test_a_baseline_comes_before_the_levers_and_a_quick_one_does_not_count() -> None:
     found = checklist(seen(quick={"baseline": (0.35, 40)}))
     assert next_of(found) == "baseline"
-    assert "0.350 on 40 dev cases in a quick climb" in found.steps[1].evidence
+    assert "0.350 on 40 dev cases in a quick run" in found.steps[1].evidence
     assert next_of(checklist(seen([rung("baseline")], stale=["the examples changed"]))) == "baseline"
 
 
@@ -112,14 +112,14 @@ def test_prompting_needs_structure_and_three_shots() -> None:
     ):
         assert statuses(checklist(seen(rungs)))["prompt"] == status
     half_done = checklist(seen([rung("baseline"), rung("prompt", "prompt/xml")]))
-    assert half_done.steps[2].do == "tuneworthy climb --rung few_shot"
+    assert half_done.steps[2].do == "tuneworthy run --rung few_shot"
     assert half_done.steps[2].cost == FREE
 
 
 def test_retrieval_is_a_step_of_knowledge_tasks() -> None:
-    assert statuses(checklist(seen(climbed())))["retrieval"] == "not_applicable"
-    assert statuses(checklist(seen(climbed(), problem="factual_knowledge")))["retrieval"] == "not_built"
-    built = seen(climbed(), problem="factual_knowledge", built=frozenset({"retrieval"}))
+    assert statuses(checklist(seen(run_record())))["retrieval"] == "not_applicable"
+    assert statuses(checklist(seen(run_record(), problem="factual_knowledge")))["retrieval"] == "not_built"
+    built = seen(run_record(), problem="factual_knowledge", built=frozenset({"retrieval"}))
     assert (statuses(checklist(built))["retrieval"], next_of(checklist(built))) == ("open", "retrieval")
     assert statuses(checklist(replace(built, evidence=replace(built.evidence, rungs={
         **built.evidence.rungs, "retrieval": rung("retrieval"),
@@ -127,21 +127,21 @@ def test_retrieval_is_a_step_of_knowledge_tasks() -> None:
 
 
 def test_what_is_waived_or_cannot_be_is_not_needed() -> None:
-    rungs = [one for one in climbed() if one.rung != "model"]
+    rungs = [one for one in run_record() if one.rung != "model"]
     alone = checklist(seen(rungs, other_models=0))
     assert (statuses(alone)["model"], next_of(alone)) == ("open", "model")
     assert "[models]" in alone.steps[3].do
-    waived = checklist(seen(rungs, other_models=0, waivers={"stronger_model": "nobody may see it"}))
+    waived = checklist(seen(rungs, other_models=0, waivers={"other_models": "nobody may see it"}))
     assert statuses(waived)["model"] == "not_applicable"
     assert "nobody may see it" in waived.steps[3].evidence
-    without = [one for one in climbed() if one.rung != "decoding"]
+    without = [one for one in run_record() if one.rung != "decoding"]
     for code, status in (("no_parameters", "not_applicable"), ("constrained", "not_applicable"), ("other", "open")):
         fixed = rung("decoding", score=0.6, status="skipped", reason_code=code, reason="takes none")
         assert statuses(checklist(seen([*without, replace(fixed, score=None)])))["decoding"] == status
 
 
 def test_the_decision_is_next_when_all_is_tried_or_the_target_is_met() -> None:
-    found = checklist(seen(climbed()))
+    found = checklist(seen(run_record()))
     assert found.next is not None
     assert (found.next.step, found.next.do, str(found.next.cost)) == (
         "decision",
@@ -152,22 +152,22 @@ def test_the_decision_is_next_when_all_is_tried_or_the_target_is_met() -> None:
     assert (next_of(met), statuses(met)["decoding"]) == ("decision", "open")
 
 
-def test_a_verdict_closes_the_decision_until_the_next_climb() -> None:
+def test_a_verdict_closes_the_decision_until_the_next_run() -> None:
     said = {"outcome": "do_not_fine_tune", "reason": "The target is met."}
-    found = checklist(seen(climbed(), **said))
+    found = checklist(seen(run_record(), **said))
     assert (statuses(found)["decision"], next_of(found)) == ("done", "")
     assert {statuses(found)[name] for name in LATER} == {"not_applicable"}
-    stale = checklist(seen(climbed(), **said, verdict_stale=["the project file changed"]))
+    stale = checklist(seen(run_record(), **said, verdict_stale=["the project file changed"]))
     assert (statuses(stale)["decision"], next_of(stale)) == ("open", "decision")
-    short = checklist(seen(climbed(), outcome="not_enough_evidence", reason="Too few.", next_action="add cases"))
+    short = checklist(seen(run_record(), outcome="undecided", reason="Too few.", next_action="add cases"))
     assert (next_of(short), short.steps[6].do) == ("decision", "add cases; then tuneworthy decide")
 
 
 def test_after_the_decision_the_steps_follow_one_by_one() -> None:
     said = {"outcome": "fine_tune", "reason": "All was tried.", "built": LATER}
-    training, rungs, waivers = TrainingEvidence(), climbed(), {"shadow": "there is no traffic yet"}
-    data = replace(TRAINED, tuned={}, parity=None, serving=None, guards=(), adapter=None)
-    tuned = [*climbed(), TUNED]
+    training, rungs, waivers = TrainingEvidence(), run_record(), {"shadow": "there is no traffic yet"}
+    data = replace(TRAINED, tuned={}, parity=None, serving=None, regressions=(), adapter=None)
+    tuned = [*run_record(), TUNED]
     for name, now in (
         ("dataset", seen(rungs, **said, training=training)),
         ("training", seen(rungs, **said, training=data, forecast=PROMISING)),
@@ -179,15 +179,15 @@ def test_after_the_decision_the_steps_follow_one_by_one() -> None:
         assert found.next is not None and found.next.do
     last = seen(tuned, **said, best="fine_tune", training=TRAINED, waivers=waivers)
     assert next_of(checklist(last)) == ""
-    assert {statuses(checklist(seen(climbed(), outcome="fine_tune")))[name] for name in LATER} == {"not_built"}
+    assert {statuses(checklist(seen(run_record(), outcome="fine_tune")))[name] for name in LATER} == {"not_built"}
 
 
 def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> None:
     said = {"outcome": "fine_tune", "reason": "All was tried.", "built": LATER}
-    made = replace(TRAINED, tuned={}, parity=None, serving=None, guards=())
-    step = next(one for one in checklist(seen(climbed(), **said, training=made, forecast=PROMISING)).steps
+    made = replace(TRAINED, tuned={}, parity=None, serving=None, regressions=())
+    step = next(one for one in checklist(seen(run_record(), **said, training=made, forecast=PROMISING)).steps
                 if one.step == "training")  # fmt: skip
-    assert "was not put to test; pilot: pass" in step.evidence and "climb --rung fine_tune" in step.do
+    assert "was not put to test; pilot: pass" in step.evidence and "run --rung fine_tune" in step.do
 
 
 def test_a_cost_reads_as_a_sentence() -> None:
@@ -200,7 +200,7 @@ def test_a_cost_reads_as_a_sentence() -> None:
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.7)"}
-    return write_world(tmp_path / "world", models, rungs=["floor", "baseline", "prompt", "model"])
+    return write_simulation(tmp_path / "world", models, rungs=["classical", "baseline", "prompt", "model"])
 
 
 def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,7 +212,7 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
         return document
 
     assert status()["next"] == "baseline"
-    assert run(["climb", "--rung", "baseline", *where]) == 0
+    assert run(["run", "--rung", "baseline", *where]) == 0
     capsys.readouterr()
     document = status()
     step = {row["step"]: row for row in document["steps"]}
@@ -220,7 +220,7 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
     assert "n = 200" in step["baseline"]["evidence"]
     assert step["model"]["cost"]["calls"][0] > 200
     assert document["next"] in {"prompt", "model"}
-    assert run(["climb", *where]) == 0
+    assert run(["run", *where]) == 0
     assert run(["decide", *where]) in {3, 4}
     capsys.readouterr()
     assert run(["status", *where]) == 0
@@ -231,17 +231,17 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times_of_the_files(world: Path) -> None:
-    assert run(["climb", "--project", str(world)]) == 0
+    assert run(["run", "--project", str(world)]) == 0
     assert run(["decide", "--project", str(world)]) in {3, 4}
     folder = Folder(world)
     assert seen_in(load(world)).verdict_stale == []
     os.utime(folder.path / "verdict.json", (1, 1))
     assert seen_in(load(world)).verdict_stale == []
-    climb = folder.read("climb")
-    folder.write("climb", climb | {"cost_usd": 7.0})
-    os.utime(folder.path / "climb.json", (0, 0))
-    assert seen_in(load(world)).verdict_stale == ["there was another climb"]
-    folder.write("climb", climb)
+    run_ladder = folder.read("run")
+    folder.write("run", run_ladder | {"cost_usd": 7.0})
+    os.utime(folder.path / "run.json", (0, 0))
+    assert seen_in(load(world)).verdict_stale == ["there was another run"]
+    folder.write("run", run_ladder)
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text() + "[economics]\nrequests_per_month = 5\n")
     assert seen_in(load(world)).verdict_stale == ["the project file changed"]
@@ -251,7 +251,7 @@ def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times
 
 
 def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
-    assert run(["climb", "--project", str(world)]) == 0
+    assert run(["run", "--project", str(world)]) == 0
     assert run(["decide", "--project", str(world)]) in {3, 4}
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace('"red"', '"green"', 1))
@@ -260,7 +260,7 @@ def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
 
 
 def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Path) -> None:
-    assert run(["climb", "--rung", "baseline", "--project", str(world)]) == 0
+    assert run(["run", "--rung", "baseline", "--project", str(world)]) == 0
     assert seen_in(load(world)).evidence.stale == []
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text().replace("Name the colour.", "Say the colour."))
@@ -271,20 +271,20 @@ def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Pat
     assert next_of(checklist(seen_in(load(world)))) == "baseline"
 
 
-def test_cases_that_were_edited_since_the_climb_are_told_first(world: Path) -> None:
-    assert run(["climb", "--rung", "baseline", "--project", str(world)]) == 0
+def test_cases_that_were_edited_since_the_run_are_told_first(world: Path) -> None:
+    assert run(["run", "--rung", "baseline", "--project", str(world)]) == 0
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace("item 7 ", "item 77777 ", 1))
     found = checklist(seen_in(load(world)))
     assert (next_of(found), found.steps[0].do) == ("cases", "tuneworthy check")
-    assert "expected the cases of the first climb" in found.steps[0].evidence
+    assert "expected the cases of the first run" in found.steps[0].evidence
 
 
 def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Folder(world).write("climb", [1])
+    Folder(world).write("run", [1])
     assert run(["status", "--project", str(world)]) == 2
-    assert "run `tuneworthy climb`" in capsys.readouterr().err
-    (Folder(world).path / "climb.json").unlink()
+    assert "run `tuneworthy run`" in capsys.readouterr().err
+    (Folder(world).path / "run.json").unlink()
     Folder(world).write("verdict", [1])
     assert run(["status", "--project", str(world)]) == 2
     assert "decide` again" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What is known of training is gathered from a project that was really built, climbed and decided; what is stale by
+"""What is known of training is gathered from a project that was really built, run and decided; what is stale by
 hash is named and not used."""
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ladder.tuned_worlds import make_artifact, make_models, write_tuned_world
+from tests.ladder.tuned_simulations import make_artifact, make_models, write_tuned_simulation
 from tests.train.shapes import SMOLLM2_135M
 
 from tuneworthy.cli import run
 from tuneworthy.config import load
-from tuneworthy.curate.freeze import latest_version
+from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import latest_artifact
 from tuneworthy.verdict.playbook import Checklist, checklist
-from tuneworthy.verdict.seen import seen_in
+from tuneworthy.verdict.project_state import seen_in
 
 EXTRA = """
 [data]
@@ -41,12 +41,12 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, patched: pytest.MonkeyPatch) -> Path:
     """A scripted project with a frozen dataset and a tuned model that was put to test, and proofs of it."""
-    root = write_tuned_world(tmp_path_factory.mktemp("training") / "world", patched, extra=EXTRA + WAIVED)
+    root = write_tuned_simulation(tmp_path_factory.mktemp("training") / "world", patched, extra=EXTRA + WAIVED)
     assert run(["data", "build", "--project", str(root)]) == 0
     version = latest_version(Folder(root))
     assert version is not None
     made = make_models(root, dataset=version.id)
-    assert run(["climb", "--project", str(root)]) == 0
+    assert run(["run", "--project", str(root)]) == 0
     ids = {name: made[name].id for name in ("adapter", "merged", "gguf")}
     checks = [{"name": "greedy", "forms": ["merged", "gguf"], "status": "pass", "detail": "64 of 64", "numbers": {}}]
     Folder(root).write("parity", {"status": "pass", **ids, "cause": "", "checks": checks})
@@ -78,9 +78,9 @@ def test_a_tuned_model_whose_gates_hold_is_shipped_and_says_so_everywhere(
     found = verdict(world, capsys, 0)
     assert (found["outcome"], found["stage"], found["reason_code"]) == ("ship", "to_ship", "tuned_better")
     told = gates(found)
-    assert told["dataset_frozen"]["status"] == told["dataset_leak"]["status"] == "pass"
+    assert told["dataset_frozen"]["status"] == told["dataset_contamination"]["status"] == "pass"
     assert told["teacher_terms"]["status"] == "not_applicable" and told["dataset_review"]["status"] == "waived"
-    assert {told[name]["status"] for name in ("parity", "better", "guards", "serving")} == {"pass"}
+    assert {told[name]["status"] for name in ("parity", "better", "regressions", "serving")} == {"pass"}
     assert run(["decide", "--project", str(world)]) == 0
     assert "Ship the fine-tuned model" in capsys.readouterr().out
     page = world / "report.md"
@@ -127,9 +127,9 @@ def edit_recipe(root: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
     path.write_text(json.dumps(document))
 
 
-def _guard_added(root: Path) -> None:
+def _regression_set_added(root: Path) -> None:
     file = root / "tuneworthy.toml"
-    extra = '[[guards]]\nname = "late"\npath = "late.jsonl"\n[[guards.graders]]\ntype = "exact"\n'
+    extra = '[[regressions]]\nname = "late"\npath = "late.jsonl"\n[[regressions.graders]]\ntype = "exact"\n'
     file.write_text(file.read_text() + extra)
     (root / "late.jsonl").write_text('{"input": "a", "expected": "b"}\n')
 
@@ -153,7 +153,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "too few",
     ),
     "no parity": (lambda root: (Folder(root).path / "parity.json").unlink(), "parity", "run `tuneworthy parity`"),
-    "guard added": (_guard_added, "guards", "late"),
+    "guard added": (_regression_set_added, "regressions", "late"),
     "version changed": (_unsafe, "", ""),
 }
 
@@ -200,7 +200,7 @@ def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world:
     assert seen_in(load(world)).verdict_stale == ["the forms of the tuned model were compared again"]
 
 
-def test_an_adapter_trained_since_is_named_and_cases_that_changed_open_the_leak_gate(
+def test_an_adapter_trained_since_is_named_and_cases_that_changed_open_the_overlap_gate(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = latest_artifact(Folder(world), "base")
@@ -211,7 +211,8 @@ def test_an_adapter_trained_since_is_named_and_cases_that_changed_open_the_leak_
     _other_cases(world)
     changed = gates(verdict(world, capsys, 3))
     assert (
-        changed["dataset_leak"]["status"] == "unknown" and "cases of dev or test" in changed["dataset_leak"]["detail"]
+        changed["dataset_contamination"]["status"] == "unknown"
+        and "cases of dev or test" in changed["dataset_contamination"]["detail"]
     )
 
 
@@ -219,10 +220,10 @@ def test_the_tokens_that_an_answer_saves_are_counted_against_the_best_without_tr
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Folder(world)
-    record = folder.read("climb")
+    record = folder.read("run")
     for row in record["rungs"]:
         row |= {"input_tokens": 90.0 if row["rung"] == "fine_tune" else 400.0, "output_tokens": 4.0}
-    folder.write("climb", record)
+    folder.write("run", record)
     saved = verdict(world, capsys, 0)["economics"]["saved"]
     assert saved["input_tokens"] == {"before": 400.0, "tuned": 90.0, "saved": 310.0}
     assert run(["decide", "--project", str(world)]) == 0

@@ -1,12 +1,18 @@
-"""From files to cases and examples: reading, kinds, splits, leaks. Sampling, labels and writing are modules beside.
+"""From files to cases and examples: reading, kinds, splits, overlaps. Sampling, labels and writing are modules beside.
 
 Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them imports them when called.
 """
 
-from tuneworthy.cases.faults import DroppedRow, Reject, Rejects
-from tuneworthy.cases.kind import Kind, guess_kind, labels_of
-from tuneworthy.cases.leaks import Leak, Leaks, find_leaks
-from tuneworthy.cases.readers import CaseFile, ExampleFile, ExampleStream, read_cases, read_examples, stream_examples
+from tuneworthy.cases.contamination import Overlap, Overlaps, find_overlaps
+from tuneworthy.cases.readers.faults import DroppedRow, Reject, Rejects
+from tuneworthy.cases.readers.reader import (
+    CaseFile,
+    ExampleFile,
+    ExampleStream,
+    read_cases,
+    read_examples,
+    stream_examples,
+)
 from tuneworthy.cases.splits import (
     Changes,
     CleanSplit,
@@ -14,8 +20,9 @@ from tuneworthy.cases.splits import (
     changes,
     example_case,
     make_split,
-    split_without_leaks,
+    split_without_overlaps,
 )
+from tuneworthy.cases.task_kind import Kind, guess_kind, labels_of
 from tuneworthy.errors import DataFaults
 
 __all__ = [
@@ -27,19 +34,19 @@ __all__ = [
     "ExampleFile",
     "ExampleStream",
     "Kind",
-    "Leak",
-    "Leaks",
+    "Overlap",
+    "Overlaps",
     "Reject",
     "Rejects",
     "Split",
     "changes",
     "example_case",
-    "find_leaks",
+    "find_overlaps",
     "guess_kind",
     "labels_of",
     "make_split",
     "read_cases",
     "read_examples",
-    "split_without_leaks",
+    "split_without_overlaps",
     "stream_examples",
 ]

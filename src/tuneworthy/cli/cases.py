@@ -10,8 +10,8 @@ import click
 from tuneworthy.cli.options import json_option, note, person, print_json, project_option
 
 if TYPE_CHECKING:
-    from tuneworthy.cases.label import Agreement, Applied
-    from tuneworthy.ladder.answers import CaseAnswers, Failures
+    from tuneworthy.cases.labelling import Agreement, Applied
+    from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures
 
 
 @click.group("cases", short_help="Draw, label and look at cases.")
@@ -40,8 +40,8 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     Example:
       tuneworthy cases sample --from logs.jsonl --n 300
     """
-    from tuneworthy.cases.sample import sample_cases
-    from tuneworthy.cases.write import write_cases
+    from tuneworthy.cases.sampling import sample_cases
+    from tuneworthy.cases.writer import write_cases
     from tuneworthy.errors import UserError
 
     target = out or root / "cases.jsonl"
@@ -83,9 +83,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
 @click.option("--all", "every", is_flag=True, help="Also the cases that have an answer already: labels them again.")
 @click.option("--labels", type=click.Path(path_type=Path), help="The label file; the default is CASES.labels.jsonl.")
 @click.option("--apply", "applied", is_flag=True, help="Write the labels into the cases instead of labelling.")
-@click.option(
-    "--judge", is_flag=True, help="Say of answers of the last climb whether they are good: validates a judge."
-)
+@click.option("--judge", is_flag=True, help="Say of answers of the last run whether they are good: validates a judge.")
 @click.option("--variant", "rungs", metavar="RUNG", multiple=True, help="With --judge: this rung's answers only.")
 @click.option(
     "--n", type=click.IntRange(min=50), default=60, show_default=True, help="With --judge: how many test cases."
@@ -111,9 +109,9 @@ def label(
     Every label is on disk at once: stop with /quit and go on later. The labels enter the cases with --apply; a case
     on which the labellers differ is left for you to settle.
 
-    With --judge you say of answers of the last climb whether they are good, blind to the variant. A judge (grader
+    With --judge you say of answers of the last run whether they are good, blind to the variant. A judge (grader
     `judge`) decides nothing before people have judged at least 50 answers of each variant that is compared; their
-    verdicts correct what it says. Then climb again.
+    verdicts correct what it says. Then run again.
 
     \b
     Example:
@@ -122,8 +120,8 @@ def label(
       tuneworthy cases label --apply
       tuneworthy cases label --judge
     """
-    from tuneworthy.cases.label import agreement, apply_labels, read_labels
-    from tuneworthy.cli.labelling import LabelFiles, judge_on_terminal, label_on_terminal
+    from tuneworthy.cases.labelling import agreement, apply_labels, read_labels
+    from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal
 
     if judge:
         if applied or every:
@@ -189,7 +187,7 @@ def _say_applied(path: Path, done: Applied) -> None:
 @click.argument("case_id", metavar="[ID]", required=False)
 @click.option("--failed", is_flag=True, help="List the failed dev cases of the best variant (or of --variant).")
 @click.option("--variant", metavar="RUNG", help="Only this rung's variant.")
-@click.option("--reveal-test", is_flag=True, help="Show answers to test cases: recorded, and told by later climbs.")
+@click.option("--reveal-test", is_flag=True, help="Show answers to test cases: recorded, and told by later runs.")
 @project_option
 @json_option
 def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bool, root: Path, as_json: bool) -> None:
@@ -204,7 +202,7 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
       tuneworthy cases show 3f2a
     """
     from tuneworthy.config import load
-    from tuneworthy.ladder.answers import open_answers
+    from tuneworthy.ladder.commands.case_answers import open_answers
 
     if (case_id is None) is not failed:
         raise click.UsageError("expected the ID of a case, or --failed, got " + ("neither" if not failed else "both"))

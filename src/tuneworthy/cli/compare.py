@@ -12,7 +12,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.ladder.versus import Versus
+    from tuneworthy.ladder.commands.compare import Versus
 
 
 @click.command("compare", short_help="Compare two variants, paired.")
@@ -28,7 +28,7 @@ def command(
 ) -> int:
     """Compare variant B with variant A on the same cases, paired.
 
-    A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last climb,
+    A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last run,
     an id, or a variant.json that `export variant` wrote.
 
     \b
@@ -36,7 +36,7 @@ def command(
       tuneworthy compare baseline current --gate
     """
     from tuneworthy.config import load
-    from tuneworthy.ladder.versus import Answer
+    from tuneworthy.ladder.commands.compare import Answer
 
     result = asyncio.run(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
     if as_json:
@@ -49,11 +49,11 @@ def command(
 
 
 async def _run(project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None, yes: bool) -> Versus:
-    from tuneworthy.cli.climb import agree_to_spend
     from tuneworthy.cli.progress import Lines
+    from tuneworthy.cli.run import agree_to_spend
+    from tuneworthy.ladder.commands.compare import versus
     from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.variants import resolve
-    from tuneworthy.ladder.versus import versus
+    from tuneworthy.ladder.variant_lookup import resolve
 
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         variants = resolve(session, a), resolve(session, b)

@@ -12,7 +12,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.curate.versions import Outcome
+    from tuneworthy.dataset.versions import Outcome
     from tuneworthy.evaluate.runner import Progress
 
 
@@ -25,7 +25,7 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
     """Check the rows of the latest import (else of the examples file), and freeze those that stay as a version.
 
     The checks run in a fixed order; what each finds is dropped, masked or only reported, as [data] says. A version is
-    named by its content and never changed. If a gate fails (leaks, personal data, bad answers or broken chats that the
+    named by its content and never changed. If a gate fails (overlaps, personal data, bad answers or broken chats that the
     policy leaves in, or their check is off), nothing is frozen and the exit status is 3. A build that was stopped goes
     on where it was. Only the judge of [data.judge], if there is one, is asked, and may cost money.
 
@@ -34,7 +34,7 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
       tuneworthy data build
     """
     from tuneworthy.config import load
-    from tuneworthy.curate.versions import build_version
+    from tuneworthy.dataset.versions import build_version
     from tuneworthy.store import Folder
 
     project = load(root)
@@ -51,8 +51,8 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
 
 def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progress:
     """See that the judge is here and may cost what it costs; return what shows its answers coming in."""
-    from tuneworthy.cli.climb import agree_to_spend, fetch_models
     from tuneworthy.cli.progress import Lines
+    from tuneworthy.cli.run import agree_to_spend, fetch_models
 
     judge = {project.data.judge.model} if project.data.judge else set()
     fetch_models(project, judge)

@@ -32,10 +32,10 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
       tuneworthy data card --out card.md
     """
     from tuneworthy.config import load
-    from tuneworthy.curate.card import card_of
-    from tuneworthy.curate.freeze import open_version
-    from tuneworthy.curate.review_file import FILE_NAME
-    from tuneworthy.curate.review_state import state_of
+    from tuneworthy.dataset.card import card_of
+    from tuneworthy.dataset.freeze import open_version
+    from tuneworthy.dataset.review.log import FILE_NAME
+    from tuneworthy.dataset.review.state import state_of
     from tuneworthy.errors import UserError
     from tuneworthy.report.card import render_html, render_markdown
     from tuneworthy.store import Folder, write_atomic

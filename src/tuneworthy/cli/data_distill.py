@@ -12,8 +12,8 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.curate.distill import Distilled
-    from tuneworthy.curate.importer import Asked
+    from tuneworthy.dataset.distill.run import Distilled
+    from tuneworthy.dataset.importing.importer import Asked
 
 
 @click.command("distill", short_help="Let a teacher answer questions, as training rows.")
@@ -43,7 +43,7 @@ def command(
     First the questions are sifted: rows whose answer people disliked, questions of dev and test, and repeated ones are
     not asked, and personal data is masked. Answers that were cut off, blocked or refused are left out. What comes is
     an import that `data build` takes; whatever was left out is in its rejects.jsonl, with the reason. With
-    `variant = "best"` the best prompt of the last climb teaches a model that sees the bare question.
+    `variant = "best"` the best prompt of the last run teaches a model that sees the bare question.
 
     Run it again to go on after an interruption: what was answered is never asked again.
 
@@ -52,9 +52,9 @@ def command(
       tuneworthy data distill questions.txt --limit 500 --max-usd 2
       tuneworthy data distill logs.jsonl --yes
     """
-    from tuneworthy.cli.climb import fetch_models
+    from tuneworthy.cli.run import fetch_models
     from tuneworthy.config import load
-    from tuneworthy.curate.importer import Asked
+    from tuneworthy.dataset.importing.importer import Asked
 
     if add and not files:
         raise click.UsageError("expected FILES with --add: what is there already would be asked again")
@@ -78,12 +78,12 @@ async def _run(
     max_usd: float | None,
     yes: bool,
 ) -> Distilled:
-    from tuneworthy.cli.climb import agree_to_spend
     from tuneworthy.cli.progress import Lines
-    from tuneworthy.curate.distill import distill
-    from tuneworthy.curate.queries import open_queries
+    from tuneworthy.cli.run import agree_to_spend
+    from tuneworthy.dataset.distill.queries import open_queries
+    from tuneworthy.dataset.distill.run import distill
+    from tuneworthy.ladder.commands.teacher import teaching_of
     from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.teacher import teaching_of
 
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)

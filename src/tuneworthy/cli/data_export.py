@@ -10,7 +10,7 @@ import click
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 
 if TYPE_CHECKING:
-    from tuneworthy.curate.export import Exported
+    from tuneworthy.dataset.export import Exported
 
 
 @click.command("export", short_help="Write a frozen version in the format of a trainer.")
@@ -51,10 +51,10 @@ def command(
       tuneworthy data export --format llama_factory --validation 0.05 --out train-data
     """
     from tuneworthy.config import load
-    from tuneworthy.curate.export import export_version
-    from tuneworthy.curate.freeze import open_version
-    from tuneworthy.curate.review_file import FILE_NAME
-    from tuneworthy.curate.review_state import state_of
+    from tuneworthy.dataset.export import export_version
+    from tuneworthy.dataset.freeze import open_version
+    from tuneworthy.dataset.review.log import FILE_NAME
+    from tuneworthy.dataset.review.state import state_of
     from tuneworthy.store import Folder
 
     project = load(root)

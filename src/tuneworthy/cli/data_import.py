@@ -10,7 +10,7 @@ import click
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
-    from tuneworthy.curate.importer import Import
+    from tuneworthy.dataset.importing.importer import Import
 
 
 @click.command("import", short_help="Read logs and data files into examples.")
@@ -39,7 +39,7 @@ def command(
       tuneworthy data import logs-*.jsonl.gz
       tuneworthy data import faq.csv --input question --expected answer
     """
-    from tuneworthy.curate.importer import Asked, import_files
+    from tuneworthy.dataset.importing.importer import Asked, import_files
     from tuneworthy.store import Folder
 
     store = Folder(root)

@@ -11,9 +11,9 @@ import click
 from tuneworthy.cli.options import json_option, person, print_json, project_option
 
 if TYPE_CHECKING:
-    from tuneworthy.curate.freeze import Version
-    from tuneworthy.curate.review import Rejected, Review
-    from tuneworthy.curate.review_state import State
+    from tuneworthy.dataset.freeze import Version
+    from tuneworthy.dataset.review.session import Rejected, Review
+    from tuneworthy.dataset.review.state import State
     from tuneworthy.types import Example
 
 OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -90,9 +90,9 @@ def command(
       tuneworthy data review --status --json
     """
     from tuneworthy.cases.pii import Masker
-    from tuneworthy.cli.reviewing import mend, review_on_terminal, second_on_terminal
-    from tuneworthy.curate.card import look_of
-    from tuneworthy.curate.freeze import open_version
+    from tuneworthy.cli.review_terminal import mend, review_on_terminal, second_on_terminal
+    from tuneworthy.dataset.card import look_of
+    from tuneworthy.dataset.freeze import open_version
     from tuneworthy.store import Folder
 
     version = open_version(Folder(root), version_id)
@@ -123,8 +123,8 @@ def command(
 
 
 def _review_of(root: Path, version: Version) -> Review:
-    from tuneworthy.curate.review import Review
-    from tuneworthy.curate.review_file import FILE_NAME
+    from tuneworthy.dataset.review.log import FILE_NAME
+    from tuneworthy.dataset.review.session import Review
 
     return Review(root / FILE_NAME, version.id, _Kept(version), _LeftOut(version))
 
@@ -146,8 +146,8 @@ class _LeftOut:
         self.version = version
 
     def __iter__(self) -> Iterator[Rejected]:
-        from tuneworthy.curate.importer import example_of
-        from tuneworthy.curate.review import Rejected
+        from tuneworthy.dataset.importing.importer import example_of
+        from tuneworthy.dataset.review.session import Rejected
 
         for line in self.version.rejects():
             row = line.get("row")
@@ -156,7 +156,7 @@ class _LeftOut:
 
 
 def _plans(review: Review, bound: float | None, *, as_json: bool) -> int:
-    from tuneworthy.curate.review import BOUND
+    from tuneworthy.dataset.review.session import BOUND
     from tuneworthy.stats.acceptance import operating_characteristic
 
     bound = bound or BOUND

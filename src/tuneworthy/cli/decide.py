@@ -14,11 +14,11 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 if TYPE_CHECKING:
     from tuneworthy.verdict.base import Verdict
 
-EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "not_enough_evidence": 4}
+EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
 _TITLES = {
     "fine_tune": "Fine-tune",
     "do_not_fine_tune": "Do not fine-tune",
-    "not_enough_evidence": "Not enough evidence",
+    "undecided": "Not enough evidence",
     "ship": "Ship the fine-tuned model",
     "do_not_ship": "Do not ship the fine-tuned model",
 }
@@ -32,15 +32,15 @@ _TITLES = {
 def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Say whether to fine-tune, with the reasons, the gates and what would change the answer.
 
-    Computed from the last climb. As soon as a tuned model was put to test (`climb --rung fine_tune`) it says whether
+    Computed from the last run. As soon as a tuned model was put to test (`run --rung fine_tune`) it says whether
     to ship it. Exit status: 0 fine-tune or ship, 3 do not, 4 not enough evidence.
 
     \b
     Example:
       tuneworthy decide --probe
     """
-    from tuneworthy.cli.climb import agree_to_spend
     from tuneworthy.cli.progress import Lines
+    from tuneworthy.cli.run import agree_to_spend
     from tuneworthy.config import load
     from tuneworthy.verdict.run import decide_project
 
@@ -57,7 +57,7 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
 
 def _told(verdict: Verdict) -> Iterator[str]:
     """Yield what stands beside it: the forecast of a pilot, what a tuned answer saves, the article's own rule."""
-    from tuneworthy.verdict.saved import saved_words
+    from tuneworthy.verdict.savings import saved_words
 
     found = verdict.forecast
     if found.gain is not None and found.ci95 is not None:
@@ -83,7 +83,7 @@ def _show(verdict: Verdict) -> None:
     width = max(len(result.gate) for result in verdict.gates)
     for result in verdict.gates:
         click.echo(f"  {result.gate:<{width}}  {result.status:<14}  {result.detail}")
-    for row in verdict.headroom:
+    for row in verdict.errors:
         if row.n_failed:
             lo, hi = row.ci95
             click.echo(f"  {row.share:.0%} [{lo:.0%}, {hi:.0%}] of {row.n} failures: {row.name}; {row.probe}")

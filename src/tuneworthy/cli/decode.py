@@ -9,7 +9,7 @@ from tuneworthy.cli.lazy import LazyGroup
 PARTS: dict[str, str] = {
     "explain": "Show what sampling parameters leave of a distribution, engine by engine.",
     "sweep": "Tune the sampling parameters on dev.",
-    "watch": "Find where a model wavers, and whether that tells wrong answers.",
+    "uncertainty": "Find where a model wavers, and whether that tells wrong answers.",
 }
 """Subcommand to the line that `--help` shows."""
 

@@ -40,7 +40,7 @@ def sampling_options(function: F) -> F:
 @click.command("explain", short_help="Show what sampling parameters leave of a distribution, engine by engine.")
 @click.option("--probs", help="Probabilities: 85,5,3 or a JSON file (a list, or token to probability).")
 @click.option("--logits", help="Logits, as --probs: penalties depend on their offset.")
-@click.option("--case", help="A case of the last `decode watch`: its stored log-probabilities.")
+@click.option("--case", help="A case of the last `decode uncertainty`: its stored log-probabilities.")
 @click.option("--at", "place", type=int, default=0, show_default=True, help="Which token of the answer to the case.")
 @click.option("--prompt", help="Ask --model for the next token after this.")
 @click.option("--model", help="A key of [models]; the baseline if not given.")
@@ -60,7 +60,7 @@ def command(
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, with their probabilities, as HF, vLLM and llama.cpp run it.
 
-    The distribution is given (--probs, --logits), stored by `decode watch` (--case), or asked of a model (--prompt).
+    The distribution is given (--probs, --logits), stored by `decode uncertainty` (--case), or asked of a model (--prompt).
     The same numbers are not the same sampler: each engine has its own order, and its own value for what is not set.
 
     \b
@@ -167,21 +167,21 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
 
 
 def _stored(root: Path, case: str | None, place: int) -> Position:
-    """Return what `decode watch` stored of a token."""
+    """Return what `decode uncertainty` stored of a token."""
     from math import exp
 
     from tuneworthy.decoding.view import with_rest
     from tuneworthy.errors import UserError
     from tuneworthy.store import Folder
 
-    document = Folder(root).read("watch") or {"answers": []}
+    document = Folder(root).read("uncertainty") or {"answers": []}
     answers = document["answers"]
     exact = [one for one in answers if one["case"] == case]
     found = exact or [one for one in answers if str(one["case"]).startswith(str(case))]
     if len(found) != 1:
         raise UserError(
-            f"expected a case of the last `decode watch`, got {case!r} ({len(found)} found)",
-            hint="run `tuneworthy decode watch`, which lists them",
+            f"expected a case of the last `decode uncertainty`, got {case!r} ({len(found)} found)",
+            hint="run `tuneworthy decode uncertainty`, which lists them",
         )
     tokens = found[0]["tokens"]
     if not 0 <= place < len(tokens) or not tokens[place]["top"]:
@@ -194,14 +194,14 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
     """Ask a model for one token with its alternatives; what was answered before is not asked again."""
     from math import exp
 
-    from tuneworthy.cli.climb import agree_to_spend
+    from tuneworthy.cli.run import agree_to_spend
     from tuneworthy.config import load
     from tuneworthy.decoding.view import with_rest
-    from tuneworthy.errors import NotEnough
+    from tuneworthy.errors import Undecided
     from tuneworthy.evaluate.budget import Budget
     from tuneworthy.evaluate.models import Models
     from tuneworthy.evaluate.runner import Runner
-    from tuneworthy.ladder.tuned import add_tuned
+    from tuneworthy.ladder.rungs.tuned_models import add_tuned
     from tuneworthy.prompts.shots import ShotPool
     from tuneworthy.store import Folder, ResponseStore
     from tuneworthy.types import Case, Variant
@@ -225,9 +225,9 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
             await models.close()
     if trace.response is None:
         why = trace.error.message if trace.error else "nothing"
-        raise NotEnough(f"expected an answer from {name}, got {why}", hint="see `models probe`")
+        raise Undecided(f"expected an answer from {name}, got {why}", hint="see `models probe`")
     if not trace.response.logprobs or not trace.response.logprobs[0]["top"]:
-        raise NotEnough(f"expected log-probabilities from {name}, got none", hint="see `models probe`")
+        raise Undecided(f"expected log-probabilities from {name}, got none", hint="see `models probe`")
     top = trace.response.logprobs[0]["top"]
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
@@ -245,7 +245,7 @@ def _draw(found: Comparison, path: Path, top: int) -> None:
 
 
 def _show(found: Comparison, top: int) -> None:
-    from tuneworthy.cli.show import console
+    from tuneworthy.cli.tables import console
     from tuneworthy.decoding.view import steps_of
     from tuneworthy.report.text import clean
 

@@ -12,7 +12,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.ladder.sweeping import SweepReport
+    from tuneworthy.ladder.commands.sweep import SweepReport
 
 CALLS = 1000
 
@@ -39,7 +39,7 @@ def command(
       tuneworthy decode sweep --calls 600
       tuneworthy decode sweep --variant few_shot --max-usd 1 --yes
     """
-    from tuneworthy.cli.climb import fetch_models
+    from tuneworthy.cli.run import fetch_models
     from tuneworthy.config import load
     from tuneworthy.search.sweep import open_study
 
@@ -56,12 +56,12 @@ def command(
 async def _run(
     project: Project, word: str, calls: int, repeats: int, *, max_usd: float | None, yes: bool
 ) -> SweepReport:
-    from tuneworthy.cli.climb import agree_to_spend
     from tuneworthy.cli.progress import Lines
+    from tuneworthy.cli.run import agree_to_spend
+    from tuneworthy.ladder.commands.sweep import Sweeping
     from tuneworthy.ladder.record import read_record
     from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.sweeping import Sweeping
-    from tuneworthy.ladder.variants import resolve
+    from tuneworthy.ladder.variant_lookup import resolve
 
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         last = read_record(session.folder)
@@ -73,7 +73,7 @@ async def _run(
 
 
 def _show(report: SweepReport) -> None:
-    from tuneworthy.ladder.decoding import label
+    from tuneworthy.ladder.rungs.decoding import label
 
     found = report.found
     click.echo(f"{report.base.name} on {report.base.model}: {len(found.tried)} settings tried ({found.stopped}).")

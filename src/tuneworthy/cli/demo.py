@@ -23,7 +23,7 @@ STEPS: Sequence[tuple[str, ...]] = (
     ("merge",),
     ("export", "gguf"),
     ("parity",),
-    ("climb", "--rung", "fine_tune"),
+    ("run", "--rung", "fine_tune"),
     ("decide",),
 )
 """What `--train` goes on with: the same verbs that a user would run, in this order."""
@@ -47,8 +47,8 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
       tuneworthy demo my-demo
       tuneworthy demo my-demo --train
     """
-    from tuneworthy.cli.climb import fetch_models, walk
     from tuneworthy.cli.report import write_report
+    from tuneworthy.cli.run import fetch_models, walk
     from tuneworthy.config import load
     from tuneworthy.report.stored import last_record
     from tuneworthy.verdict.run import decide_project
@@ -67,9 +67,9 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
     if as_json:
         print_json(record.to_dict())
         return 0
-    from tuneworthy.cli.show import show_climb
+    from tuneworthy.cli.tables import show_run
 
-    show_climb(record)
+    show_run(record)
     click.echo(f"The report: {page}")
     return 0
 

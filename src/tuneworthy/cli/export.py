@@ -53,9 +53,9 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
-    from tuneworthy.ladder.export import export_variant
+    from tuneworthy.ladder.commands.export_variant import export_variant
     from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.variants import resolve
+    from tuneworthy.ladder.variant_lookup import resolve
 
     async with open_session(project, waiting=note) as session:
         found = resolve(session, which)

@@ -56,4 +56,4 @@ def command(
         note(line)
     click.echo(f"Made {folder}: {made.n_cases} cases, {made.n_examples} examples. Next:")
     click.echo(f"  tuneworthy check --project {folder}")
-    click.echo(f"  tuneworthy climb --project {folder}")
+    click.echo(f"  tuneworthy run --project {folder}")

@@ -115,7 +115,7 @@ def _show_emitted(made: Emitted | None, out: Path | None) -> None:
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
     from tuneworthy.train.lints.base import lint_config
-    from tuneworthy.train.lints.given import read
+    from tuneworthy.train.lints.config_reader import read
 
     found = [one for path in configs for one in lint_config(read(path))]
     if as_json:
@@ -139,7 +139,7 @@ def _show(planned: Planned) -> None:
     from rich import box
     from rich.table import Table
 
-    from tuneworthy.cli.show import console
+    from tuneworthy.cli.tables import console
     from tuneworthy.train.render import REASONS
 
     shape, memory, out = planned.shape, planned.advice.memory, console()

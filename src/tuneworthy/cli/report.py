@@ -12,11 +12,11 @@ from tuneworthy.cli.options import note, project_option
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.ladder.record import ClimbRecord
-    from tuneworthy.verdict.kept import Kept
+    from tuneworthy.ladder.record import RunRecord
+    from tuneworthy.verdict.last_verdict import Kept
 
 
-@click.command("report", short_help="Write the report of the last climb.")
+@click.command("report", short_help="Write the report of the last run.")
 @project_option
 @click.option(
     "--out",
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="The file; its ending says the format: .html, .md or .json.",
 )
 def command(root: Path, out: Path | None) -> None:
-    """Write the report of the last climb and the last verdict, and print the paragraph to paste.
+    """Write the report of the last run and the last verdict, and print the paragraph to paste.
 
     The page needs nothing else: no server, no network, no script. It holds no test case and no answer.
 
@@ -45,20 +45,20 @@ def command(root: Path, out: Path | None) -> None:
 
 
 def write_report(project: Project, path: Path) -> Path:
-    """Write the report of the project's last climb to `path` and return it.
+    """Write the report of the project's last run to `path` and return it.
 
     Raises:
-        UserError: There is no climb yet, the ending of `path` is unknown, or it cannot be written.
+        UserError: There is no run yet, the ending of `path` is unknown, or it cannot be written.
     """
     record, verdict = _stored(project)
     return _write(record, path, project, verdict)
 
 
-def _stored(project: Project) -> tuple[ClimbRecord, Kept | None]:
-    """Return the last climb and the last verdict, both with what changed since."""
+def _stored(project: Project) -> tuple[RunRecord, Kept | None]:
+    """Return the last run and the last verdict, both with what changed since."""
     from tuneworthy.report.stored import last_record
-    from tuneworthy.verdict.kept import kept
-    from tuneworthy.verdict.seen import stale_since
+    from tuneworthy.verdict.last_verdict import kept
+    from tuneworthy.verdict.project_state import stale_since
 
     record, verdict = last_record(project.root), kept(project)
     if record.quick:
@@ -69,7 +69,7 @@ def _stored(project: Project) -> tuple[ClimbRecord, Kept | None]:
     return replace(record, stale=stale), verdict
 
 
-def _write(record: ClimbRecord, path: Path, project: Project, verdict: Kept | None) -> Path:
+def _write(record: RunRecord, path: Path, project: Project, verdict: Kept | None) -> Path:
     from tuneworthy.report.write import write
 
     return write(record, path, project, verdict=verdict)

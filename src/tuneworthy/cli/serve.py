@@ -41,7 +41,7 @@ def command(
 
     vLLM is started with neutral sampling and a rank limit that the adapter fits in. With --check it is asked what the
     adapter is asked, the result is kept in .tuneworthy/serving.json, and a difference exits with status 3. While it
-    serves, .tuneworthy/served.json tells a climb in another terminal which model `[serve] model` answers with.
+    serves, .tuneworthy/served.json tells a run in another terminal which model `[serve] model` answers with.
 
     \b
     Example:

@@ -30,7 +30,7 @@ def command(root: Path, as_json: bool) -> None:
     """
     from tuneworthy.config import load
     from tuneworthy.verdict.playbook import checklist
-    from tuneworthy.verdict.seen import seen_in
+    from tuneworthy.verdict.project_state import seen_in
 
     found = checklist(seen_in(load(root)))
     if as_json:

@@ -9,8 +9,17 @@ from pydantic import Field, model_validator
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
-RungName = Literal["floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune"]
-RUNGS: tuple[RungName, ...] = ("floor", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
+RungName = Literal["classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune"]
+RUNGS: tuple[RungName, ...] = (
+    "classical",
+    "baseline",
+    "prompt",
+    "retrieval",
+    "model",
+    "few_shot",
+    "decoding",
+    "fine_tune",
+)
 
 
 class Ladder(Section):

@@ -12,15 +12,15 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import Data
 from tuneworthy.config.graders import Grader
-from tuneworthy.config.guards import Guard
 from tuneworthy.config.ladder import Constraints, Decision, Decoding, Economics, FewShot, Ladder, Waiver
-from tuneworthy.config.lines import key_lines, line_of
 from tuneworthy.config.models import Model
 from tuneworthy.config.reflection import Reflection
+from tuneworthy.config.regressions import RegressionSource
 from tuneworthy.config.retrieval import Documents, Retrieval
 from tuneworthy.config.serve import Serve
 from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
 from tuneworthy.config.teacher import Teacher
+from tuneworthy.config.toml_lines import key_lines, line_of
 from tuneworthy.config.train import Train
 from tuneworthy.errors import ConfigError, UserError
 
@@ -50,7 +50,7 @@ class Project(Section):
     teacher: Teacher | None = None
     train: Train = Train()
     serve: Serve = Serve()
-    guards: list[Guard] = []
+    regressions: list[RegressionSource] = []
     waivers: list[Waiver] = []
 
     _root: Path = PrivateAttr(default=Path())

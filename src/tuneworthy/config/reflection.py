@@ -19,7 +19,7 @@ class Reflection(Section):
     """Key of `[models]`: it sees dev cases with their right answers, and never a test case."""
     calls: int = Field(default=500, ge=50)
     """Calls that the search takes, at most: answers to dev cases and rewritten prompts together. Today's prompt answers
-    the searched half of dev first, most of which a climb has stored by then; these do not count."""
+    the searched half of dev first, most of which a run has stored by then; these do not count."""
     max_tokens: Count = 2048
     """Limit of a rewritten prompt, tokens."""
     parameters: dict[str, Any] = {}

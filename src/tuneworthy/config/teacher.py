@@ -21,7 +21,7 @@ class Teacher(Section):
     model: str | None = None
     """Key of `[models]`: it answers with the project's prompt, or with `system` and `user`."""
     variant: str | None = None
-    """`best`, a rung of the last climb, an id or an exported file: it answers with all that belongs to it (prompt,
+    """`best`, a rung of the last run, an id or an exported file: it answers with all that belongs to it (prompt,
     shots, constrained output). Either this or `model`."""
     allows_training: bool | None = None
     """Whether the terms of the teacher allow training on its outputs. Must be answered where a model is hosted or a

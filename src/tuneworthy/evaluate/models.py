@@ -94,7 +94,7 @@ class Models:
         return self._open[name]
 
     def add(self, model: OpenModel) -> None:
-        """Add a model that the project file does not name (a floor)."""
+        """Add a model that the project file does not name (a classical baseline)."""
         self._open.setdefault(model.name, model)
 
     async def close(self) -> None:

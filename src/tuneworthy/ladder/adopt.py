@@ -65,7 +65,7 @@ def decide_adoption(evidence: Evidence, margin: float) -> Decision:
     gain = evidence.gain
     words = f"{gain.delta:+.3f} [{gain.ci[0]:+.3f}, {gain.ci[1]:+.3f}] at alpha {gain.alpha:.4f}, n = {gain.n}"
     if evidence.violated:
-        return Decision(RungStatus.NOT_ELIGIBLE, "constraint", evidence.violated)
+        return Decision(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
     if evidence.unvalidated:
         return Decision(
             RungStatus.INCONCLUSIVE, "judge", f"unknown: {evidence.unvalidated} (by the judge alone {words})"
@@ -83,7 +83,7 @@ def decide_adoption(evidence: Evidence, margin: float) -> Decision:
         bound = f"lower bound {evidence.no_creep.lower:+.3f} above -{margin:g}"
         return Decision(RungStatus.ADOPTED, "cheaper", f"no worse by the margin ({bound}) and {saving}; {words}")
     if gain.excludes_gain(margin):
-        return Decision(RungStatus.REJECTED, "no_gain", f"a gain of {margin:g} is excluded: {words}")
+        return Decision(RungStatus.NO_GAIN, "no_gain", f"a gain of {margin:g} is excluded: {words}")
     return Decision(
         RungStatus.INCONCLUSIVE, "unresolved", f"a gain of {margin:g} is neither shown nor excluded: {words}"
     )

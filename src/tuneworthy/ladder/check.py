@@ -1,4 +1,4 @@
-"""All that is wrong with a project, at once, and what a climb will cost: before money is spent.
+"""All that is wrong with a project, at once, and what a run will cost: before money is spent.
 
 A check is a small function behind `@check(code, level)`; its docstring is its page in docs/checks.md. It looks at
 `Facts` and yields a `Fault` for each thing that it finds. Checks never stop one another, and nothing is asked of a
@@ -44,7 +44,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault with the check that found it. `error` means that a climb would fail or measure nothing."""
+    """A fault with the check that found it. `error` means that a run would fail or measure nothing."""
 
     level: Level
     code: str
@@ -109,7 +109,7 @@ class CheckReport:
     Attributes:
         task: Name of the task; None if the project file cannot be read.
         findings: Errors first.
-        estimate: What a climb will take (see `estimate.Estimate`); None if that cannot be said.
+        estimate: What a run will take (see `estimate.Estimate`); None if that cannot be said.
         resolution: What difference can be seen (see `checks.facts.Resolution`); None if there is no split.
     """
 

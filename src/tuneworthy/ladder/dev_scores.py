@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tuneworthy.errors import OutsideFault
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.ladder.session import Session
-from tuneworthy.search.race import Measured
+from tuneworthy.search.racing import Measured
 from tuneworthy.types import Case, Score, Trace, Variant
 
 OUTPUT_WEIGHT = 4

@@ -1,8 +1,8 @@
-"""What a whole climb will take: calls, dollars and minutes, from what the rungs would propose, without asking anything.
+"""What a whole run will take: calls, dollars and minutes, from what the rungs would propose, without asking anything.
 
 Two walks bound it: in the short one nothing is adopted; in the long one each rung adopts the dearest candidate.
 Races take what their budget allows. All numbers are estimates: tokens are bytes / 4, and what a model or machine does
-is assumed where no climb has told it.
+is assumed where no run has told it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from tuneworthy.cases.kind import answer_text
+from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.evaluate.models import Models, OpenModel
-from tuneworthy.ladder.base import RUNGS, Examines, Searches, View
 from tuneworthy.ladder.measured import Measured, measured
+from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.rung import RUNGS, Examines, Searches, View
+from tuneworthy.ladder.rungs.tuned_models import config_of
 from tuneworthy.ladder.session import Data
-from tuneworthy.ladder.trial import repeats_of
-from tuneworthy.ladder.tuned import config_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
@@ -31,7 +31,7 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.retrieval.library import Library, open_library
 from tuneworthy.retrieval.oracle import ROOM
-from tuneworthy.search.race import schedule
+from tuneworthy.search.racing import schedule
 from tuneworthy.types import Case, Request, Response, Variant
 
 BYTES_A_TOKEN = 4
@@ -56,7 +56,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a climb from nothing will take; each pair is from the short walk to the long one.
+    """What a run from nothing will take; each pair is from the short walk to the long one.
 
     Attributes:
         rungs: Rung to its candidates and calls.
@@ -80,7 +80,7 @@ class Estimate:
         low, high = (round(minutes) for minutes in self.minutes)
         minutes = _span(str(low), str(high)) + (" minute" if low == high == 1 else " minutes")
         dollars = _span(*(f"${usd:.2f}" for usd in self.usd)) if self.usd[1] else "no money"
-        return f"a climb takes about {calls} calls, {dollars} and {minutes if high else 'less than a minute'}"
+        return f"a run takes about {calls} calls, {dollars} and {minutes if high else 'less than a minute'}"
 
 
 def _span(low: str, high: str) -> str:
@@ -155,8 +155,8 @@ def race_calls(candidates: int, n_dev: int) -> list[int]:
     return seen
 
 
-def estimate_climb(project: Project, data: Data, opened: Mapping[str, OpenModel]) -> Estimate | None:
-    """Estimate a climb; None where the prompt is so wrong that nothing can be proposed.
+def estimate_run(project: Project, data: Data, opened: Mapping[str, OpenModel]) -> Estimate | None:
+    """Estimate a run; None where the prompt is so wrong that nothing can be proposed.
 
     Args:
         project: Its configuration.
@@ -237,7 +237,7 @@ class _Walk:
 
     def asks(self) -> list[_Ask]:
         """Return all calls of language models."""
-        rungs = [name for name in self.project.ladder.rungs if name not in {"floor", "baseline"}]
+        rungs = [name for name in self.project.ladder.rungs if name not in {"classical", "baseline"}]
         asks = [ask for name in ["baseline", *rungs] for ask in self._rung(name)]
         return [*asks, *self._judged(asks)]
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tuneworthy.cases.draw import rank
-from tuneworthy.cases.label import read_labels
+from tuneworthy.cases.labelling import read_labels
 from tuneworthy.cases.splits import Split
+from tuneworthy.cases.stratified import rank
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
-from tuneworthy.grade.family import same_family
-from tuneworthy.grade.judge import JudgeGrader
-from tuneworthy.grade.validate import MIN_HUMAN, JudgeValidation, Seen, validate_judge
+from tuneworthy.graders.family import same_family
+from tuneworthy.graders.judge import JudgeGrader
+from tuneworthy.graders.validate import MIN_HUMAN, JudgeValidation, Seen, validate_judge
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder

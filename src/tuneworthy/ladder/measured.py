@@ -10,10 +10,10 @@ from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.ladder.base import RUNGS, View
 from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.rung import RUNGS, View
 from tuneworthy.ladder.session import Data
-from tuneworthy.ladder.variants import restore
+from tuneworthy.ladder.variant_lookup import restore
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Trace, Variant
@@ -63,7 +63,7 @@ def measured(project: Project, data: Data, models: Models) -> Mapping[str, Measu
 
 
 def _variants(project: Project, data: Data, models: Models, folder: Folder) -> list[Variant]:
-    """Return the variants that may have been asked: that of today, and those of the last climbs."""
+    """Return the variants that may have been asked: that of today, and those of the last runs."""
     view = View(
         project=project,
         task=data.task,
@@ -74,7 +74,7 @@ def _variants(project: Project, data: Data, models: Models, folder: Folder) -> l
         n_dev=len(data.split.dev),
     )
     variants = list(RUNGS.get("baseline")().propose(view).candidates)
-    for name in ("climb", "quick"):
+    for name in ("run", "quick"):
         record = read_record(folder, name)
         variants += [restore(content) for content in record["variants"].values()] if record else []
     return [

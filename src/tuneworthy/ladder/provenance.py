@@ -1,4 +1,4 @@
-"""What a climb was measured with, and what is different now: detected by hash or value, named, never mixed.
+"""What a run was measured with, and what is different now: detected by hash or value, named, never mixed.
 
 Invariant: what is unknown on one side (an older record, a judge that cannot be opened here) is never called changed,
 but a record without settings whose project file has another hash is.
@@ -15,7 +15,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.config.reflection import Reflection
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
-from tuneworthy.grade.base import Grader
+from tuneworthy.graders.base import Grader
 from tuneworthy.retrieval.library import Library
 from tuneworthy.types import content_hash
 
@@ -26,8 +26,8 @@ _DATA = {
     "examples": "the examples changed",
     "documents": "the documents changed",
 }
-FLOOR = "floor:"
-"""How the models of floors begin: they are no models of the project file."""
+CLASSICAL = "classical:"
+"""How the models of classical baselines begin: they are no models of the project file."""
 TUNED = "tuned:"
 """How the tuned models begin, which are none either: what they are made of stands in the record of their rung."""
 _PROMPT = ("system", "user", "max_tokens", "stop", "decoding")
@@ -62,7 +62,7 @@ def provenance(
 
 
 def settings(project: Project) -> dict[str, Any]:
-    """Return the values of the project file that a climb's numbers and decisions hang on, beside prompt and models."""
+    """Return the values of the project file that a run's numbers and decisions hang on, beside prompt and models."""
     return {
         "task.target": project.task.target,
         "task.margin": project.task.margin,
@@ -93,10 +93,10 @@ def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]
 def changed_since(
     record: Mapping[str, Any], project: Project, now: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """Say what a climb was measured with that is different now, and what was not measured whole.
+    """Say what a run was measured with that is different now, and what was not measured whole.
 
     Args:
-        record: Of the climb, as stored.
+        record: Of the run, as stored.
         project: The project file now.
         now: `provenance` now.
         known: Model to identity now (`identities`).
@@ -112,7 +112,7 @@ def changed_since(
 
 
 def _incomplete(record: Mapping[str, Any]) -> list[str]:
-    """Name a climb that was cut short, and rungs that were half run."""
+    """Name a run that was cut short, and rungs that were half run."""
     n_test = record.get("n_test")
     half = [
         f"the rung {row['rung']} was half run ({row['n']} of {n_test} cases)"
@@ -121,7 +121,7 @@ def _incomplete(record: Mapping[str, Any]) -> list[str]:
     ]
     cut = record.get("partial")
     why = f": {cut}" if isinstance(cut, str) else ""
-    return [f"the climb was cut short{why}", *half] if cut else half
+    return [f"the run was cut short{why}", *half] if cut else half
 
 
 def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -141,7 +141,7 @@ def _variants(record: Mapping[str, Any], project: Project, known: Mapping[str, M
     models: dict[str, Mapping[str, Any]] = {v["model"]: v["model_identity"] for v in variants.values() if "model" in v}
     for name, identity in models.items():
         if name not in project.models:
-            changed += [] if name.startswith((FLOOR, TUNED)) else [f"the model {name} is gone"]
+            changed += [] if name.startswith((CLASSICAL, TUNED)) else [f"the model {name} is gone"]
         elif name in known and content_hash(dict(known[name])) != content_hash(dict(identity)):
             changed.append(f"the model {name} changed")
     return changed

@@ -1,4 +1,4 @@
-"""What a climb leaves: one record a rung and one for the whole, plain data for `--json`, files and the report."""
+"""What a run leaves: one record a rung and one for the whole, plain data for `--json`, files and the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import RungStatus
 
-AGAIN = "run `tuneworthy climb` again: what was answered is not asked again"
+AGAIN = "run `tuneworthy run` again: what was answered is not asked again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class RungRecord:
         model: Of the rung `model`, on dev: score, cost and time of every model, and the Pareto front (`ladder.model`).
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
         tuned: Of the rung `fine_tune`: what was put to test is made of, and what was measured beside the score: how
-            sure base and tuned are of their first tokens, and what the guard sets say.
+            sure base and tuned are of their first tokens, and what the regression sets say.
         notes: What was left out or dropped.
     """
 
@@ -94,7 +94,7 @@ class RungRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClimbRecord:
+class RunRecord:
     """A walk up the ladder.
 
     Attributes:
@@ -102,12 +102,12 @@ class ClimbRecord:
         quick: Whether test was left alone; then all scores are None and `candidates` hold what was seen.
         n_dev, n_test: Cases. explored: Whether dev was large enough to explore.
         partial: Why the walk stopped before its end; "" for a whole one. A partial record says what was walked so far.
-        alpha_per_look: Of the looks planned first. test_looks: Looks taken so far.
+        alpha_per_comparison: Of the looks planned first. comparisons_made: Looks taken so far.
         cost_usd: All calls of the walk, those of a rung that was not ended included.
-        best: ``{"rung", "variant"}``, a variant that breaks no constraint; the floor where nothing above it is worth
+        best: ``{"rung", "variant"}``, a variant that breaks no constraint; the classical baseline where nothing above it is worth
             its price; None if nothing that was put to test is eligible.
-        floor_wins: A sentence if a classifier or rule beats every prompt, else "".
-        split: How dev and test were drawn. leaks: What left the examples.
+        classical_wins: A sentence if a classifier or rule beats every prompt, else "".
+        split: How dev and test were drawn. overlaps: What left the examples.
         variants: Id to resolved content, of everything in the table.
         judges: Identities of the models that grade, by name: their stored verdicts are found without opening them.
         provenance: Versions, seed, hashes.
@@ -124,15 +124,15 @@ class ClimbRecord:
     n_dev: int
     n_test: int
     explored: bool
-    alpha_per_look: float | None
-    test_looks: int
+    alpha_per_comparison: float | None
+    comparisons_made: int
     cost_usd: float
     rungs: Sequence[RungRecord]
     best: Mapping[str, Any] | None
     partial: str = ""
-    floor_wins: str = ""
+    classical_wins: str = ""
     split: Mapping[str, Any] = field(default_factory=dict)
-    leaks: Mapping[str, Any] = field(default_factory=dict)
+    overlaps: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Any] = field(default_factory=dict)
     judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -148,8 +148,8 @@ class ClimbRecord:
         return next((record for record in self.rungs if record.rung == name), None)
 
 
-def read_record(folder: Folder, name: str = "climb") -> dict[str, Any] | None:
-    """Return the stored record of the last climb (or of the last `quick` one) as plain data; None if there is none.
+def read_record(folder: Folder, name: str = "run") -> dict[str, Any] | None:
+    """Return the stored record of the last run (or of the last `quick` one) as plain data; None if there is none.
 
     Keys that an older version did not write have their defaults.
 
@@ -165,7 +165,7 @@ def read_record(folder: Folder, name: str = "climb") -> dict[str, Any] | None:
         raise UserError(f"{folder.path / name}.json: {error.message}", hint=AGAIN) from None
 
 
-def record_from(document: Any) -> ClimbRecord:
+def record_from(document: Any) -> RunRecord:
     """Return the record that `ClimbRecord.to_dict` wrote; keys that this version does not know are left out.
 
     Raises:
@@ -176,11 +176,11 @@ def record_from(document: Any) -> ClimbRecord:
             RungRecord(**_known(RungRecord, rung) | {"status": RungStatus(rung["status"])})
             for rung in document["rungs"]
         ]
-        record = ClimbRecord(**_known(ClimbRecord, document) | {"rungs": rungs})
+        record = RunRecord(**_known(RunRecord, document) | {"rungs": rungs})
         _check(record)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"expected the record of a climb, got one that this version cannot read ({type(error).__name__}: {error})",
+            f"expected the record of a run, got one that this version cannot read ({type(error).__name__}: {error})",
             hint=AGAIN,
         ) from None
     return record
@@ -199,13 +199,13 @@ def _known(cls: Any, document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name in names}
 
 
-def _check(record: ClimbRecord) -> None:
+def _check(record: RunRecord) -> None:
     """Look at the parts that readers reach into.
 
     Raises:
         KeyError, TypeError: One is of another shape.
     """
-    for part in (record.split, record.leaks, record.variants, record.provenance, record.best or {}):
+    for part in (record.split, record.overlaps, record.variants, record.provenance, record.best or {}):
         if not isinstance(part, Mapping):
             raise TypeError(f"expected a table, got {part!r:.40}")
     if record.best:

@@ -1,4 +1,4 @@
-"""Who saw what was answered to test cases: kept in `.tuneworthy/revealed.json`, and told by every later climb.
+"""Who saw what was answered to test cases: kept in `.tuneworthy/revealed.json`, and told by every later run.
 
 A test set whose answers were looked at no longer measures what was tuned after that; it is not forbidden, it is told.
 """

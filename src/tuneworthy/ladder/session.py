@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tuneworthy.cases import read_cases, read_examples
-from tuneworthy.cases.kind import labels_of
-from tuneworthy.cases.splits import Split, changes, split_without_leaks
+from tuneworthy.cases.splits import Split, changes, split_without_overlaps
+from tuneworthy.cases.task_kind import labels_of
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
+from tuneworthy.evaluate.request_batcher import Together
 from tuneworthy.evaluate.runner import Progress, Runner
-from tuneworthy.evaluate.together import Together
-from tuneworthy.grade.apply import aggregate, grade_all, make_grader
-from tuneworthy.grade.base import Grader, GradingContext
-from tuneworthy.ladder.base import Task
-from tuneworthy.ladder.floor import add_floors
-from tuneworthy.ladder.looks import read_looks
+from tuneworthy.graders.apply import aggregate, grade_all, make_grader
+from tuneworthy.graders.base import Grader, GradingContext
+from tuneworthy.ladder.comparisons import read_comparisons
 from tuneworthy.ladder.reveal import reveal_note
-from tuneworthy.ladder.task import task_of
-from tuneworthy.ladder.tuned import add_tuned
+from tuneworthy.ladder.rung import Task
+from tuneworthy.ladder.rungs.classical import add_classical_models
+from tuneworthy.ladder.rungs.tuned_models import add_tuned
+from tuneworthy.ladder.task_info import task_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import load_encoder
@@ -36,20 +36,20 @@ from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Example, Score, Trace, Variant, canonical
 
 if TYPE_CHECKING:
-    from tuneworthy.grade.judge import JudgeGrader
+    from tuneworthy.graders.judge import JudgeGrader
     from tuneworthy.ladder.judging import Judging
 
 
 @dataclass
 class Data:
-    """Cases and examples, read, cleaned of leaks, and split.
+    """Cases and examples, read, cleaned of overlaps, and split.
 
     Attributes:
         cases: All cases of the file.
         split: dev, test and the examples left for shots and training.
         task: Kind, labels, schema.
         labels: All labels that occur anywhere: what graders read answers with, and no model is shown.
-        leaks: Examples that left because they give a case away: counts by side and reason.
+        overlaps: Examples that left because they give a case away: counts by side and reason.
         notes: What a reader of the record must know.
     """
 
@@ -57,7 +57,7 @@ class Data:
     split: Split
     task: Task
     labels: Sequence[str]
-    leaks: dict[str, Any]
+    overlaps: dict[str, Any]
     notes: list[str]
 
 
@@ -91,14 +91,14 @@ def settle(project: Project, cases: Sequence[Case], examples: Sequence[Example],
     """
     notes = list(notes)
     folder = Folder(project.root)
-    read_looks(folder)
+    read_comparisons(folder)
     notes += filter(None, [reveal_note(folder)])
     stored = folder.read("split")
     if stored is not None:
         notes += _changes_since(stored, cases, examples)
-    clean = split_without_leaks(cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=stored)
+    clean = split_without_overlaps(cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=stored)
     task, told = task_of(project, clean.split)
-    leaks = {
+    overlaps = {
         "cases": clean.into_cases.by_reason,
         "dev": clean.into_dev.by_reason,
         "dev_test": clean.dev_into_test.by_reason,
@@ -108,13 +108,13 @@ def settle(project: Project, cases: Sequence[Case], examples: Sequence[Example],
         split=clean.split,
         task=task,
         labels=labels_of(cases, examples) if task.kind == "label" else (),
-        leaks=leaks,
+        overlaps=overlaps,
         notes=[*notes, *told],
     )
 
 
 def _changes_since(stored: Mapping[str, Any], cases: Sequence[Case], examples: Sequence[Example]) -> list[str]:
-    """Say how the cases differ from those of the first climb.
+    """Say how the cases differ from those of the first run.
 
     Raises:
         UserError: What is asked was edited, or cases are gone: that is another test set.
@@ -123,14 +123,12 @@ def _changes_since(stored: Mapping[str, Any], cases: Sequence[Case], examples: S
     if found.edited or found.removed:
         gone = [*found.edited, *found.removed]
         raise UserError(
-            f"expected the cases of the first climb, got {len(gone)} edited or removed ({', '.join(gone[:3])})",
-            hint="put them back, or start over with a new test set: move .tuneworthy/split.json and looks.json away",
+            f"expected the cases of the first run, got {len(gone)} edited or removed ({', '.join(gone[:3])})",
+            hint="put them back, or start over with a new test set: move .tuneworthy/split.json and comparisons.json away",
         )
     notes = []
     if found.relabelled:
-        notes.append(
-            f"labels corrected since the first climb, all variants scored again: {', '.join(found.relabelled)}"
-        )
+        notes.append(f"labels corrected since the first run, all variants scored again: {', '.join(found.relabelled)}")
     if found.added:
         notes.append(f"{len(found.added)} cases were added after the split was drawn and are not used")
     return notes
@@ -160,7 +158,7 @@ class Session:
         self.task = data.task
         self.models = Models(project)
         self.pool = ShotPool(data.split.shots, load_encoder)
-        add_floors(self.models, self.task.kind, self.pool, project.split.seed)
+        add_classical_models(self.models, self.task.kind, self.pool, project.split.seed)
         add_tuned(self.models, project)  # one that cannot be opened is told by its rung
         self.library = open_library(project, Account(store, budget) if known is None else None)
         self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)
@@ -214,7 +212,7 @@ class Session:
         if canonical(dict(variant.model_identity)) != model.identity:
             raise UserError(
                 f"expected models.{variant.model} to be the model that {variant.name} was measured with, got another",
-                hint="walk again with `tuneworthy climb`, or put the model back under a name of its own",
+                hint="walk again with `tuneworthy run`, or put the model back under a name of its own",
             )
         return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
 

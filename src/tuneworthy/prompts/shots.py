@@ -85,7 +85,7 @@ class ShotPool:
             got = f"{len(gone)} of {len(shots.ids)} that are gone" if gone else "other examples to choose them from"
             raise UserError(
                 f"expected the shots of the variant among the project's examples, got {got}",
-                hint="put the examples back, or walk again with `tuneworthy climb`",
+                hint="put the examples back, or walk again with `tuneworthy run`",
             )
         if shots.mode == "fixed":
             chosen = tuple(self.by_id[example_id] for example_id in shots.ids)

@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from tuneworthy.errors import ModelError
-from tuneworthy.providers.safe import MAX_TEMPLATE_CHARS
+from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
 from tuneworthy.types import Message
 
 TIMEOUT_S: Final = 5.0

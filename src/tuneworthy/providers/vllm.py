@@ -12,9 +12,9 @@ from tuneworthy.config.models import Vllm
 from tuneworthy.errors import ModelError, OutsideFault, UserError
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of
+from tuneworthy.providers.model_safety import check_model, number_of, patterns_of, read_config
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.providers.openai import OpenAIProvider
-from tuneworthy.providers.safe import check_model, number_of, patterns_of, read_config
 from tuneworthy.providers.vllm_server import Launch, VllmServer, free_port, rank_limit
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import Request, Response

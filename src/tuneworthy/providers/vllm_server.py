@@ -125,12 +125,12 @@ class VllmServer:
         if program is None:
             raise UserError(f"expected the program {self.launch.executable}, got none",
                             hint="pip install vllm in an environment of its own and name its bin/vllm")  # fmt: skip
-        from tuneworthy.providers import leash_child
+        from tuneworthy.providers import supervised_child
 
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(leash_child.__file__), "--", program, *self.launch.argv()[1:]],
+                [sys.executable, "-I", str(supervised_child.__file__), "--", program, *self.launch.argv()[1:]],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment(os.environ),
             )  # fmt: skip
         try:

@@ -15,7 +15,7 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from tuneworthy.curate.card import Card, Distribution, Reason, Shown
+from tuneworthy.dataset.card import Card, Distribution, Reason, Shown
 from tuneworthy.report.html import POLICY, address, environment
 from tuneworthy.report.markdown import bullets, table_blocks
 from tuneworthy.report.numbers import NONE, count, percent

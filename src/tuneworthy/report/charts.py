@@ -1,4 +1,4 @@
-"""The two charts of a climb: score against cost (or time), and score by rung. Altair, made into SVG without a browser.
+"""The two charts of a run: score against cost (or time), and score by rung. Altair, made into SVG without a browser.
 
 Colours are Okabe and Ito's, which colour-blind readers can tell apart; shapes say the same, for print. Text in the
 SVG is data, never markup or an expression, and cleaned; the page shows the SVG as an image, where no script runs.
@@ -14,8 +14,8 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from tuneworthy.ladder.record import ClimbRecord
-from tuneworthy.report import labels, numbers
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.report import label_layout, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.types import RungStatus
 
@@ -29,7 +29,7 @@ COLOURS: Mapping[str, str] = {
     "adopted": "#0072B2",
     "in use today": "#1f2933",
     "no language model": "#7b8794",
-    "rejected": "#D55E00",
+    "no_gain": "#D55E00",
     "inconclusive": "#B8860B",
     "not eligible": "#AA4499",
     "dev only": "#0072B2",
@@ -38,7 +38,7 @@ SHAPES: Mapping[str, str] = {
     "adopted": "circle",
     "in use today": "square",
     "no language model": "diamond",
-    "rejected": "cross",
+    "no_gain": "cross",
     "inconclusive": "triangle-up",
     "not eligible": "triangle-down",
     "dev only": "circle",
@@ -111,8 +111,8 @@ class Axis:
         return self.lo + share * (self.hi - self.lo)
 
 
-def points_of(record: ClimbRecord) -> list[Point]:
-    """Return what can be drawn: rungs with a score on test, or on dev for a quick climb."""
+def points_of(record: RunRecord) -> list[Point]:
+    """Return what can be drawn: rungs with a score on test, or on dev for a quick run."""
     found = []
     for rung in record.rungs:
         seen = rung.candidates[0] if record.quick and rung.candidates else None
@@ -120,7 +120,7 @@ def points_of(record: ClimbRecord) -> list[Point]:
         bounds = seen["ci95"] if seen else rung.ci95
         if score is None or bounds is None:
             continue
-        role = {"floor": "no language model", "baseline": "in use today"}.get(rung.rung)
+        role = {"classical": "no language model", "baseline": "in use today"}.get(rung.rung)
         role = role or ("dev only" if record.quick else rung.status.value.replace("_", " "))
         found.append(
             Point(
@@ -138,7 +138,7 @@ def points_of(record: ClimbRecord) -> list[Point]:
     return found
 
 
-def figures(record: ClimbRecord) -> list[Figure]:
+def figures(record: RunRecord) -> list[Figure]:
     """Return the charts that the record has the numbers for."""
     points = points_of(record)
     if not points:
@@ -173,15 +173,15 @@ def _scaled(key: str, title: str, values: Sequence[float]) -> Axis:
     return Axis(key, f"{title} (logarithmic)", True, (zero or least) / 2.2, most * 2.2, zero)
 
 
-def _tradeoff_figure(record: ClimbRecord, points: Sequence[Point], axis: Axis) -> Figure:
+def _tradeoff_figure(record: RunRecord, points: Sequence[Point], axis: Axis) -> Figure:
     against = "price" if axis.key == "cost" else "time"
     title = _tradeoff_title(record, points, axis)
     caption = (
         f"Score on {_where(record)} with its 95 % interval (bar), against the {against}. Up and to the left is better. "
         f"The orange line is the target ({numbers.percent(record.target)})."
     )
-    floor = next((p for p in points if p.rung == "floor"), None)
-    if floor:
+    classical = next((p for p in points if p.rung == "classical"), None)
+    if classical:
         caption += " The grey band is what no language model at all scores, with its 95 % interval."
     if axis.key == "time":
         caption += " Nothing here has a price per call, so the score is drawn against time."
@@ -190,13 +190,13 @@ def _tradeoff_figure(record: ClimbRecord, points: Sequence[Point], axis: Axis) -
     return Figure(title, caption, f"Chart of score against {against}: {told}.", wide, narrow)
 
 
-def _tradeoff_title(record: ClimbRecord, points: Sequence[Point], axis: Axis) -> str:
+def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> str:
     """Say what the first chart shows of the best variant."""
     top = max(points, key=lambda p: p.score)
     best = next((p for p in points if record.best and p.rung == record.best["rung"]), top)
     share = numbers.percent(best.score)
     unit = f"{_placed(best, axis)} for 1,000 answers" if axis.key == "cost" else f"{_placed(best, axis)} an answer"
-    if record.floor_wins:
+    if record.classical_wins:
         return f"No language model needed: {best.name} scores {share} at {unit}"
     if best.score >= top.score:
         return f"{best.name} scores highest: {share} at {unit}"
@@ -204,8 +204,8 @@ def _tradeoff_title(record: ClimbRecord, points: Sequence[Point], axis: Axis) ->
     return f"{best.name} is the choice: {share} at {unit} ({top.name} has {numbers.percent(top.score)}, {but})"
 
 
-def _ladder_figure(record: ClimbRecord, points: Sequence[Point]) -> Figure:
-    steps = [p for p in points if p.rung not in {"floor", "baseline"}]
+def _ladder_figure(record: RunRecord, points: Sequence[Point]) -> Figure:
+    steps = [p for p in points if p.rung not in {"classical", "baseline"}]
     path = [p for p in points if p.path]
     if record.quick:
         title = "A quick look on dev: nothing is decided"
@@ -224,7 +224,7 @@ def _ladder_figure(record: ClimbRecord, points: Sequence[Point]) -> Figure:
     return Figure(title, caption, f"Chart of score by step: {told}.", wide, narrow)
 
 
-def _where(record: ClimbRecord) -> str:
+def _where(record: RunRecord) -> str:
     return f"{record.n_dev} dev cases" if record.quick else f"{record.n_test} test cases"
 
 
@@ -240,14 +240,14 @@ def _ms(value: float | None) -> str:
     return f"{numbers.milliseconds(value)} ms"
 
 
-def score_domain(record: ClimbRecord, points: Sequence[Point]) -> tuple[float, float]:
+def score_domain(record: RunRecord, points: Sequence[Point]) -> tuple[float, float]:
     """Return the ends of the score axis: whole tenths around all intervals and the target."""
     lo = min([p.lo for p in points] + [record.target])
     hi = max([p.hi for p in points] + [record.target])
     return max(0.0, math.floor(10 * (lo - 0.02)) / 10), min(1.0, math.ceil(10 * (hi + 0.02)) / 10)
 
 
-def _tradeoff(record: ClimbRecord, points: Sequence[Point], axis: Axis, width: int) -> str:
+def _tradeoff(record: RunRecord, points: Sequence[Point], axis: Axis, width: int) -> str:
     """Draw score against cost or time."""
     height = 340 if width == WIDE else 300
     domain = score_domain(record, points)
@@ -316,14 +316,14 @@ class Canvas:
 def _place(points: Sequence[Point], canvas: Canvas, target: float) -> list[dict[str, Any]]:
     """Return the names of the points with their places in units of the axes."""
     goal = canvas.y(target)
-    obstacles = [labels.Box(canvas.x(p) - 3, canvas.y(p.hi), canvas.x(p) + 3, canvas.y(p.lo)) for p in points]
-    obstacles += [labels.Box(0, goal - 20, 80, goal), labels.Box(0, goal - 5, canvas.width, goal + 5)]
+    obstacles = [label_layout.Box(canvas.x(p) - 3, canvas.y(p.hi), canvas.x(p) + 3, canvas.y(p.lo)) for p in points]
+    obstacles += [label_layout.Box(0, goal - 20, 80, goal), label_layout.Box(0, goal - 5, canvas.width, goal + 5)]
     spots = [(canvas.x(p), canvas.y(p.score)) for p in points]
     widths = [LETTER * len(p.name) + 4 for p in points]
-    inside = labels.Box(2, 2, canvas.width - 2, canvas.height - 2)
+    inside = label_layout.Box(2, 2, canvas.width - 2, canvas.height - 2)
     rows = []
     for point, width, spot, place in zip(
-        points, widths, spots, labels.place(spots, widths, 15, inside, obstacles), strict=True
+        points, widths, spots, label_layout.place(spots, widths, 15, inside, obstacles), strict=True
     ):
         near = min(max(spot[0], place.x - 3), place.x + width)  # where a line from the point meets the name
         x, y = canvas.units(place.x, place.y)
@@ -348,7 +348,7 @@ def _names(points: Sequence[Point], placed: Sequence[dict[str, Any]]) -> list[al
     return [*layers, *(layer.encode(x="x:Q", y="y:Q", text="name:N") for layer in (halo, text))]
 
 
-def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
+def _ladder(record: RunRecord, points: Sequence[Point], width: int) -> str:
     """Draw the score by rung, from top to bottom."""
     narrow = width == NARROW
     step = 52 if narrow else 44
@@ -394,13 +394,13 @@ def _ladder(record: ClimbRecord, points: Sequence[Point], width: int) -> str:
     return svg_of(layers, width if narrow else width - 110, height)
 
 
-def _references(record: ClimbRecord, points: Sequence[Point], along: str) -> list[alt.Chart]:
-    """Draw the floor with its band, and the target, as lines across the chart; `along` is the axis of the score."""
+def _references(record: RunRecord, points: Sequence[Point], along: str) -> list[alt.Chart]:
+    """Draw the classical baseline with its band, and the target, as lines across the chart; `along` is the axis of the score."""
     layers = []
     second = f"{along}2"
-    floor = next((p for p in points if p.rung == "floor"), None)
-    if floor:
-        band = alt.Chart(inline([{"score": floor.score, "lo": floor.lo, "hi": floor.hi}]))
+    classical = next((p for p in points if p.rung == "classical"), None)
+    if classical:
+        band = alt.Chart(inline([{"score": classical.score, "lo": classical.lo, "hi": classical.hi}]))
         layers.append(band.mark_rect(color=BAND, opacity=0.9).encode(**{along: "lo:Q", second: "hi:Q"}))
         line = band.mark_rule(stroke=COLOURS["no language model"], strokeDash=[2, 3], strokeWidth=1.5)
         layers.append(line.encode(**{along: "score:Q"}))

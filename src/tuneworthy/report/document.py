@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import findings, tables
 from tuneworthy.report.findings import KeyNumber, Target
 from tuneworthy.report.prompts import prompt_tables
@@ -19,7 +19,7 @@ from tuneworthy.report.verdict import Section, section
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.verdict.kept import Kept
+    from tuneworthy.verdict.last_verdict import Kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Document:
 
     Attributes:
         title: Of the page. verdict: What stands first, or None.
-        answer: What the climb found, in one sentence. target: Whether it is good enough, or None.
+        answer: What the run found, in one sentence. target: Whether it is good enough, or None.
         quick: Whether test was left alone.
         numbers: The three at the head. warnings: What to know before using them.
         ladder: The main table. details: further ones of test. tried: What was tried and lost, on dev.
@@ -55,7 +55,7 @@ class Document:
 
 
 def document(
-    record: ClimbRecord,
+    record: RunRecord,
     project: Project | None = None,
     today: date | None = None,
     verdict: Kept | None = None,
@@ -63,10 +63,10 @@ def document(
     """Return the report of `record`.
 
     Args:
-        record: Of the last climb.
+        record: Of the last run.
         project: Tells the traffic and which models retire; None leaves both out.
         today: The day of the report.
-        verdict: The last one, if there is one; of a quick climb there is none.
+        verdict: The last one, if there is one; of a quick run there is none.
     """
     day = today or date.today()
     traffic = project.economics.requests_per_month if project else None
@@ -94,11 +94,11 @@ def document(
         data=tables.data_table(record),
         provenance=tables.provenance_table(record),
         paragraph=findings.paragraph(record, traffic, verdict),
-        made=f"Made by tuneworthy on {day.isoformat()} from the record of the last {'quick ' * record.quick}climb.",
+        made=f"Made by tuneworthy on {day.isoformat()} from the record of the last {'quick ' * record.quick}run.",
     )
 
 
-def method(record: ClimbRecord) -> list[str]:
+def method(record: RunRecord) -> list[str]:
     """Say what dev, test and looks mean."""
     explored = (
         f"Every step tried its candidates on {record.n_dev} development cases (dev) and sent only its winner to the "
@@ -113,10 +113,10 @@ def method(record: ClimbRecord) -> list[str]:
             f"Every step tried its candidates on {record.n_dev} development cases (dev); the frozen test set of "
             f"{record.n_test} cases was not touched, so no look at it was spent and nothing is decided."
         ]
-    each = f", each at α = {record.alpha_per_look:g}," if record.alpha_per_look else ""
+    each = f", each at α = {record.alpha_per_comparison:g}," if record.alpha_per_comparison else ""
     return [
         explored,
-        f"A comparison on test is a look; {record.test_looks} looks were taken{each} out of a plan whose chance of any "
+        f"A comparison on test is a look; {record.comparisons_made} looks were taken{each} out of a plan whose chance of any "
         "false finding is at most 5 % in all, so that trying more does not make a lucky winner.",
         "A step is adopted if it is better on the same cases (paired), or no worse by the margin of "
         f"{record.margin:g} and at least 20 % cheaper or faster.",

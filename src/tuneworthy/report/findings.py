@@ -1,4 +1,4 @@
-"""What a climb found, in plain words: the answer, the target, the warnings, and the paragraph to paste.
+"""What a run found, in plain words: the answer, the target, the warnings, and the paragraph to paste.
 
 Invariant: every sentence is computed from the record; two scores are said to differ only where they were compared
 paired.
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from tuneworthy.floor.base import WORDS
-from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.classical.base import WORDS
+from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
@@ -23,7 +23,7 @@ from tuneworthy.verdict.evidence import target_status
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.verdict.kept import Kept
+    from tuneworthy.verdict.last_verdict import Kept
 
 RIGHT_OR_WRONG = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
@@ -61,24 +61,24 @@ class KeyNumber:
     detail: str
 
 
-def best_of(record: ClimbRecord) -> RungRecord | None:
-    """Return the rung that holds the best variant, the floor included."""
+def best_of(record: RunRecord) -> RungRecord | None:
+    """Return the rung that holds the best variant, the classical baseline included."""
     if not record.best:
         return None
     return next((r for r in record.rungs if r.rung == record.best["rung"] and measured(r)), None)
 
 
-def best_model_of(record: ClimbRecord) -> RungRecord | None:
-    """Return the rung that holds the best language-model variant: the best, or what the best floor was compared with.
+def best_model_of(record: RunRecord) -> RungRecord | None:
+    """Return the rung that holds the best language-model variant: the best, or what the best classical baseline was compared with.
 
     Where nothing is eligible, it is the one adopted last, else the baseline.
     """
     best = best_of(record)
-    if best and best.rung != "floor":
+    if best and best.rung != "classical":
         return best
     if best and (against := [r for r in record.rungs if r.variant == best.compared_to and measured(r)]):
         return against[0]
-    adopted = [r for r in record.rungs if r.status is RungStatus.ADOPTED and r.rung != "floor" and measured(r)]
+    adopted = [r for r in record.rungs if r.status is RungStatus.ADOPTED and r.rung != "classical" and measured(r)]
     baseline = record.rung("baseline")
     return adopted[-1] if adopted else (baseline if baseline and measured(baseline) else None)
 
@@ -88,12 +88,12 @@ def measured(rung: RungRecord) -> bool:
     return rung.score is not None and rung.ci95 is not None
 
 
-def target_of(record: ClimbRecord) -> Target | None:
+def target_of(record: RunRecord) -> Target | None:
     """Say whether the best variant meets the target; None where nothing was put to test, or not all that should be."""
     return _target_of(record, best_of(record))
 
 
-def _target_of(record: ClimbRecord, best: RungRecord | None) -> Target | None:
+def _target_of(record: RunRecord, best: RungRecord | None) -> Target | None:
     """Say whether what a rung put to test meets the target."""
     if record.quick or record.partial or best is None or best.score is None or best.ci95 is None:
         return None
@@ -124,27 +124,25 @@ def _target_of(record: ClimbRecord, best: RungRecord | None) -> Target | None:
     return Target(status, words)
 
 
-def answer(record: ClimbRecord) -> str:
-    """Return the answer in one sentence; that of a climb that stopped early, or no longer holds, says so."""
+def answer(record: RunRecord) -> str:
+    """Return the answer in one sentence; that of a run that stopped early, or no longer holds, says so."""
     if record.partial:
-        return (
-            f"The climb stopped early ({clean(record.partial)}), so there is no answer yet. So far: {_answer(record)}"
-        )
+        return f"The run stopped early ({clean(record.partial)}), so there is no answer yet. So far: {_answer(record)}"
     if record.stale:
-        return f"Since this was measured, {clean('; '.join(record.stale))}: climb again. It was: {_answer(record)}"
+        return f"Since this was measured, {clean('; '.join(record.stale))}: run again. It was: {_answer(record)}"
     return _answer(record)
 
 
-def _answer(record: ClimbRecord) -> str:
+def _answer(record: RunRecord) -> str:
     best, model, baseline = best_of(record), best_model_of(record), record.rung("baseline")
     if record.quick:
         return _quick_answer(record)
     if best is None or best.score is None:
         return _no_answer(record)
-    if best.rung == "floor" and model and model.score is not None:
-        return _floor_answer(record, best, model)
+    if best.rung == "classical" and model and model.score is not None:
+        return _classical_answer(record, best, model)
     if best.rung == "baseline":
-        tried = sum(1 for r in record.rungs if r.score is not None and r.rung not in {"floor", "baseline"})
+        tried = sum(1 for r in record.rungs if r.score is not None and r.rung not in {"classical", "baseline"})
         steps = "No step" if tried == 1 else f"None of {tried} steps"
         more = f" {steps} that was put to test is shown to be better." if tried else " Nothing else was put to test."
         return f"What is in use today ({clean(best.name)}) {does(record, best)}.{more}"
@@ -156,7 +154,7 @@ def _answer(record: ClimbRecord) -> str:
     return f"{STEPS.get(best.rung, 'The best variant')} ({clean(best.name)}) {does(record, best)}{today}.{enough}"
 
 
-def _swap_words(record: ClimbRecord, best: RungRecord) -> str:
+def _swap_words(record: RunRecord, best: RungRecord) -> str:
     """Say that another model alone meets the target, whatever was adopted on top of it; "" if none does."""
     model = record.rung("model")
     goal = _target_of(record, model)
@@ -166,7 +164,7 @@ def _swap_words(record: ClimbRecord, best: RungRecord) -> str:
     return f" The swap is enough: another model{named} meets the target by itself, without training."
 
 
-def _no_answer(record: ClimbRecord) -> str:
+def _no_answer(record: RunRecord) -> str:
     """Say why nothing is the best."""
     broken = [f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated]
     if broken:
@@ -174,21 +172,19 @@ def _no_answer(record: ClimbRecord) -> str:
     return "Nothing could be measured on the test cases, so there is no answer yet."
 
 
-def _floor_answer(record: ClimbRecord, floor: RungRecord, model: RungRecord) -> str:
+def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecord) -> str:
     """Say that no language model is needed, as strongly as it was shown."""
-    name = f"{floor_words(floor)} without any language model"
+    name = f"{classical_words(classical)} without any language model"
     what = "language model" if model.rung == "model" else "prompt"
     reaches = f"the best {what} ({clean(model.name)}) reaches {numbers.percent(model.score or 0.0)}"
     if model.violated:
-        return f"{name} {does(record, floor)}; {reaches} and is not eligible ({clean(model.violated)})."
-    if record.floor_wins:
-        return f"{name} {does(record, floor)}; {reaches}."
-    return (
-        f"{name} {does(record, floor)}, no worse than language models by the margin and cheaper or faster; {reaches}."
-    )
+        return f"{name} {does(record, classical)}; {reaches} and is not eligible ({clean(model.violated)})."
+    if record.classical_wins:
+        return f"{name} {does(record, classical)}; {reaches}."
+    return f"{name} {does(record, classical)}, no worse than language models by the margin and cheaper or faster; {reaches}."
 
 
-def _quick_answer(record: ClimbRecord) -> str:
+def _quick_answer(record: RunRecord) -> str:
     seen = [r for r in record.rungs if r.candidates]
     if not seen:
         return "A quick look on dev found nothing to measure; nothing is decided."
@@ -200,16 +196,16 @@ def _quick_answer(record: ClimbRecord) -> str:
     )
 
 
-def floor_words(floor: RungRecord) -> str:
-    """Name a floor in plain words.
+def classical_words(classical: RungRecord) -> str:
+    """Name a classical baseline in plain words.
 
-    >>> floor_words(RungRecord(rung="floor", status=RungStatus.REFERENCE, name="floor/linear"))
+    >>> floor_words(RungRecord(rung="classical baseline", status=RungStatus.REFERENCE, name="classical/linear"))
     'A classifier'
     """
-    return WORDS.get(str(floor.name).removeprefix("floor/"), f"A method ({clean(floor.name)})")
+    return WORDS.get(str(classical.name).removeprefix("classical/"), f"A method ({clean(classical.name)})")
 
 
-def does(record: ClimbRecord, rung: RungRecord) -> str:
+def does(record: RunRecord, rung: RungRecord) -> str:
     """Say what a variant scores: `answers 84 % of the test cases correctly`."""
     share = numbers.percent(rung.score or 0.0)
     if record.primary in RIGHT_OR_WRONG:
@@ -217,7 +213,7 @@ def does(record: ClimbRecord, rung: RungRecord) -> str:
     return f"scores {share} on the test cases ({clean(record.primary)})"
 
 
-def key_numbers(record: ClimbRecord, requests_per_month: float | None = None) -> list[KeyNumber]:
+def key_numbers(record: RunRecord, requests_per_month: float | None = None) -> list[KeyNumber]:
     """Return three numbers for the head of the page."""
     if record.quick:
         return _quick_numbers(record)
@@ -225,13 +221,13 @@ def key_numbers(record: ClimbRecord, requests_per_month: float | None = None) ->
     if best is None or best.score is None or best.ci95 is None:
         return []
     found = [KeyNumber("Best", numbers.percent(best.score), _behind(best))]
-    baseline, floor, model = record.rung("baseline"), record.rung("floor"), best_model_of(record)
+    baseline, classical, model = record.rung("baseline"), record.rung("classical"), best_model_of(record)
     beside = ("In use today", baseline)
-    if best.rung == "floor":
+    if best.rung == "classical":
         found = [KeyNumber("Without any language model", numbers.percent(best.score), _behind(best))]
         beside = ("Best with a language model", model)
     elif best.rung == "baseline":
-        beside = ("Without any language model", floor)
+        beside = ("Without any language model", classical)
     label, rung = beside
     if rung and rung.score is not None and measured(rung):
         found.append(KeyNumber(label, numbers.percent(rung.score), _behind(rung)))
@@ -260,13 +256,13 @@ def _cost_number(best: RungRecord, requests_per_month: float | None) -> KeyNumbe
     return KeyNumber("Its median time for an answer", time or numbers.NONE, unpriced)
 
 
-def _quick_numbers(record: ClimbRecord) -> list[KeyNumber]:
+def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
     found = []
-    for name, label in (("floor", "Without any language model"), ("baseline", "In use today")):
+    for name, label in (("classical", "Without any language model"), ("baseline", "In use today")):
         rung = record.rung(name)
         if rung and rung.candidates:
             found.append(_quick_number(label, rung))
-    others = [r for r in record.rungs if r.rung not in {"floor", "baseline"} and r.candidates]
+    others = [r for r in record.rungs if r.rung not in {"classical", "baseline"} and r.candidates]
     if others:
         found.append(_quick_number("Best step", max(others, key=lambda r: r.candidates[0]["score"])))
     return found
@@ -278,13 +274,13 @@ def _quick_number(label: str, rung: RungRecord) -> KeyNumber:
     return KeyNumber(label, numbers.percent(first["score"]), behind)
 
 
-def warnings(record: ClimbRecord, project: Project | None = None, today: date | None = None) -> list[str]:
+def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
     """Return what a reader must know before using the numbers."""
     found: list[str] = []
     if record.quick:
         found.append("This was a quick look: dev cases only, the test set was not touched, nothing is decided.")
-    if record.floor_wins:
-        found.append(clean(record.floor_wins))
+    if record.classical_wins:
+        found.append(clean(record.classical_wins))
     for rung in record.rungs:
         if rung.n and rung.unscored > MOST_UNSCORED * rung.n:
             found.append(f"{clean(rung.name)}: {rung.unscored} of {rung.n} test cases could not be scored.")
@@ -295,7 +291,7 @@ def warnings(record: ClimbRecord, project: Project | None = None, today: date | 
     return [*found, *(_of_project(record, project, today) if project else [])]
 
 
-def _of_project(record: ClimbRecord, project: Project, today: date | None) -> list[str]:
+def _of_project(record: RunRecord, project: Project, today: date | None) -> list[str]:
     """Say which models retire soon, whether prices are old, and whether the project file was changed since."""
     from tuneworthy.providers.prices import price_for, table_date
     from tuneworthy.types import content_hash
@@ -313,15 +309,15 @@ def _of_project(record: ClimbRecord, project: Project, today: date | None) -> li
     if priced and (now - table_date()).days > PRICES_DAYS:
         found.append(f"The price table is of {table_date()}: check the prices before you decide on money.")
     if record.provenance.get("project") not in {None, content_hash(project.model_dump(mode="json"))}:
-        found.append("The project file was changed after this climb; the numbers are those of the climb.")
+        found.append("The project file was changed after this run; the numbers are those of the run.")
     return found
 
 
-def paragraph(record: ClimbRecord, requests_per_month: float | None = None, verdict: Kept | None = None) -> str:
+def paragraph(record: RunRecord, requests_per_month: float | None = None, verdict: Kept | None = None) -> str:
     """Return the paragraph to paste: plain text, one line, with n, intervals, cost and what was not scored.
 
     Args:
-        record: Of the climb.
+        record: Of the run.
         requests_per_month: Adds the monthly bill.
         verdict: Is put after the answer, if it still holds.
     """
@@ -329,12 +325,12 @@ def paragraph(record: ClimbRecord, requests_per_month: float | None = None, verd
         return f"{clean(record.task)} ({clean(record.primary)}, dev only): {answer(record)}"
     parts = [f"{clean(record.task)} ({clean(record.primary)}, n = {record.n_test} test cases): {answer(record)}"]
     parts.append(in_a_sentence(verdict))
-    best, model, floor = best_of(record), best_model_of(record), record.rung("floor")
+    best, model, classical = best_of(record), best_model_of(record), record.rung("classical")
     shown: list[tuple[str, RungRecord | None]] = [("Best", best), ("today", record.rung("baseline"))]
-    if best and best.rung == "floor":
+    if best and best.rung == "classical":
         shown.insert(1, ("best language-model variant", model))
-    elif floor:
-        shown.append(("no language model", floor))
+    elif classical:
+        shown.append(("no language model", classical))
     parts.append(_intervals(shown))
     parts.append(_gain(best))
     goal = target_of(record)
@@ -342,8 +338,8 @@ def paragraph(record: ClimbRecord, requests_per_month: float | None = None, verd
     parts.append(_price(best, requests_per_month))
     tried = sum(rung.candidates_tried for rung in record.rungs)
     parts.append(
-        f"{tried} candidates were tried on {record.n_dev} dev cases, {record.test_looks} comparisons were made on test"
-        + (f" (α = {record.alpha_per_look:g} each)" if record.alpha_per_look else "")
+        f"{tried} candidates were tried on {record.n_dev} dev cases, {record.comparisons_made} comparisons were made on test"
+        + (f" (α = {record.alpha_per_comparison:g} each)" if record.alpha_per_comparison else "")
         + f"; all calls cost {numbers.dollars(record.cost_usd)}."
     )
     parts.append(f"tuneworthy {clean(record.provenance.get('tuneworthy', ''))}, project {_project(record)}.")
@@ -368,7 +364,7 @@ def _gain(best: RungRecord | None) -> str:
     """Say by how much the best is better than what it was compared with."""
     if best is None or best.delta is None or best.delta_ci is None or best.alpha is None:
         return ""
-    against = "the best language-model variant" if best.rung == "floor" else "the best variant before it"
+    against = "the best language-model variant" if best.rung == "classical" else "the best variant before it"
     bounds = f"{numbers.points(best.delta_ci[0])} to {numbers.points(best.delta_ci[1])}"
     p = numbers.p_value(best.p_value)
     return (
@@ -392,5 +388,5 @@ def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
     return f"It costs: {words}."
 
 
-def _project(record: ClimbRecord) -> str:
+def _project(record: RunRecord) -> str:
     return clean(record.provenance.get("project", "unknown"))

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import document
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.words import RUNG_WORDS
+from tuneworthy.verdict.wording import RUNG_WORDS
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
     from tuneworthy.report.charts import Figure
-    from tuneworthy.verdict.kept import Kept
+    from tuneworthy.verdict.last_verdict import Kept
 
 POLICY = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 _TOGETHER = re.compile(
@@ -37,7 +37,7 @@ _TOGETHER = re.compile(
 
 
 def render_html(
-    record: ClimbRecord,
+    record: RunRecord,
     project: Project | None = None,
     today: date | None = None,
     verdict: Kept | None = None,
@@ -45,7 +45,7 @@ def render_html(
     """Return the page.
 
     Args:
-        record: Of the last climb.
+        record: Of the last run.
         project: Tells the traffic and which models retire.
         today: The day of the report.
         verdict: The last one, if there is one.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import document
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import markdown_code, markdown_text
@@ -14,11 +14,11 @@ from tuneworthy.report.verdict import Section
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.verdict.kept import Kept
+    from tuneworthy.verdict.last_verdict import Kept
 
 
 def render_markdown(
-    record: ClimbRecord,
+    record: RunRecord,
     project: Project | None = None,
     today: date | None = None,
     verdict: Kept | None = None,
@@ -26,7 +26,7 @@ def render_markdown(
     """Return the report in GitHub's Markdown.
 
     Args:
-        record: Of the last climb.
+        record: Of the last run.
         project: Tells the traffic and which models retire.
         today: The day of the report.
         verdict: The last one, if there is one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
@@ -15,7 +15,7 @@ MOST_CHARS = 160
 MOST_NOTE = 900
 
 
-def prompt_tables(record: ClimbRecord) -> list[Table]:
+def prompt_tables(record: RunRecord) -> list[Table]:
     """Return the tables of what was searched for; none if the project file asks for nothing of it."""
     rung = record.rung("prompt")
     found = rung.prompt if rung else {}

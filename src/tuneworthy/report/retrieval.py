@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
@@ -30,20 +30,20 @@ MEASURES = ("recall@1", "recall@5", "mrr", "ndcg@10")
 MOST_NAMED = 5
 
 
-def retrieval_of(record: ClimbRecord) -> Mapping[str, Any]:
+def retrieval_of(record: RunRecord) -> Mapping[str, Any]:
     """Return what the rung found; empty if it was not walked, or had nothing to search."""
     found = record.rung("retrieval")
     return found.retrieval if found else {}
 
 
-def retrieval_tables(record: ClimbRecord) -> list[Table]:
+def retrieval_tables(record: RunRecord) -> list[Table]:
     """Return the tables of the rung `retrieval`; none if it was not walked."""
     found = retrieval_of(record)
     made = (_searches(found), _blame(found), _oracle(found), _latency(found), _documents(found)) if found else ()
     return [table for table in made if table is not None]
 
 
-def injection_warning(record: ClimbRecord) -> str:
+def injection_warning(record: RunRecord) -> str:
     """Say that documents hold instructions to a model; "" if none does."""
     injected = retrieval_of(record).get("documents", {}).get("injected", {})
     if not injected:

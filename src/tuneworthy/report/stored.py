@@ -1,16 +1,16 @@
-"""The stored record of the last climb, read back."""
+"""The stored record of the last run, read back."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.record import ClimbRecord, read_record, record_from
+from tuneworthy.ladder.record import RunRecord, read_record, record_from
 from tuneworthy.store import Folder
 
 
-def last_record(root: Path) -> ClimbRecord:
-    """Return the record of the last climb of the project folder `root`, else that of the last quick one.
+def last_record(root: Path) -> RunRecord:
+    """Return the record of the last run of the project folder `root`, else that of the last quick one.
 
     Raises:
         UserError: There is none, or it is not of this version.
@@ -18,5 +18,5 @@ def last_record(root: Path) -> ClimbRecord:
     folder = Folder(root)
     document = read_record(folder) or read_record(folder, "quick")
     if document is None:
-        raise UserError(f"expected a climb in {folder.path}, got none", hint="run `tuneworthy climb` first")
+        raise UserError(f"expected a run in {folder.path}, got none", hint="run `tuneworthy run` first")
     return record_from(document)

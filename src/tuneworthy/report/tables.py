@@ -1,4 +1,4 @@
-"""The tables of a climb as rows of text: pure functions of the record, shared by terminal, Markdown and HTML.
+"""The tables of a run as rows of text: pure functions of the record, shared by terminal, Markdown and HTML.
 
 Invariant: every cell is cleaned (one line, no control characters) and holds nothing of a single test case.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from tuneworthy.ladder.record import ClimbRecord, RungRecord
+from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.text import clean
 
@@ -59,11 +59,11 @@ class Table:
         return self.only(*(c.key for i, c in enumerate(self.columns) if not all(row[i] in empty for row in self.rows)))
 
 
-def ladder_table(record: ClimbRecord, requests_per_month: float | None = None) -> Table:
+def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> Table:
     """Return one row a rung: what was put to test, its score, gain, cost, time and tokens.
 
     Args:
-        record: Of the climb.
+        record: Of the run.
         requests_per_month: Adds the monthly bill where it is told.
     """
     where = f"dev, n = {record.n_dev}" if record.quick else f"test, n = {record.n_test}"
@@ -94,7 +94,7 @@ def ladder_table(record: ClimbRecord, requests_per_month: float | None = None) -
     return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
 
 
-def _ladder_row(rung: RungRecord, record: ClimbRecord, requests_per_month: float | None, own_alpha: bool) -> list[str]:
+def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float | None, own_alpha: bool) -> list[str]:
     """Return the cells of one rung; on dev where test was left alone."""
     shown, bounds, n = rung.score, rung.ci95, rung.n
     if record.quick and rung.candidates:
@@ -128,7 +128,7 @@ def _ladder_row(rung: RungRecord, record: ClimbRecord, requests_per_month: float
     ]
 
 
-def _reading(record: ClimbRecord, alpha: float | None) -> str:
+def _reading(record: RunRecord, alpha: float | None) -> str:
     """Say how to read the ladder table."""
     if record.quick:
         return "Scores are of dev cases, as shares of 1. Nothing was put to test, so nothing is decided."
@@ -139,11 +139,11 @@ def _reading(record: ClimbRecord, alpha: float | None) -> str:
     single = f" Latency is of {measured} single calls, one at a time." if measured else ""
     return (
         "Scores are shares of 1 (0.840 is 84 %). The gain is the paired difference to the best language-model variant "
-        f"so far (for the floor: to the best of all); its interval is {look}.{again}{single}"
+        f"so far (for the classical: to the best of all); its interval is {look}.{again}{single}"
     )
 
 
-def reasons_table(record: ClimbRecord) -> Table:
+def reasons_table(record: RunRecord) -> Table:
     """Return why each rung ended as it did."""
     rows = [
         [clean(rung.rung), rung.status.value, clean(rung.reason), "; ".join(clean(note) for note in rung.notes)]
@@ -159,7 +159,7 @@ def reasons_table(record: ClimbRecord) -> Table:
     return table if any(row[3] for row in rows) else table.only("rung", "status", "reason")
 
 
-def candidates_table(record: ClimbRecord) -> Table:
+def candidates_table(record: RunRecord) -> Table:
     """Return all candidates that were asked on dev, with what became of them."""
     rows = []
     for rung in record.rungs:
@@ -189,7 +189,7 @@ def candidates_table(record: ClimbRecord) -> Table:
     return Table("All candidates", columns, rows, note)
 
 
-def savings_table(record: ClimbRecord) -> Table | None:
+def savings_table(record: RunRecord) -> Table | None:
     """Return the calls and the money that racing saved, by rung and in all; None where nothing was raced."""
     raced = [rung for rung in record.rungs if rung.calls_full and rung.candidates_tried > 1]
     if not raced:
@@ -223,7 +223,7 @@ def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
     return [name, *counts, numbers.percent(saved / full), numbers.dollars(usd).removeprefix("$") if usd else ""]
 
 
-def _fate(record: ClimbRecord, rung: RungRecord, place: int, candidate: Mapping[str, Any], most: int) -> str:
+def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: Mapping[str, Any], most: int) -> str:
     """Say what became of a candidate."""
     if candidate["variant"] == rung.variant if rung.variant else place == 0:
         return "leads its rung" if record.quick else f"put to test, {rung.status.value.replace('_', ' ')}"
@@ -236,7 +236,7 @@ def _fate(record: ClimbRecord, rung: RungRecord, place: int, candidate: Mapping[
     return "lost on dev" if n == most and not why else f"dropped after {n} cases{why}"
 
 
-def models_table(record: ClimbRecord) -> Table | None:
+def models_table(record: RunRecord) -> Table | None:
     """Return score, cost and time of the models that were tried, with the Pareto front; None if none were."""
     found = record.rung("model")
     rows = found.model.get("models", ()) if found else ()
@@ -271,7 +271,7 @@ def models_table(record: ClimbRecord) -> Table | None:
     return Table("Models side by side", columns, cells, note)
 
 
-def graders_table(record: ClimbRecord) -> Table | None:
+def graders_table(record: RunRecord) -> Table | None:
     """Return the score of every grader by rung on test; None where there is only one."""
     tested = [rung for rung in record.rungs if rung.graders]
     names = list(dict.fromkeys(name for rung in tested for name in rung.graders))
@@ -286,7 +286,7 @@ def graders_table(record: ClimbRecord) -> Table | None:
     return Table("Every grader, by rung", columns, rows, f"Test, n = {record.n_test}; the first grader decides.")
 
 
-def fields_table(record: ClimbRecord) -> Table | None:
+def fields_table(record: RunRecord) -> Table | None:
     """Return the F1 of every expected field by rung on test, invented ones counted; None where there are no fields."""
     tested = [rung for rung in record.rungs if rung.fields]
     names = list(dict.fromkeys(name for rung in tested for name, of in rung.fields.items() if of["recall"] is not None))
@@ -300,7 +300,7 @@ def fields_table(record: ClimbRecord) -> Table | None:
     return Table("F1 of each field, by rung", columns, rows, f"Test, n = {record.n_test}; what was put to test.")
 
 
-def errors_table(record: ClimbRecord) -> Table | None:
+def errors_table(record: RunRecord) -> Table | None:
     """Return why answers on dev were wrong, by rung; None where nothing was explored."""
     told = [rung for rung in record.rungs if rung.reasons]
     names = list(dict.fromkeys(name for rung in told for name in rung.reasons))
@@ -321,29 +321,29 @@ def errors_table(record: ClimbRecord) -> Table | None:
     )
 
 
-def data_table(record: ClimbRecord) -> Table:
+def data_table(record: RunRecord) -> Table:
     """Return how the cases were split and what left the examples because it gave a case away."""
-    split, leaks = record.split, record.leaks
+    split, overlaps = record.split, record.overlaps
     rows = [
         ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.get('origin', 'cases'))})"],
         ["test cases", numbers.count(record.n_test)],
         ["examples for shots", numbers.count(split.get("shots"))],
-        ["examples that leaked into the cases, removed", _leaks(leaks.get("cases"))],
-        ["examples that leaked into dev, removed", _leaks(leaks.get("dev"))],
+        ["examples that overlapping into the cases, removed", _overlaps(overlaps.get("cases"))],
+        ["examples that overlapping into dev, removed", _overlaps(overlaps.get("dev"))],
     ]
     rows += [["how it was drawn", clean(reason)] for reason in split.get("reasons", ())]
     rows += [["note", clean(note)] for note in record.notes]
-    return Table("Splits and leaks", [Column("what", "what", "text"), Column("value", "value", "text")], rows)
+    return Table("Splits and overlaps", [Column("what", "what", "text"), Column("value", "value", "text")], rows)
 
 
-def _leaks(by_reason: Mapping[str, int] | None) -> str:
+def _overlaps(by_reason: Mapping[str, int] | None) -> str:
     if not by_reason or not sum(by_reason.values()):
         return "0"
     parts = ", ".join(f"{clean(reason)} {number}" for reason, number in by_reason.items() if number)
     return f"{sum(by_reason.values())} ({parts})"
 
 
-def provenance_table(record: ClimbRecord) -> Table:
+def provenance_table(record: RunRecord) -> Table:
     """Return versions, seeds and hashes."""
     rows = [[clean(name), clean(value)] for name, value in _flat(record.provenance)]
     for rung in record.rungs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
@@ -13,12 +13,12 @@ from tuneworthy.report.text import clean
 _SIDES = {"base": "base", "tuned": "tuned"}
 
 
-def tuned_tables(record: ClimbRecord) -> list[Table]:
+def tuned_tables(record: RunRecord) -> list[Table]:
     """Return the tables of the rung `fine_tune`; none where no tuned model was put to test."""
     rung = record.rung("fine_tune")
     if rung is None or not rung.tuned:
         return []
-    return [table for table in (first_tokens_table(rung.tuned), guards_table(rung.tuned)) if table.rows]
+    return [table for table in (first_tokens_table(rung.tuned), regressions_table(rung.tuned)) if table.rows]
 
 
 def first_tokens_table(tuned: Mapping[str, Any]) -> Table:
@@ -54,8 +54,8 @@ def first_tokens_table(tuned: Mapping[str, Any]) -> Table:
     return Table("How sure base and tuned model are of their first tokens", columns, rows, note)
 
 
-def guards_table(tuned: Mapping[str, Any]) -> Table:
-    """Return what each guard set says."""
+def regressions_table(tuned: Mapping[str, Any]) -> Table:
+    """Return what each regression set says."""
     rows = [
         [
             clean(one["name"]),
@@ -67,10 +67,10 @@ def guards_table(tuned: Mapping[str, Any]) -> Table:
             f"{one['margin']:g}",
             numbers.count(one.get("needs")),
         ]
-        for one in tuned.get("guards") or ()
+        for one in tuned.get("regressions") or ()
     ]
     columns = [
-        Column("guard", "guard set", "name"),
+        Column("regression_set", "regression set", "name"),
         Column("status", "status", "status"),
         Column("n", "n"),
         Column("base", "base"),

@@ -14,16 +14,16 @@ from tuneworthy.report import numbers
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.base import EconomicsResult
 from tuneworthy.verdict.economics import money_words
-from tuneworthy.verdict.saved import saved_words
-from tuneworthy.verdict.words import UNDECIDED
+from tuneworthy.verdict.savings import saved_words
+from tuneworthy.verdict.wording import UNDECIDED
 
 if TYPE_CHECKING:
-    from tuneworthy.verdict.kept import Kept
+    from tuneworthy.verdict.last_verdict import Kept
 
 ANSWERS: Mapping[str, str] = {
     "fine_tune": "Fine-tuning is worth a try",
     "do_not_fine_tune": "Do not fine-tune",
-    "not_enough_evidence": "Not decided yet: evidence is missing",
+    "undecided": "Not decided yet: evidence is missing",
     "ship": "Ship the fine-tuned model",
     "do_not_ship": "Do not ship the fine-tuned model",
 }
@@ -71,7 +71,7 @@ def section(verdict: Kept) -> Section:
         )
     reasons = [reason.removeprefix(UNDECIDED) for reason in content["reasons"]]
     following, changes = content["next_action"], list(content["would_change"])
-    if content["outcome"] == "not_enough_evidence":
+    if content["outcome"] == "undecided":
         reasons[0], _, todo = reasons[0].partition("; ")  # what was found; what to do
         following = todo or following
         missing = sum(row["status"] == "unknown" or _failed(row) for row in content["gates"])
@@ -104,7 +104,7 @@ def _untouched(content: Mapping[str, Any]) -> bool:
 
 def _failed(row: Mapping[str, Any]) -> bool:
     """Whether a gate failed so that nothing can be decided; two gates that fail are an answer."""
-    return row["status"] == "fail" and row["gate"] not in {"motivation", "economics"}
+    return row["status"] == "fail" and row["gate"] not in {"reason", "economics"}
 
 
 def _money(content: Mapping[str, Any]) -> str:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import orjson
 
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.record import ClimbRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import paragraph
 from tuneworthy.store.folder import write_atomic
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.verdict.kept import Kept
+    from tuneworthy.verdict.last_verdict import Kept
 
 ENDINGS = (".html", ".md", ".json")
 
 
 def write(
-    record: ClimbRecord,
+    record: RunRecord,
     path: Path,
     project: Project | None = None,
     today: date | None = None,
@@ -30,7 +30,7 @@ def write(
     """Write the report to `path`, whole or not at all.
 
     Args:
-        record: Of the last climb.
+        record: Of the last run.
         path: Its ending says the format: `.html`, `.md` or `.json`.
         project: Tells the traffic and which models retire.
         today: The day of the report.
@@ -50,7 +50,7 @@ def write(
 
 
 def render(
-    record: ClimbRecord,
+    record: RunRecord,
     path: Path,
     project: Project | None = None,
     today: date | None = None,

@@ -17,8 +17,8 @@ import numpy as np
 
 from tuneworthy.config.retrieval import CrossEncoderReranker
 from tuneworthy.errors import ModelError
+from tuneworthy.providers.model_safety import files_of
 from tuneworthy.providers.models import find, pull, sha256_of_files
-from tuneworthy.providers.safe import files_of
 
 
 def cross_encoder_missing() -> str:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tuneworthy.cases.kind import answer_text
+from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.config.retrieval import (
     CrossEncoderReranker,
@@ -170,7 +170,7 @@ class Library:
         return notes
 
     def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
-        """Return what a climb will ask of each server, by the name of its section, estimated.
+        """Return what a run will ask of each server, by the name of its section, estimated.
 
         Args:
             n_dev, n_test: Cases. n_timed: Cases that are searched for once more, to measure how long that takes.
@@ -227,7 +227,7 @@ class Library:
         """
         if retrieval.documents != self.corpus.hash:
             raise UserError("expected the documents that the variant was measured with, got others",
-                            hint="put them back, or walk again with `tuneworthy climb`")  # fmt: skip
+                            hint="put them back, or walk again with `tuneworthy run`")  # fmt: skip
         if retrieval.mode == "oracle":
             return {case.id: self.handed(case).passages for case in cases}
         found = self.ranked(retrieval, [sought(case) for case in cases])
@@ -350,7 +350,7 @@ class Library:
     def _paying(self) -> Account:
         if self._account is None:
             raise UserError("expected a command that may ask the servers of [retrieval], got one that asks nothing",
-                            hint="run `tuneworthy climb` first")  # fmt: skip
+                            hint="run `tuneworthy run` first")  # fmt: skip
         return self._account
 
 
@@ -408,7 +408,7 @@ def open_library(project: Project, account: Account | None = None) -> Library | 
 
 
 def servers_of(project: Project) -> Mapping[str, EncoderServer | RerankServer]:
-    """Return the servers that a climb of `project` asks for a search, by the name of their section."""
+    """Return the servers that a run of `project` asks for a search, by the name of their section."""
     if "retrieval" not in project.ladder.rungs or documents_path(project) is None:
         return {}
     servers = project.retrieval.servers

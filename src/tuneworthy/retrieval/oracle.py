@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from tuneworthy.cases.text import words
+from tuneworthy.cases.normalize import words
 from tuneworthy.retrieval.chunking import Chunk, about_tokens, chunk_documents
 from tuneworthy.retrieval.documents import Document
 from tuneworthy.types import Passage

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tuneworthy.search.race import ALPHA, LOOKS, Measure, Measured, differences, within_one_error
+from tuneworthy.search.racing import ALPHA, LOOKS, Measure, Measured, differences, within_one_error
 from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case, Variant

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from tuneworthy.cases.draw import units_of
+from tuneworthy.cases.stratified import units_of
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case
 

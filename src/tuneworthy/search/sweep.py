@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.errors import NotEnough, UserError
-from tuneworthy.search.race import Entry, Measure, Measured, race, schedule
+from tuneworthy.errors import Undecided, UserError
+from tuneworthy.search.racing import Entry, Measure, Measured, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.types import Case, Variant
 
@@ -114,7 +114,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     for group in order:
         (search if len(search) <= len(confirm) else confirm).extend(group)
     if min(len(search), len(confirm)) < FEWEST:
-        raise NotEnough(f"expected at least {2 * FEWEST} dev cases for a sweep, got {len(cases)}", hint="add cases")
+        raise Undecided(f"expected at least {2 * FEWEST} dev cases for a sweep, got {len(cases)}", hint="add cases")
     return search, confirm
 
 
@@ -269,7 +269,7 @@ def _compared(a: Measured, b: Measured, cases: Sequence[Case], seed: int) -> Pai
     """Compare the objective of two variants, paired; a case that one has no score of is left out."""
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     if both.sum() < FEWEST // 2:
-        raise NotEnough(f"expected at least {FEWEST // 2} cases with a score of both, got {int(both.sum())}")
+        raise Undecided(f"expected at least {FEWEST // 2} cases with a score of both, got {int(both.sum())}")
     names = [case.source for case in cases]
     numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
     groups = np.array([numbers[name] for name in names])[both] if len(numbers) < len(names) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tuneworthy.providers.safe import read_config
+from tuneworthy.providers.model_safety import read_config
 from tuneworthy.store.artifacts import Artifact, find_artifact
 from tuneworthy.store.folder import Folder
 

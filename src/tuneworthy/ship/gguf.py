@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.providers.models import find, sha256_of
-from tuneworthy.providers.safe import read_config, template_of
 from tuneworthy.ship.gguf_model import Model, Tensor
 from tuneworthy.ship.gguf_tokens import (
     CONTROL,

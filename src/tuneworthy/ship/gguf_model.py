@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers.safe import read_config, tensors_of
+from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
 
 if TYPE_CHECKING:

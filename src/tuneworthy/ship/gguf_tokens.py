@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers.safe import read_config
+from tuneworthy.providers.model_safety import read_config
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """llama.cpp's types of tokens."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tuneworthy.errors import ModelError, UserError
-from tuneworthy.providers.safe import number_of, patterns_of, read_config, tensors_of
+from tuneworthy.providers.model_safety import number_of, patterns_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import orjson
 
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.chat_template import template_sha256
-from tuneworthy.providers.safe import INDEX, read_config, template_of, tensors_of
+from tuneworthy.providers.model_safety import INDEX, read_config, template_of, tensors_of
 from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tensors, to_float32, write_tensors
 from tuneworthy.ship.lora import Adapter, read_adapter
 from tuneworthy.store.artifacts import Artifact, open_artifact, write_artifact

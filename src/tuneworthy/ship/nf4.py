@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers.safe import INDEX, tensors_of
+from tuneworthy.providers.model_safety import INDEX, tensors_of
 from tuneworthy.providers.weights import Place, from_float32, write_tensors
 from tuneworthy.ship.merge import copy_tokenizer
 from tuneworthy.ship.parity.hf_form import TORCH_DTYPES

@@ -3,6 +3,8 @@
 A case contributes a numerator and a denominator to a score (`ratios`); cases that share a source are one cluster.
 """
 
+from tuneworthy.stats.comparisons import ComparisonPlan
+
 from .acceptance import most_bad, operating_characteristic, plan_size
 from .intervals import (
     Interval,
@@ -13,7 +15,6 @@ from .intervals import (
     upper_bound,
     wilson,
 )
-from .looks import LookPlan
 from .paired import NonInferiority, PairedResult, compare, mcnemar_p_value, non_inferior, worst_case
 from .power import (
     detectable,
@@ -26,8 +27,8 @@ from .power import (
 )
 
 __all__ = [
+    "ComparisonPlan",
     "Interval",
-    "LookPlan",
     "NonInferiority",
     "PairedResult",
     "clopper_pearson",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tuneworthy.train.layout import Layout
+from tuneworthy.train.batch_layout import Layout
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,7 @@ from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers import models
 from tuneworthy.providers.chat_template import ChatTemplate
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.safe import files_of, read_config, tensors_of
+from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
 from tuneworthy.train.shape import read_shape

@@ -336,7 +336,7 @@ def what_would_fit(
     shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> Sequence[str]:
     """Return the smallest changes that fit, alone and then together, and cards that are large enough."""
-    from tuneworthy.train.cards import cards_of_at_least
+    from tuneworthy.train.gpus import cards_of_at_least
 
     def size(**changes: Any) -> float:
         return estimate(shape, _with(settings, **changes), device, backend).high

@@ -16,17 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuneworthy.cases import read_cases, read_examples, split_without_leaks
+from tuneworthy.cases import read_cases, read_examples, split_without_overlaps
 from tuneworthy.config.project import Project
-from tuneworthy.curate.freeze import find_version
+from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Row
-from tuneworthy.train.rows import Material, Side, TaskMetric, gather, raw_rows
 from tuneworthy.train.run import Prepared, prepare, scorer
 from tuneworthy.train.trainer import train_rows
+from tuneworthy.train.training_rows import Material, Side, TaskMetric, gather, raw_rows
 from tuneworthy.types import Case, Example, content_hash
 
 Say = Callable[[str], None]
@@ -136,10 +136,10 @@ def _point(
         tokenizer=prepared.base.tokenizer,
         rehearsal=some,
         look=lambda model: metric.score(ask(model), say),
-        looks_per_epoch=0.5 / max(1.0, settings.epochs),  # once, at the end
+        evals_per_epoch=0.5 / max(1.0, settings.epochs),  # once, at the end
         max_steps=steps,
     )
-    score = ran.progress.looks[-1]["metric"]
+    score = ran.progress.evals[-1]["metric"]
     shutil.rmtree(run, ignore_errors=True)
     return {"size": size, "seed": seed, "score": score, "data": side, "steps": steps}
 
@@ -151,10 +151,10 @@ def _baseline(prepared: Prepared, metric: TaskMetric, say: Say) -> float:
 
 
 def _dev(project: Project, store: Folder) -> tuple[Case, ...]:
-    """Return the dev cases of the stored split, or of the one that the first climb will draw."""
+    """Return the dev cases of the stored split, or of the one that the first run will draw."""
     cases = read_cases(project.root / project.cases.path).cases
     examples = read_examples(project.root / project.examples.path).examples if project.examples else ()
-    clean = split_without_leaks(
+    clean = split_without_overlaps(
         cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=store.read("split")
     )
     return clean.split.dev

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.config.project import Project
-from tuneworthy.curate.freeze import latest_version
+from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import UserError
+from tuneworthy.providers.model_safety import MAX_TOKENIZER_BYTES, read_config
 from tuneworthy.providers.models import find
-from tuneworthy.providers.safe import MAX_TOKENIZER_BYTES, read_config
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.train.advise import Advice, advise, has_bf16
 from tuneworthy.train.base_model import end_ids, load_tokenizer, template_of
-from tuneworthy.train.cards import cards_of
 from tuneworthy.train.duration import Duration, epoch, measure_products
+from tuneworthy.train.gpus import cards_of
 from tuneworthy.train.lengths import RowLengths, count, estimate
 from tuneworthy.train.memory import GIB, Device
 from tuneworthy.train.rehearsal import kept_rows
 from tuneworthy.train.render import Rendered, Renderer, Row
-from tuneworthy.train.rows import Material, gather
 from tuneworthy.train.settings import Settings
 from tuneworthy.train.shape import Shape, read_shape
+from tuneworthy.train.training_rows import Material, gather
 
 IMPORTS: Final = 0.5 * GIB
 """What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes."""

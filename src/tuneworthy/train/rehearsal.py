@@ -2,7 +2,7 @@
 
 A chat model that is given the opening of a user's turn goes on with a question (Magpie, arXiv 2406.08464). What it
 answers, greedily, is what it is to go on saying once it is tuned (Self-Synthesized Rehearsal, arXiv 2403.01244). No
-data of anybody is needed, and no guard set is seen. They fill whole optimiser steps (`order`).
+data of anybody is needed, and no regression set is seen. They fill whole optimiser steps (`order`).
 
     .tuneworthy/training/rehearsal-<hash>.json   {"rows", "hash"}, kept: a run that is gone on with trains on the same
 """
@@ -89,7 +89,7 @@ def _written(base: Base, settings: Settings, n: int) -> list[Row]:
     """Have the base write questions and answers: `n` and some more, or fewer."""
     import torch
 
-    from tuneworthy.train.answering import answering_mode
+    from tuneworthy.train.generation import answering_mode
     from tuneworthy.train.trainer import loaded
 
     renderer = Renderer(base.template, base.tokenizer, base.ends)
@@ -115,7 +115,7 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int) -> l
     Args:
         turn: What stands before a question, and the id that comes after it (`Renderer.user_turn`).
     """
-    from tuneworthy.train.answering import answer_ids
+    from tuneworthy.train.generation import answer_ids
 
     opening, closing = turn
     control = set(base.tokenizer.all_special_ids)
@@ -140,7 +140,7 @@ def _answered(model: Any, base: Base, renderer: Renderer, asked: Sequence[str]) 
 
     An answer is kept as the ids that the model gave: written as text, a template may change it.
     """
-    from tuneworthy.train.answering import answer_ids
+    from tuneworthy.train.generation import answer_ids
 
     prompts = renderer.prompts([RowChat("", ({"role": "user", "content": question},)) for question in asked])
     asking = [ids for ids in prompts if ids]

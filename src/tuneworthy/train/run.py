@@ -26,9 +26,9 @@ from tuneworthy.train.lengths import RowLengths
 from tuneworthy.train.memory import Device, Reconciliation, estimate, reconcile
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, Row
-from tuneworthy.train.rows import Material, gather
 from tuneworthy.train.settings import Settings
 from tuneworthy.train.shape import read_shape
+from tuneworthy.train.training_rows import Material, gather
 from tuneworthy.types import content_hash
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def look_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
 
 def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tuple[str, str]]]:
     """Return what asks a model all of `cases` with the prompt that is served."""
-    from tuneworthy.train.answering import answering_mode, answers
+    from tuneworthy.train.generation import answering_mode, answers
 
     student = prepared.material.student
     chats = [student.asked(case) for case in cases]
@@ -369,7 +369,7 @@ def write_adapter(
         for name, shown in (("rendered.json", prepared.shown), ("rehearsal.json", own)):
             rows = [[{"text": text, "supervised": bit} for text, bit in row] for row in shown]
             write_atomic(folder / name, orjson.dumps(rows, option=orjson.OPT_INDENT_2))
-        write_atomic(folder / "curves.json", orjson.dumps({"steps": ran.progress.steps, "looks": ran.progress.looks}))
+        write_atomic(folder / "curves.json", orjson.dumps({"steps": ran.progress.steps, "evals": ran.progress.evals}))
 
     settings = prepared.settings
     metric = prepared.material.metric

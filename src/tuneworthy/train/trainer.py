@@ -27,13 +27,13 @@ from tuneworthy.errors import UserError
 from tuneworthy.train import checkpoints
 from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
+from tuneworthy.train.batch_layout import IGNORED, Collator, Layout
+from tuneworthy.train.batch_order import StepsOfAKind
 from tuneworthy.train.fused import fuse
-from tuneworthy.train.layout import IGNORED, Collator, Layout
-from tuneworthy.train.order import StepsOfAKind
 from tuneworthy.train.render import Row
 from tuneworthy.train.settings import Settings
 
-LOOKS_PER_EPOCH: Final = 2.0
+EVALS_PER_EPOCH: Final = 2.0
 PATIENCE: Final = 2
 """The run ends when the task metric was not better at this many looks in a row: after an epoch, so that a run of two
 epochs can end early."""
@@ -58,19 +58,19 @@ class Progress:
     """
 
     steps: list[dict[str, float]] = field(default_factory=list)
-    looks: list[dict[str, float]] = field(default_factory=list)
+    evals: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def best(self) -> dict[str, float] | None:
         """The look with the best metric; of equal ones the first."""
-        return max(self.looks, key=lambda look: look["metric"], default=None)
+        return max(self.evals, key=lambda look: look["metric"], default=None)
 
     @property
     def since_best(self) -> int:
         """Looks after the best one."""
         best = self.best
-        return 0 if best is None else sum(look["step"] > best["step"] for look in self.looks)
+        return 0 if best is None else sum(look["step"] > best["step"] for look in self.evals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +250,12 @@ class Watcher(TrainerCallback):
         run: Path,
         progress: Progress,
         look: Callable[[Any], float] | None,
-        look_every: int,
+        eval_every: int,
         checkpoint_every: int,
         say: Callable[[str], None],
     ) -> None:
         self.run, self.progress, self.look = run, progress, look
-        self.look_every, self.checkpoint_every = look_every, checkpoint_every
+        self.eval_every, self.checkpoint_every = eval_every, checkpoint_every
         self.say = say
         self.steps_bytes = 0
         self._began = time.monotonic()
@@ -271,9 +271,9 @@ class Watcher(TrainerCallback):
         self.progress.seconds += self._seconds
         control.should_log = True
         last = state.global_step >= state.max_steps
-        if not self.progress.looks:
+        if not self.progress.evals:
             self.steps_bytes = taken_bytes()
-        if self.look is not None and (state.global_step % self.look_every == 0 or last):
+        if self.look is not None and (state.global_step % self.eval_every == 0 or last):
             self._look(state, control, named["model"])
         if state.global_step % self.checkpoint_every == 0 or last:
             control.should_save = True
@@ -305,7 +305,7 @@ class Watcher(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint that was just written, and drop those before the last two."""
         folder = self.run / f"checkpoint-{state.global_step}"
-        progress = {"steps": self.progress.steps, "looks": self.progress.looks, "seconds": self.progress.seconds}
+        progress = {"steps": self.progress.steps, "evals": self.progress.evals, "seconds": self.progress.seconds}
         checkpoints.seal(folder, progress)
         steps = sorted(int(path.name.rpartition("-")[2]) for path in self.run.glob("checkpoint-*"))
         for step in steps[:-2]:
@@ -316,7 +316,7 @@ class Watcher(TrainerCallback):
         assert self.look is not None
         metric = self.look(model)
         seconds = round(time.monotonic() - began, 2)
-        self.progress.looks.append({"step": state.global_step, "metric": metric, "seconds": seconds})
+        self.progress.evals.append({"step": state.global_step, "metric": metric, "seconds": seconds})
         best = self.progress.best
         assert best is not None
         if best["step"] == state.global_step:
@@ -346,7 +346,7 @@ def train_rows(
     tokenizer: Any,
     rehearsal: Sequence[Row] = (),
     look: Callable[[Any], float] | None = None,
-    looks_per_epoch: float = LOOKS_PER_EPOCH,
+    evals_per_epoch: float = EVALS_PER_EPOCH,
     max_steps: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Ran:
@@ -376,7 +376,7 @@ def train_rows(
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
     watcher = Watcher(
-        run, progress, look, max(1, round(per_epoch / looks_per_epoch)), max(5, total // CHECKPOINTS), say
+        run, progress, look, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say
     )
     trainer = RowTrainer(
         attention=attention,

@@ -1,4 +1,4 @@
-"""The nouns of a verdict: gates with their evidence, headroom, forecast, economics, the answer.
+"""The nouns of a verdict: gates with their evidence, error analysis, forecast, economics, the answer.
 
 Values only. Each part is computed in a file of its own and stored or shown as plain data.
 """
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Stage = Literal["to_decide", "to_train", "to_ship"]
 Target = Literal["met", "missed", "unresolved"]
-HeadroomClass = Literal["format", "knowledge", "reasoning", "instability", "refusal", "label_or_grader", "other"]
+ErrorClass = Literal["format", "knowledge", "reasoning", "instability", "refusal", "label_or_grader", "other"]
 
 
 class GateStatus(StrEnum):
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 
     FINE_TUNE = "fine_tune"
     DO_NOT_FINE_TUNE = "do_not_fine_tune"
-    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+    UNDECIDED = "undecided"
     SHIP = "ship"
     DO_NOT_SHIP = "do_not_ship"
 
@@ -53,7 +53,7 @@ class GateResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Headroom:
+class ErrorShare:
     """A class of failures on dev.
 
     Attributes:
@@ -63,7 +63,7 @@ class Headroom:
         probe: What was done to find it, in one sentence.
     """
 
-    name: HeadroomClass
+    name: ErrorClass
     n_failed: int
     n: int
     share: float
@@ -127,9 +127,9 @@ class Verdict:
     Attributes:
         outcome, stage, reason_code: The answer for machines.
         reasons: At most three sentences for people, the weightiest first.
-        target: Whether the best eligible variant (or the floor) meets the target.
+        target: Whether the best eligible variant (or the classical baseline) meets the target.
         gates: All gates of the stages so far.
-        headroom, forecast, economics: As computed.
+        error analysis, forecast, economics: As computed.
         next_action: The next cheapest step, with its cost.
         valid_until: ISO date on which a price, a model or a plan in it changes.
         would_change: What would change the answer, one sentence each.
@@ -143,7 +143,7 @@ class Verdict:
     reasons: Sequence[str]
     target: Target
     gates: Sequence[GateResult]
-    headroom: Sequence[Headroom]
+    errors: Sequence[ErrorShare]
     forecast: Forecast
     economics: EconomicsResult
     next_action: str
@@ -153,8 +153,8 @@ class Verdict:
     article: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `headroom` uses the contract's key `class`."""
+        """Return plain JSON-able data; `error analysis` uses the contract's key `class`."""
         content = asdict(self)
-        for row in content["headroom"]:
+        for row in content["errors"]:
             row["class"] = row.pop("name")
         return content

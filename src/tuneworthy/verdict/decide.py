@@ -1,6 +1,6 @@
 """The decision: the first line of the truth table that applies to the evidence. Pure.
 
-Once a tuned variant was put to test, by a climb that still holds, `shipping` decides instead.
+Once a tuned variant was put to test, by a run that still holds, `shipping` decides instead.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tuneworthy.stats import upper_bound
-from tuneworthy.verdict.base import GateResult, GateStatus, Headroom, Outcome, Target, Verdict
+from tuneworthy.verdict.base import ErrorShare, GateResult, GateStatus, Outcome, Target, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
 from tuneworthy.verdict.gates import run_gates
-from tuneworthy.verdict.matrix import row
+from tuneworthy.verdict.guide import row
 from tuneworthy.verdict.shipping import decide_shipping
-from tuneworthy.verdict.words import CLASS_WORDS, LEVER_WORDS, UNDECIDED, named, scored
+from tuneworthy.verdict.wording import CLASS_WORDS, LEVER_WORDS, UNDECIDED, named, scored
 
 LEVER_ALPHA = 0.1
 """One-sided error of "fewer than half of the failures belong to this class"."""
-_ANSWERING = frozenset({"eval_set", "baseline", "leak", "judge"})
+_ANSWERING = frozenset({"test_set", "baseline", "contamination", "judge"})
 """Gates that even "the target is met already" needs."""
 _BLOCKED = frozenset({GateStatus.FAIL, GateStatus.UNKNOWN})
 
@@ -32,9 +32,9 @@ class _Case:
     target: Target
 
     @property
-    def top_is_floor(self) -> bool:
+    def top_is_classical(self) -> bool:
         """Whether the best is no language model."""
-        return self.evidence.top is not None and self.evidence.top.rung == "floor"
+        return self.evidence.top is not None and self.evidence.top.rung == "classical"
 
     def gate(self, name: str) -> GateResult:
         return next(result for result in self.gates if result.gate == name)
@@ -42,23 +42,25 @@ class _Case:
     @property
     def blocked(self) -> list[GateResult]:
         """Needed gates that are unknown or failed; the two whose failure is an answer block only while unknown."""
-        floor = {"floor"} if self.top_is_floor or self.gate("floor").status is GateStatus.FAIL else set()
-        needed = _ANSWERING | floor if self.target == "met" else None
+        classical = (
+            {"classical"} if self.top_is_classical or self.gate("classical").status is GateStatus.FAIL else set()
+        )
+        needed = _ANSWERING | classical if self.target == "met" else None
         return [
             result
             for result in self.gates
             if (needed is None or result.gate in needed)
             and result.status in _BLOCKED
-            and not (result.gate in {"motivation", "economics"} and result.status is GateStatus.FAIL)
+            and not (result.gate in {"reason", "economics"} and result.status is GateStatus.FAIL)
         ]
 
     @property
-    def lever(self) -> Headroom | None:
+    def lever(self) -> ErrorShare | None:
         """The class that most failures belong to, if another lever than training mends it."""
         return next((row for row in self._mended if row.share > 0.5), None)
 
     @property
-    def open_lever(self) -> Headroom | None:
+    def open_lever(self) -> ErrorShare | None:
         """A class of at most half of the failures, which another lever mends, that may be most of them after all."""
         at_most = [row for row in self._mended if row.share <= 0.5]
         return next((row for row in at_most if upper_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5), None)
@@ -71,9 +73,9 @@ class _Case:
         return next((rung for rung in allowed if (rung.upper or 0.0) >= self.evidence.target), None)
 
     @property
-    def _mended(self) -> list[Headroom]:
+    def _mended(self) -> list[ErrorShare]:
         """The classes that another lever than training mends."""
-        return [row for row in self.evidence.headroom or () if row.mended_by]
+        return [row for row in self.evidence.errors or () if row.mended_by]
 
 
 Answer = tuple[Outcome, str, str]
@@ -82,7 +84,7 @@ Answer = tuple[Outcome, str, str]
 def decide(evidence: Evidence) -> Verdict:
     """Decide, before training or after it.
 
-    Before training, the first that applies: a needed gate is unknown or failed; the best eligible variant or the floor
+    Before training, the first that applies: a needed gate is unknown or failed; the best eligible variant or the classical baseline
     meets the target; the matrix says that training does not help, or the motivation is not evidenced; another lever
     mends most failures; it never pays; the target is unresolved, or a variant that was not adopted may meet it; whether
     another lever mends most failures is unresolved; else training is worth a try.
@@ -100,13 +102,13 @@ def decide(evidence: Evidence) -> Verdict:
         reasons=_reasons(case, reason),
         target=case.target,
         gates=[*gates, *following],
-        headroom=evidence.headroom or (),
+        errors=evidence.errors or (),
         forecast=evidence.forecast,
         economics=evidence.economics,
         next_action=_train(evidence, following) if following else _next_action(case, outcome, code),
         valid_until=min(date for date, _ in evidence.expires) if evidence.expires else "",
         would_change=_would_change(case, outcome),
-        stale=[*evidence.stale, *evidence.headroom_stale],
+        stale=[*evidence.stale, *evidence.errors_stale],
         article=_article(case),
     )
 
@@ -115,7 +117,7 @@ def _gates(case: _Case) -> Answer | None:
     if not case.blocked:
         return None
     first = case.blocked[0]
-    return Outcome.NOT_ENOUGH_EVIDENCE, f"gate_{first.gate}", f"{UNDECIDED}{first.detail}."
+    return Outcome.UNDECIDED, f"gate_{first.gate}", f"{UNDECIDED}{first.detail}."
 
 
 def _target_met(case: _Case) -> Answer | None:
@@ -124,8 +126,12 @@ def _target_met(case: _Case) -> Answer | None:
         return None
     reached = f"{named(top)} reaches {scored(top, case.evidence.n_test)}"
     goal = f"the target of {case.evidence.target:.1%}"
-    if case.top_is_floor:
-        return Outcome.DO_NOT_FINE_TUNE, "target_met_by_floor", f"No model needs training to meet {goal}: {reached}."
+    if case.top_is_classical:
+        return (
+            Outcome.DO_NOT_FINE_TUNE,
+            "target_met_by_classical",
+            f"No model needs training to meet {goal}: {reached}.",
+        )
     return Outcome.DO_NOT_FINE_TUNE, "target_met", f"{goal.capitalize()} is met without training: {reached}."
 
 
@@ -134,9 +140,9 @@ def _not_a_training_problem(case: _Case) -> Answer | None:
     if found is not None and found.training == "no" and found.helps.supported:
         words = f"Training does not help with this kind of problem ({found.name}): use {found.primary.value} first."
         return Outcome.DO_NOT_FINE_TUNE, "matrix", words
-    gate = case.gate("motivation")
+    gate = case.gate("reason")
     if gate.status is GateStatus.FAIL:
-        return Outcome.DO_NOT_FINE_TUNE, "motivation", f"Nothing measured speaks for training: {gate.detail}."
+        return Outcome.DO_NOT_FINE_TUNE, "reason", f"Nothing measured speaks for training: {gate.detail}."
     return None
 
 
@@ -148,7 +154,7 @@ def _another_lever(case: _Case) -> Answer | None:
         f"Something cheaper mends most wrong answers: of {found.share:.0%} of {found.n} ({found.ci95[0]:.0%} to "
         f"{found.ci95[1]:.0%}) it is so that {CLASS_WORDS[found.name]}; {LEVER_WORDS[found.mended_by]}."
     )
-    return Outcome.DO_NOT_FINE_TUNE, f"headroom_{found.name}", words
+    return Outcome.DO_NOT_FINE_TUNE, f"errors_{found.name}", words
 
 
 def _never_pays(case: _Case) -> Answer | None:
@@ -161,7 +167,7 @@ def _never_pays(case: _Case) -> Answer | None:
 def _unresolved(case: _Case) -> Answer | None:
     if case.target != "unresolved":
         return None
-    return Outcome.NOT_ENOUGH_EVIDENCE, "target_unresolved", "The test cases do not settle whether the target is met."
+    return Outcome.UNDECIDED, "target_unresolved", "The test cases do not settle whether the target is met."
 
 
 def _open_rung(case: _Case) -> Answer | None:
@@ -172,13 +178,13 @@ def _open_rung(case: _Case) -> Answer | None:
         f"{named(found)} was not shown to be better, nor to miss the target of {case.evidence.target:.1%}: "
         f"{scored(found, case.evidence.n_test)}."
     )
-    return Outcome.NOT_ENOUGH_EVIDENCE, "rung_unresolved", words[0].upper() + words[1:]
+    return Outcome.UNDECIDED, "rung_unresolved", words[0].upper() + words[1:]
 
 
 def _open_lever(case: _Case) -> Answer | None:
-    if case.evidence.headroom is None:
+    if case.evidence.errors is None:
         words = "Why answers are wrong was not looked at, so that something cheaper may mend most of them."
-        return Outcome.NOT_ENOUGH_EVIDENCE, "headroom_unknown", words
+        return Outcome.UNDECIDED, "errors_unknown", words
     found = case.open_lever
     if found is None:
         return None
@@ -186,7 +192,7 @@ def _open_lever(case: _Case) -> Answer | None:
         f"Whether something cheaper mends most wrong answers is not settled: of {found.share:.0%} of {found.n} "
         f"({found.ci95[0]:.0%} to {found.ci95[1]:.0%}) it is so that {CLASS_WORDS[found.name]}."
     )
-    return Outcome.NOT_ENOUGH_EVIDENCE, "headroom_unresolved", words
+    return Outcome.UNDECIDED, "errors_unresolved", words
 
 
 def _fine_tune(case: _Case) -> Answer:
@@ -221,10 +227,10 @@ def _reasons(case: _Case, first: str) -> list[str]:
         )
     if top and top is base and case.target != "met":
         sentences.append(f"The best that was tried is what is in use today: {scored(base, n)}.")
-    floor = case.evidence.rungs.get("floor")
-    if floor and floor.tested and not case.top_is_floor:
-        sentences.append(f"With {named(floor)} the score is {scored(floor, n)}.")
-    motivation = case.gate("motivation")
+    classical = case.evidence.rungs.get("classical")
+    if classical and classical.tested and not case.top_is_classical:
+        sentences.append(f"With {named(classical)} the score is {scored(classical, n)}.")
+    motivation = case.gate("reason")
     if motivation.status is GateStatus.PASS:
         sentences.append(f"The reason to train is measured: {motivation.detail}.")
     return sentences[:3]
@@ -234,7 +240,7 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> str:
     """Say what comes next where training is worth a try: the gates that are still closed, or the training itself."""
     closed = [one for one in gates if one.status in _BLOCKED]
     if evidence.training.adapter is not None:
-        return "put the tuned model to test: `tuneworthy merge`, `export gguf`, `parity`, `climb --rung fine_tune`"
+        return "put the tuned model to test: `tuneworthy merge`, `export gguf`, `parity`, `run --rung fine_tune`"
     if not closed:
         return "run `tuneworthy train`: every gate before training holds"
     names = ", ".join(one.gate for one in closed)
@@ -244,15 +250,15 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> str:
 
 
 def _next_action(case: _Case, outcome: Outcome, code: str) -> str:
-    if code == "headroom_unknown":
+    if code == "errors_unknown":
         return "run `tuneworthy decide --probe`"
-    if code == "headroom_unresolved" and case.open_lever:
+    if code == "errors_unresolved" and case.open_lever:
         return f"{LEVER_WORDS[case.open_lever.mended_by]}, or add development cases and probe again"
-    if outcome is Outcome.NOT_ENOUGH_EVIDENCE:
+    if outcome is Outcome.UNDECIDED:
         return case.blocked[0].detail if case.blocked else "add test cases until the interval settles the target"
     if code.startswith("headroom_") and case.lever:
-        return f"{LEVER_WORDS[case.lever.mended_by]}, then `tuneworthy climb` and `tuneworthy decide` again"
-    if code in {"target_met", "target_met_by_floor"} and case.evidence.top:
+        return f"{LEVER_WORDS[case.lever.mended_by]}, then `tuneworthy run` and `tuneworthy decide` again"
+    if code in {"target_met", "target_met_by_classical"} and case.evidence.top:
         return f"ship {named(case.evidence.top)}"
     best = f" ({named(case.evidence.top)})" if case.evidence.top else ""
     return f"keep what works best so far{best}; come back when the reasons change"
@@ -265,7 +271,7 @@ def _would_change(case: _Case, outcome: Outcome) -> list[str]:
         changes.insert(0, f"a target above {case.evidence.top.score:.1%}, or a constraint that forbids what meets it")
     if outcome is Outcome.FINE_TUNE:
         changes.insert(0, "a new or cheaper model that meets the target; a pilot whose forecast gain is too small")
-    if outcome is Outcome.NOT_ENOUGH_EVIDENCE:
+    if outcome is Outcome.UNDECIDED:
         changes.insert(0, "; ".join(result.detail for result in case.blocked) or "more test cases")
     return changes
 

@@ -1,6 +1,6 @@
 """Whether training pays: what is paid for an answer today against data, training, serving and upkeep.
 
-Pure arithmetic over the record of a climb, the price table and the assumptions (`economics.json`, each settable in
+Pure arithmetic over the record of a run, the price table and the assumptions (`economics.json`, each settable in
 `[economics]`). Invariants: more traffic never makes "pays" into "never"; a dearer API never raises the break-even
 volume; every number used is named with its source.
 """
@@ -59,7 +59,7 @@ class Bills:
     """What was measured of costs.
 
     Attributes:
-        upstream: The best upstream variant; None before a climb.
+        upstream: The best upstream variant; None before a run.
         options: All variants that were put to test, the upstream one among them.
         unmeasured: Models that may be cheaper and were not put to test, in words.
         on_device: Whether hosted models are forbidden. p95_ms: limit of the latency, ms.
@@ -241,7 +241,7 @@ class Money:
 def bills_of(
     project: Project, record: Mapping[str, Any], *, hard_constraint: str = "", gain: float | None = None
 ) -> Bills:
-    """Collect what a climb measured of costs.
+    """Collect what a run measured of costs.
 
     Args:
         project: Its project file.
@@ -253,7 +253,7 @@ def bills_of(
     best = record.get("best")
     return Bills(
         upstream=options.get(best["rung"]) if best else None,
-        options=[option for rung, option in options.items() if rung != "floor"],
+        options=[option for rung, option in options.items() if rung != "classical"],
         unmeasured=_unmeasured(project, options),
         on_device=project.constraints.on_device,
         p95_ms=project.constraints.p95_ms,
@@ -399,7 +399,7 @@ def _facts(
     worth = "not set: a better answer has no price here ([economics] usd_per_wrong_answer)"
     facts["usd_per_wrong_answer"] = _given(settings.usd_per_wrong_answer, worth)
     facts["gain"] = _measured(bills.gain, "lower bound of the forecast" if bills.gain is not None else "no pilot")
-    name = f"{reference.name}: target {reference.target}" if reference else "nothing was climbed yet"
+    name = f"{reference.name}: target {reference.target}" if reference else "nothing was run yet"
     facts["compared_with"] = _measured(word if reference else None, name)
     facts[_PRICE] = _measured(_usd_per_1k(reference, numbers), f"tokens of test, prices of {table_date()}")
     rival = _cheapest(bills)

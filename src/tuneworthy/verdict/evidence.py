@@ -10,8 +10,8 @@ from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints, Decision
 from tuneworthy.config.task import Motivation, Problem
 from tuneworthy.types import MOST_UNSCORED
-from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom, Target
-from tuneworthy.verdict.trained import TrainingEvidence
+from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast, Target
+from tuneworthy.verdict.training_facts import TrainingEvidence
 
 KNOWLEDGE = frozenset({"factual_knowledge", "hallucination"})
 STRUCTURE = ("xml", "xml_contract")
@@ -66,7 +66,7 @@ class RungEvidence:
     @property
     def eligible(self) -> bool:
         """Whether the constraints allow it."""
-        return self.status != "not_eligible" and not self.violated
+        return self.status != "violates_constraint" and not self.violated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +108,13 @@ class Evidence:
         kind: Of task (see `Task`).
         problem, motivation: As the project file names them; claims, which gates hold against measurements.
         waivers: Gate to reason.
-        rungs: By name; empty before a climb.
-        best: Name of the rung that the climb calls best (`floor` possible); see `top`.
+        rungs: By name; empty before a run.
+        best: Name of the rung that the run calls best (`classical` possible); see `top`.
         alpha: Of a look.
         n_test, n_groups: Test cases, and groups among them (None if no case names a group).
-        leaks: Rows that still give cases away, by kind (those that left the examples are not counted).
-        stale: What changed since the climb, in words; such evidence is not used.
-        headroom_stale: What changed since the failures were looked at; `headroom` is then None.
+        overlaps: Rows that still give cases away, by kind (those that left the examples are not counted).
+        stale: What changed since the run, in words; such evidence is not used.
+        errors_stale: What changed since the failures were looked at; `error analysis` is then None.
         has_examples: Whether there is anything to take shots from.
         other_models: Eligible models beside the baseline's.
         hosted_forbidden: Whether the task must run on the device.
@@ -122,7 +122,7 @@ class Evidence:
         long_prompt: Whether the baseline's system prompt is long enough to try its half.
         documents: Whether cases name documents or a documents folder is there.
         search: How well documents were found; None if the rung `retrieval` was not walked.
-        headroom: Classes of failure on dev; None if not probed.
+        error analysis: Classes of failure on dev; None if not probed.
         perplexity: (of the domain's text, of general text) under the base model; None if not measured.
         decision: Thresholds of the article's own decision point.
         training: The training data, the pilot, and the proofs of a tuned model.
@@ -140,9 +140,9 @@ class Evidence:
     alpha: float | None = None
     n_test: int = 0
     n_groups: int | None = None
-    leaks: Mapping[str, int] = field(default_factory=dict)
+    overlaps: Mapping[str, int] = field(default_factory=dict)
     stale: Sequence[str] = ()
-    headroom_stale: Sequence[str] = ()
+    errors_stale: Sequence[str] = ()
     has_examples: bool = True
     other_models: int = 0
     hosted_forbidden: bool = False
@@ -151,7 +151,7 @@ class Evidence:
     documents: bool = False
     judge: JudgeEvidence | None = None
     search: SearchEvidence | None = None
-    headroom: Sequence[Headroom] | None = None
+    errors: Sequence[ErrorShare] | None = None
     perplexity: tuple[float, float] | None = None
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
     economics: EconomicsResult = field(default_factory=lambda: EconomicsResult(status="unknown"))
@@ -190,24 +190,24 @@ class Evidence:
 def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEvidence | None:
     """Return the best of what was put to test and breaks no constraint; None if there is nothing.
 
-    That is what the climb calls best; where a constraint forbids it, the last variant that was adopted, else the first
-    one in the order of the ladder, else the floor. It is not the highest of several scores, which flatters.
+    That is what the run calls best; where a constraint forbids it, the last variant that was adopted, else the first
+    one in the order of the ladder, else the classical baseline. It is not the highest of several scores, which flatters.
 
     Args:
         rungs: By name, in the order of the ladder.
-        best: The rung that the climb calls best.
+        best: The rung that the run calls best.
     """
     allowed = [rung for rung in rungs.values() if rung.tested and rung.eligible]
     named = next((rung for rung in allowed if rung.rung == best), None)
     if named is not None or best is None:
         return named
-    models = [rung for rung in allowed if rung.rung != "floor"]
+    models = [rung for rung in allowed if rung.rung != "classical"]
     adopted = [rung for rung in models if rung.status == "adopted"]
     return adopted[-1] if adopted else next(iter(models or allowed), None)
 
 
 def violation(row: Mapping[str, Any], limits: Constraints, *, hosted: bool) -> str:
-    """Name the constraint that a rung of a stored climb breaks, or "".
+    """Name the constraint that a rung of a stored run breaks, or "".
 
     Args:
         row: The rung's record.
@@ -288,7 +288,7 @@ def rung_evidence(row: Mapping[str, Any], violated: str = "") -> RungEvidence:
 
 
 def rungs_of(record: Mapping[str, Any], project: Project) -> dict[str, RungEvidence]:
-    """Return the rungs of a stored climb by name, held against the constraints of `project`."""
+    """Return the rungs of a stored run by name, held against the constraints of `project`."""
     found = {}
     for row in record["rungs"]:
         model = project.models.get(record.get("variants", {}).get(row.get("variant"), {}).get("model", ""))
@@ -298,13 +298,13 @@ def rungs_of(record: Mapping[str, Any], project: Project) -> dict[str, RungEvide
 
 
 def without_tuned(record: Mapping[str, Any], project: Project) -> dict[str, Any]:
-    """Return a stored climb as it was before tuned models, with the best of it (see `best_eligible`)."""
+    """Return a stored run as it was before tuned models, with the best of it (see `best_eligible`)."""
     rungs = [row for row in record["rungs"] if row["rung"] != TUNED]
     return with_eligible_best({**record, "rungs": rungs}, project)
 
 
 def search_of(record: Mapping[str, Any]) -> SearchEvidence | None:
-    """Return how well documents were found in a stored climb; None if none were searched."""
+    """Return how well documents were found in a stored run; None if none were searched."""
     row = next((row for row in record["rungs"] if row["rung"] == "retrieval"), None)
     seen = (row or {}).get("retrieval") or {}
     if not seen.get("blame"):
@@ -318,7 +318,7 @@ def search_of(record: Mapping[str, Any]) -> SearchEvidence | None:
 
 
 def with_eligible_best(record: Mapping[str, Any], project: Project) -> dict[str, Any]:
-    """Return a stored climb whose `best` is eligible (see `best_eligible`), so that nothing else is built upon."""
+    """Return a stored run whose `best` is eligible (see `best_eligible`), so that nothing else is built upon."""
     best = record.get("best")
     top = best_eligible(rungs_of(record, project), best["rung"] if best else None)
     return {**record, "best": {"rung": top.rung, "variant": top.variant} if top else None}

@@ -1,4 +1,4 @@
-"""Gather the evidence of a project: its climb, headroom, money, and what changed since they were measured."""
+"""Gather the evidence of a project: its run, error analysis, money, and what changed since they were measured."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-from tuneworthy.cases.leaks import find_leaks
+from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.splits import Split
 from tuneworthy.config import Project
-from tuneworthy.errors import NotEnough
+from tuneworthy.errors import Undecided
 from tuneworthy.ladder.judging import DOCUMENT, HOW
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
 from tuneworthy.ladder.record import read_record
@@ -20,12 +20,12 @@ from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
 from tuneworthy.train.expected import expect
 from tuneworthy.types import Case
-from tuneworthy.verdict.base import EconomicsResult, Forecast, Headroom
+from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast
 from tuneworthy.verdict.economics import bills_of, economics
+from tuneworthy.verdict.error_analysis import best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
-from tuneworthy.verdict.headroom import best_language_model, load_headroom
-from tuneworthy.verdict.saved import saved
+from tuneworthy.verdict.savings import saved
 
 FRESH_DAYS = 90
 """How long a verdict holds where no price or model in it ends sooner."""
@@ -35,16 +35,16 @@ def gather(session: Session) -> Evidence:
     """Return the evidence of an opened project; nothing is asked of a provider.
 
     Raises:
-        NotEnough: There was no climb yet.
+        NotEnough: There was no run yet.
     """
     project = session.project
     stored = read_record(session.folder)
     if stored is None:
-        raise NotEnough("expected a climb to decide from, got none", hint="run `tuneworthy climb`")
+        raise Undecided("expected a run to decide from, got none", hint="run `tuneworthy run`")
     record, before = with_eligible_best(stored, project), without_tuned(stored, project)
     today = date.today()
     groups = session.groups(session.split.test)
-    headroom, headroom_stale = headroom_of(session, before)
+    errors, errors_stale = errors_of(session, before)
     now = provenance(project, session.split, session.graders, session.pool.hash, session.library)
     apart = kept_apart(session.split, session.data.cases)
     training, forecast = training_of(project, session.folder, record, apart, partial(expect, project))
@@ -57,12 +57,12 @@ def gather(session: Session) -> Evidence:
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
         rungs=rungs_of(record, project),
         best=record["best"]["rung"] if record["best"] else None,
-        alpha=record["alpha_per_look"],
+        alpha=record["alpha_per_comparison"],
         n_test=record["n_test"],
         n_groups=None if groups is None else len(set(groups.tolist())),
-        leaks=leaks_left(session.data),
+        overlaps=overlaps_left(session.data),
         stale=changed_since(stored, project, now, identities(project, session.models)),
-        headroom_stale=headroom_stale,
+        errors_stale=errors_stale,
         has_examples=len(session.pool) > 0,
         other_models=len(_eligible(project)) - 1,
         hosted_forbidden=project.constraints.on_device,
@@ -71,7 +71,7 @@ def gather(session: Session) -> Evidence:
         documents=session.library is not None or any(case.documents for case in session.data.cases),
         judge=_judge(session, record),
         search=search_of(record),
-        headroom=headroom,
+        errors=errors,
         forecast=forecast,
         economics=_economics(project, record, before, forecast),
         training=training,
@@ -99,24 +99,24 @@ def _economics(
     return replace(found, saved=saved(project, record, before))
 
 
-def headroom_of(session: Session, record: Mapping[str, Any]) -> tuple[Sequence[Headroom] | None, list[str]]:
-    """Return the stored headroom of the best variant, and what changed since; changed headroom is as if not probed."""
+def errors_of(session: Session, record: Mapping[str, Any]) -> tuple[Sequence[ErrorShare] | None, list[str]]:
+    """Return the stored error analysis of the best variant, and what changed since; changed error analysis is as if not probed."""
     variant = best_language_model(record)
     if variant is None:
         return None, []
-    report, changed = load_headroom(session, variant)
+    report, changed = load_error_analysis(session, variant)
     return (report.rows, []) if report is not None and not changed else (None, changed)
 
 
-def leaks_left(data: Data) -> dict[str, int]:
-    """Count what still gives test cases away, although leaks leave the examples when they are read.
+def overlaps_left(data: Data) -> dict[str, int]:
+    """Count what still gives test cases away, although overlaps leave the examples when they are read.
 
     Looked for anew, in what is really used: rows that shots are taken from against dev and test, and dev against test
     (there only what is asked word by word, or of the same source; near ones are told by `check`).
     """
     split = data.split
-    into_test, into_dev = find_leaks(split.shots, split.test), find_leaks(split.shots, split.dev)
-    between = find_leaks(split.dev, split.test).by_reason
+    into_test, into_dev = find_overlaps(split.shots, split.test), find_overlaps(split.shots, split.dev)
+    between = find_overlaps(split.dev, split.test).by_reason
     found = {
         "examples near test cases": len(into_test.dropped),
         "examples near development cases": len(into_dev.dropped),
@@ -134,7 +134,7 @@ def _eligible(project: Project) -> list[str]:
 def _judge(session: Session, record: Mapping[str, Any]) -> JudgeEvidence | None:
     """Say whether the judge may decide; None if the primary grader is none.
 
-    It must have passed its canaries, be the one that the climb used, and be corrected by people on every variant.
+    It must have passed its canaries, be the one that the run used, and be corrected by people on every variant.
     """
     if session.project.graders[0].type != "judge":
         return None
@@ -144,9 +144,9 @@ def _judge(session: Session, record: Mapping[str, Any]) -> JudgeEvidence | None:
     detail = "; ".join([found["detail"], *found["reasons"]])
     bare = [row["rung"] for row in record["rungs"] if row["reason_code"] == "judge"]
     if found["judge"] != record["provenance"]["graders"].get("judge"):
-        detail = "the judge that was validated is another than the climb used; climb again"
+        detail = "the judge that was validated is another than the run used; run again"
     elif bare:
-        detail += f"; not corrected by people: {', '.join(bare)}; {HOW}, then climb again"
+        detail += f"; not corrected by people: {', '.join(bare)}; {HOW}, then run again"
     else:
         return JudgeEvidence(valid=found["status"] == "pass", detail=detail, numbers=found)
     return JudgeEvidence(valid=False, detail=detail, numbers=found)

@@ -1,6 +1,6 @@
 """Gather what is known of the training data, the pilot and the proofs of a tuned model; nothing is asked of a model.
 
-Invariant: whatever is about another dataset, adapter, base or guard set than the one at hand is named as changed.
+Invariant: whatever is about another dataset, adapter, base or regression set than the one at hand is named as changed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 from tuneworthy.cases.splits import fingerprint
 from tuneworthy.config.project import Project
-from tuneworthy.curate.checks.contamination import SHORT_EDIT
-from tuneworthy.curate.freeze import Version, find_version, latest_version
-from tuneworthy.curate.review_file import FILE_NAME as REVIEWS
-from tuneworthy.curate.review_state import state_of
-from tuneworthy.curate.teacher import terms_of
+from tuneworthy.dataset.checks.contamination import SHORT_EDIT
+from tuneworthy.dataset.distill.teacher import terms_of
+from tuneworthy.dataset.freeze import Version, find_version, latest_version
+from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
+from tuneworthy.dataset.review.state import state_of
 from tuneworthy.errors import TuneworthyError, UserError
-from tuneworthy.guards.sets import guard_sets, hashes
+from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, latest_artifact
 from tuneworthy.train.expected import Expected
@@ -25,11 +25,11 @@ from tuneworthy.types import Case, content_hash
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.evidence import TUNED
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
-from tuneworthy.verdict.trained import (
+from tuneworthy.verdict.training_facts import (
     DatasetEvidence,
-    GuardEvidence,
     PilotEvidence,
     ProofEvidence,
+    RegressionEvidence,
     TrainingEvidence,
 )
 
@@ -49,7 +49,7 @@ def training_of(
 
     Args:
         project: The project file. store: Its folder.
-        record: Its stored climb, or None.
+        record: Its stored run, or None.
         cases: Dev and test, as they are kept apart from the training data (see `kept_apart` of `gather`).
         expect: See `pilot_cost`; asked only before there is a pilot.
 
@@ -61,7 +61,7 @@ def training_of(
     version = _version(store, tuned)
     pilot, told = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     adapter = latest_artifact(store, "adapter")
-    guards, unguarded = _guards(project, tuned)
+    regressions, sets_missing = _regressions(project, tuned)
     return TrainingEvidence(
         dataset=None if version is None else _dataset(store, version, cases),
         pilot=pilot,
@@ -69,8 +69,8 @@ def training_of(
         serving=_proof(store, SERVING, tuned, ("artifact",)),
         adapter=adapter.id if adapter is not None else None,
         tuned=tuned,
-        guards=guards,
-        unguarded=unguarded,
+        regressions=regressions,
+        sets_missing=sets_missing,
         changed=_made_since(tuned, adapter),
     ), told
 
@@ -84,7 +84,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     recipe, latest = version.recipe, latest_version(store)
     review = state_of(store.root / REVIEWS, version.id)
     failed = [f"{one['check']}: {one['detail']}" for one in recipe["gates"] if not one["passed"]]
-    leaks = [f"{one['detail']}" for one in recipe["gates"] if one["check"] == "contamination" and not one["passed"]]
+    overlaps = [f"{one['detail']}" for one in recipe["gates"] if one["check"] == "contamination" and not one["passed"]]
     then = recipe["depends"].get("cases", {}).get("sha256")
     changed = [] if then == cases_hash(cases) else ["the cases of dev or test changed"]
     terms, words = terms_of(recipe)
@@ -94,7 +94,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
         n_rows=version.n_rows,
         broken=broken,
         failed=failed,
-        leaks="; ".join(leaks),
+        overlaps="; ".join(overlaps),
         n_near=0 if broken else sum(one["reason"] == SHORT_EDIT for one in version.findings()),
         changed=changed,
         review=review.status,
@@ -220,16 +220,16 @@ def _of_one(document: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[st
     return {**document, **named, **models.get(file or known.get("merged"), {})}
 
 
-def _guards(project: Project, tuned: Mapping[str, Any]) -> tuple[list[GuardEvidence], list[str]]:
-    """Return what the guard sets say, and the names of those that were not asked as they are now."""
+def _regressions(project: Project, tuned: Mapping[str, Any]) -> tuple[list[RegressionEvidence], list[str]]:
+    """Return what the regression sets say, and the names of those that were not asked as they are now."""
     if not tuned:
         return [], []
     try:
-        now = hashes(guard_sets(project))
+        now = hashes(regression_sets(project))
     except TuneworthyError as error:
         return [], [error.message]
     found = [
-        GuardEvidence(
+        RegressionEvidence(
             name=one["name"],
             status=one["status"],
             n=one["n"],
@@ -238,7 +238,7 @@ def _guards(project: Project, tuned: Mapping[str, Any]) -> tuple[list[GuardEvide
             needs=one.get("needs"),
             changed=now.get(one["name"]) != one["hash"],
         )
-        for one in tuned.get("guards", ())
+        for one in tuned.get("regressions", ())
     ]
     asked = {one.name for one in found if not one.changed}
     return [one for one in found if one.name in now], [name for name in now if name not in asked]

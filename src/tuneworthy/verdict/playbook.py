@@ -22,7 +22,7 @@ LEVERS = ("prompt", "model", "retrieval", "decoding")
 """Steps that may be taken in any order."""
 ORDER_NOTE = (
     "The article tries the stronger model (day 3) before retrieval (days 4-5) here, and after it in its ladder; "
-    "`climb` follows the ladder, and the next step named here is the cheapest open one."
+    "`run` follows the ladder, and the next step named here is the cheapest open one."
 )
 
 
@@ -86,9 +86,9 @@ class Seen:
     """What a project folder shows.
 
     Attributes:
-        evidence: What the gates look at; without rungs before a climb.
+        evidence: What the gates look at; without rungs before a run.
         n_cases, n_unlabelled: Cases with and without a right answer. fault: Why they cannot be read, or "".
-        quick: Rung to (score, cases of dev), of the last quick climb.
+        quick: Rung to (score, cases of dev), of the last quick run.
         outcome, reason, next_action: Of the last verdict; None before one.
         verdict_stale: What changed since it was computed, in words.
         costs: Rung to what walking it takes; without those that cannot be estimated.
@@ -110,7 +110,7 @@ class Seen:
     @property
     def decided(self) -> bool:
         """Whether a verdict that still holds says yes or no."""
-        return self.outcome not in {None, Outcome.NOT_ENOUGH_EVIDENCE} and not self.verdict_stale
+        return self.outcome not in {None, Outcome.UNDECIDED} and not self.verdict_stale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,7 @@ def _of_gates(results: Sequence[GateResult]) -> Found:
 def _cases(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
     n_test = seen.evidence.n_test
     words = f"{seen.n_cases} cases with a right answer, {n_test} of them in test"
-    done = gates["eval_set"].status is GateStatus.PASS and not seen.n_unlabelled and not seen.fault
+    done = gates["test_set"].status is GateStatus.PASS and not seen.n_unlabelled and not seen.fault
     missing = max(0, FEWEST_CASES - n_test)
     if seen.fault:
         words = seen.fault
@@ -192,7 +192,7 @@ def _cases(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
         words += f"; {seen.n_unlabelled} without"
         missing = seen.n_unlabelled
     elif not done:
-        words += f"; {gates['eval_set'].detail}"
+        words += f"; {gates['test_set'].detail}"
     do = "tuneworthy cases label" if seen.n_unlabelled else "tuneworthy cases sample, then cases label"
     return Step(
         step="cases",
@@ -217,13 +217,13 @@ def _lever(name: str, day: str, title: str, *of: str, rungs: Sequence[str]) -> L
             words += f" (n = {seen.evidence.n_test})"
         elif status is OPEN:
             words += "".join(
-                f"; {rung}: {seen.quick[rung][0]:.3f} on {seen.quick[rung][1]} dev cases in a quick climb"
+                f"; {rung}: {seen.quick[rung][0]:.3f} on {seen.quick[rung][1]} dev cases in a quick run"
                 for rung in walk
                 if rung in seen.quick
             )
-        do = " ".join(["tuneworthy climb", *(f"--rung {rung}" for rung in walk)]) if walk else ""
+        do = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in walk)]) if walk else ""
         if walk and name == "model" and not seen.evidence.other_models:
-            do = "add a stronger model to [models], or waive the gate stronger_model with the reason"
+            do = "add a stronger model to [models], or waive the gate other_models with the reason"
         return Step(step=name, day=day, title=title, status=status, evidence=words, do=do, cost=_cost_of(seen, walk))
 
     return look
@@ -297,7 +297,7 @@ def _training(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
     if "training" not in seen.built:
         return replace(step, status=NOT_BUILT, evidence="`tuneworthy train` is not built yet", do="")
     if adapter is not None:
-        do = "tuneworthy merge, export gguf, then climb --rung fine_tune"
+        do = "tuneworthy merge, export gguf, then run --rung fine_tune"
         words = f"the adapter {adapter} was not put to test; {pilot}"
         return replace(step, status=OPEN, evidence=words, do=do)
     words = f"nothing was trained; {pilot}"
@@ -308,7 +308,7 @@ _STEPS: tuple[Look, ...] = (
     _cases,
     _lever("baseline", "1-2", "Measure the baseline", "baseline", rungs=["baseline"]),
     _lever("prompt", "1-2", "Max out prompting", "prompt", "few_shot", rungs=["prompt", "few_shot"]),
-    _lever("model", "3", "Try a stronger model", "stronger_model", rungs=["model"]),
+    _lever("model", "3", "Try a stronger model", "other_models", rungs=["model"]),
     _lever("retrieval", "4-5", "Add retrieval, if it is a knowledge task", "retrieval", rungs=["retrieval"]),
     _lever("decoding", "6", "Tune decoding", "decoding", rungs=["decoding"]),
     _decision,
@@ -319,7 +319,7 @@ _STEPS: tuple[Look, ...] = (
         "tuneworthy data build, then data review",
         "dataset_frozen",
         "dataset_review",
-        "dataset_leak",
+        "dataset_contamination",
         "teacher_terms",
     ),
     _training,
@@ -329,8 +329,8 @@ _STEPS: tuple[Look, ...] = (
         "Merge, deploy, measure again",
         "tuneworthy merge, export gguf, parity, serve",
         "parity",
-        "better",
-        "guards",
+        "improvement",
+        "regressions",
         "serving",
     ),
     _later("shadow", "14", "Shadow real traffic", "tuneworthy shadow proxy", "shadow"),

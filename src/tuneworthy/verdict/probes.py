@@ -1,4 +1,4 @@
-"""The questions behind `headroom`: each probe asks the failed dev cases that no earlier one has explained.
+"""The questions behind `error analysis`: each probe asks the failed dev cases that no earlier one has explained.
 
 Invariants: only dev is asked; at most `MOST_CASES` failed cases are; every answer goes through `Session.ask`, so that
 it is stored, resumed and counted against the budget like any other.
@@ -13,41 +13,41 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from tuneworthy.cases.kind import answer_text
+from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import ModelError
-from tuneworthy.grade.base import FORM_REASONS, accepted
-from tuneworthy.grade.json_text import find_object
-from tuneworthy.grade.text import normalise
-from tuneworthy.ladder.model import on_model
+from tuneworthy.graders.base import FORM_REASONS, accepted
+from tuneworthy.graders.json_text import find_object
+from tuneworthy.graders.text import normalise
+from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Case, Trace, Variant, canonical
-from tuneworthy.verdict.base import HeadroomClass
-from tuneworthy.verdict.headroom import (
+from tuneworthy.verdict.base import ErrorClass
+from tuneworthy.verdict.error_analysis import (
     FILE,
     MOST_CASES,
     PROBES,
     SAMPLES,
+    ErrorAnalysis,
     Finding,
-    HeadroomReport,
     class_of,
     enough_passes,
     fingerprint,
     rows_of,
 )
-from tuneworthy.verdict.votes import GIVEN, FloorVotes, Voter, other_answer, shown_stronger
+from tuneworthy.verdict.label_votes import GIVEN, ClassifierVotes, Voter, other_answer, shown_stronger
 
 ASKED_AGAIN_AT = 0.7
 """Temperature of the further answers where the variant itself is greedy."""
 
 
-async def find_headroom(
+async def analyse_errors(
     session: Session, variant: Variant, *, probes: Collection[str] = PROBES, most: int = MOST_CASES
-) -> HeadroomReport:
+) -> ErrorAnalysis:
     """Probe the failed dev cases of `variant`, give each a class, and store the report in the project's folder.
 
     Args:
         session: The opened project.
-        variant: The best language-model variant (`headroom.best_language_model`).
+        variant: The best language-model variant (`error analysis.best_language_model`).
         probes: Those to make.
         most: Failed cases to probe, at most.
 
@@ -80,7 +80,7 @@ class _Probing:
         self.n_failed = 0
         self.calls = 0
         self.cost_usd = 0.0
-        self.made: Mapping[HeadroomClass, Callable[[], Awaitable[None]]] = {
+        self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
             "refusal": self._refusal,
             "format": self._format,
             "label_or_grader": self._label_or_grader,
@@ -124,14 +124,14 @@ class _Probing:
         self.cases = {case.id: case for case, _ in failed}
         self.findings = {case.id: Finding(case=case.id, reason=reason) for case, reason in failed}
 
-    def report(self) -> HeadroomReport:
+    def report(self) -> ErrorAnalysis:
         """Give each case its class."""
         findings = self.findings
         classes = {name: class_of(finding, self.enough, self.probes) for name, finding in findings.items()}
         passes = [finding.passes for finding in findings.values() if finding.passes is not None]
         skipped = {name: "switched off" for name in PROBES if name not in self.probes} | self.not_probed
         voters = (self._others or {}).items()
-        return HeadroomReport(
+        return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             variant_name=self.variant.name,
             n_dev=len(self.values),
@@ -190,18 +190,18 @@ class _Probing:
             self.findings[case.id].in_form = good or bool(self.findings[case.id].in_form)
 
     async def _label_or_grader(self) -> None:
-        """Let the models and the floor vote on the answer, each weighed by how often it is right on dev."""
+        """Let the models and the classical baseline vote on the answer, each weighed by how often it is right on dev."""
         if self.session.task.kind == "free_text":
             self.not_probed["label_or_grader"] = "free texts cannot be compared word by word"
             return
         others = await self._other_models()
-        floor = FloorVotes.fitted(self.session)
-        if not others and floor is None:
+        classical = ClassifierVotes.fitted(self.session)
+        if not others and classical is None:
             self.not_probed["label_or_grader"] = "there is no other model, and no examples to fit a classifier on"
             return
         own = Voter(accuracy=(len(self.right) + 1) / (len(self.values) + 2))
         own.votes = {case.id: self._vote(case, self.texts[case.id], right=False) for case in self.open}
-        voters = [own, *others.values(), *([floor.voter(self.open)] if floor else [])]
+        voters = [own, *others.values(), *([classical.voter(self.open)] if classical else [])]
         n_answers = len(self.session.task.labels)
         for case in self.open:
             votes = [(voter.votes.get(case.id, ""), voter.accuracy) for voter in voters]

@@ -10,11 +10,11 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather
-from tuneworthy.verdict.headroom import best_language_model
-from tuneworthy.verdict.kept import keep
-from tuneworthy.verdict.probes import find_headroom
+from tuneworthy.verdict.last_verdict import keep
+from tuneworthy.verdict.probes import analyse_errors
 
 
 async def decide_project(
@@ -35,7 +35,7 @@ async def decide_project(
         waiting: Told if another process works on the project.
 
     Raises:
-        NotEnough: There was no climb yet.
+        NotEnough: There was no run yet.
         UserError: The data or a model cannot be used.
         BudgetSpent: The next call could exceed the budget. OutsideFault: A provider is down. Both can go on later.
     """
@@ -43,7 +43,7 @@ async def decide_project(
         record = read_record(session.folder)
         variant = best_language_model(without_tuned(record, project)) if record else None
         if probe and variant is not None:
-            await find_headroom(session, variant)
+            await analyse_errors(session, variant)
         verdict = decide(gather(session))
         keep(project, verdict)
         return verdict

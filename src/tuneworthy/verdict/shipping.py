@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from tuneworthy.verdict.base import GateResult, GateStatus, Outcome, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
 from tuneworthy.verdict.gates import run_gates
-from tuneworthy.verdict.words import named, scored
+from tuneworthy.verdict.wording import named, scored
 
 BLOCKED = frozenset({GateStatus.FAIL, GateStatus.UNKNOWN})
-SOUND = frozenset({"eval_set", "baseline", "leak", "judge"})
+SOUND = frozenset({"test_set", "baseline", "contamination", "judge"})
 """Gates without which the test that the comparison rests on is none; they can't be waived."""
 
 
@@ -21,7 +21,7 @@ def decide_shipping(evidence: Evidence) -> Verdict:
     gate that failed, or else by the first one that is not known.
 
     Args:
-        evidence: Whose tuned variant was put to test, by a climb that still holds.
+        evidence: Whose tuned variant was put to test, by a run that still holds.
     """
     tuned = evidence.tuned
     if tuned is None:
@@ -37,13 +37,13 @@ def decide_shipping(evidence: Evidence) -> Verdict:
         reasons=_reasons(evidence, tuned, closed),
         target=target_of(tuned, evidence.target, evidence.margin),
         gates=[*before, *training, *gates],
-        headroom=evidence.headroom or (),
+        errors=evidence.errors or (),
         forecast=evidence.forecast,
         economics=evidence.economics,
         next_action=_next_action(closed),
         valid_until=min(date for date, _ in evidence.expires) if evidence.expires else "",
         would_change=_would_change(evidence, closed),
-        stale=[*evidence.headroom_stale, *_changed(evidence)],
+        stale=[*evidence.errors_stale, *_changed(evidence)],
     )
 
 
@@ -91,5 +91,5 @@ def _changed(evidence: Evidence) -> list[str]:
     """Say what is about another dataset, adapter or base, and was therefore not used."""
     found = evidence.training
     proofs = [one for proof in (found.pilot, found.parity, found.serving) if proof for one in proof.changed]
-    guards = [f"the guard set {one.name} changed" for one in found.guards if one.changed]
-    return [*found.changed, *proofs, *guards]
+    regressions = [f"the regression set {one.name} changed" for one in found.regressions if one.changed]
+    return [*found.changed, *proofs, *regressions]

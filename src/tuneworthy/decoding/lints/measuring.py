@@ -48,5 +48,5 @@ def uncalibrated_threshold(use: Use) -> Iterator[Fault]:
         share = f"a token probability of {exp(use.threshold):.2f}" if use.threshold <= 0 else "none is above 0"
         yield (
             f"expected a threshold that graded answers support, got log-probability {use.threshold:g} ({share})",
-            "calibrate it: tuneworthy decode watch",
+            "calibrate it: tuneworthy decode uncertainty",
         )

@@ -10,7 +10,7 @@ from tuneworthy.decoding.structured import depth, engine_limits, shortest
 
 BYTES_A_TOKEN = 4
 DEAD_FIELDS = ("guided_json", "guided_choice", "guided_regex", "guided_grammar", "guided_decoding_backend")
-_CLIMB = "remove it (the rung few_shot holds answers to a schema by itself)"
+_RUN = "remove it (the rung few_shot holds answers to a schema by itself)"
 _SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
@@ -62,7 +62,7 @@ def response_format_shape(use: Use) -> Iterator[Fault]:
     told = use.decoding.get("response_format")
     if told is None:
         return
-    right = f'{_CLIMB}; elsewhere write {{"type": "json_schema", "json_schema": {{"name": ..., "schema": ...}}}}'
+    right = f'{_RUN}; elsewhere write {{"type": "json_schema", "json_schema": {{"name": ..., "schema": ...}}}}'
     kind = told.get("type") if isinstance(told, Mapping) else None
     if kind not in {"json_schema", "json_object", "text"}:
         got = repr(str(kind or told)[:60])
@@ -87,7 +87,7 @@ def dead_structure_field(use: Use) -> Iterator[Fault]:
         if name in use.decoding:
             yield (
                 f"expected a field that constrains the answer, got {name}, which is ignored",
-                f"{_CLIMB}; elsewhere send response_format or structured_outputs",
+                f"{_RUN}; elsewhere send response_format or structured_outputs",
             )
 
 

@@ -1,4 +1,4 @@
-"""Checks of the data: cases, examples, labels, leaks and the split."""
+"""Checks of the data: cases, examples, labels, overlaps and the split."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def unknown_labels(facts: Facts) -> Iterator[Fault]:
 def unseen_labels(facts: Facts) -> Iterator[Fault]:
     """Right answers occur that no example has.
 
-    A warning, not an error: the prompt may name the label, so a model can still answer it. But shots and the floor
+    A warning, not an error: the prompt may name the label, so a model can still answer it. But shots and the classical baseline
     cannot show it, and the ladder then looks better or worse than more examples would make it.
     """
     if facts.data is None or facts.data.task.kind != "label" or not facts.examples:
@@ -103,16 +103,16 @@ def unseen_labels(facts: Facts) -> Iterator[Fault]:
     if counts:
         yield Fault(
             f"expected each label of the cases in the examples, got {len(counts)} (of {counts.total()} cases) that "
-            f"never occur there ({named(sorted(counts))}): shots and floor cannot show them",
+            f"never occur there ({named(sorted(counts))}): shots and classical baseline cannot show them",
             "add examples of these labels, or correct the spelling",
         )
 
 
-@check("leaks", "warning")
-def leaks(facts: Facts) -> Iterator[Fault]:
+@check("contamination", "warning")
+def overlaps(facts: Facts) -> Iterator[Fault]:
     """Examples give cases away: the same question, most of its words, or its source. They leave, and are counted.
 
-    The gate `leak` passes then: nothing is left to do, unless so many leave that dev can't be drawn from the rest.
+    The gate `overlap` passes then: nothing is left to do, unless so many leave that dev can't be drawn from the rest.
     """
     if facts.data is None:
         return
@@ -123,7 +123,7 @@ def leaks(facts: Facts) -> Iterator[Fault]:
             "halves: see whether cases and examples only share a template, or add examples"
         )
     for side in ("cases", "dev"):
-        counts = facts.data.leaks[side]
+        counts = facts.data.overlaps[side]
         if total := sum(counts.values()):
             yield Fault(
                 f"{total} of {len(facts.examples)} examples give {side} away and leave ({counts['exact']} the same "
@@ -140,7 +140,7 @@ def dev_near_test(facts: Facts) -> Iterator[Fault]:
     """
     if facts.data is None:
         return
-    counts = facts.data.leaks["dev_test"]
+    counts = facts.data.overlaps["dev_test"]
     if total := sum(counts.values()):
         yield Fault(
             f"{total} of {len(facts.data.split.dev)} dev cases are nearly the same as a test case ({counts['exact']} "
@@ -165,7 +165,7 @@ def empty_split(facts: Facts) -> Iterator[Fault]:
 
 @check("edited_cases", "error")
 def edited_cases(facts: Facts) -> Iterator[Fault]:
-    """Cases of the first climb were edited or removed, so that earlier results and looks no longer hold.
+    """Cases of the first run were edited or removed, so that earlier results and looks no longer hold.
 
     A label that is corrected is no fault: all variants are scored again.
     """
@@ -175,7 +175,7 @@ def edited_cases(facts: Facts) -> Iterator[Fault]:
 
 @check("small_test", "warning")
 def small_test(facts: Facts) -> Iterator[Fault]:
-    """Test has fewer than 50 cases: the gate `eval_set` fails, and only huge differences can be seen."""
+    """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen."""
     if facts.data and len(facts.data.split.test) < MIN_TEST:
         yield Fault(
             f"expected at least {MIN_TEST} test cases, got {len(facts.data.split.test)}",
@@ -195,7 +195,7 @@ def small_dev(facts: Facts) -> Iterator[Fault]:
 
 @check("few_groups", "warning")
 def few_groups(facts: Facts) -> Iterator[Fault]:
-    """Cases name groups, and test has fewer than 10 of them: the gate `eval_set` fails, intervals are wide."""
+    """Cases name groups, and test has fewer than 10 of them: the gate `test_set` fails, intervals are wide."""
     if facts.data is None or not any(case.group for case in facts.data.split.test):
         return
     groups = {case.source for case in facts.data.split.test}

@@ -52,7 +52,7 @@ def documents_injected(facts: Facts) -> Iterator[Fault]:
 
 @check("search_servers", "note")
 def search_servers(facts: Facts) -> Iterator[Fault]:
-    """Servers of `[retrieval]` that get the documents and questions, with the calls and dollars of a climb.
+    """Servers of `[retrieval]` that get the documents and questions, with the calls and dollars of a run.
 
     An error if an address is none or holds a secret, if a server is elsewhere and has no price, as no budget could be
     kept, or if its key is not set.

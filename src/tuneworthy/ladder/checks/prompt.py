@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tuneworthy.cases.kind import answer_text
+from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.dev_scores import shuffled
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
-from tuneworthy.ladder.optimising import why_not_ablated, why_not_optimised
-from tuneworthy.ladder.shot_sets import why_no_sets
+from tuneworthy.ladder.rungs.prompt_search import why_not_ablated, why_not_optimised
+from tuneworthy.ladder.rungs.shot_sets import why_no_sets
 from tuneworthy.prompts.templates import question, render
 from tuneworthy.types import Variant
 
@@ -142,7 +142,7 @@ def context(facts: Facts) -> Iterator[Fault]:
 
 @check("nothing_searched", "warning")
 def nothing_searched(facts: Facts) -> Iterator[Fault]:
-    """What `[reflection]`, `prompt.ablate` or `few_shot.sets` asks for cannot be done: a climb would leave it out.
+    """What `[reflection]`, `prompt.ablate` or `few_shot.sets` asks for cannot be done: a run would leave it out.
 
     GEPA is not installed, dev has fewer than 50 cases or too large groups, the cases have a system turn of their own,
     the model is a pipeline of your own, the prompt has one paragraph, or there are too few examples.

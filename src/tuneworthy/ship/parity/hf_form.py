@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
-from tuneworthy.providers.safe import check_model, template_of
+from tuneworthy.providers.model_safety import check_model, template_of
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
 from tuneworthy.train.advise import has_bf16
-from tuneworthy.train.answering import answer_ids
+from tuneworthy.train.generation import answer_ids
 from tuneworthy.train.memory import Device
 
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}

@@ -21,7 +21,7 @@ SLACK: Final = 16
 """Tokens that a greedy answer may be longer than the longest one that was trained on."""
 COMPARED: Final = 100
 """Rows whose next tokens are compared; all are answered, since right and wrong tell less."""
-_FLOOR: Final = 1e-9
+_CLASSICAL: Final = 1e-9
 """Least probability of the bucket: it is a difference of rounded numbers."""
 
 
@@ -61,7 +61,7 @@ def divergence(p: Distribution, q: Distribution) -> float:
         total += exp(value) * (value - other)
         p_left -= exp(value)
         q_left -= exp(other)
-    p_left, q_left = max(p_left, _FLOOR), max(q_left, _FLOOR)
+    p_left, q_left = max(p_left, _CLASSICAL), max(q_left, _CLASSICAL)
     return max(0.0, total + p_left * log(p_left / q_left))
 
 

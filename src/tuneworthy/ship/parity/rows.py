@@ -10,12 +10,12 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import read_examples
-from tuneworthy.curate.freeze import find_version
+from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
-from tuneworthy.train.rows import Student
+from tuneworthy.train.training_rows import Student
 from tuneworthy.types import Example, Message, Variant
 
 RENDERED: Final = "rendered.json"

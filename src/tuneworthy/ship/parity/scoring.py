@@ -11,7 +11,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.ship.parity.base import Scores
 from tuneworthy.ship.parity.measure import Greedy, Measured
 from tuneworthy.store.folder import Folder
-from tuneworthy.train.rows import TaskMetric, kind_of, own_grader
+from tuneworthy.train.training_rows import TaskMetric, kind_of, own_grader
 from tuneworthy.types import Case, Example
 
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.train.batch_layout import IGNORED
 from tuneworthy.train.emit.base import Emitted, Plan, emit
-from tuneworthy.train.layout import IGNORED
 from tuneworthy.train.plan import Planned
 from tuneworthy.train.render import Row
 

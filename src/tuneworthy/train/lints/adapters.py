@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.given import UNKNOWN, Given
+from tuneworthy.train.lints.config_reader import UNKNOWN, Given
 
 ATTENTION: Final = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv"})
 MOE_NAMES: Final = (

@@ -12,7 +12,7 @@ from inspect import cleandoc
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from tuneworthy.registry import Registry
-from tuneworthy.train.lints.given import Given
+from tuneworthy.train.lints.config_reader import Given
 
 Severity = Literal["error", "warning", "note"]
 """It will fail or train the wrong thing; it is likely to train worse; it is to be known."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.given import Given
+from tuneworthy.train.lints.config_reader import Given
 
 LOW, HIGH = 1e-4, 1e-3
 MAX_BATCH: Final = 32

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.given import Given
+from tuneworthy.train.lints.config_reader import Given
 
 SERVED_RANK: Final = 16
 """vLLM's default of max_lora_rank."""

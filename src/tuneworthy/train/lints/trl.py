@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
 from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.given import Given
+from tuneworthy.train.lints.config_reader import Given
 
 REMOVED: Final[Mapping[str, str]] = {
     "tokenizer": "processing_class=",

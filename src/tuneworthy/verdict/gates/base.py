@@ -14,7 +14,7 @@ from tuneworthy.verdict.evidence import Evidence
 
 PASS, FAIL, UNKNOWN = GateStatus.PASS, GateStatus.FAIL, GateStatus.UNKNOWN
 NOT_APPLICABLE = GateStatus.NOT_APPLICABLE
-NEVER_WAIVED = frozenset({"eval_set", "baseline", "leak", "judge", "parity"})
+NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
 
 Finding = tuple[GateStatus, str, Mapping[str, Any]]
 Gate = Callable[[Evidence], Finding]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from tuneworthy.stats.sizing import MOST_CASES, cases_for_target, shows
-from tuneworthy.verdict.base import HeadroomClass
+from tuneworthy.verdict.base import ErrorClass
 from tuneworthy.verdict.economics import money_words
 from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, target_of
 from tuneworthy.verdict.gates.base import FAIL, NOT_APPLICABLE, PASS, UNKNOWN, Finding, Gate, gate
-from tuneworthy.verdict.words import CLASS_WORDS, RUNG_WORDS
+from tuneworthy.verdict.wording import CLASS_WORDS, RUNG_WORDS
 
 FEWEST_CASES, FEWEST_GROUPS = 50, 10
-COPIES = "floor/nearest"
+COPIES = "classical/nearest"
 PERPLEXITY_RATIO = 2.0
 CLASS_SHARE = 0.2
 """Lower bound of the share of failures that a class must have to be evidence for a motivation."""
 
 
-@gate("eval_set")
-def eval_set(evidence: Evidence) -> Finding:
+@gate("test_set")
+def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 10 groups if cases are grouped."""
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
@@ -42,35 +42,35 @@ def baseline(evidence: Evidence) -> Finding:
         changed = "; ".join(evidence.stale)
         return (
             UNKNOWN,
-            f"what was measured no longer holds ({changed}); run `tuneworthy climb`",
+            f"what was measured no longer holds ({changed}); run `tuneworthy run`",
             {"stale": list(evidence.stale)},
         )
     if found is None or not found.tested:
-        return UNKNOWN, "today's prompt and model were not measured; run `tuneworthy climb`", {}
+        return UNKNOWN, "today's prompt and model were not measured; run `tuneworthy run`", {}
     return PASS, f"today's prompt and model score {found.score:.3f}", {"score": found.score}
 
 
-@gate("leak")
+@gate("contamination")
 def leak(evidence: Evidence) -> Finding:
     """No row that shots or training use gives a test case away."""
-    numbers = {"leaks": dict(evidence.leaks)}
-    if evidence.leaks:
-        found = ", ".join(f"{name}: {count}" for name, count in evidence.leaks.items())
-        return FAIL, f"rows give cases away ({found}); take them out, then run `tuneworthy climb`", numbers
+    numbers = {"contamination": dict(evidence.overlaps)}
+    if evidence.overlaps:
+        found = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
+        return FAIL, f"rows give cases away ({found}); take them out, then run `tuneworthy run`", numbers
     return PASS, "no example gives a case away", numbers
 
 
-@gate("floor")
-def floor(evidence: Evidence) -> Finding:
+@gate("classical")
+def classical(evidence: Evidence) -> Finding:
     """What no language model at all would score was measured, and the grader is not content with a copied answer.
 
     In a task of free text an answer copied from another question is wrong, whatever a grader of form and tone says.
     """
     if not evidence.has_examples:
         return NOT_APPLICABLE, "there are no examples to learn from", {}
-    found = evidence.rungs.get("floor")
+    found = evidence.rungs.get("classical")
     if found is None or not found.tested:
-        return UNKNOWN, "what no language model at all would score was not measured; run `tuneworthy climb`", {}
+        return UNKNOWN, "what no language model at all would score was not measured; run `tuneworthy run`", {}
     numbers = {"score": found.score}
     if (
         evidence.kind == "free_text"
@@ -97,7 +97,7 @@ def prompt(evidence: Evidence) -> Finding:
     missing += [] if shots >= FEWEST_SHOTS or not evidence.has_examples else [f"at least {FEWEST_SHOTS} shots"]
     missing += [] if halved else ["half of the long prompt"]
     if missing:
-        return UNKNOWN, f"not tried in the prompt: {', '.join(missing)}; run `tuneworthy climb`", numbers
+        return UNKNOWN, f"not tried in the prompt: {', '.join(missing)}; run `tuneworthy run`", numbers
     return PASS, f"structure and {shots} shots were tried", numbers
 
 
@@ -115,8 +115,8 @@ def few_shot(evidence: Evidence) -> Finding:
     return _tested(evidence, "few_shot")
 
 
-@gate("stronger_model")
-def stronger_model(evidence: Evidence) -> Finding:
+@gate("other_models")
+def other_models(evidence: Evidence) -> Finding:
     """A stronger model that the constraints allow was put to test."""
     if not evidence.other_models and evidence.hosted_forbidden:
         return NOT_APPLICABLE, "no other model may run on the device", {"other_models": 0}
@@ -147,7 +147,7 @@ def retrieval(evidence: Evidence) -> Finding:
         words = (
             f"the search fails: {search.not_retrieved} of {search.failed} wrong answers on dev were not shown a "
             "document that holds the answer; mend [retrieval] (chunks, encoder, language), or what `documents` of the "
-            "cases name, then run `tuneworthy climb`"
+            "cases name, then run `tuneworthy run`"
         )
         return FAIL, words, numbers
     if search.oracle is not None:
@@ -170,7 +170,7 @@ def _tested(evidence: Evidence, name: str) -> Finding:
         return FAIL, f"trying this failed: {RUNG_WORDS[name]}: {found.reason}", {}
     if found is None or not found.tested:
         why = f" ({found.reason})" if found is not None and found.reason else ""
-        return UNKNOWN, f"not tried yet: {RUNG_WORDS[name]}{why}; run `tuneworthy climb --rung {name}`", {}
+        return UNKNOWN, f"not tried yet: {RUNG_WORDS[name]}{why}; run `tuneworthy run --rung {name}`", {}
     numbers = {"score": found.score, "status": found.status}
     return PASS, f"{found.name}: {found.score:.3f}, {found.status}", numbers
 
@@ -183,19 +183,19 @@ def judge(evidence: Evidence) -> Finding:
     return PASS if evidence.judge.valid else FAIL, evidence.judge.detail, evidence.judge.numbers
 
 
-@gate("resolution")
+@gate("power")
 def resolution(evidence: Evidence) -> Finding:
     """The intervals settle whether the target is met."""
     found = target_of(evidence.top, evidence.target, evidence.margin)
     top = evidence.top
     if top is None or top.score is None:
-        return UNKNOWN, "nothing that the constraints allow was measured; run `tuneworthy climb`", {}
+        return UNKNOWN, "nothing that the constraints allow was measured; run `tuneworthy run`", {}
     numbers = {"target": found, "lower": top.lower, "upper": top.upper, "n_test": evidence.n_test}
     if top.has_holes:
         words = (
             f"{top.unscored} of {top.n} test cases could not be scored, so the score leaves them out; mend what fails"
         )
-        return FAIL, f"{words}, then run `tuneworthy climb`", {**numbers, "unscored": top.unscored}
+        return FAIL, f"{words}, then run `tuneworthy run`", {**numbers, "unscored": top.unscored}
     if found != "unresolved":
         return PASS, f"the target is {found}", numbers
     needed = cases_for_target(top.score, evidence.target, evidence.margin)
@@ -204,7 +204,7 @@ def resolution(evidence: Evidence) -> Finding:
     return FAIL, f"{words}; add cases", {**numbers, "n_needed": needed}
 
 
-@gate("motivation")
+@gate("reason")
 def motivation(evidence: Evidence) -> Finding:
     """The reason to train is one of five, and measurements show it."""
     if evidence.motivation is None:
@@ -226,15 +226,15 @@ def _latency(evidence: Evidence) -> Finding:
     return FAIL, f"every variant keeps the limit of {limit:g} ms", {"limit_ms": limit}
 
 
-def _share(name: HeadroomClass) -> Gate:
+def _share(name: ErrorClass) -> Gate:
     """A motivation that a class of failures on dev shows."""
 
     def show(evidence: Evidence) -> Finding:
-        if evidence.headroom is None:
-            changed = f" since a change ({'; '.join(evidence.headroom_stale)})" if evidence.headroom_stale else ""
+        if evidence.errors is None:
+            changed = f" since a change ({'; '.join(evidence.errors_stale)})" if evidence.errors_stale else ""
             words = f"why answers are wrong was not looked at{changed}; run `tuneworthy decide --probe`"
-            return UNKNOWN, words, {"stale": list(evidence.headroom_stale)}
-        found = next((row for row in evidence.headroom if row.name == name), None)
+            return UNKNOWN, words, {"stale": list(evidence.errors_stale)}
+        found = next((row for row in evidence.errors if row.name == name), None)
         if found is None:
             return FAIL, f"of no wrong answer it is so that {CLASS_WORDS[name]}", {"share": 0.0}
         words = (

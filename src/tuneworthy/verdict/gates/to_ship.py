@@ -6,14 +6,14 @@ from typing import Final
 
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.gates.base import FAIL, PASS, UNKNOWN, Finding, gate
-from tuneworthy.verdict.gates.to_train import dataset_leak
-from tuneworthy.verdict.trained import ProofEvidence
-from tuneworthy.verdict.words import named
+from tuneworthy.verdict.gates.to_train import dataset_contamination
+from tuneworthy.verdict.training_facts import ProofEvidence
+from tuneworthy.verdict.wording import named
 
-TO_SHIP: Final = ("parity", "better", "guards", "serving", "shadow")
+TO_SHIP: Final = ("parity", "improvement", "regressions", "serving", "shadow")
 """The gates of this stage."""
-CLIMB = "`tuneworthy climb --rung fine_tune`"
-NOT_TESTED = f"no tuned model was put to test; run {CLIMB}"
+RUN = "`tuneworthy run --rung fine_tune`"
+NOT_TESTED = f"no tuned model was put to test; run {RUN}"
 
 
 @gate("parity", "to_ship")
@@ -22,7 +22,7 @@ def parity(evidence: Evidence) -> Finding:
     return _proof(evidence.training.parity, "the tuned model was not compared across its forms", "parity")
 
 
-@gate("better", "to_ship")
+@gate("improvement", "to_ship")
 def better(evidence: Evidence) -> Finding:
     """The tuned model is better than the best upstream variant, or no worse and cheaper, faster, or allowed where it
     is not; on a test that nothing it was trained on gives away."""
@@ -33,47 +33,51 @@ def better(evidence: Evidence) -> Finding:
     words = f"{named(tuned)} scores {tuned.score:.3f}; {_difference(tuned)}"
     if not tuned.eligible:
         return FAIL, f"{words}; it may not be used: {tuned.violated or tuned.reason}", numbers
-    status, leaks, _ = dataset_leak(evidence)
-    if status is not PASS and "dataset_leak" not in evidence.waivers:
-        return UNKNOWN, f"{words}; but what it was trained on may give test cases away: {leaks}", numbers
-    if evidence.best == "floor":
-        floor = evidence.rungs.get("floor")
-        of = f" ({named(floor)}, {floor.score:.3f})" if floor is not None and floor.score is not None else ""
+    status, overlaps, _ = dataset_contamination(evidence)
+    if status is not PASS and "dataset_contamination" not in evidence.waivers:
+        return UNKNOWN, f"{words}; but what it was trained on may give test cases away: {overlaps}", numbers
+    if evidence.best == "classical":
+        classical = evidence.rungs.get("classical")
+        of = (
+            f" ({named(classical)}, {classical.score:.3f})"
+            if classical is not None and classical.score is not None
+            else ""
+        )
         return FAIL, f"{words}; no language model at all is at least as good{of}", numbers
-    if (open_floor := _open_floor(evidence, tuned)) is not None:
-        return UNKNOWN, f"{words}; {open_floor}", numbers
+    if (open_classical := _open_classical(evidence, tuned)) is not None:
+        return UNKNOWN, f"{words}; {open_classical}", numbers
     if tuned.status == "adopted":
         return PASS, f"{words}: {tuned.reason}", numbers
     if evidence.best == "fine_tune" and tuned.delta_ci is not None and tuned.delta_ci[0] > -evidence.margin:
         return PASS, f"{words}: no worse by {evidence.margin:g}, and allowed where the best without is not", numbers
-    return (FAIL if tuned.status == "rejected" else UNKNOWN), f"{words}: {tuned.reason}", numbers
+    return (FAIL if tuned.status == "no_gain" else UNKNOWN), f"{words}: {tuned.reason}", numbers
 
 
-@gate("guards", "to_ship")
-def guards(evidence: Evidence) -> Finding:
-    """No guard set is worse: on each the tuned model is no worse than the base that was trained by more than the margin
+@gate("regressions", "to_ship")
+def regressions(evidence: Evidence) -> Finding:
+    """No regression set is worse: on each the tuned model is no worse than the base that was trained by more than the margin
     of the set. Held against any other model it shows nothing."""
     found = evidence.training
-    usable = [one for one in found.guards if not one.changed]
+    usable = [one for one in found.regressions if not one.changed]
     numbers = {
         "sets": {one.name: {"status": one.status, "n": one.n, "margin": one.margin} for one in usable},
-        "not_asked": list(found.unguarded),
+        "not_asked": list(found.sets_missing),
     }
     base = found.tuned.get("base")
     if usable and (base is None or found.tuned.get("compared_base") != base):
         other = found.tuned.get("compared_with") or "another model"
-        words = f"the guard sets were asked of {other}, not of the base that was trained"
-        return UNKNOWN, f"{words}; run `tuneworthy export gguf --base`, then {CLIMB}", numbers
+        words = f"the regression sets were asked of {other}, not of the base that was trained"
+        return UNKNOWN, f"{words}; run `tuneworthy export gguf --base`, then {RUN}", numbers
     failed = [one for one in usable if one.status == "fail"]
     open_ones = [one for one in usable if one.status not in {"pass", "fail"}]
     if failed:
         lost = "; ".join(f"{one.name}: {one.detail}" for one in failed)
         return FAIL, f"{lost}; more [train] rehearsal holds a model nearer to its base", numbers
-    if found.unguarded or not usable:
-        sets = f" ({', '.join(found.unguarded)})" if found.unguarded else ""
+    if found.sets_missing or not usable:
+        sets = f" ({', '.join(found.sets_missing)})" if found.sets_missing else ""
         return (
             UNKNOWN,
-            f"guard sets were not asked as they are now{sets}; run {CLIMB}",
+            f"regression sets were not asked as they are now{sets}; run {RUN}",
             numbers,
         )
     if open_ones:
@@ -107,16 +111,16 @@ def shadow(evidence: Evidence) -> Finding:
     return UNKNOWN, words, {}
 
 
-def _open_floor(evidence: Evidence, tuned: RungEvidence) -> str | None:
+def _open_classical(evidence: Evidence, tuned: RungEvidence) -> str | None:
     """Say so if the best without training is no language model, and the tuned one is not shown to be better than it."""
-    floor = evidence.rungs.get("floor")
-    if floor is None or floor.score is None or not floor.eligible or tuned.score is None:
+    classical = evidence.rungs.get("classical")
+    if classical is None or classical.score is None or not classical.eligible or tuned.score is None:
         return None
-    if floor.score <= tuned.score - (tuned.delta or 0.0):
+    if classical.score <= tuned.score - (tuned.delta or 0.0):
         return None
-    if floor.compared_to == tuned.variant and floor.delta_ci is not None and floor.delta_ci[1] < 0:
+    if classical.compared_to == tuned.variant and classical.delta_ci is not None and classical.delta_ci[1] < 0:
         return None
-    return f"it is not shown to be better than no language model at all ({named(floor)}, {floor.score:.3f})"
+    return f"it is not shown to be better than no language model at all ({named(classical)}, {classical.score:.3f})"
 
 
 def _proof(found: ProofEvidence | None, missing: str, verb: str) -> Finding:

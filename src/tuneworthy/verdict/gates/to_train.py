@@ -8,7 +8,7 @@ from tuneworthy.verdict.base import GateStatus
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates.base import FAIL, PASS, UNKNOWN, Finding, gate
 
-TO_TRAIN: Final = ("dataset_frozen", "dataset_review", "dataset_leak", "teacher_terms", "pilot")
+TO_TRAIN: Final = ("dataset_frozen", "dataset_review", "dataset_contamination", "teacher_terms", "pilot")
 """The gates of this stage."""
 NOT_FROZEN = "there is no frozen version of the training data; run `tuneworthy data build`"
 
@@ -41,15 +41,15 @@ def dataset_review(evidence: Evidence) -> Finding:
     return status, f"{found.review_words or 'nothing was reviewed'}{todo}", numbers
 
 
-@gate("dataset_leak", "to_train")
-def dataset_leak(evidence: Evidence) -> Finding:
+@gate("dataset_contamination", "to_train")
+def dataset_contamination(evidence: Evidence) -> Finding:
     """No row of the version gives a case of dev or test away, as the cases are now."""
     found = evidence.training.dataset
     if found is None:
         return UNKNOWN, NOT_FROZEN, {}
     numbers = {"version": found.version, "changed": list(found.changed), "n_near": found.n_near}
-    if found.leaks:
-        return FAIL, f"rows of the version {found.version} may give cases away: {found.leaks}", numbers
+    if found.overlaps:
+        return FAIL, f"rows of the version {found.version} may give cases away: {found.overlaps}", numbers
     if found.changed:
         words = f"{'; '.join(found.changed)} since the version {found.version} was checked"
         return UNKNOWN, f"{words}; run `tuneworthy data build`", numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from tuneworthy.providers.safe import tensors_of
+from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import Place, from_float32, to_float32
 from tuneworthy.ship.lora import Adapter, read_adapter
 from tuneworthy.ship.parity.base import Said, Subject, parity_check

@@ -1,0 +1,263 @@
+"""The formats of cases: ours, promptfoo, Inspect, openai/evals, Langfuse, and columns of any name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence, Set
+from typing import Any
+
+from tuneworthy.cases.formats.chats import check_messages
+from tuneworthy.cases.formats.columns import INPUT_NAMES, Columns, find_column
+from tuneworthy.cases.formats.promptfoo import test_fields
+from tuneworthy.cases.formats.registry import CASE_FORMATS, Convert, Fields, Format
+from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, kind_of
+from tuneworthy.types import Message
+
+NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
+_KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools"})
+_PLAIN = frozenset({"id", "input", "expected"})
+_NO_ANSWER = "the expected answer is {}: not labelled"
+
+
+def native_fields(row: dict[str, Any], journal: Journal) -> Fields:
+    """Convert a row of our own format.
+
+    Raises:
+        RowFault: A missing or unknown key, or a value of the wrong type.
+    """
+    fields = _question(row)
+    if "expected" in row:
+        fields["expected"] = row["expected"]
+    if (given := row.get("id")) is not None:
+        fields["id"] = _name(given, "id")
+    if not row.keys() <= _PLAIN:
+        _add_rest(fields, row, journal)
+    return fields
+
+
+def _question(row: dict[str, Any]) -> Fields:
+    value = row.get("input")
+    if type(value) is str and "messages" not in row:
+        if not value or value.isspace():
+            raise RowFault("a text as `input`", "an empty one", "Write the question, or take the row out")
+        return {"input": value}
+    messages = row.get("messages")
+    if value is None and messages is None:
+        _unknown(row.keys() - _KEYS)
+        got = f"the keys {', '.join(row)}" if row else "an empty object"
+        raise RowFault("`input` or `messages`", got, f"A row is {NATIVE}")
+    if value is not None and messages is not None:
+        raise RowFault("`input` or `messages`", "both", "Take one of them out")
+    if messages is not None:
+        return {"messages": ends_with_user(check_messages(messages))}
+    if isinstance(value, dict) and value:
+        return {"input": value}
+    raise RowFault("a text or an object of variables as `input`", kind_of(value))
+
+
+def ends_with_user(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return `messages` if a user (or a tool) had the last word.
+
+    Raises:
+        RowFault: Another role did.
+    """
+    role = messages[-1]["role"]
+    if role not in {"user", "tool"}:
+        hint = "Move the answer to `expected`" if role == "assistant" else "Add the user's turn"
+        raise RowFault("a conversation that ends with the user's turn", f"one that ends with {role!r}", hint)
+    return messages
+
+
+def _add_rest(fields: Fields, row: dict[str, Any], journal: Journal) -> None:
+    """Add group, tags, documents and tools; speak up about keys that are not ours."""
+    if (group := row.get("group")) is not None:
+        fields["group"] = _name(group, "group")
+    for name in ("tags", "documents"):
+        if row.get(name) is not None:
+            fields[name] = tuple(_name(item, f"item of `{name}`") for item in _list(row[name], name))
+    if row.get("tools") is not None:
+        tools = _list(row["tools"], "tools")
+        if bad := [tool for tool in tools if not isinstance(tool, dict)]:
+            raise RowFault("objects in `tools`", kind_of(bad[0]), "A tool is a JSON schema in the OpenAI shape")
+        fields["tools"] = tuple(tools)
+    if unknown := row.keys() - _KEYS:
+        _unknown(unknown)
+        journal.note(f"keys not read: {', '.join(sorted(unknown))}")
+
+
+def _unknown(keys: Set[str]) -> None:
+    for key in sorted(keys):
+        if near := difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8):
+            raise RowFault("a key that is known", f"`{key}`", f"Did you mean `{near[0]}`?")
+
+
+def _list(value: Any, name: str) -> Sequence[Any]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list):
+        raise RowFault(f"a list as `{name}`", kind_of(value))
+    return value
+
+
+def _name(value: Any, what: str) -> str:
+    """Return an id or the like as text; whole numbers are taken too."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise RowFault(f"a text as {what}", kind_of(value))
+    return str(value)
+
+
+def _expect(fields: Fields, value: Any, journal: Journal) -> None:
+    """Set the expected answer of a foreign row, whose null and empty text mean that there is none."""
+    if value is None or value in ("", []):
+        journal.note(_NO_ANSWER.format("null" if value is None else "empty"))
+    else:
+        fields["expected"] = value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _foreign(row: dict[str, Any], value: Any) -> Fields:
+    """Start a foreign row: `value` is a text, variables or a chat; the id is taken along."""
+    kept = {"id": row["id"]} if row.get("id") is not None else {}
+    if isinstance(value, dict) and isinstance(value.get("messages"), list):
+        value = value["messages"]
+    fields = _question({"messages": value} if isinstance(value, list) else {"input": value})
+    if kept:
+        fields["id"] = _name(kept["id"], "id")
+    return fields
+
+
+def _note_unread(row: dict[str, Any], read: Set[str], journal: Journal) -> None:
+    unread = sorted(key for key, value in row.items() if key not in read and value not in (None, "", [], {}))
+    if unread:
+        journal.note(f"keys not read: {', '.join(unread)}")
+
+
+def _native(journal: Journal) -> Convert:
+    return lambda row: native_fields(row, journal)
+
+
+def _inspect(journal: Journal) -> Convert:
+    def convert(row: dict[str, Any]) -> Fields:
+        fields = _foreign(row, row.get("input"))
+        if choices := row.get("choices"):
+            if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+                raise RowFault("a list of texts as `choices`", kind_of(choices))
+            listed = "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices))
+            _append(fields, listed)
+            journal.note("the choices were written below the question, lettered")
+        target = row.get("target")
+        if target is not None and not isinstance(target, str | list):
+            raise RowFault("a text or a list of texts as `target`", kind_of(target))
+        _expect(fields, target, journal)
+        _note_unread(row, {"id", "input", "target", "choices"}, journal)
+        return fields
+
+    return convert
+
+
+def _append(fields: Fields, text: str) -> None:
+    if "messages" in fields:
+        *before, last = fields["messages"]
+        fields["messages"] = (*before, {**last, "content": str(last["content"]) + text})
+    elif isinstance(fields["input"], str):
+        fields["input"] += text
+    else:
+        raise RowFault("a text or a chat as `input` where there are `choices`", kind_of(fields["input"]))
+
+
+def _openai_evals(journal: Journal) -> Convert:
+    def convert(row: dict[str, Any]) -> Fields:
+        value = row.get("input")
+        if isinstance(value, list) and value and isinstance(value[-1], dict) and value[-1].get("role") == "system":
+            value = [*value[:-1], {**value[-1], "role": "user"}]
+            journal.note("the chat ended with a system message: taken as the user's turn")
+        fields = _foreign(row, value)
+        _expect(fields, row.get("ideal"), journal)
+        _note_unread(row, {"id", "input", "ideal"}, journal)
+        return fields
+
+    return convert
+
+
+def _langfuse(journal: Journal) -> Convert:
+    def convert(row: dict[str, Any]) -> Fields:
+        if str(row.get("status", "")).upper() == "ARCHIVED":
+            raise Dropped("the Langfuse item is archived")
+        fields = _foreign(row, row.get("input"))
+        _expect(fields, row.get("expectedOutput", row.get("expected_output")), journal)
+        unread = {"id", "input", "expectedOutput", "expected_output", "status"}
+        _note_unread(row, unread, journal)
+        return fields
+
+    return convert
+
+
+def _promptfoo(journal: Journal) -> Convert:
+    return lambda row: test_fields(row, journal)
+
+
+def columns_converter(columns: Columns) -> Convert:
+    """Return the converter of rows of cells."""
+    return lambda row: native_fields(columns.native(row), columns.journal)
+
+
+def _columns_by_name(journal: Journal) -> Convert:
+    """Convert rows whose columns are guessed from the first one."""
+    columns: list[Columns] = []
+
+    def convert(row: dict[str, Any]) -> Fields:
+        if not columns:
+            columns.append(Columns(row.keys(), journal))
+        return native_fields(columns[0].native(row), journal)
+
+    return convert
+
+
+def _has_langfuse(keys: Set[str], first: dict[str, Any]) -> bool:
+    return "input" in keys and bool({"expectedOutput", "expected_output", "datasetId", "datasetName"} & keys)
+
+
+for _format in (
+    Format(
+        name="promptfoo",
+        shape='{"vars": {...}, "assert": [...]}',
+        detect=lambda keys, first: "vars" in keys and "input" not in keys,
+        converter=_promptfoo,
+        priority=0,
+    ),
+    Format(
+        name="openai_evals",
+        shape='{"input": [messages], "ideal": ...}',
+        detect=lambda keys, first: {"input", "ideal"} <= keys,
+        converter=_openai_evals,
+        priority=1,
+    ),
+    Format(
+        name="langfuse",
+        shape='{"input": ..., "expectedOutput": ...}',
+        detect=_has_langfuse,
+        converter=_langfuse,
+        priority=2,
+    ),
+    Format(
+        name="inspect",
+        shape='{"input": ..., "target": ...}',
+        detect=lambda keys, first: "input" in keys and "target" in keys and "expected" not in keys,
+        converter=_inspect,
+        priority=3,
+    ),
+    Format(
+        name="native",
+        shape=NATIVE,
+        detect=lambda keys, first: bool({"input", "messages"} & keys) or not keys,
+        converter=_native,
+        priority=4,
+    ),
+    Format(
+        name="columns",
+        shape="columns for input and expected",
+        detect=lambda keys, first: find_column(first.keys(), INPUT_NAMES) is not None,
+        converter=_columns_by_name,
+        priority=5,
+    ),
+):
+    CASE_FORMATS.register(_format.name)(_format)

@@ -1,0 +1,136 @@
+"""Rows of cells (CSV, Parquet, or JSON with names of one's own) to the keys that the tool knows.
+
+A cell that begins like JSON and is JSON is read as JSON; any other cell stays text. In the expected
+column an empty cell means *not labelled* and the word ``null`` means *declining is right*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from typing import Any
+
+import orjson
+
+from tuneworthy.cases.readers.faults import Journal, RowFault, show
+
+INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
+EXPECTED_NAMES = (
+    "expected",
+    "expected_output",
+    "expectedoutput",
+    "__expected",
+    "label",
+    "category",
+    "intent",
+    "target",
+    "ideal",
+    "answer",
+    "output",
+    "completion",
+    "response",
+    "class",
+)
+_PASSED_ON = ("id", "group", "tags", "documents", "tools")
+_LISTS = ("tags", "documents")
+
+
+def find_column(keys: Iterable[str], names: Sequence[str]) -> str | None:
+    """Return the key whose lower-case form stands first in `names`, or None."""
+    by_lower = {key.lower(): key for key in keys}
+    return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+class Columns:
+    """Maps rows of cells to native rows: ``{"input" or "messages", "expected"?, "id"?, ...}``.
+
+    Args:
+        keys: The names of all columns.
+        journal: Gets notes on what was guessed and what is not read.
+        inputs: The input columns; several make a dict of variables. Guessed if empty.
+        expected: The expected column; guessed if None.
+        keep_rest: Whether the other columns are passed on, as `meta`.
+    """
+
+    def __init__(
+        self,
+        keys: Set[str],
+        journal: Journal,
+        inputs: Sequence[str] = (),
+        expected: str | None = None,
+        *,
+        keep_rest: bool = False,
+    ):
+        self.journal, self.keep_rest = journal, keep_rest
+        for name in (*inputs, *((expected,) if expected else ())):
+            if name not in keys:
+                have = ", ".join(sorted(keys))
+                raise RowFault(f"a column {name!r}", f"the columns {have}", "Mend --input or --expected")
+        self.messages = "messages" if "messages" in keys and not inputs else None
+        guess = None if self.messages else find_column(keys - {expected or ""}, INPUT_NAMES)
+        self.inputs = tuple(inputs) or ((guess,) if guess else ())
+        if not self.inputs and not self.messages:
+            have = ", ".join(sorted(keys))
+            raise RowFault("a column `input`", f"the columns {have}", "Name it: --input COLUMN --expected COLUMN")
+        self.expected = expected or find_column(keys - set(self.inputs), EXPECTED_NAMES)
+        self._note_choice(keys, guessed=not inputs)
+
+    def _note_choice(self, keys: Set[str], *, guessed: bool) -> None:
+        if guessed and self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
+            expected = f"column {self.expected!r} as expected" if self.expected else "no column as expected"
+            self.journal.note(f"took column {self.inputs[0]!r} as input, {expected}", 0)
+        unread = keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON}
+        self.rest = tuple(sorted(unread)) if self.keep_rest else ()
+        if unread and not self.rest:
+            self.journal.note(f"columns not read: {', '.join(sorted(unread))}", 0)
+
+    def native(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return `row` with the keys that the native format knows; empty cells are left out."""
+        out = {name: cell for name in _PASSED_ON if (cell := _cell(row.get(name), name)) not in (None, "")}
+        if self.messages:
+            out["messages"] = parsed(row.get("messages"))
+        elif len(self.inputs) == 1:
+            value = parsed(row.get(self.inputs[0]))
+            if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
+                out["messages"] = value
+            else:
+                out["input"] = value if isinstance(value, dict) else _text(row.get(self.inputs[0]))
+        else:
+            out["input"] = {name: parsed(row.get(name)) for name in self.inputs}
+        if self.expected is not None:
+            self._add_expected(out, row.get(self.expected))
+        if rest := {name: parsed(row[name]) for name in self.rest if row.get(name) not in (None, "")}:
+            inner = rest.pop("meta", {})
+            out["meta"] = {**inner, **rest} if isinstance(inner, dict) else {"meta": inner, **rest}
+        return out
+
+    def _add_expected(self, out: dict[str, Any], cell: Any) -> None:
+        if cell is None or cell == "":
+            self.journal.note("an empty expected cell: not labelled (write null where declining is right)")
+            return
+        value = parsed(cell)
+        if value is cell and isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
+            self.journal.note("an expected cell begins like JSON and is none: kept as text")
+        out["expected"] = None if value == "null" else value
+
+
+def parsed(cell: Any) -> Any:
+    """Return the object or list that the text `cell` holds, else `cell` itself."""
+    if isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
+        try:
+            value = orjson.loads(cell)
+            orjson.dumps(value)  # deeper than can be written again: stays text
+        except (orjson.JSONDecodeError, TypeError):
+            return cell
+        return value
+    return cell
+
+
+def _text(cell: Any) -> Any:
+    return show(cell, 10**9) if isinstance(cell, int | float | bool | list) else cell
+
+
+def _cell(cell: Any, name: str) -> Any:
+    value = parsed(cell)
+    if name in _LISTS and isinstance(value, str):
+        return [part.strip() for part in value.replace(";", ",").split(",") if part.strip()]
+    return value

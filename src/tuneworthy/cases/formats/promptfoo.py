@@ -1,0 +1,68 @@
+"""A test of a promptfoo configuration: its variables are the input, its assertions tell what is expected."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from tuneworthy.cases.readers.faults import Journal, RowFault, kind_of, show
+
+# In this order: what says most about the right answer comes first.
+_ANSWERS = ("equals", "contains-all", "contains-any", "contains", "icontains", "icontains-all", "icontains-any")
+_REFERENCES = ("contains-json", "similar", "rouge-n", "bleu", "factuality", "answer-relevance", "regex", "starts-with")
+GRADERS = {
+    "equals": "exact",
+    "contains": "includes",
+    "icontains": "includes",
+    "contains-all": "includes",
+    "icontains-all": "includes",
+    "is-json": "json_schema",
+    "regex": "regex",
+    "is-refusal": "abstention",
+}
+
+
+def test_fields(test: dict[str, Any], journal: Journal) -> dict[str, Any]:
+    """Convert one test (see `expand` for variables that hold a list).
+
+    Raises:
+        RowFault: No variables, a variable that is read from elsewhere, or assertions that are no list.
+    """
+    variables = test.get("vars")
+    if not isinstance(variables, dict) or not variables:
+        raise RowFault("`vars` as an object of variables", kind_of(variables))
+    for name, value in variables.items():
+        if isinstance(value, str) and value.startswith("file://"):
+            raise RowFault(f"the value of the variable `{name}`", f"a link to {show(value)}", "Write the value itself")
+    fields: dict[str, Any] = {"input": variables}
+    asserts = test.get("assert") or []
+    if not isinstance(asserts, list) or not all(isinstance(item, dict) for item in asserts):
+        raise RowFault("a list of assertions as `assert`", kind_of(asserts))
+    _add_expected(fields, asserts, journal)
+    if isinstance(metadata := test.get("metadata"), dict) and isinstance(metadata.get("group"), str):
+        fields["group"] = metadata["group"]
+    return fields
+
+
+def _add_expected(fields: dict[str, Any], asserts: list[dict[str, Any]], journal: Journal) -> None:
+    by_type: dict[str, Any] = {}
+    for item in asserts:
+        by_type.setdefault(str(item.get("type")), item.get("value"))
+    chosen = next((kind for kind in (*_ANSWERS, *_REFERENCES) if by_type.get(kind) is not None), None)
+    if chosen is not None:
+        fields["expected"] = by_type[chosen]
+    elif "is-refusal" in by_type:
+        fields["expected"], chosen = None, "is-refusal"
+    for kind in by_type:
+        grader = f'; grader {{ type = "{GRADERS[kind]}" }} does the same' if kind in GRADERS else ""
+        became = "became the expected answer" if kind == chosen else "is not read"
+        journal.note(f"assert `{kind}` {became}{grader}")
+
+
+def expand(test: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a test for each combination of the values of its list variables, as promptfoo does."""
+    variables = test.get("vars")
+    if not isinstance(variables, dict) or not any(isinstance(value, list) for value in variables.values()):
+        return [test]
+    options = [value if isinstance(value, list) else [value] for value in variables.values()]
+    return [{**test, "vars": dict(zip(variables, values, strict=True))} for values in product(*options)]

@@ -1,0 +1,125 @@
+"""Tools and calls of tools, brought to the OpenAI shape: ids on every call, arguments as the text of a JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from tuneworthy.cases.readers.faults import RowFault, kind_of
+from tuneworthy.types import Message
+
+
+def tools_of(value: Any) -> list[dict[str, Any]]:
+    """Return tools as a list in the OpenAI shape; they may be JSON text, or bare functions (as in LLaMA-Factory).
+
+    Raises:
+        RowFault: They are neither.
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            return []
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            raise RowFault("JSON as `tools`", kind_of(value), code="bad_tools") from None
+    tools = value if isinstance(value, list) else [value]
+    if bad := [tool for tool in tools if not isinstance(tool, dict)]:
+        raise RowFault("objects in `tools`", kind_of(bad[0]), code="bad_tools")
+    return [tool if "function" in tool or "type" in tool else {"type": "function", "function": tool} for tool in tools]
+
+
+def modern(value: Any) -> Any:
+    """Return messages in which OpenAI's first shape of calls (`function_call`, role `function`) is the present one."""
+    if not isinstance(value, list):
+        return value
+    out = []
+    for message in value:
+        new = message
+        if isinstance(message, dict) and isinstance(call := message.get("function_call"), dict):
+            new = {**{key: item for key, item in message.items() if key != "function_call"}, "tool_calls": [call]}
+        elif isinstance(message, dict) and message.get("role") == "function":
+            new = {**message, "role": "tool"}
+        out.append(new)
+    return out
+
+
+def with_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return messages whose calls are in the OpenAI shape, and whose results name the call that they answer.
+
+    Ids that are missing are ``call_0``, ``call_1``, in order; a result without one answers the first open call.
+
+    Raises:
+        RowFault: A call without a name, or with arguments that are no JSON object.
+    """
+    if not any("tool_calls" in message or message["role"] == "tool" for message in messages):
+        return tuple(messages)
+    out: list[Message] = []
+    open_ids: list[str] = []
+    n = 0
+    for i, message in enumerate(messages):
+        new = message
+        if "tool_calls" in message:
+            new = {key: value for key, value in message.items() if key != "tool_calls"}
+            calls = _calls(message["tool_calls"], f"messages[{i}].tool_calls", n)
+            n += len(calls)
+            open_ids += [call["id"] for call in calls]
+            if calls:
+                new["tool_calls"] = calls
+        elif message["role"] == "tool":
+            if "tool_call_id" not in message and open_ids:
+                new = {**message, "tool_call_id": open_ids[0]}
+            if new.get("tool_call_id") in open_ids:
+                open_ids.remove(new["tool_call_id"])
+        out.append(new)
+    return tuple(out)
+
+
+def with_weights(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return messages in which Axolotl's `train` is OpenAI's `weight`: whether an answer is learned from."""
+    if not any(isinstance(message.get("train"), bool) for message in messages):
+        return tuple(messages)
+    return tuple(
+        {**{key: item for key, item in message.items() if key != "train"}, "weight": int(message["train"])}
+        if isinstance(message.get("train"), bool)
+        else message
+        for message in messages
+    )
+
+
+def _calls(value: Any, where: str, n: int) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise RowFault(f"a list as {where}", kind_of(value), code="bad_tool_call")
+    return [call_of(call, where, n + i) for i, call in enumerate(value)]
+
+
+def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
+    """Return a call in the OpenAI shape: from that shape, or from ``{"name", "arguments"}``.
+
+    Args:
+        value: The call. where: For messages. n: How many calls came before it, for its id.
+
+    Raises:
+        RowFault: No name, or arguments that are no JSON object.
+    """
+    given = value if isinstance(value, dict) else {}
+    function = given.get("function", given)
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str) or not name.strip():
+        raise RowFault(f'a call {{"name": ..., "arguments": ...}} at {where}', kind_of(value), code="bad_tool_call")
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        try:
+            arguments = orjson.loads(arguments) if arguments.strip() else {}
+        except orjson.JSONDecodeError:
+            arguments = function["arguments"]
+    arguments = {} if arguments is None else arguments
+    if not isinstance(arguments, dict):
+        raise RowFault(f"a JSON object as arguments at {where}", kind_of(arguments), code="bad_tool_call")
+    identity = given.get("id")
+    return {
+        "id": identity if isinstance(identity, str) and identity else f"call_{n}",
+        "type": "function",
+        "function": {"name": name, "arguments": orjson.dumps(arguments).decode()},
+    }

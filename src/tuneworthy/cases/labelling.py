@@ -1,0 +1,357 @@
+"""Label cases blind: one at a time, on disk at once, a second labeller on a share of them, and their agreement.
+
+The label file is only ever appended to: one line a label, ``{"case", "labeller", "label", "time"}``; the last
+line of a labeller for a case holds. A line that a crash cut off is ignored, and its case is asked again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import orjson
+
+from tuneworthy.cases.formats.case_rows import native_fields
+from tuneworthy.cases.readers.faults import Journal, show
+from tuneworthy.cases.readers.files import open_rows
+from tuneworthy.cases.readers.reader import canonical_or_none, read_cases
+from tuneworthy.cases.stratified import rank
+from tuneworthy.cases.writer import write_rows
+from tuneworthy.errors import DataError, UserError
+from tuneworthy.store.lines import append_line
+from tuneworthy.types import UNLABELLED, Case, canonical
+
+QUIT: Final = "/quit"
+SKIP: Final = "/skip"
+DECLINE: Final = "/decline"
+GREETING: Final = f"Type the right answer. {DECLINE} declining is right, {SKIP} later, {QUIT} stop (all is kept)."
+SECOND_SHARE = 0.25
+MIN_SECOND = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What one labeller said of one case; None means that declining is right."""
+
+    case: str
+    labeller: str
+    label: Any
+    time: str
+
+
+def read_labels(path: Path | str) -> list[Label]:
+    """Read a label file in order; no file means no labels.
+
+    Raises:
+        DataError: A line other than a cut-off last one is wrong.
+    """
+    file = Path(path)
+    try:
+        lines = file.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(file, None, "a label file", str(error.strerror)) from None
+    labels = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = orjson.loads(line)
+            labels.append(Label(str(row["case"]), str(row["labeller"]), row["label"], str(row["time"])))
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            if number == len(lines) and not line.endswith(b"\n"):
+                break
+            expected = 'a label {"case", "labeller", "label", "time"}'
+            raise DataError(file, number, expected, show(line.decode(errors="replace").strip())) from None
+    return labels
+
+
+class LabelSession:
+    """One labeller's way through the cases; it can be left and taken up at any time.
+
+    The first labeller of a label file gets all cases; any other gets a seeded random share of them.
+    Blind: a case is handed out without its expected answer, and nobody's labels are shown.
+
+    Args:
+        cases: What is to be labelled.
+        path: The label file.
+        labeller: Who labels.
+        seed: Of order and share.
+        share: The share of the cases that a further labeller gets, 0..1 (at least 30 cases).
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], path: Path | str, labeller: str, *, seed: int, share: float = SECOND_SHARE
+    ) -> None:
+        if not labeller.strip():
+            raise UserError("expected the name of a labeller, got an empty one", hint="Use --labeller NAME")
+        self.path, self.labeller = Path(path), labeller.strip()
+        labels = read_labels(self.path)
+        first = next((label.labeller for label in labels), self.labeller)
+        order = sorted(cases, key=lambda case: rank(seed, case.id))
+        if first != self.labeller:
+            n_second = min(len(order), max(MIN_SECOND, round(share * len(order))))
+            order = order[:n_second]
+            order.sort(key=lambda case: rank(seed + 1, case.id))
+        self.assigned = tuple(case.id for case in order)
+        self._queue = {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order}
+        for label in labels:
+            if label.labeller == self.labeller:
+                self._queue.pop(label.case, None)
+
+    @property
+    def n_done(self) -> int:
+        """How many of the assigned cases this labeller has labelled."""
+        return len(self.assigned) - len(self._queue)
+
+    def next(self) -> Case | None:
+        """Return the next case to label, without what is known of its answer; None if all are done."""
+        return next(iter(self._queue.values()), None)
+
+    def submit(self, case_id: str, label: Any) -> None:
+        """Write a label to disk (None: declining is right).
+
+        Raises:
+            UserError: The case is not one of this labeller's, or has been labelled.
+        """
+        if case_id not in self._queue:
+            raise UserError(f"expected a case that waits for a label of {self.labeller}, got {show(case_id)}")
+        row = {"case": case_id, "labeller": self.labeller, "label": label}
+        row["time"] = datetime.now(UTC).isoformat(timespec="seconds")
+        append_line(self.path, row)
+        del self._queue[case_id]
+
+    def skip(self, case_id: str) -> None:
+        """Put a case last."""
+        if case_id in self._queue:
+            self._queue[case_id] = self._queue.pop(case_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A case that its labellers answer differently: what each said."""
+
+    case: str
+    labels: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two labellers agree: the ceiling of any score.
+
+    Attributes:
+        n: Cases with labels of at least two labellers (of more, the first two count).
+        n_agree: Those on which they agree.
+        raw: n_agree / n; None if n is 0.
+        ci95: Clopper-Pearson interval of `raw`.
+        kappa: Cohen's kappa; None if n is 0 or chance alone would make them agree always.
+        disagreements: The cases on which any of the labellers differ.
+    """
+
+    n: int
+    n_agree: int
+    raw: float | None
+    ci95: tuple[float, float]
+    kappa: float | None
+    disagreements: tuple[Disagreement, ...]
+
+    def __str__(self) -> str:
+        if self.raw is None:
+            return "no case has labels of two labellers: the ceiling of any score is not known"
+        kappa = "not defined" if self.kappa is None else f"{self.kappa:.2f}"
+        low, high = self.ci95
+        return (
+            f"the labellers agree on {self.n_agree} of {self.n} cases: {self.raw:.1%} [{low:.1%}, {high:.1%}],"
+            f" kappa {kappa}; no score can be trusted above that"
+        )
+
+
+def _by_case(labels: Iterable[Label]) -> dict[str, dict[str, Any]]:
+    """Return case -> labeller -> label; the last label of a labeller holds."""
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for label in labels:
+        found[label.case][label.labeller] = label.label
+    return found
+
+
+def agreement(labels: Iterable[Label]) -> Agreement:
+    """Compare the labels of the cases that were labelled twice."""
+    from tuneworthy.stats.intervals import clopper_pearson
+
+    rows = list(labels)
+    rank_of = {name: i for i, name in enumerate(dict.fromkeys(label.labeller for label in rows))}
+    pairs: list[tuple[bytes, bytes]] = []
+    differ: list[Disagreement] = []
+    for case, said in sorted(_by_case(rows).items()):
+        if len(said) < 2:
+            continue
+        keys = [canonical(said[name]) for name in sorted(said, key=rank_of.__getitem__)]
+        pairs.append((keys[0], keys[1]))
+        if len(set(keys)) > 1:
+            differ.append(Disagreement(case, dict(said)))
+    if not pairs:
+        return Agreement(0, 0, None, (0.0, 1.0), None, ())
+    n, n_agree = len(pairs), sum(a == b for a, b in pairs)
+    low, high = clopper_pearson(n_agree, n)
+    return Agreement(n, n_agree, n_agree / n, (float(low), float(high)), cohen_kappa(pairs), tuple(differ))
+
+
+def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:
+    """Return the agreement beyond chance of two raters; None if chance alone explains all of it.
+
+    Source: Cohen 1960.
+
+    >>> cohen_kappa([("a", "a"), ("a", "b"), ("b", "b"), ("b", "b")])
+    0.5
+    """
+    n = len(pairs)
+    ours, theirs = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    observed = sum(a == b for a, b in pairs) / n
+    chance = sum(ours[key] * theirs[key] for key in ours) / n**2
+    return None if chance >= 1 else (observed - chance) / (1 - chance)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of labels that were written into a file of cases.
+
+    Attributes:
+        n_written: Cases that got a label, or a new one.
+        n_same: Cases whose label was the same already.
+        relabelled: Ids of cases whose earlier expected answer was replaced.
+        conflicts: Ids of cases that have another expected answer, which was left (see `overwrite`).
+        disagreements: Cases that were left as they are because the labellers differ.
+        unknown: Ids in the labels that the file does not have.
+    """
+
+    n_written: int
+    n_same: int
+    relabelled: tuple[str, ...]
+    conflicts: tuple[str, ...]
+    disagreements: tuple[Disagreement, ...]
+    unknown: tuple[str, ...]
+
+
+def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool = False) -> Applied:
+    """Write labels into the cases file `path`, atomically; all other keys of its rows stay.
+
+    Labels on which the labellers differ are listed, not merged.
+
+    Args:
+        path: A JSONL file of cases in our own format.
+        labels: Of any number of labellers.
+        overwrite: Whether a label replaces a different expected answer that the file has.
+
+    Raises:
+        UserError: The file is not JSONL in our own format, or has faults.
+    """
+    file = read_cases(path)
+    if file.format != "jsonl/native":
+        raise UserError(f"{path}: expected cases as JSONL in the tool's own format, got {file.format}")
+    said = _by_case(labels)
+    known = {case.id: case for case in file.cases}
+    differ = tuple(
+        Disagreement(case, dict(by)) for case, by in sorted(said.items()) if len(set(map(canonical, by.values()))) > 1
+    )
+    held = {item.case for item in differ}
+    agreed = {case: next(iter(by.values())) for case, by in said.items() if case in known and case not in held}
+    new = {case: label for case, label in agreed.items() if canonical(label) != canonical_or_none(known[case].expected)}
+    clash = tuple(sorted(case for case in new if known[case].labelled))
+    if not overwrite:
+        new = {case: label for case, label in new.items() if case not in clash}
+    if new:
+        write_rows(path, list(_relabelled(Path(path), new)))
+    return Applied(
+        len(new),
+        len(agreed) - len(new) - (0 if overwrite else len(clash)),
+        clash if overwrite else (),
+        () if overwrite else clash,
+        differ,
+        tuple(sorted(said.keys() - known.keys())),
+    )
+
+
+def _relabelled(path: Path, labels: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    journal = Journal(path)
+    for _, row in open_rows(path, journal).rows:
+        if row is None:
+            continue  # blank or faulty: the cases were read before, so there is none
+        fields = native_fields(row, journal)
+        case_id = fields.get("id") or Case.make_id(
+            fields.get("input") or list(fields["messages"]), fields.get("tools", ())
+        )
+        yield {**row, "expected": labels[case_id]} if case_id in labels else row
+
+
+class Session(Protocol):
+    """One person's way through what waits: that of a `LabelSession`, or of verdicts on rows."""
+
+    @property
+    def assigned(self) -> Sequence[str]:
+        """The ids of all that this person gets."""
+        ...
+
+    @property
+    def n_done(self) -> int:
+        """How many of them are done."""
+        ...
+
+    def next(self) -> Case | None:
+        """Return what is shown next; None if all is done."""
+        ...
+
+    def submit(self, case_id: str, label: Any) -> None:
+        """Take what was said."""
+        ...
+
+    def skip(self, case_id: str) -> None:
+        """Put it last."""
+        ...
+
+
+def run_terminal(
+    session: Session,
+    ask: Callable[[str], str],
+    say: Callable[[str], None],
+    *,
+    parse: Callable[[str], Any] | None = None,
+    greeting: str = GREETING,
+) -> int:
+    """Go through the cases of `session` on a terminal.
+
+    Args:
+        session: Whose.
+        ask: Shows a prompt and returns a line; EOFError ends the session.
+        say: Shows a text.
+        parse: Turns a line into a label; raises `UserError` if it is none. Text stays text if None.
+        greeting: Says what to type; one of your own leaves no way to say that declining is right.
+
+    Returns:
+        How many labels were given.
+    """
+    say(greeting)
+    may_decline = greeting == GREETING
+    given = 0
+    while (case := session.next()) is not None:
+        say(f"\n[{session.n_done + 1} of {len(session.assigned)}]\n{case.text}")
+        try:
+            line = ask("> ").strip()
+        except EOFError:
+            break
+        if line == QUIT:
+            break
+        if line == SKIP:
+            session.skip(case.id)
+        elif line:
+            try:
+                label = None if may_decline and line == DECLINE else parse(line) if parse else line
+            except UserError as error:
+                say(str(error))
+                continue
+            session.submit(case.id, label)
+            given += 1
+    say(f"{session.n_done} of {len(session.assigned)} labelled.")
+    return given

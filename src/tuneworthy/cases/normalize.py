@@ -1,0 +1,132 @@
+"""Texts made comparable: for exact matches (letters and digits only) and as words for n-grams."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tuneworthy.cases.formats.chats import turns_text
+from tuneworthy.cases.formats.columns import parsed
+from tuneworthy.types import Case, Example
+
+
+class _Table(dict[int, int | str | None]):
+    """A table for `str.translate` that is filled as characters are met.
+
+    Args:
+        gap: What takes the place of punctuation and white space.
+        split: Whether each character of a script that puts no space between words is a word.
+    """
+
+    def __init__(self, gap: str | None, *, split: bool) -> None:
+        super().__init__()
+        self.gap, self.split = gap, split
+
+    def __missing__(self, code: int) -> int | str | None:
+        character = chr(code)
+        kept: int | str | None = code
+        if character in "'’":
+            kept = None
+        elif unicodedata.category(character)[0] in "PZC":
+            kept = self.gap
+        elif self.split and _is_unspaced(code):
+            kept = f" {character} "
+        self[code] = kept
+        return kept
+
+
+def _is_unspaced(code: int) -> bool:
+    """Whether the character belongs to a script without spaces (Thai, Lao, Khmer, Burmese, Han, Kana)."""
+    return (
+        0x0E00 <= code <= 0x0EFF
+        or 0x1000 <= code <= 0x109F
+        or 0x1780 <= code <= 0x17FF
+        or 0x3040 <= code <= 0x30FF
+        or 0x3400 <= code <= 0x9FFF
+        or 0x20000 <= code <= 0x323AF
+    )
+
+
+_EXACT = _Table(None, split=False)
+_WORDS = _Table(" ", split=True)
+_DROPPED = bytes(code for code in range(128) if not chr(code).translate(_EXACT))
+_LOWER = bytes(range(256)).lower()
+
+
+def folded(text: str) -> str:
+    """Return `text` in one case and one Unicode form (NFKC)."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def normalise(text: str) -> str:
+    """Return `text` after NFKC and case folding, without punctuation and white space.
+
+    >>> normalise("Where is my card?!") == normalise("  where is MY CARD")
+    True
+    """
+    return normalised_bytes(text).decode("utf-8", "surrogatepass")
+
+
+def normalised_bytes(text: str) -> bytes:
+    """Return `normalise(text)` in UTF-8; what to hash."""
+    if text.isascii():
+        return text.encode().translate(_LOWER, _DROPPED) or text.strip().encode()
+    kept = folded(text).translate(_EXACT)
+    if not kept.isascii():
+        kept = unicodedata.normalize("NFKC", kept)  # what a removed space kept apart may combine
+    return (kept or text.strip()).encode("utf-8", "surrogatepass")
+
+
+def words(text: str) -> list[str]:
+    """Return the words of `text`, folded, without punctuation; an apostrophe does not part a word.
+
+    >>> words("Where's my card?")
+    ['wheres', 'my', 'card']
+    """
+    return spaced(folded(text)).split()
+
+
+def spaced(text: str) -> str:
+    """Return folded `text` with white space in the place of punctuation: its words, before they are parted."""
+    return text.translate(_WORDS)
+
+
+def question_of(row: Case | Example) -> str:
+    """Return what is asked, without system messages and without the final answer."""
+    if isinstance(row, Example):
+        return turns_text(row.messages[:-1])
+    return turns_text(row.messages) if row.messages else row.text
+
+
+def variables_text(variables: Mapping[str, Any]) -> str:
+    """Return variables as one text: ``name: value``, a line each.
+
+    >>> variables_text({"text": "hi", "slots": ["a"]})
+    'text: hi\\nslots: ["a"]'
+    """
+    return "\n".join(
+        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in variables.items()
+    )
+
+
+def read_variables(text: str, names: Iterable[str]) -> dict[str, Any]:
+    """Return the variables that `variables_text` wrote into a text; {} unless it is made of them, each once.
+
+    Args:
+        text: What may hold them. names: Of the variables; a line that begins with another is part of a value.
+
+    >>> read_variables('text: hi\\nslots: ["a"]', {"text", "slots"})
+    {'text': 'hi', 'slots': ['a']}
+    >>> read_variables("text: hi\\ntext: ho", {"text"})
+    {}
+    """
+    begins = "|".join(re.escape(name) for name in sorted(names))
+    before, *parts = re.split(rf"^({begins}): ", text, flags=re.MULTILINE)
+    found = {name: parsed(value.removesuffix("\n")) for name, value in zip(parts[::2], parts[1::2], strict=True)}
+    return found if not before and len(parts) == 2 * len(found) else {}

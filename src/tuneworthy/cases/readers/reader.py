@@ -1,0 +1,354 @@
+"""Read a file of cases or examples, in whatever format it is: streamed, checked, all faults told at once.
+
+The invariant: every row is in the result, or in `dropped` with its reason, or named in the error. `stream_examples`
+holds no more than a few rows: each is given out, or waits in the journal with its reason.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.cases.formats.case_rows import columns_converter
+from tuneworthy.cases.formats.columns import Columns, parsed
+from tuneworthy.cases.formats.example_rows import example_columns_converter
+from tuneworthy.cases.formats.promptfoo import expand
+from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect
+from tuneworthy.cases.readers.faults import Dropped, DroppedRow, Journal, Rejects, RowFault, show
+from tuneworthy.cases.readers.files import Row, Source, open_rows
+from tuneworthy.errors import DataError
+from tuneworthy.registry import Registry
+from tuneworthy.types import UNLABELLED, Case, Example, canonical, content_hash
+
+_PEEK = 100
+_PEEK_FAULTS = 1000
+_NESTED = ("messages", "conversations", "request", "response", "request_body", "response_body", "history")
+_PARSED = (*_NESTED, "tools", "meta", "metadata", "feedback", "scores")
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """The cases of a file.
+
+    Attributes:
+        cases: In file order; ids are unique.
+        format: Packing and format, e.g. `jsonl/native`.
+        notes: What was guessed, converted or left out, one line each, with counts.
+        dropped: Rows that were left out.
+    """
+
+    cases: tuple[Case, ...]
+    format: str
+    notes: tuple[str, ...] = ()
+    dropped: tuple[DroppedRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleFile:
+    """The examples of a file; attributes as in `CaseFile`."""
+
+    examples: tuple[Example, ...]
+    format: str
+    notes: tuple[str, ...] = ()
+    dropped: tuple[DroppedRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleStream:
+    """The examples of a file, one at a time.
+
+    Attributes:
+        format: Packing and format, e.g. `jsonl+gzip/sharegpt`.
+        rows: Line and keyword arguments of the `Example` (without `id` and `source`); None where the row of that line
+            waits in the journal. Lines never go back.
+    """
+
+    format: str
+    rows: Iterator[tuple[int, Fields | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What differs between reading cases and reading examples."""
+
+    formats: Registry[Format]
+    columns: Callable[[Columns], Convert]
+    noun: str
+    keep_rest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the caller said about the file: input columns, expected column, format."""
+
+    inputs: tuple[str, ...]
+    expected: str | None
+    format: str | None
+
+
+_CASES = _Kind(CASE_FORMATS, columns_converter, "cases", keep_rest=False)
+_EXAMPLES = _Kind(EXAMPLE_FORMATS, example_columns_converter, "examples", keep_rest=True)
+
+
+def read_cases(
+    path: Path | str,
+    *,
+    input_column: str | Sequence[str] | None = None,
+    expected_column: str | None = None,
+    format: str | None = None,
+) -> CaseFile:
+    """Read cases from `path`.
+
+    Args:
+        path: JSONL, JSON, CSV, Parquet or promptfoo YAML.
+        input_column: The column (or key) of the question; several make a dict of variables.
+        expected_column: The column (or key) of the right answer.
+        format: Name of a case format; recognised if None.
+
+    Raises:
+        DataError: The file cannot be read, or rows are wrong (`DataFaults`: all of them).
+    """
+    journal = Journal(Path(path))
+    with _no_collection():
+        name, rows = _opened(journal, _CASES, _Asked(_names(input_column), expected_column, format))
+        cases = _collect_cases(rows, journal)
+    journal.raise_faults()
+    if not cases:
+        raise DataError(path, None, "at least one case", "none that can be used", hint="; ".join(journal.notes()))
+    return CaseFile(tuple(cases), name, journal.notes(), tuple(journal.dropped))
+
+
+def read_examples(
+    path: Path | str,
+    *,
+    input_column: str | Sequence[str] | None = None,
+    expected_column: str | None = None,
+    format: str | None = None,
+) -> ExampleFile:
+    """Read examples from `path`; arguments and errors as in `read_cases`.
+
+    The id of an example is the content hash of its messages; its `source` is ``file name:line``.
+    Rows with the same messages are read once.
+    """
+    journal = Journal(Path(path))
+    with _no_collection():
+        name, rows = _opened(journal, _EXAMPLES, _Asked(_names(input_column), expected_column, format))
+        examples = _collect_examples(rows, journal)
+    journal.raise_faults()
+    if not examples:
+        raise DataError(path, None, "at least one example", "none that can be used", hint="; ".join(journal.notes()))
+    return ExampleFile(tuple(examples), name, journal.notes(), tuple(journal.dropped))
+
+
+def stream_examples(
+    path: Path | str,
+    journal: Rejects,
+    *,
+    input_column: str | Sequence[str] | None = None,
+    expected_column: str | None = None,
+    format: str | None = None,
+) -> ExampleStream:
+    """Read examples one by one; arguments as in `read_cases`, equal rows are all given.
+
+    Args:
+        journal: Gets the rows that are left out, and says after which line to begin.
+
+    Raises:
+        DataError: The file cannot be read, or its format is not known; never for a row.
+    """
+    asked = _Asked(_names(input_column), expected_column, format)
+    return ExampleStream(*_opened(journal, _EXAMPLES, asked))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause the cycle collector: hundreds of thousands of live rows make it slow, and none is a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
+    return () if columns is None else (columns,) if isinstance(columns, str) else tuple(columns)
+
+
+def _opened(journal: Journal, kind: _Kind, asked: _Asked) -> tuple[str, Iterator[tuple[int, Fields | None]]]:
+    """Open the file, recognise the format of its rows and return its name and the converted rows."""
+    source = open_rows(journal.path, journal)
+    lines, head = _peek(source)
+    if not head:
+        return f"{source.name}/unknown", _without_rows(journal, lines)
+    try:
+        name, convert = _converter(journal, kind, asked, source, head)
+    except RowFault as fault:
+        raise DataError(journal.path, head[0][0], fault.expected, fault.got, hint=fault.hint) from None
+    if journal.after:
+        with suppress(RowFault, Dropped):
+            convert(head[0][1])  # what a converter learns from the first row
+    rows: Iterator[Row] = chain(lines, source.rows)
+    if name == "promptfoo":
+        rows = ((line, test) for line, row in rows for test in (expand(row) if row is not None else (None,)))
+    elif source.is_table and name != "columns":
+        rows = ((line, _with_parsed(row)) for line, row in rows)
+    return f"{source.name}/{name}", _converted(rows, convert, journal)
+
+
+def _peek(source: Source) -> tuple[list[Row], list[tuple[int, dict[str, Any]]]]:
+    """Return the first lines with their rows or faults, and the rows among them."""
+    lines: list[Row] = []
+    head: list[tuple[int, dict[str, Any]]] = []
+    for line, row in source.rows:
+        lines.append((line, row))
+        if row is not None:
+            head.append((line, _with_parsed(row) if source.is_table else row))
+        if len(head) == _PEEK or len(lines) == _PEEK_FAULTS:
+            break
+    return lines, head
+
+
+def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, None]]:
+    """Return the lines of a file none of whose rows can be used.
+
+    Raises:
+        DataError: Nothing says what is wrong with them, or there are too many of them to go on.
+    """
+    journal.raise_faults()
+    reject = journal.first() if isinstance(journal, Rejects) else None
+    if reject is None and not journal.n_faults:
+        raise DataError(journal.path, None, "at least one row", "none", hint="Write one JSON object a line")
+    if reject is not None and len(lines) == _PEEK_FAULTS:
+        got = f"{_PEEK_FAULTS} faulty ones to begin with ({reject.got})"
+        raise DataError(journal.path, reject.line, reject.words, got)
+    return ((line, None) for line, _ in lines)
+
+
+def _with_parsed(row: dict[str, Any] | None) -> Any:
+    """Return a row of cells whose cells of lists and objects are parsed where they are JSON text."""
+    if row is None:
+        return None
+    parse = [key for key in row if key in _PARSED and isinstance(row[key], str)]
+    parse += [key for key in ("prompt", "completion") if isinstance(row.get(key), str) and _is_chat(parsed(row[key]))]
+    return {**row, **{key: parsed(row[key]) for key in parse}} if parse else row
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
+
+
+def _converter(
+    journal: Journal, kind: _Kind, asked: _Asked, source: Source, head: list[tuple[int, dict[str, Any]]]
+) -> tuple[str, Convert]:
+    """Choose the format of the rows: the one asked for, columns that are named, or one that is recognised."""
+    keys = {key for _, row in head for key in row}
+    if asked.format is not None:
+        return asked.format, kind.formats.get(asked.format).converter(journal)
+    if asked.inputs or asked.expected:
+        return "columns", kind.columns(Columns(keys, journal, asked.inputs, asked.expected, keep_rest=kind.keep_rest))
+    first = head[0][1]
+    found = _table_format(kind, keys, first) if source.is_table else detect(kind.formats, keys, first)
+    if found is not None:
+        return found.name, found.converter(journal)
+    if source.is_table:
+        return "columns", kind.columns(Columns(keys, journal, keep_rest=kind.keep_rest))
+    shown = ", ".join(sorted(keys)[:12]) or "none"
+    names = ", ".join(sorted(kind.formats))
+    raise RowFault(
+        f"a known format of {kind.noun} ({names})",
+        f"the keys {shown}",
+        "Name the columns: --input COLUMN --expected COLUMN",
+    )
+
+
+def _table_format(kind: _Kind, keys: set[str], first: dict[str, Any]) -> Format | None:
+    """Recognise a table that is more than columns: cells that hold lists (Parquet), or a format's own columns."""
+    found = detect(kind.formats, keys, first)
+    if found is None or found.name in {"columns", "native", "input_expected", "inspect", "langfuse", "openai_evals"}:
+        return None
+    if found.name in {"alpaca", "prompt_completion"}:
+        return found
+    return found if any(isinstance(first.get(key), list | dict) for key in (*_NESTED, "vars")) else None
+
+
+def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Iterator[tuple[int, Fields | None]]:
+    """Convert the rows; None takes the place of one that the journal got."""
+    after = journal.after
+    for line, row in rows:
+        if line <= after:
+            continue
+        fields = None
+        if row is not None:
+            try:
+                fields = convert(row)
+            except RowFault as fault:
+                journal.fault(line, fault.expected, fault.got, fault.hint, code=fault.code, raw=row)
+            except Dropped as dropped:
+                journal.drop(line, dropped.reason, code=dropped.code, raw=row)
+        yield line, fields
+
+
+def _collect_cases(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Case]:
+    """Build the cases, and settle questions that are asked twice."""
+    cases: list[Case] = []
+    seen: dict[str, tuple[int, int, bool]] = {}
+    make_id = Case.make_id
+    for line, fields in rows:
+        if fields is None:
+            continue
+        given = "id" in fields
+        if not given:
+            fields["id"] = make_id(fields.get("input") or list(fields["messages"]), fields.get("tools", ()))
+        case = Case(**fields)
+        if case.id not in seen:
+            seen[case.id] = (len(cases), line, given)
+            cases.append(case)
+            continue
+        index, first, first_given = seen[case.id]
+        if given or first_given:
+            hint = "Give each case an id of its own, or take one out"
+            journal.fault(line, "an id that no other row has", f"{show(case.id)}, as on line {first}", hint)
+        else:
+            _settle(cases, index, case, (first, line), journal)
+    return cases
+
+
+def _settle(cases: list[Case], index: int, case: Case, lines: tuple[int, int], journal: Journal) -> None:
+    """Keep one of two rows that ask the same, or journal that they contradict each other."""
+    known, (first, line) = cases[index], lines
+    if not case.labelled or canonical_or_none(known.expected) == canonical_or_none(case.expected):
+        journal.drop(line, "the same question as an earlier row")
+    elif not known.labelled:
+        cases[index] = replace(known, expected=case.expected)
+        journal.drop(line, "the same question as an earlier row, whose label it gave")
+    else:
+        got = f"{show(case.expected, 30)} here and {show(known.expected, 30)} on line {first}"
+        journal.fault(line, "one right answer to the same question", got, "Which is right? Take the other row out")
+
+
+def canonical_or_none(expected: Any) -> bytes | None:
+    """Return the canonical form of an expected answer; None if it is UNLABELLED."""
+    return None if expected is UNLABELLED else canonical(expected)
+
+
+def _collect_examples(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Example]:
+    examples: list[Example] = []
+    seen: set[str] = set()
+    name = journal.path.name
+    for line, fields in rows:
+        if fields is None:
+            continue
+        identity = content_hash(fields["messages"])
+        if identity in seen:
+            journal.drop(line, "the same messages as an earlier row")
+            continue
+        seen.add(identity)
+        examples.append(Example(id=identity, source=f"{name}:{line}", **fields))
+    return examples

@@ -1,0 +1,220 @@
+"""Draw cases to label from logs: each question once, near-duplicates thinned out, all kinds represented.
+
+The result depends on the content of the file, `n` and `seed`, not on the order of the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tuneworthy.cases.normalize import normalise, question_of, words
+from tuneworthy.cases.readers.faults import Journal
+from tuneworthy.cases.readers.files import decoded_lines
+from tuneworthy.cases.readers.reader import read_cases, read_examples
+from tuneworthy.cases.splits import example_case
+from tuneworthy.cases.stratified import quotas, rank
+from tuneworthy.cases.task_kind import answer_text, guess_kind
+from tuneworthy.errors import DataError, UserError
+from tuneworthy.types import UNLABELLED, Case
+
+NEAR = 0.8
+MIN_CLUSTERED = 50
+MAX_FITTED = 20_000
+_TABLES_AND_JSON = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".pq", ".yaml", ".yml"})
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Cases drawn from logs, unlabelled.
+
+    Attributes:
+        cases: In the order in which they are to be labelled.
+        n_read: Questions in the file.
+        n_exact: Questions left out because an earlier one is the same but for case and punctuation.
+        n_near: Questions passed over because one that was drawn is nearly the same.
+        strata: How many were drawn of each stratum.
+        stratified_by: `label`, `tag`, `cluster` or `length`.
+        notes: Of the reader, and of the draw.
+    """
+
+    cases: tuple[Case, ...]
+    n_read: int
+    n_exact: int
+    n_near: int
+    strata: dict[str, int]
+    stratified_by: str
+    notes: tuple[str, ...] = ()
+
+
+def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
+    """Draw `n` unlabelled cases from the logs or the data at `path`.
+
+    Args:
+        path: Any format of examples or cases, or a text file with one question a line.
+        n: How many; fewer if the file has fewer questions that differ.
+        seed: Of the draw.
+
+    Raises:
+        UserError: `n` is below 1, or the file cannot be read.
+    """
+    if n < 1:
+        raise UserError(f"expected at least 1 case to draw, got {n}")
+    read, notes = _questions(Path(path))
+    distinct: dict[str, Case] = {}
+    for case in sorted(read, key=lambda case: case.id):
+        distinct.setdefault(normalise(question_of(case)), case)
+    cases = list(distinct.values())
+    by, strata = _strata(cases, seed)
+    chosen, n_near = _draw(cases, strata, n, seed)
+    if len(chosen) < n:
+        notes += (f"asked for {n}, the file has only {len(chosen)} questions that differ",)
+    drawn = Counter(strata[i] for i in chosen)
+    bare = tuple(replace(cases[i], expected=UNLABELLED) for i in chosen)
+    return Sample(bare, len(read), len(read) - len(cases), n_near, dict(sorted(drawn.items())), by, notes)
+
+
+def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
+    """Read the file as examples, else as bare questions, whose faults are then the ones to tell."""
+    if not is_text(path):
+        try:
+            examples = read_examples(path)
+        except DataError:
+            return bare_questions(path)
+        converted = [case for example in examples.examples if (case := example_case(example)) is not None]
+        return converted, examples.notes
+    return bare_questions(path)
+
+
+def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case], tuple[str, ...]]:
+    """Read a file as cases, else (if its name says nothing) as lines of text.
+
+    Args:
+        path: The file. columns: Those of the question; guessed if empty.
+
+    Raises:
+        UserError: It cannot be read so.
+    """
+    if is_text(path):
+        return _lines(path), ("read as one question a line",)
+    cases = read_cases(path, input_column=columns or None)
+    return list(cases.cases), cases.notes
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file is taken as one question a line: neither its name nor its beginning says otherwise."""
+    return path.suffix.lower() not in _TABLES_AND_JSON and not _starts_like_json(path)
+
+
+def _starts_like_json(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    except (OSError, ValueError):
+        return False
+
+
+def _lines(path: Path) -> list[Case]:
+    journal = Journal(path)
+    texts = [line.strip() for line in decoded_lines(path, journal)]
+    journal.raise_faults()
+    cases = {text: Case(id=Case.make_id(text), input=text) for text in texts if text}
+    if not cases:
+        raise DataError(path, None, "at least one line of text", "an empty file")
+    return list(cases.values())
+
+
+def _strata(cases: Sequence[Case], seed: int) -> tuple[str, list[str]]:
+    """Return by what the cases are stratified, and the stratum of each."""
+    labels = guess_kind(case.expected for case in cases)
+    if labels.name == "label" and sum(case.labelled for case in cases) >= len(cases) / 2:
+        return "label", [answer_text(case.expected) if case.labelled else "none" for case in cases]
+    if sum(bool(case.tags) for case in cases) >= len(cases) / 2:
+        return "tag", [case.tags[0] if case.tags else "none" for case in cases]
+    if len(cases) >= MIN_CLUSTERED and (clusters := _clusters([question_of(case) for case in cases], seed)):
+        return "cluster", clusters
+    return "length", _length_strata([len(question_of(case)) for case in cases])
+
+
+def _clusters(texts: Sequence[str], seed: int) -> list[str]:
+    """Return the k-means cluster of each text's TF-IDF vector; [] if the texts have no words."""
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from threadpoolctl import threadpool_limits
+
+    try:
+        vectors = TfidfVectorizer(tokenizer=words, token_pattern=None, max_features=5000).fit_transform(texts)
+    except ValueError:  # an empty vocabulary
+        return []
+    k = min(20, max(2, round(len(texts) ** 0.5 / 2)))
+    means = MiniBatchKMeans(n_clusters=k, random_state=seed % 2**32, n_init=1, batch_size=1024)
+    with threadpool_limits(1):  # batches are small: threads only wait for one another
+        means.fit(vectors[:MAX_FITTED])
+    return [f"cluster {label:02d}" for label in means.predict(vectors)]
+
+
+def _length_strata(lengths: Sequence[int]) -> list[str]:
+    """Return the quarter of the lengths that each falls in."""
+    ordered = sorted(lengths)
+    bounds = [ordered[len(ordered) * quarter // 4] for quarter in (1, 2, 3)]
+    return [f"length {1 + sum(length >= bound for bound in bounds)} of 4" for length in lengths]
+
+
+def _draw(cases: Sequence[Case], strata: Sequence[str], n: int, seed: int) -> tuple[list[int], int]:
+    """Draw `n` cases, in shares of their strata, none nearly the same as one drawn before.
+
+    Where a stratum runs out, the others fill up; near-duplicates are not used even then.
+    """
+    queues: dict[str, list[int]] = defaultdict(list)
+    for i in sorted(range(len(cases)), key=lambda i: rank(seed, cases[i].id), reverse=True):
+        queues[strata[i]].append(i)
+    left = quotas(Counter(strata), min(n, len(cases)), seed)
+    near = _Near()
+    chosen: list[int] = []
+    while len(chosen) < n and any(queues.values()):
+        before = len(chosen)
+        for name in sorted(queues):
+            while left[name] > 0 and queues[name]:
+                i = queues[name].pop()
+                if near.add(question_of(cases[i])):
+                    chosen.append(i)
+                    left[name] -= 1
+        if len(chosen) == before:  # nothing more is owed to strata that have rows: the fullest fill up
+            for name in _fullest(queues, n - len(chosen)):
+                left[name] += 1
+    chosen = sorted(chosen[:n], key=lambda i: rank(seed, cases[i].id))
+    return chosen, near.n_refused
+
+
+def _fullest(queues: dict[str, list[int]], short: int) -> list[str]:
+    """Return the strata that have rows left, the fullest first, at most `short` of them."""
+    full = sorted((name for name, queue in queues.items() if queue), key=lambda name: (-len(queues[name]), name))
+    return full[:short]
+
+
+class _Near:
+    """The questions drawn so far, as sets of words with numbers masked; refuses one that is nearly among them."""
+
+    def __init__(self) -> None:
+        self.sets: list[frozenset[str]] = []
+        self.by_word: dict[str, list[int]] = defaultdict(list)
+        self.n_refused = 0
+
+    def add(self, text: str) -> bool:
+        """Remember `text` and return True, unless its Jaccard similarity to one remembered is `NEAR` or more."""
+        new = frozenset(_NUMBER.sub("0", word) for word in words(text))
+        common: Counter[int] = Counter()
+        for word in new:
+            common.update(self.by_word[word])
+        for k, shared in common.items():
+            if shared >= NEAR * (len(new) + len(self.sets[k]) - shared):
+                self.n_refused += 1
+                return False
+        for word in new:
+            self.by_word[word].append(len(self.sets))
+        self.sets.append(new)
+        return True

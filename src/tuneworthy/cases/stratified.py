@@ -1,0 +1,108 @@
+"""Draw a share of rows so that what belongs together stays together and every stratum is represented.
+
+The order of the draw comes from hashes of seed and id, not from a shuffle: it does not depend on the
+order of the file, and a row that is added moves few others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tuneworthy.cases.normalize import normalise, question_of
+from tuneworthy.types import Case, Example
+
+
+@dataclass(slots=True)
+class Unit:
+    """Rows that must stay together: those of one group, and those that ask the same question.
+
+    Attributes:
+        key: The smallest id of the rows.
+        members: Indexes of the rows.
+        strata: How many of the rows count in each stratum; filled in by the caller.
+    """
+
+    key: str
+    members: list[int]
+    strata: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def size(self) -> int:
+        """How many rows count."""
+        return self.strata.total()
+
+
+def units_of(rows: Sequence[Case | Example]) -> list[Unit]:
+    """Return `rows` by unit: rows with one group, or with one normalised question, are one."""
+    parent: dict[str, str] = {}
+
+    def root(node: str) -> str:
+        while (above := parent.setdefault(node, node)) != node:
+            parent[node] = parent[above]
+            node = above
+        return node
+
+    questions = ["question " + normalise(question_of(row)) for row in rows]
+    for row, question in zip(rows, questions, strict=True):
+        top = root(question)
+        if row.group is not None:
+            parent[top] = root("group " + row.group)
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, question in enumerate(questions):
+        members[root(question)].append(i)
+    return [Unit(min(rows[i].id for i in group), group) for group in members.values()]
+
+
+def rank(seed: int, key: str) -> str:
+    """Return a text that sorts keys in an order that looks random and depends only on `seed` and `key`."""
+    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+
+
+def quotas(totals: Counter[str], take: int, seed: int) -> dict[str, int]:
+    """Share `take` among strata by largest remainder: each within 1 of its proportional share.
+
+    >>> quotas(Counter(a=60, b=30, c=10), 10, seed=0)
+    {'a': 6, 'b': 3, 'c': 1}
+    """
+    n = totals.total()
+    shares = {name: divmod(take * total, n) for name, total in totals.items()}
+    left = take - sum(whole for whole, _ in shares.values())
+    order = sorted(shares, key=lambda name: (-shares[name][1], rank(seed, name)))
+    more = set(order[:left])
+    return {name: whole + (name in more) for name, (whole, _) in shares.items()}
+
+
+def draw(units: Iterable[Unit], take: int, *, seed: int, at_least: bool) -> list[Unit]:
+    """Choose units of about `take` rows in all.
+
+    Without groups it is exactly `take` (or all there are), and every stratum is within 1 of its share.
+
+    Args:
+        units: With their strata.
+        take: Rows.
+        seed: Of the order.
+        at_least: Whether groups may make it more than `take`; else they may make it fewer.
+    """
+    order = sorted(units, key=lambda unit: rank(seed, unit.key))
+    totals: Counter[str] = Counter()
+    for unit in order:
+        totals.update(unit.strata)
+    take = min(take, totals.total())
+    if take <= 0:
+        return []
+    quota, have = quotas(totals, take, seed), Counter[str]()
+    chosen: list[Unit] = []
+    rest: list[Unit] = []
+    for unit in order:
+        fits = all(have[name] + count <= quota[name] for name, count in unit.strata.items())
+        (chosen if fits else rest).append(unit)
+        have.update(unit.strata if fits else {})
+    for unit in sorted(rest, key=lambda unit: unit.size):
+        short = take - have.total()
+        if short > 0 and (at_least or unit.size <= short):
+            chosen.append(unit)
+            have.update(unit.strata)
+    return chosen

@@ -1,0 +1,105 @@
+"""What kind of task the expected answers show: labels, JSON, short answers or free text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from tuneworthy.cases.normalize import words
+from tuneworthy.types import UNLABELLED, Case, Example
+
+TaskKind = Literal["label", "json", "short_answer", "free_text"]
+
+_MAX_LABEL_WORDS = 8
+_MAX_LABELS = 500
+_MAX_NUMBERS = 20
+_SHORT_WORDS = 10
+_MOST = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The kind of a task, the reason in words, and the labels if it is one of labels."""
+
+    name: TaskKind
+    reason: str
+    labels: tuple[str, ...] = ()
+
+
+def answer_text(expected: Any) -> str:
+    """Return an expected answer as the text that a model would write: text as it is, the rest as JSON."""
+    return expected if isinstance(expected, str) else orjson.dumps(expected, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def parse_object(text: str) -> Any:
+    """Return the JSON object or list that `text` is, or UNLABELLED if it is none."""
+    if text.lstrip()[:1] not in {"{", "["}:
+        return UNLABELLED
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return UNLABELLED
+
+
+def guess_kind(expected_values: Iterable[Any]) -> Kind:
+    """Guess the kind of task from expected answers (or answers of examples).
+
+    Answers that are None (decline) or UNLABELLED do not count.
+
+    >>> guess_kind(["yes", "no", "yes", "yes", "no"]).name
+    'label'
+    >>> guess_kind([{"city": "Oslo"}, {}]).name
+    'json'
+    """
+    known = [value for value in expected_values if value is not None and value is not UNLABELLED]
+    if not known:
+        return Kind("free_text", "no answer is known yet")
+    n_objects = sum(_is_object(value) for value in known)
+    if n_objects >= _MOST * len(known):
+        return Kind("json", f"{n_objects} of {len(known)} answers are JSON objects")
+    texts = [_first_text(value) for value in known]
+    counts = Counter(text.strip() for text in texts)
+    if reason := _label_reason(texts, counts):
+        return Kind("label", reason, tuple(sorted(counts)))
+    n_short = sum(len(words(text)) <= _SHORT_WORDS for text in texts)
+    if n_short >= _MOST * len(texts):
+        return Kind("short_answer", f"{n_short} of {len(texts)} answers have at most {_SHORT_WORDS} words")
+    return Kind("free_text", f"{len(texts) - n_short} of {len(texts)} answers have more than {_SHORT_WORDS} words")
+
+
+def _is_object(value: Any) -> bool:
+    if isinstance(value, str):
+        value = parse_object(value)
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+def _first_text(value: Any) -> str:
+    """Return the answer as text; of several accepted answers the first."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    return answer_text(value)
+
+
+def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
+    """Say why the answers are labels, or "" if they are not: short, few, and most of them repeat."""
+    n, distinct = len(texts), len(counts)
+    repeated = sum(count for count in counts.values() if count > 1)
+    short = max(len(text.split()) for text in texts) <= _MAX_LABEL_WORDS and max(map(len, texts)) <= 100
+    numbers = all(text.strip().lstrip("+-").replace(".", "", 1).isdigit() for text in counts)
+    few = distinct <= (_MAX_NUMBERS if numbers else _MAX_LABELS) and distinct < n
+    if not (short and few and repeated >= 0.7 * n):
+        return ""
+    return f"{n} answers are {distinct} short texts, and {repeated} of them occur more than once"
+
+
+def labels_of(cases: Iterable[Case], examples: Iterable[Example] = ()) -> tuple[str, ...]:
+    """Return the labels that occur as expected answer or as answer of an example, sorted."""
+    expected = (case.expected for case in cases if case.labelled and case.expected is not None)
+    several = (value if isinstance(value, list) else [value] for value in expected)
+    found = {answer_text(value).strip() for values in several for value in values}
+    found |= {answer.strip() for example in examples if (answer := example.answer)}
+    return tuple(sorted(found - {""}))

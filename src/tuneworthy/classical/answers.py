@@ -1,0 +1,96 @@
+"""Classical baselines for short answers that are words of the question: copy rules, and the tagger with one field.
+
+Where fewer than half of the training answers stand in their question, both answer as the nearest example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from tuneworthy.classical.base import CLASSICAL_MODELS, Row, make_identity, suits
+from tuneworthy.classical.fields import Field, align, learn_fields, write
+from tuneworthy.classical.labels import Nearest
+from tuneworthy.classical.objects import FieldTagger
+from tuneworthy.classical.spans import CopyRules, Text
+
+ANSWER = "answer"
+
+
+class CopyAnswer:
+    """Copies the words that usually stand where answers stand: n-grams around them, shape, length."""
+
+    def __init__(self, rows: Sequence[Row], seed: int) -> None:
+        self._nearest = Nearest(rows, seed)
+        texts = [Text(r.question) for r in rows]
+        leaves: list[dict[tuple[str, ...], Any]] = [{(ANSWER,): r.answer.strip()} for r in rows]
+        self._field: Field = learn_fields(texts, leaves)[0]
+        self._rules = CopyRules()
+        spans = align(self._field, texts, leaves)
+        pairs = [(t, s[0]) for t, s in zip(texts, spans, strict=True) if s]
+        if self._field.copied:
+            self._rules.fit([t for t, _ in pairs], [s for _, s in pairs])
+        self.identity = make_identity(
+            "copy_rules",
+            rows,
+            seed,
+            copied_rows=len(pairs),
+            copies=self._field.copied,
+            **self._nearest.identity["parameters"],
+        )
+
+    def predict(self, questions: Sequence[str]) -> list[str]:
+        """Return the copied words, or the nearest example's answer where there is nothing to copy."""
+        answers = self._nearest.predict(questions)
+        for i, question in enumerate(questions):
+            text = Text(question)
+            span = self._rules.best(text)
+            if span:
+                answers[i] = str(self._field.render([text.slice(span)]))
+        return answers
+
+
+class AnswerTagger:
+    """Tags the words to copy as `FieldTagger` does, the answer being the only field."""
+
+    def __init__(self, rows: Sequence[Row], seed: int) -> None:
+        self._nearest = Nearest(rows, seed)
+        wrapped = [Row(r.question, write({ANSWER: r.answer.strip()})) for r in rows]
+        texts = [Text(r.question) for r in rows]
+        copies = learn_fields(texts, [{(ANSWER,): r.answer.strip()} for r in rows])[0].copied
+        self._tagger = FieldTagger(wrapped, seed) if copies else None
+        self.identity = make_identity(
+            "answer_tagger",
+            rows,
+            seed,
+            copies=copies,
+            tagger=self._tagger.identity["parameters"] if self._tagger else None,
+            **self._nearest.identity["parameters"],
+        )
+
+    def predict(self, questions: Sequence[str]) -> list[str]:
+        """Return the tagged words, or the nearest example's answer where no words are tagged."""
+        answers = self._nearest.predict(questions)
+        if self._tagger is None:
+            return answers
+        for i, (text, copied) in enumerate(zip(questions, self._tagger.predict(questions), strict=True)):
+            answer = orjson.loads(copied)[ANSWER]
+            if answer and answer in text:
+                answers[i] = answer
+        return answers
+
+
+@CLASSICAL_MODELS.register("copy_rules")
+@suits("short_answer")
+def copy_rules(rows: Sequence[Row], seed: int) -> CopyAnswer:
+    """Fit `CopyAnswer`."""
+    return CopyAnswer(rows, seed)
+
+
+@CLASSICAL_MODELS.register("answer_tagger")
+@suits("short_answer")
+def answer_tagger(rows: Sequence[Row], seed: int) -> AnswerTagger:
+    """Fit `AnswerTagger`."""
+    return AnswerTagger(rows, seed)

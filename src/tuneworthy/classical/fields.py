@@ -1,0 +1,193 @@
+"""JSON answers as fields: flattening, which fields copy words of the question, and how a copy is written.
+
+A field is a path of keys; its value a scalar, or a list of scalars. Anything deeper is one opaque value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tuneworthy.classical.base import Row
+from tuneworthy.classical.spans import Span, Text, choose_occurrences
+from tuneworthy.errors import Undecided
+
+Path = tuple[str, ...]
+
+ABSENT = "absent"  # no JSON text reads so: the mark of a field that a row leaves out
+CASES: dict[str, Callable[[str], str]] = {
+    "as_written": lambda text: text,
+    "lower": str.lower,
+    "upper": str.upper,
+    "title": str.title,
+}
+MAX_NUMBER = 2.0**53  # larger ones (and nan) lose digits on the way through JSON
+COPIED_FROM = 0.5  # share of a field's filled values that must stand in the question
+
+
+def read_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that `text` holds (alone or in a code fence), or None."""
+    fenced = re.fullmatch(r"```\w*\s*(.*?)\s*```", text.strip(), re.DOTALL)
+    try:
+        value = orjson.loads(fenced[1] if fenced else text)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_rows(rows: Sequence[Row]) -> tuple[list[Text], list[dict[str, Any]]]:
+    """Return the questions and objects of the rows whose answer is a JSON object.
+
+    Raises:
+        NotEnough: There is none.
+    """
+    pairs = [(Text(r.question), read_object(r.answer)) for r in rows]
+    readable = [(text, value) for text, value in pairs if value is not None]
+    if not readable:
+        raise Undecided(
+            f"expected examples whose answer is a JSON object, got none in {len(rows)}",
+            hint="use another kind of classical baseline, or mend the answers of [examples]",
+        )
+    return [text for text, _ in readable], [value for _, value in readable]
+
+
+def write(value: Any) -> str:
+    """Return the JSON text of `value`; equal values give equal texts."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
+
+
+def flatten(value: Mapping[str, Any], prefix: Path = ()) -> dict[Path, Any]:
+    """Return the leaves of nested objects by path.
+
+    >>> flatten({"a": {"b": 1}, "c": [2]})
+    {('a', 'b'): 1, ('c',): [2]}
+    """
+    leaves: dict[Path, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            leaves |= flatten(item, (*prefix, key))
+        else:
+            leaves[*prefix, key] = item
+    return leaves
+
+
+def unflatten(leaves: Mapping[Path, Any]) -> dict[str, Any]:
+    """Return the nested object; where a path is both a leaf and a parent, the parent stays."""
+    tree: dict[str, Any] = {}
+    for path, value in sorted(leaves.items(), key=lambda item: len(item[0])):
+        node = tree
+        for key in path[:-1]:
+            if not isinstance(node.get(key), dict):
+                node[key] = {}
+            node = node[key]
+        node[path[-1]] = value
+    return tree
+
+
+def is_filled(value: Any) -> bool:
+    """Whether a value says something: not null, "", [] or {}."""
+    return value is not None and value not in ("", [], {})
+
+
+def words_of(value: Any) -> list[str]:
+    """Return the texts that a question must hold for `value` to be copied from it; [] if none can be."""
+    items = value if isinstance(value, list) else [value]
+    if not items or any(isinstance(i, bool) or not isinstance(i, (str, int, float)) for i in items):
+        return []
+    return [str(int(i)) if isinstance(i, float) and i.is_integer() else str(i) for i in items]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field as the examples show it.
+
+    Attributes:
+        path: Its keys.
+        copied: Whether its values are words of the question.
+        many: Whether it holds a list.
+        number: Whether its values are numbers.
+        case: How a copied value is written, a key of `CASES`.
+        empty: JSON text of what stands where nothing is found, or ABSENT.
+    """
+
+    path: Path
+    copied: bool
+    many: bool
+    number: bool
+    case: str
+    empty: str
+
+    def render(self, texts: Sequence[str]) -> Any:
+        """Return the value that the copied `texts` stand for, or None if they are unfit or none."""
+        values = [v for v in map(self._scalar, texts) if v is not None]
+        if not values:
+            return None
+        return values if self.many else values[0]
+
+    def _scalar(self, text: str) -> Any:
+        if not self.number:
+            return CASES[self.case](text)
+        try:
+            number = float(text.replace(",", ""))
+        except ValueError:
+            return None
+        if not abs(number) <= MAX_NUMBER:
+            return None
+        return int(number) if number.is_integer() else number
+
+
+def learn_fields(texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> list[Field]:
+    """Describe every field that occurs, in the order of first occurrence."""
+    paths = dict.fromkeys(path for row in leaves for path in row)
+    return [_learn_field(path, texts, leaves) for path in paths]
+
+
+def _learn_field(path: Path, texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> Field:
+    filled = [(text, row[path]) for text, row in zip(texts, leaves, strict=True) if is_filled(row.get(path))]
+    unfilled = [write(row[path]) if path in row else ABSENT for row in leaves if not is_filled(row.get(path))]
+    values = [value for _, value in filled]
+    found = [all(text.find(word) for word in words_of(value)) and bool(words_of(value)) for text, value in filled]
+    return Field(
+        path=path,
+        copied=bool(filled) and sum(found) >= COPIED_FROM * len(filled),
+        many=sum(isinstance(v, list) for v in values) * 2 > len(values),
+        number=bool(values) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values),
+        case=_usual_case([pair for pair, copied in zip(filled, found, strict=True) if copied]),
+        empty=_first_of_most(unfilled or [write(v) for v in values]),
+    )
+
+
+def _usual_case(copied: Sequence[tuple[Text, Any]]) -> str:
+    """Return the casing that reproduces most of the copied values."""
+    hits: Counter[str] = Counter()
+    for text, value in copied:
+        for word in words_of(value):
+            original = text.slice(text.find(word)[0])
+            hits.update(name for name, change in CASES.items() if change(original) == word)
+    return max(CASES, key=lambda name: hits[name])
+
+
+def _first_of_most(texts: Sequence[str]) -> str:
+    counts = Counter(texts)
+    return min(counts, key=lambda t: (-counts[t], t))
+
+
+def align(field: Field, texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> list[list[Span] | None]:
+    """Return the spans that a copied field takes in each question: [] if it is empty there, None if not found."""
+    wanted = [words_of(row[field.path]) if is_filled(row.get(field.path)) else [] for row in leaves]
+    width = max(map(len, wanted), default=0)
+    columns = []
+    for k in range(width):
+        options = [text.find(words[k]) if k < len(words) else [] for text, words in zip(texts, wanted, strict=True)]
+        columns.append(choose_occurrences(texts, options))
+    aligned: list[list[Span] | None] = []
+    for i, row in enumerate(leaves):
+        spans = [columns[k][i] for k in range(len(wanted[i]))]
+        lost = None in spans or (is_filled(row.get(field.path)) and not spans)
+        aligned.append(None if lost else [s for s in spans if s is not None])
+    return aligned

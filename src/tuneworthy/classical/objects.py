@@ -1,0 +1,240 @@
+"""Classical baselines that answer with a JSON object: the most frequent one, the nearest with copy rules, a field tagger.
+
+Every answer is the text of a JSON object with fields that occur in training, and no others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+import orjson
+
+from tuneworthy.classical.base import CLASSICAL_MODELS, Row, make_identity, suits
+from tuneworthy.classical.features import TextFeatures
+from tuneworthy.classical.fields import (
+    ABSENT,
+    Field,
+    Path,
+    align,
+    flatten,
+    is_filled,
+    learn_fields,
+    read_rows,
+    unflatten,
+    write,
+)
+from tuneworthy.classical.labels import NearestIndex, most_frequent
+from tuneworthy.classical.linear import LinearClassifier
+from tuneworthy.classical.spans import CopyRules, Span, Text
+from tuneworthy.classical.tagger import DEFAULT_C, MAX_TRAIN_TOKENS, Tagger
+
+COPIED = "copied"  # no JSON text reads so: the label of rows whose value is copied (or empty)
+MAX_LITERALS = 200  # values that a field classifier tells apart
+MIN_LITERAL = 2  # rows that a value must occur in to be learnt as itself
+
+
+class Constant:
+    """Answers with the most frequent object."""
+
+    def __init__(self, rows: Sequence[Row], seed: int) -> None:
+        texts, objects = read_rows(rows)
+        self.identity = make_identity("constant", rows, seed, unreadable_rows=len(rows) - len(texts))
+        self._answer = most_frequent(write(value) for value in objects)
+
+    def predict(self, questions: Sequence[str]) -> list[str]:
+        """Return the same object for each question."""
+        return [self._answer] * len(questions)
+
+
+class NearestCopy:
+    """Answers with the nearest example's object; values it copied from its question are copied anew.
+
+    The words to copy are found by `CopyRules`, one set of rules a field.
+    """
+
+    def __init__(self, rows: Sequence[Row], seed: int) -> None:
+        self._texts, objects = read_rows(rows)
+        self._leaves = [flatten(value) for value in objects]
+        self._index = NearestIndex([text.raw for text in self._texts])
+        self._spans: dict[Path, list[list[Span] | None]] = {}
+        self._rules: dict[Path, CopyRules] = {}
+        self._fields = {f.path: f for f in learn_fields(self._texts, self._leaves)}
+        for path, field in self._fields.items():
+            if field.copied:
+                self._spans[path] = align(field, self._texts, self._leaves)
+                pairs = [(t, s[0]) for t, s in zip(self._texts, self._spans[path], strict=True) if s]
+                self._rules[path] = CopyRules().fit([t for t, _ in pairs], [s for _, s in pairs])
+        self.identity = make_identity(
+            "nearest_copy", rows, seed, unreadable_rows=len(rows) - len(objects), **self._index.features.parameters
+        )
+
+    def predict(self, questions: Sequence[str]) -> list[str]:
+        """Return the nearest example's object, with its copies made from the new question."""
+        nearest = self._index.nearest(questions)
+        return [write(unflatten(self._adapt(near, Text(q)))) for near, q in zip(nearest, questions, strict=True)]
+
+    def _adapt(self, near: Sequence[int], question: Text) -> dict[Path, Any]:
+        """Return the leaves of the usual one of the equally near rows, re-extracted."""
+        usual = most_frequent(write([[list(p), v] for p, v in self._leaves[i].items()]) for i in near)
+        row = next(i for i in near if write([[list(p), v] for p, v in self._leaves[i].items()]) == usual)
+        adapted: dict[Path, Any] = {}
+        for path, value in self._leaves[row].items():
+            field = self._fields[path]
+            if not (field.copied and is_filled(value) and self._spans[path][row]):
+                adapted[path] = value
+                continue
+            span = self._rules[path].best(question)
+            copy = field.render([question.slice(span)]) if span else None
+            put(adapted, field, copy)
+        return adapted
+
+
+class FieldTagger:
+    """Tags the words that fields copy; a classifier gives the values that are not copied.
+
+    A field is *copied* if at least half of its values are words of the question (see `fields`). Rows whose
+    copied values cannot be found are left out of the tagger, unless they are the greater part.
+    """
+
+    def __init__(self, rows: Sequence[Row], seed: int, name: str = "field_tagger") -> None:
+        texts, objects = read_rows(rows)
+        leaves = [flatten(value) for value in objects]
+        self._fields = learn_fields(texts, leaves)
+        self._copied = [f for f in self._fields if f.copied]
+        aligned = [align(f, texts, leaves) for f in self._copied]
+        kept = usable_rows(texts, aligned, seed)
+        self._tagger = Tagger(len(self._copied)).fit(
+            [texts[i] for i in kept], [[column[i] or [] for column in aligned] for i in kept]
+        )
+        self._features = TextFeatures()
+        self._classifiers = self._fit_classifiers(texts, leaves, dict(zip(self._copied, aligned, strict=True)), seed)
+        self.identity = make_identity(
+            name,
+            rows,
+            seed,
+            unreadable_rows=len(rows) - len(texts),
+            tagged_rows=len(kept),
+            copied_fields=[list(f.path) for f in self._copied],
+            C=DEFAULT_C,
+            **self._features.parameters,
+        )
+
+    def _fit_classifiers(
+        self,
+        texts: Sequence[Text],
+        leaves: Sequence[Mapping[Path, Any]],
+        aligned: Mapping[Field, list[list[Span] | None]],
+        seed: int,
+    ) -> dict[Path, LinearClassifier]:
+        """Fit a classifier for each field that takes values which are not copied."""
+        questions = [text.raw for text in texts]
+        targets = {f.path: literal_targets(f, leaves, aligned.get(f)) for f in self._fields}
+        needed = {path: labels for path, labels in targets.items() if set(labels) - {COPIED, None}}
+        if not needed:
+            return {}
+        matrix = self._features.fit_transform(questions)
+        fitted = {}
+        for path, labels in needed.items():
+            known = [i for i, label in enumerate(labels) if label is not None]
+            fitted[path] = LinearClassifier(seed, c_grid=(1.0,)).fit(
+                matrix[known], [str(labels[i]) for i in known], [questions[i] for i in known]
+            )
+        return fitted
+
+    def predict(self, questions: Sequence[str]) -> list[str]:
+        """Return an object for each question."""
+        texts = [Text(q) for q in questions]
+        found = self._tagger.spans(texts)
+        literals = self._literals(questions)
+        answers = []
+        for i, text in enumerate(texts):
+            leaves: dict[Path, Any] = {}
+            copies = dict(zip((f.path for f in self._copied), found[i], strict=True))
+            for field in self._fields:
+                literal = literals[field.path][i] if field.path in literals else COPIED
+                value = orjson.loads(literal) if literal not in (COPIED, ABSENT) else None
+                if literal == COPIED:
+                    value = copy_value(field, text, copies.get(field.path, []))
+                put(leaves, field, value)
+            answers.append(write(unflatten(leaves)))
+        return answers
+
+    def _literals(self, questions: Sequence[str]) -> dict[Path, list[str]]:
+        if not self._classifiers or not questions:
+            return {}
+        matrix = self._features.transform(questions)
+        return {path: classifier.predict(matrix) for path, classifier in self._classifiers.items()}
+
+
+def usable_rows(texts: Sequence[Text], aligned: Sequence[list[list[Span] | None]], seed: int) -> list[int]:
+    """Return the rows to tag: those with every copied value found, a sample of `MAX_TRAIN_TOKENS`."""
+    whole = [i for i in range(len(texts)) if all(column[i] is not None for column in aligned)]
+    rows = whole if len(whole) * 2 >= len(texts) else list(range(len(texts)))
+    kept: list[int] = []
+    n_tokens = 0
+    for i in Random(seed).sample(rows, len(rows)):
+        n_tokens += len(texts[i].tokens)
+        if kept and n_tokens > MAX_TRAIN_TOKENS:
+            break
+        kept.append(i)
+    return sorted(kept)
+
+
+def literal_targets(
+    field: Field, leaves: Sequence[Mapping[Path, Any]], spans: Sequence[list[Span] | None] | None
+) -> list[str | None]:
+    """Return the classifier's label a row: a JSON text, ABSENT, COPIED; None for values too rare to learn.
+
+    Args:
+        field: The field.
+        leaves: The training objects.
+        spans: The spans that a copied field takes a row, None for a field that is not copied.
+    """
+    texts = [write(row[field.path]) if field.path in row else ABSENT for row in leaves]
+    if spans is not None:
+        texts = [COPIED if s is not None else t for s, t in zip(spans, texts, strict=True)]
+    counts = Counter(texts)
+    ranked = sorted(counts, key=lambda t: (-counts[t], t))[:MAX_LITERALS]
+    least = MIN_LITERAL if spans is not None else 1
+    known = {t for t in ranked if counts[t] >= least or t in (COPIED, ABSENT)}
+    return [t if t in known else None for t in texts]
+
+
+def copy_value(field: Field, text: Text, found: Sequence[tuple[float, Span]]) -> Any:
+    """Return the value of a copied field: all spans of a list, else the surest; None if there is none."""
+    if not found:
+        return None
+    spans = [span for _, span in found] if field.many else [max(found, key=lambda f: (f[0], -f[1][0]))[1]]
+    return field.render([text.slice(span) for span in spans])
+
+
+def put(leaves: dict[Path, Any], field: Field, value: Any) -> None:
+    """Set a field in place; where there is no value, as the examples show it (left out, null, "" ...)."""
+    if value is not None:
+        leaves[field.path] = value
+    elif field.empty != ABSENT:
+        leaves[field.path] = orjson.loads(field.empty)
+
+
+@CLASSICAL_MODELS.register("constant")
+@suits("json")
+def constant(rows: Sequence[Row], seed: int) -> Constant:
+    """Fit `Constant`."""
+    return Constant(rows, seed)
+
+
+@CLASSICAL_MODELS.register("nearest_copy")
+@suits("json")
+def nearest_copy(rows: Sequence[Row], seed: int) -> NearestCopy:
+    """Fit `NearestCopy`."""
+    return NearestCopy(rows, seed)
+
+
+@CLASSICAL_MODELS.register("field_tagger")
+@suits("json")
+def field_tagger(rows: Sequence[Row], seed: int) -> FieldTagger:
+    """Fit `FieldTagger`."""
+    return FieldTagger(rows, seed)

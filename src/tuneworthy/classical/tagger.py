@@ -1,0 +1,251 @@
+"""A word tagger: which words of a question a field copies. BIO tags, a log-linear model over windows.
+
+Features of a word: itself, shape, prefixes and suffixes, neighbours two to each side, place, and the
+other segments of the question (a rendered template keeps a variable a line, key or element, e.g. what was
+asked before).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any
+
+from tuneworthy.classical.spans import Span, Text, shape
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_TRAIN_TOKENS = 60_000
+WINDOW = 3
+MAX_OTHERS = 6
+SHORT_SEGMENT = 80  # characters: a longer segment is content, not a setting
+_BORDER = re.compile(r"\n|(?=\"[^\"\n]{1,40}\"\s*:)|(?=<[A-Za-z][\w-]*>)")
+_KEY = re.compile(r"\W{0,3}([^\W\d][\w -]{0,30})[\">]?\s*[:>]")
+_WORD = re.compile(r"\w+")
+DEFAULT_C = 3.0
+OUTSIDE = 0
+IMPOSSIBLE = -30.0  # log probability of a tag that no training row has
+
+
+def word_features(token: str) -> list[str]:
+    """Return what a word says by itself."""
+    low = token.casefold()
+    return [
+        f"w={low}",
+        f"s={shape(token)}",
+        f"p2={low[:2]}",
+        f"p3={low[:3]}",
+        f"e2={low[-2:]}",
+        f"e3={low[-3:]}",
+    ]
+
+
+def text_features(text: Text) -> list[list[str]]:
+    """Return the features of each token of `text`; windows end at the border of the token's segment."""
+    segments = split_segments(text.raw)
+    settings = _segment_settings([text.raw[a:b] for a, b in segments])
+    numbers = _segment_numbers(text, segments)
+    rows: list[list[str]] = []
+    for number, tokens in groupby(zip(numbers, text.tokens, strict=True), key=lambda pair: pair[0]):
+        rows += _window_features([token for _, token in tokens], settings[number])
+    return rows
+
+
+def _window_features(tokens: Sequence[str], settings: Sequence[str]) -> list[list[str]]:
+    """Return the features of the tokens of one segment."""
+    n, pad = len(tokens), [("<s>", "<s>")] * WINDOW
+    around = [*pad, *((t.casefold(), shape(t)) for t in tokens), *pad]
+    rows = []
+    for i, token in enumerate(tokens):
+        at = i + WINDOW
+        row = ["bias", *word_features(token), f"first={i == 0}", f"last={i == n - 1}", f"n={min(n, 6)}", *settings]
+        for k in range(1, WINDOW + 1):
+            row += [f"-{k}w={around[at - k][0]}", f"+{k}w={around[at + k][0]}"]
+        for k in range(1, WINDOW):
+            row += [f"-{k}s={around[at - k][1]}", f"+{k}s={around[at + k][1]}"]
+        (before2, _), (before, _), (own, own_shape), (after, _) = around[at - 2 : at + 2]
+        row += [f"-1w0w={before} {own}", f"0w+1w={own} {after}", f"-1w0s={before} {own_shape}"]
+        row.append(f"-2w-1w={before2} {before}")
+        rows.append(row)
+    return rows
+
+
+def split_segments(raw: str) -> list[Span]:
+    """Return the segments of a rendered question, in characters: lines, keys of JSON text, XML elements.
+
+    >>> [raw[a:b] for raw in ['{"asked": "date", "text": "on Monday"}'] for a, b in split_segments(raw)]
+    ['{', '"asked": "date", ', '"text": "on Monday"}']
+    """
+    cuts = [0, *(m.end() for m in _BORDER.finditer(raw)), len(raw)]
+    return [(a, b) for a, b in pairwise(cuts) if a < b]
+
+
+def _segment_numbers(text: Text, segments: Sequence[Span]) -> list[int]:
+    """Return the number of the segment in which each token begins."""
+    starts = [start for start, _ in segments]
+    return [bisect_right(starts, start) - 1 for start, _ in text.offsets]
+
+
+def _segment_settings(segments: Sequence[str]) -> list[list[str]]:
+    """Return, for each segment, the features that the other short ones and its own key give its tokens."""
+    if len(segments) == 1:
+        return [[]]
+    short = [(i, " ".join(s.casefold().split())) for i, s in enumerate(segments) if len(s) <= SHORT_SEGMENT]
+    short = [(i, words) for i, words in short if words][-MAX_OTHERS - 1 :]
+    settings = []
+    for number, segment in enumerate(segments):
+        others = [words for i, words in short if i != number]
+        features = [f"other={words}" for words in others]
+        features += [f"ow={word}" for words in others for word in _WORD.findall(words)]
+        key = _KEY.match(segment)
+        features.append(f"key={key[1].casefold() if key else ''}")
+        settings.append(features)
+    return settings
+
+
+class Tagger:
+    """Fits on questions whose spans are known; finds the best spans of new ones.
+
+    Words that several fields copy at once ("now" as date and time) are a kind of span of their own.
+
+    Args:
+        n_fields: Number of fields, numbered from 0.
+        c: Inverse regularisation strength.
+    """
+
+    def __init__(self, n_fields: int, c: float = DEFAULT_C) -> None:
+        self.n_fields = n_fields
+        self.c = c
+        self._kinds: list[tuple[int, ...]] = []
+        self._columns: dict[str, int] = {}
+        self._model: Any = None
+        self._transitions: Any = None
+
+    def fit(self, texts: Sequence[Text], spans: Sequence[Sequence[Sequence[Span]]]) -> Tagger:
+        """Learn the tags.
+
+        Args:
+            texts: The questions.
+            spans: For each question, for each field, its spans.
+        """
+        import numpy as np
+        from sklearn.linear_model import LogisticRegression
+
+        shared = [_fields_by_span(found) for found in spans]
+        self._kinds = sorted({kind for row in shared for kind in row.values()})
+        targets = np.array([t for text, row in zip(texts, shared, strict=True) for t in self._tags(text, row)])
+        if len(set(targets.tolist())) < 2:
+            return self
+        matrix = self._matrix([row for text in texts for row in text_features(text)], learn=True)
+        self._model = LogisticRegression(C=self.c, tol=1e-3, max_iter=150).fit(matrix, targets)
+        self._transitions = allowed_transitions(1 + 2 * len(self._kinds))
+        return self
+
+    def spans(self, texts: Sequence[Text]) -> list[list[list[tuple[float, Span]]]]:
+        """Return, for each question, for each field, the spans found with their mean log probability."""
+        if self._model is None:
+            return [[[] for _ in range(self.n_fields)] for _ in texts]
+        return [self._spans_of(text) for text in texts]
+
+    def _spans_of(self, text: Text) -> list[list[tuple[float, Span]]]:
+        import numpy as np
+
+        found: list[list[tuple[float, Span]]] = [[] for _ in range(self.n_fields)]
+        if not text.tokens:
+            return found
+        scores = np.full((len(text.tokens), len(self._transitions)), IMPOSSIBLE)
+        matrix = self._matrix(text_features(text), learn=False)
+        scores[:, self._model.classes_] = self._model.predict_log_proba(matrix)
+        path = best_path(scores, self._transitions)
+        for start, end, kind in _runs(path):
+            sure = float(np.mean(scores[range(start, end), path[start:end]]))
+            for number in self._kinds[kind]:
+                found[number].append((sure, (start, end)))
+        return found
+
+    def _tags(self, text: Text, kinds: Mapping[Span, tuple[int, ...]]) -> list[int]:
+        """Return a tag a token: 0 outside, 2k+1 the first and 2k+2 a later word of a span of kind k."""
+        tags = [OUTSIDE] * len(text.tokens)
+        for (start, end), kind in kinds.items():
+            if not any(tags[start:end]):  # else a longer span has these words
+                number = self._kinds.index(kind)
+                tags[start:end] = [2 * number + 1] + [2 * number + 2] * (end - start - 1)
+        return tags
+
+    def _matrix(self, rows: Sequence[Sequence[str]], *, learn: bool) -> Any:
+        """Return the CSR matrix of features, ``(n_tokens, n_features)``; new features are learnt or left out."""
+        import numpy as np
+        from scipy import sparse
+
+        columns = self._columns
+        indices: list[int] = []
+        starts = [0]
+        for row in rows:
+            names = dict.fromkeys(row)  # in order: a set would number the features anew in each process
+            if learn:
+                indices += [columns.setdefault(name, len(columns)) for name in names]
+            else:
+                indices += [columns[name] for name in names if name in columns]
+            starts.append(len(indices))
+        values = np.ones(len(indices), dtype=np.float64)
+        return sparse.csr_matrix((values, indices, starts), shape=(len(rows), len(columns)))
+
+
+def _fields_by_span(spans: Sequence[Sequence[Span]]) -> dict[Span, tuple[int, ...]]:
+    """Return the numbers of the fields that take each span, longest span first."""
+    fields: dict[Span, list[int]] = {}
+    for number, of_field in enumerate(spans):
+        for span in dict.fromkeys(of_field):
+            fields.setdefault(span, []).append(number)
+    return {span: tuple(fields[span]) for span in sorted(fields, key=lambda s: (s[0] - s[1], s))}
+
+
+def allowed_transitions(n_tags: int) -> NDArray[np.float64]:
+    """Return log weights ``(n_tags, n_tags)`` from tag to next tag: 0, or -inf where BIO forbids it."""
+    import numpy as np
+
+    weights = np.zeros((n_tags, n_tags))
+    for inside in range(2, n_tags, 2):
+        weights[:, inside] = -np.inf
+        weights[[inside - 1, inside], inside] = 0.0
+    return weights
+
+
+def best_path(scores: NDArray[np.float64], transitions: NDArray[np.float64]) -> list[int]:
+    """Return the tags of the best path (Viterbi); a path never begins inside a span.
+
+    Args:
+        scores: Log probabilities, ``(n_tokens, n_tags)``.
+        transitions: Log weights, ``(n_tags, n_tags)``.
+    """
+    import numpy as np
+
+    reach = scores[0].copy()
+    reach[2::2] = -np.inf
+    back = np.zeros(scores.shape, dtype=np.int64)
+    for i in range(1, len(scores)):
+        ways = reach[:, None] + transitions
+        back[i] = ways.argmax(axis=0)
+        reach = ways.max(axis=0) + scores[i]
+    path = [int(reach.argmax())]
+    for i in range(len(scores) - 1, 0, -1):
+        path.append(int(back[i, path[-1]]))
+    return path[::-1]
+
+
+def _runs(path: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield start, end and kind of each span of a path."""
+    i = 0
+    while i < len(path):
+        if path[i] == OUTSIDE:
+            i += 1
+            continue
+        number, start = (path[i] - 1) // 2, i
+        i += 1
+        while i < len(path) and path[i] == 2 * number + 2:
+            i += 1
+        yield start, i, number

@@ -1,0 +1,133 @@
+"""`tuneworthy decode uncertainty`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options, writing_to
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from tuneworthy.config import Project
+    from tuneworthy.ladder.commands.uncertainty import UncertaintyReport
+    from tuneworthy.report.tables import Table
+
+
+@click.command("uncertainty", short_help="Find where a model wavers, and whether that tells wrong answers.")
+@click.option("--variant", default="", metavar="WORD", help="What to watch: best, a rung, an id, current.")
+@click.option("--limit", type=click.IntRange(1), help="Dev cases, at most, drawn at random.")
+@click.option(
+    "--samples", default=0, type=click.IntRange(0, 20), help="Further sampled answers to each case (0, or 2 to 20)."
+)
+@click.option("--threshold", type=float, help="A bound on log-probabilities (0 or less) that you use: is it supported?")
+@click.option("--show", default=5, show_default=True, type=click.IntRange(0), help="Answers to show.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page (.html).")
+@project_option
+@spending_options
+@json_option
+def command(
+    variant: str, limit: int | None, samples: int, threshold: float | None, show: int, out: Path | None, root: Path,
+    max_usd: float | None, yes: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Answer dev with log-probabilities, and show where the model wavers and whether that tells wrong answers.
+
+    A threshold is given only where graded answers support it (AUROC with its interval above chance, cases of one group
+    counted together); else it is refused. A --threshold of yours is supported where it also flags wrong answers more
+    often than right ones. --samples adds a second signal: how much sampled answers disagree.
+
+    \b
+    Example:
+      tuneworthy decode uncertainty --limit 200 --out watch.html
+    """
+    from tuneworthy.cli.run import fetch_models
+    from tuneworthy.config import load
+    from tuneworthy.errors import UserError
+    from tuneworthy.store.folder import write_atomic
+
+    if out is not None and out.suffix != ".html":
+        raise UserError(f"expected a page ending in .html, got {out}")
+    if samples == 1:
+        raise UserError("expected 0 --samples, or at least 2 that can disagree, got 1")
+    if threshold is not None and not -math.inf < threshold <= 0:
+        raise UserError(f"expected a --threshold on log-probabilities, which are 0 or less, got {threshold:g}")
+    project = load(root)
+    fetch_models(project)
+    report = asyncio.run(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
+    if out:
+        from tuneworthy.report.heatmap import page
+
+        with writing_to(out):
+            write_atomic(out, page(report).encode())
+        note(f"{out}: written")
+    if as_json:
+        print_json(report.to_dict() | {"lints": _lints(report, threshold)})
+    else:
+        _show(report, show, _lints(report, threshold))
+
+
+async def _run(
+    project: Project, word: str, limit: int | None, samples: int, *, max_usd: float | None, yes: bool
+) -> UncertaintyReport:
+    from tuneworthy.cli.progress import Lines
+    from tuneworthy.cli.run import agree_to_spend
+    from tuneworthy.ladder.commands.uncertainty import watch
+    from tuneworthy.ladder.record import read_record
+    from tuneworthy.ladder.session import open_session
+    from tuneworthy.ladder.variant_lookup import resolve
+
+    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
+        last = read_record(session.folder)
+        word = word or ("best" if last and last["best"] and not last["partial"] else "current")
+        variant = resolve(session, word)
+        judges = {grader.model for grader in project.graders if grader.type == "judge"}
+        agree_to_spend(project, max_usd, yes, {*judges, variant.model})
+        return await watch(session, variant, limit=limit, samples=samples)
+
+
+def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
+    """Return what the lints say of a threshold that somebody uses already."""
+    from tuneworthy.decoding.lints import Use, lint_use
+    from tuneworthy.ladder.commands.uncertainty import on_bound
+
+    if threshold is None:
+        return []
+    supported, words = on_bound(report, threshold)
+    use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
+    return [words, *[f"{one.message}; {one.fix} ({one.code})" for one in lint_use(use)]]
+
+
+def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
+    from tuneworthy.cli.tables import console
+    from tuneworthy.report.heatmap import areas_table, ranked, reliability_table, spots_table, terminal, verdict
+    from tuneworthy.report.text import clean
+
+    out = console()
+    out.print(f"{report.variant}: {len(report.answers)} answers, {report.unscored} not graded.")
+    for table in (areas_table(report), reliability_table(report), spots_table(report)):
+        if table.rows:
+            out.print(_table(table))
+    for one in ranked(report)[:most]:
+        state = "not graded" if one.wrong is None else "wrong" if one.wrong else "right"
+        out.print(f"{clean(one.case, 40)} ({state}): {clean(one.question, 100)}")
+        out.print(terminal(one))
+    out.print(f"{verdict(report)}.")
+    for line in lints:
+        out.print(line)
+
+
+def _table(table: Table) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    found = RichTable(box=box.SIMPLE_HEAD, title=table.title, title_justify="left", caption=table.note or None)
+    for column in table.columns:
+        found.add_column(column.heading, justify="right" if column.kind == "number" else "left")
+    for row in table.rows:
+        found.add_row(*row)
+    return found

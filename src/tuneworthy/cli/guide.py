@@ -1,0 +1,77 @@
+"""`tuneworthy guide`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tuneworthy.cli.options import json_option, print_json
+
+if TYPE_CHECKING:
+    from tuneworthy.verdict.guide import Cell, Row
+
+
+@click.command("guide", short_help="Show which lever fits which kind of problem, with sources.")
+@click.argument("problem", required=False)
+@json_option
+def command(problem: str | None, as_json: bool) -> None:
+    """Show which lever fits which kind of problem, and whether training helps; or one row, with its sources.
+
+    PROBLEM is what `task.problem` of the project file may be, such as strict_format.
+
+    \b
+    Example:
+      tuneworthy guide
+      tuneworthy guide strict_format
+    """
+    from tuneworthy.verdict.guide import load_guide, row
+
+    if problem is not None:
+        found = row(problem)
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            _show_row(found)
+        return
+    if as_json:
+        print_json({name: found.to_dict() for name, found in load_guide().items()})
+    else:
+        _show_guide()
+
+
+def _show_row(found: Row) -> None:
+    click.echo(f"{found.name} ({found.problem})")
+    for label, cell in (("first", found.primary), ("then", found.backup), ("training helps", found.helps)):
+        click.echo(f"\n{label}: {cell.value}")
+        if cell.why:
+            click.echo(f"  {cell.why}")
+        click.echo(f"  article: {cell.article}")
+        click.echo(f"  source: {_source(cell)}")
+
+
+def _show_guide() -> None:
+    from rich import box
+    from rich.table import Table
+
+    from tuneworthy.cli.tables import console
+    from tuneworthy.verdict.guide import load_guide, notes
+
+    table = Table(box=box.SIMPLE_HEAD, title="Which lever fits which problem", title_justify="left")
+    for heading in ("problem", "first", "then", "training helps"):
+        table.add_column(heading)
+    for found in load_guide().values():
+        table.add_row(found.problem, *(_short(cell) for cell in (found.primary, found.backup, found.helps)))
+    out = console()
+    out.print(table)
+    out.print("* article, unsupported. Corrections, sources and marks: tuneworthy guide PROBLEM")
+    for note in notes():
+        out.print(f"{note.article} {note.holds} [{note.mark}] {note.source}")
+
+
+def _short(cell: Cell) -> str:
+    return cell.value if cell.supported else f"{cell.value} *"
+
+
+def _source(cell: Cell) -> str:
+    return f"{cell.source} [{cell.mark}]" if cell.mark else cell.source

@@ -1,0 +1,216 @@
+"""Labelling on a terminal: which file, which cases, and what counts as a label of this task."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from tuneworthy.cases import labels_of, read_cases, read_examples
+from tuneworthy.cases.labelling import QUIT, SKIP, LabelSession, read_labels, run_terminal
+from tuneworthy.cases.task_kind import guess_kind
+from tuneworthy.cli.options import note
+from tuneworthy.config import FILE_NAME, load
+from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.ladder.commands.case_answers import open_answers
+from tuneworthy.ladder.judging import Item, verdicts_path
+from tuneworthy.report.text import clean
+from tuneworthy.types import Case
+
+if TYPE_CHECKING:
+    from tuneworthy.config import Project
+
+JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
+MOST_LISTED = 100
+VERDICTS = f"Type g (good) or b (bad). {SKIP} later, {QUIT} stop (all is kept)."
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFiles:
+    """What is labelled.
+
+    Attributes:
+        cases: The file of the cases.
+        labels: The label file, beside it.
+        project: The project, if there is one.
+    """
+
+    cases: Path
+    labels: Path
+    project: Project | None
+
+    @classmethod
+    def of(cls, root: Path, labels: Path | None) -> LabelFiles:
+        """Find the files of the folder `root`; a project file need not be there yet."""
+        project = load(root) if (root / FILE_NAME).exists() else None
+        cases = root / (project.cases.path if project else "cases.jsonl")
+        return cls(cases, labels or cases.with_name(f"{cases.stem}.labels.jsonl"), project)
+
+
+def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: bool) -> int:
+    """Label until all is done or the labeller stops; return how many labels were given.
+
+    Args:
+        files: What is labelled.
+        labeller: Who labels.
+        share: Of the cases, for a second labeller.
+        every: Also the cases that have an answer.
+
+    Raises:
+        UserError: No case waits for a label.
+    """
+    cases = read_cases(files.cases).cases
+    known = {label.case for label in read_labels(files.labels)}
+    pool = [case for case in cases if every or not case.labelled or case.id in known]
+    if not pool:
+        raise UserError(
+            f"expected cases without an answer in {files.cases}, got none ({len(cases)} have one)",
+            hint="use --all to label them again, blind: the agreement tells how far the answers can be trusted",
+        )
+    seed = files.project.split.seed if files.project else 7
+    session = LabelSession(pool, files.labels, labeller, seed=seed, share=share)
+    menu, closed = _menu(files, cases)
+    if menu:
+        note("Labels (type the number or the label):")
+        for number, label in enumerate(menu, 1):
+            note(f"  {number}  {label}")
+    return run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
+
+
+def judge_on_terminal(
+    root: Path, labeller: str, *, labels: Path | None, rungs: Sequence[str], n: int, share: float
+) -> tuple[Path, int]:
+    """Let a person say of stored answers whether they are good, blind to the variant.
+
+    Args:
+        root: The project folder.
+        labeller: Who judges.
+        labels: The file of the verdicts; the project's own if None.
+        rungs: Whose answers; those of all rungs put to test if empty.
+        n: Cases.
+        share: Of the answers, for a second labeller.
+
+    Returns:
+        The file, and how many verdicts were given.
+
+    Raises:
+        UserError: No run yet, or its primary grader is no judge.
+    """
+    project = load(root)
+    with open_answers(project) as answers:
+        items = answers.to_judge(rungs, n=n, command="cases label --judge")
+        rubric = answers.rubric
+    path = labels or verdicts_path(project)
+    shown = [Case(id=item.id, input=_sheet(item)) for item in items]
+    session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
+    note(f"{len(shown)} answers to the first {n} test cases of a seeded order; whose they are is not shown.")
+    note(f"What makes an answer good:\n{rubric}")
+    return path, run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICTS)
+
+
+def _sheet(item: Item) -> str:
+    expected = "" if not item.case.labelled else f"\nreference: {_shown(item.case.expected)}"
+    return f"question: {clean(item.case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
+
+
+def _shown(expected: Any) -> str:
+    return "(declining is right)" if expected is None else clean(expected, 0)
+
+
+def parse_verdict(line: str) -> bool:
+    """Return whether a line says good.
+
+    >>> parse_verdict("G"), parse_verdict("bad")
+    (True, False)
+
+    Raises:
+        UserError: It says neither.
+    """
+    word = line.lower()
+    if word in {"g", "good"}:
+        return True
+    if word in {"b", "bad"}:
+        return False
+    raise UserError(f"expected g (good) or b (bad), got {line[:40]!r}")
+
+
+def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bool]:
+    """Return the labels to offer, and whether there can be no others."""
+    project = files.project
+    if project is None:
+        return (), False
+    for grader in project.graders:
+        if grader.type == "choice" and grader.labels:
+            return tuple(grader.labels), True
+    try:
+        examples = read_examples(project.root / project.examples.path).examples if project.examples else ()
+    except TuneworthyError:
+        examples = ()  # `check` tells what is wrong with them; labelling goes on without a menu
+    answers = [example.answer for example in examples if example.answer]
+    kind = guess_kind([*answers, *(case.expected for case in cases)])
+    labels = labels_of(cases, examples) if kind.name == "label" else ()
+    return (labels, False) if len(labels) <= MOST_LISTED else ((), False)
+
+
+def _parser(files: LabelFiles, menu: Sequence[str], *, closed: bool) -> Callable[[str], Any] | None:
+    """Return what turns a line into a label of this task; None if any text is one."""
+    if menu:
+        return lambda line: choose(line, menu, closed=closed)
+    if files.project and files.project.graders[0].type in JSON_GRADERS:
+        return parse_json
+    return None
+
+
+def choose(line: str, menu: Sequence[str], *, closed: bool) -> str:
+    """Return the label that `line` names: itself, its number, or (where others may exist) a new one after `+`.
+
+    >>> choose("2", ["yes", "no"], closed=True)
+    'no'
+
+    Raises:
+        UserError: It names none.
+    """
+    if line in menu:
+        return line
+    by_case = [label for label in menu if label.lower() == line.lower()]
+    if len(by_case) == 1:
+        return by_case[0]
+    if line.isdecimal() and 1 <= int(line) <= len(menu):
+        return menu[int(line) - 1]
+    if line.startswith("+") and line[1:].strip() and not closed:
+        return line[1:].strip()
+    near = difflib.get_close_matches(line, menu, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "type its number"
+    more = "" if closed else f" To add a label, type +{line}"
+    raise UserError(f"expected one of the {len(menu)} labels, got {line!r}", hint=hint + more)
+
+
+def parse_json(line: str) -> Any:
+    """Return the JSON that `line` is.
+
+    Raises:
+        UserError: It is none.
+    """
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"expected JSON on one line, got {line[:60]!r} ({error})") from None
+
+
+def ask_line(prompt: str) -> str:
+    """Ask for a line; the prompt goes to stderr, so that stdout stays clean.
+
+    Raises:
+        EOFError: There is no further line.
+    """
+    click.echo(prompt, nl=False, err=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.rstrip("\n")

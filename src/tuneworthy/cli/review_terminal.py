@@ -1,0 +1,135 @@
+"""Reviewing on a terminal: how a row is shown, and what counts as a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tuneworthy.cases.labelling import QUIT, SKIP, run_terminal
+from tuneworthy.cases.pii import Masker
+from tuneworthy.cli.label_terminal import ask_line
+from tuneworthy.cli.options import note
+from tuneworthy.errors import UserError
+from tuneworthy.report.text import clean
+from tuneworthy.types import Case, Example
+
+if TYPE_CHECKING:
+    from tuneworthy.dataset.review.log import Plan, SecondSample
+    from tuneworthy.dataset.review.session import Review, Reviewing
+
+GREETING = (
+    f"Type g (good to train on as it is) or b and why it is bad (if you cannot tell, it is bad). {SKIP} later, {QUIT} "
+    "stop (all is kept)."
+)
+
+
+def review_on_terminal(review: Review, plan: Plan, reviewer: str, *, share: float, complete: bool) -> int:
+    """Go through the sample of a plan; return how many verdicts were given."""
+    note(
+        f"Version {plan.version}, attempt {plan.attempt}: {plan.n} of {plan.n_rows - plan.n_known} rows that nobody "
+        f"reviewed before, at most {plan.max_bad} may be bad; seed {plan.seed}. Fixed {plan.time}."
+    )
+    return _run(review.reviewing(reviewer, plan, share=share, complete=complete))
+
+
+def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, share: float, masker: Masker) -> int:
+    """Go through the second sample, with personal data masked; return how many verdicts were given.
+
+    What was left out may have left before anything was masked.
+    """
+    note(
+        f"Version {sample.version}: {len(sample.rows)} of {sample.n_rows} rows that were left out; seed {sample.seed}."
+    )
+    return _run(review.reviewing(reviewer, sample, share=share), masker)
+
+
+def mend(review: Review, reviewer: str, row: str, reason: str) -> None:
+    """Make the verdict on a row bad after all, in whichever sample of the version it is.
+
+    Raises:
+        UserError: No sample of the version holds the row, or there is no reason.
+    """
+    from tuneworthy.dataset.review.log import Ledger
+
+    held = [one for one in Ledger.read(review.path).drawn_of(review.version) if row in one.rows]
+    if not held:
+        raise UserError(
+            f"expected a row of a sample of version {review.version}, got {row!r:.40}", hint="Use --bad ROW"
+        )
+    for one in held:
+        review.reviewing(reviewer, one).give(row, good=False, reason=reason)
+
+
+def parse_verdict(line: str) -> tuple[bool, str]:
+    """Return whether a line says good, and why.
+
+    >>> parse_verdict("g"), parse_verdict("b wrong label")
+    ((True, ''), (False, 'wrong label'))
+
+    Raises:
+        UserError: It says neither, or bad without a reason.
+    """
+    word, _, reason = line.strip().partition(" ")
+    if word.lower() in {"g", "good"}:
+        return True, reason.strip()
+    if word.lower() in {"b", "bad"}:
+        if not reason.strip():
+            raise UserError("expected b and why the row is bad, got no reason")
+        return False, reason.strip()
+    raise UserError(f"expected g, or b and a reason, got {line[:40]!r}")
+
+
+def sheet(row: Example) -> str:
+    """Return a row as it is shown: its messages in order, safe for a terminal."""
+    parts = [f"row {row.id}"]
+    if tools := row.meta.get("tools"):
+        parts.append(f"tools: {clean(_json(tools), 0)}")
+    for message in row.messages:
+        said = message.get("content")
+        lines = (said if isinstance(said, str) else "" if said is None else _json(said)).splitlines() or [""]
+        head = clean(message.get("role", "?"))
+        parts += [f"{head}: {clean(lines[0], 0)}", *(f"    {clean(line, 0)}" for line in lines[1:])]
+        parts += [f"    calls {clean(_json(call), 0)}" for call in message.get("tool_calls") or ()]
+    return "\n".join(parts)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, default=str).decode()
+
+
+class _Turn:
+    """A reviewer's way as `run_terminal` takes it."""
+
+    def __init__(self, way: Reviewing, masker: Masker | None) -> None:
+        self.way, self.done, self.masker = way, way.n_given(), masker
+        self.assigned: Sequence[str] = way.drawn.rows
+
+    @property
+    def n_done(self) -> int:
+        return self.done
+
+    def next(self) -> Case | None:
+        row = self.way.next()
+        if row is None:
+            return None
+        return Case(id=row.id, input=sheet(row if self.masker is None else _masked(row, self.masker)))
+
+    def submit(self, case_id: str, label: tuple[bool, str]) -> None:
+        good, reason = label
+        self.way.give(case_id, good=good, reason=reason)
+        self.done += 1
+
+    def skip(self, case_id: str) -> None:
+        self.way.skip(case_id)
+
+
+def _masked(row: Example, masker: Masker) -> Example:
+    messages = tuple({**masker.mask_json(message), "role": message.get("role", "?")} for message in row.messages)
+    return replace(row, messages=messages, meta=masker.mask_json(dict(row.meta)))
+
+
+def _run(way: Reviewing, masker: Masker | None = None) -> int:
+    return run_terminal(_Turn(way, masker), ask_line, note, parse=parse_verdict, greeting=GREETING)

@@ -1,0 +1,56 @@
+"""Records as tables on a terminal (and as plain text elsewhere)."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.report.findings import best_of, target_of
+from tuneworthy.report.tables import ladder_table
+from tuneworthy.report.text import clean
+
+_STYLE = {"adopted": "green", "no_gain": "red", "reference": "cyan", "failed": "red"}
+_COLUMNS = ("rung", "status", "variant", "score", "ci95", "gain", "cost", "p50")
+
+
+def console() -> Console:
+    """Return a console on stdout; no colours and full width where that is no terminal."""
+    found = Console(highlight=False, markup=False)
+    return found if found.is_terminal else Console(highlight=False, markup=False, width=160)
+
+
+def show_run(record: RunRecord) -> None:
+    """Print the ladder as a table, and what follows from it."""
+    ladder = ladder_table(record).only(*_COLUMNS)
+    table = Table(title=ladder.title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ladder.columns:
+        if column.kind == "number":
+            table.add_column(column.heading, justify="right", no_wrap=True)
+        else:
+            table.add_column(column.heading)
+    for rung, row in zip(record.rungs, ladder.rows, strict=True):
+        cells = [*row[:2], clean(rung.reason) if rung.name is None else row[2], *row[3:]]
+        table.add_row(cells[0], Text(cells[1], style=_STYLE.get(cells[1], "")), *cells[2:])
+    out = console()
+    out.print(table)
+    for line in closing_lines(record):
+        out.print(line)
+
+
+def closing_lines(record: RunRecord) -> list[str]:
+    """Say what the table means."""
+    if record.quick:
+        return ["Dev only: nothing is decided. Run `tuneworthy run` to put the winners to test."]
+    lines = [clean(record.classical_wins)] if record.classical_wins else []
+    if record.partial:
+        lines.append(f"Not the whole ladder: {clean(record.partial)}.")
+    best, target = best_of(record), target_of(record)
+    if best and best.score is not None and best.ci95:
+        lines.append(f"Best: {clean(best.name)} with {best.score:.3f} [{best.ci95[0]:.3f}, {best.ci95[1]:.3f}].")
+    if target:
+        lines.append(target.sentence)
+    lines.append("Write the report with `tuneworthy report`.")
+    return lines

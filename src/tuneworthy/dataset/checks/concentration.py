@@ -1,0 +1,200 @@
+"""How unevenly the rows are spread over topics, and which rows are too many.
+
+A topic is a set of questions around one that has the most neighbours (Butina 1999, "Unsupervised data base
+clustering based on Daylight's fingerprint and Tanimoto similarity"): no number of topics is set, and a question that is
+asked a thousand times in other words stays one topic. They are found in a seeded sample; the other rows join the
+largest topic whose centre they are like. The effective number of topics is 1 / sum(p^2) (Simpson's index).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tuneworthy.dataset.base import WHOLE_SET, Action, Context, Encoder, Finding, check
+from tuneworthy.types import Example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAMPLE = 4_000
+"""Questions among which topics are looked for: seconds, and 100 MB."""
+MIN_COSINE, ENCODER_COSINE = 0.4, 0.65
+"""Least likeness of a question to the centre of its topic: of characters, and in meaning."""
+MIN_ROWS = 50
+"""Fewer rows have no distribution worth a word."""
+_SPREADS = 6
+_BLOCK = 2_048
+_CLIP = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How rows are spread over topics.
+
+    Attributes:
+        n_rows, n_topics: Counts.
+        top: Shares of the largest topics, falling.
+        effective: The number of equally large topics that would be as uneven.
+    """
+
+    n_rows: int
+    n_topics: int
+    top: tuple[float, ...]
+    effective: float
+
+    def top_share(self, k: int) -> float:
+        """Return the share of the `k` largest topics (at most as many as `top` holds)."""
+        return sum(self.top[:k])
+
+
+def spread(topics: Sequence[int], k: int = 10) -> Spread:
+    """Return how rows, given by their topics, are spread; with the shares of the `k` largest.
+
+    >>> spread([0] * 6 + [1, 2, 3, 4]).effective
+    2.5
+    """
+    n = len(topics)
+    counts = sorted(Counter(topics).values(), reverse=True)
+    squares = sum(count * count for count in counts)
+    top = tuple(count / n for count in counts[:k])
+    return Spread(n, len(counts), top, n * n / squares if squares else 0.0)
+
+
+def over_cap(topics: Sequence[int], cap: float, seed: int = 0) -> list[int]:
+    """Return the rows to leave out so that no topic is more than `cap` of the rows that are left.
+
+    Which rows of a topic stay is drawn with `seed`. Where there are too few topics for the cap, it is raised to twice
+    the even share.
+
+    Args:
+        topics: The topic of each row.
+        cap: 0..1.
+        seed: Of the draw.
+    """
+    sizes = Counter(topics)
+    if not sizes:
+        return []
+    cap = max(cap, min(1.0, 2 / len(sizes)))
+    most = len(topics)
+    while (fewer := max(1, int(cap * sum(min(size, most) for size in sizes.values())))) < most:
+        most = fewer
+    places: dict[int, list[int]] = {topic: [] for topic, size in sizes.items() if size > most}
+    for row, topic in enumerate(topics):
+        if topic in places:
+            places[topic].append(row)
+    rng = np.random.default_rng(seed)
+    return sorted(
+        rows[int(i)] for rows in places.values() for i in rng.permutation(len(rows))[most:]
+    )  # fmt: skip
+
+
+def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> list[int]:
+    """Return the topic of each text, numbered by size in the sample; a text like no centre is a topic of its own.
+
+    Args:
+        texts: Questions.
+        encoder: Meaning instead of characters.
+        seed: Of the sample.
+    """
+    if not texts:
+        return []
+    vectors = _characters(texts) if encoder is None else encoder.encode(texts)
+    sample = np.sort(np.random.default_rng(seed).permutation(len(texts))[:SAMPLE])
+    alike = _products(vectors[sample], vectors[sample])
+    least = _least(alike, MIN_COSINE if encoder is None else ENCODER_COSINE, seed)
+    centres = sample[_centres(alike >= least)]
+    topics = np.arange(len(centres), len(centres) + len(texts))
+    for start in range(0, len(texts), _BLOCK) if len(centres) else ():
+        near = _products(vectors[start : start + _BLOCK], vectors[centres]) >= least
+        found = near.any(axis=1)
+        topics[start : start + _BLOCK][found] = near.argmax(axis=1)[found]
+    return [int(topic) for topic in topics]
+
+
+def _characters(texts: Sequence[str]) -> Any:
+    """Return unit vectors of character n-grams, CSR; without weights by frequency, which a huge topic would shift."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.preprocessing import normalize
+
+    vectorizer = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(3, 5), n_features=2**18, alternate_sign=False, norm=None, dtype=np.float32
+    )
+    matrix = vectorizer.transform([text[:_CLIP] for text in texts])
+    matrix.data = 1 + np.log(matrix.data)
+    return normalize(matrix, copy=False)
+
+
+def _products(left: Any, right: Any) -> NDArray[np.float32]:
+    """Return all dot products of the rows of two matrices, dense."""
+    product = left @ right.T
+    return np.asarray(product.toarray() if hasattr(product, "toarray") else product, np.float32)
+
+
+def _least(alike: NDArray[np.float32], classical: float, seed: int) -> float:
+    """Return the likeness from which two questions are of one topic: far above that of two drawn at random."""
+    pairs = np.random.default_rng(seed).integers(0, len(alike), (20_000, 2))
+    drawn = alike[pairs[:, 0], pairs[:, 1]]
+    median = float(np.median(drawn))
+    return min(0.95, max(classical, median + _SPREADS * float(np.median(np.abs(drawn - median)))))
+
+
+def _centres(near: NDArray[np.bool_]) -> list[int]:
+    """Return the centres of topics, largest first: again and again the one with most neighbours that are left."""
+    left = np.ones(len(near), np.bool_)
+    counts = near.sum(axis=1)
+    centres: list[int] = []
+    while left.any():
+        centre = int(np.where(left, counts, -1).argmax())
+        if counts[centre] < 2:
+            break
+        members = near[centre] & left
+        centres.append(centre)
+        left &= ~members
+        left[centre] = False
+        counts = counts - near[:, members].sum(axis=1)
+    return centres
+
+
+@check("concentration")
+@dataclass(frozen=True, slots=True)
+class Concentration:
+    """One question, asked in many ways, that makes up much of the rows.
+
+    Logs hold what is asked most; a model trained on them learns the few frequent questions over and over. A topic is
+    cut to `cap` of the rows; which of its rows stay is drawn. The cases are not touched: they keep the mix of real
+    traffic, on which the model is measured.
+
+    Bad: 30 % of the rows ask how to reset a password.
+    """
+
+    cap: float = 0.1
+    action: Action = "drop"
+
+    code: ClassVar[str]
+    reasons: ClassVar = {
+        "over_cap": "one of too many rows on one topic",
+        "concentrated": "few topics make up most of the rows",
+    }
+    whole: ClassVar = True
+
+    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+        """Yield the rows above the cap, and one finding on the whole set if there are any."""
+        if len(rows) < MIN_ROWS:
+            return
+        topics = find_topics([row.question for row in rows], context.encoder, context.seed)
+        extra = over_cap(topics, self.cap, context.seed)
+        if not extra:
+            return
+        seen = spread(topics)
+        said = (
+            f"the largest topic has {seen.top[0]:.0%} of {seen.n_rows} rows, the largest ten {seen.top_share(10):.0%};"
+            f" {seen.n_topics} topics count as {seen.effective:.1f}"
+        )
+        yield Finding(WHOLE_SET, "concentrated", said, score=seen.effective, action="report")
+        for row in extra:
+            yield Finding(row, "over_cap", f"topic {topics[row]}", action=self.action)

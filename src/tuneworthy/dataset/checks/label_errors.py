@@ -1,0 +1,158 @@
+"""Rows whose label is probably wrong: confident learning over out-of-fold probabilities.
+
+A class is believed of a row if its probability reaches the mean that the rows of that class get themselves. Rows
+believed of another class than their own give the number of errors; the rows with the least probability of their own
+label are the candidates, the most doubtful first.
+
+Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and 3.2 (arXiv 1911.00068).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tuneworthy.cases.normalize import normalise
+from tuneworthy.dataset.base import Action, Context, Encoder, Finding, check
+from tuneworthy.types import Example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FOLDS = 4
+MIN_OF_A_LABEL = 4
+"""Rows of a label; of rarer ones nothing can be learnt from the other folds."""
+_TEMPERATURE = 4.0
+_C = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A row whose label is doubted: its place, the probability of its label, and the most probable other label."""
+
+    row: int
+    score: float
+    suggested: str
+
+
+def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> Any:
+    """Return the classes, sorted, and the probability of each for each text by a model that has not seen it.
+
+    Texts that are equal but for case and punctuation stand in one fold.
+
+    Args:
+        texts, labels: ``(n_rows,)``, at least two labels.
+        encoder: Its vectors are asked too, and the two opinions averaged.
+        seed: Of the folds.
+
+    Returns:
+        Classes, and ``(n_rows, n_classes)`` float64.
+    """
+    from tuneworthy.classical.features import TextFeatures
+
+    classes, codes = np.unique(np.array(labels, dtype=object).astype(str), return_inverse=True)
+    folds = _folds(texts, codes, seed)
+    views: list[Any] = [TextFeatures().fit_transform(texts)]
+    if encoder is not None:
+        views.append(encoder.encode(texts))
+    total = np.zeros((len(texts), len(classes)))
+    for matrix in views:
+        for fold in range(FOLDS):
+            held_out = folds == fold
+            known = np.unique(codes[~held_out])
+            if held_out.any() and len(known) > 1:
+                total[np.ix_(held_out, known)] += _fit(matrix[~held_out], codes[~held_out], matrix[held_out], seed)
+    return classes.tolist(), total / len(views)
+
+
+def _folds(texts: Sequence[str], codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Deal the texts of each class over the folds, equal ones together."""
+    first: dict[str, int] = {}
+    owners = np.array([first.setdefault(normalise(text), row) for row, text in enumerate(texts)])
+    order = np.random.default_rng(seed).permutation(len(texts))
+    order = order[np.argsort(codes[order], kind="stable")]
+    folds = np.zeros(len(texts), np.int64)
+    folds[order] = np.arange(len(texts)) % FOLDS
+    dealt: NDArray[np.int64] = folds[owners]
+    return dealt
+
+
+def _fit(matrix: Any, codes: NDArray[np.int64], asked: Any, seed: int) -> NDArray[np.float64]:
+    """Return the probabilities of the classes that occur in `codes`, in their order, for the rows of `asked`."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    from tuneworthy.classical.linear import softmax
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # contradictory rows never settle
+        model = LinearSVC(C=_C, tol=0.1, max_iter=100, random_state=seed).fit(matrix, codes)
+    margins = model.decision_function(asked)
+    return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * _TEMPERATURE)
+
+
+def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]) -> list[Doubt]:
+    """Return the rows whose label is doubted, the most doubtful first.
+
+    Args:
+        codes: The given class of each row, ``(n_rows,)``.
+        probabilities: Out of fold, ``(n_rows, n_classes)``.
+        classes: Names of the columns.
+    """
+    own = probabilities[np.arange(len(codes)), codes]
+    usual = np.array([own[codes == k].mean() if (codes == k).any() else np.inf for k in range(len(classes))])
+    believed = np.where(probabilities >= usual, probabilities, -1.0)
+    best = believed.argmax(axis=1)
+    n_errors = int(((believed.max(axis=1) > 0) & (best != codes)).sum())
+    others = probabilities.copy()
+    others[np.arange(len(codes)), codes] = -1
+    doubted = np.flatnonzero(others.max(axis=1) > own)
+    ranked = doubted[np.argsort(own[doubted], kind="stable")][:n_errors]
+    return [Doubt(int(row), float(own[row]), classes[int(others[row].argmax())]) for row in ranked]
+
+
+def find_doubts(
+    texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0
+) -> list[Doubt]:
+    """Return the rows whose label is doubted, the most doubtful first; rows of rare labels are not judged."""
+    counts = Counter(labels)
+    rows = [row for row, label in enumerate(labels) if counts[label] >= MIN_OF_A_LABEL]
+    if len({labels[row] for row in rows}) < 2:
+        return []
+    classes, probabilities = out_of_fold([texts[row] for row in rows], [labels[row] for row in rows], encoder, seed)
+    codes = np.searchsorted(np.array(classes), np.array([labels[row] for row in rows]))
+    found = doubts(codes, probabilities, classes)
+    return [Doubt(rows[doubt.row], doubt.score, doubt.suggested) for doubt in found]
+
+
+@check("label_errors")
+@dataclass(frozen=True, slots=True)
+class LabelErrors:
+    """Rows of a task with few labels whose label all other rows speak against.
+
+    A model is trained on the rest and asked for each row. The rows are reported, the most doubtful first, with the
+    label that the model would give: some are errors, some are only hard, so a person decides.
+
+    Bad: "Where is my card?" with the label `exchange_rate`.
+    """
+
+    action: Action = "report"
+
+    code: ClassVar[str]
+    reasons: ClassVar = {"label_error": "the label is probably wrong"}
+    whole: ClassVar = True
+
+    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+        """Yield a finding for each doubted label, the most doubtful first; none if the task has no labels."""
+        known = set(context.labels)
+        judged = [number for number, row in enumerate(rows) if row.answer.strip() in known]
+        texts, labels = [rows[i].question for i in judged], [rows[i].answer.strip() for i in judged]
+        for doubt in find_doubts(texts, labels, context.encoder, context.seed):
+            said = f"more like {doubt.suggested!r}"
+            yield Finding(judged[doubt.row], "label_error", said, score=doubt.score, action=self.action)

@@ -1,0 +1,160 @@
+"""Rows that are far longer or shorter than the others, or in another language.
+
+The language is told by the script, and among those in Latin letters by their most frequent words (`languages.json`);
+where neither tells, nothing is said.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import ClassVar
+
+import numpy as np
+import orjson
+
+from tuneworthy.cases.normalize import question_of, words
+from tuneworthy.dataset.base import Action, Context, Finding, check
+from tuneworthy.types import Example
+
+MIN_ROWS = 50
+"""Rows from which it can be said what is usual."""
+_SCRIPTS = (
+    "LATIN", "CYRILLIC", "ARABIC", "HEBREW", "GREEK", "DEVANAGARI", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK",
+)  # fmt: skip
+_CLIP = 600
+_MIN_WORDS = 5
+
+
+def length_outliers(lengths: Sequence[int], spreads: float = 6.0) -> list[tuple[int, float]]:
+    """Return rows whose length is far from the usual one, with the factor by which it is.
+
+    Far is `spreads` robust standard deviations of the logarithm (1.48 times the median absolute deviation, at least
+    0.25), so that long tails, which are natural, stay in.
+
+    >>> [(row, round(factor)) for row, factor in length_outliers([10, 11, 12, 10, 11, 9, 4000])]
+    [(6, 333)]
+    """
+    logs = np.log(np.array(lengths, np.float64) + 1)
+    if not len(logs):
+        return []
+    middle = np.median(logs)
+    spread = max(0.25, 1.48 * float(np.median(np.abs(logs - middle))))
+    far = np.flatnonzero(np.abs(logs - middle) > spreads * spread)
+    return [(int(row), float(np.exp(logs[row] - middle))) for row in far]
+
+
+@cache
+def _frequent() -> dict[str, frozenset[str]]:
+    data = orjson.loads(files("tuneworthy.dataset").joinpath("languages.json").read_bytes())
+    return {language: frozenset(listed.split()) for language, listed in data.items()}
+
+
+@cache
+def _script(character: str) -> str:
+    name = unicodedata.name(character, "")
+    return next((script for script in _SCRIPTS if name.startswith(script)), "")
+
+
+def language_of(text: str) -> str:
+    """Return the language or script of `text`, such as `en` or `CYRILLIC`; "" if it cannot be told.
+
+    >>> language_of("where is the card that I ordered last week"), language_of("Где моя карта?"), language_of("ok")
+    ('en', 'CYRILLIC', '')
+    """
+    text = text[:_CLIP]
+    scripts = Counter(script for character in text if character.isalpha() and (script := _script(character)))
+    if not scripts:
+        return ""
+    script, n = scripts.most_common(1)[0]
+    if scripts["HIRAGANA"] + scripts["KATAKANA"] and script in {"CJK", "HIRAGANA", "KATAKANA"}:
+        return "JAPANESE"
+    if n < 0.6 * scripts.total():
+        return ""
+    return script if script != "LATIN" else _latin(words(text))
+
+
+def _latin(said: Sequence[str]) -> str:
+    """Return the language whose frequent words clearly stand most often among `said`."""
+    hits = Counter({language: sum(word in listed for word in said) for language, listed in _frequent().items()})
+    (best, n), (_, second) = hits.most_common(2)
+    return best if len(said) >= _MIN_WORDS and n >= 2 and n >= 0.15 * len(said) and n > 1.3 * second else ""
+
+
+def language_outliers(languages: Sequence[str], usual: Sequence[str] = (), least: float = 0.01) -> list[int]:
+    """Return the rows whose language is told and is rare: one row, or at most `least` of those told; not in `usual`."""
+    counts = Counter(language for language in languages if language)
+    rare = {language for language, n in counts.items() if n <= max(1, least * counts.total())} - set(usual)
+    return [row for row, language in enumerate(languages) if language in rare]
+
+
+@check("length")
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Rows whose question or answer is many times longer or shorter than usual.
+
+    These are often pasted documents, logs, or answers that say nothing; long ones cost most of the training time.
+    They are reported; nothing is said of fewer than 50 rows.
+
+    Bad: an answer of 4,000 words where the usual one has 40.
+    """
+
+    spreads: float = 6.0
+    action: Action = "report"
+
+    code: ClassVar[str]
+    reasons: ClassVar = {
+        "long": "far longer than usual",
+        "short": "far shorter than usual",
+    }
+    whole: ClassVar = True
+
+    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+        """Yield a finding for each question and each answer of odd length."""
+        if len(rows) < MIN_ROWS:
+            return
+        for part, texts in (("question", map(question_of, rows)), ("answer", (row.answer for row in rows))):
+            lengths = [len(text) for text in texts]
+            for row, factor in length_outliers(lengths, self.spreads):
+                said = f"the {part} has {lengths[row]} characters"
+                yield Finding(row, "long" if factor > 1 else "short", said, score=factor, action=self.action)
+
+
+@check("language")
+@dataclass(frozen=True, slots=True)
+class Language:
+    """Rows in a language in which hardly any others are and no case is, or answered in another one than asked.
+
+    Bad: an answer in German to a question in English, where the others are English.
+    """
+
+    least: float = 0.01
+    action: Action = "report"
+
+    code: ClassVar[str]
+    reasons: ClassVar = {
+        "rare_language": "in a language of hardly any other row",
+        "answered_in_another": "answered in another language than asked",
+    }
+    whole: ClassVar = True
+
+    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+        """Yield at most one finding a row."""
+        if len(rows) < MIN_ROWS:
+            return
+        asked = [language_of(question_of(row)) for row in rows]
+        answered = [language_of(row.answer) for row in rows]
+        pairs = Counter(zip(asked, answered, strict=True))
+        usual = {language_of(question_of(case)) for case in context.cases}
+        rare = set(language_outliers(asked, sorted(usual), self.least))
+        for row, (question, answer) in enumerate(zip(asked, answered, strict=True)):
+            if row in rare:
+                yield Finding(row, "rare_language", question, action=self.action)
+            elif (
+                question and answer and question != answer and pairs[question, answer] <= max(1, self.least * len(rows))
+            ):
+                yield Finding(row, "answered_in_another", f"{answer} to {question}", action=self.action)

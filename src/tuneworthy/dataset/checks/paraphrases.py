@@ -1,0 +1,200 @@
+"""Rows that ask a case's question in other words, and files of rows that stand nearer to the cases than to other rows.
+
+No cosine says how near is too near: rows and cases of one traffic ask the same things. In banking77 nine training rows
+of ten stand nearer to a question of the test set than a free rewording of it does. So what counts is how near a row
+stands to a case compared with how near it stands to other rows. One row of such a set says little by that; many rows of
+one file say much: a row that has nothing to do with the cases is as often nearer to one of so many rows as to one of as
+many cases, whatever its style and its subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+
+from tuneworthy.cases.normalize import normalise, normalised_bytes, question_of
+from tuneworthy.dataset.base import WHOLE_SET, Action, Context, Encoder, Finding, check
+from tuneworthy.dataset.checks.contamination import find_hits
+from tuneworthy.types import Case, Example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CONTROLS: Final = 10_000
+"""Rows that each row is compared with, at most: drawn, seeded."""
+MIN_COSINE: Final = 0.5
+"""Below it MiniLM takes two questions for strangers."""
+MIN_OF_A_FILE: Final = 20
+DOUBT: Final = 0.01
+"""Probability that any file without a overlap is told."""
+_BATCH: Final = 20_000
+_BLOCK: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Nearness:
+    """How near rows stand to the cases and to other rows.
+
+    Attributes:
+        case: (n_rows,) the number of the nearest case.
+        cosine: (n_rows,) to it.
+        margin: (n_rows,) by how much the nearest case is nearer than the nearest other row.
+        lean: (n_rows,) how often a case is the nearest where as many cases as other rows are drawn, 0..1: half of the
+            time on average, where rows have nothing to do with the cases.
+    """
+
+    case: NDArray[np.int64]
+    cosine: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    lean: NDArray[np.float64]
+
+
+def nearness(
+    rows: NDArray[np.float32], cases: NDArray[np.float32], others: NDArray[np.float32], same: NDArray[np.bool_]
+) -> Nearness:
+    """Compare rows with cases and with other rows by meaning.
+
+    Args:
+        rows, cases, others: Unit vectors, ``(n, dim)``.
+        same: ``(n_rows, n_others)`` whether the other row asks the same text, or is the row itself: it does not count.
+    """
+    to_cases, to_others = (rows @ cases.T).astype(np.float64), (rows @ others.T).astype(np.float64)
+    to_others[same] = -1
+    case, cosine, other = to_cases.argmax(axis=1), to_cases.max(axis=1), to_others.max(axis=1, initial=-1)
+    n_others = len(others) - same.sum(axis=1)
+    rarer = np.minimum(len(cases) / np.maximum(n_others, 1), 1), np.minimum(n_others / len(cases), 1)
+    nearer = (to_others > cosine[:, None]).sum(axis=1), (to_cases > other[:, None]).sum(axis=1)
+    few_cases = (1 - rarer[0]) ** nearer[0]
+    few_others = 1 - (1 - rarer[1]) ** nearer[1]
+    return Nearness(case, cosine, cosine - other, np.where(len(cases) <= n_others, few_cases, few_others))
+
+
+def leaning(lean: NDArray[np.float64], case: NDArray[np.int64]) -> tuple[float, float]:
+    """Return by how much rows lean to the cases on average, and in how many standard errors.
+
+    Rows with one nearest case count as one draw (a cluster), as they say much the same.
+
+    Args:
+        lean, case: As in `Nearness`, ``(n,)``.
+    """
+    off = lean - 0.5
+    _, cluster = np.unique(case, return_inverse=True)
+    sums = np.bincount(cluster, off)
+    error = float(np.sqrt((sums**2).sum())) / len(off)
+    return float(off.mean()), float(off.mean()) / error if error else 0.0
+
+
+@check("paraphrases")
+@dataclass(frozen=True, slots=True)
+class Paraphrases:
+    """Rows that ask a case's question in other words. They are reported, for a look, and need an encoder.
+
+    Of the rows that stand nearer to a case than to any other row, those with the largest difference are told: at most
+    `false_alarms` of all rows, so that no more rows without a overlap can be (at 2 %, none of fewer than 50). Expect to
+    find few free rewordings in this way where rows and cases come from one traffic, as there other customers' questions
+    are as near. So each file of at least 20 rows is looked at as a whole, too: it is told if its rows stand nearer to
+    the cases than to as many other rows, beyond chance. Either it was made from the cases, or it is the only one that
+    is of their kind.
+
+    Bad: a file of questions that a model wrote when it was shown the test set.
+    """
+
+    false_alarms: float = 0.02
+    n: int = 8
+    threshold: float = 0.5
+    action: Action = "report"
+
+    code: ClassVar[str]
+    reasons: ClassVar = {
+        "overlap_paraphrase": "a case's question in other words",
+        "leaning_file": "a file whose rows stand nearer to the cases than to other rows",
+    }
+    whole: ClassVar = True
+
+    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+        """Yield the rows that stand nearest to a case, and the files that lean to the cases."""
+        cases = list({normalise(question_of(case)): case for case in context.cases}.values())
+        if context.encoder is None or not cases or not rows:
+            return
+        places, keys, files = self._innocent(rows, cases)
+        drawn = np.sort(np.random.default_rng(context.seed).permutation(len(places))[:CONTROLS])
+        found = _compare(_Questions(rows, places, keys), cases, drawn, context.encoder)
+        told = np.flatnonzero((found.margin > 0) & (found.cosine >= MIN_COSINE))
+        most = int(self.false_alarms * len(rows))
+        told = np.sort(told[np.argsort(-found.margin[told], kind="stable")[:most]])
+        for place in told.tolist():
+            case = cases[int(found.case[place])]
+            score = float(found.cosine[place])
+            yield Finding(int(places[place]), "overlap_paraphrase", f"case {case.id}", score=score, action=self.action)
+        yield from _leaning_files(found, files)
+
+    def _innocent(
+        self, rows: Sequence[Example], cases: Sequence[Case]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.str_]]:
+        """Return the rows that no words give away: their places, hashes of their questions, and their files."""
+        from xxhash import xxh3_64_intdigest
+
+        places: list[int] = []
+        keys: list[int] = []
+        files: list[str] = []
+        for first in range(0, len(rows), _BATCH):
+            batch = rows[first : first + _BATCH]
+            known = {hit.row for hit in find_hits(batch, cases, n=self.n, threshold=self.threshold)}
+            for number, row in enumerate(batch):
+                if number not in known:
+                    places.append(first + number)
+                    keys.append(xxh3_64_intdigest(normalised_bytes(question_of(row))))
+                    files.append(row.source.rpartition(":")[0] or row.source)
+        return np.array(places, np.int64), np.array(keys, np.uint64), np.array(files, np.str_)
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """The rows at `places` of `rows`, and hashes of what they ask."""
+
+    rows: Sequence[Example]
+    places: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+
+    def at(self, numbers: NDArray[np.int64]) -> list[str]:
+        """Return the questions of some of them."""
+        return [question_of(self.rows[int(place)]) for place in self.places[numbers]]
+
+
+def _compare(asked: _Questions, cases: Sequence[Case], drawn: NDArray[np.int64], encoder: Encoder) -> Nearness:
+    """Compare the rows with the cases and with those of them that were `drawn`, a batch at a time."""
+    others, wanted = encoder.encode(asked.at(drawn)), encoder.encode([question_of(case) for case in cases])
+    parts = [Nearness(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))]
+    for first in range(0, len(asked.places), _BATCH):
+        numbers = np.arange(first, min(first + _BATCH, len(asked.places)))
+        vectors = encoder.encode(asked.at(numbers))
+        for start in range(0, len(numbers), _BLOCK):
+            own = asked.keys[numbers[start : start + _BLOCK]]
+            same = own[:, None] == asked.keys[drawn]
+            parts.append(nearness(vectors[start : start + _BLOCK], wanted, others, same))
+    return Nearness(
+        case=np.concatenate([part.case for part in parts]),
+        cosine=np.concatenate([part.cosine for part in parts]),
+        margin=np.concatenate([part.margin for part in parts]),
+        lean=np.concatenate([part.lean for part in parts]),
+    )
+
+
+def _leaning_files(found: Nearness, files: NDArray[np.str_]) -> Iterator[Finding]:
+    """Yield a finding for each file whose rows lean to the cases."""
+    from scipy.special import ndtri
+
+    names, counts = np.unique(files, return_counts=True)
+    names = names[counts >= MIN_OF_A_FILE]
+    for name in names.tolist():
+        own = files == name
+        off, z = leaning(found.lean[own], found.case[own])
+        if z > ndtri(1 - DOUBT / len(names)):
+            said = (
+                f"{name}: a case is nearer to its {int(own.sum())} rows than as many other rows are in "
+                f"{0.5 + off:.0%} of draws, 50% by chance ({z:.1f} standard errors)"
+            )
+            yield Finding(WHOLE_SET, "leaning_file", said, score=0.5 + off, action="report")

@@ -1,0 +1,182 @@
+"""Personal data and secrets in a row and what goes along with it: found, masked or a reason to drop it; never shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, ClassVar, Final, Literal, Protocol
+
+from tuneworthy.cases import pii
+from tuneworthy.cases.pii import KINDS, Found, Masker
+from tuneworthy.dataset.base import Action, Context, Finding, check
+from tuneworthy.dataset.distill.teacher import KEY as TEACHER
+from tuneworthy.errors import UserError
+from tuneworthy.types import Example, content_hash
+
+_DIGEST: Final = 8
+EngineName = Literal["patterns", "presidio"]
+
+
+class Engine(Protocol):
+    """Finds personal data in texts."""
+
+    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
+        """Yield the number of each text that holds any, with what it holds, in order and without overlaps."""
+        ...
+
+
+class Presidio:
+    """Presidio's analyzer beside our validators: names and places too, as far as its language model goes.
+
+    Args:
+        analyzer: Made with `presidio_analyzer.AnalyzerEngine()` if None.
+        language: Of the texts.
+        score: Least confidence of what counts, 0..1.
+
+    Raises:
+        UserError: presidio-analyzer is not installed.
+    """
+
+    kinds: ClassVar = {
+        "PERSON": "person", "LOCATION": "place", "EMAIL_ADDRESS": "email", "PHONE_NUMBER": "phone", "IBAN_CODE": "iban",
+        "CREDIT_CARD": "card", "IP_ADDRESS": "ip", "US_SSN": "id", "US_PASSPORT": "id", "US_DRIVER_LICENSE": "id",
+        "US_ITIN": "id", "UK_NHS": "id", "ES_NIF": "id", "IT_FISCAL_CODE": "id", "MEDICAL_LICENSE": "id",
+        "US_BANK_NUMBER": "account", "CRYPTO": "account",
+    }  # fmt: skip
+
+    def __init__(self, analyzer: Any = None, *, language: str = "en", score: float = 0.5) -> None:
+        if analyzer is None:
+            try:
+                analyzer = import_module("presidio_analyzer").AnalyzerEngine()
+            except ImportError:
+                hint = "pip install presidio-analyzer, and the spaCy model that it names"
+                raise UserError("expected presidio for the engine 'presidio', got none", hint=hint) from None
+        self.analyzer, self.language, self.score = analyzer, language, score
+
+    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
+        """Yield what our validators find, and what presidio finds beside it."""
+        ours = dict(pii.find_all(texts))
+        for number, text in enumerate(texts):
+            found = ours.get(number, [])
+            for result in sorted(self._results(text), key=lambda one: (one.start, -one.end)):
+                one = pii.found(text, self.kinds[result.entity_type], result.start, result.end)
+                if all(one.end <= other.start or other.end <= one.start for other in found):
+                    found = [*found, one]
+            if found:
+                yield number, sorted(found, key=lambda one: one.start)
+
+    def _results(self, text: str) -> list[Any]:
+        results = self.analyzer.analyze(text=text, language=self.language, entities=list(self.kinds))
+        return [one for one in results if one.score >= self.score and one.entity_type in self.kinds]
+
+
+class Patterns:
+    """Our own validators behind a pass over bytes (`cases.pii`): no names, no addresses."""
+
+    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
+        """Yield what `cases.pii.find_all` finds."""
+        return pii.find_all(texts)
+
+
+def open_engine(name: EngineName) -> Engine:
+    """Return the engine called `name`.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    return Presidio() if name == "presidio" else Patterns()
+
+
+def row_text(row: Example) -> str:
+    """Return all that a row says and goes out with it: its messages but the roles, its `meta`, `group` and `tags`."""
+    said = [value for message in row.messages for key, value in message.items() if key != "role"]
+    return "\n".join(text for value in (*said, dict(row.meta), row.group, row.tags) for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts and whole numbers in a JSON-able value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _hashed(name: str, found: Sequence[Found]) -> str:
+    """Return a name with a mask in the place of each value that is the same in all rows, other than a `Masker`'s."""
+    for one in reversed(found):
+        name = f"{name[: one.start]}[{one.kind.upper()}_{one.digest[:_DIGEST]}]{name[one.end :]}"
+    return name
+
+
+@check("personal_data")
+@dataclass(frozen=True, slots=True)
+class PersonalData:
+    """Rows that hold e-mail addresses, phone or account numbers, cards, IP addresses or keys.
+
+    What is trained in can be said again to anybody. Numbers with a checksum count only if it is right. By default the
+    values are masked, the same value by the same mask, so that question and answer still belong together. Names and
+    street addresses need the engine `presidio`. What a log tells beside the messages (`meta`, `group`, `tags`) counts
+    too; in `group` and `tags` a mask holds a hash of the value, so that rows of one source still have one group. A
+    value is never shown, only counted.
+
+    Bad: "Write to ada@example.org".
+    """
+
+    action: Action = "mask"
+    secrets: Action = "mask"
+    kinds: tuple[str, ...] = KINDS
+    engine: EngineName = "patterns"
+
+    code: ClassVar[str]
+    reasons: ClassVar = {
+        "personal_data": "personal data",
+        "secret": "a key, token or password",
+    }
+    whole: ClassVar = False
+    gate: ClassVar = frozenset(reasons)
+
+    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+        """Yield a finding for each row with personal data, and one for each with a secret."""
+        for number, found in open_engine(self.engine).find_all([row_text(row) for row in rows]):
+            counts = Counter(one.kind for one in found if self._wanted(one.kind))
+            if n_keys := counts.pop("key", 0):
+                yield Finding(number, "secret", f"{n_keys} key", action=self.secrets)
+            if counts:
+                said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+                yield Finding(number, "personal_data", said, action=self.action)
+
+    def repair(self, row: Example) -> Example:
+        """Return `row` with a mask in the place of each value; a teacher has the same masks in all rows."""
+        engine = open_engine(self.engine)
+
+        def look(text: str) -> list[Found]:
+            return [one for _, found in engine.find_all([text]) for one in found if self._wanted(one.kind)]
+
+        masker = Masker(look=look)
+        messages = tuple(
+            {key: value if key == "role" else masker.mask_json(value) for key, value in message.items()}
+            for message in row.messages
+        )
+        meta = {key: value for key, value in row.meta.items() if key != TEACHER}
+        told = {TEACHER: Masker(look=look).mask_json(row.meta[TEACHER])} if TEACHER in row.meta else {}
+        return replace(
+            row,
+            messages=messages,
+            meta=masker.mask_json(meta) | told,
+            group=row.group and _hashed(row.group, look(row.group)),
+            tags=tuple(_hashed(tag, look(tag)) for tag in row.tags),
+            id=content_hash(messages),
+        )
+
+    def _wanted(self, kind: str) -> bool:
+        """Whether a kind counts: one that is asked for, or one that only the engine knows."""
+        return kind in self.kinds or kind not in KINDS

@@ -1,0 +1,1 @@
+"""Deduplication: exact, near and semantic duplicates among the rows."""

@@ -1,0 +1,199 @@
+"""MinHash over word shingles: the compiled kernels, and beside them what they compute, in plain Python and numpy.
+
+A shingle is `size` words in a row (a shorter text is one shingle). A signature is, for each of `bands * rows` hash
+functions, the least hash over the shingles; two texts agree in one place with the probability of their Jaccard
+similarity J, and in at least one band with 1 - (1 - J^rows)^bands.
+
+Source: Broder 1997, "On the resemblance and containment of documents"; Leskovec et al., "Mining of Massive
+Datasets", chapter 3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tuneworthy.cases.normalize import words
+from tuneworthy.dataset.dedup.packed import ALONE, DROP, LETTER, Packed
+
+Hashes = NDArray[np.uint64]
+_U = np.uint64
+_A, _B = _U(0x9E3779B97F4A7C15), _U(0xBF58476D1CE4E5B9)  # splitmix64's constants
+_ALL = (1 << 64) - 1
+
+
+def shingles(packed: Packed, size: int) -> tuple[Hashes, NDArray[np.int64]]:
+    """Return the shingles of all rows as hashes, a row's repeats included, and (n_rows + 1,) where each begins."""
+    starts = np.zeros(len(packed) + 1, np.int64)
+    room = np.empty(len(packed.buffer) + len(packed), np.uint64)
+    _shingles(packed.buffer, packed.starts, packed.classes, size, room, starts)
+    return room[: starts[-1]], starts
+
+
+def coefficients(n: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return factors (odd) and summands of `n` hash functions ``factor * x + summand mod 2^32``."""
+    rng = np.random.default_rng(seed)
+    factors = rng.integers(0, 2**32, n, dtype=np.uint32) | np.uint32(1)
+    return factors, rng.integers(0, 2**32, n, dtype=np.uint32)
+
+
+def band_keys(hashes: Hashes, starts: NDArray[np.int64], bands: int, rows: int, seed: int) -> Hashes:
+    """Return (n_rows, bands) keys: rows whose signatures agree in a band have the same key there."""
+    keys = np.empty((len(starts) - 1, bands), np.uint64)
+    factors, summands = coefficients(bands * rows, seed)
+    _band_keys(hashes, starts, factors, summands, rows, keys)
+    return keys
+
+
+def plain_shingles(text: str, size: int) -> set[tuple[str, ...]]:
+    """Return the shingles of `text`: what `shingles` hashes.
+
+    >>> sorted(plain_shingles("Where is my card?", 3))
+    [('is', 'my', 'card'), ('where', 'is', 'my')]
+    """
+    found = words(text)
+    size = min(size, len(found))
+    return {tuple(found[start : start + size]) for start in range(len(found) - size + 1)} if found else set()
+
+
+def plain_jaccard(one: str, other: str, size: int) -> float:
+    """Return the share of the shingles of two texts that both have."""
+    a, b = plain_shingles(one, size), plain_shingles(other, size)
+    return len(a & b) / len(a | b) if a or b else 0.0
+
+
+def plain_hash(shingle: tuple[str, ...], size: int) -> int:
+    """Return the hash of a shingle, as `shingles` computes it."""
+    total = 0 if len(shingle) == size else len(shingle)
+    for word in shingle:
+        value = 0
+        for character in word:
+            value = (value ^ ord(character)) * int(_A) & _ALL
+            value ^= value >> 29
+        value ^= value >> 32
+        value = value * int(_B) & _ALL
+        value ^= value >> 29
+        total = (total ^ value) * int(_A) & _ALL
+        total ^= total >> 31
+    return total
+
+
+def plain_band_keys(hashes: Hashes, bands: int, rows: int, seed: int) -> Hashes:
+    """Return the (bands,) keys of one row, as `band_keys` computes them."""
+    factors, summands = coefficients(bands * rows, seed)
+    low = (hashes >> _U(32)).astype(np.uint32)
+    signature = (low[:, None] * factors + summands).min(axis=0, initial=0xFFFFFFFF)
+    keys = np.arange(1, bands + 1, dtype=np.uint64)
+    for column in signature.reshape(bands, rows).T:
+        keys = (keys ^ column.astype(np.uint64)) * _A
+        keys ^= keys >> _U(32)
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def _decode(buffer: NDArray[np.uint8], here: int) -> tuple[np.uint64, int]:
+    """Return the character at `here`, and where the next one begins."""
+    lead = buffer[here]
+    if lead < 0x80:
+        return _U(lead), here + 1
+    if lead < 0xE0:
+        return _U((lead & 31) << 6 | (buffer[here + 1] & 63)), here + 2
+    if lead < 0xF0:
+        return _U((lead & 15) << 12 | (buffer[here + 1] & 63) << 6 | (buffer[here + 2] & 63)), here + 3
+    high = (lead & 7) << 18 | (buffer[here + 1] & 63) << 12
+    return _U(high | (buffer[here + 2] & 63) << 6 | (buffer[here + 3] & 63)), here + 4
+
+
+@njit(cache=True, nogil=True)
+def _longer(word: np.uint64, code: np.uint64) -> np.uint64:
+    """Return the state of a word's hash after one more character."""
+    word = (word ^ code) * _A
+    return word ^ (word >> _U(29))
+
+
+@njit(cache=True, nogil=True)
+def _join(ring: Hashes, first: int, count: int) -> np.uint64:
+    """Return the hash of `count` words of the ring; a shingle that is shorter than the ring differs from all others."""
+    total = _U(0) if count == len(ring) else _U(count)
+    for step in range(first, first + count):
+        word = ring[step % len(ring)]
+        word ^= word >> _U(32)
+        word *= _B
+        word ^= word >> _U(29)
+        total = (total ^ word) * _A
+        total ^= total >> _U(31)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _push(ring: Hashes, n_words: int, word: np.uint64, out: Hashes, n: int) -> int:
+    """Add word number `n_words` of the row, and the shingle that it ends, if it ends one; return the new `n`."""
+    ring[n_words % len(ring)] = word
+    if n_words + 1 < len(ring):
+        return n
+    out[n] = _join(ring, n_words + 1 - len(ring), len(ring))
+    return n + 1
+
+
+@njit(cache=True, nogil=True)
+def _shingles(
+    buffer: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    classes: NDArray[np.uint8],
+    size: int,
+    out: Hashes,
+    out_starts: NDArray[np.int64],
+) -> None:
+    """Write the hashes of each row's shingles to `out`."""
+    ring = np.zeros(size, np.uint64)  # the last words
+    n = 0
+    for row in range(len(starts) - 1):
+        n_words, word, inside = 0, _U(0), False
+        here = starts[row]
+        while here < starts[row + 1]:
+            code, here = _decode(buffer, here)
+            kind = classes[code]
+            if kind == LETTER:
+                word, inside = _longer(word, code), True
+            elif kind != DROP:
+                if inside:
+                    n = _push(ring, n_words, word, out, n)
+                    n_words += 1
+                if kind == ALONE:
+                    n = _push(ring, n_words, _longer(_U(0), code), out, n)
+                    n_words += 1
+                word, inside = _U(0), False
+        if inside:
+            n = _push(ring, n_words, word, out, n)
+            n_words += 1
+        if 0 < n_words < size:
+            out[n] = _join(ring, 0, n_words)
+            n += 1
+        out_starts[row + 1] = n
+
+
+@njit(cache=True, nogil=True)
+def _band_keys(
+    hashes: Hashes,
+    starts: NDArray[np.int64],
+    factors: NDArray[np.uint32],
+    summands: NDArray[np.uint32],
+    rows: int,
+    keys: Hashes,
+) -> None:
+    """Write the key of each band; the inner loop runs over the hash functions, so that it is vectorised."""
+    n = len(factors)
+    least = np.empty(n, np.uint32)
+    for row in range(len(starts) - 1):
+        least[:] = np.uint32(0xFFFFFFFF)
+        for place in range(starts[row], starts[row + 1]):
+            low = np.uint32(hashes[place] >> _U(32))
+            for k in range(n):
+                least[k] = min(least[k], np.uint32(np.uint32(factors[k] * low) + summands[k]))
+        for band in range(keys.shape[1]):
+            key = _U(band + 1)
+            for k in range(band * rows, (band + 1) * rows):
+                key = (key ^ _U(least[k])) * _A
+                key ^= key >> _U(32)
+            keys[row, band] = key

@@ -1,0 +1,1 @@
+"""Distillation: questions answered by a pinned teacher, as an import."""

@@ -1,0 +1,160 @@
+"""Whether a teacher's answers changed: a classifier tries to tell weeks, or teachers, apart.
+
+Its skill is the cross-validated area under the ROC curve with its interval: 1/2 is chance. Questions change too, and
+the answers with them, so the same classifier is tried on the questions: the teacher drifted if the answers are told
+apart, and better than the questions are. All rows of a question stay in one fold.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneworthy.cases.normalize import normalise
+from tuneworthy.stats.auc import Areas, fold_areas
+
+FOLDS: Final = 5
+MIN_ROWS: Final = 40
+"""Rows of a group from which its answers are told apart from the others'."""
+MAX_ROWS: Final = 1000
+"""Rows of either side that are used, a seeded draw."""
+MAX_GROUPS: Final = 6
+_STYLE_WEIGHT: Final = 0.5
+_SENTENCE = re.compile(r"[.!?…]+(?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One group against all others.
+
+    Attributes:
+        group: Its name. n, n_others: Rows that were used.
+        auc, ci95: Of the answers; the interval is at 95 % over all groups together.
+        questions_auc, questions_ci95: Of the questions.
+        found: Whether the answers drifted.
+    """
+
+    group: str
+    n: int
+    n_others: int
+    auc: float
+    ci95: tuple[float, float]
+    questions_auc: float
+    questions_ci95: tuple[float, float]
+    found: bool
+
+    def __str__(self) -> str:
+        (a, b), (c, d) = self.ci95, self.questions_ci95
+        return (
+            f"{self.group} (n = {self.n}) against the others (n = {self.n_others}): AUC {self.auc:.2f} "
+            f"[{a:.2f}, {b:.2f}] by the answers, {self.questions_auc:.2f} [{c:.2f}, {d:.2f}] by the questions"
+        )
+
+
+def tell_apart(questions: Sequence[str], answers: Sequence[str], groups: Sequence[str], seed: int = 0) -> list[Drift]:
+    """Try to tell each group from the others; of two groups once.
+
+    Args:
+        questions, answers, groups: ``(n_rows,)``.
+        seed: Of the folds and the draw.
+
+    Returns:
+        One entry a group with at least `MIN_ROWS` rows inside and outside, at most `MAX_GROUPS`, the largest first.
+    """
+    counts = Counter(groups)
+    names = [name for name, n in counts.most_common() if min(n, len(groups) - n) >= MIN_ROWS][:MAX_GROUPS]
+    names = names[:1] if len(counts) == 2 else names
+    return [_one(name, questions, answers, groups, alpha=0.05 / len(names), seed=seed) for name in names]
+
+
+def _one(
+    name: str, questions: Sequence[str], answers: Sequence[str], groups: Sequence[str], *, alpha: float, seed: int
+) -> Drift:
+    inside = np.array([group == name for group in groups])
+    rng = np.random.default_rng(seed)
+    sides = [np.flatnonzero(inside), np.flatnonzero(~inside)]
+    rows = np.concatenate([np.sort(rng.permutation(side)[:MAX_ROWS]) for side in sides])
+    positive = inside[rows]
+    asked = [questions[row] for row in rows]
+    folds = _folds(asked, positive, seed)
+    said = [answers[row] for row in rows]
+    scores = np.stack([_out_of_fold(texts, positive, folds) for texts in (said, asked)])
+    found = fold_areas(scores, positive, folds)
+    return Drift(
+        group=name,
+        n=int(positive.sum()),
+        n_others=int((~positive).sum()),
+        auc=float(found.values[0]),
+        ci95=found.interval(0, alpha),
+        questions_auc=float(found.values[1]),
+        questions_ci95=found.interval(1, alpha),
+        found=_drifts(found, alpha),
+    )
+
+
+def _drifts(found: Areas, alpha: float) -> bool:
+    """Whether answers are told apart, and better than questions where these are told apart too."""
+    if found.interval(0, alpha)[0] <= 0.5:
+        return False
+    return found.interval(1, alpha)[0] <= 0.5 or found.difference(0, 1, alpha)[0] > 0
+
+
+def _folds(questions: Sequence[str], positive: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
+    """Deal the rows over the folds, those of one question together, both classes evenly."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    numbers: dict[str, int] = {}
+    owners = [numbers.setdefault(normalise(question), len(numbers)) for question in questions]
+    folds = np.zeros(len(questions), np.int64)
+    dealt = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(dealt.split(np.zeros(len(questions)), positive, owners)):
+        folds[held_out] = fold
+    return folds
+
+
+def _out_of_fold(texts: Sequence[str], positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each text the score of a model that has not seen its fold, ``(n_texts,)``."""
+    from sklearn.linear_model import LogisticRegression
+
+    features = _features(texts)
+    scores = np.zeros(len(texts))
+    for fold in range(FOLDS):
+        held_out = folds == fold
+        if held_out.any() and len(np.unique(positive[~held_out])) == 2:
+            model = LogisticRegression(solver="liblinear", class_weight="balanced")
+            model.fit(features[~held_out], positive[~held_out])
+            scores[held_out] = model.decision_function(features[held_out])
+    return scores
+
+
+def _features(texts: Sequence[str]) -> Any:
+    """Return words, pieces of words and a few measures of style, CSR ``(n_texts, n_features)``."""
+    from scipy import sparse
+
+    from tuneworthy.classical.features import TextFeatures
+
+    style = np.array([_style(text) for text in texts])
+    spread = style.std(axis=0)
+    style = np.where(spread > 0, (style - style.mean(axis=0)) / np.where(spread > 0, spread, 1.0), 0.0)
+    weighted = style * _STYLE_WEIGHT / math.sqrt(style.shape[1])
+    return sparse.hstack([TextFeatures().fit_transform(texts), sparse.csr_matrix(weighted)], format="csr")
+
+
+def _style(text: str) -> list[float]:
+    """Return length, length of sentences, and the shares of capitals, digits, punctuation and line breaks."""
+    n, n_words = max(1, len(text)), len(text.split())
+    return [
+        math.log1p(len(text)),
+        math.log1p(n_words / max(1, len(_SENTENCE.findall(text)))),
+        sum(char.isupper() for char in text) / n,
+        sum(char.isdigit() for char in text) / n,
+        sum(not char.isalnum() and not char.isspace() for char in text) / n,
+        text.count("\n") / n,
+    ]

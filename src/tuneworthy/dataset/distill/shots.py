@@ -1,0 +1,32 @@
+"""The shots that a teacher is shown: never the question itself, with its old answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tuneworthy.cases.normalize import normalise, question_of
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.types import Case, Example, Shots
+
+SPARE = 8
+"""More shots than are wanted, from which those that ask the same are taken out."""
+
+
+class TeacherShots(ShotPool):
+    """The pool of the ladder, for questions that may be among its own examples.
+
+    A shot with the question's own words would hand the old answer over instead of the teacher's.
+    """
+
+    def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
+        """Return the shots of each case by case id (see `ShotPool.select`)."""
+        if shots is None:
+            return {}
+        more = replace(shots, k=shots.k + SPARE) if shots.mode == "per_case" else shots
+        asked = {case.id: normalise(question_of(case)) for case in cases}
+        chosen = super().select(more, cases)
+        others = {
+            case: [row for row in rows if normalise(row.question) != asked[case]] for case, rows in chosen.items()
+        }
+        return {case: tuple(rows[-shots.k :]) for case, rows in others.items()}

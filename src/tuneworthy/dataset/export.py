@@ -1,0 +1,198 @@
+"""`data export`: a frozen version in the format of a trainer, split into train and validation, with a manifest.
+
+The split keeps rows of one group, and rows that ask the same, on one side; it is drawn by hashes of seed and id, so
+the same version and seed give the same split in every format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from tuneworthy import __version__
+from tuneworthy.cases.stratified import draw, units_of
+from tuneworthy.cases.task_kind import guess_kind
+from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.review.state import State
+from tuneworthy.dataset.rows import Rows
+from tuneworthy.dataset.writers import Written, write_dataset
+from tuneworthy.errors import UserError
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Example
+
+MANIFEST: Final = "manifest.json"
+SCRATCH: Final = ".export"
+"""Folder in that of an export where its files are written before they take their places."""
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: the files, the manifest last, and what it says."""
+
+    paths: tuple[Path, ...]
+    manifest: dict[str, Any]
+
+
+def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of the rows of train and of validation, each in order.
+
+    Args:
+        rows: Of a version.
+        share: Of the rows that validate, 0..1; about that many, as groups stay whole. Labels are represented alike.
+        seed: Of the draw.
+
+    Raises:
+        UserError: One side would be empty although `share` is above 0.
+    """
+    numbers = np.arange(len(rows))
+    if share == 0:
+        return numbers, numbers[:0]
+    answers = [row.answer.strip() for row in rows]
+    by_label = guess_kind(answers).name == "label"
+    units = units_of(rows)
+    for unit in units:
+        unit.strata = Counter(answers[n] if by_label else "all" for n in unit.members)
+    chosen = draw(units, max(1, round(share * len(rows))), seed=seed, at_least=False)
+    held_out = np.zeros(len(rows), np.bool_)
+    for unit in chosen:
+        held_out[unit.members] = True
+    if not held_out.any() or held_out.all():
+        raise UserError(
+            f"expected rows for both train and validation, got {len(units)} groups of {len(rows)} rows",
+            hint="export with --validation 0",
+        )
+    return numbers[~held_out], numbers[held_out]
+
+
+def export_version(
+    version: Version, name: str, folder: Path, *, share: float, seed: int, review: State | None = None
+) -> Exported:
+    """Write a version in the format `name` into `folder`.
+
+    Args:
+        version: Its files were compared with their hashes.
+        name: A format of `writers.writers()`.
+        folder: Made if need be.
+        share, seed: See `split_rows`.
+        review: What people found, if anybody reviewed it.
+
+    Raises:
+        UserError: No such format, or a side of the split is empty.
+    """
+    rows = Rows(version.folder / "rows.jsonl")
+    train, validation = split_rows(rows, share, seed)
+    splits: dict[str, Any] = {"train": _Part(rows, train)}
+    if len(validation):
+        splits["validation"] = _Part(rows, validation)
+    scratch = folder / SCRATCH / folder.resolve().name  # a format may name its parts by the folder
+    _remove(folder, _named(scratch))  # what an export that was stopped half-way put here
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    try:
+        written = write_dataset(name, scratch, splits)
+        manifest = _manifest(version, name, written, splits, drawn=(share, seed), review=review)
+        write_atomic(scratch / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    except BaseException:
+        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+        raise
+    paths = _put(scratch, folder, list(manifest["files"]))
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    return Exported(paths, manifest)
+
+
+def _manifest(
+    version: Version,
+    name: str,
+    written: Written,
+    splits: Mapping[str, _Part],
+    *,
+    drawn: tuple[float, int],
+    review: State | None,
+) -> dict[str, Any]:
+    """Return what the manifest says of files that were written; `drawn` is share and seed of the split."""
+    share, seed = drawn
+    return {
+        "format": FORMAT,
+        "written_as": name,
+        "version": version.id,
+        "task": version.recipe["task"],
+        "tuneworthy": __version__,
+        "split": {
+            "seed": seed,
+            "share": share,
+            "n": {split: len(part.numbers) for split, part in splits.items()},
+            "kept_together": "rows of one group, and rows that ask the same",
+        },
+        "n_rows": written.n_rows,
+        "left_out": written.left_out,
+        "left_out_ids": list(written.left_out_ids),
+        "files": {path.name: _file(path) for path in written.paths},
+        "unsafe": bool(version.recipe["unsafe"]),
+        "review": review.status if review else "no_plan",
+        "licence": version.recipe["licence"],
+        "teachers": version.recipe.get("teachers", []),
+        "notes": [*_warnings(version, review), *written.notes],
+    }
+
+
+def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    """Put files and manifest of `scratch` in the place of an earlier export in `folder`.
+
+    What the earlier one wrote and this one does not leaves first: a validation file of another split holds rows that
+    are trained on now. The manifest goes before and comes last, so it never stands beside files of another export.
+    """
+    _remove(folder, _named(folder) - set(names))
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in (*names, MANIFEST):
+        (scratch / name).replace(folder / name)
+    return tuple(folder / name for name in (*names, MANIFEST))
+
+
+def _named(folder: Path) -> set[str]:
+    """Return the files that the manifest of an export in `folder` names; none if there is none, or it is not ours."""
+    try:
+        told = orjson.loads((folder / MANIFEST).read_bytes())
+        names = told["files"] if told["format"] == FORMAT and told["written_as"] else {}
+        return {name for name in names if Path(name).name == name}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+class _Part:
+    """Some rows of a version, read when they are looked at."""
+
+    def __init__(self, rows: Rows, numbers: NDArray[np.int64]) -> None:
+        self.rows, self.numbers = rows, numbers
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self.rows[int(number)] for number in self.numbers)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "n_bytes": path.stat().st_size}
+
+
+def _warnings(version: Version, review: State | None) -> list[str]:
+    """Say what must be known before anybody trains on it."""
+    failed = [f"{gate['check']}: {gate['detail']}" for gate in version.recipe["gates"] if not gate["passed"]]
+    notes = [f"frozen although gates failed: {'; '.join(failed)}"] if version.recipe["unsafe"] else []
+    if review is None or review.plan is None:
+        notes.append("nobody has reviewed these rows yet: tuneworthy data review")
+    elif review.status != "accepted":
+        notes.append(f"the review has not accepted this version: {review.words}")
+    return notes

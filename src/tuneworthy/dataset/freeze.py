@@ -1,0 +1,145 @@
+"""A frozen version of the training data: named by a hash of what it holds and of how it came to be; never changed.
+
+    .tuneworthy/datasets/<id>/rows.jsonl      the rows, a line each
+                              rejects.jsonl   every row that left: which check, why, what it repeats, and the row itself
+                              findings.jsonl  what was masked or only reported of the rows that stayed
+                              recipe.json     hashes of input and files, code version, settings, counts, gates, times
+
+See `store.frozen` for how it is written, and what its id is a hash of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.dataset.importing.importer import example_of
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder
+from tuneworthy.store.frozen import changed, freeze_folder
+from tuneworthy.types import Example
+
+FORMAT: Final = 1
+RECIPE: Final = "recipe.json"
+FILES: Final = ("rows.jsonl", "rejects.jsonl", "findings.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A frozen version.
+
+    Attributes:
+        folder: Where it lies. recipe: The content of its `recipe.json`.
+    """
+
+    folder: Path
+    recipe: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The hash that names it."""
+        return self.folder.name
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows it holds."""
+        n: int = self.recipe["files"]["rows.jsonl"]["n"]
+        return n
+
+    def examples(self) -> Iterator[Example]:
+        """Yield the rows, one at a time."""
+        return map(example_of, self._lines("rows.jsonl"))
+
+    def rejects(self) -> Iterator[dict[str, Any]]:
+        """Yield what left: `id`, `source`, `check`, `reason`, `detail`, `row`; `other` and `score` if there are any."""
+        return self._lines("rejects.jsonl")
+
+    def findings(self) -> Iterator[dict[str, Any]]:
+        """Yield what was found of rows that stayed: as `rejects`, with `action` (`mask` or `report`), without `row`."""
+        return self._lines("findings.jsonl")
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        with (self.folder / name).open("rb") as file:
+            for line in file:
+                yield orjson.loads(line)
+
+    def verify(self) -> None:
+        """Compare the files with their hashes, and the recipe with the id.
+
+        Raises:
+            UserError: Something was changed or is gone.
+        """
+        if (path := changed(self.folder, RECIPE)) is not None:
+            raise UserError(
+                f"{path}: expected the file as it was frozen, got another", hint="run `tuneworthy data build`"
+            )
+
+
+def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Mapping[str, Any]) -> Version:
+    """Write a version, or return the one that is there if it is the same; it is the latest from now on.
+
+    Args:
+        store: The project's folder; the caller holds the lock.
+        contents: Lines by name of the file, for all of `FILES`.
+        recipe: All that describes the version but its files; its `times` name nothing.
+    """
+
+    def fill(folder: Path) -> dict[str, dict[str, int]]:
+        return {name: {"n": _write(folder / name, contents[name])} for name in FILES}
+
+    store.create()
+    about = {key: value for key, value in recipe.items() if key != "times"} | {"format": FORMAT}
+    times = recipe.get("times", {})
+    folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=times, read_only=True)
+    store.write("datasets/latest", {"id": folder.name})
+    found = find_version(store, folder.name)
+    assert found is not None
+    return found
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> int:
+    """Write `lines` and return their number."""
+    n = 0
+    with path.open("wb", buffering=2**20) as file:
+        for line in lines:
+            file.write(line)
+            n += 1
+    return n
+
+
+def find_version(store: Folder, version: str) -> Version | None:
+    """Return the version called `version`, or None."""
+    recipe = store.read(f"datasets/{version}/recipe")
+    return None if recipe is None else Version(store.path / "datasets" / version, recipe)
+
+
+def latest_version(store: Folder) -> Version | None:
+    """Return the version that was frozen last, or None."""
+    document = store.read("datasets/latest")
+    return None if document is None else find_version(store, str(document.get("id")))
+
+
+def open_version(store: Folder, version: str | None = None) -> Version:
+    """Return the version called `version` (or the latest), its files compared with their hashes.
+
+    Raises:
+        UserError: There is none, or it was changed.
+    """
+    found = latest_version(store) if version is None else _named(store, version)
+    if found is None:
+        asked = "a frozen version" if version is None else f"the version {version}"
+        raise UserError(f"expected {asked} of the training data, got none", hint="run `tuneworthy data build`")
+    found.verify()
+    return found
+
+
+def _named(store: Folder, start: str) -> Version | None:
+    """Return the version whose id begins with `start`, if it is the only one."""
+    datasets = store.path / "datasets"
+    names = [path.name for path in datasets.iterdir()] if datasets.is_dir() else []
+    names = [name for name in names if name.startswith(start) and "." not in name] if start else []
+    return find_version(store, names[0]) if len(names) == 1 else None

@@ -1,0 +1,157 @@
+"""A judge asked about training rows: the grader `judge`, through the project's store of answers and its budget.
+
+Invariants:
+1. Canaries, put to the rows' own questions, come first; a judge that calls one good is refused before it sees a row.
+2. Every verdict is committed before it counts: a build that was stopped asks about no row twice.
+3. A row without a verdict keeps its place; only what ends a run as a whole (budget, key, provider down) ends this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.cases.normalize import question_of
+from tuneworthy.cases.pii import Masker
+from tuneworthy.config.data import Audit
+from tuneworthy.config.graders import Judge
+from tuneworthy.config.project import Project
+from tuneworthy.dataset.base import Opinion, Opinions
+from tuneworthy.errors import UserError
+from tuneworthy.evaluate.budget import Budget
+from tuneworthy.evaluate.models import Models
+from tuneworthy.evaluate.request_batcher import Together
+from tuneworthy.evaluate.runner import Progress, Runner
+from tuneworthy.graders.base import GradingContext
+from tuneworthy.graders.judge import JudgeGrader
+from tuneworthy.graders.validate import JudgeValidation, validate_judge
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.types import Case, Example, content_hash
+
+BLOCK: Final = 1_000
+"""Rows that are asked about together."""
+NO_JUDGE: Final = "no judge looked at the rows (name a model in [data.judge])"
+_SHOWN: Final = 200
+_CANARY_ROWS: Final = 50
+_RUBRIC: Final = """\
+The answer does what the question, and the instructions before it if there are any, ask for. It is right, complete, in \
+the language of the question and in the form that is asked for. It makes nothing up, breaks off nowhere, and is what a \
+careful person who knows the subject would have sent. A question that cannot be answered is declined."""
+
+
+@dataclass
+class JudgeAuditor:
+    """Asks the judge of `[data.judge]` about rows (see `base.Auditor`).
+
+    Args:
+        project: Its models, its budget. store: Its folder; the caller holds the lock.
+        config: The section. labels: Of a task that has few: the judge is told them.
+        progress: Told what happens. max_usd: Limit of what this run may spend, beside the project's own budget.
+    """
+
+    project: Project
+    store: Folder
+    config: Audit
+    labels: Sequence[str] = ()
+    progress: Progress | None = None
+    max_usd: float | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what its verdicts depend on: the model, the rubric, the settings."""
+        return asyncio.run(self._identity())
+
+    def audit(self, rows: Sequence[Example]) -> Opinions:
+        """Ask about all `rows` (see `base.Auditor.audit`)."""
+        return asyncio.run(self._audit(rows))
+
+    async def _identity(self) -> dict[str, Any]:
+        async with self._opened() as judge:
+            return dict(judge.identity)
+
+    async def _audit(self, rows: Sequence[Example]) -> Opinions:
+        async with self._opened() as judge:
+            canaries = await validate_judge(judge, [asked(row) for row in islice(rows, _CANARY_ROWS)])
+            _refuse_the_fooled(canaries, self.config.model)
+            opinions: list[Opinion] = []
+            for first in range(0, len(rows), BLOCK):
+                block = [asked(row) for row in rows[first : first + BLOCK]]
+                said = await asyncio.gather(*(judge.verdict(case, case.expected) for case in block))
+                opinions += [Opinion(good, Masker().mask(why)[:_SHOWN]) for good, why in said]
+        return Opinions(opinions, canaries.n_canaries)
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[JudgeGrader]:
+        """Open the model and yield the grader: it sees no right answer, as what it judges is the only one there is."""
+        store, models = ResponseStore(self.store.responses), Models(self.project)
+        spent, seed = store.spent_usd(), self.project.split.seed
+        limits = [self.project.ladder.budget_usd, None if self.max_usd is None else spent + self.max_usd]
+        budget = Budget(min((one for one in limits if one is not None), default=None), spent)
+        runner = Runner(store, budget, ShotPool(()), self.progress, seed=seed)
+        context = GradingContext(root=self.project.root, asker=Together(runner, models), seed=seed)
+        config = Judge(
+            type="judge",
+            model=self.config.model,
+            rubric=self._rubric(),
+            needs_expected=False,
+            mask=self.config.mask,
+            max_tokens=self.config.max_tokens,
+        )
+        try:
+            yield JudgeGrader(config, context)
+        finally:
+            await models.close()
+            store.close()
+
+    def _rubric(self) -> str:
+        rubric = self.config.rubric or _RUBRIC
+        if self.config.rubric or not self.labels:
+            return rubric
+        labels = "; ".join(self.labels)
+        return f"{rubric}\nThe answer is one of these labels, and none of the others fits better: {labels}"
+
+
+def asked(row: Example) -> Case:
+    """Return a row as a case: what was asked, instructions included, and what is to be judged in `expected`.
+
+    An answer that calls tools is judged as its JSON.
+    """
+    last = row.messages[-1] if row.messages else {}
+    answer = row.answer
+    if last.get("tool_calls"):
+        answer = orjson.dumps({"content": answer, "tool_calls": last["tool_calls"]}, default=str).decode()
+    told = [str(m.get("content") or "") for m in row.messages[:-1] if m.get("role") in {"system", "developer"}]
+    return Case(id=row.id, input="\n".join([*told, question_of(row)]), expected=answer)
+
+
+def _refuse_the_fooled(seen: JudgeValidation, model: str) -> None:
+    """Refuse a judge that calls a worthless answer good, or that gives no verdicts.
+
+    Raises:
+        UserError: It does.
+    """
+    if seen.status == "fail":
+        raise UserError(
+            f"[data.judge]: expected models.{model} to call every worthless answer bad, got: {'; '.join(seen.reasons)}",
+            hint='name another model, mend the rubric, or set off = ["judge_audit"]',
+        )
+
+
+def auditor_of(
+    project: Project,
+    store: Folder,
+    labels: Sequence[str],
+    progress: Progress | None = None,
+    max_usd: float | None = None,
+) -> tuple[JudgeAuditor | None, str | None]:
+    """Return the judge that `[data.judge]` names and a hash of what its verdicts depend on; None if there is none."""
+    if project.data.judge is None or "judge_audit" in project.data.off:
+        return None, None
+    auditor = JudgeAuditor(project, store, project.data.judge, labels, progress, max_usd)
+    return auditor, content_hash(auditor.identity())

@@ -1,0 +1,1 @@
+"""Review by people: the sample, its log and what the log says about a version."""

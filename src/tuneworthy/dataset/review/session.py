@@ -1,0 +1,354 @@
+"""Review of a frozen version by people: a random sample under a plan that was fixed before its first row was shown.
+
+The claim is *at least `bound` of the rows of this version are good*. Rules that keep it honest:
+
+1. A plan (n rows, at most c bad) is on disk, with the seed and the rows drawn, before a row is shown. It is exact for a
+   sample without replacement (`stats.acceptance.lot_plan_size`).
+2. Curtailed only inside the plan: the version is rejected at bad row c + 1, and accepted when no verdict that is still
+   missing could change that. Both are what the whole plan would have said.
+3. Every plan is an attempt, whether or not it was finished, and attempt k may err with ``0.05 / 2**k``: over all
+   attempts and rebuilds of a project, the chance that a version whose error is above its bound passes is at most 5 %.
+4. Rows that people saw before, by the hash of their content, are never drawn again: what was said of them counts as
+   known (good or bad), and the plan proves the rest. The draw is a new one each time.
+5. A row is bad as soon as anybody says so, in whichever sample, of whichever version. A verdict can become worse, never
+   better. A plan that counted on rows that turn out bad is rejected.
+
+A second sample, of rows that a check or the judge rejected, tells how well they reject. It is no part of the claim.
+
+The file is only ever appended to, a line on disk the moment it is given: plans, samples and verdicts, no row content.
+A row is named by the hash of its messages. This module knows no project and no terminal: a web page uses it as well.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from heapq import nsmallest
+from pathlib import Path
+from typing import Any, Final
+
+from tuneworthy.cases.labelling import MIN_SECOND, SECOND_SHARE
+from tuneworthy.cases.readers.faults import show
+from tuneworthy.cases.stratified import rank
+from tuneworthy.dataset.review.log import Drawn, Ledger, Plan, RowVerdict, SecondSample, content_of, now
+from tuneworthy.dataset.review.state import ALPHA, State, build_state, state_of, status_of, tally
+from tuneworthy.errors import UserError
+from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
+from tuneworthy.store.lines import append_line, exclusive, write_line
+from tuneworthy.types import Example, content_hash
+
+BOUND: Final = 0.95
+MAX_BAD: Final = 1
+SECOND_N: Final = 60
+
+
+def sample_size(n_rows: int, n_known: int, n_known_bad: int, attempt: int, *, bound: float, max_bad: int) -> int | None:
+    """Return how many fresh rows attempt number `attempt` must draw; None if no sample could prove the bound.
+
+    Args:
+        n_rows: Of the version. n_known: Of these, seen in an earlier review. n_known_bad: Of these, found bad.
+        attempt: From 1. bound: Least share of good rows. max_bad: Most bad rows in the sample.
+
+    >>> [sample_size(100_000, 0, 0, attempt, bound=0.95, max_bad=0) for attempt in (1, 2, 3)]
+    [72, 86, 99]
+    """
+    fresh, allowed = n_rows - n_known, most_allowed(n_rows, bound) - n_known_bad
+    if fresh < 1 or allowed < 0:
+        return None
+    return lot_plan_size(fresh, min(allowed, fresh - 1), max_bad, attempt_alpha(attempt, ALPHA))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that was left out, and the code of the reason."""
+
+    row: Example
+    reason: str
+
+
+class Review:
+    """The review of one frozen version.
+
+    Args:
+        path: The file of reviews.
+        version: The hash of the version.
+        rows: Its kept rows; gone through more than once, and never held in memory.
+        rejects: The rows that were left out, likewise.
+    """
+
+    def __init__(self, path: Path, version: str, rows: Iterable[Example], rejects: Iterable[Rejected] = ()) -> None:
+        self.path, self.version, self.rows, self.rejects = path, version, rows, rejects
+
+    def state(self) -> State:
+        """Return how far it is."""
+        return state_of(self.path, self.version)
+
+    def plan(
+        self, *, bound: float | None = None, max_bad: int | None = None, seed: int | None = None, again: bool = False
+    ) -> Plan:
+        """Return the plan of this version; fix one, on disk, if there is none.
+
+        Args:
+            bound: Least share of good rows that is to be shown; 0.95 if None.
+            max_bad: Most bad rows in the sample; 1 if None.
+            seed: Of the draw; a random one, which is stored, if None.
+            again: Whether a version that was rejected gets a further attempt, with fresh rows.
+
+        Raises:
+            UserError: Another plan is fixed, or no sample can show that.
+        """
+        ids = [content_of(row) for row in self.rows]  # before the file is held: other reviewers need not wait
+        with exclusive(self.path) as file:
+            ledger = Ledger.read(self.path)
+            state = build_state(ledger, self.version)
+            if state.plan is not None and not (again and state.status == "rejected"):
+                asked = {"bound": bound, "max_bad": max_bad, "seed": seed}
+                _same(state.plan, {name: value for name, value in asked.items() if value is not None})
+                return state.plan
+            plan = self._new_plan(
+                ledger,
+                ids,
+                BOUND if bound is None else bound,
+                MAX_BAD if max_bad is None else max_bad,
+                secrets.randbelow(2**31) if seed is None else seed,
+            )
+            write_line(file, {"kind": "plan", **asdict(plan)})
+        return plan
+
+    def choices(self, *, bound: float = BOUND, most: int = 4) -> list[tuple[int, int]]:
+        """Return the plans that the next attempt could have: how many rows, and how many of them may be bad.
+
+        Nothing is fixed and no row is shown.
+        """
+        ledger = Ledger.read(self.path)
+        numbers = _numbers([content_of(row) for row in self.rows], ledger.known())
+        attempt = len(ledger.plans) + 1
+        sizes = [(sample_size(*numbers, attempt, bound=bound, max_bad=bad), bad) for bad in range(most + 1)]
+        return [(n, bad) for n, bad in sizes if n is not None]
+
+    def _new_plan(self, ledger: Ledger, ids: Sequence[str], bound: float, max_bad: int, seed: int) -> Plan:
+        if not (0 < bound < 1 and max_bad >= 0):
+            raise UserError(f"expected a bound between 0 and 1 and max-bad of 0 or more, got {bound:g} and {max_bad}")
+        known, attempt = ledger.known(), len(ledger.plans) + 1
+        numbers = n_rows, n_known, n_known_bad = _numbers(ids, known)
+        n = sample_size(*numbers, attempt, bound=bound, max_bad=max_bad)
+        if n is None:
+            raise UserError(*_impossible(n_rows, n_known, n_known_bad, bound, max_bad))
+        rows = draw((row for row in ids if row not in known), n, key=f"{seed}:{self.version}:{attempt}")
+        fixed: Any = {"version": self.version, "rows": rows, "seed": seed, "n_rows": n_rows, "attempt": attempt}
+        return Plan(
+            **fixed,
+            id=content_hash(["plan", fixed]),
+            time=now(),
+            alpha=attempt_alpha(attempt, ALPHA),
+            bound=bound,
+            max_bad=max_bad,
+            n_known=n_known,
+            n_known_bad=n_known_bad,
+            known=tuple(row for row in ids if row in known),
+        )
+
+    def second_sample(
+        self, *, n: int | None = None, reasons: Sequence[str] = (), seed: int | None = None
+    ) -> SecondSample:
+        """Return the second sample of this version, of rows that were rejected; draw it if there is none.
+
+        Args:
+            n: Rows; 60, or all there are, if None.
+            reasons: Codes of the reasons that are asked about, e.g. only what the judge rejected; all if empty.
+            seed: Of the draw; a random one, which is stored, if None.
+
+        Raises:
+            UserError: Another sample is fixed, or no such row was rejected.
+        """
+        with exclusive(self.path) as file:
+            fixed = Ledger.read(self.path).second_of(self.version)
+            if fixed is not None:
+                drawn = None if n is None else min(n, fixed.n_rows)
+                asked = {"n": drawn, "asked": tuple(reasons) or None, "seed": seed}
+                _same(fixed, {name: value for name, value in asked.items() if value is not None})
+                return fixed
+            why = {content_of(one.row): one.reason for one in self.rejects if not reasons or one.reason in reasons}
+            if not why:
+                told = f" for {', '.join(reasons)}" if reasons else ""
+                raise UserError(f"expected rows that were rejected{told} and can be read, got none")
+            seed = secrets.randbelow(2**31) if seed is None else seed
+            rows = draw(why, min(n or SECOND_N, len(why)), key=f"{seed}:{self.version}:rejected")
+            sample = SecondSample(
+                id=content_hash(["second", self.version, seed, rows]),
+                version=self.version,
+                rows=rows,
+                seed=seed,
+                n_rows=len(why),
+                time=now(),
+                reasons=tuple(why[row] for row in rows),
+                asked=tuple(reasons),
+            )
+            write_line(file, {"kind": "second_sample", **asdict(sample)})
+        return sample
+
+    def reviewing(
+        self, reviewer: str, drawn: Drawn, *, share: float = SECOND_SHARE, complete: bool = False
+    ) -> Reviewing:
+        """Return the way of one reviewer through a sample (see `Reviewing`).
+
+        Raises:
+            UserError: The version no longer holds the rows of the sample, or the reviewer has no name.
+        """
+        pool = (one.row for one in self.rejects) if isinstance(drawn, SecondSample) else iter(self.rows)
+        return Reviewing(self.path, drawn, _pick(pool, drawn), reviewer, share=share, complete=complete)
+
+
+class Reviewing:
+    """One reviewer's way through a sample; it can be left and taken up at any time, and several may go at once.
+
+    Everybody is asked about a seeded share of the sample, which gives their agreement; every other row is asked once,
+    of whoever comes first. Once the plan is decided, only rows of that share that others judged are asked. Nobody is
+    shown what others said, nor why a row was rejected.
+
+    Args:
+        path: The file of reviews. drawn: The sample. rows: Content hash to row.
+        reviewer: Who.
+        share: Of the sample, which all reviewers are asked about (at least 30 rows).
+        complete: Whether to go on to the end of the sample when the plan is decided; the decision stays.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        drawn: Drawn,
+        rows: Mapping[str, Example],
+        reviewer: str,
+        *,
+        share: float = SECOND_SHARE,
+        complete: bool = False,
+    ) -> None:
+        if not reviewer.strip():
+            raise UserError("expected the name of a reviewer, got an empty one", hint="Use --reviewer NAME")
+        self.path, self.drawn, self.reviewer, self.complete = path, drawn, reviewer.strip(), complete
+        self._rows = rows
+        order = list(dict.fromkeys(drawn.rows))
+        n_shared = min(len(order), max(MIN_SECOND, round(share * len(order))))
+        self._shared = frozenset(sorted(order, key=lambda row: rank(drawn.seed, f"shared {row}"))[:n_shared])
+        self._order = {row: i for i, row in enumerate(order)}
+        self._put_off: dict[str, int] = {}
+
+    def waiting(self) -> list[str]:
+        """Return the rows that wait for this reviewer, those put off last."""
+        ledger = Ledger.read(self.path)
+        verdicts = ledger.verdicts.get(self.drawn.id, [])
+        own = {one.row for one in verdicts if one.reviewer == self.reviewer}
+        others = {one.row for one in verdicts} - own
+        plan = self.drawn
+        open_ = self.complete or not isinstance(plan, Plan) or self._is_open(plan, ledger)
+        rows = [row for row in self._order if row not in own and (row in self._shared if row in others else open_)]
+        return sorted(rows, key=lambda row: (self._put_off.get(row, 0), self._order[row]))
+
+    def next(self) -> Example | None:
+        """Return the next row, without where it came from and what is known of it; None if none waits."""
+        return next((self._rows[row] for row in self.waiting()), None)
+
+    def skip(self, row: str) -> None:
+        """Put a row last."""
+        self._put_off[row] = len(self._put_off) + 1
+
+    def give(self, row: str, *, good: bool, reason: str = "") -> State:
+        """Write a verdict to disk and return what the review says now.
+
+        Args:
+            row: Content hash. good: Whether it may be trained on as it is. reason: Why not; needed if it is bad.
+
+        Raises:
+            UserError: The row is not of the sample, a bad one has no reason, or a verdict would become better.
+        """
+        if row not in self._order:
+            raise UserError(f"expected a row of the sample, got {show(row)}")
+        if not good and not reason.strip():
+            raise UserError("expected a reason why the row is bad, got none")
+        ledger = Ledger.read(self.path)
+        own = [
+            one.good
+            for one in ledger.verdicts.get(self.drawn.id, ())
+            if (one.row, one.reviewer) == (row, self.reviewer)
+        ]
+        if own and (good or not own[-1]):
+            raise UserError(
+                f"expected a row that {self.reviewer} has not judged, got {row}",
+                hint="a verdict can become worse (good to bad), never better",
+            )
+        said = RowVerdict(
+            sample=self.drawn.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
+        )
+        append_line(self.path, {"kind": "verdict", **asdict(said)})
+        return state_of(self.path, self.drawn.version)
+
+    def n_given(self) -> int:
+        """Return how many rows this reviewer has judged."""
+        verdicts = Ledger.read(self.path).verdicts.get(self.drawn.id, ())
+        return len({one.row for one in verdicts if one.reviewer == self.reviewer})
+
+    def _is_open(self, plan: Plan, ledger: Ledger) -> bool:
+        return status_of(plan, *tally(ledger, plan)) == "open"
+
+
+def draw(rows: Iterable[str], n: int, *, key: str) -> tuple[str, ...]:
+    """Return a simple random sample of `n` rows without replacement, in random order.
+
+    The order comes from hashes of `key` and row: another key is another draw. Of a row that is there twice, each copy
+    has its own chance.
+    """
+    seen: Counter[str] = Counter()
+
+    def ranked() -> Iterator[tuple[str, str]]:
+        for row in rows:
+            seen[row] += 1
+            yield rank(0, f"{key}:{row}:{seen[row]}"), row
+
+    return tuple(row for _, row in nsmallest(n, ranked()))
+
+
+def _numbers(ids: Iterable[str], known: Mapping[str, bool]) -> tuple[int, int, int]:
+    """Return how many rows there are, how many of them are known, and how many of those are bad."""
+    found = Counter(known.get(row) for row in ids)
+    return found.total(), found[True] + found[False], found[False]
+
+
+def _impossible(n_rows: int, n_known: int, n_known_bad: int, bound: float, max_bad: int) -> tuple[str]:
+    most = most_allowed(n_rows, bound)
+    if n_known_bad > most:
+        words = f"expected at most {most} bad rows of {n_rows}, got {n_known_bad} that earlier reviews found bad"
+        return (f"{words}; leave them out and build again",)
+    if n_rows == n_known:
+        return (f"expected rows that nobody reviewed before, got none of {n_rows}; build again with new ones",)
+    return (
+        f"expected max-bad of at most {most - n_known_bad} ({n_rows} rows, {n_known_bad} known as bad, bound "
+        f"{bound:g}), got {max_bad}",
+    )
+
+
+def _same(fixed: Drawn, asked: Mapping[str, Any]) -> None:
+    """Refuse what differs from a sample that is fixed."""
+    for name, value in asked.items():
+        stands = len(fixed.rows) if name == "n" else getattr(fixed, name)
+        if stands != value:
+            raise UserError(
+                f"expected {name.replace('_', '-')} {stands}, as fixed before the first row was shown, got {value}"
+            )
+
+
+def _pick(rows: Iterable[Example], drawn: Drawn) -> dict[str, Example]:
+    """Return the rows of a sample by content hash, with nothing but their messages and tools."""
+    wanted, found = set(drawn.rows), {}
+    for row in rows:
+        name = content_of(row)
+        if name in wanted:
+            tools = {"tools": row.meta["tools"]} if "tools" in row.meta else {}
+            found[name] = Example(messages=row.messages, id=name, meta=tools)
+    if len(found) < len(wanted):
+        raise UserError(
+            f"expected the {len(wanted)} rows of the sample in version {drawn.version}, got {len(found)}",
+            hint="a frozen version does not change: restore its files, or build again and review the new version",
+        )
+    return found

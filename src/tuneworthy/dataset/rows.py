@@ -1,0 +1,78 @@
+"""Rows on disk, read when they are looked at: a sequence of examples whose memory does not grow with their texts."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from tuneworthy.dataset.importing.importer import example_of
+from tuneworthy.types import Example
+
+
+class Rows(Sequence[Example]):
+    """The rows of a JSONL file, those at `places`, some of them changed.
+
+    Args:
+        path: A file of rows as `data import` writes it. It must not change.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._bytes: bytes | mmap.mmap = (
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+            )
+        self._starts = _line_starts(self._bytes)
+        self.places: NDArray[np.int64] = np.arange(len(self._starts) - 1)
+        self._changed: Mapping[int, dict[str, Any]] = {}
+
+    def keep(self, places: NDArray[np.int64], changed: Mapping[int, dict[str, Any]]) -> Rows:
+        """Return the rows at `places` of the file, with those of `changed` (by place) instead of what it holds."""
+        rows: Rows = object.__new__(type(self))
+        rows._bytes, rows._starts, rows.places, rows._changed = self._bytes, self._starts, places, changed
+        return rows
+
+    def line(self, place: int) -> bytes:
+        """Return the row at `place` of the file, as it is now: JSON and a line break."""
+        if place in self._changed:
+            return orjson.dumps(self._changed[place], option=orjson.OPT_APPEND_NEWLINE)
+        return bytes(self._bytes[self._starts[place] : self._starts[place + 1]]).rstrip(b"\n") + b"\n"
+
+    def raw(self, place: int) -> dict[str, Any]:
+        """Return the row at `place` of the file, as it is now."""
+        row: dict[str, Any] = orjson.loads(self.line(place))
+        return row
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, number: int) -> Example: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Example]: ...
+    def __getitem__(self, number: int | slice) -> Example | list[Example]:
+        if isinstance(number, slice):
+            return [example_of(self.raw(int(place))) for place in self.places[number]]
+        return example_of(self.raw(int(self.places[number])))
+
+
+def row_of(example: Example) -> dict[str, Any]:
+    """Return `example` as a row of the file: what `importer.example_of` reads."""
+    row: dict[str, Any] = {"id": example.id, "source": example.source, "messages": list(example.messages)}
+    rest = {"group": example.group, "tags": list(example.tags), "meta": dict(example.meta)}
+    return row | {name: value for name, value in rest.items() if value}
+
+
+def _line_starts(content: bytes | mmap.mmap) -> NDArray[np.int64]:
+    """Return where each line begins, and the end, ``(n_lines + 1,)``."""
+    starts, step = [np.zeros(1, np.int64)], 1 << 24
+    for first in range(0, len(content), step):
+        part = np.frombuffer(content[first : first + step], np.uint8)
+        starts.append(np.flatnonzero(part == ord("\n")) + first + 1)
+    found = np.concatenate(starts)
+    return found if found[-1] == len(content) else np.append(found, len(content))

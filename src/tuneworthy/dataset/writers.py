@@ -1,0 +1,412 @@
+"""The formats in which a dataset leaves: for other trainers, and for our own readers, which read all of them again.
+
+A format that cannot hold a row leaves it out with the reason and never bends it. What no format but Parquet holds
+(provenance, group, tags) stays with the frozen version; tools and their calls go along wherever the format has a place
+for them. Files are written row by row and are whole or not there.
+
+Sources: TRL docs/source/dataset_formats.md; LLaMA-Factory data/README.md and src/llamafactory/data/converter.py;
+Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised fine-tuning".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.cases.formats.tool_calls import tools_of
+from tuneworthy.cases.writer import write_rows
+from tuneworthy.errors import UserError
+from tuneworthy.registry import Registry
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Example, Message
+
+Convert = Callable[[Example], dict[str, Any]]
+
+
+class CannotHold(Exception):
+    """The format has no place for something in the row; the argument says for what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        paths: The files, data first. n_rows: Rows written, by split. left_out: Why rows were left out, with counts.
+        left_out_ids: Ids of those rows. notes: What a person should know about the format.
+    """
+
+    paths: tuple[Path, ...]
+    n_rows: dict[str, int]
+    left_out: dict[str, int] = field(default_factory=dict)
+    left_out_ids: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """One format.
+
+    Attributes:
+        name: As given on the command line. title: For people.
+        tool_calls: What becomes of tools and calls of tools, one sentence.
+        suffix: Of the data files. convert: A row to the format. also: Writes what stands beside the data files.
+    """
+
+    name: str
+    title: str
+    tool_calls: str
+    suffix: str = "jsonl"
+    convert: Convert
+    also: Callable[[Path, Mapping[str, str]], Path] | None = None
+
+
+WRITERS: Registry[Writer] = Registry("export_formats", {})
+
+
+def writers() -> dict[str, Writer]:
+    """Return every format by its name."""
+    return {name: WRITERS.get(name) for name in WRITERS}
+
+
+def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example]]) -> Written:
+    """Write the splits of a dataset in the format `name`, a file each, into `folder`.
+
+    Args:
+        name: A format of `writers()`. folder: Made if need be. splits: Rows by the name of their split, e.g. `train`.
+
+    Raises:
+        UserError: No such format, or a split whose name is no file name.
+    """
+    writer = WRITERS.get(name)
+    left: Counter[str] = Counter()
+    ids: list[str] = []
+    paths, n_rows = [], {}
+    for split, rows in splits.items():
+        if not split.isidentifier():
+            raise UserError(f"expected a word as name of a split, got {split!r}")
+        path = folder / f"{split}.{writer.suffix}"
+        counter = _Counted(writer.convert, rows, left, ids)
+        if writer.suffix == "parquet":
+            _write_parquet(path, counter)
+        else:
+            write_rows(path, counter)
+        paths.append(path)
+        n_rows[split] = counter.n
+    if writer.also is not None:
+        paths.append(writer.also(folder, {split: f"{split}.{writer.suffix}" for split in splits}))
+    return Written(tuple(paths), n_rows, dict(left), tuple(ids), (writer.tool_calls,))
+
+
+class _Counted:
+    """Converted rows, counted; those that the format cannot hold are put down with the reason."""
+
+    def __init__(self, convert: Convert, rows: Iterable[Example], left: Counter[str], ids: list[str]) -> None:
+        self.convert, self.rows, self.left, self.ids = convert, rows, left, ids
+        self.n = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for row in self.rows:
+            try:
+                converted = self.convert(row)
+            except CannotHold as reason:
+                self.left[str(reason)] += 1
+                self.ids.append(row.id)
+                continue
+            self.n += 1
+            yield converted
+
+
+# --- chats as they are --------------------------------------------------------------------------------------------
+
+
+def _tools(row: Example) -> list[dict[str, Any]]:
+    return tools_of(row.meta["tools"]) if row.meta.get("tools") else []
+
+
+def openai_row(row: Example) -> dict[str, Any]:
+    """Return a row of OpenAI's fine-tuning format: messages, and the tools that could be called."""
+    tools = _tools(row)
+    return {"messages": list(row.messages), **({"tools": tools} if tools else {})}
+
+
+def trl_row(row: Example) -> dict[str, Any]:
+    """Return a row of TRL's conversational prompt-completion format: the loss is on the last message only.
+
+    Arguments of calls are objects, as chat templates want them. Arrow gives all objects in a column one set of keys,
+    so a program that loads such a file with `datasets` must drop keys that are null.
+    """
+    messages = [_with_objects(message) for message in row.messages]
+    tools = _tools(row)
+    return {"prompt": messages[:-1], "completion": messages[-1:], **({"tools": tools} if tools else {})}
+
+
+def _with_objects(message: Message) -> Message:
+    """Return a message whose calls hold their arguments as objects."""
+    if not message.get("tool_calls"):
+        return message
+    calls = [
+        {**call, "function": {**call["function"], "arguments": orjson.loads(call["function"]["arguments"])}}
+        for call in message["tool_calls"]
+    ]
+    return {**message, "tool_calls": calls}
+
+
+# --- turns --------------------------------------------------------------------------------------------------------
+
+_SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+_KEPT_IN_TURN: Final = ("name", "weight")
+
+
+def sharegpt_row(row: Example) -> dict[str, Any]:
+    """Return a row of ShareGPT: turns with `from` and `value`; calls are `function_call`, results `observation`.
+
+    Raises:
+        CannotHold: Text beside calls in one turn, or a turn of a developer or with reasoning.
+    """
+    turns: list[dict[str, Any]] = []
+    n = 0
+    open_ids: list[str] = []
+    for message in row.messages:
+        if message["role"] not in _SPEAKERS:
+            raise CannotHold(f"a turn of the role {message['role']!r}")
+        if message.get("reasoning_content"):
+            raise CannotHold("a turn with reasoning")
+        turn: dict[str, Any] = {"from": _SPEAKERS[message["role"]], "value": message["content"]}
+        if calls := message.get("tool_calls"):
+            if message["content"]:
+                raise CannotHold("text and calls of tools in one turn")
+            turn = {"from": "function_call", "value": _calls_text(calls, n)}
+            n += len(calls)
+            open_ids += [call["id"] for call in calls]
+        elif message["role"] == "tool" and "tool_call_id" in message:
+            if message["tool_call_id"] != (open_ids[0] if open_ids else None):
+                turn["tool_call_id"] = message["tool_call_id"]
+            if message["tool_call_id"] in open_ids:
+                open_ids.remove(message["tool_call_id"])
+        turns.append({**turn, **{key: message[key] for key in _KEPT_IN_TURN if key in message}})
+    tools = [tool["function"] if set(tool) == {"type", "function"} else tool for tool in _tools(row)]
+    return {"conversations": turns, **({"tools": orjson.dumps(tools).decode()} if tools else {})}
+
+
+def _calls_text(calls: list[dict[str, Any]], n: int) -> str:
+    """Return calls as JSON text; ids that our reader would not give by itself are kept."""
+    out = []
+    for i, call in enumerate(calls):
+        function = call["function"]
+        kept = {} if call["id"] == f"call_{n + i}" else {"id": call["id"]}
+        out.append({"name": function["name"], "arguments": orjson.loads(function["arguments"]), **kept})
+    return orjson.dumps(out[0] if len(out) == 1 else out).decode()
+
+
+def llama_factory_row(row: Example) -> dict[str, Any]:
+    """Return a row of ShareGPT as LLaMA-Factory takes it: people and results in turn with answers and calls.
+
+    Raises:
+        CannotHold: As ShareGPT, or turns that do not alternate (LLaMA-Factory skips such rows without an error).
+    """
+    turned = sharegpt_row(row)
+    turns = turned["conversations"]
+    spoken = [turn["from"] for turn in (turns[1:] if turns[0]["from"] == "system" else turns)]
+    asks = [speaker in {"human", "observation"} for speaker in spoken]
+    if "system" in spoken or asks != [i % 2 == 0 for i in range(len(asks))]:
+        raise CannotHold("turns that do not alternate")
+    if any(message.get("weight") == 0 for message in row.messages):
+        raise CannotHold("an answer that must not be trained on")
+    return {"tools": "", **turned}  # the column that `dataset_info.json` names must be there
+
+
+def alpaca_row(row: Example) -> dict[str, Any]:
+    """Return a row of Alpaca: an instruction and an output; earlier turns are the history.
+
+    Raises:
+        CannotHold: Tools, further keys in a message, or turns that do not alternate.
+    """
+    messages = list(row.messages)
+    if _tools(row) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages):
+        raise CannotHold("tools and their calls")
+    if any(message.keys() - {"role", "content"} for message in messages):
+        raise CannotHold("a message with more than role and content")
+    system = messages.pop(0)["content"] if messages[0]["role"] == "system" else ""
+    if [m["role"] for m in messages] != ["user", "assistant"] * (len(messages) // 2) or not messages:
+        raise CannotHold("turns that do not alternate")
+    texts = [message["content"] for message in messages]
+    pairs = [texts[i : i + 2] for i in range(0, len(texts), 2)]
+    question, answer = pairs.pop()
+    return {
+        "instruction": question,
+        "input": "",
+        "output": answer,
+        **({"system": system} if system else {}),
+        **({"history": pairs} if pairs else {}),
+    }
+
+
+# --- what stands beside -------------------------------------------------------------------------------------------
+
+
+def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write LLaMA-Factory's `dataset_info.json`."""
+    info = {
+        f"{folder.resolve().name}_{split}": {
+            "file_name": name,
+            "formatting": "sharegpt",
+            "columns": {"messages": "conversations", "tools": "tools"},
+            "tags": {
+                "role_tag": "from",
+                "content_tag": "value",
+                "user_tag": "human",
+                "assistant_tag": "gpt",
+                "observation_tag": "observation",
+                "function_tag": "function_call",
+                "system_tag": "system",
+            },
+        }
+        for split, name in files.items()
+    }
+    path = folder / "dataset_info.json"
+    write_atomic(path, orjson.dumps(info, option=orjson.OPT_INDENT_2))
+    return path
+
+
+def _axolotl_yaml(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write the part of an Axolotl configuration that names the data; a split other than `train` is tested on."""
+    import yaml
+
+    def entry(name: str) -> dict[str, Any]:
+        return {
+            "path": name,
+            "ds_type": "json",
+            "type": "chat_template",
+            "field_messages": "messages",
+            "field_tools": "tools",
+            "message_property_mappings": {"role": "role", "content": "content"},
+            "roles_to_train": ["assistant"],
+            "message_field_training": "train",
+        }
+
+    train = [entry(name) for split, name in files.items() if split == "train"]
+    tested = [{**entry(name), "split": "train"} for split, name in files.items() if split != "train"]
+    text = yaml.safe_dump({"datasets": train, **({"test_datasets": tested} if tested else {})}, sort_keys=False)
+    path = folder / "axolotl.yaml"
+    write_atomic(path, b"# The data of an Axolotl configuration: add base_model and the rest.\n" + text.encode())
+    return path
+
+
+def axolotl_row(row: Example) -> dict[str, Any]:
+    """Return a row for Axolotl's `chat_template`: as OpenAI's; an answer of weight 0 is marked `train: false`."""
+    converted = openai_row(row)
+    converted["messages"] = [
+        {key: item for key, item in message.items() if key != "weight"} | {"train": bool(message["weight"])}
+        if "weight" in message
+        else message
+        for message in converted["messages"]
+    ]
+    return converted
+
+
+# --- Parquet ------------------------------------------------------------------------------------------------------
+
+_BATCH: Final = 4096
+_MESSAGE_KEYS: Final = frozenset(
+    {"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"}
+)
+
+
+def parquet_row(row: Example) -> dict[str, Any]:
+    """Return a row of a Parquet file: `messages` in columns, tools and provenance as JSON text.
+
+    Raises:
+        CannotHold: A message with a key that the columns do not have.
+    """
+    if any(message.keys() - _MESSAGE_KEYS for message in row.messages):
+        raise CannotHold("a message with keys of its own")
+    tools = _tools(row)
+    meta = {key: value for key, value in row.meta.items() if key != "tools"}
+    return {
+        "messages": list(row.messages),
+        "tools": orjson.dumps(tools).decode() if tools else None,
+        "group": row.group,
+        "tags": list(row.tags),
+        "meta": orjson.dumps({**meta, "source": row.source} if row.source else meta).decode(),
+    }
+
+
+def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows batch by batch to a name of its own, then put the file in its place."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    text = pa.string()
+    function = pa.struct([("name", text), ("arguments", text)])
+    call = pa.struct([("id", text), ("type", text), ("function", function)])
+    fields = [(key, text) for key in ("role", "content", "name", "tool_call_id", "reasoning_content")]
+    message = pa.struct([*fields, ("weight", pa.int64()), ("tool_calls", pa.list_(call))])
+    columns = [("messages", pa.list_(message)), ("tools", text), ("group", text), ("tags", pa.list_(text))]
+    schema = pa.schema([*columns, ("meta", text)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    remaining = iter(rows)
+    try:
+        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            while batch := list(islice(remaining, _BATCH)):
+                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+for _writer in (
+    Writer(
+        name="openai",
+        title="OpenAI chat JSONL",
+        tool_calls="tools and their calls are kept in OpenAI's own shape",
+        convert=openai_row,
+    ),
+    Writer(
+        name="trl",
+        title="TRL prompt-completion",
+        tool_calls="tools and their calls are kept, arguments as objects; the loss is on the last message only",
+        convert=trl_row,
+    ),
+    Writer(
+        name="sharegpt",
+        title="ShareGPT",
+        tool_calls="calls of tools are kept as turns of their own; a turn with text and calls has no place",
+        convert=sharegpt_row,
+    ),
+    Writer(
+        name="alpaca",
+        title="Alpaca",
+        tool_calls="tools and their calls have no place: rows with them are left out",
+        convert=alpaca_row,
+    ),
+    Writer(
+        name="llama_factory",
+        title="LLaMA-Factory",
+        tool_calls="calls are kept as turns of their own; two results in a row, or text beside calls, have no place",
+        convert=llama_factory_row,
+        also=_dataset_info,
+    ),
+    Writer(
+        name="axolotl",
+        title="Axolotl",
+        tool_calls="tools and their calls are kept in OpenAI's own shape",
+        convert=axolotl_row,
+        also=_axolotl_yaml,
+    ),
+    Writer(
+        name="parquet",
+        title="Parquet",
+        tool_calls="tools and their calls are kept, tools as JSON text",
+        suffix="parquet",
+        convert=parquet_row,
+    ),
+):
+    WRITERS.register(_writer.name)(_writer)

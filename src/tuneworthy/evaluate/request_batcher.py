@@ -1,0 +1,80 @@
+"""Ask single questions that go out together: what is asked in one turn of the event loop is one run of the runner.
+
+A judge is asked one answer at a time, by graders that know nothing of one another; the runner, with its progress, its
+limits and its notion of a provider that is down, wants them all at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuneworthy.evaluate.models import Models
+from tuneworthy.evaluate.runner import Runner
+from tuneworthy.types import Case, Failure, Trace, Variant
+
+NOT_STORED = Failure(code="not_stored", message="the judge was not asked yet; a run asks it")
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Questions of one variant that wait for the end of this turn."""
+
+    variant: Variant
+    cases: list[Case] = field(default_factory=list)
+    task: asyncio.Task[list[Trace]] | None = None
+
+
+class Together:
+    """Asks through `runner`; an `Asker` of the graders.
+
+    Args:
+        runner: With the session's store and budget.
+        models: Of the project.
+        known: Identities of models by name. If given, nothing is asked and no model is opened: what is not stored
+            under these identities comes back as a failure.
+    """
+
+    def __init__(self, runner: Runner, models: Models, *, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self._runner = runner
+        self._models = models
+        self._known = known
+        self._open: dict[str, _Batch] = {}
+
+    def identity(self, model: str) -> Mapping[str, Any]:
+        """Return what the model resolves to (see `Provider.identity`)."""
+        return self._models[model].provider.identity if self._known is None else self._known.get(model, {})
+
+    def supports(self, model: str) -> frozenset[str]:
+        """Return the features that the model accepts."""
+        return self._models[model].provider.supports if self._known is None else frozenset({"choice"})
+
+    async def __call__(self, variant: Variant, case: Case) -> Trace:
+        """Return the answer to one question.
+
+        Raises:
+            TuneworthyError: What ends a run as a whole: budget, key, provider down.
+        """
+        if self._known is not None:
+            found = self._runner.stored(variant, [case])
+            return found[0] if found else _not_stored(variant, case)
+        batch = self._open.get(variant.id)
+        if batch is None:
+            batch = self._open[variant.id] = _Batch(variant)
+            batch.task = asyncio.get_running_loop().create_task(self._run(batch))
+        batch.cases.append(case)
+        place = len(batch.cases) - 1
+        assert batch.task is not None
+        return (await batch.task)[place]
+
+    async def _run(self, batch: _Batch) -> list[Trace]:
+        """Ask all that was added before this task got its turn."""
+        del self._open[batch.variant.id]
+        return await self._runner.run(batch.variant, self._models[batch.variant.model], batch.cases)
+
+
+def _not_stored(variant: Variant, case: Case) -> Trace:
+    return Trace(case_id=case.id, variant_id=variant.id, repeat=0, messages=case.messages, response=None,
+                 error=NOT_STORED)  # fmt: skip

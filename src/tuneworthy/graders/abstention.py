@@ -1,0 +1,32 @@
+"""Grader `abstention`: declines where declining is right, answers where an answer is known.
+
+What is answered does not matter here. `grade_all` judges the cases that expect declining (an answer there is
+`answered_unanswerable`); this grader sees the others, where declining is `refused`.
+"""
+
+from __future__ import annotations
+
+from tuneworthy.config.graders import Abstention
+from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext, accepted
+from tuneworthy.graders.declining import Declines, built_in
+from tuneworthy.types import Case, Score, Trace
+
+_REFUSED = Score(reason="refused")
+
+
+@GRADERS.register("abstention")
+class AbstentionGrader(AnswerGrader):
+    """Right if the case has an answer and the model gives any."""
+
+    def __init__(self, config: Abstention, context: GradingContext) -> None:
+        self.declines = Declines(config.phrases) if config.phrases is not None else built_in()
+        super().__init__(config, phrases_hash=self.declines.identity)
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Judge an answer to a case that has one."""
+        response, text = trace.response, trace.text.strip()
+        if text and text in accepted(case.expected):
+            return RIGHT  # the right answer may be "none"
+        if response is not None and self.declines(response):
+            return _REFUSED
+        return RIGHT if text or (response and response.tool_calls) else FORMAT

@@ -1,0 +1,195 @@
+"""Running a grader over traces: the rules of `base`, and the sums that statistics need.
+
+Build a grader with `make_grader`, judge with `grade_all`, sum up with `aggregate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneworthy.errors import ProviderError, TuneworthyError
+from tuneworthy.graders.base import GRADERS, Grader, GradingContext
+from tuneworthy.graders.declining import Declines, built_in
+from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
+
+Floats = NDArray[np.float64]
+
+REFUSED = Score(reason="refused")
+TRUNCATED = Score(reason="truncated")
+ANSWERED_UNANSWERABLE = Score(reason="answered_unanswerable")
+NO_LABEL = Score.failed("the case has no label")
+NO_CASE = Score.failed("the trace belongs to no case that was given")
+
+_BREATH = 512
+"""Traces graded before other tasks of the event loop get their turn."""
+
+
+def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
+    """Build the grader of a section of `[[graders]]`.
+
+    Args:
+        config: A section; its `type` names the grader.
+        context: What graders may be built from.
+
+    Raises:
+        UserError: The section cannot be used (file missing, bad pattern, too few texts).
+    """
+    grader: Grader = GRADERS.get(config.type)(config, context or GradingContext())
+    return grader
+
+
+def label_faults(grader: Grader, cases: Iterable[Case]) -> dict[str, str]:
+    """Return the cases whose label this grader cannot use: case id to what was expected and what came.
+
+    For checks before money is spent; in `grade_all` such cases are unscored.
+    """
+    check = getattr(grader, "label_fault", None)
+    if check is None or not getattr(grader, "needs_expected", True):
+        return {}
+    faults = {case.id: check(case.expected) for case in cases if case.labelled and case.expected is not None}
+    return {case_id: fault for case_id, fault in faults.items() if fault}
+
+
+async def grade_all(grader: Grader, traces: Sequence[Trace], cases: Iterable[Case] | Mapping[str, Case]) -> list[Score]:
+    """Judge all traces; one that cannot be judged is unscored and never stops the others.
+
+    Args:
+        grader: Answers at once or gives an awaitable (a judge that asks a provider); awaitables run together.
+        traces: In any order, with any number of repeats.
+        cases: The cases of the traces, or case id to case.
+
+    Returns:
+        One score a trace, in their order.
+
+    Raises:
+        TuneworthyError: What ends a run as a whole (budget spent, key refused), from a judge.
+    """
+    by_id = cases if isinstance(cases, Mapping) else {case.id: case for case in cases}
+    judge = _Rules(grader).judge
+    results: list[Score | Awaitable[Score]] = []
+    for start in range(0, len(traces), _BREATH):
+        results += [judge(trace, by_id.get(trace.case_id)) for trace in traces[start : start + _BREATH]]
+        await asyncio.sleep(0)
+    waiting = [one for one in results if not isinstance(one, Score)]
+    answered = iter(await _all(waiting) if waiting else ())
+    return [one if isinstance(one, Score) else next(answered) for one in results]
+
+
+def aggregate(
+    scores: Sequence[Score], case_ids: Sequence[str] | None = None, *, order: Sequence[str] | None = None
+) -> tuple[Floats, Floats]:
+    """Sum scores up to one numerator and denominator a case; repeats of a case are averaged.
+
+    Args:
+        scores: In any order.
+        case_ids: The case of each score; without it every score is a case of its own.
+        order: Case ids in the order that is wanted; the order of first mention if None.
+
+    Returns:
+        `num`, `den`, each `(n_cases,)`; both NaN where every repeat is unscored or there is none, so that
+        `np.isfinite(num)` says what was scored.
+
+    >>> aggregate([Score(num=1.0), Score(), Score.failed("timeout")], ["a", "a", "b"])
+    (array([0.5, nan]), array([ 1., nan]))
+    """
+    ids: Sequence[Any] = range(len(scores)) if case_ids is None else case_ids
+    if len(ids) != len(scores):
+        raise ValueError(f"expected a case id for each of {len(scores)} scores, got {len(ids)}")
+    position = {case_id: index for index, case_id in enumerate(dict.fromkeys(ids if order is None else order))}
+    kept = [(position[i], one.num, one.den) for i, one in zip(ids, scores, strict=True) if _counts(one, i, position)]
+    where, num, den = np.array(kept, dtype=np.float64).reshape(-1, 3).T
+    index, size = where.astype(np.intp), len(position)
+    repeats = np.bincount(index, minlength=size)
+    with np.errstate(invalid="ignore"):
+        sums = (np.bincount(index, weights=column, minlength=size) / repeats for column in (num, den))
+        mean_num, mean_den = sums
+    return mean_num, mean_den
+
+
+def _counts(score: Score, case_id: object, position: Mapping[Any, int]) -> bool:
+    return not score.unscored and case_id in position
+
+
+class _Rules:
+    """The rules of `base` around one grader."""
+
+    def __init__(self, grader: Grader) -> None:
+        self._grader = grader
+        self._needs_expected: bool = getattr(grader, "needs_expected", True)
+        self._declined_reasons: frozenset[str] | None = getattr(grader, "declined_reasons", None)
+        self._declines: Declines = getattr(grader, "declines", None) or built_in()
+        unit: float = getattr(grader, "unit", 1.0)
+        self._right = Score(num=unit, den=unit)
+        self._answered = replace(ANSWERED_UNANSWERABLE, den=unit)
+
+    def judge(self, trace: Trace, case: Case | None) -> Score | Awaitable[Score]:
+        """Apply the rules, and ask the grader where they leave the question open."""
+        response = trace.response
+        if response is None or case is None:
+            return _not_judged(trace)
+        if self._needs_expected:
+            if case.expected is None:
+                return self._right if self._declines(response) else self._answered
+            if case.expected is UNLABELLED:
+                return NO_LABEL
+        try:
+            score = self._grader(trace, case)
+        except Exception as error:
+            return _failed(error)
+        if isinstance(score, Score):
+            return score if score.num == score.den else self._explain(score, response)
+        return self._later(score, response)
+
+    async def _later(self, waiting: Awaitable[Score], response: Response) -> Score:
+        try:
+            score = await waiting
+        except Exception as error:
+            return _failed(error)
+        return self._explain(score, response)
+
+    def _explain(self, score: Score, response: Response) -> Score:
+        """Give an answer that is not fully right the reason that lies behind it."""
+        if score.unscored or score.num == score.den:
+            return score
+        may_decline = self._declined_reasons is None or score.reason in self._declined_reasons
+        if may_decline and self._needs_expected and self._declines(response):
+            return REFUSED if _plain(score) else replace(score, reason="refused")
+        if score.reason == "format" and response.finish_reason == "length":
+            return TRUNCATED if _plain(score) else replace(score, reason="truncated")
+        return score
+
+
+def _not_judged(trace: Trace) -> Score:
+    """Return why a trace without a response, or without a case, is unscored."""
+    if trace.error is not None:
+        return Score.failed(f"{trace.error.code}: {trace.error.message}")
+    return NO_CASE if trace.response is not None else Score.failed("the trace has no response")
+
+
+def _plain(score: Score) -> bool:
+    return score.num == 0.0 and score.den == 1.0 and not score.detail
+
+
+def _failed(error: Exception) -> Score:
+    """Turn a grader's failure into an unscored result; what ends the run as a whole is raised on."""
+    if isinstance(error, TuneworthyError) and not isinstance(error, ProviderError):
+        raise error
+    return Score.failed(f"grader failed: {type(error).__name__}: {error}"[:500])
+
+
+async def _all(waiting: Sequence[Awaitable[Score]]) -> list[Score]:
+    """Await all together; if one raises, the others are cancelled before it is raised on."""
+    tasks = [asyncio.ensure_future(one) for one in waiting]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,114 @@
+"""Grader `choice`: the answer names exactly one of the labels, and it is the expected one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tuneworthy.config.graders import Choice
+from tuneworthy.errors import UserError
+from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
+from tuneworthy.types import Case, Score, Trace
+
+MAX_CHARS = 20_000
+"""Labels are looked for in the first so many characters of an answer."""
+
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
+"""Scripts that write no spaces between words, where a label has no word boundary."""
+
+
+def fold(label: str) -> str:
+    """Return `label` without case, and with underscores, hyphens and white space as one space.
+
+    >>> fold("Card_Arrival")
+    'card arrival'
+    """
+    return " ".join(re.sub(r"[_\-]", " ", label.casefold()).split())
+
+
+class LabelFinder:
+    """Finds the labels that a text names as whole words or phrases.
+
+    The longest label wins where one stands inside another. Case and underscores do not matter, except
+    that a label of one character ("A") must be written as it is, or be the whole answer.
+
+    Args:
+        labels: All labels, distinct.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._exact = {label.strip(): label for label in labels}
+        folded: dict[str, list[str]] = {}
+        for label in labels:
+            folded.setdefault(fold(label), []).append(label)
+        self._folded = {key: names[0] for key, names in folded.items() if len(names) == 1}
+        single = [label for label in labels if len(label.strip()) == 1]
+        longer = [label for label in labels if len(label.strip()) > 1]
+        self._single = _pattern((re.escape(label.strip()) for label in single), 0)
+        self._longer = _pattern((_phrase(label) for label in sorted(longer, key=len, reverse=True)), re.IGNORECASE)
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the labels that `text` names, in the order of their first mention."""
+        answer = text[:MAX_CHARS].strip()
+        if answer in self._exact:
+            return [self._exact[answer]]
+        bare = fold(answer.strip(" \t\r\n.,;:!?\"'`*()[]{}"))
+        if bare in self._folded:
+            return [self._folded[bare]]
+        found: dict[str, None] = {}
+        for pattern in (self._longer, self._single):
+            for match in pattern.finditer(answer) if pattern else ():
+                name = self._exact.get(match[0]) or self._folded.get(fold(match[0]))
+                if name:
+                    found[name] = None
+        return list(found)
+
+
+def _phrase(label: str) -> str:
+    """Return a pattern for `label` as a whole phrase, any separator between its words."""
+    words = [re.escape(word) for word in re.split(r"[\s_\-]+", label.strip()) if word]
+    return r"[\s_\-]*".join(words) if _UNSPACED.search(label) else r"[\s_\-]+".join(words) or re.escape(label.strip())
+
+
+def _pattern(phrases: Iterable[str], flags: int) -> re.Pattern[str] | None:
+    bounded = []
+    for phrase in phrases:
+        before = "" if _UNSPACED.match(phrase) else r"(?<!\w)"
+        after = "" if _UNSPACED.match(phrase[-1:]) else r"(?!\w)"
+        bounded.append(f"{before}{phrase}{after}")
+    return re.compile("|".join(bounded), flags) if bounded else None
+
+
+@GRADERS.register("choice")
+class ChoiceGrader(AnswerGrader):
+    """Right label 1, another label 0, no label or several 0 with reason `format`."""
+
+    declined_reasons = frozenset({"format"})  # a label may be called "unknown"
+
+    def __init__(self, config: Choice, context: GradingContext) -> None:
+        labels = list(dict.fromkeys(label for label in (config.labels or context.labels) if label.strip()))
+        if len(labels) < 2:
+            raise UserError(f"choice: expected at least 2 labels, got {len(labels)}", hint="set labels in [[graders]]")
+        super().__init__(config, labels=sorted(labels))
+        self.labels = tuple(labels)
+        self._known = frozenset(labels)
+        self._find = LabelFinder(labels)
+
+    def label_fault(self, expected: Any) -> str:
+        """The expected label must be one of the labels."""
+        unknown = [one for one in accepted(expected) if one not in self._known]
+        return f"expected one of the {len(self.labels)} labels, got {unknown[0]!r}" if unknown else ""
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Find the labels that the answer names."""
+        expected, answer = case.expected, trace.text.strip()
+        if isinstance(expected, str) and answer == expected and expected in self._known:
+            return RIGHT
+        fault = self.label_fault(expected)
+        if fault:
+            return Score.failed(fault)
+        named = self._find(answer)
+        if len(named) != 1:
+            return Score(reason="format", detail={"named": named})
+        return RIGHT if named[0] in accepted(expected) else WRONG

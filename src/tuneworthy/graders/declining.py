@@ -1,0 +1,118 @@
+"""Whether an answer declines: says that it does not know, cannot or will not answer.
+
+The phrases are data (`declining.json`): answers that decline as a whole, openers that are skipped ("I'm
+sorry, but"), starts, parts of the first sentences, and keys whose null means "no answer".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import orjson
+
+from tuneworthy.graders.json_text import find_json
+from tuneworthy.types import Response, content_hash
+
+HEAD_CHARS = 300
+"""Declining stands at the beginning: what comes later is not searched for built-in phrases."""
+MAX_PHRASE_CHARS = 20_000
+
+_DECLINED_FINISH = frozenset({"refusal", "content_filter"})
+_PLAIN = str.maketrans({"’": "'", "ʼ": "'", "´": "'", "\uff0c": ",", "\u3002": "."})
+_EDGES = " \t\r\n\"'`*_>#-([{“”«»„"
+_ENDS = " \t\r\n\"'`*_.!?)]}“”«»„"
+
+
+@cache
+def phrase_lists() -> dict[str, list[str]]:
+    """Read the built-in phrases."""
+    data: dict[str, list[str]] = orjson.loads(files("tuneworthy.graders").joinpath("declining.json").read_bytes())
+    return data
+
+
+class Declines:
+    """Says whether a response declines.
+
+    Args:
+        phrases: Parts of an answer that mean declining, instead of the built-in lists.
+
+    Attributes:
+        identity: Content hash of the phrases.
+    """
+
+    def __init__(self, phrases: Sequence[str] | None = None) -> None:
+        data = phrase_lists() if phrases is None else {}
+        lists = {name: [_folded(one) for one in listed] for name, listed in data.items()}
+        self._own = tuple(_folded(one).strip() for one in phrases or ())
+        self._whole = frozenset(lists.get("whole", ()))
+        openers = sorted(lists.get("openers", ()), key=len, reverse=True)
+        self._opener = _any_of(openers, r"(?!\w)[\s,.;:!–—-]*") if openers else None
+        starts = lists.get("starts", ())
+        self._start = _any_of(starts, "") if starts else None
+        self._parts = tuple(lists.get("parts", ()))
+        self._shortest_part = min(map(len, self._parts), default=0)
+        self._null_keys = frozenset(phrase_lists()["null_keys"])
+        self.identity = content_hash([list(phrases)] if phrases is not None else data)
+
+    def __call__(self, response: Response) -> bool:
+        """Return whether `response` declines, by its finish reason, its words or a JSON null."""
+        if response.finish_reason in _DECLINED_FINISH:
+            return True
+        if response.tool_calls:
+            return False
+        return self.text(response.text)
+
+    def text(self, text: str) -> bool:
+        """Return whether the words of `text` decline."""
+        head = _folded(text[:HEAD_CHARS]).lstrip(_EDGES)
+        if not head:
+            return self._null(text)
+        if self._own and any(phrase in _folded(text[:MAX_PHRASE_CHARS]) for phrase in self._own if phrase):
+            return True
+        if len(text) < HEAD_CHARS and head.rstrip(_ENDS) in self._whole:
+            return True
+        if self._begins(head) or self._null(text):
+            return True
+        return len(head) >= self._shortest_part and any(part in head for part in self._parts)
+
+    def _begins(self, head: str) -> bool:
+        """Return whether `head`, after apologies and openers, begins by declining."""
+        if not self._start:
+            return False
+        position = 0
+        for _ in range(4):
+            if self._start.match(head, position):
+                return True
+            opener = self._opener.match(head, position) if self._opener else None
+            if not opener:
+                return False
+            position = opener.end()
+        return False
+
+    def _null(self, text: str) -> bool:
+        """Return whether `text` is JSON null, or an object that says only that there is no answer."""
+        if len(text) > HEAD_CHARS or not ("{" in text or "null" in text):
+            return False
+        value: Any = find_json(text)
+        if not isinstance(value, dict) or len(value) != 1:
+            return value is None
+        key, one = next(iter(value.items()))
+        return key in self._null_keys and (one is None or (isinstance(one, str) and self.text(one)))
+
+
+def _folded(text: str) -> str:
+    return text.casefold().translate(_PLAIN)
+
+
+def _any_of(phrases: Sequence[str], after: str) -> re.Pattern[str]:
+    return re.compile(f"(?:{'|'.join(re.escape(one) for one in phrases)}){after}")
+
+
+@cache
+def built_in() -> Declines:
+    """Return the detector of the built-in phrases."""
+    return Declines()

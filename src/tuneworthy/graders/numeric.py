@@ -1,0 +1,114 @@
+"""Grader `numeric`: the last number of the answer equals the expected number within the tolerance."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tuneworthy.config.graders import Numeric
+from tuneworthy.graders.base import GRADERS, RIGHT, AnswerGrader, GradingContext
+from tuneworthy.types import Case, Score, Trace
+
+MAX_CHARS = 20_000
+"""The number is looked for in the last so many characters of an answer."""
+
+_SPACES = "\u00a0\u2009\u202f'’_"
+_NUMBER = r"""
+    (?<!\d)(?:(?<![\w)])(?P<sign>[-−+]))?
+    (?:[$€£¥]\s?(?P<sign2>[-−]?))?
+    (?={decimal}?\d)
+    (?P<whole>\d{{1,3}}(?:[{thousands}{spaces}]\d{{3}})+(?!\d)|\d+)?
+    (?P<fraction>{decimal}\d+)?
+    (?:[eE](?P<exponent>[-+]?\d{{1,4}})\b|\s?[x×*]\s?10(?:\^|\*\*)\{{?(?P<power>[-−+]?\d{{1,4}})\}}?)?
+    (?P<percent>\s?(?:%|％|٪|percent\b|per\ cent\b))?
+"""
+
+
+def _compile(thousands: str, decimal: str) -> re.Pattern[str]:
+    return re.compile(_NUMBER.format(thousands=thousands, spaces=_SPACES, decimal=decimal), re.VERBOSE)
+
+
+_POINT = _compile(",", r"\.")
+_COMMA = _compile(r"\.", ",")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as it was written: `value` as the digits say, and whether a percent sign followed."""
+
+    value: float
+    percent: bool = False
+
+    def equals(self, other: Number, tolerance_abs: float, tolerance_rel: float) -> bool:
+        """Compare with the expected number `other`.
+
+        If only one side has a percent sign, both its digits (45) and its fraction (0.45) may be meant.
+        """
+        candidates = [(self.value, other.value)]
+        if self.percent != other.percent:
+            candidates.append((self.value / 100, other.value) if self.percent else (self.value, other.value / 100))
+        return any(
+            a == b or (math.isfinite(a) and abs(a - b) <= max(tolerance_abs, tolerance_rel * abs(b)))
+            for a, b in candidates
+        )
+
+
+def last_number(text: str, *, decimal_comma: bool = False) -> Number | None:
+    """Return the last number of `text`, None if it has none.
+
+    >>> last_number("between 3 and 1,234.5 %"), last_number("1.234,5", decimal_comma=True)
+    (Number(value=1234.5, percent=True), Number(value=1234.5, percent=False))
+    """
+    last = None
+    for match in (_COMMA if decimal_comma else _POINT).finditer(text[-MAX_CHARS:]):
+        last = match
+    return _read(last) if last else None
+
+
+def _read(match: re.Match[str]) -> Number:
+    whole = re.sub(r"\D", "", match["whole"] or "0")
+    exponent = (match["exponent"] or match["power"] or "0").replace("−", "-")
+    negative = (match["sign"] in ("-", "−")) != (match["sign2"] in ("-", "−"))
+    value = float(f"{whole}.{(match['fraction'] or '.0')[1:]}e{exponent}")
+    return Number(-value if negative else value, bool(match["percent"]))
+
+
+@GRADERS.register("numeric")
+class NumericGrader(AnswerGrader):
+    """Reads thousands separators, percent signs, currency signs and scientific notation."""
+
+    def __init__(self, config: Numeric, context: GradingContext) -> None:
+        super().__init__(config)
+        self._tolerance = (config.tolerance_abs, config.tolerance_rel)
+        self._decimal_comma = config.decimal_comma
+
+    def _expected(self, expected: Any) -> list[Number] | None:
+        """Return the accepted numbers; None if one of them is none."""
+        found = []
+        for one in expected if isinstance(expected, list | tuple) else [expected]:
+            if isinstance(one, int | float) and not isinstance(one, bool):
+                number: Number | None = Number(float(one))
+            else:
+                number = last_number(one, decimal_comma=self._decimal_comma) if isinstance(one, str) else None
+            if number is None:
+                return None
+            found.append(number)
+        return found or None
+
+    def label_fault(self, expected: Any) -> str:
+        """The expected value must be a number or a text that holds one."""
+        return "" if self._expected(expected) else f"expected a number, got {str(expected)[:80]!r}"
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Compare the last number."""
+        expected = self._expected(case.expected)
+        if expected is None:
+            return Score.failed(self.label_fault(case.expected))
+        answer = last_number(trace.text, decimal_comma=self._decimal_comma)
+        if answer is None:
+            return Score(reason="format")
+        if any(answer.equals(one, *self._tolerance) for one in expected):
+            return RIGHT
+        return Score(reason="wrong", detail={"number": answer.value} if math.isfinite(answer.value) else {})

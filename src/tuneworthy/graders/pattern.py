@@ -1,0 +1,77 @@
+"""Grader `regex`: a pattern is found in the answer.
+
+A pattern may be written by anyone, so its time is limited: the search runs over the first part of an answer
+only, and one that takes too long leaves the trace unscored, with the pattern named.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import regex
+
+from tuneworthy.config.graders import Regex
+from tuneworthy.errors import UserError
+from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
+from tuneworthy.types import Case, Score, Trace
+
+MAX_CHARS = 20_000
+TIMEOUT_S = 0.5
+
+
+@lru_cache(maxsize=4096)
+def compile_pattern(pattern: str) -> Any:
+    """Compile a pattern of Python's `re`, for an engine that can be stopped.
+
+    Raises:
+        UserError: The pattern is not valid; it is named.
+    """
+    try:
+        re.compile(pattern)
+        return regex.compile(pattern, regex.VERSION0)
+    except (re.error, regex.error, RecursionError, OverflowError) as error:
+        raise UserError(f"expected a regular expression, got {pattern[:200]!r} ({error})", hint="mend it") from None
+
+
+def search(pattern: str, text: str) -> bool | None:
+    """Return whether `pattern` is found in the first `MAX_CHARS` of `text`; None if that takes too long."""
+    try:
+        return compile_pattern(pattern).search(text[:MAX_CHARS], timeout=TIMEOUT_S) is not None
+    except TimeoutError:
+        return None
+
+
+@GRADERS.register("regex")
+class RegexGrader(AnswerGrader):
+    """The configured pattern, or one of the expected values taken as patterns, is found in the answer."""
+
+    def __init__(self, config: Regex, context: GradingContext) -> None:
+        super().__init__(config, engine=regex.__version__)
+        self._pattern = config.pattern
+        if self._pattern is not None:
+            compile_pattern(self._pattern)
+
+    def label_fault(self, expected: Any) -> str:
+        """Without a configured pattern, the expected value must be one."""
+        try:
+            for pattern in () if self._pattern is not None else accepted(expected):
+                compile_pattern(pattern)
+        except UserError as error:
+            return error.message
+        return ""
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Search for the pattern."""
+        patterns = (self._pattern,) if self._pattern is not None else accepted(case.expected)
+        for pattern in patterns:
+            try:
+                found = search(pattern, trace.text)
+            except UserError as error:
+                return Score.failed(error.message)
+            if found is None:
+                return Score.failed(f"pattern took more than {TIMEOUT_S} s: {pattern[:200]!r}")
+            if found:
+                return RIGHT
+        return WRONG

@@ -1,0 +1,63 @@
+"""Grader `python`: a function of the project's own, `(answer, expected, case) -> float | bool | Score`.
+
+Its code is the user's and runs with the user's rights; what it raises or returns wrongly leaves the trace
+unscored, and never ends a run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from tuneworthy.config.graders import PythonFunction
+from tuneworthy.errors import UserError
+from tuneworthy.functions import load_function, source_hash
+from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, partial
+from tuneworthy.types import Case, Score, Trace
+
+
+def grading_function(spec: str, root: Path) -> Callable[..., Any]:
+    """Load the function that `spec` names; it must be a plain one.
+
+    Raises:
+        UserError: As `load_function`, or it is async.
+    """
+    function = load_function(spec, root)
+    if inspect.iscoroutinefunction(function):
+        raise UserError(f"expected a plain function {spec!r}, got an async one", hint="mend [[graders]]")
+    return function
+
+
+@GRADERS.register("python")
+class PythonGrader(AnswerGrader):
+    """Calls the function and checks what it returns."""
+
+    def __init__(self, config: PythonFunction, context: GradingContext) -> None:
+        self._function = grading_function(config.function, context.root)
+        super().__init__(config, source_hash=source_hash(self._function))
+        self.needs_expected = config.needs_expected
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Judge by the user's function."""
+        try:
+            return as_score(self._function(trace.text, case.expected, case))
+        except (Exception, SystemExit) as error:
+            return Score.failed(f"the grading function raised {type(error).__name__}: {error}"[:500])
+
+
+def as_score(result: Any) -> Score:
+    """Turn what a grading function returned into a score; anything but a bool, 0..1 or a Score is unscored."""
+    if isinstance(result, Score):
+        sound = result.unscored or (0 <= result.num <= result.den and math.isfinite(result.den))
+        return result if sound else Score.failed(f"expected 0 <= num <= den, got {result.num!r} and {result.den!r}")
+    if isinstance(result, bool) or type(result).__name__ == "bool":  # numpy's is no subclass
+        return RIGHT if result else WRONG
+    if isinstance(result, Real) and 0 <= float(result) <= 1:
+        return partial(float(result))
+    return Score.failed(
+        f"expected a number from 0 to 1, a bool or a Score from the grading function, got {result!r:.80}"
+    )

@@ -1,0 +1,163 @@
+"""Grader `style`: brand voice, by a classifier of brand against generic text and by lexical rules.
+
+It judges form alone: a case needs no label. The classifier is trained when the grader is built, always with
+the same result for the same texts, and its cross-validated AUROC says whether it can tell them apart at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tuneworthy.config.graders import Style
+from tuneworthy.errors import DataError, UserError
+from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContext
+from tuneworthy.graders.pattern import compile_pattern, search
+from tuneworthy.types import Case, Score, Trace, content_hash
+
+MIN_TEXTS = 20
+"""Fewest texts of each kind that a classifier is trained on."""
+MAX_CHARS = 20_000
+FOLDS = 5
+SEED = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the classifier rests on.
+
+    Attributes:
+        auroc: Cross-validated: 0.5 tells nothing apart, 1.0 everything.
+        n_brand, n_generic: Distinct texts of each kind.
+    """
+
+    auroc: float
+    n_brand: int
+    n_generic: int
+
+
+class StyleClassifier:
+    """TF-IDF of characters and words, logistic regression, Platt's calibration with equal weight for both kinds.
+
+    Args:
+        brand: Texts in the brand's voice.
+        generic: Texts in no voice in particular.
+    """
+
+    def __init__(self, brand: Sequence[str], generic: Sequence[str]) -> None:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import roc_auc_score
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+        texts = [text[:MAX_CHARS] for text in (*brand, *generic)]
+        kinds = [1] * len(brand) + [0] * len(generic)
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+        held_out = cross_val_predict(_pipeline(), texts, kinds, cv=folds, method="decision_function")
+        self._platt: Any = LogisticRegression(class_weight="balanced").fit(held_out.reshape(-1, 1), kinds)
+        self._model: Any = _pipeline().fit(texts, kinds)
+        auroc = float(roc_auc_score(kinds, held_out))
+        self.evidence = Evidence(auroc=auroc, n_brand=len(brand), n_generic=len(generic))
+
+    def __call__(self, text: str) -> float:
+        """Return the probability that `text` is in the brand's voice, 0..1; 0.5 is the boundary."""
+        margin = self._model.decision_function([text[:MAX_CHARS]])
+        return float(self._platt.predict_proba(margin.reshape(-1, 1))[0, 1])
+
+
+def _pipeline() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline, make_union
+
+    features = make_union(
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, min_df=2, max_features=50_000),
+        TfidfVectorizer(token_pattern=r"(?u)\b\w+\b|[!?…]", ngram_range=(1, 2), sublinear_tf=True, max_features=50_000),
+    )
+    return make_pipeline(features, LogisticRegression(class_weight="balanced", max_iter=1000))
+
+
+def read_generic(path: Path) -> list[str]:
+    """Read a JSONL file of `{"text": ...}`.
+
+    Raises:
+        DataError: A line is something else.
+    """
+    texts = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise DataError(path, number, '{"text": "..."}', f"no JSON ({error})") from None
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise DataError(path, number, '{"text": "..."}', f"{line[:60]!r}")
+        texts.append(row["text"])
+    return texts
+
+
+class LexicalRules:
+    """Bounds on the number of words, banned phrases, required patterns: each is one rule."""
+
+    def __init__(self, config: Style) -> None:
+        self._min, self._max = config.min_words, config.max_words
+        self._banned = [" ".join(phrase.casefold().split()) for phrase in config.banned]
+        self._required = list(config.required)
+        for pattern in self._required:
+            compile_pattern(pattern)
+
+    def broken(self, text: str) -> tuple[list[str], int]:
+        """Return the rules that `text` breaks, in words, and how many rules there are."""
+        n_words = len(text.split())
+        folded = " ".join(text.casefold().split())
+        checks: list[tuple[str, bool]] = [
+            (f"at least {self._min} words", n_words >= (self._min or 0)) if self._min is not None else ("", True),
+            (f"at most {self._max} words", n_words <= (self._max or 0)) if self._max is not None else ("", True),
+            *((f"without {phrase!r}", phrase not in folded) for phrase in self._banned),
+            *((f"matches {pattern!r}", bool(search(pattern, text))) for pattern in self._required),
+        ]
+        rules = [one for one in checks if one[0]]
+        return [name for name, kept in rules if not kept], len(rules)
+
+
+@GRADERS.register("style")
+class StyleGrader(AnswerGrader):
+    """The mean of the classifier's probability and the share of rules kept (the first alone without rules)."""
+
+    needs_expected = False
+
+    def __init__(self, config: Style, context: GradingContext) -> None:
+        self._rules = LexicalRules(config)
+        generic = _distinct(read_generic(context.file(config.generic, "generic texts (JSONL)")))
+        brand = _distinct(example.answer for example in context.examples)
+        if min(len(brand), len(generic)) < MIN_TEXTS:
+            raise UserError(
+                f"style: expected at least {MIN_TEXTS} distinct answers of examples and {MIN_TEXTS} generic texts,"
+                f" got {len(brand)} and {len(generic)}",
+                hint="add texts",
+            )
+        hashes = {"brand_hash": content_hash(brand), "generic_hash": content_hash(generic)}
+        super().__init__(config, **hashes, sklearn=version("scikit-learn"))
+        self._classifier = StyleClassifier(brand, generic)
+        self.evidence = self._classifier.evidence
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Judge the voice of an answer."""
+        if not trace.text.strip():
+            return FORMAT
+        voice = self._classifier(trace.text)
+        broken, n_rules = self._rules.broken(trace.text)
+        kept = 1 - len(broken) / n_rules if n_rules else voice
+        value = (voice + kept) / 2
+        reason = "" if value >= 0.5 and not broken else "partial" if value > 0 else "wrong"
+        return Score(num=value, reason=reason, detail={"voice": round(voice, 6), "broken": broken})
+
+
+def _distinct(texts: Any) -> list[str]:
+    """Return the filled texts once each, in a fixed order."""
+    return sorted({text.strip() for text in texts if text.strip()})

@@ -1,0 +1,87 @@
+"""Graders that compare texts: `exact`, `normalised_exact`, `includes`."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import regex
+
+from tuneworthy.config.graders import Exact, Includes, NormalisedExact
+from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
+from tuneworthy.types import Case, Score, Trace
+
+MAX_CHARS = 200_000
+"""Longest part of an answer that is normalised; what follows cannot make a wrong answer right."""
+
+_APOSTROPHES = regex.compile(r"['’ʼ`´]")
+_INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\u00ad]")
+_PUNCTUATION = regex.compile(r"(?<=\d)[.,:/\-](?=\d)(*SKIP)(*FAIL)|(?<![\w.,])[-−](?=\d)(*SKIP)(*FAIL)|\p{P}")
+
+
+def normalise(text: str) -> str:
+    """Fold what people do not mean: Unicode form, case, punctuation, white space, invisible marks.
+
+    Punctuation inside numbers stays (3.5 is not 35), and so does a minus sign. A text of nothing but
+    punctuation is kept, so that "?" and "!" differ.
+
+    >>> normalise("  It’s  WELL-known: 3.5%! "), normalise("?")
+    ('its well known 3.5', '?')
+    """
+    folded = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold())
+    plain = " ".join(_PUNCTUATION.sub(" ", _APOSTROPHES.sub("", folded)).split())
+    return plain or " ".join(folded.split())
+
+
+@GRADERS.register("exact")
+class ExactGrader(AnswerGrader):
+    """The answer, stripped of outer white space, equals the expected text (one of them, if a list is given)."""
+
+    def __init__(self, config: Exact, context: GradingContext) -> None:
+        super().__init__(config)
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Compare the stripped texts."""
+        answer, expected = trace.text.strip(), case.expected
+        if isinstance(expected, str):
+            return RIGHT if answer == expected.strip() else WRONG
+        return RIGHT if any(answer == one.strip() for one in accepted(expected)) else WRONG
+
+
+@GRADERS.register("normalised_exact")
+class NormalisedExactGrader(AnswerGrader):
+    """The normalised answer equals one of the normalised expected texts."""
+
+    def __init__(self, config: NormalisedExact, context: GradingContext) -> None:
+        super().__init__(config)
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Compare the normalised texts."""
+        if trace.text == case.expected:
+            return RIGHT
+        answer = normalise(trace.text)
+        return RIGHT if any(answer == normalise(one) for one in accepted(case.expected)) else WRONG
+
+
+@GRADERS.register("includes")
+class IncludesGrader(AnswerGrader):
+    """The answer contains the expected text, or all of them."""
+
+    def __init__(self, config: Includes, context: GradingContext) -> None:
+        super().__init__(config)
+        self._ignore_case = config.ignore_case
+
+    def label_fault(self, expected: Any) -> str:
+        """An empty text is contained in every answer, so it judges nothing."""
+        texts = accepted(expected)
+        filled = texts and all(one.strip() for one in texts)
+        return "" if filled else "expected a filled text or list of texts, got an empty one"
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Look for every expected text."""
+        if fault := self.label_fault(case.expected):
+            return Score.failed(fault)
+        answer, texts = trace.text, accepted(case.expected)
+        if self._ignore_case:
+            answer, texts = answer.casefold(), tuple(one.casefold() for one in texts)
+        return RIGHT if all(one.strip() in answer for one in texts) else WRONG

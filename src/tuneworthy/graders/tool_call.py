@@ -1,0 +1,106 @@
+"""Grader `tool_call`: the expected tools are called with the expected arguments.
+
+Calls are read from the response's `tool_calls` (OpenAI shape). A call that is only written out as text is not
+a call: reason `format`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from tuneworthy.config.graders import ToolCall
+from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
+from tuneworthy.graders.json_pairs import compare
+from tuneworthy.graders.json_text import find_json
+from tuneworthy.types import Case, Score, Trace
+
+Call = tuple[str, Mapping[str, Any]]
+_CALL_KEYS = frozenset({"name", "function", "tool", "tool_name", "tool_calls", "arguments", "parameters"})
+
+
+def read_call(value: Any) -> Call | None:
+    """Return name and arguments of a call, `{"name", "arguments"}` or OpenAI's shape; None if it is unreadable.
+
+    >>> read_call({"type": "function", "function": {"name": "book", "arguments": '{"n": 2}'}})
+    ('book', {'n': 2})
+    """
+    if isinstance(value, Mapping) and isinstance(value.get("function"), Mapping):
+        value = value["function"]
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        return None
+    arguments = value.get("arguments") or {}
+    if isinstance(arguments, str):
+        try:
+            arguments = orjson.loads(arguments)
+        except ValueError:
+            return None
+    return (value["name"], arguments) if isinstance(arguments, Mapping) else None
+
+
+def expected_calls(expected: Any) -> list[Call] | None:
+    """Return the expected calls (an empty list: no tool may be called); None if they are unreadable."""
+    if isinstance(expected, str):
+        expected = find_json(expected, strict=True)
+    calls = [read_call(one) for one in (expected if isinstance(expected, list | tuple) else [expected])]
+    return None if any(one is None for one in calls) else [one for one in calls if one]
+
+
+@GRADERS.register("tool_call")
+class ToolCallGrader(AnswerGrader):
+    """All expected calls, in any order, and no others: 1; else 0 with what went wrong."""
+
+    def __init__(self, config: ToolCall, context: GradingContext) -> None:
+        super().__init__(config)
+        self._arguments = config.arguments
+        self._ignore_case = config.ignore_case
+
+    def label_fault(self, expected: Any) -> str:
+        """The expected value must be a call or a list of calls."""
+        if expected_calls(expected) is not None:
+            return ""
+        return f'expected {{"name", "arguments"}} or a list of them, got {str(expected)[:80]!r}'
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        """Match the calls of the response with the expected ones."""
+        expected = expected_calls(case.expected)
+        if expected is None:
+            return Score.failed(self.label_fault(case.expected))
+        raw = trace.response.tool_calls if trace.response else ()
+        calls = [read_call(one) for one in raw]
+        read = [one for one in calls if one]
+        if len(read) < len(calls) or (not calls and expected and _written_out(trace.text)):
+            return FORMAT
+        if not calls and not expected:
+            return RIGHT if trace.text.strip() else FORMAT
+        detail = {"called": [{"name": name, "arguments": dict(arguments)} for name, arguments in read]}
+        if sorted(name for name, _ in read) != sorted(name for name, _ in expected):
+            return Score(reason="wrong_tool" if calls else "no_call", detail=detail)
+        if self._arguments and not self._all_match(expected, read):
+            return Score(reason="wrong_arguments", detail=detail)
+        return RIGHT
+
+    def _all_match(self, expected: Sequence[Call], called: Sequence[Call]) -> bool:
+        left = list(called)
+        for one in expected:
+            match = next((other for other in left if self._same(one, other)), None)
+            if match is None:
+                return False
+            left.remove(match)
+        return True
+
+    def _same(self, expected: Call, called: Call) -> bool:
+        if expected[0] != called[0]:
+            return False
+        counts = compare(expected[1], called[1], ignore_case=self._ignore_case)
+        return all(one.fp == one.fn == 0 for one in counts.values())
+
+
+def _written_out(text: str) -> bool:
+    """Return whether `text` holds a call as JSON."""
+    value = find_json(text)
+    if isinstance(value, list) and value:
+        value = value[0]
+    return isinstance(value, dict) and not _CALL_KEYS.isdisjoint(value)

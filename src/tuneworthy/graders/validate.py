@@ -1,0 +1,206 @@
+"""Validate a judge before it may decide: answers that nobody may call good, and verdicts of people.
+
+Invariants: a judge that calls one canary good fails; fewer than 50 verdicts of people leave it unknown, never passed;
+agreement is never the criterion (always saying good agrees with the base rate), telling good from bad is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import orjson
+
+from tuneworthy.graders.base import accepted
+from tuneworthy.graders.judge import JudgeGrader
+from tuneworthy.stats.confusion import Confusion, residual_bad
+from tuneworthy.types import Case, canonical
+
+MIN_HUMAN = 50
+"""Fewest answers with a verdict of people, of each variant of a comparison."""
+MOST_UNREAD = 0.02
+"""Largest share of judgements that may be missing."""
+
+Status = Literal["pass", "fail", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """An answer that is never good, to a question."""
+
+    name: str
+    kind: str
+    case: Case
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """An answer that people judged: good or not."""
+
+    case: Case
+    answer: str
+    good: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeValidation:
+    """What is known of a judge.
+
+    Attributes:
+        status: `pass`: it may decide where people's verdicts correct it; `fail`; `unknown`: too few verdicts.
+        reasons: Why it is not `pass`, one sentence each.
+        fooled: Names of the canaries that it called good. n_canaries: How many it was shown.
+        n_unread: Judgements that are missing, of all that were asked for (`n_asked`).
+        confusion: Against people.
+        warnings: What does not bar it: judge and judged of one family.
+    """
+
+    status: Status
+    reasons: Sequence[str]
+    fooled: Sequence[str]
+    n_canaries: int
+    n_unread: int
+    n_asked: int
+    confusion: Confusion
+    warnings: Sequence[str] = ()
+
+    @property
+    def passes(self) -> bool:
+        """Whether it may decide."""
+        return self.status == "pass"
+
+    def residual_bad(self) -> float | None:
+        """Return the share of bad answers among those that it lets through, at people's base rate; None if unknown."""
+        table = self.confusion
+        if table.sensitivity is None or table.specificity is None:
+            return None
+        return residual_bad(table.n_bad / table.n, sensitivity=table.sensitivity, specificity=table.specificity)
+
+    def __str__(self) -> str:
+        table = self.confusion
+        caught = f"{self.n_canaries - len(self.fooled)} of {self.n_canaries} canaries caught"
+        if not table.n:
+            return f"judge: {self.status}; {caught}; no verdicts of people"
+        low, high = table.sensitivity_interval()
+        sensitivity = f"good called good {_share(table.sensitivity)} [{low:.1%}, {high:.1%}]"
+        low, high = table.specificity_interval()
+        specificity = f"bad called bad {_share(table.specificity)} [{low:.1%}, {high:.1%}]"
+        kappa = "not defined" if table.kappa is None else f"{table.kappa:.2f}"
+        return f"judge: {self.status}; {caught}; on {table.n} answers kappa {kappa}, {sensitivity}, {specificity}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data, with the numbers that follow from it."""
+        table = self.confusion
+        return {
+            **asdict(self),
+            "detail": str(self),
+            "n": table.n,
+            "agreement": table.agreement,
+            "kappa": table.kappa,
+            "sensitivity": table.sensitivity,
+            "sensitivity_ci95": table.sensitivity_interval(),
+            "specificity": table.specificity,
+            "specificity_ci95": table.specificity_interval(),
+            "residual_bad": self.residual_bad(),
+        }
+
+
+def _share(value: float | None) -> str:
+    return "never seen" if value is None else f"{value:.1%}"
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, Any]:
+    content: dict[str, Any] = orjson.loads(files("tuneworthy.graders").joinpath("canaries.json").read_bytes())
+    return content
+
+
+def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list[Canary]:
+    """Return the canaries, put to the project's own questions.
+
+    Args:
+        cases: Labelled cases (dev); built-in questions stand in where there are fewer than two different answers.
+        needs_expected: Whether the judge sees right answers; else those that are wrong in fact are left out.
+    """
+    own = [case for case in cases if case.labelled and case.expected is not None]
+    built_in = [
+        Case(id=f"canary-{i}", input=row["question"], expected=row["expected"])
+        for i, row in enumerate(_table()["fallback"])
+    ]
+    if len({canonical(case.expected) for case in own}) < 2:
+        own = built_in
+    rows = [row for row in _table()["canaries"] if needs_expected or not row.get("needs_reference")]
+    return [_canary(row, [*own[n % len(own) :], *own, *built_in]) for n, row in enumerate(rows)]
+
+
+def _canary(row: dict[str, Any], cases: Sequence[Case]) -> Canary:
+    """Put one canary to the first case that it is no right answer to."""
+    for case in cases:
+        other = next(one for one in cases if canonical(one.expected) != canonical(case.expected))
+        answer = _filled(row["answer"], question=case.text, other=accepted(other.expected)[0])
+        if answer.strip().casefold() not in {text.strip().casefold() for text in accepted(case.expected)}:
+            break
+    return Canary(name=row["name"], kind=row["kind"], case=case, answer=answer)
+
+
+def _filled(template: str, **values: str) -> str:
+    for name, value in values.items():
+        if "{" + name + "}" in template:
+            return template.replace("{" + name + "}", value)
+    return template
+
+
+async def validate_judge(
+    judge: JudgeGrader, cases: Sequence[Case] = (), seen: Sequence[Seen] = (), *, warnings: Sequence[str] = ()
+) -> JudgeValidation:
+    """Show a judge the canaries and what people judged; all of it is stored, so that a second time costs nothing.
+
+    Args:
+        judge: The grader, with a session to ask.
+        cases: Whose questions the canaries are put to (dev).
+        seen: Answers with people's verdicts, a random sample of what it will judge.
+        warnings: What is known beside that (see `family.same_family`).
+
+    Raises:
+        TuneworthyError: Budget spent, key refused, provider down.
+    """
+    planted = canaries(cases, needs_expected=judge.needs_expected)
+    asked = [(one.case, one.answer) for one in planted] + [(one.case, one.answer) for one in seen]
+    said = await asyncio.gather(*(judge.verdict(case, answer) for case, answer in asked))
+    verdicts = [good for good, _ in said]
+    told, judged = verdicts[: len(planted)], verdicts[len(planted) :]
+    fooled = tuple(one.name for one, good in zip(planted, told, strict=True) if good)
+    table = Confusion.of((one.good, good) for one, good in zip(seen, judged, strict=True) if good is not None)
+    if table.n >= MIN_HUMAN and table.tells_apart() is None:
+        warnings = [*warnings, f"that it tells good from bad is not shown ({table.n_good} good, {table.n_bad} bad)"]
+    n_unread = sum(good is None for good in verdicts)
+    example = next((why for good, why in said if good is None), "")
+    failed = _failed(fooled, n_unread, len(said), example, table)
+    few = [f"expected verdicts of people on at least {MIN_HUMAN} answers, got {table.n}"] if table.n < MIN_HUMAN else []
+    return JudgeValidation(
+        status="fail" if failed else "unknown" if few else "pass",
+        reasons=tuple(failed or few),
+        fooled=fooled,
+        n_canaries=len(planted),
+        n_unread=n_unread,
+        n_asked=len(said),
+        confusion=table,
+        warnings=tuple(warnings),
+    )
+
+
+def _failed(fooled: Sequence[str], n_unread: int, n_asked: int, example: str, table: Confusion) -> list[str]:
+    """Say what shows that the judge must not decide."""
+    reasons = []
+    if fooled:
+        reasons.append(f"it called {len(fooled)} worthless answers good ({', '.join(fooled[:5])})")
+    if n_unread > MOST_UNREAD * n_asked:
+        reasons.append(f"{n_unread} of {n_asked} verdicts are missing ({example})")
+    if table.n >= MIN_HUMAN and table.tells_apart() is False:
+        reasons.append("it calls bad answers good as often as good ones, or more often")
+    return reasons

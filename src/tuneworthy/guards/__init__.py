@@ -1,1 +1,0 @@
-"""Guard sets: what a tuned model must not have got worse at, beside its task."""

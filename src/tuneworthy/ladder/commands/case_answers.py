@@ -1,0 +1,306 @@
+"""Why did this case fail? What each rung of the last run answered to a case, from the store alone.
+
+Invariants: nothing is asked, no model is opened, no lock is held; what was answered to a test case is shown only if
+it is revealed, and then that is recorded first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, cast
+
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.evaluate.budget import Budget
+from tuneworthy.graders.apply import make_grader
+from tuneworthy.graders.base import GradingContext
+from tuneworthy.graders.judge import JudgeGrader
+from tuneworthy.ladder.judging import Item, Judging
+from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.reveal import record_reveal
+from tuneworthy.ladder.session import Session, read_data
+from tuneworthy.ladder.variant_lookup import restore
+from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.types import Case, Score, Trace, Variant
+
+COMMAND = "cases show"
+HIDDEN = "This is a test case: what was answered is hidden, so that test stays honest (--reveal-test shows it)."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One stored answer of one rung's variant, judged by the primary grader.
+
+    Attributes:
+        score: 0..1; None if unscored. reason: why it is not right, or not scored.
+        thinking: What came before the answer. detail: what the grader saw.
+    """
+
+    case: str
+    rung: str
+    name: str
+    repeat: int
+    expected: Any
+    text: str
+    score: float | None
+    reason: str
+    thinking: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseAnswers:
+    """A case and what each rung answered.
+
+    Attributes:
+        side: `dev`, `test` or `unused`. hidden: Why no answers are shown; "" if they are.
+    """
+
+    case: str
+    side: str
+    question: str
+    expected: Any
+    answers: Sequence[Answer] = ()
+    hidden: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """The failed cases of one variant.
+
+    Attributes:
+        on: `dev`, or `dev and test`. n: Cases with a stored answer that is scored.
+        failed: Answers that are not fully right, worst first. reasons: How often each.
+    """
+
+    rung: str
+    name: str
+    grader: str
+    on: str
+    n: int
+    failed: Sequence[Answer]
+    reasons: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return asdict(self)
+
+
+class Answers:
+    """The stored answers of the last run; open it with `open_answers`.
+
+    Args:
+        session: The project, opened without a lock.
+        record: The last run (or quick run).
+    """
+
+    def __init__(self, session: Session, record: Mapping[str, Any]) -> None:
+        self.session = session
+        self.record = record
+        self._sides: dict[str, str] = {case.id: "unused" for case in session.data.cases}
+        self._sides |= {case.id: "test" for case in session.split.test}
+        self._sides |= {case.id: "dev" for case in session.split.dev}
+        self._cases = {case.id: case for case in (*session.data.cases, *session.split.dev)}
+
+    def of_case(self, word: str, rung: str | None = None, *, reveal_test: bool = False) -> CaseAnswers:
+        """Return what each rung (or `rung` alone) answered to a case.
+
+        Args:
+            word: Its id, or the beginning of it.
+            rung: A rung of the run, or `best`.
+            reveal_test: Show it even if it is a test case.
+
+        Raises:
+            UserError: No such case or rung.
+        """
+        case = self._case(word)
+        side = self._sides[case.id]
+        wanted = [self._rung(rung)] if rung else [row["rung"] for row in self.record["rungs"] if row["variant"]]
+        shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case), hidden="")
+        if side == "test" and not reveal_test:
+            return _with(shown, hidden=HIDDEN)
+        if side == "test":
+            record_reveal(self.session.folder, [case.id], COMMAND)
+        return _with(shown, answers=[answer for name in wanted for answer in self._answers(name, [case])])
+
+    def failed(self, rung: str | None = None, *, reveal_test: bool = False) -> Failures:
+        """Return the failed dev cases of the best variant (or of `rung`'s); those of test too if they are revealed.
+
+        Raises:
+            UserError: No such rung.
+        """
+        name = self._rung(rung or "best")
+        split = self.session.split
+        cases = [*split.dev, *split.test] if reveal_test else list(split.dev)
+        answers = [answer for answer in self._answers(name, cases) if answer.score is not None]
+        if reveal_test:
+            record_reveal(self.session.folder, (a.case for a in answers if self._sides[a.case] == "test"), COMMAND)
+        failed = sorted((a for a in answers if a.score is not None and a.score < 1), key=lambda a: (a.score, a.case))
+        return Failures(
+            rung=name,
+            name=self._variant(name).name,
+            grader=self.session.project.graders[0].type,
+            on="dev and test" if reveal_test else "dev",
+            n=len({answer.case for answer in answers}),
+            failed=failed,
+            reasons=dict(Counter(answer.reason or "wrong" for answer in failed).most_common()),
+        )
+
+    def to_judge(self, rungs: Sequence[str] = (), *, n: int, command: str) -> list[Item]:
+        """Return answers to test cases for people to judge, blind to the variant; recorded as a look at them.
+
+        Args:
+            rungs: Whose answers; those of all rungs that were put to test if empty.
+            n: Cases, the first of a seeded order.
+            command: What shows them.
+
+        Raises:
+            UserError: The primary grader is no judge, no such rung, or nothing was put to test.
+        """
+        project, split = self.session.project, self.session.split
+        tested = [row["rung"] for row in self.record["rungs"] if row["variant"] and row["score"] is not None]
+        names = [self._rung(name) for name in rungs] or tested
+        traces = [trace for name in names for trace in self.session.runner.stored(self._variant(name), split.test)]
+        items = Judging(project, split, self._judge).items(traces, n)
+        if not items:
+            raise UserError("expected answers to test cases, got none", hint="run `tuneworthy run` without --quick")
+        record_reveal(self.session.folder, (item.case.id for item in items), command)
+        return items
+
+    @property
+    def rubric(self) -> str:
+        """What makes an answer good, as the judge is told.
+
+        Raises:
+            UserError: The primary grader is no judge.
+        """
+        return self._judge.rubric
+
+    @cached_property
+    def _judge(self) -> JudgeGrader:
+        """The primary grader, without a model to ask: people need none."""
+        config = self.session.project.graders[0]
+        if config.type != "judge":
+            raise UserError(f"expected a judge as the first grader, got {config.type!r}", hint="nothing to validate")
+        return cast(JudgeGrader, make_grader(config, GradingContext(root=self.session.project.root)))
+
+    def _case(self, word: str) -> Case:
+        if word in self._cases:
+            return self._cases[word]
+        hits = [case for identity, case in self._cases.items() if identity.startswith(word)]
+        if len(hits) != 1:
+            found = "none" if not hits else ", ".join(case.id for case in hits[:5])
+            raise UserError(
+                f"expected the id of one case (or the beginning of it), got {word!r}, which matches {found}",
+                hint="`tuneworthy cases show --failed` lists ids",
+            )
+        return hits[0]
+
+    def _rung(self, word: str) -> str:
+        """Return the rung that `word` means.
+
+        Raises:
+            UserError: The run has none of that name with a variant.
+        """
+        rungs = {row["rung"]: row for row in self.record["rungs"] if row["variant"]}
+        if not rungs:
+            raise UserError("expected a run that asked something, got none", hint="run `tuneworthy run` again")
+        if word == "best":
+            best = self.record["best"]
+            return str(best["rung"]) if best else max(_above_classical(rungs), key=lambda name: _dev_score(rungs[name]))
+        if word not in rungs:
+            raise UserError(f"expected a rung of the last run ({', '.join(rungs)}) or best, got {word!r}")
+        return word
+
+    def _variant(self, rung: str) -> Variant:
+        identity = next(row["variant"] for row in self.record["rungs"] if row["rung"] == rung)
+        return restore(self.record["variants"][identity])
+
+    def _answers(self, rung: str, cases: Sequence[Case]) -> list[Answer]:
+        """Return what is stored of the rung's variant, in the order of `cases`."""
+        row = next(one for one in self.record["rungs"] if one["rung"] == rung)
+        variant = self._variant(rung)
+        traces = self.session.runner.stored(variant, cases, repeats=range(row["repeats"]))
+        _, _, scores = asyncio.run(self.session.score(traces, cases))
+        return [self._judged(rung, variant, *pair) for pair in zip(traces, scores, strict=True)]
+
+    def _judged(self, rung: str, variant: Variant, trace: Trace, score: Score) -> Answer:
+        reason = score.reason or score.unscored
+        return Answer(
+            case=trace.case_id,
+            rung=rung,
+            name=variant.name,
+            repeat=trace.repeat,
+            expected=_plain(self._cases[trace.case_id]),
+            text=trace.text,
+            score=score.value,
+            reason=reason,
+            thinking=trace.thinking,
+            detail=dict(score.detail),
+        )
+
+
+@contextmanager
+def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: None) -> Iterator[Answers]:
+    """Open the stored answers of `project`.
+
+    Args:
+        project: The project.
+        say: Told if only a quick run is there.
+
+    Raises:
+        UserError: Nothing was run yet, or the data is wrong.
+    """
+    folder = Folder(project.root)
+    record = read_record(folder)
+    if record is None and (record := read_record(folder, "quick")) is not None:
+        say("No full run yet: these are the answers of the quick one.")
+    if record is None:
+        raise UserError(f"expected a run of {project.root}, got none", hint="run `tuneworthy run` first")
+    if record["partial"]:
+        say(f"The run stopped early, so these are the answers so far: {record['partial']}.")
+    data = read_data(project)
+    store = ResponseStore(folder.responses)
+    session = Session(project, data, store, None, Budget(None), known=record["judges"])
+    try:
+        yield Answers(session, record)
+    finally:
+        store.close()
+        if session.library:
+            session.library.close()
+
+
+def _with(shown: CaseAnswers, *, hidden: str = "", answers: Sequence[Answer] = ()) -> CaseAnswers:
+    return CaseAnswers(
+        case=shown.case,
+        side=shown.side,
+        question=shown.question,
+        expected=shown.expected,
+        answers=answers,
+        hidden=hidden,
+    )
+
+
+def _plain(case: Case) -> Any:
+    """Return the expected answer, or what stands for it where there is none."""
+    if not case.labelled:
+        return "(no label)"
+    return "(decline)" if case.expected is None else case.expected
+
+
+def _above_classical(rungs: Mapping[str, Any]) -> list[str]:
+    return [name for name in rungs if name != "classical"] or list(rungs)
+
+
+def _dev_score(row: Mapping[str, Any]) -> float:
+    seen = row["candidates"]
+    return float(seen[0]["score"]) if seen else 0.0

@@ -1,0 +1,123 @@
+"""Two variants, paired, on dev or (as a look) on test: for people, and as a gate in CI."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.errors import Undecided, UserError
+from tuneworthy.ladder.comparisons import take_comparison
+from tuneworthy.ladder.judging import Judged
+from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.session import Session
+from tuneworthy.stats.paired import PairedResult, compare, non_inferior
+from tuneworthy.types import MOST_UNSCORED, Variant
+
+DEV_ALPHA = 0.05
+FEWEST = 8
+
+
+class Answer(StrEnum):
+    """What a comparison says of B."""
+
+    BETTER = "better"
+    NO_WORSE = "no_worse"
+    WORSE = "worse"
+    UNRESOLVED = "unresolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versus:
+    """B against A.
+
+    Attributes:
+        on: `dev` or `test`. answer: of B. paired: Numbers. lower: One-sided bound of the difference.
+        unscored: Cases that one of the two has no score of.
+        unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct).
+    """
+
+    a: str
+    b: str
+    on: str
+    answer: Answer
+    margin: float
+    lower: float
+    unscored: int
+    cost_usd: float
+    paired: PairedResult
+    unvalidated: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return asdict(self)
+
+
+async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> Versus:
+    """Compare B with A by the primary grader.
+
+    B is better if the paired interval is above 0; no worse if it is non-inferior by the margin; worse if the
+    interval is below 0; else unresolved, as it is where more than 2 % of the cases have no score of both. On test
+    each case is answered as often as in a run.
+
+    Args:
+        session: The opened project.
+        a, b: Variants.
+        on_test: Look at test (a look is taken and paid for in alpha); dev is the default.
+
+    Raises:
+        UserError: A is B, or so much was looked at that nothing can be shown on test any more.
+        NotEnough: Too few cases have a score of both.
+    """
+    if a.id == b.id:
+        raise UserError(f"expected two variants, got {a.name} twice ({a.id})", hint="name another one as A or B")
+    cases = session.split.test if on_test else session.split.dev
+    if len(cases) < FEWEST:
+        side = "test" if on_test else "dev"
+        raise Undecided(f"expected at least {FEWEST} {side} cases, got {len(cases)}", hint="use --test or add cases")
+    alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
+    repeats_a, repeats_b = (repeats_of(session.project, one) if on_test else 1 for one in (a, b))
+    traces_a = await session.ask(a, cases, repeats=repeats_a)
+    traces_b = await session.ask(b, cases, repeats=repeats_b)
+    num_a, den_a, _ = await session.score(traces_a, cases)
+    num_b, den_b, _ = await session.score(traces_b, cases)
+    both = ~(np.isnan(num_a) | np.isnan(num_b))
+    if both.sum() < FEWEST:
+        raise Undecided(f"expected at least {FEWEST} cases with a score of both, got {int(both.sum())}")
+    groups = session.groups(cases)
+    kept = None if groups is None else groups[both]
+    sides = (num_a[both], den_a[both], num_b[both], den_b[both])
+    paired = compare(*sides, kept, alpha=alpha, seed=session.project.split.seed)
+    margin = session.project.task.margin
+    bound = non_inferior(*sides, kept, margin=margin, alpha=alpha)
+    unvalidated = ""
+    if session.judging:
+        await session.judging.learn(cases, [*traces_a, *traces_b])
+        judged = Judged(traces_a, num_a / den_a), Judged(traces_b, num_b / den_b)
+        paired, bound, unvalidated = session.judging.correct(cases, *judged, paired, bound, groups=groups)
+    unscored = int((~both).sum())
+    barred = bool(unvalidated) or unscored > MOST_UNSCORED * len(cases)
+    return Versus(
+        a=a.name,
+        b=b.name,
+        on="test" if on_test else "dev",
+        answer=Answer.UNRESOLVED if barred else _answer(paired, bound.holds),
+        margin=margin,
+        lower=bound.lower,
+        unscored=unscored,
+        cost_usd=sum(trace.cost_usd for trace in (*traces_a, *traces_b)),
+        paired=paired,
+        unvalidated=unvalidated,
+    )
+
+
+def _answer(paired: PairedResult, no_worse: bool) -> Answer:
+    if paired.better:
+        return Answer.BETTER
+    if no_worse:
+        return Answer.NO_WORSE
+    if paired.worse:
+        return Answer.WORSE
+    return Answer.UNRESOLVED

@@ -1,0 +1,153 @@
+"""A variant as files that live without the tool: its description, its prompt, and a client that sends it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.rungs.classical import PREFIX
+from tuneworthy.ladder.rungs.tuned_models import config_of
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variant_lookup import describe
+from tuneworthy.prompts.passages import passages_text
+from tuneworthy.prompts.templates import chat
+from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.providers.constraints import FIELD
+from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Case, Passage, Request, Retrieval, Variant
+
+SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install openai`."""
+
+import json
+import os
+from pathlib import Path
+
+from openai import OpenAI
+
+VARIANT = {name!r}
+IDENTITY = {identity!r}
+REQUEST = json.loads(Path(__file__).with_name("request.json").read_text())
+client = OpenAI(base_url={base_url!r}, api_key=os.environ.get({key!r}) or "none")
+
+
+def ask(text: str) -> str:
+    """Return the answer to `text`."""
+    body = json.loads(json.dumps(REQUEST).replace("@@INPUT@@", json.dumps(text)[1:-1]))
+    answer = client.chat.completions.create(**body).choices[0].message.content or ""
+    return {answer}
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(ask(sys.argv[1]))
+'''
+
+
+def export_variant(session: Session, variant: Variant, folder: Path) -> list[Path]:
+    """Write `variant.json`, `prompt.md`, and for chat models `request.json` and `client.py`; return the paths.
+
+    Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` holds the pool. Nor are
+    passages of documents: `prompt.md` says how they stand before the question, and there is no client.
+
+    Raises:
+        UserError: The variant is a classical baseline, which has no prompt.
+    """
+    if variant.model.startswith(PREFIX):
+        raise UserError(
+            f"expected a variant with a prompt, got {variant.name}, which has none",
+            hint="the classical baseline is a few lines of scikit-learn: see tuneworthy.classical.fit",
+        )
+    case = Case(id="export", input="@@INPUT@@")
+    fixed = variant.shots is not None and variant.shots.mode == "fixed"
+    shots = session.pool.select(variant.shots, [case])["export"] if fixed else ()
+    messages = list(chat(variant, case, shots))
+    files: dict[str, bytes] = {
+        "variant.json": orjson.dumps(describe(variant), option=orjson.OPT_INDENT_2),
+        "prompt.md": _prompt(variant, messages).encode(),
+    }
+    if variant.shots is not None and not fixed:
+        rows = [{"messages": example.messages} for example in session.pool.examples]
+        files["shots.jsonl"] = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    elif variant.retrieval is None:
+        files |= _client(session, variant, messages)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return [folder / name for name in files]
+
+
+def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
+    """Return the chat as a page."""
+    name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
+    lines = [f"# {name}", "", f"Model: {model}. Decoding: {dict(variant.decoding) or 'default'}.", ""]
+    if variant.shots is not None and variant.shots.mode == "per_case":
+        by = (
+            f"by the sentence encoder {variant.shots.encoder}" if variant.shots.encoder else "BM25 over their questions"
+        )
+        lines += [
+            f"Before the question stand the {variant.shots.k} nearest examples of shots.jsonl ({by}), the nearest "
+            "last, each as a user turn and an assistant turn.",
+            "",
+        ]
+    if variant.retrieval is not None:
+        lines += [*_passages(variant.retrieval), ""]
+    for message in messages:
+        text = str(message["content"])
+        fence = "`" * (1 + max(2, *map(len, re.findall("`*", text))))
+        lines += [f"## {message['role']}", "", fence, text, fence, ""]
+    return "\n".join(lines)
+
+
+def _passages(retrieval: Retrieval) -> list[str]:
+    """Say what stands before the question, with an example of its form."""
+    settings = {key: value for key, value in asdict(retrieval).items() if key not in {"documents", "mode", "cite"}}
+    example = passages_text([Passage(document="ID", text="...")], cite=retrieval.cite)
+    return [
+        f"Before the question stand the {retrieval.k} best passages of the documents (content hash "
+        f"{retrieval.documents}), the best one last, in this form; the search is {settings}.",
+        "",
+        "```",
+        example,
+        "```",
+    ]
+
+
+def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) -> dict[str, bytes]:
+    """Return the request body that the provider sends, and a script that sends it."""
+    provider = session.models[variant.model].provider
+    config = config_of(session.project, variant.model)
+    if not isinstance(provider, OpenAIProvider):
+        return {}
+    body, _ = provider.body(
+        Request(
+            messages=tuple(messages),
+            max_tokens=variant.max_tokens,
+            decoding=variant.parameters,
+            output=variant.output,
+        )
+    )
+    standard = {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"}
+    standard |= {"frequency_penalty", "presence_penalty", "response_format", "tools"}
+    extra = {name: body.pop(name) for name in list(body) if name not in standard}
+    request = body | ({"extra_body": extra} if extra else {})
+    snippet = SNIPPET.format(
+        name=variant.name,
+        identity=variant.id,
+        base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1"),
+        key=getattr(config, "api_key_env", None) or "OPENAI_API_KEY",
+        answer=_answer_of(variant, provider.capabilities),
+    )
+    return {"request.json": orjson.dumps(request, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}
+
+
+def _answer_of(variant: Variant, capabilities: Capabilities) -> str:
+    """Return the expression that takes the answer out of what the model wrote, as the runner does."""
+    if variant.output.kind == "choice" and capabilities.choice == "wrapped_schema":
+        return f"json.loads(answer)[{FIELD!r}]"
+    return f"answer.rpartition({variant.answer_after!r})[2].strip()" if variant.answer_after else "answer"

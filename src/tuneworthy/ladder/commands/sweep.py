@@ -1,0 +1,251 @@
+"""`decode sweep` over a project: what is swept, what the objective is, and what is kept of it.
+
+The objective of a case is its mean score, plus a tenth of how well its repeats agree, plus a tenth of how many of them
+are valid, over 1.2: of two settings that score alike the steadier one is taken. Noise of the model at temperature 0 is
+measured apart and reported as a component of the variance. An answer that failed says nothing of a setting: it is left
+out of all of these and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.errors import UserError
+from tuneworthy.evaluate.runner import usage
+from tuneworthy.ladder.rungs.decoding import accepted, keep_sweep, prompt_key, provider_of, settings_for, with_setting
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variant_lookup import describe
+from tuneworthy.providers.capabilities import Capabilities, takes_temperature
+from tuneworthy.providers.probe import read_probe
+from tuneworthy.search.racing import Measured
+from tuneworthy.search.space import space
+from tuneworthy.search.sweep import WIDTH, Plan, Sweep, halves, sweep
+from tuneworthy.types import Case, Score, Trace, Variant
+
+WEIGHT = 0.1
+"""Of consistency, and of validity, against 1 of the score."""
+GREEDY_REPEATS, GREEDY_CASES = 5, 20
+OUTPUT_WEIGHT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the objective of a variant is made of, on the cases that nobody searched on.
+
+    Attributes:
+        score, consistency, validity: Means over the `n` cases. failed: Answers that failed, which are left out.
+    """
+
+    score: float
+    consistency: float
+    validity: float
+    n: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flips:
+    """How a model varies at temperature 0.
+
+    Attributes:
+        rate: Share of cases whose answers are not all the same. cases: That have at least two answers.
+        repeats: Answers to a case that were asked for. failed: Those of all cases that failed, which are left out.
+        variance: Of the score within a case. share: Of all variance of a single answer's score.
+    """
+
+    rate: float
+    cases: int
+    repeats: int
+    failed: int
+    variance: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """All that `decode sweep` tells; `flips` is None where the model cannot be greedy."""
+
+    base: Variant
+    found: Sweep
+    before: Parts | None
+    after: Parts | None
+    flips: Flips | None
+    cost_usd: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        found = self.found
+        return {
+            "base": {"variant": self.base.id, "name": self.base.name, "prompt": prompt_key(self.base)},
+            "tried": len(found.tried),
+            "settings": [asdict(one) for one in found.tried],
+            "winner": {"setting": dict(found.setting), "variant": describe(found.winner)},
+            "adopted": found.adopted,
+            "paired": asdict(found.paired) if found.paired else None,
+            "before": asdict(self.before) if self.before else None,
+            "after": asdict(self.after) if self.after else None,
+            "flips_at_0": asdict(self.flips) if self.flips else None,
+            "calls": found.calls,
+            "budget": found.budget,
+            "n_search": found.n_search,
+            "n_confirm": found.n_confirm,
+            "stopped": found.stopped,
+            "cost_usd": self.cost_usd,
+        }  # fmt: skip
+
+
+class Sweeping:
+    """One sweep of one variant.
+
+    Args:
+        session: The opened project.
+        base: What is in use.
+        repeats: Answers to each case, at least 2: consistency needs them.
+    """
+
+    def __init__(self, session: Session, base: Variant, repeats: int = 2) -> None:
+        if repeats < 2:
+            raise UserError(f"expected at least 2 repeats, because consistency is measured, got {repeats}")
+        provider = session.models[base.model].provider
+        capabilities = getattr(provider, "capabilities", None)
+        if not isinstance(capabilities, Capabilities) or not (takes_temperature(capabilities) or capabilities.efforts):
+            raise UserError(f"expected a model with sampling parameters or efforts, got {base.model}, which has none")
+        self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
+        self.provider = provider_of(session.project, base.model)
+        self.probed = read_probe(session.folder, base.model, provider.identity)
+        self.parts: dict[tuple[str, int], Parts] = {}
+
+    async def run(self, calls: int) -> SweepReport:
+        """Sweep within so many calls.
+
+        Raises:
+            UserError, NotEnough: As `search.sweep`. BudgetSpent: The money is spent; run again to go on.
+        """
+        session = self.session
+        seed = session.project.split.seed
+        suggest = space(self.provider, self.capabilities, self.probed, long_answers=session.task.kind == "free_text")
+        first = [one for one in settings_for(session.project, session.task, self.base.model, self.capabilities) if one]
+        greedy = takes_temperature(self.capabilities)
+        aside = GREEDY_REPEATS * GREEDY_CASES if greedy else 0
+        width = WIDTH if greedy else len(self.capabilities.efforts)  # all levels meet in one race
+        plan = Plan(calls=calls, repeats=self.repeats, seed=seed, width=width, aside=aside, first=first)
+        found = await sweep(self.base, self._make, suggest, session.split.dev, measure=self._measure, plan=plan)
+        flips = await self._flips(seed) if greedy else None
+        cost = sum(session.runner.costs.values())
+        parts = [
+            self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
+        ]
+        report = SweepReport(base=self.base, found=found, before=parts[0], after=parts[1], flips=flips, cost_usd=cost)
+        keep_sweep(session.folder, self.base, report.to_dict())
+        return report
+
+    def _make(self, setting: Mapping[str, Any]) -> Variant:
+        kept, _ = accepted(self.capabilities, setting, self.probed)
+        return with_setting(self.base, kept, self.capabilities)
+
+    async def _measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
+        traces = await self.session.ask(variant, cases, repeats=self.repeats)
+        num, den, scores = await self.session.score(traces, cases)
+        steady, valid = steadiness(scores, self.repeats), validity(traces, scores, self.repeats)
+        means = usage(traces)
+        tokens = (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0)
+        scored = ~np.isnan(num)
+        if scored.any():
+            level = float(num[scored].sum() / max(den[scored].sum(), 1e-12))
+            self.parts[variant.id, len(cases)] = Parts(
+                score=level,
+                consistency=_mean(steady),
+                validity=_mean(valid),
+                n=len(cases),
+                failed=sum(one.value is None for one in scores),
+            )
+        return Measured(
+            num=num + WEIGHT * den * (np.nan_to_num(steady) + valid),
+            den=den * (1 + WEIGHT * (1 + ~np.isnan(steady))),
+            cost_usd=sum(trace.cost_usd for trace in traces),
+            weight=(means["usd_per_1k"] or 0.0, tokens),
+        )
+
+    async def _flips(self, seed: int) -> Flips:
+        """Ask some cases several times at temperature 0."""
+        search, _ = halves(self.session.split.dev, seed)
+        cases = search[:GREEDY_CASES]
+        greedy = self._make({"temperature": 0.0})
+        traces = await self.session.ask(greedy, cases, repeats=GREEDY_REPEATS)
+        _, _, scores = await self.session.score(traces, cases)
+        return flips_of(traces, scores, GREEDY_REPEATS)
+
+
+def flips_of(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> Flips:
+    """Return how often answers change, and how much of the variance of a score that is.
+
+    Failed answers are left out, and so are the cases that have fewer than two others.
+    """
+    values = _values(scores, repeats)
+    texts = np.array([trace.text for trace in traces], dtype=object).reshape(values.shape)
+    there = ~np.isnan(values)
+    n = there.sum(axis=1)
+    kept = n >= 2
+    changed = [len(set(row[answered])) > 1 for row, answered in zip(texts[kept], there[kept], strict=True)]
+    within, between = _variances(values[kept], n[kept])
+    total = within + between
+    return Flips(
+        rate=float(np.mean(changed)) if changed else 0.0,
+        cases=len(changed),
+        repeats=repeats,
+        failed=int((~there).sum()),
+        variance=within,
+        share=within / total if total else 0.0,
+    )
+
+
+def _variances(values: np.ndarray, n: np.ndarray) -> tuple[float, float]:
+    """Return the variance within a case and between cases of scores, `(n_cases, repeats)`, `n` of them known."""
+    if not len(values):
+        return 0.0, 0.0
+    within = float(np.nanvar(values, axis=1, ddof=1).mean())
+    if len(values) < 2:
+        return within, 0.0
+    return within, max(0.0, float(np.nanmean(values, axis=1).var(ddof=1)) - within * float((1 / n).mean()))
+
+
+def steadiness(scores: Sequence[Score], repeats: int) -> np.ndarray:
+    """Return for each case 1 less the mean difference of the scores of two of its repeats, `(n_cases,)`.
+
+    Pairs with a failed answer are left out; NaN where no pair is left.
+    """
+    values = _values(scores, repeats)
+    n = (~np.isnan(values)).sum(axis=1)
+    apart = np.nansum(np.abs(values[:, :, None] - values[:, None, :]), axis=(1, 2))
+    return np.asarray(1.0 - np.divide(apart, n * (n - 1), out=np.full(len(values), np.nan), where=n >= 2))
+
+
+def validity(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> np.ndarray:
+    """Return for each case the share of repeats that are readable and were not cut off, `(n_cases,)`.
+
+    Failed answers are left out; NaN where there is no other.
+    """
+    there = ~np.isnan(_values(scores, repeats))
+    good = np.array(
+        [
+            score.reason != "format" and trace.response is not None and trace.response.finish_reason != "length"
+            for trace, score in zip(traces, scores, strict=True)
+        ]
+    ).reshape(there.shape)
+    n = there.sum(axis=1)
+    return np.asarray(np.divide((good & there).sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0))
+
+
+def _values(scores: Sequence[Score], repeats: int) -> np.ndarray:
+    """Return the scores, `(n_cases, repeats)`; NaN where the answer failed."""
+    return np.array([np.nan if one.value is None else one.value for one in scores], dtype=float).reshape(-1, repeats)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is known, NaN if nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -1,0 +1,84 @@
+"""The teacher of `[teacher]`, resolved: a model with the project's prompt, or a variant of the ladder as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tuneworthy.config.teacher import Teacher
+from tuneworthy.dataset.distill.run import Teaching, check_terms
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.rungs.classical import PREFIX
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variant_lookup import current, resolve
+from tuneworthy.types import Variant, canonical
+
+
+def teaching_of(session: Session) -> Teaching:
+    """Return who teaches, opened, with the data and the money of `session`.
+
+    Raises:
+        UserError: There is no `[teacher]`, its terms are open or forbid training, or it cannot be resolved.
+    """
+    project = session.project
+    if project.teacher is None:
+        hint = 'add one with `model = "..."`, or `variant = "best"` for prompt distillation'
+        raise UserError("expected a section [teacher] in the project file, got none", hint=hint)
+    variant = _variant(session, project.teacher)
+    split = session.split
+    return Teaching(
+        variant=variant,
+        model=session.models[variant.model],
+        grader=session.primary,
+        kind=split.kind,
+        cases=[*session.data.cases, *(split.dev if split.origin == "examples" else ())],
+        pool=session.pool.examples,
+        student_system=project.student_system,
+        runner=session.runner,
+    )
+
+
+def _variant(session: Session, teacher: Teacher) -> Variant:
+    """Return what answers, after its terms were looked at."""
+    if teacher.model is not None:
+        found = _of_model(session, teacher, teacher.model)
+    else:
+        found = resolve(session, teacher.variant or "best")
+        _check(session, teacher, found.model)
+        if canonical(dict(found.model_identity)) != session.models[found.model].identity:
+            raise UserError(
+                f"expected models.{found.model} to be the model that {found.name} was measured with, got another",
+                hint="walk again with `tuneworthy run`",
+            )
+    decoding = {**found.decoding, **teacher.parameters}
+    return replace(found, decoding=decoding, max_tokens=teacher.max_tokens or found.max_tokens)
+
+
+def _of_model(session: Session, teacher: Teacher, name: str) -> Variant:
+    """Return the project's prompt, or the teacher's own, on the model `name`, with the provider's default decoding."""
+    _check(session, teacher, name)
+    project, base = session.project, current(session)
+    return replace(
+        base,
+        name=f"teacher/{name}",
+        model=name,
+        model_identity=session.models[name].provider.identity,
+        system=base.system if teacher.system is None else project.text(teacher.system) or None,
+        user=base.user if teacher.user is None else project.text(teacher.user) or "{{ input }}",
+    )
+
+
+def _check(session: Session, teacher: Teacher, name: str) -> None:
+    """See that the model may teach.
+
+    Raises:
+        UserError: It is a classical baseline, it is gone, or its terms are open or forbid it.
+    """
+    if name.startswith(PREFIX):
+        raise UserError(
+            "expected a language model as teacher, got the classical baseline, which learned from these examples itself",
+            hint='name a rung, e.g. variant = "few_shot"',
+        )
+    config = session.project.models.get(name)
+    if config is None:
+        raise UserError(f"expected the teacher's model in [models], got {name!r}, which is gone", hint="put it back")
+    check_terms(teacher, name, config.provider, hosted=config.hosted)

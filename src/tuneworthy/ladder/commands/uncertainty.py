@@ -1,0 +1,344 @@
+"""`decode uncertainty` over a project: where a model wavers, whether that tells wrong answers, and which threshold would.
+
+One signal is named beforehand and decides; the others are shown, at an alpha that is shared among them. A threshold is
+given only where that signal tells wrong answers from right ones on graded dev cases; else it is refused, and why.
+What a threshold catches is told by cross-validation: each fifth of the cases by a threshold from the others. Cases of
+one group vary together: intervals and folds go by groups.
+
+Source: facts.md 0, row 24; facts.md C1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.decoding.confidence import PRIMARY, SIGNALS, Token, disagreement, signals, tokens_of
+from tuneworthy.errors import Undecided
+from tuneworthy.ladder.session import Session
+from tuneworthy.stats.auroc import Auroc, auroc
+from tuneworthy.types import Case, Trace, Variant
+
+ALPHA = 0.05
+FEWEST_OF_A_KIND = 10
+"""Groups with wrong and with right answers, at least, for a threshold; a case without a group is one of its own."""
+FOLDS, BINS = 5, 5
+ALTERNATIVES = 20
+SAMPLED_AT = 1.0
+MOST_SPOTS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """One answer: its tokens and signals, whether it is wrong (None if not graded), how much its repeats disagree.
+
+    Attributes:
+        group: Of the case; one without a group is a group of its own.
+    """
+
+    case: str
+    group: str
+    question: str
+    text: str
+    tokens: Sequence[Token]
+    signals: Mapping[str, float]
+    wrong: bool | None
+    reason: str
+    disagreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """A bound on a signal, with what it does, cross-validated.
+
+    Attributes:
+        signal: Its name. value: Answers above it are held back.
+        held: Share of answers held back. caught: Share of the wrong ones among them. right_held: Share of right
+            answers that are held back too.
+    """
+
+    signal: str
+    value: float
+    held: float
+    caught: float
+    right_held: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Whether signals tell wrong answers.
+
+    Attributes:
+        areas: By signal; the primary one at `ALPHA`, the others at a share of it.
+        threshold: None where it is refused. refused: Why.
+        reliability: Bins of the primary signal, rising: (mean, share wrong, n).
+        n, n_wrong, n_groups: Graded answers, wrong ones among them, groups that they come from.
+    """
+
+    areas: Mapping[str, Auroc]
+    threshold: Threshold | None
+    refused: str
+    reliability: Sequence[tuple[float, float, int]]
+    n: int
+    n_wrong: int
+    n_groups: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """A text at which a model wavers: how often in wrong and in right answers, and what else it would say."""
+
+    text: str
+    in_wrong: int
+    in_right: int
+    entropy: float
+    instead: Sequence[str]
+    cases: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncertaintyReport:
+    """All that `decode uncertainty` tells."""
+
+    variant: str
+    answers: Sequence[Watched]
+    calibration: Calibration
+    spots: Sequence[Spot]
+    samples: int
+    unscored: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; `decode explain --case` reads the tokens."""
+        found = asdict(replace(self, answers=()))
+        found["answers"] = [_answer(one) for one in self.answers]
+        return found
+
+
+def _answer(one: Watched) -> dict[str, Any]:
+    tokens = [
+        {
+            "token": token.text, "surprise": token.surprise, "entropy": token.entropy, "margin": token.margin,
+            "top": [[text, float(np.log(max(share, 1e-300)))] for text, share in token.top],
+        }
+        for token in one.tokens
+    ]  # fmt: skip
+    return {
+        "case": one.case, "text": one.text, "signals": dict(one.signals), "wrong": one.wrong, "reason": one.reason,
+        "disagreement": one.disagreement, "tokens": tokens,
+    }  # fmt: skip
+
+
+async def watch(session: Session, variant: Variant, *, limit: int | None = None, samples: int = 0) -> UncertaintyReport:
+    """Answer dev with log-probabilities, grade it, and see what they tell.
+
+    Args:
+        session: The opened project.
+        variant: What is watched.
+        limit: Dev cases, at most: drawn at random, the same each time, a smaller limit's among a larger one's.
+        samples: Further answers to each case at temperature 1, at least 2: their disagreement is the second signal;
+            0 for none.
+
+    Raises:
+        NotEnough: The model gives no log-probabilities.
+        UserError: `[models]` names another model now than the one that the variant was measured with.
+    """
+    cases = _drawn(session, limit)
+    if "logprobs" not in session.models[variant.model].provider.supports:
+        raise Undecided(
+            f"expected log-probabilities from {variant.model}, which gives none", hint="watch another model"
+        )
+    traces = await session.ask(variant, cases, logprobs=ALTERNATIVES)
+    _, _, scores = await session.score(traces, cases)
+    repeats = await _sampled(session, variant, cases, samples) if samples else {}
+    answers = [
+        _watched(case, trace, score.value, score.reason, repeats.get(case.id))
+        for case, trace, score in zip(cases, traces, scores, strict=True)
+    ]
+    if not any(one.tokens for one in answers):
+        raise Undecided(f"expected log-probabilities from {variant.model}, got none", hint="see `models probe`")
+    calibration = calibrate(answers, seed=session.project.split.seed)
+    report = UncertaintyReport(
+        variant=variant.name,
+        answers=answers,
+        calibration=calibration,
+        spots=hot_spots(answers),
+        samples=samples,
+        unscored=sum(one.wrong is None for one in answers),
+    )
+    session.folder.write("uncertainty", report.to_dict())
+    return report
+
+
+def _drawn(session: Session, limit: int | None) -> Sequence[Case]:
+    """Return that many cases of dev, all of it where there is no limit, in its order."""
+    dev = session.split.dev
+    order = np.random.default_rng(session.project.split.seed).permutation(len(dev))
+    return [dev[place] for place in sorted(order[:limit])]
+
+
+async def _sampled(session: Session, variant: Variant, cases: Sequence[Case], samples: int) -> dict[str, list[str]]:
+    """Return further answers to each case, sampled; a seed would make them all alike."""
+    free = {name: value for name, value in variant.decoding.items() if name != "seed"}
+    hot = replace(variant, name=f"{variant.name}/sampled", decoding={**free, "temperature": SAMPLED_AT})
+    found: dict[str, list[str]] = {}
+    for trace in await session.ask(hot, cases, repeats=samples):
+        if trace.response:
+            found.setdefault(trace.case_id, []).append(trace.text)
+    return found
+
+
+def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats: list[str] | None) -> Watched:
+    tokens = tokens_of(trace.response.logprobs or ()) if trace.response else []
+    return Watched(
+        case=case.id,
+        group=case.source,
+        question=case.text,
+        text=trace.text,
+        tokens=tokens,
+        signals=signals(tokens),
+        wrong=None if value is None or not tokens else value < 0.5,
+        reason=reason,
+        disagreement=disagreement(repeats) if repeats else None,
+    )
+
+
+def calibrate(answers: Sequence[Watched], *, seed: int = 0) -> Calibration:
+    """Return whether signals tell wrong answers from right ones, and a threshold where the primary one does.
+
+    Args:
+        answers: Those that were graded count.
+        seed: Of the folds.
+    """
+    graded, wrong, groups = _graded(answers)
+    n_wrong = int(wrong.sum())
+    found = Calibration(areas={}, threshold=None, refused="", reliability=(), n=len(graded), n_wrong=n_wrong,
+                        n_groups=len(np.unique(groups)))  # fmt: skip
+    few = [len(np.unique(groups[kind])) for kind in (wrong, ~wrong)]
+    if min(few) < FEWEST_OF_A_KIND:
+        words = f"expected {FEWEST_OF_A_KIND} wrong and as many right answers, got {n_wrong} wrong of {len(graded)}"
+        if found.n_groups < len(graded):
+            words += f", from {few[0]} and {few[1]} groups, of which each counts once"
+        return replace(found, refused=words)
+    columns = {name: np.array([one.signals[name] for one in graded]) for name in SIGNALS}
+    if all(one.disagreement is not None for one in graded):
+        columns["disagreement"] = np.array([one.disagreement for one in graded], dtype=float)
+    others = ALPHA / max(1, len(columns) - 1)
+    areas = {
+        name: auroc(column, wrong, groups=groups, alpha=ALPHA if name == PRIMARY else others)
+        for name, column in columns.items()
+    }
+    main, values = areas[PRIMARY], columns[PRIMARY]
+    refused = ""
+    if main.lo <= 0.5:
+        refused = (
+            f"{PRIMARY} does not tell wrong answers from right ones: AUROC {main.area:.2f} "
+            f"[{main.lo:.2f}, {main.hi:.2f}], n = {len(graded)}, {n_wrong} wrong"
+        )
+    return replace(
+        found,
+        areas=areas,
+        threshold=None if refused else _threshold(values, wrong, groups, seed),
+        refused=refused,
+        reliability=reliability(values, wrong),
+    )
+
+
+def _graded(answers: Sequence[Watched]) -> tuple[list[Watched], np.ndarray, np.ndarray]:
+    """Return the graded answers, which of them are wrong, and the numbers of their groups, `(n,)` each."""
+    graded = [one for one in answers if one.wrong is not None]
+    _, groups = np.unique(np.array([one.group for one in graded], dtype=object), return_inverse=True)
+    return graded, np.array([one.wrong is True for one in graded], dtype=bool), groups
+
+
+def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:
+    """Return the bound with the largest share of wrong answers caught less the share of right ones held (Youden)."""
+    ranked = np.unique(values)
+    bounds = (ranked[1:] + ranked[:-1]) / 2
+    if not len(bounds):
+        return float(ranked[0])
+    gains = [(values[wrong] > bound).mean() - (values[~wrong] > bound).mean() for bound in bounds]
+    return float(bounds[int(np.argmax(gains))])
+
+
+def on_bound(report: UncertaintyReport, bound: float) -> tuple[bool, str]:
+    """Return whether graded answers support a bound on the log-probability of a token, and in words what it does.
+
+    An answer is flagged if one of its tokens is below the bound. The bound is supported if `max_surprise` tells wrong
+    answers from right ones and, at this bound, wrong ones are flagged more often than right ones.
+    """
+    graded, wrong, groups = _graded(report.answers)
+    flagged = np.array([one.signals["max_surprise"] > -bound for one in graded], dtype=bool)
+    area = report.calibration.areas.get("max_surprise")
+    caught, held = (float(flagged[kind].mean()) if kind.any() else 0.0 for kind in (wrong, ~wrong))
+    words = f"log-probability {bound:g} flags {caught:.0%} of the wrong answers and {held:.0%} of the right ones"
+    return area is not None and area.lo > 0.5 and _flags_more(flagged, wrong, groups), words
+
+
+def _flags_more(flagged: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether wrong answers are flagged more often than right ones, at half of `ALPHA`: one side.
+
+    Fisher's exact test takes cases to vary alone, so the interval that knows their groups must agree.
+    """
+    from scipy.stats import fisher_exact
+
+    table = [[int((flagged & kind).sum()), int((~flagged & kind).sum())] for kind in (wrong, ~wrong)]
+    exact = fisher_exact(table, alternative="greater").pvalue <= ALPHA / 2
+    return bool(exact and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5)
+
+
+def _threshold(values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: int) -> Threshold:
+    """Return the bound of all cases, with what bounds of four fifths of the groups do on the last fifth."""
+    folds = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % FOLDS)[groups]
+    held = np.zeros(len(values), dtype=bool)
+    for fold in range(FOLDS):
+        train, test = folds != fold, folds == fold
+        if wrong[train].any() and not wrong[train].all():
+            held[test] = values[test] > best_bound(values[train], wrong[train])
+    return Threshold(
+        signal=PRIMARY,
+        value=best_bound(values, wrong),
+        held=float(held.mean()),
+        caught=float(held[wrong].mean()),
+        right_held=float(held[~wrong].mean()),
+    )
+
+
+def reliability(values: np.ndarray, wrong: np.ndarray) -> list[tuple[float, float, int]]:
+    """Return bins of as many cases each by rising value: mean value, share wrong, n."""
+    order = np.argsort(values, kind="stable")
+    parts = [part for part in np.array_split(order, BINS) if len(part)]
+    return [(float(values[part].mean()), float(wrong[part].mean()), len(part)) for part in parts]
+
+
+def hot_spots(answers: Sequence[Watched]) -> list[Spot]:
+    """Return the texts at which the model wavers most, those first that stand in wrong answers.
+
+    A token is hot if its entropy is among the highest tenth of all tokens.
+    """
+    every = [token.entropy for one in answers for token in one.tokens]
+    if not every:
+        return []
+    bound = float(np.quantile(every, 0.9))
+    places: dict[str, list[tuple[Watched, Token]]] = {}
+    for one in answers:
+        for token in one.tokens:
+            if token.entropy >= bound and token.entropy > 0:
+                places.setdefault(token.text.strip().lower() or token.text, []).append((one, token))
+    spots = [_spot(text, found) for text, found in places.items()]
+    return sorted(spots, key=lambda spot: (-spot.in_wrong, -spot.entropy))[:MOST_SPOTS]
+
+
+def _spot(text: str, found: Sequence[tuple[Watched, Token]]) -> Spot:
+    instead = Counter(other for _, token in found for other, _ in token.top if other != token.text)
+    return Spot(
+        text=text,
+        in_wrong=sum(one.wrong is True for one, _ in found),
+        in_right=sum(one.wrong is False for one, _ in found),
+        entropy=float(np.mean([token.entropy for _, token in found])),
+        instead=[other for other, _ in instead.most_common(3)],
+        cases=list(dict.fromkeys(one.case for one, _ in found if one.wrong))[:5],
+    )

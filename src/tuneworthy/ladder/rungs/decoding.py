@@ -1,0 +1,153 @@
+"""Rung `decoding`: sampling parameters, or effort where the model takes none that can be set to greedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tuneworthy.config import Project
+from tuneworthy.decoding.lints import Use, lint_use
+from tuneworthy.decoding.presets import auto, engine_for, preset_of
+from tuneworthy.ladder.rung import Proposal, Task, View, rung
+from tuneworthy.ladder.rungs.tuned_models import config_of
+from tuneworthy.prompts.transforms import asks_to_think
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
+from tuneworthy.providers.probe import read_probe
+from tuneworthy.store import Folder
+from tuneworthy.types import Variant
+
+IDLE = frozenset({"no", "unsupported"})
+
+
+@rung("decoding")
+class Decoding:
+    """What `decode sweep` adopted for this prompt and model, the preset for the kind of task, greedy; or a grid.
+
+    The grid of the project file replaces all of these. A setting that the model rejects is never a candidate, nor is a
+    parameter that a stored probe found to do nothing. Constrained output that is decoded greedily is left as it is
+    unless the project file names a grid. What the decoding lints say of a candidate, or of what is left, is noted.
+    """
+
+    def propose(self, view: View) -> Proposal:
+        """Return the settings that this model accepts, each as a variant."""
+        best = view.best
+        assert best is not None
+        provider = view.models[best.model].provider
+        capabilities = getattr(provider, "capabilities", None)
+        if capabilities is None:
+            return Proposal(skipped=f"{best.model} takes no sampling parameters", skip_code="no_parameters")
+        if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
+            view.notes.extend(_warnings(view, best))
+            words = "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding]"
+            return Proposal(skipped=words, skip_code="constrained")
+        folder = Folder(view.project.root)
+        probed = read_probe(folder, best.model, provider.identity)
+        grid = view.project.decoding.grid or settings_for(view.project, view.task, best.model, capabilities)
+        swept = None if view.project.decoding.grid else swept_setting(folder, best)
+        candidates = []
+        for setting in [*([swept] if swept else []), *grid]:
+            kept, dropped = accepted(capabilities, setting, probed)
+            if dropped:
+                view.notes.append(f"{best.model} does not accept {', '.join(dropped)}")
+            if kept and kept != dict(best.decoding):
+                candidate = with_setting(best, kept, capabilities)
+                view.notes.extend(_warnings(view, candidate))
+                candidates.append(replace(candidate, notes=(*best.notes, label(kept))))
+        unique = list({candidate.id: candidate for candidate in candidates}.values())
+        if not unique:
+            return Proposal(skipped=f"{best.model} accepts none of the settings", skip_code="no_parameters")
+        return Proposal(candidates=unique)
+
+
+def provider_of(project: Project, model: str) -> str:
+    """Return the provider of a model, one of the project file or a tuned one."""
+    return config_of(project, model).provider
+
+
+def with_setting(base: Variant, setting: Mapping[str, Any], capabilities: Capabilities) -> Variant:
+    """Return a variant with other parameters, and with more room to think where their effort needs more."""
+    room, before = (capabilities.thinking_tokens(one.get("effort")) for one in (setting, base.decoding))
+    max_tokens = base.max_tokens + max(0, room - before)
+    return replace(base, name=f"decoding/{label(setting)}", decoding=dict(setting), max_tokens=max_tokens)
+
+
+def _warnings(view: View, variant: Variant) -> list[str]:
+    """Return what the lints say of the parameters of a variant."""
+    provider = view.models[variant.model].provider
+    use = Use(
+        engine=engine_for(provider_of(view.project, variant.model)) or "",
+        decoding=variant.decoding,
+        output=variant.output.kind,
+        schema=variant.output.schema,
+        max_tokens=variant.max_tokens,
+        thinks_first=variant.answer_after is not None or asks_to_think(variant.system or "", variant.user),
+        retrieved=variant.retrieval is not None,
+        compares=True,
+        capabilities=getattr(provider, "capabilities", None),
+        probed=read_probe(Folder(view.project.root), variant.model, provider.identity),
+    )
+    return [f"{label(variant.decoding)}: {one.message} ({one.code})" for one in lint_use(use) if one.level != "note"]
+
+
+def accepted(
+    capabilities: Capabilities, setting: Mapping[str, Any], probed: Mapping[str, str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Split a setting into what acts on the model and, in words, what does not.
+
+    Args:
+        capabilities: What the table says that it accepts.
+        setting: Parameters.
+        probed: What a probe found, by finding.
+    """
+    _, dropped = filter_parameters(capabilities, setting)
+    idle = [f"{name}: a probe found that it does nothing" for name in setting if probed.get(name) in IDLE]
+    dropped = (*dropped, *idle)
+    names = {words.partition(":")[0] for words in dropped}
+    return {name: value for name, value in setting.items() if name not in names}, dropped
+
+
+def settings_for(project: Project, task: Task, model: str, capabilities: Capabilities) -> list[dict[str, Any]]:
+    """Return the settings that are worth trying on a model: greedy, the preset, a cooler preset; or its efforts.
+
+    What `models probe` found to do nothing is left out of them.
+    """
+    preset = project.decoding.preset
+    documents = getattr(project, "documents", None) is not None
+    chosen = auto(task.kind, documents=documents) if preset == "auto" else preset_of(preset)
+    if capabilities.efforts and not takes_temperature(capabilities):
+        first = chosen.fit(provider_of(project, model), capabilities)
+        return [first, *[{"effort": one} for one in capabilities.efforts if one != first.get("effort")]]
+    greedy = {"temperature": 0.0}
+    sampled = chosen if chosen.values["temperature"].value > 0 else preset_of("rag")
+    warm = sampled.fit(provider_of(project, model), capabilities)
+    mild = preset_of("rag" if sampled.name != "rag" else "chat").fit(provider_of(project, model), capabilities)
+    return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
+
+
+def keep_sweep(folder: Folder, base: Variant, told: Mapping[str, Any]) -> None:
+    """Keep what a sweep of a variant found: one for each prompt and model, the last."""
+    folder.write(f"sweeps/{prompt_key(base)}", told)
+
+
+def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
+    """Return what the last sweep of this prompt and model adopted, or None."""
+    told = folder.read(f"sweeps/{prompt_key(base)}")
+    if told is None or not told["adopted"]:
+        return None
+    setting: dict[str, Any] = told["winner"]["setting"]
+    return setting
+
+
+def label(setting: Mapping[str, Any]) -> str:
+    """Return a setting as a short name.
+
+    >>> label({"temperature": 0.7, "top_k": 0})
+    'temperature=0.7,top_k=0'
+    """
+    return ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in setting.items())
+
+
+def prompt_key(variant: Variant) -> str:
+    """Return what names a variant without its sampling parameters: a sweep of it fits any of these."""
+    return replace(variant, decoding={}).id

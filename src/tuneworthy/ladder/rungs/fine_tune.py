@@ -1,0 +1,134 @@
+"""Rung `fine_tune`: the tuned models of this project with the prompt that they were trained with x decoding presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tuneworthy.config.project import Project
+from tuneworthy.decoding.engines import carried
+from tuneworthy.decoding.presets import engine_for
+from tuneworthy.errors import OutsideFault
+from tuneworthy.ladder.rung import Proposal, Task, View, rung
+from tuneworthy.ladder.rungs.decoding import label, provider_of, swept_setting
+from tuneworthy.ladder.rungs.first_tokens import sureness
+from tuneworthy.ladder.rungs.regressions import guard, sets_of
+from tuneworthy.ladder.rungs.tuned_models import TunedModel, add_base, add_tuned, missing, tuned_models
+from tuneworthy.ladder.session import Session
+from tuneworthy.providers.capabilities import filter_parameters
+from tuneworthy.regressions.sets import hashes
+from tuneworthy.store import Folder
+from tuneworthy.types import Case, OutputFormat, Variant
+
+GREEDY: Mapping[str, Any] = {"temperature": 0.0}
+
+
+@rung("fine_tune")
+class FineTune:
+    """Each tuned model as a sweep of it adopted, greedy, greedy and constrained, and as [decoding] says.
+
+    The first of these, of the newest model, is preregistered.
+    """
+
+    def propose(self, view: View) -> Proposal:
+        """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
+        found, faults = add_tuned(view.models, view.project)
+        view.notes.extend(faults)
+        if not found:
+            why = "; ".join(faults) or missing(view.project)
+            return Proposal(skipped=f"there is no tuned model to ask: {why}", skip_code="no_tuned_model")
+        several = len(found) > 1
+        candidates = [one for tuned in found for one in self._of(view, tuned, several=several)]
+        return Proposal(candidates=list({one.id: one for one in candidates}.values()))
+
+    def _of(self, view: View, tuned: TunedModel, *, several: bool) -> list[Variant]:
+        provider = view.models[tuned.name].provider
+        start = trained_with(view.project, tuned)
+        kind = f"{tuned.name.partition(':')[2]}-" if several else ""
+        start = replace(start, model_identity=provider.identity)
+        candidates = []
+        for words, decoding, output in [*swept(view, start), *presets(view, tuned)]:
+            capabilities = getattr(provider, "capabilities", None)
+            dropped = filter_parameters(capabilities, decoding)[1] if capabilities else ()
+            if output.kind not in {"free", *provider.supports}:
+                dropped = (*dropped, f"{output.kind}: not accepted")
+            if dropped:
+                view.notes.append(f"{tuned.name} does not accept {', '.join(dropped)}")
+                continue
+            name = f"fine_tune/{kind}{words}"
+            candidates.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, words)))
+        return candidates
+
+    async def beside(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
+        """Return what is measured beside the score of what was put to test.
+
+        Returns:
+            The artifacts that it is made of, how sure base and tuned are of their first tokens on dev, and what the
+            regression sets say; JSON-able.
+        """
+        tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
+        if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
+            now = tuned.artifact if tuned is not None else "nothing of this project"
+            raise OutsideFault(f"expected models.{winner.model} to go on with what was put to test, got {now}",
+                               hint="start it with `tuneworthy serve` and run again")  # fmt: skip
+        against = add_base(session.models, session.project, tuned)
+        identity = session.models[against.model].provider.identity
+        untuned = replace(winner, name="fine_tune/base", model=against.model, model_identity=identity)
+        sure = {"base": await sureness(session, untuned, dev), "tuned": await sureness(session, winner, dev)}
+        sets = sets_of(session)
+        results = await guard(session, against.model, tuned.name, sets)
+        return {
+            **tuned.to_dict(),
+            "compared_with": against.words,
+            "compared_base": against.base,
+            "first_tokens": {name: one.to_dict() if one else None for name, one in sure.items()},
+            "guard_sets": dict(hashes(sets)),
+            "regressions": [one.to_dict() for one in results],
+        }
+
+
+def trained_with(project: Project, tuned: TunedModel) -> Variant:
+    """Return a tuned model with the prompt that it was trained with; that of the project where none was recorded."""
+    told = tuned.prompt
+    return Variant(
+        name="fine_tune",
+        model=tuned.name,
+        model_identity={},
+        system=told.get("system", project.student_system),
+        user=told.get("user") or project.text(project.prompt.user) or "{{ input }}",
+        max_tokens=project.prompt.max_tokens,
+        stop=tuple(project.prompt.stop),
+    )
+
+
+Setting = tuple[str, dict[str, Any], OutputFormat]
+"""Words for it, parameters, constraint."""
+
+
+def swept(view: View, start: Variant) -> list[Setting]:
+    """Return what sweeps of a tuned model adopted, free or constrained."""
+    folder, structured = Folder(view.project.root), view.task.structured
+    outputs = {"": OutputFormat()} | ({f"+{structured.kind}": structured} if structured.kind != "free" else {})
+    settings = {words: swept_setting(folder, replace(start, output=output)) for words, output in outputs.items()}
+    return [(label(one) + words, one, outputs[words]) for words, one in settings.items() if one is not None]
+
+
+def presets(view: View, tuned: TunedModel) -> list[Setting]:
+    """Return the decoding presets of a tuned model, greedy first.
+
+    The project's own decoding is the grid of [decoding], and what the best variant so far uses: what that left to its
+    engine is set where the engine of the tuned model would run something else.
+    """
+    found = [("greedy", dict(GREEDY), OutputFormat())]
+    task: Task = view.task
+    if task.structured.kind != "free":
+        found.append((f"greedy+{task.structured.kind}", dict(GREEDY), task.structured))
+    own = [dict(one) for one in view.project.decoding.grid or ()]
+    if view.best is not None and view.best.decoding:
+        source = engine_for(provider_of(view.project, view.best.model))
+        own.append(carried(view.best.decoding, source, engine_for(tuned.engine)))
+    for decoding in own:
+        if all(decoding != known for _, known, _ in found):
+            found.append((label(decoding), decoding, OutputFormat()))
+    return found

@@ -1,0 +1,187 @@
+"""Rung `model`: every other eligible model of the project, at each of its efforts, with the best prompt so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.config.project import Project
+from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder.rungs.decoding import accepted
+from tuneworthy.ladder.session import Session
+from tuneworthy.providers.base import Provider
+from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.providers.prices import price_for
+from tuneworthy.types import Case, Variant
+
+RETIRES_DAYS = 90
+
+
+@rung("model")
+class Model:
+    """Each configured model that is not the best one's; a model that is only there to judge is none."""
+
+    def __init__(self) -> None:
+        self.tried: list[Variant] = []
+
+    def propose(self, view: View) -> Proposal:
+        """Return the candidates of each other model that the constraints allow: one for each effort, if it has any."""
+        best, project = view.best, view.project
+        assert best is not None
+        others = [name for name in project.answering if name != best.model]
+        forbidden = [name for name in others if project.constraints.on_device and project.models[name].hosted]
+        eligible = [name for name in others if name not in forbidden]
+        reasons = [f"{name}: hosted, and the task must run on the device" for name in forbidden]
+        judges = [name for name in project.models if name not in project.answering]
+        view.notes.extend(f"{name} only judges: give it a second name in [models] to try it as well" for name in judges)
+        if not eligible:
+            why = "no other model may run on the device" if forbidden else "the project file names no other model"
+            code = "constraint" if forbidden else "no_other_model"
+            return Proposal(skipped=why, skip_code=code, not_eligible=reasons)
+        view.notes.extend(filter(None, (retirement(project, name) for name in eligible)))
+        candidates = [variant for name in eligible for variant in _variants(view, best, name)]
+        self.tried = [best, *candidates]
+        return Proposal(candidates=candidates, not_eligible=reasons)
+
+    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
+        """Set score, cost and time of all models side by side, on what each saw of dev, and mark the Pareto front.
+
+        A model is held against those that saw as many cases at least, on the cases that both answered and scored.
+        """
+        found = [await _seen(session, variant, dev) for variant in self.tried]
+        shown = [one for one in found if one.seen.any()]
+        rows = [
+            {
+                "name": one.variant.name,
+                "variant": one.variant.id,
+                "n": int(one.seen.sum()),
+                **one.on(one.seen),
+                "retires": retirement(session.project, one.variant.model),
+                "pareto": not any(_dominates(other, one) for other in shown),
+            }
+            for one in shown
+        ]
+        return {"models": rows}
+
+    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
+        """Return nothing: what is looked at is stored."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the stored answers of a variant to dev tell, each `(n_cases,)`: NaN where there is none, or none is told."""
+
+    variant: Variant
+    seen: np.ndarray
+    num: np.ndarray
+    den: np.ndarray
+    usd: np.ndarray
+    seconds: np.ndarray
+
+    def on(self, cases: np.ndarray) -> dict[str, float | None]:
+        """Return score, US dollars a thousand answers and median milliseconds on `cases`, `(n_cases,)` of bool."""
+        scored, told = cases & ~np.isnan(self.num), cases & ~np.isnan(self.seconds)
+        total = float(self.den[scored].sum())
+        return {
+            "score": float(self.num[scored].sum()) / total if total else None,
+            "usd_per_1k": 1000 * float(self.usd[told].mean()) if told.any() else None,
+            "p50_ms": 1000 * float(np.median(self.seconds[told])) if told.any() else None,
+        }
+
+
+def on_model(base: Variant, model: str, provider: Provider, effort: str | None = None) -> Variant:
+    """Return a variant on another model, with room to think beside the answer.
+
+    Sampling parameters are kept as far as the model accepts them.
+
+    Args:
+        base: What is moved. model: Key of `[models]`. provider: Of the model.
+        effort: The model's own if None.
+    """
+    known = _capabilities(provider)
+    setting = {**_sampling(base), **({"effort": effort} if effort else {})}
+    return replace(
+        base,
+        model=model,
+        model_identity=provider.identity,
+        decoding=accepted(known, setting, {})[0],
+        max_tokens=base.max_tokens + known.thinking_tokens(effort),
+    )
+
+
+def _sampling(variant: Variant) -> dict[str, Any]:
+    """Return the parameters of a variant without its effort, which is another thing on each model."""
+    return {key: value for key, value in variant.decoding.items() if key != "effort"}
+
+
+def _capabilities(provider: Provider) -> Capabilities:
+    return getattr(provider, "capabilities", None) or Capabilities(family="none")
+
+
+def _variants(view: View, best: Variant, name: str) -> list[Variant]:
+    """Return the model as it comes, and at each effort but the one that it has by itself."""
+    provider = view.models[name].provider
+    known = _capabilities(provider)
+    if dropped := accepted(known, _sampling(best), {})[1]:
+        view.notes.append(f"{name} does not accept {', '.join(dropped)}")
+    return [
+        replace(
+            on_model(best, name, provider, effort),
+            name=f"model/{name}" + (f",effort={effort}" if effort else ""),
+            notes=(*best.notes, f"model {name}", *([f"effort {effort}"] if effort else [])),
+        )
+        for effort in (None, *(one for one in known.efforts if one != known.default_effort))
+    ]
+
+
+async def _seen(session: Session, variant: Variant, dev: Sequence[Case]) -> Seen:
+    """Return what the stored answers of a variant tell."""
+    place = {case.id: number for number, case in enumerate(dev)}
+    traces = session.runner.stored(variant, dev)
+    at = [place[trace.case_id] for trace in traces]
+    num, den, usd, seconds = np.full((4, len(dev)), np.nan)
+    if traces:
+        num[at], den[at], _ = await session.score(traces, [dev[number] for number in at])
+    usd[at] = [trace.cost_usd for trace in traces]
+    seconds[at] = [trace.response.seconds if trace.response else np.nan for trace in traces]
+    return Seen(variant, ~np.isnan(usd), num, den, usd, seconds)
+
+
+def _dominates(one: Seen, other: Seen) -> bool:
+    """Whether `one` is at least as good as `other` in score, cost and time where both were asked, and better in one.
+
+    One that saw fewer cases dominates nobody: who left the race early was behind.
+    """
+    if one.seen.sum() < other.seen.sum():
+        return False
+    both = ~np.isnan(one.num) & ~np.isnan(other.num)
+    left, right = _goods(one.on(both)), _goods(other.on(both))
+    return all(a >= b for a, b in zip(left, right, strict=True)) and left != right
+
+
+def _goods(row: Mapping[str, float | None]) -> tuple[float, float, float]:
+    """Return score, cost and time so that more is better; what is not known is worst."""
+    cost, time = row["usd_per_1k"], row["p50_ms"]
+    worst = float("-inf")
+    return (
+        row["score"] if row["score"] is not None else worst,
+        -cost if cost is not None else worst,
+        -time if time is not None else worst,
+    )
+
+
+def retirement(project: Project, name: str, today: date | None = None) -> str:
+    """Say that a model is switched off within 90 days; "" if it is not."""
+    now = today or date.today()
+    price = price_for(project.models[name]) if name in project.models else None
+    if price is None or price.retires is None or not price.retires_within(RETIRES_DAYS, now):
+        return ""
+    days = (price.retires - now).days
+    if days < 0:
+        return f"{name} was switched off on {price.retires}"
+    return f"{name} is switched off on {price.retires} (in {days} days)"

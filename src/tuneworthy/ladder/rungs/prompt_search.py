@@ -1,0 +1,320 @@
+"""What the rung `prompt` finds by asking: a prompt that GEPA rewrote, and one without the paragraphs that earn nothing.
+
+Invariants: only dev is asked, and only the half that the race does not see: it decides by cases that nothing was made
+from, and a group is on one side. What GEPA finds hangs on the seed and on stored answers alone. It is written as a
+plain file first and read back as the project file would read it: what is raced and put to test is what can be used. The
+file is named by its text and never becomes another's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+import orjson
+
+from tuneworthy.config.project import Project
+from tuneworthy.config.reflection import Reflection
+from tuneworthy.errors import UserError
+from tuneworthy.graders.base import REASONS, accepted
+from tuneworthy.ladder.dev_scores import all_kept, answers, measure
+from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.session import Session
+from tuneworthy.prompts.templates import own_system, render
+from tuneworthy.search.ablate import ablate, may_go
+from tuneworthy.search.optimise import Judged, Optimised, gepa_missing, optimise, part, why_no_sides
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Case, Score, Trace, Variant, content_hash
+
+OWN = frozenset({"http", "python"})
+"""Providers that get the case alone: they have no prompt of ours."""
+DETAIL_CHARS = 400
+FOLDER = "prompts"
+"""Below `.tuneworthy/`: the prompts that GEPA found."""
+NAME_CHARS = 8
+"""Hex digits of the hash in the name of such a file."""
+BYTES_A_TOKEN = 4
+FEWEST = 20
+"""Dev cases to search on, at least, as in a sweep."""
+NOT_OPTIMISED = "the prompt is not optimised"
+UNSEARCHED = "that takes a whole run and at least 50 dev cases"
+_PLACEHOLDER = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
+
+
+def searched_half(dev: Sequence[Case]) -> list[Case]:
+    """Return the half of `dev` that a race comes to last, or less, so that a group is on one side of it."""
+    return part(dev[::-1], len(dev) - len(dev) // 2)[0][::-1]
+
+
+def searched_cases(dev: Sequence[Case]) -> list[Case]:
+    """Return the cases of dev that candidates are made from: those of its half that our system prompt is sent with."""
+    return [case for case in searched_half(dev) if not own_system(case)]
+
+
+def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *, searched: bool) -> str:
+    """Say why `[reflection]` cannot be followed; "" if it can be, or is not there.
+
+    Args:
+        project: Its configuration.
+        model: That answers.
+        dev: In the order of the race; none if it is not known.
+        searched: Whether dev may be searched.
+    """
+    section = project.reflection
+    if section is None:
+        return ""
+    why = _why_no_prompt(project, model)
+    if not why and project.constraints.on_device and project.models[section.model].hosted:
+        why = f"{section.model} is hosted, and the task must run on the device"
+    why = why or gepa_missing() or _why_not_searched(dev, searched=searched)
+    if not why and dev:
+        why = why_no_sides(searched_cases(dev), section.calls)
+    return f"{NOT_OPTIMISED}: {why}" if why else ""
+
+
+def why_not_ablated(
+    project: Project, model: str, system: str | None, dev: Sequence[Case] = (), *, searched: bool
+) -> str:
+    """Say why `prompt.ablate` cannot be followed; "" if it can be, or is not asked for.
+
+    Args:
+        project: Its configuration.
+        model: That answers.
+        system: The prompt.
+        dev: In the order of the race; none if it is not known.
+        searched: Whether dev may be searched.
+    """
+    if not project.prompt.ablate:
+        return ""
+    why = _why_no_prompt(project, model)
+    if not why and not may_go(system or ""):
+        why = "it has no two paragraphs, or only placeholders"
+    why = why or _why_not_searched(dev, searched=searched)
+    return f"nothing is cut from the system prompt: {why}" if why else ""
+
+
+def _why_no_prompt(project: Project, model: str) -> str:
+    """Say so if a model has no prompt of ours."""
+    if project.models[model].provider not in OWN:
+        return ""
+    return f"{model} is a pipeline of your own, with a prompt of its own"
+
+
+def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
+    """Say why no prompt can be searched for on `dev`, if it is known."""
+    if not searched:
+        return UNSEARCHED
+    half, left = searched_half(dev), searched_cases(dev)
+    if not dev or len(left) >= FEWEST:
+        return ""
+    if len(left) < len(half):
+        return f"{len(half) - len(left)} of {len(half)} dev cases to search on have a system turn of their own"
+    return f"expected at least {FEWEST} dev cases to search on, got {len(half)}: the groups of dev are too large"
+
+
+# --- paragraphs that earn nothing ---------------------------------------------------------------------------------
+
+
+async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tuple[Variant, dict[str, Any]]:
+    """Cut the paragraphs of the system prompt that earn nothing on dev.
+
+    Returns:
+        The variant (it is `best` if none can go), and what was tried, JSON-able.
+    """
+    found = await ablate(best, searched_cases(dev), partial(measure, session))
+    tokens, left = (_tokens(text) for text in (best.system or "", found.text))
+    about = {
+        "paragraphs": found.paragraphs,
+        "cut": found.cut,
+        "tokens": tokens,
+        "tokens_saved": tokens - left,
+        "tried": [asdict(one) | {"tokens": _tokens(one.text)} for one in found.tried],
+    }
+    if not found.cut:
+        return best, about
+    words = f"{found.cut} of {found.paragraphs} paragraphs cut"
+    return replace(best, name="prompt/cut", system=found.text, notes=(*best.notes, words)), about
+
+
+def _tokens(text: str) -> int:
+    """Return the tokens of a text, estimated."""
+    return round(len(text.encode()) / BYTES_A_TOKEN)
+
+
+# --- GEPA ---------------------------------------------------------------------------------------------------------
+
+
+async def optimise_prompt(session: Session, view: View) -> tuple[Variant, dict[str, Any]]:
+    """Let GEPA rewrite the system prompt on dev, and write what it found below `.tuneworthy/prompts/`.
+
+    Cases that today's prompt has no score of, for a reason that stays, are set aside before the search.
+
+    Returns:
+        The variant (it is the best so far if nothing better was found, which is noted), and how it was found, JSON-able
+        (empty if nothing was searched).
+
+    Raises:
+        TuneworthyError: Budget spent, key refused, provider down, an answer that did not come; run again to go on.
+    """
+    section, best = session.project.reflection, view.best
+    assert section is not None and best is not None
+    asking = _Asking(session, section, best)
+    wanted = searched_cases(view.dev)
+    cases = await asking.scored_today(wanted)
+    set_aside = len(wanted) - len(cases)
+    if why := why_no_sides(cases, section.calls):
+        view.notes.append(f"{NOT_OPTIMISED}: {set_aside} of {len(wanted)} searched cases have no score; {why}")
+        return best, {}
+    found = await optimise(
+        best.system or "",
+        cases,
+        evaluate=asking.evaluate,
+        reflect=asking.reflect,
+        budget=section.calls,
+        seed=session.project.split.seed,
+    )
+    about = _about(found) | {"model": section.model, "cut_off": asking.cut_off, "refused": asking.refused}
+    about |= {"set_aside": set_aside, "file": ""}
+    if not found.best:
+        view.notes.append(f"GEPA found nothing better in {found.calls} calls")
+        return best, about
+    about["file"] = _written(session, found.kept[found.best].text)
+    system = session.project.text(about["file"])
+    return replace(best, name="prompt/gepa", system=system, notes=(*best.notes, "gepa")), about
+
+
+def _written(session: Session, text: str) -> str:
+    """Write a prompt to a file that is named by it; return its path below the project."""
+    path = session.folder.path / FOLDER / f"gepa-{content_hash(text, NAME_CHARS)}.md"
+    session.folder.create()
+    write_atomic(path, text.encode())
+    return str(path.relative_to(session.project.root))
+
+
+def _about(found: Optimised) -> dict[str, Any]:
+    """Return plain data of a search; `score` and `before` are of the cases that choose."""
+    return {
+        "kept": [asdict(one) for one in found.kept],
+        "before": found.kept[0].score,
+        "score": found.kept[found.best].score,
+        **{name: getattr(found, name) for name in ("best", "calls", "reflections", "failed", "budget", "unscored")},
+        "n_train": found.n_train,
+        "n_val": found.n_val,
+    }
+
+
+class _Asking:
+    """Asks for GEPA, through the store and the budget of the session.
+
+    Args:
+        session: The opened project.
+        section: `[reflection]`.
+        best: What is rewritten.
+
+    Attributes:
+        cut_off: Rewrites that were cut off at their limit of tokens.
+        refused: Rewrites that were not asked, because of their placeholders.
+    """
+
+    def __init__(self, session: Session, section: Reflection, best: Variant) -> None:
+        self.session, self.section, self.best = session, section, best
+        self.cut_off = self.refused = 0
+        self._today: dict[str, float] = {}
+        self._asked: Counter[str] = Counter()
+        self._fixed = frozenset(_PLACEHOLDER.findall(best.system or ""))
+        self._writer = Variant(
+            name="prompt/rewrite",
+            model=section.model,
+            model_identity=session.models[section.model].provider.identity,
+            system=None,
+            user="{{ input }}",
+            decoding=dict(section.parameters),
+            max_tokens=section.max_tokens,
+        )
+
+    async def scored_today(self, cases: Sequence[Case]) -> list[Case]:
+        """Answer `cases` with the prompt as it is, and return those with a score.
+
+        Raises:
+            OutsideFault: An answer did not come, and would be asked for again.
+        """
+        _, scores = await answers(self.session, self.best, cases)
+        self._today = {case.id: one.value for case, one in zip(cases, scores, strict=True) if one.value is not None}
+        return [case for case in cases if case.id in self._today]
+
+    async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
+        """Answer `cases` with the prompt `text`, and say what is wrong; one that cannot be filled in is not asked.
+
+        Raises:
+            OutsideFault: An answer did not come, and would be asked for again: the search would then be another.
+        """
+        if fault := self._fault(text, cases[0]):
+            self.refused += 1
+            return [Judged(0.0, case.text, "", fault, asked=False) for case in cases]
+        variant = replace(self.best, name="prompt/gepa", system=text or None)
+        traces, scores = await answers(self.session, variant, cases)
+        return [self._judged(*row) for row in zip(cases, traces, scores, strict=True)]
+
+    async def reflect(self, prompt: str) -> str | None:
+        """Ask for a rewrite; the same question asked again is a repeat, with an answer of its own.
+
+        Raises:
+            OutsideFault: It did not come, and would be asked for again.
+        """
+        repeat = self._asked[prompt]
+        self._asked[prompt] += 1
+        case = Case(id=content_hash(prompt), input=prompt)
+        model = self.session.models[self.section.model]
+        with all_kept(self.session):
+            trace = (await self.session.runner.run(self._writer, model, [case], repeats=(repeat,)))[0]
+        self.cut_off += trace.response is not None and trace.response.finish_reason == "length"
+        return trace.text or None
+
+    def _fault(self, text: str, case: Case) -> str:
+        """Say what is wrong with a rewrite as a template; "" if nothing is."""
+        if added := sorted({*_PLACEHOLDER.findall(text)} - self._fixed):
+            return f"The instructions have a placeholder that nothing fills in: {added[0]}"
+        try:
+            render(text, case.input if case.input is not None else "")
+        except UserError as error:
+            return f"The instructions cannot be filled in: {error.message}"
+        return ""
+
+    def _judged(self, case: Case, trace: Trace, score: Score) -> Judged:
+        """Return an answer in words; one without a score counts as today's prompt's answer to the case."""
+        answer = trace.text if trace.response else "(no answer)"
+        words = [case.text, answer, feedback(case, score), details(score)]
+        if self.section.personal_data == "mask":
+            from tuneworthy.cases.pii import Masker  # waited for only where something is optimised
+
+            words = Masker().mask_json(words)
+        question, answer, said, more = words
+        if more:  # cut now, as half an address would not have been known for one
+            said = f"{said} Details: {more[:DETAIL_CHARS]}"
+        value = self._today[case.id] if score.value is None else score.value
+        return Judged(value, question, answer, said, unscored=score.value is None)
+
+
+def feedback(case: Case, score: Score) -> str:
+    """Say in words what an answer is worth, why, and what would have been right."""
+    if score.unscored:
+        return f"It could not be scored ({score.unscored})."
+    parts = [f"Score {score.value:.2f} of 1."]
+    if score.reason:
+        parts.append(f"Why: {REASONS.get(score.reason, score.reason)}.")
+    if case.expected is None:
+        parts.append("Right would be to decline, because there is no answer.")
+    elif case.labelled:
+        parts.append(f"Right would be: {' or '.join(accepted(case.expected))}")
+    return " ".join(parts)
+
+
+def details(score: Score) -> str:
+    """Return what the grader saw in an answer that is not fully right, as JSON; "" if there is nothing to tell."""
+    if score.unscored or not score.detail or score.num == score.den:
+        return ""
+    return orjson.dumps(dict(score.detail), default=str).decode()

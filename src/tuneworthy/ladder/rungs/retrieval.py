@@ -1,0 +1,365 @@
+"""Rung `retrieval`: passages of the project's documents before the question.
+
+The search is tuned first, without a language model, where dev cases name their documents; what it finds best is then
+put before the model with different numbers of passages. What is tuned, and what is said of the winner, is of dev alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.cases.normalize import words
+from tuneworthy.errors import TuneworthyError
+from tuneworthy.evaluate.latency import N_CASES
+from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder.session import Session
+from tuneworthy.prompts.templates import chat
+from tuneworthy.providers.prices import price_for
+from tuneworthy.retrieval.chunking import about_tokens
+from tuneworthy.retrieval.library import STAGES, Library, sought
+from tuneworthy.retrieval.quality import MEASURES, quality
+from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.paired import compare
+from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant
+
+FEWEST_NAMED = 20
+"""Dev cases that must name their documents before the search is tuned on them."""
+PLAIN = ("hybrid+rerank", "hybrid", "words+rerank", "words")
+"""Forms of the search that are tried untuned: words alone, and the first of these that there is."""
+FEWEST_PAIRED = 8
+"""Cases that winner and oracle must both have scored to be compared."""
+PROMPT_ROOM = 256
+"""Tokens of a context that instructions and question may need beside passages and answer."""
+SPARE = 1.1
+"""What tokens that are counted as bytes / 4 are multiplied by to be safe."""
+OWN = frozenset({"http", "python"})
+"""Providers that get the case alone, no messages."""
+ENGINES = {
+    "local": "torch is not installed (pip install 'tuneworthy[semantic]')",
+    "llama_cpp": "xllamacpp is not installed (pip install 'tuneworthy[local]')",
+}
+"""What an encoder needs here, by its type."""
+USED = 0.6
+"""Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
+BLAMES = (
+    "not_in_index",
+    "not_retrieved",
+    "partly_retrieved",
+    "retrieved_and_not_used",
+    "used_and_wrong",
+    "no_document_named",
+)
+"""The first that fits an answer holds."""
+LOST = frozenset({"not_in_index", "not_retrieved"})
+"""Those of cases of which a document is out of reach, or none was shown."""
+MOST_MISSED = 10
+"""Documents that are named as missed, at most."""
+
+
+@dataclass
+class Form:
+    """A search that was tried on dev, with `(n_cases,)` of each measure."""
+
+    name: str
+    retrieval: Retrieval
+    measured: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def order(self) -> float:
+        """What the forms are ranked by."""
+        return float(self.measured["ndcg@10"].mean()) if self.measured else 0.0
+
+
+@rung("retrieval")
+class RetrievalRung:
+    """The best search of dev with each k; where no documents are named, plain forms of the search beside it."""
+
+    def __init__(self) -> None:
+        self.forms: list[Form] = []
+
+    def propose(self, view: View) -> Proposal:
+        """Return one candidate for each k that fits into the model's context; the middle k is preregistered."""
+        best, library = view.best, view.library
+        assert best is not None
+        if library is None:
+            return Proposal(skipped="the project has no documents", skip_code="no_documents")
+        if view.project.models[best.model].provider in OWN:
+            return Proposal(skipped=f"{best.model} is a pipeline of your own: it looks things up itself, or not",
+                            skip_code="own_pipeline")  # fmt: skip
+        if library.missing:
+            return Proposal(skipped=library.missing, skip_code="no_lancedb")
+        if not library.corpus.documents:
+            return Proposal(skipped="none of the documents says anything", skip_code="no_documents")
+        if view.project.constraints.on_device and library.hosted:
+            why = f"{', '.join(library.hosted)}: hosted, and the task must run on the device"
+            return Proposal(skipped=why, skip_code="constraint", not_eligible=[why])
+        view.notes.extend(library.notes)
+        if view.dev and not library.encoder_identity and library.settings.encoder.type in ENGINES:
+            view.notes.append(f"words alone are searched: {ENGINES[library.settings.encoder.type]}")
+        forms = self._forms(view, library)
+        found: list[Variant] = []
+        too_long: list[Variant] = []
+        for form in forms:
+            for k in library.settings.k:
+                variant = _variant(best, form, k)
+                (found if _fits(view, library, variant) else too_long).append(variant)
+        if too_long:
+            names = ", ".join(variant.name for variant in too_long)
+            view.notes.append(f"left out, as the context of {best.model} is too short: {names}")
+        if not found:
+            return Proposal(skipped=f"no passage fits into the context of {best.model}", skip_code="context")
+        return Proposal(candidates=_middle_first(found))
+
+    def _forms(self, view: View, library: Library) -> list[Form]:
+        """Return the best search of dev; where too few cases name documents, plain ones that the race decides on."""
+        self.forms = forms_of(library)
+        named = sum(bool(library.named(case)) for case in view.dev)
+        if named >= FEWEST_NAMED:
+            cases = [case for case in view.dev if case.documents]
+            for form in self.forms:
+                form.measured = measure(library, form.retrieval, cases)
+            return [max(self.forms, key=lambda form: form.order)]  # of equals the first, which is simpler
+        if view.dev:
+            view.notes.append(f"the search is not tuned: {named} dev cases name documents, not {FEWEST_NAMED}")
+        plain = {form.name: form for form in self.forms if form.name in PLAIN}
+        last = next((plain[name] for name in PLAIN if name in plain), self.forms[0])
+        return list({id(form): form for form in (last, plain.get("words", last))}.values())
+
+    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
+        """Say of the winner, on dev: what is searched, how well, whose fault failures are, oracle, latency."""
+        library, retrieval = session.library, winner.retrieval
+        assert library is not None and retrieval is not None
+        traces = await session.ask(winner, dev)
+        num, den, scores = await session.score(traces, dev)
+        passages = library.passages(retrieval, dev)
+        stages = library.stages(retrieval, dev[:N_CASES])
+        corpus = library.corpus
+        groups = session.groups([case for case in dev if case.documents])
+        return {
+            "documents": {
+                "n": len(corpus.documents),
+                "left_out": len(corpus.left_out),
+                "unknown": sum(len(library.unknown(case)) for case in dev),
+                "n_chunks": len(library.searcher(retrieval).index),
+                "hash": corpus.hash,
+                "injected": {one.id: one.injection for one in corpus.flagged},
+            },
+            "search": [_row(form, form.retrieval == replace(retrieval, k=form.retrieval.k), groups)
+                       for form in self.forms if form.measured],
+            "blame": blames(library, dev, traces, scores, passages, groups=session.groups(dev)),
+            "oracle": await _oracle(session, winner, dev, num, den),
+            "latency_ms": {stage: _quantiles([one[stage] for one in stages.values() if stage in one])
+                           for stage in STAGES if any(stage in one for one in stages.values())},
+            "citations": citations(traces, passages) if retrieval.cite else {},
+        }  # fmt: skip
+
+    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
+        """Return the calls on the rest of dev, and those of the oracle."""
+        assert view.library is not None
+        named = sum(bool(view.library.named(case)) for case in dev)
+        return [(winner, len(dev) - raced), (oracle_of(view.library, winner), named)]
+
+
+def oracle_of(library: Library, winner: Variant) -> Variant:
+    """Return the winner with the documents handed over that a case names."""
+    return replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
+
+
+def forms_of(library: Library) -> list[Form]:
+    """Return all searches that the settings name, simple ones first: chunk sizes x (words, vectors, both, reranked)."""
+    found: dict[str, Form] = {}
+    settings = library.settings
+    middle = settings.bm25_weight[len(settings.bm25_weight) // 2]
+    for size in settings.chunk_tokens:
+
+        def add(name: str, size: int = size, **options: Any) -> None:
+            one = library.retrieval(k=settings.k[0], chunk_tokens=size, **options)
+            if all(form.retrieval != one for form in found.values()):
+                first = size == settings.chunk_tokens[0]
+                found.setdefault(name if first else f"{name},{one.chunk_tokens}", Form(name, one))
+
+        add("words", bm25_weight=1.0, dense=False, rerank=False)
+        add("words+rerank", bm25_weight=1.0, dense=False)
+        if library.encoder_identity:
+            add("vectors", bm25_weight=0.0, rerank=False)
+        for weight, rerank in product(settings.bm25_weight, (False, True)):
+            name = "hybrid+rerank" if rerank else "hybrid"
+            add(name if weight == middle else f"{name},{weight:g}", bm25_weight=weight, rerank=rerank)
+    for name, form in found.items():
+        form.name = name
+    return list(found.values())
+
+
+def measure(library: Library, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
+    """Return each measure of a search, `(n_cases,)`, on cases that name documents; one that is not there is missed."""
+    ranked = library.ranked_documents(retrieval, [sought(case) for case in cases])
+    rows = [quality(found, library.wanted(case)) for case, found in zip(cases, ranked, strict=True)]
+    return {name: np.array([row[name] for row in rows]) for name in MEASURES}
+
+
+def blames(
+    library: Library,
+    cases: Sequence[Case],
+    traces: Sequence[Trace],
+    scores: Sequence[Score],
+    passages: Mapping[str, Sequence[Passage]],
+    *,
+    groups: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Say of each case that is not fully right whose fault it is, and which of its documents were missed.
+
+    Args:
+        library: The documents. cases, traces, scores: What was asked, `(n_cases,)` each.
+        passages: What each case was shown, by its id.
+        groups: `(n_cases,)` numbers of the cases' sources, or None.
+
+    Returns:
+        ``{"n", "failed", "counts": {blame: count}, "lost_ci95", "missed": {document: count}, "not_there": {name:
+        count}}``: the interval of the share that `LOST` names (None if no failed case names any document),
+        and how often a document was missed, or a name is nobody's; no case is named.
+    """
+    missed: Counter[str] = Counter()
+    not_there: Counter[str] = Counter()
+    scored = [place for place, score in enumerate(scores) if score.value is not None]
+    failed = [place for place in scored if (scores[place].value or 0.0) < 1]
+    whys = []
+    for case, trace in ((cases[place], traces[place]) for place in failed):
+        right, unknown = library.named(case), library.unknown(case)
+        shown = {passage.document for passage in passages[case.id]}
+        away = [ids for ids in right if not ids & shown]
+        not_there.update(unknown)
+        missed.update(min(ids) for ids in away)
+        if not case.documents:
+            why = "no_document_named"
+        elif unknown:
+            why = "not_in_index"
+        elif away:
+            why = "partly_retrieved" if len(away) < len(right) else "not_retrieved"
+        else:
+            why = blame(trace, [one for one in passages[case.id] if any(one.document in ids for ids in right)])
+        whys.append(why)
+    found = Counter(whys)
+    named = np.array([why != "no_document_named" for why in whys], bool)
+    lost = np.array([why in LOST for why in whys], float)[named]
+    sources = None if groups is None else groups[failed][named]
+    interval = score_interval(lost, np.ones_like(lost), sources) if lost.size else None
+    return {
+        "n": len(scored),
+        "failed": len(failed),
+        "counts": {name: found[name] for name in BLAMES if found[name]},
+        "lost_ci95": (interval.lo, interval.hi) if interval else None,
+        "missed": dict(missed.most_common(MOST_MISSED)),
+        "not_there": dict(not_there.most_common(MOST_MISSED)),
+    }
+
+
+def blame(trace: Trace, right: Sequence[Passage]) -> str:
+    """Say why an answer is wrong that was shown passages of all right documents.
+
+    A passage was used if the answer cites it, or if most of the answer's words stand in it.
+    """
+    if any(passage.document in trace.cited for passage in right):
+        return "used_and_wrong"
+    said = set(words(trace.text))
+    for passage in right:
+        if said and len(said & set(words(f"{passage.heading} {passage.text}"))) >= USED * len(said):
+            return "used_and_wrong"
+    return "retrieved_and_not_used"
+
+
+def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]) -> dict[str, int]:
+    """Count answers that cite, that cite a document which they were not shown, and whose words stand in a cited one."""
+    answered = [trace for trace in traces if trace.response]
+    counts = {"n": len(answered), "cite": 0, "cite_unseen": 0, "supported": 0}
+    for trace in answered:
+        shown = passages[trace.case_id]
+        cited = [passage for passage in shown if passage.document in trace.cited]
+        said = set(words(trace.text))
+        counts["cite"] += bool(trace.cited)
+        counts["cite_unseen"] += any(one not in {passage.document for passage in shown} for one in trace.cited)
+        counts["supported"] += any(said and said <= set(words(passage.text)) for passage in cited)
+    return counts
+
+
+async def _oracle(
+    session: Session, winner: Variant, dev: Sequence[Case], num: np.ndarray, den: np.ndarray
+) -> dict[str, Any]:
+    """Hand over the documents that cases name: what no search could better."""
+    library = session.library
+    assert library is not None
+    named = [number for number, case in enumerate(dev) if library.named(case)]
+    if not named:
+        return {}
+    cases = [dev[number] for number in named]
+    try:
+        best_num, best_den, _ = await session.score(await session.ask(oracle_of(library, winner), cases), cases)
+    except TuneworthyError as error:
+        if error.exit_status != 1:
+            raise
+        return {"failed": error.message}
+    num, den = num[named], den[named]
+    both = ~(np.isnan(num) | np.isnan(best_num))
+    if both.sum() < FEWEST_PAIRED:
+        return {}
+    groups, seed = session.groups(cases), session.project.split.seed
+    kept = None if groups is None else groups[both]
+    gain = compare(num[both], den[both], best_num[both], best_den[both], kept, alpha=0.05, seed=seed)
+    cut = [share for case in cases if (share := library.handed(case).share) < 1]
+    told = {"n": len(cut), "share": float(np.mean(cut))} if cut else {}
+    return {"n": int(both.sum()), "winner": gain.a, "score": gain.b, "delta": gain.delta, "ci95": gain.ci, "cut": told}
+
+
+def _variant(best: Variant, form: Form, k: int) -> Variant:
+    retrieval = replace(form.retrieval, k=k)
+    name = f"retrieval/{form.name}-{k}"
+    return replace(best, name=name, retrieval=retrieval, notes=(*best.notes, f"{form.name}, {k} passages"))
+
+
+def _fits(view: View, library: Library, variant: Variant) -> bool:
+    """Whether instructions, passages, question and answer fit into the context, where it is known.
+
+    The passages of dev are looked at; where there are none yet, those are taken to be as long as they may be.
+    """
+    config = view.project.models[variant.model]
+    context: int | None = getattr(config, "context", None) or getattr(price_for(config), "context", None)
+    if context is None:
+        return True
+    assert variant.retrieval is not None
+    if not view.dev:
+        tokens: float = variant.retrieval.k * (variant.retrieval.chunk_tokens + 16) + PROMPT_ROOM
+    else:
+        passages = library.passages(variant.retrieval, view.dev)
+        chats = (chat(variant, case, (), passages[case.id]) for case in view.dev)
+        tokens = SPARE * max(sum(8 + about_tokens(str(turn.get("content") or "")) for turn in one) for one in chats)
+    return tokens + variant.max_tokens <= context
+
+
+def _middle_first(found: Sequence[Variant]) -> list[Variant]:
+    """Return the candidates, the middle k of the first form at the head."""
+    form = found[0].name.rpartition("-")[0]
+    first = [variant for variant in found if variant.name.rpartition("-")[0] == form]
+    middle = first[len(first) // 2]
+    return [middle, *(variant for variant in found if variant is not middle)]
+
+
+def _row(form: Form, chosen: bool, groups: np.ndarray | None) -> dict[str, Any]:
+    """Return the record of a search: means of all measures, and the 95 % interval of recall@5 and nDCG@10.
+
+    Args:
+        form: Measured on dev. chosen: Whether it is the winner's.
+        groups: `(n_cases,)` group of each case that names its documents, or None.
+    """
+    found = {name: score_interval(values, np.ones_like(values), groups) for name, values in form.measured.items()}
+    bounds = {name: (found[name].lo, found[name].hi) for name in ("recall@5", "ndcg@10")}
+    means = {name: interval.value for name, interval in found.items()}
+    return {"name": form.name, "chosen": chosen, "n": found["mrr"].n, **means, "ci95": bounds}
+
+
+def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
+    return {"p50": 1000 * float(np.quantile(seconds, 0.5)), "p95": 1000 * float(np.quantile(seconds, 0.95))}

@@ -1,0 +1,73 @@
+"""Further sets of fixed shots for the rung `few_shot`: bootstrapped ones, and random ones; the race chooses.
+
+A bootstrapped set holds only examples that the model already answers as the example does, without shots: what is
+mislabelled, or what the grader cannot judge, is not among them.
+
+Source: Khattab et al., "DSPy", arXiv 2310.03714, section 4 (BootstrapFewShotWithRandomSearch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tuneworthy.cases.splits import example_case
+from tuneworthy.config.project import Project
+from tuneworthy.ladder.dev_scores import answers
+from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.session import Session
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.types import Case, Example, Score, Shots, Variant
+
+ASKED = 4
+"""Examples that the model is asked, in sizes of a set."""
+RIGHT_FROM = 0.5
+"""Score of a right answer, at least."""
+
+
+def why_no_sets(project: Project, n_pool: int, *, searched: bool) -> str:
+    """Say why `few_shot.sets` cannot be followed; "" if it can be, or is not asked for."""
+    if not project.few_shot.sets:
+        return ""
+    if n_pool <= max(project.few_shot.k):
+        return f"no sets of shots are drawn: {n_pool} examples are too few to choose from"
+    return "" if searched else "no sets of shots are drawn: that takes a whole run and at least 50 dev cases"
+
+
+async def shot_sets(session: Session, view: View, best: Variant) -> list[tuple[str, Shots]]:
+    """Return the sets, each with its name, all of the largest k.
+
+    Raises:
+        OutsideFault: An answer did not come, and would be asked for again: the sets would then be others.
+    """
+    pool, total, k = view.pool, view.project.few_shot.sets, max(view.project.few_shot.k)
+    right, n_asked = await _answered_right(session, view, best, k)
+    found: list[tuple[str, Shots]] = []
+    if len(right) > k:
+        sure = ShotPool(right)
+        drawn = (sure.fixed(k, view.seed + number, mixed=True) for number in range(1, total // 2 + 1))
+        found = [(f"bootstrap{number}", replace(one, pool_hash=pool.hash)) for number, one in enumerate(drawn, 1)]
+    elif total > 1:
+        words = f"the model answers {len(right)} of the {n_asked} examples asked as they do"
+        view.notes.append(f"no bootstrapped shots: {words}")
+    rest = range(1, total - len(found) + 1)
+    return [*found, *((f"random{number}", pool.fixed(k, view.seed + number, mixed=True)) for number in rest)]
+
+
+async def _answered_right(session: Session, view: View, best: Variant, k: int) -> tuple[list[Example], int]:
+    """Return the examples that the model, without shots, answers right, and how many it was asked."""
+    if view.project.few_shot.sets < 2:
+        return [], 0
+    asked: dict[str, tuple[Case, Example]] = {}
+    for identity in view.pool.fixed(min(ASKED * k, len(view.pool)), view.seed, mixed=True).ids:
+        example = view.pool.by_id[identity]
+        if (case := example_case(example, session.split.kind)) is not None:
+            asked.setdefault(case.id, (case, example))
+    cases = [case for case, _ in asked.values()]
+    _, scores = await answers(session, replace(best, shots=None), cases)
+    right = [example for (_, example), score in zip(asked.values(), scores, strict=True) if _right(score)]
+    return right, len(cases)
+
+
+def _right(score: Score) -> bool:
+    """Whether the grader has nothing against an answer; one that gives degrees (`style`) may never give all of 1."""
+    return not score.reason and score.value is not None and score.value >= RIGHT_FROM

@@ -1,0 +1,1 @@
+"""Regression sets: what a tuned model must not have got worse at, beside its task."""

@@ -1,0 +1,113 @@
+"""Whether a tuned model got worse at a regression set: non-inferiority, paired on its cases. Pure.
+
+"No difference was found" is never "no harm": a set passes only if the loss is shown to be below its margin, and one
+that is too small to show it says how many cases it would need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneworthy.stats.paired import compare, non_inferior
+from tuneworthy.stats.sizing import cases_for_margin
+from tuneworthy.types import MOST_UNSCORED
+
+Floats = NDArray[np.float64]
+ALPHA = 0.05
+"""One-sided error of "no worse by the margin"; all sets must hold, so that no correction for their number is due."""
+FEWEST = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressionResult:
+    """What a regression set says.
+
+    Attributes:
+        name: Of the set. hash: Of its content.
+        status: `pass` (no worse by the margin), `fail` (worse), `unknown` (too small, or too many were unscored).
+        n, unscored: Cases, and those among them that one of the two has no score of.
+        base, tuned, delta: Scores and their difference. lower: One-sided 95 % bound of the difference.
+        margin: The largest loss that does no harm.
+        needs: Cases that would show that nothing was lost; None if that is not the question.
+        detail: One sentence.
+    """
+
+    name: str
+    hash: str
+    status: Literal["pass", "fail", "unknown"]
+    n: int
+    unscored: int
+    margin: float
+    base: float | None = None
+    tuned: float | None = None
+    delta: float | None = None
+    lower: float | None = None
+    needs: int | None = None
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return asdict(self)
+
+
+def regression_result(
+    name: str, identity: str, base: tuple[Floats, Floats], tuned: tuple[Floats, Floats], margin: float
+) -> RegressionResult:
+    """Compare the tuned model with the base on the cases of a regression set.
+
+    Args:
+        name: Of the set. identity: Its hash.
+        base, tuned: num and den, each ``(n_cases,)``, NaN where unscored.
+        margin: The largest loss that does no harm, in (0, 1).
+    """
+    both = ~(np.isnan(base[0]) | np.isnan(tuned[0]))
+    n, unscored = len(both), int((~both).sum())
+    if both.sum() < FEWEST or unscored > MOST_UNSCORED * n:
+        words = f"{unscored} of {n} cases have no score of both, so it shows nothing"
+        return RegressionResult(
+            name=name, hash=identity, status="unknown", n=n, unscored=unscored, margin=margin, detail=words
+        )
+    sides = base[0][both], base[1][both], tuned[0][both], tuned[1][both]
+    bound = non_inferior(*sides, margin=margin, alpha=ALPHA)
+    paired = compare(*sides, alpha=2 * ALPHA)
+    needs = None if bound.holds or paired.worse else _needed(sides, margin)
+    status: Literal["pass", "fail", "unknown"] = "pass" if bound.holds else "fail" if paired.worse else "unknown"
+    scores = f"{paired.b:.3f} against {paired.a:.3f} of the base on {paired.n} cases"
+    shown = f"the loss may be as large as {max(0.0, -bound.lower):.3f} (one-sided 95 % bound), the margin is {margin:g}"
+    words = {
+        "pass": f"{scores}: no worse by {margin:g}; {shown}",
+        "fail": f"{scores}: worse; {shown}",
+        "unknown": f"{scores}: not settled; {shown}; {_more(needs, paired.n)}",
+    }[status]
+    return RegressionResult(
+        name=name,
+        hash=identity,
+        status=status,
+        n=n,
+        unscored=unscored,
+        margin=margin,
+        base=paired.a,
+        tuned=paired.b,
+        delta=paired.delta,
+        lower=bound.lower,
+        needs=needs,
+        detail=words,
+    )
+
+
+def _needed(sides: tuple[Floats, ...], margin: float) -> int:
+    """Return the cases that show "no worse by the margin" if the two are as good and differ as often as seen here."""
+    base, tuned = sides[0] / sides[1], sides[2] / sides[3]
+    loss, gain = float((tuned < base).mean()), float((tuned > base).mean())
+    needed: int = cases_for_margin(margin, ALPHA, loss=loss, gain=gain).numbers["n_non_inferior"]
+    return needed
+
+
+def _more(needs: int | None, n: int) -> str:
+    if needs is None or needs <= n:
+        return "the difference points down, so that only many more cases could show that nothing was lost"
+    return f"about {needs:,} cases would show it if nothing was lost"

@@ -1,0 +1,97 @@
+"""The regression sets of a project: its own (`[[regressions]]`) and a small general one that we wrote.
+
+The general one (`general.jsonl`) has short questions of knowledge, arithmetic and following instructions whose right
+answers are patterns, and questions that are rightly declined. It shows a model that lost its general skills; it is far
+too small to tell two good models apart, and is no benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from typing import Any
+
+from tuneworthy.cases import read_cases
+from tuneworthy.config.graders import Regex
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.graders.apply import make_grader
+from tuneworthy.graders.base import Grader, GradingContext
+from tuneworthy.types import Case, content_hash
+
+GENERAL = "general"
+GENERAL_MARGIN = 0.1
+"""Its cases can show no less: 62 that differ on 10 % of the cases show a loss below 10 points (Nam 1997)."""
+GENERAL_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressionSet:
+    """Cases with what judges them.
+
+    Attributes:
+        name: In the verdict. cases: All labelled. grader: Of the answers.
+        margin: The largest loss that does no harm.
+        system: System prompt, or None. max_tokens: Limit of an answer.
+        hash: Of all this.
+    """
+
+    name: str
+    cases: Sequence[Case]
+    grader: Grader
+    margin: float
+    system: str | None = None
+    max_tokens: int = GENERAL_TOKENS
+
+    @property
+    def hash(self) -> str:
+        """What tells it from another set, or from itself after a change."""
+        cases = [[case.id, case.input, list(case.messages), case.expected] for case in self.cases]
+        return content_hash([cases, dict(self.grader.identity), self.margin, self.system, self.max_tokens])
+
+
+def general_set() -> RegressionSet:
+    """Return the general set."""
+    with as_file(files("tuneworthy.regressions").joinpath("general.jsonl")) as path:
+        cases = read_cases(path).cases
+    return RegressionSet(
+        name=GENERAL, cases=cases, grader=make_grader(Regex(type="regex")), margin=GENERAL_MARGIN,
+        max_tokens=GENERAL_TOKENS,
+    )  # fmt: skip
+
+
+def regression_sets(project: Project, context: GradingContext | None = None) -> list[RegressionSet]:
+    """Return the regression sets of `project`, the general one last.
+
+    Args:
+        project: Its `[[regressions]]` name the others.
+        context: What graders may be built from; a judge that has no asker can't be asked.
+
+    Raises:
+        UserError: A file is missing or wrong, a case has no right answer, or two sets have one name.
+    """
+    context = context or GradingContext(root=project.root)
+    found: dict[str, RegressionSet] = {}
+    for guard in project.regressions:
+        if guard.name in {*found, GENERAL}:
+            raise UserError(f"[[regressions]]: expected names that differ, got {guard.name!r} twice", hint="rename one")
+        cases = read_cases(project.root / guard.path).cases
+        bare = [case.id for case in cases if not case.labelled]
+        if bare or not cases:
+            got = f"{len(bare)} without ({bare[0]}, ...)" if bare else "no case"
+            raise UserError(f"{guard.path}: expected cases with a right answer, got {got}", hint="label them")
+        found[guard.name] = RegressionSet(
+            name=guard.name,
+            cases=cases,
+            grader=make_grader(guard.graders[0], context),
+            margin=guard.margin,
+            system=project.text(guard.system),
+            max_tokens=guard.max_tokens,
+        )
+    return [*found.values(), general_set()]
+
+
+def hashes(sets: Sequence[RegressionSet]) -> Mapping[str, Any]:
+    """Return the hash of each set by name."""
+    return {one.name: one.hash for one in sets}

@@ -1,0 +1,282 @@
+"""Racing on dev: candidates see growing heads of dev, and those behind leave on the way.
+
+A race may take a third of the calls of the full grid. Candidates are compared on the cases that all of those still in
+have scored. Three things make one leave. Unscored answers: more than elsewhere bar a variant (2 %, and two at least),
+as what it was not scored on may be what is hard. The bound: a wager on the paired differences that is fair if the
+leader is no better has grown past `1 / ALPHA`; of two candidates the better one so leaves with a chance of at most
+`ALPHA`, however often one looks. And the budget: the later a round, the fewer go on (half, two at least). Who is
+alone has won, and nothing more is asked.
+
+Of those left, the cheapest one that is within one paired standard error of the best wins, the error being that of all
+of dev: dev is too small to tell these apart, and the cheaper one is at least that. Dev scores only choose; they decide
+nothing (the winner is tested once, on test).
+
+Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024 (the wager; Ville's
+inequality bounds it at all times); Karnin, Koren, Somekh, ICML 2013 (sequential halving); Breiman et al. 1984, section
+3.4.3 (the one-standard-error rule).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tuneworthy.stats.betting import wager
+from tuneworthy.stats.intervals import score_interval
+from tuneworthy.types import MOST_UNSCORED, Case, Variant
+
+SHARE = 1 / 3
+"""Most of the full grid's calls that a race takes."""
+FEWEST = 2
+"""Candidates that the budget leaves in, where there are so many."""
+ALPHA = 0.1
+"""Chance, at most, that of two candidates the better one leaves by the bound."""
+LOOKS = 2
+"""Times that the bound is looked at in a round."""
+
+Left = Literal["", "unscored", "bound", "budget"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A candidate's answers on the head of dev.
+
+    Attributes:
+        num, den: `(n_cases,)` contributions, NaN where unscored.
+        cost_usd: What the answers cost.
+        weight: What orders candidates by cost: dollars, then tokens an answer.
+    """
+
+    num: np.ndarray
+    den: np.ndarray
+    cost_usd: float
+    weight: tuple[float, float]
+
+
+Measure = Callable[[Variant, Sequence[Case]], Awaitable[Measured]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """How far a candidate came.
+
+    Attributes:
+        n: Dev cases that it has seen; fewer than the winner if it left.
+        score, ci: Of the cases that it was scored on; the interval knows of their groups.
+        left: Why it left: `unscored` (too many answers could not be scored), `bound` (shown to be behind), `budget`
+            (behind when fewer could go on), "" if it did not.
+    """
+
+    variant: Variant
+    n: int
+    score: float
+    ci: tuple[float, float]
+    measured: Measured
+    left: Left = ""
+
+    @property
+    def scored(self) -> bool:
+        """Whether any case could be scored; if not, `score` and `ci` say nothing."""
+        return self.unscored < self.n
+
+    @property
+    def unscored(self) -> int:
+        """Cases that it has seen and that could not be scored."""
+        return int(np.isnan(self.measured.num).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Race:
+    """All candidates.
+
+    Attributes:
+        entries: Everyone, best first; those that left behind those that did not.
+        winner: The one to put to test.
+        calls, calls_full: Cases answered, and how many the full grid would have taken.
+        saved_usd: What the calls that were not made would have cost, at each candidate's own mean.
+    """
+
+    entries: Sequence[Entry]
+    winner: Variant
+    calls: int
+    calls_full: int
+    saved_usd: float = 0.0
+
+
+def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tuple[int, int]]:
+    """Return the rounds of a race: how many candidates are in, and how many dev cases they have seen at its end.
+
+    Each round takes an equal part of the budget. A single candidate sees all of dev: there is nothing to choose.
+
+    Args:
+        n_candidates: Who races.
+        n_dev: Cases of dev: the budget is a share of them.
+        most: Cases of these that may be seen; all if None.
+
+    >>> schedule(6, 120), schedule(1, 120)
+    ([(6, 13), (3, 40), (2, 80)], [(1, 120)])
+    >>> schedule(6, 120, 60)
+    [(6, 13), (3, 40), (2, 60)]
+    """
+    most = n_dev if most is None else most
+    if n_candidates <= 1:
+        return [(n_candidates, most)]
+    alive = [n_candidates]
+    while alive[-1] > FEWEST:
+        alive.append(max(FEWEST, math.ceil(alive[-1] / 2)))
+    part = n_candidates * n_dev * SHARE / len(alive)
+    rounds, head = [], 0.0
+    for n in alive:
+        head = min(float(most), head + part / n)
+        rounds.append((n, max(1, int(head + 1e-9))))
+    return rounds
+
+
+async def race(
+    candidates: Sequence[Variant], dev: Sequence[Case], measure: Measure, *, n_dev: int | None = None
+) -> Race:
+    """Find the best of `candidates` on `dev`.
+
+    Args:
+        candidates: In the order of preference: ties go to the earlier one.
+        dev: In random order (rounds take the head).
+        measure: Answers and grades; called with growing heads of `dev`, answers that exist are not asked again.
+        n_dev: Cases of all of dev, where `dev` is the part of it that candidates were not made from.
+    """
+    running = _Running(candidates)
+    seen, n_dev = 0, len(dev) if n_dev is None else n_dev
+    for alive, end in schedule(len(candidates), n_dev, len(dev)):
+        running.cut_to(alive)
+        for n in _comparisons(seen, end):
+            for variant in running.alive:
+                running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), dev[:n])
+            running.drop_unscored(n)
+            running.drop_behind()
+            if len(running.alive) == 1 < len(candidates):
+                return running.result(n_dev)
+        seen = end
+    return running.result(n_dev)
+
+
+def _comparisons(seen: int, end: int) -> list[int]:
+    """Return the heads at which a round from `seen` to `end` cases is looked at."""
+    return sorted({seen + math.ceil((end - seen) * look / LOOKS) for look in range(1, LOOKS + 1)} - {seen})
+
+
+class _Running:
+    """A race under way."""
+
+    def __init__(self, candidates: Sequence[Variant]) -> None:
+        self.candidates = candidates
+        self.alive = list(candidates)
+        self.entries: dict[str, Entry] = {}
+        self._left: dict[str, Left] = {}
+        self._order = {variant.id: place for place, variant in enumerate(candidates)}
+
+    def ranked(self) -> list[Entry]:
+        """Return those still in, best first on the cases that all of them have scored."""
+        entries = [self.entries[variant.id] for variant in self.alive]
+        both = ~np.isnan(np.stack([entry.measured.num for entry in entries])).any(axis=0)
+        return sorted(entries, key=lambda entry: (-_score(entry, both), self._order[entry.variant.id]))
+
+    def drop_unscored(self, n: int) -> None:
+        """Let those leave that too many of `n` answers of could not be scored; where all should, the fewest decide."""
+        entries = [self.entries[variant.id] for variant in self.alive]
+        most = max(1, MOST_UNSCORED * n, min(entry.unscored for entry in entries))
+        for entry in entries:
+            if entry.unscored > most:
+                self._leave(entry, "unscored")
+
+    def drop_behind(self) -> None:
+        """Let those leave that the bound shows to be behind the leader."""
+        leader, *others = self.ranked()
+        for entry in others:
+            if wager(differences(leader.measured, entry.measured)) >= 1 / ALPHA:
+                self._leave(entry, "bound")
+
+    def cut_to(self, n: int) -> None:
+        """Let the worst leave until `n` are in."""
+        if self.entries:
+            for entry in self.ranked()[n:]:
+                self._leave(entry, "budget")
+
+    def _leave(self, entry: Entry, why: Left) -> None:
+        self.alive.remove(entry.variant)
+        self._left[entry.variant.id] = why
+
+    def result(self, n_dev: int) -> Race:
+        """Return what came out."""
+        finished = self.ranked()
+        winner = _cheapest_of_the_best(finished, n_dev).variant
+        rest = [entry for entry in self.entries.values() if entry.variant not in self.alive]
+        rest.sort(key=lambda entry: (-entry.n, -entry.score, self._order[entry.variant.id]))
+        entries = [_with_left(entry, self._left.get(entry.variant.id, "")) for entry in (*finished, *rest)]
+        return Race(
+            entries=entries,
+            winner=winner,
+            calls=sum(entry.n for entry in entries),
+            calls_full=len(self.candidates) * n_dev,
+            saved_usd=sum(entry.measured.cost_usd / entry.n * (n_dev - entry.n) for entry in entries),
+        )
+
+
+def _score(entry: Entry, cases: np.ndarray) -> float:
+    """Return the score on `cases`, `(n_cases,)` of bool; that on the entry's own where they hold nothing."""
+    total = float(entry.measured.den[cases].sum())
+    return float(entry.measured.num[cases].sum()) / total if total else entry.score
+
+
+def _with_left(entry: Entry, left: Left) -> Entry:
+    return Entry(variant=entry.variant, n=entry.n, score=entry.score, ci=entry.ci, measured=entry.measured, left=left)
+
+
+def differences(leader: Measured, other: Measured) -> np.ndarray:
+    """Return the paired differences of cases that both have scored, each in [-1, 1]; an empty answer counts as right.
+
+    For micro-averaged scores this is the difference of the cases' own scores, which is bounded, as the wager needs.
+    """
+    both = ~(np.isnan(leader.num) | np.isnan(other.num))
+    values = []
+    for one in (leader, other):
+        num, den = one.num[both], one.den[both]
+        values.append(np.divide(num, den, out=np.ones_like(num), where=den > 0))
+    difference: np.ndarray = values[0] - values[1]
+    return difference
+
+
+def _cheapest_of_the_best(finished: Sequence[Entry], n_dev: int) -> Entry:
+    """Return the cheapest of those within one paired standard error of the first."""
+    leader = finished[0]
+    close = [e for e in finished if e is leader or within_one_error(leader.measured, e.measured, n_dev)]
+    return min(close, key=lambda entry: (entry.measured.weight, finished.index(entry)))
+
+
+def within_one_error(best: Measured, other: Measured, n_dev: int) -> bool:
+    """Whether the paired difference of two candidates is at most the standard error that all of dev would give it.
+
+    Linearised for ratios.
+    """
+    both = ~(np.isnan(best.num) | np.isnan(other.num))
+    if both.sum() < 2:
+        return False
+    parts = []
+    for one in (best, other):
+        num, den = one.num[both], one.den[both]
+        score = num.sum() / den.sum()
+        parts.append((score, (num - score * den) / den.mean()))
+    delta = float(parts[0][0] - parts[1][0])
+    error = float(np.std(parts[0][1] - parts[1][1], ddof=1) / np.sqrt(max(n_dev, int(both.sum()))))
+    return delta <= error
+
+
+def _entry(variant: Variant, measured: Measured, cases: Sequence[Case]) -> Entry:
+    n, scored = len(cases), ~np.isnan(measured.num)
+    if not scored.any():
+        return Entry(variant=variant, n=n, score=0.0, ci=(0.0, 1.0), measured=measured)
+    sources = np.array([case.source for case in cases])[scored]
+    interval = score_interval(measured.num[scored], measured.den[scored], sources)
+    return Entry(variant=variant, n=n, score=interval.value, ci=(interval.lo, interval.hi), measured=measured)

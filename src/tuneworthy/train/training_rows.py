@@ -1,0 +1,305 @@
+"""What a run trains on and is measured on: rows with the prompt that will be served, and a slice held out of them.
+
+Invariant: neither dev nor test is here. The frozen version lost them when it was built; an examples file loses them
+now. What is held out to stop in time is drawn from the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, split_without_overlaps
+from tuneworthy.cases.splits import asked_case, example_case, fingerprint
+from tuneworthy.cases.stratified import draw, units_of
+from tuneworthy.cases.task_kind import Kind
+from tuneworthy.config.project import Project
+from tuneworthy.dataset.freeze import Version, open_version
+from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.graders.apply import grade_all, make_grader
+from tuneworthy.graders.base import Grader, GradingContext
+from tuneworthy.prompts.templates import chat
+from tuneworthy.store import Folder
+from tuneworthy.train.render import RowChat
+from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
+
+HELD_OUT_MOST: Final = 128
+HELD_OUT_SHARE: Final = 0.1
+HELD_OUT_FEWEST: Final = 20
+"""Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end."""
+
+
+class GateFailed(TuneworthyError):
+    """The data did not pass its gates."""
+
+    exit_status = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Student:
+    """How the model that is trained is asked: the project's prompt for the student, without examples.
+
+    Attributes:
+        variant: Templates, limit and stop texts; its model is the one that is trained.
+    """
+
+    variant: Variant
+
+    def asked(self, case: Case) -> RowChat:
+        """Return the chat that asks `case`."""
+        return RowChat(case.id, chat(self.variant, case, ()), case.tools)
+
+    def row(self, example: Example) -> RowChat:
+        """Return `example` as it is trained on: the prompt that is served, whatever it answers, and its answer.
+
+        Raises:
+            UserError: Its question lacks variables that the templates name.
+        """
+        case = asked_case(example)
+        if case is None:  # nobody asks: as it is
+            return RowChat(example.id, example.messages)
+        return RowChat(example.id, (*self.asked(case).messages, example.messages[-1]), case.tools)
+
+    def fits(self, example: Example) -> bool:
+        """Whether the question of `example` holds the variables that the templates name."""
+        try:
+            self.row(example)
+        except UserError:
+            return False
+        return True
+
+    def document(self) -> dict[str, Any]:
+        """Return what must be served with the adapter."""
+        variant = self.variant
+        return {
+            "system": variant.system,
+            "user": variant.user,
+            "max_tokens": variant.max_tokens,
+            "stop": list(variant.stop),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskMetric:
+    """The project's primary grader on the rows that were held out.
+
+    Attributes:
+        grader: Judges an answer; asks nobody. cases: The held-out rows as cases.
+    """
+
+    grader: Grader
+    cases: tuple[Case, ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the score depends on beside the answers."""
+        return {"grader": dict(self.grader.identity), "cases": [fingerprint(case) for case in self.cases]}
+
+    def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None]) -> float:
+        """Return the score of the set, 0..1.
+
+        Args:
+            answers: (text, finish reason) of each case, in their order. say: Told how many could not be scored.
+
+        Raises:
+            UserError: None of them could be scored.
+        """
+        found = self.grades(answers)
+        scores = [one for one in found if not one.unscored]
+        if not scores:
+            reason = found[0].unscored if found else "there are none"
+            raise UserError(
+                f"expected answers that the first grader can score, got none of {len(found)} ({reason})",
+                hint="mend the first of [[graders]]",
+            )
+        if lost := len(found) - len(scores):
+            say(f"{lost} of {len(found)} answers could not be scored, and do not count")
+        total = sum(one.den for one in scores)
+        return sum(one.num for one in scores) / total if total else 0.0
+
+    def grades(self, answers: Sequence[tuple[str, str]]) -> list[Score]:
+        """Return what the grader says of each of `answers` (as in `score`)."""
+        traces = [
+            Trace(
+                case_id=case.id,
+                variant_id="student",
+                repeat=0,
+                messages=(),
+                response=Response(text=text, finish_reason=reason),
+            )
+            for case, (text, reason) in zip(self.cases, answers, strict=True)
+        ]
+        return asyncio.run(grade_all(self.grader, traces, self.cases))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """All that a run is made of, but for the model.
+
+    Attributes:
+        dataset: Id of the frozen version, or a hash of the rows that are not gated.
+        gated: Whether the rows passed the gates of `data build`.
+        train: Rows that are trained on.
+        student: How they are asked.
+        metric: What the run is stopped by; None if there are too few rows, or only a judge can score them.
+        notes: What a reader must know.
+    """
+
+    dataset: str
+    gated: bool
+    train: tuple[Example, ...]
+    student: Student
+    metric: TaskMetric | None
+    notes: tuple[str, ...] = ()
+
+    def with_rows(self, rows: Sequence[Example]) -> Material:
+        """Return the same with other rows to train on; what is held out stays."""
+        return replace(self, train=tuple(rows), dataset=content_hash([self.dataset, [row.id for row in rows]]))
+
+
+def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Callable[[str], None]) -> Material:
+    """Read what the project trains on.
+
+    Args:
+        project: The project. store: Its folder.
+        unsafe: Take a version that did not pass its gates, or the examples file if there is no version.
+        seed: Of the draw of the held-out rows.
+        say: Told what a person should know.
+
+    Raises:
+        UserError: There are no rows, or none that holds the variables of [prompt].
+        GateFailed: The version did not pass its gates, and `unsafe` was not given.
+    """
+    version = _version(store, unsafe)
+    cases = read_cases(project.root / project.cases.path).cases
+    rows = list(version.examples()) if version else _ungated(project, store, cases, say)
+    kind = kind_of(store, cases, rows)
+    student = Student(variant=_variant(project))
+    fitting = [row for row in rows if student.fits(row)]
+    if rows and not fitting:
+        raise UserError(
+            f"expected rows whose questions hold the variables of [prompt], got none of {len(rows)}",
+            hint="write each variable into the question as a line `name: value`, or mend [prompt]",
+        )
+    held, train, notes = _hold_out(project, fitting, cases, kind, seed)
+    if lacking := len(rows) - len(fitting):
+        notes = [f"left out: {lacking} rows whose question lacks variables of [prompt]", *notes]
+    for line in notes:
+        say(line)
+    return Material(
+        dataset=version.id if version else content_hash([row.id for row in rows]),
+        gated=version is not None and not version.recipe["unsafe"],
+        train=tuple(train),
+        student=student,
+        metric=held,
+        notes=tuple(notes),
+    )
+
+
+def _version(store: Folder, unsafe: bool) -> Version | None:
+    """Return the latest version; None if there is none and that may be."""
+    if unsafe and store.read("datasets/latest") is None:
+        return None
+    version = open_version(store)
+    if version.recipe["unsafe"] and not unsafe:
+        raise GateFailed(
+            f"expected a version that passed its gates, got {version.id}, which was frozen with failed ones",
+            hint="mend the rows and run `tuneworthy data build`, or train with --unsafe, which the adapter records",
+        )
+    return version
+
+
+def _ungated(project: Project, store: Folder, cases: Sequence[Case], say: Callable[[str], None]) -> list[Example]:
+    """Return the rows of the examples file that are neither dev nor give a case away."""
+    if project.examples is None:
+        hint = "run `tuneworthy data import FILE` and `tuneworthy data build`, or name a file in [examples]"
+        raise UserError("expected rows to train on, got neither a frozen version nor an examples file", hint=hint)
+    examples = read_examples(project.root / project.examples.path).examples
+    clean = split_without_overlaps(
+        cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=store.read("split")
+    )
+    left = len(examples) - len(clean.split.shots)
+    say(f"not gated: {len(clean.split.shots)} rows of {project.examples.path}; {left} are dev or give cases away")
+    return list(clean.split.shots)
+
+
+def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Kind:
+    """Return the kind of the task as the split has it, or as the cases look."""
+    stored = store.read("split")
+    if stored is None:
+        return guess_kind([case.expected for case in cases if case.labelled])
+    name, reason = stored["kind"]
+    return Kind(name, reason, labels_of(cases, rows) if name == "label" else ())
+
+
+def _variant(project: Project) -> Variant:
+    """Return the prompt of the project as it is today, which is what the trained model will be asked with."""
+    return Variant(
+        name="student",
+        model=project.ladder.baseline,
+        model_identity={},
+        system=project.student_system,
+        user=project.text(project.prompt.user) or "{{ input }}",
+        max_tokens=project.prompt.max_tokens,
+        stop=tuple(project.prompt.stop),
+    )
+
+
+def _hold_out(
+    project: Project, rows: Sequence[Example], cases: Sequence[Case], kind: Kind, seed: int
+) -> tuple[TaskMetric | None, list[Example], list[str]]:
+    """Draw the rows that tell when to stop; rows of one group or question stay on one side."""
+    if project.graders[0].type == "judge":
+        return (
+            None,
+            list(rows),
+            ["the first grader is a judge, who would have to be asked: the run is not stopped early"],
+        )
+    take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))
+    if take < HELD_OUT_FEWEST:
+        return None, list(rows), [f"{len(rows)} rows are too few to hold any out: the run is not stopped early"]
+    units = units_of(rows)
+    for unit in units:
+        unit.strata[""] = len(unit.members)
+    chosen = {at for unit in draw(units, take, seed=seed, at_least=False) for at in unit.members}
+    cases_of = [example_case(rows[at], kind) for at in sorted(chosen)]
+    held = {case.id: case for case in cases_of if case is not None}
+    train = [row for at, row in enumerate(rows) if at not in chosen]
+    if len(held) < HELD_OUT_FEWEST:
+        return None, list(rows), [f"only {len(held)} rows can be scored: the run is not stopped early"]
+    notes = []
+    if lost := cases_of.count(None):
+        notes.append(f"{lost} of {len(cases_of)} held-out rows cannot be scored: they are neither trained on nor asked")
+    if again := len(cases_of) - lost - len(held):
+        notes.append(f"{again} of {len(cases_of)} held-out rows ask what another one asks: each question is asked once")
+    return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held.values())), train, notes
+
+
+def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example], kind: Kind) -> Grader:
+    """Return the project's first grader.
+
+    Args:
+        project: The project. cases: Its cases. rows: That are trained on. kind: Of the task.
+    """
+    labels = labels_of(cases, rows) if kind.name == "label" else ()
+    context = GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
+    return make_grader(project.graders[0], context)
+
+
+Side = Literal["built", "raw"]
+
+
+def raw_rows(version: Version) -> list[Example]:
+    """Return the rows of a version as they came: with those that its checks dropped, but for dev and overlaps.
+
+    A row that left for another reason and gives a case away as well stays out, too.
+    """
+    kept_apart = {"held_out", "contamination"}
+    dropped = [
+        Example(messages=tuple(one["row"]["messages"]), id=one["id"], source=one["source"], meta=one["row"]["meta"])
+        for one in version.rejects()
+        if one["check"] not in kept_apart and not one.get("contamination") and one["row"]["messages"]
+    ]
+    return [*version.examples(), *dropped]

@@ -1,0 +1,268 @@
+"""Where the failures of the best variant come from: each failed dev case gets exactly one class, and a lever.
+
+Pure: `probes` asks the questions, this file names the classes, stores them and says when they have gone stale.
+
+The order of the classes is part of their meaning: the first that applies is taken, what is observed before what is
+asked, cheap levers before dear ones. A guess that a document would have spared counts as knowledge, not as
+instability; what only a stronger model gets right is reasoning.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args
+
+from scipy.special import bdtrc
+
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variant_lookup import restore
+from tuneworthy.stats import clopper_pearson
+from tuneworthy.types import Variant, content_hash
+from tuneworthy.verdict.base import ErrorClass, ErrorShare
+
+FILE = "errors"
+VERSION = 4
+"""Raised whenever the probes or the order of the classes change: stored results are then stale."""
+PROBES: tuple[ErrorClass, ...] = (
+    "refusal",
+    "format",
+    "label_or_grader",
+    "knowledge",
+    "instability",
+    "reasoning",
+)
+"""In the order in which a case is given its class; what none finds is `other`."""
+MOST_CASES = 60
+"""Failed cases that are probed, at most; a seeded sample of them if there are more."""
+SAMPLES = 4
+"""Further answers to a case (the k of pass@k)."""
+LUCK = 0.15
+"""Chance of passing by guessing that is put up with: with few labels more of the k answers must be right."""
+MENDED_BY: Mapping[ErrorClass, str] = {
+    "refusal": "prompt",
+    "format": "few_shot",
+    "label_or_grader": "cases label",
+    "knowledge": "retrieval",
+    "instability": "decoding",
+    "reasoning": "model",
+    "other": "",
+}
+"""Rung or command; "" where no lever but training is known."""
+_CHEAP_FIRST = ("cases label", "prompt", "retrieval", "few_shot", "decoding", "model")
+_WORDS: Mapping[ErrorClass, str] = {
+    "refusal": "declined although there is an answer, or answered where declining is right",
+    "format": "the form is wrong; right when the output is constrained, or when the answer is read leniently",
+    "label_or_grader": "models (and the classical baseline), each weighed by how often it is right, agree against the label",
+    "knowledge": "right when the document that the case names is handed over",
+    "instability": f"right in enough of {SAMPLES} further answers not to be luck",
+    "reasoning": "right with a model that is shown to be stronger on dev, with the same prompt",
+    "other": "none of the probes mends it",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Finding:
+    """What the probes found of one failed case; None where a probe did not ask it.
+
+    Attributes:
+        case: Its id.
+        reason: The grader's.
+        malformed: Whether the form of the answer is wrong.
+        in_form: Whether it is right once its form is.
+        suspected: The answer that is right if the label is not; "" if the label stands.
+        oracle: Whether the document mends it.
+        passes: How many of `SAMPLES` further answers are right.
+        stronger: Whether a stronger model gets it right.
+    """
+
+    case: str
+    reason: str = ""
+    malformed: bool = False
+    in_form: bool | None = None
+    suspected: str | None = None
+    oracle: bool | None = None
+    passes: int | None = None
+    stronger: bool | None = None
+
+
+REFUSALS = frozenset({"refused", "answered_unanswerable"})
+
+
+def class_of(finding: Finding, enough: int = 2, probes: Collection[str] = PROBES) -> ErrorClass:
+    """Return the class of a failed case: the first of `PROBES` that applies.
+
+    Args:
+        finding: What the probes found.
+        enough: Passes that are not luck (`enough_passes`).
+        probes: Those that were switched on.
+
+    >>> class_of(Finding(case="a", reason="refused", stronger=True))
+    'refusal'
+    >>> class_of(Finding(case="b", passes=1, stronger=True))
+    'reasoning'
+    """
+    applies: Mapping[ErrorClass, bool] = {
+        "refusal": finding.reason in REFUSALS,
+        "format": finding.malformed and bool(finding.in_form),
+        "label_or_grader": bool(finding.suspected),
+        "knowledge": bool(finding.oracle),
+        "instability": finding.passes is not None and finding.passes >= enough,
+        "reasoning": bool(finding.stronger),
+    }
+    return next((name for name in PROBES if name in probes and applies[name]), "other")
+
+
+def enough_passes(n_labels: int, k: int = SAMPLES) -> int:
+    """Return how many of k answers must be right not to be luck: at least 2, more where there are few labels.
+
+    Args:
+        n_labels: Labels to guess among; 0 where answers are open.
+        k: Answers.
+
+    >>> enough_passes(0), enough_passes(77), enough_passes(3), enough_passes(2)
+    (2, 2, 3, 4)
+    """
+    if n_labels < 2:
+        return 2
+    return next((m for m in range(2, k) if bdtrc(m - 1, k, 1 / n_labels) <= LUCK), k)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorAnalysis:
+    """The error analysis of one variant on dev.
+
+    Attributes:
+        of: Hashes of what it was computed from (`fingerprint`).
+        variant_name: For people.
+        n_dev, n_failed, n_probed: Dev cases, failed ones, and those of them that were probed.
+        rows: The classes, largest first.
+        classes: Case id to class.
+        suspects: Case id to the answer that models agree on against the label.
+        not_probed: Probe to why it could not be made.
+        stronger: Models that are shown to be stronger on dev.
+        pass_at_1, pass_at_k: Of the cases that were sampled again; None if none was.
+        calls, cost_usd: What the probes asked and cost, stored answers not counted.
+    """
+
+    of: Mapping[str, Any]
+    variant_name: str
+    n_dev: int
+    n_failed: int
+    n_probed: int
+    rows: Sequence[ErrorShare] = ()
+    classes: Mapping[str, ErrorClass] = field(default_factory=dict)
+    suspects: Mapping[str, str] = field(default_factory=dict)
+    not_probed: Mapping[str, str] = field(default_factory=dict)
+    stronger: Sequence[str] = ()
+    pass_at_1: float | None = None
+    pass_at_k: float | None = None
+    calls: int = 0
+    cost_usd: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; `from_dict` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ErrorAnalysis:
+        """Return the report that `to_dict` wrote."""
+        rows = [ErrorShare(**(row | {"ci95": tuple(row["ci95"])})) for row in content["rows"]]
+        return cls(**{**content, "rows": tuple(rows), "stronger": tuple(content["stronger"])})
+
+
+def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple[ErrorShare, ...]:
+    """Return the classes with their shares, largest first; a class that could not be probed has no row.
+
+    Args:
+        classes: Case id to class, of all failed cases that were looked at.
+        probed: The probes that were made.
+    """
+    n, counts = len(classes), Counter(classes.values())
+    if not n:
+        return ()
+    names = [name for name in get_args(ErrorClass) if name in probed or name == "other" or counts[name]]
+    rows = [
+        ErrorShare(
+            name=name,
+            n_failed=counts[name],
+            n=n,
+            share=counts[name] / n,
+            ci95=clopper_pearson(counts[name], n),
+            mended_by=MENDED_BY[name],
+            probe=_WORDS[name],
+        )
+        for name in names
+    ]
+    order = (*PROBES, "other")
+    return tuple(sorted(rows, key=lambda row: (-row.n_failed, order.index(row.name))))
+
+
+def next_rungs(errors: Sequence[ErrorShare]) -> list[str]:
+    """Return what to try next: the lever that mends most failures first, the cheaper one if two mend as many.
+
+    Levers of classes that no failure belongs to are left out.
+    """
+    mended: Counter[str] = Counter()
+    for row in errors:
+        if row.n_failed and row.mended_by:
+            mended[row.mended_by] += row.n_failed
+    return sorted(mended, key=lambda lever: (-mended[lever], _CHEAP_FIRST.index(lever)))
+
+
+def fingerprint(session: Session, variant: Variant) -> dict[str, Any]:
+    """Return the hashes of what the error analysis of `variant` depends on; opens no model."""
+    project = session.project
+    dev = sorted(session.split.dev, key=lambda case: case.id)
+    return {
+        "version": VERSION,
+        "variant": variant.id,
+        "graders": content_hash(dict(session.primary.identity)),
+        "dev": content_hash([[case.id, case.expected] for case in dev]),
+        "models": content_hash({name: model.model_dump(mode="json") for name, model in project.models.items()}),
+        "documents": session.library.corpus.hash if session.library else "",
+    }
+
+
+_CHANGED = {
+    "version": "the probes of the tool",
+    "variant": "the best variant",
+    "graders": "the primary grader",
+    "dev": "the dev cases or their labels",
+    "models": "the section [models]",
+    "documents": "the documents",
+}
+
+
+def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalysis | None, list[str]]:
+    """Return the stored error analysis and what changed since, in words; stale error analysis must not be used.
+
+    Returns:
+        None and no words if nothing is stored.
+    """
+    content = session.folder.read(FILE)
+    if content is None:
+        return None, []
+    if content.get("of", {}).get("version") != VERSION:
+        return None, [_CHANGED["version"]]
+    now = fingerprint(session, variant)
+    changed = [words for key, words in _CHANGED.items() if content["of"].get(key) != now[key]]
+    return ErrorAnalysis.from_dict(content), changed
+
+
+def best_language_model(record: Mapping[str, Any]) -> Variant | None:
+    """Return the best language-model variant of a stored run: what the probes look at; None if there is none.
+
+    Where the classical baseline is best, that is the variant it was compared with; of a quick run, the best on dev.
+    """
+    rungs = {row["rung"]: row for row in record["rungs"] if row["variant"]}
+    best = record["best"]
+    identity = best["variant"] if best else None
+    if best and best["rung"] == "classical":
+        identity = rungs["classical"]["compared_to"]
+    if not best:
+        seen = [row for name, row in rungs.items() if name != "classical" and row["candidates"]]
+        identity = max(seen, key=lambda row: float(row["candidates"][0]["score"]))["variant"] if seen else None
+    content = record["variants"].get(identity)
+    return restore(content) if content else None

@@ -1,0 +1,166 @@
+"""Is the label wrong? Models and a classifier vote on the answer, each weighed by how often it is right.
+
+Invariant: one voter alone never overrules a label, and a voter that is right by chance only counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import exp, log, sqrt
+from typing import TYPE_CHECKING
+
+from tuneworthy.classical.base import ProbabilisticModel, fit
+from tuneworthy.ladder.session import Session
+from tuneworthy.types import Case, Example
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+GIVEN = "\0given"
+"""The vote for the label as it is."""
+LABEL_ERRORS = 0.05
+"""Share of wrong labels before anybody voted. Source: Northcutt et al. 2021 (2103.14749), 3.3 % on average [K]."""
+SUSPECTED_FROM = 0.8
+"""Posterior probability of another answer from which a label is suspected."""
+OPEN_ANSWERS = 20
+"""Wrong answers that voters could coincide on where answers are open; few, as wrong answers are alike."""
+FEWEST_EXAMPLES = 60
+FOLDS = 3
+ONE_SIDED = 1.645
+
+
+@dataclass(slots=True, kw_only=True)
+class Voter:
+    """A model or classifier.
+
+    Attributes:
+        accuracy: Share of dev that it is right on, shrunk so that it is never 0 or 1.
+        votes: Case id to `GIVEN`, another answer, or "" for none.
+        right: Cases that it gets right.
+        stronger: Whether it is shown to be stronger than the variant that is probed.
+    """
+
+    accuracy: float
+    votes: dict[str, str] = field(default_factory=dict)
+    right: set[str] = field(default_factory=set)
+    stronger: bool = False
+
+
+def shown_stronger(mended: float, broken: float) -> bool:
+    """Whether a model that mends some failures and breaks some right answers is better; one-sided 5 %.
+
+    >>> shown_stronger(30, 3), shown_stronger(12, 10)
+    (True, False)
+    """
+    return mended - broken > ONE_SIDED * sqrt(mended + broken)
+
+
+def other_answer(votes: Sequence[tuple[str, float]], n_answers: int) -> str:
+    """Return the answer that is probably right instead of the label; "" if the label stands.
+
+    A voter is right with its accuracy, and else votes for any other answer alike (Dawid and Skene's model with one
+    accuracy a voter); at least two must agree.
+
+    Args:
+        votes: (`GIVEN`, an answer or "" for none; accuracy in (0, 1)).
+        n_answers: Answers there are; 0 where they are open.
+
+    Source: Dawid and Skene 1979 (Applied Statistics 28:20).
+
+    >>> other_answer([("red", 0.9), ("red", 0.9)], 3), other_answer([("red", 0.9), (GIVEN, 0.9)], 3)
+    ('red', '')
+    """
+    cast = [(vote, accuracy) for vote, accuracy in votes if vote]
+    answers = {vote for vote, _ in cast} - {GIVEN}
+    wrong = max((n_answers or OPEN_ANSWERS) - 1, 1)
+    agreeing = {one for one in answers if sum(vote == one for vote, _ in cast) >= 2}
+    if not agreeing:
+        return ""
+
+    def weight(truth: str) -> float:
+        prior = 1 - LABEL_ERRORS if truth == GIVEN else LABEL_ERRORS / wrong
+        return log(prior) + sum(log(a if vote == truth else (1 - a) / wrong) for vote, a in cast)
+
+    weights = {truth: weight(truth) for truth in (*sorted(answers), GIVEN)}
+    top = max(weights.values())
+    shares = {truth: exp(value - top) for truth, value in weights.items()}
+    best = max(sorted(agreeing), key=lambda truth: shares[truth])
+    return best if shares[best] / sum(shares.values()) >= SUSPECTED_FROM else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierVotes:
+    """Confident learning: what a linear classifier says where it is surer than it usually is of that label.
+
+    Attributes:
+        classical: Fitted on all examples. labels: of its columns.
+        thresholds: Mean probability of a label over the examples that have it, out of fold; `(n_labels,)`.
+        accuracy: Out of fold.
+
+    Source: Northcutt, Jiang and Chuang 2021 (1911.00068), section 3.1.
+    """
+
+    classical: ProbabilisticModel
+    labels: Sequence[str]
+    thresholds: NDArray[np.float64]
+    accuracy: float
+
+    @classmethod
+    def fitted(cls, session: Session) -> ClassifierVotes | None:
+        """Fit on the session's examples; None where the task has no labels or there are too few examples."""
+        examples = list(session.pool.examples)
+        if session.task.kind != "label" or len(examples) < FEWEST_EXAMPLES:
+            return None
+        seed = session.project.split.seed
+        classical = fit("linear", examples, seed)
+        if not isinstance(classical, ProbabilisticModel) or len(classical.labels) < 2:
+            return None
+        thresholds, accuracy = _out_of_fold(examples, list(classical.labels), seed)
+        return cls(classical=classical, labels=list(classical.labels), thresholds=thresholds, accuracy=accuracy)
+
+    def voter(self, cases: Sequence[Case]) -> Voter:
+        """Let it vote on `cases`; no vote where it is sure of no label."""
+        import numpy as np
+
+        voter = Voter(accuracy=self.accuracy)
+        if not cases:
+            return voter
+        found = self.classical.probabilities([case.text for case in cases])
+        sure = np.where(found >= self.thresholds, found, -1.0)
+        for case, row in zip(cases, sure, strict=True):
+            label = self.labels[int(row.argmax())]
+            vote = GIVEN if label in _labels_of(case) else label
+            voter.votes[case.id] = vote if row.max() >= 0 else ""
+        return voter
+
+
+def _labels_of(case: Case) -> list[str]:
+    return [str(one) for one in case.expected] if isinstance(case.expected, list) else [str(case.expected)]
+
+
+def _out_of_fold(examples: Sequence[Example], labels: Sequence[str], seed: int) -> tuple[NDArray[np.float64], float]:
+    """Return the mean probability of each label where it is the answer, and the accuracy; by cross-validation.
+
+    A label that no fold predicts has the threshold 1: nothing is ever sure of it.
+    """
+    import numpy as np
+
+    column = {label: index for index, label in enumerate(labels)}
+    total, count, hits = np.zeros(len(labels)), np.zeros(len(labels)), 0
+    for fold in range(FOLDS):
+        rest = [example for index, example in enumerate(examples) if index % FOLDS != fold]
+        held = [example for index, example in enumerate(examples) if index % FOLDS == fold]
+        classical = fit("linear", rest, seed)
+        assert isinstance(classical, ProbabilisticModel)
+        found = classical.probabilities([example.question for example in held])
+        known = {label: index for index, label in enumerate(classical.labels)}
+        for example, row in zip(held, found, strict=True):
+            answer = example.answer.strip()
+            hits += classical.labels[int(row.argmax())] == answer
+            if answer in known:
+                total[column[answer]] += row[known[answer]]
+                count[column[answer]] += 1
+    thresholds = np.where(count > 0, total / np.maximum(count, 1), 1.0)
+    return thresholds, (hits + 1) / (len(examples) + 2)

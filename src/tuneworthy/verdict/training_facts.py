@@ -1,0 +1,118 @@
+"""What a verdict knows of the training data, the pilot, the tuned model and the proofs of it: values only.
+
+Everything names the hash of what it is about. What is about another dataset, adapter or base than the one at hand is
+named in `changed` and not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ReviewStatus = Literal["no_plan", "open", "accepted", "rejected"]
+Terms = Literal["pass", "fail", "unknown", "not_applicable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetEvidence:
+    """A frozen version of the training data.
+
+    Attributes:
+        version: Its hash. n_rows: Rows that it holds.
+        broken: Why its files are not what was frozen; "" if they are.
+        failed: Gates of its build that failed, in words: it was frozen with `--unsafe`.
+        overlaps: What the overlap check of the build says if it did not pass; "" if it did.
+        n_near: Rows one word apart from a short case, which were reported and are still in it.
+        changed: What differs now from what it was checked against, in words.
+        review: How far the review by people is. review_words: What it says. bound: The share of good rows that was
+            shown; None before.
+        terms, terms_words: Whether the terms of the models that wrote rows allow training on them, and why.
+        newer: The version that was frozen after it, which a tuned model was not trained on; "" if there is none.
+    """
+
+    version: str
+    n_rows: int
+    broken: str = ""
+    failed: Sequence[str] = ()
+    overlaps: str = ""
+    n_near: int = 0
+    changed: Sequence[str] = ()
+    review: ReviewStatus = "no_plan"
+    review_words: str = ""
+    bound: float | None = None
+    terms: Terms = "unknown"
+    terms_words: str = ""
+    newer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PilotEvidence:
+    """A pilot: small trainings of growing size.
+
+    Attributes:
+        n: Trainings. baseline: What training must beat, on the cases of the pilot.
+        changed: Why it says nothing of the dataset and base at hand, in words; its points are then not used.
+        built_gain: Gain of the built over the raw rows at equal steps, with its interval; None if it was not measured.
+    """
+
+    n: int
+    baseline: float | None = None
+    changed: Sequence[str] = ()
+    built_gain: tuple[float, tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofEvidence:
+    """A proof of a model file: that it is the model that was measured (`parity`), or that it is served (`serving`).
+
+    Attributes:
+        status: `pass`, `fail` or `unknown`. detail: What was found, and what caused a failure.
+        changed: Why it is about another model than the one put to test, in words; it is then not used.
+        numbers: Ids and checks, for the record.
+    """
+
+    status: str
+    detail: str = ""
+    changed: Sequence[str] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressionEvidence:
+    """What a regression set says of the tuned model (see `regressions.compare.GuardResult`).
+
+    Attributes:
+        changed: Whether the set is another now than it was; it is then not used.
+    """
+
+    name: str
+    status: str
+    n: int
+    margin: float
+    detail: str
+    needs: int | None = None
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingEvidence:
+    """All that is known of training and shipping.
+
+    Attributes:
+        dataset: The version that the tuned model was trained on; the latest one before training.
+        pilot, parity, serving: As far as there are any.
+        adapter: The adapter that was trained last. tuned: The artifacts that were put to test (`TunedModel.to_dict`).
+        regressions: Of the run. unguarded: Regression sets of the project that were not asked, or not as they are now.
+        changed: What was made since the tuned model was put to test, in words.
+    """
+
+    dataset: DatasetEvidence | None = None
+    pilot: PilotEvidence | None = None
+    parity: ProofEvidence | None = None
+    serving: ProofEvidence | None = None
+    adapter: str | None = None
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+    regressions: Sequence[RegressionEvidence] = ()
+    sets_missing: Sequence[str] = ()
+    changed: Sequence[str] = ()

@@ -1,0 +1,176 @@
+"""Planted overlaps are found, and what only looks alike is kept."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rows import case, example
+
+from tuneworthy.cases import find_overlaps
+from tuneworthy.cases.normalize import normalise, words
+from tuneworthy.types import Case, Example
+
+LONG = "I ordered a new card two weeks ago and it still has not arrived at my home address"
+
+
+@pytest.mark.parametrize(
+    ("question", "row"),
+    [
+        ("Where is my card?", "  where IS my—card "),
+        ("ﬁnal Ⅳ", "FINAL iv"),
+        ("Straße", "STRASSE!"),
+        ("???", "???"),
+        ("我的卡在哪里？", "我的卡在哪里"),
+    ],
+)
+def test_the_same_letters_and_digits_are_a_overlap(question: str, row: str) -> None:
+    (leak,) = find_overlaps([example(row)], [case(question)]).dropped
+    assert (leak.reason, leak.score, leak.case_id) == ("exact", 1.0, case(question).id)
+
+
+@pytest.mark.parametrize(
+    ("question", "row", "score"),
+    [
+        (LONG, f"Hello! {LONG}. What now?", 1.0),
+        (LONG, " ".join(LONG.split()[:10]) + " but that is fine with me", 10 / 18),
+        ("my phone was stolen", "my phone was stolen, what should I do?", 1.0),
+        ("can I still use my old card", "can I still use my old phone", 6 / 7),
+        ("请问我的银行卡什么时候能够寄到家里", "你好请问我的银行卡什么时候能够寄到公司里", 15 / 17),
+    ],
+)
+def test_covered_words_are_a_overlap(question: str, row: str, score: float) -> None:
+    (leak,) = find_overlaps([example(row)], [case(question)]).dropped
+    assert leak.reason == "ngram"
+    assert leak.score == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("question", "row"),
+    [
+        (LONG, " ".join(LONG.split()[:8]) + " but that is fine with me"),
+        ("where is my new card", "where is my deposit"),
+        ("yes", "yes please do that"),
+        ("की", "का"),
+        ("Where is my card?", "Where is my car?"),
+        ("-5", "+5"),
+    ],
+)
+def test_what_only_looks_alike_is_kept(question: str, row: str) -> None:
+    assert not find_overlaps([example(row)], [case(question)]).dropped
+
+
+def test_an_example_of_the_same_group_is_a_overlap() -> None:
+    rows = [example("entirely different", group="faq-7"), example("other", group="faq-8"), example("third")]
+    overlaps = find_overlaps(rows, [case("something else", group="faq-7")])
+    assert [leak.reason for leak in overlaps.dropped] == ["group"]
+    assert overlaps.kept == tuple(rows[1:])
+
+
+def test_coverage_is_of_the_single_best_row_and_does_not_add_up() -> None:
+    tokens = LONG.split()
+    halves = [example(" ".join(tokens[:8])), example(" ".join(tokens[8:16]))]
+    assert not find_overlaps(halves, [case(LONG)]).dropped
+    assert find_overlaps([example(" ".join(tokens[:16]))], [case(LONG)]).dropped
+
+
+def test_a_system_prompt_and_an_answer_in_common_are_no_overlap() -> None:
+    system = "You are a helpful assistant of a bank and answer in one short sentence only"
+    messages = ({"role": "system", "content": system}, {"role": "user", "content": "What is the rate?"})
+    chat = Case(id="c", messages=messages)
+    assert not find_overlaps([example("Another thing?", system, system=system)], [chat]).dropped
+
+
+def test_numbers_and_words_say_what_was_found() -> None:
+    rows = [example("a"), example("A!"), example("b", group="g"), example("c")]
+    overlaps = find_overlaps(rows, [case("a"), case("zz", group="g"), case("y")])
+    assert overlaps.by_reason == {"exact": 2, "ngram": 0, "group": 1}
+    assert (overlaps.n_rows, overlaps.n_cases, overlaps.n_cases_overlapping) == (4, 3, 2)
+    assert str(overlaps).startswith("3 of 4 rows overlap into 2 of 3 cases (2 exact, 0 ngram, 1 group")
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=20, max_size=40), st.integers(0, 5))
+def test_a_case_inside_a_row_is_always_found(tokens: list[str], at: int) -> None:
+    question = " ".join(tokens[at : at + 12])
+    assert find_overlaps([example(" ".join(tokens))], [case(question)]).dropped
+
+
+def test_an_apostrophe_does_not_part_a_word() -> None:
+    assert words("It’s mine, isn't it?") == ["its", "mine", "isnt", "it"]
+
+
+VOCABULARY = [f"w{i}" for i in range(3000)]
+TEMPLATE = " ".join(random.Random(1).choices(VOCABULARY, k=200))
+
+
+def filled(n: int, seed: int) -> list[str]:
+    """The template with `n` questions of 15 words."""
+    rng = random.Random(seed)
+    return [f"{TEMPLATE} Question: {' '.join(rng.choices(VOCABULARY, k=15))}" for _ in range(n)]
+
+
+def test_a_template_that_many_cases_share_is_no_overlap_and_hides_none() -> None:
+    texts = filled(60, seed=2)
+    cases = [case(text) for text in texts]
+    rows = [example(text) for text in filled(60, seed=3)]
+    near = example(f"{texts[7].rsplit(' ', 2)[0]} and so on")
+    found = find_overlaps([*rows, near], cases)
+    (leak,) = found.dropped
+    assert leak.row is near
+    assert leak.score == pytest.approx(13 / 15)
+    assert (found.n_cases, found.n_cases_overlapping) == (60, 1)
+
+
+def test_questions_in_a_template_that_begin_alike_are_compared_as_without_it() -> None:
+    begins = "how do i", "when will my", "is there a"
+    rng = random.Random(5)
+    questions = [f"{begins[i % 3]} {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for i in range(200)]
+    asked = [f"{begins[i % 3]} {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for i in range(600)]
+    plain = find_overlaps([example(text) for text in asked], [case(text) for text in questions])
+    templated = find_overlaps([example(f"{TEMPLATE} {text}") for text in asked],
+                           [case(f"{TEMPLATE} {text}") for text in questions])  # fmt: skip
+    assert plain.by_reason["ngram"] > 50
+    assert [leak.row.question.removeprefix(f"{TEMPLATE} ") for leak in templated.dropped] == [
+        leak.row.question for leak in plain.dropped
+    ]
+    assert templated.by_reason == plain.by_reason
+
+
+def test_what_few_cases_share_still_counts() -> None:
+    passage = " ".join(TEMPLATE.split()[:40])
+    cases = [case(f"{passage} what is {word}") for word in VOCABULARY[:5]]
+    assert find_overlaps([example(f"{passage} what else")], cases).by_reason["ngram"] == 1
+
+
+def test_of_cases_that_are_covered_alike_the_first_is_named() -> None:
+    twins = [case(f"{LONG} {word}") for word in "abcdefgh"]
+    (leak,) = find_overlaps([example(f"{LONG} and so on")], twins).dropped
+    assert leak.case_id == twins[0].id
+
+
+def test_5_000_examples_against_500_cases_in_one_template_take_bounded_time() -> None:
+    rows, cases = [example(text) for text in filled(5000, seed=2)], [case(text) for text in filled(500, seed=3)]
+    start = time.process_time()
+    assert not find_overlaps(rows, cases).dropped
+    assert time.process_time() - start < 60
+
+
+def test_10_000_examples_against_300_cases_take_bounded_time() -> None:
+    rows = [
+        Example(id=str(i), messages=({"role": "user", "content": f"row {i} " + f"word{i % 97} and then " * 8},))
+        for i in range(10_000)
+    ]
+    cases = [case(f"case {i} " + f"word{i} or else " * 8) for i in range(300)]
+    start = time.process_time()
+    find_overlaps(rows, cases)
+    assert time.process_time() - start < 60

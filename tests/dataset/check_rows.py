@@ -1,0 +1,249 @@
+"""For each data check: clean rows, a row or set that trips it, and one that nearly does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.dataset.taught import SECOND, answered, chattily
+from tuneworthy.dataset import Context
+from tuneworthy.dataset.base import Opinion, Opinions
+from tuneworthy.types import Case, Example, content_hash
+
+TOPICS = ("card", "transfer", "refund", "address", "limit", "invoice", "password", "delivery", "voucher", "contract")
+ASKED = (
+    "Where can I see the state of my {} from last week?",
+    "Who do I write to about a {} that went wrong?",
+    "Is there any way for me to change the {} myself?",
+    "What happens with the {} if I do nothing at all?",
+    "How long does it take until a new {} is ready?",
+    "Why was I told that my {} cannot be found?",
+)
+
+
+def row(question: str, answer: str = "You find it on the page of your account.", **meta: Any) -> Example:
+    """Return an example of one question and its answer."""
+    messages = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    return Example(messages=messages, id=content_hash(messages), meta=meta)
+
+
+def chat(*messages: dict[str, Any]) -> Example:
+    """Return an example of any messages."""
+    return Example(messages=messages, id=content_hash(messages))
+
+
+def clean() -> list[Example]:
+    """Return 60 rows in which nothing is wrong."""
+    return [row(asked.format(topic), f"Open the page on {topic}.") for topic in TOPICS for asked in ASKED]
+
+
+CASES = tuple(
+    Case(id=f"c{i}", input=f"Could somebody explain {topic} fee {i}?", expected=None if i < 4 else "")
+    for i, topic in enumerate(TOPICS * 4)
+)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What trips a check, and what does not.
+
+    Attributes:
+        reason: Of the finding. bad, good: Rows that are put behind the clean ones. whole: A finding on all rows.
+        cases, labels, encoder, auditor: Of the context.
+    """
+
+    reason: str
+    bad: Sequence[Example]
+    good: Sequence[Example]
+    whole: bool = False
+    cases: tuple[Case, ...] = ()
+    labels: tuple[str, ...] = ()
+    encoder: Any = None
+    auditor: Any = None
+    action: str = "drop"
+
+    @property
+    def context(self) -> Context:
+        return Context(cases=self.cases, labels=self.labels, encoder=self.encoder, auditor=self.auditor, seed=3)
+
+
+class Meaning:
+    """An encoder that knows what the tests need: texts in which the same one of `alike` stands mean the same."""
+
+    def __init__(self, *alike: str) -> None:
+        self.alike = alike
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = []
+        for text in texts:
+            meant = next((word for word in self.alike if word in text), text)
+            vector = np.random.default_rng(int(content_hash(meant), 16) % 2**32).normal(size=64)
+            rows.append(vector / np.linalg.norm(vector))
+        return np.array(rows, np.float32)
+
+
+class Says:
+    """A judge that calls an answer bad in which "wrong" stands, and says nothing of one in which "hm" stands."""
+
+    def audit(self, rows: Sequence[Example]) -> Opinions:
+        said = [Opinion(None, "timeout") if "hm" in row.answer else Opinion("wrong" not in row.answer) for row in rows]
+        return Opinions(said, 20)
+
+
+PLACES = ("attic", "barn", "cellar", "dock", "estate", "forge", "garage", "harbour", "inn", "jetty", "kiosk", "loft",
+          "mill", "nave", "office", "pier", "quarry", "ranch", "stable", "tower", "vault", "wharf", "yard")  # fmt: skip
+SUITES = tuple(f"suite {number}" for number in range(100, 100 + len(PLACES)))
+
+
+def from_file(name: str, places: Sequence[str]) -> list[Example]:
+    """Return rows of one file that ask for places."""
+    return [replace(row(f"I look for the {place}"), source=f"{name}:{i}") for i, place in enumerate(places, 1)]
+
+
+MANY = tuple(Case(id=f"m{i}", input=f"{topic} matter {i}, please advise") for i, topic in enumerate(TOPICS * 16))
+CASE = Case(id="c", input="Will the new terms apply to my old savings account too?", expected="")
+USER = {"role": "user", "content": "Time?"}
+CALL = {"id": "1", "type": "function", "function": {"name": "t", "arguments": "{}"}}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+RESULT = {"role": "tool", "tool_call_id": "1", "content": "12"}
+NOON = {"role": "assistant", "content": "It is noon."}
+LABELS = tuple(f"about_{topic}" for topic in TOPICS)
+
+
+def labelled(wrong: bool) -> list[Example]:
+    """Return rows with labels; the last has a wrong one if `wrong`."""
+    rows = [row(asked.format(topic), f"about_{topic}") for topic in TOPICS for asked in ASKED[:-1]]
+    rows.append(row("And is there a new password or an old password?", "about_invoice" if wrong else "about_password"))
+    return rows
+
+
+def faq(n: int) -> list[Example]:
+    """Return the same question in `n` slightly different wordings."""
+    starts = ("Hello", "Hi there", "Good day", "Dear team", "Please", "Sorry")
+    return [row(f"{starts[i % 6]}, how do I reset the pin of my watch, try {i}?") for i in range(n)]
+
+
+PLANTED: dict[str, list[Planted]] = {
+    "chat": [
+        Planted("bad_chat", [chat(USER)], [chat(USER, NOON)]),
+        Planted("bad_chat", [chat({"role": "bot", "content": "x"}, NOON), chat()], []),
+        Planted("empty_turn", [chat({"role": "user", "content": "\u200b"}, NOON)], [row("?")]),
+        Planted("broken_text", [row("Where is my caf\ufffd?"), row("a\x00b"), row("MÃ¼ller", "ok")], [row("Müller Ã")]),
+        Planted("tool_turns", [chat(USER, RESULT, NOON)], [chat(USER, CALLING, RESULT, NOON), chat(USER, CALLING)]),
+        Planted("tool_turns", [chat(USER, CALLING, {"role": "user", "content": "Well?"}, NOON)], []),
+    ],
+    "feedback": [
+        Planted("thumbs_down", [row("Hm?", feedback={"thumbs": "down"})], [row("Hm?", feedback={"thumbs": "up"})]),
+        Planted("escalated", [row("Hm?", escalated=True)], [row("Hm?", escalated=False)]),
+        Planted("correction", [row("Hm?", "A", correction="B")], [row("Hm?", "B", correction="B")], action="mask"),
+    ],
+    "truncation": [
+        Planted("truncated", [row("Hm?", finish_reason="length")], [row("Hm?", finish_reason="stop")]),
+        Planted("unnatural_end", [row("Hm?", finish_reason="error")], [row("Hm?", finish_reason="end_turn")]),
+        Planted("cut_off", [row("Hm?", "First open the page of your account and then go to the")],
+                [row("Hm?", "First open the page of your account and then go to the end.")]),
+        Planted("cut_off", [row("Hm?", '{"a": 1, "b": "c'), row("Hm?", "```\nx = 1")],
+                [row("Hm?", '{"a": 1}'), row("Hm?", "```\nx\n```"), row("Hm?", "[sic] yes")]),
+    ],
+    "refusal": [
+        Planted("refused", [row("Hm?", finish_reason="content_filter")], [row("Hm?", finish_reason="stop")]),
+        Planted("refused", [row("Hm?", "I'm sorry, but as an AI language model I cannot help with that.")],
+                [row("Hm?", "I'm sorry, I don't know."), row("Hm?", "As an AI engineer you can apply here.")]),
+    ],
+    "exact": [
+        Planted("exact_duplicate",
+                [row("WHERE can I see the state of my card from last week", "Open the page on card.")],
+                [row(clean()[0].question, "Another answer.")]),
+        Planted("exact_duplicate",
+                [row("Ｗhere can I see the state of my card; from last week?", "open the  page on card.")],
+                [row("Where can I see the state of my cards from last week?", "Open the page on card.")]),
+    ],
+    "near": [
+        Planted("near_duplicate", [row(f"{clean()[0].question} Please!", "Open the page on card.")],
+                [row(f"{clean()[0].question} Please!", "Open the page on refund.")]),
+    ],
+    "semantic": [
+        Planted("semantic_duplicate",
+                [row("The state of my voucher from last week: where can I see?", "Open the page on voucher.")],
+                [row("The state of my voucher from last week: where can I see?", "No.")],
+                encoder=Meaning("voucher from last week")),
+    ],
+    "contamination": [
+        Planted("overlap_exact", [row("will the NEW terms apply to my old savings account too")],
+                [row("Will new prices apply to my old phone plan?")], cases=(CASE,)),
+        Planted("overlap_ngram", [row("Hi, will the new terms apply to my old savings account as well?")],
+                [row("Will the new terms come soon?")], cases=(CASE,)),
+        Planted("overlap_edit", [row("Will the new terms apply to my present savings account too?"),
+                              row("Will the new terms apply to my savings account too?"),
+                              row("Will the new terms apply to my very old savings account too?")],
+                [row("Will the new terms apply to your present savings account too?")], cases=(CASE,)),
+        Planted("overlap_short_edit", [row("Where is my green card?")], [row("Where are my cards?")],
+                cases=(Case(id="s", input="where is my red card"),), action="report"),
+    ],
+    "paraphrases": [
+        Planted("overlap_paraphrase", [row("zebra in other words")], [row("a horse in other words")],
+                cases=(*MANY, Case(id="z", input="the zebra question")), encoder=Meaning("zebra"), action="report"),
+        Planted("leaning_file", from_file("b.jsonl", PLACES), from_file("b.jsonl", SUITES), whole=True,
+                cases=tuple(Case(id=f"p{i}", input=f"where is {place} please") for i, place in enumerate(PLACES)),
+                encoder=Meaning(*PLACES), action="report"),
+    ],
+    "personal_data": [
+        Planted("personal_data", [row("I am ada@example.org")], [row("I am ada at example")], action="mask"),
+        Planted("personal_data", [row("My IBAN is DE89 3704 0044 0532 0130 00")],
+                [row("My IBAN is DE88 3704 0044 0532 0130 00")], action="mask"),
+        Planted("secret", [row("Use AKIAIOSFODNN7EXAMPLE")], [row("Use AKIA")], action="mask"),
+    ],
+    "concentration": [
+        Planted("over_cap", faq(40), faq(4)),
+        Planted("concentrated", faq(40), faq(4), whole=True, action="report"),
+    ],
+    "judge_audit": [
+        Planted("judged_bad", [row("Can I pay in euro?", "That is wrong of you.")], [row("Can I pay in euro?", "Yes.")],
+                auditor=Says()),
+        Planted("not_judged", [row("Can I pay in euro?", "hm")], [row("Can I pay in euro?", "Yes.")],
+                auditor=Says(), action="report"),
+        Planted("judged", [row("Can I pay in euro?", "That is wrong of you.")], [], whole=True, auditor=Says(),
+                action="report"),
+    ],
+    "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS, action="report")],
+    "declined_share": [
+        Planted("too_many_declined", [row("Hm?", "I don't know.")] * 40, [row("Hm?", "I don't know.")] * 7,
+                whole=True, cases=CASES, action="report"),
+        Planted("too_few_declined", [row("Hm?", "Yes.")], [row("Hm?", "I don't know.")] * 7,
+                whole=True, cases=CASES, action="report"),
+    ],
+    "length": [
+        Planted("long", [row("Hm? " * 2000)], [row("Hm? " * 20)], action="report"),
+        Planted("long", [row("Is that all?", "Yes. " * 4000)], [row("Is that all?", "Yes. " * 20)], action="report"),
+        Planted("short", [row(clean()[0].question, "")], [row(clean()[0].question, "Wait.")], action="report"),
+    ],
+    "language": [
+        Planted("rare_language", [row("Где я могу найти свою карту?")], [row("Ok?")], action="report"),
+        Planted("answered_in_another",
+                [row("Where can I see the new card?", "Das finden Sie auf der Seite, die wir haben.")],
+                [row("Where can I see the new card?", "You find it on the page that we have.")], action="report"),
+    ],
+    "teacher_mix": [
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, model="big-2")],
+                [*answered(0, 3), *answered(3, 3, day=SECOND), row("Who wrote this?")], whole=True, action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, prompt="p2")], answered(0, 6, prompt="p2"),
+                whole=True, action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, served="big-1-new")], [], whole=True,
+                action="report"),
+        Planted("teachers_mixed", [*answered(0, 3), *answered(3, 3, parameters={"max_tokens": 8})], [], whole=True,
+                action="report"),
+    ],
+    "teacher_drift": [
+        Planted("answers_drift", [*answered(0, 60), *answered(60, 60, chattily, day=SECOND)],
+                [*answered(0, 60), *answered(60, 60, day=SECOND)], whole=True, action="report"),
+        Planted("answers_steady", [*answered(0, 60), *answered(60, 60, day=SECOND)], answered(0, 120), whole=True,
+                action="report"),
+        Planted("too_few_answers", [*answered(0, 60), *answered(60, 3, day=SECOND)],
+                [*answered(0, 60), *answered(60, 60, day=SECOND)], whole=True, action="report"),
+    ],
+}  # fmt: skip
+"""Check to what trips it; `good` beside it, which does not."""

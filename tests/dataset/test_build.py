@@ -1,0 +1,329 @@
+"""`data build` and `data card` through the command line: counts add up, gates hold, kills lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dataset.check_rows import TOPICS, clean, faq
+from tests.killing import killed_at
+from tuneworthy.cases import pii
+from tuneworthy.cli import run
+from tuneworthy.config import load
+from tuneworthy.dataset import build, card, freeze, versions
+from tuneworthy.dataset.base import all_checks
+from tuneworthy.dataset.build import gate_of
+from tuneworthy.dataset.card import HIDDEN, card_of
+from tuneworthy.dataset.freeze import Version, latest_version, open_version
+from tuneworthy.errors import UserError
+from tuneworthy.store import Folder, folder, frozen
+from tuneworthy.train.training_rows import raw_rows
+from tuneworthy.types import Example
+from tuneworthy.verdict.gather_training import training_of
+
+PROJECT = """
+[task]
+name = "shop"
+[examples]
+[[graders]]
+type = "exact"
+[models.m]
+provider = "scripted"
+function = "a.py:a"
+[ladder]
+baseline = "m"
+[data]
+encoder = "off"
+"""
+MAIL = "ada@example.org"
+LEAK = "Could somebody explain the voucher fee number 3 to me today?"
+
+
+def pair(question: str, answer: str = "You find it on the page of your account.", **more: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"messages": messages, **more}
+
+
+def plain(row: Example) -> dict[str, Any]:
+    return {"messages": list(row.messages)}
+
+
+ROWS = [
+    *map(plain, clean()),
+    plain(clean()[0]),
+    pair(f"{clean()[1].question} Thanks!", clean()[1].answer),
+    pair(LEAK),
+    pair(f"My address is {MAIL}, is my parcel on its way to the <b>new</b> flat?"),
+    pair("What is the plan for the old garden?", "As an AI language model, I cannot help with that."),
+    *map(plain, faq(30)),
+]
+
+
+def project(root: Path, data: str = "", rows: list[dict[str, Any]] = ROWS) -> Path:
+    root.mkdir()
+    (root / "tuneworthy.toml").write_text(PROJECT + data)
+    cases = [{"input": LEAK, "expected": "yes"}]
+    cases += [{"input": f"Could somebody explain {topic} {i}?", "expected": "yes"} for i, topic in enumerate(TOPICS)]
+    (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
+    (root / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+def version_of(root: Path) -> Version:
+    return open_version(Folder(root))
+
+
+def test_every_row_is_in_the_version_or_among_the_rejects(tmp_path: Path) -> None:
+    root = project(tmp_path / "p")
+    assert run(["data", "build", "--project", str(root)]) == 0
+    version = version_of(root)
+    kept, rejects = list(version.examples()), list(version.rejects())
+    sources = [row.source for row in kept] + [reject["source"] for reject in rejects]
+    assert sorted(sources) == sorted(f"examples.jsonl:{line}" for line in range(1, len(ROWS) + 1))
+    assert [stage["check"] for stage in version.recipe["checks"]] == list(all_checks())
+    for before, after in zip(version.recipe["checks"], version.recipe["checks"][1:], strict=False):
+        assert before["n_out"] == after["n_in"]
+    assert version.recipe["checks"][-1]["n_out"] == len(kept) == version.n_rows
+    assert sum(stage["n_drop"] for stage in version.recipe["checks"]) == len(rejects)
+    why = {reject["source"]: reject["reason"] for reject in rejects}
+    assert [why[f"examples.jsonl:{line}"] for line in (61, 62, 63, 65)] == [
+        "exact_duplicate", "near_duplicate", "overlap_exact", "refused"
+    ]  # fmt: skip
+    assert rejects[[r["reason"] for r in rejects].index("exact_duplicate")]["other"]["source"] == "examples.jsonl:1"
+    assert set(version.recipe["times"]["seconds"]) == set(all_checks())
+    assert {gate["check"] for gate in version.recipe["gates"]} == {n for n, c in all_checks().items() if gate_of(c)}
+    content = (version.folder / "rows.jsonl").read_text()
+    assert MAIL not in content and "[EMAIL_1]" in content
+    assert [one["reason"] for one in version.findings() if one["action"] == "mask"] == ["personal_data"]
+
+
+def test_a_version_is_named_by_its_content_and_does_not_change(tmp_path: Path) -> None:
+    root, other = project(tmp_path / "p"), project(tmp_path / "q")
+    for each in (root, root, other):
+        assert run(["data", "build", "--project", str(each)]) == 0
+    version = version_of(root)
+    assert version.id == version_of(other).id
+    assert len([path for path in version.folder.parent.iterdir() if path.is_dir()]) == 1
+    for name in (*freeze.FILES, "recipe.json"):
+        path = version.folder / name
+        assert path.stat().st_mode & 0o222 == 0
+        before = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(before.replace(b"0", b"1", 1) if before else b"{}\n")
+        with pytest.raises(UserError, match="as it was frozen"):
+            version_of(root)
+        path.write_bytes(before)
+    version_of(root)
+
+
+def test_a_gate_that_fails_freezes_nothing_unless_unsafe_which_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(tmp_path / "p", 'policy = { contamination = "report" }\n')
+    assert run(["data", "build", "--project", str(root)]) == 3
+    assert "gate failed: contamination: still there: 1 overlap_exact" in capsys.readouterr().err
+    assert latest_version(Folder(root)) is None
+    assert run(["data", "build", "--unsafe", "--json", "--project", str(root)]) == 0
+    assert json.loads(capsys.readouterr().out)["unsafe"] is True
+    assert version_of(root).recipe["unsafe"] is True
+    assert run(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
+    assert "Frozen although a gate failed: contamination" in (root / "c.md").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name, each in all_checks().items() if gate_of(each)])
+def test_a_check_with_a_gate_that_is_off_fails_it(name: str, tmp_path: Path) -> None:
+    root = project(tmp_path / "p", f'off = ["{name}"]\n')
+    assert run(["data", "build", "--project", str(root)]) == 3
+    assert latest_version(Folder(root)) is None
+
+
+def test_a_teacher_of_any_shape_is_built_and_told_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teachers = [{"model": "big\x07", "parameters": [1]}, {"model": "small", "parameters": "p"}]
+    rows = [{**row, "meta": {"teacher": teachers[n % 2]}} for n, row in enumerate(ROWS)]
+    root = project(tmp_path / "p", "teacher_mix = true", rows)
+    assert run(["data", "build", "--project", str(root)]) == 0
+    told = capsys.readouterr()
+    assert "rows by big" in told.out and "\x07" not in told.out + told.err
+    assert run(["data", "card", "--project", str(root)]) == 0
+
+
+def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = project(tmp_path / "p", 'off = ["near"]\npolicy = { personal_data = "drop", exact = "report" }\n')
+    assert run(["data", "build", "--project", str(root)]) == 0
+    stages = {stage["check"]: stage for stage in version_of(root).recipe["checks"]}
+    assert (stages["personal_data"]["n_drop"], stages["exact"]["n_report"], "near" in stages) == (1, 1, False)
+    for number, data in enumerate(['off = ["naer"]\n', 'policy = { naer = "drop" }\n', 'policy = { near = "mask" }\n']):
+        assert run(["data", "build", "--project", str(project(tmp_path / f"w{number}", data))]) == 2
+        assert "naer" in (said := capsys.readouterr().err) or "'mask'" in said
+
+
+def test_the_latest_import_goes_before_the_examples_file(tmp_path: Path) -> None:
+    root = project(tmp_path / "p")
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()[:20]))
+    assert run(["data", "build", "--project", str(root)]) == 0
+    assert run(["data", "import", str(tmp_path / "log.jsonl"), "--project", str(root)]) == 0
+    assert run(["data", "build", "--project", str(root)]) == 0
+    assert {row.source.split(":")[0] for row in version_of(root).examples()} == {"log.jsonl"}
+
+
+def test_the_card_says_all_and_shows_no_personal_data(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", 'licence = "CC-BY-4.0"\npolicy = { personal_data = "report" }\n')
+    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    for name in ("card.html", "card.md"):
+        assert run(["data", "card", "--out", str(root / name), "--project", str(root)]) == 0
+        page = (root / name).read_text()
+        for told in (
+            "exact_duplicate",
+            "overlap_exact",
+            "near_duplicate",
+            "CC-BY-4.0",
+            version_of(root).id,
+            "examples.jsonl",
+        ):
+            assert told in page.replace("\\", ""), (name, told)
+        assert MAIL not in page and "<b>new" not in page and LEAK not in page
+    page = (root / "card.html").read_text()
+    assert "&lt;b&gt;new" in page
+    assert "http://" not in page and "https://" not in page and "<script" not in page
+
+
+LONG = "Which of these parts do you still have? " + " ".join(f"bolt{n} nut{n * 7}" for n in range(80))
+
+
+def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
+    rows = [*map(plain, clean()), pair(LONG), pair(f"{LONG} {LEAK}")]
+    root = project(tmp_path / "p", rows=rows)
+    assert run(["data", "build", "--project", str(root)]) == 0
+    assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
+        f"examples.jsonl:{len(rows)}": "overlap_ngram"
+    }
+    root = project(tmp_path / "q", 'off = ["contamination"]\n', rows)
+    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    assert [reject["reason"] for reject in version_of(root).rejects()] == ["near_duplicate"]
+
+
+SHORT_CASE = "Where is my green card?"
+
+
+@pytest.fixture
+def with_hidden_overlaps(tmp_path: Path) -> Version:
+    """Return a version: rows that give cases away left as cut off or as a copy, or stay and are repeated."""
+    near = [pair("Where is my blue card?"), pair("where is my BLUE card")]
+    rows = [*map(plain, clean()), pair(LEAK, meta={"finish_reason": "length"}), *near, near[1]]
+    root = project(tmp_path / "p", rows=rows)
+    with (root / "cases.jsonl").open("a") as file:
+        file.write(json.dumps({"input": SHORT_CASE, "expected": "yes"}) + "\n")
+    assert run(["data", "build", "--project", str(root)]) == 0
+    return version_of(root)
+
+
+def test_a_long_question_but_for_one_word_fails_the_gate_if_it_stays_and_a_short_one_is_counted(
+    tmp_path: Path, with_hidden_overlaps: Version, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [*map(plain, clean()), pair(LEAK.replace("fee", "price"))]
+    root = project(tmp_path / "long", 'policy = { overlap_edit = "report", overlap_ngram = "report" }\n', rows)
+    cases = [{"input": LEAK, "expected": "yes"}]
+    (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
+    capsys.readouterr()
+    assert run(["data", "build", "--project", str(root)]) == 3
+    assert "gate failed: contamination: still there: 1 overlap_edit" in capsys.readouterr().err
+    dataset = training_of(load(tmp_path / "p"), Folder(tmp_path / "p"), None, ())[0].dataset
+    assert dataset is not None and (dataset.overlaps, dataset.n_near) == ("", 1)
+
+
+def test_what_gives_a_case_away_and_left_for_another_reason_is_not_trained_on(with_hidden_overlaps: Version) -> None:
+    left = {reject["reason"]: reject for reject in with_hidden_overlaps.rejects()}
+    assert left.keys() == {"truncated", "exact_duplicate"} and all(reject["contamination"] for reject in left.values())
+    assert [one["contamination"] for one in with_hidden_overlaps.findings()] == [True]
+    raw = [row.question for row in raw_rows(with_hidden_overlaps)]
+    assert LEAK not in raw and len(raw) == with_hidden_overlaps.n_rows
+
+
+def test_what_gives_a_case_away_and_left_for_another_reason_is_not_shown(with_hidden_overlaps: Version) -> None:
+    told = card_of(with_hidden_overlaps)
+    shown = {one.reason: one.shown for one in told.reasons}
+    assert {one.question for reason in ("truncated", "exact_duplicate") for one in shown[reason]} == {HIDDEN}
+    assert [(one.question, n) for one, n in told.repeated] == [(HIDDEN, 2)]
+
+
+def test_the_card_masks_frequent_answers_and_with_the_engine_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [pair(one.question, MAIL if n % 2 else "Ask Mrs Lovelace.") for n, one in enumerate(clean())]
+    root = project(tmp_path / "p", 'policy = { personal_data = "report" }\n', rows)
+    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    version = version_of(root)
+    (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
+    assert sorted(top) == [("Ask Mrs Lovelace.", 30), ("[EMAIL_1]", 30)]
+
+    class Names:
+        def find_all(self, texts: list[str]) -> Any:
+            for number, text in enumerate(texts):
+                if (start := text.find("Lovelace")) >= 0:
+                    yield number, [pii.found(text, "person", start, start + len("Lovelace"))]
+
+    monkeypatch.setattr(card, "open_engine", lambda name: {"patterns": Names()}[name])
+    (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
+    assert ("Ask Mrs [PERSON_1].", 30) in top
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------
+
+
+N_STEPS = 80
+"""Fewer than a build takes: each moment below is one of it."""
+
+
+STEPS = [
+    *((build, name) for name in ("_judged", "_store", "write_atomic")),
+    (freeze, "_write"),
+    *((frozen, name) for name in ("_synced", "write_atomic", "sync_folder")),
+    (folder, "write_atomic"),
+    (os, "fsync"),
+    (versions, "forget"),
+    (Path, "rename"),
+    (Path, "chmod"),
+]
+
+
+def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path) -> None:
+    whole = project(tmp_path / "whole")
+    assert run(["data", "build", "--project", str(whole)]) == 0
+    wanted = version_of(whole)
+    n_kills = 0
+    for number, moment in enumerate([*sorted(random.Random(3).sample(range(1, N_STEPS), 20)), 10**9]):
+        root = project(tmp_path / f"killed{number}")
+        killed = killed_at(moment, STEPS, lambda root=root: run(["data", "build", "--project", str(root)]))  # type: ignore[misc]
+        n_kills += killed
+        if (there := latest_version(Folder(root))) is not None:
+            there.verify()
+        assert run(["data", "build", "--project", str(root)]) == 0
+        version = version_of(root)
+        assert version.id == wanted.id
+        assert [path.name for path in version.folder.parent.iterdir() if path.is_dir()] == [version.id]
+    assert n_kills == 20
+
+
+def test_a_build_that_goes_on_runs_no_finished_check_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = project(tmp_path / "p")
+    ran: list[str] = []
+    real = build._findings
+
+    def failing(check: Any, rows: Any, context: Any) -> Any:
+        ran.append(check.code)
+        if check.code == "personal_data" and len(ran) < 12:
+            raise KeyboardInterrupt
+        return real(check, rows, context)
+
+    monkeypatch.setattr(build, "_findings", failing)
+    assert run(["data", "build", "--project", str(root)]) == 130
+    first = list(ran)
+    assert run(["data", "build", "--project", str(root)]) in {0, 130}
+    assert ran[len(first)] == "personal_data"

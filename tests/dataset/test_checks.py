@@ -1,0 +1,250 @@
+"""Every data check is tripped by its planted rows, by no clean ones, and what it finds is found by no other."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.dataset.check_rows import CASE, PLANTED, Planted, clean, faq, row
+from tuneworthy.cases.contamination import ContaminationIndex, find_overlaps
+from tuneworthy.dataset import WHOLE_SET, Context, Finding, all_checks
+from tuneworthy.dataset.base import BUILTINS, page
+from tuneworthy.dataset.checks.concentration import find_topics, over_cap, spread
+from tuneworthy.dataset.checks.contamination import find_hits, one_word_apart
+from tuneworthy.dataset.checks.label_errors import doubts
+from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
+from tuneworthy.errors import UserError
+from tuneworthy.types import Case, Example
+
+EACH = [(name, planted) for name, several in PLANTED.items() for planted in several]
+IDS = [f"{name}-{planted.reason}-{i}" for i, (name, planted) in enumerate(EACH)]
+
+
+def found(checks: Mapping[str, Any], rows: Sequence[Example], context: Context) -> list[Finding]:
+    return [finding for factory in checks.values() for finding in factory().find(rows, context)]
+
+
+def told(findings: Sequence[Finding], planted: Planted, first: int) -> set[int]:
+    """The rows from `first` on, or the whole set, of which `planted.reason` is told."""
+    return {f.row for f in findings if f.reason == planted.reason and (f.row >= first or f.row == WHOLE_SET)}
+
+
+def others(planted: Planted) -> dict[str, Any]:
+    return {name: each for name, each in all_checks().items() if planted.reason not in each.reasons}
+
+
+def test_every_check_has_a_planted_row_and_a_page() -> None:
+    assert set(PLANTED) == set(all_checks())
+    assert list(all_checks())[: len(BUILTINS)] == list(BUILTINS)
+    reasons = [reason for each in all_checks().values() for reason in each.reasons]
+    assert len(reasons) == len(set(reasons))
+    for name, each in all_checks().items():
+        assert each.code == name
+        assert "Bad:" in page(each)
+
+
+def test_clean_rows_trip_nothing() -> None:
+    assert found(all_checks(), clean(), Context(cases=(CASE,))) == []
+
+
+@pytest.mark.parametrize(("name", "planted"), EACH, ids=IDS)
+def test_planted_rows_trip_their_check(name: str, planted: Planted) -> None:
+    rows = [*clean(), *planted.bad]
+    findings = list(all_checks()[name]().find(rows, planted.context))
+    there = told(findings, planted, len(clean()))
+    bad = {WHOLE_SET} if planted.whole else set(range(len(clean()), len(rows)))
+    if planted.reason == "over_cap":
+        assert 0 < len(there) < len(bad)
+    elif planted.reason == "overlap_paraphrase":
+        assert there == bad and len(bad) == 1  # of 61 rows one may be told
+    elif planted.reason == "label_error":
+        assert there == {len(rows) - 1}
+    else:
+        assert there == bad
+    assert {f.action for f in findings if f.reason == planted.reason} == {planted.action}
+    assert {f.reason for f in findings} <= set(all_checks()[name].reasons)
+
+
+@pytest.mark.parametrize(("name", "planted"), EACH, ids=IDS)
+def test_rows_that_nearly_trip_it_do_not(name: str, planted: Planted) -> None:
+    if planted.reason == "judged":  # told of any rows that a judge saw
+        return
+    rows = [*clean(), *planted.good]
+    assert told(list(all_checks()[name]().find(rows, planted.context)), planted, len(clean())) == set()
+
+
+@pytest.mark.parametrize(("name", "planted"), EACH, ids=IDS)
+def test_with_the_check_switched_off_nobody_tells(name: str, planted: Planted) -> None:
+    rows = [*clean(), *planted.bad]
+    off = {other: each for other, each in all_checks().items() if other != name}
+    assert told(found(off, rows, planted.context), planted, len(clean())) == set()
+    assert told(found(all_checks(), rows, planted.context), planted, len(clean())) != set()
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) -> None:
+    planted = PLANTED[name][0]
+    rows, each = [*clean(), *planted.bad, *planted.good], all_checks()[name]
+    once = list(each().find(rows, planted.context))
+    assert list(each().find(rows, planted.context)) == once
+    sent = pickle.loads(pickle.dumps(each()))  # as an engine would that hands batches to other processes
+    assert list(sent.find(rows, planted.context)) == once
+    for size in () if each.whole else (1, 7, 31, 1000):
+        parts = [
+            replace(finding, row=finding.row + start)
+            for start in range(0, len(rows), size)
+            for finding in sent.find(rows[start : start + size], planted.context)
+        ]
+        assert parts == once, size
+
+
+TEXT = st.text(max_size=30) | st.sampled_from(["\ud800", "", "\x00", "ada@example.org", "```", "{"])
+ODD = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool", "bot", ""]), "content": TEXT})
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(ODD, max_size=3).map(tuple), max_size=4))
+def test_no_row_is_too_odd(chats: list[tuple[dict[str, Any], ...]]) -> None:
+    rows = [Example(messages=messages, id=str(i)) for i, messages in enumerate(chats)]
+    for finding in found(all_checks(), rows, Context(cases=(CASE,), labels=("", "x"))):
+        assert -1 <= finding.row < len(rows)
+
+
+def test_masked_rows_hold_no_personal_data_and_findings_never_show_it() -> None:
+    one = row("I am ada@example.org, tel +49 30 9012 3456", "Thank you, ada@example.org.")
+    (finding,) = PersonalData().find([one], Context())
+    assert finding.detail == "2 email, 1 phone"
+    masked = PersonalData().repair(one)
+    assert (masked.question, masked.answer) == ("I am [EMAIL_1], tel [PHONE_1]", "Thank you, [EMAIL_1].")
+    assert list(PersonalData().find([masked], Context())) == []
+    assert masked.id != one.id
+    (dropped,) = PersonalData(action="drop", kinds=("phone",)).find([one], Context())
+    assert (dropped.action, dropped.detail) == ("drop", "1 phone")
+
+
+def test_personal_data_beside_the_content_is_masked_too() -> None:
+    turns = ({"role": "user", "name": "ada@example.org", "content": "Hm?"},
+             {"role": "assistant", "content": "Yes.", "reasoning_content": "It is\nbob@example.org."})  # fmt: skip
+    meta = {"user": {"mail": "ada@example.org", "card": 4111111111111111, "n": 3, "ok": True}, "eve@example.org": None}
+    one = Example(messages=turns, id="x", meta=meta | {"teacher": {"model": "m@example.org"}})
+    (finding,) = PersonalData().find([one], Context())
+    assert finding.detail == "1 card, 5 email"
+    masked = PersonalData().repair(one)
+    assert list(PersonalData().find([masked], Context())) == []
+    assert masked.messages[0] == {"role": "user", "name": "[EMAIL_1]", "content": "Hm?"}
+    assert masked.messages[1]["reasoning_content"] == "It is\n[EMAIL_2]."
+    assert masked.meta["user"] == {"mail": "[EMAIL_1]", "card": "[CARD_1]", "n": 3, "ok": True}
+    assert masked.meta["[EMAIL_3]"] is None
+    assert masked.meta["teacher"] == {"model": "[EMAIL_1]"}
+
+
+def test_personal_data_in_group_and_tags_is_masked_and_keeps_apart_what_it_kept_apart() -> None:
+    people = ["ada@example.org", "bob@example.org", "Ada@example.org"]
+    rows = [replace(row("Hm?"), group=f"ticket of {one}", tags=("vip", one)) for one in people]
+    assert [one.detail for one in PersonalData().find(rows, Context())] == ["2 email"] * 3
+    ada, bob, again = (PersonalData().repair(one) for one in rows)
+    assert list(PersonalData().find([ada, bob, again], Context())) == []
+    assert ada.group == again.group != bob.group and ada.tags == again.tags != bob.tags
+    assert ada.group is not None and ada.group.startswith("ticket of [EMAIL_") and ada.tags[0] == "vip"
+    assert PersonalData().repair(row("Hm?")) == row("Hm?")
+
+
+def test_the_correction_takes_the_place_of_the_answer() -> None:
+    each = all_checks()["feedback"]()
+    repaired = each.repair(row("2+2?", "5", correction="4", finish_reason="stop"))
+    assert (repaired.answer, repaired.meta["repaired"]) == ("4", "correction")
+    assert list(each.find([repaired], Context())) == []
+
+
+def test_presidio_stands_behind_the_same_door() -> None:
+    def analyze(text: str, language: str, entities: list[str]) -> list[Any]:
+        start = text.find("Ada")
+        name = SimpleNamespace(entity_type="PERSON", start=start, end=start + 3, score=0.9)
+        weak = SimpleNamespace(entity_type="PERSON", start=0, end=1, score=0.1)
+        mail = SimpleNamespace(entity_type="EMAIL_ADDRESS", start=text.find("ada@"), end=len(text), score=1.0)
+        return [name, weak, mail] if start >= 0 else []
+
+    engine = Presidio(SimpleNamespace(analyze=analyze))
+    assert [[(f.kind, f.start) for f in some] for _, some in engine.find_all(["I, Ada, ada@b.org", "none"])] == [
+        [("person", 3), ("email", 8)]
+    ]
+    with pytest.raises(UserError, match="presidio"):
+        PersonalData(engine="presidio").repair(row("x"))
+
+
+def overlaps_by_the_plain_way(
+    rows: Sequence[Example], cases: Sequence[Case], n: int
+) -> list[tuple[str, str, str, float]]:
+    return [(leak.row.id, leak.reason, leak.case_id, leak.score) for leak in find_overlaps(rows, cases, n=n).dropped]
+
+
+WORDS = st.lists(st.sampled_from(["where", "is", "my", "card", "Card’s", "über", "手機", "?", "I", "a.b"]), max_size=14)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(WORDS, max_size=12), st.lists(WORDS, max_size=5), st.sampled_from([3, 5, 8]), st.integers(1, 30))
+def test_the_compiled_way_finds_what_the_plain_one_does(
+    asked: list[list[str]], tested: list[list[str]], n: int, copies: int
+) -> None:
+    rows = [row(" ".join(words)) for words in asked]
+    cases = [Case(id=str(i), input=" ".join(words)) for i, words in enumerate(tested)]
+    shared = "the same instructions stand in front of every single question that is asked"
+    cases += [Case(id=f"s{i}", input=f"{shared} {i} {' '.join(tested[0]) if tested else ''}") for i in range(copies)]
+    rows.append(row(f"{shared} {' '.join(tested[-1]) if tested else 'x'}"))
+    hits = find_hits(rows, cases, n=n)
+    by_words = [(rows[h.row].id, h.reason, h.case_id, h.score) for h in hits if h.reason != "edit"]
+    assert by_words == overlaps_by_the_plain_way(rows, cases, n)
+    index, overlapping_rows = ContaminationIndex(cases, n), {h.row for h in hits if h.reason != "edit"}
+    tokens = [found for case in cases if 4 <= len(found := index.tokens(case)) <= 60]
+    near = {i for i, one in enumerate(rows) if any(one_word_apart(index.tokens(one), other) for other in tokens)}
+    assert {h.row for h in hits if h.reason == "edit"} == near - overlapping_rows
+
+
+def test_a_cap_holds_for_the_rows_that_are_left() -> None:
+    topics = [0] * 500 + [1] * 300 + list(range(2, 202))
+    left = np.delete(np.array(topics), over_cap(topics, 0.2, seed=1))
+    shares = np.bincount(left) / len(left)
+    assert shares.max() <= 0.2
+    assert len(left) >= 300
+    assert over_cap(topics, 0.2, seed=1) != over_cap(topics, 0.2, seed=2)
+    assert over_cap([0, 0, 1], 0.1) == over_cap([], 0.1) == []
+    assert spread(topics, 2).top_share(2) == 0.8
+    assert spread([0, 1, 2, 3]).effective == 4
+
+
+def test_one_question_in_many_words_is_one_topic() -> None:
+    topics = find_topics([each.question for each in [*clean(), *faq(30)]], seed=5)
+    assert len(set(topics[60:])) == 1
+    assert topics[60] not in topics[:60]
+
+
+def test_doubts_follow_the_paper() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.05, 0.95], [0.75, 0.25], [0.45, 0.55]])
+    ranked = doubts(np.array([0, 0, 1, 1, 1, 0]), probabilities, ["a", "b"])
+    assert [(doubt.row, doubt.suggested) for doubt in ranked] == [(4, "a")]
+
+
+def test_as_many_rows_are_doubted_as_cleanlab_counts_errors() -> None:
+    count = pytest.importorskip("cleanlab.count")
+    rng = np.random.default_rng(4)
+    codes = rng.integers(0, 5, 600)
+    scores = rng.normal(size=(600, 5))
+    scores[np.arange(600), np.where(rng.random(600) < 0.1, (codes + 1) % 5, codes)] += 3
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    joint = count.compute_confident_joint(codes, probabilities, calibrate=False)
+    ranked = doubts(codes, probabilities, list("abcde"))
+    assert 30 < len(ranked) <= joint.sum() - np.trace(joint)
+    assert len(ranked) >= 0.9 * (joint.sum() - np.trace(joint))
+
+
+def test_an_unknown_share_or_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected n"):
+        find_hits([row("x")], [CASE], n=0)

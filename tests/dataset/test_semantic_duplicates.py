@@ -1,0 +1,148 @@
+"""Semantic duplicates: the pairs against comparing everything, the rule, SemDeDup as published."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tuneworthy.dataset.dedup.pairs import plain_pairs, similar_pairs
+from tuneworthy.dataset.dedup.semantic import CONTRAST, EDGES, RARE, THRESHOLD, semantic_duplicates, semdedup
+
+NOUNS = [f"noun{k}" for k in range(120)]
+FRAMES = ["please open the {} and wait for the {} to finish, then check {} and {}",
+          "first one should get {} ready until {} is done; look at {} as well as {}"]  # fmt: skip
+
+
+def corpus(n: int = 300, seed: int = 5) -> list[str]:
+    """Rows about four nouns in one of two frames; every fifth says what an earlier one says in the other frame."""
+    rng = random.Random(seed)
+    facts: list[tuple[list[str], int]] = []
+    for k in range(n):
+        if k % 5 == 4:
+            nouns, frame = rng.choice(facts)
+            facts.append((nouns, 1 - frame))
+        else:
+            facts.append((rng.sample(NOUNS, 4), rng.randrange(2)))
+    return [FRAMES[frame].format(*nouns) for nouns, frame in facts]
+
+
+class Table:
+    """An encoder that knows its texts' vectors, and notes what it was asked."""
+
+    def __init__(self, vectors: dict[str, Sequence[float]]) -> None:
+        self.vectors = vectors
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.asked += texts
+        rows = np.array([self.vectors[text] for text in texts], np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def pairs_of(rows: list[str], **cuts: float) -> dict[tuple[int, int], float]:
+    return {(int(a), int(b)): float(c) for a, b, c in zip(*similar_pairs(rows, **cuts), strict=True)}
+
+
+def test_the_search_proposes_what_comparing_everything_proposes() -> None:
+    rows = corpus()
+    for rare, contrast in ((0.6, 0.94), (0.3, 0.5), (0.8, -3.0), (0.1, -3.0)):
+        assert pairs_of(rows, rare=rare, contrast=contrast) == pytest.approx(
+            plain_pairs(rows, rare=rare, contrast=contrast)
+        )
+
+
+def test_the_same_in_other_words_is_proposed_and_the_same_template_is_not() -> None:
+    rows = [*corpus(), FRAMES[0].format("ant", "bee", "cat", "dog"), FRAMES[1].format("ant", "bee", "cat", "dog"),
+            FRAMES[0].format("ant", "bee", "elk", "fox")]  # fmt: skip
+    proposed = pairs_of(rows, rare=0.6, contrast=0.9)
+    assert proposed[301, 300] > 1
+    assert (302, 300) not in proposed
+
+
+def test_copies_have_a_contrast_of_one() -> None:
+    assert pairs_of([*corpus(), corpus()[0]], rare=0.6, contrast=0.9)[300, 0] == pytest.approx(1)
+
+
+def test_texts_without_words_and_single_rows_have_no_pairs() -> None:
+    for rows in ([], ["?"], ["", "?!", "..."], ["a"]):
+        assert [len(part) for part in similar_pairs(rows, rare=0.6, contrast=0.9)] == [0, 0, 0]
+
+
+def test_the_encoder_decides_and_sees_only_rows_of_proposed_pairs() -> None:
+    rows = corpus()
+    nouns = {
+        row: sorted(word for word in row.replace(",", " ").replace(";", " ").split() if word in NOUNS) for row in rows
+    }
+    like = {row: [1.0, 0.0] if k % 10 == 4 else [0.0, 1.0] for k, row in enumerate(rows)}
+    alike = {row: [1.0, 0.0] for row in rows}
+    encoder = Table(alike)
+    found = semantic_duplicates(rows, encoder)
+    dropped = np.flatnonzero(found.of >= 0)
+    same = [nouns[rows[row]] == nouns[rows[found.of[row]]] for row in dropped]
+    assert len(dropped) > 40 and np.mean(same) > 0.9
+    assert found.encoded == len(encoder.asked) < len(rows)
+    fewer = semantic_duplicates(rows, Table(like))
+    assert 0 < np.sum(fewer.of >= 0) < len(dropped)
+    assert np.all(found.of[found.of[dropped]] == -1)
+
+
+def test_a_row_repeats_the_likest_kept_row_and_no_dropped_one() -> None:
+    nouns = "ant bee cat dog"
+    filler = corpus(200)
+    rows = [*filler, *(FRAMES[0].format(*nouns.split()) + " " * k for k in range(4))]
+    angle = {row: [0.0, 1.0] for row in rows} | {
+        rows[200]: [1.0, 0.0], rows[201]: [1.0, 0.9], rows[202]: [1.0, 0.45], rows[203]: [1.0, 0.5]
+    }  # fmt: skip
+    found = semantic_duplicates(rows, Table(angle), threshold=0.9)
+    assert found.of[200:].tolist() == [-1, -1, 201, 201]
+
+
+def test_the_cut_is_shown_by_a_histogram_and_its_nearest_pairs() -> None:
+    rows = corpus()
+    rng = np.random.default_rng(1)
+    encoder = Table({row: [1.0, float(rng.uniform(0, 1.5))] for row in rows})
+    found = semantic_duplicates(rows, encoder)
+    n_pairs = len(similar_pairs(rows, rare=RARE, contrast=CONTRAST)[0])
+    assert found.histogram.sum() == n_pairs and len(found.histogram) == len(EDGES) - 1
+    distances = [abs(score - THRESHOLD) for _, _, score in found.close]
+    assert distances == sorted(distances) and 0 < len(distances) <= 20
+
+
+def test_no_rows_have_no_duplicates() -> None:
+    found = semantic_duplicates([], Table({}))
+    assert (found.of.shape, found.encoded, found.close) == ((0,), 0, ())
+    assert semdedup(np.empty((0, 4), np.float32)).of.shape == (0,)
+
+
+def vectors_of(*degrees: float) -> NDArray[np.float32]:
+    """Vectors in a plane at these angles."""
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("hard", [2, 3]), ("easy", [1, 3])])
+def test_semdedup_keeps_the_row_far_from_or_near_the_centre(keep: str, kept: list[int]) -> None:
+    vectors = vectors_of(0, 2, 8, 90)
+    found = semdedup(vectors, epsilon=0.02, clusters=1, keep=keep)  # type: ignore[arg-type]
+    centre = vectors.mean(axis=0)
+    nearness = vectors @ (centre / np.linalg.norm(centre))
+    order = np.argsort(nearness if keep == "hard" else -nearness)
+    expected = [int(row) for place, row in enumerate(order)
+                if place == 0 or (vectors[order[:place]] @ vectors[row]).max() <= 0.98]  # fmt: skip
+    assert np.flatnonzero(found.of < 0).tolist() == sorted(expected)
+    assert np.all(found.of[found.of[found.of >= 0]] == -1)
+
+
+def test_semdedup_compares_within_clusters_only_and_is_the_same_for_a_seed() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(400, 8)).astype(np.float32)
+    vectors[200:] = vectors[:200] + 0.05 * rng.normal(size=(200, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    one = semdedup(vectors, clusters=1)
+    assert 190 <= np.sum(one.of >= 0) <= 230
+    assert 0 < np.sum(semdedup(vectors, clusters=40).of >= 0) <= np.sum(one.of >= 0)
+    np.testing.assert_array_equal(semdedup(vectors, keep="random").of, semdedup(vectors, keep="random").of)

@@ -1,0 +1,66 @@
+"""Grader `choice`: which labels an answer names."""
+
+from __future__ import annotations
+
+import pytest
+from grade_samples import build, judge
+
+from tuneworthy.errors import UserError
+from tuneworthy.graders.base import GradingContext
+from tuneworthy.graders.choice import LabelFinder
+
+FIND = LabelFinder(["card_arrival", "card_arrival_delay", "refund", "A", "C++", "退款"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ("card_arrival", ["card_arrival"]),
+        ("Card arrival.", ["card_arrival"]),
+        ("It is: **Card-Arrival Delay**.", ["card_arrival_delay"]),
+        ('{"intent": "refund"}', ["refund"]),
+        ("refund, refund!", ["refund"]),
+        ("refund or card_arrival", ["refund", "card_arrival"]),
+        ("refunded", []),
+        ("I would like a cup", []),
+        ("Answer: A", ["A"]),
+        ("a", ["A"]),
+        ("C++ it is", ["C++"]),
+        ("我要退款了", ["退款"]),
+        ("", []),
+    ],
+)
+def test_labels_are_found_as_whole_phrases(answer: str, named: list[str]) -> None:
+    assert FIND(answer) == named
+
+
+def test_the_exact_label_wins_over_labels_inside_it() -> None:
+    grader = build("choice", labels=["refund", "refund or exchange", "exchange"])
+    assert judge(grader, "refund or exchange", "refund or exchange").value == 1
+    assert judge(grader, "I say: refund or exchange.", "refund or exchange").value == 1
+
+
+def test_labels_that_differ_in_case_alone_are_told_apart() -> None:
+    grader = build("choice", labels=["US", "us"])
+    assert judge(grader, "us", "us").value == 1
+    assert judge(grader, "I say US.", "us").value == 0
+
+
+def test_none_and_several_are_unreadable() -> None:
+    grader = build("choice", labels=["yes", "no"])
+    for answer, named in (("perhaps", []), ("yes and no", ["yes", "no"])):
+        score = judge(grader, answer, "yes")
+        assert (score.value, score.reason, score.detail["named"]) == (0, "format", named)
+
+
+def test_labels_come_from_the_data_if_not_set_and_are_part_of_the_identity() -> None:
+    grader = build("choice", GradingContext(labels=["x", "y", "x"]), labels=None)
+    assert grader.identity["labels"] == ["x", "y"]
+    with pytest.raises(UserError, match="at least 2 labels, got 1"):
+        build("choice", GradingContext(labels=["x"]), labels=None)
+
+
+def test_a_label_that_is_not_known_is_a_fault() -> None:
+    grader = build("choice", labels=["yes", "no"])
+    assert "got 'maybe'" in judge(grader, "yes", "maybe").unscored
+    assert "got 'maybe'" in judge(grader, "maybe", "maybe").unscored

@@ -1,0 +1,441 @@
+"""The walk up the ladder: constraints, baselines that fail, walks that stop, what a rung costs, quick looks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ladder.simulations import write_simulation
+from tuneworthy.cli import run
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
+from tuneworthy.evaluate.models import Models
+from tuneworthy.ladder.commands.case_answers import open_answers
+from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.run import run_ladder
+from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rungs.model import Model
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import current, resolve
+from tuneworthy.report.findings import answer, best_model_of, target_of
+from tuneworthy.report.stored import last_record
+from tuneworthy.stats.comparisons import SHARED
+from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.types import RungStatus
+
+GOOD, FAIR, POOR = 'answer(request, 0.9, "a")', 'answer(request, 0.6, "b")', 'answer(request, 0.3, "c")'
+DOWN = """
+from tuneworthy.errors import ProviderError
+
+
+def down():
+    raise ProviderError("gone", code="connection", retryable=True)
+
+
+"""
+NEVER_SCORED = "\n\ndef refuse(answer, expected, case):\n    raise ValueError('no grade')\n"
+
+
+def world(root: Path, models: dict[str, str], prices: dict[str, float] | None = None, **options: Any) -> Path:
+    """Write a world whose models cost so many dollars a million tokens."""
+    write_simulation(root, models, **options)
+    for name, price in (prices or {}).items():
+        edit(
+            root,
+            f'"world.py:{name}"',
+            f'"world.py:{name}"\ninput_usd_per_mtok = {price}\noutput_usd_per_mtok = {price}',
+        )
+    return root
+
+
+def edit(root: Path, old: str, new: str) -> None:
+    file = root / "tuneworthy.toml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def walk(root: Path, **options: Any) -> RunRecord:
+    return asyncio.run(run_ladder(load(root), **options))
+
+
+def rung(record: RunRecord, name: str) -> RungRecord:
+    found = record.rung(name)
+    assert found is not None
+    return found
+
+
+def dear_baseline(root: Path, cheap: str, **options: Any) -> Path:
+    """A baseline that is too dear, and a cheap model."""
+    limit = "[constraints]\nusd_per_1k = 0.01\n"
+    return world(root, {"dear": GOOD, "cheap": cheap}, {"dear": 100.0, "cheap": 0.01}, extra=limit, **options)
+
+
+def test_a_baseline_that_breaks_a_constraint_is_measured_and_is_never_the_best(tmp_path: Path) -> None:
+    record = walk(dear_baseline(tmp_path, POOR, rungs=["baseline"]))
+    baseline = rung(record, "baseline")
+    assert (baseline.status, baseline.reason_code) == (RungStatus.REFERENCE, "reference")
+    assert baseline.score is not None and baseline.violated.startswith("a thousand answers cost $")
+    assert baseline.violated in baseline.reason
+    assert record.best is None
+    assert "keeps the constraints" in answer(record)
+    assert target_of(record) is None
+
+
+def test_the_first_eligible_variant_is_the_best_without_being_better_and_is_not_called_adopted(tmp_path: Path) -> None:
+    record = walk(dear_baseline(tmp_path, POOR, rungs=["baseline", "model", "decoding"]))
+    model, decoding = rung(record, "model"), rung(record, "decoding")
+    assert model.status is RungStatus.NO_GAIN and model.compared_to == rung(record, "baseline").variant
+    assert "best so far, because baseline/dear is not eligible" in model.reason
+    assert record.best == {"rung": "model", "variant": model.variant}
+    assert best_model_of(record) == model
+    assert record.variants[decoding.variant or ""]["model"] == "cheap"  # later rungs build on it
+    assert decoding.compared_to == model.variant
+    assert "is not eligible" in answer(record)
+
+
+def test_without_a_constraint_the_same_variant_is_not_the_best(tmp_path: Path) -> None:
+    root = dear_baseline(tmp_path, POOR, rungs=["baseline", "model"])
+    edit(root, "[constraints]\nusd_per_1k = 0.01\n", "")
+    record = walk(root)
+    assert record.best is not None and record.best["rung"] == "baseline"
+    assert rung(record, "baseline").violated == ""
+
+
+def test_a_second_eligible_variant_must_be_better_than_the_first(tmp_path: Path) -> None:
+    root = dear_baseline(tmp_path, FAIR, rungs=["baseline", "model", "decoding"])
+    record = walk(root)
+    assert record.best is not None and record.best["rung"] == "model"
+    assert "best so far" not in rung(record, "decoding").reason
+
+
+def test_a_candidate_that_breaks_a_constraint_is_not_the_best_even_if_it_is_better(tmp_path: Path) -> None:
+    limit = "[constraints]\nusd_per_1k = 0.01\n"
+    models, prices = {"cheap": POOR, "dear": GOOD}, {"cheap": 0.01, "dear": 100.0}
+    record = walk(world(tmp_path, models, prices, rungs=["baseline", "model"], extra=limit))
+    model = rung(record, "model")
+    assert model.status is RungStatus.VIOLATES_CONSTRAINT and model.violated
+    assert record.best is not None and record.best["rung"] == "baseline"
+
+
+def test_where_no_language_model_is_eligible_the_classical_baseline_is_the_best(tmp_path: Path) -> None:
+    record = walk(dear_baseline(tmp_path, GOOD, rungs=["classical", "baseline"]))
+    classical = rung(record, "classical")
+    assert record.best == {"rung": "classical", "variant": classical.variant}
+    assert "because baseline/dear is not eligible" in classical.reason
+    assert "is not eligible" in answer(record) and record.classical_wins == ""
+
+
+def test_a_hosted_baseline_breaks_the_constraint_that_the_task_runs_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuneworthy.config.models.Scripted.hosted", True)
+    root = world(
+        tmp_path, {"cloud": GOOD}, {"cloud": 0.01}, rungs=["baseline"], extra="[constraints]\non_device = true\n"
+    )
+    record = walk(root)
+    assert rung(record, "baseline").violated == "cloud is hosted, and the task must run on the device"
+    assert record.best is None
+
+
+RUNGS = ["classical", "baseline", "prompt", "model", "few_shot", "decoding"]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_after_a_baseline_that_cannot_be_scored_the_other_rungs_are_skipped(
+    quick: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_simulation(tmp_path, {"weak": POOR, "strong": GOOD}, n_cases=60, n_examples=220, rungs=RUNGS)
+    script = root / "world.py"
+    script.write_text(script.read_text() + NEVER_SCORED)
+    edit(root, 'type = "exact"', 'type = "python"\nfunction = "world.py:refuse"')
+    status = run(["run", "--project", str(root), "--json", *(["--quick"] if quick else [])])
+    out, err = capsys.readouterr()
+    assert status == 4
+    assert "expected a baseline that can be scored" in err and "Traceback" not in err
+    record = json.loads(out)
+    assert read_record(Folder(root), "quick" if quick else "run") == record
+    rungs = {row["rung"]: row for row in record["rungs"]}
+    assert (rungs["baseline"]["status"], rungs["baseline"]["reason_code"]) == ("failed", "unscored")
+    for name in ("prompt", "model", "few_shot", "decoding"):
+        assert (rungs[name]["status"], rungs[name]["reason_code"]) == ("skipped", "baseline_failed")
+    assert record["best"] is None and not record["partial"]
+
+
+def test_the_baseline_is_walked_before_what_builds_on_it_wherever_it_is_named(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["decoding", "baseline", "classical"])
+    assert [one.rung for one in walk(root).rungs] == ["classical", "baseline", "decoding"]
+
+
+def paid(root: Path, **options: Any) -> Path:
+    """A world in which every answer costs money."""
+    return world(
+        root, {"weak": FAIR, "strong": GOOD}, {"weak": 1.0, "strong": 5.0}, n_cases=60, n_examples=220, **options
+    )
+
+
+def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_the_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = paid(tmp_path, rungs=["baseline", "prompt", "model"])
+    spent = rung(walk(paid(tmp_path / "whole", rungs=["baseline"])), "baseline").cost_usd
+    assert run(["run", "--project", str(root), "--max-usd", f"{spent * 1.1}", "--yes", "--json"]) == 4
+    out, err = capsys.readouterr()
+    record = json.loads(out)
+    assert [row["rung"] for row in record["rungs"]] == ["baseline"]
+    assert record["partial"].startswith("stopped in the rung prompt: expected the next call to fit the budget")
+    assert record["rungs"][0]["cost_usd"] == pytest.approx(spent)
+    assert spent < record["cost_usd"] <= spent * 1.1  # what the rung that was not ended took is counted
+    assert json.loads((root / ".tuneworthy" / "run.json").read_text()) == record
+    assert "BudgetSpent" in err
+    stored = last_record(root)
+    assert answer(stored).startswith("The run stopped early") and target_of(stored) is None
+    with open_answers(load(root), say=lambda words: capsys.readouterr() and print(words)) as answers:
+        assert "stopped early" in capsys.readouterr().out
+        assert answers.record["partial"]
+    with pytest.raises(UserError, match="whole run"):
+        asyncio.run(best(root))
+    whole = walk(root)
+    assert not whole.partial and len(whole.rungs) == 3
+    assert not last_record(root).partial
+
+
+async def best(root: Path) -> Any:
+    async with open_session(load(root)) as session:
+        return resolve(session, "best")
+
+
+def test_a_walk_that_stops_never_takes_the_place_of_a_whole_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = paid(tmp_path, rungs=["baseline", "decoding"])
+    whole = walk(root)
+    edit(root, "rungs = ['baseline', 'decoding']", 'rungs = ["baseline", "prompt", "decoding"]')
+    assert run(["run", "--project", str(root), "--max-usd", "0", "--yes", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["partial"]
+    assert [one.rung for one in last_record(root).rungs] == [one.rung for one in whole.rungs]
+
+
+def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR, "strong": "down()"}, n_cases=60, rungs=["baseline", "model"])
+    script = root / "world.py"
+    script.write_text(DOWN + script.read_text())
+    edit(root, '"world.py:strong"', '"world.py:strong"\nretries = 0')
+    assert run(["run", "--project", str(root)]) == 5
+    out, err = capsys.readouterr()
+    assert "Not the whole ladder: stopped in the rung model" in out and "OutsideFault" in err
+    assert last_record(root).partial.startswith("stopped in the rung model")
+
+
+def test_a_model_that_cannot_be_opened_half_way_leaves_what_was_walked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    cloud = '[models.cloud]\nprovider = "openai"\nmodel = "gpt-4o"\napi_key_env = "NO_SUCH_KEY"\n'
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "model"], extra=cloud)
+    assert run(["run", "--project", str(root), "--yes", "--json"]) == 2
+    record = json.loads(capsys.readouterr().out)
+    assert [row["rung"] for row in record["rungs"]] == ["baseline"] and "NO_SUCH_KEY" in record["partial"]
+
+
+def test_a_budget_of_nothing_leaves_a_record_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = paid(tmp_path, rungs=["baseline"])
+    assert run(["run", "--project", str(root), "--max-usd", "0", "--yes", "--json"]) == 4
+    record = json.loads(capsys.readouterr().out)
+    assert record["rungs"] == [] and record["best"] is None and record["cost_usd"] == 0
+    assert run(["report", "--project", str(root)]) == 0
+    assert "stopped early" in capsys.readouterr().out
+    assert run(["decide", "--project", str(root)]) == 4
+    assert run(["status", "--project", str(root)]) == 0
+    assert run(["cases", "show", "--failed", "--project", str(root)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_the_rungs_cost_is_what_all_their_calls_cost(tmp_path: Path) -> None:
+    root = paid(tmp_path, rungs=["classical", "baseline", "prompt", "model"])
+    record = walk(root)
+    store = ResponseStore(Folder(root).responses)
+    spent = store.spent_usd()
+    store.close()
+    assert spent > 0
+    assert record.cost_usd == pytest.approx(spent)
+    assert sum(one.cost_usd for one in record.rungs) == pytest.approx(spent)
+    assert rung(record, "classical").cost_usd == 0
+    again = walk(root)
+    assert [one.cost_usd for one in again.rungs] == [one.cost_usd for one in record.rungs]
+
+
+def test_what_a_quick_look_costs_is_what_its_calls_cost(tmp_path: Path) -> None:
+    root = paid(tmp_path, rungs=["baseline", "prompt"])
+    record = walk(root, quick=True)
+    store = ResponseStore(Folder(root).responses)
+    assert record.cost_usd == pytest.approx(store.spent_usd()) and rung(record, "prompt").cost_usd > 0
+    store.close()
+
+
+def test_a_quick_look_with_a_small_dev_gives_the_score_that_was_measured(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=80, n_examples=0, rungs=["baseline", "prompt"])
+    record = walk(root, quick=True)
+    assert record.n_dev == 30 and not record.explored
+    for name in ("baseline", "prompt"):
+        found = rung(record, name)
+        (row,) = found.candidates
+        assert row["n"] == 30 and found.candidates_tried == 1
+        assert found.reason == f"dev only: {row['score']:.3f} on 30 cases; test was not looked at"
+        assert row["score"] > 0.3
+    assert not (root / ".tuneworthy" / "comparisons.json").exists()
+
+
+def test_a_quick_look_tells_scores_of_all_its_dev_cases(tmp_path: Path) -> None:
+    record = walk(write_simulation(tmp_path, {"weak": FAIR, "strong": GOOD}, rungs=["baseline", "model"]), quick=True)
+    assert [one.candidates[0]["n"] for one in record.rungs] == [40, 40]
+
+
+def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR, "strong": GOOD}, n_cases=60, rungs=["baseline", "decoding"])
+    assert walk(root).alpha_per_comparison == SHARED
+    edit(root, "rungs = ['baseline', 'decoding']", "rungs = ['baseline', 'model', 'decoding']")
+    record = walk(root)
+    assert rung(record, "model").alpha != SHARED
+    assert record.alpha_per_comparison == SHARED
+
+
+@pytest.mark.parametrize(
+    ("gone", "got"),
+    [
+        (["comparisons.json"], "none"),
+        (["comparisons.json", "run.json"], "none"),
+        ([], "0 of the 2 that were taken"),
+    ],
+)
+def test_looks_that_are_gone_are_told_and_never_planned_anew(
+    gone: list[str], got: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
+    walk(root)
+    for name in gone:
+        (root / ".tuneworthy" / name).unlink()
+    if not gone:
+        Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}})
+    for command in ("run", "compare baseline current --test"):
+        assert run([*command.split(), "--project", str(root)]) == 2
+        err = capsys.readouterr().err
+        assert f"expected the looks at test in {root / '.tuneworthy' / 'looks'}.json, got {got}" in err
+        assert "put the file back, or start over with a new test set" in err
+    assert run(["check", "--project", str(root), "--json"]) == 2
+
+
+def test_an_empty_look_plan_is_no_plan(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
+    walk(root)
+    Folder(root).write("comparisons", {})
+    with pytest.raises(UserError, match="got something else"):
+        walk(root)
+
+
+def test_an_edited_baseline_that_is_measured_on_test_again_is_a_look_until_the_test_set_is_used_up(
+    tmp_path: Path,
+) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
+    first = (root / "tuneworthy.toml").read_text()
+    assert walk(root, rungs=["baseline"]).comparisons_made == 0
+    for number in range(1, 3):
+        (root / "tuneworthy.toml").write_text(first.replace("[prompt]", f"[prompt]\nmax_tokens = {50 + number}"))
+        record = walk(root, rungs=["baseline"])
+        assert record.comparisons_made == number and "a look" in rung(record, "baseline").notes[-1]
+    (root / "tuneworthy.toml").write_text(first)
+    assert walk(root, rungs=["baseline"]).comparisons_made == 2  # what was seen before is not seen anew
+
+    def measure_many() -> None:
+        for number in range(20):
+            (root / "tuneworthy.toml").write_text(first.replace("[prompt]", f"[prompt]\nmax_tokens = {90 + number}"))
+            walk(root, rungs=["baseline"])
+
+    with pytest.raises(UserError, match="the test set is used up"):
+        measure_many()
+
+
+def test_after_a_quick_look_the_first_run_plans_its_looks(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
+    walk(root, quick=True)
+    assert walk(root).comparisons_made == 1
+
+
+@pytest.mark.parametrize("document", [[1], {"rungs": 3}, {"rungs": [{"rung": "x"}]}, "run"])
+@pytest.mark.parametrize(
+    "command", ["report", "cases show --failed", "compare best current", "run --rung decoding", "status", "decide"]
+)
+def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
+    command: str, document: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
+    Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}})
+    Folder(root).write("run", document)
+    assert run([*command.split(), "--project", str(root)]) == 2
+    err = capsys.readouterr().err
+    assert "expected the record of a run" in err and "run `tuneworthy run` again" in err and "Traceback" not in err
+
+
+def test_a_record_that_lost_its_parts_is_no_record(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
+    whole = walk(root).to_dict()
+    for broken in ({"variants": []}, {"best": {"rung": "baseline"}}, {"provenance": 1}, {"variants": {}}):
+        Folder(root).write("run", whole | broken)
+        with pytest.raises(UserError, match="expected the record of a run"):
+            read_record(Folder(root))
+
+
+def test_an_older_record_has_the_defaults_of_what_it_does_not_tell(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
+    whole = walk(root).to_dict()
+    Folder(root).write("run", {key: value for key, value in whole.items() if key not in {"partial", "judges"}})
+    found = read_record(Folder(root))
+    assert found is not None and found["partial"] == "" and found["judges"] == {}
+
+
+def test_two_graders_of_one_type_are_both_told(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
+    other = '[[graders]]\ntype = "includes"\n[[graders]]\ntype = "exact"\nlowercase = true\n'
+    edit(
+        root, '[[graders]]\ntype = "exact"\n', '[[graders]]\ntype = "exact"\n' + other.replace("lowercase = true\n", "")
+    )
+    found = rung(walk(root), "baseline")
+    assert list(found.graders) == ["exact", "includes", "exact#2"]
+    assert found.graders["exact"] == found.graders["exact#2"] == found.score
+
+
+def test_the_notes_of_a_record_stand_there_once(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
+    Folder(root).write("revealed", [{"case": "x", "time": "2026-11-01T00:00:00+00:00", "command": "cases show"}])
+    notes = Counter(walk(root).notes)
+    assert sum("were looked at" in note for note in notes) == 1 and set(notes.values()) == {1}
+
+
+def test_a_model_that_only_judges_is_no_candidate(tmp_path: Path) -> None:
+    judge = '[[graders]]\ntype = "judge"\nmodel = "judge"\nrubric = "It names the colour."\n'
+    root = write_simulation(tmp_path, {"weak": FAIR, "strong": GOOD, "judge": "'good'"}, rungs=["baseline", "model"])
+    proposed = asyncio.run(propose(root))
+    assert proposed == (["model/strong", "model/judge"], [])
+    edit(root, '[[graders]]\ntype = "exact"\n', judge)
+    names, notes = asyncio.run(propose(root))
+    assert names == ["model/strong"] and "judge only judges" in notes[0]
+    edit(root, 'baseline = "weak"', 'baseline = "judge"')
+    assert asyncio.run(propose(root)) == (["model/weak", "model/strong"], [])
+
+
+async def propose(root: Path) -> tuple[list[str], list[str]]:
+    async with open_session(load(root)) as session:
+        view = View(
+            project=session.project,
+            task=session.task,
+            pool=session.pool,
+            models=Models(session.project),
+            best=current(session),
+            seed=7,
+            n_dev=1,
+        )
+        return [one.name for one in Model().propose(view).candidates], view.notes
