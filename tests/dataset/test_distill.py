@@ -19,12 +19,14 @@ from tuneworthy.cli import run
 from tuneworthy.config import load
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.freeze import open_version
+from tuneworthy.dataset.importing import folder as import_folder
 from tuneworthy.dataset.importing.importer import Import, latest_import
 from tuneworthy.errors import ConfigError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.session import read_data
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.store import folder as store_folder
 
 MAIL, PHONE, CARD = "ada@example.org", "+49 30 9012 3456", "4111 1111 1111 1111"
 PROJECT = """

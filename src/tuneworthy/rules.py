@@ -1,0 +1,135 @@
+"""The one rule engine: named rules that examine a subject and yield findings, with a documentation page each.
+
+Data checks, project checks, decoding lints, training lints, parity checks and gates are all rules. A rule is a function
+``subject -> findings`` or a class whose instances are such functions and whose arguments are the rule's settings. Its
+docstring is its documentation page. The engine names, orders, runs and documents rules; only a rule knows its subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from inspect import cleandoc
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from tuneworthy.registry import Registry
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
+Status = Literal["pass", "fail", "waived", "unknown", "not_applicable", "skipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that a rule found.
+
+    Attributes:
+        message: One sentence: what is wrong, or what was measured.
+        code: One of the rule's `codes`, or "".
+        fix: What to do, as a sentence; "" if there is nothing to do.
+        severity: Where it differs from the rule's own.
+        status: What the rule says of its subject; a rule that only reports faults leaves `fail`.
+        line: 1-based line of the file that was examined; 0 if none is meant.
+        numbers: The measured figures it rests on, JSON-able.
+        rule, source: Filled in by `RuleBook.run`.
+    """
+
+    message: str = ""
+    code: str = ""
+    fix: str = ""
+    severity: Severity | None = None
+    status: Status = "fail"
+    line: int = 0
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    rule: str = ""
+    source: str = ""
+
+
+F = TypeVar("F", bound=Finding)
+R = TypeVar("R", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Generic[F]):
+    """A registered rule.
+
+    Attributes:
+        name: Unique in its book.
+        examine: The function, or the class to be instantiated with the rule's settings.
+        severity: Of what it finds, unless a finding says otherwise.
+        group: Heading that it stands under, e.g. the stage of a gate.
+        source: What it rests on, as a link or a citation.
+        codes: Code to words, for all that it can find.
+        bad, good: A subject that trips it, and one that does not.
+    """
+
+    name: str
+    examine: Callable[..., Any]
+    severity: Severity = "error"
+    group: str = ""
+    source: str = ""
+    codes: Mapping[str, str] = field(default_factory=dict)
+    bad: Any = None
+    good: Any = None
+
+    @property
+    def page(self) -> str:
+        """The documentation page: the docstring of the function or class."""
+        return cleandoc(self.examine.__doc__ or "")
+
+    def build(self, **settings: Any) -> Callable[..., Iterable[F] | F]:
+        """Return the function to call; a rule that is a class is instantiated with `settings`."""
+        return self.examine(**settings) if isinstance(self.examine, type) else self.examine
+
+    def run(self, *subject: Any, **settings: Any) -> Iterator[F]:
+        """Yield what it finds, each finding with the name, severity and source of the rule."""
+        result = self.build(**settings)(*subject)
+        for one in [result] if isinstance(result, Finding) else result:
+            yield replace(one, rule=self.name, severity=one.severity or self.severity, source=one.source or self.source)
+
+
+class RuleBook(Registry[Rule[F]]):
+    """The rules of one kind, in their order: those of our modules first, then those of installed packages.
+
+    Args:
+        kind: Plural noun; also the suffix of the entry-point group ``tuneworthy.<kind>``.
+        modules: Modules that register the built-in rules on import, in the order in which rules run.
+    """
+
+    def __init__(self, kind: str, modules: Collection[str]) -> None:
+        super().__init__(kind, {})
+        self._modules = modules
+
+    def rule(self, name: str, **facts: Any) -> Callable[[R], R]:
+        """Return a decorator that registers a function or class as the rule `name`; `facts` are fields of `Rule`."""
+
+        def add(examine: R) -> R:
+            self.register(name)(Rule(name=name, examine=examine, **facts))
+            return examine
+
+        return add
+
+    def get(self, name: str) -> Rule[F]:
+        """Return the rule `name`.
+
+        Raises:
+            UserError: No such rule.
+        """
+        self._load()
+        return super().get(name)
+
+    def all(self) -> dict[str, Rule[F]]:
+        """Return every rule by name, in order."""
+        self._load()
+        return {name: self.get(name) for name in dict.fromkeys([*self._entries, *self])}
+
+    def run(self, *subject: Any, only: Collection[str] | None = None) -> list[F]:
+        """Return what all rules (or `only` some) find in `subject`, the most severe first."""
+        rules = [rule for name, rule in self.all().items() if only is None or name in only]
+        found = [finding for rule in rules for finding in rule.run(*subject)]
+        return sorted(found, key=lambda one: SEVERITIES.index(one.severity or "error"))
+
+    def _load(self) -> None:
+        for module in self._modules:
+            import_module(module)
