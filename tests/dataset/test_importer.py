@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.killing import killed_at
 from tuneworthy.cases import read_examples
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.dataset.base import Context
 from tuneworthy.dataset.checks.feedback import Feedback
 from tuneworthy.dataset.importing import importer
@@ -355,12 +355,12 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path / "logs.jsonl", *MIXED)
-    assert run(["data", "import", str(path), "--project", str(tmp_path)]) == 0
+    assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "logs.jsonl (jsonl/openai_log): 11 rows read, 5 kept" in out
     assert "left out: 1 thumbs_down (a person said that the answer is bad; first at logs.jsonl:2)" in out
     assert "5 examples, 1 of them with a correction as answer" in out
-    assert run(["data", "import", str(path), "--project", str(tmp_path), "--json"]) == 0
+    assert invoke(["data", "import", str(path), "--project", str(tmp_path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["n_kept"] == 5
     assert (Path(document["path"]) / "rejects.jsonl").exists()
@@ -369,16 +369,16 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
 def test_the_command_sends_no_control_characters_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chat = {"messages": [{"role": "user", "content": "q", "x\x07\u202e": 1}, {"role": "assistant", "content": "a"}]}
     path = write(tmp_path / "lo\x07gs.jsonl", chat, b"oops")
-    assert run(["data", "import", str(path), "--project", str(tmp_path)]) == 0
+    assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
     told = capsys.readouterr()
     assert "keys of messages not kept: x" in told.err and "first at logs.jsonl:2" in told.out
     assert not {"\x07", "\u202e"} & set(told.err + "".join(told.out.splitlines()[:2]))
 
 
 def test_the_command_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["data", "import", str(tmp_path / "none"), "--project", str(tmp_path)]) == 2
-    assert run(["data", "import", "--project", str(tmp_path)]) == 2
-    assert run(["data", "nothing"]) == 2
+    assert invoke(["data", "import", str(tmp_path / "none"), "--project", str(tmp_path)]) == 2
+    assert invoke(["data", "import", "--project", str(tmp_path)]) == 2
+    assert invoke(["data", "nothing"]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.dataset.check_rows import clean
 from tests.dataset.test_build import PROJECT, pair, plain, version_of
 from tests.killing import killed_at
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.dataset import build, freeze
 from tuneworthy.dataset.importing.importer import example_of
 from tuneworthy.dataset.judge_audit import asked
@@ -54,7 +54,7 @@ def project(root: Path, *, fooled: bool = False, data: str = "", rows: list[dict
 
 
 def built(root: Path, *more: str) -> int:
-    return run(["data", "build", "--project", str(root), *more])
+    return invoke(["data", "build", "--project", str(root), *more])
 
 
 def asked_of(root: Path) -> list[list[str]]:
@@ -72,7 +72,7 @@ def test_what_the_judge_calls_bad_leaves_and_a_row_without_a_verdict_stays(tmp_p
     assert "calls 1 of 61 rows bad, 1.6% [0.0%, 8.8%], and gave no verdict on 1; of 2" in told["judged"]["detail"]
     assert SILENT in {row.source for row in version.examples()}
     assert built(root) == 0 and version_of(root).id == version.id
-    assert run(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
+    assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
     card = (root / "c.md").read_text().replace("\\", "")
     assert "calls 1 of 61 rows bad" in card and "models.judge" in card and "ada@example" not in card
 

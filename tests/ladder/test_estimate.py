@@ -12,7 +12,7 @@ from tests.ladder.check_projects import HOSTED, KEY, PRICE, clean
 from tests.ladder.simulations import write_simulation
 from tests.ladder.test_race import race_of
 from tests.ladder.test_retrieval_rung import READS, needs_lancedb, run_ladder, write_facts
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.checks.facts import Facts
@@ -50,7 +50,7 @@ def test_a_run_asks_as_often_as_was_estimated(tmp_path: Path) -> None:
     models = {"weak": "answer(request, 0.8 if 'labels' in system(request) else 0.4)", "strong": "answer(request, 0.95)"}
     root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "prompt", "model"])
     low, high = estimate(root).calls
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
 
     async def count() -> int:
         async with open_session(load(root)) as session:
@@ -116,7 +116,7 @@ def test_stored_answers_replace_what_was_assumed(tmp_path: Path) -> None:
     facts = Facts(load(root), contact=False)
     assert facts.data is not None
     assert measured(facts.project, facts.data, Models(facts.project)) == {}
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     found = measured(facts.project, facts.data, Models(facts.project))["weak"]
     assert (found.n, found.output_tokens) == (60, 7.0)
     assert any("weak are those of stored answers" in line for line in estimate(root).assumptions)

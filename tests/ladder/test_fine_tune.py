@@ -14,7 +14,7 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tests.ladder.tuned_simulations import STUDENT, WEAK, make_artifact, make_models, write_tuned_simulation
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.decoding import presets as decoding_presets
 from tuneworthy.errors import ConfigError
@@ -43,7 +43,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_record(root: Path, *rungs: str) -> RungRecord:
     """Walk and return the record of the rung."""
     asked = [word for name in rungs for word in ("--rung", name)]
-    assert run(["run", *asked, "--project", str(root)]) == 0
+    assert invoke(["run", *asked, "--project", str(root)]) == 0
     record = read_record(Folder(root))
     assert record is not None
     found = record_from(record).rung("fine_tune")

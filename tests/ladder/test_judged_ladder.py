@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.adopt import Evidence, decide_adoption
@@ -221,7 +221,7 @@ def test_people_judge_on_the_terminal_blind_and_append_only(
     root = judged_simulation(tmp_path, "sound")
     run_record(root)
     monkeypatch.setattr(sys, "stdin", io.StringIO("g\nmaybe\nB\n/decline\n/quit\n"))
-    assert run(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root), "--json"]) == 0
+    assert invoke(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root), "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["given"] == 2
     assert "It names the colour." in err
@@ -232,7 +232,7 @@ def test_people_judge_on_the_terminal_blind_and_append_only(
     assert sorted(read_verdicts(path).values()) == [0.0, 1.0]
     before = path.read_bytes()
     monkeypatch.setattr(sys, "stdin", io.StringIO("g\n/quit\n"))
-    assert run(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root)]) == 0
+    assert invoke(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root)]) == 0
     assert path.read_bytes().startswith(before)
     assert len(read_verdicts(path)) == 3
 
@@ -276,7 +276,7 @@ def test_a_case_is_shown_with_its_verdicts_without_opening_a_model(
         raise UserError("expected no model to be opened, got one")
 
     monkeypatch.setattr("tuneworthy.evaluate.models.open_model", refuse)
-    assert run(["cases", "show", "--failed", "--variant", "baseline", "--project", str(root), "--json"]) == 0
+    assert invoke(["cases", "show", "--failed", "--variant", "baseline", "--project", str(root), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["n"] == record.n_dev
     assert {one["score"] for one in found["failed"]} == {0.0}

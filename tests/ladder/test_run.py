@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.models import Models
@@ -153,7 +153,7 @@ def test_after_a_baseline_that_cannot_be_scored_the_other_rungs_are_skipped(
     script = root / "world.py"
     script.write_text(script.read_text() + NEVER_SCORED)
     edit(root, 'type = "exact"', 'type = "python"\nfunction = "world.py:refuse"')
-    status = run(["run", "--project", str(root), "--json", *(["--quick"] if quick else [])])
+    status = invoke(["run", "--project", str(root), "--json", *(["--quick"] if quick else [])])
     out, err = capsys.readouterr()
     assert status == 4
     assert "expected a baseline that can be scored" in err and "Traceback" not in err
@@ -183,7 +183,7 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
 ) -> None:
     root = paid(tmp_path, rungs=["baseline", "prompt", "model"])
     spent = rung(walk(paid(tmp_path / "whole", rungs=["baseline"])), "baseline").cost_usd
-    assert run(["run", "--project", str(root), "--max-usd", f"{spent * 1.1}", "--yes", "--json"]) == 4
+    assert invoke(["run", "--project", str(root), "--max-usd", f"{spent * 1.1}", "--yes", "--json"]) == 4
     out, err = capsys.readouterr()
     record = json.loads(out)
     assert [row["rung"] for row in record["rungs"]] == ["baseline"]
@@ -215,7 +215,7 @@ def test_a_walk_that_stops_never_takes_the_place_of_a_whole_record(
     root = paid(tmp_path, rungs=["baseline", "decoding"])
     whole = walk(root)
     edit(root, "rungs = ['baseline', 'decoding']", 'rungs = ["baseline", "prompt", "decoding"]')
-    assert run(["run", "--project", str(root), "--max-usd", "0", "--yes", "--json"]) == 4
+    assert invoke(["run", "--project", str(root), "--max-usd", "0", "--yes", "--json"]) == 4
     assert json.loads(capsys.readouterr().out)["partial"]
     assert [one.rung for one in last_record(root).rungs] == [one.rung for one in whole.rungs]
 
@@ -225,7 +225,7 @@ def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: 
     script = root / "world.py"
     script.write_text(DOWN + script.read_text())
     edit(root, '"world.py:strong"', '"world.py:strong"\nretries = 0')
-    assert run(["run", "--project", str(root)]) == 5
+    assert invoke(["run", "--project", str(root)]) == 5
     out, err = capsys.readouterr()
     assert "Not the whole ladder: stopped in the rung model" in out and "OutsideFault" in err
     assert last_record(root).partial.startswith("stopped in the rung model")
@@ -237,21 +237,21 @@ def test_a_model_that_cannot_be_opened_half_way_leaves_what_was_walked(
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     cloud = '[models.cloud]\nprovider = "openai"\nmodel = "gpt-4o"\napi_key_env = "NO_SUCH_KEY"\n'
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "model"], extra=cloud)
-    assert run(["run", "--project", str(root), "--yes", "--json"]) == 2
+    assert invoke(["run", "--project", str(root), "--yes", "--json"]) == 2
     record = json.loads(capsys.readouterr().out)
     assert [row["rung"] for row in record["rungs"]] == ["baseline"] and "NO_SUCH_KEY" in record["partial"]
 
 
 def test_a_budget_of_nothing_leaves_a_record_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = paid(tmp_path, rungs=["baseline"])
-    assert run(["run", "--project", str(root), "--max-usd", "0", "--yes", "--json"]) == 4
+    assert invoke(["run", "--project", str(root), "--max-usd", "0", "--yes", "--json"]) == 4
     record = json.loads(capsys.readouterr().out)
     assert record["rungs"] == [] and record["best"] is None and record["cost_usd"] == 0
-    assert run(["report", "--project", str(root)]) == 0
+    assert invoke(["report", "--project", str(root)]) == 0
     assert "stopped early" in capsys.readouterr().out
-    assert run(["decide", "--project", str(root)]) == 4
-    assert run(["status", "--project", str(root)]) == 0
-    assert run(["cases", "show", "--failed", "--project", str(root)]) == 2
+    assert invoke(["decide", "--project", str(root)]) == 4
+    assert invoke(["status", "--project", str(root)]) == 0
+    assert invoke(["cases", "show", "--failed", "--project", str(root)]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -322,11 +322,11 @@ def test_looks_that_are_gone_are_told_and_never_planned_anew(
     if not gone:
         Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}})
     for command in ("run", "compare baseline current --test"):
-        assert run([*command.split(), "--project", str(root)]) == 2
+        assert invoke([*command.split(), "--project", str(root)]) == 2
         err = capsys.readouterr().err
         assert f"expected the looks at test in {root / '.tuneworthy' / 'looks'}.json, got {got}" in err
         assert "put the file back, or start over with a new test set" in err
-    assert run(["check", "--project", str(root), "--json"]) == 2
+    assert invoke(["check", "--project", str(root), "--json"]) == 2
 
 
 def test_an_empty_look_plan_is_no_plan(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
     Folder(root).write("comparisons", {"planned": ["decoding"], "added": {}, "spent": {}})
     Folder(root).write("run", document)
-    assert run([*command.split(), "--project", str(root)]) == 2
+    assert invoke([*command.split(), "--project", str(root)]) == 2
     err = capsys.readouterr().err
     assert "expected the record of a run" in err and "run `tuneworthy run` again" in err and "Traceback" not in err
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import report_records as records
 
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.report import write as write_module
 from tuneworthy.store import Folder
 
@@ -45,14 +45,14 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_reported_in_all_formats_without_a_case(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["run", "--project", str(project)]) == 0
+    assert invoke(["run", "--project", str(project)]) == 0
     capsys.readouterr()
-    assert run(["report", "--project", str(project)]) == 0
+    assert invoke(["report", "--project", str(project)]) == 0
     told = capsys.readouterr()
     assert told.out.startswith("s (exact, n = ")
     assert "report.html" in told.err
     for name in ("r.md", "r.json"):
-        assert run(["report", "--project", str(project), "--out", str(project / name)]) == 0
+        assert invoke(["report", "--project", str(project), "--out", str(project / name)]) == 0
     for name in ("report.html", "r.md", "r.json"):
         text = (project / name).read_text()
         assert "baseline/m" in text
@@ -66,27 +66,27 @@ def test_a_run_is_reported_in_all_formats_without_a_case(project: Path, capsys: 
 
 
 def test_no_run_yet_is_the_users_to_mend(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["report", "--project", str(project)]) == 2
+    assert invoke(["report", "--project", str(project)]) == 2
     assert "run `tuneworthy run` first" in capsys.readouterr().err
 
 
 def test_a_quick_run_is_reported_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["run", "--quick", "--project", str(project)]) == 0
-    assert run(["report", "--project", str(project)]) == 0
+    assert invoke(["run", "--quick", "--project", str(project)]) == 0
+    assert invoke(["report", "--project", str(project)]) == 0
     assert "dev only" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "report", "report.HTML.exe"])
 def test_an_unknown_ending_is_refused(project: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     Folder(project).write("run", records.plain().to_dict())
-    assert run(["report", "--project", str(project), "--out", str(project / name)]) == 2
+    assert invoke(["report", "--project", str(project), "--out", str(project / name)]) == 2
     assert ".html, .md, .json" in capsys.readouterr().err
     assert not (project / name).exists()
 
 
 def test_a_record_of_another_version_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Folder(project).write("run", {"rungs": [{"rung": "classical"}]})
-    assert run(["report", "--project", str(project)]) == 2
+    assert invoke(["report", "--project", str(project)]) == 2
     assert "run `tuneworthy run`" in capsys.readouterr().err
 
 
@@ -97,7 +97,7 @@ def test_a_file_that_can_not_be_written_is_told_and_the_old_one_stays(
     path = project / "report.md"
     path.write_text("old")
     monkeypatch.setattr(os, "fsync", _full)
-    assert run(["report", "--project", str(project), "--out", str(path)]) == 2
+    assert invoke(["report", "--project", str(project), "--out", str(path)]) == 2
     assert "No space left" in capsys.readouterr().err
     assert path.read_text() == "old"
     assert not list(project.glob(".report.md.*"))
@@ -116,14 +116,14 @@ def test_the_file_is_written_whole_and_readable(tmp_path: Path) -> None:
 def test_a_report_of_what_was_measured_before_a_change_says_so(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["run", "--project", str(project)]) == 0
-    run(["decide", "--project", str(project)])
+    assert invoke(["run", "--project", str(project)]) == 0
+    invoke(["decide", "--project", str(project)])
     capsys.readouterr()
-    assert run(["report", "--project", str(project)]) == 0
+    assert invoke(["report", "--project", str(project)]) == 0
     assert "Verdict" in (before := capsys.readouterr().out) and "Since this was measured" not in before
     cases = project / "cases.jsonl"
     cases.write_text(cases.read_text().replace('"expected": "a"', '"expected": "b"', 3))
-    assert run(["report", "--project", str(project)]) == 0
+    assert invoke(["report", "--project", str(project)]) == 0
     told = "Since this was measured, labels of the cases were corrected: run again. It was: "
     assert told in (after := capsys.readouterr().out) and "Verdict" not in after
     page = (project / "report.html").read_text()

@@ -15,7 +15,7 @@ from tests.ladder.simulations import write_simulation
 from tests.verdict.planted import PAYS, failures, with_rungs, worth_it
 from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.verdict import ANSWERS, in_a_sentence, section
@@ -126,17 +126,17 @@ def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
 ) -> None:
     root = write_simulation(tmp_path / "world", {"weak": "answer(request, 0.97)"}, rungs=["baseline"])
     where = ["--project", str(root)]
-    assert run(["run", *where]) == 0
-    assert run(["report", *where]) == 0
+    assert invoke(["run", *where]) == 0
+    assert invoke(["report", *where]) == 0
     assert "Verdict" not in capsys.readouterr().out
-    assert run(["decide", *where]) == 3
+    assert invoke(["decide", *where]) == 3
     capsys.readouterr()
-    assert run(["report", *where]) == 0
+    assert invoke(["report", *where]) == 0
     assert "Verdict (valid until" in capsys.readouterr().out
     assert "<h1>Do not fine-tune</h1>" in (root / "report.html").read_text()
-    assert run(["report", *where, "--out", str(root / "r.json")]) == 0
+    assert invoke(["report", *where, "--out", str(root / "r.json")]) == 0
     assert json.loads((root / "r.json").read_text())["verdict"]["outcome"] == "do_not_fine_tune"
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("target = 0.9", "target = 0.99"))
-    assert run(["report", *where]) == 0
+    assert invoke(["report", *where]) == 0
     assert "<h1>The last verdict no longer holds</h1>" in (root / "report.html").read_text()

@@ -15,7 +15,7 @@ for name in ("torch", "transformers"):
 from tests.train.test_rows import TOML, frozen, project, turns  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.cases import read_cases  # noqa: E402
-from tuneworthy.cli import run  # noqa: E402
+from tuneworthy.cli import invoke  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import ModelError, UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
@@ -89,7 +89,7 @@ def test_the_rows_beside_a_script_are_those_that_train_trains_on(
 ) -> None:
     configure(store.root, "max_length = 100\n")
     out = tmp_path / "out"
-    assert run(["plan", "--project", str(store.root), "--emit", form, "--out", str(out)]) == 0
+    assert invoke(["plan", "--project", str(store.root), "--emit", form, "--out", str(out)]) == 0
     told = capsys.readouterr()
     prepared = prepare(load(store.root), store, unsafe=False, say=lambda _: None)
     assert set(prepared.rendered.reasons) == {"too_long"}

@@ -13,7 +13,7 @@ for name in ("torch", "transformers", "peft", "trl", "datasets"):
 
 from tests.train.test_rows import TOML, frozen, project  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
-from tuneworthy.cli import run as command  # noqa: E402
+from tuneworthy.cli import invoke as command  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config.task import Problem
 from tuneworthy.errors import UserError
 from tuneworthy.verdict.guide import SAYS, UNSUPPORTED, Cell, Row, load_guide, notes, row
@@ -81,16 +81,16 @@ def test_an_unknown_problem_is_told_with_those_that_are_known() -> None:
 
 
 def test_the_command_prints_the_table_the_row_and_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["matrix"]) == 0
+    assert invoke(["matrix"]) == 0
     table = capsys.readouterr().out
     assert all(problem in table for problem in ARTICLE)
     assert "article, unsupported" in table
-    assert run(["matrix", "strict_format"]) == 0
+    assert invoke(["matrix", "strict_format"]) == 0
     assert "facts.md 0, row 16" in capsys.readouterr().out
-    assert run(["matrix", "strict_format", "--json"]) == 0
+    assert invoke(["matrix", "strict_format", "--json"]) == 0
     one = json.loads(capsys.readouterr().out)
     assert (one["training"], one["helps"]["article"], one["primary"]["mark"]) == ("conditional", "cond", "V")
-    assert run(["matrix", "--json"]) == 0
+    assert invoke(["matrix", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == list(ARTICLE)
-    assert run(["matrix", "speed"]) == 2
+    assert invoke(["matrix", "speed"]) == 2
     assert "got 'speed'" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from scripts.simulations.table import page
 from scripts.simulations.truth import TRUTHS, Simulation, Truth, draw, half_width, upstream
 from scripts.simulations.walk import SimulationSession, Walked, opened, probe, walk, walk_session
 
-from tuneworthy.cli import run as command
+from tuneworthy.cli import invoke as command
 from tuneworthy.config import load
 from tuneworthy.ladder.session import open_session
 from tuneworthy.stats.comparisons import ComparisonPlan

@@ -13,7 +13,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tests.verdict.planted import PROMISING, TRAINED, TUNED
 
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.store import Folder
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
@@ -207,12 +207,12 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
     where = ["--project", str(world)]
 
     def status() -> dict[str, Any]:
-        assert run(["status", "--json", *where]) == 0
+        assert invoke(["status", "--json", *where]) == 0
         document: dict[str, Any] = json.loads(capsys.readouterr().out)
         return document
 
     assert status()["next"] == "baseline"
-    assert run(["run", "--rung", "baseline", *where]) == 0
+    assert invoke(["run", "--rung", "baseline", *where]) == 0
     capsys.readouterr()
     document = status()
     step = {row["step"]: row for row in document["steps"]}
@@ -220,10 +220,10 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
     assert "n = 200" in step["baseline"]["evidence"]
     assert step["model"]["cost"]["calls"][0] > 200
     assert document["next"] in {"prompt", "model"}
-    assert run(["run", *where]) == 0
-    assert run(["decide", *where]) in {3, 4}
+    assert invoke(["run", *where]) == 0
+    assert invoke(["decide", *where]) in {3, 4}
     capsys.readouterr()
-    assert run(["status", *where]) == 0
+    assert invoke(["status", *where]) == 0
     told = capsys.readouterr().out
     assert "before retrieval" in told
     assert "Next: " in told
@@ -231,8 +231,8 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times_of_the_files(world: Path) -> None:
-    assert run(["run", "--project", str(world)]) == 0
-    assert run(["decide", "--project", str(world)]) in {3, 4}
+    assert invoke(["run", "--project", str(world)]) == 0
+    assert invoke(["decide", "--project", str(world)]) in {3, 4}
     folder = Folder(world)
     assert seen_in(load(world)).verdict_stale == []
     os.utime(folder.path / "verdict.json", (1, 1))
@@ -251,8 +251,8 @@ def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times
 
 
 def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
-    assert run(["run", "--project", str(world)]) == 0
-    assert run(["decide", "--project", str(world)]) in {3, 4}
+    assert invoke(["run", "--project", str(world)]) == 0
+    assert invoke(["decide", "--project", str(world)]) in {3, 4}
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace('"red"', '"green"', 1))
     found = seen_in(load(world))
@@ -260,7 +260,7 @@ def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
 
 
 def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Path) -> None:
-    assert run(["run", "--rung", "baseline", "--project", str(world)]) == 0
+    assert invoke(["run", "--rung", "baseline", "--project", str(world)]) == 0
     assert seen_in(load(world)).evidence.stale == []
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text().replace("Name the colour.", "Say the colour."))
@@ -272,7 +272,7 @@ def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Pat
 
 
 def test_cases_that_were_edited_since_the_run_are_told_first(world: Path) -> None:
-    assert run(["run", "--rung", "baseline", "--project", str(world)]) == 0
+    assert invoke(["run", "--rung", "baseline", "--project", str(world)]) == 0
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace("item 7 ", "item 77777 ", 1))
     found = checklist(seen_in(load(world)))
@@ -282,9 +282,9 @@ def test_cases_that_were_edited_since_the_run_are_told_first(world: Path) -> Non
 
 def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Folder(world).write("run", [1])
-    assert run(["status", "--project", str(world)]) == 2
+    assert invoke(["status", "--project", str(world)]) == 2
     assert "run `tuneworthy run`" in capsys.readouterr().err
     (Folder(world).path / "run.json").unlink()
     Folder(world).write("verdict", [1])
-    assert run(["status", "--project", str(world)]) == 2
+    assert invoke(["status", "--project", str(world)]) == 2
     assert "decide` again" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from tests.ladder.tuned_simulations import make_artifact, make_models, write_tuned_simulation
 from tests.train.shapes import SMOLLM2_135M
 
-from tuneworthy.cli import run
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import UserError
@@ -42,11 +42,11 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
 def trained(tmp_path_factory: pytest.TempPathFactory, patched: pytest.MonkeyPatch) -> Path:
     """A scripted project with a frozen dataset and a tuned model that was put to test, and proofs of it."""
     root = write_tuned_simulation(tmp_path_factory.mktemp("training") / "world", patched, extra=EXTRA + WAIVED)
-    assert run(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", "--project", str(root)]) == 0
     version = latest_version(Folder(root))
     assert version is not None
     made = make_models(root, dataset=version.id)
-    assert run(["run", "--project", str(root)]) == 0
+    assert invoke(["run", "--project", str(root)]) == 0
     ids = {name: made[name].id for name in ("adapter", "merged", "gguf")}
     checks = [{"name": "greedy", "forms": ["merged", "gguf"], "status": "pass", "detail": "64 of 64", "numbers": {}}]
     Folder(root).write("parity", {"status": "pass", **ids, "cause": "", "checks": checks})
@@ -63,7 +63,7 @@ def world(trained: Path, tmp_path: Path) -> Path:
 
 def verdict(root: Path, capsys: pytest.CaptureFixture[str], status: int) -> dict[str, Any]:
     capsys.readouterr()
-    assert run(["decide", "--json", "--project", str(root)]) == status
+    assert invoke(["decide", "--json", "--project", str(root)]) == status
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 
@@ -81,10 +81,10 @@ def test_a_tuned_model_whose_gates_hold_is_shipped_and_says_so_everywhere(
     assert told["dataset_frozen"]["status"] == told["dataset_contamination"]["status"] == "pass"
     assert told["teacher_terms"]["status"] == "not_applicable" and told["dataset_review"]["status"] == "waived"
     assert {told[name]["status"] for name in ("parity", "better", "regressions", "serving")} == {"pass"}
-    assert run(["decide", "--project", str(world)]) == 0
+    assert invoke(["decide", "--project", str(world)]) == 0
     assert "Ship the fine-tuned model" in capsys.readouterr().out
     page = world / "report.md"
-    assert run(["report", "--out", str(page), "--project", str(world)]) == 0
+    assert invoke(["report", "--out", str(page), "--project", str(world)]) == 0
     text = page.read_text()
     assert "Ship the fine-tuned model" in text and "must not have got worse at" in text
     assert "How sure base and tuned model are" in text
@@ -189,12 +189,12 @@ def test_a_proof_that_cannot_be_read_asks_for_a_new_one(
     models: object, world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(world, "parity", models=models)
-    assert run(["decide", "--project", str(world)]) == 2
+    assert invoke(["decide", "--project", str(world)]) == 2
     assert "run `tuneworthy parity` again" in capsys.readouterr().err
 
 
 def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world: Path) -> None:
-    assert run(["decide", "--project", str(world)]) == 0
+    assert invoke(["decide", "--project", str(world)]) == 0
     assert seen_in(load(world)).verdict_stale == []
     change(world, "parity", status="fail")
     assert seen_in(load(world)).verdict_stale == ["the forms of the tuned model were compared again"]
@@ -226,7 +226,7 @@ def test_the_tokens_that_an_answer_saves_are_counted_against_the_best_without_tr
     folder.write("run", record)
     saved = verdict(world, capsys, 0)["economics"]["saved"]
     assert saved["input_tokens"] == {"before": 400.0, "tuned": 90.0, "saved": 310.0}
-    assert run(["decide", "--project", str(world)]) == 0
+    assert invoke(["decide", "--project", str(world)]) == 0
     assert "reads 90 tokens instead of the 400" in capsys.readouterr().out
 
 
@@ -276,7 +276,7 @@ def test_a_document_that_is_none_is_the_users_to_mend(world: Path, capsys: pytes
         Folder(world).write(name, {"status": "perhaps"})
         with pytest.raises(UserError, match=f"{name}.json"):
             seen_in(load(world))
-        assert run(["decide", "--project", str(world)]) == 2
+        assert invoke(["decide", "--project", str(world)]) == 2
         (Folder(world).path / f"{name}.json").unlink()
         if before is not None:
             Folder(world).write(name, before)

@@ -48,10 +48,10 @@ def root() -> None:
 
 def main() -> None:
     """Run the command line and exit with its status (see `errors` and docs/commands.md)."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(invoke(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def invoke(arguments: list[str]) -> int:
     """Run the command line and return the exit status."""
     try:
         result: Any = root.main(arguments, prog_name="tuneworthy", standalone_mode=False)
