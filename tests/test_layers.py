@@ -74,7 +74,7 @@ def test_every_file_is_in_the_order() -> None:
     assert {path.relative_to(SOURCE).with_suffix("").parts[0] for path in FILES} <= set(ORDER)
 
 
-@pytest.mark.parametrize("statement", ["import tuneworthy", "from tuneworthy.cli import run; run(['--help'])"])
+@pytest.mark.parametrize("statement", ["import tuneworthy", "from tuneworthy.cli import invoke; invoke(['--help'])"])
 def test_the_start_loads_nothing_heavy(statement: str) -> None:
     code = f"{statement}\nimport sys\nprint([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

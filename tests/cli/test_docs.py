@@ -9,7 +9,7 @@ from types import ModuleType
 import click
 import pytest
 
-from tuneworthy.cli import VERBS, root, invoke
+from tuneworthy.cli import VERBS, invoke, root
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "docs.py"
 
