@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 ORDER = [
     "errors", "types", "registry", "rules", "functions",
     "config", "store", "stats", "providers", "cases", "prompts", "retrieval", "decoding", "classical", "evaluate", "graders",
-    "regressions", "search", "curate", "train", "ship", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__",
+    "regressions", "search", "dataset", "train", "ship", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__",
 ]  # fmt: skip
 HEAVY = [
     "torch",
