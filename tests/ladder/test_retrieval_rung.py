@@ -15,8 +15,9 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
-from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import LadderRun
+from tuneworthy.ladder.run import run_ladder as run_ladder_of
 from tuneworthy.ladder.rungs.retrieval import Form, _row, blame, blames, forms_of, measure
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.document import document
@@ -27,6 +28,7 @@ from tuneworthy.retrieval.documents import Corpus, Document
 from tuneworthy.retrieval.library import Library, open_library
 from tuneworthy.retrieval.parsing import Section
 from tuneworthy.stats.intervals import wilson
+from tuneworthy.store import Folder
 from tuneworthy.types import Case, Passage, Response, Retrieval, Score, Trace
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, SearchEvidence
 from tuneworthy.verdict.gates import GATES
@@ -109,6 +111,22 @@ def test_documents_that_confuse_are_refused_and_the_failures_are_blamed_on_the_a
     assert counts["retrieved_and_not_used"] > 0.8 * found.retrieval["blame"]["failed"]
     page = render_html(record)
     assert "Whose fault wrong answers are" in page and BLAME_WORDS["retrieved_and_not_used"] in page
+
+
+@needs_lancedb
+def test_a_bug_in_the_oracle_is_raised_and_never_stored_as_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = load(write_facts(tmp_path, f"{READS} else 'none'"))
+    with monkeypatch.context() as planted:
+        planted.setattr(Library, "oracle", lambda library, searched: searched.no_such_field)
+        with pytest.raises(AttributeError, match="no_such_field"):
+            asyncio.run(run_ladder_of(project, ["retrieval"]))
+    stopped = read_record(Folder(tmp_path))
+    assert stopped is not None and "AttributeError" in stopped["partial"]
+    assert [row["rung"] for row in stopped["rungs"]] == ["baseline"]
+    record = asyncio.run(run_ladder_of(project, ["retrieval"]))
+    assert not record.partial and record.rung("retrieval") is not None
 
 
 @needs_lancedb

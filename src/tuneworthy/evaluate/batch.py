@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tuneworthy.errors import ProviderError, TuneworthyError
+from tuneworthy.errors import ProviderError
 from tuneworthy.types import Case, Failure, Request, Response
 
 Answers = dict[bytes, tuple[Response | Failure, float]]
@@ -62,7 +62,7 @@ class Batch:
     jobs: Iterable[Job]
     wide: int
     answers: Answers = field(default_factory=dict)
-    stopped_by: TuneworthyError | None = None
+    stopped_by: Exception | None = None
     sending: set[int] = field(default_factory=set)
     last_answer: float = -1.0
     given_up: int = 0
@@ -112,7 +112,7 @@ class Batch:
         elif job.following:
             self.add(job.following)
 
-    def stop(self, error: TuneworthyError) -> None:
+    def stop(self, error: Exception) -> None:
         """Send nothing more; the first reason stays."""
         if not self.ended.is_set():
             self.stopped_by = error

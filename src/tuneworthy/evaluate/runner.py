@@ -7,6 +7,7 @@ data and never stops its siblings; no call is sent that could exceed the budget.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -43,6 +44,8 @@ from tuneworthy.types import (
     Variant,
     canonical,
 )
+
+log = logging.getLogger(__name__)
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
@@ -265,13 +268,15 @@ class Runner:
             while (job := await batch.next()) is not None:
                 await self._attempt(number, model, batch, job)
         except asyncio.CancelledError as error:
-            if not _asked_to_end():
-                batch.stop(_fault(error))
+            if not _cancelled_from_outside():
+                fault = RuntimeError(f"worker {number} of {model.name} was cancelled from within")
+                fault.__cause__ = error
+                batch.stop(fault)
             raise
-        except TuneworthyError as error:
+        except Exception as error:  # a bug too ends the batch, and is raised as it is by whoever waits for it
+            if not isinstance(error, TuneworthyError):
+                log.error("A worker that calls %s failed", model.name, exc_info=error)
             batch.stop(error)
-        except Exception as error:  # of ours or of a plugin: said once, and what was answered is kept
-            batch.stop(_fault(error))
 
     async def _attempt(self, number: int, model: OpenModel, batch: Batch, job: Job) -> None:
         """Send `job` once, as soon as the limits allow it, and see to what comes back."""
@@ -362,6 +367,8 @@ class Runner:
         elif self._again(model, job, error):
             loop = asyncio.get_running_loop()
             delay = self._delay(error, job.attempts - job.rate_limited, loop.time() - job.last_sent)
+            log.info("%s: attempt %d of case %s failed (%s), the next one follows in %.2f s: %s",
+                     model.name, job.attempts, job.case.id, error.code, delay, error.message)  # fmt: skip
             loop.call_later(delay, batch.add, job)
         else:
             self._give_up(model, batch, job, error)
@@ -381,6 +388,8 @@ class Runner:
                 batch.stop(fault)
                 return
         message = error.message.encode("utf-8", "replace").decode()
+        log.warning("%s: case %s is given up after %d attempts (%s): %s",
+                    model.name, job.case.id, job.attempts, error.code, message)  # fmt: skip
         failure = Failure(code=error.code, message=message, attempts=job.attempts)
         if error.code not in KEPT_FAILURES:
             self.lost.append(failure)
@@ -422,12 +431,12 @@ async def _complete(model: OpenModel, request: Request) -> Response:
         )
         raise ProviderError(message, code="timeout", retryable=True) from None
     except asyncio.CancelledError:
-        if _asked_to_end():
+        if _cancelled_from_outside():
             raise
         raise ProviderError(f"{model.name}: the call was cancelled", code="crash", retryable=True) from None
 
 
-def _asked_to_end() -> bool:
+def _cancelled_from_outside() -> bool:
     """Whether somebody cancelled the running task (unlike a `CancelledError` that came from within)."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
@@ -460,12 +469,6 @@ def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
     else:
         hint = f"mend what models.{model.name} calls, and run again"
     return ModelError(f"expected an answer from {model.name}, got {error.message}", hint=hint)
-
-
-def _fault(error: BaseException) -> TuneworthyError:
-    fault = TuneworthyError(f"{type(error).__name__} while asking: {error}")
-    fault.__cause__ = error
-    return fault
 
 
 def _trace(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.errors import ProviderError, TuneworthyError
+from tuneworthy.errors import ProviderError
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext
 from tuneworthy.graders.declining import Declines, built_in
 from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
@@ -140,7 +140,7 @@ class _Rules:
                 return NO_LABEL
         try:
             score = self._grader(trace, case)
-        except Exception as error:
+        except ProviderError as error:
             return _failed(error)
         if isinstance(score, Score):
             return score if score.num == score.den else self._explain(score, response)
@@ -149,7 +149,7 @@ class _Rules:
     async def _later(self, waiting: Awaitable[Score], response: Response) -> Score:
         try:
             score = await waiting
-        except Exception as error:
+        except ProviderError as error:
             return _failed(error)
         return self._explain(score, response)
 
@@ -176,11 +176,9 @@ def _plain(score: Score) -> bool:
     return score.num == 0.0 and score.den == 1.0 and not score.detail
 
 
-def _failed(error: Exception) -> Score:
-    """Turn a grader's failure into an unscored result; what ends the run as a whole is raised on."""
-    if isinstance(error, TuneworthyError) and not isinstance(error, ProviderError):
-        raise error
-    return Score.failed(f"grader failed: {type(error).__name__}: {error}"[:500])
+def _failed(error: ProviderError) -> Score:
+    """Turn a call that a grader made in vain into an unscored result; any other exception is a bug, or ends the run."""
+    return Score.failed(f"{error.code}: {error.message}"[:500])
 
 
 async def _all(waiting: Sequence[Awaitable[Score]]) -> list[Score]:

@@ -80,10 +80,11 @@ async def run_ladder(
         walking = LadderRun(session, quick=quick, say=say)
         try:
             record = await walking.walk(sorted(wanted))
-        except TuneworthyError as error:
+        except Exception as error:
             if not walking.records and not isinstance(error, BudgetSpent | OutsideFault):
                 raise  # nothing could be begun: the project is to be mended first
-            record = walking.record(partial=f"stopped in the rung {walking.at}: {error.message}")
+            why = error.message if isinstance(error, TuneworthyError) else f"unexpected {type(error).__name__}"
+            record = walking.record(partial=f"stopped in the rung {walking.at}: {why}")
             if not _whole(session, name):
                 session.folder.write(name, record.to_dict())
             stopped(record)

@@ -151,7 +151,7 @@ class View:
 RUNGS: Registry[Any] = Registry(
     "rungs",
     {
-        name: f"tuneworthy.ladder.{name}"
+        name: f"tuneworthy.ladder.rungs.{name}"
         for name in ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
     },
 )

@@ -95,9 +95,6 @@ def _blame(found: Mapping[str, Any]) -> Table | None:
 
 def _oracle(found: Mapping[str, Any]) -> Table | None:
     oracle = found.get("oracle", {})
-    if "failed" in oracle:
-        why = [Column("why", "why it is not known", "text")]
-        return Table("What a perfect search would give", why, [[clean(oracle["failed"])]])
     if "score" not in oracle:
         return None
     rows = [[

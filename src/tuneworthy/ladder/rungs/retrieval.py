@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.cases.normalize import words
-from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.ladder.rung import Proposal, View, rung
 from tuneworthy.ladder.session import Session
@@ -297,12 +296,7 @@ async def _oracle(
     if not named:
         return {}
     cases = [dev[number] for number in named]
-    try:
-        best_num, best_den, _ = await session.score(await session.ask(oracle_of(library, winner), cases), cases)
-    except TuneworthyError as error:
-        if error.exit_status != 1:
-            raise
-        return {"failed": error.message}
+    best_num, best_den, _ = await session.score(await session.ask(oracle_of(library, winner), cases), cases)
     num, den = num[named], den[named]
     both = ~(np.isnan(num) | np.isnan(best_num))
     if both.sum() < FEWEST_PAIRED:
