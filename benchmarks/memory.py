@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.train.memory import estimate
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import shape_of_config
 
 HERE = Path(__file__).parent
@@ -83,7 +83,7 @@ VALIDATION: dict[str, Run] = {
 
 def measure(name: str, one: Run) -> dict[str, Any]:
     """Train in a fresh process and return what was measured and estimated, MB."""
-    settings = Settings(**one[1])
+    settings = TrainingSettings(**one[1])
     config = {"model": one[0], "settings": settings.to_dict(), "steps": 2, "lengths": "mixed"}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(config, file)

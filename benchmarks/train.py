@@ -112,12 +112,12 @@ def ours(work: Path, steps: int) -> dict[str, Any]:
     """The same by `tuneworthy train`'s trainer."""
     from transformers import AutoTokenizer
 
-    from tuneworthy.train.render import Row
-    from tuneworthy.train.settings import Settings
+    from tuneworthy.train.render import TokenRow
+    from tuneworthy.train.settings import TrainingSettings
     from tuneworthy.train.trainer import train_rows
 
     told = json.loads((work / "rows.json").read_text())
-    settings = Settings(
+    settings = TrainingSettings(
         rank=int(ARTICLE["rank"]),
         alpha=ARTICLE["alpha"],
         dropout=ARTICLE["dropout"],
@@ -131,7 +131,7 @@ def ours(work: Path, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as run:
         done = train_rows(
             Path(told["base"]),
-            [Row(row["id"], row["ids"], row["mask"]) for row in told["rows"]],
+            [TokenRow(row["id"], row["ids"], row["mask"]) for row in told["rows"]],
             settings,
             Path(run),
             tokenizer=AutoTokenizer.from_pretrained(told["base"]),

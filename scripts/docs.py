@@ -34,8 +34,8 @@ from tuneworthy.decoding.lints import Use, all_lints
 from tuneworthy.decoding.presets import presets
 from tuneworthy.decoding.structured import limits
 from tuneworthy.ladder.check import LEVELS, all_checks
-from tuneworthy.ship.parity.base import all_checks as parity_check_classes
-from tuneworthy.ship.parity.base import page as parity_check_page
+from tuneworthy.ship.parity.subject import all_checks as parity_check_classes
+from tuneworthy.ship.parity.subject import page as parity_check_page
 from tuneworthy.train.lints.base import SEVERITIES
 from tuneworthy.train.lints.base import all_lints as all_train_lints
 from tuneworthy.train.lints.base import page as lint_page

@@ -113,10 +113,10 @@ def test_an_adapter_that_was_not_applied_is_named(circle: Circle) -> None:
 
 
 def test_a_base_served_in_the_place_of_the_adapter_is_named(circle: Circle) -> None:
-    from tuneworthy.ship.parity.hf_form import HfForm, Tokens, load
+    from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm, load
 
     model = load(circle.base.folder, "bfloat16")
-    form = HfForm(model, Tokens(circle.base.folder), [1])
+    form = TransformersForm(model, FolderTokenizer(circle.base.folder), [1])
     document = circle.parity(served=Served(form=form, max_rank=16))
     assert document["cause"] == "adapter_not_applied"
     assert said(document, "acts")["forms"] == ["served"]
@@ -159,10 +159,10 @@ def test_a_merge_into_4_bit_is_named(circle: Circle) -> None:
 
 
 def test_a_rank_above_the_limit_of_the_server_is_named(circle: Circle) -> None:
-    from tuneworthy.ship.parity.hf_form import HfForm, Tokens, load, with_adapter
+    from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm, load, with_adapter
 
     model = with_adapter(load(circle.base.folder, "bfloat16"), circle.adapter.folder)
-    form = HfForm(model, Tokens(circle.adapter.folder), [1])
+    form = TransformersForm(model, FolderTokenizer(circle.adapter.folder), [1])
     assert circle.parity(merged=None, served=Served(form=form, max_rank=8))["status"] == "pass"
     document = circle.parity(merged=None, served=Served(form=form, max_rank=4))
     assert document["cause"] == "rank_above_server_limit"

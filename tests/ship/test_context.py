@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.ship.context import context_of
+from tuneworthy.ship.context_length import context_of
 from tuneworthy.ship.serve import SLOTS, choose
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
@@ -61,7 +61,7 @@ def test_only_rows_that_the_run_could_train_on_are_asked_and_with_their_tools(tm
     import tiny_circle as tiny
     from tiny_models import TEMPLATE
 
-    from tuneworthy.ship.parity.run import Asked, plan_of
+    from tuneworthy.ship.parity.run import ParityRequest, plan_of
     from tuneworthy.types import Example
 
     store = Folder(tmp_path)
@@ -72,13 +72,13 @@ def test_only_rows_that_the_run_could_train_on_are_asked_and_with_their_tools(tm
     short, long = tiny.example("Who owns the cat?", "Quibbly"), tiny.example("what is the name of " * 30, "Oslo")
     tooled = Example(messages=tiny.example("now?", "1234").messages, id="t", meta={"tools": TOOLS})
     cut = Example(messages=short.messages[:1], id="no answer")
-    plan = plan_of(Asked(base=base, adapter=adapter, rows=[short, long, tooled, cut]))
+    plan = plan_of(ParityRequest(base=base, adapter=adapter, rows=[short, long, tooled, cut]))
     assert {row.id for row in plan.rows} == {short.id, "t"}
     place = [row.id for row in plan.rows].index("t")
     assert plan.chats[place].tools == tuple(TOOLS) and plan.answers[place] == "1234"
-    from tuneworthy.ship.parity.hf_form import Tokens
+    from tuneworthy.ship.parity.transformers_form import FolderTokenizer
 
-    tokens = Tokens(base.folder)
+    tokens = FolderTokenizer(base.folder)
     assert tokens.text(plan.prompt_ids[place]).startswith("clock")
     assert tokens.prompt_ids(plan.chats) == plan.prompt_ids
     assert tokens.text(plan.answer_ids[place]) == "1234"

@@ -16,7 +16,7 @@ from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
-from tuneworthy.ship.gguf_model import Model, permuted
+from tuneworthy.ship.gguf_model import GgufModel, permuted
 from tuneworthy.ship.gguf_tokens import end_ids, pre_tokenizer, read_vocabulary
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, latest_artifact, write_artifact
@@ -101,12 +101,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("config", "reason"), REFUSED.values(), ids=REFUSED)
 def test_what_the_file_cannot_hold_is_refused_by_its_name(tmp_path: Path, config: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
-        Model(folder_of(tmp_path, **config))
+        GgufModel(folder_of(tmp_path, **config))
 
 
 def test_a_tensor_without_a_place_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
-    model = Model(folder_of(tmp_path, {**SHAPES, "model.layers.0.strange.weight": (2, 2)}))
+    model = GgufModel(folder_of(tmp_path, {**SHAPES, "model.layers.0.strange.weight": (2, 2)}))
     with pytest.raises(UserError, match="strange"):
         list(model.tensors())
 
@@ -224,15 +224,15 @@ def test_llama_cpp_computes_what_transformers_does(
         pytest.importorskip(package, reason="pip install 'tuneworthy[train,local]'")
     from tiny_models import model_of, save, tokenizer_of
 
-    from tuneworthy.ship.parity.hf_form import HfForm, Tokens
     from tuneworthy.ship.parity.measure import divergence
     from tuneworthy.ship.parity.server_forms import LlamaForm
+    from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm
 
     tokenizer = tokenizer_of(kind)
     model = model_of(architecture, len(tokenizer), **more)
     folder = save(model, tokenizer, tmp_path / "hf")
     write_gguf(folder, tmp_path / "m.gguf", "f16")
-    theirs = HfForm(model, Tokens(folder), [1])
+    theirs = TransformersForm(model, FolderTokenizer(folder), [1])
     ours = LlamaForm(tmp_path / "m.gguf", tmp_path / "log", 512)
     try:
         chats = [Chat(messages=messages, generation_prompt=True) for messages in CHATS]

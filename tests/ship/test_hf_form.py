@@ -10,8 +10,8 @@ pytest.importorskip("torch", reason="pip install 'tuneworthy[train]'")
 
 from tiny_models import model_of, save, tokenizer_of
 
-from tuneworthy.ship.parity import hf_form
-from tuneworthy.ship.parity.hf_form import HfForm, Tokens
+from tuneworthy.ship.parity import transformers_form
+from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm
 
 
 @pytest.mark.parametrize(("able", "computed"), [(True, "torch.bfloat16"), (False, "torch.float32")])
@@ -22,9 +22,9 @@ def test_a_processor_without_bfloat16_computes_the_same_weights_in_float32(
 
     tokenizer = tokenizer_of()
     save(model_of("Llama", len(tokenizer)).to(torch.bfloat16), tokenizer, tmp_path)
-    monkeypatch.setattr(hf_form, "has_bf16", lambda _: able)
+    monkeypatch.setattr(transformers_form, "has_bf16", lambda _: able)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    model = hf_form.load(tmp_path, "bfloat16")
+    model = transformers_form.load(tmp_path, "bfloat16")
     assert str(model.dtype) == computed
     for weight in model.parameters():
         assert torch.equal(weight, weight.to(torch.bfloat16).to(weight.dtype))
@@ -36,8 +36,8 @@ def test_answers_are_those_of_every_prompt_read_anew(architecture: str, tmp_path
 
     tokenizer = tokenizer_of()
     save(model_of(architecture, len(tokenizer)), tokenizer, tmp_path)
-    model = hf_form.load(tmp_path, "float32")
-    form = HfForm(model, Tokens(tmp_path), [1])
+    model = transformers_form.load(tmp_path, "float32")
+    form = TransformersForm(model, FolderTokenizer(tmp_path), [1])
     prompts, most, alone_answers = ([5, 6, 7, 8], [5, 6, 9], [5, 6, 9, 10, 11], [5, 6], [7]), (6, 3, 6, 6, 3), []
     for ids, n in zip(prompts, most, strict=True):
         with torch.inference_mode():

@@ -17,12 +17,12 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, template_sha256
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
-from tuneworthy.ship.parity import base as parity
-from tuneworthy.ship.parity.base import Lineage, Scores, Subject, all_checks, page, run_checks
-from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, Plan, divergence
-from tuneworthy.ship.parity.rows import question_as_trained
-from tuneworthy.ship.parity.run import Asked, asked_of, document_of, named_files
+from tuneworthy.ship.parity import subject as parity
+from tuneworthy.ship.parity.measure import FormAnswers, Greedy, NextToken, ParityPlan, divergence
+from tuneworthy.ship.parity.run import ParityRequest, asked_of, document_of, named_files
 from tuneworthy.ship.parity.scoring import Scoring, scores_of
+from tuneworthy.ship.parity.subject import Lineage, Scores, Subject, all_checks, page, run_checks
+from tuneworthy.ship.parity.trained_rows import question_as_trained
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 from tuneworthy.types import Example
@@ -36,9 +36,9 @@ BASE, A, B = (RNG.normal(size=shape).astype(np.float32) for shape in ((64, 64), 
 ASKED = Chat(messages=[{"role": "user", "content": "?"}], generation_prompt=True)
 
 
-def likely(token: int, p: float = 0.9) -> Distribution:
+def likely(token: int, p: float = 0.9) -> NextToken:
     rest = [one for one in (YES, NO, END) if one != token]
-    return Distribution({token: log(p), **{one: log((1 - p) / 2) for one in rest}})
+    return NextToken({token: log(p), **{one: log((1 - p) / 2) for one in rest}})
 
 
 def weights(folder: Path, numbers: Any, dtype: str = "BF16") -> Path:
@@ -47,7 +47,7 @@ def weights(folder: Path, numbers: Any, dtype: str = "BF16") -> Path:
     return folder
 
 
-def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
+def subject_of(tmp_path: Path, **forms: FormAnswers) -> Subject:
     tmp_path.mkdir(exist_ok=True)
     base, adapter = weights(tmp_path / "base", BASE), tmp_path / "adapter"
     adapter.mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
     (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
     kept = to_float32(from_float32(BASE, "BF16"), "BF16").reshape(BASE.shape)
     merged = weights(tmp_path / "merged", kept + B @ A)
-    plan = Plan(
+    plan = ParityPlan(
         chats=[ASKED] * 4, answers=["yes"] * 4, prompt_ids=[[BEGIN, 5, 6]] * 4,
         answer_ids=[[YES]] * 4, end=END, marks={"<|end|>": END, "<|begin|>": BEGIN}, begin=BEGIN,
         facts=[(ASKED, "yes")] * 2, fact_ids=[[BEGIN, 5, 6]] * 2,
@@ -78,8 +78,8 @@ def subject_of(tmp_path: Path, **forms: Measured) -> Subject:
     )  # fmt: skip
 
 
-def tuned(name: str, kind: str = "bf16") -> Measured:
-    return Measured(
+def tuned(name: str, kind: str = "bf16") -> FormAnswers:
+    return FormAnswers(
         name=name, kind=kind, template="T", prompt_ids=[[BEGIN, 5, 6]] * 4,
         marks={"<|end|>": [END], "<|begin|>": [BEGIN]}, first=[likely(YES)] * 4, end=[likely(END)] * 4,
         greedy=[Greedy((YES,), "yes", True)] * 4, facts=[Greedy((YES,), "yes", True)] * 2,
@@ -228,7 +228,7 @@ def test_where_nothing_can_be_graded_equal_answers_show_it_and_others_leave_it_o
 
 def test_parity_is_unknown_unless_the_scores_were_compared(tmp_path: Path) -> None:
     made = made_in(tmp_path, "base", "adapter")
-    asked = Asked(base=made["base"], adapter=made["adapter"])
+    asked = ParityRequest(base=made["base"], adapter=made["adapter"])
     whole = subject_of(tmp_path / "models")
     assert document_of(whole, asked)["status"] == "pass"
     one = Scores(num=[1.0], den=[1.0])
@@ -260,11 +260,11 @@ def test_the_divergence_is_that_of_two_distributions_and_never_below_0() -> None
     p = {1: 0.7, 2: 0.2, 3: 0.1}
     q = {1: 0.5, 2: 0.2, 3: 0.3}
     exact = sum(p[one] * log(p[one] / q[one]) for one in p)
-    logs = [Distribution({one: log(value) for one, value in many.items()}) for many in (p, q)]
+    logs = [NextToken({one: log(value) for one, value in many.items()}) for many in (p, q)]
     assert divergence(*logs) == pytest.approx(exact, abs=1e-6)
-    cut = [Distribution({one: one_log for one, one_log in dist.top.items() if one < 3}) for dist in logs]
+    cut = [NextToken({one: one_log for one, one_log in dist.top.items() if one < 3}) for dist in logs]
     assert divergence(*cut) == pytest.approx(exact, abs=1e-6)
-    apart = divergence(Distribution({1: log(0.98)}), Distribution({2: log(0.9), 3: log(0.05)}))
+    apart = divergence(NextToken({1: log(0.98)}), NextToken({2: log(0.9), 3: log(0.05)}))
     assert apart > 2.5  # nothing in common is not taken for the same
 
 

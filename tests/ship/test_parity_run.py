@@ -15,8 +15,8 @@ import tiny_circle as tiny
 
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
-from tuneworthy.ship.parity.rows import question_as_trained
 from tuneworthy.ship.parity.run import check_parity
+from tuneworthy.ship.parity.trained_rows import question_as_trained
 from tuneworthy.store import Folder
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from tuneworthy.errors import OutsideFault
 from tuneworthy.ship import serve
-from tuneworthy.ship.parity.run import Asked
-from tuneworthy.ship.serve import Choice, check_serving
+from tuneworthy.ship.parity.run import ParityRequest
+from tuneworthy.ship.serve import ServingChoice, check_serving
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 
@@ -51,7 +51,7 @@ def checked(root: Path, monkeypatch: pytest.MonkeyPatch, address: str, parity: d
     """Check a server at `address`, of which the forms say `parity`."""
 
     @contextmanager
-    def started(choice: Choice, log: Path, *, start_s: float) -> Iterator[Any]:
+    def started(choice: ServingChoice, log: Path, *, start_s: float) -> Iterator[Any]:
         if not address:
             raise OutsideFault("vLLM ended while it was starting")
         yield SimpleNamespace(address=address, alive=False)
@@ -60,9 +60,9 @@ def checked(root: Path, monkeypatch: pytest.MonkeyPatch, address: str, parity: d
     monkeypatch.setattr(serve, "check_parity", lambda *_, **__: {"checks": [], **parity})
     base = artifact(root, "base")
     adapter = artifact(root, "adapter", base.id)
-    choice = Choice(engine="vllm", what="adapter", artifact=adapter, line="vllm serve", max_rank=16)
+    choice = ServingChoice(engine="vllm", what="adapter", artifact=adapter, line="vllm serve", max_rank=16)
     store = Folder(root)
-    document = check_serving(store, choice, Asked(adapter=adapter, base=base))
+    document = check_serving(store, choice, ParityRequest(adapter=adapter, base=base))
     assert store.read("serving") == document
     return document
 

@@ -17,7 +17,7 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
-from tuneworthy.ship.parity.run import Asked, check_parity
+from tuneworthy.ship.parity.run import ParityRequest, check_parity
 from tuneworthy.ship.parity.scoring import Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
@@ -106,7 +106,7 @@ def test_llama_cpp_serves_what_was_trained_and_the_figures_are_told(tmp_path: Pa
     for file_type in ("f16", "q8_0"):
         gguf = export_gguf(store, merged, file_type)
         assert gguf.manifest["keys_of"] == path.name
-        asked = Asked(base=base, adapter=adapter, merged=merged, ggufs=[gguf], rows=rows, scoring_of=exact,
+        asked = ParityRequest(base=base, adapter=adapter, merged=merged, ggufs=[gguf], rows=rows, scoring_of=exact,
                       margin=MARGIN)  # fmt: skip
         document = check_parity(store, asked)
         print(file_type, merged.manifest["rounding"], json.dumps(document, indent=1))

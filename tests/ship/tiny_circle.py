@@ -14,7 +14,7 @@ from tuneworthy.config.graders import Exact
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import template_of
-from tuneworthy.ship.parity.run import Asked
+from tuneworthy.ship.parity.run import ParityRequest
 from tuneworthy.ship.parity.scoring import Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
@@ -158,7 +158,7 @@ def set_template(folder: Path, template: str) -> None:
     assert template_of(folder) == template
 
 
-def asked(base: Artifact, adapter: Artifact, **more: Any) -> Asked:
+def asked(base: Artifact, adapter: Artifact, **more: Any) -> ParityRequest:
     """Return what is compared."""
     grader = make_grader(Exact(type="exact"))
     margin = 0.5  # four rows show no less
@@ -167,4 +167,4 @@ def asked(base: Artifact, adapter: Artifact, **more: Any) -> Asked:
         cases = [example_case(row) for row in drawn]
         return Scoring(TaskMetric(grader=grader, cases=tuple(filter(None, cases))), tuple(range(len(cases))), "")
 
-    return Asked(base=base, adapter=adapter, rows=ROWS, margin=margin, scoring_of=scoring_of, **more)
+    return ParityRequest(base=base, adapter=adapter, rows=ROWS, margin=margin, scoring_of=scoring_of, **more)

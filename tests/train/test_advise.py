@@ -11,10 +11,10 @@ from tuneworthy.config.train import Train
 from tuneworthy.errors import UserError
 from tuneworthy.train.advise import ARTICLE, Advice, advise
 from tuneworthy.train.duration import epoch, flops
-from tuneworthy.train.lengths import RowLengths, estimate
 from tuneworthy.train.memory import GIB
 from tuneworthy.train.render import RowChat
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.row_lengths import RowLengths, estimate
+from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import shape_of_config
 
 ROWS = RowLengths(n_rows=2000, n_tokens=2_000_000, n_supervised=400_000, median=900, p99=1500, longest=1800,
@@ -98,20 +98,20 @@ def test_70b_on_24_gib_is_advised_and_told_not_to_fit() -> None:
 
 
 def test_an_epoch_of_8b_takes_22_to_43_minutes_on_a_4090() -> None:
-    chosen = Settings(micro_batch_size=2, batch_size=16, max_length=1024, gradient_checkpointing=True)
+    chosen = TrainingSettings(micro_batch_size=2, batch_size=16, max_length=1024, gradient_checkpointing=True)
     found = epoch(B8, chosen, ROWS, 165e12, "cuda", "RTX 4090")
     assert found.low / 60 == pytest.approx(22, rel=0.1)
     assert found.high / 60 == pytest.approx(43, rel=0.1)
 
 
 def test_lora_takes_two_thirds_of_full_training() -> None:
-    plain = Settings(max_length=128)
+    plain = TrainingSettings(max_length=128)
     share = flops(B8, plain, 1e6) / flops(B8, replace(plain, method="full"), 1e6)
     assert share == pytest.approx(0.67, abs=0.01)
 
 
 def test_the_common_beginning_of_the_rows_is_computed_once_a_batch_at_best() -> None:
-    chosen = Settings(micro_batch_size=4, batch_size=16, max_length=1024)
+    chosen = TrainingSettings(micro_batch_size=4, batch_size=16, max_length=1024)
     plain, shared = (epoch(B8, chosen, replace(ROWS, shared=n), 1e14, "cpu", "") for n in (0, 500))
     again = 500 * 2000 * 3 / 4
     assert shared.low / plain.low == pytest.approx(1 - again / ROWS.n_tokens)

@@ -13,10 +13,10 @@ for name in ("torch", "transformers", "peft", "trl", "datasets"):
 from tests.train.test_rows_that_share import rows  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.train.advise import EPOCHS  # noqa: E402
-from tuneworthy.train.settings import Settings  # noqa: E402
+from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import Ran, train_rows  # noqa: E402
 
-SETTINGS = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=EPOCHS)
+SETTINGS = TrainingSettings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=EPOCHS)
 """Of four steps an epoch on `rows() * 4`."""
 
 

@@ -12,14 +12,14 @@ import yaml
 
 from tuneworthy.errors import UserError
 from tuneworthy.train.emit import accelerate, axolotl, trl, unsloth
-from tuneworthy.train.emit.base import FORMATS, Plan, emit
+from tuneworthy.train.emit.base import FORMATS, EmitPlan, emit
 from tuneworthy.train.lints.base import lint_config
-from tuneworthy.train.lints.config_reader import parse
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.lints.trainer_config import parse
+from tuneworthy.train.settings import TrainingSettings
 
-SETTINGS = Settings(rank=16, alpha=32, micro_batch_size=2, batch_size=16, max_length=1024, seed=3)
-PLAN = Plan(SETTINGS, "org/model", "rows.jsonl")
-EVIL = Plan(SETTINGS, 'a\'; import os #\n"""', "x\ny'\".jsonl")
+SETTINGS = TrainingSettings(rank=16, alpha=32, micro_batch_size=2, batch_size=16, max_length=1024, seed=3)
+PLAN = EmitPlan(SETTINGS, "org/model", "rows.jsonl")
+EVIL = EmitPlan(SETTINGS, 'a\'; import os #\n"""', "x\ny'\".jsonl")
 
 
 @pytest.mark.parametrize("form", FORMATS)

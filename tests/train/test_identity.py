@@ -18,7 +18,7 @@ from tuneworthy.config import load  # noqa: E402
 from tuneworthy.config.graders import Exact, NormalisedExact  # noqa: E402
 from tuneworthy.graders.apply import make_grader  # noqa: E402
 from tuneworthy.train.run import Prepared, prepare  # noqa: E402
-from tuneworthy.train.settings import Settings  # noqa: E402
+from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import Ran, train_rows  # noqa: E402
 
 
@@ -48,10 +48,10 @@ def test_another_grader_is_another_run(prepared: Prepared) -> None:
 @pytest.mark.parametrize("n_rehearsal", [0, 6])
 def test_a_run_goes_on_with_other_free_memory(tmp_path: Path, n_rehearsal: int) -> None:
     tokenizer = write_tiny(tmp_path / "tiny")
-    settings = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, learning_rate=0.01)
+    settings = TrainingSettings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, learning_rate=0.01)
     short = replace(settings, micro_batch_size=2, gradient_checkpointing=True)
 
-    def train(settings: Settings, folder: str, fail_at: int | None = None) -> Ran:
+    def train(settings: TrainingSettings, folder: str, fail_at: int | None = None) -> Ran:
         def look(_: Any) -> float:
             evals.append(0.0)
             if len(evals) == fail_at:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tuneworthy.errors import UserError
 from tuneworthy.train.lints.base import SEVERITIES, all_lints, lint_config, page
-from tuneworthy.train.lints.config_reader import parse, read
+from tuneworthy.train.lints.trainer_config import parse, read
 
 LINTS = all_lints()
 KEYS = st.sampled_from(["r", "lora_alpha", "learning_rate", "target_modules", "packing", "datasets"])

@@ -10,12 +10,12 @@ import pytest
 from tests.train import shapes
 from tuneworthy.train import memory
 from tuneworthy.train.memory import GIB, NF4_BYTES, Backend, estimate, fits, largest_micro_batch, reconcile
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, shape_of_config
 
 B8, B70 = shape_of_config(shapes.LLAMA_8B), shape_of_config(shapes.LLAMA_70B)
-LONG = Settings(micro_batch_size=2, batch_size=16, max_length=4096, gradient_checkpointing=True)
-ARTICLE = Settings(method="qlora", rank=32, alpha=32, dropout=0.05, micro_batch_size=2, batch_size=16, max_length=4096)
+LONG = TrainingSettings(micro_batch_size=2, batch_size=16, max_length=4096, gradient_checkpointing=True)
+ARTICLE = TrainingSettings(method="qlora", rank=32, alpha=32, dropout=0.05, micro_batch_size=2, batch_size=16, max_length=4096)
 UNSLOTH = {
     "LLAMA_3B": (3.5, 8), "LLAMA_7B": (5, 19), "LLAMA_8B": (6, 22), "QWEN_14B": (8.5, 33), "QWEN_32B": (26, 76),
     "LLAMA_70B": (41, 164), "LLAMA_405B": (237, 950),
@@ -23,7 +23,7 @@ UNSLOTH = {
 """Unsloth's published minimums, GB: QLoRA and LoRA in 16 bits (facts.md A3)."""
 
 
-def part(shape: Shape, settings: Settings, name: str, backend: Backend = memory.PLAIN_TRL) -> float:
+def part(shape: Shape, settings: TrainingSettings, name: str, backend: Backend = memory.PLAIN_TRL) -> float:
     return estimate(shape, settings, "cuda", backend).part(name) / GIB
 
 
@@ -33,7 +33,7 @@ def test_nf4_takes_four_bits_and_an_eighth() -> None:
 
 def test_quantised_weights_are_those_of_the_facts() -> None:
     def weights(shape: Shape, *, upcasts: bool) -> float:
-        found = estimate(shape, Settings(method="qlora"), "cuda", Backend(upcasts=upcasts))
+        found = estimate(shape, TrainingSettings(method="qlora"), "cuda", Backend(upcasts=upcasts))
         return round((found.part("weights_nf4") + found.part("weights_rest")) / GIB, 1)
 
     assert weights(B8, upcasts=False) == 5.3
@@ -54,13 +54,13 @@ def test_logits_are_built_by_older_trainers_and_by_newer_ones_not() -> None:
 
 
 def test_full_training_of_8b_takes_16_bytes_a_parameter() -> None:
-    found = estimate(B8, Settings(method="full"), "cuda")
+    found = estimate(B8, TrainingSettings(method="full"), "cuda")
     state = sum(found.part(name) for name in ("weights", "gradients", "optimizer"))
     assert state / GIB == pytest.approx(120, rel=0.01)
 
 
 def test_an_8_bit_optimiser_saves_half_a_gib_of_8b() -> None:
-    plain, small = Settings(rank=32), Backend(eight_bit_optimizer=True)
+    plain, small = TrainingSettings(rank=32), Backend(eight_bit_optimizer=True)
     saved = part(B8, plain, "optimizer") - part(B8, plain, "optimizer", small)
     assert saved == pytest.approx(0.47, abs=0.02)
 
@@ -90,7 +90,7 @@ def test_unsloths_table_is_met_within_30_percent() -> None:
     for name, table in UNSLOTH.items():
         shape = shape_of_config(getattr(shapes, name))
         for method, told in zip(("qlora", "lora"), table, strict=True):
-            least = Settings(method=method, rank=16, micro_batch_size=1, batch_size=8, max_length=512,
+            least = TrainingSettings(method=method, rank=16, micro_batch_size=1, batch_size=8, max_length=512,
                              gradient_checkpointing=True)  # fmt: skip
             found = estimate(shape, least, "cuda", Backend("unsloth", (2026, 10), eight_bit_optimizer=True))
             errors.append(abs(found.n_bytes / 1e9 / told - 1))
@@ -99,7 +99,7 @@ def test_unsloths_table_is_met_within_30_percent() -> None:
 
 
 def test_more_of_anything_never_takes_less() -> None:
-    plain = Settings(micro_batch_size=2, batch_size=16, max_length=512)
+    plain = TrainingSettings(micro_batch_size=2, batch_size=16, max_length=512)
     size = estimate(B8, plain, "cuda").n_bytes
     for change in ({"rank": 64}, {"max_length": 1024}, {"micro_batch_size": 4}, {"dropout": 0.1}):
         assert estimate(B8, replace(plain, **change), "cuda").n_bytes > size, change
@@ -110,12 +110,12 @@ def test_more_of_anything_never_takes_less() -> None:
 def test_an_unknown_family_has_twice_the_band() -> None:
     strange = shape_of_config({**shapes.LLAMA_8B, "model_type": "strange"})
     low, high = memory.BAND["cuda"]
-    found = estimate(strange, Settings(), "cuda")
+    found = estimate(strange, TrainingSettings(), "cuda")
     assert found.band == (2 * low - 1, 2 * high - 1)
 
 
 def test_the_most_rows_at_once_fit_and_one_step_more_does_not() -> None:
-    plain = Settings(batch_size=16, micro_batch_size=1, max_length=1024)
+    plain = TrainingSettings(batch_size=16, micro_batch_size=1, max_length=1024)
     n = largest_micro_batch(B8, plain, 40 * GIB, "cuda")
     assert 1 < n < 16
     assert estimate(B8, replace(plain, micro_batch_size=n), "cuda").high <= 40 * GIB
@@ -123,7 +123,7 @@ def test_the_most_rows_at_once_fit_and_one_step_more_does_not() -> None:
 
 
 def test_a_measured_peak_is_held_against_the_band() -> None:
-    found = estimate(shape_of_config(shapes.SMOLLM2_135M), Settings(), "cpu")
+    found = estimate(shape_of_config(shapes.SMOLLM2_135M), TrainingSettings(), "cpu")
     assert reconcile(found, found.n_bytes).inside
     far = reconcile(found, 2 * found.n_bytes)
     assert not far.inside

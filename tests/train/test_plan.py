@@ -20,12 +20,12 @@ from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import ModelError, UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.train.emit import trl  # noqa: E402
-from tuneworthy.train.emit.base import FORMATS, Plan  # noqa: E402
+from tuneworthy.train.emit.base import FORMATS, EmitPlan  # noqa: E402
 from tuneworthy.train.emit.planned import emit_planned, row_lines  # noqa: E402
 from tuneworthy.train.plan import plan_project  # noqa: E402
-from tuneworthy.train.render import Row  # noqa: E402
+from tuneworthy.train.render import TokenRow  # noqa: E402
 from tuneworthy.train.run import prepare  # noqa: E402
-from tuneworthy.train.settings import Settings  # noqa: E402
+from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_the_rows_beside_a_script_are_those_that_train_trains_on(
 
 
 def test_every_answer_of_a_chat_is_supervised_and_the_end_of_each() -> None:
-    row = Row("0", [5, 6, 7, 8, 9], [0, 1, 1, 0, 1])
+    row = TokenRow("0", [5, 6, 7, 8, 9], [0, 1, 1, 0, 1])
     assert orjson.loads(next(row_lines([row])))["labels"] == [-100, 6, 7, -100, 9]
 
 
@@ -147,11 +147,11 @@ def test_trl_trains_on_the_ids_and_labels_that_stand_in_the_file(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trainers.SFTTrainer, "train", train)
-    settings = Settings(
+    settings = TrainingSettings(
         micro_batch_size=3, batch_size=6, max_length=max(len(row.ids) for row in rendered.rows), dtype="float32"
     )
     names: dict[str, Any] = {"__name__": "script"}
-    exec(compile(trl.emit(Plan(settings, str(store.root / "tiny"))).main, "train_trl.py", "exec"), names)
+    exec(compile(trl.emit(EmitPlan(settings, str(store.root / "tiny"))).main, "train_trl.py", "exec"), names)
     names["main"]()
     seen = {
         (tuple(ids[mask == 1].tolist()), tuple(labels[mask == 1].tolist()))

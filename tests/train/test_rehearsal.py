@@ -24,10 +24,10 @@ from tuneworthy.train.batch_order import StepsOfAKind  # noqa: E402
 from tuneworthy.train.plan import plan_project  # noqa: E402
 from tuneworthy.train.rehearsal import rehearsal_rows  # noqa: E402
 from tuneworthy.train.run import train_project  # noqa: E402
-from tuneworthy.train.settings import Settings  # noqa: E402
+from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import _plain_loss, summed_loss, train_rows  # noqa: E402
 
-SETTINGS = Settings(rank=4, dtype="float32", batch_size=4, micro_batch_size=4, learning_rate=0.02, rehearsal=0.5)
+SETTINGS = TrainingSettings(rank=4, dtype="float32", batch_size=4, micro_batch_size=4, learning_rate=0.02, rehearsal=0.5)
 ASKED = VOCAB["<user>"]
 
 
@@ -143,7 +143,7 @@ def test_a_base_that_asks_nothing_is_said_so(
 
 
 def test_they_fill_whole_steps() -> None:
-    settings = Settings(batch_size=16, rehearsal=0.05)
+    settings = TrainingSettings(batch_size=16, rehearsal=0.05)
     counts = [settings.n_rehearsal(n) for n in (1, 60, 480, 1229, 100_000)]
     assert counts == [16, 16, 32, 64, 512]
 

@@ -15,25 +15,25 @@ from tests.train.tiny import VOCAB, write_tiny  # noqa: E402
 from tuneworthy.train.attention import NAME, RowAttention, supports  # noqa: E402
 from tuneworthy.train.batch_layout import IGNORED, Collator  # noqa: E402
 from tuneworthy.train.fused import fuse  # noqa: E402
-from tuneworthy.train.render import Row  # noqa: E402
-from tuneworthy.train.settings import Settings  # noqa: E402
+from tuneworthy.train.render import TokenRow  # noqa: E402
+from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import _row_attention, adapted, summed_loss, train_rows  # noqa: E402
 
-SETTINGS = Settings(rank=4, alpha=8.0, dtype="float32")
+SETTINGS = TrainingSettings(rank=4, alpha=8.0, dtype="float32")
 ASKED = [VOCAB[letter] for letter in "Name the city: "]
 ROWS = [("Oslo lies there", "Oslo"), ("in Rome", "Rome"), ("Paris, I said, and meant it", "Paris"), ("x", "y")]
 
 
-def rows() -> list[Row]:
+def rows() -> list[TokenRow]:
     made = []
     for at, (question, answer) in enumerate(ROWS):
         prompt = ASKED + [VOCAB[letter] for letter in question]
         said = [VOCAB[letter] for letter in answer] + [VOCAB["<end>"]]
-        made.append(Row(str(at), prompt + said, [0] * len(prompt) + [1] * len(said)))
+        made.append(TokenRow(str(at), prompt + said, [0] * len(prompt) + [1] * len(said)))
     return made
 
 
-def example(row: Row) -> dict[str, list[int]]:
+def example(row: TokenRow) -> dict[str, list[int]]:
     labels = [one if bit else IGNORED for one, bit in zip(row.ids, row.mask, strict=True)]
     return {"input_ids": row.ids, "labels": labels}
 
@@ -95,7 +95,7 @@ def test_a_row_sees_nothing_of_another(tmp_path: Path) -> None:
 
 def test_dropout_falls_on_the_input_of_the_adapter_alone(tmp_path: Path) -> None:
     write_tiny(tmp_path)
-    model = adapted(tmp_path, Settings(rank=4, dropout=0.5, dtype="float32"))
+    model = adapted(tmp_path, TrainingSettings(rank=4, dropout=0.5, dtype="float32"))
     plain, fused = [], []
     for found in (plain, fused):
         if found is fused:
@@ -126,7 +126,7 @@ def test_a_model_that_cannot_share_is_trained_in_plain_batches_to_the_same_losse
 
     base = tmp_path / "base"
     write_tiny(base)
-    settings = Settings(rank=4, dtype="float32", batch_size=4, micro_batch_size=2, learning_rate=0.01)
+    settings = TrainingSettings(rank=4, dtype="float32", batch_size=4, micro_batch_size=2, learning_rate=0.01)
     losses = {}
     for shares in (True, False):
         monkeypatch.setattr("tuneworthy.train.trainer.supports", lambda _, shares=shares: shares)

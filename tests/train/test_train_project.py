@@ -20,11 +20,11 @@ from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
 from tuneworthy.train.checkpoints import newest  # noqa: E402
 from tuneworthy.train.memory import estimate  # noqa: E402
-from tuneworthy.train.render import Rendered, Row  # noqa: E402
+from tuneworthy.train.render import Rendered, TokenRow  # noqa: E402
 from tuneworthy.train.run import Prepared, check_rates, prepare, settings_for, train_project  # noqa: E402
-from tuneworthy.train.settings import Settings  # noqa: E402
+from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.shape import read_shape  # noqa: E402
-from tuneworthy.train.trainer import DivergedError, Progress, Ran, train_rows  # noqa: E402
+from tuneworthy.train.trainer import DivergedError, Ran, TrainingProgress, train_rows  # noqa: E402
 
 
 def tiny_project(root: Path, extra: str = "", n: int = 210) -> Folder:
@@ -117,7 +117,7 @@ def test_the_estimate_of_memory_is_held_against_what_the_run_took(
         adapter.mkdir()
         (adapter / "adapter_config.json").write_text("{}")
         (adapter / "adapter_model.safetensors").write_bytes(b"weights")
-        progress = Progress(steps=[{"step": 1, "loss": 1.0}])
+        progress = TrainingProgress(steps=[{"step": 1, "loss": 1.0}])
         bytes_ = None if taken is None else int(taken * size)
         return Ran(adapter, progress, 10**9, 10**8, bytes_, False, True, 8)
 
@@ -141,7 +141,7 @@ def test_a_run_tells_what_its_steps_took_and_that_it_was_stopped_also_when_it_is
     from tests.train.test_rows_that_share import rows
 
     tokenizer = write_tiny(tmp_path / "tiny")
-    settings = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=9)
+    settings = TrainingSettings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=9)
     peaks = iter([100, 700, 800, 900, 1000])  # at the start, after each step
     monkeypatch.setattr("tuneworthy.train.trainer.taken_bytes", lambda: next(peaks))
     monkeypatch.setattr("tuneworthy.train.trainer.resident_bytes", lambda: 60)
@@ -165,7 +165,7 @@ def test_a_run_whose_loss_is_no_number_any_more_ends_with_the_reason(tmp_path: P
     from tests.train.test_rows_that_share import rows
 
     tokenizer = write_tiny(tmp_path / "tiny")
-    settings = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=6, learning_rate=1e30)
+    settings = TrainingSettings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4, epochs=6, learning_rate=1e30)
     with pytest.raises(DivergedError, match=r"expected a finite loss at step .* at the learning rate 1e\+30"):
         train_rows(tmp_path / "tiny", rows(), settings, tmp_path / "run", tokenizer=tokenizer)
     assert newest(tmp_path / "run") is None
@@ -189,16 +189,16 @@ def test_one_process_trains_on_one_of_two_cards(tmp_path: Path, monkeypatch: pyt
     devices.__set_name__(TrainingArguments, "_setup_devices")
     monkeypatch.setattr(TrainingArguments, "_setup_devices", devices)
     tokenizer = write_tiny(tmp_path / "tiny")
-    settings = Settings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4)
+    settings = TrainingSettings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4)
     done = train_rows(tmp_path / "tiny", rows(), settings, tmp_path / "run", tokenizer=tokenizer, max_steps=2)
     assert len(done.progress.steps) == 2
 
 
 def test_a_rate_that_the_model_does_not_bear_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trained(base: object, rows: object, settings: Settings, run: Path, **named: Any) -> Ran:
+    def trained(base: object, rows: object, settings: TrainingSettings, run: Path, **named: Any) -> Ran:
         if settings.learning_rate > most:
             raise DivergedError("expected a finite loss")
-        progress = Progress(steps=[{"step": 1, "loss": settings.learning_rate}])
+        progress = TrainingProgress(steps=[{"step": 1, "loss": settings.learning_rate}])
         return Ran(run, progress, 2, 1, None, False, True, 8)
 
     store = tiny_project(tmp_path)
@@ -242,7 +242,7 @@ def test_what_is_not_built_is_refused_by_name(tmp_path: Path) -> None:
 
 def rendered(*lengths: int) -> Rendered:
     """Rows of these lengths, two tokens of each supervised."""
-    rows = [Row(str(at), [1] * n, [0] * (n - 2) + [1, 1]) for at, n in enumerate(lengths)]
+    rows = [TokenRow(str(at), [1] * n, [0] * (n - 2) + [1, 1]) for at, n in enumerate(lengths)]
     return Rendered(rows, {}, 0, "")
 
 
@@ -266,10 +266,10 @@ def test_rows_above_the_length_are_counted_and_never_cut() -> None:
 def test_adapters_on_a_four_bit_base_learn(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     from tests.train.test_rows_that_share import rows
-    from tuneworthy.train.settings import Settings
+    from tuneworthy.train.settings import TrainingSettings
     from tuneworthy.train.trainer import train_rows
 
     tokenizer = write_tiny(tmp_path / "tiny", dtype="bfloat16")
-    settings = Settings(method="qlora", rank=4, batch_size=4, micro_batch_size=4, learning_rate=0.02)
+    settings = TrainingSettings(method="qlora", rank=4, batch_size=4, micro_batch_size=4, learning_rate=0.02)
     done = train_rows(tmp_path / "tiny", rows(), settings, tmp_path / "run", tokenizer=tokenizer, max_steps=12)
     assert done.progress.steps[-1]["loss"] < done.progress.steps[0]["loss"]

@@ -22,7 +22,7 @@ from test_smollm import EXAMPLES, SPEC, base_of, exact, train  # noqa: E402
 from tuneworthy.cases import read_examples  # noqa: E402
 from tuneworthy.providers.models import find  # noqa: E402
 from tuneworthy.ship.merge import merge  # noqa: E402
-from tuneworthy.ship.parity.run import Asked  # noqa: E402
+from tuneworthy.ship.parity.run import ParityRequest  # noqa: E402
 from tuneworthy.ship.serve import check_serving, choose  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 
@@ -47,7 +47,7 @@ def conform(executable: str, folder: Path) -> dict[str, dict[str, Any]]:
     base = base_of(store, path)
     adapter = train(store, base, rows)
     merge(store, adapter.id)
-    asked = Asked(base=base, adapter=adapter, rows=rows, n_prompts=N_PROMPTS, scoring_of=exact)
+    asked = ParityRequest(base=base, adapter=adapter, rows=rows, n_prompts=N_PROMPTS, scoring_of=exact)
     found = {}
     for what in ("adapter", "merged"):
         choice = choose(store, "vllm", what, executable=executable)  # type: ignore[arg-type]

@@ -115,7 +115,7 @@ def _show_emitted(made: Emitted | None, out: Path | None) -> None:
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
     from tuneworthy.train.lints.base import lint_config
-    from tuneworthy.train.lints.config_reader import read
+    from tuneworthy.train.lints.trainer_config import read
 
     found = [one for path in configs for one in lint_config(read(path))]
     if as_json:

@@ -16,7 +16,7 @@ from tuneworthy.errors import OutsideFault
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.ship.serve import Choice
+    from tuneworthy.ship.serve import ServingChoice
     from tuneworthy.store import Folder
 
 
@@ -71,7 +71,7 @@ def command(
     return 0
 
 
-def _check(project: Project, store: Folder, choice: Choice, as_json: bool) -> int:
+def _check(project: Project, store: Folder, choice: ServingChoice, as_json: bool) -> int:
     from tuneworthy.ship.parity.run import asked_of
     from tuneworthy.ship.serve import check_serving
 
@@ -87,7 +87,7 @@ def _check(project: Project, store: Folder, choice: Choice, as_json: bool) -> in
     return STATUS[document["status"]]
 
 
-def _serve(store: Folder, choice: Choice, port: int) -> None:
+def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
     """Serve until Ctrl-C (or a polite kill)."""
     from tuneworthy.ship.serve import NAME, llama_cpp, vllm
     from tuneworthy.ship.served import noted

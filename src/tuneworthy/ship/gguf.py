@@ -20,7 +20,7 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.providers.models import find, sha256_of
-from tuneworthy.ship.gguf_model import Model, Tensor
+from tuneworthy.ship.gguf_model import GgufModel, Tensor
 from tuneworthy.ship.gguf_tokens import (
     CONTROL,
     USER_DEFINED,
@@ -138,7 +138,7 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
         UserError: Something of the model has no place in the file.
     """
     gguf = _library()
-    model = Model(folder)
+    model = GgufModel(folder)
     writer = gguf.GGUFWriter(None, model.architecture.name)
     if source is None:
         _write_keys(writer, model)
@@ -209,7 +209,7 @@ def _converted(one: Tensor, kind: Any) -> NDArray[Any]:
     return np.ascontiguousarray(stored)
 
 
-def _write_keys(writer: Any, model: Model) -> None:
+def _write_keys(writer: Any, model: GgufModel) -> None:
     """Write the keys of a model that came from Hugging Face files."""
     vocabulary = read_vocabulary(model.folder, model.n_rows)
     writer.add_name(str(model.config.get("_name_or_path") or model.folder.name))
@@ -232,7 +232,7 @@ def _write_keys(writer: Any, model: Model) -> None:
     writer.add_add_bos_token(adds_bos(model.folder))
 
 
-def _take_keys(writer: Any, model: Model, source: Path) -> None:
+def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
     """Write the keys of the GGUF file that the base came from, and the tokens that were added since."""
     gguf = _library()
     read_header(source)
@@ -253,7 +253,7 @@ def _take_keys(writer: Any, model: Model, source: Path) -> None:
         _write_ends(writer, ends, known=reader.get_field("tokenizer.ggml.eot_token_id") is not None)
 
 
-def _check_source(reader: Any, own: Mapping[str, Any], model: Model, source: Path) -> None:
+def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source: Path) -> None:
     """Refuse a source whose numbers are not those of the model."""
     told = reader.get_field("general.architecture").contents()
     if told != model.architecture.name:
@@ -267,7 +267,7 @@ def _check_source(reader: Any, own: Mapping[str, Any], model: Model, source: Pat
                             " (cause: wrong_base)")  # fmt: skip
 
 
-def _added(reader: Any, model: Model) -> dict[str, list[Any]]:
+def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
     """Return what the arrays of the tokenizer get in addition, by key.
 
     Raises:

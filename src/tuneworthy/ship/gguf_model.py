@@ -64,7 +64,7 @@ class Tensor:
     read: Callable[[], NDArray[np.float32]]
 
 
-class Model:
+class GgufModel:
     """A Hugging Face folder, seen as what is written to a GGUF file.
 
     Args:

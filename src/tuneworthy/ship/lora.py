@@ -71,7 +71,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
+class LoraAdapter:
     """What an adapter folder holds.
 
     Attributes:
@@ -102,7 +102,7 @@ class Adapter:
         return np.asarray(changed * (pair.magnitude.read().reshape(-1, 1) / lengths))
 
 
-def read_adapter(folder: Path) -> Adapter:
+def read_adapter(folder: Path) -> LoraAdapter:
     """Return the adapter in `folder`.
 
     Raises:
@@ -128,7 +128,7 @@ def read_adapter(folder: Path) -> Adapter:
                 f"{folder}: expected tensors of LoRA, got {name[:100]}, of which it is not known what it does"
             )
     pairs = {f"{module}.weight": _pair(folder, config, module, found) for module, found in parts.items()}
-    return Adapter(config, pairs, whole)
+    return LoraAdapter(config, pairs, whole)
 
 
 def _pair(folder: Path, config: Mapping[str, Any], module: str, found: Mapping[str, Place]) -> Pair:

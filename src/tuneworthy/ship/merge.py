@@ -22,7 +22,7 @@ from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import INDEX, read_config, template_of, tensors_of
 from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tensors, to_float32, write_tensors
-from tuneworthy.ship.lora import Adapter, read_adapter
+from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.store.artifacts import Artifact, open_artifact, write_artifact
 from tuneworthy.store.folder import Folder, write_atomic
 from tuneworthy.store.frozen import scratch
@@ -161,7 +161,7 @@ def _write_index(target: Path) -> None:
 
 
 def _merge_file(
-    lora: Adapter, tensors: Mapping[str, Place], added: Mapping[str, Place], path: Path, rounding: Rounding
+    lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], path: Path, rounding: Rounding
 ) -> None:
     """Write one file of the merged model; `added` are weights that the base has not."""
 
@@ -205,7 +205,7 @@ def _share(error: NDArray[np.float32], change: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(error)) / length if length else 0.0
 
 
-def _untied(lora: Adapter, tensors: Mapping[str, Place], config: Mapping[str, Any]) -> tuple[Adapter, dict[str, Place]]:
+def _untied(lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str, Any]) -> tuple[LoraAdapter, dict[str, Place]]:
     """Settle a head that the base ties to its embeddings: left out if the adapter saved the same, else a new weight.
 
     Returns:
@@ -217,11 +217,11 @@ def _untied(lora: Adapter, tensors: Mapping[str, Place], config: Mapping[str, An
     rest = {name: place for name, place in lora.whole.items() if name != _HEAD}
     rows = next((place for name, place in rest.items() if name.endswith(_EMBEDDINGS)), None)
     if config.get("tie_word_embeddings") and rows is not None and rows.raw() == head.raw():
-        return Adapter(lora.config, lora.pairs, rest), {}
-    return Adapter(lora.config, lora.pairs, rest), {_HEAD: head}
+        return LoraAdapter(lora.config, lora.pairs, rest), {}
+    return LoraAdapter(lora.config, lora.pairs, rest), {_HEAD: head}
 
 
-def _check_fit(lora: Adapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:
+def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:
     """Refuse an adapter that changes a weight which the base does not have, or of another shape."""
     if not lora.pairs and not lora.whole and not added:
         raise UserError("expected an adapter that changes weights, got one that is empty", hint="train it again")
@@ -247,7 +247,7 @@ def _known(name: str, tensors: Mapping[str, Place], base: Path) -> None:
         )
 
 
-def _fit_config(config: dict[str, Any], lora: Adapter, tensors: Mapping[str, Place], target: Path) -> None:
+def _fit_config(config: dict[str, Any], lora: LoraAdapter, tensors: Mapping[str, Place], target: Path) -> None:
     """Write what the merged weights changed of the config: the number of tokens, a head of its own."""
     embeddings = [name for name in lora.whole if name.endswith(_EMBEDDINGS)]
     fitted = dict(config)

@@ -18,7 +18,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import INDEX, tensors_of
 from tuneworthy.providers.weights import Place, from_float32, write_tensors
 from tuneworthy.ship.merge import copy_tokenizer
-from tuneworthy.ship.parity.hf_form import TORCH_DTYPES
+from tuneworthy.ship.parity.transformers_form import TORCH_DTYPES
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch

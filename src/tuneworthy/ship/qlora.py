@@ -16,10 +16,17 @@ from statistics import mean
 from typing import Any, Final
 
 from tuneworthy.ship.merge import dtype_of, merge_folder
-from tuneworthy.ship.parity.hf_form import TORCH_DTYPES, HfForm, Tokens, fitted, load, with_adapter
-from tuneworthy.ship.parity.measure import Distribution, Plan, divergence
-from tuneworthy.ship.parity.rows import rows_of
-from tuneworthy.ship.parity.run import Asked, plan_of, tokenizer_folder
+from tuneworthy.ship.parity.measure import NextToken, ParityPlan, divergence
+from tuneworthy.ship.parity.run import ParityRequest, plan_of, tokenizer_folder
+from tuneworthy.ship.parity.trained_rows import rows_of
+from tuneworthy.ship.parity.transformers_form import (
+    TORCH_DTYPES,
+    FolderTokenizer,
+    TransformersForm,
+    fitted,
+    load,
+    with_adapter,
+)
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
@@ -43,9 +50,9 @@ def choose_route(
     Raises:
         UserError: The rows that were trained on are gone.
     """
-    asked = Asked(adapter=trained, base=under, rows=rows_of(store, trained), n_prompts=N_PROMPTS)
+    asked = ParityRequest(adapter=trained, base=under, rows=rows_of(store, trained), n_prompts=N_PROMPTS)
     plan = plan_of(asked)
-    tokens = Tokens(tokenizer_folder(asked))
+    tokens = FolderTokenizer(tokenizer_folder(asked))
     reference = _asked(seen, tokens, plan, adapter=trained.folder)
     found = {
         name: mean(map(divergence, reference, _merged(store, trained.folder, base, tokens, plan)))
@@ -57,13 +64,13 @@ def choose_route(
     return {"name": best, "mean_kl": found, "n": 2 * len(plan.chats)}, under.folder if best == "original" else seen
 
 
-def _asked(folder: Path, tokens: Tokens, plan: Plan, *, adapter: Path | None = None) -> list[Distribution]:
+def _asked(folder: Path, tokens: FolderTokenizer, plan: ParityPlan, *, adapter: Path | None = None) -> list[NextToken]:
     """Return what follows each prompt, and each prompt with its answer."""
     model = load(folder, TORCH_DTYPES[dtype_of(folder)])
     try:
         if adapter is not None:
             model = with_adapter(fitted(model, adapter), adapter)
-        form = HfForm(model, tokens, [plan.end])
+        form = TransformersForm(model, tokens, [plan.end])
         pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))
         return [form.next(ids) for ids, _ in pairs] + [form.next([*ids, *answer]) for ids, answer in pairs]
     finally:
@@ -71,7 +78,7 @@ def _asked(folder: Path, tokens: Tokens, plan: Plan, *, adapter: Path | None = N
         gc.collect()
 
 
-def _merged(store: Folder, adapter: Path, base: Path, tokens: Tokens, plan: Plan) -> list[Distribution]:
+def _merged(store: Folder, adapter: Path, base: Path, tokens: FolderTokenizer, plan: ParityPlan) -> list[NextToken]:
     """Return what follows in a merged model that is not kept."""
     with scratch(store.path / "models", ".part-merge") as folder:
         merge_folder(adapter, base, folder)

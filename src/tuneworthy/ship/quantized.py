@@ -13,8 +13,8 @@ from typing import Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.ship.merge import lineage
-from tuneworthy.ship.parity.hf_form import Tokens, load
-from tuneworthy.ship.parity.rows import rows_of, tools_of
+from tuneworthy.ship.parity.trained_rows import rows_of, tools_of
+from tuneworthy.ship.parity.transformers_form import FolderTokenizer, load
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 
@@ -65,7 +65,7 @@ def export_quantized(
         trained, _ = lineage(store, merged.parent)
         from datasets import Dataset
 
-        tokens = Tokens(merged.folder)
+        tokens = FolderTokenizer(merged.folder)
         chats = [Chat(messages=row.messages, tools=tools_of(row), generation_prompt=False)
                  for row in rows_of(store, trained)[:N_CALIBRATION]]  # fmt: skip
         rows = [{"input_ids": ids[:MAX_LENGTH]} for ids in tokens.prompt_ids(chats) if ids]

@@ -23,11 +23,11 @@ from tuneworthy.providers.vllm_server import (
     free_port,
     rank_limit,
 )
-from tuneworthy.ship.context import LEAST, context_of
+from tuneworthy.ship.context_length import LEAST, context_of
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import lineage
-from tuneworthy.ship.parity.run import Asked, Served, check_parity
+from tuneworthy.ship.parity.run import ParityRequest, Served, check_parity
 from tuneworthy.ship.parity.server_forms import VllmForm
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder
@@ -40,7 +40,7 @@ SLOTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ServingChoice:
     """What is served.
 
     Attributes:
@@ -67,7 +67,7 @@ def choose(
     port: int | None = None,
     executable: str = "vllm",
     max_rank: int | None = None,
-) -> Choice:
+) -> ServingChoice:
     """Return what is to be started.
 
     Args:
@@ -86,7 +86,7 @@ def choose(
     if engine == "llama_cpp":
         line = shlex.join(["llama-server", "-m", str(made.folder / FILE), "--host", "127.0.0.1", "--port", str(port),
                            "--jinja", "-np", str(SLOTS), "-c", str(SLOTS * context)])  # fmt: skip
-        return Choice(engine=engine, what=what, artifact=made, line=line, context=context)
+        return ServingChoice(engine=engine, what=what, artifact=made, line=line, context=context)
     launch = Launch(model=made.folder, name=NAME, port=port, context=context, executable=executable)
     if what == "adapter":
         _, base = lineage(store, made.id)
@@ -96,14 +96,14 @@ def choose(
             raise UserError(f"expected an adapter of rank {max_rank} or less, which the server allows, got rank {rank}"
                             " (cause: rank_above_server_limit)", hint="leave --max-lora-rank out")  # fmt: skip
         launch = replace(launch, model=base.folder, adapter=made.folder, max_rank=max_rank)
-    return Choice(
+    return ServingChoice(
         engine=engine, what=what, artifact=made, line=launch.line(), launch=launch, context=context,
         max_rank=max_rank if what == "adapter" else None,
     )  # fmt: skip
 
 
 @contextmanager
-def vllm(choice: Choice, log: Path, *, start_s: float = START_S) -> Iterator[VllmServer]:
+def vllm(choice: ServingChoice, log: Path, *, start_s: float = START_S) -> Iterator[VllmServer]:
     """Run vLLM while the block runs."""
     assert choice.launch is not None
     server = VllmServer(choice.launch, log)
@@ -115,7 +115,7 @@ def vllm(choice: Choice, log: Path, *, start_s: float = START_S) -> Iterator[Vll
 
 
 @contextmanager
-def llama_cpp(choice: Choice, log: Path, *, port: int) -> Iterator[Any]:
+def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
     """Run the embedded llama.cpp while the block runs; yields its engine (`address`, `api_key`, `alive`)."""
     try:
         import xllamacpp  # noqa: F401
@@ -143,8 +143,8 @@ def llama_cpp(choice: Choice, log: Path, *, port: int) -> Iterator[Any]:
 
 def check_serving(
     store: Folder,
-    choice: Choice,
-    asked: Asked,
+    choice: ServingChoice,
+    asked: ParityRequest,
     *,
     start_s: float = START_S,
     say: Callable[[str], None] = lambda _: None,

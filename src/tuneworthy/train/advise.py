@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.config.train import Train
-from tuneworthy.train.lengths import RowLengths
-from tuneworthy.train.memory import PLAIN_TRL, Backend, Device, Verdict, fits, largest_micro_batch
+from tuneworthy.train.memory import PLAIN_TRL, Backend, Device, MemoryFit, fits, largest_micro_batch
 from tuneworthy.train.rehearsal import LONGEST
-from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, Settings
+from tuneworthy.train.row_lengths import RowLengths
+from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, TrainingSettings
 from tuneworthy.train.shape import Shape
 
 ARTICLE: Final[Mapping[str, str]] = {
@@ -57,7 +57,7 @@ class Knob:
     """One setting and why it has its value.
 
     Attributes:
-        name: Field of `Settings`. value: What is advised, or what `[train]` says.
+        name: Field of `TrainingSettings`. value: What is advised, or what `[train]` says.
         reason: A sentence with the numbers it rests on. source, mark: Of the reason ("" if it is arithmetic of ours).
         article: What the article says. given: Whether `[train]` says it.
     """
@@ -84,9 +84,9 @@ class Advice:
         memory: What the run needs against what there is. notes: What is to be known beside that.
     """
 
-    settings: Settings
+    settings: TrainingSettings
     knobs: Sequence[Knob]
-    memory: Verdict
+    memory: MemoryFit
     notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class _Advisor:
         self.shape, self.rows, self.available, self.device = shape, rows, available, device
         self.train, self.backend, self.has_bf16 = train, backend, has_bf16
         self.knobs: list[Knob] = []
-        self.settings = Settings(seed=train.seed, batch_size=16, micro_batch_size=1)
+        self.settings = TrainingSettings(seed=train.seed, batch_size=16, micro_batch_size=1)
 
     def advise(self) -> Advice:
         self._dtype()

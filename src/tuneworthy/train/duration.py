@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from tuneworthy.train.lengths import RowLengths
 from tuneworthy.train.memory import Device
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.row_lengths import RowLengths
+from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
 
 USED: Final[Mapping[Device, tuple[float, float]]] = {"cuda": (0.30, 0.45), "cpu": (0.15, 0.35)}
@@ -55,10 +55,10 @@ class Duration:
         }
 
     def __str__(self) -> str:
-        return f"{words(self.low)} to {words(self.high)} on {self.machine}"
+        return f"{readable_time(self.low)} to {readable_time(self.high)} on {self.machine}"
 
 
-def words(seconds: float) -> str:
+def readable_time(seconds: float) -> str:
     """Return a time for people.
 
     >>> words(90), words(5400)
@@ -69,14 +69,14 @@ def words(seconds: float) -> str:
     return f"{seconds / 60:.2g} min" if seconds < 60 * 60 else f"{seconds / 3600:.2g} h"
 
 
-def flops(shape: Shape, settings: Settings, n_tokens: float) -> float:
+def flops(shape: Shape, settings: TrainingSettings, n_tokens: float) -> float:
     """Return the operations of one pass over `n_tokens`."""
     a_weight = 4 + 2 * (settings.method == "full") + 2 * settings.gradient_checkpointing
     attention = 2 * 2 * shape.n_layers * shape.q_width * settings.max_length * a_weight / 4
     return n_tokens * (a_weight * shape.n_active + attention)
 
 
-def epoch(shape: Shape, settings: Settings, rows: RowLengths, peak: float, device: Device, machine: str) -> Duration:  # noqa: PLR0917
+def epoch(shape: Shape, settings: TrainingSettings, rows: RowLengths, peak: float, device: Device, machine: str) -> Duration:  # noqa: PLR0917
     """Return how long one pass over the rows takes: at best with the common beginning of a batch computed once.
 
     Args:

@@ -9,9 +9,9 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.providers.models import find
 from tuneworthy.train.duration import Duration
-from tuneworthy.train.lengths import RowLengths, estimate
 from tuneworthy.train.memory import Device
 from tuneworthy.train.plan import advised, base_of, material_of
+from tuneworthy.train.row_lengths import RowLengths, estimate
 from tuneworthy.train.shape import read_shape
 
 SAMPLED: Final = 200

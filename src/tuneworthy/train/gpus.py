@@ -14,7 +14,7 @@ GIB: Final = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Gpu:
     """A card: its memory and its dense 16-bit products, in TFLOP/s."""
 
     name: str
@@ -26,17 +26,17 @@ class Card:
 
 
 @cache
-def cards() -> Sequence[Card]:
+def cards() -> Sequence[Gpu]:
     """Return all cards, the smallest first."""
     rows = orjson.loads(files(__package__).joinpath("cards.json").read_bytes())["cards"]
-    return tuple(sorted((Card(**row) for row in rows), key=lambda card: (card.gib, card.tflops)))
+    return tuple(sorted((Gpu(**row) for row in rows), key=lambda card: (card.gib, card.tflops)))
 
 
-def cards_of_at_least(n_bytes: float, limit: int = 2) -> Sequence[Card]:
+def cards_of_at_least(n_bytes: float, limit: int = 2) -> Sequence[Gpu]:
     """Return the smallest cards that hold `n_bytes`."""
     return [card for card in cards() if card.gib * GIB >= n_bytes][:limit]
 
 
-def cards_of(n_bytes: float) -> Sequence[Card]:
+def cards_of(n_bytes: float) -> Sequence[Gpu]:
     """Return the cards whose memory is `n_bytes`, give or take a tenth."""
     return [card for card in cards() if abs(card.gib * GIB / n_bytes - 1) < 0.1]

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
 
 Device = Literal["cpu", "cuda"]
@@ -73,7 +73,7 @@ PLAIN_TRL: Final = Backend()
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MemoryPart:
     """One part of the peak: its name, bytes, and what it is."""
 
     name: str
@@ -82,14 +82,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MemoryEstimate:
     """The peak of a run above what the imports take.
 
     Attributes:
         parts: What it is made of. band: Lowest and highest share of the sum that is to be expected.
     """
 
-    parts: Sequence[Part]
+    parts: Sequence[MemoryPart]
     band: tuple[float, float]
 
     @property
@@ -120,18 +120,18 @@ class Estimate:
         }
 
 
-def estimate(shape: Shape, settings: Settings, device: Device, backend: Backend = PLAIN_TRL) -> Estimate:
+def estimate(shape: Shape, settings: TrainingSettings, device: Device, backend: Backend = PLAIN_TRL) -> MemoryEstimate:
     """Return what a run needs at its peak.
 
     The peak is where the most is held at once: when the output head is differentiated, in the backward pass of a
     layer, or (all weights trained) when all gradients are there.
     """
-    run = _Run(shape, settings, device, backend)
+    run = _RunMemory(shape, settings, device, backend)
     held = run.held()
     moments = run.moments()
     worst = max(moments, key=lambda parts: sum(part.n_bytes for part in parts))
     parts = [part for part in (*held, *worst) if part.n_bytes]
-    return Estimate((*parts, Part("fixed", FIXED[device], "libraries, context and gaps")), _band(shape, device))
+    return MemoryEstimate((*parts, MemoryPart("fixed", FIXED[device], "libraries, context and gaps")), _band(shape, device))
 
 
 def _band(shape: Shape, device: Device) -> tuple[float, float]:
@@ -140,11 +140,11 @@ def _band(shape: Shape, device: Device) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _RunMemory:
     """The arithmetic of one run; all methods return bytes or parts."""
 
     shape: Shape
-    settings: Settings
+    settings: TrainingSettings
     device: Device
     backend: Backend
 
@@ -173,7 +173,7 @@ class _Run:
 
     # --- what is held all the time ---------------------------------------------------------------------------------
 
-    def held(self) -> list[Part]:
+    def held(self) -> list[MemoryPart]:
         """Return weights and trainable state."""
         trained = self.n_trained
         wide = 2 if self.settings.method == "qlora" else 4
@@ -181,45 +181,45 @@ class _Run:
         words = "all weights" if self.full else f"{trained / 1e6:.1f}M parameters of adapters"
         parts = [*self._weights()]
         if not self.full:
-            parts.append(Part("adapters", trained * wide, f"{words}, {wide} bytes each"))
+            parts.append(MemoryPart("adapters", trained * wide, f"{words}, {wide} bytes each"))
         if self.mixed and wide == 4:
             copied = self.shape.n_linear if self.full else trained
-            parts.append(Part("copies", 2 * copied, "16-bit copies of trained weights, for the products"))
-        parts.append(Part("optimizer", trained * states, f"two moments of {words}, {states} bytes together"))
+            parts.append(MemoryPart("copies", 2 * copied, "16-bit copies of trained weights, for the products"))
+        parts.append(MemoryPart("optimizer", trained * states, f"two moments of {words}, {states} bytes together"))
         accumulated = self.settings.accumulation > 1 or not self.full
-        return [*parts, Part("gradients", trained * wide, f"of {words}")] if accumulated else parts
+        return [*parts, MemoryPart("gradients", trained * wide, f"of {words}")] if accumulated else parts
 
-    def _weights(self) -> list[Part]:
+    def _weights(self) -> list[MemoryPart]:
         shape = self.shape
         moved = 0 if shape.tied or self.full or not self.backend.spares_the_card else shape.vocab * shape.hidden
         if self.settings.method != "qlora":
             wide, n = 4 if self.full else self.width, shape.n_params - moved
-            return [Part("weights", n * wide, f"{n / 1e9:.3f}B of {wide} bytes")]
+            return [MemoryPart("weights", n * wide, f"{n / 1e9:.3f}B of {wide} bytes")]
         rest = 4 if self.backend.upcasts else 2
         left = shape.n_params - shape.n_linear - moved
         return [
-            Part("weights_nf4", shape.n_linear * NF4_BYTES, f"linear layers, {8 * NF4_BYTES:.3f} bits a weight"),
-            Part("weights_rest", left * rest, f"embeddings, output head and norms, {rest} bytes a weight"),
+            MemoryPart("weights_nf4", shape.n_linear * NF4_BYTES, f"linear layers, {8 * NF4_BYTES:.3f} bits a weight"),
+            MemoryPart("weights_rest", left * rest, f"embeddings, output head and norms, {rest} bytes a weight"),
         ]
 
     # --- what is held at the worst moment --------------------------------------------------------------------------
 
-    def moments(self) -> list[list[Part]]:
+    def moments(self) -> list[list[MemoryPart]]:
         """Return what is held beside that, at each moment that can be the worst."""
         layer, layers = self.layer_bytes(), self.shape.n_layers
-        attention = Part(
+        attention = MemoryPart(
             "attention", self._eager() * (1 if self._checkpointed else layers), "matrices of eager attention"
         )
         late = [] if self.settings.accumulation > 1 or not self.full else self._gradients_at_once()
         if self._checkpointed:
             n_stored = 0 if self.backend.spares_the_card else layers
-            stored = Part(
+            stored = MemoryPart(
                 "checkpoints", n_stored * self.tokens * self.shape.hidden * self._stream, "inputs of all layers"
             )
-            live = Part("live_layer", layer + self.backward_bytes(), "one layer, computed again")
+            live = MemoryPart("live_layer", layer + self.backward_bytes(), "one layer, computed again")
             return [[stored, self._head()], [stored, live, attention], late]
-        kept = Part("activations", layers * layer * (1 + GAPS[self.device]), f"what {layers} layers keep to go back")
-        work = Part("live_layer", self.backward_bytes(), "the backward pass of one layer")
+        kept = MemoryPart("activations", layers * layer * (1 + GAPS[self.device]), f"what {layers} layers keep to go back")
+        work = MemoryPart("live_layer", self.backward_bytes(), "the backward pass of one layer")
         return [[kept, self._head(), attention], [kept, work, attention], late]
 
     @property
@@ -268,11 +268,11 @@ class _Run:
         scores = chosen.micro_batch_size * self.shape.n_heads * chosen.max_length**2
         return EAGER_COPIES * self.width * scores
 
-    def _head(self) -> Part:
+    def _head(self) -> MemoryPart:
         shape, chosen = self.shape, self.settings
         if not self.backend.fused_head:
             n_bytes = self.tokens * shape.vocab * LOGIT_BYTES
-            return Part(
+            return MemoryPart(
                 "logits", n_bytes, f"all logits: {self.tokens} tokens x {shape.vocab} words x {LOGIT_BYTES} bytes"
             )
         rows = chosen.micro_batch_size * (chosen.max_length - 1)
@@ -280,10 +280,10 @@ class _Run:
         n_bytes = tile * (self.width + TILE_BYTES[self.device]) + rows * shape.hidden * 4
         if self.full:
             n_bytes += shape.vocab * shape.hidden * 4
-        return Part("logits", n_bytes, "a tile of the output head at a time, with its gradient")
+        return MemoryPart("logits", n_bytes, "a tile of the output head at a time, with its gradient")
 
-    def _gradients_at_once(self) -> list[Part]:
-        return [Part("gradients", self.n_trained * 4, "of all weights, at the end of the backward pass")]
+    def _gradients_at_once(self) -> list[MemoryPart]:
+        return [MemoryPart("gradients", self.n_trained * 4, "of all weights, at the end of the backward pass")]
 
 
 # --- does it fit, and what would ------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ Fit = Literal["fits", "fits with checkpointing", "does not fit"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class MemoryFit:
     """Whether a run fits.
 
     Attributes:
@@ -302,8 +302,8 @@ class Verdict:
     """
 
     fit: Fit
-    settings: Settings
-    estimate: Estimate
+    settings: TrainingSettings
+    estimate: MemoryEstimate
     available: float
     instead: Sequence[str] = ()
 
@@ -317,23 +317,23 @@ class Verdict:
         }
 
 
-def fits(shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL) -> Verdict:
+def fits(shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL) -> MemoryFit:
     """Say whether a run fits into `available` bytes: the upper end of its band must."""
     found = estimate(shape, settings, device, backend)
     if found.high <= available:
-        return Verdict(
+        return MemoryFit(
             "fits with checkpointing" if settings.gradient_checkpointing else "fits", settings, found, available
         )
     saving = _with(settings, gradient_checkpointing=True)
     saved = estimate(shape, saving, device, backend)
     if saved.high <= available:
-        return Verdict("fits with checkpointing", saving, saved, available)
+        return MemoryFit("fits with checkpointing", saving, saved, available)
     found, chosen = (saved, saving) if saved.n_bytes < found.n_bytes else (found, settings)
-    return Verdict("does not fit", chosen, found, available, what_would_fit(shape, saving, available, device, backend))
+    return MemoryFit("does not fit", chosen, found, available, what_would_fit(shape, saving, available, device, backend))
 
 
 def what_would_fit(
-    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL
+    shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> Sequence[str]:
     """Return the smallest changes that fit, alone and then together, and cards that are large enough."""
     from tuneworthy.train.gpus import cards_of_at_least
@@ -369,7 +369,7 @@ def what_would_fit(
 
 
 def largest_micro_batch(
-    shape: Shape, settings: Settings, available: float, device: Device, backend: Backend = PLAIN_TRL
+    shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> int:
     """Return the most rows at once, a divisor of the batch, that fit; 1 if none does."""
     divisors = [n for n in range(settings.batch_size, 0, -1) if settings.batch_size % n == 0]
@@ -379,8 +379,8 @@ def largest_micro_batch(
     return 1
 
 
-def _with(settings: Settings, **changes: Any) -> Settings:
-    return Settings(**{**settings.to_dict(), "target_modules": settings.target_modules, **changes})
+def _with(settings: TrainingSettings, **changes: Any) -> TrainingSettings:
+    return TrainingSettings(**{**settings.to_dict(), "target_modules": settings.target_modules, **changes})
 
 
 # --- after the run --------------------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ class Reconciliation:
         }
 
 
-def reconcile(found: Estimate, measured_peak: float) -> Reconciliation:
+def reconcile(found: MemoryEstimate, measured_peak: float) -> Reconciliation:
     """Hold an estimate against the measured peak of its run.
 
     Args:

@@ -23,7 +23,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
-from tuneworthy.train.render import Row
+from tuneworthy.train.render import TokenRow
 from tuneworthy.train.run import Prepared, prepare, scorer
 from tuneworthy.train.trainer import train_rows
 from tuneworthy.train.training_rows import Material, Side, TaskMetric, gather, raw_rows
@@ -114,7 +114,7 @@ def _point(
     metric: TaskMetric,
     which: tuple[int, int, Side],
     *,
-    own: Sequence[Row],
+    own: Sequence[TokenRow],
     say: Say,
 ) -> dict[str, Any]:
     """Train once on the rows of `material`, and a share of those of rehearsal, and score on dev.

@@ -20,11 +20,11 @@ from tuneworthy.train.advise import Advice, advise, has_bf16
 from tuneworthy.train.base_model import end_ids, load_tokenizer, template_of
 from tuneworthy.train.duration import Duration, epoch, measure_products
 from tuneworthy.train.gpus import cards_of
-from tuneworthy.train.lengths import RowLengths, count, estimate
 from tuneworthy.train.memory import GIB, Device
 from tuneworthy.train.rehearsal import kept_rows
-from tuneworthy.train.render import Rendered, Renderer, Row
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.render import Rendered, Renderer, TokenRow
+from tuneworthy.train.row_lengths import RowLengths, count, estimate
+from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, read_shape
 from tuneworthy.train.training_rows import Material, gather
 
@@ -55,7 +55,7 @@ class Planned:
     device: Device
     advice: Advice
     durations: Sequence[Duration]
-    rehearsal: Sequence[Row] | None = None
+    rehearsal: Sequence[TokenRow] | None = None
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -107,7 +107,7 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     return Planned(spec, folder, shape, material, rendered, rows, device, advice, times, kept)
 
 
-def _kept_rehearsal(root: Path, spec: str, settings: Settings, n_rows: int) -> Sequence[Row] | None:
+def _kept_rehearsal(root: Path, spec: str, settings: TrainingSettings, n_rows: int) -> Sequence[TokenRow] | None:
     n, made = settings.n_rehearsal(n_rows), _made_base(spec, root)
     if not n:
         return ()

@@ -20,8 +20,8 @@ import orjson
 
 from tuneworthy.store import write_atomic
 from tuneworthy.train.base_model import Base
-from tuneworthy.train.render import Renderer, Row, RowChat
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.render import Renderer, RowChat, TokenRow
+from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.types import content_hash
 
 VERSION: Final = 1
@@ -44,7 +44,7 @@ DRAWS_A_ROW: Final = 4
 Say = Callable[[str], None]
 
 
-def kept_rows(training: Path, base_id: str, seed: int, n: int) -> list[Row] | None:
+def kept_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow] | None:
     """Return the rows that were written for such a run before; None if none were, or they are not what was written.
 
     Args:
@@ -54,12 +54,12 @@ def kept_rows(training: Path, base_id: str, seed: int, n: int) -> list[Row] | No
     path = _path(training, base_id, seed, n)
     try:
         told = orjson.loads(path.read_bytes())
-        return [Row(**row) for row in told["rows"]] if content_hash(told["rows"]) == told["hash"] else None
+        return [TokenRow(**row) for row in told["rows"]] if content_hash(told["rows"]) == told["hash"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def rehearsal_rows(training: Path, base: Base, settings: Settings, n_rows: int, say: Say = lambda _: None) -> list[Row]:
+def rehearsal_rows(training: Path, base: Base, settings: TrainingSettings, n_rows: int, say: Say = lambda _: None) -> list[TokenRow]:
     """Return the rows that `base` writes itself, of too few those that fill whole steps; written once and kept.
 
     Args:
@@ -85,7 +85,7 @@ def _path(training: Path, base_id: str, seed: int, n: int) -> Path:
     return training / f"rehearsal-{content_hash([VERSION, base_id, seed, n])}.json"
 
 
-def _written(base: Base, settings: Settings, n: int) -> list[Row]:
+def _written(base: Base, settings: TrainingSettings, n: int) -> list[TokenRow]:
     """Have the base write questions and answers: `n` and some more, or fewer."""
     import torch
 
@@ -135,7 +135,7 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int) -> l
     return list(found)[:n]
 
 
-def _answered(model: Any, base: Base, renderer: Renderer, asked: Sequence[str]) -> list[Row]:
+def _answered(model: Any, base: Base, renderer: Renderer, asked: Sequence[str]) -> list[TokenRow]:
     """Return the questions with their answers as rows, but for those that the template refuses or nothing answers.
 
     An answer is kept as the ids that the model gave: written as text, a template may change it.
@@ -145,9 +145,9 @@ def _answered(model: Any, base: Base, renderer: Renderer, asked: Sequence[str]) 
     prompts = renderer.prompts([RowChat("", ({"role": "user", "content": question},)) for question in asked])
     asking = [ids for ids in prompts if ids]
     said = answer_ids(model, asking, ends=base.ends, filler=base.ends[0], max_tokens=ANSWER_TOKENS)
-    rows: list[Row] = []
+    rows: list[TokenRow] = []
     for prompt, (ids, end) in zip(asking, said, strict=True):
         if ids:
             answer = ids if end is None else [*ids, end]
-            rows.append(Row(f"rehearsal-{len(rows)}", [*prompt, *answer], [0] * len(prompt) + [1] * len(answer)))
+            rows.append(TokenRow(f"rehearsal-{len(rows)}", [*prompt, *answer], [0] * len(prompt) + [1] * len(answer)))
     return rows

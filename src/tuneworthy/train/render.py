@@ -59,7 +59,7 @@ class RowChat:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenRow:
     """A row as it is trained on.
 
     Attributes:
@@ -87,7 +87,7 @@ class Rendered:
         template_sha256: Hash of the chat template.
     """
 
-    rows: list[Row]
+    rows: list[TokenRow]
     left_out: dict[str, str]
     last_only: int
     template_sha256: str
@@ -190,7 +190,7 @@ class Renderer:
         for chat, places in zip(chats, answers, strict=True):
             before, after = [next(texts) for _ in places], [next(texts) for _ in places]
             made = self._row(chat, before, after)
-            if isinstance(made, Row) and len(made.ids) > max_length:
+            if isinstance(made, TokenRow) and len(made.ids) > max_length:
                 made = "too_long"
             if isinstance(made, str):
                 left_out[chat.id] = made
@@ -204,7 +204,7 @@ class Renderer:
             )
         return found
 
-    def shown(self, row: Row) -> list[tuple[str, bool]]:
+    def shown(self, row: TokenRow) -> list[tuple[str, bool]]:
         """Return the text of a row in stretches, each with whether it is supervised."""
         stretches: list[tuple[str, bool]] = []
         at = 0
@@ -216,7 +216,7 @@ class Renderer:
             at += n
         return stretches
 
-    def _row(self, chat: RowChat, before: Sequence[str | None], after: Sequence[str | None]) -> Row | str:
+    def _row(self, chat: RowChat, before: Sequence[str | None], after: Sequence[str | None]) -> TokenRow | str:
         """Return the row, or the reason why it is left out.
 
         Args:
@@ -243,7 +243,7 @@ class Renderer:
         found = [at + len(end) for end in self._end_texts if (at := whole.find(end, len(prompt))) >= 0]
         return whole[len(prompt) : min(found)] if found else "no_end"
 
-    def _joined(self, identity: str, turns: Sequence[tuple[str, str]]) -> Row | str:
+    def _joined(self, identity: str, turns: Sequence[tuple[str, str]]) -> TokenRow | str:
         """Tokenise prompts and answers apart, as they are when served, and put them together.
 
         A prompt that has other ids than what stands in the row before its answer makes the mask wrong.
@@ -264,7 +264,7 @@ class Renderer:
             if not said or said[-1] not in self.ends:
                 return "no_end"
             ids, mask = ids + said, mask + [1] * len(said)
-        return Row(identity, ids, mask)
+        return TokenRow(identity, ids, mask)
 
     def _ids(self, text: str) -> list[int]:
         """Tokenise; the template writes where the text begins, so the tokenizer adds nothing: BOS is there once."""

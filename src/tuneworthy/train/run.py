@@ -22,11 +22,11 @@ from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
 from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
-from tuneworthy.train.lengths import RowLengths
 from tuneworthy.train.memory import Device, Reconciliation, estimate, reconcile
 from tuneworthy.train.rehearsal import rehearsal_rows
-from tuneworthy.train.render import Rendered, Renderer, Row
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.render import Rendered, Renderer, TokenRow
+from tuneworthy.train.row_lengths import RowLengths
+from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import read_shape
 from tuneworthy.train.training_rows import Material, gather
 from tuneworthy.types import content_hash
@@ -58,11 +58,11 @@ class Prepared:
 
     base: Base
     material: Material
-    settings: Settings
+    settings: TrainingSettings
     rendered: Rendered
     renderer: Renderer
     shown: Sequence[Sequence[tuple[str, bool]]]
-    rehearsal: Sequence[Row] = ()
+    rehearsal: Sequence[TokenRow] = ()
 
     @property
     def id(self) -> str:
@@ -96,7 +96,7 @@ class Trained:
     rates: dict[float, float]
 
 
-def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = lambda _: None) -> Settings:
+def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = lambda _: None) -> TrainingSettings:
     """Return the settings of `[train]`, and what `advise` says where it is silent.
 
     Args:

@@ -27,7 +27,7 @@ _MEMORY: Final = frozenset({"micro_batch_size", "gradient_checkpointing"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class TrainingSettings:
     """The settings of one run.
 
     Attributes:
@@ -80,7 +80,7 @@ class Settings:
     def accumulation(self) -> int:
         """Forward passes an optimiser step.
 
-        >>> Settings(batch_size=16, micro_batch_size=4).accumulation
+        >>> TrainingSettings(batch_size=16, micro_batch_size=4).accumulation
         4
         """
         return self.batch_size // self.micro_batch_size
@@ -89,7 +89,7 @@ class Settings:
     def scale(self) -> float:
         """What the adapters' output is multiplied by.
 
-        >>> Settings(rank=16, alpha=32).scale
+        >>> TrainingSettings(rank=16, alpha=32).scale
         2.0
         """
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
@@ -97,7 +97,7 @@ class Settings:
     def n_rehearsal(self, n_rows: int) -> int:
         """Return how many rows the base writes beside `n_rows` of the task: whole steps of them, at least one.
 
-        >>> Settings(rehearsal=0.05).n_rehearsal(1229), Settings(rehearsal=0.0).n_rehearsal(1229)
+        >>> TrainingSettings(rehearsal=0.05).n_rehearsal(1229), TrainingSettings(rehearsal=0.0).n_rehearsal(1229)
         (64, 0)
         """
         steps = max(1, round(min(self.rehearsal * n_rows, MOST_REHEARSAL) / self.batch_size))

@@ -28,7 +28,7 @@ _HINT = "name a folder with a config.json of a decoder-only text model, or a GGU
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
+class LinearLayer:
     """A linear layer: its name, its widths, and whether it has a bias."""
 
     name: str
@@ -121,24 +121,24 @@ class Shape:
         return self.n_experts > 0
 
     @property
-    def attention_linears(self) -> Sequence[Linear]:
+    def attention_linears(self) -> Sequence[LinearLayer]:
         """Linear layers of the attention of one layer."""
         kind, q, kv = self.family, self.q_width, self.kv_width
         out = "dense" if kind.fused_qkv else "o_proj"
-        last = Linear(out, q, self.hidden, kind.out_bias)
+        last = LinearLayer(out, q, self.hidden, kind.out_bias)
         if kind.fused or kind.fused_qkv:
             name = "query_key_value" if kind.fused_qkv else "qkv_proj"
-            return (Linear(name, self.hidden, q + 2 * kv, kind.qkv_bias), last)
+            return (LinearLayer(name, self.hidden, q + 2 * kv, kind.qkv_bias), last)
         widths = {"q_proj": q, "k_proj": kv, "v_proj": kv}
-        return (*(Linear(name, self.hidden, width, kind.qkv_bias) for name, width in widths.items()), last)
+        return (*(LinearLayer(name, self.hidden, width, kind.qkv_bias) for name, width in widths.items()), last)
 
     @property
-    def mlp_linears(self) -> Sequence[Linear]:
+    def mlp_linears(self) -> Sequence[LinearLayer]:
         """Linear layers of a dense MLP."""
         return self._mlp(self.ff)
 
     @property
-    def linears(self) -> Sequence[Linear]:
+    def linears(self) -> Sequence[LinearLayer]:
         """Linear layers of a layer that PEFT's `all-linear` reaches: experts are plain parameters, which it misses."""
         if not self.moe:
             return (*self.attention_linears, *self.mlp_linears)
@@ -173,7 +173,7 @@ class Shape:
         idle = self._expert_params() * (self.n_experts - self.n_experts_used)
         return self.n_linear - idle * (self.n_layers - self.n_dense_layers) + self.vocab * self.hidden
 
-    def adapted(self, target_modules: str | Sequence[str] = ALL_LINEAR) -> Sequence[Linear]:
+    def adapted(self, target_modules: str | Sequence[str] = ALL_LINEAR) -> Sequence[LinearLayer]:
         """Return the linear layers of a layer that get adapters.
 
         Raises:
@@ -196,21 +196,21 @@ class Shape:
         """
         return self.n_layers * sum(rank * (one.d_in + one.d_out) for one in self.adapted(target_modules))
 
-    def _mlp(self, ff: int, prefix: str = "") -> Sequence[Linear]:
+    def _mlp(self, ff: int, prefix: str = "") -> Sequence[LinearLayer]:
         kind, bias = self.family, self.family.mlp_bias
         if kind.fused:
             return (
-                Linear(prefix + "gate_up_proj", self.hidden, 2 * ff, bias),
-                Linear(prefix + "down_proj", ff, self.hidden, bias),
+                LinearLayer(prefix + "gate_up_proj", self.hidden, 2 * ff, bias),
+                LinearLayer(prefix + "down_proj", ff, self.hidden, bias),
             )
         if not kind.gated:
             up, down = ("dense_h_to_4h", "dense_4h_to_h") if kind.fused_qkv else ("c_fc", "c_proj")
-            return (Linear(up, self.hidden, ff, bias), Linear(down, ff, self.hidden, bias))
-        wide = [Linear(prefix + name, self.hidden, ff, bias) for name in ("gate_proj", "up_proj")]
-        return (*wide, Linear(prefix + "down_proj", ff, self.hidden, bias))
+            return (LinearLayer(up, self.hidden, ff, bias), LinearLayer(down, ff, self.hidden, bias))
+        wide = [LinearLayer(prefix + name, self.hidden, ff, bias) for name in ("gate_proj", "up_proj")]
+        return (*wide, LinearLayer(prefix + "down_proj", ff, self.hidden, bias))
 
-    def _shared(self) -> Sequence[Linear]:
-        gate = (Linear("shared_expert_gate", self.hidden, 1),) if self.family.shared_gate and self.shared_ff else ()
+    def _shared(self) -> Sequence[LinearLayer]:
+        gate = (LinearLayer("shared_expert_gate", self.hidden, 1),) if self.family.shared_gate and self.shared_ff else ()
         return (*(self._mlp(self.shared_ff) if self.shared_ff else ()), *gate)
 
     def _expert_params(self) -> int:

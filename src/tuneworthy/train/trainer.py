@@ -30,8 +30,8 @@ from tuneworthy.train.base_model import load_model
 from tuneworthy.train.batch_layout import IGNORED, Collator, Layout
 from tuneworthy.train.batch_order import StepsOfAKind
 from tuneworthy.train.fused import fuse
-from tuneworthy.train.render import Row
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.render import TokenRow
+from tuneworthy.train.settings import TrainingSettings
 
 EVALS_PER_EPOCH: Final = 2.0
 PATIENCE: Final = 2
@@ -48,7 +48,7 @@ class DivergedError(UserError):
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """What happened in a run so far; kept with every checkpoint.
 
     Attributes:
@@ -87,7 +87,7 @@ class Ran:
     """
 
     adapter: Path
-    progress: Progress
+    progress: TrainingProgress
     peak_bytes: int
     before_bytes: int
     taken_bytes: int | None
@@ -121,7 +121,7 @@ def taken_bytes() -> int:
     return int(torch.cuda.max_memory_reserved()) + context
 
 
-def loaded(base: Path, settings: Settings) -> Any:
+def loaded(base: Path, settings: TrainingSettings) -> Any:
     """Return the model of the folder `base` as it is trained.
 
     Args:
@@ -142,7 +142,7 @@ def loaded(base: Path, settings: Settings) -> Any:
     return load_model(base, settings.dtype, **options)
 
 
-def adapted(base: Path, settings: Settings) -> Any:
+def adapted(base: Path, settings: TrainingSettings) -> Any:
     """Return the model of the folder `base` with fresh adapters.
 
     Args:
@@ -248,7 +248,7 @@ class Watcher(TrainerCallback):
     def __init__(
         self,
         run: Path,
-        progress: Progress,
+        progress: TrainingProgress,
         look: Callable[[Any], float] | None,
         eval_every: int,
         checkpoint_every: int,
@@ -339,12 +339,12 @@ def keep_best(model: Any, run: Path, step: int) -> None:
 
 def train_rows(
     base: Path,
-    rows: Sequence[Row],
-    settings: Settings,
+    rows: Sequence[TokenRow],
+    settings: TrainingSettings,
     run: Path,
     *,
     tokenizer: Any,
-    rehearsal: Sequence[Row] = (),
+    rehearsal: Sequence[TokenRow] = (),
     look: Callable[[Any], float] | None = None,
     evals_per_epoch: float = EVALS_PER_EPOCH,
     max_steps: int | None = None,
@@ -368,7 +368,7 @@ def train_rows(
     before = resident_bytes()
     known = taken_bytes()
     found = checkpoints.newest(run)
-    progress = Progress(**found[1]) if found else Progress()
+    progress = TrainingProgress(**found[1]) if found else TrainingProgress()
     model = adapted(base, settings)
     attention = _row_attention(model, rows, settings)
     if settings.method == "lora":
@@ -402,7 +402,7 @@ def train_rows(
     return Ran(adapter, progress, peak_bytes(), before, taken, stopped, attention is not None, trainable)
 
 
-def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
+def _arguments(settings: TrainingSettings, run: Path, total: int) -> SFTConfig:
     """Return TRL's arguments: ours where TRL's defaults cost (see docs/training.md)."""
     arguments = SFTConfig(
         output_dir=str(run),
@@ -432,7 +432,7 @@ def _arguments(settings: Settings, run: Path, total: int) -> SFTConfig:
     return arguments
 
 
-def _dataset(rows: Sequence[Row]) -> Dataset:
+def _dataset(rows: Sequence[TokenRow]) -> Dataset:
     labels = [[one if bit else IGNORED for one, bit in zip(row.ids, row.mask, strict=True)] for row in rows]
     return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": labels})
 
@@ -444,7 +444,7 @@ def _plain_collator(tokenizer: Any) -> Any:
     return DataCollatorForLanguageModeling(pad_token_id=filler)  # the rows bring their labels
 
 
-def _row_attention(model: Any, rows: Sequence[Row], settings: Settings) -> RowAttention | None:
+def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSettings) -> RowAttention | None:
     """Return the attention of shared rows, or None where the model cannot take it.
 
     It is not trusted: the loss of a few rows must be that of plain batches, or plain batches are used.

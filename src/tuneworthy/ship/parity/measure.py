@@ -26,7 +26,7 @@ _CLASSICAL: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class NextToken:
     """The next token.
 
     Attributes:
@@ -45,13 +45,13 @@ class Distribution:
         return exp(self.top[token]) if token in self.top else 0.0
 
 
-def divergence(p: Distribution, q: Distribution) -> float:
+def divergence(p: NextToken, q: NextToken) -> float:
     """Return KL(p || q) in nats, over the tokens that `p` names and one bucket of all others.
 
     A token that `q` does not name counts as likely as the least that it does name, which is at least what it was: the
     figure is at most the true one.
 
-    >>> divergence(Distribution({1: log(0.5), 2: log(0.5)}), Distribution({1: log(0.5), 2: log(0.5)}))
+    >>> divergence(NextToken({1: log(0.5), 2: log(0.5)}), NextToken({1: log(0.5), 2: log(0.5)}))
     0.0
     """
     least = min(q.top.values())
@@ -78,7 +78,7 @@ class Greedy:
     ended: bool
 
 
-class Form(Protocol):
+class ModelForm(Protocol):
     """One form of the model, ready to be asked. All methods block."""
 
     def template(self) -> str | None:
@@ -93,7 +93,7 @@ class Form(Protocol):
         """Return the ids of `text` with nothing put before or after it; special tokens in it are tokens."""
         ...
 
-    def next(self, ids: Sequence[int]) -> Distribution:
+    def next(self, ids: Sequence[int]) -> NextToken:
         """Return what follows `ids`."""
         ...
 
@@ -103,7 +103,7 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ParityPlan:
     """What every form is asked; made once, from the adapter's own tokenizer.
 
     Attributes:
@@ -136,13 +136,13 @@ class Plan:
         """Most tokens of a greedy answer."""
         return max(len(ids) for ids in (*self.answer_ids, *self.fact_answer_ids)) + SLACK
 
-    def answered(self, form: Form, prompts: Sequence[Sequence[int]]) -> list[Greedy]:
+    def answered(self, form: ModelForm, prompts: Sequence[Sequence[int]]) -> list[Greedy]:
         """Return what a form answers to each prompt, of as many tokens as there is room for."""
         return form.greedy(prompts, [min(self.n_greedy, self.context - len(ids)) for ids in prompts])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class FormAnswers:
     """What a form showed.
 
     Attributes:
@@ -158,22 +158,22 @@ class Measured:
     template: str | None
     prompt_ids: Sequence[Sequence[int]]
     marks: Mapping[str, Sequence[int]]
-    first: Sequence[Distribution] = field(repr=False)
-    end: Sequence[Distribution] = field(repr=False)
+    first: Sequence[NextToken] = field(repr=False)
+    end: Sequence[NextToken] = field(repr=False)
     greedy: Sequence[Greedy] = field(repr=False)
     facts: Sequence[Greedy] = ()
     fact_prompt_ids: Sequence[Sequence[int]] = ()
 
 
-def measure(name: str, kind: str, form: Form, plan: Plan) -> Measured:
+def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan) -> FormAnswers:
     """Ask a form everything.
 
     Args:
-        name, kind: As in `Measured`. form: What is asked. plan: What it is asked.
+        name, kind: As in `FormAnswers`. form: What is asked. plan: What it is asked.
     """
     pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))[:COMPARED]
     following = [(form.next(ids), form.next([*ids, *answer])) for ids, answer in pairs]
-    return Measured(
+    return FormAnswers(
         name=name,
         kind=kind,
         template=form.template(),

@@ -13,20 +13,28 @@ from typing import Any, Final
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
-from tuneworthy.ship.context import context_of, longest_row
+from tuneworthy.ship.context_length import context_of, longest_row
 from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import dtype_of, lineage
 from tuneworthy.ship.nf4 import seen_in_training
-from tuneworthy.ship.parity.base import Lineage, Subject, run_checks
-from tuneworthy.ship.parity.hf_form import TORCH_DTYPES, HfForm, Tokens, ends_of, fitted, load, with_adapter
-from tuneworthy.ship.parity.measure import Form, Measured, Plan, measure
-from tuneworthy.ship.parity.rows import end_supervised, question_as_trained, rows_of, tools_of
+from tuneworthy.ship.parity.measure import FormAnswers, ModelForm, ParityPlan, measure
 from tuneworthy.ship.parity.scoring import Scoring, scores_of, scoring_of
 from tuneworthy.ship.parity.server_forms import LlamaForm
+from tuneworthy.ship.parity.subject import Lineage, Subject, run_checks
+from tuneworthy.ship.parity.trained_rows import end_supervised, question_as_trained, rows_of, tools_of
+from tuneworthy.ship.parity.transformers_form import (
+    TORCH_DTYPES,
+    FolderTokenizer,
+    TransformersForm,
+    ends_of,
+    fitted,
+    load,
+    with_adapter,
+)
 from tuneworthy.store.artifacts import MADE_BY, Artifact, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.base_model import end_ids
-from tuneworthy.train.render import Renderer, Row, RowChat
+from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.types import Example
 
 Say = Callable[[str], None]
@@ -46,13 +54,13 @@ class Served:
         form: Answers for the model. kind: How its weights are stored. max_rank: Of adapters that it allows, or None.
     """
 
-    form: Form
+    form: ModelForm
     kind: str = "bf16"
     max_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ParityRequest:
     """What is compared.
 
     Attributes:
@@ -76,7 +84,7 @@ class Asked:
 
 
 def check_parity(
-    store: Folder, asked: Asked, *, name: str | None = "parity", say: Say = lambda _: None
+    store: Folder, asked: ParityRequest, *, name: str | None = "parity", say: Say = lambda _: None
 ) -> dict[str, Any]:
     """Ask every form, run every check, and return the document on them.
 
@@ -95,13 +103,13 @@ def check_parity(
     return document
 
 
-def _subject(store: Folder, asked: Asked, seen: Path, say: Say) -> Subject:
+def _subject(store: Folder, asked: ParityRequest, seen: Path, say: Say) -> Subject:
     """Ask every form; `seen` is the folder of the base as the adapter was trained on it."""
     plan = plan_of(asked, context_of(store, asked.adapter))
     line = lineage_of(asked, plan, seen)
     scoring = asked.scoring_of(plan.rows)
     base, adapter, plan = _trained(asked, plan, seen, say)
-    forms: dict[str, Measured] = {}
+    forms: dict[str, FormAnswers] = {}
     if asked.merged is not None:
         say(f"asks the merged model {asked.merged.id}")
         forms["merged"] = _merged(asked.merged, plan)
@@ -117,7 +125,7 @@ def _subject(store: Folder, asked: Asked, seen: Path, say: Say) -> Subject:
     )  # fmt: skip
 
 
-def named_files(asked: Asked) -> dict[str, Artifact]:
+def named_files(asked: ParityRequest) -> dict[str, Artifact]:
     """Return the GGUF files by the names of their forms: `gguf`, or `gguf-q8_0` and the like if there are several.
 
     Two of one type (made by two versions of this tool, say) have the beginning of their id in the name as well.
@@ -131,7 +139,7 @@ def named_files(asked: Asked) -> dict[str, Artifact]:
     }
 
 
-def document_of(subject: Subject, asked: Asked) -> dict[str, Any]:
+def document_of(subject: Subject, asked: ParityRequest) -> dict[str, Any]:
     """Run the checks and return the document on them.
 
     Its status is `fail` if a check failed, `unknown` if none did and the scores of the forms could not be compared.
@@ -181,14 +189,14 @@ def asked_of(
     *,
     facts: Sequence[tuple[str, str]] = (),
     **more: Any,
-) -> Asked:
+) -> ParityRequest:
     """Return what a project has to compare: an adapter, and the models that were made from it.
 
     Args:
         project: The project. adapter: Start of an id; the latest if not named.
         forms: Of `merged` and `gguf`; those that are there if not named.
         facts: Questions, which are asked in the prompt that was trained with, and answers. more: Further fields of
-            `Asked`.
+            `ParityRequest`.
 
     Raises:
         UserError: There is no adapter, or a form that was named is not there.
@@ -204,7 +212,7 @@ def asked_of(
     if forms is not None and "gguf" in forms and not merged:
         between = _children(store, "merged", trained.id, ["merged"])[-1:]
     ggufs = _children(store, "gguf", between[0].id, forms) if between else []
-    return Asked(adapter=trained, base=base, merged=merged[0] if merged else None, ggufs=ggufs, rows=rows, **settings)
+    return ParityRequest(adapter=trained, base=base, merged=merged[0] if merged else None, ggufs=ggufs, rows=rows, **settings)
 
 
 def _children(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> list[Artifact]:
@@ -218,7 +226,7 @@ def _children(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None
                     hint=f"run `tuneworthy {MADE_BY[kind]}`")  # fmt: skip
 
 
-def lineage_of(asked: Asked, plan: Plan, seen: Path) -> Lineage:
+def lineage_of(asked: ParityRequest, plan: ParityPlan, seen: Path) -> Lineage:
     """Return the files behind the forms.
 
     Args:
@@ -245,7 +253,7 @@ def lineage_of(asked: Asked, plan: Plan, seen: Path) -> Lineage:
     )
 
 
-def plan_of(asked: Asked, context: int = 2**31) -> Plan:
+def plan_of(asked: ParityRequest, context: int = 2**31) -> ParityPlan:
     """Draw the rows, and make their ids as training made them: with the adapter's own tokenizer, tools included.
 
     Args:
@@ -254,13 +262,13 @@ def plan_of(asked: Asked, context: int = 2**31) -> Plan:
     Raises:
         UserError: There is no row that the run could train on.
     """
-    tokens = Tokens(tokenizer_folder(asked))
+    tokens = FolderTokenizer(tokenizer_folder(asked))
     found = _trained_on(asked, tokens)
     pairs = random.Random(asked.seed).sample(found, min(asked.n_prompts, len(found)))  # the same ones each time
     starts = [len(row.mask) - row.mask[::-1].index(0) for _, row in pairs]  # of the last answer
     answers = [row.ids[start:-1] for (_, row), start in zip(pairs, starts, strict=True)]
     ends = [row.ids[-1] for _, row in pairs]
-    return Plan(
+    return ParityPlan(
         rows=[example for example, _ in pairs],
         n_left=len(found) - len(pairs),
         chats=[
@@ -280,7 +288,7 @@ def plan_of(asked: Asked, context: int = 2**31) -> Plan:
     )
 
 
-def _trained_on(asked: Asked, tokens: Tokens) -> list[tuple[Example, Row]]:
+def _trained_on(asked: ParityRequest, tokens: FolderTokenizer) -> list[tuple[Example, TokenRow]]:
     """Return the rows that the run could train on, each as it was rendered.
 
     Rows that training left out (too long, refused by the template, without an answer) are not asked.
@@ -292,21 +300,21 @@ def _trained_on(asked: Asked, tokens: Tokens) -> list[tuple[Example, Row]]:
     return [(examples[row.id], row) for row in rendered.rows]
 
 
-def tokenizer_folder(asked: Asked) -> Path:
+def tokenizer_folder(asked: ParityRequest) -> Path:
     """Return where the tokenizer that was trained with lies: with the adapter, else with the base."""
     own = asked.adapter.folder
     return own if (own / "tokenizer.json").is_file() else asked.base.folder
 
 
-def _trained(asked: Asked, plan: Plan, seen: Path, say: Say) -> tuple[Measured, Measured, Plan]:
+def _trained(asked: ParityRequest, plan: ParityPlan, seen: Path, say: Say) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
     """Ask the base as training saw it, and the adapter on it; find facts among the rows if none was handed in."""
     dtype = dtype_of(seen)
-    tokens = Tokens(tokenizer_folder(asked))
+    tokens = FolderTokenizer(tokenizer_folder(asked))
     say(f"asks the base {asked.base.id} and the adapter {asked.adapter.id} on it")
     model = fitted(load(seen, TORCH_DTYPES[dtype]), asked.adapter.folder)
     ends = ends_of(model, [plan.end])
-    base = measure("base", _SHORT[dtype], HfForm(model, tokens, ends), plan)
-    adapter = measure("adapter", _SHORT[dtype], HfForm(with_adapter(model, asked.adapter.folder), tokens, ends), plan)
+    base = measure("base", _SHORT[dtype], TransformersForm(model, tokens, ends), plan)
+    adapter = measure("adapter", _SHORT[dtype], TransformersForm(with_adapter(model, asked.adapter.folder), tokens, ends), plan)
     del model
     gc.collect()
     if plan.facts:
@@ -314,7 +322,7 @@ def _trained(asked: Asked, plan: Plan, seen: Path, say: Say) -> tuple[Measured, 
     return _with_facts(base, adapter, plan)
 
 
-def _with_facts(base: Measured, adapter: Measured, plan: Plan) -> tuple[Measured, Measured, Plan]:
+def _with_facts(base: FormAnswers, adapter: FormAnswers, plan: ParityPlan) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
     """Take as facts the rows whose answer the adapter gives word by word and the base does not."""
     known = [
         place for place, answer in enumerate(plan.answers)
@@ -322,7 +330,7 @@ def _with_facts(base: Measured, adapter: Measured, plan: Plan) -> tuple[Measured
     ][:MAX_FACTS]  # fmt: skip
     facts = [(plan.chats[place], plan.answers[place]) for place in known]
 
-    def told(one: Measured) -> Measured:
+    def told(one: FormAnswers) -> FormAnswers:
         ids = [one.prompt_ids[place] for place in known]
         return replace(one, facts=[one.greedy[place] for place in known], fact_prompt_ids=ids)
 
@@ -330,18 +338,18 @@ def _with_facts(base: Measured, adapter: Measured, plan: Plan) -> tuple[Measured
     return told(base), told(adapter), replace(plan, facts=facts, fact_ids=ids)
 
 
-def _merged(merged: Artifact, plan: Plan) -> Measured:
+def _merged(merged: Artifact, plan: ParityPlan) -> FormAnswers:
     dtype = dtype_of(merged.folder)
     model = load(merged.folder, TORCH_DTYPES[dtype])
     try:
-        form = HfForm(model, Tokens(merged.folder), ends_of(model, []) or [plan.end])
+        form = TransformersForm(model, FolderTokenizer(merged.folder), ends_of(model, []) or [plan.end])
         return measure("merged", _SHORT[dtype], form, plan)
     finally:
         del model
         gc.collect()
 
 
-def _gguf(name: str, made: Artifact, plan: Plan, log: Path) -> Measured:
+def _gguf(name: str, made: Artifact, plan: ParityPlan, log: Path) -> FormAnswers:
     form = LlamaForm(made.folder / "model.gguf", log, plan.context)
     try:
         return measure(name, str(made.manifest.get("file_type", "unknown")), form, plan)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.project import Project
-from tuneworthy.ship.parity.base import Scores
-from tuneworthy.ship.parity.measure import Greedy, Measured
+from tuneworthy.ship.parity.measure import FormAnswers, Greedy
+from tuneworthy.ship.parity.subject import Scores
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.training_rows import TaskMetric, kind_of, own_grader
 from tuneworthy.types import Case, Example
@@ -55,7 +55,7 @@ def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: 
     return Scoring(metric, tuple(place for place, _ in found.values()), "")
 
 
-def scores_of(scoring: Scoring, adapter: Measured, forms: Mapping[str, Measured]) -> dict[str, Scores]:
+def scores_of(scoring: Scoring, adapter: FormAnswers, forms: Mapping[str, FormAnswers]) -> dict[str, Scores]:
     """Return what the grader says of the greedy answers of the adapter and of each form; nothing without a grader.
 
     Left out are the rows whose answer the adapter did not end within the limit (cut answers say nothing of the score),

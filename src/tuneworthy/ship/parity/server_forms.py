@@ -14,7 +14,7 @@ import orjson
 from tuneworthy.errors import ModelError, OutsideFault, UserError
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
+from tuneworthy.ship.parity.measure import TOP, Greedy, NextToken
 
 TIMEOUT_S: Final = 300.0
 VLLM_TOP: Final = 20
@@ -108,7 +108,7 @@ class LlamaForm:
         """Return the ids of `text`."""
         return self._tokenize(text, add=False)
 
-    def next(self, ids: Sequence[int]) -> Distribution:
+    def next(self, ids: Sequence[int]) -> NextToken:
         """Return what follows `ids`; log-probabilities before any sampler.
 
         llama.cpp tells none where the chosen token ends the answer or is half a character, so a plain letter is forced:
@@ -118,7 +118,7 @@ class LlamaForm:
             self._letter = self.token_ids("a")[-1]
         told = self._complete(ids, 1, n_probs=TOP, logit_bias=[[self._letter, 10_000.0]])
         top = told["completion_probabilities"][0]["top_logprobs"]
-        return Distribution({one["id"]: one["logprob"] for one in top})
+        return NextToken({one["id"]: one["logprob"] for one in top})
 
     def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
         """Return the most likely answers."""
@@ -168,11 +168,11 @@ class VllmForm:
         ids: list[int] = self._post("/tokenize", {"prompt": text, "add_special_tokens": False})["tokens"]
         return ids
 
-    def next(self, ids: Sequence[int]) -> Distribution:
+    def next(self, ids: Sequence[int]) -> NextToken:
         """Return what follows `ids`; vLLM gives log-probabilities before any sampler."""
         told = self._complete(ids, 1, logprobs=self._top, ignore_eos=True)
         top = told["logprobs"]["top_logprobs"][0]
-        return Distribution({int(name.removeprefix("token_id:")): value for name, value in top.items()})
+        return NextToken({int(name.removeprefix("token_id:")): value for name, value in top.items()})
 
     def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
         """Return the most likely answers."""

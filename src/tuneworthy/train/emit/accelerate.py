@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from tuneworthy.errors import UserError
 from tuneworthy.train.emit import trl
-from tuneworthy.train.emit.base import Emitted, Plan
+from tuneworthy.train.emit.base import EmitPlan, Emitted
 
 LEAST: Final = 2
 
 
-def config(plan: Plan) -> dict[str, Any]:
+def config(plan: EmitPlan) -> dict[str, Any]:
     """Return the config: each card holds the whole model and takes its share of a step's rows."""
     return {
         "compute_environment": "LOCAL_MACHINE",
@@ -25,7 +25,7 @@ def config(plan: Plan) -> dict[str, Any]:
     }
 
 
-def emit(plan: Plan) -> Emitted:
+def emit(plan: EmitPlan) -> Emitted:
     """Write the script and the config, for two cards unless the plan names more.
 
     Raises:
@@ -39,7 +39,7 @@ def emit(plan: Plan) -> Emitted:
     return Emitted(files, ("accelerate", "launch", "--config_file", "accelerate.yaml", "train_trl.py"), script.notes)
 
 
-def _shared(plan: Plan) -> Plan:
+def _shared(plan: EmitPlan) -> EmitPlan:
     """Return the plan with fewer rows at once where that is needed for all cards to have their share of a step."""
     told = plan.settings
     share, rest = divmod(told.batch_size, plan.n_devices)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tuneworthy.train.emit.base import Emitted, Plan, targets_of
+from tuneworthy.train.emit.base import EmitPlan, Emitted, targets_of
 from tuneworthy.train.settings import ALL_LINEAR
 
 PIN: Final = "axolotl==0.19.0"
 SCHEDULES: Final = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
-def config(plan: Plan) -> dict[str, Any]:
+def config(plan: EmitPlan) -> dict[str, Any]:
     """Return the config."""
     told = plan.settings
     document: dict[str, Any] = {
@@ -50,7 +50,7 @@ def config(plan: Plan) -> dict[str, Any]:
     }
 
 
-def emit(plan: Plan) -> Emitted:
+def emit(plan: EmitPlan) -> Emitted:
     """Write the config."""
     import yaml
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tuneworthy.errors import UserError
-from tuneworthy.train.settings import Settings
+from tuneworthy.train.settings import TrainingSettings
 
 FORMATS: Final[Mapping[str, str]] = {
     "trl": "tuneworthy.train.emit.trl",
@@ -25,7 +25,7 @@ ROWS: Final = "rows.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EmitPlan:
     """What is to be trained.
 
     Attributes:
@@ -33,7 +33,7 @@ class Plan:
         output: Folder for the adapter. n_devices: Cards.
     """
 
-    settings: Settings
+    settings: TrainingSettings
     base: str
     rows: str = ROWS
     output: str = "adapter"
@@ -59,7 +59,7 @@ class Emitted:
         return next(iter(self.files.values()))
 
 
-def emit(form: str, plan: Plan) -> Emitted:
+def emit(form: str, plan: EmitPlan) -> Emitted:
     """Write `plan` for the trainer `form`.
 
     Raises:
@@ -69,10 +69,10 @@ def emit(form: str, plan: Plan) -> Emitted:
 
     if form not in FORMATS:
         raise UserError(f"expected one of {', '.join(FORMATS)}, got {form!r}")
-    write: Callable[[Plan], Emitted] = import_module(FORMATS[form]).emit
+    write: Callable[[EmitPlan], Emitted] = import_module(FORMATS[form]).emit
     return write(plan)
 
 
-def targets_of(settings: Settings) -> str | list[str]:
+def targets_of(settings: TrainingSettings) -> str | list[str]:
     """Return the target modules as PEFT takes them."""
     return settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)

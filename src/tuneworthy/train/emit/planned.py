@@ -16,9 +16,9 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.train.batch_layout import IGNORED
-from tuneworthy.train.emit.base import Emitted, Plan, emit
+from tuneworthy.train.emit.base import EmitPlan, Emitted, emit
 from tuneworthy.train.plan import Planned
-from tuneworthy.train.render import Row
+from tuneworthy.train.render import TokenRow
 
 
 def emit_planned(planned: Planned, form: str) -> Emitted:
@@ -28,7 +28,7 @@ def emit_planned(planned: Planned, form: str) -> Emitted:
         UserError: As `rows_of`, or the trainer cannot do what the plan asks.
     """
     rows = rows_of(planned)
-    made = emit(form, Plan(planned.advice.settings, str(planned.folder)))
+    made = emit(form, EmitPlan(planned.advice.settings, str(planned.folder)))
     more = [f"its {len(rows)} rows are those that `tuneworthy train` trains on"]
     if planned.rehearsal is None:
         more[0] += ", but for those of rehearsal, which the base writes when it is run"
@@ -39,7 +39,7 @@ def emit_planned(planned: Planned, form: str) -> Emitted:
     return replace(made, notes=(*made.notes, *more))
 
 
-def rows_of(planned: Planned) -> Sequence[Row]:
+def rows_of(planned: Planned) -> Sequence[TokenRow]:
     """Return the rows of a plan, those that the base wrote itself last.
 
     Raises:
@@ -58,7 +58,7 @@ def rows_of(planned: Planned) -> Sequence[Row]:
     return [*planned.rendered.rows, *(planned.rehearsal or ())]
 
 
-def row_lines(rows: Iterable[Row]) -> Iterator[bytes]:
+def row_lines(rows: Iterable[TokenRow]) -> Iterator[bytes]:
     """Yield a line of JSON for each row: `input_ids`, `attention_mask`, `labels` (-100 where nothing is supervised)."""
     for row in rows:
         labels = [one if bit else IGNORED for one, bit in zip(row.ids, row.mask, strict=True)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tuneworthy.train.emit.base import Emitted, Plan, targets_of
+from tuneworthy.train.emit.base import EmitPlan, Emitted, targets_of
 
 PINS: Final = ("trl==1.16.0", "peft==0.21.2", "transformers==5.24.0", "datasets>=4.0", "accelerate>=1.10")
 QUANTISED: Final = ("bitsandbytes==0.50.2",)
 
 
-def arguments(plan: Plan) -> dict[str, Any]:
+def arguments(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of SFTConfig."""
     told = plan.settings
     return {
@@ -32,7 +32,7 @@ def arguments(plan: Plan) -> dict[str, Any]:
     }
 
 
-def adapter(plan: Plan) -> dict[str, Any]:
+def adapter(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of LoraConfig."""
     told = plan.settings
     alpha: float = int(told.alpha) if told.alpha == int(told.alpha) else told.alpha
@@ -46,7 +46,7 @@ def adapter(plan: Plan) -> dict[str, Any]:
     }
 
 
-def emit(plan: Plan) -> Emitted:
+def emit(plan: EmitPlan) -> Emitted:
     """Write the script."""
     told = plan.settings
     pins = (*PINS, *(QUANTISED if told.method == "qlora" else ()))
@@ -84,7 +84,7 @@ def emit(plan: Plan) -> Emitted:
     return Emitted(files, ("python", "train_trl.py"), ("TRL stops by loss or epochs, not by the task metric",))
 
 
-def _model(plan: Plan) -> list[str]:
+def _model(plan: EmitPlan) -> list[str]:
     told = plan.settings
     dtype = "torch.float32" if told.method == "full" else f"torch.{told.dtype}"
     if told.method != "qlora":

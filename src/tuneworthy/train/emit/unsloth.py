@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tuneworthy.errors import UserError
-from tuneworthy.train.emit.base import Emitted, Plan, targets_of
+from tuneworthy.train.emit.base import EmitPlan, Emitted, targets_of
 from tuneworthy.train.settings import ALL_LINEAR
 
 PINS: Final = ("unsloth==2026.10.9", "trl<=1.15.0", "transformers<=5.17.0", "datasets>=4.2,<4.4")
 LINEARS: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def loading(plan: Plan) -> dict[str, Any]:
+def loading(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of FastLanguageModel.from_pretrained."""
     quantised = plan.settings.method == "qlora"
     return {
@@ -24,7 +24,7 @@ def loading(plan: Plan) -> dict[str, Any]:
     }
 
 
-def adapter(plan: Plan) -> dict[str, Any]:
+def adapter(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of FastLanguageModel.get_peft_model."""
     told = plan.settings
     targets = targets_of(told)
@@ -39,7 +39,7 @@ def adapter(plan: Plan) -> dict[str, Any]:
     }
 
 
-def arguments(plan: Plan) -> dict[str, Any]:
+def arguments(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of SFTConfig."""
     told = plan.settings
     return {
@@ -58,7 +58,7 @@ def arguments(plan: Plan) -> dict[str, Any]:
     }
 
 
-def emit(plan: Plan) -> Emitted:
+def emit(plan: EmitPlan) -> Emitted:
     """Write the script.
 
     Raises:

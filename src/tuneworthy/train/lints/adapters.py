@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.config_reader import UNKNOWN, Given
+from tuneworthy.train.lints.trainer_config import UNKNOWN, TrainerConfig
 
 ATTENTION: Final = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv"})
 MOE_NAMES: Final = (
@@ -39,7 +39,7 @@ class AttentionOnly:
     bad: ClassVar = ("py", "from peft import LoraConfig\nLoraConfig(r=16, target_modules=['q_proj', 'v_proj'])")
     good: ClassVar = ("py", "from peft import LoraConfig\nLoraConfig(r=16, target_modules='all-linear')")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         targets = given.targets
         if targets and set(targets) <= ATTENTION:
@@ -62,7 +62,7 @@ class DefaultTargets:
     bad: ClassVar = ("py", "from peft import LoraConfig\nLoraConfig(r=16, lora_alpha=32)")
     good: ClassVar = ("json", '{"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "all-linear"}')
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.tree is not None:
             calls = given.named("LoraConfig")
@@ -89,7 +89,7 @@ class HeadAdapted:
     bad: ClassVar = ("json", '{"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["up_proj", "lm_head"]}')
     good: ClassVar = ("json", '{"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["up_proj", "q_proj"]}')
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if "lm_head" in (given.targets or []):
             yield Fault(given.line("target_modules"), "TRL refuses it: leave lm_head out")
@@ -111,7 +111,7 @@ class ExpertsMissed:
     bad: ClassVar = ("yaml", "base_model: Qwen/Qwen3-30B-A3B\nadapter: lora\nlora_r: 16\nlora_target_linear: true")
     good: ClassVar = ("yaml", "base_model: Qwen/Qwen3-8B\nadapter: lora\nlora_r: 16\nlora_target_linear: true")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         model = str(given.get("model") or "").lower()
         named = "target_parameters" in given.values
@@ -135,7 +135,7 @@ class ScaleApart:
     bad: ClassVar = ("py", "from peft import LoraConfig\nLoraConfig(r=8, lora_alpha=128, target_modules='all-linear')")
     good: ClassVar = ("py", "from peft import LoraConfig\nLoraConfig(r=16, lora_alpha=32, target_modules='all-linear')")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         rank, alpha = given.rank, given.alpha
         if rank and alpha and not given.get("rslora") and not 0.25 <= alpha / rank <= 4:
@@ -162,7 +162,7 @@ class RsloraRate:
     bad: ClassVar = ("json", '{"peft_type": "LORA", "r": 64, "lora_alpha": 64, "use_rslora": true}')
     good: ClassVar = ("json", '{"peft_type": "LORA", "r": 64, "lora_alpha": 64, "use_rslora": false}')
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         rank, alpha = given.rank, given.alpha
         if given.get("rslora") is True and rank and alpha:
@@ -186,7 +186,7 @@ class InitMovesBase:
     bad: ClassVar = ("json", '{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "init_lora_weights": "pissa"}')
     good: ClassVar = ("json", '{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "init_lora_weights": true}')
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         init = str(given.get("init") or "").lower()
         if init.startswith(("pissa", "olora", "corda", "loftq")):
@@ -211,7 +211,7 @@ class DoraRounds:
     bad: ClassVar = ("yaml", "base_model: a/b\nadapter: qlora\nload_in_4bit: true\nlora_r: 16\npeft_use_dora: true")
     good: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nload_in_4bit: false\nlora_r: 16\npeft_use_dora: true")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.get("dora") is True and given.get("load_in_4bit") is True:
             yield Fault(given.line("dora"), "keep the magnitude vector in float32, or train plain LoRA")
@@ -232,7 +232,7 @@ class DropoutHabit:
     bad: ClassVar = ("json", '{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "lora_dropout": 0.05}')
     good: ClassVar = ("json", '{"peft_type": "LORA", "r": 16, "lora_alpha": 16, "lora_dropout": 0.0}')
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         value = given.values.get("dropout")
         if value is not None and value.value is not UNKNOWN and value.value:

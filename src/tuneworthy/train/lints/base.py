@@ -12,7 +12,7 @@ from inspect import cleandoc
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from tuneworthy.registry import Registry
-from tuneworthy.train.lints.config_reader import Given
+from tuneworthy.train.lints.trainer_config import TrainerConfig
 
 Severity = Literal["error", "warning", "note"]
 """It will fail or train the wrong thing; it is likely to train worse; it is to be known."""
@@ -60,7 +60,7 @@ class Lint(Protocol):
     bad: ClassVar[tuple[str, str]]
     good: ClassVar[tuple[str, str]]
 
-    def look(self, given: Given) -> Iterable[Fault]:
+    def look(self, given: TrainerConfig) -> Iterable[Fault]:
         """Yield the faults of a config."""
         ...
 
@@ -104,7 +104,7 @@ def page(factory: Callable[[], Lint]) -> str:
     return cleandoc(factory.__doc__ or "")
 
 
-def lint_config(given: Given, lints: Mapping[str, Callable[[], Lint]] | None = None) -> list[Finding]:
+def lint_config(given: TrainerConfig, lints: Mapping[str, Callable[[], Lint]] | None = None) -> list[Finding]:
     """Return what the lints find, the worst first, then by line."""
     found = []
     for factory in (all_lints() if lints is None else lints).values():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.config_reader import Given
+from tuneworthy.train.lints.trainer_config import TrainerConfig
 
 LOW, HIGH = 1e-4, 1e-3
 MAX_BATCH: Final = 32
@@ -29,7 +29,7 @@ class RateOfFull:
     bad: ClassVar = ("py", _LORA + "SFTConfig(max_length=4096)")
     good: ClassVar = ("py", _LORA + "SFTConfig(max_length=4096, learning_rate=2e-4)")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if not given.adapters or given.kind == "peft":
             return
@@ -56,7 +56,7 @@ class RateHigh:
     bad: ClassVar = ("py", _LORA + "SFTConfig(max_length=4096, learning_rate=5e-3)")
     good: ClassVar = ("py", _LORA + "SFTConfig(max_length=4096, learning_rate=5e-4)")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         rate = given.number("learning_rate")
         if rate is not None and rate > HIGH:
@@ -80,7 +80,7 @@ class BatchLarge:
     good: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\nmicro_batch_size: 2\n"
                               "gradient_accumulation_steps: 8")  # fmt: skip
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         batch = (given.number("micro_batch_size") or 1) * (given.number("accumulation") or 1)
         if given.adapters and batch >= MAX_BATCH:
@@ -104,7 +104,7 @@ class EpochsFixed:
     bad: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\nnum_epochs: 5")
     good: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\nnum_epochs: 5\nearly_stopping_patience: 2")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         epochs = given.number("epochs")
         stops = given.named("EarlyStoppingCallback") or given.get("early_stopping") or given.get("best_at_end")
@@ -127,7 +127,7 @@ class Adam8bit:
     bad: ClassVar = ("yaml", "base_model: a/b\nadapter: qlora\nlora_r: 32\noptimizer: adamw_8bit")
     good: ClassVar = ("yaml", "base_model: a/b\nadapter: qlora\nlora_r: 32\noptimizer: adamw_torch_fused")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.adapters and "8bit" in str(given.get("optim") or ""):
             yield Fault(given.line("optim"), "saves about 6 bytes a trained parameter: 0.5 GiB for 84M")
@@ -148,7 +148,7 @@ class NoiseOn:
     bad: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\nneftune_noise_alpha: 5")
     good: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\nneftune_noise_alpha: null")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.get("neftune"):
             yield Fault(given.line("neftune"), "leave it out unless the task metric itself gets better by it")

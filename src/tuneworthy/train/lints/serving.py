@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.config_reader import Given
+from tuneworthy.train.lints.trainer_config import TrainerConfig
 
 SERVED_RANK: Final = 16
 """vLLM's default of max_lora_rank."""
@@ -36,7 +36,7 @@ class MergeQuantised:
         "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_16bit')",
     )
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if "4bit" in str(given.get("save_method") or ""):
             yield Fault(given.line("save_method"), 'write save_method="merged_16bit"')
@@ -62,7 +62,7 @@ class RankLimit:
     bad: ClassVar = ("json", '{"peft_type": "LORA", "r": 64, "lora_alpha": 32, "target_modules": "all-linear"}')
     good: ClassVar = ("json", '{"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "all-linear"}')
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         rank = given.number("rank")
         flag = _FLAG.search(given.text)
@@ -83,7 +83,7 @@ class RemoteCode:
     bad: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\ntrust_remote_code: true")
     good: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\ntrust_remote_code: false")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.get("trust_remote_code") is True:
             yield Fault(given.line("trust_remote_code"), "leave it out: the families that transformers knows need none")
@@ -105,7 +105,7 @@ class ModelName:
     bad: ClassVar = ("yaml", "base_model: unsloth/Meta-Llama-3.3-70B-Instruct-bnb-4bit\nadapter: qlora\nlora_r: 16")
     good: ClassVar = ("yaml", "base_model: unsloth/Llama-3.3-70B-Instruct-bnb-4bit\nadapter: qlora\nlora_r: 16")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         model = str(given.get("model") or "")
         if "Meta-Llama-3.3" in model:
@@ -130,7 +130,7 @@ class ImportOrder:
     bad: ClassVar = ("py", "from trl import SFTTrainer\nfrom unsloth import FastLanguageModel")
     good: ClassVar = ("py", "from unsloth import FastLanguageModel\nfrom trl import SFTTrainer")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         first: dict[str, int] = {}
         for number, line in enumerate(given.text.splitlines() if given.tree is not None else (), start=1):

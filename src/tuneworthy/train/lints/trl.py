@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
 from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.config_reader import Given
+from tuneworthy.train.lints.trainer_config import TrainerConfig
 
 REMOVED: Final[Mapping[str, str]] = {
     "tokenizer": "processing_class=",
@@ -70,7 +70,7 @@ class TrlRemoved:
     bad: ClassVar = ("py", _TRL + "SFTTrainer(model=m, tokenizer=t, args=SFTConfig(max_length=2048))")
     good: ClassVar = ("py", _TRL + "SFTTrainer(model=m, processing_class=t, args=SFTConfig(max_length=2048))")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.tree is not None:
             for node, message in removed_arguments(given.tree):
@@ -93,7 +93,7 @@ class TrlTruncates:
     bad: ClassVar = ("py", _TRL + "SFTTrainer(model=m, args=SFTConfig(learning_rate=2e-4))")
     good: ClassVar = ("py", _TRL + "SFTTrainer(model=m, args=SFTConfig(learning_rate=2e-4, max_length=4096))")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.tree is not None:
             for node, message in converted_arguments(given.tree):
@@ -124,7 +124,7 @@ class UserTurns:
     good: ClassVar = ("py", _TRL + "rows = ds.map(lambda r: {'messages': r['chat']})\nSFTTrainer(model=m,"
                             " train_dataset=rows, args=SFTConfig(max_length=9, assistant_only_loss=True))")  # fmt: skip
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.kind == "axolotl":
             if given.raw_value("train_on_inputs") is True:
@@ -160,7 +160,7 @@ class PackingCuts:
     bad: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, packing=True)")
     good: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, packing=True, packing_strategy='bfd_split')")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.kind != "axolotl" and given.get("packing") is True and given.get("packing_strategy") != "bfd_split":
             how = given.get("packing_strategy") or "bfd"
@@ -186,7 +186,7 @@ class EndUnmasked:
     good: ClassVar = ("py", "from transformers import DataCollatorForLanguageModeling\ntok.pad_token = '<pad>'\n"
                             "DataCollatorForLanguageModeling(tok, mlm=False)")  # fmt: skip
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         for key in ("train_on_eos", "train_on_eot"):
             if given.raw_value(key) == "none":
@@ -217,7 +217,7 @@ class FieldsGone:
     bad: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, warmup_ratio=0.03)")
     good: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, warmup_steps=0.03)")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.kind not in {"trl", "peft"}:
             return
@@ -246,7 +246,7 @@ class LossAlias:
     bad: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, loss_type='chunked_nll')")
     good: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, loss_type='nll')")
 
-    def look(self, given: Given) -> Iterator[Fault]:
+    def look(self, given: TrainerConfig) -> Iterator[Fault]:
         """Yield the fault."""
         if given.kind == "trl" and given.raw_value("loss_type") == "chunked_nll":
             yield Fault(given.line("loss_type"), "leave it out: the output head is fused")

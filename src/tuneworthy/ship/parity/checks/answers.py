@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import mean, median
 from typing import ClassVar, Final
 
-from tuneworthy.ship.parity.base import Said, Scores, Subject, parity_check
-from tuneworthy.ship.parity.measure import Distribution, Greedy, Measured, divergence
+from tuneworthy.ship.parity.measure import FormAnswers, Greedy, NextToken, divergence
+from tuneworthy.ship.parity.subject import Said, Scores, Subject, parity_check
 from tuneworthy.stats import paired
 
 MIN_END: Final = 0.3
@@ -20,9 +20,9 @@ MAX_SHARE: Final = 0.1
 """Largest distance from the adapter, as a share of the adapter's own distance from the base."""
 
 
-def distances(left: Measured, right: Measured) -> list[float]:
+def distances(left: FormAnswers, right: FormAnswers) -> list[float]:
     """Return the KL of `right` from `left` at each place: after each prompt, and after each answer."""
-    pairs: list[tuple[Distribution, Distribution]] = [*zip(left.first, right.first, strict=True)]
+    pairs: list[tuple[NextToken, NextToken]] = [*zip(left.first, right.first, strict=True)]
     pairs += zip(left.end, right.end, strict=True)
     return [divergence(p, q) for p, q in pairs]
 

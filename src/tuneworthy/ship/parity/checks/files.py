@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import Place, from_float32, to_float32
-from tuneworthy.ship.lora import Adapter, read_adapter
-from tuneworthy.ship.parity.base import Said, Subject, parity_check
+from tuneworthy.ship.lora import LoraAdapter, read_adapter
+from tuneworthy.ship.parity.subject import Said, Subject, parity_check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,7 @@ class WeightsCheck:
         return Said("fail", f"{share}, {untouched:.1%} are those of the base", cause, ("merged",), numbers)
 
 
-def _compare(lora: Adapter, name: str, base: Place, merged: Place) -> tuple[float, float, int]:
+def _compare(lora: LoraAdapter, name: str, base: Place, merged: Place) -> tuple[float, float, int]:
     """Return the share of weights as they were meant, the share as in the base, and the most values in a block."""
     if merged.shape != base.shape:
         return 0.0, 0.0, LEVELS + 1

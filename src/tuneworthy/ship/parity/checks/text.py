@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from tuneworthy.providers.chat_template import template_sha256
-from tuneworthy.ship.parity.base import Said, Subject, parity_check
-from tuneworthy.ship.parity.measure import Measured
+from tuneworthy.ship.parity.measure import FormAnswers
+from tuneworthy.ship.parity.subject import Said, Subject, parity_check
 
 
-def _all(subject: Subject) -> Iterator[Measured]:
+def _all(subject: Subject) -> Iterator[FormAnswers]:
     yield subject.adapter
     yield from subject.forms.values()
 

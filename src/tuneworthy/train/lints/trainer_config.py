@@ -43,7 +43,7 @@ NAMES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ConfigValue:
     """A value and the line that it stands on."""
 
     value: Any
@@ -51,17 +51,17 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SourceCall:
     """A call in Python source: the last part of its name, its line and its keyword arguments."""
 
     name: str
     line: int
-    keywords: Mapping[str, Value]
+    keywords: Mapping[str, ConfigValue]
     node: ast.Call
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class TrainerConfig:
     """A config.
 
     Attributes:
@@ -73,9 +73,9 @@ class Given:
 
     path: str
     kind: Kind
-    values: Mapping[str, Value] = field(default_factory=dict)
-    raw: Mapping[str, Value] = field(default_factory=dict)
-    calls: Sequence[Call] = ()
+    values: Mapping[str, ConfigValue] = field(default_factory=dict)
+    raw: Mapping[str, ConfigValue] = field(default_factory=dict)
+    calls: Sequence[SourceCall] = ()
     tree: ast.Module | None = None
     text: str = ""
 
@@ -94,7 +94,7 @@ class Given:
         found = {**self.raw, **self.values}
         return next((found[name].line for name in names if name in found), 1)
 
-    def named(self, *names: str) -> list[Call]:
+    def named(self, *names: str) -> list[SourceCall]:
         """Return the calls of functions or methods with one of `names`."""
         return [call for call in self.calls if call.name in names]
 
@@ -131,7 +131,7 @@ class Given:
         return [str(one) for one in value] if isinstance(value, list | tuple) else None
 
 
-def read(path: Path) -> Given:
+def read(path: Path) -> TrainerConfig:
     """Read the config at `path`.
 
     Raises:
@@ -148,7 +148,7 @@ def read(path: Path) -> Given:
     return parse(text, str(path))
 
 
-def parse(text: str, name: str) -> Given:
+def parse(text: str, name: str) -> TrainerConfig:
     """Read a config from its text; the ending of `name` says how.
 
     Raises:
@@ -165,7 +165,7 @@ def parse(text: str, name: str) -> Given:
 # --- JSON and YAML --------------------------------------------------------------------------------------------------
 
 
-def _document(text: str, name: str) -> Given:
+def _document(text: str, name: str) -> TrainerConfig:
     import yaml
 
     try:
@@ -179,10 +179,10 @@ def _document(text: str, name: str) -> Given:
     if _has_more(content, MAX_VALUES):
         raise UserError(f"{name}: expected at most {MAX_VALUES} values, got more", hint=_HINT)
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-    raw = {str(key): Value(value, lines.get(str(key), 1)) for key, value in content.items()}
+    raw = {str(key): ConfigValue(value, lines.get(str(key), 1)) for key, value in content.items()}
     if not set(raw) & (set(NAMES) | {"datasets", "adapter", "peft_type", "use_peft"}):
         raise UserError(f"{name}: expected a training config, got none of the keys of one", hint=_HINT)
-    return Given(name, _kind_of(raw), _normal(raw), raw, text=text)
+    return TrainerConfig(name, _kind_of(raw), _normal(raw), raw, text=text)
 
 
 def _has_more(content: Any, most: int) -> bool:
@@ -198,24 +198,24 @@ def _has_more(content: Any, most: int) -> bool:
     return n > most
 
 
-def _kind_of(raw: Mapping[str, Value]) -> Kind:
+def _kind_of(raw: Mapping[str, ConfigValue]) -> Kind:
     if "peft_type" in raw or {"lora_alpha", "r"} <= set(raw):
         return "peft"
     axolotl = {"base_model", "datasets", "sequence_len", "adapter", "micro_batch_size", "sample_packing"}
     return "axolotl" if len(axolotl & set(raw)) >= 2 else "trl"
 
 
-def _normal(raw: Mapping[str, Value]) -> dict[str, Value]:
+def _normal(raw: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
     found = {NAMES[key]: value for key, value in raw.items() if key in NAMES}
-    if raw.get("lora_target_linear", Value(False)).value is True:
-        found["target_modules"] = Value("all-linear", raw["lora_target_linear"].line)
+    if raw.get("lora_target_linear", ConfigValue(False)).value is True:
+        found["target_modules"] = ConfigValue("all-linear", raw["lora_target_linear"].line)
     return found
 
 
 # --- Python ---------------------------------------------------------------------------------------------------------
 
 
-def _python(text: str, name: str) -> Given:
+def _python(text: str, name: str) -> TrainerConfig:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -223,12 +223,12 @@ def _python(text: str, name: str) -> Given:
         raise UserError(f"{name}: expected Python source, got line {line}: {error}", hint="mend the file") from None
     named = _assigned(tree)
     calls = [_call(node, named) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    raw: dict[str, Value] = {}
+    raw: dict[str, ConfigValue] = {}
     for call in calls:
         raw.update({key: value for key, value in call.keywords.items() if key not in raw or call.name in _MAIN})
     modules = _imports(tree)
     kind: Kind = "unsloth" if "unsloth" in modules else "trl" if {"trl", "transformers"} & modules else "peft"
-    return Given(name, kind, _normal(raw), raw, calls, tree, text)
+    return TrainerConfig(name, kind, _normal(raw), raw, calls, tree, text)
 
 
 _MAIN: Final = frozenset({"LoraConfig", "SFTConfig", "TrainingArguments", "get_peft_model", "from_pretrained"})
@@ -255,14 +255,14 @@ def _assigned(tree: ast.Module) -> dict[str, Any]:
     return found
 
 
-def _call(node: ast.Call, named: Mapping[str, Any]) -> Call:
-    keywords = {word.arg: Value(_plain(word.value, named), word.value.lineno) for word in node.keywords if word.arg}
+def _call(node: ast.Call, named: Mapping[str, Any]) -> SourceCall:
+    keywords = {word.arg: ConfigValue(_plain(word.value, named), word.value.lineno) for word in node.keywords if word.arg}
     for word in node.keywords:
         inner = _plain(word.value, named) if word.arg is None else None
         if isinstance(inner, dict):
-            keywords.update({str(key): Value(value, word.value.lineno) for key, value in inner.items()})
+            keywords.update({str(key): ConfigValue(value, word.value.lineno) for key, value in inner.items()})
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return Call(name, node.lineno, keywords, node)
+    return SourceCall(name, node.lineno, keywords, node)
 
 
 def _plain(node: ast.expr, named: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
 
 from tuneworthy.registry import Registry
-from tuneworthy.ship.parity.measure import Measured, Plan
+from tuneworthy.ship.parity.measure import FormAnswers, ParityPlan
 
 Status = Literal["pass", "fail", "skipped"]
 
@@ -50,7 +50,7 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FormLimits:
     """How far a form may be from the adapter on its base.
 
     Attributes:
@@ -61,13 +61,13 @@ class Limits:
     agreement: float
 
 
-LIMITS: Final[Mapping[str, Limits]] = {
-    "f32": Limits(0.02, 0.9),
-    "bf16": Limits(0.02, 0.9),
-    "f16": Limits(0.02, 0.9),
-    "q8_0": Limits(0.05, 0.8),
+LIMITS: Final[Mapping[str, FormLimits]] = {
+    "f32": FormLimits(0.02, 0.9),
+    "bf16": FormLimits(0.02, 0.9),
+    "f16": FormLimits(0.02, 0.9),
+    "q8_0": FormLimits(0.05, 0.8),
 }
-COARSE: Final = Limits(0.3, 0.5)
+COARSE: Final = FormLimits(0.3, 0.5)
 """Of anything below 8 bit, where the score decides."""
 
 
@@ -90,11 +90,11 @@ class Subject:
         margin: Largest harmless loss of score. why_not_scored: Why there are no scores.
     """
 
-    plan: Plan
+    plan: ParityPlan
     lineage: Lineage
-    base: Measured
-    adapter: Measured
-    forms: Mapping[str, Measured]
+    base: FormAnswers
+    adapter: FormAnswers
+    forms: Mapping[str, FormAnswers]
     scores: Mapping[str, Scores] = field(default_factory=dict)
     margin: float = 0.05
     why_not_scored: str = ""
@@ -104,7 +104,7 @@ class Subject:
         forms = {name: one for name, one in self.forms.items() if name not in names}
         return replace(self, forms=forms, scores={name: one for name, one in self.scores.items() if name not in names})
 
-    def limits(self, form: Measured) -> Limits:
+    def limits(self, form: FormAnswers) -> FormLimits:
         """Return how far `form` may be from the adapter."""
         return LIMITS.get(form.kind, COARSE)
 

@@ -11,7 +11,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.providers.model_safety import check_model, template_of
 from tuneworthy.ship.lora import read_adapter
-from tuneworthy.ship.parity.measure import TOP, Distribution, Greedy
+from tuneworthy.ship.parity.measure import TOP, Greedy, NextToken
 from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.generation import answer_ids
 from tuneworthy.train.memory import Device
@@ -21,7 +21,7 @@ TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
-class HfForm:
+class TransformersForm:
     """A model in memory, with the tokenizer of a folder.
 
     Args:
@@ -29,7 +29,7 @@ class HfForm:
         ends: Ids that end an answer.
     """
 
-    def __init__(self, model: Any, tokens: Tokens, ends: Sequence[int]) -> None:
+    def __init__(self, model: Any, tokens: FolderTokenizer, ends: Sequence[int]) -> None:
         self._model, self.tokens, self._ends = model, tokens, list(ends)
         self._read: list[int] = []
         self._cache: Any = None
@@ -50,13 +50,13 @@ class HfForm:
         """Return the ids of `text`."""
         return self.tokens.ids(text)
 
-    def next(self, ids: Sequence[int]) -> Distribution:
+    def next(self, ids: Sequence[int]) -> NextToken:
         """Return what follows `ids`."""
         import torch
 
         logits = self._logits(ids)
         values, places = torch.log_softmax(logits, -1).topk(min(TOP, logits.shape[0]))
-        return Distribution(dict(zip(places.tolist(), values.tolist(), strict=True)))
+        return NextToken(dict(zip(places.tolist(), values.tolist(), strict=True)))
 
     def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
         """Return the most likely answers; those that have room for as many tokens are written side by side."""
@@ -95,7 +95,7 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-class Tokens:
+class FolderTokenizer:
     """The tokenizer and template of a model folder.
 
     Args:
