@@ -45,7 +45,9 @@ def main() -> None:
     steps += [(trainer, "keep_best"), (trainer, "summed_loss"), (safetensors.torch, "save_file")]
     for owner, name in steps:
         setattr(owner, name, counted(getattr(owner, name)))
-    settings = TrainingSettings(rank=4, dropout=0.1, dtype="float32", batch_size=4, micro_batch_size=2, learning_rate=0.01)
+    settings = TrainingSettings(
+        rank=4, dropout=0.1, dtype="float32", batch_size=4, micro_batch_size=2, learning_rate=0.01
+    )
 
     def look(model: Any) -> float:
         return sum(float(weight.abs().mean()) for name, weight in model.named_parameters() if "lora_B" in name)

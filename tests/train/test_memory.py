@@ -15,7 +15,9 @@ from tuneworthy.train.shape import Shape, shape_of_config
 
 B8, B70 = shape_of_config(shapes.LLAMA_8B), shape_of_config(shapes.LLAMA_70B)
 LONG = TrainingSettings(micro_batch_size=2, batch_size=16, max_length=4096, gradient_checkpointing=True)
-ARTICLE = TrainingSettings(method="qlora", rank=32, alpha=32, dropout=0.05, micro_batch_size=2, batch_size=16, max_length=4096)
+ARTICLE = TrainingSettings(
+    method="qlora", rank=32, alpha=32, dropout=0.05, micro_batch_size=2, batch_size=16, max_length=4096
+)
 UNSLOTH = {
     "LLAMA_3B": (3.5, 8), "LLAMA_7B": (5, 19), "LLAMA_8B": (6, 22), "QWEN_14B": (8.5, 33), "QWEN_32B": (26, 76),
     "LLAMA_70B": (41, 164), "LLAMA_405B": (237, 950),

@@ -27,7 +27,9 @@ from tuneworthy.train.run import train_project  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import _plain_loss, summed_loss, train_rows  # noqa: E402
 
-SETTINGS = TrainingSettings(rank=4, dtype="float32", batch_size=4, micro_batch_size=4, learning_rate=0.02, rehearsal=0.5)
+SETTINGS = TrainingSettings(
+    rank=4, dtype="float32", batch_size=4, micro_batch_size=4, learning_rate=0.02, rehearsal=0.5
+)
 ASKED = VOCAB["<user>"]
 
 

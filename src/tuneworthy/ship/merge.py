@@ -205,7 +205,9 @@ def _share(error: NDArray[np.float32], change: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(error)) / length if length else 0.0
 
 
-def _untied(lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str, Any]) -> tuple[LoraAdapter, dict[str, Place]]:
+def _untied(
+    lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str, Any]
+) -> tuple[LoraAdapter, dict[str, Place]]:
     """Settle a head that the base ties to its embeddings: left out if the adapter saved the same, else a new weight.
 
     Returns:

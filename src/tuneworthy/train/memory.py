@@ -131,7 +131,9 @@ def estimate(shape: Shape, settings: TrainingSettings, device: Device, backend: 
     moments = run.moments()
     worst = max(moments, key=lambda parts: sum(part.n_bytes for part in parts))
     parts = [part for part in (*held, *worst) if part.n_bytes]
-    return MemoryEstimate((*parts, MemoryPart("fixed", FIXED[device], "libraries, context and gaps")), _band(shape, device))
+    return MemoryEstimate(
+        (*parts, MemoryPart("fixed", FIXED[device], "libraries, context and gaps")), _band(shape, device)
+    )
 
 
 def _band(shape: Shape, device: Device) -> tuple[float, float]:
@@ -218,7 +220,9 @@ class _RunMemory:
             )
             live = MemoryPart("live_layer", layer + self.backward_bytes(), "one layer, computed again")
             return [[stored, self._head()], [stored, live, attention], late]
-        kept = MemoryPart("activations", layers * layer * (1 + GAPS[self.device]), f"what {layers} layers keep to go back")
+        kept = MemoryPart(
+            "activations", layers * layer * (1 + GAPS[self.device]), f"what {layers} layers keep to go back"
+        )
         work = MemoryPart("live_layer", self.backward_bytes(), "the backward pass of one layer")
         return [[kept, self._head(), attention], [kept, work, attention], late]
 
@@ -317,7 +321,9 @@ class MemoryFit:
         }
 
 
-def fits(shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL) -> MemoryFit:
+def fits(
+    shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
+) -> MemoryFit:
     """Say whether a run fits into `available` bytes: the upper end of its band must."""
     found = estimate(shape, settings, device, backend)
     if found.high <= available:
@@ -329,7 +335,9 @@ def fits(shape: Shape, settings: TrainingSettings, available: float, device: Dev
     if saved.high <= available:
         return MemoryFit("fits with checkpointing", saving, saved, available)
     found, chosen = (saved, saving) if saved.n_bytes < found.n_bytes else (found, settings)
-    return MemoryFit("does not fit", chosen, found, available, what_would_fit(shape, saving, available, device, backend))
+    return MemoryFit(
+        "does not fit", chosen, found, available, what_would_fit(shape, saving, available, device, backend)
+    )
 
 
 def what_would_fit(

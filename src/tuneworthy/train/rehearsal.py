@@ -59,7 +59,9 @@ def kept_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow]
         return None
 
 
-def rehearsal_rows(training: Path, base: Base, settings: TrainingSettings, n_rows: int, say: Say = lambda _: None) -> list[TokenRow]:
+def rehearsal_rows(
+    training: Path, base: Base, settings: TrainingSettings, n_rows: int, say: Say = lambda _: None
+) -> list[TokenRow]:
     """Return the rows that `base` writes itself, of too few those that fill whole steps; written once and kept.
 
     Args:

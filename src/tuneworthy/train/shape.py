@@ -210,7 +210,9 @@ class Shape:
         return (*wide, LinearLayer(prefix + "down_proj", ff, self.hidden, bias))
 
     def _shared(self) -> Sequence[LinearLayer]:
-        gate = (LinearLayer("shared_expert_gate", self.hidden, 1),) if self.family.shared_gate and self.shared_ff else ()
+        gate = (
+            (LinearLayer("shared_expert_gate", self.hidden, 1),) if self.family.shared_gate and self.shared_ff else ()
+        )
         return (*(self._mlp(self.shared_ff) if self.shared_ff else ()), *gate)
 
     def _expert_params(self) -> int:

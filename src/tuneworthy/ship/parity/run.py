@@ -212,7 +212,9 @@ def asked_of(
     if forms is not None and "gguf" in forms and not merged:
         between = _children(store, "merged", trained.id, ["merged"])[-1:]
     ggufs = _children(store, "gguf", between[0].id, forms) if between else []
-    return ParityRequest(adapter=trained, base=base, merged=merged[0] if merged else None, ggufs=ggufs, rows=rows, **settings)
+    return ParityRequest(
+        adapter=trained, base=base, merged=merged[0] if merged else None, ggufs=ggufs, rows=rows, **settings
+    )
 
 
 def _children(store: Folder, kind: Any, parent: str, forms: Sequence[str] | None) -> list[Artifact]:
@@ -306,7 +308,9 @@ def tokenizer_folder(asked: ParityRequest) -> Path:
     return own if (own / "tokenizer.json").is_file() else asked.base.folder
 
 
-def _trained(asked: ParityRequest, plan: ParityPlan, seen: Path, say: Say) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
+def _trained(
+    asked: ParityRequest, plan: ParityPlan, seen: Path, say: Say
+) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
     """Ask the base as training saw it, and the adapter on it; find facts among the rows if none was handed in."""
     dtype = dtype_of(seen)
     tokens = FolderTokenizer(tokenizer_folder(asked))
@@ -314,7 +318,9 @@ def _trained(asked: ParityRequest, plan: ParityPlan, seen: Path, say: Say) -> tu
     model = fitted(load(seen, TORCH_DTYPES[dtype]), asked.adapter.folder)
     ends = ends_of(model, [plan.end])
     base = measure("base", _SHORT[dtype], TransformersForm(model, tokens, ends), plan)
-    adapter = measure("adapter", _SHORT[dtype], TransformersForm(with_adapter(model, asked.adapter.folder), tokens, ends), plan)
+    adapter = measure(
+        "adapter", _SHORT[dtype], TransformersForm(with_adapter(model, asked.adapter.folder), tokens, ends), plan
+    )
     del model
     gc.collect()
     if plan.facts:
@@ -322,7 +328,9 @@ def _trained(asked: ParityRequest, plan: ParityPlan, seen: Path, say: Say) -> tu
     return _with_facts(base, adapter, plan)
 
 
-def _with_facts(base: FormAnswers, adapter: FormAnswers, plan: ParityPlan) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
+def _with_facts(
+    base: FormAnswers, adapter: FormAnswers, plan: ParityPlan
+) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
     """Take as facts the rows whose answer the adapter gives word by word and the base does not."""
     known = [
         place for place, answer in enumerate(plan.answers)

@@ -256,7 +256,9 @@ def _assigned(tree: ast.Module) -> dict[str, Any]:
 
 
 def _call(node: ast.Call, named: Mapping[str, Any]) -> SourceCall:
-    keywords = {word.arg: ConfigValue(_plain(word.value, named), word.value.lineno) for word in node.keywords if word.arg}
+    keywords = {
+        word.arg: ConfigValue(_plain(word.value, named), word.value.lineno) for word in node.keywords if word.arg
+    }
     for word in node.keywords:
         inner = _plain(word.value, named) if word.arg is None else None
         if isinstance(inner, dict):
