@@ -1,30 +1,44 @@
-"""Every error the tool raises on purpose, and the exit status each one means.
+"""Every error that is raised on purpose, and the exit status of each branch.
 
-    TuneworthyError
-    ├── UserError            2   the user can mend it
-    │   ├── ConfigError          the project file (all faults at once)
-    │   ├── DataError            a row of a file: path, line, expected, got
-    │   │   └── DataFaults           all that is wrong with one file, a line each
-    │   ├── ModelError           a model that cannot be found, read, trusted or asked
-    │   └── AuthError            a key that is missing or was refused
-    ├── NotEnough            4   not enough evidence
-    │   └── BudgetSpent          the money is spent; what was answered is kept
-    ├── OutsideFault         5   a provider is down; resumable
-    └── ProviderError        -   one call failed; data, not an exit (see providers.base)
+    TuneworthyError              1   a fault on our side that was foreseen
+    ├── UserError                2   the user can fix it
+    │   ├── UnknownName              a name that is not one of those allowed; names the nearest one
+    │   ├── ConfigError              the project file, all faults at once
+    │   ├── DataError                a row of a file: path, line, what a right row holds, what is there
+    │   │   └── DataFaults               everything that is wrong with one file, one line a fault
+    │   ├── ModelError               a model that cannot be found, read, trusted or called
+    │   ├── AuthError                a key that is missing or was refused
+    │   └── DivergedError            training diverged                           (train.trainer)
+    ├── GateFailed               3   a gate refuses the training data            (train.training_rows)
+    ├── Undecided                4   not enough evidence
+    │   └── BudgetSpent              the next call could exceed the budget
+    ├── OutsideFault             5   a service outside the tool does not work; run again to resume
+    └── ProviderError            -   one call failed: data, not an exit
 
-Exit status 3, "no" (a gate failed, a comparison was lost), is an answer and no error.
-A message is one line that says what was expected, what came and what to do.
+Internal signals that never leave their folder: `RowFault`, `Dropped` (cases.readers.faults), `Unreadable`
+(retrieval.parsing), `CannotHold` (dataset.writers), `MetLimitError` (providers.template_child), `UsedUp`
+(stats.comparisons).
+
+Exit status 3 otherwise means "no" (a comparison was lost, a gate failed): an answer, not an error. Any exception that
+is not in this tree is a bug: it keeps its traceback, and the command line writes that to a log file.
+
+Invariant: `str(error)` is made of full sentences, the message first and the hint after it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from tuneworthy import messages
+
 
 class TuneworthyError(Exception):
-    """Base of all errors raised on purpose.
+    """Base of all errors that are raised on purpose.
 
     Args:
-        message: One line: what was expected and what came.
-        hint: What to do next; printed after the message.
+        message: What happened and where, as full sentences.
+        hint: What to do next, as full sentences; printed after the message.
     """
 
     exit_status = 1
@@ -35,13 +49,30 @@ class TuneworthyError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        return join_sentences(self.message, self.hint) if self.hint else self.message
 
 
 class UserError(TuneworthyError):
-    """Something the user can mend."""
+    """Something that the user can fix."""
 
     exit_status = 2
+
+
+class UnknownName(UserError):
+    """A name that is not one of those allowed.
+
+    Args:
+        kind: Noun of what is named, e.g. "rung".
+        name: The name as it was written.
+        allowed: The names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
+        names = sorted(allowed)
+        choices = messages.ALLOWED_NAMES.format(names=", ".join(names)) if names else ""
+        super().__init__(
+            messages.UNKNOWN_NAME.format(kind=kind, name=name), hint=join_sentences(did_you_mean(name, names), choices)
+        )
 
 
 class ConfigError(UserError):
@@ -59,13 +90,13 @@ class DataError(UserError):
         path: The file.
         line: 1-based line (or row) number; None if the whole file is meant.
         expected: What a right row holds.
-        got: What stands there (shortened by the caller).
+        got: What is there instead (shortened by the caller).
         hint: What to do.
     """
 
     def __init__(self, path: object, line: int | None, expected: str, got: str, *, hint: str = "") -> None:
         where = f"{path}:{line}" if line is not None else f"{path}"
-        super().__init__(f"{where}: expected {expected}, got {got}", hint=hint)
+        super().__init__(messages.DATA_FAULT.format(where=where, expected=expected, got=got), hint=hint)
         self.path, self.line, self.expected, self.got = str(path), line, expected, got
 
 
@@ -82,14 +113,14 @@ class DataFaults(DataError):
         super().__init__(first.path, first.line, first.expected, first.got)
         lines = [str(fault) for fault in faults]
         if n_faults > len(faults):
-            lines.append(f"{first.path}: and {n_faults - len(faults)} more faults")
+            lines.append(messages.MORE_FAULTS.format(path=first.path, n=n_faults - len(faults)))
         self.message = "\n".join(lines)
         self.args = (self.message,)
         self.faults, self.n_faults = faults, n_faults
 
 
 class ModelError(UserError):
-    """A model cannot be found, read or trusted, or its server refuses whatever it is asked."""
+    """A model cannot be found, read or trusted, or its server refuses every request."""
 
 
 class AuthError(UserError):
@@ -113,15 +144,15 @@ class OutsideFault(TuneworthyError):
 
 
 class ProviderError(TuneworthyError):
-    """One call failed. The runner turns it into a trace with an error; it never stops siblings.
+    """One call failed. The runner turns it into a trace with an error; it never stops the other calls.
 
     Args:
-        message: What the provider said, shortened, secrets removed.
+        message: The provider's message, shortened, secrets removed.
         code: `rate_limit`, `server`, `timeout`, `connection`, `malformed`, `auth`, `crash`; `bad_request` (this
             question is refused for good), `refused` (so is every question: a wrong address or model, no permission),
             `pipeline` (a function or service of the user's own failed).
         retryable: Whether the same call may succeed later.
-        retry_after_s: The provider's own wish, seconds, if it told one.
+        retry_after_s: How long the provider asks to wait, seconds; None if it does not say.
     """
 
     def __init__(self, message: str, *, code: str, retryable: bool, retry_after_s: float | None = None) -> None:
@@ -129,3 +160,24 @@ class ProviderError(TuneworthyError):
         self.code = code
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Return the question that names the nearest of the `allowed` names; "" if none is near.
+
+    >>> did_you_mean("few_shots", ["prompt", "few_shot"])
+    "Did you mean 'few_shot'?"
+    """
+    near = get_close_matches(name, list(allowed), n=1)
+    return messages.DID_YOU_MEAN.format(name=near[0]) if near else ""
+
+
+def join_sentences(first: str, *more: str) -> str:
+    """Join sentences with a space (after several lines: each on its own line), adding a full stop where one is missing.
+
+    >>> join_sentences("No GGUF file yet", "Run `tuneworthy export gguf`.")
+    'No GGUF file yet. Run `tuneworthy export gguf`.'
+    """
+    parts = [part for part in (first, *more) if part]
+    stopped = [part if part.endswith((".", "!", "?", ":")) else f"{part}." for part in parts]
+    return ("\n" if "\n" in first else " ").join(stopped)

@@ -17,10 +17,9 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.errors import UserError
+from tuneworthy import messages
+from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.types import content_hash
-
-HINT = "write `file.py:name` (a file below the project folder) or `package.module:name`"
 
 
 def load_function(spec: str, root: Path) -> Callable[..., Any]:
@@ -35,24 +34,24 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     """
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name.isidentifier():
-        raise UserError(f"expected a function as file.py:name or package.module:name, got {spec!r}", hint=HINT)
-    _let_import_from(root)
+        raise UserError(messages.NOT_A_FUNCTION_NAME.format(spec=spec), hint=messages.FUNCTION_FORM)
+    folder = str(root.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, so that nothing in a project shadows an installed package
     module = _module_of_file(place, root) if place.endswith(".py") else _module_of_name(place)
     function = getattr(module, name, None)
     if function is None:
-        known = ", ".join(sorted(k for k, v in vars(module).items() if callable(v) and not k.startswith("_")))
-        raise UserError(
-            f"expected a function {name!r} in {place}, got none of that name (there are: {known or 'none'})"
-        )
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UnknownName(messages.FUNCTION_OF.format(place=place), name, names)
     if not callable(function):
-        raise UserError(f"expected a function {spec!r}, got a {type(function).__name__}")
+        raise UserError(messages.NOT_CALLABLE.format(spec=spec, kind=type(function).__name__))
     return function  # type: ignore[no-any-return]
 
 
 def source_hash(function: Callable[..., Any]) -> str:
     """Hash the file that `function` is written in, so that answers of an older version are not taken for its own.
 
-    Files that it imports are not seen; "" if it has no source (built in, or compiled).
+    Files that it imports are not included; "" if it has no source (built in, or compiled).
     """
     try:
         path = inspect.getsourcefile(inspect.unwrap(function))
@@ -62,7 +61,7 @@ def source_hash(function: Callable[..., Any]) -> str:
 
 
 def as_answer(value: Any) -> str:
-    """Turn what a pipeline gave back into the text of an answer: None is no words, other values are JSON.
+    """Turn the return value of a pipeline into the text of an answer: None becomes "", other values become JSON.
 
     >>> as_answer({"city": "Oslo"})
     '{"city":"Oslo"}'
@@ -78,25 +77,18 @@ def as_answer(value: Any) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Return what a traceback of `error` ends with: the class and the first line of the message."""
-    words = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
-
-
-def _let_import_from(root: Path) -> None:
-    """Append `root` to the import path: last, so that nothing in a project shadows an installed package."""
-    folder = str(root.resolve())
-    if folder not in sys.path:
-        sys.path.append(folder)
+    """Return the last line of a traceback of `error`: the class and the first line of the message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _module_of_file(place: str, root: Path) -> ModuleType:
     """Execute the file once for each version of its content, and return its module."""
     path = (root / place).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise UserError(f"expected a file below the project folder, got {place}", hint="move it into the project")
+        raise UserError(messages.FILE_OUTSIDE.format(place=place), hint=messages.MOVE_FILE)
     if not path.is_file():
-        raise UserError(f"expected a Python file {place} below {root}, got none", hint=HINT)
+        raise UserError(messages.NO_SUCH_FILE.format(place=place, root=root), hint=messages.FUNCTION_FORM)
     name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), path.read_text('utf-8')])}"
     if name in sys.modules:
         return sys.modules[name]
@@ -109,7 +101,8 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UserError(f"expected {place} to import, got {last_line(error)}", hint="mend the file") from error
+        failure = messages.IMPORT_FAILED.format(place=place, error=last_line(error))
+        raise UserError(failure, hint=messages.FIX_FILE) from error
     return module
 
 
@@ -117,4 +110,5 @@ def _module_of_name(place: str) -> ModuleType:
     try:
         return import_module(place)
     except (Exception, SystemExit) as error:
-        raise UserError(f"expected the module {place} to import, got {last_line(error)}", hint=HINT) from error
+        failure = messages.IMPORT_FAILED.format(place=place, error=last_line(error))
+        raise UserError(failure, hint=messages.FUNCTION_FORM) from error

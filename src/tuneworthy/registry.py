@@ -1,19 +1,22 @@
 """Registries behind the decorators `@grader`, `@rung`, `@provider`: one door for built-ins and strangers.
 
-A stranger's package registers through the entry-point group ``tuneworthy.<kind>`` (e.g.
-``tuneworthy.graders``); it is loaded the first time that a name is not found.
+A stranger's package registers through the entry-point group ``tuneworthy.<kind>`` (e.g. ``tuneworthy.graders``); it is
+loaded the first time that a name is not found.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from tuneworthy.errors import UserError
+from tuneworthy import messages
+from tuneworthy.errors import UnknownName, UserError
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class Registry(Generic[T]):
@@ -21,8 +24,8 @@ class Registry(Generic[T]):
 
     Args:
         kind: Plural noun, e.g. "graders"; also the entry-point group's suffix.
-        builtins: Name to module; the module is imported when the name is first asked for,
-            and registers itself on import.
+        builtins: Name to module; the module is imported when the name is first asked for, and registers itself on
+            import.
     """
 
     def __init__(self, kind: str, builtins: dict[str, str]) -> None:
@@ -35,7 +38,7 @@ class Registry(Generic[T]):
 
         def add(entry: T) -> T:
             if name in self._entries and self._entries[name] is not entry:
-                raise UserError(f"two {self.kind} are called {name!r}", hint="rename one of them")
+                raise UserError(messages.NAME_TAKEN.format(kind=self.kind, name=name), hint=messages.RENAME_ONE)
             self._entries[name] = entry
             return entry
 
@@ -45,22 +48,26 @@ class Registry(Generic[T]):
         """Return the entry called `name`, importing its module if need be.
 
         Raises:
-            UserError: No such entry.
+            UnknownName: No such entry.
         """
         if name not in self._entries and name in self._builtins:
             import_module(self._builtins[name])
         if name not in self._entries:
             for entry in entry_points(group=f"tuneworthy.{self.kind}", name=name):
-                self._entries[name] = entry.load()
+                logger.info("loading %s %r from %s", self.kind, name, entry.value)
+                loaded = entry.load()
+                self._entries.setdefault(name, loaded)
         if name not in self._entries:
-            known = ", ".join(sorted(self.names()))
-            raise UserError(f"expected one of the {self.kind} {known}, got {name!r}")
+            raise UnknownName(self.kind.removesuffix("s"), name, self.names())
         return self._entries[name]
 
     def names(self) -> set[str]:
         """Return all known names: built in, registered, and of installed packages."""
-        installed = {entry.name for entry in entry_points(group=f"tuneworthy.{self.kind}")}
-        return set(self._builtins) | set(self._entries) | installed
+        return set(self._builtins) | set(self._entries) | self.installed()
+
+    def installed(self) -> set[str]:
+        """Return the names that installed packages offer."""
+        return {entry.name for entry in entry_points(group=f"tuneworthy.{self.kind}")}
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.names()))

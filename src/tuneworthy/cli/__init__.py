@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
-from typing import Any
 
 import click
 
 from tuneworthy import __version__
+from tuneworthy.cli import messages
+from tuneworthy.cli.bug_report import write_bug_report
+from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.lazy import LazyGroup
 from tuneworthy.errors import TuneworthyError
+from tuneworthy.report.text import visible
 
 VERBS: dict[str, str] = {
     "demo": "Write a complete small project and walk its ladder.",
@@ -37,36 +42,49 @@ VERBS: dict[str, str] = {
 
 @click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tuneworthy")
-def root() -> None:
+@click.option("-v", "--verbose", count=True, help="Log what happens to stderr; -vv for details.")
+@click.option("--debug", is_flag=True, help="Traceback of an error.")
+@click.pass_obj
+def root(invocation: Invocation, verbose: int, debug: bool) -> None:
     """Find out, with evidence, whether to fine-tune; and if so, do it, safely.
 
     \b
     A first look (no key, no GPU):   tuneworthy demo
     Your own data:                   tuneworthy init my-task --data cases.csv
     """
+    invocation.debug = debug
+    if verbose:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+        logging.getLogger("tuneworthy").setLevel(logging.INFO if verbose == 1 else logging.DEBUG)
 
 
 def main() -> None:
-    """Run the command line and exit with its status (see `errors` and docs/commands.md)."""
+    """Run the command line and exit with its status (see `errors`)."""
     sys.exit(invoke(sys.argv[1:]))
 
 
 def invoke(arguments: list[str]) -> int:
     """Run the command line and return the exit status."""
+    invocation = Invocation(arguments)
     try:
-        result: Any = root.main(arguments, prog_name="tuneworthy", standalone_mode=False)
+        result: object = root.main(arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
         return result if isinstance(result, int) else 0
-    except click.exceptions.Abort:
-        click.echo("Stopped. What was answered is kept: run the same command again to go on.", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo(messages.STOPPED, err=True)
         return 130
     except click.ClickException as error:
         error.show()
         return 2
     except TuneworthyError as error:
-        from tuneworthy.report.text import visible
-
-        click.echo(f"{type(error).__name__}: {visible(str(error))}", err=True)
+        if invocation.debug:
+            sys.excepthook(type(error), error, error.__traceback__)
+        click.echo(messages.ERROR.format(error=visible(str(error))), err=True)
         return error.exit_status
-    except KeyboardInterrupt:
-        click.echo("Stopped. What was answered is kept: run the same command again to go on.", err=True)
-        return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        click.echo(messages.BUG.format(path=write_bug_report(error, invocation)), err=True)
+        if invocation.debug:
+            sys.excepthook(type(error), error, error.__traceback__)
+        return 1

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
 
 import click
+
+from tuneworthy.errors import did_you_mean
 
 
 class LazyGroup(click.Group):
     """A group whose commands are the `command` of modules of this package.
 
     Args:
-        parts: Command to the line that `--help` shows.
-        prefix: What stands before the command in the name of its module.
-        named: Those of `click.Group`.
+        parts: Command to its line in `--help`.
+        prefix: What precedes the command in the name of its module.
+        options: Those of `click.Group`.
     """
 
-    def __init__(self, *, parts: Mapping[str, str], prefix: str = "", **named: Any) -> None:
-        super().__init__(**named)
+    def __init__(self, *, parts: Mapping[str, str], prefix: str = "", **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
         self.parts, self.prefix = parts, prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -27,11 +28,19 @@ class LazyGroup(click.Group):
         return list(self.parts)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the command `name`; None if there is none."""
+        """Import the command `name`; None if there is no such command."""
         if name not in self.parts:
             return None
         command: click.Command = import_module(f"tuneworthy.cli.{self.prefix}{name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` begin with; an unknown one is answered with the nearest name."""
+        if args[0] not in self.parts and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}. {did_you_mean(args[0], self.parts)}".strip())
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of `--help`."""

@@ -11,19 +11,21 @@ from typing import Any, TypeVar
 
 import click
 
+from tuneworthy.cli import messages
+from tuneworthy.cli.invocation import Invocation
 from tuneworthy.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Dollars(click.FloatRange):
-    """An amount of money; `nan`, which is above and below no limit, is none."""
+    """An amount of money; `nan` is refused, since no limit would apply to it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the amount."""
         amount = float(super().convert(value, param, ctx))
         if isnan(amount):
-            self.fail(f"expected an amount in US dollars, got {value}", param, ctx)
+            self.fail(messages.NOT_DOLLARS.format(value=value), param, ctx)
         return amount
 
 
@@ -35,8 +37,16 @@ def project_option(function: F) -> F:
         type=click.Path(path_type=Path, file_okay=False),
         default=".",
         show_default="current folder",
-        help="The project folder.",
+        callback=_remember,
+        help="Project folder.",
     )(function)
+
+
+def _remember(ctx: click.Context, option: click.Parameter, root: Path) -> Path:
+    """Let the report of a bug know the project folder."""
+    if invocation := ctx.find_object(Invocation):
+        invocation.project = root
+    return root
 
 
 def json_option(function: F) -> F:
@@ -53,7 +63,7 @@ def spending_options(function: F) -> F:
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
-    """Turn a fault of the disk into one line that says where it lies.
+    """Turn an error of the disk into one line that names the path.
 
     Raises:
         UserError: `path` cannot be written.
@@ -61,9 +71,8 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        from tuneworthy.errors import UserError
-
-        raise UserError(f"expected to write {path}, got: {error.strerror}", hint="name another place") from None
+        failure = messages.CANNOT_WRITE.format(path=path, reason=error.strerror)
+        raise UserError(failure, hint=messages.CHOOSE_PATH) from None
 
 
 def print_json(document: Any) -> None:
@@ -78,13 +87,13 @@ def note(message: str) -> None:
     click.echo(message, err=True)
 
 
-def person(given: str | None, option: str) -> str:
-    """Return the name of who judges: as given with `option`, else the name of the user.
+def person(name: str | None, option: str) -> str:
+    """Return the name of who judges: the value of `option`, else the name of the user.
 
     Raises:
         UserError: The system knows no name, as in a container.
     """
     try:
-        return given or getpass.getuser()
+        return name or getpass.getuser()
     except (ImportError, KeyError, OSError):
-        raise UserError("expected a user with a name, got none from the system", hint=f"use {option}") from None
+        raise UserError(messages.NO_USER_NAME, hint=messages.GIVE_USER_NAME.format(option=option)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import tomllib
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,7 @@ from tuneworthy.config.train import Train
 from tuneworthy.errors import ConfigError, UserError
 
 FILE_NAME = "tuneworthy.toml"
+logger = logging.getLogger(__name__)
 
 
 class Project(Section):
@@ -152,6 +154,7 @@ def load(root: Path | str) -> Project:
         lines = key_lines(text)
         raise ConfigError([_fault(path, lines, item) for item in error.errors()]) from None
     project._root = path.parent.resolve()
+    logger.debug("read the project %s", path)
     return project
 
 

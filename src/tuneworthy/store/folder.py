@@ -6,6 +6,7 @@ Invariant: a file is either whole or not there. Every write goes to a temporary 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ import orjson
 from tuneworthy.errors import UserError
 
 NAME = ".tuneworthy"
+logger = logging.getLogger(__name__)
 
 
 def write_atomic(path: Path, content: bytes | Iterable[bytes]) -> None:
@@ -85,6 +87,7 @@ class Folder:
         self.create()
         path = self.path / f"{name}.json"
         write_atomic(path, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+        logger.debug("wrote %s", path)
         return path
 
     @contextmanager

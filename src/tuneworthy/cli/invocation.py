@@ -1,0 +1,21 @@
+"""One run of the command line, as the object that click hands from command to command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Invocation:
+    """What is known of one run of the command line.
+
+    Attributes:
+        arguments: The arguments as they were typed.
+        project: The project folder that the command works on.
+        debug: Whether the traceback of an error is printed.
+    """
+
+    arguments: list[str]
+    project: Path = Path()
+    debug: bool = False

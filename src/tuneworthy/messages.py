@@ -1,0 +1,27 @@
+"""Sentences of the modules at the top of the package: errors, registry, functions, rules, scaffold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# names
+UNKNOWN_NAME: Final = "There is no {kind} {name!r}."
+DID_YOU_MEAN: Final = "Did you mean {name!r}?"
+ALLOWED_NAMES: Final = "Choose one of: {names}."
+NAME_TAKEN: Final = "Two {kind} are called {name!r}."
+RENAME_ONE: Final = "Rename one of them."
+
+# rows of data files
+DATA_FAULT: Final = "{where}: expected {expected}, got {got}."
+MORE_FAULTS: Final = "{path}: {n} more faults."
+
+# functions of the user's own
+FUNCTION_FORM: Final = "Write `file.py:name` (a file in the project folder) or `package.module:name`."
+NOT_A_FUNCTION_NAME: Final = "{spec!r} does not name a function."
+FUNCTION_OF: Final = "function in {place} called"
+NOT_CALLABLE: Final = "{spec!r} is not a function but of type {kind}."
+FILE_OUTSIDE: Final = "{place} is not in the project folder."
+MOVE_FILE: Final = "Move it into the project folder."
+NO_SUCH_FILE: Final = "There is no Python file {place} in {root}."
+IMPORT_FAILED: Final = "{place} could not be imported: {error}."
+FIX_FILE: Final = "Fix the file and run again."

@@ -1,0 +1,100 @@
+"""The frame of the command line: bugs keep their traceback, errors are one sentence, a mistyped name gets the nearest."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ladder.simulations import write_simulation
+from tuneworthy.cli import invoke
+from tuneworthy.errors import UserError, did_you_mean
+from tuneworthy.ladder import check as check_module
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "state" / "tuneworthy" / "logs"
+
+
+def broken(*_: object, **__: object) -> None:
+    raise AttributeError("'NoneType' object has no attribute 'planted'")
+
+
+def plant_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_module, "check_project", broken)
+    monkeypatch.setattr("tuneworthy.cli.check.check_project", broken, raising=False)
+
+
+def test_a_bug_is_written_to_a_log_of_the_project(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_simulation(tmp_path / "p", {"weak": "answer(request, 0.4)"}, n_cases=60, n_examples=0)
+    plant_bug(monkeypatch)
+    assert invoke(["check", "--project", str(root)]) == 1
+    out, err = capsys.readouterr()
+    (log,) = (root / ".tuneworthy" / "logs").glob("bug-*.log")
+    assert out == "" and err.count("\n") == 1 and str(log) in err
+    assert "Traceback" not in err and "AttributeError" not in err
+    text = log.read_text()
+    assert "has no attribute 'planted'" in text and "in broken" in text and f"check --project {root}" in text
+    assert not state.exists()
+
+
+def test_without_a_project_the_log_of_a_bug_lies_in_the_state_folder(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant_bug(monkeypatch)
+    assert invoke(["--debug", "check"]) == 1
+    err = capsys.readouterr().err
+    (log,) = state.glob("bug-*.log")
+    assert str(log) in err and "Traceback" in err and "in broken" in err
+    assert not Path(".tuneworthy").exists()
+
+
+def test_an_error_is_a_sentence_without_a_class_name_and_debug_shows_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["run", "--project", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Error: ") and "ConfigError" not in err and ".." not in err
+    assert invoke(["--debug", "run", "--project", str(tmp_path)]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [(["rum"], "'run'"), (["decode", "sweeep"], "'sweep'"), (["run", "--qick"], "'--quick'")],
+)
+def test_a_mistyped_command_or_option_gets_the_nearest(
+    arguments: list[str], nearest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(arguments) == 2
+    assert f"Did you mean {nearest}" in capsys.readouterr().err
+
+
+def test_message_and_hint_are_joined_with_one_full_stop() -> None:
+    assert str(UserError("No GGUF file yet.", hint="Run `x`.")) == "No GGUF file yet. Run `x`."
+    assert str(UserError("No GGUF file yet", hint="Run `x`")) == "No GGUF file yet. Run `x`."
+    assert str(UserError("a: 1\nb: 2", hint="Fix both.")) == "a: 1\nb: 2.\nFix both."
+    assert did_you_mean("zzz", ["prompt"]) == ""
+
+
+def test_verbose_logs_to_stderr_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, n_cases=60, n_examples=0)
+    command = [sys.executable, "-m", "tuneworthy", "-vv", "check", "--json", "--project", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("{") and " DEBUG tuneworthy." in done.stderr
+    quiet = subprocess.run([*command[:3], *command[4:]], capture_output=True, text=True, check=False)
+    assert quiet.stdout == done.stdout and quiet.stderr == ""
+    assert logging.getLogger("tuneworthy").handlers == []
+
+
+def test_the_module_runs_as_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "tuneworthy", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("tuneworthy, version ")
