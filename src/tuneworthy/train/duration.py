@@ -76,9 +76,9 @@ def flops(shape: Shape, settings: TrainingSettings, n_tokens: float) -> float:
     return n_tokens * (a_weight * shape.n_active + attention)
 
 
-def epoch(
+def epoch(  # noqa: PLR0917
     shape: Shape, settings: TrainingSettings, rows: RowLengths, peak: float, device: Device, machine: str
-) -> Duration:  # noqa: PLR0917
+) -> Duration:
     """Return how long one pass over the rows takes: at best with the common beginning of a batch computed once.
 
     Args:
