@@ -34,7 +34,7 @@ from scripts.simulations.truth import (
     number,
 )
 
-from tuneworthy.cases.splits import example_case
+from tuneworthy.cases import dataset_of, example_case
 from tuneworthy.classical.base import fit
 from tuneworthy.config import Project
 from tuneworthy.config.task import Split
@@ -101,7 +101,8 @@ def examples_of(shape: Shape) -> list[Example]:
 @cache
 def data_of(shape: Shape) -> Data:
     """Read and split the data of a shape, as a project does."""
-    return settle(Project.model_validate(tomllib.loads(BARE)), cases_of(shape), examples_of(shape))
+    project = Project.model_validate(tomllib.loads(BARE))
+    return settle(project, dataset_of(project, cases_of(shape), examples_of(shape)))
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.cases import find_overlaps, read_cases, read_examples, split_without_overlaps
+from tuneworthy.cases import Dataset, find_overlaps, read_cases, read_examples
 from tuneworthy.cases.sampling import sample_cases
 
 DATA = Path("/work/shared/data")
@@ -19,12 +19,12 @@ def test_banking77_is_read_split_and_rid_of_overlaps() -> None:
     cases = read_cases(DATA / "banking77/test.csv").cases
     examples = read_examples(DATA / "banking77/train.csv").examples
     assert (len(cases), len(examples)) == (3080, 10003)
-    clean = split_without_overlaps(cases[::10], examples, seed=7, dev_size=120)
+    clean = Dataset(cases=cases[::10], examples=examples, seed=7, dev_size=120)
     split = clean.split
     assert (split.kind.name, split.origin) == ("label", "examples")
     assert (len(split.dev), len(split.test)) == (120, 308)
-    assert 0 < len(clean.into_cases.dropped) < 0.03 * len(examples)
-    assert len(split.shots) + 120 + len(clean.into_cases.dropped) + len(clean.into_dev.dropped) == len(examples)
+    assert 0 < len(clean.contamination.cases.dropped) < 0.03 * len(examples)
+    assert len(split.shots) + 120 + len(clean.contamination.cases.dropped) + len(clean.contamination.dev.dropped) == len(examples)
 
 
 def test_banking77_is_sampled_by_label() -> None:
@@ -55,11 +55,11 @@ def restaurant(tmp_path: Path, name: str) -> Path:
 def test_restaurant8k_is_a_json_task(tmp_path: Path) -> None:
     cases = read_cases(restaurant(tmp_path, "test")).cases
     examples = read_examples(restaurant(tmp_path, "train")).examples
-    clean = split_without_overlaps(cases[:400], examples, seed=7, dev_size=120)
+    clean = Dataset(cases=cases[:400], examples=examples, seed=7, dev_size=120)
     assert clean.split.kind.name == "json"
     assert len(clean.split.dev) == 120
     assert all(isinstance(case.expected, dict) for case in clean.split.dev)
-    assert clean.into_cases.by_reason["exact"] > 0
+    assert clean.contamination.cases.by_reason["exact"] > 0
 
 
 def test_the_overlaps_of_real_data_are_those_that_were_looked_at(tmp_path: Path) -> None:

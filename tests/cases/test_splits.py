@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import case, example
 
-from tuneworthy.cases import Changes, Split, changes, example_case, guess_kind, make_split, split_without_overlaps
+from tuneworthy.cases import Changes, Dataset, Split, changes, example_case, guess_kind, make_split
 from tuneworthy.errors import UserError
 from tuneworthy.types import Case, Example
 
@@ -207,8 +207,8 @@ def test_overlaps_leave_the_examples_before_the_draw_and_dev_overlaps_after() ->
     cases, examples = some_cases(60), some_examples(300)
     words = "please tell me where the parcel that I ordered last week is now"
     planted = [example("QUESTION 3!!", "alpha"), example(f"{words} and why", "beta"), example(f"so {words}", "beta")]
-    clean = split_without_overlaps(cases, [*examples, *planted], seed=2, dev_size=80)
-    assert [leak.case_id for leak in clean.into_cases.dropped] == [case("question 3").id]
+    clean = Dataset(cases=cases, examples=[*examples, *planted], seed=2, dev_size=80)
+    assert [overlap.case_id for overlap in clean.contamination.cases.dropped] == [case("question 3").id]
     assert clean.split.counts["overlaps_cases"] == 1
     every = [item.input for item in clean.split.dev] + [row.question for row in clean.split.shots]
     assert "QUESTION 3!!" not in every

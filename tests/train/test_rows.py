@@ -164,20 +164,14 @@ def test_without_a_version_the_examples_are_taken_only_when_asked(tmp_path: Path
 
 
 def test_rows_of_the_examples_that_are_dev_or_overlap_are_never_trained_on(tmp_path: Path) -> None:
-    from tuneworthy.cases import read_cases, read_examples, split_without_overlaps
+    from tuneworthy.cases import read_cases, read_dataset
 
     project(tmp_path)
     overlapping = read_cases(tmp_path / "cases.jsonl").cases[0].text
     with (tmp_path / "examples.jsonl").open("ab") as file:
         file.write(orjson.dumps({"messages": [{"role": "user", "content": overlapping}, turns(0)[1]]}) + b"\n")
     material = gathered(tmp_path, unsafe=True)
-    found = load(tmp_path)
-    split = split_without_overlaps(
-        read_cases(tmp_path / "cases.jsonl").cases,
-        read_examples(tmp_path / "examples.jsonl").examples,
-        seed=found.split.seed,
-        dev_size=found.split.dev,
-    ).split
+    split = read_dataset(load(tmp_path)).split
     assert split.origin == "examples"
     held = material.metric.cases if material.metric else ()
     seen = {row.question for row in material.train} | {case.text for case in held}

@@ -4,6 +4,7 @@ Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them 
 """
 
 from tuneworthy.cases.contamination import Overlap, Overlaps, find_overlaps
+from tuneworthy.cases.dataset import Dataset, dataset_of, read_dataset
 from tuneworthy.cases.readers.faults import DroppedRow, Reject, Rejects
 from tuneworthy.cases.readers.reader import (
     CaseFile,
@@ -15,12 +16,10 @@ from tuneworthy.cases.readers.reader import (
 )
 from tuneworthy.cases.splits import (
     Changes,
-    CleanSplit,
     Split,
     changes,
     example_case,
     make_split,
-    split_without_overlaps,
 )
 from tuneworthy.cases.task_kind import Kind, guess_kind, labels_of
 from tuneworthy.errors import DataFaults
@@ -28,8 +27,8 @@ from tuneworthy.errors import DataFaults
 __all__ = [
     "CaseFile",
     "Changes",
-    "CleanSplit",
     "DataFaults",
+    "Dataset",
     "DroppedRow",
     "ExampleFile",
     "ExampleStream",
@@ -40,13 +39,14 @@ __all__ = [
     "Rejects",
     "Split",
     "changes",
+    "dataset_of",
     "example_case",
     "find_overlaps",
     "guess_kind",
     "labels_of",
     "make_split",
     "read_cases",
+    "read_dataset",
     "read_examples",
-    "split_without_overlaps",
     "stream_examples",
 ]

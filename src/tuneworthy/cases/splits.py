@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from tuneworthy.cases.contamination import Overlaps, find_overlaps
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.stratified import Unit, draw, units_of
 from tuneworthy.cases.task_kind import Kind, answer_text, guess_kind, labels_of, parse_object
@@ -125,10 +124,10 @@ class Changes:
         relabelled: The expected answer was corrected (all variants are scored again).
     """
 
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    edited: tuple[str, ...]
-    relabelled: tuple[str, ...]
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+    relabelled: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.edited or self.relabelled)
@@ -202,7 +201,7 @@ def _dev_pool(examples: Iterable[Example], kind: Kind) -> dict[str, Case]:
 def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed: int, dev_size: int) -> Split:
     """Draw dev and test.
 
-    `examples` must not overlap into `cases`: see `split_without_leaks`, which takes overlaps out first.
+    `examples` must not overlap `cases`: `cases.dataset` drops those that do first.
 
     Args:
         cases: Those without a label are left out and counted.
@@ -353,57 +352,3 @@ def _split(
 def _note_unlabelled(split: Split, n: int) -> Split:
     reason = f"{n} cases without a label are left out"
     return replace(split, counts={**split.counts, "unlabelled_cases": n}, reasons=(*split.reasons, reason))
-
-
-@dataclass(frozen=True, slots=True)
-class CleanSplit:
-    """A split whose examples give nothing away.
-
-    Attributes:
-        split: The split; no example of `shots` overlaps into dev or test.
-        into_cases: Examples compared with all cases; those dropped are nowhere in the split.
-        into_dev: The examples that were left compared with dev.
-        dev_into_test: Dev compared with test; shown only, nothing was taken out.
-    """
-
-    split: Split
-    into_cases: Overlaps[Example]
-    into_dev: Overlaps[Example]
-    dev_into_test: Overlaps[Case]
-
-
-def split_without_overlaps(
-    cases: Sequence[Case],
-    examples: Sequence[Example] = (),
-    *,
-    seed: int,
-    dev_size: int,
-    stored: Mapping[str, Any] | None = None,
-    n: int = 8,
-    threshold: float = 0.5,
-) -> CleanSplit:
-    """Take overlaps out of the examples, draw the split (or take the stored one), and take out what overlaps into dev.
-
-    Args and errors as in `make_split`, `Split.from_dict` and `find_leaks`.
-    """
-    into_cases = find_overlaps(examples, cases, n=n, threshold=threshold)
-    if stored is None:
-        split = make_split(cases, into_cases.kept, seed=seed, dev_size=dev_size)
-    else:
-        split = Split.from_dict(stored, cases, into_cases.kept)
-    into_dev = find_overlaps(split.shots, split.dev, n=n, threshold=threshold)
-    between = find_overlaps(split.dev, split.test, n=n, threshold=threshold)
-    reasons = tuple(
-        f"{len(overlaps.dropped)} examples overlap into {where} and were taken out"
-        for overlaps, where in ((into_cases, "the cases"), (into_dev, "dev"))
-        if overlaps.dropped
-    )
-    counts = {
-        **split.counts,
-        "shots": len(into_dev.kept),
-        "overlaps_cases": len(into_cases.dropped),
-        "overlaps_dev": len(into_dev.dropped),
-        "dev_near_test": len(between.dropped),
-    }
-    split = replace(split, shots=into_dev.kept, counts=counts, reasons=(*split.reasons, *reasons))
-    return CleanSplit(split, into_cases, into_dev, between)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, split_without_overlaps
+from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.splits import Split, example_case, fingerprint
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.base import Context, Encoder, Finding
@@ -117,8 +117,9 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> Gather
             hint = "run `tuneworthy data import FILE`, or name a file in [examples]"
             raise UserError("expected rows to build from, got neither an import nor an examples file", hint=hint)
         rows = import_files(store, [project.root / project.examples.path], say=say, latest=False)
-    cases = list(read_cases(project.root / project.cases.path).cases)
-    split, notes = _split(project, store, cases)
+    dataset = read_dataset(project)
+    cases = list(dataset.cases)
+    split, notes = _split(dataset)
     held_out = None
     if split is not None and split.origin == "examples":
         held_out = HeldOut(frozenset(case.id for case in split.dev), split)
@@ -128,18 +129,15 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> Gather
     return Gathered(rows, cases, held_out, FoundBad(bad) if bad else None, labels, notes)
 
 
-def _split(project: Project, store: Folder, cases: Sequence[Case]) -> tuple[Split | None, list[str]]:
+def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
     """Return the split as it stands, or as the first run will draw it; None if it cannot be drawn yet."""
-    stored = store.read("split")
-    examples = read_examples(project.root / project.examples.path).examples if project.examples else ()
     try:
-        return split_without_overlaps(
-            cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=stored
-        ).split, []
+        return dataset.split, []
     except UserError as error:
-        if stored is not None:
+        if dataset.stored is not None:
             raise
-        return None, [f"dev and test cannot be drawn yet ({error.message}): all {len(cases)} cases are kept apart"]
+        n = len(dataset.cases)
+        return None, [f"dev and test cannot be drawn yet ({error.message}): all {n} cases are kept apart"]
 
 
 def _labels(cases: Sequence[Case], rows: Rows) -> Sequence[str]:

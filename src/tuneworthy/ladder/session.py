@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tuneworthy.cases import read_cases, read_examples
-from tuneworthy.cases.splits import Split, changes, split_without_overlaps
+from tuneworthy.cases import Dataset, read_dataset
+from tuneworthy.cases.splits import Changes, Split
 from tuneworthy.cases.task_kind import labels_of
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
@@ -33,7 +33,7 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Example, Score, Trace, Variant, canonical
+from tuneworthy.types import Case, Score, Trace, Variant, canonical
 
 if TYPE_CHECKING:
     from tuneworthy.graders.judge import JudgeGrader
@@ -67,59 +67,43 @@ def read_data(project: Project) -> Data:
     Raises:
         UserError: A file is missing or wrong, a case has no label, a split is empty, or cases were edited.
     """
-    case_file = read_cases(project.root / project.cases.path)
-    cases, notes = case_file.cases, list(case_file.notes)
-    unlabelled = [case.id for case in cases if not case.labelled]
+    dataset = read_dataset(project)
+    unlabelled = [case.id for case in dataset.cases if not case.labelled]
     if unlabelled:
         raise UserError(
             f"expected every case to have a right answer, got {len(unlabelled)} without ({unlabelled[0]}, ...)",
             hint="label them with `tuneworthy cases label`",
         )
-    examples: Sequence[Example] = ()
-    if project.examples:
-        example_file = read_examples(project.root / project.examples.path)
-        examples, notes = example_file.examples, [*notes, *example_file.notes]
-    return settle(project, cases, examples, notes)
+    return settle(project, dataset)
 
 
-def settle(project: Project, cases: Sequence[Case], examples: Sequence[Example], notes: Sequence[str] = ()) -> Data:
-    """Clean and split cases (all of them labelled) and examples that were read.
+def settle(project: Project, dataset: Dataset) -> Data:
+    """Return what a run needs to know of `dataset`, all of whose cases are labelled.
 
     Raises:
         UserError: A side of the split is empty, cases of the stored split were edited or removed, or the looks at
             them are gone.
     """
-    notes = list(notes)
     folder = Folder(project.root)
     read_comparisons(folder)
-    notes += filter(None, [reveal_note(folder)])
-    stored = folder.read("split")
-    if stored is not None:
-        notes += _changes_since(stored, cases, examples)
-    clean = split_without_overlaps(cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=stored)
-    task, told = task_of(project, clean.split)
-    overlaps = {
-        "cases": clean.into_cases.by_reason,
-        "dev": clean.into_dev.by_reason,
-        "dev_test": clean.dev_into_test.by_reason,
-    }
+    notes = [*dataset.notes, *filter(None, [reveal_note(folder)]), *_changes_since(dataset.changes)]
+    task, task_notes = task_of(project, dataset.split)
     return Data(
-        cases=cases,
-        split=clean.split,
+        cases=dataset.cases,
+        split=dataset.split,
         task=task,
-        labels=labels_of(cases, examples) if task.kind == "label" else (),
-        overlaps=overlaps,
-        notes=[*notes, *told],
+        labels=labels_of(dataset.cases, dataset.examples) if task.kind == "label" else (),
+        overlaps=dataset.contamination.counts,
+        notes=[*notes, *task_notes],
     )
 
 
-def _changes_since(stored: Mapping[str, Any], cases: Sequence[Case], examples: Sequence[Example]) -> list[str]:
+def _changes_since(found: Changes) -> list[str]:
     """Say how the cases differ from those of the first run.
 
     Raises:
         UserError: What is asked was edited, or cases are gone: that is another test set.
     """
-    found = changes(stored, cases, examples)
     if found.edited or found.removed:
         gone = [*found.edited, *found.removed]
         raise UserError(

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuneworthy.cases import read_cases, read_examples, split_without_overlaps
+from tuneworthy.cases import read_dataset
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
@@ -27,7 +27,7 @@ from tuneworthy.train.render import TokenRow
 from tuneworthy.train.run import Prepared, prepare, scorer
 from tuneworthy.train.trainer import train_rows
 from tuneworthy.train.training_rows import Material, Side, TaskMetric, gather, raw_rows
-from tuneworthy.types import Case, Example, content_hash
+from tuneworthy.types import Example, content_hash
 
 Say = Callable[[str], None]
 FILE = "pilot"
@@ -53,13 +53,14 @@ def run_pilot(
     Raises:
         UserError: There are no rows or no dev cases, or only a judge can score them.
     """
-    material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
+    dataset = read_dataset(project)
+    material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say, dataset=dataset)
     if material.metric is None:
         raise UserError(
             "expected rows that the first grader can score without asking, got none", hint="see [[graders]]"
         )
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
-    dev = _dev(project, store)
+    dev = dataset.split.dev
     metric = replace(material.metric, cases=dev)
     of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity])
     known = store.read(FILE) or {}
@@ -148,13 +149,3 @@ def _baseline(prepared: Prepared, metric: TaskMetric, say: Say) -> float:
     """Return the score of the model before training, with the same prompt and precision."""
     model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
     return metric.score(scorer(prepared, metric.cases)(model), say)
-
-
-def _dev(project: Project, store: Folder) -> tuple[Case, ...]:
-    """Return the dev cases of the stored split, or of the one that the first run will draw."""
-    cases = read_cases(project.root / project.cases.path).cases
-    examples = read_examples(project.root / project.examples.path).examples if project.examples else ()
-    clean = split_without_overlaps(
-        cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=store.read("split")
-    )
-    return clean.split.dev

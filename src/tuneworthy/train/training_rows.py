@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples, split_without_overlaps
+from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.splits import asked_case, example_case, fingerprint
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind
@@ -159,7 +159,15 @@ class Material:
         return replace(self, train=tuple(rows), dataset=content_hash([self.dataset, [row.id for row in rows]]))
 
 
-def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Callable[[str], None]) -> Material:
+def gather(
+    project: Project,
+    store: Folder,
+    *,
+    unsafe: bool,
+    seed: int,
+    say: Callable[[str], None],
+    dataset: Dataset | None = None,
+) -> Material:
     """Read what the project trains on.
 
     Args:
@@ -167,14 +175,16 @@ def gather(project: Project, store: Folder, *, unsafe: bool, seed: int, say: Cal
         unsafe: Take a version that did not pass its gates, or the examples file if there is no version.
         seed: Of the draw of the held-out rows.
         say: Told what a person should know.
+        dataset: Cases and examples, if they were read before.
 
     Raises:
         UserError: There are no rows, or none that holds the variables of [prompt].
         GateFailed: The version did not pass its gates, and `unsafe` was not given.
     """
     version = _version(store, unsafe)
-    cases = read_cases(project.root / project.cases.path).cases
-    rows = list(version.examples()) if version else _ungated(project, store, cases, say)
+    dataset = dataset or read_dataset(project, examples=version is None)
+    cases = dataset.cases
+    rows = list(version.examples()) if version else _ungated(project, dataset, say)
     kind = kind_of(store, cases, rows)
     student = Student(variant=_variant(project))
     fitting = [row for row in rows if student.fits(row)]
@@ -211,18 +221,14 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
     return version
 
 
-def _ungated(project: Project, store: Folder, cases: Sequence[Case], say: Callable[[str], None]) -> list[Example]:
+def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> list[Example]:
     """Return the rows of the examples file that are neither dev nor give a case away."""
     if project.examples is None:
         hint = "run `tuneworthy data import FILE` and `tuneworthy data build`, or name a file in [examples]"
         raise UserError("expected rows to train on, got neither a frozen version nor an examples file", hint=hint)
-    examples = read_examples(project.root / project.examples.path).examples
-    clean = split_without_overlaps(
-        cases, examples, seed=project.split.seed, dev_size=project.split.dev, stored=store.read("split")
-    )
-    left = len(examples) - len(clean.split.shots)
-    say(f"not gated: {len(clean.split.shots)} rows of {project.examples.path}; {left} are dev or give cases away")
-    return list(clean.split.shots)
+    rows = list(dataset.split.shots)
+    say(f"not gated: {len(rows)} rows of {project.examples.path}; {len(dataset.examples) - len(rows)} are dev or overlap")
+    return rows
 
 
 def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Kind:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, labels_of, read_cases, read_examples
+from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, dataset_of, labels_of, read_cases, read_examples
 from tuneworthy.config.project import Project
 from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.evaluate.models import OpenModel, open_model
@@ -129,7 +129,7 @@ class Facts:
         if not self.labelled or self.example_faults:
             return None, None
         try:
-            return settle(self.project, self.labelled, self.examples), None
+            return settle(self.project, dataset_of(self.project, self.labelled, self.examples)), None
         except UserError as error:
             return None, error
 

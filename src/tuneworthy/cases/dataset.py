@@ -1,0 +1,134 @@
+"""The data of a project: cases and examples, read once, split once, and searched for contamination once.
+
+`run`, `data build`, `train` and the pilot take their rows from here. Invariant: no example of `shots` overlaps a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from tuneworthy.cases.contamination import Overlaps, find_overlaps
+from tuneworthy.cases.readers.reader import read_cases, read_examples
+from tuneworthy.cases.splits import Changes, Split, changes, make_split
+from tuneworthy.config.project import Project
+from tuneworthy.store import Folder
+from tuneworthy.types import Case, Example
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contamination:
+    """Which rows overlap, by what they were compared with.
+
+    Attributes:
+        cases: Examples compared with all cases; those dropped are nowhere in the split.
+        dev: The remaining examples compared with dev; those dropped are no shots.
+        dev_test: Dev compared with test; reported only, nothing is dropped.
+    """
+
+    cases: Overlaps[Example]
+    dev: Overlaps[Example]
+    dev_test: Overlaps[Case]
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of overlapping rows by comparison and reason."""
+        return {name: getattr(self, name).by_reason for name in ("cases", "dev", "dev_test")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """What a project is measured on and what it may learn from; the split is drawn on first use and kept.
+
+    Attributes:
+        cases: Every case of the file, labelled or not.
+        examples: Every example of the file.
+        seed: Seed of the draw.
+        dev_size: Largest number of dev cases that are drawn from the examples.
+        stored: The split of the first run; None before it.
+        notes: What the readers guessed, converted or dropped.
+    """
+
+    cases: Sequence[Case]
+    examples: Sequence[Example] = ()
+    seed: int
+    dev_size: int
+    stored: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def split(self) -> Split:
+        """Dev, test and the shots, which overlap neither.
+
+        Raises:
+            UserError: A side would be empty, or a case of the stored split is gone.
+        """
+        return self._drawn[0]
+
+    @property
+    def contamination(self) -> Contamination:
+        """What was dropped from the examples, and why; errors as in `split`."""
+        return self._drawn[1]
+
+    @property
+    def changes(self) -> Changes:
+        """How cases and examples differ from those of the stored split; nothing where none is stored."""
+        return Changes() if self.stored is None else changes(self.stored, self.cases, self.examples)
+
+    @cached_property
+    def _drawn(self) -> tuple[Split, Contamination]:
+        in_cases = find_overlaps(self.examples, self.cases)
+        if self.stored is None:
+            split = make_split(self.cases, in_cases.kept, seed=self.seed, dev_size=self.dev_size)
+        else:
+            split = Split.from_dict(self.stored, self.cases, in_cases.kept)
+        in_dev = find_overlaps(split.shots, split.dev)
+        between = find_overlaps(split.dev, split.test)
+        reasons = tuple(
+            f"{len(overlaps.dropped)} examples overlap {where} and were dropped"
+            for overlaps, where in ((in_cases, "the cases"), (in_dev, "dev"))
+            if overlaps.dropped
+        )
+        counts = {
+            **split.counts,
+            "shots": len(in_dev.kept),
+            "overlaps_cases": len(in_cases.dropped),
+            "overlaps_dev": len(in_dev.dropped),
+            "dev_near_test": len(between.dropped),
+        }
+        split = replace(split, shots=in_dev.kept, counts=counts, reasons=(*split.reasons, *reasons))
+        return split, Contamination(cases=in_cases, dev=in_dev, dev_test=between)
+
+
+def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
+    """Read the files that `project` names, and the split of its first run.
+
+    Args:
+        project: The project.
+        examples: Whether to read the examples; training on a frozen version needs none.
+
+    Raises:
+        UserError: A file is missing or wrong.
+    """
+    case_file = read_cases(project.root / project.cases.path)
+    example_file = read_examples(project.root / project.examples.path) if project.examples and examples else None
+    if example_file is None:
+        return dataset_of(project, case_file.cases, notes=case_file.notes)
+    return dataset_of(project, case_file.cases, example_file.examples, notes=case_file.notes + example_file.notes)
+
+
+def dataset_of(
+    project: Project, cases: Sequence[Case], examples: Sequence[Example] = (), *, notes: tuple[str, ...] = ()
+) -> Dataset:
+    """Return the dataset of rows that were read, with the settings and the stored split of `project`."""
+    stored = Folder(project.root).read("split")
+    return Dataset(
+        cases=cases,
+        examples=examples,
+        seed=project.split.seed,
+        dev_size=project.split.dev,
+        stored=stored,
+        notes=notes,
+    )
