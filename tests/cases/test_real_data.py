@@ -24,7 +24,9 @@ def test_banking77_is_read_split_and_rid_of_overlaps() -> None:
     assert (split.kind.name, split.origin) == ("label", "examples")
     assert (len(split.dev), len(split.test)) == (120, 308)
     assert 0 < len(clean.contamination.cases.dropped) < 0.03 * len(examples)
-    assert len(split.shots) + 120 + len(clean.contamination.cases.dropped) + len(clean.contamination.dev.dropped) == len(examples)
+    assert len(split.shots) + 120 + len(clean.contamination.cases.dropped) + len(
+        clean.contamination.dev.dropped
+    ) == len(examples)
 
 
 def test_banking77_is_sampled_by_label() -> None:

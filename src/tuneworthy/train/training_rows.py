@@ -227,7 +227,9 @@ def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> 
         hint = "run `tuneworthy data import FILE` and `tuneworthy data build`, or name a file in [examples]"
         raise UserError("expected rows to train on, got neither a frozen version nor an examples file", hint=hint)
     rows = list(dataset.split.shots)
-    say(f"not gated: {len(rows)} rows of {project.examples.path}; {len(dataset.examples) - len(rows)} are dev or overlap")
+    say(
+        f"not gated: {len(rows)} rows of {project.examples.path}; {len(dataset.examples) - len(rows)} are dev or overlap"
+    )
     return rows
 
 
