@@ -2,8 +2,7 @@
 
 docs/project-file.md comes from the pydantic types, docs/commands.md from the click commands, docs/checks.md,
 docs/data-checks.md and docs/train-lints.md from the docstrings of the checks and lints, docs/decoding-lints.md and
-docs/decoding-presets.md from the decoding lints and tables, docs/article.md from the claims of `verdict/claims.json`.
-Nothing on these pages is written by hand.
+docs/decoding-presets.md from the decoding lints and tables. Nothing on these pages is written by hand.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from tuneworthy.config.base import Section
 from tuneworthy.dataset.base import all_checks as data_check_classes
 from tuneworthy.dataset.base import page as data_check_page
 from tuneworthy.dataset.build import gate_of
-from tuneworthy.decoding.article import claims as decoding_claims
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.lints import Use, all_lints
 from tuneworthy.decoding.presets import presets
@@ -39,7 +37,6 @@ from tuneworthy.ship.parity.subject import page as parity_check_page
 from tuneworthy.train.lints.base import SEVERITIES
 from tuneworthy.train.lints.base import all_lints as all_train_lints
 from tuneworthy.train.lints.base import page as lint_page
-from tuneworthy.verdict.claims import article_page
 
 DOCS = Path(__file__).parent.parent / "docs"
 MADE = "<!-- made by scripts/docs.py: do not edit -->\n"
@@ -74,7 +71,7 @@ def pages() -> dict[str, str]:
     made = {"project-file.md": project_file(), "commands.md": commands(), "checks.md": checks()}
     made |= {"data-checks.md": data_checks(), "parity-checks.md": parity_checks(), "train-lints.md": train_lints()}
     decoding = {"decoding-lints.md": decoding_lints(), "decoding-presets.md": decoding_presets()}
-    return {**made, **decoding, "article.md": MADE + article_page()}
+    return {**made, **decoding}
 
 
 def table(head: tuple[str, ...], rows: Rows) -> str:
@@ -456,9 +453,6 @@ def decoding_presets() -> str:
         for one in limits().values()
     ]
     parts.append(table(("engine", "enforced by", "levels", "reasoning", "at max_tokens", "source"), rows))
-    parts.append("\n## Where the article is wrong\n\n")
-    rows = [(one.says, one.holds, one.source) for one in decoding_claims()]
-    parts.append(table(("the article says", "what holds", "source"), rows))
     return "".join(parts)
 
 

@@ -7,12 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 from tests.verdict.planted import PAYS, RUNGS, failures, rung, with_rungs, worth_it
 
-from tuneworthy.config.ladder import Decision
 from tuneworthy.verdict import decide as decide_module
-from tuneworthy.verdict.base import EconomicsResult, Forecast, GateStatus, Outcome
+from tuneworthy.verdict.base import EconomicsResult, GateStatus, Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, best_eligible
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
@@ -275,33 +273,8 @@ def test_the_best_that_may_be_used_is_the_runs_else_the_last_adopted_else_the_fi
 
 
 @pytest.mark.parametrize("problem", ["reasoning", "tool_calls"])
-def test_a_row_that_only_the_article_supports_does_not_decide_alone(problem: Any) -> None:
-    found = decide(worth_it(problem=problem))
-    assert found.outcome is FINE_TUNE
-    assert found.article["matrix"] == "no" and "unsupported" in found.article["mark"]
-
-
-def test_the_articles_rule_is_shown_and_never_decides() -> None:
-    for score, says in ((0.7, "train"), (0.78, "undefined"), (0.82, "keep on with prompt and retrieval")):
-        found = decide(with_rungs(rung("model", "model/strong", score, status="adopted")))
-        assert (found.article["says"], found.outcome) == (says, FINE_TUNE)
-
-
-def test_the_thresholds_of_the_articles_rule_are_settings() -> None:
-    evidence = with_rungs(rung("model", "model/strong", 0.78, status="adopted"))
-    assert decide(evidence).article["says"] == "undefined"
-    assert decide(replace(evidence, decision=Decision(gap_high=0.05, gap_low=0.05))).article["says"] == "train"
-    with pytest.raises(ValidationError, match="gap_low of at most gap_high"):
-        Decision(gap_low=0.3)
-
-
-def test_the_articles_rule_on_the_gain_takes_the_gain_of_the_prompt() -> None:
-    evidence = with_rungs(rung("baseline", "baseline/small", 0.5), rung("prompt", "prompt/xml_contract", 0.54))
-    assert decide(evidence).article["needed_gain"] == pytest.approx(0.12)
-    assert decide(evidence).article["gain"] == "unknown"
-    for gain, told in ((0.2, "enough"), (0.1, "too small")):
-        forecast = Forecast(status="measured", gain=gain, ci95=(gain - 0.05, gain + 0.05), n_examples=800)
-        assert decide(replace(evidence, forecast=forecast)).article["gain"] == told
+def test_a_row_of_the_guide_without_a_source_does_not_decide_alone(problem: Any) -> None:
+    assert decide(worth_it(problem=problem)).outcome is FINE_TUNE
 
 
 def test_what_no_longer_holds_is_named_and_not_used() -> None:
@@ -329,7 +302,6 @@ MOTIVATED: dict[str, tuple[Evidence, Evidence, Evidence]] = {
         worth_it(),
         with_rungs(without="model", best="prompt"),
     ),
-    "private_domain": (worth_it(perplexity=(40.0, 15.0)), worth_it(perplexity=(20.0, 15.0)), worth_it()),
     "latency_hard_constraint": (
         with_rungs(replace(RUNGS[3], latency_p95_ms=900.0), p95_limit_ms=500.0),
         with_rungs(replace(RUNGS[3], latency_p95_ms=400.0), p95_limit_ms=500.0),

@@ -56,7 +56,7 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
 
 
 def _told(verdict: Verdict) -> Iterator[str]:
-    """Yield what stands beside it: the forecast of a pilot, what a tuned answer saves, the article's own rule."""
+    """Yield the forecast of a pilot, and what a tuned answer saves."""
     from tuneworthy.verdict.savings import saved_words
 
     found = verdict.forecast
@@ -65,8 +65,6 @@ def _told(verdict: Verdict) -> Iterator[str]:
         yield f"Forecast: {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] at {found.n_examples:,} examples."
     if words := saved_words(verdict.economics.saved):
         yield f"Saved: {words}."
-    if said := verdict.article:
-        yield f"The article's rule, which decides nothing: {said['says']} (gap {said['gap']:+.3f}; {said['mark']})."
 
 
 def _show(verdict: Verdict) -> None:

@@ -46,8 +46,7 @@ def _show_row(found: Row) -> None:
         click.echo(f"\n{label}: {cell.value}")
         if cell.why:
             click.echo(f"  {cell.why}")
-        click.echo(f"  article: {cell.article}")
-        click.echo(f"  source: {_source(cell)}")
+        click.echo(f"  Source: {cell.source or 'none: this is practice, not measured'}")
 
 
 def _show_guide() -> None:
@@ -55,7 +54,7 @@ def _show_guide() -> None:
     from rich.table import Table
 
     from tuneworthy.cli.tables import console
-    from tuneworthy.verdict.guide import load_guide, notes
+    from tuneworthy.verdict.guide import load_guide
 
     table = Table(box=box.SIMPLE_HEAD, title="Which lever fits which problem", title_justify="left")
     for heading in ("problem", "first", "then", "training helps"):
@@ -64,14 +63,9 @@ def _show_guide() -> None:
         table.add_row(found.problem, *(_short(cell) for cell in (found.primary, found.backup, found.helps)))
     out = console()
     out.print(table)
-    out.print("* article, unsupported. Corrections, sources and marks: tuneworthy guide PROBLEM")
-    for note in notes():
-        out.print(f"{note.article} {note.holds} [{note.mark}] {note.source}")
+    out.print("* No source supports this cell. Reasons and sources: tuneworthy guide PROBLEM")
 
 
 def _short(cell: Cell) -> str:
-    return cell.value if cell.supported else f"{cell.value} *"
+    return cell.value if cell.source else f"{cell.value} *"
 
-
-def _source(cell: Cell) -> str:
-    return f"{cell.source} [{cell.mark}]" if cell.mark else cell.source

@@ -12,15 +12,15 @@ from tuneworthy.cli.options import json_option, print_json, project_option
 if TYPE_CHECKING:
     from tuneworthy.verdict.playbook import Checklist
 
-_WORDS = {"done": "done", "open": "open", "not_applicable": "not needed", "not_built": "not built yet"}
-_COLOURS = {"done": "green", "open": "yellow", "not_applicable": None, "not_built": None}
+_WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
+_COLOURS = {"done": "green", "open": "yellow", "not_applicable": None}
 
 
 @click.command("status", short_help="Show the two-week path as a checklist, and the next cheapest step.")
 @project_option
 @json_option
 def command(root: Path, as_json: bool) -> None:
-    """Show the article's fourteen days as a checklist of what was measured, and the next cheapest open step.
+    """Show the two weeks from cases to real traffic as a checklist of what was measured, and the next cheapest open step.
 
     Nothing is asked of a model. Costs are estimates, from no stored answers.
 

@@ -1,10 +1,10 @@
-"""[ladder], [few_shot], [decoding], [constraints], [economics], [decision], [[waivers]]: what is tried, within what."""
+"""[ladder], [few_shot], [decoding], [constraints], [economics], [[waivers]]: what is tried, within what."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 
@@ -98,23 +98,6 @@ class Economics(Section):
     """Months within which training must have paid back."""
     usd_per_wrong_answer: NonNegative | None = None
     """What a wrong answer costs, US dollars; values a measured gain. Not set: only bills are compared."""
-
-
-class Decision(Section):
-    """[decision]: the article's own decision point; it is shown beside the verdict and never decides."""
-
-    gap_low: Share = 0.10
-    """Gap between target and score below which the article says to keep on with prompt and retrieval."""
-    gap_high: Share = 0.15
-    """Gap above which it says to train."""
-    prompt_gains: Positive = 3.0
-    """Times the gain of a better prompt that training must gain to be worth it."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.gap_low > self.gap_high:
-            raise ValueError(f"decision: expected gap_low of at most gap_high ({self.gap_high}), got {self.gap_low}")
-        return self
 
 
 class Waiver(Section):

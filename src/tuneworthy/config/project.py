@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import Data
 from tuneworthy.config.graders import Grader
-from tuneworthy.config.ladder import Constraints, Decision, Decoding, Economics, FewShot, Ladder, Waiver
+from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, Ladder, Waiver
 from tuneworthy.config.models import Model
 from tuneworthy.config.reflection import Reflection
 from tuneworthy.config.regressions import RegressionSource
@@ -46,7 +46,6 @@ class Project(Section):
     decoding: Decoding = Decoding()
     constraints: Constraints = Constraints()
     economics: Economics = Economics()
-    decision: Decision = Decision()
     reflection: Reflection | None = None
     data: Data = Data()
     teacher: Teacher | None = None

@@ -10,7 +10,6 @@ src/llama-sampler.cpp.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -313,14 +312,6 @@ def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     0.017
     """
     return softmax(logits_of(probabilities) / temperature)
-
-
-def largest_share(probabilities: np.ndarray, index: int, most: float = 20.0) -> tuple[float, float]:
-    """Return the largest probability that any temperature gives the token at `index`, and that temperature."""
-    temperatures = np.exp(np.linspace(math.log(0.05), math.log(most), 4001))
-    shares = [float(at_temperature(probabilities, float(value))[index]) for value in temperatures]
-    best = int(np.argmax(shares))
-    return shares[best], float(temperatures[best])
 
 
 def penalty_by_offset(

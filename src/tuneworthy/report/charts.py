@@ -29,18 +29,18 @@ COLOURS: Mapping[str, str] = {
     "adopted": "#0072B2",
     "in use today": "#1f2933",
     "no language model": "#7b8794",
-    "no_gain": "#D55E00",
+    "no gain": "#D55E00",
     "inconclusive": "#B8860B",
-    "not eligible": "#AA4499",
+    "violates constraint": "#AA4499",
     "dev only": "#0072B2",
 }
 SHAPES: Mapping[str, str] = {
     "adopted": "circle",
     "in use today": "square",
     "no language model": "diamond",
-    "no_gain": "cross",
+    "no gain": "cross",
     "inconclusive": "triangle-up",
-    "not eligible": "triangle-down",
+    "violates constraint": "triangle-down",
     "dev only": "circle",
 }
 
@@ -200,7 +200,7 @@ def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> s
         return f"No language model needed: {best.name} scores {share} at {unit}"
     if best.score >= top.score:
         return f"{best.name} scores highest: {share} at {unit}"
-    but = "but breaks a constraint" if top.role == "not eligible" else "which is not shown to be better"
+    but = "but breaks a constraint" if top.role == "violates constraint" else "which is not shown to be better"
     return f"{best.name} is the choice: {share} at {unit} ({top.name} has {numbers.percent(top.score)}, {but})"
 
 

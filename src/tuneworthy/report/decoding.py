@@ -57,7 +57,7 @@ def picture(found: Comparison, most: int = MOST) -> str:
         base.mark_text(align="right", dx=-4, fontSize=11, color=INK).encode(x=x, y=y, text="name:N"),
         base.mark_text(align="left", dx=4, fontSize=10.5).encode(
             x=end, y=y, text="label:N",
-            color=alt.condition("datum.gone", alt.value(COLOURS["rejected"]), alt.value(INK)),
+            color=alt.condition("datum.gone", alt.value(COLOURS["no gain"]), alt.value(INK)),
         ),
         head.mark_text(align="left", fontSize=12.5, fontWeight="bold", color=INK).encode(text="name:N"),
         head.mark_text(align="left", dx=110, fontSize=11.5, color=MUTED).encode(text="kept:N"),

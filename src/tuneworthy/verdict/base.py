@@ -134,7 +134,6 @@ class Verdict:
         valid_until: ISO date on which a price, a model or a plan in it changes.
         would_change: What would change the answer, one sentence each.
         stale: What changed since it was measured, and was therefore left out.
-        article: The article's own decision point, marked as unsupported.
     """
 
     outcome: Outcome
@@ -150,7 +149,6 @@ class Verdict:
     valid_until: str
     would_change: Sequence[str] = ()
     stale: Sequence[str] = ()
-    article: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `error analysis` uses the contract's key `class`."""

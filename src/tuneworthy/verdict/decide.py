@@ -109,7 +109,6 @@ def decide(evidence: Evidence) -> Verdict:
         valid_until=min(date for date, _ in evidence.expires) if evidence.expires else "",
         would_change=_would_change(case, outcome),
         stale=[*evidence.stale, *evidence.errors_stale],
-        article=_article(case),
     )
 
 
@@ -137,7 +136,7 @@ def _target_met(case: _Case) -> Answer | None:
 
 def _not_a_training_problem(case: _Case) -> Answer | None:
     found = row(case.evidence.problem) if case.evidence.problem is not None else None
-    if found is not None and found.training == "no" and found.helps.supported:
+    if found is not None and found.training == "no" and found.helps.source:
         words = f"Training does not help with this kind of problem ({found.name}): use {found.primary.value} first."
         return Outcome.DO_NOT_FINE_TUNE, "matrix", words
     gate = case.gate("reason")
@@ -276,30 +275,3 @@ def _would_change(case: _Case, outcome: Outcome) -> list[str]:
     return changes
 
 
-def _article(case: _Case) -> dict[str, object]:
-    """The article's own decision point, and what it alone says of the kind of problem; neither decides."""
-    top, limits = case.evidence.top, case.evidence.decision
-    if top is None or top.score is None:
-        return {}
-    gap = case.evidence.target - top.score
-    says = (
-        "keep on with prompt and retrieval"
-        if gap < limits.gap_low
-        else "train"
-        if gap > limits.gap_high
-        else "undefined"
-    )
-    found = row(case.evidence.problem) if case.evidence.problem is not None else None
-    unsupported = {"matrix": found.training} if found is not None and not found.helps.supported else {}
-    mark = "article, unsupported (facts.md 0, rows 32 and 33)"
-    return {"gap": gap, "says": says, **_gain_rule(case.evidence), **unsupported, "mark": mark}
-
-
-def _gain_rule(evidence: Evidence) -> dict[str, object]:
-    """The article's other rule: training must gain several times what a better prompt gained."""
-    base, prompt = evidence.rungs.get("baseline"), evidence.rungs.get("prompt")
-    if base is None or prompt is None or base.score is None or prompt.score is None:
-        return {}
-    needed = evidence.decision.prompt_gains * max(0.0, prompt.score - base.score)
-    gain = evidence.forecast.gain
-    return {"needed_gain": needed, "gain": "unknown" if gain is None else "enough" if gain >= needed else "too small"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuneworthy.config import Project
-from tuneworthy.config.ladder import Constraints, Decision
+from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.task import Motivation, Problem
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast, Target
@@ -123,8 +123,6 @@ class Evidence:
         documents: Whether cases name documents or a documents folder is there.
         search: How well documents were found; None if the rung `retrieval` was not walked.
         error analysis: Classes of failure on dev; None if not probed.
-        perplexity: (of the domain's text, of general text) under the base model; None if not measured.
-        decision: Thresholds of the article's own decision point.
         training: The training data, the pilot, and the proofs of a tuned model.
         today: ISO date. expires: Dates on which something in the evidence changes: (ISO date, what).
     """
@@ -152,11 +150,9 @@ class Evidence:
     judge: JudgeEvidence | None = None
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
-    perplexity: tuple[float, float] | None = None
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
     economics: EconomicsResult = field(default_factory=lambda: EconomicsResult(status="unknown"))
     training: TrainingEvidence = field(default_factory=TrainingEvidence)
-    decision: Decision = field(default_factory=Decision)
     today: str = ""
     expires: Sequence[tuple[str, str]] = ()
 

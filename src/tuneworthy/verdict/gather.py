@@ -75,7 +75,6 @@ def gather(session: Session) -> Evidence:
         forecast=forecast,
         economics=_economics(project, record, before, forecast),
         training=training,
-        decision=project.decision,
         today=today.isoformat(),
         expires=_expires(project, today),
     )

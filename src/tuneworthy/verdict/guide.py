@@ -1,7 +1,6 @@
-"""The decision matrix: which lever fits which kind of problem, and whether training helps; data with sources.
+"""The guide: which lever fits which kind of problem, and whether training helps; data with sources.
 
-The rows stand in `guide.json`. Where facts.md corrects the article a cell holds the corrected value and keeps the
-article's beside it; where nothing supports the article its source is `UNSUPPORTED`.
+The rows stand in `guide.json`. A cell without a source is practice that nothing we read supports.
 """
 
 from __future__ import annotations
@@ -17,11 +16,9 @@ import orjson
 
 from tuneworthy.config.task import Problem
 from tuneworthy.errors import UserError
+from tuneworthy.verdict import messages
 
-UNSUPPORTED = "article, unsupported"
 Training = Literal["yes", "no", "conditional"]
-SAYS: Mapping[str, Training] = MappingProxyType({"✓": "yes", "✗": "no", "cond": "conditional"})
-"""What the article's signs for "does training help?" mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,25 +26,16 @@ class Cell:
     """One cell.
 
     Attributes:
-        value: What the product uses.
-        article: What the article has in this place.
-        source: Section and row of facts.md with the paper, or `UNSUPPORTED`.
-        mark: V read in the primary source, V2 in a secondary one, C computed, K known; "" if unsupported.
-        why: What the source says, or where it differs from the article.
+        value: The lever, or whether training helps.
+        source: Links to what supports it; "" if nothing does.
+        why: What the source says.
         rungs: Rungs of the ladder that try this lever, if any.
     """
 
     value: str
-    article: str
-    source: str
-    mark: str = ""
+    source: str = ""
     why: str = ""
     rungs: tuple[str, ...] = ()
-
-    @property
-    def supported(self) -> bool:
-        """Whether anything but the article stands behind it."""
-        return self.source != UNSUPPORTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +43,10 @@ class Row:
     """A kind of problem.
 
     Attributes:
-        problem: Its id, as in `task.problem`. name: In words.
-        primary, backup: The lever to pull first, and the next.
+        problem: Its id, as in `task.problem`.
+        name: For people.
+        primary: The lever to pull first.
+        backup: The next one.
         helps: Whether training helps; its value is a `Training`.
     """
 
@@ -76,25 +66,15 @@ class Row:
         return {**asdict(self), "training": self.training}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """What the article says of the matrix as a whole, and what holds instead."""
-
-    article: str
-    holds: str
-    source: str
-    mark: str
-
-
 @cache
 def load_guide() -> Mapping[str, Row]:
-    """Return the rows by problem, in the order of the article.
+    """Return the rows by problem.
 
-    >>> load_matrix()["strict_format"].training
+    >>> load_guide()["strict_format"].training
     'conditional'
     """
-    rows = [_row(content) for content in _document()["rows"]]
-    return MappingProxyType({found.problem: found for found in rows})
+    document = orjson.loads(files(__package__).joinpath("guide.json").read_bytes())
+    return MappingProxyType({content["problem"]: _row(content) for content in document["rows"]})
 
 
 def row(problem: str) -> Row:
@@ -103,29 +83,14 @@ def row(problem: str) -> Row:
     Raises:
         UserError: There is none.
     """
-    matrix = load_guide()
-    if problem not in matrix:
-        raise UserError(f"expected one of the problems {', '.join(get_args(Problem))}, got {problem!r}")
-    return matrix[problem]
-
-
-def notes() -> list[Note]:
-    """Return what is said of the matrix as a whole."""
-    return [Note(**content) for content in _document()["notes"]]
+    if problem not in load_guide():
+        raise UserError(messages.unknown_problem(problem, get_args(Problem)), hint=messages.GUIDE_HINT)
+    return load_guide()[problem]
 
 
 def _row(content: Mapping[str, Any]) -> Row:
-    cells = {name: _cell(content[name]) for name in ("primary", "backup", "helps")}
-    if cells["helps"].value not in get_args(Training):
-        raise ValueError(f"{content['problem']}: expected {get_args(Training)}, got {cells['helps'].value!r}")
+    cells = {
+        name: Cell(**{**content[name], "rungs": tuple(content[name].get("rungs", ()))})
+        for name in ("primary", "backup", "helps")
+    }
     return Row(problem=content["problem"], name=content["name"], **cells)
-
-
-def _cell(content: Mapping[str, Any]) -> Cell:
-    return Cell(**{**content, "rungs": tuple(content.get("rungs", ()))})
-
-
-@cache
-def _document() -> Mapping[str, Any]:
-    document: Mapping[str, Any] = orjson.loads(files(__package__).joinpath("guide.json").read_bytes())
-    return document

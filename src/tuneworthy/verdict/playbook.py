@@ -1,4 +1,4 @@
-"""The article's fourteen days as a checklist: each step done or open by what was measured, and the cheapest next one.
+"""Two weeks from cases to real traffic as a checklist: each step done or open by what was measured, and the cheapest next one.
 
 Pure: `checklist` looks at `Seen`, which `verdict.seen` reads from the project folder. The steps before the decision ask
 the gates of `verdict.gates`, so that the list and the verdict never disagree.
@@ -20,10 +20,7 @@ MINUTES_A_CASE = 2.0
 """Time a person takes to write or label a case: assumed."""
 LEVERS = ("prompt", "model", "retrieval", "decoding")
 """Steps that may be taken in any order."""
-ORDER_NOTE = (
-    "The article tries the stronger model (day 3) before retrieval (days 4-5) here, and after it in its ladder; "
-    "`run` follows the ladder, and the next step named here is the cheapest open one."
-)
+ORDER_NOTE = "`run` tries retrieval before the stronger model; the next step named here is the cheapest open one."
 
 
 class StepStatus(StrEnum):
@@ -32,7 +29,6 @@ class StepStatus(StrEnum):
     DONE = "done"
     OPEN = "open"
     NOT_APPLICABLE = "not_applicable"
-    NOT_BUILT = "not_built"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +88,6 @@ class Seen:
         outcome, reason, next_action: Of the last verdict; None before one.
         verdict_stale: What changed since it was computed, in words.
         costs: Rung to what walking it takes; without those that cannot be estimated.
-        built: Steps that this version of the tool can do, of those that not every version can.
     """
 
     evidence: Evidence
@@ -105,7 +100,6 @@ class Seen:
     next_action: str = ""
     verdict_stale: Sequence[str] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
-    built: frozenset[str] = frozenset()
 
     @property
     def decided(self) -> bool:
@@ -118,7 +112,7 @@ class Step:
     """A step.
 
     Attributes:
-        step: Its name. day, title: Of the article.
+        step: Its name. day, title: Of the two weeks.
         status: What is known of it. evidence: The numbers, in one line.
         do: What to run or do, if it is open. cost: What that takes; None if not known, or nothing is to be done.
     """
@@ -134,7 +128,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checklist:
-    """All steps in the order of the article, the next one (None if none is open), and what a reader must know."""
+    """All steps in order, the next one (None if none is open), and what a reader must know."""
 
     steps: Sequence[Step]
     next: Step | None
@@ -148,7 +142,7 @@ class Checklist:
 Found = tuple[StepStatus, str]
 Look = Callable[[Seen, Mapping[str, GateResult]], Step]
 DONE, OPEN = StepStatus.DONE, StepStatus.OPEN
-NOT_APPLICABLE, NOT_BUILT = StepStatus.NOT_APPLICABLE, StepStatus.NOT_BUILT
+NOT_APPLICABLE = StepStatus.NOT_APPLICABLE
 
 
 def checklist(seen: Seen) -> Checklist:
@@ -211,8 +205,6 @@ def _lever(name: str, day: str, title: str, *of: str, rungs: Sequence[str]) -> L
     def look(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
         status, words = _of_gates([gates[gate] for gate in of])
         walk = _to_walk(seen, rungs) if status is OPEN else []
-        if status is OPEN and name == "retrieval" and name not in seen.built:
-            return Step(step=name, day=day, title=title, status=NOT_BUILT, evidence=f"{words}: not built yet")
         if status is DONE:
             words += f" (n = {seen.evidence.n_test})"
         elif status is OPEN:
@@ -275,8 +267,6 @@ def _later(name: str, day: str, title: str, do: str, *of: str) -> Look:
             status, words = NOT_APPLICABLE, "the verdict is do_not_fine_tune"
         elif not closed:
             status = DONE
-        elif name not in seen.built:
-            status, words = NOT_BUILT, f"`{do}` is not built yet"
         else:
             status, words = OPEN, f"{words}; {closed[0].detail}"
         return Step(step=name, day=day, title=title, status=status, evidence=words, do=do if status is OPEN else "")
@@ -294,8 +284,6 @@ def _training(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
     if tuned is not None and not seen.evidence.stale:
         words = f"{tuned.name}: {tuned.score:.3f}, {tuned.status} (n = {seen.evidence.n_test}); {pilot}"
         return replace(step, status=DONE, evidence=words, do="")
-    if "training" not in seen.built:
-        return replace(step, status=NOT_BUILT, evidence="`tuneworthy train` is not built yet", do="")
     if adapter is not None:
         do = "tuneworthy merge, export gguf, then run --rung fine_tune"
         words = f"the adapter {adapter} was not put to test; {pilot}"
@@ -333,5 +321,5 @@ _STEPS: tuple[Look, ...] = (
         "regressions",
         "serving",
     ),
-    _later("shadow", "14", "Shadow real traffic", "tuneworthy shadow proxy", "shadow"),
+    _later("shadow", "14", "Shadow real traffic", "answer a copy of your traffic with both models, then waive the gate", "shadow"),
 )

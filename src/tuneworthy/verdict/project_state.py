@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.resources import files
 from typing import Any
 
 from tuneworthy.config import Project
@@ -13,7 +12,6 @@ from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import Estimate, estimate_run
 from tuneworthy.ladder.provenance import changed_since, provenance
 from tuneworthy.ladder.record import read_record
-from tuneworthy.ladder.rung import RUNGS
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.retrieval.library import documents_path, open_library
@@ -23,14 +21,6 @@ from tuneworthy.verdict.gather import kept_apart, overlaps_left
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import kept
 from tuneworthy.verdict.playbook import Cost, Seen
-
-BUILT_BY = {
-    "dataset": "data",
-    "training": "train",
-    "parity": "parity",
-    "shadow": "shadow",
-}
-"""Step to the verb that does it."""
 
 
 def seen_in(project: Project) -> Seen:
@@ -61,7 +51,6 @@ def seen_in(project: Project) -> Seen:
         next_action=verdict.get("next_action", ""),
         verdict_stale=[*last.changed, *evidence.stale] if last else (),
         costs=rung_costs(facts),
-        built=_built(),
     )
 
 
@@ -157,10 +146,3 @@ def _stale(facts: Facts, run_ladder: Mapping[str, Any]) -> list[str]:
         return changed_since(run_ladder, facts.project, now, known)
     except UserError as error:
         return [error.message]
-
-
-def _built() -> frozenset[str]:
-    """Return the steps that this version can do."""
-    verbs = files("tuneworthy.cli")
-    there = {step for step, verb in BUILT_BY.items() if verbs.joinpath(f"{verb}.py").is_file()}
-    return frozenset(there | ({"retrieval"} if "retrieval" in RUNGS.names() else set()))

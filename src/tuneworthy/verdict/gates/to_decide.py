@@ -11,7 +11,6 @@ from tuneworthy.verdict.wording import CLASS_WORDS, RUNG_WORDS
 
 FEWEST_CASES, FEWEST_GROUPS = 50, 10
 COPIES = "classical/nearest"
-PERPLEXITY_RATIO = 2.0
 CLASS_SHARE = 0.2
 """Lower bound of the share of failures that a class must have to be evidence for a motivation."""
 
@@ -260,13 +259,8 @@ def _distillation(evidence: Evidence) -> Finding:
 
 
 def _private_domain(evidence: Evidence) -> Finding:
-    """The base model finds the domain's text much harder than general text."""
-    if evidence.perplexity is None:
-        return UNKNOWN, "the base model's perplexity on the domain's text was not measured", {}
-    domain, general = evidence.perplexity
-    numbers = {"domain": domain, "general": general}
-    status = PASS if domain >= PERPLEXITY_RATIO * general else FAIL
-    return status, f"perplexity {domain:.1f} on the domain's text, {general:.1f} on general text", numbers
+    """Whether the base model finds the domain's text much harder than general text is not measured yet."""
+    return UNKNOWN, "the base model's perplexity on the domain's text was not measured", {}
 
 
 _MOTIVATIONS: dict[str, Gate] = {

@@ -1,23 +1,14 @@
-"""The claims are whole, what they say of the product is so, and the numbers in them that can be computed are right."""
+"""docs/evidence.md is whole, every claim has a source that can be opened, and its computed figures are right."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
 
-import click
 import numpy as np
 import pytest
 
-from tuneworthy.cli import VERBS, root
-from tuneworthy.config.task import Problem
-from tuneworthy.ladder.check import all_checks
-from tuneworthy.ladder.rung import RUNGS
 from tuneworthy.stats import (
     clopper_pearson,
     lower_bound,
@@ -27,96 +18,31 @@ from tuneworthy.stats import (
     plan_size,
     winners_curse,
 )
-from tuneworthy.verdict.article_lints import LINTS
-from tuneworthy.verdict.claims import NOT_BUILT, Claim, ClaimVerdict, article_page, load_claims, sections
-from tuneworthy.verdict.gates import GATES
-from tuneworthy.verdict.guide import UNSUPPORTED
 
-ROOT = Path(__file__).parent.parent.parent
-MARKS = {"V", "V2", "C", "K"}
-GENERATED = {"docs/article.md"}
-CLAIMS = {claim.id: claim for claim in load_claims()}
+PAGE = Path(__file__).parent.parent.parent / "docs" / "evidence.md"
+FINDINGS = {"true", "wrong", "outdated", "unsupported", "incomplete", "contested", "bug"}
+WITHOUT_LINK = ("computed", "no source found", "by definition", "practice, no study", "no study")
 
 
-def is_there(place: str) -> bool:
-    """Whether a place that a claim names is in the product (or, if it is told as not built, is not)."""
-    if place.startswith(NOT_BUILT):
-        told = re.fullmatch(NOT_BUILT + r" \(issue [2-7]\): (.+)", place)
-        return told is not None and not is_verb(told[1]) and not is_there(told[1])
-    kind, _, name = place.partition(" ")
-    known = {
-        "gate": lambda: name in GATES.names(),
-        "check": lambda: name in all_checks(),
-        "rung": lambda: name in RUNGS.names(),
-        "lint": lambda: name in LINTS,
-        "command": lambda: is_verb(name),
-        "matrix": lambda: name in get_args(Problem),
-        "module": lambda: find_spec(name) is not None,
-        "doc": lambda: name in GENERATED or (ROOT / name).is_file(),
-    }
-    return kind in known and known[kind]()
+def rows() -> list[list[str]]:
+    """The claims of the page: claim, finding, what holds, source."""
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "| claim |" not in line]
+    return [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
 
 
-def is_verb(words: str) -> bool:
-    """Whether the command line has the verb `words`, such as `plan` or `data build`."""
-    name, _, second = words.partition(" ")
-    if name not in VERBS:
-        return False
-    group = root.get_command(click.Context(root), name)
-    return not second or (isinstance(group, click.Group) and second in group.list_commands(click.Context(group)))
+def test_every_claim_has_a_finding_what_holds_and_a_source_that_can_be_opened() -> None:
+    assert len(rows()) == 95
+    for claim, finding, holds, source in rows():
+        assert finding.strip() in FINDINGS
+        assert claim.strip() and holds.strip()
+        assert "](https://" in source or source.strip().startswith(WITHOUT_LINK), claim
 
 
-def faults(claim: Claim) -> list[str]:
-    """What is wrong with how a claim is told."""
-    wrong = [f"{place}: is not so" for place in claim.acts_on if not is_there(place)]
-    wrong += [] if claim.acts_on else ["nothing acts on it"]
-    wrong += [] if claim.says and claim.section in sections() else ["says nothing, or in no section"]
-    cited = claim.source.startswith("facts.md ")
-    wrong += [] if cited or (claim.source == UNSUPPORTED and not claim.mark) else [f"source {claim.source!r}"]
-    wrong += [] if set(claim.mark.split()) <= MARKS else [f"mark {claim.mark!r}"]
-    wrong += [] if claim.holds or claim.verdict is ClaimVerdict.TRUE else ["what holds instead?"]
-    wrong += [] if claim.row is None or f"0, row {claim.row}" in claim.source else ["row and source differ"]
-    return wrong
-
-
-@pytest.mark.parametrize("name", CLAIMS)
-def test_a_claim_has_a_source_and_something_that_really_acts_on_it(name: str) -> None:
-    assert faults(CLAIMS[name]) == []
-
-
-def test_all_rows_of_the_facts_are_there_once() -> None:
-    assert sorted(claim.row for claim in CLAIMS.values() if claim.row) == list(range(1, 38))
-    assert len(CLAIMS) == len(load_claims())
-    assert {claim.section for claim in CLAIMS.values()} == set(sections())
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"acts_on": ("gate nothing",)},
-        {"acts_on": ("module tuneworthy.nothing",)},
-        {"acts_on": ("command data nothing",)},
-        {"acts_on": (f"{NOT_BUILT} (issue 5): run",)},
-        {"acts_on": (f"{NOT_BUILT} (issue 4): cases label",)},
-        {"acts_on": (f"{NOT_BUILT} (issue 6): rung prompt",)},
-        {"acts_on": ()},
-        {"source": "someone"},
-        {"mark": "X"},
-        {"holds": ""},
-        {"row": 2},
-    ],
-)
-def test_a_claim_that_is_told_wrongly_is_seen(change: dict[str, object]) -> None:
-    assert faults(replace(CLAIMS["lima-wins"], **change)) != []  # type: ignore[arg-type]
-
-
-def test_the_page_holds_every_claim_and_lint_in_whole_rows() -> None:
-    rows = [line for line in article_page().splitlines() if line.startswith("| ")]
-    body = [row for row in rows if not row.startswith(("| the article", "| lint"))]
-    assert len(body) == len(CLAIMS) + len(LINTS)
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in body} == {6, 4}
-    assert "`stop_reason`" in article_page()
-    assert r"adamw\_8bit" in article_page()
+def test_the_page_cites_nothing_that_a_reader_lacks() -> None:
+    text = PAGE.read_text()
+    assert "facts.md" not in text
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert link.startswith("https://") or (PAGE.parent / link).is_file(), link
 
 
 def tempered(p: list[float], temperature: float) -> np.ndarray:
@@ -225,9 +151,3 @@ def test_a_judge_that_always_says_good() -> None:
     bad = 0.08
     left = bad * (1 - specificity) / (bad * (1 - specificity) + (1 - bad) * sensitivity)
     assert left == pytest.approx(0.044, abs=0.0006)
-
-
-def test_the_article_is_not_quoted_at_length() -> None:
-    assert max(len(claim.says) for claim in CLAIMS.values()) < 140
-    document = json.loads((ROOT / "src/tuneworthy/verdict/claims.json").read_text())
-    assert document["claims"]
