@@ -68,4 +68,3 @@ def _show_guide() -> None:
 
 def _short(cell: Cell) -> str:
     return cell.value if cell.source else f"{cell.value} *"
-

@@ -273,5 +273,3 @@ def _would_change(case: _Case, outcome: Outcome) -> list[str]:
     if outcome is Outcome.UNDECIDED:
         changes.insert(0, "; ".join(result.detail for result in case.blocked) or "more test cases")
     return changes
-
-

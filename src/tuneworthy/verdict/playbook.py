@@ -321,5 +321,11 @@ _STEPS: tuple[Look, ...] = (
         "regressions",
         "serving",
     ),
-    _later("shadow", "14", "Shadow real traffic", "answer a copy of your traffic with both models, then waive the gate", "shadow"),
+    _later(
+        "shadow",
+        "14",
+        "Shadow real traffic",
+        "answer a copy of your traffic with both models, then waive the gate",
+        "shadow",
+    ),
 )
