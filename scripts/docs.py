@@ -32,11 +32,10 @@ from tuneworthy.decoding.lints import Use, all_lints
 from tuneworthy.decoding.presets import presets
 from tuneworthy.decoding.structured import limits
 from tuneworthy.ladder.check import LEVELS, all_checks
+from tuneworthy.rules import SEVERITIES
 from tuneworthy.ship.parity.subject import all_checks as parity_check_classes
 from tuneworthy.ship.parity.subject import page as parity_check_page
-from tuneworthy.train.lints.base import SEVERITIES
-from tuneworthy.train.lints.base import all_lints as all_train_lints
-from tuneworthy.train.lints.base import page as lint_page
+from tuneworthy.train.lints import LINTS as TRAIN_LINTS
 
 DOCS = Path(__file__).parent.parent / "docs"
 MADE = "<!-- made by scripts/docs.py: do not edit -->\n"
@@ -465,13 +464,12 @@ def train_lints() -> str:
         MADE,
         "# Lints of training configs\n\nWhat `tuneworthy plan --lint FILE` looks for. Nothing of a file is run.\n",
     ]
-    lints = [factory() for factory in all_train_lints().values()]
     for severity in SEVERITIES:
         parts.append(f"\n## {severity.capitalize()}s\n")
-        for one in lints:
-            if one.severity == severity:
-                parts.append(f"\n### {one.code}: {one.name}\n\n{lint_page(type(one))}\n\n{one.source} [{one.mark}]\n")
-                for word, (ending, text) in (("Bad", one.bad), ("Good", one.good)):
+        for rule in TRAIN_LINTS.all().values():
+            if rule.severity == severity:
+                parts.append(f"\n### {rule.name}\n\n{rule.page}\n\nSource: {rule.source}\n")
+                for word, (ending, text) in (("Bad", rule.bad), ("Good", rule.good)):
                     parts.append(f"\n{word}:\n\n```{LANGUAGES[ending]}\n{text}\n```\n")
     return "".join(parts)
 

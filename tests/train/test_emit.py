@@ -13,7 +13,7 @@ import yaml
 from tuneworthy.errors import UserError
 from tuneworthy.train.emit import accelerate, axolotl, trl, unsloth
 from tuneworthy.train.emit.base import FORMATS, EmitPlan, emit
-from tuneworthy.train.lints.base import lint_config
+from tuneworthy.train.lints import lint_config
 from tuneworthy.train.lints.trainer_config import parse
 from tuneworthy.train.settings import TrainingSettings
 

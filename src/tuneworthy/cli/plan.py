@@ -12,8 +12,8 @@ import click
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 
 if TYPE_CHECKING:
+    from tuneworthy.rules import Finding
     from tuneworthy.train.emit.base import Emitted
-    from tuneworthy.train.lints.base import Finding
     from tuneworthy.train.plan import Planned
 
 FORMATS = ("trl", "unsloth", "axolotl", "accelerate")
@@ -114,24 +114,31 @@ def _show_emitted(made: Emitted | None, out: Path | None) -> None:
 
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
-    from tuneworthy.train.lints.base import lint_config
+    from tuneworthy.train.lints import lint_config
     from tuneworthy.train.lints.trainer_config import read
 
-    found = [one for path in configs for one in lint_config(read(path))]
+    findings = [(path, finding) for path in configs for finding in lint_config(read(path))]
     if as_json:
-        print_json({"findings": [one.to_dict() for one in found]})
+        print_json({"findings": [_finding_row(path, finding) for path, finding in findings]})
     else:
-        _show_findings(found)
-    return 3 if any(one.severity == "error" for one in found) else 0
+        _show_findings(findings)
+    return 3 if any(finding.severity == "error" for _, finding in findings) else 0
 
 
-def _show_findings(found: Sequence[Finding]) -> None:
+def _finding_row(path: Path, finding: Finding) -> Mapping[str, Any]:
+    return {
+        "path": str(path), "line": finding.line, "code": finding.rule, "severity": finding.severity,
+        "message": finding.message, "fix": finding.fix, "source": finding.source,
+    }  # fmt: skip
+
+
+def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
     from tuneworthy.report.text import clean
 
-    for one in found:
-        click.echo(f"{clean(one.path)}:{one.line}: {one.severity} {one.code}: {clean(one.message)}")
-        click.echo(f"    {one.source} [{one.mark}]")
-    click.echo("Nothing found." if not found else f"{len(found)} found; each is explained in docs/train-lints.md")
+    for path, finding in findings:
+        click.echo(f"{clean(str(path))}:{finding.line}: {finding.severity} {finding.rule}: {clean(finding.message)}")
+        click.echo(f"    {clean(finding.fix)} [{finding.source}]")
+    click.echo(f"{len(findings)} found." if findings else "Nothing found.")
 
 
 def _show(planned: Planned) -> None:

@@ -4,139 +4,114 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import Final
 
-from tuneworthy.train.lints.base import Fault, Severity, lint
+from tuneworthy.rules import Finding
+from tuneworthy.train import messages, sources
+from tuneworthy.train.lints import LINTS
 from tuneworthy.train.lints.trainer_config import TrainerConfig
 
 SERVED_RANK: Final = 16
 """vLLM's default of max_lora_rank."""
-_FLAG = re.compile(r"--max-lora-rank[ =\"',]+(\d+)")
+_FLAG: Final = re.compile(r"--max-lora-rank[ =\"',]+(\d+)")
+_IMPORT: Final = re.compile(r"(?:from|import)\s+(unsloth|trl|transformers|peft)\b")
+_SAVE = "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_{n}bit')"
 
 
-@lint("merge_quantised")
-class MergeQuantised:
+@LINTS.rule(
+    "merge_quantised",
+    source=sources.PEFT_MERGE,
+    bad=("py", _SAVE.format(n=4)),
+    good=("py", _SAVE.format(n=16)),
+)
+def merge_quantised(config: TrainerConfig) -> Iterator[Finding]:
     """A merge into 4-bit weights.
 
-    Merging into a 4-bit base dequantises, adds the adapter and rounds again: the answers change, and that cannot be
-    avoided. Merge into the 16-bit base.
+    Merging into a 4-bit base dequantises, adds the adapter and rounds again, which changes the answers. Merge into
+    the 16-bit base.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "a merge into 4 bits"
-    severity: ClassVar[Severity] = "error"
-    source: ClassVar = "facts.md A5: peft tuners/lora/bnb.py, issue #2321"
-    mark: ClassVar = "V"
-    bad: ClassVar = (
-        "py",
-        "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_4bit')",
-    )
-    good: ClassVar = (
-        "py",
-        "from unsloth import FastLanguageModel\nm.save_pretrained_merged('x', t, save_method='merged_16bit')",
-    )
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        if "4bit" in str(given.get("save_method") or ""):
-            yield Fault(given.line("save_method"), 'write save_method="merged_16bit"')
-        if given.tree is None or given.kind == "unsloth":
-            return
-        loaded = given.get("load_in_4bit") is True or given.named("BitsAndBytesConfig")
-        for call in given.named("merge_and_unload") if loaded else []:
-            yield Fault(call.line, "the base is loaded in 4 bits: load it in 16 bits, then merge")
+    if "4bit" in str(config.get("save_method") or ""):
+        yield Finding(message=messages.SAVED_IN_4BIT, fix=messages.SAVE_16BIT, line=config.line("save_method"))
+    if config.tree is None or config.kind == "unsloth":
+        return
+    loaded = config.get("load_in_4bit") is True or config.calls_of("BitsAndBytesConfig")
+    for call in config.calls_of("merge_and_unload") if loaded else []:
+        yield Finding(message=messages.MERGED_IN_4BIT, fix=messages.LOAD_16BIT, line=call.line)
 
 
-@lint("rank_limit")
-class RankLimit:
+@LINTS.rule(
+    "rank_limit",
+    severity="warning",
+    source=sources.VLLM_LORA,
+    bad=("json", '{"peft_type": "LORA", "r": 64, "lora_alpha": 32, "target_modules": "all-linear"}'),
+    good=("json", '{"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "all-linear"}'),
+)
+def rank_limit(config: TrainerConfig) -> Iterator[Finding]:
     """A rank above what vLLM serves by default.
 
-    `--max-lora-rank` is 16 unless it is told; an adapter of a higher rank is refused.
+    `--max-lora-rank` is 16 unless it is set, and vLLM refuses an adapter of a higher rank.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "a rank above the server's limit"
-    severity: ClassVar[Severity] = "warning"
-    source: ClassVar = "facts.md A5: vllm 0.33.0"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("json", '{"peft_type": "LORA", "r": 64, "lora_alpha": 32, "target_modules": "all-linear"}')
-    good: ClassVar = ("json", '{"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "all-linear"}')
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        rank = given.number("rank")
-        flag = _FLAG.search(given.text)
-        limit = float(flag[1]) if flag else given.number("max_lora_rank") or SERVED_RANK
-        if rank is not None and rank > limit:
-            yield Fault(given.line("rank"), f"rank {rank:g}: serve it with --max-lora-rank {rank:g}, or merge it")
+    rank, flag = config.number("rank"), _FLAG.search(config.text)
+    limit = float(flag[1]) if flag else config.number("max_lora_rank") or SERVED_RANK
+    if rank is not None and rank > limit:
+        message, fix = (
+            text.format(rank=rank, limit=limit) for text in (messages.RANK_LIMIT, messages.RAISE_RANK_LIMIT)
+        )
+        yield Finding(message=message, fix=fix, line=config.line("rank"))
 
 
-@lint("remote_code")
-class RemoteCode:
-    """Code of a stranger is run when the model is loaded."""
-
-    code: ClassVar[str]
-    name: ClassVar = "trust_remote_code"
-    severity: ClassVar[Severity] = "warning"
-    source: ClassVar = "facts.md E: CVE-2026-5241"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\ntrust_remote_code: true")
-    good: ClassVar = ("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\ntrust_remote_code: false")
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        if given.get("trust_remote_code") is True:
-            yield Fault(given.line("trust_remote_code"), "leave it out: the families that transformers knows need none")
+@LINTS.rule(
+    "remote_code",
+    severity="warning",
+    source=sources.REMOTE_CODE,
+    bad=("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\ntrust_remote_code: true"),
+    good=("yaml", "base_model: a/b\nadapter: lora\nlora_r: 16\ntrust_remote_code: false"),
+)
+def remote_code(config: TrainerConfig) -> Iterator[Finding]:
+    """Code from the model's repository runs when the model is loaded."""
+    if config.get("trust_remote_code") is True:
+        fix, line = messages.NO_REMOTE_CODE, config.line("trust_remote_code")
+        yield Finding(message=messages.REMOTE_CODE, fix=fix, line=line)
 
 
-@lint("model_name")
-class ModelName:
+@LINTS.rule(
+    "model_name",
+    source=sources.LLAMA_NAMES,
+    bad=("yaml", "base_model: unsloth/Meta-Llama-3.3-70B-Instruct-bnb-4bit\nadapter: qlora\nlora_r: 16"),
+    good=("yaml", "base_model: unsloth/Llama-3.3-70B-Instruct-bnb-4bit\nadapter: qlora\nlora_r: 16"),
+)
+def model_name(config: TrainerConfig) -> Iterator[Finding]:
     """A model that does not exist under this name.
 
     The open weights of Llama 3.3 are 70B (the 8B is 3.1), and Unsloth's repositories of it have no `Meta-` in their
     name.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "a wrong model name"
-    severity: ClassVar[Severity] = "error"
-    source: ClassVar = "facts.md 0, row 26"
-    mark: ClassVar = "V K"
-    bad: ClassVar = ("yaml", "base_model: unsloth/Meta-Llama-3.3-70B-Instruct-bnb-4bit\nadapter: qlora\nlora_r: 16")
-    good: ClassVar = ("yaml", "base_model: unsloth/Llama-3.3-70B-Instruct-bnb-4bit\nadapter: qlora\nlora_r: 16")
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        model = str(given.get("model") or "")
-        if "Meta-Llama-3.3" in model:
-            yield Fault(given.line("model"), f"write {model.replace('Meta-Llama-3.3', 'Llama-3.3')}")
-        elif re.search(r"llama-3\.3-8b", model, re.IGNORECASE):
-            yield Fault(given.line("model"), "there is no 8B of Llama 3.3: the 8B is Llama-3.1-8B")
+    model, line = str(config.get("model") or ""), config.line("model")
+    if "Meta-Llama-3.3" in model:
+        fix = messages.RENAME_MODEL.format(model=model.replace("Meta-Llama-3.3", "Llama-3.3"))
+        yield Finding(message=messages.NO_SUCH_MODEL.format(model=model), fix=fix, line=line)
+    elif re.search(r"llama-3\.3-8b", model, re.IGNORECASE):
+        yield Finding(message=messages.NO_SUCH_MODEL.format(model=model), fix=messages.LLAMA_8B, line=line)
 
 
-@lint("import_order")
-class ImportOrder:
+@LINTS.rule(
+    "import_order",
+    source=sources.UNSLOTH,
+    bad=("py", "from trl import SFTTrainer\nfrom unsloth import FastLanguageModel"),
+    good=("py", "from unsloth import FastLanguageModel\nfrom trl import SFTTrainer"),
+)
+def import_order(config: TrainerConfig) -> Iterator[Finding]:
     """Unsloth is imported after the libraries that it patches.
 
-    Its patches of TRL, transformers and PEFT then do not take: `tokenizer=` and `max_seq_length=` are a TypeError, and
-    it is slow.
+    Its patches of TRL, transformers and PEFT then have no effect: `tokenizer=` and `max_seq_length=` are a TypeError,
+    and training is slow.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "unsloth imported too late"
-    severity: ClassVar[Severity] = "error"
-    source: ClassVar = "facts.md A4: unsloth 2026.10.9"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("py", "from trl import SFTTrainer\nfrom unsloth import FastLanguageModel")
-    good: ClassVar = ("py", "from unsloth import FastLanguageModel\nfrom trl import SFTTrainer")
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        first: dict[str, int] = {}
-        for number, line in enumerate(given.text.splitlines() if given.tree is not None else (), start=1):
-            if found := re.match(r"(?:from|import)\s+(unsloth|trl|transformers|peft)\b", line):
-                first.setdefault(found[1], number)
-        late = first.pop("unsloth", None)
-        before = [name for name, line in first.items() if late is not None and line < late]
-        if late is not None and before:
-            yield Fault(late, f"import unsloth before {', '.join(before)}")
+    first: dict[str, int] = {}
+    for number, line in enumerate(config.text.splitlines() if config.tree is not None else (), start=1):
+        if match := _IMPORT.match(line):
+            first.setdefault(match[1], number)
+    unsloth = first.pop("unsloth", 0)
+    earlier = ", ".join(name for name, line in first.items() if line < unsloth)
+    if earlier:
+        fix = messages.IMPORT_FIRST.format(names=earlier)
+        yield Finding(message=messages.IMPORT_ORDER.format(names=earlier), fix=fix, line=unsloth)

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tuneworthy.errors import UserError
+from tuneworthy.train import messages
 
 Kind = Literal["peft", "trl", "unsloth", "axolotl"]
 MAX_BYTES: Final = 2 * 2**20
 MAX_VALUES: Final = 100_000
-"""Of a config; an alias of YAML counts wherever it stands."""
+"""Most values of a config; an alias of YAML counts wherever it stands."""
 UNKNOWN: Final = object()
-"""A value that stands there and cannot be read without running the source."""
-_HINT = "give a PEFT, TRL, Unsloth or Axolotl config: .json, .yaml, .yml or .py"
+"""A value that is set, but cannot be read without running the source."""
 
 NAMES: Final[Mapping[str, str]] = {
     "r": "rank", "lora_r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout",
@@ -52,7 +52,14 @@ class ConfigValue:
 
 @dataclass(frozen=True, slots=True)
 class SourceCall:
-    """A call in Python source: the last part of its name, its line and its keyword arguments."""
+    """A call in Python source.
+
+    Attributes:
+        name: Last part of the name of the function.
+        line: Where it stands.
+        keywords: Its keyword arguments.
+        node: The call as it was parsed.
+    """
 
     name: str
     line: int
@@ -65,9 +72,12 @@ class TrainerConfig:
     """A config.
 
     Attributes:
-        path: Where it came from. kind: What it is for.
-        values: By the names of `NAMES`. raw: By the keys as they stand there.
-        calls: Of Python source. tree: The source, parsed; None of JSON and YAML.
+        path: Where it was read.
+        kind: The library that it is for.
+        values: Values by the names of `NAMES`.
+        raw: Values by their own keys.
+        calls: Calls in Python source.
+        tree: The source, parsed; None for JSON and YAML.
         text: The file.
     """
 
@@ -79,10 +89,15 @@ class TrainerConfig:
     tree: ast.Module | None = None
     text: str = ""
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the value of `name`; `default` if it is not told or not known."""
-        found = self.values.get(name)
-        return default if found is None or found.value is UNKNOWN else found.value
+    def get(self, name: str) -> Any:
+        """Return the value of `name`; None if it is not set or unknown."""
+        entry = self.values.get(name)
+        return None if entry is None or entry.value is UNKNOWN else entry.value
+
+    def raw_value(self, key: str) -> Any:
+        """Return the value of a key of the library; None if it is not set or unknown."""
+        entry = self.raw.get(key)
+        return None if entry is None or entry.value is UNKNOWN else entry.value
 
     def number(self, name: str) -> float | None:
         """Return the value of `name` if it is a number."""
@@ -90,11 +105,11 @@ class TrainerConfig:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def line(self, *names: str) -> int:
-        """Return the line of the first of `names` that is told, else 1."""
-        found = {**self.raw, **self.values}
-        return next((found[name].line for name in names if name in found), 1)
+        """Return the line of the first of `names` that is set, else 1."""
+        entries = {**self.raw, **self.values}
+        return next((entries[name].line for name in names if name in entries), 1)
 
-    def named(self, *names: str) -> list[SourceCall]:
+    def calls_of(self, *names: str) -> list[SourceCall]:
         """Return the calls of functions or methods with one of `names`."""
         return [call for call in self.calls if call.name in names]
 
@@ -103,48 +118,44 @@ class TrainerConfig:
         """Whether adapters are trained, not all weights."""
         return self.kind == "peft" or "rank" in self.values or self.raw_value("adapter") in {"lora", "qlora"}
 
-    def raw_value(self, key: str) -> Any:
-        """Return the value of a key as it stands there, None if it is not told or not known."""
-        found = self.raw.get(key)
-        return None if found is None or found.value is UNKNOWN else found.value
-
     @property
     def rank(self) -> float | None:
-        """Rank, that of the library if it is not told."""
-        if (told := self.number("rank")) is not None or "rank" in self.values:
-            return told
-        return {"unsloth": 16.0, "peft": 8.0, "trl": 8.0}.get(self.kind) if self.adapters else None
+        """Rank, or the library's default if it is not set."""
+        return self._or_default("rank")
 
     @property
     def alpha(self) -> float | None:
-        """Alpha, that of the library if it is not told."""
-        if (told := self.number("alpha")) is not None or "alpha" in self.values:
-            return told
+        """Alpha, or the library's default if it is not set."""
+        return self._or_default("alpha")
+
+    def _or_default(self, name: str) -> float | None:
+        if name in self.values:
+            return self.number(name)
         return {"unsloth": 16.0, "peft": 8.0, "trl": 8.0}.get(self.kind) if self.adapters else None
 
     @property
     def targets(self) -> list[str] | None:
-        """Names of the modules that get adapters; None if it does not say, or not in a way that can be read."""
+        """Names of the modules that get adapters; None if they are not set or cannot be read."""
         value = self.get("target_modules")
         if isinstance(value, str):
             return [value]
-        return [str(one) for one in value] if isinstance(value, list | tuple) else None
+        return [str(name) for name in value] if isinstance(value, list | tuple) else None
 
 
 def read(path: Path) -> TrainerConfig:
     """Read the config at `path`.
 
     Raises:
-        UserError: It cannot be read, is too large, or is no config of a kind that is known.
+        UserError: It cannot be read, is too large, or is no config of a known kind.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}", hint=_HINT)
+            raise _refused(path, messages.CONFIG_TOO_LARGE.format(limit=MAX_BYTES // 2**20))
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path}: expected a config, got {error.strerror or error}", hint=_HINT) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected UTF-8, got a byte that is not ({error.reason})", hint=_HINT) from None
+        raise _refused(path, messages.CANNOT_READ.format(reason=error.strerror or error)) from None
+    except UnicodeDecodeError:
+        raise _refused(path, messages.NOT_UTF8) from None
     return parse(text, str(path))
 
 
@@ -159,7 +170,11 @@ def parse(text: str, name: str) -> TrainerConfig:
         return _python(text, name)
     if ending in {"yaml", "yml", "json"}:
         return _document(text, name)
-    raise UserError(f"{name}: expected a .json, .yaml, .yml or .py file, got .{ending}", hint=_HINT)
+    raise _refused(name, messages.CONFIG_ENDING.format(ending=ending))
+
+
+def _refused(name: str | Path, reason: str) -> UserError:
+    return UserError(f"{name}: {reason}", hint=messages.CONFIG_HINT)
 
 
 # --- JSON and YAML --------------------------------------------------------------------------------------------------
@@ -172,16 +187,16 @@ def _document(text: str, name: str) -> TrainerConfig:
         node = yaml.compose(text, Loader=yaml.SafeLoader)  # JSON is YAML
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        told = str(error).split("\n", maxsplit=1)[0]
-        raise UserError(f"{name}: expected JSON or YAML, got: {told}", hint=_HINT) from None
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise _refused(name, messages.CONFIG_SYNTAX.format(reason=reason)) from None
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
-        raise UserError(f"{name}: expected a table of keys, got {type(content).__name__}", hint=_HINT)
+        raise _refused(name, messages.CONFIG_NO_TABLE)
     if _has_more(content, MAX_VALUES):
-        raise UserError(f"{name}: expected at most {MAX_VALUES} values, got more", hint=_HINT)
+        raise _refused(name, messages.CONFIG_TOO_MANY_VALUES.format(limit=MAX_VALUES))
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     raw = {str(key): ConfigValue(value, lines.get(str(key), 1)) for key, value in content.items()}
     if not set(raw) & (set(NAMES) | {"datasets", "adapter", "peft_type", "use_peft"}):
-        raise UserError(f"{name}: expected a training config, got none of the keys of one", hint=_HINT)
+        raise _refused(name, messages.CONFIG_NO_KEYS)
     return TrainerConfig(name, _kind_of(raw), _normal(raw), raw, text=text)
 
 
@@ -206,23 +221,30 @@ def _kind_of(raw: Mapping[str, ConfigValue]) -> Kind:
 
 
 def _normal(raw: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
-    found = {NAMES[key]: value for key, value in raw.items() if key in NAMES}
-    if raw.get("lora_target_linear", ConfigValue(False)).value is True:
-        found["target_modules"] = ConfigValue("all-linear", raw["lora_target_linear"].line)
-    return found
+    """Return the values under the names that lints use."""
+    values = {NAMES[key]: value for key, value in raw.items() if key in NAMES}
+    linear = raw.get("lora_target_linear")
+    return (
+        values | {"target_modules": ConfigValue("all-linear", linear.line)}
+        if linear and linear.value is True
+        else values
+    )
 
 
 # --- Python ---------------------------------------------------------------------------------------------------------
+
+_MAIN: Final = frozenset({"LoraConfig", "SFTConfig", "TrainingArguments", "get_peft_model", "from_pretrained"})
+"""Calls whose arguments win over those of the same name elsewhere."""
 
 
 def _python(text: str, name: str) -> TrainerConfig:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = getattr(error, "lineno", None)
-        raise UserError(f"{name}: expected Python source, got line {line}: {error}", hint="mend the file") from None
-    named = _assigned(tree)
-    calls = [_call(node, named) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        reason = messages.NOT_PYTHON.format(line=getattr(error, "lineno", None) or 1, reason=error)
+        raise UserError(f"{name}: {reason}", hint=messages.CONFIG_HINT) from None
+    assigned = _assigned(tree)
+    calls = [_call(node, assigned) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     raw: dict[str, ConfigValue] = {}
     for call in calls:
         raw.update({key: value for key, value in call.keywords.items() if key not in raw or call.name in _MAIN})
@@ -231,48 +253,48 @@ def _python(text: str, name: str) -> TrainerConfig:
     return TrainerConfig(name, kind, _normal(raw), raw, calls, tree, text)
 
 
-_MAIN: Final = frozenset({"LoraConfig", "SFTConfig", "TrainingArguments", "get_peft_model", "from_pretrained"})
-"""Calls whose arguments win over those of the same name elsewhere."""
-
-
 def _imports(tree: ast.Module) -> set[str]:
-    found: set[str] = set()
+    """Return the top-level packages that are imported."""
+    modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {one.name.split(".", maxsplit=1)[0] for one in node.names}
+            modules |= {alias.name.split(".", maxsplit=1)[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".", maxsplit=1)[0])
-    return found
+            modules.add(node.module.split(".", maxsplit=1)[0])
+    return modules
 
 
 def _assigned(tree: ast.Module) -> dict[str, Any]:
-    """Return what names are assigned once, to something that is plain."""
-    found: dict[str, Any] = {}
+    """Return the values of the names that are assigned once, to something that is plain."""
+    values: dict[str, Any] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
-            found[name] = UNKNOWN if name in found else _plain(node.value, {})
-    return found
+            values[name] = UNKNOWN if name in values else _plain(node.value, {})
+    return values
 
 
-def _call(node: ast.Call, named: Mapping[str, Any]) -> SourceCall:
-    keywords = {
-        word.arg: ConfigValue(_plain(word.value, named), word.value.lineno) for word in node.keywords if word.arg
-    }
+def _call(node: ast.Call, assigned: Mapping[str, Any]) -> SourceCall:
+    keywords: dict[str, ConfigValue] = {}
     for word in node.keywords:
-        inner = _plain(word.value, named) if word.arg is None else None
-        if isinstance(inner, dict):
-            keywords.update({str(key): ConfigValue(value, word.value.lineno) for key, value in inner.items()})
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return SourceCall(name, node.lineno, keywords, node)
+        value = _plain(word.value, assigned)
+        entries = {word.arg: value} if word.arg else value if isinstance(value, dict) else {}
+        keywords |= {str(key): ConfigValue(entry, word.value.lineno) for key, entry in entries.items()}
+    return SourceCall(called_name(node), node.lineno, keywords, node)
 
 
-def _plain(node: ast.expr, named: Mapping[str, Any]) -> Any:
+def called_name(node: ast.expr) -> str:
+    """Return the last part of the name of what an expression calls; "" if it is no call."""
+    function = getattr(node, "func", None)
+    return str(getattr(function, "attr", getattr(function, "id", "")))
+
+
+def _plain(node: ast.expr, assigned: Mapping[str, Any]) -> Any:
     """Return the value of an expression that needs no running, else `UNKNOWN`."""
     if isinstance(node, ast.Name):
-        return named.get(node.id, UNKNOWN)
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "dict" and not node.args:
-        return {word.arg: _plain(word.value, named) for word in node.keywords if word.arg}
+        return assigned.get(node.id, UNKNOWN)
+    if called_name(node) == "dict" and isinstance(node, ast.Call) and not node.args:
+        return {word.arg: _plain(word.value, assigned) for word in node.keywords if word.arg}
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

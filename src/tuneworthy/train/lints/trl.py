@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Final
+from typing import Final
 
-from tuneworthy.train.lints.base import Fault, Severity, lint
-from tuneworthy.train.lints.trainer_config import TrainerConfig
+from tuneworthy.rules import Finding
+from tuneworthy.train import messages, sources
+from tuneworthy.train.lints import LINTS
+from tuneworthy.train.lints.trainer_config import TrainerConfig, called_name
 
 REMOVED: Final[Mapping[str, str]] = {
     "tokenizer": "processing_class=",
@@ -17,238 +19,176 @@ REMOVED: Final[Mapping[str, str]] = {
 }
 """Arguments that SFTTrainer no longer takes, and where they went."""
 GONE: Final[Mapping[str, str]] = {
-    "warmup_ratio": "warmup_steps below 1 is a ratio",
+    "warmup_ratio": "warmup_steps, where a value below 1 is a ratio",
     "group_by_length": 'train_sampling_strategy="group_by_length"',
     "torch_dtype": "dtype",
-    "gradient_checkpointing": "activation_checkpointing (the old name goes in transformers 6)",
+    "gradient_checkpointing": "activation_checkpointing (transformers 6 drops the old name)",
     "max_seq_length": "max_length",
     "evaluation_strategy": "eval_strategy",
     "no_cuda": "use_cpu",
-    "overwrite_output_dir": "nothing: it is gone",
+    "overwrite_output_dir": "",
 }
-"""Fields of the arguments that transformers 5.24 renamed or dropped."""
+"""Fields of the arguments that transformers 5.24 renamed or dropped, and what to write instead."""
 _TRL = "from trl import SFTTrainer, SFTConfig\n"
+_CHATS = _TRL + "rows = ds.map(lambda r: {'messages': r['chat']})\n"
+_COLLATOR = (
+    "from transformers import DataCollatorForLanguageModeling\n"
+    "tok.pad_token = {pad}\nDataCollatorForLanguageModeling(tok, mlm=False)"
+)
 
 
-def removed_arguments(tree: ast.Module, names: Mapping[str, str] = REMOVED) -> Iterator[tuple[ast.AST, str]]:
-    """Yield the arguments of SFTTrainer that are gone, and what to write instead."""
-    for call in _calls(tree, "SFTTrainer"):
-        for word in call.keywords:
-            if word.arg is not None and word.arg in names:
-                why = "TypeError on plain TRL; works only after `import unsloth`, which pins trl<=1.15.0"
-                yield word.value, f"{word.arg}=: {why}: write {names[word.arg]}"
-
-
-def converted_arguments(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Yield the TrainingArguments that SFTTrainer turns into an SFTConfig with max_length=1024."""
-    for call in _calls(tree, "SFTTrainer"):
-        for word in call.keywords:
-            value = word.value
-            made = getattr(value.func, "id", getattr(value.func, "attr", "")) if isinstance(value, ast.Call) else ""
-            if word.arg == "args" and made == "TrainingArguments":
-                yield value, "rows are cut at 1024 tokens: write SFTConfig(max_length=...)"
-
-
-def _calls(tree: ast.Module, name: str) -> Iterator[ast.Call]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == name:
-            yield node
-
-
-@lint("trl_removed")
-class TrlRemoved:
+@LINTS.rule(
+    "trl_removed",
+    source=sources.TRL,
+    bad=("py", _TRL + "SFTTrainer(model=m, tokenizer=t, args=SFTConfig(max_length=2048))"),
+    good=("py", _TRL + "SFTTrainer(model=m, processing_class=t, args=SFTConfig(max_length=2048))"),
+)
+def trl_removed(config: TrainerConfig) -> Iterator[Finding]:
     """Arguments that SFTTrainer no longer takes.
 
-    On plain TRL they are a TypeError; they work only after `import unsloth`, which pins an older TRL and patches it.
+    In plain TRL they raise a TypeError. They work only after `import unsloth`, which pins an older TRL and patches it.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "arguments that are gone from SFTTrainer"
-    severity: ClassVar[Severity] = "error"
-    source: ClassVar = "facts.md 0, row 25; A4: trl 1.16.0"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("py", _TRL + "SFTTrainer(model=m, tokenizer=t, args=SFTConfig(max_length=2048))")
-    good: ClassVar = ("py", _TRL + "SFTTrainer(model=m, processing_class=t, args=SFTConfig(max_length=2048))")
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        if given.tree is not None:
-            for node, message in removed_arguments(given.tree):
-                yield Fault(getattr(node, "lineno", 1), message)
+    for call in config.calls_of("SFTTrainer"):
+        for name in [name for name in REMOVED if name in call.keywords]:
+            message, fix = messages.TRL_REMOVED.format(name=name), messages.WRITE.format(text=REMOVED[name])
+            yield Finding(message=message, fix=fix, line=call.keywords[name].line)
 
 
-@lint("trl_truncates")
-class TrlTruncates:
-    """No length is said, so that rows are cut at 1024 tokens.
+@LINTS.rule(
+    "trl_truncates",
+    source=sources.TRL,
+    bad=("py", _TRL + "SFTTrainer(model=m, args=SFTConfig(learning_rate=2e-4))"),
+    good=("py", _TRL + "SFTTrainer(model=m, args=SFTConfig(learning_rate=2e-4, max_length=4096))"),
+)
+def trl_truncates(config: TrainerConfig) -> Iterator[Finding]:
+    """No length is set, so rows are cut at 1024 tokens.
 
-    SFTConfig has max_length=1024 by default, and TrainingArguments are turned into such an SFTConfig. What is cut is
+    SFTConfig has max_length=1024 by default, and TrainingArguments are converted to such an SFTConfig. What is cut is
     the end of the row: the answer.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "rows cut at 1024 tokens"
-    severity: ClassVar[Severity] = "error"
-    source: ClassVar = "facts.md 0, row 25; A4: trl 1.16.0"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("py", _TRL + "SFTTrainer(model=m, args=SFTConfig(learning_rate=2e-4))")
-    good: ClassVar = ("py", _TRL + "SFTTrainer(model=m, args=SFTConfig(learning_rate=2e-4, max_length=4096))")
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        if given.tree is not None:
-            for node, message in converted_arguments(given.tree):
-                yield Fault(getattr(node, "lineno", 1), message)
-            for call in given.named("SFTConfig"):
-                if "max_length" not in call.keywords:
-                    yield Fault(call.line, "rows are cut at 1024 tokens: write max_length=...")
-        elif given.kind == "trl" and "max_length" not in given.values:
-            yield Fault(1, "rows are cut at 1024 tokens: write max_length: ...")
+    words = [word for call in config.calls_of("SFTTrainer") for word in call.node.keywords]
+    converted = [word.value for word in words if word.arg == "args" and called_name(word.value) == "TrainingArguments"]
+    lines = [value.lineno for value in converted]
+    lines += [call.line for call in config.calls_of("SFTConfig") if "max_length" not in call.keywords]
+    if config.tree is None and config.kind == "trl" and "max_length" not in config.values:
+        lines.append(1)
+    for line in lines:
+        yield Finding(message=messages.TRL_TRUNCATES, fix=messages.SET_LENGTH, line=line)
 
 
-@lint("user_turns")
-class UserTurns:
+@LINTS.rule(
+    "user_turns",
+    source=sources.TRL,
+    bad=("py", _CHATS + "SFTTrainer(model=m, train_dataset=rows, args=SFTConfig(max_length=2048))"),
+    good=(
+        "py",
+        _CHATS + "SFTTrainer(model=m, train_dataset=rows, args=SFTConfig(max_length=9, assistant_only_loss=True))",
+    ),
+)
+def user_turns(config: TrainerConfig) -> Iterator[Finding]:
     """Chats whose user and system turns are trained on as well.
 
-    With `messages`, SFTTrainer trains on every turn unless assistant_only_loss is set; a text that a chat template
-    rendered is trained on as a whole; Axolotl does so with train_on_inputs. Prompt-completion rows are trained on their
-    completion alone.
+    With `messages`, SFTTrainer trains on every turn unless assistant_only_loss is set. It trains on the whole of a text
+    that a chat template rendered. Axolotl does the same with train_on_inputs. Of prompt-completion rows, only the
+    completion is trained on.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "training on the user's turns"
-    severity: ClassVar[Severity] = "error"
-    source: ClassVar = "facts.md A4: SFTConfig of trl 1.16.0"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("py", _TRL + "rows = ds.map(lambda r: {'messages': r['chat']})\n"
-                           "SFTTrainer(model=m, train_dataset=rows, args=SFTConfig(max_length=2048))")  # fmt: skip
-    good: ClassVar = ("py", _TRL + "rows = ds.map(lambda r: {'messages': r['chat']})\nSFTTrainer(model=m,"
-                            " train_dataset=rows, args=SFTConfig(max_length=9, assistant_only_loss=True))")  # fmt: skip
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        if given.kind == "axolotl":
-            if given.raw_value("train_on_inputs") is True:
-                yield Fault(given.line("train_on_inputs"), "write train_on_inputs: false")
-            return
-        if given.tree is None or given.get("assistant_only_loss") is True or given.get("completion_only_loss") is True:
-            return
-        if given.named("train_on_responses_only") or not given.named("SFTTrainer", "SFTConfig"):
-            return
-        texts = {
-            one.value for one in ast.walk(given.tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)
-        }
-        if "completion" in texts:
-            return
-        if "messages" in texts or given.named("apply_chat_template"):
-            line = next((call.line for call in given.named("SFTConfig", "SFTTrainer")), 1)
-            yield Fault(line, "write assistant_only_loss=True, or give rows of prompt and completion")
+    if config.kind == "axolotl":
+        if config.raw_value("train_on_inputs") is True:
+            line = config.line("train_on_inputs")
+            yield Finding(
+                message=messages.USER_TURNS, fix=messages.WRITE.format(text="train_on_inputs: false"), line=line
+            )
+        return
+    calls = config.calls_of("SFTConfig", "SFTTrainer")
+    masks = config.get("assistant_only_loss") is True or config.get("completion_only_loss") is True
+    if config.tree is None or not calls or masks or config.calls_of("train_on_responses_only"):
+        return
+    texts = {node.value for node in ast.walk(config.tree) if isinstance(node, ast.Constant)}
+    if "completion" not in texts and ("messages" in texts or config.calls_of("apply_chat_template")):
+        yield Finding(message=messages.USER_TURNS, fix=messages.MASK_TURNS, line=calls[0].line)
 
 
-@lint("packing_cuts")
-class PackingCuts:
+@LINTS.rule(
+    "packing_cuts",
+    severity="warning",
+    source=sources.TRL,
+    bad=("py", _TRL + "SFTConfig(max_length=2048, packing=True)"),
+    good=("py", _TRL + "SFTConfig(max_length=2048, packing=True, packing_strategy='bfd_split')"),
+)
+def packing_cuts(config: TrainerConfig) -> Iterator[Finding]:
     """Packing that cuts rows.
 
-    The default strategy `bfd` throws away what is longer than max_length, `wrapped` cuts rows in the middle;
-    `bfd_split` splits them. All need flash attention to keep packed rows apart.
+    The default strategy `bfd` drops what is longer than max_length, `wrapped` cuts rows in the middle, `bfd_split`
+    splits them. All need flash attention to keep packed rows apart.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "packing that cuts rows"
-    severity: ClassVar[Severity] = "warning"
-    source: ClassVar = "facts.md A4: trl 1.16.0"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, packing=True)")
-    good: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, packing=True, packing_strategy='bfd_split')")
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        if given.kind != "axolotl" and given.get("packing") is True and given.get("packing_strategy") != "bfd_split":
-            how = given.get("packing_strategy") or "bfd"
-            yield Fault(given.line("packing"), f"{how} cuts long rows: leave them out before, or write bfd_split")
+    strategy = config.get("packing_strategy") or "bfd"
+    if config.kind != "axolotl" and config.get("packing") is True and strategy != "bfd_split":
+        message = messages.PACKING_CUTS.format(strategy=strategy)
+        yield Finding(message=message, fix=messages.SPLIT_ROWS, line=config.line("packing"))
 
 
-@lint("end_unmasked")
-class EndUnmasked:
+@LINTS.rule(
+    "end_unmasked",
+    source=sources.TRL,
+    bad=("py", _COLLATOR.format(pad="tok.eos_token")),
+    good=("py", _COLLATOR.format(pad="'<pad>'")),
+)
+def end_unmasked(config: TrainerConfig) -> Iterator[Finding]:
     """The end of the turn is not trained on.
 
-    A model that never sees it in the loss does not learn to stop, and the loss looks healthy. It happens when padding
-    is the end-of-sequence token and the collator of transformers masks all padding, when assistant_only_loss meets a
-    template whose end of turn lies outside `{% generation %}`, and with train_on_eos: none.
+    A model that never sees it in the loss does not learn to stop, and the loss looks healthy. There are three ways to
+    get there: padding is the end-of-sequence token, and the collator of transformers masks all padding;
+    assistant_only_loss with a template whose end of turn lies outside `{% generation %}`; and train_on_eos: none.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "an end of turn outside the loss"
-    severity: ClassVar[Severity] = "error"
-    source: ClassVar = "facts.md A4: trl 1.16.0"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("py", "from transformers import DataCollatorForLanguageModeling\ntok.pad_token = tok.eos_token\n"
-                           "DataCollatorForLanguageModeling(tok, mlm=False)")  # fmt: skip
-    good: ClassVar = ("py", "from transformers import DataCollatorForLanguageModeling\ntok.pad_token = '<pad>'\n"
-                            "DataCollatorForLanguageModeling(tok, mlm=False)")  # fmt: skip
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        for key in ("train_on_eos", "train_on_eot"):
-            if given.raw_value(key) == "none":
-                yield Fault(given.line(key), f"write {key}: turn")
-        rows = given.raw_value("datasets")
-        for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, dict) and "none" in {row.get("train_on_eos"), row.get("train_on_eot")}:
-                yield Fault(given.line("datasets"), "write train_on_eos: turn")
-        if given.tree is not None and given.named("DataCollatorForLanguageModeling"):
-            for node in ast.walk(given.tree):
-                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
-                    names = {getattr(target, "attr", "") for target in node.targets}
-                    if "pad_token" in names and node.value.attr == "eos_token":
-                        yield Fault(
-                            node.lineno, "this collator masks padding, and so the end: use a padding token of its own"
-                        )
+    ends = {"train_on_eos", "train_on_eot"}
+    lines = {key: config.line(key) for key in ends if config.raw_value(key) == "none"}
+    datasets = config.raw_value("datasets")
+    for row in datasets if isinstance(datasets, list) else []:
+        if isinstance(row, dict) and "none" in [row.get(key) for key in ends]:
+            lines.setdefault("train_on_eos", config.line("datasets"))
+    for key, line in sorted(lines.items()):
+        yield Finding(message=messages.END_UNMASKED, fix=messages.WRITE.format(text=f"{key}: turn"), line=line)
+    if config.tree is None or not config.calls_of("DataCollatorForLanguageModeling"):
+        return
+    assignments = [node for node in ast.walk(config.tree) if isinstance(node, ast.Assign)]
+    for node in assignments:
+        if getattr(node.value, "attr", "") == "eos_token" and any(
+            getattr(target, "attr", "") == "pad_token" for target in node.targets
+        ):
+            yield Finding(message=messages.PADDING_IS_END, fix=messages.OWN_PADDING, line=node.lineno)
 
 
-@lint("fields_gone")
-class FieldsGone:
+@LINTS.rule(
+    "fields_gone",
+    severity="warning",
+    source=sources.TRANSFORMERS,
+    bad=("py", _TRL + "SFTConfig(max_length=2048, warmup_ratio=0.03)"),
+    good=("py", _TRL + "SFTConfig(max_length=2048, warmup_steps=0.03)"),
+)
+def fields_gone(config: TrainerConfig) -> Iterator[Finding]:
     """Fields that transformers 5 renamed or dropped."""
-
-    code: ClassVar[str]
-    name: ClassVar = "fields that are gone"
-    severity: ClassVar[Severity] = "warning"
-    source: ClassVar = "facts.md A4: transformers 5.24.0"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, warmup_ratio=0.03)")
-    good: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, warmup_steps=0.03)")
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        if given.kind not in {"trl", "peft"}:
-            return
-        if given.tree is None:
-            found = {key: value.line for key, value in given.raw.items()} if given.kind == "trl" else {}
-        else:
-            calls = given.named("SFTConfig", "TrainingArguments", "from_pretrained")
-            found = {key: value.line for call in calls for key, value in call.keywords.items()}
-        for key, line in found.items():
-            if key in GONE:
-                yield Fault(line, f"{key}: write {GONE[key]}")
+    calls = config.calls_of("SFTConfig", "TrainingArguments", "from_pretrained")
+    tables = [config.raw] if config.tree is None and config.kind == "trl" else [call.keywords for call in calls]
+    for table in tables if config.kind in {"trl", "peft"} else []:
+        for key in [key for key in GONE if key in table]:
+            fix = messages.WRITE.format(text=GONE[key]) if GONE[key] else messages.REMOVE
+            yield Finding(message=messages.FIELD_GONE.format(key=key), fix=fix, line=table[key].line)
 
 
-@lint("loss_alias")
-class LossAlias:
-    """Switches for a fused output head that TRL 1.16 has anyway.
+@LINTS.rule(
+    "loss_alias",
+    severity="note",
+    source=sources.TRL,
+    bad=("py", _TRL + "SFTConfig(max_length=2048, loss_type='chunked_nll')"),
+    good=("py", _TRL + "SFTConfig(max_length=2048, loss_type='nll')"),
+)
+def loss_alias(config: TrainerConfig) -> Iterator[Finding]:
+    """Switches for a fused output head, which TRL 1.16 always uses.
 
-    `chunked_nll` is an alias of the default, and `use_liger_kernel` is deprecated; both go in TRL 2.
+    `chunked_nll` is an alias of the default, and `use_liger_kernel` is deprecated. TRL 2 drops both.
     """
-
-    code: ClassVar[str]
-    name: ClassVar = "switches for what is the default"
-    severity: ClassVar[Severity] = "note"
-    source: ClassVar = "facts.md A3, A4: trl 1.16.0"
-    mark: ClassVar = "V"
-    bad: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, loss_type='chunked_nll')")
-    good: ClassVar = ("py", _TRL + "SFTConfig(max_length=2048, loss_type='nll')")
-
-    def look(self, given: TrainerConfig) -> Iterator[Fault]:
-        """Yield the fault."""
-        if given.kind == "trl" and given.raw_value("loss_type") == "chunked_nll":
-            yield Fault(given.line("loss_type"), "leave it out: the output head is fused")
-        if given.kind == "trl" and given.raw_value("use_liger_kernel") is True:
-            yield Fault(given.line("use_liger_kernel"), 'write model_init_kwargs={"use_kernels": True}')
+    if config.kind == "trl" and config.raw_value("loss_type") == "chunked_nll":
+        yield Finding(message=messages.LOSS_ALIAS, fix=messages.REMOVE, line=config.line("loss_type"))
+    if config.kind == "trl" and config.raw_value("use_liger_kernel") is True:
+        fix = messages.WRITE.format(text='model_init_kwargs={"use_kernels": True}')
+        yield Finding(message=messages.LIGER, fix=fix, line=config.line("use_liger_kernel"))
