@@ -44,11 +44,10 @@ from tuneworthy.evaluate.runner import Runner
 from tuneworthy.graders.base import Grader
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder.judging import Judging
-from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.record import RunRecord, write_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rungs.classical import PREFIX
 from tuneworthy.ladder.session import Data, Session, settle
-from tuneworthy.ladder.variant_lookup import restore
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.prices import price_for
@@ -405,7 +404,7 @@ class Walked:
     @property
     def falsely_better(self) -> list[str]:
         """The rungs that were adopted as better than what was compared, and truly are not."""
-        made = {identity: restore(content) for identity, content in self.record.variants.items()}
+        made = self.record.variants
         better = [one for one in self.record.rungs if (one.status, one.reason_code) == ("adopted", "better")]
         pairs = [(one.rung, made[str(one.compared_to)], made[str(one.variant)]) for one in better]
         score = self.world.score
@@ -432,7 +431,7 @@ def walk(world: Simulation) -> Walked:
 def walk_session(session: SimulationSession) -> Walked:
     """Let the product run, probe and decide in an opened world."""
     record = asyncio.run(LadderRun(session).walk(session.project.ladder.rungs))
-    session.folder.write("run", record.to_dict())
+    write_record(session.folder, record)
     stored = session.folder.read("run")
     variant = best_language_model(stored)
     if variant is not None:

@@ -58,13 +58,13 @@ def test_a_single_candidate_sees_all_of_dev() -> None:
 def test_who_is_shown_to_lead_is_not_asked_further() -> None:
     found, asked = run({"a": 0.02, "b": 0.98})
     assert found.winner.name == "b" and asked["b"] < 40
-    assert {entry.variant.name: entry.left for entry in found.entries} == {"b": "", "a": "bound"}
+    assert {entry.variant.name: entry.dropped for entry in found.entries} == {"b": "", "a": "bound"}
 
 
 def test_without_the_bound_the_budget_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuneworthy.search.racing.ALPHA", 1e-300)
     found, asked = run({"a": 0.02, "b": 0.98})
-    assert asked == {"a": 40, "b": 40} and not any(entry.left for entry in found.entries)
+    assert asked == {"a": 40, "b": 40} and not any(entry.dropped for entry in found.entries)
 
 
 def test_of_two_the_better_one_rarely_leaves_by_the_bound() -> None:
@@ -72,7 +72,7 @@ def test_of_two_the_better_one_rarely_leaves_by_the_bound() -> None:
     for seed in range(400):
         rng = np.random.default_rng(seed)
         found = race_of({"a": rng.random(240) < 0.5, "b": rng.random(240) < 0.5})
-        wrong += any(entry.left == "bound" for entry in found.entries)
+        wrong += any(entry.dropped == "bound" for entry in found.entries)
     assert wrong <= 2 * ALPHA * 400  # either of two equals may be called behind
 
 
@@ -172,7 +172,7 @@ def test_a_candidate_that_fails_on_what_is_hard_leaves_and_says_why() -> None:
     hard = np.arange(120) % 3 == 0
     found = raced({"steady": np.where(hard, 0.0, 1.0), "lucky": np.where(hard, np.nan, 1.0)})
     assert found.winner.name == "steady"
-    assert {entry.variant.name: entry.left for entry in found.entries} == {"steady": "", "lucky": "unscored"}
+    assert {entry.variant.name: entry.dropped for entry in found.entries} == {"steady": "", "lucky": "unscored"}
 
 
 def test_the_interval_of_a_candidate_knows_of_cases_that_share_a_source() -> None:
@@ -190,7 +190,7 @@ def test_candidates_are_ranked_on_the_cases_that_both_have_scored() -> None:
     lost = right.copy()
     lost[3] = np.nan
     found = raced({"steady": right, "lucky": lost})
-    assert found.entries[0].variant.name == "steady" and not any(entry.left for entry in found.entries)
+    assert found.entries[0].variant.name == "steady" and not any(entry.dropped for entry in found.entries)
 
 
 def test_a_quick_look_builds_on_a_winner_that_is_ahead_on_the_cases_of_both(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ async def _run(
 
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         last = read_record(session.folder)
-        word = word or ("best" if last and last["best"] and not last["partial"] else "current")
+        word = word or ("best" if last and last.best and not last.partial else "current")
         variant = resolve(session, word)
         judges = {grader.model for grader in project.graders if grader.type == "judge"}
         agree_to_spend(project, max_usd, yes, {*judges, variant.model})

@@ -63,7 +63,7 @@ def _stored(project: Project) -> tuple[RunRecord, Kept | None]:
     record, verdict = last_record(project.root), kept(project)
     if record.quick:
         return record, verdict
-    stale = [] if record.partial else stale_since(project, record.to_dict())
+    stale = [] if record.partial else stale_since(project, record)
     if verdict is not None:
         verdict = replace(verdict, changed=[*verdict.changed, *stale])
     return replace(record, stale=stale), verdict

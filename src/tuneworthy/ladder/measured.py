@@ -13,7 +13,6 @@ from tuneworthy.evaluate.runner import Runner
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rung import RUNGS, View
 from tuneworthy.ladder.session import Data
-from tuneworthy.ladder.variant_lookup import restore
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Trace, Variant
@@ -74,9 +73,8 @@ def _variants(project: Project, data: Data, models: Models, folder: Folder) -> l
         n_dev=len(data.split.dev),
     )
     variants = list(RUNGS.get("baseline")().propose(view).candidates)
-    for name in ("run", "quick"):
-        record = read_record(folder, name)
-        variants += [restore(content) for content in record["variants"].values()] if record else []
+    for record in (read_record(folder, "run"), read_record(folder, "quick")):
+        variants += record.variants.values() if record else ()
     return [
         v
         for v in variants

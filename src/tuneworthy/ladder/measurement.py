@@ -15,7 +15,7 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.ladder.adopt import Decision, Evidence, decide_adoption
 from tuneworthy.ladder.judging import Judged
 from tuneworthy.ladder.provenance import CLASSICAL
-from tuneworthy.ladder.record import RungRecord
+from tuneworthy.ladder.record import FieldScores, RungRecord
 from tuneworthy.ladder.rung import Contender
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import score_bound, score_interval
@@ -121,7 +121,7 @@ async def measured(session: Session, trial: Contender, explored: dict[str, Any])
     test = session.split.test
     score, ci95, bounds, notes = _score(session, trial)
     shares: dict[str, float] = {}
-    fields: dict[str, dict[str, float | None]] = {}
+    fields: dict[str, FieldScores] = {}
     for kind, grader in session.graders.items():
         num, den, scores = await session.score(trial.traces, test, grader=grader)
         shares[kind] = float(np.nansum(num) / max(np.nansum(den), 1e-12))
@@ -219,10 +219,10 @@ def _violated(session: Session, variant: Variant, latency: Latency, usd_per_1k: 
     return ""
 
 
-def _fields(scores: Sequence[Score]) -> dict[str, dict[str, float | None]]:
+def _fields(scores: Sequence[Score]) -> dict[str, FieldScores]:
     """Return precision, recall and F1 by field of a JSON task."""
     counts = breakdown(scores).fields
-    return {name: {"precision": c.precision, "recall": c.recall, "f1": c.f1} for name, c in counts.items()}
+    return {name: FieldScores(precision=c.precision, recall=c.recall, f1=c.f1) for name, c in counts.items()}
 
 
 def _flips(a: Contender, b: Contender) -> bool:

@@ -16,6 +16,7 @@ from tuneworthy.config.reflection import Reflection
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.graders.base import Grader
+from tuneworthy.ladder.record import Provenance, RunRecord
 from tuneworthy.retrieval.library import Library
 from tuneworthy.types import content_hash
 
@@ -30,12 +31,11 @@ CLASSICAL = "classical:"
 """How the models of classical baselines begin: they are no models of the project file."""
 TUNED = "tuned:"
 """How the tuned models begin, which are none either: what they are made of stands in the record of their rung."""
-_PROMPT = ("system", "user", "max_tokens", "stop", "decoding")
 
 
 def provenance(
     project: Project, split: Split, graders: Mapping[str, Grader], examples: str, library: Library | None = None
-) -> dict[str, Any]:
+) -> Provenance:
     """Return versions, seed, hashes and settings: what someone needs to get the same numbers.
 
     Args:
@@ -46,19 +46,19 @@ def provenance(
         library: The documents, or None.
     """
     sides = (split.dev, split.test)
-    return {
-        "tuneworthy": __version__,
-        "seed": project.split.seed,
-        "project": content_hash(project.model_dump(mode="json")),
-        "split": content_hash([[case.id for case in side] for side in sides]),
-        "labels": content_hash([[[case.id, case.expected] for case in side] for side in sides]),
-        "groups": content_hash([[[case.id, case.group] for case in side] for side in sides]),
-        "graders": {name: content_hash(dict(grader.identity)) for name, grader in graders.items()},
-        "examples": examples,
-        "documents": library.corpus.hash if library else "",
-        "models": sorted(project.models),
-        "settings": settings(project),
-    }
+    return Provenance(
+        tuneworthy=__version__,
+        seed=project.split.seed,
+        project=content_hash(project.model_dump(mode="json")),
+        split=content_hash([[case.id for case in side] for side in sides]),
+        labels=content_hash([[[case.id, case.expected] for case in side] for side in sides]),
+        groups=content_hash([[[case.id, case.group] for case in side] for side in sides]),
+        graders={name: content_hash(dict(grader.identity)) for name, grader in graders.items()},
+        examples=examples,
+        documents=library.corpus.hash if library else "",
+        models=sorted(project.models),
+        settings=settings(project),
+    )
 
 
 def settings(project: Project) -> dict[str, Any]:
@@ -91,37 +91,39 @@ def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]
 
 
 def changed_since(
-    record: Mapping[str, Any], project: Project, now: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
+    record: RunRecord, project: Project, now: Provenance, opened: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """Say what a run was measured with that is different now, and what was not measured whole.
+    """Return what a run was measured with that is different now, and what was not measured whole, in words.
 
     Args:
-        record: Of the run, as stored.
+        record: Of the run.
         project: The project file now.
         now: `provenance` now.
-        known: Model to identity now (`identities`).
+        opened: Model to identity now (`identities`).
     """
-    then = record.get("provenance", {})
-    changed = [words for key, words in _DATA.items() if then.get(key) not in {None, now[key]}]
-    changed += _graders(then.get("graders", {}), now["graders"])
-    if record.get("primary") not in {None, project.graders[0].type}:
+    then = record.provenance
+    changed = [words for name, words in _DATA.items() if getattr(then, name) != getattr(now, name)]
+    changed += _graders(then.graders, now.graders)
+    if record.primary != project.graders[0].type:
         changed.append("another grader decides")
-    changed += _variants(record, project, known)
-    changed += [f"the model {name} was added" for name in project.models if name not in then.get("models", [name])]
-    return [*_incomplete(record), *changed, *_settings(then, now)]
-
-
-def _incomplete(record: Mapping[str, Any]) -> list[str]:
-    """Name a run that was cut short, and rungs that were half run."""
-    n_test = record.get("n_test")
-    half = [
-        f"the rung {row['rung']} was half run ({row['n']} of {n_test} cases)"
-        for row in record["rungs"]
-        if row.get("score") is not None and row.get("n") not in {None, n_test}
+    changed += _variants(record, project, opened)
+    changed += [f"the model {name} was added" for name in project.models if name not in then.models]
+    settings_changed = [
+        f"{name} was {then.settings[name]}, is {value}"
+        for name, value in now.settings.items()
+        if name in then.settings and then.settings[name] != value
     ]
-    cut = record.get("partial")
-    why = f": {cut}" if isinstance(cut, str) else ""
-    return [f"the run was cut short{why}", *half] if cut else half
+    return [*_incomplete(record), *changed, *settings_changed]
+
+
+def _incomplete(record: RunRecord) -> list[str]:
+    """Name a run that was cut short, and rungs that were half run."""
+    half = [
+        f"the rung {row.rung} was half run ({row.n} of {record.n_test} cases)"
+        for row in record.rungs
+        if row.score is not None and row.n != record.n_test
+    ]
+    return [f"the run was cut short: {record.partial}", *half] if record.partial else half
 
 
 def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -130,19 +132,18 @@ def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return [f"the {'judge' if name.startswith('judge') else f'grader {name}'} changed" for name in changed]
 
 
-def _variants(record: Mapping[str, Any], project: Project, known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Compare today's prompt with the baseline's, and the models with those of every variant that was measured."""
-    variants = record.get("variants", {})
-    base = variants.get(next((row["variant"] for row in record["rungs"] if row["rung"] == "baseline"), None), {})
-    today = _prompt(project)
+    baseline = record.rung("baseline")
+    base = record.variant_of(baseline) if baseline else None
     changed = []
-    if any(_plain(base.get(key, today[key])) != today[key] for key in _PROMPT):
+    if base is not None and any(getattr(base, name) != value for name, value in _prompt(project).items()):
         changed.append("the prompt changed")
-    models: dict[str, Mapping[str, Any]] = {v["model"]: v["model_identity"] for v in variants.values() if "model" in v}
+    models = {variant.model: variant.model_identity for variant in record.variants.values()}
     for name, identity in models.items():
         if name not in project.models:
             changed += [] if name.startswith((CLASSICAL, TUNED)) else [f"the model {name} is gone"]
-        elif name in known and content_hash(dict(known[name])) != content_hash(dict(identity)):
+        elif name in opened and content_hash(dict(opened[name])) != content_hash(dict(identity)):
             changed.append(f"the model {name} changed")
     return changed
 
@@ -152,22 +153,6 @@ def _prompt(project: Project) -> dict[str, Any]:
         "system": project.text(project.prompt.system),
         "user": project.text(project.prompt.user) or "{{ input }}",
         "max_tokens": project.prompt.max_tokens,
-        "stop": list(project.prompt.stop),
+        "stop": tuple(project.prompt.stop),
         "decoding": dict(project.prompt.parameters),
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return a tuple as JSON keeps it."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    before = then.get("settings")
-    if before is None:
-        return ["the project file changed"] if then.get("project") not in {None, now["project"]} else []
-    return [
-        f"{name} was {before[name]}, is {value}"
-        for name, value in now["settings"].items()
-        if name in before and before[name] != value
-    ]

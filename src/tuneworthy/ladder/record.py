@@ -1,49 +1,95 @@
-"""What a run leaves: one record a rung and one for the whole, plain data for `--json`, files and the report."""
+"""What a run leaves: one record for the whole and one a rung. The only place that turns records to JSON and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.rung_details import Detail
+from tuneworthy.search.racing import Exit
 from tuneworthy.store import Folder
-from tuneworthy.types import RungStatus
+from tuneworthy.types import RungStatus, Variant
 
-AGAIN = "run `tuneworthy run` again: what was answered is not asked again"
+Interval = tuple[float, float]
+RecordName = Literal["run", "quick"]
+D = TypeVar("D")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateResult:
+    """A candidate on dev.
+
+    Attributes:
+        variant: Id.
+        name: For people.
+        n: Dev cases that it was asked.
+        score: Of those that could be scored, with its 95 % interval.
+        cost_usd: What its answers cost.
+        unscored: Cases that could not be scored.
+        dropped: Why it was asked no further; "" if it saw as much of dev as the winner.
+    """
+
+    variant: str
+    name: str
+    n: int
+    score: float
+    ci95: Interval
+    cost_usd: float = 0.0
+    unscored: int = 0
+    dropped: Exit = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldScores:
+    """How well one field of a JSON task is filled in; None where that is not defined."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungRecord:
-    """One rung. Scores, intervals and latencies are of test, except `candidates` and `reasons`, which are of dev.
+    """One rung. Scores, intervals and latencies are of test; `candidates`, `reasons` and most of `detail` are of dev.
 
     Attributes:
         rung: Its name.
-        status, reason_code, reason: What became of it, for machines and people.
-        variant, name: Id and name of what was put to test.
+        status: What became of it.
+        reason_code: Why, for machines.
+        reason: Why, for people.
+        variant: Id of what was compared on test (in a quick run: of the one that leads on dev).
+        name: Its name.
         compared_to: Id of the best language-model variant before this rung.
         candidates_tried: Variants asked on dev (or preregistered).
-        n, unscored: Test cases, and how many could not be scored.
-        score, ci95: Primary grader on test. bounds95: one-sided 95 % lower and upper bound, each on its own.
-        delta, delta_ci, p_value, alpha: Paired difference to `compared_to`; the interval is at 1 - alpha.
+        n: Test cases.
+        unscored: Those that could not be scored.
+        score: Primary grader, with its 95 % interval.
+        bounds95: One-sided 95 % lower and upper bound, each on its own.
+        delta: Paired difference to `compared_to`; its interval is at 1 - alpha.
+        alpha: Of this comparison.
         cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored ones too.
         usd_per_1k: A thousand test answers.
-        latency_p50_ms, latency_p95_ms, latency_n: Single calls at concurrency 1.
-        input_tokens, output_tokens: Means of an answer.
+        latency_p50_ms: Single calls at concurrency 1, as many as `latency_n`.
+        input_tokens: Mean of an answer.
+        output_tokens: Mean of an answer.
         repeats: Answers to each test case.
-        graders: Every grader's score on test, by type.
-        fields: Per field of a JSON task, on test: precision, recall, F1.
-        candidates: On dev, best first: name, variant, n, unscored, score, ci95, cost_usd, left (why
-            it saw no more of dev).
-        calls, calls_full, saved_usd: Of the race on dev: cases answered, those of the full grid, and what was saved.
-        examined, examined_usd: Further calls on dev that a closer look at the winner was the first to need.
-        reasons: On dev: why answers of the winner were wrong, with counts.
-        prompt: Of the rung `prompt`, on dev: what GEPA and the ablation tried and found (`ladder.optimising`).
-        retrieval: Of the rung `retrieval`, on dev: documents, search, blame, oracle, latency (`ladder.retrieval`).
-        model: Of the rung `model`, on dev: score, cost and time of every model, and the Pareto front (`ladder.model`).
+        graders: Every grader's score, by type.
+        fields: Scores of each field of a JSON task.
+        candidates: Best first.
+        calls: Dev cases answered in the race.
+        calls_full: Those that the full grid would have taken.
+        saved_usd: What the difference would have cost.
+        examined: Further calls on dev that a closer look at the winner was the first to need.
+        examined_usd: What they cost.
+        reasons: Why answers of the winner were wrong, with counts.
+        detail: What only this rung has.
         violated: The constraint that the variant breaks, in words; "" if none. Such a variant is never the best.
-        tuned: Of the rung `fine_tune`: what was put to test is made of, and what was measured beside the score: how
-            sure base and tuned are of their first tokens, and what the regression sets say.
         notes: What was left out or dropped.
     """
 
@@ -58,10 +104,10 @@ class RungRecord:
     n: int = 0
     unscored: int = 0
     score: float | None = None
-    ci95: tuple[float, float] | None = None
-    bounds95: tuple[float, float] | None = None
+    ci95: Interval | None = None
+    bounds95: Interval | None = None
     delta: float | None = None
-    delta_ci: tuple[float, float] | None = None
+    delta_ci: Interval | None = None
     p_value: float | None = None
     alpha: float | None = None
     cost_usd: float = 0.0
@@ -73,46 +119,125 @@ class RungRecord:
     output_tokens: float | None = None
     repeats: int = 1
     graders: Mapping[str, float] = field(default_factory=dict)
-    fields: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    candidates: Sequence[Mapping[str, Any]] = ()
+    fields: Mapping[str, FieldScores] = field(default_factory=dict)
+    candidates: Sequence[CandidateResult] = ()
     calls: int = 0
     calls_full: int = 0
     saved_usd: float = 0.0
     examined: int = 0
     examined_usd: float = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
-    prompt: Mapping[str, Any] = field(default_factory=dict)
-    retrieval: Mapping[str, Any] = field(default_factory=dict)
-    model: Mapping[str, Any] = field(default_factory=dict)
+    detail: Detail | None = None
     violated: str = ""
-    tuned: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
+
+@dataclass(frozen=True, slots=True)
+class ComparisonCount:
+    """Comparisons on test: how many are planned for the ladder, and how many were made by anyone."""
+
+    planned: int
+    made: int
+
+
+@dataclass(frozen=True, slots=True)
+class BestVariant:
+    """The rung that holds the best variant, and the variant's id."""
+
+    rung: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRecord:
+    """How dev and test were drawn.
+
+    Attributes:
+        origin: `cases` or `examples`: where dev comes from.
+        reasons: How and why it was drawn so, in words.
+        counts: Numbers by name.
+    """
+
+    origin: str
+    reasons: Sequence[str] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlapCounts:
+    """Rows that overlap, by reason.
+
+    Attributes:
+        cases: Examples that overlap a case, and were dropped.
+        dev: Examples that overlap a dev case, and were dropped.
+        dev_test: Dev cases that overlap a test case.
+    """
+
+    cases: Mapping[str, int] = field(default_factory=dict)
+    dev: Mapping[str, int] = field(default_factory=dict)
+    dev_test: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Versions, seed, hashes and settings: what someone needs to get the same numbers.
+
+    Attributes:
+        tuneworthy: Version of this package.
+        seed: Of the split.
+        project: Hash of the project file.
+        split: Hash of the ids of dev and test.
+        labels: Hash of the right answers.
+        groups: Hash of the groups of the cases.
+        graders: Name to hash; those whose identity can be had.
+        examples: Hash of the shot pool.
+        documents: Hash of all documents; "" if there are none.
+        models: Their names.
+        settings: Values of the project file that numbers and decisions depend on, beside prompt and models.
+    """
+
+    tuneworthy: str
+    seed: int
+    project: str
+    split: str
+    labels: str
+    groups: str
+    graders: Mapping[str, str]
+    examples: str
+    documents: str
+    models: Sequence[str]
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A walk up the ladder.
+    """A run of the ladder.
 
     Attributes:
-        task: Name; kind: of task; target, margin: from the project file.
-        quick: Whether test was left alone; then all scores are None and `candidates` hold what was seen.
-        n_dev, n_test: Cases. explored: Whether dev was large enough to explore.
-        partial: Why the walk stopped before its end; "" for a whole one. A partial record says what was walked so far.
-        alpha_per_comparison: Of the looks planned first. comparisons_made: Looks taken so far.
-        cost_usd: All calls of the walk, those of a rung that was not ended included.
-        best: ``{"rung", "variant"}``, a variant that breaks no constraint; the classical baseline where nothing above it is worth
-            its price; None if nothing that was put to test is eligible.
-        classical_wins: A sentence if a classifier or rule beats every prompt, else "".
-        split: How dev and test were drawn. overlaps: What left the examples.
-        variants: Id to resolved content, of everything in the table.
-        judges: Identities of the models that grade, by name: their stored verdicts are found without opening them.
-        provenance: Versions, seed, hashes.
-        stale: What changed since, in words: known only to who reads the record again.
-        notes: What a reader must know.
+        task: Name.
+        kind: Of the task.
+        primary: Type of the grader that decides.
+        target: Of the project file.
+        margin: Of the project file.
+        quick: Whether test was left alone; then all scores are None and `candidates` hold what is known.
+        n_dev: Dev cases.
+        n_test: Test cases.
+        explored: Whether dev was large enough to explore.
+        alpha: Of each planned comparison; None in a quick run.
+        comparisons: Planned and made.
+        cost_usd: All calls of the run, those of a rung that did not end included.
+        rungs: In the order of the run.
+        best: A variant that breaks no constraint; the classical baseline where nothing above it is worth its price;
+            None if nothing that was compared on test is eligible.
+        partial: Why the run stopped before its end; "" for a whole one.
+        classical_wins: A sentence if the classical baseline beats every prompt, else "".
+        split: How dev and test were drawn.
+        overlaps: What was dropped from the examples.
+        variants: What was compared on test, by id.
+        judges: Model that judges to its identity.
+        provenance: What someone needs to get the same numbers.
+        stale: What changed since, in words; set by readers.
+        notes: What a reader must know of the data.
     """
 
     task: str
@@ -124,92 +249,84 @@ class RunRecord:
     n_dev: int
     n_test: int
     explored: bool
-    alpha_per_comparison: float | None
-    comparisons_made: int
+    alpha: float | None
+    comparisons: ComparisonCount
     cost_usd: float
     rungs: Sequence[RungRecord]
-    best: Mapping[str, Any] | None
+    best: BestVariant | None
     partial: str = ""
     classical_wins: str = ""
-    split: Mapping[str, Any] = field(default_factory=dict)
-    overlaps: Mapping[str, Any] = field(default_factory=dict)
-    variants: Mapping[str, Any] = field(default_factory=dict)
+    split: SplitRecord
+    overlaps: OverlapCounts = field(default_factory=OverlapCounts)
+    variants: Mapping[str, Variant] = field(default_factory=dict)
     judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance
     stale: Sequence[str] = ()
     notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
+        """Return plain JSON-able data; `record_from` reads it."""
+        document: dict[str, Any] = orjson.loads(orjson.dumps(self))
+        return document
 
     def rung(self, name: str) -> RungRecord | None:
-        """Return the record of the rung `name`, if it was walked."""
+        """Return the record of the rung `name`, if it was run."""
         return next((record for record in self.rungs if record.rung == name), None)
 
+    def detail(self, kind: type[D]) -> D | None:
+        """Return the detail of this type, if a rung left one."""
+        return next((record.detail for record in self.rungs if isinstance(record.detail, kind)), None)
 
-def read_record(folder: Folder, name: str = "run") -> dict[str, Any] | None:
-    """Return the stored record of the last run (or of the last `quick` one) as plain data; None if there is none.
+    def variant_of(self, rung: RungRecord) -> Variant | None:
+        """Return the variant that a rung compared on test, if it got so far."""
+        return self.variants.get(rung.variant or "")
 
-    Keys that an older version did not write have their defaults.
+
+def write_record(folder: Folder, record: RunRecord) -> None:
+    """Store the record of a run; that of a quick one apart."""
+    folder.write("quick" if record.quick else "run", record.to_dict())
+
+
+def read_record(folder: Folder, name: RecordName = "run") -> RunRecord | None:
+    """Return the record of the last run (or of the last `quick` one); None if there is none.
 
     Raises:
-        UserError: The document is not such a record.
+        UserError: The document is no such record.
     """
     document = folder.read(name)
-    if document is None:
-        return None
-    try:
-        return record_from(document).to_dict()
-    except UserError as error:
-        raise UserError(f"{folder.path / name}.json: {error.message}", hint=AGAIN) from None
+    return None if document is None else record_from(document, f"{folder.path / name}.json")
 
 
-def record_from(document: Any) -> RunRecord:
-    """Return the record that `ClimbRecord.to_dict` wrote; keys that this version does not know are left out.
+def record_from(document: Any, where: str = "record") -> RunRecord:
+    """Return the record that `RunRecord.to_dict` wrote; keys that this version does not know are left out.
+
+    Args:
+        document: Plain data.
+        where: What holds it, for the message.
 
     Raises:
-        UserError: It is not such a record.
+        UserError: It is no such record.
     """
+    from pydantic import ValidationError
+
     try:
-        rungs = [
-            RungRecord(**_known(RungRecord, rung) | {"status": RungStatus(rung["status"])})
-            for rung in document["rungs"]
-        ]
-        record = RunRecord(**_known(RunRecord, document) | {"rungs": rungs})
-        _check(record)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        record: RunRecord = _adapter().validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "document"
         raise UserError(
-            f"expected the record of a run, got one that this version cannot read ({type(error).__name__}: {error})",
-            hint=AGAIN,
+            messages.RECORD_UNREADABLE.format(where=where, place=place, fault=first["msg"]), hint=messages.RUN_AGAIN
         ) from None
+    if record.best and record.best.variant not in record.variants:
+        raise UserError(
+            messages.RECORD_UNREADABLE.format(where=where, place="best.variant", fault="no such variant"),
+            hint=messages.RUN_AGAIN,
+        )
     return record
 
 
-def _known(cls: Any, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of `document` that `cls` has.
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter  # only where a record is read
 
-    Raises:
-        KeyError: One without a default is missing.
-    """
-    for one in fields(cls):
-        if one.name not in document and one.default is MISSING and one.default_factory is MISSING:
-            raise KeyError(one.name)
-    names = {one.name for one in fields(cls)}
-    return {name: value for name, value in document.items() if name in names}
-
-
-def _check(record: RunRecord) -> None:
-    """Look at the parts that readers reach into.
-
-    Raises:
-        KeyError, TypeError: One is of another shape.
-    """
-    for part in (record.split, record.overlaps, record.variants, record.provenance, record.best or {}):
-        if not isinstance(part, Mapping):
-            raise TypeError(f"expected a table, got {part!r:.40}")
-    if record.best:
-        record.variants[record.best["variant"]], record.best["rung"]
-    for rung in record.rungs:
-        for row in rung.candidates:
-            row["name"], row["n"], float(row["score"]), row["ci95"]
+    return TypeAdapter(RunRecord)

@@ -24,10 +24,19 @@ from tuneworthy.ladder.comparisons import measure_today, plan_comparisons, read_
 from tuneworthy.ladder.dev_scores import measure, shuffled
 from tuneworthy.ladder.measurement import answer_test, decide, first_error, measured, with_decision
 from tuneworthy.ladder.provenance import provenance
-from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.record import (
+    BestVariant,
+    CandidateResult,
+    ComparisonCount,
+    OverlapCounts,
+    RungRecord,
+    RunRecord,
+    SplitRecord,
+    read_record,
+    write_record,
+)
 from tuneworthy.ladder.rung import RUNGS, Contender, Examines, Proposal, Rung, Searches, View
 from tuneworthy.ladder.session import Session, open_session
-from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.search.racing import Entry, Race, differences, race
 from tuneworthy.stats.comparisons import SHARED
 from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
@@ -74,9 +83,8 @@ async def run_ladder(
     check_rungs(rungs)
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
         last = read_record(session.folder) if rungs else None
-        walked = {record["rung"] for record in last["rungs"]} if last else set()
+        walked = {record.rung for record in last.rungs} if last else set()
         wanted = set(rungs) | walked or set(project.ladder.rungs)
-        name = "quick" if quick else "run"
         walking = LadderRun(session, quick=quick, say=say)
         try:
             record = await walking.walk(sorted(wanted))
@@ -85,19 +93,19 @@ async def run_ladder(
                 raise  # nothing could be begun: the project is to be mended first
             why = error.message if isinstance(error, TuneworthyError) else f"unexpected {type(error).__name__}"
             record = walking.record(partial=f"stopped in the rung {walking.at}: {why}")
-            if not _whole(session, name):
-                session.folder.write(name, record.to_dict())
+            if not _whole(session, record):
+                write_record(session.folder, record)
             stopped(record)
             raise
-        session.folder.write(name, record.to_dict())
+        write_record(session.folder, record)
         return record
 
 
-def _whole(session: Session, name: str) -> bool:
-    """Whether the record of a whole run is stored."""
+def _whole(session: Session, record: RunRecord) -> bool:
+    """Whether the record of a whole run of this kind is stored."""
     with suppress(UserError):
-        last = read_record(session.folder, name)
-        return last is not None and not last["partial"]
+        last = read_record(session.folder, "quick" if record.quick else "run")
+        return last is not None and not last.partial
     return False
 
 
@@ -198,14 +206,14 @@ class LadderRun:
         explored["reasons"] = await self._reasons(winner, found.entries if found else (), unseen)
         if isinstance(rung, Examines):
             before = len(session.runner.costs)
-            explored[name] = await rung.examine(session, winner, self.dev)
+            explored["detail"] = await rung.examine(session, winner, self.dev)
             asked = [*islice(session.runner.costs.values(), before, None)]
             explored |= {"examined": len(asked), "examined_usd": fsum(asked)}
         if self.quick:
             return await self._quick_record(name, winner, explored)
         record = await self._test(name, winner, explored)
         if record.score is not None and (beside := getattr(rung, "beside", None)):
-            record = replace(record, tuned=await beside(session, winner, self.dev or session.split.dev))
+            record = replace(record, detail=await beside(session, winner, self.dev or session.split.dev))
         return record
 
     async def _gone(self, candidates: Sequence[Variant]) -> dict[str, str]:
@@ -251,10 +259,10 @@ class LadderRun:
             name=winner.name,
             **explored,
         )
-        seen = next((row for row in record.candidates if row["variant"] == winner.id), None)
+        seen = next((row for row in record.candidates if row.variant == winner.id), None)
         if seen is None:
             return _failed(record, await self.session.ask(winner, self.dev))
-        score, n = seen["score"], seen["n"]
+        score, n = seen.score, seen.n
         self._seen[winner.id] = n
         if name != "classical" and await self._ahead(winner):
             self.best = winner
@@ -316,7 +324,7 @@ class LadderRun:
         record = with_decision(self.records["classical"], best.variant, gain, decision)
         return replace(record, status=RungStatus.REFERENCE, reason=f"{words}: {decision.reason}")
 
-    def _best(self) -> dict[str, Any] | None:
+    def _best(self) -> BestVariant | None:
         """Return the best variant that breaks no constraint: the classical baseline only if it was compared."""
         best, classical = self.contender, self.classical
         if best and classical and self.records["classical"].compared_to and not classical.violated:
@@ -324,7 +332,7 @@ class LadderRun:
             best = classical if wins or _takes_over(best, classical) else best
         if best is None or best.violated:
             return None
-        return {"rung": best.rung, "variant": best.variant.id}
+        return BestVariant(best.rung, best.variant.id)
 
     def _classical_wins(self) -> str:
         """Say so if the classical baseline is shown to be better than every prompt."""
@@ -355,16 +363,18 @@ class LadderRun:
             n_dev=len(self.dev),
             n_test=len(session.split.test),
             explored=session.split.explore,
-            alpha_per_comparison=SHARED / len(comparisons.planned) if comparisons.planned and not self.quick else None,
-            comparisons_made=comparisons.n_taken,
+            alpha=SHARED / len(comparisons.planned) if comparisons.planned and not self.quick else None,
+            comparisons=ComparisonCount(len(comparisons.planned), comparisons.n_taken),
             cost_usd=fsum(session.runner.costs.values()),
             rungs=list(self.records.values()),
             best=self._best(),
             partial=partial,
             classical_wins=self._classical_wins(),
-            split={"origin": session.split.origin, "reasons": list(session.split.reasons), **session.split.counts},
-            overlaps=session.data.overlaps,
-            variants={identity: describe(variant) for identity, variant in self.variants.items()},
+            split=SplitRecord(
+                origin=session.split.origin, reasons=list(session.split.reasons), counts=session.split.counts
+            ),
+            overlaps=OverlapCounts(**session.data.overlaps),
+            variants=self.variants,
             judges={
                 grader.model: dict(session.asker.identity(grader.model))
                 for grader in session.graders.values()
@@ -403,16 +413,16 @@ def _explored(found: Race | None, tried: int, notes: Sequence[str]) -> dict[str,
     if found is None:
         return {"candidates_tried": tried, "candidates": [], "notes": [*notes]}
     rows = [
-        {
-            "variant": entry.variant.id,
-            "name": entry.variant.name,
-            "n": entry.n,
-            "score": entry.score,
-            "ci95": entry.ci,
-            "cost_usd": entry.measured.cost_usd,
-            "unscored": entry.unscored,
-            "left": entry.left,
-        }
+        CandidateResult(
+            variant=entry.variant.id,
+            name=entry.variant.name,
+            n=entry.n,
+            score=entry.score,
+            ci95=entry.ci,
+            cost_usd=entry.measured.cost_usd,
+            unscored=entry.unscored,
+            dropped=entry.dropped,
+        )
         for entry in found.entries
         if entry.scored
     ]

@@ -26,7 +26,7 @@ def describe(variant: Variant) -> dict[str, Any]:
     return content | {"model_identity": dict(variant.model_identity), "id": variant.id}
 
 
-def restore(content: Any, where: str = "the last run") -> Variant:
+def restore(content: Any, where: str) -> Variant:
     """Return the variant that `describe` described.
 
     Args:
@@ -85,20 +85,20 @@ def resolve(session: Session, word: str) -> Variant:
     last = read_record(session.folder)
     if last is None:
         raise UserError(f"expected a run that tried {word!r}, got none", hint="run `tuneworthy run` first")
-    if word == "best" and last["partial"]:
+    if word == "best" and last.partial:
         raise UserError(
-            f"expected a whole run to name the best variant, got one that stopped early ({last['partial']})",
+            f"expected a whole run to name the best variant, got one that stopped early ({last.partial})",
             hint="run `tuneworthy run` again, or name a rung",
         )
-    if word == "best" and last["best"]:
-        word = last["best"]["variant"]
-    by_rung = {record["rung"]: record["variant"] for record in last["rungs"] if record["variant"]}
+    if word == "best" and last.best:
+        word = last.best.variant
+    by_rung = {record.rung: record.variant for record in last.rungs if record.variant}
     word = by_rung.get(word, word)
-    hits = [content for identity, content in last["variants"].items() if identity.startswith(word)]
+    hits = [variant for identity, variant in last.variants.items() if identity.startswith(word)]
     if len(hits) != 1:
         known = ", ".join(["current", "best", *by_rung])
         raise UserError(f"expected one of {known}, or an id of the last run, got {word!r} ({len(hits)} found)")
-    return restore(hits[0])
+    return hits[0]
 
 
 def _from_file(path: Path) -> Variant:

@@ -116,15 +116,15 @@ def points_of(record: RunRecord) -> list[Point]:
     found = []
     for rung in record.rungs:
         seen = rung.candidates[0] if record.quick and rung.candidates else None
-        score = seen["score"] if seen else rung.score
-        bounds = seen["ci95"] if seen else rung.ci95
+        score = seen.score if seen else rung.score
+        bounds = seen.ci95 if seen else rung.ci95
         if score is None or bounds is None:
             continue
         role = {"classical": "no language model", "baseline": "in use today"}.get(rung.rung)
         role = role or ("dev only" if record.quick else rung.status.value.replace("_", " "))
         found.append(
             Point(
-                name=clean(seen["name"] if seen else rung.name, 32),
+                name=clean(seen.name if seen else rung.name, 32),
                 rung=clean(rung.rung, 32),
                 role=role if role in COLOURS else "inconclusive",
                 score=score,
@@ -193,7 +193,7 @@ def _tradeoff_figure(record: RunRecord, points: Sequence[Point], axis: Axis) -> 
 def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> str:
     """Say what the first chart shows of the best variant."""
     top = max(points, key=lambda p: p.score)
-    best = next((p for p in points if record.best and p.rung == record.best["rung"]), top)
+    best = next((p for p in points if record.best and p.rung == record.best.rung), top)
     share = numbers.percent(best.score)
     unit = f"{_placed(best, axis)} for 1,000 answers" if axis.key == "cost" else f"{_placed(best, axis)} an answer"
     if record.classical_wins:

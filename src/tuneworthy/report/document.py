@@ -113,10 +113,10 @@ def method(record: RunRecord) -> list[str]:
             f"Every step tried its candidates on {record.n_dev} development cases (dev); the frozen test set of "
             f"{record.n_test} cases was not touched, so no look at it was spent and nothing is decided."
         ]
-    each = f", each at α = {record.alpha_per_comparison:g}," if record.alpha_per_comparison else ""
+    each = f", each at α = {record.alpha:g}," if record.alpha else ""
     return [
         explored,
-        f"A comparison on test is a look; {record.comparisons_made} looks were taken{each} out of a plan whose chance of any "
+        f"A comparison on test is a look; {record.comparisons.made} looks were taken{each} out of a plan whose chance of any "
         "false finding is at most 5 % in all, so that trying more does not make a lucky winner.",
         "A step is adopted if it is better on the same cases (paired), or no worse by the margin of "
         f"{record.margin:g} and at least 20 % cheaper or faster.",

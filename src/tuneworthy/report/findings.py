@@ -65,7 +65,7 @@ def best_of(record: RunRecord) -> RungRecord | None:
     """Return the rung that holds the best variant, the classical baseline included."""
     if not record.best:
         return None
-    return next((r for r in record.rungs if r.rung == record.best["rung"] and measured(r)), None)
+    return next((r for r in record.rungs if r.rung == record.best.rung and measured(r)), None)
 
 
 def best_model_of(record: RunRecord) -> RungRecord | None:
@@ -188,11 +188,11 @@ def _quick_answer(record: RunRecord) -> str:
     seen = [r for r in record.rungs if r.candidates]
     if not seen:
         return "A quick look on dev found nothing to measure; nothing is decided."
-    lead = max(seen, key=lambda r: r.candidates[0]["score"])
+    lead = max(seen, key=lambda r: r.candidates[0].score)
     first = lead.candidates[0]
     return (
-        f"A quick look at {record.n_dev} dev cases, so nothing is decided: {clean(first['name'])} leads with "
-        f"{numbers.percent(first['score'])} (95 % interval {numbers.percent_range(first['ci95'])}, n = {first['n']})."
+        f"A quick look at {record.n_dev} dev cases, so nothing is decided: {clean(first.name)} leads with "
+        f"{numbers.percent(first.score)} (95 % interval {numbers.percent_range(first.ci95)}, n = {first.n})."
     )
 
 
@@ -264,14 +264,14 @@ def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
             found.append(_quick_number(label, rung))
     others = [r for r in record.rungs if r.rung not in {"classical", "baseline"} and r.candidates]
     if others:
-        found.append(_quick_number("Best step", max(others, key=lambda r: r.candidates[0]["score"])))
+        found.append(_quick_number("Best step", max(others, key=lambda r: r.candidates[0].score)))
     return found
 
 
 def _quick_number(label: str, rung: RungRecord) -> KeyNumber:
     first = rung.candidates[0]
-    behind = f"{clean(first['name'])}; dev only, 95 % interval {numbers.percent_range(first['ci95'])}, n = {first['n']}"
-    return KeyNumber(label, numbers.percent(first["score"]), behind)
+    behind = f"{clean(first.name)}; dev only, 95 % interval {numbers.percent_range(first.ci95)}, n = {first.n}"
+    return KeyNumber(label, numbers.percent(first.score), behind)
 
 
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
@@ -298,7 +298,7 @@ def _of_project(record: RunRecord, project: Project, today: date | None) -> list
 
     now = today or date.today()
     found = []
-    used = {str(content.get("model")) for content in record.variants.values()}
+    used = {variant.model for variant in record.variants.values()}
     priced = False
     for name, model in project.models.items():
         price = price_for(model) if name in used else None
@@ -308,7 +308,7 @@ def _of_project(record: RunRecord, project: Project, today: date | None) -> list
         priced = priced or bool(price and price.source == "table" and not price.free)
     if priced and (now - table_date()).days > PRICES_DAYS:
         found.append(f"The price table is of {table_date()}: check the prices before you decide on money.")
-    if record.provenance.get("project") not in {None, content_hash(project.model_dump(mode="json"))}:
+    if record.provenance.project != content_hash(project.model_dump(mode="json")):
         found.append("The project file was changed after this run; the numbers are those of the run.")
     return found
 
@@ -338,11 +338,11 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
     parts.append(_price(best, requests_per_month))
     tried = sum(rung.candidates_tried for rung in record.rungs)
     parts.append(
-        f"{tried} candidates were tried on {record.n_dev} dev cases, {record.comparisons_made} comparisons were made on test"
-        + (f" (α = {record.alpha_per_comparison:g} each)" if record.alpha_per_comparison else "")
+        f"{tried} candidates were tried on {record.n_dev} dev cases, {record.comparisons.made} comparisons were made on test"
+        + (f" (α = {record.alpha:g} each)" if record.alpha else "")
         + f"; all calls cost {numbers.dollars(record.cost_usd)}."
     )
-    parts.append(f"tuneworthy {clean(record.provenance.get('tuneworthy', ''))}, project {_project(record)}.")
+    parts.append(f"tuneworthy {clean(record.provenance.tuneworthy)}, project {_project(record)}.")
     return " ".join(part for part in parts if part)
 
 
@@ -389,4 +389,4 @@ def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
 
 
 def _project(record: RunRecord) -> str:
-    return clean(record.provenance.get("project", "unknown"))
+    return clean(record.provenance.project)

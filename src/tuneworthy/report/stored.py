@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.record import RunRecord, read_record, record_from
+from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.store import Folder
 
 
@@ -16,7 +16,7 @@ def last_record(root: Path) -> RunRecord:
         UserError: There is none, or it is not of this version.
     """
     folder = Folder(root)
-    document = read_record(folder) or read_record(folder, "quick")
-    if document is None:
+    record = read_record(folder) or read_record(folder, "quick")
+    if record is None:
         raise UserError(f"expected a run in {folder.path}, got none", hint="run `tuneworthy run` first")
-    return record_from(document)
+    return record

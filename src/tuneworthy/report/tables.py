@@ -6,10 +6,11 @@ Invariant: every cell is cleaned (one line, no control characters) and holds not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
+from tuneworthy.ladder.rung_details import ModelDetail
 from tuneworthy.report import numbers
 from tuneworthy.report.text import clean
 
@@ -88,7 +89,7 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
     ]
     rows = [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs]
     table = Table(f"{clean(record.task)}: {clean(record.primary)} on {where}", columns, rows, _reading(record, shared))
-    best = record.best["variant"] if record.best else None
+    best = record.best.variant if record.best else None
     marked = next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None)
     table = replace(table, best=marked)
     return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
@@ -98,7 +99,7 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
     """Return the cells of one rung; on dev where test was left alone."""
     shown, bounds, n = rung.score, rung.ci95, rung.n
     if record.quick and rung.candidates:
-        shown, bounds, n = rung.candidates[0]["score"], rung.candidates[0]["ci95"], rung.candidates[0]["n"]
+        shown, bounds, n = rung.candidates[0].score, rung.candidates[0].ci95, rung.candidates[0].n
     if bounds is None:  # nothing could be scored: no score is not a score of 0
         shown = None
     gain = numbers.NONE
@@ -163,16 +164,16 @@ def candidates_table(record: RunRecord) -> Table:
     """Return all candidates that were asked on dev, with what became of them."""
     rows = []
     for rung in record.rungs:
-        most = max((candidate["n"] for candidate in rung.candidates), default=0)
+        most = max((candidate.n for candidate in rung.candidates), default=0)
         for place, candidate in enumerate(rung.candidates):
             rows.append(
                 [
                     clean(rung.rung),
-                    clean(candidate["name"]),
-                    numbers.score(candidate["score"]),
-                    numbers.interval(candidate["ci95"]),
-                    numbers.count(candidate["n"]),
-                    numbers.dollars(candidate["cost_usd"]).removeprefix("$"),
+                    clean(candidate.name),
+                    numbers.score(candidate.score),
+                    numbers.interval(candidate.ci95),
+                    numbers.count(candidate.n),
+                    numbers.dollars(candidate.cost_usd).removeprefix("$"),
                     _fate(record, rung, place, candidate, most),
                 ]
             )
@@ -223,24 +224,23 @@ def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
     return [name, *counts, numbers.percent(saved / full), numbers.dollars(usd).removeprefix("$") if usd else ""]
 
 
-def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: Mapping[str, Any], most: int) -> str:
+def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateResult, most: int) -> str:
     """Say what became of a candidate."""
-    if candidate["variant"] == rung.variant if rung.variant else place == 0:
+    if candidate.variant == rung.variant if rung.variant else place == 0:
         return "leads its rung" if record.quick else f"put to test, {rung.status.value.replace('_', ' ')}"
     why = {
         "bound": ": shown to be behind",
         "budget": ": behind when fewer could go on",
-        "unscored": f": {candidate.get('unscored', 0)} answers could not be scored",
-    }.get(candidate.get("left", ""), "")
-    n = candidate["n"]
+        "unscored": f": {candidate.unscored} answers could not be scored",
+    }.get(candidate.dropped, "")
+    n = candidate.n
     return "lost on dev" if n == most and not why else f"dropped after {n} cases{why}"
 
 
 def models_table(record: RunRecord) -> Table | None:
     """Return score, cost and time of the models that were tried, with the Pareto front; None if none were."""
-    found = record.rung("model")
-    rows = found.model.get("models", ()) if found else ()
-    if not rows:
+    found = record.detail(ModelDetail)
+    if found is None or not found.models:
         return None
     columns = [
         Column("variant", "model", "name"),
@@ -253,15 +253,15 @@ def models_table(record: RunRecord) -> Table | None:
     ]
     cells = [
         [
-            clean(row["name"]),
-            numbers.score(row["score"]),
-            numbers.dollars(row["usd_per_1k"]).removeprefix("$"),
-            numbers.milliseconds(row["p50_ms"]),
-            str(row["n"]),
-            "yes" if row["pareto"] else "",
-            clean(row["retires"]),
+            clean(row.name),
+            numbers.score(row.score),
+            numbers.dollars(row.usd_per_1k).removeprefix("$"),
+            numbers.milliseconds(row.p50_ms),
+            str(row.n),
+            "yes" if row.pareto else "",
+            clean(row.retires),
         ]
-        for row in rows
+        for row in found.models
     ]
     note = (
         "Dev cases, as many as each was asked, several at once. On the front: no model that was asked as many cases at "
@@ -289,12 +289,13 @@ def graders_table(record: RunRecord) -> Table | None:
 def fields_table(record: RunRecord) -> Table | None:
     """Return the F1 of every expected field by rung on test, invented ones counted; None where there are no fields."""
     tested = [rung for rung in record.rungs if rung.fields]
-    names = list(dict.fromkeys(name for rung in tested for name, of in rung.fields.items() if of["recall"] is not None))
+    names = list(dict.fromkeys(name for rung in tested for name, of in rung.fields.items() if of.recall is not None))
     if not names:
         return None
     columns = [Column("field", "field", "name"), *(Column(f"r{i}", clean(r.rung)) for i, r in enumerate(tested))]
     rows = [
-        [clean(name), *(numbers.score((rung.fields.get(name) or {}).get("f1")) for rung in tested)] for name in names
+        [clean(name), *(numbers.score(rung.fields[name].f1 if name in rung.fields else None) for rung in tested)]
+        for name in names
     ]
     rows.append(["(invented: fields that no case expects)", *(str(len(rung.fields.keys() - names)) for rung in tested)])
     return Table("F1 of each field, by rung", columns, rows, f"Test, n = {record.n_test}; what was put to test.")
@@ -325,13 +326,13 @@ def data_table(record: RunRecord) -> Table:
     """Return how the cases were split and what left the examples because it gave a case away."""
     split, overlaps = record.split, record.overlaps
     rows = [
-        ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.get('origin', 'cases'))})"],
+        ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.origin)})"],
         ["test cases", numbers.count(record.n_test)],
-        ["examples for shots", numbers.count(split.get("shots"))],
-        ["examples that overlapping into the cases, removed", _overlaps(overlaps.get("cases"))],
-        ["examples that overlapping into dev, removed", _overlaps(overlaps.get("dev"))],
+        ["examples for shots", numbers.count(split.counts.get("shots"))],
+        ["examples that overlapping into the cases, removed", _overlaps(overlaps.cases)],
+        ["examples that overlapping into dev, removed", _overlaps(overlaps.dev)],
     ]
-    rows += [["how it was drawn", clean(reason)] for reason in split.get("reasons", ())]
+    rows += [["how it was drawn", clean(reason)] for reason in split.reasons]
     rows += [["note", clean(note)] for note in record.notes]
     return Table("Splits and overlaps", [Column("what", "what", "text"), Column("value", "value", "text")], rows)
 
@@ -345,13 +346,14 @@ def _overlaps(by_reason: Mapping[str, int] | None) -> str:
 
 def provenance_table(record: RunRecord) -> Table:
     """Return versions, seeds and hashes."""
-    rows = [[clean(name), clean(value)] for name, value in _flat(record.provenance)]
+    rows = [[clean(name), clean(value)] for name, value in _flat(asdict(record.provenance))]
     for rung in record.rungs:
-        content = record.variants.get(rung.variant or "", {})
-        identity = content.get("model_identity", {}) if isinstance(content, Mapping) else {}
-        if rung.variant:
-            rows.append([f"variant {clean(rung.name)}", clean(rung.variant)])
-            rows.append([f"model of {clean(rung.name)}", clean(", ".join(f"{k} {v}" for k, v in _flat(identity)))])
+        variant = record.variant_of(rung)
+        if variant is not None:
+            rows.append([f"variant {clean(rung.name)}", clean(variant.id)])
+            rows.append(
+                [f"model of {clean(rung.name)}", clean(", ".join(f"{k} {v}" for k, v in _flat(variant.model_identity)))]
+            )
     columns = [Column("what", "what", "text"), Column("value", "value", "name")]
     return Table(
         "Versions, seeds and hashes", columns, rows, "Hashes are of content: the same hash is the same content."

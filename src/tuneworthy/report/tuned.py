@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
-_SIDES = {"base": "base", "tuned": "tuned"}
-
 
 def tuned_tables(record: RunRecord) -> list[Table]:
     """Return the tables of the rung `fine_tune`; none where no tuned model was put to test."""
-    rung = record.rung("fine_tune")
-    if rung is None or not rung.tuned:
-        return []
-    return [table for table in (first_tokens_table(rung.tuned), regressions_table(rung.tuned)) if table.rows]
+    detail = record.detail(TunedDetail)
+    tables = (first_tokens_table(detail), regressions_table(detail)) if detail else ()
+    return [table for table in tables if table.rows]
 
 
-def first_tokens_table(tuned: Mapping[str, Any]) -> Table:
+def first_tokens_table(detail: TunedDetail) -> Table:
     """Return entropy and top-1 share of base and tuned, side by side."""
-    found = tuned.get("first_tokens") or {}
     rows = [
         [
-            words,
-            numbers.count(one["n"]),
-            numbers.count(one["tokens"]),
-            f"{one['entropy_bits']:.3f}",
-            numbers.percent(one["top1_share"]),
-            f"{one['first_entropy_bits']:.3f}",
-            numbers.percent(one["first_top1_share"]),
+            side,
+            numbers.count(one.n),
+            numbers.count(one.tokens),
+            f"{one.entropy_bits:.3f}",
+            numbers.percent(one.top1_share),
+            f"{one.first_entropy_bits:.3f}",
+            numbers.percent(one.first_top1_share),
         ]
-        for side, words in _SIDES.items()
-        if (one := found.get(side))
+        for side, one in (("base", detail.sureness_base), ("tuned", detail.sureness_tuned))
+        if one is not None
     ]
     columns = [
         Column("model", "model", "name"),
@@ -48,26 +42,26 @@ def first_tokens_table(tuned: Mapping[str, Any]) -> Table:
     ]
     note = (
         f"Greedy, free answers to dev cases with the prompt of the tuned model; compared with "
-        f"{clean(tuned.get('compared_with', 'its base'))}. Entropy is a lower bound: a server tells only the likeliest "
+        f"{clean(detail.compared_with)}. Entropy is a lower bound: a server tells only the likeliest "
         "tokens. Where nearly all of the probability is on one token, sampling settings move little."
     )
     return Table("How sure base and tuned model are of their first tokens", columns, rows, note)
 
 
-def regressions_table(tuned: Mapping[str, Any]) -> Table:
+def regressions_table(detail: TunedDetail) -> Table:
     """Return what each regression set says."""
     rows = [
         [
-            clean(one["name"]),
-            one["status"],
-            numbers.count(one["n"]),
-            numbers.score(one.get("base")),
-            numbers.score(one.get("tuned")),
-            numbers.NONE if one.get("lower") is None else f"{one['lower']:+.3f}",
-            f"{one['margin']:g}",
-            numbers.count(one.get("needs")),
+            clean(one.name),
+            one.status,
+            numbers.count(one.n),
+            numbers.score(one.base),
+            numbers.score(one.tuned),
+            numbers.NONE if one.lower is None else f"{one.lower:+.3f}",
+            f"{one.margin:g}",
+            numbers.count(one.needs),
         ]
-        for one in tuned.get("regressions") or ()
+        for one in detail.regressions
     ]
     columns = [
         Column("regression_set", "regression set", "name"),

@@ -19,6 +19,7 @@ from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case, Variant
 
+BYTES_A_TOKEN = 4
 JINJA = ("{{", "}}", "{%", "%}", "{#", "#}")
 """What a paragraph with a placeholder, or with an end of one that spans paragraphs, has in it."""
 MOST = 12
@@ -26,7 +27,7 @@ MOST = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class ParagraphTrial:
     """A paragraph that was left out.
 
     Attributes:
@@ -45,6 +46,11 @@ class Tried:
     whole: float
     whole_ci95: tuple[float, float]
 
+    @property
+    def tokens(self) -> int:
+        """Of the paragraph, estimated."""
+        return tokens_of(self.text)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ablation:
@@ -52,12 +58,17 @@ class Ablation:
 
     text: str
     paragraphs: int
-    tried: Sequence[Tried]
+    tried: Sequence[ParagraphTrial]
 
     @property
     def cut(self) -> int:
         """How many paragraphs earn nothing."""
         return sum(one.cut for one in self.tried)
+
+
+def tokens_of(text: str) -> int:
+    """Return the tokens of a text, estimated from its bytes."""
+    return round(len(text.encode()) / BYTES_A_TOKEN)
 
 
 def paragraphs(text: str) -> list[str]:
@@ -99,7 +110,7 @@ async def ablate(whole: Variant, cases: Sequence[Case], measure: Measure) -> Abl
     return Ablation(text=_joined(parts, kept), paragraphs=len(parts), tried=tried)
 
 
-async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case], measure: Measure) -> Tried:
+async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case], measure: Measure) -> ParagraphTrial:
     """Say whether the whole prompt is shown to be better, or at least not within one standard error."""
     needed = False
     for look in range(1, LOOKS + 1):
@@ -110,7 +121,7 @@ async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case
             break
     both = ~(np.isnan(full.num) | np.isnan(less.num))
     (score, ci95), (level, whole_ci95) = _level(less, head, both), _level(full, head, both)
-    return Tried(
+    return ParagraphTrial(
         text=text,
         cut=not needed and within_one_error(full, less, len(cases)),
         n=len(head),

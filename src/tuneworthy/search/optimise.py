@@ -110,6 +110,16 @@ class Optimised:
     n_train: int
     n_val: int
 
+    @property
+    def before(self) -> float:
+        """Score of the prompt itself on the choosing side."""
+        return self.kept[0].score
+
+    @property
+    def score(self) -> float:
+        """Score of the best prompt there."""
+        return self.kept[self.best].score
+
 
 def gepa_missing() -> str:
     """Return why no prompt can be optimised, with the line that mends it; "" if GEPA is installed."""

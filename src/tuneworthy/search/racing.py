@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,7 +38,7 @@ ALPHA = 0.1
 LOOKS = 2
 """Times that the bound is looked at in a round."""
 
-Left = Literal["", "unscored", "bound", "budget"]
+Exit = Literal["", "unscored", "bound", "budget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Entry:
     Attributes:
         n: Dev cases that it has seen; fewer than the winner if it left.
         score, ci: Of the cases that it was scored on; the interval knows of their groups.
-        left: Why it left: `unscored` (too many answers could not be scored), `bound` (shown to be behind), `budget`
+        dropped: Why it left: `unscored` (too many answers could not be scored), `bound` (shown to be behind), `budget`
             (behind when fewer could go on), "" if it did not.
     """
 
@@ -76,7 +76,7 @@ class Entry:
     score: float
     ci: tuple[float, float]
     measured: Measured
-    left: Left = ""
+    dropped: Exit = ""
 
     @property
     def scored(self) -> bool:
@@ -174,7 +174,7 @@ class _Running:
         self.candidates = candidates
         self.alive = list(candidates)
         self.entries: dict[str, Entry] = {}
-        self._left: dict[str, Left] = {}
+        self._left: dict[str, Exit] = {}
         self._order = {variant.id: place for place, variant in enumerate(candidates)}
 
     def ranked(self) -> list[Entry]:
@@ -204,7 +204,7 @@ class _Running:
             for entry in self.ranked()[n:]:
                 self._leave(entry, "budget")
 
-    def _leave(self, entry: Entry, why: Left) -> None:
+    def _leave(self, entry: Entry, why: Exit) -> None:
         self.alive.remove(entry.variant)
         self._left[entry.variant.id] = why
 
@@ -214,7 +214,7 @@ class _Running:
         winner = _cheapest_of_the_best(finished, n_dev).variant
         rest = [entry for entry in self.entries.values() if entry.variant not in self.alive]
         rest.sort(key=lambda entry: (-entry.n, -entry.score, self._order[entry.variant.id]))
-        entries = [_with_left(entry, self._left.get(entry.variant.id, "")) for entry in (*finished, *rest)]
+        entries = [replace(entry, dropped=self._left.get(entry.variant.id, "")) for entry in (*finished, *rest)]
         return Race(
             entries=entries,
             winner=winner,
@@ -228,10 +228,6 @@ def _score(entry: Entry, cases: np.ndarray) -> float:
     """Return the score on `cases`, `(n_cases,)` of bool; that on the entry's own where they hold nothing."""
     total = float(entry.measured.den[cases].sum())
     return float(entry.measured.num[cases].sum()) / total if total else entry.score
-
-
-def _with_left(entry: Entry, left: Left) -> Entry:
-    return Entry(variant=entry.variant, n=entry.n, score=entry.score, ci=entry.ci, measured=entry.measured, left=left)
 
 
 def differences(leader: Measured, other: Measured) -> np.ndarray:

@@ -37,7 +37,7 @@ Suggest = Callable[[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class SettingTrial:
     """One setting.
 
     Attributes:
@@ -63,7 +63,7 @@ class Sweep:
         stopped: Why it ended.
     """
 
-    tried: Sequence[Tried]
+    tried: Sequence[SettingTrial]
     winner: Variant
     adopted: bool
     paired: PairedResult | None
@@ -233,10 +233,10 @@ class _Search:
         """Return the answers wanted so far."""
         return self.plan.repeats * sum(entry.n for entry in self.entries.values())
 
-    def tried(self) -> list[Tried]:
+    def tried(self) -> list[SettingTrial]:
         """Return every setting, those that saw most first, best first."""
         rows = [
-            Tried(setting=self.proposed[identity].decoding, variant=identity, n=entry.n, objective=entry.score)
+            SettingTrial(setting=self.proposed[identity].decoding, variant=identity, n=entry.n, objective=entry.score)
             for identity, entry in self.entries.items()
             if identity in self.proposed
         ]

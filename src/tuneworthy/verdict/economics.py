@@ -18,6 +18,7 @@ import orjson
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import Project
+from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import Price, price_for, price_of, table_date
 from tuneworthy.verdict.base import EconomicsResult, Target
 from tuneworthy.verdict.evidence import bounds_of, target_status
@@ -238,21 +239,18 @@ class Money:
         return volume if volume < inf else None
 
 
-def bills_of(
-    project: Project, record: Mapping[str, Any], *, hard_constraint: str = "", gain: float | None = None
-) -> Bills:
+def bills_of(project: Project, record: RunRecord, *, hard_constraint: str = "", gain: float | None = None) -> Bills:
     """Collect what a run measured of costs.
 
     Args:
         project: Its project file.
-        record: `ClimbRecord.to_dict()`, or what is stored of it (see `evidence.with_eligible_best`).
+        record: Of the run (see `evidence.with_eligible_best`).
         hard_constraint: A sentence if another gate found that a constraint decides.
         gain: Lower bound of the forecast gain, if there was a pilot.
     """
-    options = {row["rung"]: _option(project, record, row) for row in record["rungs"] if row.get("score") is not None}
-    best = record.get("best")
+    options = {row.rung: _option(project, record, row) for row in record.rungs if row.score is not None}
     return Bills(
-        upstream=options.get(best["rung"]) if best else None,
+        upstream=options.get(record.best.rung) if record.best else None,
         options=[option for rung, option in options.items() if rung != "classical"],
         unmeasured=_unmeasured(project, options),
         on_device=project.constraints.on_device,
@@ -274,21 +272,22 @@ def _table() -> dict[str, Any]:
     return table
 
 
-def _option(project: Project, record: Mapping[str, Any], row: Mapping[str, Any]) -> Option:
-    model = str(record["variants"].get(row["variant"], {}).get("model", ""))
+def _option(project: Project, record: RunRecord, row: RungRecord) -> Option:
+    variant = record.variant_of(row)
+    model = variant.model if variant else ""
     config = project.models.get(model)
     price = price_for(config) if config else None
     lower, upper = bounds_of(row)
     return Option(
-        name=str(row["name"]),
+        name=row.name or "",
         model=model,
-        billed=bool(row.get("usd_per_1k")) or (price is not None and not price.free),
-        usd_per_1k=row.get("usd_per_1k"),
-        target=target_status(row["score"], lower, upper, project.task.target, project.task.margin),
-        input_tokens=row.get("input_tokens"),
-        output_tokens=row.get("output_tokens"),
+        billed=bool(row.usd_per_1k) or (price is not None and not price.free),
+        usd_per_1k=row.usd_per_1k,
+        target=target_status(row.score, lower, upper, project.task.target, project.task.margin),
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
         price=price,
-        p95_ms=row.get("latency_p95_ms"),
+        p95_ms=row.latency_p95_ms,
     )
 
 

@@ -16,8 +16,8 @@ from typing import Any, get_args
 
 from scipy.special import bdtrc
 
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.variant_lookup import restore
 from tuneworthy.stats import clopper_pearson
 from tuneworthy.types import Variant, content_hash
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
@@ -251,18 +251,15 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
     return ErrorAnalysis.from_dict(content), changed
 
 
-def best_language_model(record: Mapping[str, Any]) -> Variant | None:
+def best_language_model(record: RunRecord) -> Variant | None:
     """Return the best language-model variant of a stored run: what the probes look at; None if there is none.
 
     Where the classical baseline is best, that is the variant it was compared with; of a quick run, the best on dev.
     """
-    rungs = {row["rung"]: row for row in record["rungs"] if row["variant"]}
-    best = record["best"]
-    identity = best["variant"] if best else None
-    if best and best["rung"] == "classical":
-        identity = rungs["classical"]["compared_to"]
-    if not best:
-        seen = [row for name, row in rungs.items() if name != "classical" and row["candidates"]]
-        identity = max(seen, key=lambda row: float(row["candidates"][0]["score"]))["variant"] if seen else None
-    content = record["variants"].get(identity)
-    return restore(content) if content else None
+    best, classical = record.best, record.rung("classical")
+    if best and best.rung == "classical" and classical:
+        return record.variants.get(classical.compared_to or "")
+    if best:
+        return record.variants.get(best.variant)
+    explored = [row for row in record.rungs if row.rung != "classical" and row.variant and row.candidates]
+    return record.variant_of(max(explored, key=lambda row: row.candidates[0].score)) if explored else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.task import Motivation, Problem
+from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord
+from tuneworthy.ladder.rung_details import RetrievalDetail
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast, Target
 from tuneworthy.verdict.training_facts import TrainingEvidence
@@ -202,7 +204,7 @@ def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEv
     return adopted[-1] if adopted else next(iter(models or allowed), None)
 
 
-def violation(row: Mapping[str, Any], limits: Constraints, *, hosted: bool) -> str:
+def violation(row: RungRecord, limits: Constraints, *, hosted: bool) -> str:
     """Name the constraint that a rung of a stored run breaks, or "".
 
     Args:
@@ -210,9 +212,9 @@ def violation(row: Mapping[str, Any], limits: Constraints, *, hosted: bool) -> s
         limits: `[constraints]`.
         hosted: Whether its model is.
     """
-    p95, usd = row.get("latency_p95_ms"), row.get("usd_per_1k")
-    if row.get("violated"):
-        return str(row["violated"])
+    p95, usd = row.latency_p95_ms, row.usd_per_1k
+    if row.violated:
+        return row.violated
     if limits.on_device and hosted:
         return "it is hosted, and the task must run on the device"
     if limits.p95_ms and p95 is not None and p95 > limits.p95_ms:
@@ -251,70 +253,68 @@ def target_status(
     return "missed" if upper < target else "unresolved"
 
 
-def bounds_of(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return the one-sided 95 % bounds of a rung's stored record (of an old one, the ends of its interval)."""
-    lower, upper = row.get("bounds95") or row.get("ci95") or (None, None)
-    return lower, upper
+def bounds_of(row: RungRecord) -> tuple[float | None, float | None]:
+    """Return the one-sided 95% bounds of a rung."""
+    return row.bounds95 or (None, None)
 
 
-def rung_evidence(row: Mapping[str, Any], violated: str = "") -> RungEvidence:
-    """Return what is known of a rung from its stored record."""
+def rung_evidence(row: RungRecord, violated: str = "") -> RungEvidence:
+    """Return what is known of a rung from its record."""
     lower, upper = bounds_of(row)
-    names = [candidate["name"] for candidate in row.get("candidates", ())] or [row.get("name")]
     return RungEvidence(
-        rung=row["rung"],
-        status=row["status"],
-        reason_code=row.get("reason_code", ""),
-        reason=row.get("reason", ""),
-        variant=row.get("variant"),
-        name=row.get("name") or "",
-        names=[name for name in names if name],
-        score=row.get("score"),
+        rung=row.rung,
+        status=row.status,
+        reason_code=row.reason_code,
+        reason=row.reason,
+        variant=row.variant,
+        name=row.name or "",
+        names=[candidate.name for candidate in row.candidates] or ([row.name] if row.name else []),
+        score=row.score,
         lower=lower,
         upper=upper,
-        n=row.get("n", 0),
-        unscored=row.get("unscored", 0),
-        latency_p95_ms=row.get("latency_p95_ms"),
-        usd_per_1k=row.get("usd_per_1k"),
+        n=row.n,
+        unscored=row.unscored,
+        latency_p95_ms=row.latency_p95_ms,
+        usd_per_1k=row.usd_per_1k,
         violated=violated,
-        compared_to=row.get("compared_to"),
-        delta=row.get("delta"),
-        delta_ci=None if row.get("delta_ci") is None else tuple(row["delta_ci"]),
+        compared_to=row.compared_to,
+        delta=row.delta,
+        delta_ci=row.delta_ci,
     )
 
 
-def rungs_of(record: Mapping[str, Any], project: Project) -> dict[str, RungEvidence]:
-    """Return the rungs of a stored run by name, held against the constraints of `project`."""
+def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
+    """Return the rungs of a run by name, held against the constraints of `project`."""
     found = {}
-    for row in record["rungs"]:
-        model = project.models.get(record.get("variants", {}).get(row.get("variant"), {}).get("model", ""))
+    for row in record.rungs:
+        variant = record.variant_of(row)
+        model = project.models.get(variant.model) if variant else None
         broken = violation(row, project.constraints, hosted=model is not None and model.hosted)
-        found[row["rung"]] = rung_evidence(row, broken)
+        found[row.rung] = rung_evidence(row, broken)
     return found
 
 
-def without_tuned(record: Mapping[str, Any], project: Project) -> dict[str, Any]:
-    """Return a stored run as it was before tuned models, with the best of it (see `best_eligible`)."""
-    rungs = [row for row in record["rungs"] if row["rung"] != TUNED]
-    return with_eligible_best({**record, "rungs": rungs}, project)
+def without_tuned(record: RunRecord, project: Project) -> RunRecord:
+    """Return a run as it was before tuned models, with the best of it (see `best_eligible`)."""
+    rungs = [row for row in record.rungs if row.rung != TUNED]
+    return with_eligible_best(replace(record, rungs=rungs), project)
 
 
-def search_of(record: Mapping[str, Any]) -> SearchEvidence | None:
-    """Return how well documents were found in a stored run; None if none were searched."""
-    row = next((row for row in record["rungs"] if row["rung"] == "retrieval"), None)
-    seen = (row or {}).get("retrieval") or {}
-    if not seen.get("blame"):
+def search_of(record: RunRecord) -> SearchEvidence | None:
+    """Return how well documents were found in a run; None if none were searched."""
+    found = record.detail(RetrievalDetail)
+    if found is None:
         return None
-    counts = seen["blame"]["counts"]
-    named = sum(count for name, count in counts.items() if name != "no_document_named")
-    oracle = (seen.get("oracle") or {}).get("score")
-    lost = counts.get("not_retrieved", 0) + counts.get("not_in_index", 0)
-    lower = (seen["blame"].get("lost_ci95") or (0.0, 1.0))[0]
-    return SearchEvidence(failed=named, not_retrieved=lost, lower=lower, oracle=oracle)
+    counts = found.causes.counts
+    return SearchEvidence(
+        failed=sum(count for name, count in counts.items() if name != "no_document_named"),
+        not_retrieved=counts.get("not_retrieved", 0) + counts.get("not_in_index", 0),
+        lower=found.causes.lost_ci95[0] if found.causes.lost_ci95 else 0.0,
+        oracle=found.oracle.score if found.oracle else None,
+    )
 
 
-def with_eligible_best(record: Mapping[str, Any], project: Project) -> dict[str, Any]:
-    """Return a stored run whose `best` is eligible (see `best_eligible`), so that nothing else is built upon."""
-    best = record.get("best")
-    top = best_eligible(rungs_of(record, project), best["rung"] if best else None)
-    return {**record, "best": {"rung": top.rung, "variant": top.variant} if top else None}
+def with_eligible_best(record: RunRecord, project: Project) -> RunRecord:
+    """Return a run whose `best` is eligible (see `best_eligible`), so that nothing else is built upon."""
+    top = best_eligible(rungs_of(record, project), record.best.rung if record.best else None)
+    return replace(record, best=BestVariant(top.rung, top.variant) if top and top.variant else None)

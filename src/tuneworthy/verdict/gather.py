@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
-from typing import Any
 
 from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.splits import Split
@@ -14,7 +13,7 @@ from tuneworthy.config import Project
 from tuneworthy.errors import Undecided
 from tuneworthy.ladder.judging import DOCUMENT, HOW
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
-from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.session import Data, Session
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
@@ -56,9 +55,9 @@ def gather(session: Session) -> Evidence:
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
         rungs=rungs_of(record, project),
-        best=record["best"]["rung"] if record["best"] else None,
-        alpha=record["alpha_per_comparison"],
-        n_test=record["n_test"],
+        best=record.best.rung if record.best else None,
+        alpha=record.alpha,
+        n_test=record.n_test,
         n_groups=None if groups is None else len(set(groups.tolist())),
         overlaps=overlaps_left(session.data),
         stale=changed_since(stored, project, now, identities(project, session.models)),
@@ -89,16 +88,14 @@ def kept_apart(split: Split, cases: Sequence[Case]) -> list[Case]:
     return [*cases, *(split.dev if split.origin == "examples" else ())]
 
 
-def _economics(
-    project: Project, record: Mapping[str, Any], before: Mapping[str, Any], forecast: Forecast
-) -> EconomicsResult:
+def _economics(project: Project, record: RunRecord, before: RunRecord, forecast: Forecast) -> EconomicsResult:
     """Return whether training pays against the best without it, and what a tuned answer saves as it was measured."""
     gain = forecast.ci95[0] if forecast.ci95 is not None else None
     found = economics(bills_of(project, before, gain=gain), project.economics)
     return replace(found, saved=saved(project, record, before))
 
 
-def errors_of(session: Session, record: Mapping[str, Any]) -> tuple[Sequence[ErrorShare] | None, list[str]]:
+def errors_of(session: Session, record: RunRecord) -> tuple[Sequence[ErrorShare] | None, list[str]]:
     """Return the stored error analysis of the best variant, and what changed since; changed error analysis is as if not probed."""
     variant = best_language_model(record)
     if variant is None:
@@ -130,7 +127,7 @@ def _eligible(project: Project) -> list[str]:
     return [name for name in project.answering if not (hosted and project.models[name].hosted)]
 
 
-def _judge(session: Session, record: Mapping[str, Any]) -> JudgeEvidence | None:
+def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     """Say whether the judge may decide; None if the primary grader is none.
 
     It must have passed its canaries, be the one that the run used, and be corrected by people on every variant.
@@ -141,8 +138,8 @@ def _judge(session: Session, record: Mapping[str, Any]) -> JudgeEvidence | None:
     if found is None:
         return JudgeEvidence(valid=False, detail=f"the judge was not validated; {HOW}")
     detail = "; ".join([found["detail"], *found["reasons"]])
-    bare = [row["rung"] for row in record["rungs"] if row["reason_code"] == "judge"]
-    if found["judge"] != record["provenance"]["graders"].get("judge"):
+    bare = [row.rung for row in record.rungs if row.reason_code == "judge"]
+    if found["judge"] != record.provenance.graders.get("judge"):
         detail = "the judge that was validated is another than the run used; run again"
     elif bare:
         detail += f"; not corrected by people: {', '.join(bare)}; {HOW}, then run again"

@@ -17,13 +17,14 @@ from tuneworthy.dataset.freeze import Version, find_version, latest_version
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.state import state_of
 from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, latest_artifact
 from tuneworthy.train.expected import Expected
 from tuneworthy.types import Case, content_hash
 from tuneworthy.verdict.base import Forecast
-from tuneworthy.verdict.evidence import TUNED
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
 from tuneworthy.verdict.training_facts import (
     DatasetEvidence,
@@ -41,7 +42,7 @@ _FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
 def training_of(
     project: Project,
     store: Folder,
-    record: Mapping[str, Any] | None,
+    record: RunRecord | None,
     cases: Sequence[Case],
     expect: Callable[[int], Expected | None] = lambda _: None,
 ) -> tuple[TrainingEvidence, Forecast]:
@@ -56,8 +57,7 @@ def training_of(
     Raises:
         UserError: A document cannot be read.
     """
-    row = next((one for one in record["rungs"] if one["rung"] == TUNED), None) if record else None
-    tuned = dict(row["tuned"]) if row is not None and row.get("tuned") else {}
+    tuned = record.detail(TunedDetail) if record else None
     version = _version(store, tuned)
     pilot, told = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     adapter = latest_artifact(store, "adapter")
@@ -75,9 +75,9 @@ def training_of(
     ), told
 
 
-def _version(store: Folder, tuned: Mapping[str, Any]) -> Version | None:
+def _version(store: Folder, tuned: TunedDetail | None) -> Version | None:
     """Return the version that the tuned model was trained on; the latest one where none was put to test."""
-    return find_version(store, str(tuned.get("dataset"))) if tuned else latest_version(store)
+    return find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
 
 
 def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:
@@ -174,7 +174,7 @@ def _names(base: Artifact) -> set[str]:
     return {base.id, str(source.get("spec", "")), str(source.get("sha256", ""))}
 
 
-def _proof(store: Folder, name: str, tuned: Mapping[str, Any], keys: Sequence[str]) -> ProofEvidence | None:
+def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[str]) -> ProofEvidence | None:
     """Return a proof, held against what was put to test (before a test, against what was made last)."""
     document = store.read(name)
     if document is None:
@@ -184,7 +184,10 @@ def _proof(store: Folder, name: str, tuned: Mapping[str, Any], keys: Sequence[st
             f"expected the outcome of {name} in {store.path / name}.json, got something else",
             hint="run `tuneworthy parity` again" if name == PARITY else "run `tuneworthy serve` again",
         )
-    known = tuned or {form: one.id for form in _FORMS if (one := latest_artifact(store, form))}
+    if tuned is not None:
+        known = {"gguf": tuned.gguf, "merged": tuned.merged, "adapter": tuned.adapter, "base": tuned.base}
+    else:
+        known = {form: one.id for form in _FORMS if (one := latest_artifact(store, form))}
     document = _of_one(document, known)
     ids = {key: document.get(key) for key in keys if document.get(key)}
     subject = "what was put to test is made of" if tuned else "what was made last is"
@@ -220,7 +223,7 @@ def _of_one(document: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[st
     return {**document, **named, **models.get(file or known.get("merged"), {})}
 
 
-def _regressions(project: Project, tuned: Mapping[str, Any]) -> tuple[list[RegressionEvidence], list[str]]:
+def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionEvidence], list[str]]:
     """Return what the regression sets say, and the names of those that were not asked as they are now."""
     if not tuned:
         return [], []
@@ -230,21 +233,21 @@ def _regressions(project: Project, tuned: Mapping[str, Any]) -> tuple[list[Regre
         return [], [error.message]
     found = [
         RegressionEvidence(
-            name=one["name"],
-            status=one["status"],
-            n=one["n"],
-            margin=one["margin"],
-            detail=one["detail"],
-            needs=one.get("needs"),
-            changed=now.get(one["name"]) != one["hash"],
+            name=one.name,
+            status=one.status,
+            n=one.n,
+            margin=one.margin,
+            detail=one.detail,
+            needs=one.needs,
+            changed=now.get(one.name) != one.hash,
         )
-        for one in tuned.get("regressions", ())
+        for one in tuned.regressions
     ]
     asked = {one.name for one in found if not one.changed}
     return [one for one in found if one.name in now], [name for name in now if name not in asked]
 
 
-def _made_since(tuned: Mapping[str, Any], adapter: Artifact | None) -> list[str]:
-    if not tuned or adapter is None or tuned.get("adapter") in {None, adapter.id}:
+def _made_since(tuned: TunedDetail | None, adapter: Artifact | None) -> list[str]:
+    if not tuned or adapter is None or tuned.adapter in {None, adapter.id}:
         return []
-    return [f"the adapter {adapter.id} was trained since; what was put to test is {tuned['adapter']}"]
+    return [f"the adapter {adapter.id} was trained since; what was put to test is {tuned.adapter}"]

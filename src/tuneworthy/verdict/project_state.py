@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import Estimate, estimate_run
 from tuneworthy.ladder.provenance import changed_since, provenance
-from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.retrieval.library import documents_path, open_library
@@ -31,7 +29,7 @@ def seen_in(project: Project) -> Seen:
     """
     facts = Facts(project, contact=False)
     folder = Folder(project.root)
-    run_ladder, quick = read_record(folder), read_record(folder, "quick") or {"rungs": []}
+    run_ladder, quick = read_record(folder), read_record(folder, "quick")
     evidence = _evidence(facts, run_ladder)
     last = kept(project)
     verdict = last.content if last else {}
@@ -42,9 +40,9 @@ def seen_in(project: Project) -> Seen:
         n_unlabelled=len(facts.cases) - len(facts.labelled),
         fault=str(faults[0]) if faults else "",
         quick={
-            row["rung"]: (row["candidates"][0]["score"], row["candidates"][0]["n"])
-            for row in quick["rungs"]
-            if row["candidates"]
+            row.rung: (row.candidates[0].score, row.candidates[0].n)
+            for row in (quick.rungs if quick else ())
+            if row.candidates
         },
         outcome=verdict.get("outcome"),
         reason=next(iter(verdict.get("reasons", ())), ""),
@@ -54,7 +52,7 @@ def seen_in(project: Project) -> Seen:
     )
 
 
-def stale_since(project: Project, run_ladder: Mapping[str, Any]) -> list[str]:
+def stale_since(project: Project, run_ladder: RunRecord) -> list[str]:
     """Say what changed since a stored run, in words, without opening a session (see `_stale`)."""
     return _stale(Facts(project, contact=False), run_ladder)
 
@@ -93,7 +91,7 @@ def _less(whole: tuple[float, float], part: tuple[float, float]) -> tuple[float,
     return min(low, high), max(low, high)
 
 
-def _evidence(facts: Facts, run_ladder: Mapping[str, Any] | None) -> Evidence:
+def _evidence(facts: Facts, run_ladder: RunRecord | None) -> Evidence:
     """Return what the gates of the checklist look at; what only a verdict needs is left unknown."""
     project = facts.project
     test = facts.data.split.test if facts.data else ()
@@ -109,7 +107,7 @@ def _evidence(facts: Facts, run_ladder: Mapping[str, Any] | None) -> Evidence:
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
         rungs=rungs_of(run_ladder, project) if run_ladder else {},
-        best=run_ladder["best"]["rung"] if run_ladder and run_ladder["best"] else None,
+        best=run_ladder.best.rung if run_ladder and run_ladder.best else None,
         n_test=len(test),
         n_groups=len(groups) if groups else None,
         search=search_of(run_ladder) if run_ladder else None,
@@ -132,7 +130,7 @@ def _system(project: Project) -> str:
     return ""
 
 
-def _stale(facts: Facts, run_ladder: Mapping[str, Any]) -> list[str]:
+def _stale(facts: Facts, run_ladder: RunRecord) -> list[str]:
     """Say what changed since the run, as far as it shows without opening a session (a judge's model is left out)."""
     if facts.data is None:
         return []

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuneworthy.config.project import Project
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.providers.prices import price_for
 from tuneworthy.verdict.evidence import TUNED
 
 
-def saved(project: Project, record: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+def saved(project: Project, record: RunRecord, before: RunRecord) -> dict[str, Any]:
     """Return what an answer saves; {} unless a tuned variant and one without training were put to test.
 
     Args:
@@ -26,26 +27,29 @@ def saved(project: Project, record: Mapping[str, Any], before: Mapping[str, Any]
         thousand answers: before; and what the same answers would cost at that price with the tokens of the tuned
         variant: the part that the shorter prompt alone saves).
     """
-    rows = {row["rung"]: row for row in record["rungs"]}
-    tuned, best = rows.get(TUNED), before.get("best")
-    upstream = rows.get(best["rung"]) if best else None
-    if tuned is None or tuned.get("score") is None or upstream is None:
+    tuned = record.rung(TUNED)
+    upstream = record.rung(before.best.rung) if before.best else None
+    if tuned is None or tuned.score is None or upstream is None:
         return {}
-    found: dict[str, Any] = {"against": upstream["name"]}
-    for key in ("input_tokens", "output_tokens"):
-        then, now = upstream.get(key), tuned.get(key)
-        if then is not None and now is not None:
-            found[key] = {"before": then, "tuned": now, "saved": then - now}
-    model = str(record["variants"].get(upstream["variant"], {}).get("model", ""))
-    price = price_for(project.models[model]) if model in project.models else None
+    found: dict[str, Any] = {"against": upstream.name}
+    if upstream.input_tokens is not None and tuned.input_tokens is not None:
+        found["input_tokens"] = _saved(upstream.input_tokens, tuned.input_tokens)
+    if upstream.output_tokens is not None and tuned.output_tokens is not None:
+        found["output_tokens"] = _saved(upstream.output_tokens, tuned.output_tokens)
+    variant = record.variant_of(upstream)
+    price = price_for(project.models[variant.model]) if variant and variant.model in project.models else None
     if price is not None and not price.free and "input_tokens" in found and "output_tokens" in found:
-        rates = price.rates_at(int(upstream["input_tokens"]))
-        shorter = (tuned["input_tokens"] * rates.input + tuned["output_tokens"] * rates.output) / 1000
-        paid = upstream.get("usd_per_1k")
-        found["usd_per_1k"] = {"before": paid, "with_tuned_tokens": shorter}
-        if paid is not None:
-            found["usd_per_1k"]["saved"] = paid - shorter
+        rates = price.rates_at(int(found["input_tokens"]["before"]))
+        reads, writes = found["input_tokens"]["tuned"], found["output_tokens"]["tuned"]
+        shorter = (reads * rates.input + writes * rates.output) / 1000
+        found["usd_per_1k"] = {"before": upstream.usd_per_1k, "with_tuned_tokens": shorter}
+        if upstream.usd_per_1k is not None:
+            found["usd_per_1k"]["saved"] = upstream.usd_per_1k - shorter
     return found
+
+
+def _saved(before: float, tuned: float) -> dict[str, float]:
+    return {"before": before, "tuned": tuned, "saved": before - tuned}
 
 
 def saved_words(found: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tuneworthy.ladder.rung_details import TunedDetail
+
 ReviewStatus = Literal["no_plan", "open", "accepted", "rejected"]
 Terms = Literal["pass", "fail", "unknown", "not_applicable"]
 
@@ -102,7 +104,7 @@ class TrainingEvidence:
     Attributes:
         dataset: The version that the tuned model was trained on; the latest one before training.
         pilot, parity, serving: As far as there are any.
-        adapter: The adapter that was trained last. tuned: The artifacts that were put to test (`TunedModel.to_dict`).
+        adapter: The adapter that was trained last. tuned: The artifacts that were put to test and what was measured beside the score.
         regressions: Of the run. unguarded: Regression sets of the project that were not asked, or not as they are now.
         changed: What was made since the tuned model was put to test, in words.
     """
@@ -112,7 +114,7 @@ class TrainingEvidence:
     parity: ProofEvidence | None = None
     serving: ProofEvidence | None = None
     adapter: str | None = None
-    tuned: Mapping[str, Any] = field(default_factory=dict)
+    tuned: TunedDetail | None = None
     regressions: Sequence[RegressionEvidence] = ()
     sets_missing: Sequence[str] = ()
     changed: Sequence[str] = ()

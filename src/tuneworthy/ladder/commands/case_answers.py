@@ -21,10 +21,9 @@ from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder.judging import Item, Judging
-from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.reveal import record_reveal
 from tuneworthy.ladder.session import Session, read_data
-from tuneworthy.ladder.variant_lookup import restore
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Score, Trace, Variant
 
@@ -103,7 +102,7 @@ class Answers:
         record: The last run (or quick run).
     """
 
-    def __init__(self, session: Session, record: Mapping[str, Any]) -> None:
+    def __init__(self, session: Session, record: RunRecord) -> None:
         self.session = session
         self.record = record
         self._sides: dict[str, str] = {case.id: "unused" for case in session.data.cases}
@@ -124,7 +123,7 @@ class Answers:
         """
         case = self._case(word)
         side = self._sides[case.id]
-        wanted = [self._rung(rung)] if rung else [row["rung"] for row in self.record["rungs"] if row["variant"]]
+        wanted = [self._rung(rung)] if rung else [row.rung for row in self.record.rungs if row.variant]
         shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case), hidden="")
         if side == "test" and not reveal_test:
             return _with(shown, hidden=HIDDEN)
@@ -167,7 +166,7 @@ class Answers:
             UserError: The primary grader is no judge, no such rung, or nothing was put to test.
         """
         project, split = self.session.project, self.session.split
-        tested = [row["rung"] for row in self.record["rungs"] if row["variant"] and row["score"] is not None]
+        tested = [row.rung for row in self.record.rungs if row.variant and row.score is not None]
         names = [self._rung(name) for name in rungs] or tested
         traces = [trace for name in names for trace in self.session.runner.stored(self._variant(name), split.test)]
         items = Judging(project, split, self._judge).items(traces, n)
@@ -211,25 +210,27 @@ class Answers:
         Raises:
             UserError: The run has none of that name with a variant.
         """
-        rungs = {row["rung"]: row for row in self.record["rungs"] if row["variant"]}
+        rungs = {row.rung: row for row in self.record.rungs if row.variant}
         if not rungs:
             raise UserError("expected a run that asked something, got none", hint="run `tuneworthy run` again")
         if word == "best":
-            best = self.record["best"]
-            return str(best["rung"]) if best else max(_above_classical(rungs), key=lambda name: _dev_score(rungs[name]))
+            best = self.record.best
+            return best.rung if best else max(_above_classical(rungs), key=lambda name: _dev_score(rungs[name]))
         if word not in rungs:
             raise UserError(f"expected a rung of the last run ({', '.join(rungs)}) or best, got {word!r}")
         return word
 
     def _variant(self, rung: str) -> Variant:
-        identity = next(row["variant"] for row in self.record["rungs"] if row["rung"] == rung)
-        return restore(self.record["variants"][identity])
+        row = self.record.rung(rung)
+        assert row is not None and row.variant is not None
+        return self.record.variants[row.variant]
 
     def _answers(self, rung: str, cases: Sequence[Case]) -> list[Answer]:
         """Return what is stored of the rung's variant, in the order of `cases`."""
-        row = next(one for one in self.record["rungs"] if one["rung"] == rung)
+        row = self.record.rung(rung)
+        assert row is not None
         variant = self._variant(rung)
-        traces = self.session.runner.stored(variant, cases, repeats=range(row["repeats"]))
+        traces = self.session.runner.stored(variant, cases, repeats=range(row.repeats))
         _, _, scores = asyncio.run(self.session.score(traces, cases))
         return [self._judged(rung, variant, *pair) for pair in zip(traces, scores, strict=True)]
 
@@ -266,11 +267,11 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
         say("No full run yet: these are the answers of the quick one.")
     if record is None:
         raise UserError(f"expected a run of {project.root}, got none", hint="run `tuneworthy run` first")
-    if record["partial"]:
-        say(f"The run stopped early, so these are the answers so far: {record['partial']}.")
+    if record.partial:
+        say(f"The run stopped early, so these are the answers so far: {record.partial}.")
     data = read_data(project)
     store = ResponseStore(folder.responses)
-    session = Session(project, data, store, None, Budget(None), known=record["judges"])
+    session = Session(project, data, store, None, Budget(None), known=record.judges)
     try:
         yield Answers(session, record)
     finally:
@@ -301,6 +302,5 @@ def _above_classical(rungs: Mapping[str, Any]) -> list[str]:
     return [name for name in rungs if name != "classical"] or list(rungs)
 
 
-def _dev_score(row: Mapping[str, Any]) -> float:
-    seen = row["candidates"]
-    return float(seen[0]["score"]) if seen else 0.0
+def _dev_score(row: RungRecord) -> float:
+    return row.candidates[0].score if row.candidates else 0.0

@@ -11,6 +11,7 @@ from tuneworthy.decoding.engines import carried
 from tuneworthy.decoding.presets import engine_for
 from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder.rung import Proposal, Task, View, rung
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.rungs.decoding import label, provider_of, swept_setting
 from tuneworthy.ladder.rungs.first_tokens import sureness
 from tuneworthy.ladder.rungs.regressions import guard, sets_of
@@ -60,13 +61,8 @@ class FineTune:
             candidates.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, words)))
         return candidates
 
-    async def beside(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
-        """Return what is measured beside the score of what was put to test.
-
-        Returns:
-            The artifacts that it is made of, how sure base and tuned are of their first tokens on dev, and what the
-            regression sets say; JSON-able.
-        """
+    async def beside(self, session: Session, winner: Variant, dev: Sequence[Case]) -> TunedDetail:
+        """Return what is measured beside the score: artifacts, first tokens on dev, and the regression sets."""
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
         if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
             now = tuned.artifact if tuned is not None else "nothing of this project"
@@ -75,17 +71,22 @@ class FineTune:
         against = add_base(session.models, session.project, tuned)
         identity = session.models[against.model].provider.identity
         untuned = replace(winner, name="fine_tune/base", model=against.model, model_identity=identity)
-        sure = {"base": await sureness(session, untuned, dev), "tuned": await sureness(session, winner, dev)}
         sets = sets_of(session)
-        results = await guard(session, against.model, tuned.name, sets)
-        return {
-            **tuned.to_dict(),
-            "compared_with": against.words,
-            "compared_base": against.base,
-            "first_tokens": {name: one.to_dict() if one else None for name, one in sure.items()},
-            "guard_sets": dict(hashes(sets)),
-            "regressions": [one.to_dict() for one in results],
-        }
+        return TunedDetail(
+            engine=tuned.engine,
+            gguf=tuned.gguf,
+            merged=tuned.merged,
+            adapter=tuned.adapter,
+            base=tuned.base,
+            dataset=tuned.dataset,
+            file_type=tuned.file_type,
+            compared_with=against.words,
+            compared_base=against.base,
+            sureness_base=await sureness(session, untuned, dev),
+            sureness_tuned=await sureness(session, winner, dev),
+            regression_sets=dict(hashes(sets)),
+            regressions=await guard(session, against.model, tuned.name, sets),
+        )
 
 
 def trained_with(project: Project, tuned: TunedModel) -> Variant:

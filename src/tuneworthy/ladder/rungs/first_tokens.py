@@ -8,10 +8,11 @@ one further token, so that the entropy is a lower bound.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from math import exp, log2
 from typing import Any
 
+from tuneworthy.ladder.rung_details import Sureness
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Case, OutputFormat, Trace, Variant
 
@@ -20,28 +21,6 @@ FIRST = 8
 TOP = 20
 """Alternatives a token; no provider tells more."""
 MOST_CASES = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sureness:
-    """What the first tokens of answers show.
-
-    Attributes:
-        n: Answers. tokens: Tokens of them, at most `FIRST` each.
-        entropy_bits: Mean over the tokens, bits; a lower bound. top1_share: Mean probability of the likeliest token.
-        first_entropy_bits, first_top1_share: The same of the very first token alone.
-    """
-
-    n: int
-    tokens: int
-    entropy_bits: float
-    top1_share: float
-    first_entropy_bits: float
-    first_top1_share: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
 
 
 async def sureness(session: Session, variant: Variant, cases: Sequence[Case]) -> Sureness | None:

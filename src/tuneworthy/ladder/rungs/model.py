@@ -11,6 +11,7 @@ import numpy as np
 
 from tuneworthy.config.project import Project
 from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder.rung_details import ModelDetail, ModelResult
 from tuneworthy.ladder.rungs.decoding import accepted
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider
@@ -47,7 +48,7 @@ class Model:
         self.tried = [best, *candidates]
         return Proposal(candidates=candidates, not_eligible=reasons)
 
-    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
+    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> ModelDetail:
         """Set score, cost and time of all models side by side, on what each saw of dev, and mark the Pareto front.
 
         A model is held against those that saw as many cases at least, on the cases that both answered and scored.
@@ -55,17 +56,17 @@ class Model:
         found = [await _seen(session, variant, dev) for variant in self.tried]
         shown = [one for one in found if one.seen.any()]
         rows = [
-            {
-                "name": one.variant.name,
-                "variant": one.variant.id,
-                "n": int(one.seen.sum()),
+            ModelResult(
+                name=one.variant.name,
+                variant=one.variant.id,
+                n=int(one.seen.sum()),
                 **one.on(one.seen),
-                "retires": retirement(session.project, one.variant.model),
-                "pareto": not any(_dominates(other, one) for other in shown),
-            }
+                retires=retirement(session.project, one.variant.model),
+                pareto=not any(_dominates(other, one) for other in shown),
+            )
             for one in shown
         ]
-        return {"models": rows}
+        return ModelDetail(models=rows)
 
     def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
         """Return nothing: what is looked at is stored."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder.rung_details import PromptDetail
 from tuneworthy.ladder.rungs.prompt_search import (
     cut_prompt,
     optimise_prompt,
@@ -28,7 +28,7 @@ class Prompt:
     """Each rewrite alone, and structure and contract together; then what is found by asking."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Any] = {}
+        self.detail = PromptDetail()
 
     def propose(self, view: View) -> Proposal:
         """Return the rewrites that apply to the prompt so far."""
@@ -48,10 +48,12 @@ class Prompt:
         ablated, optimised = _wanted(view)
         found = []
         if ablated:
-            variant, self.found["ablation"] = await cut_prompt(session, view.best, view.dev)
+            variant, ablation = await cut_prompt(session, view.best, view.dev)
+            self.detail = replace(self.detail, ablation=ablation)
             found.append(variant)
         if optimised:
-            variant, self.found["gepa"] = await optimise_prompt(session, view)
+            variant, gepa = await optimise_prompt(session, view)
+            self.detail = replace(self.detail, gepa=gepa)
             found.append(variant)
         found = [variant for variant in found if variant.id != view.best.id]
         if found:
@@ -74,9 +76,9 @@ class Prompt:
             calls += [(view.best, today + section.calls - rewrites + view.n_dev // 3), (writer, rewrites)]
         return calls
 
-    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
+    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> PromptDetail:
         """Return what was tried beside the fixed rewrites, and what came of it."""
-        return self.found
+        return self.detail
 
     def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
         """Return nothing: the search has asked it all."""

@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import orjson
 
@@ -23,10 +22,11 @@ from tuneworthy.errors import UserError
 from tuneworthy.graders.base import REASONS, accepted
 from tuneworthy.ladder.dev_scores import all_kept, answers, measure
 from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import own_system, render
-from tuneworthy.search.ablate import ablate, may_go
-from tuneworthy.search.optimise import Judged, Optimised, gepa_missing, optimise, part, why_no_sides
+from tuneworthy.search.ablate import ablate, may_go, tokens_of
+from tuneworthy.search.optimise import Judged, gepa_missing, optimise, part, why_no_sides
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Case, Score, Trace, Variant, content_hash
 
@@ -37,7 +37,6 @@ FOLDER = "prompts"
 """Below `.tuneworthy/`: the prompts that GEPA found."""
 NAME_CHARS = 8
 """Hex digits of the hash in the name of such a file."""
-BYTES_A_TOKEN = 4
 FEWEST = 20
 """Dev cases to search on, at least, as in a sweep."""
 NOT_OPTIMISED = "the prompt is not optimised"
@@ -119,43 +118,38 @@ def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
 # --- paragraphs that earn nothing ---------------------------------------------------------------------------------
 
 
-async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tuple[Variant, dict[str, Any]]:
+async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tuple[Variant, AblationDetail]:
     """Cut the paragraphs of the system prompt that earn nothing on dev.
 
     Returns:
-        The variant (it is `best` if none can go), and what was tried, JSON-able.
+        The variant (it is `best` if none can go), and what was tried.
     """
     found = await ablate(best, searched_cases(dev), partial(measure, session))
-    tokens, left = (_tokens(text) for text in (best.system or "", found.text))
-    about = {
-        "paragraphs": found.paragraphs,
-        "cut": found.cut,
-        "tokens": tokens,
-        "tokens_saved": tokens - left,
-        "tried": [asdict(one) | {"tokens": _tokens(one.text)} for one in found.tried],
-    }
+    tokens = tokens_of(best.system or "")
+    about = AblationDetail(
+        paragraphs=found.paragraphs,
+        cut=found.cut,
+        tokens=tokens,
+        tokens_saved=tokens - tokens_of(found.text),
+        tried=found.tried,
+    )
     if not found.cut:
         return best, about
     words = f"{found.cut} of {found.paragraphs} paragraphs cut"
     return replace(best, name="prompt/cut", system=found.text, notes=(*best.notes, words)), about
 
 
-def _tokens(text: str) -> int:
-    """Return the tokens of a text, estimated."""
-    return round(len(text.encode()) / BYTES_A_TOKEN)
-
-
 # --- GEPA ---------------------------------------------------------------------------------------------------------
 
 
-async def optimise_prompt(session: Session, view: View) -> tuple[Variant, dict[str, Any]]:
+async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDetail | None]:
     """Let GEPA rewrite the system prompt on dev, and write what it found below `.tuneworthy/prompts/`.
 
     Cases that today's prompt has no score of, for a reason that stays, are set aside before the search.
 
     Returns:
-        The variant (it is the best so far if nothing better was found, which is noted), and how it was found, JSON-able
-        (empty if nothing was searched).
+        The variant (it is the best so far if nothing better was found, which is noted), and how it was found (None if
+        nothing was searched).
 
     Raises:
         TuneworthyError: Budget spent, key refused, provider down, an answer that did not come; run again to go on.
@@ -168,7 +162,7 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, dict[s
     set_aside = len(wanted) - len(cases)
     if why := why_no_sides(cases, section.calls):
         view.notes.append(f"{NOT_OPTIMISED}: {set_aside} of {len(wanted)} searched cases have no score; {why}")
-        return best, {}
+        return best, None
     found = await optimise(
         best.system or "",
         cases,
@@ -177,14 +171,19 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, dict[s
         budget=section.calls,
         seed=session.project.split.seed,
     )
-    about = _about(found) | {"model": section.model, "cut_off": asking.cut_off, "refused": asking.refused}
-    about |= {"set_aside": set_aside, "file": ""}
+    about = GepaDetail(
+        search=found,
+        model=section.model,
+        cut_off=asking.cut_off,
+        refused=asking.refused,
+        set_aside=set_aside,
+    )
     if not found.best:
         view.notes.append(f"GEPA found nothing better in {found.calls} calls")
         return best, about
-    about["file"] = _written(session, found.kept[found.best].text)
-    system = session.project.text(about["file"])
-    return replace(best, name="prompt/gepa", system=system, notes=(*best.notes, "gepa")), about
+    file = _written(session, found.kept[found.best].text)
+    system = session.project.text(file)
+    return replace(best, name="prompt/gepa", system=system, notes=(*best.notes, "gepa")), replace(about, file=file)
 
 
 def _written(session: Session, text: str) -> str:
@@ -193,18 +192,6 @@ def _written(session: Session, text: str) -> str:
     session.folder.create()
     write_atomic(path, text.encode())
     return str(path.relative_to(session.project.root))
-
-
-def _about(found: Optimised) -> dict[str, Any]:
-    """Return plain data of a search; `score` and `before` are of the cases that choose."""
-    return {
-        "kept": [asdict(one) for one in found.kept],
-        "before": found.kept[0].score,
-        "score": found.kept[found.best].score,
-        **{name: getattr(found, name) for name in ("best", "calls", "reflections", "failed", "budget", "unscored")},
-        "n_train": found.n_train,
-        "n_val": found.n_val,
-    }
 
 
 class _Asking:

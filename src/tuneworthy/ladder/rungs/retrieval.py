@@ -17,6 +17,15 @@ import numpy as np
 from tuneworthy.cases.normalize import words
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder.rung_details import (
+    Attribution,
+    CitationCounts,
+    DocumentsDetail,
+    OracleDetail,
+    RetrievalDetail,
+    SearchQuality,
+    StageTime,
+)
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.prices import price_for
@@ -46,7 +55,7 @@ ENGINES = {
 """What an encoder needs here, by its type."""
 USED = 0.6
 """Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
-BLAMES = (
+CAUSES = (
     "not_in_index",
     "not_retrieved",
     "partly_retrieved",
@@ -130,7 +139,7 @@ class RetrievalRung:
         last = next((plain[name] for name in PLAIN if name in plain), self.forms[0])
         return list({id(form): form for form in (last, plain.get("words", last))}.values())
 
-    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
+    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> RetrievalDetail:
         """Say of the winner, on dev: what is searched, how well, whose fault failures are, oracle, latency."""
         library, retrieval = session.library, winner.retrieval
         assert library is not None and retrieval is not None
@@ -140,23 +149,29 @@ class RetrievalRung:
         stages = library.stages(retrieval, dev[:N_CASES])
         corpus = library.corpus
         groups = session.groups([case for case in dev if case.documents])
-        return {
-            "documents": {
-                "n": len(corpus.documents),
-                "left_out": len(corpus.left_out),
-                "unknown": sum(len(library.unknown(case)) for case in dev),
-                "n_chunks": len(library.searcher(retrieval).index),
-                "hash": corpus.hash,
-                "injected": {one.id: one.injection for one in corpus.flagged},
+        return RetrievalDetail(
+            documents=DocumentsDetail(
+                n=len(corpus.documents),
+                left_out=len(corpus.left_out),
+                unknown=sum(len(library.unknown(case)) for case in dev),
+                n_chunks=len(library.searcher(retrieval).index),
+                hash=corpus.hash,
+                injected={one.id: one.injection for one in corpus.flagged},
+            ),
+            search=[
+                search_quality(form, form.retrieval == replace(retrieval, k=form.retrieval.k), groups)
+                for form in self.forms
+                if form.measured
+            ],
+            causes=attribute(library, dev, traces, scores, passages, groups=session.groups(dev)),
+            oracle=await _oracle(session, winner, dev, num, den),
+            latency_ms={
+                stage: _quantiles([one[stage] for one in stages.values() if stage in one])
+                for stage in STAGES
+                if any(stage in one for one in stages.values())
             },
-            "search": [_row(form, form.retrieval == replace(retrieval, k=form.retrieval.k), groups)
-                       for form in self.forms if form.measured],
-            "blame": blames(library, dev, traces, scores, passages, groups=session.groups(dev)),
-            "oracle": await _oracle(session, winner, dev, num, den),
-            "latency_ms": {stage: _quantiles([one[stage] for one in stages.values() if stage in one])
-                           for stage in STAGES if any(stage in one for one in stages.values())},
-            "citations": citations(traces, passages) if retrieval.cite else {},
-        }  # fmt: skip
+            citations=citations(traces, passages) if retrieval.cite else None,
+        )
 
     def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
         """Return the calls on the rest of dev, and those of the oracle."""
@@ -202,7 +217,7 @@ def measure(library: Library, retrieval: Retrieval, cases: Sequence[Case]) -> di
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 
 
-def blames(
+def attribute(
     library: Library,
     cases: Sequence[Case],
     traces: Sequence[Trace],
@@ -210,18 +225,16 @@ def blames(
     passages: Mapping[str, Sequence[Passage]],
     *,
     groups: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Say of each case that is not fully right whose fault it is, and which of its documents were missed.
+) -> Attribution:
+    """Return where answers that are not fully right come from, and which documents were missed; no case is named.
 
     Args:
-        library: The documents. cases, traces, scores: What was asked, `(n_cases,)` each.
+        library: The documents.
+        cases: `(n_cases,)`, like the next two.
+        traces: Their answers.
+        scores: Of the answers.
         passages: What each case was shown, by its id.
         groups: `(n_cases,)` numbers of the cases' sources, or None.
-
-    Returns:
-        ``{"n", "failed", "counts": {blame: count}, "lost_ci95", "missed": {document: count}, "not_there": {name:
-        count}}``: the interval of the share that `LOST` names (None if no failed case names any document),
-        and how often a document was missed, or a name is nobody's; no case is named.
     """
     missed: Counter[str] = Counter()
     not_there: Counter[str] = Counter()
@@ -241,24 +254,24 @@ def blames(
         elif away:
             why = "partly_retrieved" if len(away) < len(right) else "not_retrieved"
         else:
-            why = blame(trace, [one for one in passages[case.id] if any(one.document in ids for ids in right)])
+            why = cause(trace, [one for one in passages[case.id] if any(one.document in ids for ids in right)])
         whys.append(why)
     found = Counter(whys)
     named = np.array([why != "no_document_named" for why in whys], bool)
     lost = np.array([why in LOST for why in whys], float)[named]
     sources = None if groups is None else groups[failed][named]
     interval = score_interval(lost, np.ones_like(lost), sources) if lost.size else None
-    return {
-        "n": len(scored),
-        "failed": len(failed),
-        "counts": {name: found[name] for name in BLAMES if found[name]},
-        "lost_ci95": (interval.lo, interval.hi) if interval else None,
-        "missed": dict(missed.most_common(MOST_MISSED)),
-        "not_there": dict(not_there.most_common(MOST_MISSED)),
-    }
+    return Attribution(
+        n=len(scored),
+        failed=len(failed),
+        counts={name: found[name] for name in CAUSES if found[name]},
+        lost_ci95=(interval.lo, interval.hi) if interval else None,
+        missed=dict(missed.most_common(MOST_MISSED)),
+        not_there=dict(not_there.most_common(MOST_MISSED)),
+    )
 
 
-def blame(trace: Trace, right: Sequence[Passage]) -> str:
+def cause(trace: Trace, right: Sequence[Passage]) -> str:
     """Say why an answer is wrong that was shown passages of all right documents.
 
     A passage was used if the answer cites it, or if most of the answer's words stand in it.
@@ -272,10 +285,10 @@ def blame(trace: Trace, right: Sequence[Passage]) -> str:
     return "retrieved_and_not_used"
 
 
-def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]) -> dict[str, int]:
+def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]) -> CitationCounts:
     """Count answers that cite, that cite a document which they were not shown, and whose words stand in a cited one."""
     answered = [trace for trace in traces if trace.response]
-    counts = {"n": len(answered), "cite": 0, "cite_unseen": 0, "supported": 0}
+    counts = Counter({"cite": 0, "cite_unseen": 0, "supported": 0})
     for trace in answered:
         shown = passages[trace.case_id]
         cited = [passage for passage in shown if passage.document in trace.cited]
@@ -283,30 +296,37 @@ def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]
         counts["cite"] += bool(trace.cited)
         counts["cite_unseen"] += any(one not in {passage.document for passage in shown} for one in trace.cited)
         counts["supported"] += any(said and said <= set(words(passage.text)) for passage in cited)
-    return counts
+    return CitationCounts(n=len(answered), **counts)
 
 
 async def _oracle(
     session: Session, winner: Variant, dev: Sequence[Case], num: np.ndarray, den: np.ndarray
-) -> dict[str, Any]:
+) -> OracleDetail | None:
     """Hand over the documents that cases name: what no search could better."""
     library = session.library
     assert library is not None
     named = [number for number, case in enumerate(dev) if library.named(case)]
     if not named:
-        return {}
+        return None
     cases = [dev[number] for number in named]
     best_num, best_den, _ = await session.score(await session.ask(oracle_of(library, winner), cases), cases)
     num, den = num[named], den[named]
     both = ~(np.isnan(num) | np.isnan(best_num))
     if both.sum() < FEWEST_PAIRED:
-        return {}
+        return None
     groups, seed = session.groups(cases), session.project.split.seed
     kept = None if groups is None else groups[both]
     gain = compare(num[both], den[both], best_num[both], best_den[both], kept, alpha=0.05, seed=seed)
     cut = [share for case in cases if (share := library.handed(case).share) < 1]
-    told = {"n": len(cut), "share": float(np.mean(cut))} if cut else {}
-    return {"n": int(both.sum()), "winner": gain.a, "score": gain.b, "delta": gain.delta, "ci95": gain.ci, "cut": told}
+    return OracleDetail(
+        n=int(both.sum()),
+        winner=gain.a,
+        score=gain.b,
+        delta=gain.delta,
+        ci95=gain.ci,
+        n_cut=len(cut),
+        cut_share=float(np.mean(cut)) if cut else None,
+    )
 
 
 def _variant(best: Variant, form: Form, k: int) -> Variant:
@@ -342,18 +362,19 @@ def _middle_first(found: Sequence[Variant]) -> list[Variant]:
     return [middle, *(variant for variant in found if variant is not middle)]
 
 
-def _row(form: Form, chosen: bool, groups: np.ndarray | None) -> dict[str, Any]:
-    """Return the record of a search: means of all measures, and the 95 % interval of recall@5 and nDCG@10.
+def search_quality(form: Form, chosen: bool, groups: np.ndarray | None) -> SearchQuality:
+    """Return means of all measures of a search, and the 95% interval of recall@5 and nDCG@10.
 
     Args:
-        form: Measured on dev. chosen: Whether it is the winner's.
+        form: Measured on dev.
+        chosen: Whether it is the winner's.
         groups: `(n_cases,)` group of each case that names its documents, or None.
     """
     found = {name: score_interval(values, np.ones_like(values), groups) for name, values in form.measured.items()}
     bounds = {name: (found[name].lo, found[name].hi) for name in ("recall@5", "ndcg@10")}
     means = {name: interval.value for name, interval in found.items()}
-    return {"name": form.name, "chosen": chosen, "n": found["mrr"].n, **means, "ci95": bounds}
+    return SearchQuality(name=form.name, chosen=chosen, n=found["mrr"].n, means=means, ci95=bounds)
 
 
-def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    return {"p50": 1000 * float(np.quantile(seconds, 0.5)), "p95": 1000 * float(np.quantile(seconds, 0.95))}
+def _quantiles(seconds: Sequence[float]) -> StageTime:
+    return StageTime(p50=1000 * float(np.quantile(seconds, 0.5)), p95=1000 * float(np.quantile(seconds, 0.95)))

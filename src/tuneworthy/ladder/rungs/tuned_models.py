@@ -57,11 +57,6 @@ class TunedModel:
         """Id of what answers: the file, the merged model, or the adapter that is applied."""
         return self.gguf or self.merged or self.adapter
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what a record tells of it, plain JSON-able data."""
-        names = ("engine", "gguf", "merged", "adapter", "base", "dataset", "file_type")
-        return {name: getattr(self, name) for name in names}
-
 
 def tuned_models(project: Project) -> list[TunedModel]:
     """Return the tuned models that can be asked, the newest first."""

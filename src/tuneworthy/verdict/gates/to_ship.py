@@ -63,9 +63,9 @@ def regressions(evidence: Evidence) -> Finding:
         "sets": {one.name: {"status": one.status, "n": one.n, "margin": one.margin} for one in usable},
         "not_asked": list(found.sets_missing),
     }
-    base = found.tuned.get("base")
-    if usable and (base is None or found.tuned.get("compared_base") != base):
-        other = found.tuned.get("compared_with") or "another model"
+    tuned = found.tuned
+    if usable and (tuned is None or tuned.base is None or tuned.compared_base != tuned.base):
+        other = tuned.compared_with if tuned else "another model"
         words = f"the regression sets were asked of {other}, not of the base that was trained"
         return UNKNOWN, f"{words}; run `tuneworthy export gguf --base`, then {RUN}", numbers
     failed = [one for one in usable if one.status == "fail"]
@@ -95,9 +95,9 @@ def serving(evidence: Evidence) -> Finding:
     found = evidence.training
     proven = found.parity is not None and found.parity.status == "pass" and not found.parity.changed
     no_other = found.serving is None or bool(found.serving.changed)
-    if no_other and proven and found.tuned.get("engine") == "llama_cpp" and found.tuned.get("gguf"):
-        words = f"the embedded llama.cpp answered test with the file {found.tuned['gguf']}, which parity compared in it"
-        return PASS, words, {"engine": "llama_cpp", "artifact": found.tuned["gguf"]}
+    if no_other and proven and found.tuned and found.tuned.engine == "llama_cpp" and found.tuned.gguf:
+        words = f"the embedded llama.cpp answered test with the file {found.tuned.gguf}, which parity compared in it"
+        return PASS, words, {"engine": "llama_cpp", "artifact": found.tuned.gguf}
     return _proof(evidence.training.serving, "the tuned model was not served", "serve --engine vllm --check")
 
 

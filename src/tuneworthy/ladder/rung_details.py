@@ -1,0 +1,280 @@
+"""What single rungs record beside the part that all share; `kind` names the rung. All of it is of dev, except `tuned`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tuneworthy.regressions.compare import RegressionResult
+from tuneworthy.search.ablate import ParagraphTrial
+from tuneworthy.search.optimise import Optimised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblationDetail:
+    """Which paragraphs of the system prompt earn nothing.
+
+    Attributes:
+        paragraphs: Of the whole prompt.
+        cut: How many earn nothing.
+        tokens: Of the whole prompt, estimated.
+        tokens_saved: Of those, by the cut.
+        tried: Each paragraph that was left out.
+    """
+
+    paragraphs: int
+    cut: int
+    tokens: int
+    tokens_saved: int
+    tried: Sequence[ParagraphTrial]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GepaDetail:
+    """How GEPA searched for a better prompt.
+
+    Attributes:
+        search: What came of it.
+        model: The model that rewrote.
+        cut_off: Rewrites that were cut off at their limit of tokens.
+        refused: Rewrites that were not tried, because of their placeholders.
+        set_aside: Cases that today's prompt has no score of.
+        file: Where the best prompt is, below the project; "" if none was better.
+    """
+
+    search: Optimised
+    model: str
+    cut_off: int
+    refused: int
+    set_aside: int
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptDetail:
+    """What the rung `prompt` searched for; None where it did not."""
+
+    kind: Literal["prompt"] = "prompt"
+    ablation: AblationDetail | None = None
+    gepa: GepaDetail | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentsDetail:
+    """What is searched.
+
+    Attributes:
+        n: Documents.
+        left_out: Files that could not be read.
+        unknown: Names in cases that are of no document.
+        n_chunks: Of the winner's index.
+        hash: Content hash of all documents.
+        injected: Document to an instruction to a model that it holds.
+    """
+
+    n: int
+    left_out: int
+    unknown: int
+    n_chunks: int
+    hash: str
+    injected: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchQuality:
+    """How well one form of the search finds the documents that cases name.
+
+    Attributes:
+        name: Of the form.
+        chosen: Whether it is the winner's.
+        n: Cases that name documents.
+        means: Measure to its mean.
+        ci95: Interval of recall@5 and nDCG@10.
+    """
+
+    name: str
+    chosen: bool
+    n: int
+    means: Mapping[str, float]
+    ci95: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Where wrong answers come from: the index, the search or the answer.
+
+    Attributes:
+        n: Scored answers.
+        failed: Those that are not fully right.
+        counts: Cause to its number.
+        lost_ci95: Interval of the share of `failed` whose documents were out of reach; None if no case names any.
+        missed: Document to how often it was not shown although it was needed.
+        not_there: Name that is of no document, to how often it was needed.
+    """
+
+    n: int
+    failed: int
+    counts: Mapping[str, int]
+    lost_ci95: tuple[float, float] | None
+    missed: Mapping[str, int]
+    not_there: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OracleDetail:
+    """What no search could exceed: the score where the documents that a case names are handed over.
+
+    Attributes:
+        n: Cases that winner and oracle have both scored.
+        winner: Score with the search.
+        score: Score with the right documents.
+        delta: Their paired difference, with its 95 % interval.
+        n_cut: Cases whose documents did not fit.
+        cut_share: Mean share of the text of these that was handed over; None if all fitted.
+    """
+
+    n: int
+    winner: float
+    score: float
+    delta: float
+    ci95: tuple[float, float]
+    n_cut: int = 0
+    cut_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTime:
+    """Milliseconds of one stage of a search."""
+
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitationCounts:
+    """How answers cite.
+
+    Attributes:
+        n: Answers.
+        cite: Those that cite.
+        cite_unseen: Those that cite a document which they were not shown.
+        supported: Those whose words stand in a cited document.
+    """
+
+    n: int
+    cite: int
+    cite_unseen: int
+    supported: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalDetail:
+    """What the rung `retrieval` found.
+
+    Attributes:
+        documents: What is searched.
+        search: Forms of the search; empty where too few cases name documents.
+        causes: Where wrong answers come from.
+        oracle: None where too few cases name documents.
+        latency_ms: Stage of the search to its time.
+        citations: None where answers are not asked to cite.
+    """
+
+    kind: Literal["retrieval"] = "retrieval"
+    documents: DocumentsDetail
+    search: Sequence[SearchQuality]
+    causes: Attribution
+    oracle: OracleDetail | None
+    latency_ms: Mapping[str, StageTime]
+    citations: CitationCounts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelResult:
+    """A model on the dev cases that it was asked.
+
+    Attributes:
+        name: Of the variant.
+        variant: Its id.
+        n: Cases.
+        score: None where nothing could be scored.
+        usd_per_1k: A thousand answers.
+        p50_ms: Median time, several calls at once.
+        retires: When it is switched off, if that is soon; else "".
+        pareto: Whether no other is as good in score, cost and time and better in one.
+    """
+
+    name: str
+    variant: str
+    n: int
+    score: float | None
+    usd_per_1k: float | None
+    p50_ms: float | None
+    retires: str
+    pareto: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDetail:
+    """All models of the rung `model`, side by side."""
+
+    kind: Literal["model"] = "model"
+    models: Sequence[ModelResult]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sureness:
+    """What the first tokens of answers show.
+
+    Attributes:
+        n: Answers.
+        tokens: Tokens of them that were read.
+        entropy_bits: Mean over the tokens, bits; a lower bound.
+        top1_share: Mean probability of the likeliest token.
+        first_entropy_bits: As `entropy_bits`, of the very first token alone.
+        first_top1_share: As `top1_share`, of the very first token alone.
+    """
+
+    n: int
+    tokens: int
+    entropy_bits: float
+    top1_share: float
+    first_entropy_bits: float
+    first_top1_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunedDetail:
+    """What the variant of the rung `fine_tune` is made of, and what was measured beside its score.
+
+    Attributes:
+        engine: What runs it.
+        gguf: Id of the artifact; None where there is none, like the next three.
+        dataset: Version of the training data; None if the artifact does not tell.
+        file_type: Of the GGUF file.
+        compared_with: The untuned model that it is compared with, in words.
+        compared_base: Id of the base that this is; None if it is another model.
+        sureness_base: Of the first tokens of the untuned model; None where no log-probabilities are told.
+        sureness_tuned: Of the first tokens of the tuned one.
+        regression_sets: Name to content hash.
+        regressions: What each regression set says.
+    """
+
+    kind: Literal["fine_tune"] = "fine_tune"
+    engine: str
+    gguf: str | None = None
+    merged: str | None = None
+    adapter: str | None = None
+    base: str | None = None
+    dataset: str | None = None
+    file_type: str = ""
+    compared_with: str = ""
+    compared_base: str | None = None
+    sureness_base: Sureness | None = None
+    sureness_tuned: Sureness | None = None
+    regression_sets: Mapping[str, str] = field(default_factory=dict)
+    regressions: Sequence[RegressionResult] = ()
+
+
+Detail = PromptDetail | RetrievalDetail | ModelDetail | TunedDetail
