@@ -432,8 +432,7 @@ def walk_session(session: SimulationSession) -> Walked:
     """Let the product run, probe and decide in an opened world."""
     record = asyncio.run(LadderRun(session).walk(session.project.ladder.rungs))
     write_record(session.folder, record)
-    stored = session.folder.read("run")
-    variant = best_language_model(stored)
+    variant = best_language_model(record)
     if variant is not None:
         session.folder.write(FILE, probe(session, variant).to_dict())
     evidence = gather(session)

@@ -15,7 +15,7 @@ from tuneworthy.cases.task_kind import TaskKind
 from tuneworthy.cli import VERBS, invoke
 from tuneworthy.scaffold import project_file
 
-KEYS = "task n_dev n_test alpha_per_comparison comparisons_made cost_usd rungs best"
+KEYS = "task n_dev n_test alpha comparisons cost_usd rungs best"
 RUNG_KEYS = (
     "rung status reason reason_code variant compared_to candidates_tried n unscored score ci95 delta delta_ci p_value "
     "cost_usd usd_per_1k latency_p50_ms latency_p95_ms input_tokens output_tokens"
@@ -87,7 +87,7 @@ def test_run_again_asks_nothing_and_takes_no_look(run_record: Path, capsys: pyte
 
 def test_a_quick_run_looks_at_dev_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = told(capsys, "run", "--quick", "--project", write(tmp_path))
-    assert record["quick"] and record["comparisons_made"] == 0
+    assert record["quick"] and record["comparisons"]["made"] == 0
     assert {rung["score"] for rung in record["rungs"]} == {None}
 
 

@@ -22,7 +22,7 @@ from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.commands.sweep import Sweeping
 from tuneworthy.ladder.comparisons import read_comparisons
 from tuneworthy.ladder.measurement import repeats_of
-from tuneworthy.ladder.record import RungRecord, read_record, record_from
+from tuneworthy.ladder.record import RungRecord, read_record
 from tuneworthy.ladder.rungs.decoding import keep_sweep, provider_of, swept_setting
 from tuneworthy.ladder.rungs.fine_tune import presets
 from tuneworthy.ladder.rungs.first_tokens import read_sureness
@@ -46,7 +46,7 @@ def run_record(root: Path, *rungs: str) -> RungRecord:
     assert invoke(["run", *asked, "--project", str(root)]) == 0
     record = read_record(Folder(root))
     assert record is not None
-    found = record_from(record).rung("fine_tune")
+    found = record.rung("fine_tune")
     assert found is not None
     return found
 
@@ -70,12 +70,12 @@ def test_a_tuned_model_is_put_to_test_with_the_prompt_that_it_was_trained_with(w
     found = run_record(world, "fine_tune")
     assert (found.status, found.name) == (RungStatus.ADOPTED, "fine_tune/greedy")
     assert found.score is not None and found.score > 0.9 and found.n == 200
-    assert [row["name"] for row in found.candidates] == ["fine_tune/greedy", "fine_tune/greedy+choice"]
-    told = {name: found.tuned[name] for name in ("adapter", "merged", "gguf", "base", "dataset")}
+    assert [row.name for row in found.candidates] == ["fine_tune/greedy", "fine_tune/greedy+choice"]
+    told = {name: getattr(found.detail, name) for name in ("adapter", "merged", "gguf", "base", "dataset")}
     assert told == {**{name: made[name].id for name in ("adapter", "merged", "gguf", "base")}, "dataset": "d1"}
     record = read_record(Folder(world))
-    assert record is not None and record["variants"][found.variant]["system"] == STUDENT
-    assert record["best"]["rung"] == "fine_tune"
+    assert record is not None and record.variants[found.variant].system == STUDENT
+    assert record.best.rung == "fine_tune"
 
 
 def test_another_prompt_than_the_one_it_was_trained_with_loses_the_gain(world: Path) -> None:
@@ -94,13 +94,13 @@ def test_its_look_is_added_when_there_is_something_to_test_and_the_others_keep_t
 
 def test_how_sure_base_and_tuned_are_stands_side_by_side(world: Path) -> None:
     make_models(world)
-    found = run_record(world).tuned["first_tokens"]
-    assert found["base"]["entropy_bits"] == pytest.approx(1.0)
-    assert found["tuned"]["top1_share"] == pytest.approx(0.99)
-    assert found["tuned"]["n"] == found["base"]["n"] == 64
+    found = run_record(world).detail
+    assert found.sureness_base.entropy_bits == pytest.approx(1.0)
+    assert found.sureness_tuned.top1_share == pytest.approx(0.99)
+    assert found.sureness_tuned.n == found.sureness_base.n == 64
     record = read_record(Folder(world))
     assert record is not None
-    first, regressions = tuned_tables(record_from(record))
+    first, regressions = tuned_tables(record)
     assert [row[0] for row in first.rows] == ["base", "tuned"] and "its base, exported as" in first.note
     assert [row[:3] for row in regressions.rows] == [["general", "pass", "64"]]
 
@@ -110,12 +110,12 @@ def test_regression_sets_are_asked_of_the_base_that_was_trained_or_it_is_said_th
     adapter = make_artifact(world, "adapter", base.id, prompt={"system": STUDENT, "user": "{{ input }}"})
     merged = make_artifact(world, "merged", adapter.id)
     make_artifact(world, "gguf", merged.id, file_type="f16")
-    found = run_record(world).tuned
-    assert (found["compared_base"], found["compared_with"]) == (None, "the model in use today, models.weak")
+    found = run_record(world).detail
+    assert (found.compared_base, found.compared_with) == (None, "the model in use today, models.weak")
     exported = [make_artifact(world, "gguf", base.id, file_type=kind) for kind in ("f16", "q8_0")]
-    found = run_record(world, "fine_tune").tuned
-    assert (found["compared_base"], found["base"]) == (base.id, base.id)
-    assert found["compared_with"] == f"its base, exported as {exported[0].id[:8]}", "in the format of the tuned file"
+    found = run_record(world, "fine_tune").detail
+    assert (found.compared_base, found.base) == (base.id, base.id)
+    assert found.compared_with == f"its base, exported as {exported[0].id[:8]}", "in the format of the tuned file"
 
 
 def test_a_model_of_the_project_file_is_the_base_if_its_weights_are(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_a_model_of_the_project_file_is_the_base_if_its_weights_are(tmp_path: Pa
 def test_a_model_that_forgot_fails_the_general_regression_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_tuned_simulation(tmp_path / "world", monkeypatch, answers="forgetful")
     make_models(root)
-    (general,) = run_record(root).tuned["regressions"]
-    assert (general["status"], general["base"], general["tuned"]) == ("fail", 14 / 64, 0.0)
+    (general,) = run_record(root).detail.regressions
+    assert (general.status, general.base, general.tuned) == ("fail", 14 / 64, 0.0)
 
 
 def test_the_regression_sets_of_the_project_are_asked_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +143,10 @@ def test_the_regression_sets_of_the_project_are_asked_as_well(tmp_path: Path, mo
     cases = [{"input": f"What is number {i}?", "expected": "know"} for i in range(12)]
     (root / "policy.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
     make_models(root)
-    policy, general = run_record(root).tuned["regressions"]
-    assert (policy["name"], policy["status"], policy["base"], policy["tuned"]) == ("policy", "unknown", 1.0, 1.0)
-    assert policy["needs"] > 12 and f"{policy['needs']:,} cases would show it" in policy["detail"]
-    assert general["name"] == "general"
+    policy, general = run_record(root).detail.regressions
+    assert (policy.name, policy.status, policy.base, policy.tuned) == ("policy", "unknown", 1.0, 1.0)
+    assert policy.needs > 12 and f"{policy['needs']:,} cases would show it" in policy.detail
+    assert general.name == "general"
 
 
 def test_only_the_newest_tuned_models_enter_and_each_names_its_file(world: Path) -> None:
@@ -178,11 +178,11 @@ def test_a_server_of_the_tuned_model_enters_this_rung_and_no_other(
     assert run_record(root).status is RungStatus.SKIPPED
     made = make_models(root)
     found = run_record(root)
-    assert (found.status, found.tuned["engine"]) == (RungStatus.ADOPTED, "scripted")
-    assert (found.tuned["merged"], found.tuned["gguf"]) == (made["merged"].id, None)
+    assert (found.status, found.detail.engine) == (RungStatus.ADOPTED, "scripted")
+    assert (found.detail.merged, found.detail.gguf) == (made["merged"].id, None)
     record = read_record(Folder(root))
     assert record is not None
-    assert next(row for row in record["rungs"] if row["rung"] == "model")["reason_code"] == "no_other_model"
+    assert record.rung("model").reason_code == "no_other_model"
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace('model = "server"', 'model = "weak"'))
     with pytest.raises(ConfigError, match=r"serve\.model"):

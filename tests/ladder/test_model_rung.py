@@ -141,7 +141,7 @@ def test_a_model_that_is_switched_off_is_told_and_the_others_go_on(tmp_path: Pat
     found = record.rung("model")
     assert found is not None and found.name == "model/strong" and found.status == "adopted"
     assert any(note.startswith("gone is not available: ") and "404" in note for note in found.notes)
-    assert [row["name"] for row in found.model["models"]] == ["baseline/weak", "model/strong"]
+    assert [row.name for row in found.detail.models] == ["baseline/weak", "model/strong"]
 
 
 def test_a_rung_whose_only_model_is_switched_off_has_failed_and_the_run_ends_as_others_do(tmp_path: Path) -> None:

@@ -144,17 +144,17 @@ def test_gepa_improves_a_bad_prompt_within_500_calls_and_leaves_the_file_that_wa
 ) -> None:
     pytest.importorskip("gepa")
     found = search(bad_prompt(tmp_path))
-    about, (variant,) = found.about["gepa"], found.variants
-    assert about["score"] >= about["before"] + 0.3, about
-    spent = about["calls"] + about["reflections"]  # beside today's answers to what GEPA did not ask of it
-    assert 500 == about["budget"] >= spent > 50
+    about, (variant,) = found.about.gepa, found.variants
+    assert about.search.score >= about.search.before + 0.3, about
+    spent = about.search.calls + about.search.reflections  # beside today's answers to what GEPA did not ask of it
+    assert 500 == about.search.budget >= spent > 50
     assert spent <= found.sent < spent + len(searched_half(found.dev))
-    assert about["unscored"] == about["set_aside"] == 0
-    low, high = about["kept"][about["best"]]["ci95"]
-    assert 0 < low < about["score"] < high <= 1
-    assert variant.name == "prompt/gepa" and variant.system == (tmp_path / about["file"]).read_text()
+    assert about.search.unscored == about.set_aside == 0
+    low, high = about.search.kept[about.search.best].ci95
+    assert 0 < low < about.search.score < high <= 1
+    assert variant.name == "prompt/gepa" and variant.system == (tmp_path / about.file).read_text()
     file = tmp_path / "tuneworthy.toml"
-    file.write_text(file.read_text().replace('"Name the colour."', f'"{about["file"]}"'))
+    file.write_text(file.read_text().replace('"Name the colour."', f'"{about.file}"'))
 
     async def used() -> Variant:
         async with open_session(load(tmp_path)) as session:
@@ -165,7 +165,7 @@ def test_gepa_improves_a_bad_prompt_within_500_calls_and_leaves_the_file_that_wa
 
 def test_a_later_search_leaves_the_file_of_an_earlier_one_as_it_was_tested(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
-    first = search(bad_prompt(tmp_path)).about["gepa"]["file"]
+    first = search(bad_prompt(tmp_path)).about.gepa.file
     text = (tmp_path / first).read_text()
     file = tmp_path / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"Name the colour."', f'"{first}"'))
@@ -173,7 +173,7 @@ def test_a_later_search_leaves_the_file_of_an_earlier_one_as_it_was_tested(tmp_p
     script.write_text(script.read_text().replace("is a colour.", "is one."))  # what GEPA then finds is another prompt
     second = search(tmp_path)
     assert (tmp_path / first).read_text() == text
-    assert second.variants and second.about["gepa"]["file"] != first
+    assert second.variants and second.about.gepa.file != first
 
 
 def grouped(root: Path, size: int) -> Path:
@@ -300,7 +300,7 @@ def test_without_words_of_feedback_the_same_model_finds_nothing(
     pytest.importorskip("gepa")
     monkeypatch.setattr(prompt_search, "feedback", lambda case, score: "")
     found = search(bad_prompt(tmp_path))
-    assert found.variants == [] and found.about["gepa"]["reflections"] > 10
+    assert found.variants == [] and found.about.gepa.search.reflections > 10
     assert any("GEPA found nothing better in " in note for note in found.notes)
     assert not (tmp_path / ".tuneworthy" / "prompts").exists()
 
@@ -337,7 +337,7 @@ def test_a_rewrite_with_a_placeholder_that_nothing_fills_in_is_not_asked(tmp_pat
     script = root / "world.py"
     script.write_text(script.read_text().replace('```\\n" + ', '```\\n{{ secret }} " + '))
     found = search(root)
-    assert found.variants == [] and found.about["gepa"]["refused"] > 10
+    assert found.variants == [] and found.about.gepa.refused > 10
 
 
 def test_placeholders_that_were_there_may_stay_and_a_broken_template_is_told(tmp_path: Path) -> None:
@@ -500,23 +500,23 @@ def test_cases_that_today_has_no_score_of_are_set_aside_and_told(tmp_path: Path)
     pytest.importorskip("gepa")
     root = failing_simulation(tmp_path, "failing(request, 'bad_request', always=True)")
     found = search(root)
-    about = found.about["gepa"]
+    about = found.about.gepa
     refused = {case.id for case in searched_half(found.dev)} - {
         identity for name, _, identity in found.asked if name == "prompt/gepa"
     }
-    assert about["set_aside"] == 40 - about["n_train"] - about["n_val"] > 2 and about["unscored"] == 0
-    assert len(refused) >= about["set_aside"] and about["score"] > about["before"]
+    assert about.set_aside == 40 - about.search.n_train - about.search.n_val > 2 and about.search.unscored == 0
+    assert len(refused) >= about.set_aside and about.search.score > about.search.before
 
 
 def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
     refused = "failing(request, 'is a colour.' in system(request) and 'bad_request', 1.1, always=True)"
-    about = search(failing_simulation(tmp_path, refused)).about["gepa"]
-    assert about["unscored"] > 10 and about["set_aside"] == 0
-    assert about["best"] == 0 and len(about["kept"]) == 1  # no better, and no worse
+    about = search(failing_simulation(tmp_path, refused)).about.gepa
+    assert about.search.unscored > 10 and about.set_aside == 0
+    assert about.search.best == 0 and len(about.search.kept) == 1  # no better, and no worse
     some = failing_simulation(tmp_path / "some", refused.replace("1.1", "0.3"))
-    kept = search(some).about["gepa"]["kept"]
-    assert max(one["unscored"] for one in kept) > 0 == kept[0]["unscored"]
+    kept = search(some).about.gepa.search.kept
+    assert max(one.unscored for one in kept) > 0 == kept[0].unscored
 
     async def judged() -> tuple[float, bool]:
         async with open_session(load(tmp_path)) as session:
@@ -564,11 +564,11 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     record, stored = run_ladder(root)
     found = record.rung("prompt")
     assert found is not None and (found.status, found.name) == ("adopted", "prompt/gepa"), found
-    assert record.variants[found.variant or ""]["system"] == (root / found.prompt["gepa"]["file"]).read_text()
+    assert record.variants[found.variant or ""].system == (root / found.detail.gepa.file).read_text()
     assert estimate is not None and stored <= estimate.calls[1] * 1.05 and "writer" in estimate.models
     page = render_markdown(record, load(root))
     assert "Prompts that GEPA kept" in page and "is a colour." in page
-    best = found.prompt["gepa"]["kept"][found.prompt["gepa"]["best"]]
+    best = found.detail.gepa.search.kept[found.detail.gepa.search.best]
     shown = f"| {numbers.score(best['score'])} | {numbers.interval(best['ci95'])} | 20 | 0 |"
     assert shown in page.replace("\\", "")
     with monkeypatch.context() as patched:
@@ -582,12 +582,12 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
 
 def test_paragraphs_that_earn_nothing_are_cut_and_the_saved_tokens_are_told(tmp_path: Path) -> None:
     found = search(long_prompt(tmp_path))
-    about, (variant,) = found.about["ablation"], found.variants
+    about, (variant,) = found.about.ablation, found.variants
     assert (variant.name, variant.system) == ("prompt/cut", LONG[1])
-    assert about["cut"] == 3 and about["paragraphs"] == 4
+    assert about.cut == 3 and about.paragraphs == 4
     whole = "\n\n".join(part.strip() for part in LONG)
-    assert about["tokens_saved"] == round(len(whole) / 4) - round(len(LONG[1]) / 4)
-    assert {one["text"]: one["cut"] for one in about["tried"]}[LONG[1]] is False
+    assert about.tokens_saved == round(len(whole) / 4) - round(len(LONG[1]) / 4)
+    assert {one.text: one.cut for one in about.tried}[LONG[1]] is False
     assert not found.touches_test
     half = len(found.dev) // 2
     assert found.sent <= (1 + len(LONG)) * half and {name for name, *_ in found.asked} == {"baseline/weak"}
@@ -608,7 +608,7 @@ def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_pa
     assert found is not None and "prompt/cut" in {row["name"] for row in found.candidates}
     page = render_markdown(record)
     assert "3 of 4 paragraphs earn nothing: about " in page and "Mind the gap." in page
-    one = found.prompt["ablation"]["tried"][0]
+    one = found.detail.ablation.tried[0]
     levels = [f"{numbers.score(one[key])} | {numbers.interval(one[ends])}" for key, ends in LEVELS]
     assert f"| {' | '.join(levels)} | {one['n']} | 0 |" in page.replace("\\", "")
 

@@ -123,7 +123,7 @@ def test_a_cheaper_variant_that_is_no_worse_is_adopted(tmp_path: Path) -> None:
 def test_quick_never_looks_at_test(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, WINS["few_shot"][0], rungs=["baseline", "few_shot"])
     record = run_ladder(root, quick=True)
-    assert record.n_dev == 40 and record.comparisons_made == 0
+    assert record.n_dev == 40 and record.comparisons.made == 0
     assert all(rung.score is None for rung in record.rungs)
     assert not (root / ".tuneworthy" / "comparisons.json").exists()
 

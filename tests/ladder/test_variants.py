@@ -155,7 +155,7 @@ def test_a_file_that_is_no_variant_is_refused_with_its_name(tmp_path: Path) -> N
 def test_a_variant_of_an_unknown_model_is_refused(tmp_path: Path) -> None:
     async def act(session: Session) -> None:
         one = current(session)
-        await versus(session, one, restore(describe(replace(one, model="gone"))))
+        await versus(session, one, restore(describe(replace(one, model="gone")), "a file"))
 
     with pytest.raises(UserError, match=r"expected a model of the project \(weak, strong, .*\), got 'gone'"):
         within(world(tmp_path), act)
@@ -208,7 +208,7 @@ def test_an_exported_client_opens_a_choice_that_is_wrapped_in_json(tmp_path: Pat
 def test_a_run_takes_new_looks_for_another_margin_and_none_for_a_corrected_label(tmp_path: Path) -> None:
     async def walk(session: Session) -> tuple[int, str]:
         record = await LadderRun(session).walk(["baseline", "model"])
-        return record.comparisons_made, " ".join(record.notes)
+        return record.comparisons.made, " ".join(record.notes)
 
     root = world(tmp_path)
     assert within(root, walk) == (1, "")

@@ -5,16 +5,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.record import (
+    BestVariant,
+    CandidateResult,
+    ComparisonCount,
+    FieldScores,
+    OverlapCounts,
+    Provenance,
+    RungRecord,
+    RunRecord,
+    SplitRecord,
+)
 from tuneworthy.stats.intervals import lower_bound, upper_bound, wilson
-from tuneworthy.types import RungStatus
+from tuneworthy.types import RungStatus, Variant
 
 N = 200
 
 
+def candidate(variant: str, name: str, n: int, score: float, ci95: tuple[float, float]) -> CandidateResult:
+    return CandidateResult(variant=variant, name=name, n=n, score=score, ci95=ci95, cost_usd=n / 12000)
+
+
 def rung(name: str, variant: str, right: int, status: RungStatus = RungStatus.REFERENCE, **more: Any) -> RungRecord:
     """A rung that was put to test: `right` of 200 cases."""
-    lost = {"variant": f"{variant}-lost", "name": f"{variant}_lost", "n": 80, "score": 0.25, "ci95": wilson(20, 80)}
     return replace(
         RungRecord(
             rung=name,
@@ -36,14 +49,32 @@ def rung(name: str, variant: str, right: int, status: RungStatus = RungStatus.RE
             output_tokens=4.0,
             graders={"exact": right / N},
             candidates=[
-                {"variant": f"id-{name}", "name": variant, "n": 120, "score": right / N, "ci95": wilson(right, N)}
-                | {"cost_usd": 0.01},
-                lost | {"cost_usd": 0.002},
+                candidate(f"id-{name}", variant, 120, right / N, wilson(right, N)),
+                candidate(f"{variant}-lost", f"{variant}_lost", 80, 0.25, wilson(20, 80)),
             ],
             reasons={"right": 70, "wrong": 40, "format": 10},
         ),
         **more,
     )
+
+
+def named(name: str, model: str, identity: dict[str, str]) -> Variant:
+    return Variant(name=name, model=model, model_identity=identity, system=None, user="{{ input }}")
+
+
+PROVENANCE = Provenance(
+    tuneworthy="0.1.0",
+    seed=7,
+    project="5fd3c1d3e5d6be3e",
+    split="5b1e",
+    labels="1abe",
+    groups="94f0",
+    graders={"exact": "afa6"},
+    examples="e8a3",
+    documents="",
+    models=["strong", "weak"],
+    settings={"task.target": 0.85},
+)
 
 
 def gain(delta: float, against: str) -> dict[str, Any]:
@@ -64,17 +95,15 @@ def record(*rungs: RungRecord, best: str | None, **more: Any) -> RunRecord:
         "n_dev": 120,
         "n_test": N,
         "explored": True,
-        "alpha_per_comparison": 0.008,
-        "comparisons_made": 4,
+        "alpha": 0.008,
+        "comparisons": ComparisonCount(5, 4),
         "cost_usd": 1.25,
         "rungs": list(rungs),
-        "best": {"rung": best, "variant": f"id-{best}"} if best else None,
-        "split": {"origin": "examples", "reasons": ["400 of 400 examples can be scored"], "shots": 280},
-        "contamination": {"cases": {"exact": 3, "ngram": 1, "group": 0}, "dev": {"exact": 0, "ngram": 0, "group": 0}},
-        "variants": {
-            f"id-{r.rung}": {"name": r.name, "model": "strong", "model_identity": {"provider": "openai"}} for r in rungs
-        },
-        "provenance": {"tuneworthy": "0.1.0", "seed": 7, "project": "5fd3c1d3e5d6be3e", "graders": {"exact": "afa6"}},
+        "best": BestVariant(best, f"id-{best}") if best else None,
+        "split": SplitRecord(origin="examples", reasons=["400 of 400 examples can be scored"], counts={"shots": 280}),
+        "overlaps": OverlapCounts(cases={"exact": 3, "ngram": 1, "group": 0}, dev={"exact": 0, "ngram": 0, "group": 0}),
+        "variants": {f"id-{r.rung}": named(r.name or "", "strong", {"provider": "openai"}) for r in rungs},
+        "provenance": PROVENANCE,
     }
     return RunRecord(**(fields | more))
 
@@ -134,8 +163,8 @@ def json_task() -> RunRecord:
     """A JSON task with two graders and fields."""
 
     def graded(right: int, valid: float) -> dict[str, Any]:
-        fields = {name: {"precision": 0.9, "recall": 0.8, "f1": right / N} for name in ("name", "date", "total")}
-        fields["apology"] = {"precision": 0.0, "recall": None, "f1": 0.0}
+        fields = {name: FieldScores(precision=0.9, recall=0.8, f1=right / N) for name in ("name", "date", "total")}
+        fields["apology"] = FieldScores(precision=0.0, recall=None, f1=0.0)
         return {"graders": {"json_fields": right / N, "json_schema": valid}, "fields": fields}
 
     return record(
@@ -158,8 +187,8 @@ def quick() -> RunRecord:
         best=None,
         quick=True,
         n_dev=120,
-        alpha_per_comparison=None,
-        comparisons_made=0,
+        alpha=None,
+        comparisons=ComparisonCount(5, 0),
     )
 
 
@@ -176,9 +205,9 @@ def hostile() -> RunRecord:
             reason=HOSTILE,
             notes=[HOSTILE],
             graders={HOSTILE: 0.5, "b" + HOSTILE: 0.4},
-            fields={HOSTILE: {"recall": 0.5, "f1": 0.5}},
+            fields={HOSTILE: FieldScores(precision=None, recall=0.5, f1=0.5)},
             reasons={HOSTILE: 3},
-            candidates=[dict(c) | {"name": HOSTILE} for c in r.candidates],
+            candidates=[replace(c, name=HOSTILE) for c in r.candidates],
         )
         for r in bad.rungs
     ]
@@ -189,8 +218,8 @@ def hostile() -> RunRecord:
         rungs=rungs,
         classical_wins=HOSTILE,
         notes=[HOSTILE],
-        split={"origin": HOSTILE, "reasons": [HOSTILE]},
-        overlaps={"cases": {HOSTILE: 2}},
-        provenance={HOSTILE: {HOSTILE: HOSTILE}},
-        variants={f"id-{r.rung}": {"model": HOSTILE, "model_identity": {HOSTILE: HOSTILE}} for r in rungs},
+        split=SplitRecord(origin=HOSTILE, reasons=[HOSTILE]),
+        overlaps=OverlapCounts(cases={HOSTILE: 2}),
+        provenance=replace(PROVENANCE, project=HOSTILE, graders={HOSTILE: HOSTILE}, settings={HOSTILE: HOSTILE}),
+        variants={f"id-{r.rung}": named(HOSTILE, HOSTILE, {HOSTILE: HOSTILE}) for r in rungs},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.stats import clopper_pearson
 from tuneworthy.verdict.base import EconomicsResult, ErrorClass, ErrorShare, Forecast
 from tuneworthy.verdict.error_analysis import MENDED_BY
@@ -90,19 +91,16 @@ DATASET = DatasetEvidence(
 )
 PROVEN = ProofEvidence(status="pass", detail="8 checks passed")
 GUARD = RegressionEvidence(name="general", status="pass", n=64, margin=0.1, detail="no worse by 0.1")
+TUNED_DETAIL = TunedDetail(
+    engine="", adapter="a" * 16, gguf="g" * 16, dataset=DATASET.version, base="b" * 16, compared_base="b" * 16
+)
 TRAINED = TrainingEvidence(
     dataset=DATASET,
     pilot=PilotEvidence(n=8, baseline=0.7),
     parity=PROVEN,
     serving=PROVEN,
     adapter="a" * 16,
-    tuned={
-        "adapter": "a" * 16,
-        "gguf": "g" * 16,
-        "dataset": DATASET.version,
-        "base": "b" * 16,
-        "compared_base": "b" * 16,
-    },
+    tuned=TUNED_DETAIL,
     regressions=(GUARD,),
 )
 PROMISING = Forecast(status="measured", gain=0.2, ci95=(0.1, 0.3), n_examples=1500, points=((750, 0, 0.85),))

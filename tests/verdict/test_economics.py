@@ -9,11 +9,15 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests.ladder.simulations import write_simulation
+from tests.report.report_records import named
+from tests.report.report_records import record as run_record
 
 from tuneworthy.config import load
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import ConfigError
+from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import Price, Rates
+from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import EconomicsResult, Target
 from tuneworthy.verdict.economics import Bills, Option, assumed, bills_of, economics
 
@@ -258,15 +262,19 @@ def test_volume_and_status_agree(usd: float, traffic: float, capacity: float) ->
         assert found.status == "pays"
 
 
-def _record(**rows: dict[str, Any]) -> dict[str, Any]:
-    """What is stored of a run."""
-    return {
-        "target": 0.9,
-        "margin": 0.05,
-        "best": {"rung": "baseline", "variant": "baseline"},
-        "variants": {rung: {"model": row.pop("model")} for rung, row in rows.items()},
-        "rungs": [{"rung": rung, "variant": rung, "name": f"{rung}/x", **row} for rung, row in rows.items()],
-    }
+def _record(best: str | None = "baseline", **rows: dict[str, Any]) -> RunRecord:
+    rungs = [
+        RungRecord(
+            rung=name,
+            status=RungStatus.REFERENCE,
+            variant=f"id-{name}",
+            name=f"{name}/x",
+            **{key: value for key, value in row.items() if key != "model"},
+        )
+        for name, row in rows.items()
+    ]
+    variants = {f"id-{name}": named(name, row["model"], {}) for name, row in rows.items()}
+    return run_record(*rungs, best=best, variants=variants)
 
 
 def _priced(root: Path, extra: str = "") -> Path:
@@ -311,7 +319,7 @@ def test_a_classical_baseline_is_no_hosted_rival_but_may_be_the_upstream_one(tmp
     rows = {name: dict(row) for name, row in ROWS.items()} | {
         "classical": {"model": "classical:linear", "score": 0.95, "bounds95": (0.92, 0.97), "usd_per_1k": 0.0}
     }
-    record = _record(**rows) | {"best": {"rung": "classical", "variant": "classical"}}
+    record = _record("classical", **rows)
     bills = bills_of(project, record)
     assert bills.upstream is not None and bills.upstream.name == "classical/x"
     assert all(option.model != "classical:linear" for option in bills.options)
@@ -319,7 +327,7 @@ def test_a_classical_baseline_is_no_hosted_rival_but_may_be_the_upstream_one(tmp
 
 def test_a_quick_run_has_no_test_scores_and_so_no_bill(tmp_path: Path) -> None:
     project = load(_priced(tmp_path))
-    record = _record(baseline={"model": "weak", "score": None}) | {"best": None}
+    record = _record(None, baseline={"model": "weak", "score": None})
     assert bills_of(project, record).upstream is None
 
 

@@ -17,6 +17,7 @@ import tuneworthy
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided, UserError
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
@@ -200,15 +201,11 @@ def test_running_again_makes_it_fresh_from_the_store(world: Path) -> None:
     assert evidence(world).stale == []
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_a_slow_or_hosted_baseline_never_meets_the_target(old: bool, world: Path) -> None:
+def test_a_slow_or_hosted_baseline_never_meets_the_target(world: Path) -> None:
     def met(record: dict[str, Any]) -> None:
         base = of(record, "baseline")
         base.update(score=0.97, bounds95=[0.94, 0.99], latency_p95_ms=900.0)
         record["best"] = {"rung": "baseline", "variant": base["variant"]}
-        if old:
-            for row in record["rungs"]:
-                row.pop("violated", None)
 
     rewrite(world, met)
     assert decide(evidence(world)).target == "met"
@@ -233,7 +230,9 @@ def test_a_hosted_baseline_is_not_eligible_on_the_device(world: Path) -> None:
 def test_stale_error_analysis_is_named_and_dropped(world: Path) -> None:
     async def probe() -> None:
         async with open_session(load(world)) as session:
-            variant = best_language_model(session.folder.read("run"))
+            record = read_record(session.folder)
+            assert record is not None
+            variant = best_language_model(record)
             assert variant is not None
             await analyse_errors(session, variant)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.report.report_records import named
+from tests.report.report_records import record as run_record
 
 from tuneworthy.config import Project
+from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.types import RungStatus
 from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.savings import saved, saved_words
 
@@ -23,18 +27,18 @@ def project(**price: float) -> Project:
     )
 
 
-def row(rung: str, read: float | None, wrote: float | None, **more: Any) -> dict[str, Any]:
-    tokens = {"input_tokens": read, "output_tokens": wrote, "usd_per_1k": None}
-    return {"rung": rung, "status": "reference", "variant": rung, "name": f"{rung}/x", "score": 0.8, **tokens, **more}
+def row(rung: str, read: float | None, wrote: float | None, **more: Any) -> RungRecord:
+    fields: dict[str, Any] = {"status": RungStatus.REFERENCE, "score": 0.8} | more
+    return RungRecord(
+        rung=rung, variant=f"id-{rung}", name=f"{rung}/x", input_tokens=read, output_tokens=wrote, **fields
+    )
 
 
-def record(*rows: dict[str, Any]) -> dict[str, Any]:
-    variants = {one["variant"]: {"model": "tuned:1" if one["rung"] == "fine_tune" else "today"} for one in rows}
-    return {
-        "rungs": list(rows),
-        "variants": variants,
-        "best": {"rung": rows[-1]["rung"], "variant": rows[-1]["variant"]},
+def record(*rows: RungRecord) -> RunRecord:
+    variants = {
+        f"id-{one.rung}": named(one.rung, "tuned:1" if one.rung == "fine_tune" else "today", {}) for one in rows
     }
+    return run_record(*rows, best=rows[-1].rung, variants=variants)
 
 
 def found(one: Project, *rows: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def found(one: Project, *rows: dict[str, Any]) -> dict[str, Any]:
     return saved(one, run_ladder, without_tuned(run_ladder, one))
 
 
-TODAY = row("few_shot", 400.0, 10.0, usd_per_1k=0.5, status="adopted")
+TODAY = row("few_shot", 400.0, 10.0, usd_per_1k=0.5, status=RungStatus.ADOPTED)
 TUNED = row("fine_tune", 100.0, 5.0)
 
 

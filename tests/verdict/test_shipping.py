@@ -14,6 +14,7 @@ from tests.verdict.planted import (
     RUNGS,
     TRAINED,
     TUNED,
+    TUNED_DETAIL,
     ready,
     trained,
     with_rungs,
@@ -88,8 +89,8 @@ SHIPPING: dict[str, list[Evidence]] = {
         trained(training=replace(TRAINED, regressions=(replace(GUARD, changed=True),), sets_missing=("general",))),
         trained(training=replace(TRAINED, regressions=(GUARD,), sets_missing=("house style",))),
         trained(training=replace(TRAINED, regressions=())),
-        trained(training=replace(TRAINED, tuned={**TRAINED.tuned, "compared_base": None})),
-        trained(training=replace(TRAINED, tuned={**TRAINED.tuned, "compared_base": "c" * 16})),
+        trained(training=replace(TRAINED, tuned=replace(TUNED_DETAIL, compared_base=None))),
+        trained(training=replace(TRAINED, tuned=replace(TUNED_DETAIL, compared_base="c" * 16))),
     ],
     "serving": [
         trained(training=replace(TRAINED, serving=None)),
@@ -188,7 +189,7 @@ def test_every_gate_before_shipping_but_parity_can_be_waived_with_a_reason(name:
 
 
 def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_compared() -> None:
-    embedded = {**TRAINED.tuned, "engine": "llama_cpp"}
+    embedded = replace(TUNED_DETAIL, engine="llama_cpp")
     assert decide(trained(training=replace(TRAINED, serving=None, tuned=embedded))).outcome is SHIP
     other = replace(PROVEN, changed=("what was served is another",))
     assert decide(trained(training=replace(TRAINED, serving=other, tuned=embedded))).outcome is SHIP
@@ -196,12 +197,12 @@ def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_comp
     assert closed(trained(training=failed), "to_ship") == ["serving"]
     unproven = replace(TRAINED, serving=None, tuned=embedded, parity=replace(PROVEN, status="fail"))
     assert closed(trained(training=unproven), "to_ship") == ["parity", "serving"]
-    server = {**TRAINED.tuned, "engine": "vllm"}
+    server = replace(TUNED_DETAIL, engine="vllm")
     assert closed(trained(training=replace(TRAINED, serving=None, tuned=server)), "to_ship") == ["serving"]
 
 
 def test_a_regression_set_asked_of_another_model_than_the_base_that_was_trained_shows_nothing() -> None:
-    today = {**TRAINED.tuned, "compared_with": "the model in use today, models.small", "compared_base": None}
+    today = replace(TUNED_DETAIL, compared_with="the model in use today, models.small", compared_base=None)
     for status in ("pass", "fail"):
         found = decide(trained(training=replace(TRAINED, tuned=today, regressions=(replace(GUARD, status=status),))))
         told = next(one for one in found.gates if one.gate == "regressions")

@@ -17,7 +17,8 @@ from scripts.simulations.walk import SimulationSession, Walked, opened, probe, w
 
 from tuneworthy.cli import invoke as command
 from tuneworthy.config import load
-from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.verdict import decide as decide_module
 from tuneworthy.verdict.base import GateStatus
@@ -154,10 +155,16 @@ END_TO_END: dict[tuple[Truth, int], str] = {
 """Worlds of every constraint, with and without groups, judge, examples and adopted rungs, to what is decided."""
 
 
+def run_record_of(session: Session) -> RunRecord:
+    record = read_record(session.folder)
+    assert record is not None
+    return record
+
+
 async def store_probes(root: Path, simulated: SimulationSession) -> None:
     """Store what the probes of the world find, as `decide --probe` would."""
     async with open_session(load(root)) as session:
-        variant = best_language_model(session.folder.read("run"))
+        variant = best_language_model(run_record_of(session))
         assert variant is not None
         found = probe(simulated, variant)
         session.folder.write(FILE, replace(found, of=fingerprint(session, variant)).to_dict())
@@ -180,6 +187,6 @@ def test_a_whole_run_through_scripted_models_agrees_with_the_simulated_one(
     for mine, theirs in zip(wanted.record.rungs, run_record["rungs"], strict=True):
         assert (theirs["rung"], theirs["status"], theirs["reason_code"]) == (mine.rung, mine.status, mine.reason_code)
         assert theirs["score"] == (None if mine.score is None else pytest.approx(mine.score))
-    assert run_record["best"]["rung"] == wanted.record.best["rung"]  # type: ignore[index]
+    assert run_record["best"]["rung"] == wanted.record.best.rung  # type: ignore[union-attr]
     assert (decided["outcome"], decided["reason_code"]) == (wanted.verdict.outcome, wanted.verdict.reason_code)
     assert decided["reason_code"] == END_TO_END[which]
