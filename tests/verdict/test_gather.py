@@ -147,10 +147,6 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda root: edit(root, "[ladder]", '[reflection]\nmodel = "strong"\nmax_tokens = 99\n[ladder]'),
         "reflection.max_tokens was None, is 99",
     ),
-    "older_project_file": (
-        lambda root: rewrite(root, lambda r: r["provenance"].pop("settings") and r["provenance"].update(project="old")),
-        "the project file changed",
-    ),
     "half_run_rung": (
         lambda root: rewrite(root, lambda record: of(record, "model").update(n=120)),
         "the rung model was half run (120 of 200 cases)",
