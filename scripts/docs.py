@@ -28,7 +28,8 @@ from tuneworthy.dataset.base import all_checks as data_check_classes
 from tuneworthy.dataset.base import page as data_check_page
 from tuneworthy.dataset.build import gate_of
 from tuneworthy.decoding.engines import engines
-from tuneworthy.decoding.lints import Use, all_lints
+from tuneworthy.decoding.lints import LINTS as DECODING_LINTS
+from tuneworthy.decoding.lints import Use
 from tuneworthy.decoding.presets import presets
 from tuneworthy.decoding.structured import limits
 from tuneworthy.ladder.check import LEVELS, all_checks
@@ -380,13 +381,14 @@ def decoding_lints() -> str:
         "# Decoding lints\n\nFaults of sampling settings and of structured output; `tuneworthy check`, the rung ",
     ]
     parts.append(
-        "`decoding` and `decode uncertainty` tell them. Each was seen on its bad example and is silent on its good one.\n"
+        "`decoding` and `decode uncertainty` report them. Tests show that each finds its bad example and not its good one.\n"
     )
-    for one in all_lints().values():
-        parts.append(f"\n## {one.code}\n\n{one.level.capitalize()}. {one.page}\n\n")
-        message, fix = next(iter(one.look(one.bad)))
+    for one in DECODING_LINTS.all().values():
+        parts.append(f"\n## {one.name}\n\n{one.severity.capitalize()}. {one.page}\n\n")
+        finding = next(iter(one.run(one.bad)))
         parts.append(
-            f"Bad: {used(one.bad)}  \n{message}\n\nGood: {used(one.good)}\n\nFix: {fix}.\n\nSource: {one.source}.\n"
+            f"Bad: {used(one.bad)}  \n{finding.message}\n\nGood: {used(one.good)}\n\n"
+            f"Fix: {finding.fix}\n\nSource: {one.source}\n"
         )
     return "".join(parts)
 
@@ -406,9 +408,9 @@ def decoding_presets() -> str:
     """Return docs/decoding-presets.md."""
     parts = [
         MADE,
-        "# Decoding presets\n\nWhat `[decoding] preset` and `decode explain --preset` set. Marks: *article* (its "
-        "value, taken over, unsupported), *measured* (computed, or read in the engine's source), *contested* (sources "
-        "disagree, or nobody compared). Measure before you believe any: `tuneworthy decode sweep`.\n",
+        "# Decoding presets\n\nWhat `[decoding] preset` and `decode explain --preset` set. Marks: *customary* (a "
+        "common value, not measured), *measured* (computed, or read in the engine's source), *contested* (sources "
+        "disagree, or no comparison is known). Compare them on your data: `tuneworthy decode sweep`.\n",
     ]
     for one in presets().values():
         kinds = f" `auto` takes it for {', '.join(one.kinds)}." if one.kinds else ""
@@ -418,13 +420,12 @@ def decoding_presets() -> str:
         rows: Rows = []
         for engine in (None, *engines()):
             for name, value in one.on(engine).items():
-                told = "" if value.article is None else f"{value.article:g}"
                 label = engines()[engine].label if engine else "any other server"
-                rows.append((label, code(name), f"{value.value:g}", told, value.mark, value.source))
+                rows.append((label, code(name), f"{value.value:g}", value.mark, value.source))
         rows.append(
-            ("no sampling parameters", code("effort"), str(one.effort.value), "", one.effort.mark, one.effort.source)
+            ("no sampling parameters", code("effort"), str(one.effort.value), one.effort.mark, one.effort.source)
         )
-        parts.append(table(("engine", "parameter", "value", "article", "mark", "source"), rows))
+        parts.append(table(("engine", "parameter", "value", "mark", "source"), rows))
     parts.append("\n## Engines\n\nThe order of the samplers, and what is run where nothing is set.\n\n")
     rows = []
     for known in engines().values():

@@ -12,13 +12,12 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 
 
-def test_the_six_presets_of_the_article_are_there_each_value_with_source_and_mark() -> None:
+def test_the_six_presets_are_there_each_value_with_source_and_mark() -> None:
     assert list(presets()) == ["code", "extract", "rag", "chat", "creative", "brainstorm"]
     for one in presets().values():
         for engine in (None, *NAMES):
             for value in [*one.on(engine).values(), one.effort]:
-                assert value.source and value.mark in {"article", "measured", "contested"}
-        assert one.values["temperature"].article == one.values["temperature"].value
+                assert value.source and value.mark in {"customary", "measured", "contested"}
 
 
 @pytest.mark.parametrize("name", list(presets()))

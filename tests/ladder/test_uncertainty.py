@@ -15,7 +15,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.decoding.confidence import Token, disagreement, entropy, signals, tokens_of
-from tuneworthy.decoding.lints import Use, lint_use
+from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.commands import uncertainty
 from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, Watched, calibrate, hot_spots, on_bound, watch
@@ -285,8 +285,8 @@ def test_a_bound_is_judged_by_groups() -> None:
 
 
 def test_the_lint_of_a_bound_that_is_no_log_probability_says_so() -> None:
-    (finding,) = lint_use(Use(decoding={"temperature": 0}, threshold=1000.0))
-    assert "got log-probability 1000 (none is above 0)" in finding.message
+    (finding,) = LINTS.run(Use(decoding={"temperature": 0}, threshold=1000.0))
+    assert "1000 (no log-probability is above 0)" in finding.message
 
 
 def test_a_seed_does_not_make_samples_alike(world: Path) -> None:

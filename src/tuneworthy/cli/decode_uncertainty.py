@@ -92,14 +92,14 @@ async def _run(
 
 def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
     """Return what the lints say of a threshold that somebody uses already."""
-    from tuneworthy.decoding.lints import Use, lint_use
+    from tuneworthy.decoding.lints import LINTS, Use
     from tuneworthy.ladder.commands.uncertainty import on_bound
 
     if threshold is None:
         return []
     supported, words = on_bound(report, threshold)
     use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
-    return [words, *[f"{one.message}; {one.fix} ({one.code})" for one in lint_use(use)]]
+    return [words, *[f"{one.message} {one.fix} ({one.rule})" for one in LINTS.run(use)]]
 
 
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:

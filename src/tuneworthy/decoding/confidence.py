@@ -1,9 +1,9 @@
-"""What log-probabilities tell of an answer: per token and in all. None of it is a probability of being right.
+"""What log-probabilities say about an answer, per token and in all. None of it is a probability of being right.
 
 The alternatives are the likeliest tokens with their raw log-probabilities (before temperature and penalties, as vLLM
 and llama.cpp return them); what lies behind them is one lump of the mass that is missing.
 
-Source: facts.md 0, row 24; facts.md C1 (logprobs).
+Source: https://docs.vllm.ai/en/latest/serving/engine_args.html (`--logprobs-mode`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIGNALS: Mapping[str, str] = {
     "max_entropy": "largest entropy of the alternatives",
     "min_margin": "1 less the smallest gap between the two likeliest tokens",
 }
-"""Signals of an answer, all of them higher where the model wavers more; the first is the one that decides."""
+"""Signals of an answer, all of them higher where the model is less certain; the first is the one that decides."""
 PRIMARY = "mean_surprise"
 
 
@@ -30,8 +30,11 @@ class Token:
     """One token of an answer.
 
     Attributes:
-        text: Of the token. surprise: -log p, nats. entropy: Of the alternatives, nats. margin: Gap between the
-            probabilities of the two likeliest tokens. top: (token, probability), the likeliest first.
+        text: Text of the token.
+        surprise: -log p, nats.
+        entropy: Entropy of the alternatives, nats.
+        margin: Gap between the probabilities of the two likeliest tokens.
+        top: (token, probability), the likeliest first.
     """
 
     text: str

@@ -2,8 +2,6 @@
 
 The table is data (`engines.json`), with its source and date. The same numbers are not the same sampler: HF and vLLM
 cut after the temperature, llama.cpp before it.
-
-Source: facts.md C1.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
+from tuneworthy.decoding import messages
 from tuneworthy.errors import UserError
 
 EngineName = Literal["hf", "vllm", "llama_cpp"]
@@ -58,10 +57,11 @@ class Sampling:
     presence_penalty: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self.given().items():
+        for name, value in self.set_values().items():
             low, high = _SPANS[name]
             if not low <= value <= high:
-                raise UserError(f"{name}: expected {low:g} to {high:g}, got {value:g}", hint=f"mend {name}")
+                message = messages.PARAMETER_RANGE.format(name=name, low=low, high=high, value=value)
+                raise UserError(message, hint=messages.SET_IN_RANGE.format(name=name))
 
     @classmethod
     def of(cls, decoding: Mapping[str, Any]) -> Sampling:
@@ -69,18 +69,20 @@ class Sampling:
         names = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in decoding.items() if name in names and value is not None})
 
-    def given(self) -> dict[str, float]:
-        """Return what is set."""
+    def set_values(self) -> dict[str, float]:
+        """Return the parameters that are set."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """One engine.
+class SamplingEngine:
+    """How one engine samples.
 
     Attributes:
-        engine: Its name with us. label: Its name for people. version: The one that was read.
+        engine: Name in project files.
+        label: Name for people.
+        version: The version whose source was read.
         order: The samplers in the order in which they are applied.
         defaults: What a parameter is that nobody set.
         greedy_when_unset: Whether it is greedy until it is asked to sample; a penalty does not ask (`ASKS_TO_SAMPLE`).
@@ -122,8 +124,10 @@ class Resolved:
     """What an engine runs when it is given a set of parameters.
 
     Attributes:
-        values: Every parameter. origins: Of each: `given`, `default`, `model` (generation_config.json) or `raised`.
-        greedy: Whether the likeliest token is taken. ignored: Parameters that the engine does not have.
+        values: Every parameter.
+        origins: Origin of each: `given`, `default`, `model` (generation_config.json) or `raised`.
+        greedy: Whether the likeliest token is taken.
+        ignored: Parameters that the engine does not have.
     """
 
     values: Mapping[str, float]
@@ -133,27 +137,27 @@ class Resolved:
 
 
 @lru_cache(maxsize=1)
-def engines() -> dict[str, Engine]:
+def engines() -> dict[str, SamplingEngine]:
     """Return the engines by name."""
     table = orjson.loads(files(__package__).joinpath("engines.json").read_bytes())
     found: list[dict[str, Any]] = [
         {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in table["engines"]
     ]
-    return {str(row["engine"]): Engine(**row) for row in found}
+    return {str(row["engine"]): SamplingEngine(**row) for row in found}
 
 
-def engine_of(name: str) -> Engine:
+def engine_of(name: str) -> SamplingEngine:
     """Return the engine called `name`.
 
     Raises:
         UserError: There is none of this name.
     """
     if name not in engines():
-        raise UserError(f"expected an engine ({', '.join(engines())}), got {name!r}")
+        raise UserError(messages.UNKNOWN_ENGINE.format(name=name, names=", ".join(engines())))
     return engines()[name]
 
 
-def resolve(sampling: Sampling, engine: Engine, generation_config: Mapping[str, Any] | None = None) -> Resolved:
+def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mapping[str, Any] | None = None) -> Resolved:
     """Return what `engine` runs.
 
     Args:
@@ -169,23 +173,22 @@ def resolve(sampling: Sampling, engine: Engine, generation_config: Mapping[str, 
     >>> resolve(Sampling(), engine_of("hf")).greedy
     True
     """
-    given = sampling.given()
+    chosen = sampling.set_values()
     of_model = _of_model(generation_config) if engine.generation_config else {}
     values: dict[str, float] = dict(engine.defaults)
     origins = dict.fromkeys(values, "default")
-    for source, found in (("model", of_model), ("given", given)):
-        values |= found
-        origins |= dict.fromkeys(found, source)
+    for source, some in (("model", of_model), ("given", chosen)):
+        values |= some
+        origins |= dict.fromkeys(some, source)
     for name in engine.lacks:
         values[name], origins[name] = engine.defaults[name], "default"
     temperature = values["temperature"]
     if engine.most_temperature is not None and temperature > engine.most_temperature:
-        raise UserError(
-            f"temperature: expected at most {engine.most_temperature:g} on {engine.label}, got {temperature:g}"
-        )
+        most = engine.most_temperature
+        raise UserError(messages.TEMPERATURE_TOO_HIGH.format(engine=engine.label, most=most, value=temperature))
     if engine.engine == "vllm" and values["top_p"] <= 0:
-        raise UserError(f"top_p: expected more than 0 on {engine.label}, got {values['top_p']:g}")
-    sampled = bool(ASKS_TO_SAMPLE & given.keys() or of_model.get("do_sample"))
+        raise UserError(messages.TOP_P_NOT_POSITIVE.format(engine=engine.label, value=values["top_p"]))
+    sampled = bool(ASKS_TO_SAMPLE & chosen.keys() or of_model.get("do_sample"))
     greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
     if not greedy and temperature < engine.least_temperature:
         values["temperature"], origins["temperature"] = engine.least_temperature, "raised"
@@ -195,7 +198,7 @@ def resolve(sampling: Sampling, engine: Engine, generation_config: Mapping[str, 
         values=values,
         origins=origins,
         greedy=greedy,
-        ignored=tuple(name for name in given if name in engine.lacks),
+        ignored=tuple(name for name in chosen if name in engine.lacks),
     )
 
 
@@ -203,8 +206,8 @@ def carried(decoding: Mapping[str, Any], source: str | None, target: str | None)
     """Return parameters as they are set on another engine: what was left to `source` is set as it was there.
 
     Args:
-        decoding: Parameters of a variant. source: Engine that used them; None samples at temperature 1 without a cut,
-            as hosted models do.
+        decoding: Parameters of a variant.
+        source: Engine that used them; None samples at temperature 1 without a cut, as hosted models do.
         target: Engine that is to use them; None if that is not known, and nothing is added.
 
     >>> carried({"temperature": 0.7}, None, "llama_cpp")

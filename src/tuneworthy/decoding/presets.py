@@ -2,8 +2,6 @@
 
 The values are data (`presets.json`). What an engine would set by itself is set to neutral, and min_p is translated for
 llama.cpp, which cuts before the temperature. A model without sampling parameters gets a level of effort.
-
-Source: the article's table, corrected by facts.md 0 (rows 19 to 22) and C1 to C4.
 """
 
 from __future__ import annotations
@@ -16,28 +14,25 @@ from typing import Any, Literal
 
 import orjson
 
+from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UserError
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 
-Mark = Literal["article", "measured", "contested"]
+Mark = Literal["customary", "measured", "contested"]
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _ENGINES: Mapping[str, EngineName] = {"llama_cpp": "llama_cpp", "vllm": "vllm"}
 _VARIED = frozenset({"creative", "brainstorm"})
-_TRANSLATED = "facts.md C1: {label} cuts before the temperature, so min_p is m^T there"
-_OFF = "facts.md C1: {label} {sets}, and min_p is meant to be the only cut"
-_SETS, _TAKES = "sets it if nobody does", "takes it from the model's generation_config.json if nobody sets it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """One value: what is set, what the article sets (None if nothing), how far to trust it, and where it is from."""
+    """One value: what is set, how far to trust it, and its source."""
 
     value: Any
     mark: Mark
     source: str
-    article: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +40,11 @@ class Preset:
     """The parameters for one kind of use.
 
     Attributes:
-        name: Short. title: For people.
+        name: Short name.
+        title: Name for people.
         kinds: Kinds of task that `auto` takes it for.
-        values: By parameter. effort: For models that take no sampling parameters.
+        values: Value of each parameter.
+        effort: Effort for models that take no sampling parameters.
     """
 
     name: str
@@ -69,14 +66,13 @@ class Preset:
         if known is None or min_p is None:
             return found
         if known.order.index("min_p") < known.order.index("temperature"):
-            source = _TRANSLATED.format(label=known.label)
             at = found["temperature"].value if temperature is None else temperature
             moved = round(min_p_at_one(min_p.value, at), 4)
-            found["min_p"] = Value(
-                value=moved, mark=min_p.mark, source=f"{min_p.source}; {source}", article=min_p.article
-            )
+            source = messages.MIN_P_TRANSLATED.format(engine=known.label, url=known.source)
+            found["min_p"] = Value(value=moved, mark=min_p.mark, source=f"{min_p.source}; {source}")
         if "top_k" in known.may_differ(NEUTRAL):
-            source = _OFF.format(label=known.label, sets=_SETS if known.defaults["top_k"] else _TAKES)
+            reason = messages.TOP_K_OFF_DEFAULT if known.defaults["top_k"] else messages.TOP_K_OFF_MODEL
+            source = reason.format(engine=known.label, url=known.source)
             found["top_k"] = Value(value=0, mark="measured", source=source)
         return found
 
@@ -136,7 +132,7 @@ def preset_of(name: str) -> Preset:
         UserError: There is none.
     """
     if name not in presets():
-        raise UserError(f"expected a preset ({', '.join(presets())}), got {name!r}")
+        raise UserError(messages.UNKNOWN_PRESET.format(name=name, names=", ".join(presets())))
     return presets()[name]
 
 
@@ -152,7 +148,7 @@ def auto(kind: str, *, documents: bool = False) -> Preset:
     for one in presets().values():
         if kind in one.kinds:
             return one
-    raise UserError(f"expected a kind of task, got {kind!r}")
+    raise UserError(messages.UNKNOWN_TASK_KIND.format(kind=kind))
 
 
 def purpose_of(preset: str) -> str:

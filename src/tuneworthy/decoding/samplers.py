@@ -4,8 +4,7 @@ The state is the list of tokens by falling logit, with the number of those that 
 it, so a vocabulary of 150,000 is sorted once. The formulas are those of the engines, in their order of summation; a
 token that ties with the last one is kept where the engine keeps it.
 
-Source: facts.md C1; transformers 5.24.0 generation/logits_process.py; vllm 0.33.0 v1/sample; llama.cpp
-src/llama-sampler.cpp.
+Source: transformers 5.24.0 generation/logits_process.py; vllm 0.33.0 v1/sample; llama.cpp src/llama-sampler.cpp.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.decoding.engines import Engine, Resolved, Sampling, resolve
+from tuneworthy.decoding import messages
+from tuneworthy.decoding.engines import Resolved, Sampling, SamplingEngine, resolve
 from tuneworthy.errors import UserError
 
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
-_NEUTRAL: Mapping[str, float] = {
+NEUTRAL: Mapping[str, float] = {
     "temperature": 1.0,
     "top_p": 1.0,
     "min_p": 0.0,
@@ -36,7 +36,9 @@ class Candidates:
     """Tokens that are still in.
 
     Attributes:
-        ids: `(n,)` token numbers by falling logit. logits: `(n,)`. size: Of the vocabulary.
+        ids: `(n,)` token numbers by falling logit.
+        logits: `(n,)`.
+        size: Size of the vocabulary.
     """
 
     ids: np.ndarray
@@ -64,12 +66,14 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One sampler: what it was told, and what it left.
+class SamplingStep:
+    """One sampler, and the tokens that remain after it.
 
     Attributes:
-        name: The parameter, or `start` and `greedy`. value: Its value. origin: `given`, `default`, `model`, `raised`.
-        left: What is in after it.
+        name: The parameter, or `start` and `greedy`.
+        value: Its value.
+        origin: `given`, `default`, `model` or `raised`.
+        left: The remaining tokens.
     """
 
     name: str
@@ -83,12 +87,14 @@ class Trail:
     """All steps of one engine.
 
     Attributes:
-        engine: Whose. resolved: What it ran. steps: `start` first; samplers that do nothing are left out.
+        engine: The engine.
+        resolved: The parameters that it runs.
+        steps: `start` first; samplers that do nothing are left out.
     """
 
-    engine: Engine
+    engine: SamplingEngine
     resolved: Resolved
-    steps: Sequence[Step]
+    steps: Sequence[SamplingStep]
 
     @property
     def left(self) -> Candidates:
@@ -123,11 +129,11 @@ def logits_of(probabilities: np.ndarray) -> np.ndarray:
     Raises:
         UserError: These are no probabilities.
     """
-    given = np.asarray(probabilities, dtype=float)
-    if given.ndim != 1 or not len(given) or not np.isfinite(given).all() or given.min() < 0 or given.sum() <= 0:
-        raise UserError("expected probabilities (a list of numbers, none negative, not all 0), got something else")
+    masses = np.asarray(probabilities, dtype=float)
+    if masses.ndim != 1 or not len(masses) or not np.isfinite(masses).all() or masses.min() < 0 or masses.sum() <= 0:
+        raise UserError(messages.NO_DISTRIBUTION)
     with np.errstate(divide="ignore"):
-        return np.asarray(np.log(given / given.sum()))
+        return np.asarray(np.log(masses / masses.sum()))
 
 
 def ranked(logits: np.ndarray) -> Candidates:
@@ -140,7 +146,7 @@ def ranked(logits: np.ndarray) -> Candidates:
     """
     start = np.asarray(logits, dtype=np.float64)
     if start.ndim != 1 or not len(start) or np.isnan(start).any() or not np.isfinite(start.max()):
-        raise UserError("expected one finite logit at least, got none", hint="give the logits of one position")
+        raise UserError(messages.NO_LOGIT, hint=messages.GIVE_LOGITS)
     order = np.argsort(start)[::-1]
     falling = start[order]
     if (falling[1:] == falling[:-1]).any():  # a stable sort takes several times as long
@@ -153,7 +159,7 @@ def ranked(logits: np.ndarray) -> Candidates:
 def explain(
     logits: np.ndarray | Candidates,
     sampling: Sampling,
-    engine: Engine,
+    engine: SamplingEngine,
     *,
     prompt: Sequence[int] = (),
     written: Sequence[int] = (),
@@ -181,18 +187,19 @@ def explain(
     resolved = resolve(sampling, engine, generation_config)
     names = tuple(order or engine.order)
     if order is not None and (engine.engine != "llama_cpp" or sorted(names) != sorted(engine.order)):
-        raise UserError(f"expected an order of {', '.join(engine.order)} on llama.cpp, got {', '.join(names)}")
+        samplers, chosen = ", ".join(engine.order), ", ".join(names)
+        raise UserError(messages.WRONG_ORDER.format(samplers=samplers, order=chosen))
     counts = _counts(engine, prompt, written)
-    if any(token < 0 or token >= start.size for seen in counts.values() for token in seen):
-        raise UserError(f"expected tokens of the vocabulary (0 to {start.size - 1}), got others in the context")
-    steps = [Step("start", 0.0, "", start)]
+    if any(token < 0 or token >= start.size for times in counts.values() for token in times):
+        raise UserError(messages.UNKNOWN_TOKENS.format(last=start.size - 1))
+    steps = [SamplingStep("start", 0.0, "", start)]
     for name in names:
         value, now = resolved.values[name], steps[-1].left
         if _acts(name, value, resolved.greedy, engine, counts):
             after = _apply(name, value, now, counts.get(name, {}), engine)
-            steps.append(Step(name, value, resolved.origins[name], after))
+            steps.append(SamplingStep(name, value, resolved.origins[name], after))
     if resolved.greedy:
-        steps.append(Step("greedy", resolved.values["temperature"], "", _likeliest(steps[-1].left)))
+        steps.append(SamplingStep("greedy", resolved.values["temperature"], "", _likeliest(steps[-1].left)))
     return Trail(engine=engine, resolved=resolved, steps=steps)
 
 
@@ -202,29 +209,29 @@ def _likeliest(now: Candidates) -> Candidates:
     return Candidates(now.ids[first : first + 1], now.logits[first : first + 1], now.size)
 
 
-def _acts(name: str, value: float, greedy: bool, engine: Engine, counts: Mapping[str, Any]) -> bool:
+def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts: Mapping[str, Any]) -> bool:
     """Whether a sampler can change anything. vLLM resets the cuts of a greedy request, and HF never runs them."""
     if name in PENALTIES:
-        return value != _NEUTRAL[name] and bool(counts.get(name))
+        return value != NEUTRAL[name] and bool(counts.get(name))
     if greedy and (name == "temperature" or engine.engine != "llama_cpp"):
         return False
-    return value > 0 if name == "top_k" else value != _NEUTRAL[name]
+    return value > 0 if name == "top_k" else value != NEUTRAL[name]
 
 
-def _counts(engine: Engine, prompt: Sequence[int], written: Sequence[int]) -> dict[str, dict[int, int]]:
+def _counts(engine: SamplingEngine, prompt: Sequence[int], written: Sequence[int]) -> dict[str, dict[int, int]]:
     """Return how often each penalty counts each token."""
     found: dict[str, dict[int, int]] = {}
     for name in PENALTIES:
-        seen = [*prompt, *written] if name == "repetition_penalty" or name in engine.counts_prompt else [*written]
+        counted = [*prompt, *written] if name == "repetition_penalty" or name in engine.counts_prompt else [*written]
         if engine.repetition_window != "all":
-            seen = seen[-engine.repetition_window :]
-        found[name] = dict(Counter(seen))
+            counted = counted[-engine.repetition_window :]
+        found[name] = dict(Counter(counted))
     return found
 
 
-def _apply(name: str, value: float, now: Candidates, seen: Mapping[int, int], engine: Engine) -> Candidates:
+def _apply(name: str, value: float, now: Candidates, counts: Mapping[int, int], engine: SamplingEngine) -> Candidates:
     if name in PENALTIES:
-        return _penalised(name, value, now, seen)
+        return _penalised(name, value, now, counts)
     if name == "temperature":
         with np.errstate(over="ignore"):
             cooled = now.logits / value
@@ -237,12 +244,12 @@ def _apply(name: str, value: float, now: Candidates, seen: Mapping[int, int], en
     return now.head(cut(now.logits, value))
 
 
-def _penalised(name: str, value: float, now: Candidates, seen: Mapping[int, int]) -> Candidates:
+def _penalised(name: str, value: float, now: Candidates, counts: Mapping[int, int]) -> Candidates:
     """Return the tokens in their new order after a penalty."""
     place = np.full(now.size, -1)
     place[now.ids] = np.arange(len(now))
-    tokens = np.fromiter(seen, dtype=np.int64, count=len(seen))
-    times = np.fromiter(seen.values(), dtype=float, count=len(seen))
+    tokens = np.fromiter(counts, dtype=np.int64, count=len(counts))
+    times = np.fromiter(counts.values(), dtype=float, count=len(counts))
     at, times = place[tokens], times[place[tokens] >= 0]
     at = at[at >= 0]
     hit = now.logits[at]

@@ -30,7 +30,8 @@ class Limits:
         thinking: How reasoning can come before the constrained part.
         truncation: What happens at `max_tokens`.
         backends: What enforces the schema.
-        source, mark: Where this is known from, as in facts.md.
+        source: Page that says so.
+        mark: V (read there), V2 (read in a secondary source), K (not verified).
     """
 
     engine: str

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
-from tuneworthy.decoding.samplers import PENALTIES, Trail, explain, min_p_at_one, penalty_by_offset, ranked
+from tuneworthy.decoding.samplers import Trail, explain, min_p_at_one, penalty_by_offset, ranked
 from tuneworthy.errors import UserError
 
 MOST_SHARED = 150_000
-"""Tokens that a mass which was not told is spread over, at most."""
+"""Tokens that the unknown mass is spread over, at most."""
 OFFSETS = (-12.0, 0.0, 12.0)
 
 
@@ -23,8 +24,9 @@ class Position:
     """The distribution at one position.
 
     Attributes:
-        logits: `(vocabulary,)`. labels: Of the first tokens; the others are named by their number.
-        exact: Whether all tokens are told; if not, what lies behind them is spread evenly (see `with_rest`).
+        logits: `(vocabulary,)`.
+        labels: Names of the first tokens; the others are named by their number.
+        exact: Whether all tokens are known; if not, the rest of the mass is spread evenly (see `with_rest`).
         has_offset: Whether these are logits; of probabilities the offset is lost, and penalties depend on it.
     """
 
@@ -43,7 +45,9 @@ class Comparison:
     """The same parameters on several engines.
 
     Attributes:
-        position: What they see. sampling: What is set. trails: By engine.
+        position: The distribution.
+        sampling: The parameters that are set.
+        trails: Trail of each engine.
         notes: What a reader must know.
     """
 
@@ -68,7 +72,7 @@ class Comparison:
     def to_dict(self, most: int = 20) -> dict[str, Any]:
         """Return plain JSON-able data."""
         return {
-            "set": self.sampling.given(),
+            "set": self.sampling.set_values(),
             "tokens": [self.position.label(token) for token in self.shown(most)],
             "engines": {name: _trail(trail, self.shown(most)) for name, trail in self.trails.items()},
             "apart": [{"a": a, "b": b, "total_variation": apart} for (a, b), apart in self.apart().items()],
@@ -127,59 +131,52 @@ def _unset(trails: Mapping[str, Trail]) -> Iterator[str]:
         acting = {step.name: step for step in trail.steps[1:]}
         unset = [f"{name} {step.value:g}" for name, step in acting.items() if step.origin in {"default", "model"}]
         if unset:
-            yield f"{label}: not set, and acting all the same: {', '.join(unset)}"
+            yield messages.ENGINE_DEFAULTS.format(engine=label, values=", ".join(unset))
         if resolved.ignored:
-            yield f"{label} has no {', '.join(resolved.ignored)}: ignored"
+            yield messages.NOT_SUPPORTED.format(engine=label, names=", ".join(resolved.ignored))
         for name, origin in resolved.origins.items():
             if origin == "raised":
-                yield f"{label} raises {name} to {resolved.values[name]:g}"
+                yield messages.RAISED.format(engine=label, name=name, value=resolved.values[name])
 
 
 def _relations(
-    sampling: Sampling, position: Position, seen: Sequence[int], trails: Mapping[str, Trail]
+    sampling: Sampling, position: Position, context: Sequence[int], trails: Mapping[str, Trail]
 ) -> Iterator[str]:
     """Say what the parameters do to one another."""
     temperature, min_p = sampling.temperature, sampling.min_p
     after = any(one.engine.order.index("temperature") < one.engine.order.index("min_p") for one in trails.values())
     if temperature and min_p and temperature != 1 and after:
-        yield (
-            f"min_p {min_p:g} after temperature {temperature:g} cuts like min_p "
-            f"{min_p_at_one(min_p, temperature):.3f} at temperature 1 (m^T); llama.cpp cuts before the temperature"
-        )
+        at_one = min_p_at_one(min_p, temperature)
+        yield messages.MIN_P_AFTER_TEMPERATURE.format(min_p=min_p, temperature=temperature, at_one=at_one)
     penalty = sampling.repetition_penalty
-    if penalty is not None and penalty != 1 and seen:
-        token = seen[-1]
+    if penalty is not None and penalty != 1 and context:
+        token = context[-1]
         found = penalty_by_offset(position.logits, penalty, token, OFFSETS)
         shares = ", ".join(f"{share:.2f} at {offset:+g}" for offset, share in found)
-        words = "" if position.has_offset else "; the offset of these logits is not known"
-        yield (
-            f"repetition_penalty {penalty:g} depends on an offset of the logits that changes no probability: "
-            f"{position.label(token)} gets {shares}{words}"
-        )
+        unknown = "" if position.has_offset else messages.OFFSET_UNKNOWN
+        label = position.label(token)
+        yield messages.PENALTY_OFFSET.format(penalty=penalty, token=label, shares=shares, unknown=unknown)
     if not position.exact:
-        yield "tokens behind the last one shown are an assumption: their mass is known, its spread is not"
+        yield messages.TAIL_ASSUMED
 
 
 def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Position:
-    """Return the position of which only the likeliest tokens are told (top_logprobs).
+    """Return the position of which only the likeliest tokens are known (top_logprobs).
 
     The mass that is missing is spread evenly over as few tokens as keep each of them at most as likely as the last
-    one that is told.
+    one that is known.
 
     >>> len(with_rest([0.6, 0.2]).logits)
     3
     """
-    told = np.asarray(probabilities, dtype=float)
-    if not len(told) or not np.isfinite(told).all() or told.min() < 0 or told.sum() <= 0:
-        raise UserError("expected probabilities of the likeliest tokens, got none that can be used")
-    rest = 1.0 - float(told.sum())
-    least = float(told[told > 0].min())
+    masses = np.asarray(probabilities, dtype=float)
+    if not len(masses) or not np.isfinite(masses).all() or masses.min() < 0 or masses.sum() <= 0:
+        raise UserError(messages.NO_PROBABILITIES)
+    rest = 1.0 - float(masses.sum())
+    least = float(masses[masses > 0].min())
     if rest > 1e-6:
         n = min(MOST_SHARED, max(1, math.ceil(rest / least - 1e-9)))
-        told = np.append(told, np.full(n, rest / n))
+        masses = np.append(masses, np.full(n, rest / n))
     with np.errstate(divide="ignore"):
-        logits = np.log(told / told.sum())
+        logits = np.log(masses / masses.sum())
     return Position(logits=logits, labels=list(labels), exact=rest <= 1e-6)
-
-
-__all__ = ["PENALTIES", "Comparison", "Position", "compare_engines", "steps_of", "with_rest"]

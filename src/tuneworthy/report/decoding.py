@@ -105,7 +105,7 @@ def page(found: Comparison) -> str:
     """Return picture, steps and notes as one HTML page that needs nothing else."""
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    given = ", ".join(f"{name} {value:g}" for name, value in found.sampling.given().items()) or "nothing set"
+    given = ", ".join(f"{name} {value:g}" for name, value in found.sampling.set_values().items()) or "nothing set"
     kept = "; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in found.trails.values())
     return environment().get_template("decoding.html.j2").render(
         title=given,

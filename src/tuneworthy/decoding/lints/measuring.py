@@ -5,48 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import exp
 
-from tuneworthy.decoding.lints.base import Fault, Use, lint
+from tuneworthy.decoding import messages
+from tuneworthy.decoding.lints.base import LINTS, Use
+from tuneworthy.rules import Finding
 
 
-@lint(
+@LINTS.rule(
     "one_draw",
-    "warning",
-    source="article, failure mode 5; facts.md 0, rows 17 and 18",
+    severity="warning",
+    source="https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/",
     bad=Use(engine="vllm", decoding={"temperature": 0.7, "min_p": 0.05, "seed": 1}, compares=True),
     good=Use(engine="vllm", decoding={"temperature": 0.7, "min_p": 0.05}, compares=True),
 )
-def one_draw(use: Use) -> Iterator[Fault]:
+def one_draw(use: Use) -> Iterator[Finding]:
     """Settings are compared on one draw: a seed makes all repeats of a sampled answer the same.
 
-    One seed is one draw: it repeats an answer (where the server obeys it at all), it does not line two models up. Even
-    temperature 0 is not the same each time where the batch changes. Repeats that differ, paired on the means of cases,
-    are what makes a comparison fair.
+    One seed is one draw. It repeats an answer, where the server obeys it at all; it does not align two models. Even
+    temperature 0 varies where the batch changes. Repeats that differ, paired on the means of cases, are what makes a
+    comparison fair.
     """
     seed = use.decoding.get("seed")
-    obeyed = seed is not None and not use.idle("seed")
+    obeyed = seed is not None and not use.has_no_effect("seed")
     if use.compares and obeyed and use.can_be_greedy and use.value("temperature", 1) > 0:
-        yield (
-            f"expected repeats that differ above temperature 0, got seed {seed}, which makes them one draw",
-            "remove seed, or set temperature to 0",
-        )
+        yield Finding(message=messages.ONE_DRAW.format(seed=seed), fix=messages.ONE_DRAW_FIX)
 
 
-@lint(
+@LINTS.rule(
     "uncalibrated_threshold",
-    "error",
-    source="facts.md 0, row 24",
+    severity="error",
+    source="https://docs.vllm.ai/en/latest/serving/engine_args.html (--logprobs-mode)",
     bad=Use(engine="vllm", decoding={"temperature": 0}, threshold=-0.7),
     good=Use(engine="vllm", decoding={"temperature": 0}, threshold=-0.7, calibrated=True),
 )
-def uncalibrated_threshold(use: Use) -> Iterator[Fault]:
-    """A fixed bound on log-probabilities is acted on, and nobody has shown that it tells wrong answers.
+def uncalibrated_threshold(use: Use) -> Iterator[Finding]:
+    """A fixed bound on log-probabilities is acted on, and no graded answers show that it predicts wrong ones.
 
     The log-probability is that of the token that was drawn, raw by default (before temperature and penalties), and a
     token can be unlikely because the same thing can be said in many ways.
     """
     if use.threshold is not None and not use.calibrated:
-        share = f"a token probability of {exp(use.threshold):.2f}" if use.threshold <= 0 else "none is above 0"
-        yield (
-            f"expected a threshold that graded answers support, got log-probability {use.threshold:g} ({share})",
-            "calibrate it: tuneworthy decode uncertainty",
-        )
+        possible = use.threshold <= 0
+        share = messages.THRESHOLD_SHARE.format(share=exp(use.threshold)) if possible else messages.THRESHOLD_IMPOSSIBLE
+        message = messages.THRESHOLD.format(threshold=use.threshold, share=share)
+        yield Finding(message=message, fix=messages.THRESHOLD_FIX)

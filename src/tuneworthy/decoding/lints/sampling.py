@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import engines
-from tuneworthy.decoding.lints.base import Fault, Use, lint
-from tuneworthy.decoding.samplers import at_temperature
+from tuneworthy.decoding.lints.base import LINTS, Use
+from tuneworthy.decoding.samplers import NEUTRAL, PENALTIES, at_temperature
 from tuneworthy.providers.capabilities import filter_parameters
+from tuneworthy.rules import Finding
 
-PENALTIES = {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 HIGHEST_PENALTY = 1.1
 _TIGHT = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
 PROBED = ("min_p", "seed", "top_k", "top_p", "repetition_penalty", "stop")
@@ -23,14 +24,14 @@ def _uncut(use: Use) -> bool:
     return use.value("top_k", 0) <= 0 and use.value("top_p", 1) >= 1 and use.value("min_p", 0) <= 0
 
 
-@lint(
+@LINTS.rule(
     "unset_sampling",
-    "warning",
-    source="article, failure mode 1; facts.md 0, row 19",
+    severity="warning",
+    source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
     bad=Use(engine="openai"),
     good=Use(engine="openai", decoding={"temperature": 0}),
 )
-def unset_sampling(use: Use) -> Iterator[Fault]:
+def unset_sampling(use: Use) -> Iterator[Finding]:
     """Nothing is set where that means temperature 1 and the whole vocabulary, or whatever the model's file says.
 
     OpenAI samples at temperature 1 with no cut; vLLM takes what the model's generation_config.json says and that only
@@ -39,21 +40,18 @@ def unset_sampling(use: Use) -> Iterator[Fault]:
     """
     sampled = use.can_be_greedy and use.value("temperature", 1) >= 1 and _uncut(use)
     if use.engine in {"openai", "vllm"} and sampled:
-        where = {"vllm": " (or what the model's generation_config.json says)"}.get(use.engine, "")
-        yield (
-            f"expected a temperature or a cut, got temperature 1 with top_p 1{where}: any token may come",
-            "set temperature or min_p, and measure it: tuneworthy decode sweep",
-        )
+        where = messages.UNSET_VLLM if use.engine == "vllm" else ""
+        yield Finding(message=messages.UNSET.format(where=where), fix=messages.UNSET_FIX)
 
 
-@lint(
+@LINTS.rule(
     "temperature_for_creativity",
-    "note",
-    source="article, failure mode 2; facts.md C5",
+    severity="note",
+    source="https://arxiv.org/abs/1904.09751",
     bad=Use(engine="vllm", purpose="creative", decoding={"temperature": 1.5, "min_p": 0.05}),
     good=Use(engine="vllm", purpose="creative", decoding={"temperature": 0.9, "min_p": 0.05}),
 )
-def temperature_for_creativity(use: Use) -> Iterator[Fault]:
+def temperature_for_creativity(use: Use) -> Iterator[Finding]:
     """A temperature above 1 is used to get more creative answers.
 
     A temperature divides all log-odds: it lifts unlikely tokens, the wrong ones as well as the fresh ones, and adds
@@ -62,21 +60,18 @@ def temperature_for_creativity(use: Use) -> Iterator[Fault]:
     temperature = use.value("temperature", 1)
     if use.purpose == "creative" and temperature > 1:
         tail = float(at_temperature(_TIGHT, temperature)[1:].sum())
-        yield (
-            f"expected at most temperature 1, got {temperature:g}: of a distribution of 85 % and a tail, the tail then "
-            f"gets {tail:.0%}",
-            "ask for variety in the prompt (directions, seed words), and set temperature to 1 or less",
-        )
+        message = messages.CREATIVE_TEMPERATURE.format(temperature=temperature, tail=tail)
+        yield Finding(message=message, fix=messages.CREATIVE_TEMPERATURE_FIX)
 
 
-@lint(
+@LINTS.rule(
     "repetition_penalty_high",
-    "warning",
-    source="article, failure mode 3 (above 1.2); facts.md 0, row 22",
+    severity="warning",
+    source="https://huggingface.co/docs/transformers/main_classes/text_generation",
     bad=Use(engine="vllm", decoding={"temperature": 0.7, "repetition_penalty": 1.2}),
     good=Use(engine="vllm", decoding={"temperature": 0.7, "repetition_penalty": 1.05}),
 )
-def repetition_penalty_high(use: Use) -> Iterator[Fault]:
+def repetition_penalty_high(use: Use) -> Iterator[Finding]:
     """A repetition penalty above 1.1 breaks grammar on long answers; what is mild for one model is not for another.
 
     It divides positive logits and multiplies negative ones, so it depends on an offset of the logits that changes no
@@ -84,62 +79,56 @@ def repetition_penalty_high(use: Use) -> Iterator[Fault]:
     """
     penalty = use.value("repetition_penalty", 1)
     if penalty > HIGHEST_PENALTY:
-        yield (
-            f"expected repetition_penalty at most {HIGHEST_PENALTY:g}, got {penalty:g}",
-            "remove it; against loops use frequency_penalty, DRY (llama.cpp) or repetition_detection (vLLM)",
-        )
+        message = messages.PENALTY_HIGH.format(penalty=penalty, highest=HIGHEST_PENALTY)
+        yield Finding(message=message, fix=messages.PENALTY_HIGH_FIX)
 
 
-@lint(
+@LINTS.rule(
     "repetition_penalty_quotes",
-    "warning",
-    source="facts.md 0, row 22",
+    severity="warning",
+    source="https://docs.vllm.ai/en/latest/api/vllm/sampling_params.html",
     bad=Use(engine="vllm", decoding={"temperature": 0.2, "repetition_penalty": 1.05}, retrieved=True),
     good=Use(engine="vllm", decoding={"temperature": 0.2, "repetition_penalty": 1.0}, retrieved=True),
 )
-def repetition_penalty_quotes(use: Use) -> Iterator[Fault]:
+def repetition_penalty_quotes(use: Use) -> Iterator[Finding]:
     """A repetition penalty where the answer must repeat: words of retrieved text, the keys of JSON, a label.
 
     HF, vLLM and llama.cpp count the tokens of the prompt as well, so what stands in the documents is pushed down.
     """
     penalty = use.value("repetition_penalty", 1)
-    repeated = {"json_schema": "repeat keys", "choice": "copy a label"}.get(use.output, "")
-    must = "quote retrieved text" if use.retrieved else repeated
+    repeated = {"json_schema": messages.REPEATS_KEYS, "choice": messages.COPIES_LABEL}.get(use.output, "")
+    must = messages.QUOTES if use.retrieved else repeated
     if penalty != 1 and must:
-        yield (
-            f"expected no repetition_penalty where an answer has to {must}, got {penalty:g}",
-            "set repetition_penalty to 1",
-        )
+        message = messages.PENALTY_REPEATS.format(penalty=penalty, must=must)
+        yield Finding(message=message, fix=messages.PENALTY_REPEATS_FIX)
 
 
-@lint(
+@LINTS.rule(
     "penalty_when_greedy",
-    "warning",
-    source="facts.md 0, row 20",
+    severity="warning",
+    source="https://docs.vllm.ai/en/latest/api/vllm/sampling_params.html",
     bad=Use(engine="vllm", decoding={"temperature": 0, "repetition_penalty": 1.1}),
     good=Use(engine="vllm", decoding={"temperature": 0, "top_p": 0.9}),
 )
-def penalty_when_greedy(use: Use) -> Iterator[Fault]:
+def penalty_when_greedy(use: Use) -> Iterator[Finding]:
     """A penalty at temperature 0: cuts are without effect there, but a penalty still changes the likeliest token.
 
     Logits 10 and 9.5: a repetition penalty of 1.1 makes the first 9.09, and the second is taken.
     """
-    acting = [name for name, neutral in PENALTIES.items() if use.value(name, neutral) != neutral]
+    acting = [name for name in PENALTIES if use.value(name, NEUTRAL[name]) != NEUTRAL[name]]
     if use.decoding.get("temperature") == 0 and acting:
-        yield (
-            f"expected no penalty at temperature 0, got {', '.join(acting)}: it changes which token is the likeliest",
-            f"remove {', '.join(acting)}",
-        )
+        names = ", ".join(acting)
+        yield Finding(message=messages.PENALTY_GREEDY.format(names=names), fix=messages.REMOVE.format(names=names))
 
 
-@lint(
+@LINTS.rule(
     "min_p_behind_top_k",
-    "warning",
-    source="facts.md C1 (min_p needs top_k = 0 on llama.cpp and HF)",
+    severity="warning",
+    source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
     bad=Use(engine="llama_cpp", decoding={"temperature": 0.7, "top_p": 1.0, "min_p": 0.05}),
     good=Use(engine="llama_cpp", decoding={"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.05}),
 )
-def min_p_behind_top_k(use: Use) -> Iterator[Fault]:
+def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
     """min_p is meant to be the only cut, but the engine adds cuts that nobody set.
 
     HF takes the 50 likeliest tokens and llama.cpp the 40 likeliest and a top_p of 0.95, unless told otherwise.
@@ -150,52 +139,48 @@ def min_p_behind_top_k(use: Use) -> Iterator[Fault]:
     off = {"top_k": 0.0, "top_p": 1.0}
     lacking = [name for name, value in off.items() if use.decoding.get(name) is None and engine.defaults[name] != value]
     if lacking:
-        told = ", ".join(f"{name} {engine.defaults[name]:g}" for name in lacking)
-        fix = ", ".join(f"{name} = {off[name]:g}" for name in lacking)
-        yield f"expected min_p to be the only cut on {engine.label}, got its own {told} as well", f"set {fix}"
+        values = ", ".join(f"{name} {engine.defaults[name]:g}" for name in lacking)
+        neutral = ", ".join(f"{name} = {off[name]:g}" for name in lacking)
+        message = messages.MIN_P_NOT_ALONE.format(engine=engine.label, values=values)
+        yield Finding(message=message, fix=messages.SET.format(values=neutral))
 
 
-@lint(
+@LINTS.rule(
     "ignored_parameter",
-    "error",
-    source="facts.md C1 (servers ignore fields that they do not know), C4",
+    severity="error",
+    source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
     bad=Use(engine="vllm", decoding={"min_p": 0.1}, probed={"min_p": "no"}),
     good=Use(engine="vllm", decoding={"min_p": 0.1}, probed={"min_p": "yes"}),
 )
-def ignored_parameter(use: Use) -> Iterator[Fault]:
+def ignored_parameter(use: Use) -> Iterator[Finding]:
     """A parameter is set that the model does not accept, or that a probe found to do nothing.
 
     vLLM ignores fields that it does not know without a word; hosted models of 2026 refuse temperature, or have it
     dropped on the way. Comparing settings of such a parameter compares noise with noise.
     """
     if use.capabilities is not None:
-        for words in filter_parameters(use.capabilities, use.decoding)[1]:
-            name = words.partition(":")[0]
-            fix = "remove it; this model takes an effort" if use.capabilities.efforts else f"remove {name}"
-            yield f"expected parameters that the model accepts, got {words}", fix
+        for parameter in filter_parameters(use.capabilities, use.decoding)[1]:
+            remove = messages.REMOVE.format(names=parameter.partition(":")[0])
+            fix = messages.USE_EFFORT if use.capabilities.efforts else remove
+            yield Finding(message=messages.NOT_ACCEPTED.format(parameter=parameter), fix=fix)
     for name in PROBED:
-        if use.decoding.get(name) is not None and use.idle(name):
-            yield (
-                f"expected {name} to act, got a server that ignores it (a probe found so)",
-                f"remove {name}, or serve the model with an engine that has it",
-            )
+        if use.decoding.get(name) is not None and use.has_no_effect(name):
+            message, fix = messages.NO_EFFECT.format(name=name), messages.NO_EFFECT_FIX.format(name=name)
+            yield Finding(message=message, fix=fix)
 
 
-@lint(
+@LINTS.rule(
     "temperature_with_top_p",
-    "note",
-    source="facts.md C1 (golden vectors: the same numbers keep other tokens on each engine)",
+    severity="note",
+    source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
     bad=Use(engine="llama_cpp", decoding={"temperature": 1.4, "top_p": 0.9, "top_k": 0, "min_p": 0.1}),
     good=Use(engine="llama_cpp", decoding={"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.1}),
 )
-def temperature_with_top_p(use: Use) -> Iterator[Fault]:
+def temperature_with_top_p(use: Use) -> Iterator[Finding]:
     """top_p and min_p together with a temperature: which one cuts depends on the engine's order.
 
     HF cuts with top_p before min_p and vLLM after it, both after the temperature; llama.cpp cuts before the
     temperature. Numbers that were tuned on one engine keep other tokens on another.
     """
     if use.value("top_p", 1) < 1 and use.value("min_p", 0) > 0 and use.value("temperature", 1) not in {0.0, 1.0}:
-        yield (
-            "expected one cut beside a temperature, got top_p and min_p: which one acts depends on the engine",
-            "keep one of them: set top_p = 1 or min_p = 0 (compare with: tuneworthy decode explain)",
-        )
+        yield Finding(message=messages.TWO_CUTS, fix=messages.TWO_CUTS_FIX)

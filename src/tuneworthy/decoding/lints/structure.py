@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tuneworthy.decoding.lints.base import Fault, Use, lint
+from tuneworthy.decoding import messages
+from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.structured import depth, engine_limits, shortest
+from tuneworthy.rules import Finding
 
 BYTES_A_TOKEN = 4
 DEAD_FIELDS = ("guided_json", "guided_choice", "guided_regex", "guided_grammar", "guided_decoding_backend")
-_RUN = "remove it (the rung few_shot holds answers to a schema by itself)"
 _SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
@@ -22,14 +23,14 @@ def _nested(levels: int) -> dict[str, Any]:
     return schema
 
 
-@lint(
+@LINTS.rule(
     "sampled_structure",
-    "warning",
-    source="article, failure mode 4; facts.md 0, row 16",
+    severity="warning",
+    source="https://arxiv.org/abs/2501.10868",
     bad=Use(engine="llama_cpp", decoding={"temperature": 0.7}, output="json_schema"),
     good=Use(engine="llama_cpp", decoding={"temperature": 0}, output="json_schema"),
 )
-def sampled_structure(use: Use) -> Iterator[Fault]:
+def sampled_structure(use: Use) -> Iterator[Finding]:
     """A constrained answer is sampled above temperature 0.
 
     A grammar keeps the syntax right at any temperature; which value stands in a field is still drawn, so the same
@@ -37,14 +38,15 @@ def sampled_structure(use: Use) -> Iterator[Fault]:
     """
     temperature = use.value("temperature", 1)
     if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and use.can_be_greedy:
-        set_to = f"{temperature:g}" if "temperature" in use.decoding else "none, so the engine samples"
-        yield f"expected temperature 0 for a constrained answer, got {set_to}", "set temperature to 0"
+        shown = f"{temperature:g}" if "temperature" in use.decoding else messages.TEMPERATURE_UNSET
+        message = messages.SAMPLED_STRUCTURE.format(temperature=shown)
+        yield Finding(message=message, fix=messages.SAMPLED_STRUCTURE_FIX)
 
 
-@lint(
+@LINTS.rule(
     "response_format_shape",
-    "error",
-    source="facts.md 0, row 23 (vLLM 0.33 requires the name)",
+    severity="error",
+    source="https://platform.openai.com/docs/guides/structured-outputs",
     bad=Use(
         engine="vllm",
         decoding={"temperature": 0, "response_format": {"type": "json_schema", "json_schema": _SCHEMA}},
@@ -57,58 +59,56 @@ def sampled_structure(use: Use) -> Iterator[Fault]:
         },
     ),
 )
-def response_format_shape(use: Use) -> Iterator[Fault]:
+def response_format_shape(use: Use) -> Iterator[Finding]:
     """`response_format` has the wrong shape: a schema stands where an object with a name and a schema belongs."""
-    told = use.decoding.get("response_format")
-    if told is None:
+    response_format = use.decoding.get("response_format")
+    if response_format is None:
         return
-    right = f'{_RUN}; elsewhere write {{"type": "json_schema", "json_schema": {{"name": ..., "schema": ...}}}}'
-    kind = told.get("type") if isinstance(told, Mapping) else None
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind not in {"json_schema", "json_object", "text"}:
-        got = repr(str(kind or told)[:60])
-        yield f"response_format: expected a type of json_schema, json_object or text, got {got}", right
+        message = messages.FORMAT_TYPE.format(type=str(kind or response_format)[:60])
+        yield Finding(message=message, fix=messages.FORMAT_FIX)
     elif kind == "json_schema":
-        inner = told.get("json_schema")
+        inner = response_format.get("json_schema")
         lacking = [key for key in ("name", "schema") if not isinstance(inner, Mapping) or key not in inner]
         if lacking:
-            yield f"response_format.json_schema: expected name and schema, got none of {', '.join(lacking)}", right
+            message = messages.FORMAT_KEYS.format(names=" and ".join(lacking))
+            yield Finding(message=message, fix=messages.FORMAT_FIX)
 
 
-@lint(
+@LINTS.rule(
     "dead_structure_field",
-    "error",
-    source="facts.md C1 (removed fields are ignored: the output is not constrained)",
+    severity="error",
+    source="https://docs.vllm.ai/en/latest/features/structured_outputs.html",
     bad=Use(engine="vllm", decoding={"temperature": 0, "guided_json": _SCHEMA}),
     good=Use(engine="vllm", decoding={"temperature": 0, "structured_outputs": {"json": _SCHEMA}}),
 )
-def dead_structure_field(use: Use) -> Iterator[Fault]:
+def dead_structure_field(use: Use) -> Iterator[Finding]:
     """A field that vLLM once read is sent: it is ignored now, and the answer is not constrained."""
     for name in DEAD_FIELDS:
         if name in use.decoding:
-            yield (
-                f"expected a field that constrains the answer, got {name}, which is ignored",
-                f"{_RUN}; elsewhere send response_format or structured_outputs",
-            )
+            yield Finding(message=messages.DEAD_FIELD.format(name=name), fix=messages.DEAD_FIELD_FIX)
 
 
-@lint(
+@LINTS.rule(
     "schema_nesting",
-    "error",
-    source="facts.md C3 (vLLM caps schemas at 64 levels)",
+    severity="error",
+    source="https://docs.vllm.ai/en/latest/features/structured_outputs.html",
     bad=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, schema=_nested(70)),
     good=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, schema=_nested(5)),
 )
-def schema_nesting(use: Use) -> Iterator[Fault]:
+def schema_nesting(use: Use) -> Iterator[Finding]:
     """A schema is nested deeper than the engine accepts."""
     most = engine_limits(use.engine).nesting
     if use.schema is not None and most is not None and (levels := depth(use.schema)) > most:
-        yield f"expected a schema of at most {most} levels on {use.engine}, got {levels}", "flatten the schema"
+        message = messages.SCHEMA_TOO_DEEP.format(levels=levels, engine=use.engine, most=most)
+        yield Finding(message=message, fix=messages.SCHEMA_TOO_DEEP_FIX)
 
 
-@lint(
+@LINTS.rule(
     "truncated_structure",
-    "error",
-    source="facts.md C3 (finish_reason length: cut-off JSON)",
+    severity="error",
+    source="https://platform.openai.com/docs/guides/structured-outputs",
     bad=Use(
         engine="vllm",
         output="json_schema",
@@ -119,7 +119,7 @@ def schema_nesting(use: Use) -> Iterator[Fault]:
     ),
     good=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, max_tokens=64, schema=_SCHEMA),
 )
-def truncated_structure(use: Use) -> Iterator[Fault]:
+def truncated_structure(use: Use) -> Iterator[Finding]:
     """The limit of the answer is below the shortest answer that the schema allows: every answer is cut off.
 
     A grammar guarantees the beginning of an answer, never its end. Tokens are estimated as bytes / 4.
@@ -128,48 +128,40 @@ def truncated_structure(use: Use) -> Iterator[Fault]:
         return
     least = len(shortest(use.schema)) / BYTES_A_TOKEN
     if least > use.max_tokens:
-        yield (
-            f"expected max_tokens of at least {least:.0f} for the shortest answer of the schema, got {use.max_tokens}",
-            "raise max_tokens, and treat finish_reason = length as a failure",
-        )
+        message = messages.LIMIT_TOO_LOW.format(least=least, most=use.max_tokens)
+        yield Finding(message=message, fix=messages.LIMIT_TOO_LOW_FIX)
 
 
-@lint(
+@LINTS.rule(
     "thinking_constrained",
-    "warning",
-    source="facts.md C3 (CRANE: up to about 10 points of reasoning)",
+    severity="warning",
+    source="https://arxiv.org/abs/2502.09061",
     bad=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, thinks_first=True),
     good=Use(engine="vllm", output="free", decoding={"temperature": 0}, thinks_first=True),
 )
-def thinking_constrained(use: Use) -> Iterator[Fault]:
+def thinking_constrained(use: Use) -> Iterator[Finding]:
     """The prompt asks for reasoning first, but the constraint begins with the first token: there is no room to think.
 
     Where the engine has a reasoning parser (vLLM), the constraint can begin after the thinking; else ask twice, or put
     a field for the reasoning first in the schema.
     """
     if use.thinks_first and use.output != "free" and use.decoding.get("effort") is None:
-        yield (
-            "expected the constraint to begin after the reasoning, got one from the first token on",
-            "put a reasoning field first in the schema, constrain a second call, or use the engine's reasoning parser",
-        )
+        yield Finding(message=messages.NO_ROOM_TO_THINK, fix=messages.NO_ROOM_TO_THINK_FIX)
 
 
-@lint(
+@LINTS.rule(
     "ignored_constraint",
-    "error",
-    source="facts.md C1 (probe that a schema acts: the answer parses)",
+    severity="error",
+    source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
     bad=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, probed={"json_schema": "no"}),
     good=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, probed={"json_schema": "yes"}),
 )
-def ignored_constraint(use: Use) -> Iterator[Fault]:
+def ignored_constraint(use: Use) -> Iterator[Finding]:
     """A probe found that the server does not hold its answers to the schema, or to the choices, that it is sent.
 
     Servers ignore fields that they do not know without a word. Free and structured output are then the same variant,
     and what does not parse counts as wrong.
     """
-    if use.output != "free" and use.idle(use.output):
-        what = "a schema" if use.output == "json_schema" else "given choices"
-        yield (
-            f"expected a server that holds answers to {what}, got one that does not (a probe found so)",
-            "serve the model with an engine that does (llama_cpp, vllm), or mend the server and probe it again",
-        )
+    if use.output != "free" and use.has_no_effect(use.output):
+        what = messages.A_SCHEMA if use.output == "json_schema" else messages.GIVEN_CHOICES
+        yield Finding(message=messages.NOT_CONSTRAINED.format(what=what), fix=messages.NOT_CONSTRAINED_FIX)

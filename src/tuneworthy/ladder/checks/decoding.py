@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tuneworthy.decoding.lints import Finding, Use, lint_use
+from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import purpose_of
 from tuneworthy.ladder.check import Fault, check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.providers.probe import read_probe
+from tuneworthy.rules import Finding
 from tuneworthy.types import OutputFormat
 
 ENGINES = frozenset({"llama_cpp", "vllm", "openai", "anthropic"})
@@ -27,20 +28,20 @@ def decoding_settings(facts: Facts) -> Iterator[Fault]:
     So are the parameters of today's prompt, and without the rung `decoding` settings that nobody chose.
     """
     project, output = facts.project, _constraint(facts)
-    structure = lint_use(_use(facts, _greedy(facts), output)) if output.kind != "free" else []
+    structure = LINTS.run(_use(facts, _greedy(facts), output)) if output.kind != "free" else []
     yield from _told("few_shot", structure)
     for number, setting in enumerate(project.decoding.grid or ()):
-        found = lint_use(_use(facts, setting, output))
+        found = LINTS.run(_use(facts, setting, output))
         yield from _told(f"decoding.grid[{number}]", [one for one in found if one not in structure])
     today = project.prompt.parameters
     if today or "decoding" not in project.ladder.rungs:
         where = "prompt.parameters" if today else f"models.{project.ladder.baseline}"
-        yield from _told(where, lint_use(_use(facts, today, OutputFormat())))
+        yield from _told(where, LINTS.run(_use(facts, today, OutputFormat())))
 
 
 def _told(where: str, found: Iterable[Finding]) -> Iterator[Fault]:
     for one in found:
-        yield Fault(f"{where}: {one.message} ({one.code})", one.fix, one.level)
+        yield Fault(f"{where}: {one.message} ({one.rule})", one.fix, one.severity)
 
 
 def _constraint(facts: Facts) -> OutputFormat:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuneworthy.config import Project
-from tuneworthy.decoding.lints import Use, lint_use
+from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import auto, engine_for, preset_of
 from tuneworthy.ladder.rung import Proposal, Task, View, rung
 from tuneworthy.ladder.rungs.tuned_models import config_of
@@ -87,7 +87,9 @@ def _warnings(view: View, variant: Variant) -> list[str]:
         capabilities=getattr(provider, "capabilities", None),
         probed=read_probe(Folder(view.project.root), variant.model, provider.identity),
     )
-    return [f"{label(variant.decoding)}: {one.message} ({one.code})" for one in lint_use(use) if one.level != "note"]
+    return [
+        f"{label(variant.decoding)}: {one.message} ({one.rule})" for one in LINTS.run(use) if one.severity != "note"
+    ]
 
 
 def accepted(
