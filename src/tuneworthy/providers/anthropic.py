@@ -1,4 +1,4 @@
-"""Anthropic's messages API, over the shared transport.
+"""Anthropic's messages API, over the one HTTP client.
 
 The system message stands apart; a long one is marked for the prompt cache; thinking blocks are skipped, so the
 first block is not assumed to be text; a cut-off or refused answer keeps its reason.
@@ -21,8 +21,8 @@ from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
+from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.transport import Transport, endpoint
 from tuneworthy.types import Message, Request, Response
 
 VERSION = "2023-06-01"
@@ -69,7 +69,7 @@ class AnthropicProvider:
         self.supports = capabilities.supports
         self._model = model
         root = base_url.rstrip("/").removesuffix("/v1")
-        self._transport = Transport(endpoint(root, "v1/messages"), headers=headers, key=api_key, timeout_s=timeout_s)
+        self._client = HttpClient(root, headers=headers, key=api_key, timeout_s=timeout_s)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self.identity)!r})"
@@ -78,14 +78,14 @@ class AnthropicProvider:
         """Answer `request` (see `Provider.complete`)."""
         body, dropped = self.body(request)
         started = time.perf_counter()
-        answer = await self._transport.post(body)
+        answer = await self._client.post(body, "v1/messages")
         seconds = time.perf_counter() - started
         wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
-        return read_message(answer, self._transport, dropped=dropped, seconds=seconds, wrapped=wrapped)
+        return read_message(answer, self._client, dropped=dropped, seconds=seconds, wrapped=wrapped)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.close()
+        await self._client.close()
 
     def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""
@@ -167,7 +167,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_message(
-    answer: Mapping[str, Any], transport: Transport, *, dropped: tuple[str, ...], seconds: float, wrapped: bool
+    answer: Mapping[str, Any], client: HttpClient, *, dropped: tuple[str, ...], seconds: float, wrapped: bool
 ) -> Response:
     """Turn a message into a `Response`.
 
@@ -193,7 +193,7 @@ def read_message(
         )
     except (KeyError, TypeError, AttributeError) as error:
         got = f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"
-        raise transport.malformed("a message with content and stop_reason", transport.excerpt(got)) from None
+        raise client.malformed("a message with content and stop_reason", client.excerpt(got)) from None
 
 
 def _call(block: Mapping[str, Any]) -> dict[str, Any]:

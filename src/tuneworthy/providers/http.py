@@ -12,9 +12,9 @@ from tuneworthy.errors import ProviderError
 from tuneworthy.functions import as_answer
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
+from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.python import of_pipeline
-from tuneworthy.providers.transport import Transport
 from tuneworthy.types import Request, Response
 
 
@@ -40,11 +40,10 @@ class HttpProvider:
         capabilities: Capabilities,
         timeout_s: float = 60.0,
     ) -> None:
-        headers = {"Authorization": f"Bearer {api_key.reveal()}"} if api_key else {}
         self.identity = identity
         self.capabilities = capabilities
         self.supports = capabilities.supports
-        self._transport = Transport(url, headers=headers, key=api_key, timeout_s=timeout_s)
+        self._client = HttpClient(url, key=api_key, timeout_s=timeout_s)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self.identity)!r})"
@@ -54,13 +53,13 @@ class HttpProvider:
         _, dropped = filter_parameters(self.capabilities, request.decoding)
         started = time.perf_counter()
         try:
-            answer = await self._transport.post({"input": request.payload, "messages": request.messages})
+            answer = await self._client.post({"input": request.payload, "messages": request.messages})
         except ProviderError as error:
             raise of_pipeline(error) from None
         seconds = time.perf_counter() - started
         if "answer" not in answer:
-            got = self._transport.excerpt("fields " + ", ".join(answer) if answer else "an empty object")
-            raise self._transport.malformed('an object with "answer"', got)
+            got = self._client.excerpt("fields " + ", ".join(answer) if answer else "an empty object")
+            raise self._client.malformed('an object with "answer"', got)
         usage = answer.get("usage")
         if not isinstance(usage, dict):
             usage = {}
@@ -74,7 +73,7 @@ class HttpProvider:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.close()
+        await self._client.close()
 
 
 @provider("http")

@@ -23,9 +23,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import orjson
-
+from tuneworthy.errors import ProviderError
+from tuneworthy.providers.http_client import HttpClient
+from tuneworthy.providers.keys import Key
 from tuneworthy.types import Request, content_hash
 
 MIN_CHARACTERS = 800
@@ -47,9 +47,8 @@ class SharedPrefix:
     """
 
     def __init__(self, *, address: str, api_key: str, slots: int, folder: Path, timeout_s: float) -> None:
-        self._address, self._slots, self._folder = address, slots, folder
-        self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._address, self._key, self._slots, self._folder = address, Key(api_key), slots, folder
+        self._timeout_s = timeout_s
         self._known: OrderedDict[str, str] = OrderedDict()  # beginning -> what came after it first, or "" once spread
         self._lock = asyncio.Lock()
         self.spread = 0
@@ -80,31 +79,27 @@ class SharedPrefix:
             if not self._known.get(key):
                 return
             # On a fault the request goes on: it meets the same fault itself, or does without.
-            with suppress(aiohttp.ClientError, TimeoutError, OSError, KeyError, TypeError, ValueError):
-                await self._spread(write(request)[0])
+            with suppress(ProviderError, TimeoutError, OSError, KeyError, TypeError, ValueError):
+                async with asyncio.timeout(self._timeout_s):
+                    await self._spread(write(request)[0])
             self._known[key] = ""
 
     async def _spread(self, body: Mapping[str, Any]) -> None:
-        async with aiohttp.ClientSession(self._address, headers=self._headers, timeout=self._timeout) as session:
-            idle = await self._idle(session)
+        async with HttpClient(self._address, key=self._key, timeout_s=self._timeout_s) as client:
+            idle = await _idle(client)
             if len(idle) < 2:
                 return
             source = idle[0]
-            await _post(session, "/v1/chat/completions", {**body, "max_tokens": 1, "id_slot": source})
+            await client.post({**body, "max_tokens": 1, "id_slot": source}, "v1/chat/completions")
             name = f"{secrets.token_hex(8)}.bin"
             try:
-                await _post(session, f"/slots/{source}?action=save", {"filename": name})
-                others = [slot for slot in await self._idle(session) if slot != source]
+                await client.post({"filename": name}, f"slots/{source}?action=save")
+                others = [slot for slot in await _idle(client) if slot != source]
                 for slot in others:
-                    await _post(session, f"/slots/{slot}?action=restore", {"filename": name})
+                    await client.post({"filename": name}, f"slots/{slot}?action=restore")
                 self.spread += len(others)
             finally:
                 (self._folder / name).unlink(missing_ok=True)
-
-    async def _idle(self, session: aiohttp.ClientSession) -> list[int]:
-        async with session.get("/slots") as answer:
-            answer.raise_for_status()
-            return [slot["id"] for slot in orjson.loads(await answer.read()) if not slot["is_processing"]]
 
 
 def state_folder() -> Path:
@@ -129,7 +124,5 @@ def beginning(request: Request) -> str | None:
     return content_hash([list(before), list(request.tools)])
 
 
-async def _post(session: aiohttp.ClientSession, path: str, content: Mapping[str, Any]) -> None:
-    async with session.post(path, data=orjson.dumps(content)) as answer:
-        answer.raise_for_status()
-        await answer.read()
+async def _idle(client: HttpClient) -> list[int]:
+    return [slot["id"] for slot in await client.get("slots") if not slot["is_processing"]]

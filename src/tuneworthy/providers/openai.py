@@ -1,4 +1,4 @@
-"""Any server that speaks the OpenAI chat-completions protocol, over aiohttp without an SDK.
+"""Any server that speaks the OpenAI chat-completions protocol, without an SDK.
 
 An SDK costs ten times the CPU of the protocol (numbers.md) and retries on its own. The embedded llama.cpp and
 vLLM reuse `OpenAIProvider` with their own row of the capability table.
@@ -16,8 +16,8 @@ from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
+from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.transport import Transport, endpoint
 from tuneworthy.types import Message, OutputFormat, Request, Response
 
 
@@ -46,13 +46,10 @@ class OpenAIProvider:
         extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         key = api_key if isinstance(api_key, Key) else Key(api_key)
-        headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
         self.identity = identity
         self.capabilities = capabilities
         self.supports = capabilities.supports
-        self._transport = Transport(
-            endpoint(base_url, "chat/completions"), headers=headers, key=key, timeout_s=timeout_s
-        )
+        self._client = HttpClient(base_url, key=key, timeout_s=timeout_s)
         self._start: dict[str, Any] = {"model": model, **(extra_body or {})}
         self._constraint: tuple[OutputFormat | None, dict[str, Any], str] = (None, {}, "")
 
@@ -63,14 +60,14 @@ class OpenAIProvider:
         """Answer `request` (see `Provider.complete`)."""
         body, dropped = self.body(request)
         started = time.perf_counter()
-        answer = await self._transport.post(body)
+        answer = await self._client.post(body, "chat/completions")
         seconds = time.perf_counter() - started
         wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
-        return read_answer(answer, self._transport, dropped=dropped, seconds=seconds, wrapped=wrapped)
+        return read_answer(answer, self._client, dropped=dropped, seconds=seconds, wrapped=wrapped)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.close()
+        await self._client.close()
 
     def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""
@@ -136,7 +133,7 @@ def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message
 
 
 def read_answer(
-    answer: Mapping[str, Any], transport: Transport, *, dropped: tuple[str, ...], seconds: float, wrapped: bool
+    answer: Mapping[str, Any], client: HttpClient, *, dropped: tuple[str, ...], seconds: float, wrapped: bool
 ) -> Response:
     """Turn a chat completion into a `Response`.
 
@@ -167,7 +164,7 @@ def read_answer(
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         got = f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"
-        raise transport.malformed("a chat completion with choices", transport.excerpt(got)) from None
+        raise client.malformed("a chat completion with choices", client.excerpt(got)) from None
 
 
 def _joined(parts: Any) -> str:

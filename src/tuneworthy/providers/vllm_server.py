@@ -16,19 +16,19 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tuneworthy.errors import OutsideFault, UserError
+from tuneworthy.errors import OutsideFault, ProviderError, UserError
+from tuneworthy.providers.http_client import send_once
 
 RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` may be. Source: vLLM vllm/config/lora.py."""
 START_S: Final = 600.0
+HEALTH_S: Final = 5.0
 MAX_LOGPROBS: Final = 200
 BASE_NAME: Final = "base"
 
@@ -143,8 +143,9 @@ class VllmServer:
         while time.monotonic() < end:
             if not self.alive:
                 raise OutsideFault(f"vLLM ended while it was starting: {last_words(self.log)}", hint=f"see {self.log}")
-            with suppress(OSError), urllib.request.urlopen(f"{self.address}/health", timeout=5):
-                return
+            with suppress(ProviderError):
+                if send_once("GET", f"{self.address}/health", timeout_s=HEALTH_S).accepted:
+                    return
             time.sleep(0.5)
         raise OutsideFault("expected vLLM to answer, got nothing in time", hint=f"see {self.log}")
 

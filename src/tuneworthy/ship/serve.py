@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tuneworthy.errors import OutsideFault, UserError
+from tuneworthy.errors import OutsideFault, ProviderError, UserError
 from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.http_client import send_once
 from tuneworthy.providers.vllm_server import (
+    HEALTH_S,
     MAX_LOGPROBS,
     START_S,
     Launch,
@@ -184,9 +183,7 @@ def check_serving(
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, HTTPException):
+        send_once("GET", f"{address}/health", timeout_s=HEALTH_S)
+    except ProviderError:
         return False
+    return True

@@ -12,15 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.client import HTTPException
 from pathlib import Path, PurePath
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import orjson
 
 from tuneworthy.config.models import LOOPBACK, LlamaCpp, Model, OpenAI, Vllm
+from tuneworthy.errors import ProviderError, UserError
+from tuneworthy.providers.http_client import send_once
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.models import find
 from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact
@@ -105,21 +105,11 @@ def _file_of(config: OpenAI) -> str | None:
 
 def _asked(url: str, config: OpenAI) -> Mapping[str, Any] | None:
     key = read_key(config.api_key_env, owner="[serve] model", required=False)
-    headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
-    with (
-        suppress(OSError, HTTPException, ValueError),
-        build_opener(_Straight).open(Request(url, headers=headers), timeout=TIMEOUT_S) as said,
-    ):
-        document = orjson.loads(said.read(MOST_BYTES))
+    with suppress(ProviderError, UserError, ValueError):
+        answer = send_once("GET", url, key=key, timeout_s=TIMEOUT_S, max_body=MOST_BYTES)
+        document = orjson.loads(answer.body) if answer.accepted else None
         return document if isinstance(document, dict) else None
     return None
-
-
-class _Straight(HTTPRedirectHandler):
-    """Follows nobody elsewhere: the key is for the address of the project file alone."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Return no further request."""
 
 
 def _named_in(store: Folder, path: PurePath | Path) -> Artifact | None:

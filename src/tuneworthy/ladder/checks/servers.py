@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
+
 from tuneworthy.config.models import OpenAI
-from tuneworthy.errors import AuthError
+from tuneworthy.errors import AuthError, ProviderError, UserError
+from tuneworthy.providers.http_client import HttpClient, endpoint
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.transport import endpoint
 
 TIMEOUT_S = 3.0
 MAX_BODY = 2**22
@@ -47,8 +49,6 @@ async def _all(models: Mapping[str, OpenAI]) -> dict[str, ServerAnswer]:
 
 
 async def _one(name: str, config: OpenAI) -> ServerAnswer:
-    import aiohttp
-
     url = endpoint(config.base_url, "models")
     place = urlsplit(url)
     if "@" in place.netloc:  # never shown, and never sent: opening the model tells what to do
@@ -57,35 +57,16 @@ async def _one(name: str, config: OpenAI) -> ServerAnswer:
         key = read_key(config.api_key_env, owner=f"models.{name}", required=False)
     except AuthError:  # a key that no header may hold: the check of keys tells it
         key = Key(None)
-    headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
-    limit = aiohttp.ClientTimeout(total=TIMEOUT_S)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
-            session.get(url, headers=headers, allow_redirects=False) as answer,
-        ):
-            listed = _listed(await _body(answer)) if answer.status == 200 else ()
-            return ServerAnswer(url, answer.status, models=listed)
-    except TimeoutError:
-        return ServerAnswer(url, fault=f"no answer in {TIMEOUT_S:g} s")
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        return ServerAnswer(url, fault=key.redact(str(error) or type(error).__name__))
-
-
-async def _body(answer: Any) -> bytes:
-    """Read the body, but not more of it than `MAX_BODY`."""
-    body = b""
-    async for part in answer.content.iter_any():
-        body += part
-        if len(body) > MAX_BODY:
-            break
-    return body
+        async with HttpClient(config.base_url, key=key, timeout_s=TIMEOUT_S, max_body=MAX_BODY) as client:
+            answer = await client.send("GET", "models")
+    except (ProviderError, UserError) as error:
+        return ServerAnswer(url, fault=error.message.removesuffix("."))
+    return ServerAnswer(url, answer.status, models=_listed(answer.body) if answer.status == 200 else ())
 
 
 def _listed(body: bytes) -> tuple[str, ...]:
     """Return the ids of a list of models; empty if it is none."""
-    import orjson
-
     try:
         document: Any = orjson.loads(body)
         return tuple(str(row["id"]) for row in document["data"])

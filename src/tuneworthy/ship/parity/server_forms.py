@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
-from tuneworthy.errors import ModelError, OutsideFault, UserError
+from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.http_client import HttpClient, blocking
+from tuneworthy.providers.keys import Key
 from tuneworthy.ship.parity.measure import TOP, Greedy, NextToken
 
 TIMEOUT_S: Final = 300.0
@@ -28,18 +26,17 @@ def post(address: str, path: str, body: Mapping[str, Any], api_key: str = "") ->
         OutsideFault: It does not answer.
         UserError: It refuses.
     """
-    headers = {"Content-Type": "application/json"}
-    if api_key:
-        headers["Authorization"] = f"Bearer {api_key}"
-    request = urllib.request.Request(f"{address}{path}", orjson.dumps(body) if body else None, headers)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            return orjson.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        said = error.read(2000).decode("utf-8", "replace")
-        raise UserError(f"{address}{path}: expected an answer, got {error.code}: {said[:300]}") from None
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise OutsideFault(f"{address}{path}: expected an answer, got: {error}") from None
+        return blocking(_post(address, path, body, api_key))
+    except ProviderError as error:
+        if error.retryable:
+            raise OutsideFault(error.message) from None
+        raise UserError(error.message) from None
+
+
+async def _post(address: str, path: str, body: Mapping[str, Any], api_key: str) -> Any:
+    async with HttpClient(address, key=Key(api_key), timeout_s=TIMEOUT_S) as client:
+        return client.read(await client.send("POST" if body else "GET", path.lstrip("/"), body or None))
 
 
 def _body(chat: Chat) -> dict[str, Any]:

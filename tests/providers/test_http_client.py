@@ -14,13 +14,13 @@ import orjson
 import pytest
 from aiohttp import web
 from fault_server import KEY, QUESTION, Server, completion, cut_off, error, hang, reset, stall, text
+from tuneworthy.providers.http_client import HttpClient, endpoint
 
 from tuneworthy.errors import ProviderError, UserError
-from tuneworthy.providers import transport
+from tuneworthy.providers import http_client
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.openai import OpenAIProvider
-from tuneworthy.providers.transport import Transport, endpoint
 from tuneworthy.types import Request, Response
 
 
@@ -222,7 +222,7 @@ def test_after_a_dropped_connection_the_next_call_works() -> None:
 
 
 def test_a_huge_body_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "MAX_BODY", 2**16)
+    monkeypatch.setattr(http_client, "MAX_BODY", 2**16)
     bomb = gzip.compress(b" " * 2**24)
 
     def packed(request: web.Request) -> web.Response:
@@ -290,16 +290,16 @@ def test_the_key_shows_nowhere() -> None:
 def test_addresses_that_could_overlap_or_cannot_work_are_refused() -> None:
     for url in ("ftp://host/v1", "host/v1", "http:///v1"):
         with pytest.raises(UserError, match="http or https"):
-            Transport(url, headers={}, key=Key(None), timeout_s=1)
+            HttpClient(url, timeout_s=1)
     with pytest.raises(UserError, match="no user name") as caught:
-        Transport("https://me:hunter2@host/v1", headers={}, key=Key(None), timeout_s=1)
+        HttpClient("https://me:hunter2@host/v1", timeout_s=1)
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_key_in_the_query_is_refused_as_the_identity_would_hold_it() -> None:
     for query in ("key=hunter2", "v=1&API_KEY=hunter2", "code=hunter2"):
         with pytest.raises(UserError, match="no key in the address") as caught:
-            Transport(f"https://host/v1?{query}", headers={}, key=Key(None), timeout_s=1)
+            HttpClient(f"https://host/v1?{query}", timeout_s=1)
         assert "hunter2" not in str(caught.value)
 
 

@@ -1,0 +1,355 @@
+"""The one HTTP client: JSON to models, encoders, rerankers and served engines, every fault a classified `ProviderError`.
+
+Nothing is retried here (the callers do that), redirects are not followed (a key must not travel to another host), no
+answer above a size is read, and no message holds the key.
+
+Source: how the vendors' own clients read retry-after-ms, retry-after and x-should-retry
+(https://github.com/openai/openai-python/blob/main/src/openai/_base_client.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from tuneworthy.errors import ProviderError
+from tuneworthy.providers import messages
+from tuneworthy.providers.address import check_address
+from tuneworthy.providers.keys import Key
+
+MAX_BODY = 64 * 2**20
+"""Largest answer that is read unless a client sets its own limit, bytes."""
+_CONNECT_S = 15.0
+_RETRYABLE = frozenset({408, 409, 425, 429})
+_RATE_LIMIT = frozenset({402, 429, 529})  # 529 is Anthropic's "overloaded"; 402 says that no money is left
+_BAD_REQUEST = frozenset({400, 413, 422})
+_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
+
+Method = Literal["GET", "POST"]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What came back, whatever its status.
+
+    Attributes:
+        status: Of HTTP.
+        headers: Case-insensitive mapping.
+        body: Bytes, unpacked.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the status is 2xx."""
+        return self.status // 100 == 2
+
+
+class HttpClient:
+    """Sends JSON to one server over kept-alive connections; close it, or use it as a context manager.
+
+    Args:
+        base_url: Address that paths are appended to; its query is kept.
+        headers: Sent with each request; a bearer token of `key` if None.
+        key: Cut out of every message.
+        timeout_s: Limit of one request from connecting to the last byte, seconds.
+        max_body: Largest answer that is read, bytes; `MAX_BODY` if None.
+
+    Raises:
+        UserError: The address is not an http or https address, or it holds a secret.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        key: Key | None = None,
+        timeout_s: float,
+        max_body: int | None = None,
+    ) -> None:
+        self._key = key or Key(None)
+        parts = check_address(base_url, self._key)
+        assert parts.hostname
+        self.host = parts.hostname
+        if headers is None:
+            headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
+        self._base_url = base_url
+        self._urls: dict[str, URL] = {"": URL(base_url)}
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
+        self._timeout_s, self._max_body = timeout_s, max_body
+        self._proxy = _proxy_for(parts.scheme, parts.hostname)
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def send(self, method: Method, path: str = "", content: Any = None) -> HttpAnswer:
+        """Send one request and return what comes back, whatever its status.
+
+        Args:
+            method: Of HTTP.
+            path: Appended to the base URL.
+            content: Sent as JSON unless None.
+
+        Raises:
+            ProviderError: No answer came, or one that is too large.
+        """
+        try:
+            body = None if content is None else orjson.dumps(content)
+        except TypeError as error:  # a lone surrogate, or not JSON at all
+            message = messages.REQUEST_NOT_JSON.format(host=self.host, reason=error)
+            raise ProviderError(message, code="bad_request", retryable=False) from None
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = URL(endpoint(self._base_url, path))
+        session = self._session
+        if session is None or self._loop is not asyncio.get_running_loop():
+            session = await self._open()
+        try:
+            async with session.request(method, url, data=body, allow_redirects=False) as answer:
+                return HttpAnswer(answer.status, answer.headers, await self._read(answer))
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._fault(error) from None
+
+    async def post(self, content: Any, path: str = "") -> dict[str, Any]:
+        """Send `content` as JSON and return the JSON object that comes back.
+
+        Raises:
+            ProviderError: No answer came, a refusal, or something else than a JSON object.
+        """
+        answer = await self.send("POST", path, content)
+        value = self.read(answer)
+        if not isinstance(value, dict):
+            raise self.malformed("a JSON object", self.excerpt(answer.body))
+        if value.get("error"):  # some gateways answer 200 and an error
+            raise self._refusal(_status_of(value["error"]), answer.headers, answer.body)
+        return value
+
+    async def get(self, path: str = "") -> Any:
+        """Return the JSON at `path`.
+
+        Raises:
+            ProviderError: No answer came, a refusal, or something else than JSON.
+        """
+        return self.read(await self.send("GET", path))
+
+    def read(self, answer: HttpAnswer) -> Any:
+        """Return the JSON of an answer.
+
+        Raises:
+            ProviderError: It is a refusal, or not JSON.
+        """
+        if not answer.accepted:
+            raise self._refusal(answer.status, answer.headers, answer.body)
+        try:
+            return orjson.loads(answer.body)
+        except orjson.JSONDecodeError:
+            raise self.malformed("a JSON object", self.excerpt(answer.body)) from None
+
+    async def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        session, self._session = self._session, None
+        if session is not None and not session.closed:
+            await session.close()
+
+    def malformed(self, expected: str, got: str) -> ProviderError:
+        """Return the error for an answer that is not what the protocol says."""
+        message = messages.NOT_EXPECTED.format(host=self.host, expected=expected, got=got)
+        return ProviderError(message, code="malformed", retryable=True)
+
+    def excerpt(self, body: bytes | str, length: int = 200) -> str:
+        """Return the start of `body` as one printable line without the key."""
+        text = body[: length * 8].decode("utf-8", "replace") if isinstance(body, bytes) else body
+        line = _NOT_PRINTABLE.sub(" ", self._key.redact(text)).strip()
+        return (line if len(line) <= length else line[: length - 1] + "…") or messages.EMPTY_BODY
+
+    async def _open(self) -> aiohttp.ClientSession:
+        """Open the session of the running event loop (an old loop took its sockets with it)."""
+        connector = aiohttp.TCPConnector(
+            limit=0, ttl_dns_cache=300, keepalive_timeout=30, timeout_ceil_threshold=math.inf
+        )
+        self._loop = asyncio.get_running_loop()
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(  # aiohttp would round what is above 5 s up to whole seconds
+                total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s), ceil_threshold=math.inf
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=self._proxy,
+        )
+        return self._session
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        """Read the body, but not more of it than the limit (it may be packed, or have no declared length)."""
+        limit = self._max_body or MAX_BODY
+        if (answer.content_length or limit) < limit and "Content-Encoding" not in answer.headers:
+            return await answer.read()
+        parts, size = [], 0
+        async for part in answer.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                message = messages.ANSWER_TOO_LARGE.format(host=self.host, mib=limit >> 20)
+                raise ProviderError(message, code="malformed", retryable=False)
+        return b"".join(parts)
+
+    def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Classify an answer that refuses."""
+        retryable = status in _RETRYABLE or status >= 500
+        if status == 401:
+            code = "auth"
+        elif status in _RATE_LIMIT:
+            code = "rate_limit"
+            retryable = status != 402 and b"insufficient_quota" not in body  # without money waiting does not help
+        elif status == 408:
+            code = "timeout"
+        elif retryable:
+            code = "server"
+        else:
+            code = "bad_request" if status in _BAD_REQUEST else "refused"
+        if (wish := headers.get("x-should-retry")) in {"true", "false"}:
+            retryable = wish == "true"
+        message = messages.REFUSED.format(host=self.host, status=status, said=self.excerpt(_message_of(body), 400))
+        retry_after = retry_after_s(headers) if retryable else None
+        return ProviderError(message, code=code, retryable=retryable, retry_after_s=retry_after)
+
+    def _fault(self, error: Exception) -> ProviderError:
+        """Classify an exception of the connection."""
+        template, code, retryable = messages.BROKEN_CONNECTION, "connection", True
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            template = messages.NO_CONNECTION
+        elif isinstance(error, TimeoutError):
+            template, code = messages.NO_ANSWER, "timeout"
+        elif isinstance(error, aiohttp.ClientHttpProxyError):
+            template, retryable = messages.PROXY, error.status >= 500
+        elif isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
+            template, code = messages.BROKEN_ANSWER, "malformed"
+        elif isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
+            retryable = False
+        said = self.excerpt(str(error) or type(error).__name__).rstrip(".")
+        message = template.format(host=self.host, said=said, limit_s=self._timeout_s)
+        return ProviderError(message, code=code if retryable else "refused", retryable=retryable)
+
+
+def blocking(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run `work` to its end from code that is not async: here, or in a thread of its own where a loop runs here."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def send_once(
+    method: Method,
+    url: str,
+    content: Any = None,
+    *,
+    key: Key | None = None,
+    timeout_s: float,
+    max_body: int | None = None,
+) -> HttpAnswer:
+    """Send one request from code that is not async (see `HttpClient.send`).
+
+    Raises:
+        UserError: The address is not an http or https address, or it holds a secret.
+        ProviderError: No answer came, or one that is too large.
+    """
+
+    async def once() -> HttpAnswer:
+        async with HttpClient(url, key=key, timeout_s=timeout_s, max_body=max_body) as client:
+            return await client.send(method, content=content)
+
+    return blocking(once())
+
+
+def endpoint(base_url: str, path: str) -> str:
+    """Append `path` to `base_url`, before its query.
+
+    >>> endpoint("https://host/v1/?api-version=3", "chat/completions")
+    'https://host/v1/chat/completions?api-version=3'
+    """
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read how long a server asks to wait: `retry-after-ms`, or `retry-after` as seconds or as a date.
+
+    Args:
+        headers: Case-insensitive mapping of an answer's headers.
+
+    Returns:
+        Seconds, at least 0; None if the header is missing or unreadable.
+    """
+    try:
+        return _finite(float(headers["retry-after-ms"]) / 1000)
+    except (KeyError, ValueError):
+        pass
+    stated = headers.get("retry-after", "")
+    try:
+        return _finite(float(stated))
+    except ValueError:
+        pass
+    try:
+        return _finite(parsedate_to_datetime(stated).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _finite(seconds: float) -> float | None:
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _message_of(body: bytes) -> bytes | str:
+    """Return the message of an error body: OpenAI's, Anthropic's, FastAPI's, or the body as it is."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    if isinstance(value, dict):
+        for name in ("error", "message", "detail"):
+            message = value.get(name)
+            if isinstance(message, dict):
+                message = message.get("message") or message.get("type")
+            if isinstance(message, str) and message:
+                return message
+    return body
+
+
+def _status_of(error: Any) -> int:
+    """Read the status in an error that came with status 200; 500 if there is none."""
+    code = error.get("code") or error.get("status") if isinstance(error, dict) else None
+    status = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 500
+    return status if 400 <= status < 600 else 500
+
+
+def _proxy_for(scheme: str, host: str) -> str | None:
+    """Return the proxy that the environment names for `host`, looked up once instead of at each request."""
+    if host in {"localhost", "127.0.0.1", "::1"} or proxy_bypass(host):
+        return None
+    return getproxies().get(scheme)
