@@ -14,11 +14,11 @@ import orjson
 import pytest
 from aiohttp import web
 from fault_server import KEY, QUESTION, Server, completion, cut_off, error, hang, reset, stall, text
-from tuneworthy.providers.http_client import HttpClient, endpoint
 
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers import http_client
 from tuneworthy.providers.capabilities import capabilities_of
+from tuneworthy.providers.http_client import HttpClient, endpoint
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.types import Request, Response
