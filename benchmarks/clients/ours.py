@@ -32,7 +32,7 @@ async def main(root: Path) -> None:
         answered = sum(trace.response is not None for trace in traces)
         scored = sum(not score.unscored for score in scores)
         result = {"answered": answered, "scored": scored, "score": float(num.sum() / den.sum()),
-                  "asked": session.runner.asked, "asking_s": asking_s}  # fmt: skip
+                  "asked": session.runner.sent, "asking_s": asking_s}  # fmt: skip
     print(json.dumps(result))
 
 

@@ -251,10 +251,21 @@ class Variant:
         return content_hash(content)
 
 
-FIRST_TIMED = 2_000_000
-"""Repeats from here on are asked to be timed."""
 LANES = 2
 """How many variants are timed in turn at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Of a request that is timed: an engine of ours may reuse only what other cases share of the prompt.
+
+    Attributes:
+        lane: Which of the variants that are timed in turn, below `LANES`: none may reuse what another left.
+        group: Content hash of the variants that are timed in turn; "" for one alone.
+    """
+
+    lane: int = 0
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +281,7 @@ class Request:
         logprobs: Number of alternatives per token to ask for; None asks for none, 0 for the chosen only.
         repeat: Index of the repeat; part of the key, so no repeat is served from another.
         payload: What a user's own pipeline gets instead of messages (the case's input).
+        timing: Set if the answer is timed; part of the key.
     """
 
     messages: tuple[Message, ...]
@@ -280,16 +292,7 @@ class Request:
     logprobs: int | None = None
     repeat: int = 0
     payload: Any = None
-
-    @property
-    def timed(self) -> bool:
-        """Whether it is timed: of what an engine of ours read before, only what other cases share may be used."""
-        return self.repeat >= FIRST_TIMED
-
-    @property
-    def lane(self) -> int:
-        """Which of two variants that are timed in turn asks, 0 or 1: neither may read what the other left."""
-        return self.repeat % LANES
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

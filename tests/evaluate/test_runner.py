@@ -58,7 +58,7 @@ def test_what_is_stored_can_be_read_without_a_model(tmp_path: Path) -> None:
     play(world.ask(questions(5)))
     found = world.runner.stored(VARIANT, questions(8))
     assert [trace.text for trace in found] == [f"answer to q{i}" for i in range(5)]
-    assert world.runner.asked == 5
+    assert world.runner.sent == 5
 
 
 def test_a_stored_answer_is_served_to_no_other_question_variant_or_model(tmp_path: Path) -> None:
@@ -464,7 +464,7 @@ def test_a_fault_of_the_store_gives_the_reservation_back(tmp_path: Path) -> None
 def _batch(world: World) -> object:
     from tuneworthy.evaluate.batch import Batch
 
-    return Batch(world.runner._jobs(VARIANT, world.model.identity, questions(3), (0,), None), 8)
+    return Batch(world.runner._jobs(VARIANT, questions(3), (0,)), 8)
 
 
 def test_an_answer_that_json_cannot_hold_is_an_error_of_its_case_alone(tmp_path: Path) -> None:

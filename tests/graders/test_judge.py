@@ -18,7 +18,7 @@ from tuneworthy.config.graders import Judge
 from tuneworthy.errors import BudgetSpent, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.request_batcher import Together
+from tuneworthy.evaluate.request_batcher import RequestBatcher
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import GradingContext
@@ -235,7 +235,7 @@ def session(
     runner = Runner(ResponseStore(tmp_path / "responses.sqlite"), budget or Budget(None), ShotPool(()))
     models: Any = {"judge": open_judge(function, price)}
     known = {"judge": models["judge"].provider.identity} if stored_only else None
-    return build(Together(runner, {} if stored_only else models, known=known)), runner  # type: ignore[arg-type]
+    return build(RequestBatcher(runner, {} if stored_only else models, identities=known)), runner  # type: ignore[arg-type]
 
 
 def reference_judge(request: Request) -> str:
@@ -261,7 +261,7 @@ def test_judgements_go_out_together_and_are_never_asked_twice(tmp_path: Path) ->
     assert [score.value for score in scores] == [1, 0] * 20
     assert began == [("judge/judge", 40, 0)]
     assert asyncio.run(grade_all(judge, traces, cases)) == scores
-    assert runner.asked == 40
+    assert runner.sent == 40
     assert began[1:] == [("judge/judge", 40, 40)]
     runner.store.close()
 
@@ -274,7 +274,7 @@ def test_a_session_that_asks_nothing_leaves_what_is_not_stored_unscored(tmp_path
     stored, fresh = asyncio.run(grade_all(judge, [trace("Monet"), trace("Manet")], [CASE]))
     assert stored.value == 1
     assert "not_stored" in fresh.unscored
-    assert runner.asked == 0
+    assert runner.sent == 0
     runner.store.close()
 
 
@@ -283,7 +283,7 @@ def test_the_budget_holds_for_the_judge_too(tmp_path: Path) -> None:
     judge, runner = session(tmp_path, reference_judge, Budget(0.001), price)
     with pytest.raises(BudgetSpent):
         asyncio.run(grade_all(judge, [trace("Monet")], [CASE]))
-    assert runner.asked == 0
+    assert runner.sent == 0
     runner.store.close()
 
 

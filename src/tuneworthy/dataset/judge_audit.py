@@ -26,7 +26,7 @@ from tuneworthy.dataset.base import Opinion, Opinions
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
-from tuneworthy.evaluate.request_batcher import Together
+from tuneworthy.evaluate.request_batcher import RequestBatcher
 from tuneworthy.evaluate.runner import Progress, Runner
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
@@ -94,7 +94,7 @@ class JudgeAuditor:
         limits = [self.project.ladder.budget_usd, None if self.max_usd is None else spent + self.max_usd]
         budget = Budget(min((one for one in limits if one is not None), default=None), spent)
         runner = Runner(store, budget, ShotPool(()), self.progress, seed=seed)
-        context = GradingContext(root=self.project.root, asker=Together(runner, models), seed=seed)
+        context = GradingContext(root=self.project.root, asker=RequestBatcher(runner, models), seed=seed)
         config = Judge(
             type="judge",
             model=self.config.model,

@@ -9,7 +9,7 @@ import numpy as np
 
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import FIRST_TIMED, LANES, Case, Variant, content_hash
+from tuneworthy.types import Case, Timing, Variant, content_hash
 
 N_CASES = 32
 LEAST_S = 0.001
@@ -50,14 +50,14 @@ class Latency:
 
 
 async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case]) -> Latency:
-    """Ask up to `N_CASES` cases of `variant` one at a time, under repeats of their own (so nothing is cached here).
+    """Return the times of up to `N_CASES` calls, one at a time, to cases whose stored answers do not count.
 
-    As wherever a variant is served, the beginning that all its prompts share is read once and kept; what is the case's
-    own is read each time. One call before them warms the model up and is not counted. The search for passages, where
-    there is one, is part of it. Stored like all answers: measured once.
+    As wherever a variant is served, the start that all prompts share may be cached; the rest of a prompt is not. One
+    call before them warms the model up and is not counted. The search for passages is part of the time. The answers
+    are stored like all others: latency is measured once.
     """
     chosen = list(cases[: N_CASES + 1])
-    traces = await runner.run(variant, model, chosen, repeats=(FIRST_TIMED,), concurrency=1)
+    traces = await runner.run(variant, model, chosen, timing=Timing(), concurrency=1)
     counted = traces[1:] if len(traces) > 8 else traces
     searching = _searching(runner, variant, chosen)
     return Latency({
@@ -76,18 +76,18 @@ def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) -> Mappi
 async def measure_together(
     runner: Runner, sides: Sequence[tuple[Variant, OpenModel]], cases: Sequence[Case]
 ) -> list[Latency]:
-    """Measure variants in turn, case by case, so that whatever else slows the machine down falls on all alike.
+    """Measure at most `LANES` variants in turn, case by case, so that a busy machine slows all of them alike.
 
     As `measure_latency`, with fresh calls of their own for each set of variants.
     """
-    repeat = FIRST_TIMED + LANES * (1 + int(content_hash([variant.id for variant, _ in sides], 6), 16))
-    found: list[dict[str, float]] = [{} for _ in sides]
+    group = content_hash([variant.id for variant, _ in sides])
+    seconds: list[dict[str, float]] = [{} for _ in sides]
     chosen = cases[: N_CASES + 1]
     searching = [_searching(runner, variant, chosen) for variant, _ in sides]
     for number, case in enumerate(chosen):
         turn = list(enumerate(sides))
-        for at, (variant, model) in reversed(turn) if number % 2 else turn:
-            (trace,) = await runner.run(variant, model, [case], repeats=(repeat + at,), concurrency=1)
+        for lane, (variant, model) in reversed(turn) if number % 2 else turn:
+            (trace,) = await runner.run(variant, model, [case], timing=Timing(lane, group), concurrency=1)
             if trace.response and (number or len(chosen) <= 8):
-                found[at][case.id] = trace.response.seconds + searching[at].get(case.id, 0.0)
-    return [Latency(seconds) for seconds in found]
+                seconds[lane][case.id] = trace.response.seconds + searching[lane].get(case.id, 0.0)
+    return [Latency(one) for one in seconds]

@@ -19,7 +19,7 @@ NOT_STORED = Failure(code="not_stored", message="the judge was not asked yet; a 
 
 
 @dataclass(slots=True)
-class _Batch:
+class _OpenBatch:
     """Questions of one variant that wait for the end of this turn."""
 
     variant: Variant
@@ -27,29 +27,31 @@ class _Batch:
     task: asyncio.Task[list[Trace]] | None = None
 
 
-class Together:
+class RequestBatcher:
     """Asks through `runner`; an `Asker` of the graders.
 
     Args:
         runner: With the session's store and budget.
         models: Of the project.
-        known: Identities of models by name. If given, nothing is asked and no model is opened: what is not stored
+        identities: Of models by name. If given, nothing is asked and no model is opened: what is not stored
             under these identities comes back as a failure.
     """
 
-    def __init__(self, runner: Runner, models: Models, *, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, runner: Runner, models: Models, *, identities: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self._runner = runner
         self._models = models
-        self._known = known
-        self._open: dict[str, _Batch] = {}
+        self._identities = identities
+        self._open: dict[str, _OpenBatch] = {}
 
     def identity(self, model: str) -> Mapping[str, Any]:
         """Return what the model resolves to (see `Provider.identity`)."""
-        return self._models[model].provider.identity if self._known is None else self._known.get(model, {})
+        return self._models[model].provider.identity if self._identities is None else self._identities.get(model, {})
 
     def supports(self, model: str) -> frozenset[str]:
         """Return the features that the model accepts."""
-        return self._models[model].provider.supports if self._known is None else frozenset({"choice"})
+        return self._models[model].provider.supports if self._identities is None else frozenset({"choice"})
 
     async def __call__(self, variant: Variant, case: Case) -> Trace:
         """Return the answer to one question.
@@ -57,19 +59,19 @@ class Together:
         Raises:
             TuneworthyError: What ends a run as a whole: budget, key, provider down.
         """
-        if self._known is not None:
+        if self._identities is not None:
             found = self._runner.stored(variant, [case])
             return found[0] if found else _not_stored(variant, case)
         batch = self._open.get(variant.id)
         if batch is None:
-            batch = self._open[variant.id] = _Batch(variant)
+            batch = self._open[variant.id] = _OpenBatch(variant)
             batch.task = asyncio.get_running_loop().create_task(self._run(batch))
         batch.cases.append(case)
         place = len(batch.cases) - 1
         assert batch.task is not None
         return (await batch.task)[place]
 
-    async def _run(self, batch: _Batch) -> list[Trace]:
+    async def _run(self, batch: _OpenBatch) -> list[Trace]:
         """Ask all that was added before this task got its turn."""
         del self._open[batch.variant.id]
         return await self._runner.run(batch.variant, self._models[batch.variant.model], batch.cases)

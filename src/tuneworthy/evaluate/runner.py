@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from math import fsum
 from typing import Protocol
 
 from tuneworthy.errors import (
@@ -40,6 +41,7 @@ from tuneworthy.types import (
     Request,
     Response,
     Retrieval,
+    Timing,
     Trace,
     Variant,
     canonical,
@@ -98,16 +100,43 @@ class Silent:
     def end(self) -> None: ...
 
 
+@dataclass(slots=True)
+class Spending:
+    """What was needed for the first time while this meter ran, stored answers included.
+
+    Attributes:
+        costs: US dollars, one an answer.
+    """
+
+    costs: list[float] = field(default_factory=list)
+
+    @property
+    def calls(self) -> int:
+        """Answers."""
+        return len(self.costs)
+
+    @property
+    def usd(self) -> float:
+        """US dollars."""
+        return fsum(self.costs)
+
+
 class Runner:
-    """Asks, with one store and one budget for the whole project.
+    """Calls models, with one store and one budget for the whole project.
 
     Args:
         store: Where answers are kept.
         budget: What they may cost.
         pool: Where shots come from.
-        progress: Told what happens.
+        progress: Is shown what happens.
         seed: Of the jitter of waits.
         library: Where passages come from.
+        mask: Returns a whole chat as it may be sent, with personal data masked; None sends it as it is.
+
+    Attributes:
+        sent: Calls that were sent to a provider.
+        spending: All that this runner needed so far.
+        lost: Failures that another run may not meet: it makes these calls again.
     """
 
     def __init__(
@@ -119,32 +148,39 @@ class Runner:
         *,
         seed: int = 0,
         library: Library | None = None,
+        mask: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None = None,
     ) -> None:
         self.store = store
         self.budget = budget
         self.pool = pool
         self.library = library
         self.progress: Progress = progress or Silent()
-        self.shown: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None = None
-        self.asked = 0
-        self.costs: dict[bytes, float] = {}
-        """What each answer that was wanted did cost, US dollars, stored ones included: by key, in that order."""
+        self.mask = mask
+        self.sent = 0
+        self.spending = Spending()
         self.lost: list[Failure] = []
-        """Failures that another run may not meet: it asks these questions again."""
+        self._meters = [self.spending]
+        self._counted: set[bytes] = set()
         self._jitter = random.Random(seed)
         self._answered: set[str] = set()
         self._works: set[bytes] = set()  # identities of models that answered something, now or in an earlier run
 
-    def showing(self, pool: ShotPool, shown: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None) -> Runner:
-        """Return a runner with the same store and money, whose shots come from `pool`.
+    @contextmanager
+    def metered(self) -> Iterator[Spending]:
+        """Meter what is needed within for the first time; meters may be nested."""
+        meter = Spending()
+        self._meters.append(meter)
+        try:
+            yield meter
+        finally:
+            self._meters.remove(meter)
 
-        Args:
-            pool: Where shots come from.
-            shown: Returns a whole chat as it may be sent, with personal data masked; None sends it as it is.
-        """
-        other = copy(self)
-        other.pool, other.shown, other.asked = pool, shown, 0
-        return other
+    def _count(self, key: bytes, cost_usd: float) -> None:
+        """Count an answer once, whoever needs it again."""
+        if key not in self._counted:
+            self._counted.add(key)
+            for meter in self._meters:
+                meter.costs.append(cost_usd)
 
     async def run(
         self,
@@ -155,16 +191,18 @@ class Runner:
         repeats: Iterable[int] = (0,),
         logprobs: int | None = None,
         concurrency: int | None = None,
+        timing: Timing | None = None,
     ) -> list[Trace]:
         """Return the traces of all cases, each case's repeats together, in the order given.
 
         Args:
             variant: What is asked.
             model: The opened model of `variant`.
-            cases: Who is asked about.
+            cases: What it is asked.
             repeats: Indexes of the repeats that are wanted.
             logprobs: Alternatives per token to ask for.
             concurrency: Calls in flight, at most; the model's own limit if not given.
+            timing: Set if the answers are timed.
 
         Raises:
             BudgetSpent: The next call could exceed the budget.
@@ -172,10 +210,11 @@ class Runner:
             UserError: The model never answered and its address or name is wrong, or the pipeline only fails.
             OutsideFault: The provider is down: a call failed for good and none succeeded meanwhile.
         """
-        jobs = self._jobs(variant, model.identity, cases, tuple(repeats), logprobs)
+        jobs = self._jobs(variant, cases, repeats, identity=model.identity, logprobs=logprobs, timing=timing)
         answers = self.store.get_many([job.key for job in jobs])
         stored = set(answers)
-        self.costs |= {key: cost for key, (_, cost) in answers.items()}
+        for key, (_, cost) in answers.items():
+            self._count(key, cost)
         if any(isinstance(answer, Response) for answer, _ in answers.values()):
             self._works.add(model.identity)
         missing = {job.key: job for job in jobs if job.key not in answers}  # cases that ask the same are asked once
@@ -192,20 +231,29 @@ class Runner:
         self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,), logprobs: int | None = None
     ) -> list[Trace]:
         """Return the traces of `run` that are stored, in its order; asks nothing and needs no model."""
-        jobs = self._jobs(variant, canonical(variant.model_identity), cases, tuple(repeats), logprobs)
+        jobs = self._jobs(variant, cases, repeats, logprobs=logprobs)
         answers = self.store.get_many([job.key for job in jobs])
         identity = variant.id
         return [_trace(job, variant, identity, *answers[job.key], stored=True) for job in jobs if job.key in answers]
 
     def dates(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[float | None]:
         """Return when each answer of `run` was committed, seconds since the epoch, in its order; None if none is."""
-        keys = [job.key for job in self._jobs(variant, canonical(variant.model_identity), cases, tuple(repeats), None)]
+        keys = [job.key for job in self._jobs(variant, cases, repeats)]
         found = self.store.dates(keys)
         return [found.get(key) for key in keys]
 
     def _jobs(
-        self, variant: Variant, identity: bytes, cases: Sequence[Case], repeats: tuple[int, ...], logprobs: int | None
+        self,
+        variant: Variant,
+        cases: Sequence[Case],
+        repeats: Iterable[int],
+        *,
+        identity: bytes | None = None,
+        logprobs: int | None = None,
+        timing: Timing | None = None,
     ) -> list[Job]:
+        identity = identity or canonical(variant.model_identity)
+        repeats = tuple(repeats)
         shots = self.pool.select(variant.shots, cases)
         passages = self._passages(variant, cases)
         jobs = []
@@ -214,13 +262,14 @@ class Runner:
             shown = tuple(passage.document for passage in found)
             messages = chat(variant, case, shots.get(case.id, ()), found)
             first = Request(
-                messages=messages if self.shown is None else self.shown(messages),
+                messages=messages if self.mask is None else self.mask(messages),
                 max_tokens=variant.max_tokens,
                 decoding=variant.parameters,
                 output=variant.output,
                 tools=case.tools,
                 logprobs=logprobs,
                 payload=case.input if case.input is not None else list(case.messages),
+                timing=timing,
             )
             content = outgoing(first)
             for repeat in repeats:
@@ -315,7 +364,7 @@ class Runner:
                 note = self.store.open_call(job.key, ceiling)
                 cost = ceiling  # what counts if this attempt ends without a word
             job.attempts += 1
-            self.asked += 1
+            self.sent += 1
             clock = asyncio.get_running_loop().time
             job.last_sent = started = clock()
             job.first_sent = job.first_sent or started
@@ -347,7 +396,7 @@ class Runner:
             raise ProviderError(
                 f"{model.name}: expected an answer that JSON can hold, got {error}", code="malformed", retryable=False
             ) from None
-        self.costs[job.key] = cost
+        self._count(job.key, cost)
         self._answered.add(model.name)
         self._works.add(model.identity)
         batch.finish(job, kept, cost)

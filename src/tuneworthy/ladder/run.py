@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import islice
-from math import fsum
 from typing import Any
 
 from tuneworthy.classical.base import WORDS
@@ -158,10 +156,9 @@ class LadderRun:
 
     async def _paid(self, name: str) -> RungRecord:
         """Walk one rung and add up what it was the first to ask."""
-        costs = self.session.runner.costs
-        before = len(costs)
-        record = await self._rung(name)
-        return replace(record, cost_usd=fsum(islice(costs.values(), before, None)))
+        with self.session.runner.metered() as spent:
+            record = await self._rung(name)
+        return replace(record, cost_usd=spent.usd)
 
     async def _rung(self, name: str) -> RungRecord:
         """Walk one rung."""
@@ -205,10 +202,9 @@ class LadderRun:
         explored = _explored(found, len(proposal.candidates) if session.split.explore else 1, notes)
         explored["reasons"] = await self._reasons(winner, found.entries if found else (), unseen)
         if isinstance(rung, Examines):
-            before = len(session.runner.costs)
-            explored["detail"] = await rung.examine(session, winner, self.dev)
-            asked = [*islice(session.runner.costs.values(), before, None)]
-            explored |= {"examined": len(asked), "examined_usd": fsum(asked)}
+            with session.runner.metered() as spent:
+                explored["detail"] = await rung.examine(session, winner, self.dev)
+            explored |= {"examined": spent.calls, "examined_usd": spent.usd}
         if self.quick:
             return await self._quick_record(name, winner, explored)
         record = await self._test(name, winner, explored)
@@ -365,7 +361,7 @@ class LadderRun:
             explored=session.split.explore,
             alpha=SHARED / len(comparisons.planned) if comparisons.planned and not self.quick else None,
             comparisons=ComparisonCount(len(comparisons.planned), comparisons.n_taken),
-            cost_usd=fsum(session.runner.costs.values()),
+            cost_usd=session.runner.spending.usd,
             rungs=list(self.records.values()),
             best=self._best(),
             partial=partial,

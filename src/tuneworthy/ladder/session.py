@@ -18,7 +18,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
-from tuneworthy.evaluate.request_batcher import Together
+from tuneworthy.evaluate.request_batcher import RequestBatcher
 from tuneworthy.evaluate.runner import Progress, Runner
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
@@ -146,7 +146,7 @@ class Session:
         add_tuned(self.models, project)  # one that cannot be opened is told by its rung
         self.library = open_library(project, Account(store, budget) if known is None else None)
         self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)
-        self.asker = Together(self.runner, self.models, known=known)
+        self.asker = RequestBatcher(self.runner, self.models, identities=known)
 
     @cached_property
     def graders(self) -> dict[str, Grader]:

@@ -41,8 +41,9 @@ class Provider(Protocol):
 
 
 def outgoing(request: Request) -> dict[str, Any]:
-    """Return the content of `request` that can change the answer, as JSON-able data (the store's key)."""
-    return {
+    """Return the content of `request` that can change the answer or its time, JSON-able: the store's key."""
+    timing = {"timing": [request.timing.group, request.timing.lane]} if request.timing else {}
+    return timing | {
         "messages": list(request.messages),
         "max_tokens": request.max_tokens,
         "decoding": dict(request.decoding),

@@ -213,7 +213,7 @@ class _Client(OpenAIProvider):
 
     def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         body, dropped = super().body(request)
-        return (body | {"id_slot": request.lane} if request.timed else body), dropped
+        return (body | {"id_slot": request.timing.lane} if request.timing else body), dropped
 
 
 class LlamaCppProvider:
@@ -259,7 +259,7 @@ class LlamaCppProvider:
             ModelError: The model does not load.
             OutsideFault: The engine dies again and again.
         """
-        if request.timed and self.settings["cache_mib"]:
+        if request.timing and self.settings["cache_mib"]:
             return await self._for_timing().complete(request)
         self._bind()
         if not self._suspects or (key := content_hash(outgoing(request))) not in self._suspects:
@@ -313,7 +313,7 @@ class LlamaCppProvider:
         client = self._client
         if client is None:
             raise ProviderError("llama.cpp was closed", code="connection", retryable=True)
-        if self._prefix is not None and not request.timed:
+        if self._prefix is not None and not request.timing:
             await self._prefix.prepare(request, client.body)
         try:
             response = await client.complete(request)

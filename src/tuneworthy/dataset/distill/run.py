@@ -136,7 +136,9 @@ async def distill(
     if base is not None:
         _same_teacher(base, told, mix=project.data.teacher_mix)
     kept, left = _questions(project, store, queries, teaching, limit=limit, say=say)
-    runner = teaching.runner.showing(TeacherShots(teaching.pool, load_encoder), _masking(project, teacher))
+    session = teaching.runner
+    shots, mask = TeacherShots(teaching.pool, load_encoder), _masking(project, teacher)
+    runner = Runner(session.store, session.budget, shots, session.progress, library=session.library, mask=mask)
     answered = await _ask(runner, teacher, teaching, kept, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, told)) is not None]
     lines: Iterator[dict[str, Any]] = chain(queries.rejects(), reject_lines(left), _bad_answers(answered))
@@ -164,7 +166,7 @@ async def distill(
             hint=f"the reasons are in {done.folder / 'rejects.jsonl'}",
         )
     store.write("imports/latest", {"id": done.id})
-    return Distilled(done, runner.asked)
+    return Distilled(done, runner.sent)
 
 
 def _settled(project: Project, teaching: Teaching) -> tuple[Teacher, dict[str, Any]]:

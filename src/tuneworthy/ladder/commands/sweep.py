@@ -135,7 +135,7 @@ class Sweeping:
         plan = Plan(calls=calls, repeats=self.repeats, seed=seed, width=width, aside=aside, first=first)
         found = await sweep(self.base, self._make, suggest, session.split.dev, measure=self._measure, plan=plan)
         flips = await self._flips(seed) if greedy else None
-        cost = sum(session.runner.costs.values())
+        cost = session.runner.spending.usd
         parts = [
             self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
         ]
