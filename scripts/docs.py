@@ -32,7 +32,7 @@ from tuneworthy.decoding.lints import LINTS as DECODING_LINTS
 from tuneworthy.decoding.lints import Use
 from tuneworthy.decoding.presets import presets
 from tuneworthy.decoding.structured import limits
-from tuneworthy.ladder.check import LEVELS, all_checks
+from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.rules import SEVERITIES
 from tuneworthy.ship.parity.subject import all_checks as parity_check_classes
 from tuneworthy.ship.parity.subject import page as parity_check_page
@@ -328,11 +328,9 @@ def checks() -> str:
     """Return docs/checks.md."""
     parts = [MADE, "# Checks\n\nWhat `tuneworthy check` looks for. An error means that a run would fail or measure "]
     parts.append("nothing; `check` then exits with status 2.\n")
-    for level in LEVELS:
-        parts.append(f"\n## {level.capitalize()}s\n")
-        for one in all_checks().values():
-            if one.level == level:
-                parts.append(f"\n### {one.code}\n\n{one.page}\n")
+    for severity in SEVERITIES:
+        parts.append(f"\n## {severity.capitalize()}s\n")
+        parts += [f"\n### {rule.name}\n\n{rule.page}\n" for rule in CHECKS.all().values() if rule.severity == severity]
     return "".join(parts)
 
 

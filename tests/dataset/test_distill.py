@@ -359,7 +359,7 @@ def test_if_no_answer_is_good_enough_the_reasons_are_kept_and_nothing_is_built_f
     [
         ("allows_training = true", "expected either model or variant, got neither"),
         ('model = "big"\nvariant = "best"', "expected either model or variant, got both"),
-        ('model = "huge"', "expected a key of [models] (big), got 'huge'"),
+        ('model = "huge"', "teacher.model is 'huge', which is not a key of [models] (big)"),
         ('variant = "best"\nsystem = "Hi"', "a variant brings its own prompt"),
         ('model = "big"\nself_consistency = 0.6', "expected at least 3 for self_consistency, got 1"),
     ],

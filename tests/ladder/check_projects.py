@@ -286,7 +286,7 @@ def _decoding_settings(folder: Folder) -> None:
 
 
 def _waiver(folder: Folder) -> None:
-    folder.toml += '[[waivers]]\ngate = "overlap"\nreason = "we looked at them"\n'
+    folder.toml += '[[waivers]]\ngate = "contamination"\nreason = "we looked at them"\n'
 
 
 PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {

@@ -9,8 +9,10 @@ import pytest
 from tests.ladder.check_projects import KEY, NO_KEY, PLANTED, SERVED, clean, model_server, served
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.check import LEVELS, Check, CheckReport, Fault, all_checks, check_project
+from tuneworthy.ladder.check import CheckReport, check_project
+from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.retrieval.library import open_library
+from tuneworthy.rules import SEVERITIES, Finding, Rule
 
 ALWAYS = {"estimate", "power"}
 """Checks that say a word about every project: what it will take, what it can show."""
@@ -24,7 +26,7 @@ def _keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def told(report: CheckReport) -> set[tuple[str, str]]:
-    return {(finding.code, finding.level) for finding in report.findings}
+    return {(finding.rule, finding.severity) for finding in report.findings}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def test_a_clean_project_gets_only_its_two_notes(quiet: set[tuple[str, str]]) ->
 
 
 def test_every_check_has_a_planted_fault() -> None:
-    assert set(all_checks()) == {*PLANTED, *SERVED, "estimate"}
+    assert set(CHECKS.all()) == {*PLANTED, *SERVED, "estimate"}
 
 
 @pytest.mark.parametrize("code", PLANTED)
@@ -49,7 +51,7 @@ def test_a_planted_fault_is_told_by_its_check_and_by_no_other(
     plant(folder)
     root = folder.write()
     assert told(check_project(root, contact=False)) - quiet == {(code, level)}
-    disabled = {name: one for name, one in all_checks().items() if name != code}
+    disabled = {name: one for name, one in CHECKS.all().items() if name != code}
     assert told(check_project(root, contact=False, checks=disabled)) <= quiet
 
 
@@ -64,7 +66,7 @@ def test_what_a_server_answers_is_told_by_its_check_and_by_no_other(
         root = folder.write()
         assert told(check_project(root)) - quiet == {(code, level)}
         assert seen == ["GET /v1/models Bearer sk-test-secret-0000"]
-        disabled = {name: one for name, one in all_checks().items() if name != code}
+        disabled = {name: one for name, one in CHECKS.all().items() if name != code}
         assert told(check_project(root, checks=disabled)) <= quiet
         seen.clear()
         assert told(check_project(root, contact=False)) <= quiet
@@ -82,19 +84,19 @@ def test_a_server_that_is_not_there_is_named_and_the_key_is_not(tmp_path: Path) 
     folder = clean(tmp_path / "project")
     served(folder, "http://127.0.0.1:1/v1")
     report = check_project(folder.write())
-    (finding,) = [finding for finding in report.findings if finding.level == "error"]
-    assert finding.code == "server"
+    (finding,) = [finding for finding in report.findings if finding.severity == "error"]
+    assert finding.rule == "server"
     assert "http://127.0.0.1:1/v1/models" in finding.message
     assert "sk-test" not in str(report.to_dict())
 
 
 def test_overlaps_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_do(tmp_path: Path) -> None:
-    for name, n_overlaps, todo in (("few", 5, "nothing to do"), ("many", 30, "dev is taken from the cases")):
+    for name, n_overlaps, todo in (("few", 5, "No action needed"), ("many", 30, "dev is taken from the cases")):
         folder = clean(tmp_path / name)
         for number in range(n_overlaps):
             folder.examples[number]["messages"][0]["content"] = folder.cases[number]["input"].upper()
         report = check_project(folder.write(), contact=False)
-        (found,) = [str(one) for one in report.findings if one.code == "contamination"]
+        (found,) = [str(one) for one in report.findings if one.rule == "contamination"]
         assert todo in found
 
 
@@ -104,7 +106,7 @@ def test_a_password_in_an_address_is_neither_shown_nor_sent(tmp_path: Path) -> N
         served(folder, base_url.replace("http://", "http://user:hunter2@"))
         report = check_project(folder.write())
     assert seen == [] and "hunter2" not in str(report.to_dict())
-    assert {finding.code for finding in report.findings if finding.level == "error"} == {"model_opens", "server"}
+    assert {finding.rule for finding in report.findings if finding.severity == "error"} == {"model_opens", "server"}
 
 
 def test_a_hosted_server_is_not_contacted_where_data_must_stay_on_the_device(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_hosted_server_is_not_contacted_where_data_must_stay_on_the_device(tmp
     plant, _ = PLANTED["on_device"]
     plant(folder)
     report = check_project(folder.write())
-    assert {finding.code for finding in report.findings} == {*ALWAYS, "on_device"}
+    assert {finding.rule for finding in report.findings} == {*ALWAYS, "on_device"}
 
 
 def test_a_paid_search_is_listed_with_its_cost_and_one_without_price_or_key_is_an_error(tmp_path: Path) -> None:
@@ -122,10 +124,10 @@ def test_a_paid_search_is_listed_with_its_cost_and_one_without_price_or_key_is_a
         key = f'api_key_env = "{NO_KEY if wrong else KEY}"'
         folder.replace('base_url = "http://127.0.0.1:1/v1"', f'base_url = "https://paid.example/v1", {price}, {key}')
         report = check_project(folder.write(), contact=False)
-        errors = [one.message for one in report.findings if one.level == "error"]
-        (listed,) = [one.message for one in report.findings if one.code == "search_servers" and one.level == "note"]
+        errors = [one.message for one in report.findings if one.severity == "error"]
+        (listed,) = [one.message for one in report.findings if one.rule == "search_servers" and one.severity == "note"]
         assert "https://paid.example/v1" in listed
-        assert ("budget_missing" in {one.code for one in report.findings}) is not wrong
+        assert ("budget_missing" in {one.rule for one in report.findings}) is not wrong
         assert [("price" in one, NO_KEY in one) for one in errors] == ([(True, False), (False, True)] if wrong else [])
 
 
@@ -166,7 +168,7 @@ def test_many_faults_are_told_at_once(tmp_path: Path) -> None:
         PLANTED[code][0](folder)
     folder.cases[41] = "[1]"
     report = check_project(folder.write(), contact=False)
-    found = [finding.code for finding in report.findings if finding.level == "error"]
+    found = [finding.rule for finding in report.findings if finding.severity == "error"]
     assert found.count("cases_file") == 2
     assert {"examples_file", "missing_key", "waiver", "prompt_file", "model_opens"} <= set(found)
 
@@ -175,43 +177,50 @@ def test_the_faults_of_the_project_file_come_alone_each_with_its_line(tmp_path: 
     folder = clean(tmp_path / "project")
     folder.replace("margin = 0.5", 'margin = "wide"\ntarge = 0.5')
     report = check_project(folder.write(), contact=False)
-    assert [finding.code for finding in report.findings] == ["config", "config"]
+    assert [finding.rule for finding in report.findings] == ["config", "config"]
     assert all(f"tuneworthy.toml:{line}: " in str(report.findings) for line in (4, 5))
-    assert "did you mean 'target'?" in str(report.findings)
+    assert "Did you mean 'target'?" in str(report.findings)
 
 
-def test_a_check_that_fails_says_so_and_stops_nothing(tmp_path: Path) -> None:
-    def crash(facts: object) -> list[Fault]:
+def test_an_error_that_a_check_raises_is_a_finding_and_stops_nothing(tmp_path: Path) -> None:
+    def refuse(facts: object) -> list[Finding]:
+        raise UserError("No luck.", hint="Try again.")
+
+    def fine(facts: object) -> list[Finding]:
+        return [Finding(message="Seen.")]
+
+    checks = {"refuse": Rule(name="refuse", examine=refuse), "fine": Rule(name="fine", examine=fine, severity="note")}
+    report = check_project(clean(tmp_path / "project").write(), contact=False, checks=checks)
+    assert [(one.severity, one.rule, one.message, one.fix) for one in report.findings] == [
+        ("error", "refuse", "No luck.", "Try again."),
+        ("note", "fine", "Seen.", ""),
+    ]
+
+
+def test_a_bug_of_a_check_stays_a_bug(tmp_path: Path) -> None:
+    def crash(facts: object) -> list[Finding]:
         raise ZeroDivisionError("planted")
 
-    def refuse(facts: object) -> list[Fault]:
-        raise UserError("expected luck, got none", hint="try again")
-
-    checks = {"crash": Check("crash", "note", crash), "refuse": Check("refuse", "note", refuse)}  # type: ignore[arg-type]
-    report = check_project(clean(tmp_path / "project").write(), contact=False, checks=checks)
-    assert [(finding.level, finding.code) for finding in report.findings] == [
-        ("error", "refuse"),
-        ("warning", "check_failed"),
-    ]
-    assert "the check crash to run, got ZeroDivisionError: planted" in report.findings[1].message
+    with pytest.raises(ZeroDivisionError, match="planted"):
+        check_project(clean(tmp_path).write(), contact=False, checks={"crash": Rule(name="crash", examine=crash)})
 
 
 def test_the_worst_comes_first(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     for code in ("unseen_labels", "waiver", "no_input"):
         PLANTED[code][0](folder)
-    levels = [LEVELS.index(finding.level) for finding in check_project(folder.write(), contact=False).findings]
+    levels = [SEVERITIES.index(finding.severity) for finding in check_project(folder.write(), contact=False).findings]
     assert levels == sorted(levels)
     assert len(set(levels)) == 3
 
 
 def test_every_check_has_a_page_and_every_error_a_hint(tmp_path: Path) -> None:
-    assert all(one.page.rstrip(")").endswith(".") for one in all_checks().values())
+    assert all(one.page.rstrip(")").endswith(".") for one in CHECKS.all().values())
     for code, (plant, level) in PLANTED.items():
         folder = clean(tmp_path / code)
         plant(folder)
-        report = check_project(folder.write(), contact=False, checks={code: all_checks()[code]})
-        assert level == "note" or all(finding.hint for finding in report.findings), code
+        report = check_project(folder.write(), contact=False, checks={code: CHECKS.all()[code]})
+        assert level == "note" or all(finding.fix for finding in report.findings), code
         assert all("\n" not in finding.message for finding in report.findings), code
 
 
@@ -219,5 +228,5 @@ def test_without_data_there_is_neither_an_estimate_nor_a_resolution(tmp_path: Pa
     folder = clean(tmp_path / "project")
     folder.cases = ["not a case"]
     report = check_project(folder.write(), contact=False)
-    assert report.estimate is None and report.resolution is None
-    assert not {finding.code for finding in report.findings} & ALWAYS
+    assert report.estimate is None and report.power is None
+    assert not {finding.rule for finding in report.findings} & ALWAYS

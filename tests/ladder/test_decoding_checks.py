@@ -13,7 +13,7 @@ import pytest
 
 from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
-from tuneworthy.ladder.check import all_checks
+from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.rung import Rung, View
 from tuneworthy.ladder.rungs.decoding import Decoding
@@ -26,14 +26,14 @@ from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.store import Folder
 from tuneworthy.types import OutputFormat, Retrieval, Variant
 
-CHECK = all_checks()["decoding_settings"]
+CHECK = CHECKS.get("decoding_settings")
 
 
 def told(root: Path, decoding: str) -> list[tuple[str, str]]:
     """Level and message of what the check finds with a section `[decoding]`."""
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text() + f"\n[decoding]\n{decoding}\n")
-    return [(one.level, one.message) for one in CHECK.findings(Facts(load(root), contact=False))]
+    return [(one.severity, one.message) for one in CHECK.run(Facts(load(root), contact=False))]
 
 
 def test_each_setting_is_told_with_its_number_and_the_lint(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_the_parameters_of_todays_prompt_are_told(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "decoding"])
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("[prompt]", "[prompt]\nparameters = {repetition_penalty = 1.3}"))
-    found = [one.message for one in CHECK.findings(Facts(load(root), contact=False))]
+    found = [one.message for one in CHECK.run(Facts(load(root), contact=False))]
     assert found and all(one.startswith("prompt.parameters: ") for one in found)
 
 

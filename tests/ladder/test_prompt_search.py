@@ -551,7 +551,7 @@ def test_a_budget_that_is_spent_while_rewriting_ends_the_run_though_gepa_would_g
 
 def test_a_model_that_is_not_there_is_a_fault_of_the_project_file(tmp_path: Path) -> None:
     root = bad_prompt(tmp_path, extra='[reflection]\nmodel = "nobody"\n')
-    with pytest.raises(ConfigError, match=r"reflection.model: expected a key of \[models\] \(weak\), got 'nobody'"):
+    with pytest.raises(ConfigError, match=r"reflection.model is 'nobody', which is not a key of \[models\] \(weak\)"):
         load(root)
 
 

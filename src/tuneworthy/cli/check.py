@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, print_json, project_option
+from tuneworthy.errors import join_sentences
+from tuneworthy.ladder.check import check_project
+from tuneworthy.report.text import clean
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -25,19 +29,14 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
     Example:
       tuneworthy check
     """
-    from tuneworthy.ladder.check import check_project
-    from tuneworthy.report.text import clean
-
     report = check_project(root, contact=not offline)
     if as_json:
         print_json(report.to_dict())
-        return 2 if report.errors else 0
+        return 2 if report.count("error") else 0
     for finding in report.findings:
-        level = click.style(finding.level, fg=_COLOURS[finding.level])
-        hint = f". {finding.hint}" if finding.hint else ""
-        click.echo(f"{level} {finding.code}: {clean(finding.message + hint, 0)}")
-    if report.errors:
-        click.echo(f"{report.errors} errors, {report.count('warning')} warnings: mend the errors before you run.")
-        return 2
-    click.echo(f"No errors, {report.count('warning')} warnings. Next: tuneworthy run")
-    return 0
+        severity = finding.severity or "error"
+        label = click.style(severity, fg=_COLOURS[severity])
+        click.echo(f"{label} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}")
+    n_errors, n_warnings = report.count("error"), report.count("warning")
+    click.echo(messages.check_summary(n_errors, n_warnings))
+    return 2 if n_errors else 0

@@ -15,3 +15,12 @@ CHOOSE_PATH: Final = "Choose another path."
 NO_USER_NAME: Final = "The system does not know your user name."
 GIVE_USER_NAME: Final = "Give a name with {option}."
 NOT_DOLLARS: Final = "{value} is not an amount in US dollars."
+
+
+# check
+def check_summary(n_errors: int, n_warnings: int) -> str:
+    """Say how many errors and warnings there are, and what comes next."""
+    warnings = f"{n_warnings} warning" + "s" * (n_warnings != 1)
+    if n_errors:
+        return f"{n_errors} error{'s' * (n_errors != 1)}, {warnings}. Fix the errors before you run."
+    return f"No errors, {warnings}. Next: tuneworthy run"

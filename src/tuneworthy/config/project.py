@@ -1,8 +1,7 @@
-"""The project file `tuneworthy.toml`: read, checked, and all its faults told at once, each with its line."""
+"""The project file `tuneworthy.toml`: read and checked; all its faults are reported at once, each with its line."""
 
 from __future__ import annotations
 
-import difflib
 import logging
 import tomllib
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
+from tuneworthy.config import messages
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import Data
 from tuneworthy.config.graders import Grader
@@ -23,7 +23,7 @@ from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.toml_lines import key_lines, line_of
 from tuneworthy.config.train import Train
-from tuneworthy.errors import ConfigError, UserError
+from tuneworthy.errors import ConfigError, UserError, did_you_mean
 
 FILE_NAME = "tuneworthy.toml"
 logger = logging.getLogger(__name__)
@@ -69,49 +69,27 @@ class Project(Section):
 
     @property
     def student_system(self) -> str | None:
-        """System prompt of what is trained, in its rows and when it is asked; None if it has none."""
-        told = self.teacher.student_system if self.teacher else None
-        return self.text(self.prompt.system if told is None else told) or None
+        """System prompt of what is trained, in its rows and when it answers; None if it has none."""
+        own = self.teacher.student_system if self.teacher else None
+        return self.text(self.prompt.system if own is None else own) or None
 
     @model_validator(mode="after")
-    def _baseline_is_a_model(self) -> Self:
-        if self.ladder.baseline not in self.models:
-            known = ", ".join(self.models)
-            raise ValueError(f"ladder.baseline: expected a key of [models] ({known}), got {self.ladder.baseline!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _served_is_a_model(self) -> Self:
-        name = self.serve.model
-        if name is not None and (name not in self.models or name == self.ladder.baseline):
-            known = ", ".join(one for one in self.models if one != self.ladder.baseline) or "none there"
-            raise ValueError(
-                f"serve.model: expected a key of [models] that is not the baseline ({known}), got {name!r}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _judges_are_models(self) -> Self:
-        judges = [grader.model for grader in self.graders if grader.type == "judge"]
-        judges += [self.data.judge.model] if self.data.judge else []
-        for name in judges:
-            if name not in self.models:
-                known = ", ".join(self.models)
-                raise ValueError(f"judge: expected a key of [models] ({known}) as its model, got {name!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _teacher_is_a_model(self) -> Self:
-        if self.teacher and self.teacher.model is not None and self.teacher.model not in self.models:
-            known = ", ".join(self.models)
-            raise ValueError(f"teacher.model: expected a key of [models] ({known}), got {self.teacher.model!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _who_reflects_is_a_model(self) -> Self:
-        if self.reflection and self.reflection.model not in self.models:
-            known = ", ".join(self.models)
-            raise ValueError(f"reflection.model: expected a key of [models] ({known}), got {self.reflection.model!r}")
+    def _models_are_there(self) -> Self:
+        uses = [("ladder.baseline", self.ladder.baseline), ("serve.model", self.serve.model)]
+        uses += [("graders.model", grader.model) for grader in self.graders if grader.type == "judge"]
+        uses += [("data.judge.model", self.data.judge.model)] if self.data.judge else []
+        uses += [("teacher.model", self.teacher.model)] if self.teacher else []
+        uses += [("reflection.model", self.reflection.model)] if self.reflection else []
+        for key, name in uses:
+            if name is not None and name not in self.models:
+                hint = did_you_mean(name, self.models)
+                raise ValueError(
+                    messages.NOT_A_MODEL.format(
+                        key=key, name=name, models=", ".join(self.models), hint=f" {hint}".rstrip()
+                    )
+                )
+        if self.serve.model == self.ladder.baseline:
+            raise ValueError(messages.SERVED_BASELINE.format(name=self.serve.model))
         return self
 
     def text(self, value: str | None) -> str | None:
@@ -122,7 +100,7 @@ class Project(Section):
         if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
             return path.read_text(encoding="utf-8-sig").strip()
         if path.suffix in {".md", ".txt", ".j2"} and " " not in value:
-            raise UserError(f"expected the template file {path}, got nothing there", hint="write it or mend [prompt]")
+            raise UserError(messages.NO_TEMPLATE.format(path=path), hint=messages.WRITE_TEMPLATE)
         return value
 
 
@@ -137,16 +115,13 @@ def load(root: Path | str) -> Project:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(
-            [f"expected a project file at {path}, got nothing there"],
-            hint="Go to the project folder, use --project DIR, or make one with `tuneworthy init`",
-        ) from None
+        raise ConfigError([messages.NO_FILE.format(path=path)], hint=messages.MAKE_PROJECT) from None
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: expected UTF-8, got a byte that is not ({error.reason})"]) from None
+        raise ConfigError([messages.NOT_UTF8.format(path=path, reason=error.reason)]) from None
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: expected TOML, got: {error}"]) from None
+        raise ConfigError([messages.NOT_TOML.format(path=path, error=error)]) from None
     try:
         project = Project.model_validate(data)
     except ValidationError as error:
@@ -164,21 +139,20 @@ def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
     where = f"{path}:{line}" if line else f"{path}"
     key = ".".join(str(step) for step in location)
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _known_keys(location), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "remove it, or see docs/project-file.md"
-        return f"{where}: unknown key {key}; {hint}"
+        hint = did_you_mean(str(location[-1]), _known_keys(location)) or messages.REMOVE_KEY
+        return messages.UNKNOWN_KEY.format(where=where, key=key, hint=hint)
     if item["type"] == "missing":
-        return f"{where}: expected the key {key}, got none"
+        return messages.MISSING_KEY.format(where=where, key=key)
     if item["type"] == "value_error":
-        return f"{where}: {item['msg'].removeprefix('Value error, ')}"
+        return messages.RULE_BROKEN.format(where=where, reason=item["msg"].removeprefix("Value error, "))
     got = repr(item["input"])
     got = got if len(got) <= 60 else got[:57] + "..."
     expected = item["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-    return f"{where}: {key}: expected {expected}, got {got}"
+    return messages.INVALID_VALUE.format(where=where, key=key, expected=expected, got=got)
 
 
 def _known_keys(location: list[str | int]) -> list[str]:
-    """The keys that are allowed where an unknown one stands, walked through the JSON schema of `Project`."""
+    """Return the keys that are allowed in the place of an unknown one, from the JSON schema of `Project`."""
     schema = Project.model_json_schema()
     nodes = [schema]
     for step in location[:-1]:

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from tuneworthy.config import messages
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
 from tuneworthy.config.models import LOOPBACK
 from tuneworthy.errors import UserError
 
-NO_PRICE = "give usd_per_mtok or usd_per_call (0 if it costs nothing)"
+NO_PRICE = "Give usd_per_mtok or usd_per_call (0 if it is free)."
 """What the user can do about an unknown price."""
 TEXT_TOKENS = 16
 """Tokens that a server may add to a text, at most."""
@@ -88,7 +89,7 @@ class _Server(Section):
             UserError: The server is elsewhere and has no price.
         """
         if not self.price_known:
-            raise UserError(f"expected a price for {self.base_url} of [retrieval], got none", hint=NO_PRICE)
+            raise UserError(messages.NO_SERVER_PRICE.format(url=self.base_url), hint=NO_PRICE)
         size = sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts)
         return self.usd(size)
 

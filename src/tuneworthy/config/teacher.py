@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tuneworthy.config import messages
 from tuneworthy.config.base import Count, Section, Share
 
 References = Literal["corrected", "all", "none"]
@@ -57,9 +58,9 @@ class Teacher(Section):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.model is None) == (self.variant is None):
-            raise ValueError("teacher: expected either model or variant, got " + ("both" if self.model else "neither"))
+            raise ValueError(messages.TEACHER_BOTH if self.model else messages.TEACHER_NEITHER)
         if self.variant is not None and (self.system is not None or self.user is not None):
-            raise ValueError("teacher: expected system and user with model only; a variant brings its own prompt")
+            raise ValueError(messages.TEACHER_PROMPT)
         if self.self_consistency is not None and self.samples < 3:
-            raise ValueError(f"teacher.samples: expected at least 3 for self_consistency, got {self.samples}")
+            raise ValueError(messages.TOO_FEW_SAMPLES.format(n=self.samples))
         return self

@@ -1,1 +1,13 @@
-"""The built-in checks, by area; see `tuneworthy.ladder.check`."""
+"""The book of checks of a project, and the built-in ones by area; see `tuneworthy.ladder.check`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tuneworthy.rules import Finding, RuleBook
+
+AREAS: Final = ("prompt", "data", "documents", "graders", "models", "decoding", "plan")
+"""Modules of the built-in checks, in the order in which their findings are shown."""
+
+CHECKS: Final = RuleBook[Finding]("checks", [f"{__name__}.{area}" for area in AREAS])
+check = CHECKS.rule

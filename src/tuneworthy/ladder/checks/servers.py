@@ -25,11 +25,13 @@ MAX_BODY = 2**22
 
 @dataclass(frozen=True, slots=True)
 class ServerAnswer:
-    """What a server said.
+    """The answer of a server.
 
     Attributes:
-        url: What was asked. status: HTTP status; None if nothing came. fault: Why nothing came.
-        models: Ids that it lists; empty if it lists none.
+        url: The address that was called.
+        status: HTTP status; None if there was no answer.
+        fault: Why there was no answer.
+        models: Ids that it lists.
     """
 
     url: str
