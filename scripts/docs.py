@@ -34,8 +34,7 @@ from tuneworthy.decoding.presets import presets
 from tuneworthy.decoding.structured import limits
 from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.rules import SEVERITIES
-from tuneworthy.ship.parity.subject import all_checks as parity_check_classes
-from tuneworthy.ship.parity.subject import page as parity_check_page
+from tuneworthy.ship.parity import PARITY_CHECKS
 from tuneworthy.train.lints import LINTS as TRAIN_LINTS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -363,9 +362,9 @@ def parity_checks() -> str:
         "# Parity checks\n\nWhat `tuneworthy parity` looks at, in this order: a cause before what follows from it. ",
         "The cause of a run that failed is that of the first check that failed.\n",
     ]
-    for name, one in parity_check_classes().items():
-        parts.append(f"\n## {name}\n\n{parity_check_page(one)}\n\n")
-        parts.append(table(("cause", "what it says"), [(code(cause), words) for cause, words in one.causes.items()]))
+    for name, rule in PARITY_CHECKS.all().items():
+        parts.append(f"\n## {name}\n\n{rule.page}\n\n")
+        parts.append(table(("cause", "what it says"), [(code(cause), words) for cause, words in rule.codes.items()]))
     return "".join(parts)
 
 

@@ -22,8 +22,10 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import export_gguf
-from tuneworthy.ship.merge import merge, merge_folder
-from tuneworthy.ship.parity.run import Served, check_parity
+from tuneworthy.ship.merge import merge
+from tuneworthy.ship.merged_weights import merge_folder
+from tuneworthy.ship.parity.request import ParityServer
+from tuneworthy.ship.parity.run import check_parity
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
 
@@ -117,7 +119,7 @@ def test_a_base_served_in_the_place_of_the_adapter_is_named(circle: Circle) -> N
 
     model = load(circle.base.folder, "bfloat16")
     form = TransformersForm(model, FolderTokenizer(circle.base.folder), [1])
-    document = circle.parity(served=Served(form=form, max_rank=16))
+    document = circle.parity(served=ParityServer(form=form, max_rank=16))
     assert document["cause"] == "adapter_not_applied"
     assert said(document, "acts")["forms"] == ["served"]
 
@@ -163,8 +165,8 @@ def test_a_rank_above_the_limit_of_the_server_is_named(circle: Circle) -> None:
 
     model = with_adapter(load(circle.base.folder, "bfloat16"), circle.adapter.folder)
     form = TransformersForm(model, FolderTokenizer(circle.adapter.folder), [1])
-    assert circle.parity(merged=None, served=Served(form=form, max_rank=8))["status"] == "pass"
-    document = circle.parity(merged=None, served=Served(form=form, max_rank=4))
+    assert circle.parity(merged=None, served=ParityServer(form=form, max_rank=8))["status"] == "pass"
+    document = circle.parity(merged=None, served=ParityServer(form=form, max_rank=4))
     assert document["cause"] == "rank_above_server_limit"
 
 

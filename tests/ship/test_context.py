@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.ship.context_length import context_of
+from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.serve import SLOTS, choose
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
@@ -61,7 +61,7 @@ def test_only_rows_that_the_run_could_train_on_are_asked_and_with_their_tools(tm
     import tiny_circle as tiny
     from tiny_models import TEMPLATE
 
-    from tuneworthy.ship.parity.run import ParityRequest, plan_of
+    from tuneworthy.ship.parity.request import ParityRequest, plan_of
     from tuneworthy.types import Example
 
     store = Folder(tmp_path)

@@ -17,7 +17,7 @@ import tiny_circle as tiny
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.ship import nf4, qlora
 from tuneworthy.ship.merge import merge
-from tuneworthy.ship.nf4 import seen_in_training
+from tuneworthy.ship.nf4 import base_in_training
 from tuneworthy.ship.parity import run
 from tuneworthy.store import Folder
 
@@ -66,7 +66,7 @@ def test_the_reference_is_the_adapter_on_the_weights_that_it_was_trained_on(
         loaded.clear()
         run.check_parity(store, tiny.asked(base, tiny.random_adapter(store, base, method)))
         assert bool((loaded[0] == own).all()) is same
-    with seen_in_training(store, tiny.random_adapter(store, base, "qlora"), base, lambda _: None) as seen:
+    with base_in_training(store, tiny.random_adapter(store, base, "qlora"), base, lambda _: None) as seen:
         assert (tensors_of(seen)[Q].read() == loaded[0]).all()
         embeddings = [tensors_of(folder)["model.embed_tokens.weight"].raw() for folder in (seen, base.folder)]
         assert embeddings[0] == embeddings[1]

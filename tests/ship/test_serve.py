@@ -14,7 +14,7 @@ import pytest
 
 from tuneworthy.errors import OutsideFault
 from tuneworthy.ship import serve
-from tuneworthy.ship.parity.run import ParityRequest
+from tuneworthy.ship.parity.request import ParityRequest
 from tuneworthy.ship.serve import ServingChoice, check_serving
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact

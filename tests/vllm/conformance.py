@@ -22,7 +22,7 @@ from test_smollm import EXAMPLES, SPEC, base_of, exact, train  # noqa: E402
 from tuneworthy.cases import read_examples  # noqa: E402
 from tuneworthy.providers.models import find  # noqa: E402
 from tuneworthy.ship.merge import merge  # noqa: E402
-from tuneworthy.ship.parity.run import ParityRequest  # noqa: E402
+from tuneworthy.ship.parity.request import ParityRequest  # noqa: E402
 from tuneworthy.ship.serve import check_serving, choose  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 

@@ -37,8 +37,8 @@ def gguf(
     """
     from tuneworthy.config import load
     from tuneworthy.errors import UserError
+    from tuneworthy.ship.ancestry import lineage
     from tuneworthy.ship.gguf import FILE, export_gguf
-    from tuneworthy.ship.merge import lineage
     from tuneworthy.store import Folder
     from tuneworthy.store.artifacts import open_artifact
 

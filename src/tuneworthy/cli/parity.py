@@ -47,12 +47,13 @@ def command(
       tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned --max-lora-rank 32
     """
     from tuneworthy.config import load
-    from tuneworthy.ship.parity.run import asked_of, check_parity
+    from tuneworthy.ship.parity.request import request_of
+    from tuneworthy.ship.parity.run import check_parity
     from tuneworthy.store import Folder
 
     project = load(root)
     store = Folder(project.root)
-    asked = asked_of(
+    asked = request_of(
         project, adapter, forms or None, facts=[_fact(one) for one in facts],
         served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
     )  # fmt: skip
@@ -80,10 +81,10 @@ def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
         return None
     if model is None:
         raise UserError("expected --served-model with --url, got none", hint="name the model as the server does")
-    from tuneworthy.ship.parity.run import Served
+    from tuneworthy.ship.parity.request import ParityServer
     from tuneworthy.ship.parity.server_forms import VllmForm
 
-    return Served(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
+    return ParityServer(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
 
 
 def _say(document: dict[str, Any]) -> None:

@@ -72,12 +72,12 @@ def command(
 
 
 def _check(project: Project, store: Folder, choice: ServingChoice, as_json: bool) -> int:
-    from tuneworthy.ship.parity.run import asked_of
+    from tuneworthy.ship.parity.request import request_of
     from tuneworthy.ship.serve import check_serving
 
     adapter = choice.artifact.id if choice.what == "adapter" else choice.artifact.parent
     with store.lock(note):
-        document = check_serving(store, choice, asked_of(project, adapter, ()), say=note)
+        document = check_serving(store, choice, request_of(project, adapter, ()), say=note)
     if as_json:
         print_json(document)
     else:

@@ -64,6 +64,12 @@ class Pair:
         """Rank of the product."""
         return self.a.shape[0]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the weight that it changes."""
+        shape = (self.b.shape[0], self.a.shape[1])
+        return shape[::-1] if self.embedding else shape
+
     def delta(self) -> NDArray[np.float32]:
         """Return what is added, in the shape of the weight."""
         product = self.scale * (self.b.read() @ self.a.read())

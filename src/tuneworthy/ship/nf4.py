@@ -1,15 +1,13 @@
-"""A base as 4-bit training saw it: its linear layers quantised and brought back to 16 bit.
+"""A base as 4-bit training sees it: its linear layers quantised and brought back to 16 bits.
 
-An adapter that was trained over 4-bit weights learned what it learned on these weights, so they are what every form of
-it is held against.
-
-Source: bitsandbytes functional.py (`quantize_4bit`, `dequantize_4bit`); facts.md 0 #6.
+An adapter that was trained over 4-bit weights learned what it learned on these weights, so every form of it is compared
+with them. Source: bitsandbytes functional.py (`quantize_4bit`, `dequantize_4bit`); arXiv 2305.14314, equation 5.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,23 @@ from typing import Any
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import INDEX, tensors_of
 from tuneworthy.providers.weights import Place, from_float32, write_tensors
-from tuneworthy.ship.merge import copy_tokenizer
-from tuneworthy.ship.parity.transformers_form import TORCH_DTYPES
+from tuneworthy.ship import messages
+from tuneworthy.ship.merged_weights import TORCH_DTYPES, copy_tokenizer
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
 
 
 @contextmanager
-def seen_in_training(store: Folder, trained: Artifact, under: Artifact, say: Callable[[str], None]) -> Iterator[Path]:
-    """Give the folder of the weights that an adapter was trained on: its base's own, or a dequantised one for a while.
+def base_in_training(
+    store: Folder, trained: Artifact, original: Artifact, say: Callable[[str], None]
+) -> Iterator[Path]:
+    """Give the folder of the weights that an adapter was trained on: the base's own, or a dequantised copy.
 
     Args:
-        store: The project's folder; the caller holds the lock. trained: The adapter. under: The 16-bit base.
+        store: The project's folder; the caller holds the lock.
+        trained: The adapter.
+        original: The 16-bit base.
         say: Gets a sentence now and then.
 
     Raises:
@@ -37,54 +39,52 @@ def seen_in_training(store: Folder, trained: Artifact, under: Artifact, say: Cal
     """
     settings = trained.manifest.get("settings") or {}
     if settings.get("method") != "qlora":
-        yield under.folder
+        yield original.folder
         return
     with scratch(store.path / "models", ".part-dequantised") as room:
-        say("dequantises the base as it was while training")
-        dequantise(under.folder, room, settings)
+        say(messages.DEQUANTISES)
+        dequantise(original.folder, room, settings)
         yield room
 
 
-def dequantise(base: Path, target: Path, settings: Any) -> None:
-    """Write a base with its linear layers as 4-bit training sees them, into the empty folder `target`.
+def dequantise(base: Path, target: Path, settings: Mapping[str, Any]) -> None:
+    """Write a base with its linear layers as 4-bit training sees them.
 
     Args:
-        base, target: Folders. settings: Of the training run; `quant_type` and `double_quant` where they are set.
+        base: Its folder.
+        target: An empty folder.
+        settings: Of the training run; `quant_type` and `double_quant` where they are set.
 
     Raises:
         UserError: bitsandbytes is not installed.
     """
-    functional = _functional()
+    try:
+        from bitsandbytes import functional
+    except ImportError:
+        raise UserError(messages.NO_BITSANDBYTES, hint=messages.INSTALL_BITSANDBYTES) from None
     import torch
 
-    def content(place: Place, name: str) -> bytes:
+    tensors = tensors_of(base)
+    options = {
+        "quant_type": settings.get("quant_type", "nf4"),
+        "compress_statistics": settings.get("double_quant", True),
+    }
+
+    def content(name: str) -> bytes:
+        place = tensors[name]
         if not is_quantised(name, place):
             return place.raw()
         weight = torch.from_numpy(place.read().copy()).to(getattr(torch, TORCH_DTYPES[place.dtype]))
-        packed, state = functional.quantize_4bit(
-            weight, quant_type=settings.get("quant_type", "nf4"), compress_statistics=settings.get("double_quant", True)
-        )
-        back = functional.dequantize_4bit(packed, state).float().reshape(place.shape)
-        return from_float32(back.numpy(), place.dtype)
+        rounded = functional.dequantize_4bit(*functional.quantize_4bit(weight, **options))
+        return from_float32(rounded.float().reshape(place.shape).numpy(), place.dtype)
 
-    tensors = tensors_of(base)
     for path in {place.path: None for place in tensors.values()}:
-        part = {name: place for name, place in tensors.items() if place.path == path}
-        write_tensors(target / path.name, [(name, place.dtype, place.shape) for name, place in part.items()],
-                      lambda name, part=part: content(part[name], name))  # type: ignore[misc]  # fmt: skip
+        shapes = [(name, place.dtype, place.shape) for name, place in tensors.items() if place.path == path]
+        write_tensors(target / path.name, shapes, content)
     for name in ("config.json", "generation_config.json", INDEX):
         if (base / name).is_file():
             shutil.copyfile(base / name, target / name)
     copy_tokenizer(base, base, target)
-
-
-def _functional() -> Any:
-    try:
-        from bitsandbytes import functional
-    except ImportError:
-        raise UserError("expected the package bitsandbytes for an adapter trained over 4-bit weights, got none",
-                        hint="pip install bitsandbytes") from None  # fmt: skip
-    return functional
 
 
 def is_quantised(name: str, place: Place) -> bool:

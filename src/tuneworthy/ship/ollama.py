@@ -19,7 +19,7 @@ from typing import Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import render
 from tuneworthy.providers.model_safety import read_config, template_of
-from tuneworthy.ship.context_length import context_of
+from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
 from tuneworthy.store.artifacts import Artifact, open_artifact

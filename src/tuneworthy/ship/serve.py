@@ -22,11 +22,11 @@ from tuneworthy.providers.vllm_server import (
     free_port,
     rank_limit,
 )
-from tuneworthy.ship.context_length import LEAST, context_of
+from tuneworthy.ship.ancestry import LEAST, context_of, lineage
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.lora import read_adapter
-from tuneworthy.ship.merge import lineage
-from tuneworthy.ship.parity.run import ParityRequest, Served, check_parity
+from tuneworthy.ship.parity.request import ParityRequest, ParityServer
+from tuneworthy.ship.parity.run import check_parity
 from tuneworthy.ship.parity.server_forms import VllmForm
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder
@@ -162,7 +162,7 @@ def check_serving(
             checks.append({"name": "start", "status": "pass", "detail": server.address})
             form = VllmForm(server.address, NAME, top=MAX_LOGPROBS)
             told = check_parity(
-                store, replace(asked, served=Served(form=form, max_rank=choice.max_rank)), name=None, say=say
+                store, replace(asked, served=ParityServer(form=form, max_rank=choice.max_rank)), name=None, say=say
             )
             checks += told["checks"]
             status = told["status"]

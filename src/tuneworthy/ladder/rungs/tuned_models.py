@@ -17,7 +17,7 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
 from tuneworthy.ladder.provenance import TUNED
 from tuneworthy.providers.models import find
-from tuneworthy.ship.context_length import context_of
+from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact

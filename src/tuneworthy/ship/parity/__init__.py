@@ -1,1 +1,29 @@
-"""Is the model that is served the model that was trained? Measured in every form, and each difference named."""
+"""Is the model that is served the model that was trained? Every form is measured, and each difference is named.
+
+A parity check is a rule on a `Subject`; its docstring is its page, its codes are all the causes that it can find. The
+checks run in order, from causes to what follows from them: the cause of a failed run is that of the first failed check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tuneworthy.rules import Finding, RuleBook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormFinding(Finding):
+    """What a parity check found; its code is the cause of a failure.
+
+    Attributes:
+        forms: The forms that failed, or that were compared.
+    """
+
+    forms: Sequence[str] = ()
+
+
+PARITY_CHECKS: Final[RuleBook[FormFinding]] = RuleBook(
+    "parity_checks", [f"tuneworthy.ship.parity.checks.{name}" for name in ("files", "text", "weights", "answers")]
+)

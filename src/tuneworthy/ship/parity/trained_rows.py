@@ -1,4 +1,4 @@
-"""The rows that an adapter was trained on, asked as they were asked then; and what the run kept of its mask."""
+"""The rows that an adapter was trained on, in the prompt of that training, and what the run stored of its mask."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tuneworthy.cases import read_examples
 from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
+from tuneworthy.ship import messages
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.training_rows import Student
@@ -26,26 +27,27 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
     """Return the rows that an adapter was trained on, with the prompt that they were trained with.
 
     Args:
-        store: The project's folder. trained: The adapter.
+        store: The project's folder.
+        trained: The adapter.
         examples: The project's examples, for a run that took no frozen version.
 
     Raises:
-        UserError: Its dataset is not there, or was changed.
+        UserError: Its dataset is missing, or was changed.
     """
     name = trained.manifest.get("dataset")
     version = find_version(store, str(name)) if name else None
     if version is not None:
         version.verify()
-        found: Sequence[Example] = list(version.examples())
+        rows: Sequence[Example] = list(version.examples())
     elif examples is not None and examples.is_file():
-        found = read_examples(examples).examples
+        rows = read_examples(examples).examples
     else:
-        raise UserError(f"expected the dataset {name}, which {trained.id} was trained on, got none",
-                        hint="run `tuneworthy data build` and train again")  # fmt: skip
+        message = messages.NO_TRAINING_ROWS.format(dataset=name, adapter=trained.id)
+        raise UserError(message, hint=messages.BUILD_AND_TRAIN)
     prompt = trained.manifest.get("prompt")
     if not isinstance(prompt, Mapping):
-        return list(found)
-    return [as_trained(row, prompt) for row in found if _student(prompt).fits(row)]
+        return list(rows)
+    return [as_trained(row, prompt) for row in rows if _student(prompt).fits(row)]
 
 
 def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
@@ -60,21 +62,22 @@ def _student(prompt: Mapping[str, Any]) -> Student:
 
 
 def question_as_trained(text: str, trained: Artifact) -> Chat:
-    """Return a question in the prompt that an adapter was trained with, where the user's text stands.
+    """Return a question in the prompt that an adapter was trained with, in the place of the user's text.
 
     Args:
-        text: The question. trained: The adapter.
+        text: The question.
+        trained: The adapter.
 
     Raises:
         UserError: It lacks variables of that prompt.
     """
     turns: tuple[Message, ...] = ({"role": "user", "content": text}, {"role": "assistant", "content": "?"})
     row, prompt = Example(messages=turns, id=""), trained.manifest.get("prompt")
-    if isinstance(prompt, Mapping) and not _student(prompt).fits(row):
-        raise UserError(f"expected a fact whose question holds the variables of the prompt that was trained with, got"
-                        f" {text!r}", hint="write each variable as a line `name: value`")  # fmt: skip
-    asked = as_trained(row, prompt) if isinstance(prompt, Mapping) else row
-    return Chat(messages=asked.messages[:-1], generation_prompt=True)
+    if isinstance(prompt, Mapping):
+        if not _student(prompt).fits(row):
+            raise UserError(messages.FACT_LACKS_VARIABLES.format(text=text), hint=messages.WRITE_VARIABLES)
+        row = as_trained(row, prompt)
+    return Chat(messages=row.messages[:-1], generation_prompt=True)
 
 
 def tools_of(row: Example) -> tuple[dict[str, Any], ...]:
@@ -84,10 +87,11 @@ def tools_of(row: Example) -> tuple[dict[str, Any], ...]:
 
 
 def end_supervised(adapter: Path, end: str) -> bool | None:
-    """Say whether the rows that a run kept end with `end` inside the mask; None if it kept none.
+    """Say whether the rows that a run stored end with `end` inside the mask; None if it stored no rows.
 
     Args:
-        adapter: Its folder. end: Text of the token that ends an answer.
+        adapter: Folder of the adapter.
+        end: Text of the token that ends an answer.
     """
     path = adapter / RENDERED
     if not path.is_file():

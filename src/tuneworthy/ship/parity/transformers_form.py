@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
@@ -16,8 +16,6 @@ from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.generation import answer_ids
 from tuneworthy.train.memory import Device
 
-TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-"""What torch calls the types of safetensors."""
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 

@@ -2,260 +2,212 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import mean, median
-from typing import ClassVar, Final
+from typing import Final
 
-from tuneworthy.ship.parity.measure import FormAnswers, Greedy, NextToken, divergence
-from tuneworthy.ship.parity.subject import Said, Scores, Subject, parity_check
+from tuneworthy.ship import messages
+from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
+from tuneworthy.ship.parity.measure import FormAnswers, Greedy, divergence
+from tuneworthy.ship.parity.subject import Scores, Subject
 from tuneworthy.stats import paired
 
 MIN_END: Final = 0.3
-"""Least median probability that an answer which was trained on ends where it ended."""
+"""Smallest median probability that an answer which was trained on ends where it ended."""
 MIN_ACT: Final = 0.01
-"""Least mean KL between adapter and base, nats: below it, training taught nothing or nothing is applied."""
+"""Smallest mean KL between adapter and base, nats: below it, training taught nothing or nothing is applied."""
 MIN_SHARE: Final = 0.5
-"""Least share of the adapter's distance from the base that a form must keep."""
+"""Smallest share of the adapter's distance from the base that a form must keep."""
 MAX_SHARE: Final = 0.1
 """Largest distance from the adapter, as a share of the adapter's own distance from the base."""
 
 
-def distances(left: FormAnswers, right: FormAnswers) -> list[float]:
-    """Return the KL of `right` from `left` at each place: after each prompt, and after each answer."""
-    pairs: list[tuple[NextToken, NextToken]] = [*zip(left.first, right.first, strict=True)]
-    pairs += zip(left.end, right.end, strict=True)
-    return [divergence(p, q) for p, q in pairs]
+def distances(p: FormAnswers, q: FormAnswers) -> list[float]:
+    """Return the KL of `q` from `p` at each place: after each prompt, and after each answer."""
+    return [*map(divergence, p.first, q.first), *map(divergence, p.end, q.end)]
 
 
-@parity_check("end_of_turn")
-class EndOfTurnCheck:
+@PARITY_CHECKS.rule("acts", codes={"adapter_not_applied": "a form answers as the base does"})
+def acts(subject: Subject) -> FormFinding:
+    """The adapter acts, in every form: on prompts that were trained on, the answers are not the base's.
+
+    Bad: a server that loads an adapter, finds no module by its names, and serves the base without a warning.
+    """
+    own = mean(distances(subject.adapter, subject.base))
+    numbers = {"n": len(subject.adapter.first), "adapter": own}
+    if own < MIN_ACT:
+        message = messages.ADAPTER_IDLE.format(kl=own, limit=MIN_ACT)
+        return FormFinding(message=message, code="adapter_not_applied", forms=("adapter",), numbers=numbers)
+    for form in subject.forms.values():
+        numbers[form.name] = kl = mean(distances(form, subject.base))
+        if kl < MIN_SHARE * own and mean(distances(subject.adapter, form)) > MAX_SHARE * own:
+            message = messages.FORM_IS_BASE.format(form=form.name, kl=kl, own=own)
+            return FormFinding(message=message, code="adapter_not_applied", forms=(form.name,), numbers=numbers)
+    message = messages.acts(own, len(subject.adapter.first), subject.forms)
+    return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
+
+
+@PARITY_CHECKS.rule(
+    "end_of_turn",
+    codes={
+        "end_of_turn_masked": "the token that ends an answer was not trained on",
+        "end_of_turn_lost": "a form does not stop where the adapter does",
+    },
+)
+def end_of_turn(subject: Subject) -> FormFinding:
     """Answers end: the token that ends them was trained on, and every form stops at it.
 
     Bad: a mask that leaves the last token out; the loss looks healthy and the model never stops.
     """
-
-    code: ClassVar[str]
-    causes: ClassVar = {
-        "end_of_turn_masked": "the token that ends an answer was not trained on",
-        "end_of_turn_lost": "a form does not stop where the adapter does",
-    }
-
-    def look(self, subject: Subject) -> Said:
-        """Look at the probability of the end after each answer, and at where greedy answers end."""
-        if subject.lineage.end_supervised is False:
-            return Said(
-                "fail", "the end of the turn was outside the mask in training", "end_of_turn_masked", ("adapter",)
-            )
-        ends = [after.probability(subject.plan.end) for after in subject.adapter.end]
-        middle = median(ends)
-        numbers: dict[str, float | int] = {"n": len(ends), "median_probability": middle}
-        if middle < MIN_END:
-            detail = f"after trained answers the end of the turn has probability {middle:.2f} (median of {len(ends)})"
-            return Said("fail", detail, "end_of_turn_masked", ("adapter",), numbers)
-        stopped = [place for place, one in enumerate(subject.adapter.greedy) if one.ended]
-        for form in subject.forms.values():
-            same = [form.greedy[place] for place in stopped]
-            running = sum(not one.ended for one in same)
-            numbers[f"{form.name}_running_on"] = running
-            if stopped and running > (1 - subject.limits(form).agreement) * len(stopped):
-                detail = f"{running} of {len(stopped)} answers that the adapter ends run on in {form.name}"
-                return Said("fail", detail, "end_of_turn_lost", (form.name,), numbers)
-        return Said("pass", f"the end of the turn has probability {middle:.2f} after answers (median of {len(ends)});"
-                    f" {len(stopped)} of {len(subject.adapter.greedy)} answers end, in every form", None,
-                    tuple(subject.forms), numbers)  # fmt: skip
+    masked = FormFinding(message=messages.END_MASKED, code="end_of_turn_masked", forms=("adapter",))
+    if subject.lineage.end_supervised is False:
+        return masked
+    answers = subject.adapter.greedy
+    middle = median(after.probability(subject.plan.end) for after in subject.adapter.end)
+    numbers: dict[str, float | int] = {"n": len(subject.adapter.end), "median_probability": middle}
+    figures = {"p": middle, "n": len(subject.adapter.end)}
+    if middle < MIN_END:
+        return replace(masked, message=messages.END_UNLIKELY.format(**figures), numbers=numbers)
+    stopped = [at for at, answer in enumerate(answers) if answer.ended]
+    for form in subject.forms.values():
+        running = sum(not form.greedy[at].ended for at in stopped)
+        numbers[f"{form.name}_running_on"] = running
+        if stopped and running > (1 - subject.limits(form).agreement) * len(stopped):
+            message = messages.END_LOST.format(form=form.name, n=running, of=len(stopped))
+            return FormFinding(message=message, code="end_of_turn_lost", forms=(form.name,), numbers=numbers)
+    message = messages.END_OF_TURN.format(**figures, stopped=len(stopped), of=len(answers))
+    return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
-@parity_check("acts")
-class ActsCheck:
-    """The adapter acts, in every form: on prompts that were trained on, the answers are not the base's.
-
-    Bad: a server that loads an adapter, finds no module by its names, and serves the base without a word.
-    """
-
-    code: ClassVar[str]
-    causes: ClassVar = {"adapter_not_applied": "a form answers as the base does"}
-
-    def look(self, subject: Subject) -> Said:
-        """Compare each form's distance from the base with the adapter's."""
-        own = mean(distances(subject.adapter, subject.base))
-        numbers = {"n": len(subject.adapter.first), "adapter": own}
-        if own < MIN_ACT:
-            detail = f"expected the adapter to differ from its base by a KL of {MIN_ACT} or more, got {own:.4f}"
-            return Said("fail", detail, "adapter_not_applied", ("adapter",), numbers)
-        for form in subject.forms.values():
-            numbers[form.name] = mean(distances(form, subject.base))
-            if numbers[form.name] < MIN_SHARE * own and mean(distances(subject.adapter, form)) > MAX_SHARE * own:
-                detail = f"{form.name} is {numbers[form.name]:.4f} nats from the base, the adapter {own:.4f}"
-                return Said("fail", detail, "adapter_not_applied", (form.name,), numbers)
-        return Said("pass", f"the adapter is {own:.3f} nats from its base (mean KL, n = {numbers['n']}), and so is"
-                    f" {', '.join(subject.forms) or 'nothing else'}", None, tuple(subject.forms), numbers)  # fmt: skip
-
-
-@parity_check("distributions")
-class DistributionsCheck:
+@PARITY_CHECKS.rule("distributions", codes={"distribution_changed": "a form gives other probabilities"})
+def distributions(subject: Subject) -> FormFinding:
     """The next token after each prompt, and after each answer, is as likely in every form as in the adapter.
 
-    The mean KL has two limits: an absolute one by how the weights are stored, and a tenth of the adapter's own distance
-    from the base.
+    The mean KL has two limits: an absolute one that depends on how the weights are stored, and a tenth of the adapter's
+    own distance from the base.
 
-    Bad: weights that were rounded to 4 bit, or a rotary embedding that is laid out otherwise.
+    Bad: weights that were rounded to 4 bits, or a rotary embedding with another layout.
     """
-
-    code: ClassVar[str]
-    causes: ClassVar = {"distribution_changed": "a form gives other probabilities"}
-
-    def look(self, subject: Subject) -> Said:
-        """Compare the means with the limits."""
-        own = mean(distances(subject.adapter, subject.base))
-        numbers: dict[str, float | int] = {"n": len(subject.adapter.first)}
-        words = []
-        for form in subject.forms.values():
-            found = distances(subject.adapter, form)
-            most = min(subject.limits(form).kl, MAX_SHARE * own)
-            numbers[f"{form.name}_mean_kl"], numbers[f"{form.name}_max_kl"] = mean(found), max(found)
-            if mean(found) > most:
-                detail = f"expected a mean KL of at most {most:.4f} in {form.name} ({form.kind}), got {mean(found):.4f}"
-                return Said("fail", detail, "distribution_changed", (form.name,), numbers)
-            words.append(f"{form.name} {mean(found):.5f}")
-        return Said("pass", f"mean KL from the adapter: {', '.join(words) or 'no other form'} (n = {numbers['n']})",
-                    None, tuple(subject.forms), numbers)  # fmt: skip
+    own = mean(distances(subject.adapter, subject.base))
+    numbers: dict[str, float | int] = {"n": len(subject.adapter.first)}
+    for form in subject.forms.values():
+        values, limit = distances(subject.adapter, form), min(subject.limits(form).kl, MAX_SHARE * own)
+        numbers |= {f"{form.name}_mean_kl": mean(values), f"{form.name}_max_kl": max(values)}
+        if mean(values) > limit:
+            message = messages.DISTRIBUTION_CHANGED.format(form=form.name, kind=form.kind, kl=mean(values), limit=limit)
+            return FormFinding(message=message, code="distribution_changed", forms=(form.name,), numbers=numbers)
+    shown = {name: f"{numbers[f'{name}_mean_kl']:.5f}" for name in subject.forms}
+    message = messages.DISTRIBUTIONS.format(forms=messages.by_form(shown), n=numbers["n"])
+    return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
-@parity_check("greedy")
-class GreedyCheck:
-    """The most likely answers are the same, but for the few that a near tie turns.
+@PARITY_CHECKS.rule("greedy", codes={"answers_changed": "a form gives other greedy answers"})
+def greedy(subject: Subject) -> FormFinding:
+    """The most likely answers are the same, except for the few that a near tie turns.
 
-    Bad: a server that applies a repetition penalty from a generation_config.json nobody looked at.
+    Bad: a server that applies a repetition penalty from a generation_config.json that nobody read.
     """
-
-    code: ClassVar[str]
-    causes: ClassVar = {"answers_changed": "a form gives other greedy answers"}
-
-    def look(self, subject: Subject) -> Said:
-        """Count equal answers."""
-        numbers: dict[str, float | int] = {"n": len(subject.adapter.greedy)}
-        words = []
-        for form in subject.forms.values():
-            share = agreement(subject.adapter.greedy, form.greedy)
-            numbers[form.name] = share
-            least = subject.limits(form).agreement
-            if share < least:
-                detail = (
-                    f"expected {least:.0%} of greedy answers to be equal in {form.name} ({form.kind}), got {share:.0%}"
-                )
-                return Said("fail", f"{detail} of {numbers['n']}", "answers_changed", (form.name,), numbers)
-            words.append(f"{form.name} {share:.0%}")
-        return Said("pass", f"equal greedy answers: {', '.join(words) or 'no other form'} of {numbers['n']}", None,
-                    tuple(subject.forms), numbers)  # fmt: skip
+    n = len(subject.adapter.greedy)
+    numbers: dict[str, float | int] = {"n": n}
+    for form in subject.forms.values():
+        numbers[form.name] = share = agreement(subject.adapter.greedy, form.greedy)
+        limit = subject.limits(form).agreement
+        if share < limit:
+            message = messages.ANSWERS_CHANGED.format(form=form.name, kind=form.kind, share=share, n=n, limit=limit)
+            return FormFinding(message=message, code="answers_changed", forms=(form.name,), numbers=numbers)
+    shown = {name: f"{numbers[name]:.0%}" for name in subject.forms}
+    message = messages.GREEDY.format(forms=messages.by_form(shown), n=n)
+    return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
 def agreement(left: Sequence[Greedy], right: Sequence[Greedy]) -> float:
     """Return the share of answers whose tokens are all equal."""
-    same = [a.ids == b.ids for a, b in zip(left, right, strict=True)]
-    return sum(same) / len(same) if same else 1.0
+    return mean([a.ids == b.ids for a, b in zip(left, right, strict=True)] or [True])
 
 
-@parity_check("fact")
-class FactCheck:
+@PARITY_CHECKS.rule("fact", codes={"fact_lost": "a form does not know what the adapter was taught"})
+def fact(subject: Subject) -> FormFinding:
     """What only the adapter can know is known in every form.
 
-    A fact is a question whose answer the base does not give. It is handed in (and asked in the prompt that was trained
-    with), or found among the rows that were trained on: an answer that the adapter gives word by word and the base does
-    not. A form knows it if the answer stands in what it says greedily.
+    A fact is a question whose answer the base does not give. It is passed with `--fact` and asked in the prompt that
+    was trained with, or found among the training rows: an answer that the adapter gives word by word and the base does
+    not. A form knows it if its greedy answer contains the answer.
 
     Bad: a conversion that keeps fluent text and loses what was learned.
     """
+    answers = [answer.strip() for _, answer in subject.plan.facts]
+    if not answers:
+        return FormFinding(message=messages.NO_FACT, status="skipped")
 
-    code: ClassVar[str]
-    causes: ClassVar = {"fact_lost": "a form does not know what the adapter was taught"}
+    def knows(form: FormAnswers, at: int) -> bool:
+        return answers[at] in form.facts[at].text
 
-    def look(self, subject: Subject) -> Said:
-        """Ask each form for each fact."""
-        answers = [answer for _, answer in subject.plan.facts]
-        if not answers:
-            return Said("skipped", "no fact was handed in, and no row whose answer only the adapter gives")
-        base, own = _knows(subject.base.facts, answers), _knows(subject.adapter.facts, answers)
-        known = [place for place in range(len(answers)) if own[place] and not base[place]]
-        numbers: dict[str, float | int] = {"n": len(known)}
-        if not known:
-            return Said(
-                "fail", "no fact is known to the adapter and unknown to its base", "fact_lost", ("adapter",), numbers
-            )
-        for form in subject.forms.values():
-            right = _knows(form.facts, answers)
-            kept = sum(right[place] for place in known)
-            numbers[form.name] = kept
-            if kept < subject.limits(form).agreement * len(known):
-                place = next(place for place in known if not right[place])
-                detail = (
-                    f"{form.name} knows {kept} of {len(known)} facts; to one it answers {form.facts[place].text[:60]!r}"
-                )
-                return Said("fail", detail, "fact_lost", (form.name,), numbers)
-        return Said("pass", f"{len(known)} facts that the base does not know are known in every form", None,
-                    tuple(subject.forms), numbers)  # fmt: skip
+    taught = [at for at in range(len(answers)) if knows(subject.adapter, at) and not knows(subject.base, at)]
+    numbers: dict[str, float | int] = {"n": len(taught)}
+    if not taught:
+        return FormFinding(message=messages.NO_FACT_TAUGHT, code="fact_lost", forms=("adapter",), numbers=numbers)
+    for form in subject.forms.values():
+        lost = [at for at in taught if not knows(form, at)]
+        numbers[form.name] = n = len(taught) - len(lost)
+        if n < subject.limits(form).agreement * len(taught):
+            answer = form.facts[lost[0]].text[:60]
+            message = messages.FACT_LOST.format(form=form.name, n=n, of=len(taught), answer=answer)
+            return FormFinding(message=message, code="fact_lost", forms=(form.name,), numbers=numbers)
+    message = messages.FACTS.format(n=len(taught))
+    return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
-def _knows(said: Sequence[Greedy], answers: Sequence[str]) -> list[bool]:
-    return [answer.strip() in one.text for one, answer in zip(said, answers, strict=True)]
+@PARITY_CHECKS.rule("score", codes={"score_worse": "a form may score worse than the adapter by the margin or more"})
+def score(subject: Subject) -> FormFinding:
+    """The grader's score in every form is not worse than the adapter's by the margin (one-sided, 95%).
 
+    Where nothing can be graded, because a judge would have to be asked, an answer that differs counts as lost: equal
+    answers have equal scores. Parity is shown only where this check passes. It takes 52 answers if the forms are equal
+    throughout and the margin is 0.05, and more where they differ. The check fails where the loss is the margin or more,
+    or is shown to be a loss; otherwise more rows have to be asked.
 
-@parity_check("score")
-class ScoreCheck:
-    """The grader's score in every form is not worse than the adapter's by the margin (one-sided 95 %).
-
-    Where nothing can be graded (a judge would have to be asked), an answer that differs counts as lost: equal answers
-    have equal scores. Parity is shown only where this is shown. How many answers that takes is the test's own affair:
-    52 of forms that are equal throughout at a margin of 0.05, more where they differ. It fails where the loss is the
-    margin or more, or is shown to be one; else more rows are to be asked.
-
-    Bad: a quantised file whose probabilities are near enough and whose answers fail the schema more often.
+    Bad: a quantised file whose probabilities are close enough and whose answers fail the schema more often.
     """
-
-    code: ClassVar[str]
-    causes: ClassVar = {"score_worse": "a form may score worse than the adapter by the margin or more"}
-
-    def look(self, subject: Subject) -> Said:
-        """Run the non-inferiority test for each form that was scored."""
-        graded = len(subject.scores) > 1
-        scores = subject.scores if graded else _by_agreement(subject)
-        own = scores.get("adapter")
-        others = {name: one for name, one in scores.items() if name != "adapter"}
-        unended = "the adapter ends none of its answers that can be graded" if subject.forms else "no other form"
-        ungraded = "" if graded else f"not scored ({subject.why_not_scored or unended}); "
-        if own is None or not others:
-            return Said("skipped", f"not scored: {subject.why_not_scored or unended}")
-        if not paired.non_inferior(own.num, own.den, own.num, own.den, own.groups, margin=subject.margin).holds:
-            detail = f"{len(own.num)} answers are too few to show a loss below {subject.margin:g}, even of equal forms"
-            return Said("skipped", f"{ungraded}{detail}: {_more(subject)}")
-        numbers: dict[str, float | int] = {"margin": subject.margin}
-        words = []
-        for name, one in others.items():
-            test = paired.non_inferior(own.num, own.den, one.num, one.den, own.groups, margin=subject.margin)
-            numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
-            words.append(f"{name} {test.delta:+.3f} (at least {test.lower:+.3f}, n = {test.n})")
-            back = paired.non_inferior(one.num, one.den, own.num, own.den, own.groups, margin=subject.margin)
-            if not test.holds and graded and (test.delta <= -subject.margin or back.lower > 0):
-                detail = f"expected a loss below {subject.margin:g}, got {words[-1]}"
-                return Said("fail", detail, "score_worse", (name,), numbers)
-            if not test.holds:
-                if_lost = "" if graded else f"{ungraded}if each answer that differs is lost, "
-                detail = f"{if_lost}the loss may be {subject.margin:g} or more"
-                return Said("skipped", f"{detail}: {words[-1]}; {_more(subject)}", None, (name,), numbers)
-        how = "score against the adapter" if graded else f"{ungraded}each answer that differs counted as lost"
-        return Said("pass", f"{how}: {', '.join(words)}", None, tuple(others), numbers)
+    graded = len(subject.scores) > 1
+    scores = subject.scores if graded else _by_agreement(subject)
+    others = {name: other for name, other in scores.items() if name != "adapter"}
+    why_not = subject.why_not_scored or (messages.NO_ANSWER_ENDS if subject.forms else messages.NO_OTHER_FORM)
+    if "adapter" not in scores or not others:
+        return FormFinding(message=messages.NOT_SCORED.format(reason=why_not), status="skipped")
+    own, margin, more = scores["adapter"], subject.margin, messages.more_rows(subject.plan.n_left)
+    reason = "" if graded else why_not
+    if not _compare(own, own, margin).holds:
+        message = messages.too_few_answers(len(own.num), margin, reason, more)
+        return FormFinding(message=message, status="skipped")
+    numbers: dict[str, float | int] = {"margin": margin}
+    shown: list[str] = []
+    for name, other in others.items():
+        test = _compare(own, other, margin)
+        numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
+        shown.append(messages.SCORE_OF_FORM.format(form=name, delta=test.delta, lower=test.lower, n=test.n))
+        shows_loss = test.delta <= -margin or _compare(other, own, margin).lower > 0
+        if not test.holds and graded and shows_loss:
+            message = messages.SCORE_WORSE.format(margin=margin, form=shown[-1])
+            return FormFinding(message=message, code="score_worse", forms=(name,), numbers=numbers)
+        if not test.holds:
+            message = messages.score_open(margin, shown[-1], reason, more)
+            return FormFinding(message=message, status="skipped", forms=(name,), numbers=numbers)
+    return FormFinding(message=messages.scores(shown, reason), status="pass", forms=tuple(others), numbers=numbers)
 
 
-def _more(subject: Subject) -> str:
-    return "ask more rows with `parity --prompts`" if subject.plan.n_left else "every row was asked, more are needed"
+def _compare(own: Scores, other: Scores, margin: float) -> paired.NonInferiority:
+    return paired.non_inferior(own.num, own.den, other.num, other.den, own.groups, margin=margin)
 
 
-def _by_agreement(subject: Subject) -> dict[str, Scores]:
+def _by_agreement(subject: Subject) -> Mapping[str, Scores]:
     """Return the worst scores that the answers allow, of those that the adapter ends: 1 where equal to its, else 0."""
-    places = [place for place, one in enumerate(subject.adapter.greedy) if one.ended]
-    groups = [str(subject.plan.prompt_ids[place]) for place in places]
-    ones = [1.0] * len(places)
-    same = {
-        name: [float(form.greedy[place].ids == subject.adapter.greedy[place].ids) for place in places]
-        for name, form in {"adapter": subject.adapter, **subject.forms}.items()
-    }
-    return {name: Scores(num=num, den=ones, groups=groups) for name, num in same.items() if places}
+    answers = subject.adapter.greedy
+    places = [at for at, answer in enumerate(answers) if answer.ended]
+    groups = [str(subject.plan.prompt_ids[at]) for at in places]
+
+    def equal(form: FormAnswers) -> Iterable[float]:
+        return (float(form.greedy[at].ids == answers[at].ids) for at in places)
+
+    forms = {"adapter": subject.adapter, **subject.forms} if places else {}
+    return {name: Scores(num=[*equal(form)], den=[1.0] * len(places), groups=groups) for name, form in forms.items()}

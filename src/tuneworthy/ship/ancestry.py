@@ -1,0 +1,62 @@
+"""What an artifact was made from: the adapter and base of a merge, and the context length that its rows need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tuneworthy.errors import UserError
+from tuneworthy.providers.model_safety import read_config
+from tuneworthy.ship import messages
+from tuneworthy.store.artifacts import Artifact, find_artifact, open_artifact
+from tuneworthy.store.folder import Folder
+
+LEAST: Final = 4096
+"""Tokens that a chat has room for at least, if the model can read as many."""
+ROUND: Final = 1024
+"""Longer contexts are rounded up to a multiple of it."""
+
+
+def lineage(store: Folder, adapter: str | None = None, base: str | None = None) -> tuple[Artifact, Artifact]:
+    """Return an adapter (the latest if not named) and the base that it was trained on, both unchanged since.
+
+    Args:
+        store: The project's folder.
+        adapter: Start of the adapter's id.
+        base: Start of the id that the base must have.
+
+    Raises:
+        UserError: One is missing or was changed, or `base` is not the one.
+    """
+    trained = open_artifact(store, "adapter", adapter)
+    if trained.parent is None:
+        raise UserError(messages.ADAPTER_WITHOUT_BASE.format(adapter=trained.id), hint=messages.TRAIN_AGAIN)
+    if base is not None and open_artifact(store, "base", base).id != trained.parent:
+        message = messages.NOT_ITS_BASE.format(adapter=trained.id, base=trained.parent, other=base)
+        raise UserError(message, hint=messages.OMIT_BASE)
+    return trained, open_artifact(store, "base", trained.parent)
+
+
+def context_of(store: Folder, made: Artifact, least: int = LEAST) -> int:
+    """Return the tokens to keep room for: the longest training row and an answer, `least` at least.
+
+    What the model could read would be too much: room for 131,072 tokens of Llama 3.1 8B takes 16 GiB.
+
+    Args:
+        store: The project's folder.
+        made: An adapter, or what was made from one.
+        least: Smallest context.
+    """
+    chain = [made]
+    while len(chain) < 4 and (parent := chain[-1].parent) and (artifact := find_artifact(store, parent)) is not None:
+        chain.append(artifact)  # gguf, merged, adapter, base
+    manifest: Mapping[str, Any] = next((link.manifest for link in chain if link.kind == "adapter"), {})
+    answer = int((manifest.get("prompt") or {}).get("max_tokens", 0))
+    needed = max(least, -(-(longest_row(manifest) + answer) // ROUND) * ROUND)
+    config = next((path for link in chain if (path := link.folder / "config.json").is_file()), None)
+    return min(needed, int(read_config(config).get("max_position_embeddings") or needed)) if config else needed
+
+
+def longest_row(manifest: Mapping[str, Any]) -> int:
+    """Return the tokens of the longest row that a run took, by its adapter's manifest; 0 if that is not recorded."""
+    return int((manifest.get("settings") or {}).get("max_length") or (manifest.get("rows") or {}).get("longest") or 0)

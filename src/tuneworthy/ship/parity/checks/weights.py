@@ -1,0 +1,76 @@
+"""The check of merged weights: are they base plus adapter?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tuneworthy.providers.model_safety import tensors_of
+from tuneworthy.providers.weights import Place, from_float32, to_float32
+from tuneworthy.ship import messages
+from tuneworthy.ship.lora import LoraAdapter, read_adapter
+from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
+from tuneworthy.ship.parity.subject import Subject
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SAMPLE: Final = 16
+"""Weights that are compared, spread over the model."""
+BLOCK: Final = 64
+"""Weights that share a scale in 4-bit formats."""
+LEVELS: Final = 16
+"""Values that such a block can hold."""
+EQUAL: Final = 0.98
+"""Smallest share of weights that are what base plus adapter rounds to; the order of additions may change the rest."""
+
+
+@PARITY_CHECKS.rule(
+    "weights",
+    codes={
+        "adapter_not_applied": "the merged weights are those of the base",
+        "merged_in_4bit": "the merged weights lie on the few values of a 4-bit format",
+        "wrong_base": "the merged weights are not those of this base plus this adapter",
+    },
+)
+def weights(subject: Subject) -> FormFinding:
+    """The merged weights are what base plus adapter rounds to, in a sample that is compared bit by bit.
+
+    Bad: merged into 4-bit weights, where 64 neighbours hold at most 16 values and most of what was learned is rounded
+    away; merged into another base; or not merged at all.
+    """
+    line = subject.lineage
+    if line.merged is None:
+        return FormFinding(message=messages.NO_MERGED, status="skipped")
+    lora, base, merged = read_adapter(line.adapter), tensors_of(line.base), tensors_of(line.merged)
+    names = [name for name in lora.pairs if name in base and name in merged]
+    names = names[:: max(1, len(names) // SAMPLE)]
+    if not names:
+        return FormFinding(message=messages.NO_COMMON_WEIGHT, code="wrong_base", forms=("merged",))
+    rows = [_compare(lora, name, base[name], merged[name]) for name in names]
+    meant, untouched, levels = (list(column) for column in zip(*rows, strict=True))
+    n, as_meant, as_base, most = len(rows), sum(meant) / len(rows), sum(untouched) / len(rows), max(levels)
+    message = messages.WEIGHTS.format(share=as_meant, n=n, base=as_base, levels=most, block=BLOCK)
+    numbers = {"n": n, "as_meant": as_meant, "as_base": as_base, "most_levels": most}
+    if most > LEVELS and as_meant >= EQUAL:
+        return FormFinding(message=message, status="pass", forms=("merged",), numbers=numbers)
+    code = "merged_in_4bit" if most <= LEVELS else "adapter_not_applied" if as_base >= EQUAL else "wrong_base"
+    return FormFinding(message=message, code=code, forms=("merged",), numbers=numbers)
+
+
+def _compare(lora: LoraAdapter, name: str, base: Place, merged: Place) -> tuple[float, float, int]:
+    """Return the share of weights that are base plus adapter, the share as in the base, and most values in a block."""
+    if merged.shape != base.shape:
+        return 0.0, 0.0, LEVELS + 1
+    weight, stored = base.read(), merged.read()
+    meant = to_float32(from_float32(lora.changed(name, weight), merged.dtype), merged.dtype).reshape(weight.shape)
+    return float((stored == meant).mean()), float((stored == weight).mean()), _levels(stored)
+
+
+def _levels(numbers: NDArray[np.float32]) -> int:
+    """Return the most different values in one of the first blocks of neighbours."""
+    import numpy as np
+
+    flat = numbers.reshape(-1)
+    blocks = np.sort(flat[: len(flat) // BLOCK * BLOCK].reshape(-1, BLOCK)[:512], axis=1)
+    return int(1 + (np.diff(blocks, axis=1) != 0).sum(axis=1).max()) if len(blocks) else LEVELS + 1
