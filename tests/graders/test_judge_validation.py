@@ -12,26 +12,26 @@ from judge_scripts import Rule, ScriptedAsker, always_good, fooled_by, noisy, sa
 from tuneworthy.config.graders import Judge
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
-from tuneworthy.graders.validate import JudgeValidation, Seen, canaries, validate_judge
+from tuneworthy.graders.validate import JudgedAnswer, JudgeValidation, canaries, validate_judge
 from tuneworthy.types import Case
 
 CASES = [Case(id=str(i), input=f"What is {i} times two?", expected=str(2 * i)) for i in range(1, 9)]
 PLANTED = canaries(CASES)
 
 
-def validated(rule: Rule, seen: list[Seen] | None = None, **section: object) -> JudgeValidation:
+def validated(rule: Rule, examined: list[JudgedAnswer] | None = None, **section: object) -> JudgeValidation:
     config = Judge.model_validate({"type": "judge", "model": "judge", "rubric": "It is right.", **section})
     judge = JudgeGrader(config, GradingContext(asker=ScriptedAsker(rule)))
-    return asyncio.run(validate_judge(judge, CASES, seen or []))
+    return asyncio.run(validate_judge(judge, CASES, examined or []))
 
 
-def people(n: int, base_rate: float = 0.7) -> list[Seen]:
+def people(n: int, base_rate: float = 0.7) -> list[JudgedAnswer]:
     """Right answers for `base_rate` of `n`, wrong ones for the rest, each judged as it is."""
     answers = []
     for i in range(n):
         good = i < round(n * base_rate)
         case = Case(id=f"p{i}", input=f"What is {i} plus one?", expected=str(i + 1))
-        answers.append(Seen(case=case, answer=str(i + 1) if good else f"wrong {i}", good=good))
+        answers.append(JudgedAnswer(case=case, answer=str(i + 1) if good else f"wrong {i}", good=good))
     return answers
 
 

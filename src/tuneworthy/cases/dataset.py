@@ -19,7 +19,7 @@ from tuneworthy.types import Case, Example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contamination:
+class ContaminationReport:
     """Which rows overlap, by what they were compared with.
 
     Attributes:
@@ -68,7 +68,7 @@ class Dataset:
         return self._drawn[0]
 
     @property
-    def contamination(self) -> Contamination:
+    def contamination(self) -> ContaminationReport:
         """What was dropped from the examples, and why; errors as in `split`."""
         return self._drawn[1]
 
@@ -78,7 +78,7 @@ class Dataset:
         return Changes() if self.stored is None else changes(self.stored, self.cases, self.examples)
 
     @cached_property
-    def _drawn(self) -> tuple[Split, Contamination]:
+    def _drawn(self) -> tuple[Split, ContaminationReport]:
         in_cases = find_overlaps(self.examples, self.cases)
         if self.stored is None:
             split = make_split(self.cases, in_cases.kept, seed=self.seed, dev_size=self.dev_size)
@@ -99,7 +99,7 @@ class Dataset:
             "dev_near_test": len(between.dropped),
         }
         split = replace(split, shots=in_dev.kept, counts=counts, reasons=(*split.reasons, *reasons))
-        return split, Contamination(cases=in_cases, dev=in_dev, dev_test=between)
+        return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
 
 
 def read_dataset(project: Project, *, examples: bool = True) -> Dataset:

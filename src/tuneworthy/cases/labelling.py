@@ -286,7 +286,7 @@ def _relabelled(path: Path, labels: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**row, "expected": labels[case_id]} if case_id in labels else row
 
 
-class Session(Protocol):
+class LabellingQueue(Protocol):
     """One person's way through what waits: that of a `LabelSession`, or of verdicts on rows."""
 
     @property
@@ -313,7 +313,7 @@ class Session(Protocol):
 
 
 def run_terminal(
-    session: Session,
+    session: LabellingQueue,
     ask: Callable[[str], str],
     say: Callable[[str], None],
     *,

@@ -13,7 +13,7 @@ from tuneworthy.cases.formats.columns import parsed
 from tuneworthy.types import Case, Example
 
 
-class _Table(dict[int, int | str | None]):
+class _TranslateTable(dict[int, int | str | None]):
     """A table for `str.translate` that is filled as characters are met.
 
     Args:
@@ -50,8 +50,8 @@ def _is_unspaced(code: int) -> bool:
     )
 
 
-_EXACT = _Table(None, split=False)
-_WORDS = _Table(" ", split=True)
+_EXACT = _TranslateTable(None, split=False)
+_WORDS = _TranslateTable(" ", split=True)
 _DROPPED = bytes(code for code in range(128) if not chr(code).translate(_EXACT))
 _LOWER = bytes(range(256)).lower()
 

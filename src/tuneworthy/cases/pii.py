@@ -28,7 +28,7 @@ KINDS: Final = ("key", "email", "iban", "card", "ip", "phone")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PiiMatch:
     """Where a text holds personal data; the value itself is not kept.
 
     Attributes:
@@ -202,12 +202,12 @@ _ALL: Final[tuple[tuple[str, Callable[[str, int, int], Spans]], ...]] = (
 """Kind and finder, numbered as in `pii_scan`."""
 
 
-def find(text: str) -> list[Found]:
+def find(text: str) -> list[PiiMatch]:
     """Return what personal data `text` holds, in order, without overlaps."""
     return _find(text, [(number, 0, len(text)) for number in range(len(_ALL))])
 
 
-def find_all(texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
+def find_all(texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
     """Yield the number of each text that holds personal data, with what `find` returns for it.
 
     For many texts: a compiled pass says where to look (about a second to load the first time).
@@ -219,9 +219,9 @@ def find_all(texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
             yield number, values
 
 
-def _find(text: str, stretches: Iterable[tuple[int, int, int]]) -> list[Found]:
+def _find(text: str, stretches: Iterable[tuple[int, int, int]]) -> list[PiiMatch]:
     """Look at stretches ``(number in _ALL, start, end)`` of `text`, sorted by number."""
-    taken: list[tuple[int, int, Found | None]] = []
+    taken: list[tuple[int, int, PiiMatch | None]] = []
     for number, group in groupby(stretches, key=itemgetter(0)):
         kind, spans = _ALL[number]
         fresh = [
@@ -235,12 +235,12 @@ def _find(text: str, stretches: Iterable[tuple[int, int, int]]) -> list[Found]:
     return [one for _, _, one in taken if one]
 
 
-def found(text: str, kind: str, start: int, end: int) -> Found:
+def found(text: str, kind: str, start: int, end: int) -> PiiMatch:
     """Return the value of `kind` that stands in `text` from `start` to `end`."""
-    return Found(kind, start, end, _digest(kind, text[start:end]))
+    return PiiMatch(kind, start, end, _digest(kind, text[start:end]))
 
 
-def _overlaps(start: int, end: int, taken: Sequence[tuple[int, int, Found | None]]) -> bool:
+def _overlaps(start: int, end: int, taken: Sequence[tuple[int, int, PiiMatch | None]]) -> bool:
     """Whether a stretch touches any of `taken`, which are in order and apart."""
     before = bisect_right(taken, start, key=itemgetter(1))
     return before < len(taken) and taken[before][0] < end
@@ -265,7 +265,7 @@ class Masker:
     """
 
     counts: Counter[str] = field(default_factory=Counter)
-    look: Callable[[str], list[Found]] = find
+    look: Callable[[str], list[PiiMatch]] = find
     _numbers: dict[str, int] = field(default_factory=dict)
     _last: Counter[str] = field(default_factory=Counter)
 

@@ -173,7 +173,7 @@ def _draw(cases: Sequence[Case], strata: Sequence[str], n: int, seed: int) -> tu
     for i in sorted(range(len(cases)), key=lambda i: rank(seed, cases[i].id), reverse=True):
         queues[strata[i]].append(i)
     left = quotas(Counter(strata), min(n, len(cases)), seed)
-    near = _Near()
+    near = _NearDuplicateFilter()
     chosen: list[int] = []
     while len(chosen) < n and any(queues.values()):
         before = len(chosen)
@@ -196,7 +196,7 @@ def _fullest(queues: dict[str, list[int]], short: int) -> list[str]:
     return full[:short]
 
 
-class _Near:
+class _NearDuplicateFilter:
     """The questions drawn so far, as sets of words with numbers masked; refuses one that is nearly among them."""
 
     def __init__(self) -> None:

@@ -1,14 +1,14 @@
-"""The reference track "no language model": what a fair, strong, boring baseline gets from the examples alone.
+"""Classical baselines: the scores that simple methods without a language model reach from the examples alone.
 
 A classical baseline is fitted on examples and answers questions as text. It never sees a case's expected answer,
-sends nothing anywhere and is deterministic. scikit-learn is imported when a classical baseline is fitted, not before.
+sends nothing over the network and is deterministic. scikit-learn is imported when one is fitted, not before.
 """
 
 from tuneworthy.classical.base import (
     CLASSICAL_MODELS,
     ClassicalModel,
     ProbabilisticModel,
-    Row,
+    QuestionAnswer,
     TaskKind,
     candidates,
     fit,
@@ -20,7 +20,7 @@ __all__ = [
     "ClassicalModel",
     "CurvePoint",
     "ProbabilisticModel",
-    "Row",
+    "QuestionAnswer",
     "TaskKind",
     "candidates",
     "fit",

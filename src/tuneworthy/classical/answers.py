@@ -6,24 +6,27 @@ Where fewer than half of the training answers stand in their question, both answ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
-from tuneworthy.classical.base import CLASSICAL_MODELS, Row, make_identity, suits
+from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, TaskKind, make_identity
 from tuneworthy.classical.fields import Field, align, learn_fields, write
-from tuneworthy.classical.labels import Nearest
+from tuneworthy.classical.labels import NearestNeighbour
 from tuneworthy.classical.objects import FieldTagger
 from tuneworthy.classical.spans import CopyRules, Text
 
 ANSWER = "answer"
 
 
-class CopyAnswer:
+@CLASSICAL_MODELS.register("copy_rules")
+class CopyRulesAnswer:
     """Copies the words that usually stand where answers stand: n-grams around them, shape, length."""
 
-    def __init__(self, rows: Sequence[Row], seed: int) -> None:
-        self._nearest = Nearest(rows, seed)
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("short_answer",)
+
+    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
+        self._nearest = NearestNeighbour(rows, seed)
         texts = [Text(r.question) for r in rows]
         leaves: list[dict[tuple[str, ...], Any]] = [{(ANSWER,): r.answer.strip()} for r in rows]
         self._field: Field = learn_fields(texts, leaves)[0]
@@ -52,12 +55,15 @@ class CopyAnswer:
         return answers
 
 
+@CLASSICAL_MODELS.register("answer_tagger")
 class AnswerTagger:
     """Tags the words to copy as `FieldTagger` does, the answer being the only field."""
 
-    def __init__(self, rows: Sequence[Row], seed: int) -> None:
-        self._nearest = Nearest(rows, seed)
-        wrapped = [Row(r.question, write({ANSWER: r.answer.strip()})) for r in rows]
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("short_answer",)
+
+    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
+        self._nearest = NearestNeighbour(rows, seed)
+        wrapped = [QuestionAnswer(r.question, write({ANSWER: r.answer.strip()})) for r in rows]
         texts = [Text(r.question) for r in rows]
         copies = learn_fields(texts, [{(ANSWER,): r.answer.strip()} for r in rows])[0].copied
         self._tagger = FieldTagger(wrapped, seed) if copies else None
@@ -80,17 +86,3 @@ class AnswerTagger:
             if answer and answer in text:
                 answers[i] = answer
         return answers
-
-
-@CLASSICAL_MODELS.register("copy_rules")
-@suits("short_answer")
-def copy_rules(rows: Sequence[Row], seed: int) -> CopyAnswer:
-    """Fit `CopyAnswer`."""
-    return CopyAnswer(rows, seed)
-
-
-@CLASSICAL_MODELS.register("answer_tagger")
-@suits("short_answer")
-def answer_tagger(rows: Sequence[Row], seed: int) -> AnswerTagger:
-    """Fit `AnswerTagger`."""
-    return AnswerTagger(rows, seed)

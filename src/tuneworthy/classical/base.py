@@ -1,18 +1,19 @@
-"""What a classical baseline is, and the door through which one is fitted.
+"""What a classical baseline is, and how one is fitted by name.
 
-Rules that hold for every classical:
+Every classical baseline keeps three rules:
 
 1. The same examples (in the same order), name and seed give the same predictions.
-2. Any text is answered with a text: empty, unseen, very long and non-Latin questions too.
-3. Only the examples are learnt from; what cannot be used is counted in the identity, never dropped silently.
+2. Any text gets a text as answer: empty, new, very long and non-Latin questions too.
+3. It learns from the examples only; rows that it cannot use are counted in its identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
+from tuneworthy.classical import messages
 from tuneworthy.errors import Undecided
 from tuneworthy.registry import Registry
 from tuneworthy.types import Example, content_hash
@@ -24,22 +25,10 @@ if TYPE_CHECKING:
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 """What the answers of a task are: one of few labels, a JSON object, a few words, prose."""
 
-WORDS: Mapping[str, str] = {
-    "majority": "A fixed answer (the most frequent one)",
-    "constant": "A fixed answer",
-    "nearest": "A look-up of the most similar example",
-    "nearest_copy": "A look-up of the most similar example",
-    "linear": "A classifier",
-    "field_tagger": "A word tagger",
-    "answer_tagger": "A word tagger",
-    "copy_rules": "A set of copying rules",
-}
-"""What a classical baseline is, at the head of a sentence."""
-
 LIBRARIES = ("numpy", "scikit-learn", "scipy")
 
 
-class Row(NamedTuple):
+class QuestionAnswer(NamedTuple):
     """What a classical baseline learns from: a question and its answer, both text."""
 
     question: str
@@ -57,7 +46,7 @@ class ClassicalModel(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What makes this classical baseline the classical baseline it is."""
+        """All that the predictions depend on."""
         ...
 
     def predict(self, questions: Sequence[str]) -> list[str]:
@@ -67,7 +56,7 @@ class ClassicalModel(Protocol):
 
 @runtime_checkable
 class ProbabilisticModel(ClassicalModel, Protocol):
-    """A classical baseline that also says how sure it is of each label.
+    """A classical baseline that also gives the probability of each label.
 
     Attributes:
         labels: The labels, in the order of the columns of `probabilities`.
@@ -84,7 +73,7 @@ class ProbabilisticModel(ClassicalModel, Protocol):
 
 
 class ClassicalFactory(Protocol):
-    """What is registered: a callable that fits, and the kinds of task that it suits.
+    """What is registered: a callable that fits a model, with the kinds of task that it suits.
 
     Attributes:
         kinds: The kinds for which `candidates` offers it.
@@ -92,7 +81,7 @@ class ClassicalFactory(Protocol):
 
     kinds: tuple[TaskKind, ...]
 
-    def __call__(self, rows: Sequence[Row], seed: int) -> ClassicalModel:
+    def __call__(self, rows: Sequence[QuestionAnswer], seed: int) -> ClassicalModel:
         """Fit on at least one row."""
         ...
 
@@ -107,24 +96,14 @@ BUILTINS: dict[str, str] = {
     "copy_rules": "tuneworthy.classical.answers",
     "answer_tagger": "tuneworthy.classical.answers",
 }
-"""Name to module, from boring to strong."""
+"""Name to module, from simple to strong."""
 
 CLASSICAL_MODELS: Registry[ClassicalFactory] = Registry("classical_models", BUILTINS)
-"""Name to factory ``(rows, seed) -> ClassicalModel``; register with ``@suits(kinds)`` and ``@CLASSICAL_MODELS.register(name)``."""
-
-
-def suits(*kinds: TaskKind) -> Callable[[Callable[[Sequence[Row], int], ClassicalModel]], ClassicalFactory]:
-    """Return a decorator that marks a fitting function as made for `kinds` of task."""
-
-    def mark(function: Callable[[Sequence[Row], int], ClassicalModel]) -> ClassicalFactory:
-        function.kinds = kinds  # type: ignore[attr-defined]
-        return function  # type: ignore[return-value]
-
-    return mark
+"""Name to factory ``(rows, seed) -> ClassicalModel``: a class with `kinds`, behind ``@CLASSICAL_MODELS.register(name)``."""
 
 
 def candidates(kind: TaskKind) -> list[str]:
-    """Return the names of the classical baselines for a `kind` of task, from boring to strong, strangers' last.
+    """Return the names of the classical baselines for a `kind` of task, from simple to strong, those of other packages last.
 
     Raises:
         ValueError: `kind` is none of the four.
@@ -145,20 +124,18 @@ def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
         seed: Seed of every random choice (folds of the cross-validation, subsamples).
 
     Raises:
-        NotEnough: There is no example (or, for JSON classical baselines, none whose answer is a JSON object).
+        Undecided: There is no example (or, for JSON baselines, none whose answer is a JSON object).
         UserError: No classical baseline has that name.
     """
     factory = CLASSICAL_MODELS.get(name)
-    rows = [Row(e.question, e.answer) for e in examples]
+    rows = [QuestionAnswer(e.question, e.answer) for e in examples]
     if not rows:
-        raise Undecided(
-            "expected at least one example to fit a classical baseline on, got none", hint="add rows to [examples]"
-        )
+        raise Undecided(messages.NO_EXAMPLE, hint=messages.ADD_EXAMPLES)
     return factory(rows, seed)
 
 
-def make_identity(name: str, rows: Sequence[Row], seed: int, **parameters: Any) -> dict[str, Any]:
-    """Return the identity of a classical: all that its predictions depend on."""
+def make_identity(name: str, rows: Sequence[QuestionAnswer], seed: int, **parameters: Any) -> dict[str, Any]:
+    """Return the identity of a classical baseline: all that its predictions depend on."""
     return {
         "name": name,
         "seed": seed,

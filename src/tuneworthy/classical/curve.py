@@ -1,11 +1,13 @@
-"""The learning curve of a classical: the cheap forecast of what more examples would bring."""
+"""The learning curve of a classical baseline: a cheap forecast of what more examples would bring."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from random import Random
 from typing import NamedTuple
 
+from tuneworthy.classical import messages
 from tuneworthy.classical.base import fit
 from tuneworthy.errors import Undecided
 from tuneworthy.types import Case, Example
@@ -19,11 +21,6 @@ class CurvePoint(NamedTuple):
     score: float
 
 
-def case_text(case: Case) -> str:
-    """Return `case.text`: the question as it stands where no template is used."""
-    return case.text
-
-
 def learning_curve(  # noqa: PLR0917
     name: str,
     examples: Sequence[Example],
@@ -32,7 +29,7 @@ def learning_curve(  # noqa: PLR0917
     seeds: Sequence[int],
     score_fn: Callable[[Sequence[Case], Sequence[str]], float],
     *,
-    question: Callable[[Case], str] = case_text,
+    question: Callable[[Case], str] = attrgetter("text"),
 ) -> list[CurvePoint]:
     """Fit the classical baseline `name` on growing subsets of `examples` and score it on `cases`.
 
@@ -51,11 +48,11 @@ def learning_curve(  # noqa: PLR0917
         A point for each size and seed, in the order of `sizes`, then `seeds`.
 
     Raises:
-        NotEnough: A size is below 1 or above the number of examples.
+        Undecided: A size is below 1 or above the number of examples.
     """
     wrong = [size for size in sizes if not 1 <= size <= len(examples)]
     if wrong:
-        raise Undecided(f"expected sizes from 1 to {len(examples)} (the number of examples), got {wrong}")
+        raise Undecided(messages.SIZES.format(n=len(examples), sizes=", ".join(map(str, wrong))))
     questions = [question(case) for case in cases]
     draws = {seed: Random(seed).sample(range(len(examples)), len(examples)) for seed in seeds}
     points = []

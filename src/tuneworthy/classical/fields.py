@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.classical.base import Row
+from tuneworthy.classical import messages
+from tuneworthy.classical.base import QuestionAnswer
 from tuneworthy.classical.spans import Span, Text, choose_occurrences
 from tuneworthy.errors import Undecided
 
@@ -40,19 +41,16 @@ def read_object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_rows(rows: Sequence[Row]) -> tuple[list[Text], list[dict[str, Any]]]:
+def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[dict[str, Any]]]:
     """Return the questions and objects of the rows whose answer is a JSON object.
 
     Raises:
-        NotEnough: There is none.
+        Undecided: There is none.
     """
     pairs = [(Text(r.question), read_object(r.answer)) for r in rows]
     readable = [(text, value) for text, value in pairs if value is not None]
     if not readable:
-        raise Undecided(
-            f"expected examples whose answer is a JSON object, got none in {len(rows)}",
-            hint="use another kind of classical baseline, or mend the answers of [examples]",
-        )
+        raise Undecided(messages.NO_OBJECT.format(n=len(rows)), hint=messages.FIX_ANSWERS)
     return [text for text, _ in readable], [value for _, value in readable]
 
 

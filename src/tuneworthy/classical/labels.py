@@ -1,12 +1,12 @@
-"""Classical baselines that answer with an answer seen in training: the majority, and that of the nearest example."""
+"""Classical baselines that repeat a training answer: the majority class, and the nearest neighbour's."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tuneworthy.classical.base import CLASSICAL_MODELS, Row, make_identity, suits
+from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, TaskKind, make_identity
 from tuneworthy.classical.features import TextFeatures
 
 if TYPE_CHECKING:
@@ -27,10 +27,16 @@ def most_frequent(answers: Iterable[str]) -> str:
     return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
-class Majority:
+@CLASSICAL_MODELS.register("majority")
+class MajorityClass:
     """Answers every question with the most frequent answer."""
 
-    def __init__(self, rows: Sequence[Row], seed: int, name: str = "majority") -> None:
+    kinds: ClassVar[tuple[TaskKind, ...]] = (
+        "label",
+        "short_answer",
+    )
+
+    def __init__(self, rows: Sequence[QuestionAnswer], seed: int, name: str = "majority") -> None:
         counts = Counter(r.answer.strip() for r in rows)
         self.identity = make_identity(name, rows, seed)
         self.labels = sorted(counts)
@@ -68,10 +74,17 @@ class NearestIndex:
         return found
 
 
-class Nearest:
+@CLASSICAL_MODELS.register("nearest")
+class NearestNeighbour:
     """Answers with the answer of the nearest example; ties (duplicates, no overlap) go to the majority of them."""
 
-    def __init__(self, rows: Sequence[Row], seed: int) -> None:
+    kinds: ClassVar[tuple[TaskKind, ...]] = (
+        "label",
+        "short_answer",
+        "free_text",
+    )
+
+    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
         self._answers = [r.answer.strip() for r in rows]
         self._index = NearestIndex([r.question for r in rows])
         self.identity: dict[str, Any] = make_identity("nearest", rows, seed, **self._index.features.parameters)
@@ -79,17 +92,3 @@ class Nearest:
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the nearest example's answer for each question."""
         return [most_frequent(self._answers[i] for i in near) for near in self._index.nearest(questions)]
-
-
-@CLASSICAL_MODELS.register("majority")
-@suits("label", "short_answer")
-def majority(rows: Sequence[Row], seed: int) -> Majority:
-    """Fit `Majority`."""
-    return Majority(rows, seed)
-
-
-@CLASSICAL_MODELS.register("nearest")
-@suits("label", "short_answer", "free_text")
-def nearest(rows: Sequence[Row], seed: int) -> Nearest:
-    """Fit `Nearest`."""
-    return Nearest(rows, seed)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
-from tuneworthy.classical.base import CLASSICAL_MODELS, Row, make_identity, suits
+from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, TaskKind, make_identity
 from tuneworthy.classical.features import TextFeatures
 from tuneworthy.classical.fields import (
     ABSENT,
@@ -27,7 +27,7 @@ from tuneworthy.classical.fields import (
     write,
 )
 from tuneworthy.classical.labels import NearestIndex, most_frequent
-from tuneworthy.classical.linear import LinearClassifier
+from tuneworthy.classical.linear import LinearSvmClassifier
 from tuneworthy.classical.spans import CopyRules, Span, Text
 from tuneworthy.classical.tagger import DEFAULT_C, MAX_TRAIN_TOKENS, Tagger
 
@@ -36,10 +36,13 @@ MAX_LITERALS = 200  # values that a field classifier tells apart
 MIN_LITERAL = 2  # rows that a value must occur in to be learnt as itself
 
 
-class Constant:
+@CLASSICAL_MODELS.register("constant")
+class ConstantObject:
     """Answers with the most frequent object."""
 
-    def __init__(self, rows: Sequence[Row], seed: int) -> None:
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("json",)
+
+    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
         texts, objects = read_rows(rows)
         self.identity = make_identity("constant", rows, seed, unreadable_rows=len(rows) - len(texts))
         self._answer = most_frequent(write(value) for value in objects)
@@ -49,13 +52,16 @@ class Constant:
         return [self._answer] * len(questions)
 
 
-class NearestCopy:
+@CLASSICAL_MODELS.register("nearest_copy")
+class NearestNeighbourWithCopies:
     """Answers with the nearest example's object; values it copied from its question are copied anew.
 
     The words to copy are found by `CopyRules`, one set of rules a field.
     """
 
-    def __init__(self, rows: Sequence[Row], seed: int) -> None:
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("json",)
+
+    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
         self._texts, objects = read_rows(rows)
         self._leaves = [flatten(value) for value in objects]
         self._index = NearestIndex([text.raw for text in self._texts])
@@ -92,6 +98,7 @@ class NearestCopy:
         return adapted
 
 
+@CLASSICAL_MODELS.register("field_tagger")
 class FieldTagger:
     """Tags the words that fields copy; a classifier gives the values that are not copied.
 
@@ -99,7 +106,9 @@ class FieldTagger:
     copied values cannot be found are left out of the tagger, unless they are the greater part.
     """
 
-    def __init__(self, rows: Sequence[Row], seed: int, name: str = "field_tagger") -> None:
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("json",)
+
+    def __init__(self, rows: Sequence[QuestionAnswer], seed: int, name: str = "field_tagger") -> None:
         texts, objects = read_rows(rows)
         leaves = [flatten(value) for value in objects]
         self._fields = learn_fields(texts, leaves)
@@ -128,7 +137,7 @@ class FieldTagger:
         leaves: Sequence[Mapping[Path, Any]],
         aligned: Mapping[Field, list[list[Span] | None]],
         seed: int,
-    ) -> dict[Path, LinearClassifier]:
+    ) -> dict[Path, LinearSvmClassifier]:
         """Fit a classifier for each field that takes values which are not copied."""
         questions = [text.raw for text in texts]
         targets = {f.path: literal_targets(f, leaves, aligned.get(f)) for f in self._fields}
@@ -139,7 +148,7 @@ class FieldTagger:
         fitted = {}
         for path, labels in needed.items():
             known = [i for i, label in enumerate(labels) if label is not None]
-            fitted[path] = LinearClassifier(seed, c_grid=(1.0,)).fit(
+            fitted[path] = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(
                 matrix[known], [str(labels[i]) for i in known], [questions[i] for i in known]
             )
         return fitted
@@ -217,24 +226,3 @@ def put(leaves: dict[Path, Any], field: Field, value: Any) -> None:
         leaves[field.path] = value
     elif field.empty != ABSENT:
         leaves[field.path] = orjson.loads(field.empty)
-
-
-@CLASSICAL_MODELS.register("constant")
-@suits("json")
-def constant(rows: Sequence[Row], seed: int) -> Constant:
-    """Fit `Constant`."""
-    return Constant(rows, seed)
-
-
-@CLASSICAL_MODELS.register("nearest_copy")
-@suits("json")
-def nearest_copy(rows: Sequence[Row], seed: int) -> NearestCopy:
-    """Fit `NearestCopy`."""
-    return NearestCopy(rows, seed)
-
-
-@CLASSICAL_MODELS.register("field_tagger")
-@suits("json")
-def field_tagger(rows: Sequence[Row], seed: int) -> FieldTagger:
-    """Fit `FieldTagger`."""
-    return FieldTagger(rows, seed)

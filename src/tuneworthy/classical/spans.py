@@ -117,7 +117,7 @@ class CopyRules:
     smoothing: float = 1.0
     max_context: int = 3
     _hits: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    _seen: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _places: Counter[tuple[str, ...]] = field(default_factory=Counter)
     _lengths: Counter[int] = field(default_factory=Counter)
 
     def fit(self, texts: Sequence[Text], spans: Sequence[Span]) -> CopyRules:
@@ -126,10 +126,10 @@ class CopyRules:
         for text, (start, end) in zip(texts[::every], spans[::every], strict=True):
             for i in range(len(text.tokens)):
                 for context in self._start_contexts(text, i):
-                    self._seen[context] += 1
+                    self._places[context] += 1
                     self._hits[context] += i == start
                 for context in self._end_contexts(text, i):
-                    self._seen[context] += 1
+                    self._places[context] += 1
                     self._hits[context] += i == end - 1
             self._lengths[end - start] += 1
         return self
@@ -154,7 +154,7 @@ class CopyRules:
         """Return the log of the share of hits, the longest context smoothed by the next shorter one."""
         share = 0.01
         for context in contexts:
-            share = (self._hits[context] + self.smoothing * share) / (self._seen[context] + self.smoothing)
+            share = (self._hits[context] + self.smoothing * share) / (self._places[context] + self.smoothing)
         return math.log(share)
 
     def _start_contexts(self, text: Text, i: int) -> list[tuple[str, ...]]:

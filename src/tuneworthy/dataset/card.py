@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from tuneworthy.cases.pii import Found, Masker
+from tuneworthy.cases.pii import Masker, PiiMatch
 from tuneworthy.dataset.checks.personal_data import open_engine
 from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.freeze import Version
@@ -138,7 +138,7 @@ def card_of(version: Version) -> Card:
     )
 
 
-Look = Callable[[str], list[Found]]
+Look = Callable[[str], list[PiiMatch]]
 """Finds personal data in a text (see `Masker`)."""
 
 

@@ -28,7 +28,7 @@ class _OpenBatch:
 
 
 class RequestBatcher:
-    """Asks through `runner`; an `Asker` of the graders.
+    """Asks through `runner`; an `ModelCaller` of the graders.
 
     Args:
         runner: With the session's store and budget.

@@ -86,7 +86,7 @@ class AnswerGrader:
         return ""
 
 
-class Asker(Protocol):
+class ModelCaller(Protocol):
     """How a grader asks a model of the project: through the store and the budget of the session."""
 
     def identity(self, model: str) -> Mapping[str, Any]:
@@ -112,7 +112,7 @@ class GradingContext:
     root: Path = field(default_factory=Path)
     examples: Sequence[Example] = ()
     labels: Sequence[str] = ()
-    asker: Asker | None = None
+    asker: ModelCaller | None = None
     seed: int = 0
 
     def file(self, name: str, what: str) -> Path:

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from tuneworthy.config.graders import Judge
 from tuneworthy.errors import UserError
-from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, Asker, GradingContext
+from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, ModelCaller
 from tuneworthy.types import Case, OutputFormat, Response, Score, Trace, Variant, content_hash
 
 GOOD: Final = "good"
@@ -202,7 +202,7 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | No
     return (said, "") if said in choices else (None, f"expected {' or '.join(choices)}, got {said[:60]!r}")
 
 
-def _can_be_held(asker: Asker, model: str) -> None:
+def _can_be_held(asker: ModelCaller, model: str) -> None:
     """Refuse a judge whose answer cannot be held to a choice.
 
     Raises:

@@ -28,7 +28,7 @@ SEED = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class StyleEvidence:
     """What the classifier rests on.
 
     Attributes:
@@ -61,7 +61,7 @@ class StyleClassifier:
         self._platt: Any = LogisticRegression(class_weight="balanced").fit(held_out.reshape(-1, 1), kinds)
         self._model: Any = _pipeline().fit(texts, kinds)
         auroc = float(roc_auc_score(kinds, held_out))
-        self.evidence = Evidence(auroc=auroc, n_brand=len(brand), n_generic=len(generic))
+        self.evidence = StyleEvidence(auroc=auroc, n_brand=len(brand), n_generic=len(generic))
 
     def __call__(self, text: str) -> float:
         """Return the probability that `text` is in the brand's voice, 0..1; 0.5 is the boundary."""

@@ -39,7 +39,7 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class JudgedAnswer:
     """An answer that people judged: good or not."""
 
     case: Case
@@ -156,26 +156,30 @@ def _filled(template: str, **values: str) -> str:
 
 
 async def validate_judge(
-    judge: JudgeGrader, cases: Sequence[Case] = (), seen: Sequence[Seen] = (), *, warnings: Sequence[str] = ()
+    judge: JudgeGrader,
+    cases: Sequence[Case] = (),
+    answers: Sequence[JudgedAnswer] = (),
+    *,
+    warnings: Sequence[str] = (),
 ) -> JudgeValidation:
     """Show a judge the canaries and what people judged; all of it is stored, so that a second time costs nothing.
 
     Args:
         judge: The grader, with a session to ask.
         cases: Whose questions the canaries are put to (dev).
-        seen: Answers with people's verdicts, a random sample of what it will judge.
+        answers: Answers with people's verdicts, a random sample of what it will judge.
         warnings: What is known beside that (see `family.same_family`).
 
     Raises:
         TuneworthyError: Budget spent, key refused, provider down.
     """
     planted = canaries(cases, needs_expected=judge.needs_expected)
-    asked = [(one.case, one.answer) for one in planted] + [(one.case, one.answer) for one in seen]
+    asked = [(one.case, one.answer) for one in planted] + [(one.case, one.answer) for one in answers]
     said = await asyncio.gather(*(judge.verdict(case, answer) for case, answer in asked))
     verdicts = [good for good, _ in said]
     told, judged = verdicts[: len(planted)], verdicts[len(planted) :]
     fooled = tuple(one.name for one, good in zip(planted, told, strict=True) if good)
-    table = Confusion.of((one.good, good) for one, good in zip(seen, judged, strict=True) if good is not None)
+    table = Confusion.of((one.good, good) for one, good in zip(answers, judged, strict=True) if good is not None)
     if table.n >= MIN_HUMAN and table.tells_apart() is None:
         warnings = [*warnings, f"that it tells good from bad is not shown ({table.n_good} good, {table.n_bad} bad)"]
     n_unread = sum(good is None for good in verdicts)

@@ -22,7 +22,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.graders.family import same_family
 from tuneworthy.graders.judge import JudgeGrader
-from tuneworthy.graders.validate import MIN_HUMAN, JudgeValidation, Seen, validate_judge
+from tuneworthy.graders.validate import MIN_HUMAN, JudgedAnswer, JudgeValidation, validate_judge
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
@@ -119,7 +119,7 @@ class Judging:
             self._answers[one.id] = one
         known = {key: value for key, value in self._verdicts.items() if value != 0.5 and self._asks(key)}
         seen = [
-            Seen(case=self._answers[key].case, answer=self._answers[key].answer, good=value > 0.5)
+            JudgedAnswer(case=self._answers[key].case, answer=self._answers[key].answer, good=value > 0.5)
             for key, value in known.items()
         ]
         self.validation = await validate_judge(self.judge, self.split.dev, seen, warnings=family_warnings(self.project))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tuneworthy.classical.base import WORDS
+from tuneworthy.classical.messages import METHODS
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UserError
 from tuneworthy.evaluate.runner import Progress
@@ -335,7 +335,7 @@ class LadderRun:
         classical, best = self.classical, self.contender
         if classical is None or best is None or self.records["classical"].reason_code != "better":
             return ""
-        what = WORDS.get(classical.variant.name.removeprefix("classical/"), "A method without a language model")
+        what = METHODS.get(classical.variant.name.removeprefix("classical/"), "A method without a language model")
         return (
             f"{what} beats every prompt here: {classical.variant.name} scores {classical.score:.3f}, the best "
             f"language-model variant ({best.variant.name}) {best.score:.3f}."

@@ -14,7 +14,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.types import Case, Example, Shots, content_hash
 
 
-class Encoder(Protocol):
+class ShotEncoder(Protocol):
     """Turns texts into vectors whose inner product says how alike they are."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -30,13 +30,13 @@ class ShotPool:
         load_encoder: Opens a sentence encoder by its name; None where no shots are chosen by one.
     """
 
-    def __init__(self, examples: Sequence[Example], load_encoder: Callable[[str], Encoder] | None = None) -> None:
+    def __init__(self, examples: Sequence[Example], load_encoder: Callable[[str], ShotEncoder] | None = None) -> None:
         self.examples = sorted(examples, key=lambda example: example.id)
         self.by_id: Mapping[str, Example] = {example.id: example for example in self.examples}
         self.hash = content_hash([example.id for example in self.examples])
         self.load_encoder = load_encoder
         self._index: Any = None
-        self._encoders: dict[str, tuple[Encoder, NDArray[np.float32]]] = {}
+        self._encoders: dict[str, tuple[ShotEncoder, NDArray[np.float32]]] = {}
         self._nearest: dict[tuple[str, int, str], tuple[Example, ...]] = {}
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from tuneworthy.classical.base import WORDS
+from tuneworthy.classical.messages import METHODS
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.report import numbers
 from tuneworthy.report.retrieval import injection_warning
@@ -202,7 +202,7 @@ def classical_words(classical: RungRecord) -> str:
     >>> floor_words(RungRecord(rung="classical baseline", status=RungStatus.REFERENCE, name="classical/linear"))
     'A classifier'
     """
-    return WORDS.get(str(classical.name).removeprefix("classical/"), f"A method ({clean(classical.name)})")
+    return METHODS.get(str(classical.name).removeprefix("classical/"), f"A method ({clean(classical.name)})")
 
 
 def does(record: RunRecord, rung: RungRecord) -> str:

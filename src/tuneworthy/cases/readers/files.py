@@ -41,7 +41,7 @@ _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RowSource:
     """An opened file: how it is packed, and its rows."""
 
     container: Container
@@ -59,7 +59,7 @@ class Source:
         return f"{self.container}+{self.packed}" if self.packed else self.container
 
 
-def open_rows(path: Path, journal: Journal) -> Source:
+def open_rows(path: Path, journal: Journal) -> RowSource:
     """Recognise how `path` is packed (by its name, then by its first bytes) and stream its rows.
 
     Raises:
@@ -74,19 +74,19 @@ def open_rows(path: Path, journal: Journal) -> Source:
         raise DataError(path, None, "at least one row", "an empty file", hint="Write one JSON object a line")
     suffix = _suffix(path)
     if head[:4] == b"PAR1" or suffix in {".parquet", ".pq"}:
-        return Source("parquet", _parquet(path, journal), packed)
+        return RowSource("parquet", _parquet(path, journal), packed)
     if suffix in {".csv", ".tsv"}:
-        return Source("csv", _csv(path, journal), packed)
+        return RowSource("csv", _csv(path, journal), packed)
     if suffix in {".yaml", ".yml"}:
-        return Source("yaml", _yaml(path, journal), packed)
+        return RowSource("yaml", _yaml(path, journal), packed)
     if suffix not in {".jsonl", ".ndjson"} and _is_one_document(head):
         start = list_start(head, LIST_KEYS)
         if start is not None:
-            return Source("json", _list(path, start, journal), packed)
+            return RowSource("json", _list(path, start, journal), packed)
         whole = _whole_json(path)
         if whole is not None:
-            return Source("json", _one_object(whole, journal), packed)
-    return Source("jsonl", _jsonl(path, journal), packed)
+            return RowSource("json", _one_object(whole, journal), packed)
+    return RowSource("jsonl", _jsonl(path, journal), packed)
 
 
 def _suffix(path: Path) -> str:

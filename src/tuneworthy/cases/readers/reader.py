@@ -20,7 +20,7 @@ from tuneworthy.cases.formats.example_rows import example_columns_converter
 from tuneworthy.cases.formats.promptfoo import expand
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect
 from tuneworthy.cases.readers.faults import Dropped, DroppedRow, Journal, Rejects, RowFault, show
-from tuneworthy.cases.readers.files import Row, Source, open_rows
+from tuneworthy.cases.readers.files import Row, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
 from tuneworthy.types import UNLABELLED, Case, Example, canonical, content_hash
@@ -73,7 +73,7 @@ class ExampleStream:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _Noun:
     """What differs between reading cases and reading examples."""
 
     formats: Registry[Format]
@@ -83,7 +83,7 @@ class _Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ReadOptions:
     """What the caller said about the file: input columns, expected column, format."""
 
     inputs: tuple[str, ...]
@@ -91,8 +91,8 @@ class _Asked:
     format: str | None
 
 
-_CASES = _Kind(CASE_FORMATS, columns_converter, "cases", keep_rest=False)
-_EXAMPLES = _Kind(EXAMPLE_FORMATS, example_columns_converter, "examples", keep_rest=True)
+_CASES = _Noun(CASE_FORMATS, columns_converter, "cases", keep_rest=False)
+_EXAMPLES = _Noun(EXAMPLE_FORMATS, example_columns_converter, "examples", keep_rest=True)
 
 
 def read_cases(
@@ -115,7 +115,7 @@ def read_cases(
     """
     journal = Journal(Path(path))
     with _no_collection():
-        name, rows = _opened(journal, _CASES, _Asked(_names(input_column), expected_column, format))
+        name, rows = _opened(journal, _CASES, _ReadOptions(_names(input_column), expected_column, format))
         cases = _collect_cases(rows, journal)
     journal.raise_faults()
     if not cases:
@@ -137,7 +137,7 @@ def read_examples(
     """
     journal = Journal(Path(path))
     with _no_collection():
-        name, rows = _opened(journal, _EXAMPLES, _Asked(_names(input_column), expected_column, format))
+        name, rows = _opened(journal, _EXAMPLES, _ReadOptions(_names(input_column), expected_column, format))
         examples = _collect_examples(rows, journal)
     journal.raise_faults()
     if not examples:
@@ -161,7 +161,7 @@ def stream_examples(
     Raises:
         DataError: The file cannot be read, or its format is not known; never for a row.
     """
-    asked = _Asked(_names(input_column), expected_column, format)
+    asked = _ReadOptions(_names(input_column), expected_column, format)
     return ExampleStream(*_opened(journal, _EXAMPLES, asked))
 
 
@@ -181,7 +181,7 @@ def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
     return () if columns is None else (columns,) if isinstance(columns, str) else tuple(columns)
 
 
-def _opened(journal: Journal, kind: _Kind, asked: _Asked) -> tuple[str, Iterator[tuple[int, Fields | None]]]:
+def _opened(journal: Journal, kind: _Noun, asked: _ReadOptions) -> tuple[str, Iterator[tuple[int, Fields | None]]]:
     """Open the file, recognise the format of its rows and return its name and the converted rows."""
     source = open_rows(journal.path, journal)
     lines, head = _peek(source)
@@ -202,7 +202,7 @@ def _opened(journal: Journal, kind: _Kind, asked: _Asked) -> tuple[str, Iterator
     return f"{source.name}/{name}", _converted(rows, convert, journal)
 
 
-def _peek(source: Source) -> tuple[list[Row], list[tuple[int, dict[str, Any]]]]:
+def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, dict[str, Any]]]]:
     """Return the first lines with their rows or faults, and the rows among them."""
     lines: list[Row] = []
     head: list[tuple[int, dict[str, Any]]] = []
@@ -245,7 +245,7 @@ def _is_chat(value: Any) -> bool:
 
 
 def _converter(
-    journal: Journal, kind: _Kind, asked: _Asked, source: Source, head: list[tuple[int, dict[str, Any]]]
+    journal: Journal, kind: _Noun, asked: _ReadOptions, source: RowSource, head: list[tuple[int, dict[str, Any]]]
 ) -> tuple[str, Convert]:
     """Choose the format of the rows: the one asked for, columns that are named, or one that is recognised."""
     keys = {key for _, row in head for key in row}
@@ -268,7 +268,7 @@ def _converter(
     )
 
 
-def _table_format(kind: _Kind, keys: set[str], first: dict[str, Any]) -> Format | None:
+def _table_format(kind: _Noun, keys: set[str], first: dict[str, Any]) -> Format | None:
     """Recognise a table that is more than columns: cells that hold lists (Parquet), or a format's own columns."""
     found = detect(kind.formats, keys, first)
     if found is None or found.name in {"columns", "native", "input_expected", "inspect", "langfuse", "openai_evals"}:

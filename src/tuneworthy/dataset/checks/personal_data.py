@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Final, Literal, Protocol
 
 from tuneworthy.cases import pii
-from tuneworthy.cases.pii import KINDS, Found, Masker
+from tuneworthy.cases.pii import KINDS, Masker, PiiMatch
 from tuneworthy.dataset.base import Action, Context, Finding, check
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.errors import UserError
@@ -22,7 +22,7 @@ EngineName = Literal["patterns", "presidio"]
 class Engine(Protocol):
     """Finds personal data in texts."""
 
-    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
+    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
         """Yield the number of each text that holds any, with what it holds, in order and without overlaps."""
         ...
 
@@ -55,7 +55,7 @@ class Presidio:
                 raise UserError("expected presidio for the engine 'presidio', got none", hint=hint) from None
         self.analyzer, self.language, self.score = analyzer, language, score
 
-    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
+    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
         """Yield what our validators find, and what presidio finds beside it."""
         ours = dict(pii.find_all(texts))
         for number, text in enumerate(texts):
@@ -75,7 +75,7 @@ class Presidio:
 class Patterns:
     """Our own validators behind a pass over bytes (`cases.pii`): no names, no addresses."""
 
-    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[Found]]]:
+    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
         """Yield what `cases.pii.find_all` finds."""
         return pii.find_all(texts)
 
@@ -110,7 +110,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _hashed(name: str, found: Sequence[Found]) -> str:
+def _hashed(name: str, found: Sequence[PiiMatch]) -> str:
     """Return a name with a mask in the place of each value that is the same in all rows, other than a `Masker`'s."""
     for one in reversed(found):
         name = f"{name[: one.start]}[{one.kind.upper()}_{one.digest[:_DIGEST]}]{name[one.end :]}"
@@ -158,7 +158,7 @@ class PersonalData:
         """Return `row` with a mask in the place of each value; a teacher has the same masks in all rows."""
         engine = open_engine(self.engine)
 
-        def look(text: str) -> list[Found]:
+        def look(text: str) -> list[PiiMatch]:
             return [one for _, found in engine.find_all([text]) for one in found if self._wanted(one.kind)]
 
         masker = Masker(look=look)

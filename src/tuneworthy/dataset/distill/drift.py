@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.stats.auc import Areas, fold_areas
+from tuneworthy.stats.auroc import Areas, fold_areas
 
 FOLDS: Final = 5
 MIN_ROWS: Final = 40

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tuneworthy.stats.auc import areas, fold_areas
+from tuneworthy.stats.auroc import areas, fold_areas
 
 
 def drawn(n: int, gap: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
