@@ -131,7 +131,7 @@ def test_training_questions_without_words_are_borne(name, kind, question):
 
 def test_predictions_are_the_same_in_another_process():
     code = (
-        "from test_floor_contract import rows, ODD, PAIRS, fit\n"
+        "from test_classical_contract import rows, ODD, PAIRS, fit\n"
         "from tuneworthy.types import content_hash\n"
         "qs = [e.question for e in rows('json', 40)] + ODD[:-1]\n"
         "print(content_hash([fit(n, rows(k), 7).predict(qs) for n, k in PAIRS]))"

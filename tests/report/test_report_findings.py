@@ -64,7 +64,7 @@ def test_the_answer_names_what_it_is_in_plain_words() -> None:
         "The swap is enough: another model meets the target by itself, without training."
     )
     assert findings.answer(records.classical_best()) == (
-        "A classifier without any language model answers 84 % of the test cases correctly; the best prompt "
+        "A linear classifier without any language model answers 84 % of the test cases correctly; the best prompt "
         "(prompt/contract) reaches 71 %."
     )
     assert "scores 85 % on the test cases (json_fields)" in findings.answer(records.json_task())

@@ -131,7 +131,7 @@ def test_the_numbers_of_the_record_appear() -> None:
 
 def test_the_page_says_that_the_classical_baseline_wins_where_it_does_and_not_otherwise() -> None:
     wins, loses = page("classical_best").text, page("plain").text
-    sentence = "A classifier without any language model answers 84 % of the test cases correctly"
+    sentence = "A linear classifier without any language model answers 84 % of the test cases correctly"
     assert sentence in wins.replace("\u00a0", " ")
     assert "beats every prompt" in wins
     assert "No language model needed" in wins
