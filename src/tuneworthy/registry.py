@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tuneworthy import messages
 from tuneworthy.errors import UnknownName, UserError
@@ -53,21 +53,29 @@ class Registry(Generic[T]):
         if name not in self._entries and name in self._builtins:
             import_module(self._builtins[name])
         if name not in self._entries:
-            for entry in entry_points(group=f"tuneworthy.{self.kind}", name=name):
-                logger.info("loading %s %r from %s", self.kind, name, entry.value)
-                loaded = entry.load()
-                self._entries.setdefault(name, loaded)
+            loaded = load_installed(self.kind, name)
+            if loaded is not None:
+                self._entries.setdefault(name, loaded)  # a decorator of the module may have registered it
         if name not in self._entries:
             raise UnknownName(self.kind.removesuffix("s"), name, self.names())
         return self._entries[name]
 
     def names(self) -> set[str]:
         """Return all known names: built in, registered, and of installed packages."""
-        return set(self._builtins) | set(self._entries) | self.installed()
-
-    def installed(self) -> set[str]:
-        """Return the names that installed packages offer."""
-        return {entry.name for entry in entry_points(group=f"tuneworthy.{self.kind}")}
+        return set(self._builtins) | set(self._entries) | installed(self.kind)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.names()))
+
+
+def installed(kind: str) -> set[str]:
+    """Return the names that installed packages offer, e.g. of "graders"."""
+    return {entry.name for entry in entry_points(group=f"tuneworthy.{kind}")}
+
+
+def load_installed(kind: str, name: str) -> Any:
+    """Return what an installed package offers under `name`; None if no package does."""
+    for entry in entry_points(group=f"tuneworthy.{kind}", name=name):
+        logger.info("loading %s %r from %s", kind, name, entry.value)
+        return entry.load()
+    return None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from tuneworthy.config.base import Count, NonNegative, Section
+from tuneworthy.config.strangers import open_to_strangers
 
 
 class Exact(Section):
@@ -164,7 +165,13 @@ class Judge(Section):
     """Limit of the judge's answer, tokens; a model that thinks first needs more."""
 
 
-Grader = Annotated[
+class StrangerGrader(Section):
+    """A grader of an installed package that names no section of its own: it takes no keys."""
+
+    type: str
+
+
+KnownGrader = (
     Exact
     | NormalisedExact
     | Includes
@@ -181,6 +188,11 @@ Grader = Annotated[
     | Abstention
     | Style
     | PythonFunction
-    | Judge,
+    | Judge
+)
+Grader = Annotated[
+    KnownGrader,
     Field(discriminator="type"),
+    open_to_strangers("graders", "type", KnownGrader, StrangerGrader),
+    SerializeAsAny(),
 ]

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
+from tuneworthy.config.strangers import open_name
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
-RungName = Literal["classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune"]
-RUNGS: tuple[RungName, ...] = (
-    "classical",
-    "baseline",
-    "prompt",
-    "retrieval",
-    "model",
-    "few_shot",
-    "decoding",
-    "fine_tune",
-)
+RUNGS: Final = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
+"""The built-in rungs in the order of the ladder."""
+RungName = open_name("rungs", "rung", RUNGS)
 
 
 class Ladder(Section):
-    """Which rungs are walked, with what money."""
+    """Which rungs are run, with what money."""
 
     baseline: str
     """Key of `[models]`: the model as it is used today."""
@@ -31,8 +24,8 @@ class Ladder(Section):
     """Most that all calls of this project may cost; needed where a model costs money."""
     repeats: Count = 1
     """Answers to each test case; at least 3 are taken where the temperature is above 0."""
-    rungs: list[RungName] = list(RUNGS)
-    """Rungs to walk, in the order of the ladder."""
+    rungs: list[RungName] = list(RUNGS)  # type: ignore[valid-type]
+    """Rungs to run, in this order; those of installed packages too."""
 
 
 class FewShot(Section):

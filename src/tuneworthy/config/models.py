@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section
+from tuneworthy.config.strangers import open_to_strangers
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
-class _Model(Section):
-    """What all models share."""
+class ModelSection(Section):
+    """What all models share; the base of an installed provider's own section.
+
+    `hosted` says whether the data leaves this machine; a hosted model needs a price.
+    """
 
     timeout_s: Positive = 60.0
     """Limit of one attempt, seconds."""
@@ -32,7 +36,7 @@ class _Model(Section):
         return False
 
 
-class LlamaCpp(_Model):
+class LlamaCpp(ModelSection):
     """The embedded llama.cpp, in a child process."""
 
     provider: Literal["llama_cpp"]
@@ -50,7 +54,7 @@ class LlamaCpp(_Model):
     """Limit of one attempt, seconds."""
 
 
-class Vllm(_Model):
+class Vllm(ModelSection):
     """vLLM, started and stopped by the tool, on this machine."""
 
     provider: Literal["vllm"]
@@ -70,7 +74,7 @@ class Vllm(_Model):
     """Limit of one attempt, seconds."""
 
 
-class OpenAI(_Model):
+class OpenAI(ModelSection):
     """Any server that speaks the OpenAI chat-completions protocol."""
 
     provider: Literal["openai"]
@@ -86,7 +90,7 @@ class OpenAI(_Model):
         return urlsplit(self.base_url).hostname not in LOOPBACK
 
 
-class Anthropic(_Model):
+class Anthropic(ModelSection):
     """Anthropic's messages API."""
 
     provider: Literal["anthropic"]
@@ -102,7 +106,7 @@ class Anthropic(_Model):
         return urlsplit(self.base_url).hostname not in LOOPBACK
 
 
-class Http(_Model):
+class Http(ModelSection):
     """A pipeline of the user's own: POST `{"input", "messages"}` to `url`, get `{"answer"}` back."""
 
     provider: Literal["http"]
@@ -118,7 +122,7 @@ class Http(_Model):
         return urlsplit(self.url).hostname not in LOOPBACK
 
 
-class Python(_Model):
+class Python(ModelSection):
     """A pipeline of the user's own: a function `(input) -> str`, sync or async."""
 
     provider: Literal["python"]
@@ -128,7 +132,7 @@ class Python(_Model):
     """Calls in flight, at most."""
 
 
-class Scripted(_Model):
+class Scripted(ModelSection):
     """Deterministic answers for tests: a function `(Request) -> str | Response`."""
 
     provider: Literal["scripted"]
@@ -138,4 +142,22 @@ class Scripted(_Model):
     """Delay of each answer."""
 
 
-Model = Annotated[LlamaCpp | Vllm | OpenAI | Anthropic | Http | Python | Scripted, Field(discriminator="provider")]
+class StrangerModel(ModelSection):
+    """A model of an installed provider that names no section of its own; it is taken for hosted."""
+
+    provider: str
+    model: str = ""
+    """Model id, as the provider knows it."""
+
+    @property
+    def hosted(self) -> bool:
+        return True
+
+
+KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | Http | Python | Scripted
+Model = Annotated[
+    KnownModel,
+    Field(discriminator="provider"),
+    open_to_strangers("providers", "provider", KnownModel, StrangerModel),
+    SerializeAsAny(),
+]

@@ -141,6 +141,8 @@ def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
     if item["type"] == "extra_forbidden":
         hint = did_you_mean(str(location[-1]), _known_keys(location)) or messages.REMOVE_KEY
         return messages.UNKNOWN_KEY.format(where=where, key=key, hint=hint)
+    if item["type"] == "union_tag_not_found":
+        return messages.MISSING_KEY.format(where=where, key=f"{key}.{item['ctx']['discriminator'].strip(chr(39))}")
     if item["type"] == "missing":
         return messages.MISSING_KEY.format(where=where, key=key)
     if item["type"] == "value_error":

@@ -1,0 +1,51 @@
+"""Sections of installed packages: `type = "..."` of a grader, `provider = "..."` of a model.
+
+Known types are validated by the unions of this package. Any other is looked up among the entry points of its kind; what
+the entry point names may have an attribute `section`, a pydantic `Section` that validates the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Any, get_args
+
+from pydantic import AfterValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
+
+from tuneworthy.config.base import Section
+from tuneworthy.errors import UnknownName
+from tuneworthy.registry import installed, load_installed
+
+
+def open_to_strangers(kind: str, tag: str, union: Any, default: type[Section]) -> WrapValidator:
+    """Return a validator that lets sections of installed packages pass beside a closed union.
+
+    Args:
+        kind: Suffix of the entry-point group `tuneworthy.<kind>`.
+        tag: Key that names the type.
+        union: The sections of this package, each with a literal `tag`.
+        default: Section for an entry point that names none.
+    """
+    known = {get_args(section.model_fields[tag].annotation)[0] for section in get_args(union)}
+
+    def validate(value: Any, closed_union: ValidatorFunctionWrapHandler) -> Any:
+        name = value.get(tag) if isinstance(value, dict) else None
+        if not isinstance(name, str) or name in known:
+            return closed_union(value)
+        entry = load_installed(kind, name)
+        if entry is None:
+            raise ValueError(str(UnknownName(kind.removesuffix("s"), name, {*known, *installed(kind)})))
+        section: type[Section] = getattr(entry, "section", default)
+        return section.model_validate(value)
+
+    return WrapValidator(validate)
+
+
+def open_name(kind: str, noun: str, known: Collection[str]) -> Any:
+    """Return the type of a name: one of `known`, or one that an installed package offers."""
+
+    def check(name: str) -> str:
+        if name not in known and name not in installed(kind):
+            raise ValueError(str(UnknownName(noun, name, {*known, *installed(kind)})))
+        return name
+
+    return Annotated[str, AfterValidator(check), Field(json_schema_extra={"enum": list(known)})]

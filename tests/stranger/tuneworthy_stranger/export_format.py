@@ -1,0 +1,16 @@
+"""`tuneworthy data export --format pairs`: one question and one answer a line."""
+
+from typing import Any
+
+from tuneworthy.dataset.writers import CannotHold, Writer
+from tuneworthy.types import Example
+
+
+def pair(row: Example) -> dict[str, Any]:
+    """Return the row in this format, or refuse it with the reason."""
+    if len(row.messages) != 2:
+        raise CannotHold("more than one turn")
+    return {"question": row.question, "answer": row.answer}
+
+
+PAIRS = Writer(name="pairs", title="Pairs", tool_calls="tools are left out", convert=pair)
