@@ -58,10 +58,7 @@ def dequantise(base: Path, target: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         UserError: bitsandbytes is not installed.
     """
-    try:
-        from bitsandbytes import functional
-    except ImportError:
-        raise UserError(messages.NO_BITSANDBYTES, hint=messages.INSTALL_BITSANDBYTES) from None
+    functional = _functional()
     import torch
 
     tensors = tensors_of(base)
@@ -85,6 +82,14 @@ def dequantise(base: Path, target: Path, settings: Mapping[str, Any]) -> None:
         if (base / name).is_file():
             shutil.copyfile(base / name, target / name)
     copy_tokenizer(base, base, target)
+
+
+def _functional() -> Any:
+    try:
+        from bitsandbytes import functional
+    except ImportError:
+        raise UserError(messages.NO_BITSANDBYTES, hint=messages.INSTALL_BITSANDBYTES) from None
+    return functional
 
 
 def is_quantised(name: str, place: Place) -> bool:

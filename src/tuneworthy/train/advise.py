@@ -219,8 +219,9 @@ class _Advisor:
                 f"its {shape.n_experts} experts are plain parameters, which all-linear does not reach: only attention"
             )
             return f"{reason} gets adapters; name them in target_parameters", "facts.md A1: peft 0.21.2", "V"
-        mlp = sum(one.n_params for one in shape.mlp_linears) / sum(one.n_params for one in shape.linears)
-        reason = f"the MLP holds {mlp:.0%} of the linear weights; attention alone loses even at equal parameters"
+        reason = (
+            f"the MLP holds {shape.mlp_share:.0%} of the linear weights; attention alone loses even at equal parameters"
+        )
         return reason, "facts.md A1: TML (i), peft 0.21.2", "V C"
 
     def _epochs(self) -> None:

@@ -244,25 +244,22 @@ class _RunMemory:
         if shape.family.qk_norms:
             norms += (q + kv) * (4 + (4 if self.full else 0))
         attended = c * (2 * q + 2 * expanded) + 4 * shape.n_heads
-        ff = shape.ff if not shape.moe else shape.n_experts_used * shape.expert_ff + shape.shared_ff
-        inner = c * ff * (3 if shape.family.gated else 2)
+        inner = c * shape.active_ff * (3 if shape.family.gated else 2)
         return self.tokens * (norms + attended + inner + self._inputs())
 
     def _inputs(self) -> float:
-        """Return what is kept of the inputs of linear layers, bytes a token."""
-        chosen, wide = self.settings, self.width
+        """Return what is kept of the inputs of the linear layers of a layer, bytes a token."""
+        chosen, layers = self.settings, self.shape.adapted(self.settings.target_modules)
         if self.full:
-            each = sum(one.d_in for one in self.shape.linears)
-            return wide * each if self.mixed else 0
-        cost = 0.0
-        mask = (4 if self.device == "cpu" else 1) if chosen.dropout else 0
-        for one in self.shape.adapted(chosen.target_modules):
-            cost += one.d_in * (wide + mask) + chosen.rank * wide
-        return cost
+            cost: float = sum(layer.n * layer.d_in for layer in self.shape.linears) * self.width * self.mixed
+        else:
+            mask = (4 if self.device == "cpu" else 1) if chosen.dropout else 0
+            cost = sum(layer.n * (layer.d_in * (self.width + mask) + chosen.rank * self.width) for layer in layers)
+        return cost / self.shape.n_layers
 
     def backward_bytes(self) -> float:
         """Return the working set of the backward pass of one layer: gradients of its widest tensors."""
-        ff = self.shape.ff if not self.shape.moe else self.shape.n_experts_used * self.shape.expert_ff
+        ff = self.shape.active_ff
         return self.tokens * (self.width * (3 * ff + 2 * self.shape.hidden) + 4 * ff)
 
     def _eager(self) -> float:

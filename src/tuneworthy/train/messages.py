@@ -16,6 +16,15 @@ CONFIG_TOO_MANY_VALUES: Final = "The file holds more than {limit:,} values."
 CONFIG_NO_KEYS: Final = "None of its keys is a key of a training config."
 NOT_PYTHON: Final = "Not valid Python: line {line}, {reason}."
 
+# The shape of a model
+SHAPE_HINT: Final = "Name a GGUF file, or a folder with the config.json of a decoder-only text model."
+NOT_JSON: Final = "Not valid JSON: {reason}."
+GGUF_HEADER: Final = "The GGUF header"
+NO_SIZE: Final = "{key} is missing."
+BAD_SIZE: Final = "{key} must be a whole number from 0 to {most}, not {value}."
+NO_SUCH_MODULES: Final = "The model has no linear layer {names}; it has {known}."
+USE_ALL_LINEAR: Final = 'Use "all-linear".'
+
 # Lints of training configs
 WRITE: Final = "Write {text}."
 REMOVE: Final = "Remove it."

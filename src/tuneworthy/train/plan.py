@@ -25,7 +25,7 @@ from tuneworthy.train.rehearsal import kept_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import RowLengths, count, estimate
 from tuneworthy.train.settings import TrainingSettings
-from tuneworthy.train.shape import Shape, read_shape
+from tuneworthy.train.shape import Shape, count_layers, read_shape
 from tuneworthy.train.training_rows import Material, gather
 
 IMPORTS: Final = 0.5 * GIB
@@ -93,9 +93,9 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     if path is None:
         hint = f"run `tuneworthy models pull {spec}`" if ":" in spec else "mend [train] base, or give --base"
         raise UserError(f"expected the model {spec} on this machine, got nothing there", hint=hint)
-    shape = read_shape(path)
-    material = material_of(project)
     folder = base_folder(spec, project.root)
+    shape = count_layers(read_shape(path), folder or path)
+    material = material_of(project)
     renderer = None if folder is None else renderer_of(folder)
     chats = [material.student.row(row) for row in material.train]
     rendered = None if renderer is None else renderer.rows(chats, project.train.max_length or 2**31)

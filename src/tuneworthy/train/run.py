@@ -27,7 +27,7 @@ from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
-from tuneworthy.train.shape import read_shape
+from tuneworthy.train.shape import count_layers, read_shape
 from tuneworthy.train.training_rows import Material, gather
 from tuneworthy.types import content_hash
 
@@ -120,7 +120,7 @@ def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = la
     )
     available, device = _memory(project)
     advice = advise(
-        read_shape(base / "config.json"),
+        count_layers(read_shape(base), base),
         rows,
         available=available,
         device=device,
@@ -253,7 +253,8 @@ def reconciled(prepared: Prepared, ran: Ran) -> Reconciliation | None:
     """Hold the estimate of `plan` against what the run took; None where that cannot be told."""
     if ran.taken_bytes is None:
         return None
-    shape = read_shape(prepared.base.artifact.folder)
+    folder = prepared.base.artifact.folder
+    shape = count_layers(read_shape(folder), folder)
     return reconcile(estimate(shape, prepared.settings, _device()), ran.taken_bytes)
 
 

@@ -1,15 +1,18 @@
-"""What a model's config.json (or the header of its GGUF file) says of its shape, and what can be counted from it.
+"""The shape of a model: what its config.json (or the header of its GGUF file) says, and the weights that follow.
 
-Read as plain JSON with every size held against a cap: nothing of the model is imported or run. Parameters are counted
-layer by layer and agree with transformers to the last one (tests/numerics/test_shape.py).
+`read_shape` reads plain JSON with every size held against a cap; nothing of the model is imported. It estimates the
+weights from the sizes as if the layers were Llama's: of the families of `families.json` that is right to 2 % (no
+biases, no small norms). `count_layers` replaces the estimate by a count, where transformers is installed.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +20,8 @@ import orjson
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.gguf import GgufHeader, read_header
+from tuneworthy.providers.model_safety import read_config
+from tuneworthy.train import messages
 from tuneworthy.train.settings import ALL_LINEAR
 
 MAX_CONFIG_BYTES: Final = 4 * 2**20
@@ -24,49 +29,60 @@ MAX_SIZE: Final = 2**24
 """Largest number that a width or a vocabulary may be."""
 MAX_COUNT: Final = 4096
 """Most layers, and experts of a layer: libraries name and make them one by one. The deepest models have 130."""
-_HINT = "name a folder with a config.json of a decoder-only text model, or a GGUF file"
+GGUF_NAMES: Final[Mapping[str, str]] = {
+    "gemma3": "gemma3_text", "qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gptneox": "gpt_neox",
+}  # fmt: skip
+"""Architectures that GGUF files call otherwise than config.json."""
+GGUF_KEYS: Final[Mapping[str, str]] = {
+    "block_count": "num_hidden_layers", "embedding_length": "hidden_size", "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads", "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim", "expert_count": "num_experts", "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class LinearLayer:
-    """A linear layer: its name, its widths, and whether it has a bias."""
+    """A linear layer that occurs in several layers of a model.
+
+    Attributes:
+        name: Last part of its name.
+        d_in: Width of its input.
+        d_out: Width of its output.
+        n: How often it occurs in the model.
+        attention: Whether it belongs to attention, not to an MLP.
+        bias: Whether it has a bias.
+    """
 
     name: str
     d_in: int
     d_out: int
+    n: int
+    attention: bool = False
     bias: bool = False
 
     @property
     def n_params(self) -> int:
-        """Weights and biases."""
-        return self.d_in * self.d_out + (self.d_out if self.bias else 0)
+        """Weights and biases of all its occurrences."""
+        return self.n * self.d_out * (self.d_in + self.bias)
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How the layers of an architecture differ from those of Llama.
+    """What config.json does not say of an architecture.
 
     Attributes:
         tied: Whether embeddings and output head are one if config.json does not say.
-        gated: Whether the MLP has a gate. fused: Whether q, k, v are one layer, and gate and up another.
-        fused_qkv: Whether only q, k, v are one layer.
-        qkv_bias, out_bias, mlp_bias: Which linear layers have a bias if config.json does not say.
-        norms: Norms a layer. norm_bias: Whether they have a bias.
-        qk_norms: Norms on queries and keys: of a head's width, or "wide" for all heads together.
-        shared_gate: Whether the shared expert has a gate.
+        gated: Whether the MLP has a gate.
+        norms: Norms of the model's width in a layer.
+        qk_norms: Whether queries and keys have norms.
     """
 
     tied: bool = False
     gated: bool = True
-    fused: bool = False
-    fused_qkv: bool = False
-    qkv_bias: bool = False
-    out_bias: bool = False
-    mlp_bias: bool = False
     norms: int = 2
-    norm_bias: bool = False
-    qk_norms: bool | str = False
-    shared_gate: bool = False
+    qk_norms: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +91,26 @@ class Shape:
 
     Attributes:
         architecture: `model_type` of config.json, or `general.architecture` of a GGUF file.
-        known: Whether it is a family whose layers are counted exactly; others are counted as if they were Llama's.
-        hidden, n_layers, n_heads, n_kv_heads, head_dim, ff, vocab: Widths and counts; `ff` is that of a dense layer.
+        known: Whether its weights were counted, or its family is one of `families.json`.
+        hidden: Width of the model.
+        n_layers: Layers.
+        n_heads: Query heads.
+        n_kv_heads: Key heads.
+        head_dim: Width of a head.
+        ff: Width of a dense MLP.
+        vocab: Tokens of the vocabulary.
         tied: Whether embeddings and output head are one matrix.
-        dtype: Of the stored weights.
-        max_positions: Tokens that it can attend to; None if not told.
-        n_experts, n_experts_used, expert_ff, shared_ff: Of a mixture of experts, else 0.
-        n_dense_layers: Layers of a mixture of experts that have none.
-        vision: Whether config.json is of a model that also sees; only its text part is counted.
+        dtype: Type of the stored weights.
+        max_positions: Tokens that it can attend to; None if unknown.
+        n_experts: Experts of a layer; 0 for a dense model.
+        n_experts_used: Experts that work on a token.
+        expert_ff: Width of an expert.
+        shared_ff: Width of the experts that work on every token.
+        vision: Whether the model also sees; only its text part is counted.
+        family: What config.json does not say.
+        linears: Linear layers that PEFT's `all-linear` reaches: experts are plain parameters, which it misses.
+        n_expert_weights: Weights of all experts.
+        n_other: Weights of norms and routers.
     """
 
     architecture: str
@@ -101,9 +129,11 @@ class Shape:
     n_experts_used: int = 0
     expert_ff: int = 0
     shared_ff: int = 0
-    n_dense_layers: int = 0
     vision: bool = False
     family: Family = field(default=Family(), repr=False)
+    linears: Sequence[LinearLayer] = field(default=(), repr=False)
+    n_expert_weights: int = 0
+    n_other: int = 0
 
     @property
     def q_width(self) -> int:
@@ -121,115 +151,56 @@ class Shape:
         return self.n_experts > 0
 
     @property
-    def attention_linears(self) -> Sequence[LinearLayer]:
-        """Linear layers of the attention of one layer."""
-        kind, q, kv = self.family, self.q_width, self.kv_width
-        out = "dense" if kind.fused_qkv else "o_proj"
-        last = LinearLayer(out, q, self.hidden, kind.out_bias)
-        if kind.fused or kind.fused_qkv:
-            name = "query_key_value" if kind.fused_qkv else "qkv_proj"
-            return (LinearLayer(name, self.hidden, q + 2 * kv, kind.qkv_bias), last)
-        widths = {"q_proj": q, "k_proj": kv, "v_proj": kv}
-        return (*(LinearLayer(name, self.hidden, width, kind.qkv_bias) for name, width in widths.items()), last)
-
-    @property
-    def mlp_linears(self) -> Sequence[LinearLayer]:
-        """Linear layers of a dense MLP."""
-        return self._mlp(self.ff)
-
-    @property
-    def linears(self) -> Sequence[LinearLayer]:
-        """Linear layers of a layer that PEFT's `all-linear` reaches: experts are plain parameters, which it misses."""
-        if not self.moe:
-            return (*self.attention_linears, *self.mlp_linears)
-        return (*self.attention_linears, *self._shared())
+    def active_ff(self) -> int:
+        """Width of the MLP that works on a token."""
+        return self.n_experts_used * self.expert_ff + self.shared_ff if self.moe else self.ff
 
     @property
     def n_linear(self) -> int:
-        """Weights of all linear layers and experts, without embeddings, output head and norms: what NF4 quantises."""
-        return self.n_layers * sum(one.n_params for one in self.attention_linears) + self._mlp_weights()
-
-    @property
-    def n_embedding(self) -> int:
-        """Weights of the embeddings and of the output head, if it is another matrix."""
-        return self.vocab * self.hidden * (1 if self.tied else 2)
-
-    @property
-    def n_norm(self) -> int:
-        """Weights of all norms."""
-        kind = self.family
-        wide = self.q_width + self.kv_width if kind.qk_norms == "wide" else 2 * self.head_dim
-        a_layer = kind.norms * self.hidden * (2 if kind.norm_bias else 1) + (wide if kind.qk_norms else 0)
-        return self.n_layers * a_layer + self.hidden * (2 if kind.norm_bias else 1)
+        """Weights of all linear layers and experts, without embeddings and output head: what NF4 quantises."""
+        return sum(layer.n_params for layer in self.linears) + self.n_expert_weights
 
     @property
     def n_params(self) -> int:
         """All weights."""
-        return self.n_linear + self.n_embedding + self.n_norm
+        return self.n_linear + self.vocab * self.hidden * (1 if self.tied else 2) + self.n_other
 
     @property
     def n_active(self) -> int:
         """Weights that work on a token, without the embeddings that are only looked up: what time depends on."""
-        idle = self._expert_params() * (self.n_experts - self.n_experts_used)
-        return self.n_linear - idle * (self.n_layers - self.n_dense_layers) + self.vocab * self.hidden
+        idle = self.n_expert_weights * (1 - self.n_experts_used / self.n_experts) if self.moe else 0
+        return self.n_linear - int(idle) + self.vocab * self.hidden
+
+    @property
+    def mlp_share(self) -> float:
+        """Share of the weights of linear layers that the MLP holds, 0..1."""
+        return sum(layer.n_params for layer in self.linears if not layer.attention) / self.n_linear
 
     def adapted(self, target_modules: str | Sequence[str] = ALL_LINEAR) -> Sequence[LinearLayer]:
-        """Return the linear layers of a layer that get adapters.
+        """Return the linear layers that get adapters.
 
         Raises:
             ModelError: None of the names is a linear layer of this model.
         """
-        if isinstance(target_modules, str) and target_modules == ALL_LINEAR:
-            return self.linears
         names = {target_modules} if isinstance(target_modules, str) else set(target_modules)
-        found = [one for one in self.linears if one.name in names]
-        if not found:
-            known = ", ".join(one.name for one in self.linears)
-            told = ", ".join(sorted(names))
-            raise ModelError(f"expected target modules among {known}, got {told}", hint=f"write {ALL_LINEAR!r}")
-        return found
+        layers = [layer for layer in self.linears if layer.name in names or names == {ALL_LINEAR}]
+        if not layers:
+            known = ", ".join(layer.name for layer in self.linears)
+            message = messages.NO_SUCH_MODULES.format(names=", ".join(sorted(names)), known=known)
+            raise ModelError(message, hint=messages.USE_ALL_LINEAR)
+        return layers
 
     def n_lora(self, rank: int, target_modules: str | Sequence[str] = ALL_LINEAR) -> int:
         """Return the parameters of adapters: the sum of rank · (d_in + d_out).
 
-        Source: facts.md A2, A3; arXiv 2106.09685 section 4.
+        Source: arXiv 2106.09685, section 4.
         """
-        return self.n_layers * sum(rank * (one.d_in + one.d_out) for one in self.adapted(target_modules))
-
-    def _mlp(self, ff: int, prefix: str = "") -> Sequence[LinearLayer]:
-        kind, bias = self.family, self.family.mlp_bias
-        if kind.fused:
-            return (
-                LinearLayer(prefix + "gate_up_proj", self.hidden, 2 * ff, bias),
-                LinearLayer(prefix + "down_proj", ff, self.hidden, bias),
-            )
-        if not kind.gated:
-            up, down = ("dense_h_to_4h", "dense_4h_to_h") if kind.fused_qkv else ("c_fc", "c_proj")
-            return (LinearLayer(up, self.hidden, ff, bias), LinearLayer(down, ff, self.hidden, bias))
-        wide = [LinearLayer(prefix + name, self.hidden, ff, bias) for name in ("gate_proj", "up_proj")]
-        return (*wide, LinearLayer(prefix + "down_proj", ff, self.hidden, bias))
-
-    def _shared(self) -> Sequence[LinearLayer]:
-        gate = (
-            (LinearLayer("shared_expert_gate", self.hidden, 1),) if self.family.shared_gate and self.shared_ff else ()
-        )
-        return (*(self._mlp(self.shared_ff) if self.shared_ff else ()), *gate)
-
-    def _expert_params(self) -> int:
-        return sum(one.n_params for one in self._mlp(self.expert_ff)) if self.moe else 0
-
-    def _mlp_weights(self) -> int:
-        dense = sum(one.n_params for one in self.mlp_linears)
-        if not self.moe:
-            return self.n_layers * dense
-        router = self.hidden * self.n_experts
-        sparse = self.n_experts * self._expert_params() + router + sum(one.n_params for one in self._shared())
-        return (self.n_layers - self.n_dense_layers) * sparse + self.n_dense_layers * dense
+        return rank * sum(layer.n * (layer.d_in + layer.d_out) for layer in self.adapted(target_modules))
 
 
 @cache
 def families() -> Mapping[str, Family]:
-    """Return the architectures whose layers are counted exactly."""
+    """Return the architectures whose weights are estimated well."""
     document = orjson.loads(files(__package__).joinpath("families.json").read_bytes())
     return {name: Family(**row) for name, row in document["families"].items()}
 
@@ -244,110 +215,132 @@ def read_shape(path: Path) -> Shape:
         return shape_of_gguf(read_header(path))
     path = path / "config.json" if path.is_dir() else path
     try:
-        size = path.stat().st_size
-        if size > MAX_CONFIG_BYTES:
-            raise ModelError(f"{path}: expected at most {MAX_CONFIG_BYTES} bytes, got {size}", hint=_HINT)
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            reason = messages.CONFIG_TOO_LARGE.format(limit=MAX_CONFIG_BYTES // 2**20)
+            raise ModelError(f"{path}: {reason}", hint=messages.SHAPE_HINT)
         document = orjson.loads(path.read_bytes())
     except OSError as error:
-        raise ModelError(f"{path}: expected a config.json, got {error.strerror or error}", hint=_HINT) from None
+        reason = messages.CANNOT_READ.format(reason=error.strerror or error)
+        raise ModelError(f"{path}: {reason}", hint=messages.SHAPE_HINT) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(f"{path}: expected JSON, got: {error}", hint=_HINT) from None
+        raise ModelError(f"{path}: {messages.NOT_JSON.format(reason=error)}", hint=messages.SHAPE_HINT) from None
     if not isinstance(document, dict):
-        raise ModelError(f"{path}: expected an object, got {type(document).__name__}", hint=_HINT)
+        raise ModelError(f"{path}: {messages.CONFIG_NO_TABLE}", hint=messages.SHAPE_HINT)
     return shape_of_config(document, str(path))
 
 
 def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> Shape:
-    """Return the shape that the content of a config.json describes.
+    """Return the shape that the content of a config.json describes, its weights estimated.
 
     Raises:
         ModelError: A size is missing or cannot be true.
     """
-    inner = document.get("text_config")
-    config = _Config({**document, **inner} if isinstance(inner, dict) else document, where)
-    name = config.word("model_type", "")
+    text = document.get("text_config")
+    config = _Config({**document, **text} if isinstance(text, dict) else document, where)
+    name = str(config.values.get("model_type") or "unknown")
     family = families().get(name)
-    kind = family or Family()
     heads, hidden = config.size("num_attention_heads", "n_head"), config.size("hidden_size", "n_embd")
-    biased = config.flag("attention_bias", "use_bias", default=kind.qkv_bias)
-    out_bias = config.flag("attention_bias", "use_bias", default=kind.out_bias) if family is None else kind.out_bias
-    if name in {"llama", "qwen3", "granite", "smollm3", "olmo2", "gemma", "gemma2", "gemma3_text", "qwen3_moe"}:
-        out_bias = biased
-    n_experts = config.optional("num_local_experts", "num_experts", "n_routed_experts", most=MAX_COUNT)
-    layers = config.size("num_hidden_layers", "n_layer", most=MAX_COUNT)
-    return Shape(
-        architecture=name or "unknown",
+    experts = config.optional("num_local_experts", "num_experts", "n_routed_experts", most=MAX_COUNT)
+    tied, dtype = config.values.get("tie_word_embeddings"), config.values.get("dtype", config.values.get("torch_dtype"))
+    shape = Shape(
+        architecture=name,
         known=family is not None,
         hidden=hidden,
-        n_layers=layers,
+        n_layers=config.size("num_hidden_layers", "n_layer", most=MAX_COUNT),
         n_heads=heads,
         n_kv_heads=config.optional("num_key_value_heads") or heads,
         head_dim=config.optional("head_dim") or max(1, hidden // heads),
-        ff=config.optional("intermediate_size", "n_inner") or 4 * hidden,
+        ff=config.optional("intermediate_size", "n_inner", "moe_intermediate_size") or 4 * hidden,
         vocab=config.size("vocab_size"),
-        tied=config.flag("tie_word_embeddings", default=kind.tied),
-        dtype=config.word("dtype", config.word("torch_dtype", "bfloat16")),
+        tied=tied if isinstance(tied, bool) else (family or Family()).tied,
+        dtype=dtype if isinstance(dtype, str) else "bfloat16",
         max_positions=config.optional("max_position_embeddings") or None,
-        n_experts=n_experts,
-        n_experts_used=config.optional("num_experts_per_tok") if n_experts else 0,
-        expert_ff=config.optional("moe_intermediate_size", "intermediate_size") if n_experts else 0,
-        shared_ff=config.optional("shared_expert_intermediate_size") if n_experts else 0,
-        n_dense_layers=_n_dense(config, layers) if n_experts else 0,
-        vision=isinstance(inner, dict) or "vision_config" in document,
-        family=_with_bias(
-            kind, qkv=biased, out=out_bias, mlp=config.flag("mlp_bias", "use_bias", default=kind.mlp_bias)
-        ),
+        n_experts=experts,
+        n_experts_used=config.optional("num_experts_per_tok") if experts else 0,
+        expert_ff=config.optional("moe_intermediate_size", "intermediate_size") if experts else 0,
+        shared_ff=config.optional("shared_expert_intermediate_size") if experts else 0,
+        vision=isinstance(text, dict) or "vision_config" in document,
+        family=family or Family(),
     )
+    return _estimated(shape, config.n_sparse(shape.n_layers) if experts else 0)
 
 
 def shape_of_gguf(header: GgufHeader) -> Shape:
-    """Return the shape that the header of a GGUF file describes.
+    """Return the shape that the header of a GGUF file describes, its weights estimated.
 
     Raises:
         ModelError: A size is missing, or differs from layer to layer.
     """
-    name = header.architecture
-    renamed = {"gemma3": "gemma3_text", "qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gptneox": "gpt_neox"}
-    values = {key.removeprefix(name + "."): value for key, value in header.values.items()}
-    config = _Config({**values, "vocab_size": header.vocab_size}, "the GGUF header")
-    family = families().get(renamed.get(name, name))
-    heads, hidden = config.size("attention.head_count"), config.size("embedding_length")
-    n_experts = config.optional("expert_count", most=MAX_COUNT)
-    ff = config.optional("feed_forward_length")
-    return Shape(
-        architecture=renamed.get(name, name),
-        known=family is not None,
-        hidden=hidden,
-        n_layers=config.size("block_count", most=MAX_COUNT),
-        n_heads=heads,
-        n_kv_heads=config.optional("attention.head_count_kv") or heads,
-        head_dim=config.optional("attention.key_length") or max(1, hidden // heads),
-        ff=ff or config.size("expert_feed_forward_length"),
-        vocab=config.size("vocab_size"),
-        tied=header.tied,
-        dtype=header.file_type,
-        max_positions=header.context_length,
-        n_experts=n_experts,
-        n_experts_used=config.optional("expert_used_count"),
-        expert_ff=(config.optional("expert_feed_forward_length") or ff) if n_experts else 0,
-        shared_ff=config.optional("expert_shared_feed_forward_length"),
-        family=family or Family(),
+    prefix = f"{header.architecture}."
+    sizes = {name: header.values.get(prefix + key) for key, name in GGUF_KEYS.items()}
+    config = {
+        **sizes, "model_type": GGUF_NAMES.get(header.architecture, header.architecture), "vocab_size": header.vocab_size,
+        "tie_word_embeddings": header.tied, "dtype": header.file_type, "max_position_embeddings": header.context_length,
+    }  # fmt: skip
+    return shape_of_config(config, messages.GGUF_HEADER)
+
+
+def _estimated(shape: Shape, n_sparse: int) -> Shape:
+    """Return the shape with the layers of a Llama of its sizes, `n_sparse` of them with experts."""
+    h, q, kv, n = shape.hidden, shape.q_width, shape.kv_width, shape.n_layers
+    widths = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv), "o_proj": (q, h)}
+    mlp = ("gate_proj", "up_proj", "down_proj") if shape.family.gated else ("up_proj", "down_proj")
+    linears = [LinearLayer(name, *width, n, attention=True) for name, width in widths.items()]
+    for ff, times in ((shape.ff, n - n_sparse), (shape.shared_ff, n_sparse)):
+        if ff and times:
+            linears += [LinearLayer(name, *((ff, h) if name == "down_proj" else (h, ff)), times) for name in mlp]
+    return replace(
+        shape,
+        linears=tuple(linears),
+        n_expert_weights=n_sparse * shape.n_experts * len(mlp) * h * shape.expert_ff,
+        n_other=n * shape.family.norms * h + h + n_sparse * h * shape.n_experts,
     )
 
 
-def _with_bias(kind: Family, *, qkv: bool, out: bool, mlp: bool) -> Family:
-    return Family(
-        **{name: getattr(kind, name) for name in Family.__slots__} | {"qkv_bias": qkv, "out_bias": out, "mlp_bias": mlp}
+def count_layers(shape: Shape, folder: Path) -> Shape:
+    """Return the shape with its weights counted in the model that transformers makes of config.json, on no device.
+
+    The shape is returned as it is where there is no config.json, transformers is not installed or does not know the
+    architecture. No code of the model runs.
+
+    Args:
+        shape: As it was read there, so that its sizes are held against the caps.
+        folder: With the config.json.
+
+    Raises:
+        ModelError: The config names code of its own.
+    """
+    if not (folder / "config.json").is_file() or find_spec("transformers") is None:
+        return shape
+    read_config(folder / "config.json")
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).get_text_config()
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (ValueError, KeyError, TypeError, AttributeError):  # an architecture or a size that transformers rejects
+        return shape
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    layers = Counter(
+        (name.rpartition(".")[2], module.in_features, module.out_features, "att" in name, module.bias is not None)
+        for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head
+    )  # fmt: skip
+    linears = tuple(LinearLayer(name, d_in, d_out, n, *flags) for (name, d_in, d_out, *flags), n in layers.items())
+    weights = dict(model.named_parameters())  # each matrix once, tied or not
+    norms = {name: weight.numel() for name, weight in weights.items() if "norm" in name and name.endswith("weight")}
+    wide = sum(size == shape.hidden and "q_norm" not in name and "k_norm" not in name for name, size in norms.items())
+    counted = replace(
+        shape,
+        known=True,
+        linears=linears,
+        n_expert_weights=sum(weight.numel() for weight in weights.values() if weight.ndim == 3),
+        tied=head is not None and head.weight is embeddings.weight,
+        family=replace(shape.family, norms=wide // shape.n_layers, qk_norms=any("q_norm" in name for name in norms)),
+        n_other=0,
     )
-
-
-def _n_dense(config: _Config, n_layers: int) -> int:
-    """Count the layers without experts: those that are named, those between the sparse ones, and the first ones."""
-    named = config.values.get("mlp_only_layers")
-    named = {one for one in named if isinstance(one, int)} if isinstance(named, list) else set()
-    step = config.optional("decoder_sparse_step") or 1
-    first = min(config.optional("first_k_dense_replace"), n_layers)
-    return sum(1 for layer in range(n_layers) if layer < first or layer in named or (layer + 1) % step)
+    return replace(counted, n_other=sum(weight.numel() for weight in weights.values()) - counted.n_params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,30 +351,24 @@ class _Config:
     where: str
 
     def size(self, *keys: str, most: int = MAX_SIZE) -> int:
-        """Return the first of `keys` that is told; at least one must be."""
-        found = self.optional(*keys, most=most)
-        if not found:
-            raise ModelError(f"{self.where}: expected {keys[0]}, got none", hint=_HINT)
-        return found
+        """Return the value of the first of `keys` that is set; at least one must be."""
+        size = self.optional(*keys, most=most)
+        if not size:
+            raise ModelError(f"{self.where}: {messages.NO_SIZE.format(key=keys[0])}", hint=messages.SHAPE_HINT)
+        return size
 
     def optional(self, *keys: str, most: int = MAX_SIZE) -> int:
-        """Return the first of `keys` that is told, else 0."""
-        for key in keys:
-            value = self.values.get(key)
-            if value is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-                raise ModelError(
-                    f"{self.where}: expected {key} between 0 and {most}, got {str(value)[:40]}", hint=_HINT
-                )
-            return value
-        return 0
+        """Return the value of the first of `keys` that is set, else 0."""
+        key = next((key for key in keys if self.values.get(key) is not None), None)
+        value = 0 if key is None else self.values[key]
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            reason = messages.BAD_SIZE.format(key=key, most=most, value=str(value)[:40])
+            raise ModelError(f"{self.where}: {reason}", hint=messages.SHAPE_HINT)
+        return value
 
-    def flag(self, *keys: str, default: bool) -> bool:
-        """Return the first of `keys` that is true or false, else `default`."""
-        return next((value for key in keys if isinstance(value := self.values.get(key), bool)), default)
-
-    def word(self, key: str, default: str) -> str:
-        """Return a text."""
-        value = self.values.get(key)
-        return value if isinstance(value, str) else default
+    def n_sparse(self, n_layers: int) -> int:
+        """Return the layers with experts: not the ones that are named as dense, between sparse ones, or the first."""
+        dense = self.values.get("mlp_only_layers")
+        dense = [layer for layer in dense if isinstance(layer, int)] if isinstance(dense, list) else []
+        step, first = self.optional("decoder_sparse_step") or 1, self.optional("first_k_dense_replace")
+        return sum(layer >= first and layer not in dense and (layer + 1) % step == 0 for layer in range(n_layers))
