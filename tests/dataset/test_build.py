@@ -267,7 +267,7 @@ def test_the_card_masks_frequent_answers_and_with_the_engine_of_the_build(
         def find_all(self, texts: list[str]) -> Any:
             for number, text in enumerate(texts):
                 if (start := text.find("Lovelace")) >= 0:
-                    yield number, [pii.found(text, "person", start, start + len("Lovelace"))]
+                    yield number, [pii.match_of(text, "person", start, start + len("Lovelace"))]
 
     monkeypatch.setattr(card, "open_engine", lambda name: {"patterns": Names()}[name])
     (top,) = (one.counts for one in card_of(version).distributions if one.title == "Most frequent answers")

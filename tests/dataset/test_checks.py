@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.check_rows import CASE, PLANTED, Planted, clean, faq, row
-from tuneworthy.cases.contamination import ContaminationIndex, find_overlaps
+from tests.dataset.plain_overlap import plain_hits
+from tuneworthy.cases import contamination_index, find_overlaps
+from tuneworthy.cases.contamination_index import ContaminationIndex
+from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.dataset import WHOLE_SET, Context, Finding, all_checks
 from tuneworthy.dataset.base import BUILTINS, page
 from tuneworthy.dataset.checks.concentration import find_topics, over_cap, spread
-from tuneworthy.dataset.checks.contamination import find_hits, one_word_apart
 from tuneworthy.dataset.checks.label_errors import doubts
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
 from tuneworthy.errors import UserError
@@ -180,32 +183,37 @@ def test_presidio_stands_behind_the_same_door() -> None:
         PersonalData(engine="presidio").repair(row("x"))
 
 
-def overlaps_by_the_plain_way(
-    rows: Sequence[Example], cases: Sequence[Case], n: int
-) -> list[tuple[str, str, str, float]]:
-    return [(leak.row.id, leak.reason, leak.case_id, leak.score) for leak in find_overlaps(rows, cases, n=n).dropped]
-
-
 WORDS = st.lists(st.sampled_from(["where", "is", "my", "card", "Card’s", "über", "手機", "?", "I", "a.b"]), max_size=14)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(WORDS, max_size=12), st.lists(WORDS, max_size=5), st.sampled_from([3, 5, 8]), st.integers(1, 30))
-def test_the_compiled_way_finds_what_the_plain_one_does(
-    asked: list[list[str]], tested: list[list[str]], n: int, copies: int
+@given(
+    st.lists(WORDS, max_size=12),
+    st.lists(WORDS, max_size=5),
+    st.sampled_from([3, 5, 8]),
+    st.integers(1, 30),
+    st.integers(1, 99),
+)
+def test_many_rows_at_once_are_compared_as_one_by_one(
+    asked: list[list[str]], tested: list[list[str]], n: int, copies: int, portion: int
 ) -> None:
-    rows = [row(" ".join(words)) for words in asked]
-    cases = [Case(id=str(i), input=" ".join(words)) for i, words in enumerate(tested)]
+    rows = [replace(row(" ".join(words)), group="g" if len(words) == 7 else None) for words in asked]
+    cases = [Case(id=str(i), input=" ".join(words), group="g" if i == 2 else None) for i, words in enumerate(tested)]
     shared = "the same instructions stand in front of every single question that is asked"
     cases += [Case(id=f"s{i}", input=f"{shared} {i} {' '.join(tested[0]) if tested else ''}") for i in range(copies)]
     rows.append(row(f"{shared} {' '.join(tested[-1]) if tested else 'x'}"))
-    hits = find_hits(rows, cases, n=n)
-    by_words = [(rows[h.row].id, h.reason, h.case_id, h.score) for h in hits if h.reason != "edit"]
-    assert by_words == overlaps_by_the_plain_way(rows, cases, n)
-    index, overlapping_rows = ContaminationIndex(cases, n), {h.row for h in hits if h.reason != "edit"}
-    tokens = [found for case in cases if 4 <= len(found := index.tokens(case)) <= 60]
-    near = {i for i, one in enumerate(rows) if any(one_word_apart(index.tokens(one), other) for other in tokens)}
-    assert {h.row for h in hits if h.reason == "edit"} == near - overlapping_rows
+    with mock.patch.object(contamination_index, "_PORTION", portion):
+        hits = [(hit.row, hit.reason, hit.score, hit.case_id) for hit in ContaminationIndex(cases, n=n).find(rows)]
+    assert hits == plain_hits(rows, cases, n)
+    overlaps = find_overlaps(rows, cases, n=n).dropped
+    by_words = [(one.row.id, one.reason, one.score, one.case_id) for one in overlaps]
+    assert by_words == [(rows[number].id, *rest) for number, *rest in hits if rest[0] != "edit"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text() | WORDS.map(" ".join), max_size=5))
+def test_the_words_of_many_texts_are_those_of_each(texts: list[str]) -> None:
+    assert words_of_all(texts) == [word for text in texts for word in (*words(text), ".")]
 
 
 def test_a_cap_holds_for_the_rows_that_are_left() -> None:
@@ -246,5 +254,5 @@ def test_as_many_rows_are_doubted_as_cleanlab_counts_errors() -> None:
 
 
 def test_an_unknown_share_or_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected n"):
-        find_hits([row("x")], [CASE], n=0)
+    with pytest.raises(ValueError, match="n must be"):
+        ContaminationIndex([CASE], n=0)

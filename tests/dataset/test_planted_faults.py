@@ -16,11 +16,12 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from tests.dataset.check_rows import row
 from tests.dataset.paraphrases import FIRST, PARAPHRASES, STEP
 from tuneworthy.cases import read_cases, read_examples
+from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.cases.pii import _IBAN_LENGTHS, is_card
+from tuneworthy.cases.pii import iban_length, is_card
 from tuneworthy.dataset import Context, Encoder, Finding
 from tuneworthy.dataset.checks.concentration import Concentration
-from tuneworthy.dataset.checks.contamination import Contamination, find_hits
+from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.checks.label_errors import LabelErrors
 from tuneworthy.dataset.checks.paraphrases import Paraphrases
 from tuneworthy.dataset.checks.personal_data import PersonalData
@@ -107,7 +108,7 @@ def test_of_clean_rows_few_are_told_as_paraphrases_and_no_file_of_them_leans(
     load: Callable[[], Encoder], train: list[Example], cases: list[Case]
 ) -> None:
     encoder = load()
-    known = {hit.row for hit in find_hits(train, cases)}
+    known = {hit.row for hit in ContaminationIndex(cases).find(train)}
     clean = [each for number, each in enumerate(train) if number not in known]
     findings = list(Paraphrases().find(clean, Context(cases=cases, encoder=encoder, seed=SEED)))
     assert {(finding.reason, finding.action) for finding in findings} <= {("overlap_paraphrase", "report")}
@@ -123,7 +124,7 @@ def test_the_paraphrases_are_of_those_questions_and_in_other_words(cases: list[C
 
 def iban(rng: random.Random, *, valid: bool) -> str:
     country = rng.choice(["DE", "GB", "NL", "FR", "ES"])
-    body = "".join(rng.choice("0123456789") for _ in range(_IBAN_LENGTHS[country] - 4))
+    body = "".join(rng.choice("0123456789") for _ in range(iban_length(country) - 4))
     if country == "GB":
         body = "WEST" + body[4:]
     number = "".join(str(int(char, 36)) for char in f"{body}{country}00")

@@ -15,8 +15,8 @@ import pytest
 from tests.dataset.paraphrases import FIRST, PARAPHRASES, STEP
 from tests.dataset.test_planted_faults import DATA, PLACES, SEED, edited, personal
 from tuneworthy.cases import read_cases, read_examples
+from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cli import invoke
-from tuneworthy.dataset.checks.contamination import find_hits
 from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.store import Folder
@@ -64,7 +64,7 @@ def plant(n_train: int, n_overlaps: int, n_wrong: int, *, paraphrases: bool) -> 
     cases = list(read_cases(DATA / "test.csv").cases)
     train = train if n_train >= len(train) else rng.sample(train, n_train)
     labels = sorted({each.answer for each in train})
-    innocent = sorted(set(range(len(train))) - {hit.row for hit in find_hits(train, cases)})
+    innocent = sorted(set(range(len(train))) - {hit.row for hit in ContaminationIndex(cases).find(train)})
     wrong = set(rng.sample(innocent, n_wrong))
     corpus = Corpus()
     for number, each in enumerate(train):

@@ -81,9 +81,9 @@ class Dataset:
     def _drawn(self) -> tuple[Split, ContaminationReport]:
         in_cases = find_overlaps(self.examples, self.cases)
         if self.stored is None:
-            split = make_split(self.cases, in_cases.kept, seed=self.seed, dev_size=self.dev_size)
+            split = make_split(self.cases, in_cases.remaining, seed=self.seed, dev_size=self.dev_size)
         else:
-            split = Split.from_dict(self.stored, self.cases, in_cases.kept)
+            split = Split.from_dict(self.stored, self.cases, in_cases.remaining)
         in_dev = find_overlaps(split.shots, split.dev)
         between = find_overlaps(split.dev, split.test)
         reasons = tuple(
@@ -93,12 +93,12 @@ class Dataset:
         )
         counts = {
             **split.counts,
-            "shots": len(in_dev.kept),
+            "shots": len(in_dev.remaining),
             "overlaps_cases": len(in_cases.dropped),
             "overlaps_dev": len(in_dev.dropped),
             "dev_near_test": len(between.dropped),
         }
-        split = replace(split, shots=in_dev.kept, counts=counts, reasons=(*split.reasons, *reasons))
+        split = replace(split, shots=in_dev.remaining, counts=counts, reasons=(*split.reasons, *reasons))
         return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
 
 

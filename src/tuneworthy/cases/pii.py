@@ -1,8 +1,8 @@
 """Personal data in texts: found by pattern and, where there is one, by checksum; masked so that it can be compared.
 
 Works offline with no model: e-mail addresses, phone numbers, IBANs (mod 97), payment cards (Luhn), IP addresses, keys
-and tokens by their prefixes. Names and street addresses are *not* found: that takes a model, and is said wherever the
-count is shown.
+and tokens by their prefixes. Names and street addresses are *not* found: that takes a model; wherever a count is
+shown, a note says so. RE2 reads a text once and says which patterns can match it, which is none for most texts.
 
 Invariants: a found value never leaves this module, except masked or hashed; one value has one mask within a `Masker`,
 so that a judge can still see that answer and question name the same address. Time is linear in the text.
@@ -19,12 +19,16 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import re2
+from stdnum import luhn, numdb
+from stdnum.iso7064 import mod_97_10
 
 KINDS: Final = ("key", "email", "iban", "card", "ip", "phone")
-"""In the order in which they are looked for: a text that is one is not looked at for the next."""
+"""In the order in which they are looked for: a stretch that is one is not taken for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,10 @@ class PiiMatch:
     """Where a text holds personal data; the value itself is not kept.
 
     Attributes:
-        kind: One of `KINDS`. start, end: Of the value in the text. digest: Of the value, to count distinct ones.
+        kind: One of `KINDS`.
+        start: Where the value begins in the text.
+        end: Where it ends.
+        digest: Hash of the value, to count distinct ones.
     """
 
     kind: str
@@ -68,15 +75,6 @@ _PHONE = re.compile(
     r")(?![\w]|[.,/-][0-9])"
 )
 
-_IBAN_LENGTHS = {
-    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "CH": 21,
-    "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18, "FO": 18,
-    "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23,
-    "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20,
-    "LV": 21, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MR": 27, "MT": 31, "MU": 30, "NL": 18, "NO": 15, "PK": 24,
-    "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SE": 24, "SI": 19, "SK": 24, "SM": 27,
-    "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
-}  # fmt: skip
 _CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|3[47]|30[0-5]|3[689]|6")
 
 
@@ -89,16 +87,26 @@ def iban_end(text: str) -> int:
     (27, 0)
     """
     end = _iban_shape(text)
-    kept = "".join(char.upper() for char in text[:end] if char.isalnum())
-    number = "".join(str(int(char, 36)) for char in kept[4:] + kept[:4])
-    return end if end and int(number) % 97 == 1 else 0
+    number = "".join(char.upper() for char in text[:end] if char.isalnum())
+    return end if end and mod_97_10.is_valid(number[4:] + number[:4]) else 0
+
+
+@lru_cache
+def iban_length(country: str) -> int:
+    """Return how many characters an IBAN of `country` (two capital letters) has; 0 if the country has none.
+
+    >>> iban_length("DE"), iban_length("ZZ")
+    (22, 0)
+    """
+    _, facts = numdb.get("iban").info(f"{country}00")[0]
+    return 4 + sum(map(int, re.findall(r"[0-9]+", facts.get("bban", "")))) if facts else 0
 
 
 def _iban_shape(text: str) -> int:
     """Return how many characters of `text` are written like an IBAN, whatever its checksum; 0 if none are."""
-    want = _IBAN_LENGTHS.get(text[:2].upper())
+    want = iban_length(text[:2].upper())
     places = [place for place, char in enumerate(text) if char.isalnum()]
-    if want is None or len(places) < want:
+    if not want or len(places) < want:
         return 0
     end = places[want - 1] + 1
     return 0 if end < len(text) and text[end].isalnum() else end
@@ -110,10 +118,8 @@ def is_card(digits: str) -> bool:
     >>> is_card("4111111111111111"), is_card("4111111111111112")
     (True, False)
     """
-    if not 13 <= len(digits) <= 19 or not _CARD_PREFIX.match(digits) or len(set(digits)) == 1:
-        return False
-    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
-    return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
+    plausible = 13 <= len(digits) <= 19 and _CARD_PREFIX.match(digits) is not None and len(set(digits)) > 1
+    return plausible and luhn.is_valid(digits)
 
 
 _DIGITS = re.compile("[0-9]+")
@@ -164,78 +170,105 @@ def _phone_end(text: str) -> int:
     return len(text) if 7 <= n_digits <= 15 and not re.fullmatch(r"\d{4}[./-]\d{2}[./-]\d{2}", text) else 0
 
 
-def _matches(pattern: re.Pattern[str], measure: Callable[[str], int]) -> Callable[[str, int, int], Spans]:
+def _matches(pattern: re.Pattern[str], measure: Callable[[str], int]) -> Callable[[str], Spans]:
     """Return what yields the values that match `pattern`, as far as `measure` says of a match that they go."""
 
-    def spans(text: str, start: int, end: int) -> Spans:
-        for match in pattern.finditer(text, start, end):
+    def spans(text: str) -> Spans:
+        for match in pattern.finditer(text):
             if size := measure(match.group()):
                 yield match.start(), match.start() + size, True
 
     return spans
 
 
-def _ibans(text: str, start: int, end: int) -> Spans:
+def _ibans(text: str) -> Spans:
     """Yield account numbers; what only begins like one hides none that follows."""
-    done = start
-    for anchor in _IBAN_START.finditer(text, start, end):
-        match = _IBAN.match(text, anchor.start(), end) if anchor.start() >= done else None
+    done = 0
+    for start in _IBAN_START.finditer(text):
+        match = _IBAN.match(text, start.start()) if start.start() >= done else None
         if match and (size := _iban_shape(match.group())):
             done = match.start() + size
             yield match.start(), done, iban_end(match.group()) > 0
 
 
-def _card_spans(text: str, start: int, end: int) -> Spans:
-    for match in _CARD_RUN.finditer(text, start, end):
+def _card_spans(text: str) -> Spans:
+    for match in _CARD_RUN.finditer(text):
         yield from _cards(text, *match.span())
 
 
-_ALL: Final[tuple[tuple[str, Callable[[str, int, int], Spans]], ...]] = (
-    ("key", _matches(_KEY, len)),
-    ("email", _matches(_EMAIL, len)),
-    ("iban", _ibans),
-    ("card", _card_spans),
-    ("ip", _matches(_IPV4, _ip_end)),
-    ("ip", _matches(_IPV6, _ipv6_end)),
-    ("phone", _matches(_PHONE, _phone_end)),
-)
-"""Kind and finder, numbered as in `pii_scan`."""
+def _anchor(pattern: str) -> Callable[[bytes], Any]:
+    """Return the search for `pattern` in UTF-8, read byte by byte so that no text is refused."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    search: Callable[[bytes], Any] = re2.compile(pattern.encode(), options).search
+    return search
+
+
+class _Pattern(NamedTuple):
+    """A pattern with a cheap test.
+
+    Attributes:
+        kind: One of `KINDS`.
+        anchor: What a text holds, in UTF-8, wherever the pattern matches, for RE2: linear and without look-around.
+        spans: What yields the values.
+    """
+
+    kind: str
+    anchor: str
+    spans: Callable[[str], Spans]
+
+
+_PATTERNS: Final = (
+    _Pattern(
+        "key",
+        r"sk-[\w-]{16}|[srp]k_(?:live|test)_|gh[pousr]_\w{30}|github_pat_|glpat-|A[KS]IA[A-Z0-9]{16}|AIza[\w-]{35}"
+        r"|ya29\.|xox[abeoprs]-|hf_\w{30}|npm_\w{36}|pypi-[\w-]{50}|eyJ[\w-]{10}|-----BEGIN ",
+        _matches(_KEY, len),
+    ),
+    _Pattern("email", r"\S@\S", _matches(_EMAIL, len)),
+    _Pattern("iban", r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11}", _ibans),
+    _Pattern("card", r"[0-9](?:[ -]?[0-9]){12}", _card_spans),
+    _Pattern("ip", r"[0-9](?:\.[0-9]{1,3}){3}", _matches(_IPV4, _ip_end)),
+    _Pattern(
+        "ip", r"(?:^|[^\w:.])(?:[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]{1,4}:){6})", _matches(_IPV6, _ipv6_end)
+    ),
+    _Pattern("phone", r"[0-9](?:[ ./()-]{0,4}[0-9]){6}", _matches(_PHONE, _phone_end)),
+)  # fmt: skip
+"""In the order in which they are looked for."""
+_ANCHORS: Final = tuple(_anchor(pattern.anchor) for pattern in _PATTERNS)
+_ANY: Final = _anchor("|".join(f"(?:{pattern.anchor})" for pattern in _PATTERNS))
 
 
 def find(text: str) -> list[PiiMatch]:
     """Return what personal data `text` holds, in order, without overlaps."""
-    return _find(text, [(number, 0, len(text)) for number in range(len(_ALL))])
+    data = text.encode("utf-8", "surrogatepass")
+    if not _ANY(data):
+        return []
+    return _values(text, [pattern for pattern, holds in zip(_PATTERNS, _ANCHORS, strict=True) if holds(data)])
 
 
-def find_all(texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
-    """Yield the number of each text that holds personal data, with what `find` returns for it.
-
-    For many texts: a compiled pass says where to look (about a second to load the first time).
-    """
-    from tuneworthy.cases.pii_scan import windows
-
-    for number, stretches in windows(texts):
-        if values := _find(texts[number], stretches):
+def find_all(texts: Iterable[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
+    """Yield the number of each text that holds personal data, with what `find` returns for it."""
+    for number, text in enumerate(texts):
+        if values := find(text):
             yield number, values
 
 
-def _find(text: str, stretches: Iterable[tuple[int, int, int]]) -> list[PiiMatch]:
-    """Look at stretches ``(number in _ALL, start, end)`` of `text`, sorted by number."""
+def _values(text: str, patterns: Iterable[_Pattern]) -> list[PiiMatch]:
+    """Return what `patterns` find in `text`: each only where none before it found anything."""
     taken: list[tuple[int, int, PiiMatch | None]] = []
-    for number, group in groupby(stretches, key=itemgetter(0)):
-        kind, spans = _ALL[number]
+    for kind, _, spans in patterns:
         fresh = [
-            (begin, stop, found(text, kind, begin, stop) if counts else None)
-            for _, start, end in group
-            for begin, stop, counts in spans(text, start, min(end, len(text)))
-            if not _overlaps(begin, stop, taken)
+            (start, end, match_of(text, kind, start, end) if counts else None)
+            for start, end, counts in spans(text)
+            if not _overlaps(start, end, taken)
         ]
         if fresh:
             taken = sorted([*taken, *fresh], key=itemgetter(0))
     return [one for _, _, one in taken if one]
 
 
-def found(text: str, kind: str, start: int, end: int) -> PiiMatch:
+def match_of(text: str, kind: str, start: int, end: int) -> PiiMatch:
     """Return the value of `kind` that stands in `text` from `start` to `end`."""
     return PiiMatch(kind, start, end, _digest(kind, text[start:end]))
 

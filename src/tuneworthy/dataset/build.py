@@ -23,9 +23,10 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.config.data import Data
 from tuneworthy.dataset.base import WHOLE_SET, Action, Check, Context, Finding, all_checks
-from tuneworthy.dataset.checks.contamination import Contamination, find_hits
+from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.rows import Rows, row_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
@@ -384,12 +385,12 @@ def _overlaps(stages: Sequence[Stage], gone: Rows, context: Context) -> frozense
         stages: What the checks did. gone: The rows that left. context: What the checks looked at.
     """
     told = {one.place for stage in stages for one in stage.found
-            if one.reason.startswith("leak_") and one.place != WHOLE_SET}  # fmt: skip
+            if one.reason.startswith("overlap_") and one.place != WHOLE_SET}  # fmt: skip
     ran = [settings_of(stage.check) for stage in stages if stage.check.code == Contamination.code]
     asked = Contamination(**(ran[0] if ran else {}))
+    index = ContaminationIndex(context.cases, n=asked.n, threshold=asked.threshold)
     for first in range(0, len(gone), BATCH):
-        hits = find_hits(gone[first : first + BATCH], context.cases, n=asked.n, threshold=asked.threshold)
-        told.update(int(gone.places[first + hit.row]) for hit in hits)
+        told.update(int(gone.places[first + hit.row]) for hit in index.find(gone[first : first + BATCH]))
     return frozenset(told)
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
+from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, normalised_bytes, question_of
 from tuneworthy.dataset.base import WHOLE_SET, Action, Context, Encoder, Finding, check
-from tuneworthy.dataset.checks.contamination import find_hits
 from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
@@ -140,9 +140,10 @@ class Paraphrases:
         places: list[int] = []
         keys: list[int] = []
         files: list[str] = []
+        index = ContaminationIndex(cases, n=self.n, threshold=self.threshold)
         for first in range(0, len(rows), _BATCH):
             batch = rows[first : first + _BATCH]
-            known = {hit.row for hit in find_hits(batch, cases, n=self.n, threshold=self.threshold)}
+            known = {hit.row for hit in index.find(batch)}
             for number, row in enumerate(batch):
                 if number not in known:
                     places.append(first + number)

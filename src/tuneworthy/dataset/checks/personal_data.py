@@ -61,7 +61,7 @@ class Presidio:
         for number, text in enumerate(texts):
             found = ours.get(number, [])
             for result in sorted(self._results(text), key=lambda one: (one.start, -one.end)):
-                one = pii.found(text, self.kinds[result.entity_type], result.start, result.end)
+                one = pii.match_of(text, self.kinds[result.entity_type], result.start, result.end)
                 if all(one.end <= other.start or other.end <= one.start for other in found):
                     found = [*found, one]
             if found:
@@ -73,7 +73,7 @@ class Presidio:
 
 
 class Patterns:
-    """Our own validators behind a pass over bytes (`cases.pii`): no names, no addresses."""
+    """Our own validators (`cases.pii`): no names, no addresses."""
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
         """Yield what `cases.pii.find_all` finds."""
