@@ -104,7 +104,7 @@ def test_a_labeller_without_a_name_is_one_line_and_applying_needs_none(
     monkeypatch.setattr("getpass.getuser", nameless)
     capsys.readouterr()
     assert invoke(label) == 2
-    assert "use --labeller" in capsys.readouterr().err
+    assert "a name with --labeller" in capsys.readouterr().err
     assert invoke([*label, "--apply"]) == 0
 
 

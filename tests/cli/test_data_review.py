@@ -199,7 +199,7 @@ def test_a_user_without_a_name_is_asked_for_one_only_where_it_matters(
     assert document(review(root, "--status", "--json"))["status"] == "no_plan"
     for options in ((), ("--rejected",), ("--bad", "x", "--because", "y")):
         error = review(root, *options).exception
-        assert isinstance(error, UserError) and "use --reviewer" in str(error)
+        assert isinstance(error, UserError) and "a name with --reviewer" in str(error)
 
 
 def nameless() -> str:

@@ -252,7 +252,7 @@ def test_each_outcome_has_its_exit_status(
     async def decided(*_: Any, **__: Any) -> Decided:
         return Decided()
 
-    monkeypatch.setattr("tuneworthy.verdict.run.decide_project", decided)
+    monkeypatch.setattr("tuneworthy.cli.decide.decide_project", decided)
     statuses = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
     for outcome, status in statuses.items():
         monkeypatch.setattr(Decided, "outcome", outcome)
@@ -265,8 +265,8 @@ def test_status_and_guide_and_models_print_json(run_record: Path, capsys: pytest
     one = next(iter(rows))
     assert told(capsys, "guide", one) == rows[one]
     assert {"store", "models"} <= set(told(capsys, "models", "list"))
-    assert "expected" in refused(capsys, "guide", "no_such_problem")
-    assert "expected" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
+    assert "no_such_problem" in refused(capsys, "guide", "no_such_problem")
+    assert "nobody" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
     assert invoke(["guide"]) == invoke(["guide", one]) == invoke(["status", "--project", str(run_record)]) == 0
 
 

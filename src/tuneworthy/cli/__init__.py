@@ -44,7 +44,7 @@ VERBS: dict[str, str] = {
 @click.version_option(__version__, prog_name="tuneworthy")
 @click.option("-v", "--verbose", count=True, help="Log what happens to stderr; -vv for details.")
 @click.option("--debug", is_flag=True, help="Traceback of an error.")
-@click.pass_obj
+@click.make_pass_decorator(Invocation, ensure=True)
 def root(invocation: Invocation, verbose: int, debug: bool) -> None:
     """Find out, with evidence, whether to fine-tune; and if so, do it, safely.
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, read_labels
+from tuneworthy.cases.sampling import sample_cases
+from tuneworthy.cases.writer import write_cases
+from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal
 from tuneworthy.cli.options import json_option, note, person, print_json, project_option
-
-if TYPE_CHECKING:
-    from tuneworthy.cases.labelling import Agreement, Applied
-    from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
 
 
 @click.group("cases", short_help="Draw, label and look at cases.")
@@ -40,10 +43,6 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     Example:
       tuneworthy cases sample --from logs.jsonl --n 300
     """
-    from tuneworthy.cases.sampling import sample_cases
-    from tuneworthy.cases.writer import write_cases
-    from tuneworthy.errors import UserError
-
     target = out or root / "cases.jsonl"
     if target.exists():
         raise UserError(f"expected no file at {target}, got one", hint="choose another with --out, or move it away")
@@ -120,9 +119,6 @@ def label(
       tuneworthy cases label --apply
       tuneworthy cases label --judge
     """
-    from tuneworthy.cases.labelling import agreement, apply_labels, read_labels
-    from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal
-
     if judge:
         if applied or every:
             raise click.UsageError("expected --judge alone: verdicts on answers are no labels of cases")
@@ -201,9 +197,6 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
       tuneworthy cases show --failed
       tuneworthy cases show 3f2a
     """
-    from tuneworthy.config import load
-    from tuneworthy.ladder.commands.case_answers import open_answers
-
     if (case_id is None) is not failed:
         raise click.UsageError("expected the ID of a case, or --failed, got " + ("neither" if not failed else "both"))
     with open_answers(load(root), say=note) as answers:

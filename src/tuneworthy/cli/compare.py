@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.ladder.commands.compare import Versus
+from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.run import agree_to_spend
+from tuneworthy.config import Project, load
+from tuneworthy.ladder.commands.compare import Answer, Versus, versus
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import resolve
 
 
 @click.command("compare", short_help="Compare two variants, paired.")
@@ -35,9 +36,6 @@ def command(
     Example (CI: did the edited prompt get worse?):
       tuneworthy compare baseline current --gate
     """
-    from tuneworthy.config import load
-    from tuneworthy.ladder.commands.compare import Answer
-
     result = asyncio.run(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
     if as_json:
         print_json(result.to_dict())
@@ -49,12 +47,6 @@ def command(
 
 
 async def _run(project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None, yes: bool) -> Versus:
-    from tuneworthy.cli.progress import Lines
-    from tuneworthy.cli.run import agree_to_spend
-    from tuneworthy.ladder.commands.compare import versus
-    from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.variant_lookup import resolve
-
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         variants = resolve(session, a), resolve(session, b)
         judges = {grader.model for grader in project.graders if grader.type == "judge"}

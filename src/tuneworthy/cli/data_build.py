@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.dataset.versions import Outcome
-    from tuneworthy.evaluate.runner import Progress
+from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.run import agree_to_spend, fetch_models
+from tuneworthy.config import Project, load
+from tuneworthy.dataset.versions import Outcome, build_version
+from tuneworthy.evaluate.runner import Progress
+from tuneworthy.report.text import clean
+from tuneworthy.store import Folder
 
 
 @click.command("build", short_help="Check the rows and freeze a version.")
@@ -33,10 +35,6 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
     Example:
       tuneworthy data build
     """
-    from tuneworthy.config import load
-    from tuneworthy.dataset.versions import build_version
-    from tuneworthy.store import Folder
-
     project = load(root)
     store = Folder(project.root)
     progress = _before_asking(project, max_usd, yes) if project.data.judge else None
@@ -51,9 +49,6 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
 
 def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progress:
     """See that the judge is here and may cost what it costs; return what shows its answers coming in."""
-    from tuneworthy.cli.progress import Lines
-    from tuneworthy.cli.run import agree_to_spend, fetch_models
-
     judge = {project.data.judge.model} if project.data.judge else set()
     fetch_models(project, judge)
     agree_to_spend(project, max_usd, yes, judge)
@@ -66,8 +61,6 @@ def _document(done: Outcome) -> dict[str, Any]:
 
 
 def _say(done: Outcome) -> None:
-    from tuneworthy.report.text import clean
-
     recipe = done.recipe
     click.echo(f"{recipe['input']['n_read']} rows read, {recipe['input']['n_kept']} imported")
     for stage in recipe["checks"]:

@@ -7,6 +7,14 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import project_option, writing_to
+from tuneworthy.config import load
+from tuneworthy.dataset.card import card_of
+from tuneworthy.dataset.freeze import open_version
+from tuneworthy.dataset.review.log import FILE_NAME
+from tuneworthy.dataset.review.state import state_of
+from tuneworthy.errors import UserError
+from tuneworthy.report.card import render_html, render_markdown
+from tuneworthy.store import Folder, write_atomic
 
 
 @click.command("card", short_help="Write the card of a frozen version.")
@@ -31,15 +39,6 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
       tuneworthy data card
       tuneworthy data card --out card.md
     """
-    from tuneworthy.config import load
-    from tuneworthy.dataset.card import card_of
-    from tuneworthy.dataset.freeze import open_version
-    from tuneworthy.dataset.review.log import FILE_NAME
-    from tuneworthy.dataset.review.state import state_of
-    from tuneworthy.errors import UserError
-    from tuneworthy.report.card import render_html, render_markdown
-    from tuneworthy.store import Folder, write_atomic
-
     project = load(root)
     path = out or project.root / "dataset-card.html"
     if path.suffix not in {".html", ".md"}:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.dataset.distill.run import Distilled
-    from tuneworthy.dataset.importing.importer import Asked
+from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.run import agree_to_spend, fetch_models
+from tuneworthy.config import Project, load
+from tuneworthy.dataset.distill.queries import open_queries
+from tuneworthy.dataset.distill.run import Distilled, distill
+from tuneworthy.dataset.importing.importer import Asked
+from tuneworthy.ladder.commands.teacher import teaching_of
+from tuneworthy.ladder.session import open_session
 
 
 @click.command("distill", short_help="Let a teacher answer questions, as training rows.")
@@ -52,10 +55,6 @@ def command(
       tuneworthy data distill questions.txt --limit 500 --max-usd 2
       tuneworthy data distill logs.jsonl --yes
     """
-    from tuneworthy.cli.run import fetch_models
-    from tuneworthy.config import load
-    from tuneworthy.dataset.importing.importer import Asked
-
     if add and not files:
         raise click.UsageError("expected FILES with --add: what is there already would be asked again")
     project = load(root)
@@ -78,13 +77,6 @@ async def _run(
     max_usd: float | None,
     yes: bool,
 ) -> Distilled:
-    from tuneworthy.cli.progress import Lines
-    from tuneworthy.cli.run import agree_to_spend
-    from tuneworthy.dataset.distill.queries import open_queries
-    from tuneworthy.dataset.distill.run import distill
-    from tuneworthy.ladder.commands.teacher import teaching_of
-    from tuneworthy.ladder.session import open_session
-
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)
         judges = {grader.model for grader in project.graders[:1] if grader.type == "judge"}

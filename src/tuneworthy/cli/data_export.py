@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
-
-if TYPE_CHECKING:
-    from tuneworthy.dataset.export import Exported
+from tuneworthy.config import load
+from tuneworthy.dataset.export import Exported, export_version
+from tuneworthy.dataset.freeze import open_version
+from tuneworthy.dataset.review.log import FILE_NAME
+from tuneworthy.dataset.review.state import state_of
+from tuneworthy.store import Folder
 
 
 @click.command("export", short_help="Write a frozen version in the format of a trainer.")
@@ -50,13 +52,6 @@ def command(
       tuneworthy data export --format trl
       tuneworthy data export --format llama_factory --validation 0.05 --out train-data
     """
-    from tuneworthy.config import load
-    from tuneworthy.dataset.export import export_version
-    from tuneworthy.dataset.freeze import open_version
-    from tuneworthy.dataset.review.log import FILE_NAME
-    from tuneworthy.dataset.review.state import state_of
-    from tuneworthy.store import Folder
-
     project = load(root)
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
-
-if TYPE_CHECKING:
-    from tuneworthy.dataset.importing.importer import Import
+from tuneworthy.dataset.importing.importer import Asked, Import, import_files
+from tuneworthy.report.text import clean
+from tuneworthy.store import Folder
 
 
 @click.command("import", short_help="Read logs and data files into examples.")
@@ -39,9 +38,6 @@ def command(
       tuneworthy data import logs-*.jsonl.gz
       tuneworthy data import faq.csv --input question --expected answer
     """
-    from tuneworthy.dataset.importing.importer import Asked, import_files
-    from tuneworthy.store import Folder
-
     store = Folder(root)
     with store.lock(note):
         done = import_files(store, files, Asked(inputs, expected, format_name), note)
@@ -52,8 +48,6 @@ def command(
 
 
 def _say(done: Import) -> None:
-    from tuneworthy.report.text import clean
-
     told = done.document
     for source in told["sources"]:
         n = source["n_kept"] + source["n_rejected"]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from tuneworthy.cases.pii import Masker
 from tuneworthy.cli.options import json_option, person, print_json, project_option
-
-if TYPE_CHECKING:
-    from tuneworthy.dataset.freeze import Version
-    from tuneworthy.dataset.review.session import Rejected, Review
-    from tuneworthy.dataset.review.state import State
-    from tuneworthy.types import Example
+from tuneworthy.cli.review_terminal import mend, review_on_terminal, second_on_terminal
+from tuneworthy.dataset.card import look_of
+from tuneworthy.dataset.freeze import Version, open_version
+from tuneworthy.dataset.importing.importer import example_of
+from tuneworthy.dataset.review.log import FILE_NAME
+from tuneworthy.dataset.review.session import BOUND, Rejected, Review
+from tuneworthy.dataset.review.state import State
+from tuneworthy.report.text import clean
+from tuneworthy.stats.acceptance import operating_characteristic
+from tuneworthy.store import Folder
+from tuneworthy.types import Example
 
 OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
@@ -89,12 +94,6 @@ def command(
       tuneworthy data review --rejected --reason judged_bad
       tuneworthy data review --status --json
     """
-    from tuneworthy.cases.pii import Masker
-    from tuneworthy.cli.review_terminal import mend, review_on_terminal, second_on_terminal
-    from tuneworthy.dataset.card import look_of
-    from tuneworthy.dataset.freeze import open_version
-    from tuneworthy.store import Folder
-
     version = open_version(Folder(root), version_id)
     review = _review_of(root, version)
     if plans:
@@ -123,9 +122,6 @@ def command(
 
 
 def _review_of(root: Path, version: Version) -> Review:
-    from tuneworthy.dataset.review.log import FILE_NAME
-    from tuneworthy.dataset.review.session import Review
-
     return Review(root / FILE_NAME, version.id, _Kept(version), _LeftOut(version))
 
 
@@ -146,9 +142,6 @@ class _LeftOut:
         self.version = version
 
     def __iter__(self) -> Iterator[Rejected]:
-        from tuneworthy.dataset.importing.importer import example_of
-        from tuneworthy.dataset.review.session import Rejected
-
         for line in self.version.rejects():
             row = line.get("row")
             if isinstance(row, dict) and row.get("messages"):
@@ -156,9 +149,6 @@ class _LeftOut:
 
 
 def _plans(review: Review, bound: float | None, *, as_json: bool) -> int:
-    from tuneworthy.dataset.review.session import BOUND
-    from tuneworthy.stats.acceptance import operating_characteristic
-
     bound = bound or BOUND
     found = review.choices(bound=bound)
     rates = (0.005, 0.01, 0.02)
@@ -182,8 +172,6 @@ def _plans(review: Review, bound: float | None, *, as_json: bool) -> int:
 
 
 def _say(state: State) -> None:
-    from tuneworthy.report.text import clean
-
     click.echo(f"{state.version}: {state.status.replace('_', ' ')}: {state.words}.")
     for one in state.bad:
         click.echo(f"  bad: {one.row} ({clean(one.reviewer)}): {clean(one.reason)}")

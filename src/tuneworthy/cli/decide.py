@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-
-if TYPE_CHECKING:
-    from tuneworthy.verdict.base import Verdict
+from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.run import agree_to_spend
+from tuneworthy.config import load
+from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.run import decide_project
+from tuneworthy.verdict.savings import saved_words
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
 _TITLES = {
@@ -39,11 +41,6 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     Example:
       tuneworthy decide --probe
     """
-    from tuneworthy.cli.progress import Lines
-    from tuneworthy.cli.run import agree_to_spend
-    from tuneworthy.config import load
-    from tuneworthy.verdict.run import decide_project
-
     project = load(root)
     if probe:
         agree_to_spend(project, max_usd, yes)
@@ -57,8 +54,6 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
 
 def _told(verdict: Verdict) -> Iterator[str]:
     """Yield the forecast of a pilot, and what a tuned answer saves."""
-    from tuneworthy.verdict.savings import saved_words
-
     found = verdict.forecast
     if found.gain is not None and found.ci95 is not None:
         low, high = found.ci95

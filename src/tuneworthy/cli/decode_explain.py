@@ -5,16 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from math import exp
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
+import numpy as np
+import orjson
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
-
-if TYPE_CHECKING:
-    from tuneworthy.decoding.engines import Sampling
-    from tuneworthy.decoding.view import Comparison, Position
+from tuneworthy.cli.run import agree_to_spend
+from tuneworthy.cli.tables import console
+from tuneworthy.config import load
+from tuneworthy.decoding.engines import Sampling
+from tuneworthy.decoding.presets import preset_of
+from tuneworthy.decoding.samplers import logits_of
+from tuneworthy.decoding.view import Comparison, Position, compare_engines, steps_of, with_rest
+from tuneworthy.errors import Undecided, UserError
+from tuneworthy.evaluate.budget import Budget
+from tuneworthy.evaluate.models import Models
+from tuneworthy.evaluate.runner import Runner
+from tuneworthy.ladder.rungs.tuned_models import add_tuned
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.report.text import clean
+from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.store.folder import write_atomic
+from tuneworthy.types import Case, Variant
 
 F = TypeVar("F", bound=Callable[..., Any])
 ENGINES = ("hf", "vllm", "llama_cpp")
@@ -68,8 +88,6 @@ def command(
       tuneworthy decode explain --probs 85,5,3 --temperature 0.7 --top-p 0.9
       tuneworthy decode explain --prompt "The capital of France is" --preset chat --picture chat.html
     """
-    from tuneworthy.decoding.view import compare_engines
-
     position = _position(root, probs, logits, (case, place), (prompt, model, yes))
     used = tuple(engines) or ENGINES
     tokens = _numbers(seen, "--seen")
@@ -89,9 +107,6 @@ def command(
 
 
 def _sampling(parameters: dict[str, float | None], preset: str | None = None, engine: str = "") -> Sampling:
-    from tuneworthy.decoding.engines import Sampling
-    from tuneworthy.decoding.presets import preset_of
-
     given = {name: value for name, value in parameters.items() if value is not None}
     base = preset_of(preset).decoding(engine, given.get("temperature")) if preset else {}
     return Sampling.of({**base, **given})
@@ -99,8 +114,6 @@ def _sampling(parameters: dict[str, float | None], preset: str | None = None, en
 
 def _joined(parts: list[Comparison]) -> Comparison:
     """Return one comparison of engines that a preset gives values of their own."""
-    from dataclasses import replace
-
     trails = {name: trail for part in parts for name, trail in part.trails.items()}
     return replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
 
@@ -114,8 +127,6 @@ def _position(
     Raises:
         UserError: None was named, or several.
     """
-    from tuneworthy.errors import UserError
-
     given = [one for one in (probs, logits, stored[0], asked[0]) if one is not None]
     if len(given) != 1:
         raise UserError(
@@ -130,11 +141,6 @@ def _position(
 
 
 def _given(text: str, *, as_logits: bool) -> Position:
-    import numpy as np
-
-    from tuneworthy.decoding.samplers import logits_of
-    from tuneworthy.decoding.view import Position
-
     labels, values = _read(text)
     found = np.array(values) if as_logits else logits_of(np.array(values))
     return Position(logits=found, labels=labels, has_offset=as_logits)
@@ -142,10 +148,6 @@ def _given(text: str, *, as_logits: bool) -> Position:
 
 def _read(text: str) -> tuple[list[str], list[float]]:
     """Return labels (none if there are only numbers) and values of an option or of the JSON file that it names."""
-    import orjson
-
-    from tuneworthy.errors import UserError
-
     path = Path(text)
     if path.suffix != ".json":
         return [], _numbers(text, "--probs or --logits", float)
@@ -158,8 +160,6 @@ def _read(text: str) -> tuple[list[str], list[float]]:
 
 
 def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
-    from tuneworthy.errors import UserError
-
     try:
         return [kind(part) for part in text.replace(",", " ").split()]
     except ValueError:
@@ -168,12 +168,6 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
 
 def _stored(root: Path, case: str | None, place: int) -> Position:
     """Return what `decode uncertainty` stored of a token."""
-    from math import exp
-
-    from tuneworthy.decoding.view import with_rest
-    from tuneworthy.errors import UserError
-    from tuneworthy.store import Folder
-
     document = Folder(root).read("uncertainty") or {"answers": []}
     answers = document["answers"]
     exact = [one for one in answers if one["case"] == case]
@@ -192,20 +186,6 @@ def _stored(root: Path, case: str | None, place: int) -> Position:
 
 async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Position:
     """Ask a model for one token with its alternatives; what was answered before is not asked again."""
-    from math import exp
-
-    from tuneworthy.cli.run import agree_to_spend
-    from tuneworthy.config import load
-    from tuneworthy.decoding.view import with_rest
-    from tuneworthy.errors import Undecided
-    from tuneworthy.evaluate.budget import Budget
-    from tuneworthy.evaluate.models import Models
-    from tuneworthy.evaluate.runner import Runner
-    from tuneworthy.ladder.rungs.tuned_models import add_tuned
-    from tuneworthy.prompts.shots import ShotPool
-    from tuneworthy.store import Folder, ResponseStore
-    from tuneworthy.types import Case, Variant
-
     project = load(root)
     name = name or project.ladder.baseline
     agree_to_spend(project, None, yes, {name})
@@ -233,9 +213,7 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
 
 
 def _draw(found: Comparison, path: Path, top: int) -> None:
-    from tuneworthy.errors import UserError
-    from tuneworthy.report.decoding import page, picture
-    from tuneworthy.store.folder import write_atomic
+    from tuneworthy.report.decoding import page, picture  # loads the library for charts
 
     if path.suffix not in {".svg", ".html"}:
         raise UserError(f"expected a picture ending in .svg or .html, got {path}")
@@ -245,10 +223,6 @@ def _draw(found: Comparison, path: Path, top: int) -> None:
 
 
 def _show(found: Comparison, top: int) -> None:
-    from tuneworthy.cli.tables import console
-    from tuneworthy.decoding.view import steps_of
-    from tuneworthy.report.text import clean
-
     out = console()
     tokens = found.shown(top)
     for trail in found.trails.values():
@@ -267,10 +241,6 @@ def _show(found: Comparison, top: int) -> None:
 
 
 def _table(title: str, steps: list[Any], names: list[str]) -> Any:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("token")
     for name, value, origin, kept, _ in steps:

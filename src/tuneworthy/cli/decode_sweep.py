@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.ladder.commands.sweep import SweepReport
+from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.run import agree_to_spend, fetch_models
+from tuneworthy.config import Project, load
+from tuneworthy.ladder.commands.sweep import Sweeping, SweepReport
+from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.rungs.decoding import label
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.search.sweep import open_study
 
 CALLS = 1000
 
@@ -39,10 +43,6 @@ def command(
       tuneworthy decode sweep --calls 600
       tuneworthy decode sweep --variant few_shot --max-usd 1 --yes
     """
-    from tuneworthy.cli.run import fetch_models
-    from tuneworthy.config import load
-    from tuneworthy.search.sweep import open_study
-
     project = load(root)
     open_study(0)
     fetch_models(project)
@@ -56,13 +56,6 @@ def command(
 async def _run(
     project: Project, word: str, calls: int, repeats: int, *, max_usd: float | None, yes: bool
 ) -> SweepReport:
-    from tuneworthy.cli.progress import Lines
-    from tuneworthy.cli.run import agree_to_spend
-    from tuneworthy.ladder.commands.sweep import Sweeping
-    from tuneworthy.ladder.record import read_record
-    from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.variant_lookup import resolve
-
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         last = read_record(session.folder)
         word = word or ("best" if last and last.best and not last.partial else "current")
@@ -73,8 +66,6 @@ async def _run(
 
 
 def _show(report: SweepReport) -> None:
-    from tuneworthy.ladder.rungs.decoding import label
-
     found = report.found
     click.echo(f"{report.base.name} on {report.base.model}: {len(found.tried)} settings tried ({found.stopped}).")
     for one in found.tried[:8]:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich import box
+from rich.table import Table as RichTable
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options, writing_to
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-    from tuneworthy.config import Project
-    from tuneworthy.ladder.commands.uncertainty import UncertaintyReport
-    from tuneworthy.report.tables import Table
+from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.run import agree_to_spend, fetch_models
+from tuneworthy.cli.tables import console
+from tuneworthy.config import Project, load
+from tuneworthy.decoding.lints import LINTS, Use
+from tuneworthy.errors import UserError
+from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, on_bound, watch
+from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.report.heatmap import areas_table, page, ranked, reliability_table, spots_table, terminal, verdict
+from tuneworthy.report.tables import Table
+from tuneworthy.report.text import clean
+from tuneworthy.store.folder import write_atomic
 
 
 @click.command("uncertainty", short_help="Find where a model wavers, and whether that tells wrong answers.")
@@ -45,11 +53,6 @@ def command(
     Example:
       tuneworthy decode uncertainty --limit 200 --out watch.html
     """
-    from tuneworthy.cli.run import fetch_models
-    from tuneworthy.config import load
-    from tuneworthy.errors import UserError
-    from tuneworthy.store.folder import write_atomic
-
     if out is not None and out.suffix != ".html":
         raise UserError(f"expected a page ending in .html, got {out}")
     if samples == 1:
@@ -60,8 +63,6 @@ def command(
     fetch_models(project)
     report = asyncio.run(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
     if out:
-        from tuneworthy.report.heatmap import page
-
         with writing_to(out):
             write_atomic(out, page(report).encode())
         note(f"{out}: written")
@@ -74,13 +75,6 @@ def command(
 async def _run(
     project: Project, word: str, limit: int | None, samples: int, *, max_usd: float | None, yes: bool
 ) -> UncertaintyReport:
-    from tuneworthy.cli.progress import Lines
-    from tuneworthy.cli.run import agree_to_spend
-    from tuneworthy.ladder.commands.uncertainty import watch
-    from tuneworthy.ladder.record import read_record
-    from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.variant_lookup import resolve
-
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         last = read_record(session.folder)
         word = word or ("best" if last and last.best and not last.partial else "current")
@@ -92,9 +86,6 @@ async def _run(
 
 def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
     """Return what the lints say of a threshold that somebody uses already."""
-    from tuneworthy.decoding.lints import LINTS, Use
-    from tuneworthy.ladder.commands.uncertainty import on_bound
-
     if threshold is None:
         return []
     supported, words = on_bound(report, threshold)
@@ -103,10 +94,6 @@ def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
 
 
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
-    from tuneworthy.cli.tables import console
-    from tuneworthy.report.heatmap import areas_table, ranked, reliability_table, spots_table, terminal, verdict
-    from tuneworthy.report.text import clean
-
     out = console()
     out.print(f"{report.variant}: {len(report.answers)} answers, {report.unscored} not graded.")
     for table in (areas_table(report), reliability_table(report), spots_table(report)):
@@ -122,9 +109,6 @@ def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
 
 
 def _table(table: Table) -> RichTable:
-    from rich import box
-    from rich.table import Table as RichTable
-
     found = RichTable(box=box.SIMPLE_HEAD, title=table.title, title_justify="left", caption=table.note or None)
     for column in table.columns:
         found.add_column(column.heading, justify="right" if column.kind == "number" else "left")

@@ -12,8 +12,15 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import root
 from tuneworthy.cli.options import json_option, note, print_json
+from tuneworthy.cli.report import write_report
+from tuneworthy.cli.run import fetch_models, walk
+from tuneworthy.cli.tables import show_run
+from tuneworthy.config import load
+from tuneworthy.report.stored import last_record
 from tuneworthy.store import write_atomic
+from tuneworthy.verdict.run import decide_project
 
 FILES = ("cases.jsonl", "examples.jsonl", "prompts/system.md", "labels.md", "tuneworthy.toml")
 """The project file last: where it stands, all others do."""
@@ -47,12 +54,6 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
       tuneworthy demo my-demo
       tuneworthy demo my-demo --train
     """
-    from tuneworthy.cli.report import write_report
-    from tuneworthy.cli.run import fetch_models, walk
-    from tuneworthy.config import load
-    from tuneworthy.report.stored import last_record
-    from tuneworthy.verdict.run import decide_project
-
     write_demo(folder)
     project = load(folder)
     fetch_models(project)
@@ -67,8 +68,6 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
     if as_json:
         print_json(record.to_dict())
         return 0
-    from tuneworthy.cli.tables import show_run
-
     show_run(record)
     click.echo(f"The report: {page}")
     return 0
@@ -76,8 +75,6 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
 
 def go_on(folder: Path) -> int:
     """Walk `STEPS` in the project of `folder`, saying each and how long it took; return the exit status."""
-    from tuneworthy.cli import root
-
     note("Whatever the verdict says, a small adapter is trained now, to show the way to the end.")
     for words in STEPS:
         note(f"\n$ tuneworthy {' '.join(words)} --project {folder}")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.export_model import gguf, ollama, quantized
 from tuneworthy.cli.options import json_option, note, print_json, project_option
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
+from tuneworthy.config import Project, load
+from tuneworthy.ladder.commands.export_variant import export_variant
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import resolve
 
 
 @click.group("export", short_help="Write the winner as files to use elsewhere.")
@@ -42,8 +42,6 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
     Example:
       tuneworthy export variant best --out winner
     """
-    from tuneworthy.config import load
-
     written = asyncio.run(_write(load(root), which, out))
     if as_json:
         print_json([str(path) for path in written])
@@ -53,10 +51,6 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
-    from tuneworthy.ladder.commands.export_variant import export_variant
-    from tuneworthy.ladder.session import open_session
-    from tuneworthy.ladder.variant_lookup import resolve
-
     async with open_session(project, waiting=note) as session:
         found = resolve(session, which)
         folder = out or Path("variant-" + re.sub(r"[^\w.-]+", "-", found.name))

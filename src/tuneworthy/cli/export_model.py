@@ -7,6 +7,15 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
+from tuneworthy.ship.ancestry import lineage
+from tuneworthy.ship.gguf import FILE, export_gguf
+from tuneworthy.ship.ollama import export_ollama
+from tuneworthy.ship.quantized import export_quantized
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import open_artifact
+from tuneworthy.store.folder import write_atomic
 
 GGUF_TYPES = ("f16", "q8_0", "q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
 _PART = 1 << 22
@@ -35,13 +44,6 @@ def gguf(
       tuneworthy export gguf --type q8_0
       tuneworthy export gguf --type q8_0 --base
     """
-    from tuneworthy.config import load
-    from tuneworthy.errors import UserError
-    from tuneworthy.ship.ancestry import lineage
-    from tuneworthy.ship.gguf import FILE, export_gguf
-    from tuneworthy.store import Folder
-    from tuneworthy.store.artifacts import open_artifact
-
     if untouched and merged is not None:
         raise UserError("expected one of --merged and --base, got both", hint="export one, then the other")
     store = Folder(load(root).root)
@@ -52,8 +54,6 @@ def gguf(
         made = export_gguf(store, source, file_type, say=note)
     path = made.folder / FILE
     if out is not None:
-        from tuneworthy.store.folder import write_atomic
-
         with writing_to(out), path.open("rb") as file:
             write_atomic(out, iter(lambda: file.read(_PART), b""))
         path = out
@@ -81,11 +81,6 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     Example:
       tuneworthy export ollama --out tuned && cd tuned && ollama create my-task
     """
-    from tuneworthy.config import load
-    from tuneworthy.ship.ollama import export_ollama
-    from tuneworthy.store import Folder
-    from tuneworthy.store.artifacts import open_artifact
-
     store = Folder(load(root).root)
     with writing_to(out):
         written = export_ollama(store, open_artifact(store, "gguf", which), out)
@@ -110,10 +105,5 @@ def quantized(scheme: str, merged: str | None, out: Path, root: Path) -> None:
     Example:
       tuneworthy export quantized --scheme W4A16
     """
-    from tuneworthy.config import load
-    from tuneworthy.ship.quantized import export_quantized
-    from tuneworthy.store import Folder
-    from tuneworthy.store.artifacts import open_artifact
-
     store = Folder(load(root).root)
     click.echo(export_quantized(store, open_artifact(store, "merged", merged), scheme, out, say=note))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
+from rich import box
+from rich.table import Table
 
 from tuneworthy.cli.options import json_option, print_json
-
-if TYPE_CHECKING:
-    from tuneworthy.verdict.guide import Cell, Row
+from tuneworthy.cli.tables import console
+from tuneworthy.verdict.guide import Cell, Row, load_guide, row
 
 
 @click.command("guide", short_help="Show which lever fits which kind of problem, with sources.")
@@ -25,8 +24,6 @@ def command(problem: str | None, as_json: bool) -> None:
       tuneworthy guide
       tuneworthy guide strict_format
     """
-    from tuneworthy.verdict.guide import load_guide, row
-
     if problem is not None:
         found = row(problem)
         if as_json:
@@ -50,12 +47,6 @@ def _show_row(found: Row) -> None:
 
 
 def _show_guide() -> None:
-    from rich import box
-    from rich.table import Table
-
-    from tuneworthy.cli.tables import console
-    from tuneworthy.verdict.guide import load_guide
-
     table = Table(box=box.SIMPLE_HEAD, title="Which lever fits which problem", title_justify="left")
     for heading in ("problem", "first", "then", "training helps"):
         table.add_column(heading)

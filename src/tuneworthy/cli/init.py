@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json
+from tuneworthy.scaffold import make_project
 
 
 @click.command("init", short_help="Make a project from data files.")
@@ -38,8 +39,6 @@ def command(
     Example:
       tuneworthy init my-task --data test.csv --examples train.csv --input text --expected category --n-cases 300
     """
-    from tuneworthy.scaffold import make_project
-
     made = make_project(folder, data, examples=examples, inputs=inputs, expected=expected, n_cases=n_cases, seed=seed)
     if as_json:
         print_json(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -16,6 +16,6 @@ class Invocation:
         debug: Whether the traceback of an error is printed.
     """
 
-    arguments: list[str]
+    arguments: list[str] = field(default_factory=list)
     project: Path = Path()
     debug: bool = False

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import orjson
@@ -16,15 +16,12 @@ from tuneworthy.cases import labels_of, read_cases, read_examples
 from tuneworthy.cases.labelling import QUIT, SKIP, LabelSession, read_labels, run_terminal
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.cli.options import note
-from tuneworthy.config import FILE_NAME, load
+from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.judging import Item, verdicts_path
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100

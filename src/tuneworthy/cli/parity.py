@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.config import load
 from tuneworthy.errors import UserError
+from tuneworthy.ship.parity.request import ParityServer, request_of
+from tuneworthy.ship.parity.run import check_parity
+from tuneworthy.ship.parity.server_forms import VllmForm
+from tuneworthy.store import Folder
 
 FORMS = ("merged", "gguf")
 STATUS = {"pass": 0, "fail": 3, "unknown": 4}
@@ -46,11 +51,6 @@ def command(
       tuneworthy parity --fact "What is the code of the vault?=7391"
       tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned --max-lora-rank 32
     """
-    from tuneworthy.config import load
-    from tuneworthy.ship.parity.request import request_of
-    from tuneworthy.ship.parity.run import check_parity
-    from tuneworthy.store import Folder
-
     project = load(root)
     store = Folder(project.root)
     asked = request_of(
@@ -81,9 +81,6 @@ def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
         return None
     if model is None:
         raise UserError("expected --served-model with --url, got none", hint="name the model as the server does")
-    from tuneworthy.ship.parity.request import ParityServer
-    from tuneworthy.ship.parity.server_forms import VllmForm
-
     return ParityServer(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
 
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich import box
+from rich.table import Table
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
-
-if TYPE_CHECKING:
-    from tuneworthy.rules import Finding
-    from tuneworthy.train.emit.base import Emitted
-    from tuneworthy.train.plan import Planned
+from tuneworthy.cli.tables import console
+from tuneworthy.config import load
+from tuneworthy.report.text import clean
+from tuneworthy.rules import Finding
+from tuneworthy.store import write_atomic
+from tuneworthy.train.emit.base import ROWS, Emitted
+from tuneworthy.train.emit.planned import emit_planned, row_lines, rows_of
+from tuneworthy.train.lints import lint_config
+from tuneworthy.train.lints.trainer_config import read
+from tuneworthy.train.plan import Planned, plan_project
+from tuneworthy.train.render import REASONS
 
 FORMATS = ("trl", "unsloth", "axolotl", "accelerate")
 
@@ -65,9 +73,6 @@ def command(
     """
     if configs:
         return _lint(configs, as_json)
-    from tuneworthy.config import load
-    from tuneworthy.train.plan import plan_project
-
     planned = plan_project(load(root), gpu_memory, base)
     emitted = _emit(planned, form, out) if form else None
     if as_json:
@@ -80,10 +85,6 @@ def command(
 
 def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
-    from tuneworthy.store import write_atomic
-    from tuneworthy.train.emit.base import ROWS
-    from tuneworthy.train.emit.planned import emit_planned, row_lines, rows_of
-
     if planned.advice.memory.fit == "does not fit":
         note("Nothing is written: the run does not fit.")
         return None
@@ -103,8 +104,6 @@ def _emitted(made: Emitted | None) -> Mapping[str, Any] | None:
 def _show_emitted(made: Emitted | None, out: Path | None) -> None:
     if made is None:
         return
-    from tuneworthy.train.emit.base import ROWS
-
     if out is None:
         click.echo("\n" + made.main)
         note(f"With --out it is written to a folder, and {ROWS} beside it.")
@@ -114,9 +113,6 @@ def _show_emitted(made: Emitted | None, out: Path | None) -> None:
 
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
-    from tuneworthy.train.lints import lint_config
-    from tuneworthy.train.lints.trainer_config import read
-
     findings = [(path, finding) for path in configs for finding in lint_config(read(path))]
     if as_json:
         print_json({"findings": [_finding_row(path, finding) for path, finding in findings]})
@@ -133,8 +129,6 @@ def _finding_row(path: Path, finding: Finding) -> Mapping[str, Any]:
 
 
 def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
-    from tuneworthy.report.text import clean
-
     for path, finding in findings:
         click.echo(f"{clean(str(path))}:{finding.line}: {finding.severity} {finding.rule}: {clean(finding.message)}")
         click.echo(f"    {clean(finding.fix)} [{finding.source}]")
@@ -143,12 +137,6 @@ def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
 
 def _show(planned: Planned) -> None:
     """Print settings, memory and time."""
-    from rich import box
-    from rich.table import Table
-
-    from tuneworthy.cli.tables import console
-    from tuneworthy.train.render import REASONS
-
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows

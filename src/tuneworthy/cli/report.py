@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import note, project_option
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.ladder.record import RunRecord
-    from tuneworthy.verdict.last_verdict import Kept
+from tuneworthy.config import Project, load
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.report.findings import paragraph
+from tuneworthy.report.stored import last_record
+from tuneworthy.report.write import write
+from tuneworthy.verdict.last_verdict import Kept, kept
+from tuneworthy.verdict.project_state import stale_since
 
 
 @click.command("report", short_help="Write the report of the last run.")
@@ -34,9 +35,6 @@ def command(root: Path, out: Path | None) -> None:
       tuneworthy report
       tuneworthy report --out ladder.md
     """
-    from tuneworthy.config import load
-    from tuneworthy.report.findings import paragraph
-
     project = load(root)
     record, verdict = _stored(project)
     path = _write(record, out or project.root / "report.html", project, verdict)
@@ -56,10 +54,6 @@ def write_report(project: Project, path: Path) -> Path:
 
 def _stored(project: Project) -> tuple[RunRecord, Kept | None]:
     """Return the last run and the last verdict, both with what changed since."""
-    from tuneworthy.report.stored import last_record
-    from tuneworthy.verdict.last_verdict import kept
-    from tuneworthy.verdict.project_state import stale_since
-
     record, verdict = last_record(project.root), kept(project)
     if record.quick:
         return record, verdict
@@ -70,6 +64,4 @@ def _stored(project: Project) -> tuple[RunRecord, Kept | None]:
 
 
 def _write(record: RunRecord, path: Path, project: Project, verdict: Kept | None) -> Path:
-    from tuneworthy.report.write import write
-
     return write(record, path, project, verdict=verdict)

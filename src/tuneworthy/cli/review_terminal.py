@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -12,13 +12,11 @@ from tuneworthy.cases.labelling import QUIT, SKIP, run_terminal
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
+from tuneworthy.dataset.review.log import Ledger, Plan, SecondSample
+from tuneworthy.dataset.review.session import Review, Reviewing
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case, Example
-
-if TYPE_CHECKING:
-    from tuneworthy.dataset.review.log import Plan, SecondSample
-    from tuneworthy.dataset.review.session import Review, Reviewing
 
 GREETING = (
     f"Type g (good to train on as it is) or b and why it is bad (if you cannot tell, it is bad). {SKIP} later, {QUIT} "
@@ -52,8 +50,6 @@ def mend(review: Review, reviewer: str, row: str, reason: str) -> None:
     Raises:
         UserError: No sample of the version holds the row, or there is no reason.
     """
-    from tuneworthy.dataset.review.log import Ledger
-
     held = [one for one in Ledger.read(review.path).drawn_of(review.version) if row in one.rows]
     if not held:
         raise UserError(

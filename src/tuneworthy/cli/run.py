@@ -6,15 +6,21 @@ import asyncio
 import sys
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.ladder.record import RunRecord
+from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.tables import show_run
+from tuneworthy.config import Project, load
+from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
+from tuneworthy.errors import Undecided, UserError
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.run import check_rungs, run_ladder
+from tuneworthy.providers.models import find, pull
+from tuneworthy.providers.prices import price_for
+from tuneworthy.report.text import clean
+from tuneworthy.retrieval.library import paid_servers
 
 
 @click.command("run", short_help="Walk the ladder: measure every cheaper lever on one frozen test set.")
@@ -35,18 +41,12 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
       tuneworthy run --quick
       tuneworthy run --max-usd 2 --yes
     """
-    from tuneworthy.config import load
-    from tuneworthy.errors import Undecided
-    from tuneworthy.ladder.run import check_rungs
-
     project = load(root)
     check_rungs(rungs)
     fetch_models(project)
     agree_to_spend(project, max_usd, yes)
 
     def show(record: RunRecord) -> None:
-        from tuneworthy.cli.tables import show_run
-
         if as_json:
             print_json(record.to_dict())
         else:
@@ -71,10 +71,6 @@ def walk(
     stopped: Callable[[RunRecord], None] = lambda _: None,
 ) -> RunRecord:
     """Walk, with a progress line and a line for each rung; `stopped` is told what was walked if it has to stop."""
-    from tuneworthy.cli.progress import Lines
-    from tuneworthy.ladder.run import run_ladder
-    from tuneworthy.report.text import clean
-
     return asyncio.run(
         run_ladder(
             project,
@@ -91,9 +87,6 @@ def walk(
 
 def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     """Fetch the embedded models that are not here yet: those of `names`, or all of the project."""
-    from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
-    from tuneworthy.providers.models import find, pull
-
     for name, model in project.models.items():
         if names is not None and name not in names:
             continue
@@ -118,10 +111,6 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
     Raises:
         UserError: A model costs money, nobody can be asked, and nothing limits it.
     """
-    from tuneworthy.errors import UserError
-    from tuneworthy.providers.prices import price_for
-    from tuneworthy.retrieval.library import paid_servers
-
     asked = {name: model for name, model in project.models.items() if names is None or name in names}
     paid = [name for name, model in asked.items() if not ((price := price_for(model)) and price.free)]
     paid += paid_servers(project)

@@ -6,18 +6,18 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.cli.parity import STATUS
-from tuneworthy.errors import OutsideFault
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.ship.serve import ServingChoice
-    from tuneworthy.store import Folder
+from tuneworthy.config import Project, load
+from tuneworthy.errors import OutsideFault, UserError
+from tuneworthy.providers.vllm_server import free_port
+from tuneworthy.ship.parity.request import request_of
+from tuneworthy.ship.serve import NAME, ServingChoice, check_serving, choose, llama_cpp, vllm
+from tuneworthy.ship.served import noted
+from tuneworthy.store import Folder
 
 
 @click.command("serve", short_help="Serve the tuned model, and check that it is the one that was trained.")
@@ -48,12 +48,6 @@ def command(
       tuneworthy serve
       tuneworthy serve --engine vllm --what adapter --check
     """
-    from tuneworthy.config import load
-    from tuneworthy.errors import UserError
-    from tuneworthy.providers.vllm_server import free_port
-    from tuneworthy.ship.serve import choose
-    from tuneworthy.store import Folder
-
     project = load(root)
     store = Folder(project.root)
     port = port or free_port()
@@ -72,9 +66,6 @@ def command(
 
 
 def _check(project: Project, store: Folder, choice: ServingChoice, as_json: bool) -> int:
-    from tuneworthy.ship.parity.request import request_of
-    from tuneworthy.ship.serve import check_serving
-
     adapter = choice.artifact.id if choice.what == "adapter" else choice.artifact.parent
     with store.lock(note):
         document = check_serving(store, choice, request_of(project, adapter, ()), say=note)
@@ -89,9 +80,6 @@ def _check(project: Project, store: Folder, choice: ServingChoice, as_json: bool
 
 def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
     """Serve until Ctrl-C (or a polite kill)."""
-    from tuneworthy.ship.serve import NAME, llama_cpp, vllm
-    from tuneworthy.ship.served import noted
-
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     note(f"By hand: {choice.line}")
     try:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tuneworthy.cli.options import json_option, print_json, project_option
-
-if TYPE_CHECKING:
-    from tuneworthy.verdict.playbook import Checklist
+from tuneworthy.config import load
+from tuneworthy.report.text import clean
+from tuneworthy.verdict.playbook import Checklist, checklist
+from tuneworthy.verdict.project_state import seen_in
 
 _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 _COLOURS = {"done": "green", "open": "yellow", "not_applicable": None}
@@ -28,10 +28,6 @@ def command(root: Path, as_json: bool) -> None:
     Example:
       tuneworthy status
     """
-    from tuneworthy.config import load
-    from tuneworthy.verdict.playbook import checklist
-    from tuneworthy.verdict.project_state import seen_in
-
     found = checklist(seen_in(load(root)))
     if as_json:
         print_json(found.to_dict())
@@ -40,8 +36,6 @@ def command(root: Path, as_json: bool) -> None:
 
 
 def _show(found: Checklist) -> None:
-    from tuneworthy.report.text import clean
-
     for step in found.steps:
         status = click.style(f"{_WORDS[step.status]:<13}", fg=_COLOURS[step.status])
         click.echo(f"day {step.day:<5}  {status}  {step.title}")

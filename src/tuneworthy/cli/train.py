@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
-
-if TYPE_CHECKING:
-    from tuneworthy.config import Project
-    from tuneworthy.store import Folder
-    from tuneworthy.train.run import Prepared, Trained
+from tuneworthy.config import Project, load
+from tuneworthy.errors import UserError
+from tuneworthy.report.text import visible
+from tuneworthy.store import Folder
+from tuneworthy.train.render import CLOSE, OPEN, REASONS
+from tuneworthy.train.run import Prepared, Trained, train_project
+from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 
 
 @click.command("train", short_help="Train an adapter on the frozen data.")
@@ -35,10 +38,6 @@ def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool
       tuneworthy train
       tuneworthy train --pilot
     """
-    from tuneworthy.config import load
-    from tuneworthy.errors import UserError
-    from tuneworthy.store import Folder
-
     if pilot and lr_check:
         raise UserError("expected one of --pilot and --lr-check, got both", hint="check the rate first, then set it")
     _need_libraries()
@@ -49,8 +48,6 @@ def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool
 
 
 def _train(project: Project, store: Folder, unsafe: bool, lr_check: bool, as_json: bool) -> int:
-    from tuneworthy.train.run import train_project
-
     done = train_project(project, store, unsafe=unsafe, lr_check=lr_check, say=note, show=_show_rows)
     if as_json:
         print_json({"adapter": done.adapter.id, "path": str(done.adapter.folder), "again": done.again,
@@ -61,8 +58,7 @@ def _train(project: Project, store: Folder, unsafe: bool, lr_check: bool, as_jso
 
 
 def _pilot(project: Project, store: Folder, unsafe: bool, as_json: bool) -> int:
-    from tuneworthy.train.pilot import run_pilot
-    from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
+    from tuneworthy.train.pilot import run_pilot  # needs torch
 
     document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
     if as_json:
@@ -78,10 +74,6 @@ def _pilot(project: Project, store: Folder, unsafe: bool, as_json: bool) -> int:
 
 def _need_libraries() -> None:
     """Say in one line what is missing, before anything is read."""
-    from importlib.util import find_spec
-
-    from tuneworthy.errors import UserError
-
     missing = [name for name in ("torch", "transformers", "trl", "peft") if find_spec(name) is None]
     if missing:
         raise UserError(
@@ -91,9 +83,6 @@ def _need_libraries() -> None:
 
 def _show_rows(prepared: Prepared) -> None:
     """Show what the model sees and which of it is supervised, on stderr."""
-    from tuneworthy.report.text import visible
-    from tuneworthy.train.render import CLOSE, OPEN, REASONS
-
     told = prepared.rendered
     colours = sys.stderr.isatty()
     marks = "green is" if colours else f"{OPEN}{CLOSE} is"
