@@ -21,7 +21,7 @@ TRUTHS: tuple[Truth, ...] = get_args(Truth)
 Setting = Literal["money", "device", "slow", "dear"]
 Reason = Literal["met", "lever", "money", "motivation"]
 LEVERS = ("refusal", "format", "label_or_grader", "knowledge", "instability", "reasoning")
-CLASSES = (*LEVERS, "other")
+CLASSES = (*LEVERS, "unexplained")
 LABELS = ("amber", "birch", "cedar", "dune")
 PROMPTS = ("xml_contract", "contract", "xml", "role", "chain_of_thought")
 SHOTS = ("per_case-8", "per_case-4", "fixed-8", "fixed-4", "per_case-8+choice", "choice")
@@ -131,9 +131,9 @@ class Simulation:
         """Return the class that the probes give a failure: the true one, or what they take it for."""
         rng = np.random.default_rng([self.seed, 2, case])
         name = "label_or_grader" if label_wrong else str(rng.choice(CLASSES, p=[self.shares[one] for one in CLASSES]))
-        if name == "other":
+        if name == "unexplained":
             return str(rng.choice(LEVERS)) if rng.random() < MISREAD else name
-        return name if rng.random() < self.seen else "other"
+        return name if rng.random() < self.seen else "unexplained"
 
 
 MISREAD = 0.03
@@ -308,12 +308,12 @@ def _shares(rng: np.random.Generator, motivation: str | None, reason: str) -> di
     if reason == "lever":
         lever = "format" if motivation == "strict_format" else _pick(rng, LEVERS)
         top = float(rng.uniform(0.6, 0.68 if motivation == "style_persona" else 0.95))
-        return dict.fromkeys(CLASSES, 0.0) | {lever: top, "other": 1 - top}
-    first = {"strict_format": "format", "style_persona": "other"}.get(motivation or "", "other")
+        return dict.fromkeys(CLASSES, 0.0) | {lever: top, "unexplained": 1 - top}
+    first = {"strict_format": "format", "style_persona": "unexplained"}.get(motivation or "", "unexplained")
     if first == "format":
-        shares = {"format": float(rng.uniform(0.3, 0.4)), "other": float(rng.uniform(0.35, 0.5))}
+        shares = {"format": float(rng.uniform(0.3, 0.4)), "unexplained": float(rng.uniform(0.35, 0.5))}
     else:
-        shares = {"other": float(rng.uniform(0.5, 0.9))}
+        shares = {"unexplained": float(rng.uniform(0.5, 0.9))}
     return _filled(rng, shares)
 
 
@@ -340,7 +340,7 @@ def _without(
         return motivation, "factual_knowledge", dict(shares), "problem"
     if way == "distillation":
         return "distillation", None, dict(shares), "distillation"
-    name = "format" if motivation == "strict_format" else "other"
+    name = "format" if motivation == "strict_format" else "unexplained"
     return motivation, None, _filled(rng, {name: float(rng.uniform(0, 0.08))}), str(motivation)
 
 

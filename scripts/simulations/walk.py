@@ -52,7 +52,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
+from tuneworthy.types import Case, Example, Response, Score, Timing, Trace, Variant, content_hash
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import (
@@ -249,10 +249,11 @@ class Asked(Runner):
         repeats: Iterable[int] = (0,),
         logprobs: int | None = None,
         concurrency: int | None = None,
+        timing: Timing | None = None,
     ) -> list[Trace]:
         """Return the traces of `cases` (see `Runner.run`)."""
         identity, times = variant.id, tuple(repeats)
-        timed = concurrency is not None
+        timed = timing is not None
         self.log.setdefault(identity, (variant, {}))[1].update({case.id: case for case in cases})
         price = 0.0 if model.price is None else self.answers.world.usd_per_1k[model.name] / 1000
         tokens = (0, 0) if variant.model.startswith(PREFIX) else (INPUT_TOKENS, OUTPUT_TOKENS)

@@ -25,3 +25,8 @@ MOVE_FILE: Final = "Move it into the project folder."
 NO_SUCH_FILE: Final = "There is no Python file {place} in {root}."
 IMPORT_FAILED: Final = "{place} could not be imported: {error}."
 FIX_FILE: Final = "Fix the file and run again."
+
+# constraints: clauses, which stand in brackets or after a colon
+HOSTED_FORBIDDEN: Final = "{model} is hosted, and the task must run on the device"
+TOO_SLOW: Final = "p95 is {p95:.0f} ms, the limit is {limit:g} ms"
+TOO_DEAR: Final = "a thousand answers cost ${usd:.4f}, the limit is ${limit:g}"

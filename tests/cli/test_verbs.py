@@ -237,7 +237,7 @@ def test_decide_exits_4_where_the_ladder_was_not_walked(tmp_path: Path, capsys: 
     assert invoke(["run", "--project", str(root)]) == 0
     verdict = told(capsys, "decide", "--probe", "--project", root, status=4)
     assert verdict["outcome"] == "undecided" and verdict["errors"]
-    assert all({"class", "share", "ci95", "mended_by"} <= set(row) for row in verdict["errors"])
+    assert all({"class", "share", "ci95", "fixed_by"} <= set(row) for row in verdict["errors"])
 
 
 def test_each_outcome_has_its_exit_status(

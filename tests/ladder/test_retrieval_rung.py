@@ -258,6 +258,6 @@ def test_the_gate_fails_where_the_search_is_at_fault(missed: int, status: str) -
     rung = RungEvidence(rung="retrieval", status="adopted", name="retrieval/hybrid-3", score=0.5, lower=0.4, upper=0.6)
     search = SearchEvidence(failed=40, not_retrieved=missed, lower=wilson(missed, 40)[0], oracle=0.7)
     evidence = Evidence(target=0.9, margin=0.05, documents=True, rungs={"retrieval": rung}, search=search)
-    found, detail, numbers = GATES.get("retrieval")(evidence)
-    assert found == status, detail
-    assert numbers["not_retrieved"] == missed
+    (found,) = GATES.run(evidence, only=["retrieval"])
+    assert found.status == status, found.message
+    assert found.numbers["not_retrieved"] == missed

@@ -7,8 +7,8 @@ from typing import Any
 
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.stats import clopper_pearson
-from tuneworthy.verdict.base import EconomicsResult, ErrorClass, ErrorShare, Forecast
-from tuneworthy.verdict.error_analysis import MENDED_BY
+from tuneworthy.verdict.base import EconomicsResult, ErrorClass, ErrorShare, Fact, Forecast
+from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.training_facts import (
     DatasetEvidence,
@@ -22,7 +22,7 @@ PAYS = EconomicsResult(
     status="pays",
     break_even_requests_per_month=100_000,
     break_even_month=4,
-    assumptions={"requests_per_month": {"value": 200_000.0}, "horizon_months": {"value": 12.0}},
+    assumptions={"requests_per_month": Fact(200_000.0), "horizon_months": Fact(12.0)},
 )
 
 
@@ -51,7 +51,7 @@ def failures(name: ErrorClass, n_failed: int, n: int = 60) -> ErrorShare:
         n=n,
         share=n_failed / n,
         ci95=clopper_pearson(n_failed, n),
-        mended_by=MENDED_BY[name],
+        fixed_by=FIXED_BY[name],
         probe="",
     )
 
@@ -67,7 +67,7 @@ def worth_it(**more: Any) -> Evidence:
         "alpha": 0.008,
         "n_test": 200,
         "other_models": 1,
-        "errors": (failures("other", 40), failures("format", 20)),
+        "errors": (failures("unexplained", 40), failures("format", 20)),
         "economics": PAYS,
         "expires": (("2027-02-22", "prices and models are to be looked at again"),),
     }

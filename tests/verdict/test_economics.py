@@ -13,13 +13,13 @@ from tests.report.report_records import named
 from tests.report.report_records import record as run_record
 
 from tuneworthy.config import load
-from tuneworthy.config.ladder import Economics
+from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import Price, Rates
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import EconomicsResult, Target
-from tuneworthy.verdict.economics import Bills, Option, assumed, bills_of, economics
+from tuneworthy.verdict.economics import Bills, Option, bills_of, economics
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROUND: dict[str, Any] = {
@@ -64,7 +64,7 @@ def test_double_traffic_pays_back_in_the_fourth_month() -> None:
 def test_one_request_too_few_never_pays_within_the_horizon_and_says_when_it_would() -> None:
     found = pays(10.0, 99_999)
     assert (found.status, found.break_even_month) == ("never", None)
-    assert found.assumptions["payback_month"]["value"] == 13
+    assert found.assumptions["payback_month"].value == 13
     assert found.break_even_requests_per_month == pytest.approx(100_000)
 
 
@@ -79,7 +79,7 @@ def test_an_answer_that_costs_less_than_serving_it_never_pays() -> None:
     # half a cent an answer against 300 / 50,000 = 0.6 cents
     found = pays(5.0, 10_000_000, serve_capacity_per_month=50_000)
     assert (found.status, found.break_even_requests_per_month) == ("never", None)
-    assert "at no volume" in found.assumptions["why"]["source"]
+    assert "at no volume" in found.why
 
 
 def test_serving_that_is_paid_by_the_answer_by_hand() -> None:
@@ -126,7 +126,7 @@ def test_the_rival_is_the_cheapest_hosted_model_that_meets_the_target() -> None:
     others = [option("cheap", 1.0), option("middle", 4.0, target="met"), option("dear", 5.0, target="met")]
     found = economics(Bills(upstream=best, options=[best, *others]), Economics(**ROUND))
     assert found.usd_per_1k["cheapest_hosted"] == 4.0
-    assert found.assumptions["compared_with"]["value"] == "cheapest_hosted"
+    assert found.assumptions["compared_with"].value == "cheapest_hosted"
     assert found.break_even_requests_per_month == pytest.approx(250_000)  # 1,000 / 0.004
 
 
@@ -134,15 +134,15 @@ def test_where_no_hosted_model_meets_the_target_the_best_variant_is_compared_and
     best = option()
     found = economics(Bills(upstream=best, options=[best], unmeasured=["tiny (not put to test)"]), Economics(**ROUND))
     assert found.usd_per_1k["cheapest_hosted"] is None
-    assert found.assumptions["cheapest_hosted"]["source"] == "not measured: tiny (not put to test)"
-    assert found.assumptions["compared_with"]["value"] == "best_upstream"
+    assert found.assumptions["cheapest_hosted"].source == "not measured: tiny (not put to test)"
+    assert found.assumptions["compared_with"].value == "best_upstream"
 
 
 def test_without_traffic_it_is_unknown_and_the_volume_is_told() -> None:
     found = pays(10.0, None)
     assert (found.status, found.break_even_month) == ("unknown", None)
     assert found.break_even_requests_per_month == pytest.approx(100_000)
-    assert "requests_per_month" in found.assumptions["why"]["source"]
+    assert "requests_per_month" in found.why
     assert found.usd_per_1k["tuned_served"] is None
 
 
@@ -152,7 +152,7 @@ def test_before_a_run_it_is_unknown() -> None:
 
 def test_a_local_model_has_no_bill_to_save_unless_a_better_answer_is_worth_something() -> None:
     found = pays(None, 100_000)
-    assert found.status == "unknown" and "usd_per_wrong_answer" in found.assumptions["why"]["source"]
+    assert found.status == "unknown" and "usd_per_wrong_answer" in found.why
     best = option(usd=None)
     valued = Bills(upstream=best, options=[best], gain=0.1)
     # 0.1 more right answers at 10 cents are one cent an answer
@@ -171,35 +171,37 @@ def test_a_loss_of_quality_counts_against_training() -> None:
 @pytest.mark.parametrize(
     ("bills", "words"),
     [
-        (Bills(upstream=option(), options=[option()], on_device=True), "on the device"),
-        (Bills(upstream=option(), options=[option(p95_ms=900)], p95_ms=800), "p95 is 900 ms"),
-        (Bills(upstream=option(), options=[option()], hard_constraint="latency is evidenced"), "latency is evidenced"),
+        (Bills(upstream=option(), options=[option()], limits=Constraints(on_device=True)), "on the device"),
+        (Bills(upstream=option(), options=[option(p95_ms=900)], limits=Constraints(p95_ms=800)), "p95 is 900 ms"),
     ],
 )
 def test_money_does_not_decide_under_a_hard_constraint(bills: Bills, words: str) -> None:
     found = economics(bills, Economics(requests_per_month=10))
-    assert found.status == "not_applicable" and words in found.assumptions["why"]["source"]
+    assert found.status == "not_applicable" and words in found.why
     assert found.one_off_usd is not None
 
 
 def test_a_latency_limit_that_a_hosted_model_keeps_is_no_hard_constraint() -> None:
     fast, slow = option("fast", 10.0, p95_ms=500), option("slow", 1.0, target="met", p95_ms=2000)
-    found = economics(Bills(upstream=fast, options=[fast, slow], p95_ms=800), Economics(requests_per_month=100_000))
+    found = economics(
+        Bills(upstream=fast, options=[fast, slow], limits=Constraints(p95_ms=800)),
+        Economics(requests_per_month=100_000),
+    )
     assert found.status in {"pays", "never"}
     assert found.usd_per_1k["cheapest_hosted"] is None  # the one that meets the target is too slow
 
 
 def test_ownership_is_named_and_is_not_a_price() -> None:
     row = pays(10.0, 1000).assumptions["ownership"]
-    assert row["value"] == "not a price" and "weights" in row["source"]
+    assert row.value == "not a price" and "weights" in row.source
 
 
 def test_every_assumption_has_a_source_a_mark_and_a_date_or_stands_in_the_project_file() -> None:
-    for name in assumed(Economics()):
+    for name in Economics.model_fields.keys() - {"requests_per_month", "usd_per_wrong_answer"}:
         row = economics(Bills(upstream=None), Economics()).assumptions[name]
-        assert row["source"] and row["mark"] in {"V", "V2", "C", "K"} and row["date"] == "2026-11-24", name
+        assert row.source and row.mark in {"published", "computed", "assumed"} and row.date == "2026-11-24", name
         mine = economics(Bills(upstream=None), Economics(**{name: 0.5})).assumptions[name]
-        assert (mine["value"], mine["source"]) == (0.5, "project file")
+        assert (mine.value, mine.source, mine.mark) == (0.5, "project file", "project")
 
 
 def test_a_mistyped_assumption_is_an_error(tmp_path: Path) -> None:
@@ -212,18 +214,18 @@ def test_a_mistyped_assumption_is_an_error(tmp_path: Path) -> None:
 
 def test_what_matters_most_stands_first() -> None:
     rows = pays(10.0, 100_000).sensitivity
-    names = [row["name"] for row in rows]
+    names = [row.name for row in rows]
     assert names[0] == "reference_usd_per_1k"  # halved it doubles the volume, doubled it halves it
     price = rows[0]
-    assert (price["halved"], price["doubled"]) == (pytest.approx(200_000), pytest.approx(50_000))
-    upkeep = next(row for row in rows if row["name"] == "upkeep_usd_per_month")
-    assert (upkeep["halved"], upkeep["doubled"]) == (pytest.approx(90_000), pytest.approx(120_000))
+    assert (price.halved, price.doubled) == (pytest.approx(200_000), pytest.approx(50_000))
+    upkeep = next(row for row in rows if row.name == "upkeep_usd_per_month")
+    assert (upkeep.halved, upkeep.doubled) == (pytest.approx(90_000), pytest.approx(120_000))
     assert "gpu_usd_per_hour" not in names  # no training hours: it changes nothing
 
 
 def test_an_assumption_that_can_make_training_never_pay_outweighs_all_others() -> None:
     rows = pays(10.0, 100_000, serve_capacity_per_month=50_000).sensitivity
-    assert rows[0]["halved"] is None or rows[0]["doubled"] is None
+    assert rows[0].halved is None or rows[0].doubled is None
 
 
 USD = st.floats(0.01, 100)
@@ -310,8 +312,8 @@ def test_a_run_is_read_with_what_was_not_measured(tmp_path: Path) -> None:
     found = economics(bills, project.economics)
     assert found.usd_per_1k["cheapest_hosted"] == pytest.approx(3.0)
     source = economics(Bills(upstream=bills.upstream, unmeasured=bills.unmeasured)).assumptions["cheapest_hosted"]
-    assert "idle (in the project file, not put to test)" in source["source"]
-    assert "by the table of" in source["source"]
+    assert "idle (in the project file, not compared on test)" in source.source
+    assert "by the price table of" in source.source
 
 
 def test_a_classical_baseline_is_no_hosted_rival_but_may_be_the_upstream_one(tmp_path: Path) -> None:

@@ -17,16 +17,14 @@ from tuneworthy.errors import BudgetSpent
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.types import Case
-from tuneworthy.verdict.base import ErrorShare
 from tuneworthy.verdict.error_analysis import (
-    MENDED_BY,
+    FIXED_BY,
     PROBES,
     ErrorAnalysis,
-    Finding,
+    FailedCase,
     class_of,
     enough_passes,
     load_error_analysis,
-    next_rungs,
     rows_of,
 )
 from tuneworthy.verdict.label_votes import GIVEN, other_answer, shown_stronger
@@ -119,16 +117,16 @@ def test_a_class_dominates_its_simulation_only_while_its_probe_is_on(name: str, 
     report = probe(world(tmp_path, name))
     first = report.rows[0]
     assert first.name == name and first.ci95[0] > 0.5, report
-    assert first.mended_by == MENDED_BY[name] and next_rungs(report.rows)[0] == first.mended_by  # type: ignore[index]
+    assert first.fixed_by == FIXED_BY[name]  # type: ignore[index]
     without = probe(tmp_path, [one for one in PROBES if one != name])
-    assert share(without, name) == 0 and without.not_probed[name] == "switched off", without
+    assert share(without, name) == 0 and without.not_probed[name] == "It was switched off.", without
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_a_simulation_of_plain_wrong_answers_has_none_of_it(name: str, tmp_path: Path) -> None:
     report = probe(world(tmp_path, "other"))
     assert share(report, name) == 0
-    assert share(report, "other") == 1
+    assert share(report, "unexplained") == 1
 
 
 def test_a_weaker_model_that_is_sometimes_right_is_no_evidence_of_reasoning(tmp_path: Path) -> None:
@@ -189,7 +187,7 @@ def test_a_model_that_only_judges_is_not_asked_as_another(tmp_path: Path) -> Non
     file = world(tmp_path, "reasoning") / "tuneworthy.toml"
     judge = '[[graders]]\ntype = "judge"\nmodel = "strong"\nrubric = "It is right."\n[models.weak]'
     file.write_text(file.read_text().replace("[models.weak]", judge))
-    assert probe(tmp_path).not_probed["reasoning"] == "the project has no other eligible model"
+    assert probe(tmp_path).not_probed["reasoning"] == "The project has no other eligible model."
 
 
 def test_a_variant_without_failures_has_no_rows(tmp_path: Path) -> None:
@@ -262,11 +260,11 @@ def test_stored_error_analysis_of_older_probes_is_not_used(tmp_path: Path) -> No
         async with open_session(load(root)) as session:
             return load_error_analysis(session, current(session))
 
-    assert asyncio.run(read()) == (None, ["the probes of the tool"])
+    assert asyncio.run(read()) == (None, ["the probes of tuneworthy"])
 
 
 FINDINGS = st.builds(
-    Finding,
+    FailedCase,
     case=st.just("a"),
     reason=st.sampled_from(["wrong", "refused", "format", "partial"]),
     malformed=st.booleans(),
@@ -280,7 +278,7 @@ FINDINGS = st.builds(
 
 @UNHURRIED
 @given(FINDINGS, st.sampled_from(PROBES))
-def test_switching_a_probe_off_moves_only_the_cases_of_its_class(finding: Finding, off: str) -> None:
+def test_switching_a_probe_off_moves_only_the_cases_of_its_class(finding: FailedCase, off: str) -> None:
     before = class_of(finding)
     after = class_of(finding, probes=[name for name in PROBES if name != off])
     assert after != off
@@ -290,17 +288,17 @@ def test_switching_a_probe_off_moves_only_the_cases_of_its_class(finding: Findin
 @pytest.mark.parametrize(
     ("finding", "name"),
     [
-        (Finding(case="a", reason="refused", malformed=True, in_form=True, stronger=True), "refusal"),
-        (Finding(case="a", malformed=True, in_form=True, suspected="red"), "format"),
-        (Finding(case="a", malformed=True, in_form=False, suspected="red", oracle=True), "label_or_grader"),
-        (Finding(case="a", oracle=True, passes=4, stronger=True), "knowledge"),
-        (Finding(case="a", oracle=False, passes=2, stronger=True), "instability"),
-        (Finding(case="a", oracle=False, passes=1, stronger=True), "reasoning"),
-        (Finding(case="a", oracle=False, passes=1, stronger=False), "other"),
-        (Finding(case="a"), "other"),
+        (FailedCase(case="a", reason="refused", malformed=True, in_form=True, stronger=True), "refusal"),
+        (FailedCase(case="a", malformed=True, in_form=True, suspected="red"), "format"),
+        (FailedCase(case="a", malformed=True, in_form=False, suspected="red", oracle=True), "label_or_grader"),
+        (FailedCase(case="a", oracle=True, passes=4, stronger=True), "knowledge"),
+        (FailedCase(case="a", oracle=False, passes=2, stronger=True), "instability"),
+        (FailedCase(case="a", oracle=False, passes=1, stronger=True), "reasoning"),
+        (FailedCase(case="a", oracle=False, passes=1, stronger=False), "unexplained"),
+        (FailedCase(case="a"), "unexplained"),
     ],
 )
-def test_the_order_of_the_classes(finding: Finding, name: str) -> None:
+def test_the_order_of_the_classes(finding: FailedCase, name: str) -> None:
     assert class_of(finding) == name
 
 
@@ -310,30 +308,10 @@ def test_fewer_labels_need_more_passes() -> None:
 
 
 @UNHURRIED
-@given(st.dictionaries(st.text(), st.sampled_from([*PROBES, "other"]), min_size=1))
-def test_rows_count_every_case_once_and_the_next_rungs_follow(classes: dict[str, str]) -> None:
+@given(st.dictionaries(st.text(), st.sampled_from([*PROBES, "unexplained"]), min_size=1))
+def test_rows_count_every_case_once(classes: dict[str, str]) -> None:
     rows = rows_of(classes, PROBES)  # type: ignore[arg-type]
     assert sum(row.n_failed for row in rows) == len(classes)
-    levers = next_rungs(rows)
-    assert len(levers) == len(set(levers)) and "" not in levers
-    mended = {row.mended_by for row in rows if row.n_failed and row.mended_by}
-    assert set(levers) == mended
-
-
-def test_the_next_rungs_are_ordered_by_what_they_mend_then_by_price() -> None:
-    def row(name: str, n: int) -> ErrorShare:
-        return ErrorShare(
-            name=name,
-            n_failed=n,
-            n=20,
-            share=n / 20,
-            ci95=(0, 1),
-            mended_by=MENDED_BY[name],
-            probe="",  # type: ignore[arg-type, index]
-        )
-
-    rows = [row("reasoning", 5), row("refusal", 5), row("knowledge", 8), row("other", 2), row("format", 0)]
-    assert next_rungs(rows) == ["retrieval", "prompt", "model"]
 
 
 def test_one_voter_alone_never_overrules_a_label_and_chance_counts_for_nothing() -> None:

@@ -92,7 +92,7 @@ def test_what_was_measured_is_what_the_gates_see(world: Path) -> None:
 
 def test_nothing_is_decided_before_a_run(tmp_path: Path) -> None:
     root = write_simulation(tmp_path / "world", MODELS)
-    with pytest.raises(Undecided, match="expected a run"):
+    with pytest.raises(Undecided, match="no run"):
         verdict(root)
 
 

@@ -11,8 +11,9 @@ from tests.report.report_records import record as run_record
 from tuneworthy.config import Project
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.types import RungStatus
+from tuneworthy.verdict.base import Savings, TokenSaving
 from tuneworthy.verdict.evidence import without_tuned
-from tuneworthy.verdict.savings import saved, saved_words
+from tuneworthy.verdict.savings import savings_of, savings_sentence
 
 
 def project(**price: float) -> Project:
@@ -41,9 +42,9 @@ def record(*rows: RungRecord) -> RunRecord:
     return run_record(*rows, best=rows[-1].rung, variants=variants)
 
 
-def found(one: Project, *rows: dict[str, Any]) -> dict[str, Any]:
+def found(one: Project, *rows: RungRecord) -> Savings | None:
     run_ladder = record(*rows)
-    return saved(one, run_ladder, without_tuned(run_ladder, one))
+    return savings_of(one, run_ladder, without_tuned(run_ladder, one))
 
 
 TODAY = row("few_shot", 400.0, 10.0, usd_per_1k=0.5, status=RungStatus.ADOPTED)
@@ -52,20 +53,19 @@ TUNED = row("fine_tune", 100.0, 5.0)
 
 def test_tokens_are_counted_and_money_is_that_of_the_same_price() -> None:
     told = found(project(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0), row("baseline", 50.0, 9.0), TODAY, TUNED)
-    assert told["against"] == "few_shot/x"
-    assert told["input_tokens"] == {"before": 400.0, "tuned": 100.0, "saved": 300.0}
-    assert told["usd_per_1k"]["with_tuned_tokens"] == pytest.approx(0.15)
-    assert told["usd_per_1k"]["saved"] == pytest.approx(0.35)
-    words = saved_words(told)
+    assert told is not None and told.against == "few_shot/x"
+    assert told.input_tokens == TokenSaving(before=400.0, tuned=100.0)
+    assert (told.usd_per_1k, told.usd_with_tuned_tokens) == (0.5, pytest.approx(0.15))
+    words = savings_sentence(told)
     assert "reads 100 tokens instead of the 400 of few_shot/x" in words and "$0.3500 less" in words
 
 
 def test_a_model_without_a_price_saves_tokens_and_no_money() -> None:
     told = found(project(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0), TODAY, TUNED)
-    assert "usd_per_1k" not in told and "$" not in saved_words(told)
+    assert told is not None and told.usd_with_tuned_tokens is None and "$" not in savings_sentence(told)
 
 
 def test_nothing_is_told_before_a_tuned_variant_was_put_to_test_or_where_tokens_are_not_known() -> None:
-    assert found(project(), TODAY) == {} and saved_words({}) == ""
-    assert found(project(), TODAY, row("fine_tune", 100.0, 5.0, score=None)) == {}
-    assert found(project(), TODAY, row("fine_tune", None, None)) == {"against": "few_shot/x"}
+    assert found(project(), TODAY) is None and savings_sentence(None) == ""
+    assert found(project(), TODAY, row("fine_tune", 100.0, 5.0, score=None)) is None
+    assert found(project(), TODAY, row("fine_tune", None, None)) == Savings(against="few_shot/x")

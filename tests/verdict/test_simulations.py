@@ -19,9 +19,9 @@ from tuneworthy.cli import invoke as command
 from tuneworthy.config import load
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.rules import Finding
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.verdict import decide as decide_module
-from tuneworthy.verdict.base import GateStatus
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import FILE, best_language_model, fingerprint
 from tuneworthy.verdict.gates import GATES
@@ -50,8 +50,9 @@ def test_few_simulations_that_are_not_worth_it_and_most_that_are_get_fine_tune(w
 def _gate_off(*names: str) -> Callable[[pytest.MonkeyPatch], None]:
     def off(monkeypatch: pytest.MonkeyPatch) -> None:
         real = GATES.get
+        silent = Finding(status="pass", message="Off.")
         monkeypatch.setattr(
-            GATES, "get", lambda one: (lambda _: (GateStatus.PASS, "off", {})) if one in names else real(one)
+            GATES, "get", lambda one: replace(real(one), examine=lambda _: silent) if one in names else real(one)
         )
 
     return off
@@ -72,7 +73,7 @@ def _nothing_is_ever_met(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FAULTS = {
-    "the gates of money and motivation are off": _gate_off("economics", "motivation"),
+    "the gates of money and motivation are off": _gate_off("economics", "reason"),
     "other levers are not looked at": _line_off("_another_lever", "_open_lever"),
     "nothing ever meets the target": _nothing_is_ever_met,
 }
@@ -142,14 +143,14 @@ def test_the_page_is_the_same_for_the_same_seed_and_simulations_of_two_seeds_dif
 
 END_TO_END: dict[tuple[Truth, int], str] = {
     ("no", 1): "economics",
-    ("no", 2): "motivation",
+    ("no", 2): "reason",
     ("no", 9): "errors_unresolved",
-    ("no", 16): "gate_resolution",
+    ("no", 16): "gate_power",
     ("no", 25): "errors_label_or_grader",
     ("no", 36): "errors_format",
     ("no", 50): "target_met",
     ("yes", 2): "levers_exhausted",
-    ("yes", 54): "gate_motivation",
+    ("yes", 54): "gate_reason",
     ("boundary", 23): "rung_unresolved",
 }
 """Worlds of every constraint, with and without groups, judge, examples and adopted rungs, to what is decided."""

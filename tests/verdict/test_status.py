@@ -16,9 +16,10 @@ from tests.verdict.planted import PROMISING, TRAINED, TUNED
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.store import Folder
+from tuneworthy.verdict.base import EconomicsResult, Forecast, Outcome, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.playbook import Checklist, Cost, Seen, checklist
-from tuneworthy.verdict.project_state import seen_in
+from tuneworthy.verdict.playbook import Checklist, Cost, ProjectState, checklist
+from tuneworthy.verdict.project_state import read_state
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STEPS = [
@@ -37,14 +38,33 @@ def rung(name: str, *names: str, score: float = 0.6, **more: Any) -> RungEvidenc
     return RungEvidence(**(fields | {"lower": score - 0.05, "upper": score + 0.05} | more))
 
 
-def seen(rungs: Iterable[RungEvidence] = (), **more: Any) -> Seen:
+def seen(rungs: Iterable[RungEvidence] = (), **more: Any) -> ProjectState:
     """A project of 200 cases with these rungs."""
     fields = {name: more.pop(name) for name in list(more) if name in Evidence.__dataclass_fields__}
     found = {one.rung: one for one in rungs}
     base = {"target": 0.9, "margin": 0.05, "n_test": 200, "other_models": 1, "rungs": found}
     evidence = Evidence(**(base | {"best": next(iter(found), None)} | fields))
+    if outcome := more.pop("outcome", None):
+        more["verdict"] = verdict(outcome, more.pop("reason", ""), more.pop("next_action", ""))
     costs = {"baseline": FREE, "prompt": FREE, "few_shot": FREE, "model": PAID, "decoding": FREE}
-    return Seen(**({"evidence": evidence, "n_cases": 200, "costs": costs} | more))
+    return ProjectState(**({"evidence": evidence, "n_cases": 200, "costs": costs} | more))
+
+
+def verdict(outcome: str, reason: str = "", next_action: str = "") -> Verdict:
+    """A verdict that was stored."""
+    return Verdict(
+        outcome=Outcome(outcome),
+        stage="to_decide",
+        reason_code="",
+        reasons=[reason],
+        target="missed",
+        gates=(),
+        errors=(),
+        forecast=Forecast(status="unknown"),
+        economics=EconomicsResult(status="unknown"),
+        next_action=next_action,
+        valid_until="",
+    )
 
 
 def run_record() -> list[RungEvidence]:
@@ -88,7 +108,7 @@ def test_too_few_cases_come_first_and_cost_a_persons_time() -> None:
 def test_a_baseline_comes_before_the_levers_and_a_quick_one_does_not_count() -> None:
     found = checklist(seen(quick={"baseline": (0.35, 40)}))
     assert next_of(found) == "baseline"
-    assert "0.350 on 40 dev cases in a quick run" in found.steps[1].evidence
+    assert "35.0% on 40 dev cases in a quick run" in found.steps[1].evidence
     assert next_of(checklist(seen([rung("baseline")], stale=["the examples changed"]))) == "baseline"
 
 
@@ -158,8 +178,8 @@ def test_a_verdict_closes_the_decision_until_the_next_run() -> None:
     assert {statuses(found)[name] for name in LATER} == {"not_applicable"}
     stale = checklist(seen(run_record(), **said, verdict_stale=["the project file changed"]))
     assert (statuses(stale)["decision"], next_of(stale)) == ("open", "decision")
-    short = checklist(seen(run_record(), outcome="undecided", reason="Too few.", next_action="add cases"))
-    assert (next_of(short), short.steps[6].do) == ("decision", "add cases; then tuneworthy decide")
+    short = checklist(seen(run_record(), outcome="undecided", reason="Too few.", next_action="Add cases."))
+    assert (next_of(short), short.steps[6].do) == ("decision", "Add cases. Then run `tuneworthy decide`.")
 
 
 def test_after_the_decision_the_steps_follow_one_by_one() -> None:
@@ -185,14 +205,14 @@ def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> N
     made = replace(TRAINED, tuned={}, parity=None, serving=None, regressions=())
     step = next(one for one in checklist(seen(run_record(), **said, training=made, forecast=PROMISING)).steps
                 if one.step == "training")  # fmt: skip
-    assert "was not put to test; pilot: pass" in step.evidence and "run --rung fine_tune" in step.do
+    assert "was not compared on test; pilot: pass" in step.evidence and "run --rung fine_tune" in step.do
 
 
 def test_a_cost_reads_as_a_sentence() -> None:
     assert str(PAID) == "200 to 400 calls, $0.50 to $1.00, about 1 to 2 minutes"
     assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no money, about 4 to 8 minutes"
     assert str(Cost(calls=(10, 10), minutes=(0.1, 0.2))) == "10 calls, no money, less than a minute"
-    assert str(Cost(person_minutes=60)) == "about 60 minutes of a person (2 a case, assumed)"
+    assert str(Cost(person_minutes=60)) == "about 60 minutes of a person (2 per case, assumed)"
 
 
 @pytest.fixture
@@ -232,20 +252,20 @@ def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times
     assert invoke(["run", "--project", str(world)]) == 0
     assert invoke(["decide", "--project", str(world)]) in {3, 4}
     folder = Folder(world)
-    assert seen_in(load(world)).verdict_stale == []
+    assert read_state(load(world)).verdict_stale == []
     os.utime(folder.path / "verdict.json", (1, 1))
-    assert seen_in(load(world)).verdict_stale == []
+    assert read_state(load(world)).verdict_stale == []
     run_ladder = folder.read("run")
     folder.write("run", run_ladder | {"cost_usd": 7.0})
     os.utime(folder.path / "run.json", (0, 0))
-    assert seen_in(load(world)).verdict_stale == ["there was another run"]
+    assert read_state(load(world)).verdict_stale == ["there was another run"]
     folder.write("run", run_ladder)
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text() + "[economics]\nrequests_per_month = 5\n")
-    assert seen_in(load(world)).verdict_stale == ["the project file changed"]
+    assert read_state(load(world)).verdict_stale == ["the project file changed"]
     verdict = folder.read("verdict")
     folder.write("verdict", verdict | {"valid_until": "2020-01-01"})
-    assert "it was valid until 2020-01-01" in seen_in(load(world)).verdict_stale
+    assert "it was valid until 2020-01-01" in read_state(load(world)).verdict_stale
 
 
 def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
@@ -253,35 +273,35 @@ def test_a_verdict_is_stale_when_the_labels_are_corrected(world: Path) -> None:
     assert invoke(["decide", "--project", str(world)]) in {3, 4}
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace('"red"', '"green"', 1))
-    found = seen_in(load(world))
+    found = read_state(load(world))
     assert found.verdict_stale == ["labels of the cases were corrected"] and not found.decided
 
 
 def test_a_changed_prompt_or_changed_examples_open_the_baseline_again(world: Path) -> None:
     assert invoke(["run", "--rung", "baseline", "--project", str(world)]) == 0
-    assert seen_in(load(world)).evidence.stale == []
+    assert read_state(load(world)).evidence.stale == []
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text().replace("Name the colour.", "Say the colour."))
-    assert seen_in(load(world)).evidence.stale == ["the prompt changed"]
+    assert read_state(load(world)).evidence.stale == ["the prompt changed"]
     rows = (world / "examples.jsonl").read_text()
     (world / "examples.jsonl").write_text(rows + rows.splitlines()[0].replace("item 10000", "item 77777"))
-    assert "the examples changed" in seen_in(load(world)).evidence.stale
-    assert next_of(checklist(seen_in(load(world)))) == "baseline"
+    assert "the examples changed" in read_state(load(world)).evidence.stale
+    assert next_of(checklist(read_state(load(world)))) == "baseline"
 
 
 def test_cases_that_were_edited_since_the_run_are_told_first(world: Path) -> None:
     assert invoke(["run", "--rung", "baseline", "--project", str(world)]) == 0
     rows = (world / "cases.jsonl").read_text()
     (world / "cases.jsonl").write_text(rows.replace("item 7 ", "item 77777 ", 1))
-    found = checklist(seen_in(load(world)))
+    found = checklist(read_state(load(world)))
     assert (next_of(found), found.steps[0].do) == ("cases", "tuneworthy check")
-    assert "expected the cases of the first run" in found.steps[0].evidence
+    assert "cases of the first run" in found.steps[0].evidence
 
 
 def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Folder(world).write("run", [1])
     assert invoke(["status", "--project", str(world)]) == 2
-    assert "run `tuneworthy run`" in capsys.readouterr().err
+    assert "`tuneworthy run`" in capsys.readouterr().err
     (Folder(world).path / "run.json").unlink()
     Folder(world).write("verdict", [1])
     assert invoke(["status", "--project", str(world)]) == 2

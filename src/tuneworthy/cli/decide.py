@@ -14,13 +14,13 @@ from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
 from tuneworthy.verdict.base import Verdict
 from tuneworthy.verdict.run import decide_project
-from tuneworthy.verdict.savings import saved_words
+from tuneworthy.verdict.savings import savings_sentence
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
 _TITLES = {
     "fine_tune": "Fine-tune",
     "do_not_fine_tune": "Do not fine-tune",
-    "undecided": "Not enough evidence",
+    "undecided": "Undecided",
     "ship": "Ship the fine-tuned model",
     "do_not_ship": "Do not ship the fine-tuned model",
 }
@@ -28,14 +28,14 @@ _TITLES = {
 
 @click.command("decide", short_help="Say whether to fine-tune, with the evidence.")
 @project_option
-@click.option("--probe", is_flag=True, help="First look at why dev cases fail (asks the models).")
+@click.option("--probe", is_flag=True, help="First analyse why dev cases fail (calls the models).")
 @spending_options
 @json_option
 def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Say whether to fine-tune, with the reasons, the gates and what would change the answer.
 
-    Computed from the last run. As soon as a tuned model was put to test (`run --rung fine_tune`) it says whether
-    to ship it. Exit status: 0 fine-tune or ship, 3 do not, 4 not enough evidence.
+    Computed from the last run. As soon as a tuned model was compared on test (`run --rung fine_tune`) it says whether
+    to ship it. Exit status: 0 fine-tune or ship, 3 do not, 4 undecided.
 
     \b
     Example:
@@ -52,14 +52,14 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     return EXIT[verdict.outcome]
 
 
-def _told(verdict: Verdict) -> Iterator[str]:
+def _forecast_and_savings(verdict: Verdict) -> Iterator[str]:
     """Yield the forecast of a pilot, and what a tuned answer saves."""
     found = verdict.forecast
     if found.gain is not None and found.ci95 is not None:
         low, high = found.ci95
-        yield f"Forecast: {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] at {found.n_examples:,} examples."
-    if words := saved_words(verdict.economics.saved):
-        yield f"Saved: {words}."
+        yield f"Forecast: {100 * found.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] at {found.n_examples:,} examples."
+    if words := savings_sentence(verdict.economics.saved):
+        yield f"Saved: {words}"
 
 
 def _show(verdict: Verdict) -> None:
@@ -67,11 +67,11 @@ def _show(verdict: Verdict) -> None:
     click.echo(f"{_TITLES.get(verdict.outcome, verdict.outcome)}.")
     for reason in verdict.reasons:
         click.echo(f"  {reason}")
-    click.echo(f"\nNext: {verdict.next_action}.")
+    click.echo(f"\nNext: {verdict.next_action}")
     if verdict.would_change:
-        click.echo(f"This would change it: {'; '.join(verdict.would_change)}.")
+        click.echo(f"This would change it: {' '.join(verdict.would_change)}")
     click.echo(f"Valid until {verdict.valid_until}.\n")
-    for line in _told(verdict):
+    for line in _forecast_and_savings(verdict):
         click.echo(line)
     width = max(len(result.gate) for result in verdict.gates)
     for result in verdict.gates:
@@ -79,4 +79,4 @@ def _show(verdict: Verdict) -> None:
     for row in verdict.errors:
         if row.n_failed:
             lo, hi = row.ci95
-            click.echo(f"  {row.share:.0%} [{lo:.0%}, {hi:.0%}] of {row.n} failures: {row.name}; {row.probe}")
+            click.echo(f"  {row.share:.1%} [{lo:.1%}, {hi:.1%}] of {row.n} failures: {row.name}. {row.probe}")

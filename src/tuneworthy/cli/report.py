@@ -13,7 +13,7 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import paragraph
 from tuneworthy.report.stored import last_record
 from tuneworthy.report.write import write
-from tuneworthy.verdict.last_verdict import Kept, kept
+from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
 
 
@@ -52,9 +52,9 @@ def write_report(project: Project, path: Path) -> Path:
     return _write(record, path, project, verdict)
 
 
-def _stored(project: Project) -> tuple[RunRecord, Kept | None]:
+def _stored(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
     """Return the last run and the last verdict, both with what changed since."""
-    record, verdict = last_record(project.root), kept(project)
+    record, verdict = last_record(project.root), load_verdict(project)
     if record.quick:
         return record, verdict
     stale = [] if record.partial else stale_since(project, record)
@@ -63,5 +63,5 @@ def _stored(project: Project) -> tuple[RunRecord, Kept | None]:
     return replace(record, stale=stale), verdict
 
 
-def _write(record: RunRecord, path: Path, project: Project, verdict: Kept | None) -> Path:
+def _write(record: RunRecord, path: Path, project: Project, verdict: StoredVerdict | None) -> Path:
     return write(record, path, project, verdict=verdict)

@@ -10,7 +10,7 @@ from tuneworthy.cli.options import json_option, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.playbook import Checklist, checklist
-from tuneworthy.verdict.project_state import seen_in
+from tuneworthy.verdict.project_state import read_state
 
 _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 _COLOURS = {"done": "green", "open": "yellow", "not_applicable": None}
@@ -28,7 +28,7 @@ def command(root: Path, as_json: bool) -> None:
     Example:
       tuneworthy status
     """
-    found = checklist(seen_in(load(root)))
+    found = checklist(read_state(load(root)))
     if as_json:
         print_json(found.to_dict())
     else:

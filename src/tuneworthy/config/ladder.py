@@ -61,33 +61,33 @@ class Constraints(Section):
 
 
 class Economics(Section):
-    """[economics]: keys that are not set have dated defaults, with their sources, in `verdict/economics.json`."""
+    """What training, serving and a better answer cost; `decide --json` names the source of each default."""
 
     requests_per_month: NonNegative | None = None
     """Expected traffic; turns prices into a monthly bill. Without it the economics stay unknown."""
-    cached_share: Share | None = None
+    cached_share: Share = 0.0
     """Share of the prompt's tokens that is read from the provider's cache."""
-    batch_share: Share | None = None
+    batch_share: Share = 0.0
     """Share of the requests that may wait and go through the batch interface."""
-    hours_data: NonNegative | None = None
+    hours_data: NonNegative = 40.0
     """Work to collect, check and review the training data, hours."""
-    hours_engineering: NonNegative | None = None
+    hours_engineering: NonNegative = 24.0
     """Work to train, measure, deploy and shadow, hours."""
-    usd_per_hour: NonNegative | None = None
+    usd_per_hour: NonNegative = 90.0
     """Cost of an hour of that work, US dollars."""
-    train_hours: NonNegative | None = None
+    train_hours: NonNegative = 14.0
     """GPU time of all trainings, pilot and repeats included, hours."""
-    gpu_usd_per_hour: NonNegative | None = None
+    gpu_usd_per_hour: NonNegative = 1.79
     """Price of the GPU that trains, US dollars an hour."""
-    serve_usd_per_month: NonNegative | None = None
+    serve_usd_per_month: NonNegative = 584.0
     """Price of one server of the tuned model, US dollars a month."""
-    serve_capacity_per_month: Positive | None = None
+    serve_capacity_per_month: Positive = 1_000_000.0
     """Requests that one such server can take in a month, peaks allowed for."""
-    serve_usd_per_1k: NonNegative | None = None
+    serve_usd_per_1k: NonNegative = 0.0
     """What a thousand answers of the tuned model cost beside that, US dollars (serving that is paid by the token)."""
-    upkeep_usd_per_month: NonNegative | None = None
+    upkeep_usd_per_month: NonNegative = 400.0
     """Watching, measuring again and training again, US dollars a month."""
-    horizon_months: Positive | None = None
+    horizon_months: Positive = 12.0
     """Months within which training must have paid back."""
     usd_per_wrong_answer: NonNegative | None = None
     """What a wrong answer costs, US dollars; values a measured gain. Not set: only bills are compared."""

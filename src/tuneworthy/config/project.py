@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
+from tuneworthy import constraints
 from tuneworthy.config import messages
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import Data
@@ -66,6 +67,10 @@ class Project(Section):
         """Models that may answer the task untuned: without those that only judge, and the server of a tuned one."""
         judges = {grader.model for grader in self.graders if grader.type == "judge"} - {self.ladder.baseline}
         return [name for name in self.models if name not in {*judges, self.serve.model}]
+
+    def may_serve(self, name: str) -> bool:
+        """Return whether the constraints allow the model `name` to answer users."""
+        return constraints.may_serve(self.constraints, hosted=self.models[name].hosted)
 
     @property
     def student_system(self) -> str | None:

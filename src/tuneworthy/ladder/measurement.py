@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.config import Project
+from tuneworthy.constraints import violation
 from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.graders.breakdown import breakdown
@@ -55,7 +56,13 @@ async def answer_test(session: Session, rung: str, variant: Variant, dev: Sequen
         unscored=int(np.isnan(num).sum()),
         usd_per_1k=usd_per_1k,
         latency=latency,
-        violated=_violated(session, variant, latency, usd_per_1k),
+        violated=violation(
+            session.project.constraints,
+            model=variant.model,
+            hosted=session.models[variant.model].hosted,
+            p95_ms=latency.quantile_ms(0.95),
+            usd_per_1k=usd_per_1k,
+        ),
     )
 
 
@@ -204,19 +211,6 @@ def _within(interval: Span) -> Span:
 
 def _judged(contender: Contender) -> Judged:
     return Judged(contender.traces, contender.num / contender.den)
-
-
-def _violated(session: Session, variant: Variant, latency: Latency, usd_per_1k: float | None) -> str:
-    """Name the constraint that a measured variant breaks, or ""."""
-    limits = session.project.constraints
-    p95 = latency.quantile_ms(0.95)
-    if limits.on_device and session.models[variant.model].hosted:
-        return f"{variant.model} is hosted, and the task must run on the device"
-    if limits.p95_ms and p95 is not None and p95 > limits.p95_ms:
-        return f"p95 is {p95:.0f} ms, the limit is {limits.p95_ms:g} ms"
-    if limits.usd_per_1k and usd_per_1k is not None and usd_per_1k > limits.usd_per_1k:
-        return f"a thousand answers cost ${usd_per_1k:.4f}, the limit is ${limits.usd_per_1k:g}"
-    return ""
 
 
 def _fields(scores: Sequence[Score]) -> dict[str, FieldScores]:

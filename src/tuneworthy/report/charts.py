@@ -19,10 +19,10 @@ from tuneworthy.report import label_layout, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.types import RungStatus
 
+# Width of the plotting area, pixels.
 WIDE, NARROW = 880, 290
-"""Width of the plotting area, pixels."""
+# Mean width of a letter of a name, pixels.
 LETTER = 6.2
-"""Mean width of a letter of a name, pixels."""
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 INK, MUTED, GRID, BAND, TARGET = "#1f2933", "#52606d", "#e4e7eb", "#e9ecef", "#9a3412"
 COLOURS: Mapping[str, str] = {

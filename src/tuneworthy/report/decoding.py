@@ -22,8 +22,8 @@ from tuneworthy.report.numbers import percent
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
+# Width of a panel, pixels; space between two, panels; height of a row, pixels.
 PANEL, GAP, ROW = 230, 0.45, 22
-"""Width of a panel, pixels; space between two, panels; height of a row, pixels."""
 MOST = 24
 
 

@@ -19,7 +19,7 @@ from tuneworthy.report.verdict import Section, section
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import Kept
+    from tuneworthy.verdict.last_verdict import StoredVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def document(
     record: RunRecord,
     project: Project | None = None,
     today: date | None = None,
-    verdict: Kept | None = None,
+    verdict: StoredVerdict | None = None,
 ) -> Document:
     """Return the report of `record`.
 

@@ -23,12 +23,13 @@ from tuneworthy.verdict.evidence import target_status
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import Kept
+    from tuneworthy.verdict.last_verdict import StoredVerdict
 
+# Graders whose score is the share of cases that are answered correctly.
 RIGHT_OR_WRONG = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
-"""Graders whose score is the share of cases that are answered correctly."""
+# What the best variant is, by the rung that found it.
 STEPS: Mapping[str, str] = {
     "prompt": "A rewritten prompt",
     "retrieval": "A prompt with retrieved documents",
@@ -37,9 +38,8 @@ STEPS: Mapping[str, str] = {
     "decoding": "Other sampling settings",
     "fine_tune": "A fine-tuned model",
 }
-"""What the best variant is, by the rung that found it."""
+# Notes of the record at the head, at most; all stand with the splits.
 NOTES = 5
-"""Notes of the record at the head, at most; all stand with the splits."""
 RETIRES_DAYS = 90
 PRICES_DAYS = 90
 
@@ -313,7 +313,7 @@ def _of_project(record: RunRecord, project: Project, today: date | None) -> list
     return found
 
 
-def paragraph(record: RunRecord, requests_per_month: float | None = None, verdict: Kept | None = None) -> str:
+def paragraph(record: RunRecord, requests_per_month: float | None = None, verdict: StoredVerdict | None = None) -> str:
     """Return the paragraph to paste: plain text, one line, with n, intervals, cost and what was not scored.
 
     Args:

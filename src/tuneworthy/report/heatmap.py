@@ -21,8 +21,8 @@ from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
 LEVELS = 6
+# Entropy from which a token has the darkest shade, nats.
 HOTTEST = 2.0
-"""Entropy from which a token has the darkest shade, nats."""
 SHADES = ("#ffffff", "#fff1d6", "#fedfa8", "#fdbe6f", "#f98e52", "#e35a3c")
 STYLE = "".join(f".h{level} {{ background: {shade}; }}\n" for level, shade in enumerate(SHADES)) + (
     ".answer-text { font-family: ui-monospace, Menlo, monospace; font-size: 13.5px; line-height: 1.9; max-width: 90ch; "

@@ -20,27 +20,27 @@ from markupsafe import Markup, escape
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import document
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.wording import RUNG_WORDS
+from tuneworthy.verdict.messages import RUNG_LABELS
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
     from tuneworthy.report.charts import Figure
-    from tuneworthy.verdict.last_verdict import Kept
+    from tuneworthy.verdict.last_verdict import StoredVerdict
 
 POLICY = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
+# Spaces at which no line should break.
 _TOGETHER = re.compile(
     r"(?<=\d) (?=(?:%|ms|points)(?![a-z]))"  # a number and its unit
     r"|(?<=[+\-\d]\d\d\d,) (?=[+\-\d])|(?<=\.\d\d\d,) (?=[+\-\d])"  # the ends of an interval
     r"|(?<=\b[nαp]) (?=[=<])|(?<=[=<]) (?=\d)|(?<=target) (?=\d)"
 )
-"""Spaces at which no line should break."""
 
 
 def render_html(
     record: RunRecord,
     project: Project | None = None,
     today: date | None = None,
-    verdict: Kept | None = None,
+    verdict: StoredVerdict | None = None,
 ) -> str:
     """Return the page.
 
@@ -61,7 +61,7 @@ def render_html(
         .render(
             document=found,
             paragraph=escape(clean(found.paragraph, 0)),
-            words=RUNG_WORDS,
+            words=RUNG_LABELS,
             figures=_images(figures(record)),
             style=Markup(style),
             policy=Markup(POLICY.format(style=f"sha256-{digest}")),

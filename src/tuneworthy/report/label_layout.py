@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+# From a point to its label.
 GAP = 10.0
-"""From a point to its label."""
+# A label further away than this needs a line to its point.
 FAR = 18.0
-"""A label further away than this needs a line to its point."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,14 @@ from tuneworthy.report.verdict import Section
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import Kept
+    from tuneworthy.verdict.last_verdict import StoredVerdict
 
 
 def render_markdown(
     record: RunRecord,
     project: Project | None = None,
     today: date | None = None,
-    verdict: Kept | None = None,
+    verdict: StoredVerdict | None = None,
 ) -> str:
     """Return the report in GitHub's Markdown.
 
@@ -55,7 +55,7 @@ def _verdict(found: Section | None) -> list[str]:
     """Return the verdict: what is read first."""
     if found is None:
         return []
-    named = [f"**{name}:** {markdown_text(words)}" for name, words in found.named]
+    named = [f"**{name}:** {markdown_text(words)}" for name, words in found.facts]
     return [f"## {markdown_text(found.answer)}", *bullets([markdown_text(words) for words in found.reasons]), *named]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# What stands where there is no number.
 NONE = "–"
-"""What stands where there is no number."""
 
 
 def score(value: float | None) -> str:

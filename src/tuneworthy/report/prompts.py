@@ -8,8 +8,8 @@ from tuneworthy.report import numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
+# Of a prompt or paragraph that is shown.
 MOST_CHARS = 160
-"""Of a prompt or paragraph that is shown."""
 MOST_NOTE = 900
 
 

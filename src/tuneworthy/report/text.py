@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+# Characters of a cell, at most.
 MOST = 300
-"""Characters of a cell, at most."""
 
 _TERMINAL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor

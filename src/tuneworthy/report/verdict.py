@@ -1,36 +1,22 @@
 """The verdict as a manager reads it: the answer, three reasons, the money, what would change it, and for how long.
 
-Invariant: no word of the tool's own stands here without its meaning; a verdict that no longer holds gives no answer,
-only what changed.
+Invariant: a verdict that no longer holds gives no answer, only what changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tuneworthy.report import numbers
+from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.base import EconomicsResult
-from tuneworthy.verdict.economics import money_words
-from tuneworthy.verdict.savings import saved_words
-from tuneworthy.verdict.wording import UNDECIDED
+from tuneworthy.verdict.base import EconomicsResult, Outcome, Verdict
+from tuneworthy.verdict.economics import money_sentence
+from tuneworthy.verdict.savings import savings_sentence
 
 if TYPE_CHECKING:
-    from tuneworthy.verdict.last_verdict import Kept
-
-ANSWERS: Mapping[str, str] = {
-    "fine_tune": "Fine-tuning is worth a try",
-    "do_not_fine_tune": "Do not fine-tune",
-    "undecided": "Not decided yet: evidence is missing",
-    "ship": "Ship the fine-tuned model",
-    "do_not_ship": "Do not ship the fine-tuned model",
-}
-PILOT = (
-    "Build a training set that passes its checks, and run a pilot: a few short trainings that show what training gains "
-    "before the whole of it is paid for."
-)
+    from tuneworthy.verdict.last_verdict import StoredVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,87 +25,65 @@ class Section:
 
     Attributes:
         outcome: For styles; "stale" if the verdict no longer holds.
-        answer: In plain words. reasons: At most three sentences, the weightiest first.
-        money, next, change, until: A sentence each; "" if there is none.
+        answer: In plain words.
+        reasons: At most three sentences, the weightiest first.
+        facts: (what it is about, sentences): money, the next step, what would change it, until when it holds.
     """
 
     outcome: str
     answer: str
-    reasons: list[str]
-    money: str = ""
-    next: str = ""
-    change: str = ""
-    until: str = ""
-
-    @property
-    def named(self) -> list[tuple[str, str]]:
-        """The sentences after the reasons, with what each is about."""
-        rows = [("Money", self.money), ("Next", self.next), ("This would change it", self.change)]
-        return [(name, words) for name, words in [*rows, ("Valid until", self.until)] if words]
+    reasons: Sequence[str]
+    facts: Sequence[tuple[str, str]]
 
 
-def section(verdict: Kept) -> Section:
-    """Return the section of a verdict that was kept."""
-    content = verdict.content
-    answer = ANSWERS[content["outcome"]]
-    if not verdict.holds:
-        return Section(
-            outcome="stale",
-            answer="The last verdict no longer holds",
-            reasons=[_sentence(f"it was: {answer.lower()}"), _sentence(f"since then: {'; '.join(verdict.changed)}")],
-            next="Run tuneworthy decide again.",
-        )
-    reasons = [reason.removeprefix(UNDECIDED) for reason in content["reasons"]]
-    following, changes = content["next_action"], list(content["would_change"])
-    if content["outcome"] == "undecided":
-        reasons[0], _, todo = reasons[0].partition("; ")  # what was found; what to do
-        following = todo or following
-        missing = sum(row["status"] == "unknown" or _failed(row) for row in content["gates"])
-        changes[:1] = [f"what is missing ({missing} in all: tuneworthy decide lists them), once it is there"]
+def section(stored: StoredVerdict) -> Section:
+    """Return the section of a stored verdict."""
+    verdict = stored.verdict
+    answer = messages.ANSWERS[verdict.outcome]
+    if not stored.holds:
+        reasons = [
+            messages.VERDICT_WAS.format(answer=answer[0].lower() + answer[1:]),
+            messages.SINCE_THEN.format(changes="; ".join(stored.changed)),
+        ]
+        return _section("stale", messages.VERDICT_STALE, reasons, [(messages.NEXT, messages.DECIDE_AGAIN)])
+    following, changes = verdict.next_action, " ".join(verdict.would_change)
+    if _not_begun(verdict):
+        following = messages.BEGIN_TRAINING
+    facts = [(messages.MONEY, _money(verdict.economics)), (messages.NEXT, following)]
+    facts += [(messages.WOULD_CHANGE, changes), (messages.VALID_UNTIL, verdict.valid_until)]
+    return _section(verdict.outcome, answer, verdict.reasons, facts)
+
+
+def _section(outcome: str, answer: str, reasons: Sequence[str], facts: Sequence[tuple[str, str]]) -> Section:
+    """Clean all sentences; code marks do not stand in prose."""
     return Section(
-        outcome=content["outcome"],
+        outcome=outcome,
         answer=answer,
-        reasons=[_sentence(reason) for reason in reasons],
-        money=_money(content["economics"]),
-        next=PILOT if _untouched(content) else _sentence(following),
-        change=_sentence("; ".join(changes)) if changes else "",
-        until=clean(content["valid_until"]),
+        reasons=[clean(reason, 0).replace("`", "") for reason in reasons],
+        facts=[(name, clean(words, 0).replace("`", "")) for name, words in facts if words],
     )
 
 
-def in_a_sentence(verdict: Kept | None) -> str:
+def in_a_sentence(stored: StoredVerdict | None) -> str:
     """Return the answer for the paragraph to paste; "" if there is none that holds."""
-    if verdict is None or not verdict.holds:
+    if stored is None or not stored.holds:
         return ""
-    found = section(verdict)
-    until = f" (valid until {found.until})" if found.until else ""
-    return f"Verdict{until}: {found.answer.lower()}. {found.reasons[0]}"
+    found, until = section(stored), stored.verdict.valid_until
+    valid = messages.UNTIL.format(date=until) if until else ""
+    return messages.VERDICT_LINE.format(valid=valid, answer=found.answer, reason=found.reasons[0])
 
 
-def _untouched(content: Mapping[str, Any]) -> bool:
-    """Whether training is worth a try and nothing of it was begun: no gate before training holds."""
-    gates = [row for row in content["gates"] if row["stage"] == "to_train"]
-    return content["outcome"] == "fine_tune" and all(row["status"] in {"unknown", "fail"} for row in gates)
+def _not_begun(verdict: Verdict) -> bool:
+    """Return whether training is worth a try and no gate before training passes yet."""
+    gates = [gate for gate in verdict.gates if gate.stage == "to_train"]
+    return verdict.outcome is Outcome.FINE_TUNE and all(gate.is_open for gate in gates)
 
 
-def _failed(row: Mapping[str, Any]) -> bool:
-    """Whether a gate failed so that nothing can be decided; two gates that fail are an answer."""
-    return row["status"] == "fail" and row["gate"] not in {"reason", "economics"}
-
-
-def _money(content: Mapping[str, Any]) -> str:
-    """Say whether training pays, and what it would cost."""
-    found = EconomicsResult(**content)
-    words = _sentence(money_words(found).partition("; ")[0])
-    if less := saved_words(found.saved):
-        words += f" {_sentence(f'measured on test, {less}')}"
-    if found.one_off_usd is None or found.monthly_usd is None:
-        return words
-    once, month = numbers.count(found.one_off_usd), numbers.count(found.monthly_usd)
-    return f"{words} Training is taken to cost ${once} once, and ${month} a month to serve and keep up."
-
-
-def _sentence(words: str) -> str:
-    """Return words as a clean sentence: a capital, a full stop, no code marks."""
-    text = clean(words, 0).replace("`", "")
-    return text[:1].upper() + text[1:].rstrip(".") + "."
+def _money(found: EconomicsResult) -> str:
+    words = [money_sentence(found, short=True)]
+    if saved := savings_sentence(found.saved):
+        words.append(messages.SAVED.format(saved=saved))
+    if found.one_off_usd is not None and found.monthly_usd is not None:
+        once, month = numbers.count(found.one_off_usd), numbers.count(found.monthly_usd)
+        words.append(messages.TRAINING_COSTS.format(once=once, month=month))
+    return " ".join(words)

@@ -15,7 +15,7 @@ from tuneworthy.store.folder import write_atomic
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.verdict.last_verdict import Kept
+    from tuneworthy.verdict.last_verdict import StoredVerdict
 
 ENDINGS = (".html", ".md", ".json")
 
@@ -25,7 +25,7 @@ def write(
     path: Path,
     project: Project | None = None,
     today: date | None = None,
-    verdict: Kept | None = None,
+    verdict: StoredVerdict | None = None,
 ) -> Path:
     """Write the report to `path`, whole or not at all.
 
@@ -54,7 +54,7 @@ def render(
     path: Path,
     project: Project | None = None,
     today: date | None = None,
-    verdict: Kept | None = None,
+    verdict: StoredVerdict | None = None,
 ) -> str:
     """Return the report in the format that the ending of `path` says."""
     check_ending(path)
@@ -67,7 +67,7 @@ def render(
 
         return render_markdown(record, project, today, verdict)
     traffic = project.economics.requests_per_month if project else None
-    decided = {"verdict": verdict.content} if verdict and verdict.holds else {}
+    decided = {"verdict": verdict.verdict.to_dict()} if verdict and verdict.holds else {}
     return orjson.dumps(
         record.to_dict() | decided | {"paragraph": paragraph(record, traffic, verdict)},
         option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS,

@@ -23,6 +23,7 @@ from tuneworthy.config.retrieval import (
     MaxSim,
     RerankServer,
 )
+from tuneworthy.constraints import may_serve
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.models import pinned_models
@@ -412,8 +413,8 @@ def servers_of(project: Project) -> Mapping[str, EncoderServer | RerankServer]:
     if "retrieval" not in project.ladder.rungs or documents_path(project) is None:
         return {}
     servers = project.retrieval.servers
-    forbidden = project.constraints.on_device and any(one.hosted for one in servers.values())
-    return {} if forbidden else servers
+    hosted = any(one.hosted for one in servers.values())
+    return servers if may_serve(project.constraints, hosted=hosted) else {}
 
 
 def paid_servers(project: Project) -> list[str]:

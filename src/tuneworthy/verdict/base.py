@@ -6,23 +6,20 @@ Values only. Each part is computed in a file of its own and stored or shown as p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+import orjson
+
+from tuneworthy.errors import join_sentences
+from tuneworthy.rules import Status
+
 Stage = Literal["to_decide", "to_train", "to_ship"]
 Target = Literal["met", "missed", "unresolved"]
-ErrorClass = Literal["format", "knowledge", "reasoning", "instability", "refusal", "label_or_grader", "other"]
-
-
-class GateStatus(StrEnum):
-    """What a gate says."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    WAIVED = "waived"
-    UNKNOWN = "unknown"
-    NOT_APPLICABLE = "not_applicable"
+ErrorClass = Literal["format", "knowledge", "reasoning", "instability", "refusal", "label_or_grader", "unexplained"]
+EconomicsStatus = Literal["pays", "never", "unknown", "not_applicable"]
+Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
 
 
 class Outcome(StrEnum):
@@ -37,19 +34,33 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """One gate.
+    """What a gate says of a project, after waivers.
 
     Attributes:
-        gate, stage, status: Which, when it is needed, what it says.
+        gate: Its name.
+        stage: When it is needed.
+        status: What it says.
         evidence: The measured numbers it rests on, JSON-able.
-        detail: One sentence for people: what was found, and what to do if it is not enough.
+        message: What was measured or is missing, as a sentence.
+        fix: What to do, as a sentence; "" if there is nothing to do.
     """
 
     gate: str
     stage: Stage
-    status: GateStatus
+    status: Status
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    detail: str = ""
+    message: str = ""
+    fix: str = ""
+
+    @property
+    def detail(self) -> str:
+        """Message and fix together."""
+        return join_sentences(self.message, self.fix)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it failed or is unknown."""
+        return self.status in {"fail", "unknown"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +68,13 @@ class ErrorShare:
     """A class of failures on dev.
 
     Attributes:
-        name: The class. n_failed: Failures of this class; n: all failures that were looked at.
-        share, ci95: n_failed / n with its Clopper-Pearson interval.
-        mended_by: The rung or step that mends it, e.g. `retrieval`, `few_shot`, `model`, `decoding`, `cases label`.
-        probe: What was done to find it, in one sentence.
+        name: The class.
+        n_failed: Failures of this class.
+        n: All failures that were analysed.
+        share: n_failed / n.
+        ci95: Its Clopper-Pearson interval.
+        fixed_by: The rung or command that fixes it, e.g. `retrieval` or `cases label`; "" if none is known.
+        probe: How it was found, in one sentence.
     """
 
     name: ErrorClass
@@ -68,7 +82,7 @@ class ErrorShare:
     n: int
     share: float
     ci95: tuple[float, float]
-    mended_by: str
+    fixed_by: str
     probe: str
 
 
@@ -78,10 +92,10 @@ class Forecast:
 
     Attributes:
         status: `unknown` or `measured`.
-        gain, ci95: Gain of the primary grader at `n_examples`, with its interval.
+        gain: Of the primary grader at `n_examples`, with its 95% interval.
         n_examples: The size it is forecast for; at most twice the largest pilot.
         points: The pilot: (size, seed, score).
-        cost: What a pilot would cost, in words, while unknown.
+        cost: What a pilot would cost, in a sentence, while unknown.
     """
 
     status: Literal["unknown", "measured"]
@@ -92,6 +106,66 @@ class Forecast:
     cost: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number (or a name) that the economics use.
+
+    Attributes:
+        value: None if it is not known.
+        source: Where it is from, or why it is missing.
+        mark: What kind of source that is: `measured`, `computed`, `published`, `assumed`, or the `project` file.
+        date: ISO date of the source, where it matters.
+        unit: Of the value.
+    """
+
+    value: float | str | bool | None
+    source: str = ""
+    mark: Basis = ""
+    date: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """The break-even volume if one assumption is halved or doubled; None where training pays at no volume."""
+
+    name: str
+    value: float | None
+    halved: float | None
+    doubled: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSaving:
+    """Tokens of an answer, means on test.
+
+    Attributes:
+        before: Without training.
+        tuned: Of the tuned variant.
+    """
+
+    before: float
+    tuned: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Savings:
+    """What an answer of the tuned variant saves against the best without training, as measured on test.
+
+    Attributes:
+        against: Name of the best without training.
+        input_tokens: None where a provider does not report them, like the output.
+        usd_per_1k: A thousand answers without training, as measured.
+        usd_with_tuned_tokens: The same answers at that price with the tokens of the tuned variant.
+    """
+
+    against: str
+    input_tokens: TokenSaving | None = None
+    output_tokens: TokenSaving | None = None
+    usd_per_1k: float | None = None
+    usd_with_tuned_tokens: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EconomicsResult:
     """Whether training pays.
@@ -99,25 +173,27 @@ class EconomicsResult:
     Attributes:
         status: `pays` (breaks even within the horizon), `never`, `unknown` (no traffic given), or `not_applicable`
             (a hard constraint decides, not money).
+        why: What the status rests on, as a sentence.
         break_even_requests_per_month: Traffic at which training pays within the horizon; None if at none.
         break_even_month: Month in which it has paid back at the project's traffic; None if never or not known.
         usd_per_1k: Cost of a thousand answers by option (`best_upstream`, `cheapest_hosted`, `tuned_served`).
-        one_off_usd, monthly_usd: Of the tuned option: data, training, serving, upkeep.
-        assumptions: Every number used: name to ``{"value", "source", "mark", "date"}``.
-        sensitivity: The assumptions that matter most: name and break-even volume if it is halved and doubled.
-        saved: What an answer of the tuned variant that was put to test saves against the best without training, as
-            measured: tokens, and US dollars a thousand answers (`verdict.saved`); empty before there is one.
+        one_off_usd: Of the tuned option: data, work and training.
+        monthly_usd: Of the tuned option: serving and upkeep.
+        assumptions: Every number used.
+        sensitivity: The assumptions that matter most first.
+        saved: None before a tuned variant was compared on test.
     """
 
-    status: Literal["pays", "never", "unknown", "not_applicable"]
+    status: EconomicsStatus
+    why: str = ""
     break_even_requests_per_month: float | None = None
     break_even_month: int | None = None
     usd_per_1k: Mapping[str, float | None] = field(default_factory=dict)
     one_off_usd: float | None = None
     monthly_usd: float | None = None
-    assumptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    sensitivity: Sequence[Mapping[str, Any]] = ()
-    saved: Mapping[str, Any] = field(default_factory=dict)
+    assumptions: Mapping[str, Fact] = field(default_factory=dict)
+    sensitivity: Sequence[Sensitivity] = ()
+    saved: Savings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +201,16 @@ class Verdict:
     """The answer.
 
     Attributes:
-        outcome, stage, reason_code: The answer for machines.
+        outcome: The answer for machines, with the stage it is about and a code of what decided.
         reasons: At most three sentences for people, the weightiest first.
         target: Whether the best eligible variant (or the classical baseline) meets the target.
         gates: All gates of the stages so far.
-        error analysis, forecast, economics: As computed.
-        next_action: The next cheapest step, with its cost.
+        errors: The error analysis.
+        forecast: As computed.
+        economics: As computed.
+        next_action: The next cheapest step, as a sentence.
         valid_until: ISO date on which a price, a model or a plan in it changes.
-        would_change: What would change the answer, one sentence each.
+        would_change: What would change the answer, a sentence each.
         stale: What changed since it was measured, and was therefore left out.
     """
 
@@ -151,8 +229,12 @@ class Verdict:
     stale: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `error analysis` uses the contract's key `class`."""
-        content = asdict(self)
-        for row in content["errors"]:
-            row["class"] = row.pop("name")
+        """Return the contract of `decide --json`: plain data, `class` for the name of an error class."""
+        content: dict[str, Any] = orjson.loads(
+            orjson.dumps(self, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+        )
+        for row, gate in zip(content["gates"], self.gates, strict=True):
+            del row["message"], row["fix"]
+            row["detail"] = gate.detail
+        content["errors"] = [{"class": row.pop("name"), **row} for row in content["errors"]]
         return content

@@ -1,6 +1,6 @@
 """The decision: the first line of the truth table that applies to the evidence. Pure.
 
-Once a tuned variant was put to test, by a run that still holds, `shipping` decides instead.
+Once a tuned variant was compared on test, by a run that still holds, `shipping` decides instead.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tuneworthy.errors import join_sentences
 from tuneworthy.stats import upper_bound
-from tuneworthy.verdict.base import ErrorShare, GateResult, GateStatus, Outcome, Target, Verdict
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import ErrorShare, GateResult, Outcome, Target, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.guide import row
-from tuneworthy.verdict.shipping import decide_shipping
-from tuneworthy.verdict.wording import CLASS_WORDS, LEVER_WORDS, UNDECIDED, named, scored
+from tuneworthy.verdict.shipping import SOUND, decide_shipping, expiries
 
+# One-sided error of "fewer than half of the failures belong to this class".
 LEVER_ALPHA = 0.1
-"""One-sided error of "fewer than half of the failures belong to this class"."""
-_ANSWERING = frozenset({"test_set", "baseline", "contamination", "judge"})
-"""Gates that even "the target is met already" needs."""
-_BLOCKED = frozenset({GateStatus.FAIL, GateStatus.UNKNOWN})
+# Gates whose failure is an answer, so that they keep from deciding only while they are unknown.
+ANSWERS = frozenset({"reason", "economics"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,6 @@ class _Case:
 
     @property
     def top_is_classical(self) -> bool:
-        """Whether the best is no language model."""
         return self.evidence.top is not None and self.evidence.top.rung == "classical"
 
     def gate(self, name: str) -> GateResult:
@@ -41,167 +40,170 @@ class _Case:
 
     @property
     def blocked(self) -> list[GateResult]:
-        """Needed gates that are unknown or failed; the two whose failure is an answer block only while unknown."""
-        classical = (
-            {"classical"} if self.top_is_classical or self.gate("classical").status is GateStatus.FAIL else set()
-        )
-        needed = _ANSWERING | classical if self.target == "met" else None
+        """Needed gates that are open; where the target is met only those that the answer rests on are needed."""
+        classical = {"classical"} if self.top_is_classical or self.gate("classical").status == "fail" else set()
+        needed = SOUND | classical if self.target == "met" else {result.gate for result in self.gates}
         return [
             result
             for result in self.gates
-            if (needed is None or result.gate in needed)
-            and result.status in _BLOCKED
-            and not (result.gate in {"reason", "economics"} and result.status is GateStatus.FAIL)
+            if result.gate in needed and result.is_open and not (result.gate in ANSWERS and result.status == "fail")
         ]
 
     @property
+    def fixable(self) -> list[ErrorShare]:
+        """The classes of failures that another lever than training fixes."""
+        return [row for row in self.evidence.errors or () if row.fixed_by]
+
+    @property
     def lever(self) -> ErrorShare | None:
-        """The class that most failures belong to, if another lever than training mends it."""
-        return next((row for row in self._mended if row.share > 0.5), None)
+        """The class that most failures belong to, if another lever than training fixes it."""
+        return next((row for row in self.fixable if row.share > 0.5), None)
 
     @property
     def open_lever(self) -> ErrorShare | None:
-        """A class of at most half of the failures, which another lever mends, that may be most of them after all."""
-        at_most = [row for row in self._mended if row.share <= 0.5]
+        """A class of at most half of the failures, which another lever fixes, that may be most of them after all."""
+        at_most = [row for row in self.fixable if row.share <= 0.5]
         return next((row for row in at_most if upper_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5), None)
 
     @property
     def open_rung(self) -> RungEvidence | None:
-        """What is not the best, was put to test, may be used, and is not shown to miss the target."""
+        """A variant that is not the best, may be used, and is not shown to miss the target."""
         others = [rung for rung in self.evidence.upstream.values() if rung is not self.evidence.top]
         allowed = [rung for rung in others if rung.tested and rung.eligible]
         return next((rung for rung in allowed if (rung.upper or 0.0) >= self.evidence.target), None)
 
-    @property
-    def _mended(self) -> list[ErrorShare]:
-        """The classes that another lever than training mends."""
-        return [row for row in self.evidence.errors or () if row.mended_by]
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a line of the table says.
 
-Answer = tuple[Outcome, str, str]
+    Attributes:
+        outcome: For machines, with the code of what decided.
+        reason: The sentence that decided.
+        action: What to do next, as a sentence.
+    """
+
+    outcome: Outcome
+    code: str
+    reason: str
+    action: str
 
 
 def decide(evidence: Evidence) -> Verdict:
     """Decide, before training or after it.
 
-    Before training, the first that applies: a needed gate is unknown or failed; the best eligible variant or the classical baseline
-    meets the target; the matrix says that training does not help, or the motivation is not evidenced; another lever
-    mends most failures; it never pays; the target is unresolved, or a variant that was not adopted may meet it; whether
-    another lever mends most failures is unresolved; else training is worth a try.
+    Before training, the first that applies: a needed gate is unknown or failed; the best eligible variant or the
+    classical baseline meets the target; the guide says that training does not help, or the reason is not measured;
+    another lever fixes most failures; it never pays; the target is unresolved, or a variant that was not adopted may
+    meet it; whether another lever fixes most failures is unresolved; else training is worth a try.
     """
     if evidence.tuned is not None and not evidence.stale:
         return decide_shipping(evidence)
     gates = run_gates(evidence)
     case = _Case(evidence, gates, target_of(evidence.top, evidence.target, evidence.margin))
-    outcome, code, reason = next(answer for line in _TABLE if (answer := line(case)))
-    following = run_gates(evidence, "to_train") if outcome is Outcome.FINE_TUNE else []
+    answer = next(answer for line in _TABLE if (answer := line(case)))
+    following = run_gates(evidence, "to_train") if answer.outcome is Outcome.FINE_TUNE else []
     return Verdict(
-        outcome=outcome,
+        outcome=answer.outcome,
         stage="to_decide",
-        reason_code=code,
-        reasons=_reasons(case, reason),
+        reason_code=answer.code,
+        reasons=_reasons(case, answer.reason),
         target=case.target,
         gates=[*gates, *following],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
         economics=evidence.economics,
-        next_action=_train(evidence, following) if following else _next_action(case, outcome, code),
-        valid_until=min(date for date, _ in evidence.expires) if evidence.expires else "",
-        would_change=_would_change(case, outcome),
+        next_action=_train(evidence, following) if following else answer.action,
+        valid_until=min((date for date, _ in evidence.expires), default=""),
+        would_change=_would_change(case, answer.outcome),
         stale=[*evidence.stale, *evidence.errors_stale],
     )
 
 
-def _gates(case: _Case) -> Answer | None:
+def _gates(case: _Case) -> _Answer | None:
     if not case.blocked:
         return None
     first = case.blocked[0]
-    return Outcome.UNDECIDED, f"gate_{first.gate}", f"{UNDECIDED}{first.detail}."
+    return _Answer(Outcome.UNDECIDED, f"gate_{first.gate}", first.message, first.fix or _keep(case))
 
 
-def _target_met(case: _Case) -> Answer | None:
-    top = case.evidence.top
+def _target_met(case: _Case) -> _Answer | None:
+    top, target = case.evidence.top, case.evidence.target
     if case.target != "met" or top is None:
         return None
-    reached = f"{named(top)} reaches {scored(top, case.evidence.n_test)}"
-    goal = f"the target of {case.evidence.target:.1%}"
-    if case.top_is_classical:
-        return (
-            Outcome.DO_NOT_FINE_TUNE,
-            "target_met_by_classical",
-            f"No model needs training to meet {goal}: {reached}.",
-        )
-    return Outcome.DO_NOT_FINE_TUNE, "target_met", f"{goal.capitalize()} is met without training: {reached}."
+    reached = messages.REACHES.format(name=top.label, score=top.score_on(case.evidence.n_test))
+    template = messages.TARGET_MET_CLASSICAL if case.top_is_classical else messages.TARGET_MET
+    code = "target_met_by_classical" if case.top_is_classical else "target_met"
+    action = messages.SERVE_BEST.format(name=top.label)
+    return _Answer(Outcome.DO_NOT_FINE_TUNE, code, template.format(target=target, reached=reached), action)
 
 
-def _not_a_training_problem(case: _Case) -> Answer | None:
+def _not_a_training_problem(case: _Case) -> _Answer | None:
     found = row(case.evidence.problem) if case.evidence.problem is not None else None
     if found is not None and found.training == "no" and found.helps.source:
-        words = f"Training does not help with this kind of problem ({found.name}): use {found.primary.value} first."
-        return Outcome.DO_NOT_FINE_TUNE, "matrix", words
+        words = messages.GUIDE_SAYS.format(name=found.name, lever=found.primary.value)
+        return _Answer(Outcome.DO_NOT_FINE_TUNE, "guide", words, _keep(case))
     gate = case.gate("reason")
-    if gate.status is GateStatus.FAIL:
-        return Outcome.DO_NOT_FINE_TUNE, "reason", f"Nothing measured speaks for training: {gate.detail}."
+    if gate.status == "fail":
+        words = messages.NO_REASON_MEASURED.format(detail=gate.message)
+        return _Answer(Outcome.DO_NOT_FINE_TUNE, "reason", words, _keep(case))
     return None
 
 
-def _another_lever(case: _Case) -> Answer | None:
+def _another_lever(case: _Case) -> _Answer | None:
     found = case.lever
     if found is None:
         return None
-    words = (
-        f"Something cheaper mends most wrong answers: of {found.share:.0%} of {found.n} ({found.ci95[0]:.0%} to "
-        f"{found.ci95[1]:.0%}) it is so that {CLASS_WORDS[found.name]}; {LEVER_WORDS[found.mended_by]}."
-    )
-    return Outcome.DO_NOT_FINE_TUNE, f"errors_{found.name}", words
+    lever = messages.LEVERS[found.fixed_by]
+    words = messages.CHEAPER_LEVER.format(share=messages.error_share(found), lever=lever)
+    action = messages.LEVER_THEN_RUN.format(lever=lever)
+    return _Answer(Outcome.DO_NOT_FINE_TUNE, f"errors_{found.name}", words, action)
 
 
-def _never_pays(case: _Case) -> Answer | None:
+def _never_pays(case: _Case) -> _Answer | None:
     gate = case.gate("economics")
-    if gate.status is not GateStatus.FAIL:
+    if gate.status != "fail":
         return None
-    return Outcome.DO_NOT_FINE_TUNE, "economics", f"It does not pay: {gate.detail}."
+    words = messages.NEVER_PAYS.format(detail=gate.message)
+    return _Answer(Outcome.DO_NOT_FINE_TUNE, "economics", words, _keep(case))
 
 
-def _unresolved(case: _Case) -> Answer | None:
+def _unresolved(case: _Case) -> _Answer | None:
     if case.target != "unresolved":
         return None
-    return Outcome.UNDECIDED, "target_unresolved", "The test cases do not settle whether the target is met."
+    return _Answer(Outcome.UNDECIDED, "target_unresolved", messages.UNRESOLVED, messages.SETTLE_TARGET)
 
 
-def _open_rung(case: _Case) -> Answer | None:
+def _open_rung(case: _Case) -> _Answer | None:
     found = case.open_rung
     if found is None:
         return None
-    words = (
-        f"{named(found)} was not shown to be better, nor to miss the target of {case.evidence.target:.1%}: "
-        f"{scored(found, case.evidence.n_test)}."
+    words = messages.RUNG_OPEN.format(
+        name=found.label, target=case.evidence.target, score=found.score_on(case.evidence.n_test)
     )
-    return Outcome.UNDECIDED, "rung_unresolved", words[0].upper() + words[1:]
+    return _Answer(Outcome.UNDECIDED, "rung_unresolved", messages.sentence(words), messages.SETTLE_TARGET)
 
 
-def _open_lever(case: _Case) -> Answer | None:
+def _open_lever(case: _Case) -> _Answer | None:
     if case.evidence.errors is None:
-        words = "Why answers are wrong was not looked at, so that something cheaper may mend most of them."
-        return Outcome.UNDECIDED, "errors_unknown", words
+        return _Answer(Outcome.UNDECIDED, "errors_unknown", messages.LEVER_UNKNOWN, messages.PROBE)
     found = case.open_lever
     if found is None:
         return None
-    words = (
-        f"Whether something cheaper mends most wrong answers is not settled: of {found.share:.0%} of {found.n} "
-        f"({found.ci95[0]:.0%} to {found.ci95[1]:.0%}) it is so that {CLASS_WORDS[found.name]}."
-    )
-    return Outcome.UNDECIDED, "errors_unresolved", words
+    words = messages.LEVER_OPEN.format(share=messages.error_share(found))
+    action = messages.LEVER_OR_CASES.format(lever=messages.LEVERS[found.fixed_by])
+    return _Answer(Outcome.UNDECIDED, "errors_unresolved", words, action)
 
 
-def _fine_tune(case: _Case) -> Answer:
-    top = case.evidence.top
-    best = f"the best, {named(top)}, scores {scored(top, case.evidence.n_test)}" if top else "nothing may be used"
-    words = f"Every cheaper way was tried and misses the target of {case.evidence.target:.1%}: {best}."
-    return Outcome.FINE_TUNE, "levers_exhausted", words
+def _fine_tune(case: _Case) -> _Answer:
+    top, best = case.evidence.top, messages.NOTHING_MAY_SERVE
+    if top:
+        best = messages.BEST_IS.format(name=top.label, score=top.score_on(case.evidence.n_test))
+    words = messages.WORTH_A_PILOT.format(target=case.evidence.target, best=best)
+    return _Answer(Outcome.FINE_TUNE, "levers_exhausted", words, messages.TRAIN)
 
 
-_TABLE: tuple[Callable[[_Case], Answer | None], ...] = (
+_TABLE: tuple[Callable[[_Case], _Answer | None], ...] = (
     _gates,
     _target_met,
     _not_a_training_problem,
@@ -214,62 +216,51 @@ _TABLE: tuple[Callable[[_Case], Answer | None], ...] = (
 )
 
 
+def _keep(case: _Case) -> str:
+    top = case.evidence.top
+    return messages.KEEP_BEST.format(best=f" ({top.label})" if top else "")
+
+
 def _reasons(case: _Case, first: str) -> list[str]:
-    """At most three sentences: the one that decided, then what else weighs."""
+    """Return at most three sentences: the one that decided, then what else weighs."""
     sentences, n = [first], case.evidence.n_test
     top, base = case.evidence.top, case.evidence.rungs.get("baseline")
     if base is not None and base.tested and not base.eligible:
-        sentences.append(f"What is in use today may not be used: {base.violated or base.reason}.")
+        sentences.append(messages.TODAY_FORBIDDEN.format(reason=base.violated or base.reason.rstrip(".")))
     if top and base and base.tested and top is not base:
-        sentences.append(
-            f"What is in use today scores {scored(base, n)}; without training {scored(top, n)} is reached."
-        )
+        sentences.append(messages.TODAY_AND_BEST.format(today=base.score_on(n), best=top.score_on(n)))
     if top and top is base and case.target != "met":
-        sentences.append(f"The best that was tried is what is in use today: {scored(base, n)}.")
+        sentences.append(messages.TODAY_IS_BEST.format(score=base.score_on(n)))
     classical = case.evidence.rungs.get("classical")
     if classical and classical.tested and not case.top_is_classical:
-        sentences.append(f"With {named(classical)} the score is {scored(classical, n)}.")
-    motivation = case.gate("reason")
-    if motivation.status is GateStatus.PASS:
-        sentences.append(f"The reason to train is measured: {motivation.detail}.")
+        sentences.append(messages.OTHER_SCORE.format(name=classical.label, score=classical.score_on(n)))
+    reason = case.gate("reason")
+    if reason.status == "pass":
+        sentences.append(messages.REASON_MEASURED.format(detail=reason.message))
     return sentences[:3]
 
 
 def _train(evidence: Evidence, gates: Sequence[GateResult]) -> str:
-    """Say what comes next where training is worth a try: the gates that are still closed, or the training itself."""
-    closed = [one for one in gates if one.status in _BLOCKED]
+    """Say what comes next where training is worth a try: the gates that are still open, or the training itself."""
+    still_open = [one for one in gates if one.is_open]
+    names = ", ".join(one.gate for one in still_open)
     if evidence.training.adapter is not None:
-        return "put the tuned model to test: `tuneworthy merge`, `export gguf`, `parity`, `run --rung fine_tune`"
-    if not closed:
-        return "run `tuneworthy train`: every gate before training holds"
-    names = ", ".join(one.gate for one in closed)
-    if len(closed) == len(gates):
-        return f"build the dataset and run a pilot; gates to pass before training: {names}"
-    return f"{closed[0].detail}; gates still to pass before training: {names}"
-
-
-def _next_action(case: _Case, outcome: Outcome, code: str) -> str:
-    if code == "errors_unknown":
-        return "run `tuneworthy decide --probe`"
-    if code == "errors_unresolved" and case.open_lever:
-        return f"{LEVER_WORDS[case.open_lever.mended_by]}, or add development cases and probe again"
-    if outcome is Outcome.UNDECIDED:
-        return case.blocked[0].detail if case.blocked else "add test cases until the interval settles the target"
-    if code.startswith("headroom_") and case.lever:
-        return f"{LEVER_WORDS[case.lever.mended_by]}, then `tuneworthy run` and `tuneworthy decide` again"
-    if code in {"target_met", "target_met_by_classical"} and case.evidence.top:
-        return f"ship {named(case.evidence.top)}"
-    best = f" ({named(case.evidence.top)})" if case.evidence.top else ""
-    return f"keep what works best so far{best}; come back when the reasons change"
+        return messages.TEST_TUNED
+    if not still_open:
+        return messages.TRAIN
+    if len(still_open) == len(gates):
+        return messages.BUILD_AND_PILOT.format(gates=names)
+    return join_sentences(still_open[0].detail, messages.STILL_OPEN.format(gates=names))
 
 
 def _would_change(case: _Case, outcome: Outcome) -> list[str]:
-    """What would change the answer."""
-    changes = [f"{what} on {date}" for date, what in sorted(case.evidence.expires)[:2]]
-    if outcome is Outcome.DO_NOT_FINE_TUNE and case.target == "met" and case.evidence.top:
-        changes.insert(0, f"a target above {case.evidence.top.score:.1%}, or a constraint that forbids what meets it")
+    top = case.evidence.top
+    changes = []
+    if outcome is Outcome.DO_NOT_FINE_TUNE and case.target == "met" and top and top.score is not None:
+        changes.append(messages.HIGHER_TARGET.format(score=top.score))
     if outcome is Outcome.FINE_TUNE:
-        changes.insert(0, "a new or cheaper model that meets the target; a pilot whose forecast gain is too small")
+        changes.append(messages.NEW_MODEL)
     if outcome is Outcome.UNDECIDED:
-        changes.insert(0, "; ".join(result.detail for result in case.blocked) or "more test cases")
-    return changes
+        gates = ", ".join(result.gate for result in case.blocked)
+        changes.append(messages.GATES_PASS.format(gates=gates) if gates else messages.MORE_CASES)
+    return [*changes, *expiries(case.evidence)]

@@ -1,9 +1,9 @@
 """Where the failures of the best variant come from: each failed dev case gets exactly one class, and a lever.
 
-Pure: `probes` asks the questions, this file names the classes, stores them and says when they have gone stale.
+Pure: `probes` calls the models, this file names the classes, stores them and says when they have gone stale.
 
-The order of the classes is part of their meaning: the first that applies is taken, what is observed before what is
-asked, cheap levers before dear ones. A guess that a document would have spared counts as knowledge, not as
+The order of the classes is part of their meaning: the first that applies is taken, what is observed before what needs
+calls, cheap levers before dear ones. A guess that a document would have prevented counts as knowledge, not as
 instability; what only a stronger model gets right is reasoning.
 """
 
@@ -20,11 +20,13 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats import clopper_pearson
 from tuneworthy.types import Variant, content_hash
+from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
 FILE = "errors"
-VERSION = 4
-"""Raised whenever the probes or the order of the classes change: stored results are then stale."""
+# Raised whenever the probes or the order of the classes change: stored results are then stale.
+VERSION = 5
+# In the order in which a case is given its class; what none finds is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
     "format",
@@ -33,38 +35,27 @@ PROBES: tuple[ErrorClass, ...] = (
     "instability",
     "reasoning",
 )
-"""In the order in which a case is given its class; what none finds is `other`."""
+# Failed cases that are probed, at most; a seeded sample of them if there are more.
 MOST_CASES = 60
-"""Failed cases that are probed, at most; a seeded sample of them if there are more."""
+# Further answers to a case (the k of pass@k).
 SAMPLES = 4
-"""Further answers to a case (the k of pass@k)."""
+# Accepted chance of passing by guessing: with few labels more of the k answers must be right.
 LUCK = 0.15
-"""Chance of passing by guessing that is put up with: with few labels more of the k answers must be right."""
-MENDED_BY: Mapping[ErrorClass, str] = {
+# Rung or command; "" where no lever but training is known.
+FIXED_BY: Mapping[ErrorClass, str] = {
     "refusal": "prompt",
     "format": "few_shot",
     "label_or_grader": "cases label",
     "knowledge": "retrieval",
     "instability": "decoding",
     "reasoning": "model",
-    "other": "",
-}
-"""Rung or command; "" where no lever but training is known."""
-_CHEAP_FIRST = ("cases label", "prompt", "retrieval", "few_shot", "decoding", "model")
-_WORDS: Mapping[ErrorClass, str] = {
-    "refusal": "declined although there is an answer, or answered where declining is right",
-    "format": "the form is wrong; right when the output is constrained, or when the answer is read leniently",
-    "label_or_grader": "models (and the classical baseline), each weighed by how often it is right, agree against the label",
-    "knowledge": "right when the document that the case names is handed over",
-    "instability": f"right in enough of {SAMPLES} further answers not to be luck",
-    "reasoning": "right with a model that is shown to be stronger on dev, with the same prompt",
-    "other": "none of the probes mends it",
+    "unexplained": "",
 }
 
 
 @dataclass(slots=True, kw_only=True)
-class Finding:
-    """What the probes found of one failed case; None where a probe did not ask it.
+class FailedCase:
+    """What the probes say of one failed case; None where a probe was not made.
 
     Attributes:
         case: Its id.
@@ -72,7 +63,7 @@ class Finding:
         malformed: Whether the form of the answer is wrong.
         in_form: Whether it is right once its form is.
         suspected: The answer that is right if the label is not; "" if the label stands.
-        oracle: Whether the document mends it.
+        oracle: Whether it is right with the document.
         passes: How many of `SAMPLES` further answers are right.
         stronger: Whether a stronger model gets it right.
     """
@@ -90,28 +81,28 @@ class Finding:
 REFUSALS = frozenset({"refused", "answered_unanswerable"})
 
 
-def class_of(finding: Finding, enough: int = 2, probes: Collection[str] = PROBES) -> ErrorClass:
+def class_of(failed: FailedCase, enough: int = 2, probes: Collection[str] = PROBES) -> ErrorClass:
     """Return the class of a failed case: the first of `PROBES` that applies.
 
     Args:
-        finding: What the probes found.
+        failed: What the probes say.
         enough: Passes that are not luck (`enough_passes`).
         probes: Those that were switched on.
 
-    >>> class_of(Finding(case="a", reason="refused", stronger=True))
+    >>> class_of(FailedCase(case="a", reason="refused", stronger=True))
     'refusal'
-    >>> class_of(Finding(case="b", passes=1, stronger=True))
+    >>> class_of(FailedCase(case="b", passes=1, stronger=True))
     'reasoning'
     """
     applies: Mapping[ErrorClass, bool] = {
-        "refusal": finding.reason in REFUSALS,
-        "format": finding.malformed and bool(finding.in_form),
-        "label_or_grader": bool(finding.suspected),
-        "knowledge": bool(finding.oracle),
-        "instability": finding.passes is not None and finding.passes >= enough,
-        "reasoning": bool(finding.stronger),
+        "refusal": failed.reason in REFUSALS,
+        "format": failed.malformed and bool(failed.in_form),
+        "label_or_grader": bool(failed.suspected),
+        "knowledge": bool(failed.oracle),
+        "instability": failed.passes is not None and failed.passes >= enough,
+        "reasoning": bool(failed.stronger),
     }
-    return next((name for name in PROBES if name in probes and applies[name]), "other")
+    return next((name for name in PROBES if name in probes and applies[name]), "unexplained")
 
 
 def enough_passes(n_labels: int, k: int = SAMPLES) -> int:
@@ -136,14 +127,18 @@ class ErrorAnalysis:
     Attributes:
         of: Hashes of what it was computed from (`fingerprint`).
         variant_name: For people.
-        n_dev, n_failed, n_probed: Dev cases, failed ones, and those of them that were probed.
+        n_dev: Dev cases.
+        n_failed: Failed ones.
+        n_probed: Those of them that were probed.
         rows: The classes, largest first.
         classes: Case id to class.
         suspects: Case id to the answer that models agree on against the label.
         not_probed: Probe to why it could not be made.
         stronger: Models that are shown to be stronger on dev.
-        pass_at_1, pass_at_k: Of the cases that were sampled again; None if none was.
-        calls, cost_usd: What the probes asked and cost, stored answers not counted.
+        pass_at_1: Of the cases that were sampled again; None if none was.
+        pass_at_k: The same for at least one right answer of k.
+        calls: Of the probes, stored answers not counted.
+        cost_usd: Of these calls.
     """
 
     of: Mapping[str, Any]
@@ -182,7 +177,7 @@ def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple
     n, counts = len(classes), Counter(classes.values())
     if not n:
         return ()
-    names = [name for name in get_args(ErrorClass) if name in probed or name == "other" or counts[name]]
+    names = [name for name in get_args(ErrorClass) if name in probed or name == "unexplained" or counts[name]]
     rows = [
         ErrorShare(
             name=name,
@@ -190,25 +185,13 @@ def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple
             n=n,
             share=counts[name] / n,
             ci95=clopper_pearson(counts[name], n),
-            mended_by=MENDED_BY[name],
-            probe=_WORDS[name],
+            fixed_by=FIXED_BY[name],
+            probe=messages.PROBES[name],
         )
         for name in names
     ]
-    order = (*PROBES, "other")
+    order = (*PROBES, "unexplained")
     return tuple(sorted(rows, key=lambda row: (-row.n_failed, order.index(row.name))))
-
-
-def next_rungs(errors: Sequence[ErrorShare]) -> list[str]:
-    """Return what to try next: the lever that mends most failures first, the cheaper one if two mend as many.
-
-    Levers of classes that no failure belongs to are left out.
-    """
-    mended: Counter[str] = Counter()
-    for row in errors:
-        if row.n_failed and row.mended_by:
-            mended[row.mended_by] += row.n_failed
-    return sorted(mended, key=lambda lever: (-mended[lever], _CHEAP_FIRST.index(lever)))
 
 
 def fingerprint(session: Session, variant: Variant) -> dict[str, Any]:
@@ -225,16 +208,6 @@ def fingerprint(session: Session, variant: Variant) -> dict[str, Any]:
     }
 
 
-_CHANGED = {
-    "version": "the probes of the tool",
-    "variant": "the best variant",
-    "graders": "the primary grader",
-    "dev": "the dev cases or their labels",
-    "models": "the section [models]",
-    "documents": "the documents",
-}
-
-
 def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalysis | None, list[str]]:
     """Return the stored error analysis and what changed since, in words; stale error analysis must not be used.
 
@@ -245,9 +218,9 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
     if content is None:
         return None, []
     if content.get("of", {}).get("version") != VERSION:
-        return None, [_CHANGED["version"]]
+        return None, [messages.ANALYSIS_PARTS["version"]]
     now = fingerprint(session, variant)
-    changed = [words for key, words in _CHANGED.items() if content["of"].get(key) != now[key]]
+    changed = [words for key, words in messages.ANALYSIS_PARTS.items() if content["of"].get(key) != now[key]]
     return ErrorAnalysis.from_dict(content), changed
 
 

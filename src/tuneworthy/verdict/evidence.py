@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tuneworthy import constraints
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.task import Motivation, Problem
 from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
 from tuneworthy.types import MOST_UNSCORED
+from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast, Target
 from tuneworthy.verdict.training_facts import TrainingEvidence
 
 KNOWLEDGE = frozenset({"factual_knowledge", "hallucination"})
 STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
+# The rung of tuned models.
 TUNED = "fine_tune"
-"""The rung of tuned models."""
+# 0.85 - 0.05 is not 0.80 in floating point.
 ROUNDING = 1e-12
-"""0.85 - 0.05 is not 0.80 in floating point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +31,14 @@ class RungEvidence:
     """What is known of a rung (see `ladder.record.RungRecord`).
 
     Attributes:
-        names: Of all candidates tried on dev, and of the one put to test.
-        score, lower, upper: On test, with one-sided 95 % bounds; None if it was not put to test.
-        n, unscored: Test cases, and how many of them `score` leaves out as they could not be scored.
-        violated: The constraint that what was put to test breaks, in words; "" if none.
-        compared_to, delta, delta_ci: The best language-model variant before it, and the paired difference to that.
+        names: Of all candidates tried on dev, and of the one compared on test.
+        score: On test; None if it was not compared there.
+        lower: One-sided 95% bound of the score, like `upper`.
+        n: Test cases.
+        unscored: Those that `score` leaves out as they could not be scored.
+        violated: The constraint that the variant breaks, in words; "" if none.
+        compared_to: The best language-model variant before it.
+        delta: Paired difference to that, with its interval.
     """
 
     rung: str
@@ -70,6 +75,29 @@ class RungEvidence:
         """Whether the constraints allow it."""
         return self.status != "violates_constraint" and not self.violated
 
+    @property
+    def label(self) -> str:
+        """What was measured, in words.
+
+        >>> RungEvidence(rung="few_shot", status="adopted", name="few_shot/per_case-8").label
+        'examples in the prompt (per_case-8)'
+        """
+        is_classical = self.rung == "classical"
+        words = messages.CLASSICAL_LABEL if is_classical else messages.RUNG_LABELS.get(self.rung, self.rung)
+        return f"{words} ({self.name.partition('/')[2] or self.name})"
+
+    def score_on(self, n_test: int) -> str:
+        """Return the score in words: `84.0% (90% interval 78.9% to 88.1%, 200 test cases)`.
+
+        Two one-sided 95% bounds make the interval; cases without a score are taken off `n_test`.
+        """
+        if self.score is None:
+            return messages.NO_SCORE
+        bounds = ""
+        if self.lower is not None and self.upper is not None:
+            bounds = messages.BOUNDS.format(lower=self.lower, upper=self.upper)
+        return messages.SCORE.format(score=self.score, bounds=bounds, n=n_test - self.unscored)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchEvidence:
@@ -78,7 +106,7 @@ class SearchEvidence:
     Attributes:
         failed: Wrong answers to cases that name their documents.
         not_retrieved: Those that were shown none of their documents, or whose documents were not read.
-        lower: Lower 95 % bound of their share of `failed`, of shared sources; 0 if nothing failed.
+        lower: Lower 95% bound of their share of `failed`, of shared sources; 0 if nothing failed.
         oracle: Score where the right documents are handed over; None if it was not measured.
     """
 
@@ -93,11 +121,15 @@ class JudgeEvidence:
     """The validation of a model that grades; None in `Evidence` where no model grades.
 
     Attributes:
-        valid: Whether it may decide. detail: Why, with kappa, sensitivity and specificity.
+        valid: Whether it may decide.
+        detail: Why, with kappa, sensitivity and specificity, as a sentence.
+        fix: What to do, as a sentence; "" if it may decide.
+        numbers: The stored validation.
     """
 
     valid: bool
     detail: str
+    fix: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -106,27 +138,30 @@ class Evidence:
     """All measurements that gates and decision look at.
 
     Attributes:
-        target, margin: Of the primary grader.
-        kind: Of task (see `Task`).
-        problem, motivation: As the project file names them; claims, which gates hold against measurements.
+        target: Of the primary grader, like `margin`.
+        kind: Of the task (see `Task`).
+        problem: As the project file names it, like `motivation`: claims, which gates hold against measurements.
         waivers: Gate to reason.
         rungs: By name; empty before a run.
         best: Name of the rung that the run calls best (`classical` possible); see `top`.
-        alpha: Of a look.
-        n_test, n_groups: Test cases, and groups among them (None if no case names a group).
-        overlaps: Rows that still give cases away, by kind (those that left the examples are not counted).
+        alpha: Of a comparison.
+        n_test: Test cases.
+        n_groups: Groups among them; None if no case names a group.
+        overlaps: Rows that still overlap cases, by kind (those that were dropped from the examples are not counted).
         stale: What changed since the run, in words; such evidence is not used.
-        errors_stale: What changed since the failures were looked at; `error analysis` is then None.
+        errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
         other_models: Eligible models beside the baseline's.
-        hosted_forbidden: Whether the task must run on the device.
-        p95_limit_ms: Of latency.
+        limits: The constraints.
         long_prompt: Whether the baseline's system prompt is long enough to try its half.
         documents: Whether cases name documents or a documents folder is there.
-        search: How well documents were found; None if the rung `retrieval` was not walked.
-        error analysis: Classes of failure on dev; None if not probed.
+        judge: Its validation; None if no model grades.
+        search: How well documents were found; None without the rung `retrieval`.
+        errors: Classes of failure on dev; None if not probed.
+        forecast: Of the pilot.
+        economics: What training costs and saves.
         training: The training data, the pilot, and the proofs of a tuned model.
-        today: ISO date. expires: Dates on which something in the evidence changes: (ISO date, what).
+        expires: Dates on which something in the evidence changes: (ISO date, what).
     """
 
     target: float
@@ -145,8 +180,7 @@ class Evidence:
     errors_stale: Sequence[str] = ()
     has_examples: bool = True
     other_models: int = 0
-    hosted_forbidden: bool = False
-    p95_limit_ms: float | None = None
+    limits: Constraints = field(default_factory=Constraints)
     long_prompt: bool = False
     documents: bool = False
     judge: JudgeEvidence | None = None
@@ -155,7 +189,6 @@ class Evidence:
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
     economics: EconomicsResult = field(default_factory=lambda: EconomicsResult(status="unknown"))
     training: TrainingEvidence = field(default_factory=TrainingEvidence)
-    today: str = ""
     expires: Sequence[tuple[str, str]] = ()
 
     @property
@@ -170,23 +203,18 @@ class Evidence:
 
     @property
     def tuned(self) -> RungEvidence | None:
-        """The tuned variant, if one was put to test."""
+        """The tuned variant, if one was compared on test."""
         found = self.rungs.get(TUNED)
         return found if found is not None and found.tested else None
 
     @property
     def knowledge_task(self) -> bool:
-        """Whether the answers lie in documents."""
+        """Whether the answers depend on documents."""
         return self.documents or self.problem in KNOWLEDGE
-
-    @property
-    def hard_constraint(self) -> bool:
-        """Whether something other than money decides what may serve."""
-        return self.hosted_forbidden or self.p95_limit_ms is not None
 
 
 def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEvidence | None:
-    """Return the best of what was put to test and breaks no constraint; None if there is nothing.
+    """Return the best of what was compared on test and breaks no constraint; None if there is nothing.
 
     That is what the run calls best; where a constraint forbids it, the last variant that was adopted, else the first
     one in the order of the ladder, else the classical baseline. It is not the highest of several scores, which flatters.
@@ -204,26 +232,6 @@ def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEv
     return adopted[-1] if adopted else next(iter(models or allowed), None)
 
 
-def violation(row: RungRecord, limits: Constraints, *, hosted: bool) -> str:
-    """Name the constraint that a rung of a stored run breaks, or "".
-
-    Args:
-        row: The rung's record.
-        limits: `[constraints]`.
-        hosted: Whether its model is.
-    """
-    p95, usd = row.latency_p95_ms, row.usd_per_1k
-    if row.violated:
-        return row.violated
-    if limits.on_device and hosted:
-        return "it is hosted, and the task must run on the device"
-    if limits.p95_ms and p95 is not None and p95 > limits.p95_ms:
-        return f"p95 is {p95:.0f} ms, the limit is {limits.p95_ms:g} ms"
-    if limits.usd_per_1k and usd is not None and usd > limits.usd_per_1k:
-        return f"a thousand answers cost ${usd:.4f}, the limit is ${limits.usd_per_1k:g}"
-    return ""
-
-
 def target_of(rung: RungEvidence | None, target: float, margin: float) -> Target:
     """Say whether a measured variant meets the target (see `target_status`); one with holes settles nothing."""
     if rung is None or rung.has_holes:
@@ -236,12 +244,15 @@ def target_status(
 ) -> Target:
     """Say whether `target` is met.
 
-    Met if the point is at or above it and the one-sided 95 % lower bound is above ``target - margin``; missed if
+    Met if the point is at or above it and the one-sided 95% lower bound is above ``target - margin``; missed if
     the upper bound is below it; else unresolved.
 
     Args:
-        score: Of the primary grader on test. lower, upper: One-sided 95 % bounds of it.
-        target, margin: Of the project file.
+        score: Of the primary grader on test.
+        lower: One-sided 95% bound of it.
+        upper: The other one.
+        target: Of the project file.
+        margin: Of the project file.
 
     >>> target_status(0.96, 0.93, 0.98, 0.85, 0.05), target_status(0.6, 0.54, 0.66, 0.85, 0.05)
     ('met', 'missed')
@@ -253,14 +264,22 @@ def target_status(
     return "missed" if upper < target else "unresolved"
 
 
-def bounds_of(row: RungRecord) -> tuple[float | None, float | None]:
-    """Return the one-sided 95% bounds of a rung."""
-    return row.bounds95 or (None, None)
+def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
+    """Return the rungs of a run by name, held against the constraints of `project`."""
+    return {row.rung: _rung_evidence(row, record, project) for row in record.rungs}
 
 
-def rung_evidence(row: RungRecord, violated: str = "") -> RungEvidence:
-    """Return what is known of a rung from its record."""
-    lower, upper = bounds_of(row)
+def _rung_evidence(row: RungRecord, record: RunRecord, project: Project) -> RungEvidence:
+    lower, upper = row.bounds95 or (None, None)
+    variant = record.variant_of(row)
+    name = variant.model if variant else ""
+    violated = row.violated or constraints.violation(
+        project.constraints,
+        model=name,
+        hosted=name in project.models and project.models[name].hosted,
+        p95_ms=row.latency_p95_ms,
+        usd_per_1k=row.usd_per_1k,
+    )
     return RungEvidence(
         rung=row.rung,
         status=row.status,
@@ -281,17 +300,6 @@ def rung_evidence(row: RungRecord, violated: str = "") -> RungEvidence:
         delta=row.delta,
         delta_ci=row.delta_ci,
     )
-
-
-def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
-    """Return the rungs of a run by name, held against the constraints of `project`."""
-    found = {}
-    for row in record.rungs:
-        variant = record.variant_of(row)
-        model = project.models.get(variant.model) if variant else None
-        broken = violation(row, project.constraints, hosted=model is not None and model.hosted)
-        found[row.rung] = rung_evidence(row, broken)
-    return found
 
 
 def without_tuned(record: RunRecord, project: Project) -> RunRecord:

@@ -8,8 +8,9 @@ what two seeds and four sizes cannot know: the form of the curve, the draw, the 
 curves it covers at least 94 % where trainings differ as much as seeds do, and about 88 % where whole seeds differ
 four times as much as trainings (two that agree by luck hide it; six seeds bring it back): see the tests.
 
-Source: Hestness et al. 2017 (1712.00409) and Kaplan et al. 2020 (2001.08361) for the power law of learning curves;
-Viering and Loog 2021 (2103.10948) for its limits: no form fits always, so several are weighed here.
+Source: Hestness et al. 2017 (https://arxiv.org/abs/1712.00409) and Kaplan et al. 2020
+(https://arxiv.org/abs/2001.08361) for the power law of learning curves; Viering and Loog 2021
+(https://arxiv.org/abs/2103.10948) for its limits: no form fits always, so several are weighed here.
 """
 
 from __future__ import annotations
@@ -24,25 +25,27 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from tuneworthy.config.ladder import Economics
+from tuneworthy.errors import join_sentences
 from tuneworthy.train.expected import Expected
+from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Forecast
-from tuneworthy.verdict.economics import assumed
 
 Floats = NDArray[np.float64]
 
 FEWEST_SIZES, FEWEST_SEEDS = 4, 2
+# A size is forecast up to this multiple of the largest pilot.
 FARTHEST = 2.0
-"""A size is forecast up to this multiple of the largest pilot."""
+# Of the power laws ``a - b * n ** -c``; c = 0 is the log-linear form.
 EXPONENTS = (0.25, 0.5, 1.0)
-"""Of the power laws ``a - b * n ** -c``; c = 0 is the log-linear form."""
 FORMS = 1 + len(EXPONENTS)
 BOOTSTRAPS = 400
+# The interval reaches at least this multiple of what the forms miss the largest pilot by: they may be the wrong ones,
+# which no residual tells.
 MISSED_BEFORE = 2.0
-"""The interval reaches at least this multiple of what the forms miss the largest pilot by: they may be the wrong
-ones, which no residual tells."""
 EPOCHS = 3
+# An epoch of 2,000 rows takes at most 1.5 h on one 24 GB GPU (8B, QLoRA). Source: 2M tokens at 30 to 45% of 165
+# TFLOP/s.
 HOURS_PER_ROW = 1.5 / 2000
-"""An epoch of 2,000 rows takes at most 1.5 h on one 24 GB GPU (8B, QLoRA). Source: facts.md #15 [C]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +53,11 @@ class PilotPoint:
     """One training of a pilot.
 
     Attributes:
-        size: Examples it was trained on. seed: of draw and training.
+        size: Examples it was trained on.
+        seed: Of draw and training.
         score: Of the primary grader on dev, 0..1.
         data: `built` for data that passed the gates, `raw` for the same rows as they came.
-        steps: Optimiser steps; raw and built are compared at equal ones. None if not told.
+        steps: Optimiser steps; raw and built are compared at equal ones. None if not known.
     """
 
     size: int
@@ -68,7 +72,8 @@ class BuiltGain:
     """What building the data gained over the raw rows, at equal size, seed and steps.
 
     Attributes:
-        gain, ci95: Mean of the paired differences (Student's t). n: pairs.
+        gain: Mean of the paired differences, with its 95% interval (Student's t).
+        n: Pairs.
     """
 
     gain: float
@@ -88,7 +93,7 @@ def pilot_sizes(n_examples: int) -> list[int]:
 def pilot_cost(
     n_examples: int, settings: Economics | None = None, expect: Callable[[int], Expected | None] = lambda _: None
 ) -> str:
-    """Say what a pilot would cost: trainings, time and US dollars; an estimate.
+    """Say what a pilot would cost: trainings, time and US dollars; an estimate, in sentences.
 
     Args:
         n_examples: Size that is to be forecast.
@@ -96,20 +101,17 @@ def pilot_cost(
         expect: From a number of rows to how long training on them takes here; an 8B model on a GPU is assumed where it
             returns None.
     """
-    sizes = pilot_sizes(n_examples)
+    sizes, usd_per_hour = pilot_sizes(n_examples), (settings or Economics()).gpu_usd_per_hour
     rows = FEWEST_SEEDS * (sum(sizes) + sizes[-1])  # and the raw rows once more, at the largest size
-    usd_per_hour = assumed(settings or Economics())["gpu_usd_per_hour"]
-    what = (
-        f"a pilot of {FEWEST_SEEDS * (len(sizes) + 1)} short trainings ({', '.join(map(str, sizes))} examples with "
-        f"{FEWEST_SEEDS} seeds each, and the raw rows of the largest size), estimated at"
+    found, hours = expect(rows), rows * EPOCHS * HOURS_PER_ROW
+    estimate = messages.PILOT_HOURS.format(hours=hours, usd=hours * usd_per_hour)
+    if found is not None:
+        price = messages.PILOT_USD.format(usd=found.duration.high / 3600 * usd_per_hour)
+        on_gpu = found.device == "cuda"
+        estimate = messages.PILOT_DURATION.format(duration=found.duration, usd=price if on_gpu else "", base=found.base)
+    return messages.PILOT_PLAN.format(
+        n=FEWEST_SEEDS * (len(sizes) + 1), sizes=", ".join(map(str, sizes)), seeds=FEWEST_SEEDS, estimate=estimate
     )
-    found = expect(rows)
-    if found is None:
-        hours = rows * EPOCHS * HOURS_PER_ROW
-        assumption = "assuming an 8B model, as it is not known how long the base of this project takes"
-        return f"{what} {hours:.1f} GPU hours or ${hours * usd_per_hour:.2f} at most, {assumption}"
-    usd = f" or ${found.duration.high / 3600 * usd_per_hour:.2f} at most" if found.device == "cuda" else ""
-    return f"{what} {found.duration}{usd}, for {found.base}"
 
 
 def forecast(
@@ -136,11 +138,11 @@ def forecast(
     seeds: dict[int, set[int]] = defaultdict(set)
     for point in built:
         seeds[point.size].add(point.seed)
-    told = tuple((point.size, point.seed, point.score) for point in built)
+    measured = tuple((point.size, point.seed, point.score) for point in built)
     enough = [size for size, found in seeds.items() if len(found) >= FEWEST_SEEDS]
     if len(enough) < FEWEST_SIZES:
-        so_far = f"; {len(enough)} of {FEWEST_SIZES} sizes have {FEWEST_SEEDS} seeds so far" if enough else ""
-        return Forecast(status="unknown", points=told, cost=cost(n_examples) + so_far)
+        so_far = messages.PILOT_SO_FAR.format(n=len(enough), sizes=FEWEST_SIZES, seeds=FEWEST_SEEDS) if enough else ""
+        return Forecast(status="unknown", points=measured, cost=join_sentences(cost(n_examples), so_far))
     size = min(n_examples, int(FARTHEST * max(seeds)))
     expected, lo, hi = _predict(built, size, seed)
     return Forecast(
@@ -148,7 +150,7 @@ def forecast(
         gain=expected - baseline,
         ci95=(lo - baseline, hi - baseline),
         n_examples=size,
-        points=told,
+        points=measured,
     )
 
 
@@ -172,7 +174,7 @@ def _predict(points: Sequence[PilotPoint], size: int, seed: int) -> tuple[float,
     """Return the expected score at `size` and the interval of one training: the wider of two, clipped to 0..1.
 
     One is Student's t over the weighed forms (fit, form, draw and noise add up); the other a bootstrap of whole
-    seeds and sizes that draws noise anew.
+    seeds and sizes that draws new noise.
     """
     n = np.array([point.size for point in points], dtype=np.float64)
     y = np.array([point.score for point in points], dtype=np.float64)
@@ -215,7 +217,9 @@ def _fit(x: Floats, y: Floats, counts: Floats) -> tuple[Floats, Floats, Floats]:
     """Fit every form by least squares to every weighting of the points.
 
     Args:
-        x: `(n_forms, n_points)`. y: `(n_points,)`. counts: how often each point counts, `(n_fits, n_points)`.
+        x: `(n_forms, n_points)`.
+        y: `(n_points,)`.
+        counts: How often each point counts, `(n_fits, n_points)`.
 
     Returns:
         Level, slope and residual sum of squares, each `(n_fits, n_forms)`.
@@ -253,11 +257,13 @@ def _bootstrap(
     noise: tuple[Floats, int],
     seed: int,
 ) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 percentiles of one training at `at`: seeds and sizes are drawn anew, and its noise.
+    """Return the 2.5 and 97.5 percentiles of one training at `at`: seeds, sizes and its noise are drawn again.
 
     Args:
-        x: Features of the points, `(n_forms, n_points)`. at: of the size, `(n_forms,)`.
-        points: Scores, sizes and seeds. noise: residuals and their degrees of freedom.
+        x: Features of the points, `(n_forms, n_points)`.
+        at: Of the size, `(n_forms,)`.
+        points: Scores, sizes and seeds.
+        noise: Residuals and their degrees of freedom.
         seed: Of the draws.
     """
     y, n, seeds = points

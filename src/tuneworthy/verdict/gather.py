@@ -2,101 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 
 from tuneworthy.cases.contamination import find_overlaps
-from tuneworthy.cases.splits import Split
 from tuneworthy.config import Project
-from tuneworthy.errors import Undecided
-from tuneworthy.ladder.judging import DOCUMENT, HOW
+from tuneworthy.errors import Undecided, UserError
+from tuneworthy.ladder.judging import DOCUMENT
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.session import Data, Session
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
-from tuneworthy.train.expected import expect
-from tuneworthy.types import Case
-from tuneworthy.verdict.base import EconomicsResult, ErrorShare, Forecast
+from tuneworthy.retrieval.library import documents_path
+from tuneworthy.store import Folder
+from tuneworthy.train.expected import Expected, expect
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import ErrorShare
 from tuneworthy.verdict.economics import bills_of, economics
 from tuneworthy.verdict.error_analysis import best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, rungs_of, search_of, with_eligible_best, without_tuned
 from tuneworthy.verdict.gather_training import training_of
-from tuneworthy.verdict.savings import saved
+from tuneworthy.verdict.savings import savings_of
 
+# How long a verdict holds where no price or model in it ends sooner.
 FRESH_DAYS = 90
-"""How long a verdict holds where no price or model in it ends sooner."""
 
 
 def gather(session: Session) -> Evidence:
     """Return the evidence of an opened project; nothing is asked of a provider.
 
     Raises:
-        NotEnough: There was no run yet.
+        Undecided: There was no run yet.
     """
     project = session.project
-    stored = read_record(session.folder)
-    if stored is None:
-        raise Undecided("expected a run to decide from, got none", hint="run `tuneworthy run`")
-    record, before = with_eligible_best(stored, project), without_tuned(stored, project)
-    today = date.today()
-    groups = session.groups(session.split.test)
-    errors, errors_stale = errors_of(session, before)
+    record = read_record(session.folder)
+    if record is None:
+        raise Undecided(messages.NO_RUN, hint=messages.RUN)
     now = provenance(project, session.split, session.graders, session.pool.hash, session.library)
-    apart = kept_apart(session.split, session.data.cases)
-    training, forecast = training_of(project, session.folder, record, apart, partial(expect, project))
-    return Evidence(
-        target=project.task.target,
-        margin=project.task.margin,
-        kind=session.task.kind,
-        problem=project.task.problem,
-        motivation=project.task.motivation,
-        waivers={waiver.gate: waiver.reason for waiver in project.waivers},
-        rungs=rungs_of(record, project),
-        best=record.best.rung if record.best else None,
+    stale = changed_since(record, project, now, identities(project, session.models))
+    evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
+    before, forecast = without_tuned(record, project), evidence.forecast
+    errors, errors_stale = errors_of(session, before)
+    bills = bills_of(project, before, gain=forecast.ci95[0] if forecast.ci95 is not None else None)
+    return replace(
+        evidence,
         alpha=record.alpha,
         n_test=record.n_test,
-        n_groups=None if groups is None else len(set(groups.tolist())),
-        overlaps=overlaps_left(session.data),
-        stale=changed_since(stored, project, now, identities(project, session.models)),
-        errors_stale=errors_stale,
-        has_examples=len(session.pool) > 0,
-        other_models=len(_eligible(project)) - 1,
-        hosted_forbidden=project.constraints.on_device,
-        p95_limit_ms=project.constraints.p95_ms,
-        long_prompt=len((project.text(project.prompt.system) or "").split()) >= LONG_PROMPT_WORDS,
-        documents=session.library is not None or any(case.documents for case in session.data.cases),
-        judge=_judge(session, record),
-        search=search_of(record),
         errors=errors,
-        forecast=forecast,
-        economics=_economics(project, record, before, forecast),
-        training=training,
-        today=today.isoformat(),
-        expires=_expires(project, today),
+        errors_stale=errors_stale,
+        judge=_judge(session, record),
+        economics=replace(economics(bills, project.economics), saved=savings_of(project, record, before)),
+        expires=_expires(project, date.today()),
     )
 
 
-def kept_apart(split: Split, cases: Sequence[Case]) -> list[Case]:
-    """Return the cases that the rows of a version were compared with: all of them, and dev where it is drawn from rows.
+def evidence_of(
+    project: Project,
+    data: Data | None,
+    record: RunRecord | None,
+    *,
+    stale: Sequence[str],
+    expect: Callable[[int], Expected | None] = lambda _: None,
+) -> Evidence:
+    """Return what the folder of a project shows without opening a session; what only a verdict needs is left unknown.
 
     Args:
-        split: The split as it stands. cases: All cases of the file.
+        project: The project file.
+        data: Its cases and examples; None if they cannot be used.
+        record: Of its run, if there was one.
+        stale: What changed since the run, in words.
+        expect: See `forecast.pilot_cost`.
+
+    Raises:
+        UserError: A document cannot be read.
     """
-    return [*cases, *(split.dev if split.origin == "examples" else ())]
-
-
-def _economics(project: Project, record: RunRecord, before: RunRecord, forecast: Forecast) -> EconomicsResult:
-    """Return whether training pays against the best without it, and what a tuned answer saves as it was measured."""
-    gain = forecast.ci95[0] if forecast.ci95 is not None else None
-    found = economics(bills_of(project, before, gain=gain), project.economics)
-    return replace(found, saved=saved(project, record, before))
+    test = data.split.test if data else ()
+    eligible = [name for name in project.answering if project.may_serve(name) and name != project.ladder.baseline]
+    run = with_eligible_best(record, project) if record else None
+    system = ""
+    with suppress(UserError):
+        system = project.text(project.prompt.system) or ""
+    apart = [*data.cases, *(data.split.dev if data.split.origin == "examples" else ())] if data else []
+    training, forecast = training_of(project, Folder(project.root), run, apart, expect)
+    return Evidence(
+        target=project.task.target,
+        margin=project.task.margin,
+        kind=data.task.kind if data else "",
+        problem=project.task.problem,
+        motivation=project.task.motivation,
+        waivers={waiver.gate: waiver.reason for waiver in project.waivers},
+        rungs=rungs_of(run, project) if run else {},
+        best=run.best.rung if run and run.best else None,
+        n_test=len(test),
+        n_groups=len({case.source for case in test}) if any(case.group for case in test) else None,
+        overlaps=overlaps_left(data) if data else {},
+        stale=stale,
+        has_examples=bool(data and data.split.shots),
+        other_models=len(eligible),
+        limits=project.constraints,
+        long_prompt=len(system.split()) >= LONG_PROMPT_WORDS,
+        documents=documents_path(project) is not None or any(case.documents for case in (data.cases if data else ())),
+        search=search_of(run) if run else None,
+        forecast=forecast,
+        training=training,
+    )
 
 
 def errors_of(session: Session, record: RunRecord) -> tuple[Sequence[ErrorShare] | None, list[str]]:
-    """Return the stored error analysis of the best variant, and what changed since; changed error analysis is as if not probed."""
+    """Return the stored error analysis of the best variant, and what changed since; a changed one is as if not made."""
     variant = best_language_model(record)
     if variant is None:
         return None, []
@@ -105,10 +122,10 @@ def errors_of(session: Session, record: RunRecord) -> tuple[Sequence[ErrorShare]
 
 
 def overlaps_left(data: Data) -> dict[str, int]:
-    """Count what still gives test cases away, although overlaps leave the examples when they are read.
+    """Count what still overlaps, although overlaps are dropped from the examples when they are read.
 
-    Looked for anew, in what is really used: rows that shots are taken from against dev and test, and dev against test
-    (there only what is asked word by word, or of the same source; near ones are told by `check`).
+    What is really used is searched again: rows that shots are taken from against dev and test, and dev against test
+    (there only what is the same word by word, or of the same source; `check` reports near ones).
     """
     split = data.split
     into_test, into_dev = find_overlaps(split.shots, split.test), find_overlaps(split.shots, split.dev)
@@ -121,12 +138,6 @@ def overlaps_left(data: Data) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def _eligible(project: Project) -> list[str]:
-    """Return the models that may answer and that the constraints allow."""
-    hosted = project.constraints.on_device
-    return [name for name in project.answering if not (hosted and project.models[name].hosted)]
-
-
 def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     """Say whether the judge may decide; None if the primary grader is none.
 
@@ -136,23 +147,22 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
         return None
     found = session.folder.read(DOCUMENT)
     if found is None:
-        return JudgeEvidence(valid=False, detail=f"the judge was not validated; {HOW}")
-    detail = "; ".join([found["detail"], *found["reasons"]])
+        return JudgeEvidence(valid=False, detail=messages.JUDGE_MISSING, fix=messages.LABEL_JUDGE)
+    detail = messages.sentence("; ".join([found["detail"], *found["reasons"]]))
+    valid, fix = found["status"] == "pass", messages.LABEL_JUDGE
     bare = [row.rung for row in record.rungs if row.reason_code == "judge"]
     if found["judge"] != record.provenance.graders.get("judge"):
-        detail = "the judge that was validated is another than the run used; run again"
+        valid, detail, fix = False, messages.JUDGE_CHANGED, messages.RUN
     elif bare:
-        detail += f"; not corrected by people: {', '.join(bare)}; {HOW}, then run again"
-    else:
-        return JudgeEvidence(valid=found["status"] == "pass", detail=detail, numbers=found)
-    return JudgeEvidence(valid=False, detail=detail, numbers=found)
+        valid, detail = False, f"{detail} {messages.JUDGE_BARE.format(rungs=', '.join(bare))}"
+    return JudgeEvidence(valid=valid, detail=detail, fix="" if valid else fix, numbers=found)
 
 
 def _expires(project: Project, today: date) -> list[tuple[str, str]]:
     """Return the dates on which something in the evidence ends."""
-    dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), "prices and models are to be looked at again")]
+    dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), messages.LOOK_AGAIN)]
     for name, model in project.models.items():
         price = price_for(model)
         if price is not None and price.retires is not None:
-            dates.append((price.retires.isoformat(), f"the model {name} retires"))
+            dates.append((price.retires.isoformat(), messages.RETIRES.format(name=name)))
     return dates

@@ -1,4 +1,4 @@
-"""Gather what is known of the training data, the pilot and the proofs of a tuned model; nothing is asked of a model.
+"""Gather what is known of the training data, the pilot and the proofs of a tuned model; no model is called.
 
 Invariant: whatever is about another dataset, adapter, base or regression set than the one at hand is named as changed.
 """
@@ -24,6 +24,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, latest_artifact
 from tuneworthy.train.expected import Expected
 from tuneworthy.types import Case, content_hash
+from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
 from tuneworthy.verdict.training_facts import (
@@ -34,8 +35,8 @@ from tuneworthy.verdict.training_facts import (
     TrainingEvidence,
 )
 
+# Documents in the project's folder.
 PILOT, PARITY, SERVING = "pilot", "parity", "serving"
-"""Documents in the project's folder."""
 _FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
 
 
@@ -49,17 +50,18 @@ def training_of(
     """Return what is known of training and shipping, and the forecast of the pilot.
 
     Args:
-        project: The project file. store: Its folder.
-        record: Its stored run, or None.
-        cases: Dev and test, as they are kept apart from the training data (see `kept_apart` of `gather`).
-        expect: See `pilot_cost`; asked only before there is a pilot.
+        project: The project file.
+        store: Its folder.
+        record: Its run, or None.
+        cases: What the rows of a version were compared with: all cases, and dev where it is drawn from rows.
+        expect: See `pilot_cost`; used only before there is a pilot.
 
     Raises:
         UserError: A document cannot be read.
     """
     tuned = record.detail(TunedDetail) if record else None
     version = _version(store, tuned)
-    pilot, told = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
+    pilot, outlook = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     adapter = latest_artifact(store, "adapter")
     regressions, sets_missing = _regressions(project, tuned)
     return TrainingEvidence(
@@ -72,11 +74,11 @@ def training_of(
         regressions=regressions,
         sets_missing=sets_missing,
         changed=_made_since(tuned, adapter),
-    ), told
+    ), outlook
 
 
 def _version(store: Folder, tuned: TunedDetail | None) -> Version | None:
-    """Return the version that the tuned model was trained on; the latest one where none was put to test."""
+    """Return the version that the tuned model was trained on; the latest one where none was compared on test."""
     return find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
 
 
@@ -86,7 +88,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     failed = [f"{one['check']}: {one['detail']}" for one in recipe["gates"] if not one["passed"]]
     overlaps = [f"{one['detail']}" for one in recipe["gates"] if one["check"] == "contamination" and not one["passed"]]
     then = recipe["depends"].get("cases", {}).get("sha256")
-    changed = [] if then == cases_hash(cases) else ["the cases of dev or test changed"]
+    changed = [] if then == cases_hash(cases) else [messages.CASES_CHANGED]
     terms, words = terms_of(recipe)
     broken = _broken(version)
     return DatasetEvidence(
@@ -132,16 +134,15 @@ def _pilot(
         baseline, size = float(document["baseline"]), int(document["n_examples"])
         about = str(document["dataset"]), str(document["base"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"expected a pilot in {store.path / PILOT}.json, got something else ({type(error).__name__}: {error})",
-            hint="run `tuneworthy train --pilot` again",
-        ) from None
+        words = messages.NOT_A_PILOT.format(path=f"{store.path / PILOT}.json")
+        raise UserError(words, hint=messages.PILOT_AGAIN) from error
     changed = []
     if version is None or about[0] != version.id:
-        changed.append(f"it was on the dataset {about[0]}, not on {version.id if version is not None else 'this one'}")
+        current = version.id if version is not None else "this one"
+        changed.append(messages.PILOT_OTHER_DATA.format(found=about[0], version=current))
     base = latest_artifact(store, "base")
     if base is not None and about[1] not in _names(base):
-        changed.append(f"it trained the base {about[1]}, not {base.id}")
+        changed.append(messages.PILOT_OTHER_BASE.format(found=about[1], base=base.id))
     gained = built_against_raw(points)
     pilot = PilotEvidence(
         n=len(points),
@@ -157,7 +158,7 @@ def _pilot(
 def _point(one: Mapping[str, Any]) -> PilotPoint:
     data = one.get("data", "built")
     if data not in {"built", "raw"}:
-        raise ValueError(f"data: expected built or raw, got {data!r}")
+        raise ValueError("data")
     steps = one.get("steps")
     return PilotPoint(
         size=int(one["size"]),
@@ -175,41 +176,43 @@ def _names(base: Artifact) -> set[str]:
 
 
 def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[str]) -> ProofEvidence | None:
-    """Return a proof, held against what was put to test (before a test, against what was made last)."""
+    """Return a proof, compared with what was on test (before a test, with what was made last)."""
     document = store.read(name)
     if document is None:
         return None
-    if not (isinstance(document, dict) and document.get("status") in {"pass", "fail", "unknown"} and _told(document)):
-        raise UserError(
-            f"expected the outcome of {name} in {store.path / name}.json, got something else",
-            hint="run `tuneworthy parity` again" if name == PARITY else "run `tuneworthy serve` again",
-        )
+    if not (
+        isinstance(document, dict) and document.get("status") in {"pass", "fail", "unknown"} and _readable(document)
+    ):
+        command = "parity" if name == PARITY else "serve"
+        words = messages.NOT_A_PROOF.format(path=f"{store.path / name}.json", command=command)
+        raise UserError(words, hint=messages.PROOF_AGAIN.format(command=command))
     if tuned is not None:
         known = {"gguf": tuned.gguf, "merged": tuned.merged, "adapter": tuned.adapter, "base": tuned.base}
     else:
         known = {form: one.id for form in _FORMS if (one := latest_artifact(store, form))}
     document = _of_one(document, known)
     ids = {key: document.get(key) for key in keys if document.get(key)}
-    subject = "what was put to test is made of" if tuned else "what was made last is"
+    subject = messages.TESTED_IS if tuned else messages.MADE_IS
     changed = []
     if name == PARITY:
         changed = [
-            f"parity was shown for the {form} {ids.get(form, 'none')}, {subject} {known[form]}"
+            messages.PROOF_OF_ANOTHER.format(form=form, found=ids.get(form, "none"), subject=subject, known=known[form])
             for form in keys
             if known.get(form) and ids.get(form) != known[form]
         ]
     elif known and ids.get("artifact") not in {known.get(form) for form in (*_FORMS, "base")} - {None}:
-        changed = [f"what was served is {ids.get('artifact', 'not named')}, {subject} {known.get('gguf') or known}"]
+        served, made = ids.get("artifact", "another file"), known.get("gguf") or known
+        changed = [messages.SERVED_ANOTHER.format(found=served, subject=subject, known=made)]
     cause = f" (cause: {document['cause']})" if document.get("cause") else ""
     checks = [one for one in document.get("checks") or () if isinstance(one, Mapping)]
     failed = [f"{one.get('name')}: {one.get('detail')}" for one in checks if one.get("status") == "fail"]
-    words = document.get("detail") or "; ".join(failed) or f"{len(checks)} checks passed"
+    words = document.get("detail") or "; ".join(failed) or messages.CHECKS_PASSED.format(n=len(checks))
     engine = {"engine": document["engine"]} if document.get("engine") else {}
     numbers = {**ids, **engine, "checks": {str(one.get("name")): one.get("status") for one in checks}}
     return ProofEvidence(status=document["status"], detail=f"{words}{cause}", changed=changed, numbers=numbers)
 
 
-def _told(document: Mapping[str, Any]) -> bool:
+def _readable(document: Mapping[str, Any]) -> bool:
     """Return whether what a proof says of each model, if it says it at all, can be read."""
     models = document.get("models") or {}
     return isinstance(models, Mapping) and all(isinstance(one, Mapping) for one in models.values())
@@ -224,7 +227,7 @@ def _of_one(document: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[st
 
 
 def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionEvidence], list[str]]:
-    """Return what the regression sets say, and the names of those that were not asked as they are now."""
+    """Return what the regression sets say, and the names of those that were not run as they are now."""
     if not tuned:
         return [], []
     try:
@@ -250,4 +253,4 @@ def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[Regr
 def _made_since(tuned: TunedDetail | None, adapter: Artifact | None) -> list[str]:
     if not tuned or adapter is None or tuned.adapter in {None, adapter.id}:
         return []
-    return [f"the adapter {adapter.id} was trained since; what was put to test is {tuned.adapter}"]
+    return [messages.ADAPTER_SINCE.format(adapter=adapter.id, tested=tuned.adapter)]

@@ -15,8 +15,7 @@ from typing import Any, Literal, get_args
 import orjson
 
 from tuneworthy.config.task import Problem
-from tuneworthy.errors import UserError
-from tuneworthy.verdict import messages
+from tuneworthy.errors import UnknownName
 
 Training = Literal["yes", "no", "conditional"]
 
@@ -81,10 +80,10 @@ def row(problem: str) -> Row:
     """Return the row of `problem`.
 
     Raises:
-        UserError: There is none.
+        UnknownName: There is none.
     """
     if problem not in load_guide():
-        raise UserError(messages.unknown_problem(problem, get_args(Problem)), hint=messages.GUIDE_HINT)
+        raise UnknownName("problem", problem, get_args(Problem))
     return load_guide()[problem]
 
 

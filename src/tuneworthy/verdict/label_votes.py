@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# The vote for the label as it is.
 GIVEN = "\0given"
-"""The vote for the label as it is."""
+# Share of wrong labels before anybody voted. Source: Northcutt et al. 2021 (https://arxiv.org/abs/2103.14749), 3.3% on
+# average.
 LABEL_ERRORS = 0.05
-"""Share of wrong labels before anybody voted. Source: Northcutt et al. 2021 (2103.14749), 3.3 % on average [K]."""
+# Posterior probability of another answer from which a label is suspected.
 SUSPECTED_FROM = 0.8
-"""Posterior probability of another answer from which a label is suspected."""
+# Wrong answers that voters could coincide on where answers are open; few, as wrong answers are alike.
 OPEN_ANSWERS = 20
-"""Wrong answers that voters could coincide on where answers are open; few, as wrong answers are alike."""
 FEWEST_EXAMPLES = 60
 FOLDS = 3
 ONE_SIDED = 1.645
@@ -48,13 +49,13 @@ class Voter:
     stronger: bool = False
 
 
-def shown_stronger(mended: float, broken: float) -> bool:
-    """Whether a model that mends some failures and breaks some right answers is better; one-sided 5 %.
+def shown_stronger(fixed: float, broken: float) -> bool:
+    """Return whether a model that fixes some failures and breaks some right answers is better; one-sided 5%.
 
     >>> shown_stronger(30, 3), shown_stronger(12, 10)
     (True, False)
     """
-    return mended - broken > ONE_SIDED * sqrt(mended + broken)
+    return fixed - broken > ONE_SIDED * sqrt(fixed + broken)
 
 
 def other_answer(votes: Sequence[tuple[str, float]], n_answers: int) -> str:
@@ -95,11 +96,12 @@ class ClassifierVotes:
     """Confident learning: what a linear classifier says where it is surer than it usually is of that label.
 
     Attributes:
-        classical: Fitted on all examples. labels: of its columns.
+        classical: Fitted on all examples.
+        labels: Of its columns.
         thresholds: Mean probability of a label over the examples that have it, out of fold; `(n_labels,)`.
         accuracy: Out of fold.
 
-    Source: Northcutt, Jiang and Chuang 2021 (1911.00068), section 3.1.
+    Source: Northcutt, Jiang and Chuang 2021 (https://arxiv.org/abs/1911.00068), section 3.1.
     """
 
     classical: ProbabilisticModel

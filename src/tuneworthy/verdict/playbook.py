@@ -1,7 +1,7 @@
-"""Two weeks from cases to real traffic as a checklist: each step done or open by what was measured, and the cheapest next one.
+"""Two weeks from cases to real traffic as a checklist: each step done or open by what was measured, and the next one.
 
-Pure: `checklist` looks at `Seen`, which `verdict.seen` reads from the project folder. The steps before the decision ask
-the gates of `verdict.gates`, so that the list and the verdict never disagree.
+Pure: `checklist` looks at `ProjectState`, which `project_state` reads from the project folder. The steps ask the gates
+of `verdict.gates`, so that the list and the verdict never disagree.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
-from tuneworthy.verdict.base import GateResult, GateStatus, Outcome, Stage
+from tuneworthy.errors import join_sentences
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import GateResult, Outcome, Stage, Verdict
 from tuneworthy.verdict.evidence import Evidence, target_of
-from tuneworthy.verdict.gates import FEWEST_CASES, run_gates
+from tuneworthy.verdict.gates import run_gates
+from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
 
-MINUTES_A_CASE = 2.0
-"""Time a person takes to write or label a case: assumed."""
+# Time a person takes to write or label a case: assumed.
+MINUTES_PER_CASE = 2.0
+# Steps that may be taken in any order.
 LEVERS = ("prompt", "model", "retrieval", "decoding")
-"""Steps that may be taken in any order."""
-ORDER_NOTE = "`run` tries retrieval before the stronger model; the next step named here is the cheapest open one."
+Span = tuple[float, float]
 
 
 class StepStatus(StrEnum):
@@ -31,29 +34,29 @@ class StepStatus(StrEnum):
     NOT_APPLICABLE = "not_applicable"
 
 
+DONE, OPEN, NOT_APPLICABLE = StepStatus
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What a step takes; each pair is the least and the most.
 
     Attributes:
-        calls, usd, minutes: Of the models. person_minutes: Of a person.
+        calls: Of the models, like US dollars and minutes.
+        person_minutes: Of a person.
     """
 
-    calls: tuple[float, float] = (0, 0)
-    usd: tuple[float, float] = (0.0, 0.0)
-    minutes: tuple[float, float] = (0.0, 0.0)
+    calls: Span = (0, 0)
+    usd: Span = (0.0, 0.0)
+    minutes: Span = (0.0, 0.0)
     person_minutes: float = 0.0
 
     def plus(self, other: Cost) -> Cost:
         """Return both together."""
-
-        def both(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
-            return a[0] + b[0], a[1] + b[1]
-
         return Cost(
-            calls=both(self.calls, other.calls),
-            usd=both(self.usd, other.usd),
-            minutes=both(self.minutes, other.minutes),
+            calls=(self.calls[0] + other.calls[0], self.calls[1] + other.calls[1]),
+            usd=(self.usd[0] + other.usd[0], self.usd[1] + other.usd[1]),
+            minutes=(self.minutes[0] + other.minutes[0], self.minutes[1] + other.minutes[1]),
             person_minutes=self.person_minutes + other.person_minutes,
         )
 
@@ -64,30 +67,35 @@ class Cost:
 
     def __str__(self) -> str:
         if self.person_minutes:
-            return f"about {self.person_minutes:.0f} minutes of a person ({MINUTES_A_CASE:g} a case, assumed)"
+            return messages.PERSON_TIME.format(minutes=self.person_minutes, each=MINUTES_PER_CASE)
         if not self.calls[1]:
-            return "no calls, no money, seconds"
-        calls = _span(*(f"{value:,.0f}" for value in self.calls))
-        usd = _span(*(f"${value:.2f}" for value in self.usd)) if self.usd[1] else "no money"
-        minutes = _span(*(f"{value:.0f}" for value in self.minutes))
-        return f"{calls} calls, {usd}, {'less than a minute' if minutes == '0' else f'about {minutes} minutes'}"
+            return messages.NO_COST
+        minutes = _span(self.minutes, "{:.0f}")
+        return messages.COST.format(
+            calls=_span(self.calls, "{:,.0f}"),
+            usd=_span(self.usd, "${:.2f}") if self.usd[1] else messages.NO_MONEY,
+            minutes=messages.UNDER_A_MINUTE if minutes == "0" else messages.MINUTES.format(span=minutes),
+        )
 
 
-def _span(low: str, high: str) -> str:
+def _span(values: Span, form: str) -> str:
+    low, high = map(form.format, values)
     return low if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ProjectState:
     """What a project folder shows.
 
     Attributes:
         evidence: What the gates look at; without rungs before a run.
-        n_cases, n_unlabelled: Cases with and without a right answer. fault: Why they cannot be read, or "".
+        n_cases: Cases with a right answer.
+        n_unlabelled: Cases without one.
+        fault: Why they cannot be read, or "".
         quick: Rung to (score, cases of dev), of the last quick run.
-        outcome, reason, next_action: Of the last verdict; None before one.
+        verdict: The last one; None before it.
         verdict_stale: What changed since it was computed, in words.
-        costs: Rung to what walking it takes; without those that cannot be estimated.
+        costs: Rung to what it takes; without those that cannot be estimated.
     """
 
     evidence: Evidence
@@ -95,16 +103,14 @@ class Seen:
     n_unlabelled: int = 0
     fault: str = ""
     quick: Mapping[str, tuple[float, int]] = field(default_factory=dict)
-    outcome: str | None = None
-    reason: str = ""
-    next_action: str = ""
+    verdict: Verdict | None = None
     verdict_stale: Sequence[str] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
 
     @property
     def decided(self) -> bool:
         """Whether a verdict that still holds says yes or no."""
-        return self.outcome not in {None, Outcome.UNDECIDED} and not self.verdict_stale
+        return self.verdict is not None and self.verdict.outcome is not Outcome.UNDECIDED and not self.verdict_stale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +118,13 @@ class Step:
     """A step.
 
     Attributes:
-        step: Its name. day, title: Of the two weeks.
-        status: What is known of it. evidence: The numbers, in one line.
-        do: What to run or do, if it is open. cost: What that takes; None if not known, or nothing is to be done.
+        step: Its name.
+        day: Of the two weeks.
+        title: What it is.
+        status: What is known of it.
+        evidence: The numbers, in one line.
+        do: What to run or do, if it is open.
+        cost: What that takes; None if not known, or nothing is to be done.
     """
 
     step: str
@@ -132,33 +142,45 @@ class Checklist:
 
     steps: Sequence[Step]
     next: Step | None
-    notes: Sequence[str] = (ORDER_NOTE,)
+    notes: Sequence[str] = (messages.ORDER_NOTE,)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `next` is the name of the step."""
         return {**asdict(self), "next": self.next.step if self.next else None}
 
 
-Found = tuple[StepStatus, str]
-Look = Callable[[Seen, Mapping[str, GateResult]], Step]
-DONE, OPEN = StepStatus.DONE, StepStatus.OPEN
-NOT_APPLICABLE = StepStatus.NOT_APPLICABLE
+Gates = Mapping[str, GateResult]
 
 
-def checklist(seen: Seen) -> Checklist:
-    """Return the checklist of what was seen."""
-    stages: tuple[Stage, ...] = ("to_decide", "to_train", "to_ship")
-    gates = {result.gate: result for stage in stages for result in run_gates(seen.evidence, stage)}
-    steps = [look(seen, gates) for look in _STEPS]
-    return Checklist(steps=steps, next=_next(seen, steps))
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """How a step is judged: by the gates `of`, which running `rungs` (or doing `do`) passes."""
+
+    day: str
+    of: Sequence[str] = ()
+    rungs: Sequence[str] = ()
+    do: str = ""
+    look: Callable[[str, _Part, ProjectState, Gates], Step] | None = None
+
+    def step(self, name: str, status: StepStatus, evidence: str, do: str = "", cost: Cost | None = None) -> Step:
+        title = messages.STEP_TITLES[name]
+        return Step(step=name, day=self.day, title=title, status=status, evidence=evidence, do=do, cost=cost)
 
 
-def _next(seen: Seen, steps: Sequence[Step]) -> Step | None:
+def checklist(state: ProjectState) -> Checklist:
+    """Return the checklist of a project."""
+    gates = {result.gate: result for stage in get_args(Stage) for result in run_gates(state.evidence, stage)}
+    steps = [(part.look or _lever)(name, part, state, gates) for name, part in _PARTS.items()]
+    return Checklist(steps=steps, next=_next(state, steps))
+
+
+def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
     """Return the cheapest open step whose turn it is: cases, baseline, the levers in any order, then one by one.
 
     Once the verdict says yes or no, or the target is met, levers that are still open need not be tried.
     """
-    needless = seen.decided or target_of(seen.evidence.top, seen.evidence.target, seen.evidence.margin) == "met"
+    evidence = state.evidence
+    needless = state.decided or target_of(evidence.top, evidence.target, evidence.margin) == "met"
     ready = [step for step in steps if step.status is OPEN and not (needless and step.step in LEVERS)]
     if not ready or ready[0].step not in LEVERS:
         return ready[0] if ready else None
@@ -166,166 +188,97 @@ def _next(seen: Seen, steps: Sequence[Step]) -> Step | None:
     return min(levers, key=lambda step: step.cost.order if step.cost else (float("inf"),) * 3)
 
 
-def _of_gates(results: Sequence[GateResult]) -> Found:
-    """Return what gates say of a step together; the sentence is that of those that weigh most."""
-    open_ones = [r for r in results if r.status in {GateStatus.FAIL, GateStatus.UNKNOWN}]
-    passed = [r for r in results if r.status is GateStatus.PASS]
-    shown = open_ones or passed or results
-    words = "; ".join(dict.fromkeys(result.detail for result in shown))
-    return OPEN if open_ones else DONE if passed else NOT_APPLICABLE, words
+def _cases(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
+    n_test, gate = state.evidence.n_test, gates["test_set"]
+    words = messages.N_CASES.format(n=state.n_cases, n_test=n_test)
+    if state.fault:
+        return part.step(name, OPEN, state.fault, messages.CHECK)
+    if state.n_unlabelled:
+        cost = Cost(person_minutes=state.n_unlabelled * MINUTES_PER_CASE)
+        words += messages.N_UNLABELLED.format(n=state.n_unlabelled)
+        return part.step(name, OPEN, words, messages.LABEL, cost)
+    if gate.status == "pass":
+        return part.step(name, DONE, words)
+    cost = Cost(person_minutes=max(0, FEWEST_CASES - n_test) * MINUTES_PER_CASE)
+    return part.step(name, OPEN, f"{words}. {gate.message}", messages.SAMPLE, cost)
 
 
-def _cases(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
-    n_test = seen.evidence.n_test
-    words = f"{seen.n_cases} cases with a right answer, {n_test} of them in test"
-    done = gates["test_set"].status is GateStatus.PASS and not seen.n_unlabelled and not seen.fault
-    missing = max(0, FEWEST_CASES - n_test)
-    if seen.fault:
-        words = seen.fault
-    elif seen.n_unlabelled:
-        words += f"; {seen.n_unlabelled} without"
-        missing = seen.n_unlabelled
-    elif not done:
-        words += f"; {gates['test_set'].detail}"
-    do = "tuneworthy cases label" if seen.n_unlabelled else "tuneworthy cases sample, then cases label"
-    return Step(
-        step="cases",
-        day="1",
-        title="Build the eval set",
-        status=DONE if done else OPEN,
-        evidence=words,
-        do="" if done else "tuneworthy check" if seen.fault else do,
-        cost=None if done or seen.fault else Cost(person_minutes=missing * MINUTES_A_CASE),
-    )
+def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
+    """Return a step that is done when its gates pass, by running its rungs; its words are those that weigh most."""
+    results = [gates[gate] for gate in part.of]
+    open_gates, passed = [r for r in results if r.is_open], [r for r in results if r.status == "pass"]
+    words = " ".join(dict.fromkeys(result.message for result in open_gates or passed or results))
+    if not open_gates:
+        n = messages.N_TESTED.format(n=state.evidence.n_test) if passed else ""
+        return part.step(name, DONE if passed else NOT_APPLICABLE, f"{words}{n}")
+    known = state.evidence.rungs
+    untested = [rung for rung in part.rungs if not (rung in known and known[rung].tested)] or list(part.rungs)
+    run = [rung for rung in untested if rung in state.costs] or untested
+    for rung in run:
+        if rung in state.quick:
+            score, n_dev = state.quick[rung]
+            words += messages.QUICK_SCORE.format(rung=rung, score=score, n=n_dev)
+    do = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in run)])
+    if name == "model" and not state.evidence.other_models:
+        do = messages.ADD_MODEL
+    costs = [state.costs[rung] for rung in run if rung in state.costs]
+    return part.step(name, OPEN, words, do, reduce(Cost.plus, costs) if len(costs) == len(run) else None)
 
 
-def _lever(name: str, day: str, title: str, *of: str, rungs: Sequence[str]) -> Look:
-    """Return a step that is done when the gates `of` pass, by walking `rungs`."""
-
-    def look(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
-        status, words = _of_gates([gates[gate] for gate in of])
-        walk = _to_walk(seen, rungs) if status is OPEN else []
-        if status is DONE:
-            words += f" (n = {seen.evidence.n_test})"
-        elif status is OPEN:
-            words += "".join(
-                f"; {rung}: {seen.quick[rung][0]:.3f} on {seen.quick[rung][1]} dev cases in a quick run"
-                for rung in walk
-                if rung in seen.quick
-            )
-        do = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in walk)]) if walk else ""
-        if walk and name == "model" and not seen.evidence.other_models:
-            do = "add a stronger model to [models], or waive the gate other_models with the reason"
-        return Step(step=name, day=day, title=title, status=status, evidence=words, do=do, cost=_cost_of(seen, walk))
-
-    return look
+def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
+    verdict = state.verdict
+    if verdict is None:
+        return part.step(name, OPEN, messages.NOT_DECIDED, messages.DECIDE, Cost())
+    words = messages.VERDICT.format(outcome=verdict.outcome, reason=next(iter(verdict.reasons), ""))
+    if state.decided:
+        return part.step(name, DONE, words)
+    if state.verdict_stale:
+        words = messages.VERDICT_STALE.format(outcome=verdict.outcome, changes="; ".join(state.verdict_stale))
+        return part.step(name, OPEN, words, messages.DECIDE, Cost())
+    return part.step(name, OPEN, words, messages.THEN_DECIDE.format(action=verdict.next_action), Cost())
 
 
-def _to_walk(seen: Seen, rungs: Sequence[str]) -> list[str]:
-    """Return the rungs of a step to walk: those not put to test (else all), without those that have nothing to try."""
-    known = seen.evidence.rungs
-    left = [name for name in rungs if not (name in known and known[name].tested)] or list(rungs)
-    return [name for name in left if name in seen.costs] or left
+def _later(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
+    """Return a step after the decision: done when its gates pass or are waived."""
+    results = [gates[gate] for gate in part.of]
+    open_gates = [one for one in results if one.is_open]
+    words = ", ".join(f"{one.gate}: {one.status}" for one in results)
+    if state.decided and state.verdict is not None and state.verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
+        return part.step(name, NOT_APPLICABLE, messages.NOT_NEEDED)
+    if not open_gates:
+        return part.step(name, DONE, words)
+    return part.step(name, OPEN, join_sentences(words, open_gates[0].message), part.do)
 
 
-def _cost_of(seen: Seen, rungs: Sequence[str]) -> Cost | None:
-    """Return what walking `rungs` takes; None if nothing is to be walked, or one cannot be estimated."""
-    if not rungs or any(name not in seen.costs for name in rungs):
-        return None
-    return reduce(Cost.plus, (seen.costs[name] for name in rungs))
-
-
-def _decision(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
-    if seen.decided:
-        status, words = DONE, f"{seen.outcome}: {seen.reason}"
-    elif seen.outcome is None:
-        status, words = OPEN, "nothing was decided"
-    elif seen.verdict_stale:
-        status, words = OPEN, f"{seen.outcome} was said before a change: {'; '.join(seen.verdict_stale)}"
-    else:
-        status, words = OPEN, f"{seen.outcome}: {seen.reason}"
-    fresh = status is OPEN and seen.outcome is not None and not seen.verdict_stale
-    return Step(
-        step="decision",
-        day="7",
-        title="Decide",
-        status=status,
-        evidence=words,
-        do="" if status is DONE else f"{seen.next_action}; then tuneworthy decide" if fresh else "tuneworthy decide",
-        cost=None if status is DONE else Cost(),
-    )
-
-
-def _later(name: str, day: str, title: str, do: str, *of: str) -> Look:
-    """Return a step after the decision: done when the gates `of` pass or are waived."""
-
-    def look(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
-        results = [gates[gate] for gate in of]
-        closed = [one for one in results if one.status in {GateStatus.FAIL, GateStatus.UNKNOWN}]
-        words = ", ".join(f"{one.gate}: {one.status}" for one in results)
-        if seen.decided and seen.outcome == Outcome.DO_NOT_FINE_TUNE:
-            status, words = NOT_APPLICABLE, "the verdict is do_not_fine_tune"
-        elif not closed:
-            status = DONE
-        else:
-            status, words = OPEN, f"{words}; {closed[0].detail}"
-        return Step(step=name, day=day, title=title, status=status, evidence=words, do=do if status is OPEN else "")
-
-    return look
-
-
-def _training(seen: Seen, gates: Mapping[str, GateResult]) -> Step:
-    """Done when a tuned variant was put to test; the pilot is shown beside it."""
-    step = _later("training", "11-12", "Train", "tuneworthy train", "pilot")(seen, gates)
-    tuned, adapter = seen.evidence.tuned, seen.evidence.training.adapter
-    pilot = f"pilot: {gates['pilot'].status}"
+def _training(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
+    """Done when a tuned variant was compared on test; the pilot is shown beside it."""
+    step, pilot = _later(name, part, state, gates), gates["pilot"].status
+    tuned, adapter = state.evidence.tuned, state.evidence.training.adapter
     if step.status is NOT_APPLICABLE:
         return step
-    if tuned is not None and not seen.evidence.stale:
-        words = f"{tuned.name}: {tuned.score:.3f}, {tuned.status} (n = {seen.evidence.n_test}); {pilot}"
+    if tuned is not None and tuned.score is not None and not state.evidence.stale:
+        words = messages.TUNED_STATUS.format(
+            name=tuned.name, score=tuned.score, status=tuned.status, n=state.evidence.n_test, pilot=pilot
+        )
         return replace(step, status=DONE, evidence=words, do="")
     if adapter is not None:
-        do = "tuneworthy merge, export gguf, then run --rung fine_tune"
-        words = f"the adapter {adapter} was not put to test; {pilot}"
-        return replace(step, status=OPEN, evidence=words, do=do)
-    words = f"nothing was trained; {pilot}"
-    return replace(step, status=OPEN, evidence=words, do="tuneworthy train")
+        words = messages.ADAPTER_UNTESTED.format(adapter=adapter, pilot=pilot)
+        return replace(step, status=OPEN, evidence=words, do=messages.DO_TEST)
+    return replace(step, status=OPEN, evidence=messages.NOT_TRAINED.format(pilot=pilot), do=part.do)
 
 
-_STEPS: tuple[Look, ...] = (
-    _cases,
-    _lever("baseline", "1-2", "Measure the baseline", "baseline", rungs=["baseline"]),
-    _lever("prompt", "1-2", "Max out prompting", "prompt", "few_shot", rungs=["prompt", "few_shot"]),
-    _lever("model", "3", "Try a stronger model", "other_models", rungs=["model"]),
-    _lever("retrieval", "4-5", "Add retrieval, if it is a knowledge task", "retrieval", rungs=["retrieval"]),
-    _lever("decoding", "6", "Tune decoding", "decoding", rungs=["decoding"]),
-    _decision,
-    _later(
-        "dataset",
-        "8-10",
-        "Build the dataset",
-        "tuneworthy data build, then data review",
-        "dataset_frozen",
-        "dataset_review",
-        "dataset_contamination",
-        "teacher_terms",
-    ),
-    _training,
-    _later(
-        "parity",
-        "13",
-        "Merge, deploy, measure again",
-        "tuneworthy merge, export gguf, parity, serve",
-        "parity",
-        "improvement",
-        "regressions",
-        "serving",
-    ),
-    _later(
-        "shadow",
-        "14",
-        "Shadow real traffic",
-        "answer a copy of your traffic with both models, then waive the gate",
-        "shadow",
-    ),
-)
+_DATA = ("dataset_frozen", "dataset_review", "dataset_contamination", "teacher_terms")
+_SHIP = ("parity", "improvement", "regressions", "serving")
+_PARTS: Mapping[str, _Part] = {
+    "cases": _Part("1", look=_cases),
+    "baseline": _Part("1-2", ["baseline"], ["baseline"]),
+    "prompt": _Part("1-2", ["prompt", "few_shot"], ["prompt", "few_shot"]),
+    "model": _Part("3", ["other_models"], ["model"]),
+    "retrieval": _Part("4-5", ["retrieval"], ["retrieval"]),
+    "decoding": _Part("6", ["decoding"], ["decoding"]),
+    "decision": _Part("7", look=_decision),
+    "dataset": _Part("8-10", _DATA, do=messages.DO_DATASET, look=_later),
+    "training": _Part("11-12", ["pilot"], do=messages.DO_TRAIN, look=_training),
+    "parity": _Part("13", _SHIP, do=messages.DO_SHIP, look=_later),
+    "shadow": _Part("14", ["shadow"], do=messages.DO_SHADOW, look=_later),
+}

@@ -1,4 +1,4 @@
-"""The questions behind `error analysis`: each probe asks the failed dev cases that no earlier one has explained.
+"""The calls behind the error analysis: each probe asks the failed dev cases that no earlier one has explained.
 
 Invariants: only dev is asked; at most `MOST_CASES` failed cases are; every answer goes through `Session.ask`, so that
 it is stored, resumed and counted against the budget like any other.
@@ -21,6 +21,7 @@ from tuneworthy.graders.text import normalise
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Case, Trace, Variant, canonical
+from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass
 from tuneworthy.verdict.error_analysis import (
     FILE,
@@ -28,7 +29,7 @@ from tuneworthy.verdict.error_analysis import (
     PROBES,
     SAMPLES,
     ErrorAnalysis,
-    Finding,
+    FailedCase,
     class_of,
     enough_passes,
     fingerprint,
@@ -36,8 +37,8 @@ from tuneworthy.verdict.error_analysis import (
 )
 from tuneworthy.verdict.label_votes import GIVEN, ClassifierVotes, Voter, other_answer, shown_stronger
 
+# Temperature of the further answers where the variant itself is greedy.
 ASKED_AGAIN_AT = 0.7
-"""Temperature of the further answers where the variant itself is greedy."""
 
 
 async def analyse_errors(
@@ -47,12 +48,12 @@ async def analyse_errors(
 
     Args:
         session: The opened project.
-        variant: The best language-model variant (`error analysis.best_language_model`).
+        variant: The best language-model variant (`error_analysis.best_language_model`).
         probes: Those to make.
         most: Failed cases to probe, at most.
 
     Raises:
-        BudgetSpent: The next call could exceed the budget; what was answered is kept, and a later run goes on.
+        BudgetSpent: The next call could exceed the budget; what was answered is stored, and a later run resumes.
         OutsideFault: A provider is down.
     """
     probing = _Probing(session, variant, probes)
@@ -75,7 +76,7 @@ class _Probing:
         self.right: list[Case] = []
         self.values: dict[str, float] = {}
         self.texts: dict[str, str] = {}
-        self.findings: dict[str, Finding] = {}
+        self.failed: dict[str, FailedCase] = {}
         self.not_probed: dict[str, str] = {}
         self.n_failed = 0
         self.calls = 0
@@ -100,8 +101,8 @@ class _Probing:
         """The failed cases that no probe has explained yet."""
         return [
             self.cases[name]
-            for name, finding in self.findings.items()
-            if class_of(finding, self.enough, self.probes) == "other"
+            for name, failed in self.failed.items()
+            if class_of(failed, self.enough, self.probes) == "unexplained"
         ]
 
     async def begin(self, most: int) -> None:
@@ -109,7 +110,7 @@ class _Probing:
         threshold = self.session.project.task.target if self.session.task.kind == "free_text" else 1.0
         traces = await self._ask(self.variant, self.dev, count=False)
         _, _, scores = await self.session.score(traces, self.dev)
-        failed = []
+        wrong = []
         for case, trace, score in zip(self.dev, traces, scores, strict=True):
             if score.value is None:
                 continue
@@ -117,29 +118,28 @@ class _Probing:
             if score.value >= threshold:
                 self.right.append(case)
             else:
-                failed.append((case, score.reason))
-        self.n_failed = len(failed)
-        if len(failed) > most:
-            failed = random.Random(self.session.project.split.seed).sample(failed, most)
-        self.cases = {case.id: case for case, _ in failed}
-        self.findings = {case.id: Finding(case=case.id, reason=reason) for case, reason in failed}
+                wrong.append((case, score.reason))
+        self.n_failed = len(wrong)
+        if len(wrong) > most:
+            wrong = random.Random(self.session.project.split.seed).sample(wrong, most)
+        self.cases = {case.id: case for case, _ in wrong}
+        self.failed = {case.id: FailedCase(case=case.id, reason=reason) for case, reason in wrong}
 
     def report(self) -> ErrorAnalysis:
         """Give each case its class."""
-        findings = self.findings
-        classes = {name: class_of(finding, self.enough, self.probes) for name, finding in findings.items()}
-        passes = [finding.passes for finding in findings.values() if finding.passes is not None]
-        skipped = {name: "switched off" for name in PROBES if name not in self.probes} | self.not_probed
+        classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
+        passes = [failed.passes for failed in self.failed.values() if failed.passes is not None]
+        skipped = {name: messages.SWITCHED_OFF for name in PROBES if name not in self.probes} | self.not_probed
         voters = (self._others or {}).items()
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             variant_name=self.variant.name,
             n_dev=len(self.values),
             n_failed=self.n_failed,
-            n_probed=len(findings),
+            n_probed=len(self.failed),
             rows=rows_of(classes, [name for name in PROBES if name not in skipped]),
             classes=classes,
-            suspects={name: finding.suspected for name, finding in findings.items() if finding.suspected},
+            suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             not_probed=skipped,
             stronger=[name for name, voter in voters if voter.stronger],
             pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
@@ -158,8 +158,8 @@ class _Probing:
             self.cost_usd += sum(trace.cost_usd for trace in new)
         return traces
 
-    async def _mended(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[list[bool]]:
-        """Ask `cases` and say of each answer whether it gains at least half of what was missing; unscored: no."""
+    async def _fixes(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[list[bool]]:
+        """Return of each answer to `cases` whether it gains at least half of what was missing; unscored: no."""
         traces = await self._ask(variant, cases, repeats=repeats)
         _, _, scores = await self.session.score(traces, cases)
         return [
@@ -177,27 +177,27 @@ class _Probing:
         """Look at the form of the answers; ask the malformed ones again with the output constrained."""
         session, task = self.session, self.session.task
         for case in self.open:
-            finding, text = self.findings[case.id], self.texts[case.id]
-            finding.malformed, finding.in_form = form(case, text, finding.reason, task.labels, task.schema)
-        wanted = [case for case in self.open if self.findings[case.id].malformed]
+            failed, text = self.failed[case.id], self.texts[case.id]
+            failed.malformed, failed.in_form = form(case, text, failed.reason, task.labels, task.schema)
+        wanted = [case for case in self.open if self.failed[case.id].malformed]
         constrained = replace(
             self.variant, name="probe/format", output=task.structured, answer_after=None, notes=("probe",)
         )
         can = task.structured.kind in session.models[self.variant.model].provider.supports
         if not wanted or not can or constrained.id == self.variant.id:
             return
-        for case, (good,) in zip(wanted, await self._mended(constrained, wanted), strict=True):
-            self.findings[case.id].in_form = good or bool(self.findings[case.id].in_form)
+        for case, (good,) in zip(wanted, await self._fixes(constrained, wanted), strict=True):
+            self.failed[case.id].in_form = good or bool(self.failed[case.id].in_form)
 
     async def _label_or_grader(self) -> None:
         """Let the models and the classical baseline vote on the answer, each weighed by how often it is right on dev."""
         if self.session.task.kind == "free_text":
-            self.not_probed["label_or_grader"] = "free texts cannot be compared word by word"
+            self.not_probed["label_or_grader"] = messages.FREE_TEXT
             return
         others = await self._other_models()
         classical = ClassifierVotes.fitted(self.session)
         if not others and classical is None:
-            self.not_probed["label_or_grader"] = "there is no other model, and no examples to fit a classifier on"
+            self.not_probed["label_or_grader"] = messages.NO_VOTERS
             return
         own = Voter(accuracy=(len(self.right) + 1) / (len(self.values) + 2))
         own.votes = {case.id: self._vote(case, self.texts[case.id], right=False) for case in self.open}
@@ -205,24 +205,24 @@ class _Probing:
         n_answers = len(self.session.task.labels)
         for case in self.open:
             votes = [(voter.votes.get(case.id, ""), voter.accuracy) for voter in voters]
-            self.findings[case.id].suspected = other_answer(votes, n_answers)
+            self.failed[case.id].suspected = other_answer(votes, n_answers)
 
     async def _knowledge(self) -> None:
         """Hand over the document that the case names."""
         cases = {case.id: case for case in self.open if case.documents}
         if not cases:
-            self.not_probed["knowledge"] = "no failed case names the documents that hold its answer"
+            self.not_probed["knowledge"] = messages.NO_NAMED_DOCUMENTS
             return
         library = self.session.library
         handed = [case for case in cases.values() if library and library.named(case)]
         if library is None or not handed:
-            self.not_probed["knowledge"] = "expected the documents that cases name in [documents], got none of them"
+            self.not_probed["knowledge"] = messages.DOCUMENTS_MISSING
             return
         oracle = replace(
             self.variant, name="probe/oracle", retrieval=library.oracle(self.variant.retrieval), notes=("probe",)
         )
-        for case, (good,) in zip(handed, await self._mended(oracle, handed), strict=True):
-            self.findings[case.id].oracle = good
+        for case, (good,) in zip(handed, await self._fixes(oracle, handed), strict=True):
+            self.failed[case.id].oracle = good
 
     async def _instability(self) -> None:
         """Ask again, at a temperature above 0."""
@@ -235,33 +235,25 @@ class _Probing:
                 notes=("probe",),
             )
         own = variant is self.variant  # then the first answer is the one that failed
-        answers = await self._mended(variant, cases, repeats=SAMPLES + own)
+        answers = await self._fixes(variant, cases, repeats=SAMPLES + own)
         for case, good in zip(cases, answers, strict=True):
-            self.findings[case.id].passes = sum(good[own:])
+            self.failed[case.id].passes = sum(good[own:])
 
     async def _reasoning(self) -> None:
         """Ask the models that are stronger on dev."""
         stronger = [voter for voter in (await self._other_models()).values() if voter.stronger]
         if not stronger:
-            self.not_probed["reasoning"] = (
-                "no other eligible model is shown to be stronger on dev"
-                if self._others
-                else "the project has no other eligible model"
-            )
+            self.not_probed["reasoning"] = messages.NONE_STRONGER if self._others else messages.NO_ELIGIBLE_MODEL
             return
         for case in self.open:
-            self.findings[case.id].stronger = any(case.id in voter.right for voter in stronger)
+            self.failed[case.id].stronger = any(case.id in voter.right for voter in stronger)
 
     async def _other_models(self) -> dict[str, Voter]:
         """Ask every other model that the rung `model` may try the open cases and a sample of those that were right."""
         if self._others is not None:
             return self._others
         project = self.session.project
-        names = [
-            name
-            for name in project.answering
-            if name != self.variant.model and not (project.constraints.on_device and project.models[name].hosted)
-        ]
+        names = [name for name in project.answering if name != self.variant.model and project.may_serve(name)]
         control = self.right
         if len(control) > MOST_CASES:
             control = random.Random(project.split.seed).sample(control, MOST_CASES)
@@ -286,13 +278,13 @@ class _Probing:
             if score.value is not None and score.value >= (1 + min(self.values[case.id], 0.999)) / 2:
                 right.add(case.id)
             votes[case.id] = self._vote(case, trace.text, right=case.id in right)
-        mended = sum(case.id in right for case in failed) * self._weight(failed, self.n_failed)
-        kept = sum(case.id in right for case in control) * self._weight(control, len(self.right))
+        fixed = sum(case.id in right for case in failed) * self._weight(failed, self.n_failed)
+        still_right = sum(case.id in right for case in control) * self._weight(control, len(self.right))
         return Voter(
-            accuracy=(mended + kept + 1) / (len(self.values) + 2),
+            accuracy=(fixed + still_right + 1) / (len(self.values) + 2),
             votes=votes,
             right=right,
-            stronger=shown_stronger(mended, len(self.right) - kept),
+            stronger=shown_stronger(fixed, len(self.right) - still_right),
         )
 
     def _weight(self, asked: Sequence[Case], n: int) -> float:
@@ -327,8 +319,11 @@ def form(
     """Say whether the form of a wrong answer is wrong, and whether it is right when it is read leniently.
 
     Args:
-        case: The failed case. text: its answer. reason: the grader's.
-        labels: Of a label task. schema: of a JSON task.
+        case: The failed case.
+        text: Its answer.
+        reason: The grader's.
+        labels: Of a label task.
+        schema: Of a JSON task.
 
     >>> form(Case(id="a", expected="red"), "It is red.", "wrong", ("red", "blue"), None)
     (True, True)

@@ -1,4 +1,4 @@
-"""Decide a project: open it, look at the failures if asked to, gather, decide, and keep the verdict in its folder."""
+"""Decide a project: open it, analyse the failures on request, gather, decide, and store the verdict in its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather
-from tuneworthy.verdict.last_verdict import keep
+from tuneworthy.verdict.last_verdict import store_verdict
 from tuneworthy.verdict.probes import analyse_errors
 
 
@@ -29,15 +29,16 @@ async def decide_project(
 
     Args:
         project: From `config.load`.
-        probe: First look at why the best variant fails on dev (asks the models).
+        probe: First analyse why the best variant fails on dev (calls the models).
         max_usd: Most that the probes may spend.
-        progress: Told what is asked.
-        waiting: Told if another process works on the project.
+        progress: Called with what was answered.
+        waiting: Called if another process works on the project.
 
     Raises:
-        NotEnough: There was no run yet.
+        Undecided: There was no run yet.
         UserError: The data or a model cannot be used.
-        BudgetSpent: The next call could exceed the budget. OutsideFault: A provider is down. Both can go on later.
+        BudgetSpent: The next call could exceed the budget; run it again to resume.
+        OutsideFault: A provider is down; run it again to resume.
     """
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
         record = read_record(session.folder)
@@ -45,5 +46,5 @@ async def decide_project(
         if probe and variant is not None:
             await analyse_errors(session, variant)
         verdict = decide(gather(session))
-        keep(project, verdict)
+        store_verdict(project, verdict)
         return verdict

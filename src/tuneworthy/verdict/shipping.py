@@ -1,17 +1,18 @@
-"""The decision after training: ship the tuned model or not. Pure; used as soon as one was put to test."""
+"""The decision after training: ship the tuned model or not. Pure; used as soon as one was compared on test."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from tuneworthy.verdict.base import GateResult, GateStatus, Outcome, Verdict
+from tuneworthy.errors import join_sentences
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import GateResult, Outcome, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
-from tuneworthy.verdict.gates import run_gates
-from tuneworthy.verdict.wording import named, scored
+from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
 
-BLOCKED = frozenset({GateStatus.FAIL, GateStatus.UNKNOWN})
-SOUND = frozenset({"test_set", "baseline", "contamination", "judge"})
-"""Gates without which the test that the comparison rests on is none; they can't be waived."""
+# Gates without which the test that a comparison rests on is none.
+SOUND: Final = frozenset({"test_set", "baseline", "contamination", "judge"})
 
 
 def decide_shipping(evidence: Evidence) -> Verdict:
@@ -21,36 +22,35 @@ def decide_shipping(evidence: Evidence) -> Verdict:
     gate that failed, or else by the first one that is not known.
 
     Args:
-        evidence: Whose tuned variant was put to test, by a run that still holds.
+        evidence: Whose tuned variant was compared on test, by a run that still holds.
     """
     tuned = evidence.tuned
     if tuned is None:
-        raise ValueError("expected a tuned variant that was put to test, got none")
+        raise ValueError("no tuned variant was compared on test")
     before, training = run_gates(evidence), run_gates(evidence, "to_train")
     gates = run_gates(evidence, "to_ship")
-    closed = _closed([*(one for one in before if one.gate in SOUND), *gates])
-    outcome = Outcome.DO_NOT_SHIP if closed else Outcome.SHIP
+    needed = [*(one for one in before if one.gate in SOUND), *gates]
+    still_open = sorted((one for one in needed if one.is_open), key=lambda one: one.status != "fail")
     return Verdict(
-        outcome=outcome,
+        outcome=Outcome.DO_NOT_SHIP if still_open else Outcome.SHIP,
         stage="to_ship",
-        reason_code=f"gate_{closed[0].gate}" if closed else _code(tuned),
-        reasons=_reasons(evidence, tuned, closed),
+        reason_code=f"gate_{still_open[0].gate}" if still_open else _code(tuned),
+        reasons=_reasons(evidence, tuned, still_open),
         target=target_of(tuned, evidence.target, evidence.margin),
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
         economics=evidence.economics,
-        next_action=_next_action(closed),
-        valid_until=min(date for date, _ in evidence.expires) if evidence.expires else "",
-        would_change=_would_change(evidence, closed),
+        next_action=_next_action(still_open),
+        valid_until=min((date for date, _ in evidence.expires), default=""),
+        would_change=_would_change(evidence, still_open),
         stale=[*evidence.errors_stale, *_changed(evidence)],
     )
 
 
-def _closed(gates: Sequence[GateResult]) -> list[GateResult]:
-    """Return the gates that keep it from shipping, those that failed first."""
-    closed = [one for one in gates if one.status in BLOCKED]
-    return sorted(closed, key=lambda one: one.status is not GateStatus.FAIL)
+def expiries(evidence: Evidence) -> list[str]:
+    """Say what changes in the evidence, and when: the first two dates."""
+    return [messages.ON_DATE.format(date=date, what=what) for date, what in sorted(evidence.expires)[:2]]
 
 
 def _code(tuned: RungEvidence) -> str:
@@ -59,37 +59,34 @@ def _code(tuned: RungEvidence) -> str:
     return "tuned_cheaper" if tuned.reason_code == "cheaper" else "tuned_better"
 
 
-def _reasons(evidence: Evidence, tuned: RungEvidence, closed: Sequence[GateResult]) -> list[str]:
-    """At most three sentences: the one that decided, then the scores."""
+def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateResult]) -> list[str]:
+    """Return at most three sentences: the one that decided, then the scores."""
     n, top = evidence.n_test, evidence.top
-    reached = f"With {named(tuned)} the score is {scored(tuned, n)}"
-    against = f"; without training, {named(top)} reaches {scored(top, n)}." if top is not None else "."
-    if not closed:
-        first = f"Every gate before shipping holds: {tuned.reason}." if tuned.reason else "Every gate holds."
-        return [first, f"{reached}{against}"]
-    also = ", ".join(one.gate for one in closed[1:])
-    sentences = [f"The gate {closed[0].gate} is closed: {closed[0].detail}.", f"{reached}{against}"]
-    return [*sentences, f"Closed as well: {also}."] if also else sentences
+    against = messages.AGAINST.format(name=top.label, score=top.score_on(n)) if top is not None else ""
+    reached = messages.TUNED_REACHES.format(name=tuned.label, score=tuned.score_on(n), against=against)
+    if not still_open:
+        return [join_sentences(messages.SHIP, messages.sentence(tuned.reason)), reached]
+    first = messages.GATE_CLOSED.format(gate=still_open[0].gate, message=still_open[0].message)
+    also = ", ".join(one.gate for one in still_open[1:])
+    return [first, reached, *([messages.ALSO_CLOSED.format(gates=also)] if also else [])]
 
 
-def _next_action(closed: Sequence[GateResult]) -> str:
-    if not closed:
-        return "serve it: run `tuneworthy serve`"
-    first = closed[0]
-    waive = "" if first.gate == "parity" or first.gate in SOUND else f"; or waive the gate {first.gate} with the reason"
-    return f"{first.detail}{waive}"
+def _next_action(still_open: Sequence[GateResult]) -> str:
+    if not still_open:
+        return messages.SERVE
+    first = still_open[0]
+    waive = "" if first.gate in NEVER_WAIVED else messages.OR_WAIVE.format(gate=first.gate)
+    return join_sentences(first.fix or first.message, waive)
 
 
-def _would_change(evidence: Evidence, closed: Sequence[GateResult]) -> list[str]:
-    changes = [f"{what} on {date}" for date, what in sorted(evidence.expires)[:2]]
-    if closed:
-        return [f"the gates {', '.join(one.gate for one in closed)}, once they hold", *changes]
-    return ["another adapter, another export, or a cheaper model that is as good", *changes]
+def _would_change(evidence: Evidence, still_open: Sequence[GateResult]) -> list[str]:
+    names = ", ".join(one.gate for one in still_open)
+    return [messages.GATES_PASS.format(gates=names) if names else messages.OTHER_ADAPTER, *expiries(evidence)]
 
 
 def _changed(evidence: Evidence) -> list[str]:
     """Say what is about another dataset, adapter or base, and was therefore not used."""
     found = evidence.training
     proofs = [one for proof in (found.pilot, found.parity, found.serving) if proof for one in proof.changed]
-    regressions = [f"the regression set {one.name} changed" for one in found.regressions if one.changed]
+    regressions = [messages.SET_CHANGED.format(name=one.name) for one in found.regressions if one.changed]
     return [*found.changed, *proofs, *regressions]

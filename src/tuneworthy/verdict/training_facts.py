@@ -21,15 +21,18 @@ class DatasetEvidence:
     """A frozen version of the training data.
 
     Attributes:
-        version: Its hash. n_rows: Rows that it holds.
+        version: Its hash.
+        n_rows: Its rows.
         broken: Why its files are not what was frozen; "" if they are.
         failed: Gates of its build that failed, in words: it was frozen with `--unsafe`.
         overlaps: What the overlap check of the build says if it did not pass; "" if it did.
         n_near: Rows one word apart from a short case, which were reported and are still in it.
         changed: What differs now from what it was checked against, in words.
-        review: How far the review by people is. review_words: What it says. bound: The share of good rows that was
-            shown; None before.
-        terms, terms_words: Whether the terms of the models that wrote rows allow training on them, and why.
+        review: How far the review by people is.
+        review_words: What it says.
+        bound: The share of good rows that was shown; None before.
+        terms: Whether the terms of the models that wrote rows allow training on them.
+        terms_words: Why.
         newer: The version that was frozen after it, which a tuned model was not trained on; "" if there is none.
     """
 
@@ -53,7 +56,8 @@ class PilotEvidence:
     """A pilot: small trainings of growing size.
 
     Attributes:
-        n: Trainings. baseline: What training must beat, on the cases of the pilot.
+        n: Trainings.
+        baseline: What training must beat, on the cases of the pilot.
         changed: Why it says nothing of the dataset and base at hand, in words; its points are then not used.
         built_gain: Gain of the built over the raw rows at equal steps, with its interval; None if it was not measured.
     """
@@ -69,12 +73,13 @@ class ProofEvidence:
     """A proof of a model file: that it is the model that was measured (`parity`), or that it is served (`serving`).
 
     Attributes:
-        status: `pass`, `fail` or `unknown`. detail: What was found, and what caused a failure.
-        changed: Why it is about another model than the one put to test, in words; it is then not used.
+        status: What it says.
+        detail: What was measured, and what caused a failure.
+        changed: Why it is about another model than the one on test, in words; it is then not used.
         numbers: Ids and checks, for the record.
     """
 
-    status: str
+    status: Literal["pass", "fail", "unknown"]
     detail: str = ""
     changed: Sequence[str] = ()
     numbers: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +87,7 @@ class ProofEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionEvidence:
-    """What a regression set says of the tuned model (see `regressions.compare.GuardResult`).
+    """What a regression set says of the tuned model (see `regressions.compare.RegressionResult`).
 
     Attributes:
         changed: Whether the set is another now than it was; it is then not used.
@@ -103,10 +108,14 @@ class TrainingEvidence:
 
     Attributes:
         dataset: The version that the tuned model was trained on; the latest one before training.
-        pilot, parity, serving: As far as there are any.
-        adapter: The adapter that was trained last. tuned: The artifacts that were put to test and what was measured beside the score.
-        regressions: Of the run. unguarded: Regression sets of the project that were not asked, or not as they are now.
-        changed: What was made since the tuned model was put to test, in words.
+        pilot: As far as there is one, like the proofs.
+        parity: That the forms of the model are one model.
+        serving: That it is served.
+        adapter: The adapter that was trained last.
+        tuned: The artifacts that were compared on test, and what was measured beside the score.
+        regressions: Of the run.
+        sets_missing: Regression sets of the project without answers, or without answers as they are now.
+        changed: What was made since the tuned model was compared on test, in words.
     """
 
     dataset: DatasetEvidence | None = None

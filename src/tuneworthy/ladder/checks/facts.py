@@ -197,7 +197,7 @@ class Facts:
 
     def excluded(self, name: str) -> bool:
         """Whether a constraint keeps the model `name` from being called."""
-        return self.project.constraints.on_device and self.project.models[name].hosted
+        return not self.project.may_serve(name)
 
     @cached_property
     def servers(self) -> dict[str, ServerAnswer]:

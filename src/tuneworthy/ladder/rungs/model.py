@@ -34,7 +34,7 @@ class Model:
         best, project = view.best, view.project
         assert best is not None
         others = [name for name in project.answering if name != best.model]
-        forbidden = [name for name in others if project.constraints.on_device and project.models[name].hosted]
+        forbidden = [name for name in others if not project.may_serve(name)]
         eligible = [name for name in others if name not in forbidden]
         reasons = [f"{name}: hosted, and the task must run on the device" for name in forbidden]
         judges = [name for name in project.models if name not in project.answering]

@@ -67,7 +67,7 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
     if section is None:
         return ""
     why = _why_no_prompt(project, model)
-    if not why and project.constraints.on_device and project.models[section.model].hosted:
+    if not why and not project.may_serve(section.model):
         why = f"{section.model} is hosted, and the task must run on the device"
     why = why or gepa_missing() or _why_not_searched(dev, searched=searched)
     if not why and dev:

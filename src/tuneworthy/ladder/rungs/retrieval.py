@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.cases.normalize import words
+from tuneworthy.constraints import may_serve
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.ladder.rung import Proposal, View, rung
 from tuneworthy.ladder.rung_details import (
@@ -104,7 +105,7 @@ class RetrievalRung:
             return Proposal(skipped=library.missing, skip_code="no_lancedb")
         if not library.corpus.documents:
             return Proposal(skipped="none of the documents says anything", skip_code="no_documents")
-        if view.project.constraints.on_device and library.hosted:
+        if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
             why = f"{', '.join(library.hosted)}: hosted, and the task must run on the device"
             return Proposal(skipped=why, skip_code="constraint", not_eligible=[why])
         view.notes.extend(library.notes)

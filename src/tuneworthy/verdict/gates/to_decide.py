@@ -2,280 +2,255 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
+from tuneworthy.errors import join_sentences
+from tuneworthy.rules import Finding, Status
 from tuneworthy.stats.sizing import MOST_CASES, cases_for_target, shows
-from tuneworthy.verdict.base import ErrorClass
-from tuneworthy.verdict.economics import money_words
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import EconomicsStatus, ErrorClass, Target
+from tuneworthy.verdict.economics import money_sentence
 from tuneworthy.verdict.evidence import FEWEST_SHOTS, STRUCTURE, Evidence, target_of
-from tuneworthy.verdict.gates.base import FAIL, NOT_APPLICABLE, PASS, UNKNOWN, Finding, Gate, gate
-from tuneworthy.verdict.wording import CLASS_WORDS, RUNG_WORDS
+from tuneworthy.verdict.gates import GATES, says
 
 FEWEST_CASES, FEWEST_GROUPS = 50, 10
 COPIES = "classical/nearest"
+# Lower bound of the share of failures that a class must have to be evidence for a reason to train.
 CLASS_SHARE = 0.2
-"""Lower bound of the share of failures that a class must have to be evidence for a motivation."""
+STAGE: Final = "to_decide"
 
 
-@gate("test_set")
+@GATES.rule("test_set", group=STAGE)
 def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 10 groups if cases are grouped."""
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
-        return FAIL, f"there are {evidence.n_test} test cases, at least {FEWEST_CASES} are needed", numbers
+        words = messages.TOO_FEW_CASES.format(n=evidence.n_test, needed=FEWEST_CASES)
+        return says("fail", words, messages.ADD_CASES, **numbers)
     if evidence.n_groups is not None and evidence.n_groups < FEWEST_GROUPS:
-        return (
-            FAIL,
-            f"the test cases come from {evidence.n_groups} sources, at least {FEWEST_GROUPS} are needed",
-            numbers,
-        )
+        words = messages.TOO_FEW_GROUPS.format(n=evidence.n_groups, needed=FEWEST_GROUPS)
+        return says("fail", words, messages.ADD_CASES, **numbers)
     if evidence.alpha is None:
-        return PASS, f"{evidence.n_test} test cases", numbers
+        return says("pass", messages.N_TEST.format(n=evidence.n_test), **numbers)
     size = shows(evidence.n_test, evidence.alpha)
-    return PASS, size.sentence, {**numbers, **size.numbers}
+    return says("pass", messages.sentence(size.sentence), **numbers, **size.numbers)
 
 
-@gate("baseline")
+@GATES.rule("baseline", group=STAGE)
 def baseline(evidence: Evidence) -> Finding:
     """Prompt and model as they are today were measured on test."""
     found = evidence.rungs.get("baseline")
     if evidence.stale:
-        changed = "; ".join(evidence.stale)
-        return (
-            UNKNOWN,
-            f"what was measured no longer holds ({changed}); run `tuneworthy run`",
-            {"stale": list(evidence.stale)},
-        )
-    if found is None or not found.tested:
-        return UNKNOWN, "today's prompt and model were not measured; run `tuneworthy run`", {}
-    return PASS, f"today's prompt and model score {found.score:.3f}", {"score": found.score}
+        words = messages.RUN_STALE.format(changes="; ".join(evidence.stale))
+        return says("unknown", words, messages.RUN, stale=list(evidence.stale))
+    if found is None or found.score is None:
+        return says("unknown", messages.BASELINE_MISSING, messages.RUN)
+    return says("pass", messages.BASELINE_SCORE.format(score=found.score), score=found.score)
 
 
-@gate("contamination")
-def leak(evidence: Evidence) -> Finding:
-    """No row that shots or training use gives a test case away."""
-    numbers = {"contamination": dict(evidence.overlaps)}
+@GATES.rule("contamination", group=STAGE)
+def contamination(evidence: Evidence) -> Finding:
+    """No row that shots or training use overlaps a test case."""
+    numbers = {"overlaps": dict(evidence.overlaps)}
     if evidence.overlaps:
-        found = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
-        return FAIL, f"rows give cases away ({found}); take them out, then run `tuneworthy run`", numbers
-    return PASS, "no example gives a case away", numbers
+        counts = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
+        return says("fail", messages.OVERLAPS.format(counts=counts), messages.REMOVE_OVERLAPS, **numbers)
+    return says("pass", messages.NO_OVERLAPS, **numbers)
 
 
-@gate("classical")
+@GATES.rule("classical", group=STAGE)
 def classical(evidence: Evidence) -> Finding:
-    """What no language model at all would score was measured, and the grader is not content with a copied answer.
+    """What scores without a language model was measured, and the grader does not accept a copied answer.
 
     In a task of free text an answer copied from another question is wrong, whatever a grader of form and tone says.
     """
     if not evidence.has_examples:
-        return NOT_APPLICABLE, "there are no examples to learn from", {}
+        return says("not_applicable", messages.NO_EXAMPLES)
     found = evidence.rungs.get("classical")
-    if found is None or not found.tested:
-        return UNKNOWN, "what no language model at all would score was not measured; run `tuneworthy run`", {}
-    numbers = {"score": found.score}
-    if (
-        evidence.kind == "free_text"
-        and found.name == COPIES
-        and (found.score or 0.0) > evidence.target - evidence.margin
-    ):
-        words = (
-            f"an answer copied from the most similar question scores {found.score:.3f}, so the grader does not see "
-            "whether the question is answered; put a grader that does first, or waive this"
-        )
-        return FAIL, words, numbers
-    return PASS, f"without a language model: {found.score:.3f}", numbers
+    if found is None or found.score is None:
+        return says("unknown", messages.CLASSICAL_MISSING, messages.RUN)
+    copies = evidence.kind == "free_text" and found.name == COPIES
+    if copies and found.score > evidence.target - evidence.margin:
+        return says("fail", messages.COPIES_SCORE.format(score=found.score), messages.FIX_GRADER, score=found.score)
+    return says("pass", messages.CLASSICAL_SCORE.format(score=found.score), score=found.score)
 
 
-@gate("prompt")
+@GATES.rule("prompt", group=STAGE)
 def prompt(evidence: Evidence) -> Finding:
     """Structure and at least 3 shots were tried; a long prompt was also tried short."""
     tried = [name for rung in evidence.rungs.values() for name in rung.names]
     structure = any(name.removeprefix("prompt/") in STRUCTURE for name in tried)
-    shots = max((_shots(name) for name in tried), default=0)
+    shots = max(map(_shots, tried), default=0)
     halved = not evidence.long_prompt or "prompt/half" in tried
     numbers = {"structure": structure, "shots": shots, "halved": halved}
-    missing = [] if structure else ["structure"]
-    missing += [] if shots >= FEWEST_SHOTS or not evidence.has_examples else [f"at least {FEWEST_SHOTS} shots"]
-    missing += [] if halved else ["half of the long prompt"]
+    missing = [] if structure else [messages.STRUCTURE]
+    if shots < FEWEST_SHOTS and evidence.has_examples:
+        missing.append(messages.AT_LEAST_SHOTS.format(n=FEWEST_SHOTS))
+    missing += [] if halved else [messages.HALF_PROMPT]
     if missing:
-        return UNKNOWN, f"not tried in the prompt: {', '.join(missing)}; run `tuneworthy run`", numbers
-    return PASS, f"structure and {shots} shots were tried", numbers
+        words = messages.PROMPT_UNTRIED.format(missing=", ".join(missing))
+        return says("unknown", words, messages.RUN, **numbers)
+    return says("pass", messages.PROMPT_TRIED.format(shots=shots), **numbers)
 
 
 def _shots(name: str) -> int:
-    """The number of shots in a candidate's name, such as `few_shot/per_case-8+choice`."""
+    """Return the number of shots in a candidate's name, such as `few_shot/per_case-8+choice`."""
     digits = name.partition("-")[2].partition("+")[0]
     return int(digits) if name.startswith("few_shot/") and digits.isdigit() else 0
 
 
-@gate("few_shot")
+@GATES.rule("few_shot", group=STAGE)
 def few_shot(evidence: Evidence) -> Finding:
-    """The rung `few_shot` was put to test."""
-    if not evidence.has_examples:
-        return NOT_APPLICABLE, "there are no examples to show", {}
-    return _tested(evidence, "few_shot")
+    """The rung `few_shot` was compared on test."""
+    return _tested(evidence, "few_shot") if evidence.has_examples else says("not_applicable", messages.NO_EXAMPLES)
 
 
-@gate("other_models")
+@GATES.rule("other_models", group=STAGE)
 def other_models(evidence: Evidence) -> Finding:
-    """A stronger model that the constraints allow was put to test."""
-    if not evidence.other_models and evidence.hosted_forbidden:
-        return NOT_APPLICABLE, "no other model may run on the device", {"other_models": 0}
-    if not evidence.other_models:
-        return (
-            UNKNOWN,
-            "the project names no other model; add one, or say under `[[waivers]]` why none can be used",
-            {"other_models": 0},
-        )
-    return _tested(evidence, "model")
+    """Another model that the constraints allow was compared on test."""
+    if evidence.other_models:
+        return _tested(evidence, "model")
+    if evidence.limits.on_device:
+        return says("not_applicable", messages.ONLY_DEVICE_MODEL, other_models=0)
+    return says("unknown", messages.NO_OTHER_MODEL, messages.ADD_MODEL, other_models=0)
 
 
-@gate("retrieval")
+@GATES.rule("retrieval", group=STAGE)
 def retrieval(evidence: Evidence) -> Finding:
-    """Where the answers lie in documents, retrieval was put to test, and it is not the search that fails.
+    """Where the answers depend on documents, retrieval was compared on test, and it is not the search that fails.
 
     It fails where most wrong answers on dev (the lower bound of their share is above half) were not shown a document
     that holds the answer, though one is named: a weak search would make training look good.
     """
     if not evidence.knowledge_task:
-        return NOT_APPLICABLE, "the answers do not lie in documents", {}
-    status, detail, numbers = _tested(evidence, "retrieval")
-    search = evidence.search
-    if status is not PASS or search is None:
-        return status, detail, numbers
-    numbers = {**numbers, "not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
+        return says("not_applicable", messages.NO_DOCUMENTS)
+    found, search = _tested(evidence, "retrieval"), evidence.search
+    if found.status != "pass" or search is None:
+        return found
+    measured = {"not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
+    numbers = {**found.numbers, **measured}
     if search.lower > 0.5:
-        words = (
-            f"the search fails: {search.not_retrieved} of {search.failed} wrong answers on dev were not shown a "
-            "document that holds the answer; mend [retrieval] (chunks, encoder, language), or what `documents` of the "
-            "cases name, then run `tuneworthy run`"
-        )
-        return FAIL, words, numbers
-    if search.oracle is not None:
-        detail += f"; with the right documents handed over {search.oracle:.3f} on dev"
-    return PASS, detail, numbers
+        words = messages.SEARCH_FAILS.format(lost=search.not_retrieved, failed=search.failed)
+        return says("fail", words, messages.FIX_SEARCH, **numbers)
+    oracle = "" if search.oracle is None else messages.ORACLE_SCORE.format(score=search.oracle)
+    return says("pass", join_sentences(found.message, oracle), **numbers)
 
 
-@gate("decoding")
+@GATES.rule("decoding", group=STAGE)
 def decoding(evidence: Evidence) -> Finding:
     """Sampling parameters (or effort) were tuned, or there are none: the model takes none, or output is constrained."""
     found = evidence.rungs.get("decoding")
     if found is not None and found.reason_code in {"no_parameters", "constrained"}:
-        return NOT_APPLICABLE, found.reason, {}
+        return says("not_applicable", messages.sentence(found.reason))
     return _tested(evidence, "decoding")
 
 
 def _tested(evidence: Evidence, name: str) -> Finding:
-    found = evidence.rungs.get(name)
+    found, fix = evidence.rungs.get(name), messages.RUN_RUNG.format(rung=name)
     if found is not None and found.status == "failed":
-        return FAIL, f"trying this failed: {RUNG_WORDS[name]}: {found.reason}", {}
-    if found is None or not found.tested:
+        return says("fail", messages.RUNG_FAILED.format(rung=name, reason=found.reason), fix)
+    if found is None or found.score is None:
         why = f" ({found.reason})" if found is not None and found.reason else ""
-        return UNKNOWN, f"not tried yet: {RUNG_WORDS[name]}{why}; run `tuneworthy run --rung {name}`", {}
-    numbers = {"score": found.score, "status": found.status}
-    return PASS, f"{found.name}: {found.score:.3f}, {found.status}", numbers
+        return says("unknown", messages.RUNG_MISSING.format(rung=name, reason=why), fix)
+    words = messages.RUNG_SCORE.format(name=found.name, score=found.score, status=found.status)
+    return says("pass", words, score=found.score, status=found.status)
 
 
-@gate("judge")
+@GATES.rule("judge", group=STAGE)
 def judge(evidence: Evidence) -> Finding:
     """If a model grades, it was validated against people and canaries."""
-    if evidence.judge is None:
-        return NOT_APPLICABLE, "no model grades", {}
-    return PASS if evidence.judge.valid else FAIL, evidence.judge.detail, evidence.judge.numbers
+    found = evidence.judge
+    if found is None:
+        return says("not_applicable", messages.NO_JUDGE)
+    return says("pass" if found.valid else "fail", found.detail, found.fix, **found.numbers)
 
 
-@gate("power")
-def resolution(evidence: Evidence) -> Finding:
+@GATES.rule("power", group=STAGE)
+def power(evidence: Evidence) -> Finding:
     """The intervals settle whether the target is met."""
-    found = target_of(evidence.top, evidence.target, evidence.margin)
-    top = evidence.top
+    top, status = evidence.top, target_of(evidence.top, evidence.target, evidence.margin)
     if top is None or top.score is None:
-        return UNKNOWN, "nothing that the constraints allow was measured; run `tuneworthy run`", {}
-    numbers = {"target": found, "lower": top.lower, "upper": top.upper, "n_test": evidence.n_test}
+        return says("unknown", messages.NOTHING_ELIGIBLE, messages.RUN)
+    numbers = {"target": status, "lower": top.lower, "upper": top.upper, "n_test": evidence.n_test}
     if top.has_holes:
-        words = (
-            f"{top.unscored} of {top.n} test cases could not be scored, so the score leaves them out; mend what fails"
-        )
-        return FAIL, f"{words}, then run `tuneworthy run`", {**numbers, "unscored": top.unscored}
-    if found != "unresolved":
-        return PASS, f"the target is {found}", numbers
+        words = messages.UNSCORED.format(unscored=top.unscored, n=top.n)
+        return says("fail", words, messages.FIX_UNSCORED, **numbers, unscored=top.unscored)
+    if status != "unresolved":
+        return says("pass", messages.TARGET_IS.format(status=status), **numbers)
     needed = cases_for_target(top.score, evidence.target, evidence.margin)
-    settle = f"about {needed:,} would, if the score stays" if needed else f"more than {MOST_CASES:,} would be needed"
-    words = f"{evidence.n_test} test cases do not settle whether the target of {evidence.target:g} is met; {settle}"
-    return FAIL, f"{words}; add cases", {**numbers, "n_needed": needed}
+    fix = messages.ADD_ABOUT.format(needed=needed) if needed else messages.ADD_MORE_THAN.format(most=MOST_CASES)
+    words = messages.TARGET_OPEN.format(n=evidence.n_test, target=evidence.target)
+    return says("fail", words, fix, **numbers, n_needed=needed)
 
 
-@gate("reason")
-def motivation(evidence: Evidence) -> Finding:
+@GATES.rule("reason", group=STAGE)
+def reason(evidence: Evidence) -> Finding:
     """The reason to train is one of five, and measurements show it."""
     if evidence.motivation is None:
-        return FAIL, "no reason to train is named; set task.motivation", {}
-    return _MOTIVATIONS[evidence.motivation](evidence)
+        return says("fail", messages.NO_REASON, messages.NAME_REASON)
+    return _REASONS[evidence.motivation](evidence)
 
 
 def _latency(evidence: Evidence) -> Finding:
-    """Everything that meets the target is too slow or may not be used."""
-    if evidence.hosted_forbidden:
-        return PASS, "the answers must come from the device", {"on_device": True}
-    limit = evidence.p95_limit_ms
+    """Pass if a variant is too slow, or hosted models may not serve."""
+    limit = evidence.limits.p95_ms
+    if evidence.limits.on_device:
+        return says("pass", messages.DEVICE_ONLY, on_device=True)
     if limit is None:
-        return UNKNOWN, "no limit is set; set constraints.p95_ms or on_device", {}
+        return says("unknown", messages.NO_LIMIT, messages.SET_LIMIT)
     slow = {r.rung: r.latency_p95_ms for r in evidence.upstream.values() if (r.latency_p95_ms or 0) > limit}
     if slow:
-        worst = ", ".join(f"{name} {value:.0f} ms" for name, value in slow.items())
-        return PASS, f"over the limit of {limit:g} ms: {worst}", {"p95_ms": slow, "limit_ms": limit}
-    return FAIL, f"every variant keeps the limit of {limit:g} ms", {"limit_ms": limit}
+        rungs = ", ".join(f"{name} {value:.0f} ms" for name, value in slow.items())
+        return says("pass", messages.SLOW.format(limit=limit, rungs=rungs), p95_ms=slow, limit_ms=limit)
+    return says("fail", messages.FAST.format(limit=limit), limit_ms=limit)
 
 
-def _share(name: ErrorClass) -> Gate:
-    """A motivation that a class of failures on dev shows."""
-
-    def show(evidence: Evidence) -> Finding:
-        if evidence.errors is None:
-            changed = f" since a change ({'; '.join(evidence.errors_stale)})" if evidence.errors_stale else ""
-            words = f"why answers are wrong was not looked at{changed}; run `tuneworthy decide --probe`"
-            return UNKNOWN, words, {"stale": list(evidence.errors_stale)}
-        found = next((row for row in evidence.errors if row.name == name), None)
-        if found is None:
-            return FAIL, f"of no wrong answer it is so that {CLASS_WORDS[name]}", {"share": 0.0}
-        words = (
-            f"of {found.share:.0%} of {found.n} wrong answers ({found.ci95[0]:.0%} to {found.ci95[1]:.0%}) it is so "
-            f"that {CLASS_WORDS[name]}"
-        )
-        numbers = {"share": found.share, "ci95": found.ci95, "n": found.n}
-        if found.ci95[0] < CLASS_SHARE:
-            return FAIL, f"{words}; at least {CLASS_SHARE:.0%} must be shown", numbers
-        return PASS, words, numbers
-
-    return show
+def _share(evidence: Evidence, name: ErrorClass) -> Finding:
+    """Pass if a class of failures on dev is shown to be frequent."""
+    if evidence.errors is None:
+        stale = list(evidence.errors_stale)
+        words = messages.ERRORS_STALE.format(changes="; ".join(stale)) if stale else messages.ERRORS_UNKNOWN
+        return says("unknown", words, messages.PROBE, stale=stale)
+    found = next((row for row in evidence.errors if row.name == name), None)
+    if found is None:
+        return says("fail", messages.NO_SUCH_ERROR.format(cause=messages.CAUSES[name]), share=0.0)
+    words, numbers = f"In {messages.error_share(found)}.", {"share": found.share, "ci95": found.ci95, "n": found.n}
+    if found.ci95[0] < CLASS_SHARE:
+        return says("fail", f"{words} {messages.SHARE_TOO_SMALL.format(needed=CLASS_SHARE)}", **numbers)
+    return says("pass", words, **numbers)
 
 
 def _distillation(evidence: Evidence) -> Finding:
-    """A stronger model meets the target, so that it can teach."""
+    """Pass if another model meets the target, so that it can teach."""
     found = evidence.rungs.get("model")
-    if found is None or not found.tested:
-        return UNKNOWN, "no teacher was measured; put a stronger model to test", {}
+    if found is None or found.score is None:
+        return says("unknown", messages.NO_TEACHER, messages.RUN_RUNG.format(rung="model"))
     state = target_of(found, evidence.target, evidence.margin)
-    status = {"met": PASS, "missed": FAIL, "unresolved": UNKNOWN}[state]
-    return status, f"the teacher {found.name} scores {found.score:.3f}: target {state}", {"score": found.score}
+    words = messages.TEACHER.format(name=found.name, score=found.score, status=state)
+    fix = messages.SETTLE_TARGET if state == "unresolved" else ""
+    return says(_TARGET_STATUS[state], words, fix, score=found.score)
 
 
-def _private_domain(evidence: Evidence) -> Finding:
-    """Whether the base model finds the domain's text much harder than general text is not measured yet."""
-    return UNKNOWN, "the base model's perplexity on the domain's text was not measured", {}
-
-
-_MOTIVATIONS: dict[str, Gate] = {
+_TARGET_STATUS: Final[dict[Target, Status]] = {"met": "pass", "missed": "fail", "unresolved": "unknown"}
+_MONEY_STATUS: Final[dict[EconomicsStatus, Status]] = {
+    "pays": "pass",
+    "never": "fail",
+    "unknown": "unknown",
+    "not_applicable": "not_applicable",
+}
+_REASONS: Final[dict[str, Callable[[Evidence], Finding]]] = {
     "latency_hard_constraint": _latency,
-    "strict_format": _share("format"),
-    "style_persona": _share("other"),
+    "strict_format": lambda evidence: _share(evidence, "format"),
+    "style_persona": lambda evidence: _share(evidence, "unexplained"),
     "distillation": _distillation,
-    "private_domain": _private_domain,
+    "private_domain": lambda _: says("unknown", messages.DOMAIN_UNKNOWN, messages.NAME_ANOTHER),
 }
 
 
-@gate("economics")
+@GATES.rule("economics", group=STAGE)
 def economics(evidence: Evidence) -> Finding:
     """Training pays within the horizon, or a hard constraint decides."""
     found = evidence.economics
     numbers = {"break_even_requests_per_month": found.break_even_requests_per_month, "month": found.break_even_month}
-    status = {"pays": PASS, "never": FAIL, "unknown": UNKNOWN, "not_applicable": NOT_APPLICABLE}[found.status]
-    return status, money_words(found), numbers
+    return says(_MONEY_STATUS[found.status], money_sentence(found), **numbers)

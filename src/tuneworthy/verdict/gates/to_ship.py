@@ -4,138 +4,131 @@ from __future__ import annotations
 
 from typing import Final
 
-from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.gates.base import FAIL, PASS, UNKNOWN, Finding, gate
+from tuneworthy.errors import join_sentences
+from tuneworthy.rules import Finding
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.evidence import TUNED, Evidence, RungEvidence
+from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.gates.to_train import dataset_contamination
 from tuneworthy.verdict.training_facts import ProofEvidence
-from tuneworthy.verdict.wording import named
 
-TO_SHIP: Final = ("parity", "improvement", "regressions", "serving", "shadow")
-"""The gates of this stage."""
-RUN = "`tuneworthy run --rung fine_tune`"
-NOT_TESTED = f"no tuned model was put to test; run {RUN}"
+STAGE: Final = "to_ship"
+RUN: Final = messages.RUN_RUNG.format(rung=TUNED)
 
 
-@gate("parity", "to_ship")
+@GATES.rule("parity", group=STAGE)
 def parity(evidence: Evidence) -> Finding:
-    """Adapter, merged model and exported file are one model: the one that was put to test."""
-    return _proof(evidence.training.parity, "the tuned model was not compared across its forms", "parity")
+    """Adapter, merged model and exported file are one model: the one that was compared on test."""
+    return _proof(evidence.training.parity, messages.PARITY_MISSING, "parity")
 
 
-@gate("improvement", "to_ship")
-def better(evidence: Evidence) -> Finding:
-    """The tuned model is better than the best upstream variant, or no worse and cheaper, faster, or allowed where it
-    is not; on a test that nothing it was trained on gives away."""
+@GATES.rule("improvement", group=STAGE)
+def improvement(evidence: Evidence) -> Finding:
+    """The tuned model is better than the best without training, or no worse and cheaper, faster, or allowed where that
+    is not; on a test that nothing it was trained on overlaps."""
     tuned = evidence.tuned
-    if tuned is None:
-        return UNKNOWN, NOT_TESTED, {}
+    if tuned is None or tuned.score is None:
+        return says("unknown", messages.NO_TUNED, RUN)
     numbers = {"score": tuned.score, "status": tuned.status, "delta": tuned.delta, "delta_ci": tuned.delta_ci}
-    words = f"{named(tuned)} scores {tuned.score:.3f}; {_difference(tuned)}"
+    words = messages.sentence(
+        messages.TUNED_SCORE.format(name=tuned.label, score=tuned.score, difference=_difference(tuned))
+    )
     if not tuned.eligible:
-        return FAIL, f"{words}; it may not be used: {tuned.violated or tuned.reason}", numbers
-    status, overlaps, _ = dataset_contamination(evidence)
-    if status is not PASS and "dataset_contamination" not in evidence.waivers:
-        return UNKNOWN, f"{words}; but what it was trained on may give test cases away: {overlaps}", numbers
+        why = messages.MAY_NOT_SERVE.format(reason=tuned.violated or tuned.reason.rstrip("."))
+        return says("fail", f"{words} {why}", **numbers)
+    overlaps = dataset_contamination(evidence)
+    if overlaps.status != "pass" and "dataset_contamination" not in evidence.waivers:
+        why = messages.TRAINED_ON_CASES.format(detail=overlaps.message)
+        return says("unknown", f"{words} {why}", overlaps.fix, **numbers)
     if evidence.best == "classical":
-        classical = evidence.rungs.get("classical")
-        of = (
-            f" ({named(classical)}, {classical.score:.3f})"
-            if classical is not None and classical.score is not None
-            else ""
-        )
-        return FAIL, f"{words}; no language model at all is at least as good{of}", numbers
-    if (open_classical := _open_classical(evidence, tuned)) is not None:
-        return UNKNOWN, f"{words}; {open_classical}", numbers
+        return says("fail", f"{words} {_classical_as_good(evidence.rungs.get('classical'))}", **numbers)
+    rival = _open_classical(evidence, tuned)
+    if rival is not None and rival.score is not None:
+        why = messages.CLASSICAL_OPEN.format(name=rival.label, score=rival.score)
+        return says("unknown", f"{words} {why}", messages.ADD_CASES, **numbers)
+    words_with_reason = join_sentences(words, messages.sentence(tuned.reason))
     if tuned.status == "adopted":
-        return PASS, f"{words}: {tuned.reason}", numbers
-    if evidence.best == "fine_tune" and tuned.delta_ci is not None and tuned.delta_ci[0] > -evidence.margin:
-        return PASS, f"{words}: no worse by {evidence.margin:g}, and allowed where the best without is not", numbers
-    return (FAIL if tuned.status == "no_gain" else UNKNOWN), f"{words}: {tuned.reason}", numbers
+        return says("pass", words_with_reason, **numbers)
+    if evidence.best == TUNED and tuned.delta_ci is not None and tuned.delta_ci[0] > -evidence.margin:
+        return says("pass", f"{words} {messages.NO_WORSE_AND_ALLOWED.format(margin=100 * evidence.margin)}", **numbers)
+    if tuned.status == "no_gain":
+        return says("fail", words_with_reason, **numbers)
+    return says("unknown", words_with_reason, messages.ADD_CASES, **numbers)
 
 
-@gate("regressions", "to_ship")
+@GATES.rule("regressions", group=STAGE)
 def regressions(evidence: Evidence) -> Finding:
-    """No regression set is worse: on each the tuned model is no worse than the base that was trained by more than the margin
-    of the set. Held against any other model it shows nothing."""
+    """No regression set is worse: on each the tuned model is no worse than the base that was trained by more than the
+    margin of the set. Compared with any other model it shows nothing."""
     found = evidence.training
     usable = [one for one in found.regressions if not one.changed]
-    numbers = {
-        "sets": {one.name: {"status": one.status, "n": one.n, "margin": one.margin} for one in usable},
-        "not_asked": list(found.sets_missing),
-    }
-    tuned = found.tuned
-    if usable and (tuned is None or tuned.base is None or tuned.compared_base != tuned.base):
-        other = tuned.compared_with if tuned else "another model"
-        words = f"the regression sets were asked of {other}, not of the base that was trained"
-        return UNKNOWN, f"{words}; run `tuneworthy export gguf --base`, then {RUN}", numbers
+    sets = {one.name: {"status": one.status, "n": one.n, "margin": one.margin} for one in usable}
+    numbers = {"sets": sets, "not_asked": list(found.sets_missing)}
+    base = found.tuned.base if found.tuned else None
+    if found.tuned and usable and (base is None or found.tuned.compared_base != base):
+        words = messages.OTHER_BASE.format(other=found.tuned.compared_with or messages.ANOTHER_MODEL)
+        return says("unknown", words, messages.COMPARE_BASE, **numbers)
     failed = [one for one in usable if one.status == "fail"]
-    open_ones = [one for one in usable if one.status not in {"pass", "fail"}]
+    undecided = [one for one in usable if one.status not in {"pass", "fail"}]
+    words = "; ".join(f"{one.name}: {one.detail.rstrip('.')}" for one in failed or undecided or usable)
     if failed:
-        lost = "; ".join(f"{one.name}: {one.detail}" for one in failed)
-        return FAIL, f"{lost}; more [train] rehearsal holds a model nearer to its base", numbers
+        return says("fail", join_sentences(words), messages.MORE_REHEARSAL, **numbers)
     if found.sets_missing or not usable:
-        sets = f" ({', '.join(found.sets_missing)})" if found.sets_missing else ""
-        return (
-            UNKNOWN,
-            f"regression sets were not asked as they are now{sets}; run {RUN}",
-            numbers,
-        )
-    if open_ones:
-        return UNKNOWN, "; ".join(f"{one.name}: {one.detail}" for one in open_ones), numbers
-    return PASS, "; ".join(f"{one.name}: {one.detail}" for one in usable), numbers
+        names = f" ({', '.join(found.sets_missing)})" if found.sets_missing else ""
+        return says("unknown", messages.SETS_MISSING.format(names=names), RUN, **numbers)
+    return says("unknown" if undecided else "pass", join_sentences(words), **numbers)
 
 
-@gate("serving", "to_ship")
+@GATES.rule("serving", group=STAGE)
 def serving(evidence: Evidence) -> Finding:
     """The engine that will answer users was started with this model, and gave its answers.
 
-    The embedded llama.cpp is the engine that answered test, and `parity` asks the same file in it: that is a proof too,
+    The embedded llama.cpp is the engine that answered test, and `parity` runs the same file in it: that is a proof too,
     unless there is one of a server of this very model.
     """
-    found = evidence.training
+    found, tuned = evidence.training, evidence.training.tuned
     proven = found.parity is not None and found.parity.status == "pass" and not found.parity.changed
     no_other = found.serving is None or bool(found.serving.changed)
-    if no_other and proven and found.tuned and found.tuned.engine == "llama_cpp" and found.tuned.gguf:
-        words = f"the embedded llama.cpp answered test with the file {found.tuned.gguf}, which parity compared in it"
-        return PASS, words, {"engine": "llama_cpp", "artifact": found.tuned.gguf}
-    return _proof(evidence.training.serving, "the tuned model was not served", "serve --engine vllm --check")
+    if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:
+        words = messages.EMBEDDED_ENGINE.format(file=tuned.gguf)
+        return says("pass", words, engine="llama_cpp", artifact=tuned.gguf)
+    return _proof(found.serving, messages.SERVING_MISSING, "serve --engine vllm --check")
 
 
-@gate("shadow", "to_ship")
+@GATES.rule("shadow", group=STAGE)
 def shadow(evidence: Evidence) -> Finding:
-    """Real traffic was mirrored to the tuned model, and it did no worse."""
-    words = (
-        "no real traffic was mirrored to the tuned model; this version cannot do it yet: answer a copy of your traffic "
-        "with both, compare, and say what you saw under `[[waivers]]`"
-    )
-    return UNKNOWN, words, {}
+    """Real traffic was sent to the tuned model as well, and it did no worse."""
+    return says("unknown", messages.NO_SHADOW, messages.DO_SHADOW)
 
 
-def _open_classical(evidence: Evidence, tuned: RungEvidence) -> str | None:
-    """Say so if the best without training is no language model, and the tuned one is not shown to be better than it."""
+def _classical_as_good(classical: RungEvidence | None) -> str:
+    known = classical is not None and classical.score is not None
+    score = f" ({classical.name}, {classical.score:.1%})" if classical is not None and known else ""
+    return messages.CLASSICAL_AS_GOOD.format(score=score)
+
+
+def _open_classical(evidence: Evidence, tuned: RungEvidence) -> RungEvidence | None:
+    """Return the classical baseline if it is the best without training, and the tuned one is not shown to be better."""
     classical = evidence.rungs.get("classical")
     if classical is None or classical.score is None or not classical.eligible or tuned.score is None:
         return None
-    if classical.score <= tuned.score - (tuned.delta or 0.0):
-        return None
-    if classical.compared_to == tuned.variant and classical.delta_ci is not None and classical.delta_ci[1] < 0:
-        return None
-    return f"it is not shown to be better than no language model at all ({named(classical)}, {classical.score:.3f})"
+    behind = classical.score <= tuned.score - (tuned.delta or 0.0)
+    shown = classical.compared_to == tuned.variant and classical.delta_ci is not None and classical.delta_ci[1] < 0
+    return None if behind or shown else classical
 
 
-def _proof(found: ProofEvidence | None, missing: str, verb: str) -> Finding:
+def _proof(found: ProofEvidence | None, missing: str, command: str) -> Finding:
+    fix = messages.RUN_COMMAND.format(command=command)
     if found is None:
-        return UNKNOWN, f"{missing}; run `tuneworthy {verb}`", {}
+        return says("unknown", missing, fix)
     numbers = {**found.numbers, "changed": list(found.changed)}
     if found.changed:
-        return UNKNOWN, f"{'; '.join(found.changed)}; run `tuneworthy {verb}`", numbers
-    status = {"pass": PASS, "fail": FAIL}.get(found.status, UNKNOWN)
-    return status, found.detail or found.status, numbers
+        return says("unknown", messages.sentence("; ".join(found.changed)), fix, **numbers)
+    return says(found.status, messages.sentence(found.detail or found.status), **numbers)
 
 
 def _difference(tuned: RungEvidence) -> str:
-    """Say how far it is from the best upstream variant: `+0.210 (+0.100 to +0.310)`."""
     if tuned.delta is None or tuned.delta_ci is None:
-        return "it was compared with nothing"
+        return messages.NO_DIFFERENCE
     low, high = tuned.delta_ci
-    return f"{tuned.delta:+.3f} ({low:+.3f} to {high:+.3f}) to the best without training"
+    return messages.DIFFERENCE.format(delta=100 * tuned.delta, low=100 * low, high=100 * high)

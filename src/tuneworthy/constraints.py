@@ -1,0 +1,52 @@
+"""The constraint rule: which measured variant may serve. The ladder, the verdict and the economics all ask it here."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tuneworthy import messages
+
+
+class Limits(Protocol):
+    """What a project requires of a variant: its section `[constraints]`."""
+
+    @property
+    def on_device(self) -> bool:
+        """Whether serving must run on the device."""
+
+    @property
+    def p95_ms(self) -> float | None:
+        """Limit of the 95th percentile of latency."""
+
+    @property
+    def usd_per_1k(self) -> float | None:
+        """Limit of the cost of a thousand answers."""
+
+
+def may_serve(limits: Limits, *, hosted: bool) -> bool:
+    """Return whether a model may serve, whatever it scores: a hosted one may not where serving must run on the device."""
+    return not (limits.on_device and hosted)
+
+
+def too_slow(limits: Limits, p95_ms: float | None) -> bool:
+    """Return whether a measured latency is above the limit."""
+    return bool(limits.p95_ms and p95_ms is not None and p95_ms > limits.p95_ms)
+
+
+def violation(limits: Limits, *, model: str, hosted: bool, p95_ms: float | None, usd_per_1k: float | None) -> str:
+    """Name the constraint that a measured variant breaks; "" if it breaks none.
+
+    Args:
+        limits: `[constraints]`.
+        model: Key of `[models]`, for the words.
+        hosted: Whether the model runs elsewhere.
+        p95_ms: 95th percentile of latency at concurrency 1; None if it was not measured.
+        usd_per_1k: Cost of a thousand answers; None if it is not known.
+    """
+    if not may_serve(limits, hosted=hosted):
+        return messages.HOSTED_FORBIDDEN.format(model=model)
+    if p95_ms is not None and too_slow(limits, p95_ms):
+        return messages.TOO_SLOW.format(p95=p95_ms, limit=limits.p95_ms or 0.0)
+    if limits.usd_per_1k and usd_per_1k is not None and usd_per_1k > limits.usd_per_1k:
+        return messages.TOO_DEAR.format(usd=usd_per_1k, limit=limits.usd_per_1k)
+    return ""
