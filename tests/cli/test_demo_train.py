@@ -49,7 +49,9 @@ def test_what_the_demo_waives_are_gates_that_can_be_waived_each_with_its_reason(
     write_demo(tmp_path / "demo")
     waived = {one.gate for one in load(tmp_path / "demo").waivers}
     assert waived == {"dataset_review", "pilot", "shadow"}
-    assert waived <= {*stage_gates("to_train"), *stage_gates("to_ship")} - NEVER_WAIVED and all(GATES.get(name) for name in waived)
+    assert waived <= {*stage_gates("to_train"), *stage_gates("to_ship")} - NEVER_WAIVED and all(
+        GATES.get(name) for name in waived
+    )
 
 
 def test_a_demo_that_was_killed_while_it_was_written_is_written_again(
