@@ -62,7 +62,7 @@ def test_a_sample_is_drawn_without_answers_and_never_over_another_file(
     rows = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
     assert told["n"] == len(rows) == 20 and not any("expected" in row for row in rows)
     assert invoke(arguments) == 2
-    assert "expected no file at" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     again = tmp_path / "again.jsonl"
     assert invoke([*arguments, "--out", str(again)]) == 0
     assert again.read_text() == (tmp_path / "cases.jsonl").read_text()
@@ -86,7 +86,7 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert "The labellers agree on 2 of 4 cases: 50.0% [" in capsys.readouterr().out
     assert invoke([*label, "--apply"]) == 0
     out = capsys.readouterr().out
-    assert "2 labels written" in out and out.count("left out: ") == 2 and "settle it in the file by hand" in out
+    assert "2 labels written" in out and out.count("  skipped ") == 2 and "Settle it in the file by hand" in out
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
     assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
 
@@ -113,11 +113,11 @@ def test_cases_that_have_answers_are_labelled_again_only_if_asked(
 ) -> None:
     (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": "one", "expected": "x"}\n')
     assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 2
-    assert "use --all to label them again" in capsys.readouterr().err
+    assert "Use --all to label them again" in capsys.readouterr().err
     say(monkeypatch, "y")
     assert invoke(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
     assert invoke(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
-    assert "1 cases with another answer (a); use --overwrite" in capsys.readouterr().out
+    assert "1 cases with another answer (a); Use --overwrite" in capsys.readouterr().out
     assert invoke(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
 
@@ -129,7 +129,7 @@ def test_the_labels_of_a_label_task_are_offered_and_typing_errors_refused(
     (root / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n{"id": "b", "input": "two"}\n')
     say(monkeypatch, "gren", "2", "+violet")
     assert invoke(["cases", "label", "--project", str(root), "--labeller", "ada"]) == 0
-    assert "expected one of the 3 labels, got 'gren'. did you mean 'green'?" in capsys.readouterr().err
+    assert "'gren' is not one of the 3 labels. Did you mean 'green'?" in capsys.readouterr().err
     labels = [json.loads(line)["label"] for line in (root / "cases.labels.jsonl").read_text().splitlines()]
     assert labels == ["green", "violet"]
 
@@ -137,10 +137,10 @@ def test_the_labels_of_a_label_task_are_offered_and_typing_errors_refused(
 def test_choices_are_taken_by_name_case_and_number() -> None:
     assert [choose(line, ["yes", "No"], closed=True) for line in ("yes", "no", "2")] == ["yes", "No", "No"]
     for line in ("3", "+new", "maybe"):
-        with pytest.raises(UserError, match="expected one of the 2 labels"):
+        with pytest.raises(UserError, match="is not one of the 2 labels"):
             choose(line, ["yes", "No"], closed=True)
     assert parse_json('{"a": 1}') == {"a": 1}
-    with pytest.raises(UserError, match="expected JSON on one line"):
+    with pytest.raises(UserError, match="is not JSON on one line"):
         parse_json("{a")
 
 
@@ -228,8 +228,8 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
     [
         (["zzz"], "expected the id of one case (or the beginning of it), got 'zzz', which matches none"),
         (["--failed", "--variant", "nothing"], "expected a rung of the last run (baseline, model) or best"),
-        ([], "expected the ID of a case, or --failed, got neither"),
-        (["a", "--failed"], "expected the ID of a case, or --failed, got both"),
+        ([], "Give either the ID of a case or --failed."),
+        (["a", "--failed"], "Give either the ID of a case or --failed."),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(

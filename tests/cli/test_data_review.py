@@ -50,10 +50,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def review(root: Path, *options: str, lines: Sequence[str] = ()) -> Result:
+def review(root: Path, verb: str, *options: str, lines: Sequence[str] = ()) -> Result:
     """Run the command; these lines are typed."""
     typed = "".join(f"{one}\n" for one in lines)
-    result = CliRunner().invoke(command, ["--project", str(root), *options], input=typed, standalone_mode=False)
+    result = CliRunner().invoke(command, [verb, "--project", str(root), *options], input=typed, standalone_mode=False)
     if result.exception is not None and not isinstance(result.exception, UserError | click.ClickException):
         raise result.exception
     return result
@@ -65,77 +65,79 @@ def document(result: Result) -> Any:
 
 
 def test_plans_are_listed_and_nothing_is_fixed(root: Path) -> None:
-    result = review(root, "--plans")
-    assert result.return_value == 0 and "--max-bad   rows" in result.stdout
-    told = document(review(root, "--plans", "--json"))
+    result = review(root, "plan")
+    assert result.return_value is None and "--max-bad   rows" in result.stdout
+    told = document(review(root, "plan", "--json"))
     assert [plan["max_bad"] for plan in told["plans"]] == [0, 1, 2, 3, 4]
     assert told["plans"][0]["n"] == 56 and 0 < told["plans"][0]["passes"]["1.0%"] < 1
     assert not (root / "reviews.jsonl").exists()
-    assert review(root, "--status").return_value == 4
+    assert review(root, "status").return_value == 4
 
 
 def test_a_review_is_left_taken_up_and_accepted(root: Path) -> None:
-    first = review(root, "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/skip", "g fine", "/quit"])
+    first = review(
+        root, "start", "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/skip", "g fine", "/quit"]
+    )
     assert first.return_value == 4 and "attempt 1: 56 of 200 rows that nobody reviewed before" in first.stderr
     assert "0 bad of 2 reviewed, 54 of 56 left" in first.stdout
     assert "user: question" in first.stderr and "assistant: an answer" in first.stderr
-    second = review(root, "--reviewer", "ada", "--json", lines=["g"] * 60)
+    second = review(root, "start", "--reviewer", "ada", "--json", lines=["g"] * 60)
     told = document(second)
     assert second.return_value == 0 and told["status"] == "accepted" and told["n_judged"] == 56
     assert "at least 0.95 of the 200 rows are good, at 95% confidence over all attempts" in told["words"]
-    assert review(root, "--status").return_value == 0
+    assert review(root, "status").return_value == 0
 
 
 def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None:
     result = review(
-        root, "--max-bad", "1", "--reviewer", "ada", lines=["b", "x", "b wrong label", "g", "b cut off", "g"]
+        root, "start", "--max-bad", "1", "--reviewer", "ada", lines=["b", "x", "b wrong label", "g", "b cut off", "g"]
     )
     assert result.return_value == 3
-    assert "expected b and why the row is bad" in result.stderr and "expected g, or b and a reason" in result.stderr
+    assert "Type b and why the row is bad." in result.stderr and "Type g, or b and a reason" in result.stderr
     assert "2 bad of 3 reviewed, the plan allows 1" in result.stdout and "(ada): wrong label" in result.stdout
-    again = review(root, "--again", "--max-bad", "0", "--json", lines=["/quit"])
+    again = review(root, "start", "--again", "--max-bad", "0", "--json", lines=["/quit"])
     assert again.return_value == 4 and document(again)["plan"]["attempt"] == 2
 
 
 def test_the_plan_cannot_be_changed_later(root: Path) -> None:
-    review(root, "--max-bad", "2", lines=["/quit"])
-    result = review(root, "--max-bad", "3", lines=["/quit"])
+    review(root, "start", "--max-bad", "2", lines=["/quit"])
+    result = review(root, "start", "--max-bad", "3", lines=["/quit"])
     assert isinstance(result.exception, UserError) and "expected max-bad 2" in str(result.exception)
 
 
 def test_two_reviewers_get_their_agreement(root: Path) -> None:
-    review(root, "--max-bad", "2", "--seed", "1", "--reviewer", "ada", lines=["g"] * 200)
-    result = review(root, "--reviewer", "bob", lines=["b no", *["g"] * 28, "/quit"])
+    review(root, "start", "--max-bad", "2", "--seed", "1", "--reviewer", "ada", lines=["g"] * 200)
+    result = review(root, "start", "--reviewer", "bob", lines=["b no", *["g"] * 28, "/quit"])
     assert "The reviewers agree on 28 of 29 rows" in result.stdout
     assert result.return_value == 4 and "1 bad of 100 reviewed, 2 of 102 left" in result.stdout  # no longer certain
-    assert review(root, "--reviewer", "bob", lines=["g"] * 9).return_value == 0
+    assert review(root, "start", "--reviewer", "bob", lines=["g"] * 9).return_value == 0
 
 
 def test_a_slip_is_made_bad_later(root: Path) -> None:
-    review(root, "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/quit"])
+    review(root, "start", "--max-bad", "0", "--seed", "1", "--reviewer", "ada", lines=["g", "/quit"])
     verdict = json.loads((root / "reviews.jsonl").read_text().splitlines()[-1])
-    nothing = review(root, "--reviewer", "ada", "--bad", "elsewhere", "--because", "a slip")
-    assert isinstance(nothing.exception, UserError) and "expected a row of a sample" in str(nothing.exception)
-    result = review(root, "--reviewer", "ada", "--bad", verdict["row"], "--because", "a slip")
+    nothing = review(root, "correct", "elsewhere", "--reviewer", "ada", "--because", "a slip")
+    assert isinstance(nothing.exception, UserError) and "has a row 'elsewhere'" in str(nothing.exception)
+    result = review(root, "correct", verdict["row"], "--reviewer", "ada", "--because", "a slip")
     assert result.return_value == 3 and "a slip" in result.stdout
 
 
 def test_a_slip_of_an_earlier_attempt_is_made_bad_later(root: Path) -> None:
-    first = document(review(root, "--max-bad", "0", "--reviewer", "ada", "--json", lines=["g", "b no"]))
+    first = document(review(root, "start", "--max-bad", "0", "--reviewer", "ada", "--json", lines=["g", "b no"]))
     good = first["plan"]["rows"][0]
-    again = review(root, "--again", "--reviewer", "ada", "--json", lines=["/quit"])
+    again = review(root, "start", "--again", "--reviewer", "ada", "--json", lines=["/quit"])
     assert document(again)["plan"]["attempt"] == 2
-    told = document(review(root, "--reviewer", "ada", "--bad", good, "--because", "wrong", "--json"))
+    told = document(review(root, "correct", good, "--reviewer", "ada", "--because", "wrong", "--json"))
     assert (told["status"], told["n_refuted"]) == ("rejected", 1)
 
 
 def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
-    result = review(root, "--rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
-    assert result.return_value == 0
-    assert "refusal" not in result.stderr and "10 of 10 rows that were left out" in result.stderr
+    result = review(root, "rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
+    assert result.return_value is None
+    assert "refusal" not in result.stderr and "10 of 10 dropped rows" in result.stderr
     assert "Of 10 judged rows that were left out, 1 are good" in result.stdout
     assert "no plan is fixed" in result.stdout
-    told = document(review(root, "--status", "--json"))
+    told = document(review(root, "status", "--json"))
     assert told["attempts"] == 0 and told["calibration"]["sample"]["n"] == 10
 
 
@@ -143,7 +145,7 @@ def test_rows_that_were_left_out_are_shown_without_personal_data(tmp_path: Path)
     rejects = [left_out("Write to ada@example.org, or call +44 20 7946 0958.", "refusal")]
     contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
     freeze(Folder(tmp_path), contents, RECIPE)
-    result = review(tmp_path, "--rejected", "--reviewer", "ada", lines=["/quit"])
+    result = review(tmp_path, "rejected", "--reviewer", "ada", lines=["/quit"])
     assert "user: Write to [EMAIL_1], or call [PHONE_1]." in result.stderr and "ada@" not in result.output
 
 
@@ -159,17 +161,12 @@ def test_rows_that_were_left_out_are_masked_with_the_engine_of_the_build(
     rejects = [left_out("I am Ada, ada@example.org.", "refusal")]
     contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
     freeze(Folder(tmp_path), contents, {"task": "t", "settings": {"pii_engine": "presidio"}})
-    result = review(tmp_path, "--rejected", "--reviewer", "ada", lines=["/quit"])
+    result = review(tmp_path, "rejected", "--reviewer", "ada", lines=["/quit"])
     assert "user: I am [PERSON_1], [EMAIL_1]." in result.stderr and "Ada" not in result.output
 
 
-def test_options_that_do_not_go_together_are_refused(root: Path) -> None:
-    for options in (["--rejected", "--max-bad", "1"], ["--n", "3"], ["--reason", "contamination"]):
-        assert isinstance(review(root, *options).exception, click.UsageError)
-
-
 def test_without_a_frozen_version_the_next_step_is_told(tmp_path: Path) -> None:
-    result = review(tmp_path)
+    result = review(tmp_path, "start")
     assert isinstance(result.exception, UserError) and "tuneworthy data build" in str(result.exception)
 
 
@@ -196,8 +193,8 @@ def test_a_user_without_a_name_is_asked_for_one_only_where_it_matters(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("getpass.getuser", nameless)
-    assert document(review(root, "--status", "--json"))["status"] == "no_plan"
-    for options in ((), ("--rejected",), ("--bad", "x", "--because", "y")):
+    assert document(review(root, "status", "--json"))["status"] == "no_plan"
+    for options in (("start",), ("rejected",), ("correct", "x", "--because", "y")):
         error = review(root, *options).exception
         assert isinstance(error, UserError) and "a name with --reviewer" in str(error)
 

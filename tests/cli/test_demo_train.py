@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-import tuneworthy.cli
 import tuneworthy.cli.demo
 from tuneworthy.cli.demo import STEPS, go_on, write_demo
 from tuneworthy.config import load
@@ -28,7 +27,7 @@ class Verbs:
 
 def walked(monkeypatch: pytest.MonkeyPatch, **statuses: int) -> tuple[int, list[list[str]]]:
     verbs = Verbs(**statuses)
-    monkeypatch.setattr(tuneworthy.cli, "root", verbs)
+    monkeypatch.setattr(tuneworthy.cli.demo, "root", verbs)
     return go_on(Path("demo")), verbs.ran
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
+from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import LabelFiles, judge_on_terminal, label_on_terminal
 from tuneworthy.cli.options import json_option, note, person, print_json, project_option
 from tuneworthy.config import load
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
 
 
-@click.group("cases", short_help="Draw, label and look at cases.")
+@click.group("cases")
 def command() -> None:
     """Draw cases from logs, label them blind, and see why one failed.
 
@@ -27,17 +27,19 @@ def command() -> None:
     """
 
 
-@command.command("sample", short_help="Draw cases from logs.")
+@command.command("sample")
 @click.option(
     "--from", "source", required=True, type=click.Path(path_type=Path), help="Logs or data: JSONL, CSV, Parquet, text."
 )
-@click.option("--n", required=True, type=click.IntRange(min=1), help="How many cases to draw.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Of the draw.")
+@click.option("--n", required=True, type=click.IntRange(min=1), help="Number of cases to draw.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; the default is cases.jsonl.")
 @project_option
 @json_option
 def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_json: bool) -> None:
-    """Draw cases from logs: each question once, near-duplicates thinned out, all kinds represented; unlabelled.
+    """Draw cases from logs.
+
+    Each question is drawn once, near-duplicates are thinned out, and all kinds are represented. Cases have no label yet.
 
     \b
     Example:
@@ -45,7 +47,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     """
     target = out or root / "cases.jsonl"
     if target.exists():
-        raise UserError(f"expected no file at {target}, got one", hint="choose another with --out, or move it away")
+        raise UserError(messages.FILE_EXISTS.format(path=target), hint=messages.CHOOSE_OUT)
     drawn = sample_cases(source, n, seed)
     write_cases(target, drawn.cases)
     if as_json:
@@ -65,12 +67,19 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     for line in drawn.notes:
         note(line)
     click.echo(
-        f"{target}: {len(drawn.cases)} cases of {drawn.n_read} questions ({drawn.n_exact} asked twice, {drawn.n_near} "
-        f"nearly so), by {drawn.stratified_by} ({len(drawn.strata)} strata). Next: tuneworthy cases label"
+        messages.SAMPLED.format(
+            path=target,
+            n=len(drawn.cases),
+            n_read=drawn.n_read,
+            n_exact=drawn.n_exact,
+            n_near=drawn.n_near,
+            key=drawn.stratified_by,
+            n_strata=len(drawn.strata),
+        )
     )
 
 
-@command.command("label", short_help="Label cases blind.")
+@command.command("label")
 @click.option("--labeller", metavar="NAME", help="Who labels; the default is the name of the user.")
 @click.option(
     "--share",
@@ -79,15 +88,17 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     show_default=True,
     help="Share of the cases that a second labeller gets (at least 30 cases).",
 )
-@click.option("--all", "every", is_flag=True, help="Also the cases that have an answer already: labels them again.")
+@click.option("--all", "every", is_flag=True, help="Cases that have an answer too; they are labelled again.")
 @click.option("--labels", type=click.Path(path_type=Path), help="The label file; the default is CASES.labels.jsonl.")
-@click.option("--apply", "applied", is_flag=True, help="Write the labels into the cases instead of labelling.")
-@click.option("--judge", is_flag=True, help="Say of answers of the last run whether they are good: validates a judge.")
-@click.option("--variant", "rungs", metavar="RUNG", multiple=True, help="With --judge: this rung's answers only.")
+@click.option("--apply", "applied", is_flag=True, help="Write the labels into the cases instead.")
+@click.option("--judge", is_flag=True, help="Judge answers of the last run instead, to validate a judge.")
 @click.option(
-    "--n", type=click.IntRange(min=50), default=60, show_default=True, help="With --judge: how many test cases."
+    "--variant", "rungs", metavar="RUNG", multiple=True, help="With --judge, answers of this rung only; repeatable."
 )
-@click.option("--overwrite", is_flag=True, help="With --apply: a label replaces another answer that a case has.")
+@click.option(
+    "--n", type=click.IntRange(min=50), default=60, show_default=True, help="With --judge, number of test cases."
+)
+@click.option("--overwrite", is_flag=True, help="With --apply, replace other answers of the cases.")
 @project_option
 @json_option
 def label(
@@ -103,14 +114,16 @@ def label(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Label cases blind, one at a time; a second labeller gets a share, and their agreement is the ceiling.
+    """Label cases blind, one at a time.
 
-    Every label is on disk at once: stop with /quit and go on later. The labels enter the cases with --apply; a case
-    on which the labellers differ is left for you to settle.
+    A second labeller gets a share of the cases; the agreement of the two is the ceiling of any score.
 
-    With --judge you say of answers of the last run whether they are good, blind to the variant. A judge (grader
-    `judge`) decides nothing before people have judged at least 50 answers of each variant that is compared; their
-    verdicts correct what it says. Then run again.
+    Every label is saved at once: stop with /quit and go on later. --apply writes the labels into the cases; a case on
+    which the labellers differ is left for you to settle.
+
+    With --judge you judge answers of the last run, blind to the variant. A judge (grader `judge`) decides nothing
+    before people have judged at least 50 answers of each variant that is compared; their verdicts correct its own. Then
+    run again.
 
     \b
     Example:
@@ -121,30 +134,26 @@ def label(
     """
     if judge:
         if applied or every:
-            raise click.UsageError("expected --judge alone: verdicts on answers are no labels of cases")
-        who = person(labeller, "--labeller")
-        path, given = judge_on_terminal(root, who, labels=labels, rungs=rungs, n=n, share=share)
-        _say_label(path, given, agreement(read_labels(path)), as_json=as_json)
+            raise click.UsageError(messages.JUDGE_ALONE)
+        name = person(labeller, "--labeller")
+        path, n_new = judge_on_terminal(root, name, labels=labels, rungs=rungs, n=n, share=share)
+        _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
         return
     files = LabelFiles.of(root, labels)
-    given, done = 0, None
+    n_new, done = 0, None
     if applied:
         done = apply_labels(files.cases, read_labels(files.labels), overwrite=overwrite)
     else:
-        given = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
+        n_new = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
     if done and not as_json:
-        _say_applied(files.cases, done)
-    _say_label(files.labels, given, agreement(read_labels(files.labels)), as_json=as_json, done=done)
+        _show_applied(files.cases, done)
+    _show_labels(files.labels, n_new, agreement(read_labels(files.labels)), as_json=as_json, done=done)
 
 
-def _say_label(path: Path, given: int, ceiling: Agreement, *, as_json: bool, done: Applied | None = None) -> None:
-    if as_json:
-        print_json(_label_document(path, given, ceiling, done))
+def _show_labels(path: Path, n_new: int, ceiling: Agreement, *, as_json: bool, done: Applied | None = None) -> None:
+    if not as_json:
+        click.echo(join_sentences(f"{str(ceiling)[0].upper()}{str(ceiling)[1:]}"))
         return
-    click.echo(f"{str(ceiling)[0].upper()}{str(ceiling)[1:]}.")
-
-
-def _label_document(path: Path, given: int, ceiling: Agreement, done: Applied | None) -> dict[str, Any]:
     written = done and {
         "n_written": done.n_written,
         "n_same": done.n_same,
@@ -152,45 +161,48 @@ def _label_document(path: Path, given: int, ceiling: Agreement, done: Applied | 
         "conflicts": done.conflicts,
         "unknown": done.unknown,
     }
-    return {
-        "labels": str(path),
-        "given": given,
-        "agreement": {
-            "n": ceiling.n,
-            "n_agree": ceiling.n_agree,
-            "share": ceiling.raw,
-            "ci95": ceiling.ci95,
-            "kappa": ceiling.kappa,
-            "disagreements": [{"case": one.case, "labels": one.labels} for one in ceiling.disagreements],
-        },
-        "applied": written,
-    }
+    print_json(
+        {
+            "labels": str(path),
+            "given": n_new,
+            "agreement": {
+                "n": ceiling.n,
+                "n_agree": ceiling.n_agree,
+                "share": ceiling.raw,
+                "ci95": ceiling.ci95,
+                "kappa": ceiling.kappa,
+                "disagreements": [{"case": one.case, "labels": one.labels} for one in ceiling.disagreements],
+            },
+            "applied": written,
+        }
+    )
 
 
-def _say_applied(path: Path, done: Applied) -> None:
-    click.echo(f"{path}: {done.n_written} labels written, {done.n_same} were there already.")
-    for one in done.disagreements:
-        said = ", ".join(f"{name} says {value!r}" for name, value in one.labels.items())
-        click.echo(f"  left out: {one.case}: {said}; settle it in the file by hand")
+def _show_applied(path: Path, done: Applied) -> None:
+    click.echo(messages.LABELS_WRITTEN.format(path=path, n=done.n_written, n_same=done.n_same))
+    for conflict in done.disagreements:
+        labels = ", ".join(f"{name}: {value!r}" for name, value in conflict.labels.items())
+        click.echo(messages.LABELLERS_DIFFER.format(case=conflict.case, labels=labels))
     if done.conflicts:
-        named = ", ".join(done.conflicts[:5])
-        click.echo(f"  left out: {len(done.conflicts)} cases with another answer ({named}); use --overwrite for them")
+        click.echo(messages.LABEL_CONFLICTS.format(n=len(done.conflicts), cases=", ".join(done.conflicts[:5])))
     if done.unknown:
-        click.echo(f"  left out: {len(done.unknown)} labels of cases that the file does not have")
+        click.echo(messages.LABELS_WITHOUT_CASE.format(n=len(done.unknown)))
 
 
-@command.command("show", short_help="Say why a case failed.")
+@command.command("show")
 @click.argument("case_id", metavar="[ID]", required=False)
-@click.option("--failed", is_flag=True, help="List the failed dev cases of the best variant (or of --variant).")
+@click.option("--failed", is_flag=True, help="Failed dev cases of the best variant (or of --variant).")
 @click.option("--variant", metavar="RUNG", help="Only this rung's variant.")
-@click.option("--reveal-test", is_flag=True, help="Show answers to test cases: recorded, and told by later runs.")
+@click.option("--reveal-test", is_flag=True, help="Answers to test cases; recorded, and reported by later runs.")
 @project_option
 @json_option
 def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bool, root: Path, as_json: bool) -> None:
-    """Say why case ID failed: the question, what is expected, and each rung's answer and score.
+    """Show why a case failed.
 
-    Only stored answers are shown, nothing is asked. What was answered to test cases stays hidden unless you reveal
-    it: a test set whose answers were seen no longer measures what was tuned after that.
+    Shows the question of case ID, the expected answer, and each rung's answer and score.
+
+    Only stored answers are shown; no model is called. Answers to test cases stay hidden unless you reveal them: once
+    you have seen them, the test set no longer measures what you tune afterwards.
 
     \b
     Example:
@@ -198,7 +210,7 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
       tuneworthy cases show 3f2a
     """
     if (case_id is None) is not failed:
-        raise click.UsageError("expected the ID of a case, or --failed, got " + ("neither" if not failed else "both"))
+        raise click.UsageError(messages.CASE_OR_FAILED)
     with open_answers(load(root), say=note) as answers:
         if case_id is None:
             failures = answers.failed(variant, reveal_test=reveal_test)
@@ -216,27 +228,36 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
 
 def _show_case(found: CaseAnswers) -> None:
     click.echo(f"{found.case} ({found.side})")
-    click.echo(f"question: {found.question}")
-    click.echo(f"expected: {found.expected}")
+    click.echo(f"question: {found.question}\nexpected: {found.expected}")
     if found.hidden:
         click.echo(found.hidden)
-    for one in found.answers:
-        score = "not scored" if one.score is None else f"{one.score:.3f}"
-        why = f" ({one.reason})" if one.reason else ""
-        click.echo(f"{one.rung}, {one.name}: {score}{why}\n  {one.text!r}")
-        if one.thinking:
-            click.echo(f"  after thinking: {one.thinking!r}")
-        if one.detail:
-            click.echo(f"  {one.detail}")
+    for answer in found.answers:
+        score = "not scored" if answer.score is None else f"{answer.score:.3f}"
+        why = f" ({answer.reason})" if answer.reason else ""
+        click.echo(f"{answer.rung}, {answer.name}: {score}{why}\n  {answer.text!r}")
+        if answer.thinking:
+            click.echo(f"  after thinking: {answer.thinking!r}")
+        if answer.detail:
+            click.echo(f"  {answer.detail}")
     if not found.answers and not found.hidden:
-        click.echo("No answer to it is stored: it was not asked yet (dev cases may leave a race early).")
+        click.echo(messages.NO_ANSWER_STORED)
 
 
 def _show_failures(failures: Failures) -> None:
     click.echo(
-        f"{failures.name}: {len(failures.failed)} of {failures.n} {failures.on} cases failed by {failures.grader}"
+        messages.FAILED_CASES.format(
+            name=failures.name,
+            n_failed=len(failures.failed),
+            n=failures.n,
+            split=failures.on,
+            grader=failures.grader,
+        )
     )
-    for one in failures.failed:
-        click.echo(f"  {one.case}  {one.reason or 'wrong'}: expected {one.expected!r}, got {one.text!r}")
+    for failure in failures.failed:
+        click.echo(
+            messages.FAILED_CASE.format(
+                case=failure.case, reason=failure.reason or "wrong", expected=failure.expected, text=failure.text
+            )
+        )
     for reason, count in failures.reasons.items():
         click.echo(f"{reason}: {count}")

@@ -1,15 +1,17 @@
-"""`tuneworthy data review`."""
+"""`tuneworthy data review`: people judge a random sample of a frozen version."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from tuneworthy.cases.pii import Masker
-from tuneworthy.cli.options import json_option, person, print_json, project_option
-from tuneworthy.cli.review_terminal import mend, review_on_terminal, second_on_terminal
+from tuneworthy.cli import messages
+from tuneworthy.cli.options import json_option, person, print_json, project_option, version_option
+from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
 from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.dataset.importing.importer import example_of
@@ -21,112 +23,184 @@ from tuneworthy.stats.acceptance import operating_characteristic
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
 
+F = TypeVar("F", bound=Callable[..., object])
 OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+BAD_RATES = (0.005, 0.01, 0.02)
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
 
 
-@click.command("review", short_help="Let people judge a random sample of a version.")
-@click.option(
-    "--version", "version_id", metavar="ID", help="The frozen version, or how its id begins; else the latest."
-)
-@click.option("--reviewer", metavar="NAME", help="Who reviews; the default is the name of the user.")
-@click.option("--bound", type=OPEN_SHARE, help="Share of good rows to show; 0.95 if not given.")
-@click.option("--max-bad", type=click.IntRange(min=0), help="Most bad rows in the sample; 1 if not given.")
-@click.option("--seed", type=int, help="Of the draw; a random one, which is stored, if not given.")
-@click.option("--plans", is_flag=True, help="Only list the plans to choose from: fixes nothing, shows no row.")
-@click.option("--status", "status_only", is_flag=True, help="Only say how far the review is.")
-@click.option("--again", is_flag=True, help="A further attempt, with fresh rows, on a version that was rejected.")
-@click.option("--complete", is_flag=True, help="Go on to the end of the sample although it is decided.")
-@click.option(
-    "--share",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.25,
-    show_default=True,
-    help="Share of the sample that every reviewer gets (at least 30 rows): gives their agreement.",
-)
-@click.option(
-    "--rejected", is_flag=True, help="Judge a second sample instead: rows that a check or the judge rejected."
-)
-@click.option(
-    "--reason", "reasons", metavar="CODE", multiple=True, help="With --rejected: only rows left out for this."
-)
-@click.option("--n", type=click.IntRange(min=1), help="With --rejected: how many rows; 60 if not given.")
-@click.option("--bad", "bad_row", metavar="ROW", help="Make your verdict on this row bad after all; needs --because.")
-@click.option("--because", metavar="TEXT", help="With --bad: why.")
-@project_option
-@json_option
-def command(
-    version_id: str | None,
-    reviewer: str | None,
-    bound: float | None,
-    max_bad: int | None,
-    seed: int | None,
-    plans: bool,
-    status_only: bool,
-    again: bool,
-    complete: bool,
-    share: float,
-    rejected: bool,
-    reasons: tuple[str, ...],
-    n: int | None,
-    bad_row: str | None,
-    because: str | None,
-    root: Path,
-    as_json: bool,
-) -> int:
-    """Judge a random sample of a frozen version, row by row: good to train on as it is, or bad, and why.
+def reviewer_options(function: F) -> F:
+    """Add `--reviewer` and `--share`."""
+    reviewer = click.option("--reviewer", metavar="NAME", help="Who reviews; the default is the name of the user.")
+    share = click.option(
+        "--share",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.25,
+        show_default=True,
+        help="Share of the sample that every reviewer gets (at least 30 rows), for their agreement.",
+    )
+    return reviewer(share(function))
 
-    The plan (so many rows, at most so many bad) is fixed and on disk before the first row is shown. It ends early only
-    when its outcome is certain. Every plan counts as an attempt, and attempt k may err with 0.05 / 2^k, so that "at
-    least 95 % are good" holds at 95 % over all rebuilds and attempts of the project; rows that were reviewed before
-    are not drawn again.
 
-    Verdicts are on disk at once, in reviews.jsonl: stop with /quit and go on later. Several people may review: all of
-    them get a share of the sample, which gives their agreement; a row is bad if anybody says so. With --rejected you
-    judge rows that were left out, to learn how often that was wrong; that sample is kept apart.
+@click.group("review")
+def command() -> None:
+    """Let people judge a random sample of a version.
+
+    A row is good to train on as it is, or bad, and why. The plan (so many rows, at most so many bad) is fixed and on
+    disk before the first row is shown. It ends early only when its outcome is certain. Every plan counts as an attempt,
+    and attempt k may err with 0.05 / 2^k, so "at least 95% are good" holds at 95% confidence over all rebuilds and
+    attempts of the project. Rows that were reviewed before are not drawn again.
+
+    Verdicts are saved at once, in reviews.jsonl: stop with /quit and go on later. Several people may review: all of
+    them get a share of the sample, which gives their agreement; a row is bad if any reviewer says so.
 
     The exit status is 0 if the version is accepted, 3 if it is rejected, 4 if the plan is not finished.
 
     \b
     Example:
-      tuneworthy data review --plans
-      tuneworthy data review --max-bad 2 --reviewer ada
-      tuneworthy data review --rejected --reason judged_bad
-      tuneworthy data review --status --json
+      tuneworthy data review plan
+      tuneworthy data review start --max-bad 2 --reviewer ada
+    """
+
+
+@command.command("plan")
+@version_option
+@click.option("--bound", type=OPEN_SHARE, default=BOUND, show_default=True, help="Share of good rows to show.")
+@project_option
+@json_option
+def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool) -> None:
+    """List the plans to choose from; nothing is fixed.
+
+    \b
+    Example:
+      tuneworthy data review plan
+    """
+    review = open_review(root, version_id)
+    plans = [
+        (n, n_bad, [operating_characteristic(n, n - n_bad, 1 - rate) for rate in BAD_RATES])
+        for n, n_bad in review.choices(bound=bound)
+    ]
+    if as_json:
+        names = [f"{rate:.1%}" for rate in BAD_RATES]
+        rows = [
+            {"n": n, "max_bad": n_bad, "passes": dict(zip(names, chances, strict=True))} for n, n_bad, chances in plans
+        ]
+        print_json({"version": review.version, "bound": bound, "plans": rows})
+        return
+    click.echo(messages.REVIEW_PLANS.format(bound=100 * bound))
+    click.echo("  --max-bad   rows   " + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
+    for n, n_bad, chances in plans:
+        click.echo(f"  {n_bad:>9}   {n:>4}   " + "   ".join(f"{chance:>6.0%}" for chance in chances))
+    if not plans:
+        click.echo(messages.NO_REVIEW_PLAN)
+
+
+@command.command("start")
+@version_option
+@click.option("--bound", type=OPEN_SHARE, help="Share of good rows to show; 0.95 if not given.")
+@click.option("--max-bad", type=click.IntRange(min=0), help="Most bad rows in the sample; 1 if not given.")
+@click.option("--seed", type=int, help="Seed of the draw; a random one, which is stored, if not given.")
+@click.option("--again", is_flag=True, help="Further attempt, with fresh rows, on a version that was rejected.")
+@click.option("--complete", is_flag=True, help="Go on to the end of the sample although it is decided.")
+@reviewer_options
+@project_option
+@json_option
+def start(
+    version_id: str | None,
+    bound: float | None,
+    max_bad: int | None,
+    seed: int | None,
+    again: bool,
+    complete: bool,
+    reviewer: str | None,
+    share: float,
+    root: Path,
+    as_json: bool,
+) -> int:
+    """Fix a plan and judge its rows, or go on with it.
+
+    \b
+    Example:
+      tuneworthy data review start --max-bad 2 --reviewer ada
+    """
+    review = open_review(root, version_id)
+    name = person(reviewer, "--reviewer")
+    plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again)
+    review_on_terminal(review, plan, name, share=share, complete=complete)
+    return STATUS[show(review, as_json=as_json)]
+
+
+@command.command("rejected")
+@version_option
+@click.option("--reason", "reasons", metavar="CODE", multiple=True, help="Only rows dropped for this; repeatable.")
+@click.option("--n", type=click.IntRange(min=1), help="Number of rows; 60 if not given.")
+@click.option("--seed", type=int, help="Seed of the draw; a random one, which is stored, if not given.")
+@reviewer_options
+@project_option
+@json_option
+def rejected(
+    version_id: str | None,
+    reasons: tuple[str, ...],
+    n: int | None,
+    seed: int | None,
+    reviewer: str | None,
+    share: float,
+    root: Path,
+    as_json: bool,
+) -> None:
+    """Judge a sample of the dropped rows, which decides nothing.
+
+    It shows how often a check, or the judge, dropped a good row.
+
+    \b
+    Example:
+      tuneworthy data review rejected --reason judged_bad
     """
     version = open_version(Folder(root), version_id)
-    review = _review_of(root, version)
-    if plans:
-        return _plans(review, bound, as_json=as_json)
-    if rejected and (bound is not None or max_bad is not None or again):
-        raise click.UsageError("expected --rejected without --bound, --max-bad and --again: its sample decides nothing")
-    if (reasons or n) and not rejected:
-        raise click.UsageError("expected --rejected with --reason and --n, which are about rows that were left out")
-    if bad_row or because:
-        who = person(reviewer, "--reviewer")
-        mend(review, who, bad_row or "", because or "")
-    elif not status_only and rejected:
-        who = person(reviewer, "--reviewer")
-        sample = review.second_sample(n=n, reasons=reasons, seed=seed)
-        second_on_terminal(review, sample, who, share=share, masker=Masker(look=look_of(version.recipe)))
-    elif not status_only:
-        who = person(reviewer, "--reviewer")
-        plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again)
-        review_on_terminal(review, plan, who, share=share, complete=complete)
-    state = review.state()
-    if as_json:
-        print_json(state.to_dict())
-    else:
-        _say(state)
-    return 0 if rejected else STATUS[state.status]
+    review = open_review(root, version_id)
+    name = person(reviewer, "--reviewer")
+    sample = review.second_sample(n=n, reasons=reasons, seed=seed)
+    second_on_terminal(review, sample, name, share=share, masker=Masker(look=look_of(version.recipe)))
+    show(review, as_json=as_json)
 
 
-def _review_of(root: Path, version: Version) -> Review:
-    return Review(root / FILE_NAME, version.id, _Kept(version), _LeftOut(version))
+@command.command("correct")
+@click.argument("row")
+@click.option("--because", metavar="TEXT", required=True, help="Why the row is bad.")
+@click.option("--reviewer", metavar="NAME", help="Whose verdict; the default is the name of the user.")
+@version_option
+@project_option
+@json_option
+def correct_command(
+    row: str, because: str, reviewer: str | None, version_id: str | None, root: Path, as_json: bool
+) -> int:
+    """Change your verdict on ROW to bad; never the other way.
+
+    \b
+    Example:
+      tuneworthy data review correct 3f2a9c --because "wrong label"
+    """
+    review = open_review(root, version_id)
+    correct(review, person(reviewer, "--reviewer"), row, because)
+    return STATUS[show(review, as_json=as_json)]
 
 
-class _Kept:
-    """The rows of a version, read anew each time."""
+@command.command("status")
+@version_option
+@project_option
+@json_option
+def status_command(version_id: str | None, root: Path, as_json: bool) -> int:
+    """Show how far the review is.
+
+    \b
+    Example:
+      tuneworthy data review status --json
+    """
+    return STATUS[show(open_review(root, version_id), as_json=as_json)]
+
+
+class _Rows:
+    """The rows of a version, read again at each iteration."""
 
     def __init__(self, version: Version) -> None:
         self.version = version
@@ -135,8 +209,8 @@ class _Kept:
         return self.version.examples()
 
 
-class _LeftOut:
-    """The rows that left a version and can be read as a chat, read anew each time."""
+class _RejectedRows:
+    """The dropped rows of a version that can be read as a chat, read again at each iteration."""
 
     def __init__(self, version: Version) -> None:
         self.version = version
@@ -148,42 +222,40 @@ class _LeftOut:
                 yield Rejected(example_of({"id": "", **row}), str(line["reason"]))
 
 
-def _plans(review: Review, bound: float | None, *, as_json: bool) -> int:
-    bound = bound or BOUND
-    found = review.choices(bound=bound)
-    rates = (0.005, 0.01, 0.02)
-    rows = []
-    for n, bad in found:
-        passes = {f"{rate:.1%}": operating_characteristic(n, n - bad, 1 - rate) for rate in rates}
-        rows.append({"n": n, "max_bad": bad, "passes": passes})
+def open_review(root: Path, version_id: str | None) -> Review:
+    """Open the review of a frozen version.
+
+    Raises:
+        UserError: There is no such version.
+    """
+    version = open_version(Folder(root), version_id)
+    return Review(root / FILE_NAME, version.id, _Rows(version), _RejectedRows(version))
+
+
+def show(review: Review, *, as_json: bool) -> str:
+    """Print how far the review is and return its status."""
+    state = review.state()
     if as_json:
-        print_json({"version": review.version, "bound": bound, "plans": rows})
-        return 0
+        print_json(state.to_dict())
+    else:
+        _show(state)
+    return state.status
+
+
+def _show(state: State) -> None:
     click.echo(
-        f"Plans that show at least {bound:.4g} good, and the chance that a version with so many bad rows passes:"
+        messages.REVIEW_STATE.format(version=state.version, status=state.status.replace("_", " "), words=state.words)
     )
-    click.echo("  --max-bad   rows   " + "   ".join(f"{rate:>6.1%}" for rate in rates))
-    for n, bad in found:
-        chances = "   ".join(f"{operating_characteristic(n, n - bad, 1 - rate):>6.0%}" for rate in rates)
-        click.echo(f"  {bad:>9}   {n:>4}   {chances}")
-    if not rows:
-        click.echo("  none: too many rows are known as bad, or all were reviewed before")
-    return 0
-
-
-def _say(state: State) -> None:
-    click.echo(f"{state.version}: {state.status.replace('_', ' ')}: {state.words}.")
-    for one in state.bad:
-        click.echo(f"  bad: {one.row} ({clean(one.reviewer)}): {clean(one.reason)}")
-    both = state.agreement
-    if both.n and both.raw is not None:
-        kappa = "not defined" if both.kappa is None else f"{both.kappa:.2f}"
-        low, high = both.ci95
-        share = f"{both.raw:.1%} [{low:.1%}, {high:.1%}]"
-        click.echo(f"The reviewers agree on {both.n_agree} of {both.n} rows: {share}, kappa {kappa}.")
-    second = state.calibration
-    if second is None:
-        return
-    click.echo(f"{second.words[0].upper()}{second.words[1:]}.")
-    for reason, (judged, good) in second.by_reason.items():
-        click.echo(f"  {clean(reason)}: {good} of {judged} are good")
+    for verdict in state.bad:
+        click.echo(
+            messages.BAD_ROW.format(row=verdict.row, reviewer=clean(verdict.reviewer), reason=clean(verdict.reason))
+        )
+    agreement = state.agreement
+    if agreement.n and agreement.raw is not None:
+        click.echo(
+            messages.reviewer_agreement(agreement.n_agree, agreement.n, agreement.raw, agreement.ci95, agreement.kappa)
+        )
+    if (calibration := state.calibration) is not None:
+        click.echo(f"{calibration.words[0].upper()}{calibration.words[1:]}.")
+        for reason, (n_judged, n_good) in calibration.by_reason.items():
+            click.echo(messages.GOOD_BY_REASON.format(reason=clean(reason), n_good=n_good, n=n_judged))

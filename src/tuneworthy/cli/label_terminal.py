@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ import orjson
 from tuneworthy.cases import labels_of, read_cases, read_examples
 from tuneworthy.cases.labelling import QUIT, SKIP, LabelSession, read_labels, run_terminal
 from tuneworthy.cases.task_kind import guess_kind
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import note
 from tuneworthy.config import FILE_NAME, Project, load
-from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.errors import TuneworthyError, UserError, did_you_mean
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.judging import Item, verdicts_path
 from tuneworthy.report.text import clean
@@ -25,7 +25,7 @@ from tuneworthy.types import Case
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
-VERDICTS = f"Type g (good) or b (bad). {SKIP} later, {QUIT} stop (all is kept)."
+VERDICT_GREETING = messages.VERDICT_GREETING.format(skip=SKIP, quit=QUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,15 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
         UserError: No case waits for a label.
     """
     cases = read_cases(files.cases).cases
-    known = {label.case for label in read_labels(files.labels)}
-    pool = [case for case in cases if every or not case.labelled or case.id in known]
+    labelled = {label.case for label in read_labels(files.labels)}
+    pool = [case for case in cases if every or not case.labelled or case.id in labelled]
     if not pool:
-        raise UserError(
-            f"expected cases without an answer in {files.cases}, got none ({len(cases)} have one)",
-            hint="use --all to label them again, blind: the agreement tells how far the answers can be trusted",
-        )
+        raise UserError(messages.ALL_LABELLED.format(n=len(cases), path=files.cases), hint=messages.LABEL_AGAIN)
     seed = files.project.split.seed if files.project else 7
     session = LabelSession(pool, files.labels, labeller, seed=seed, share=share)
     menu, closed = _menu(files, cases)
     if menu:
-        note("Labels (type the number or the label):")
+        note(messages.LABEL_MENU)
         for number, label in enumerate(menu, 1):
             note(f"  {number}  {label}")
     return run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
@@ -83,13 +80,13 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
 def judge_on_terminal(
     root: Path, labeller: str, *, labels: Path | None, rungs: Sequence[str], n: int, share: float
 ) -> tuple[Path, int]:
-    """Let a person say of stored answers whether they are good, blind to the variant.
+    """Let a person judge stored answers, good or bad, blind to the variant.
 
     Args:
         root: The project folder.
         labeller: Who judges.
         labels: The file of the verdicts; the project's own if None.
-        rungs: Whose answers; those of all rungs put to test if empty.
+        rungs: Whose answers; those of all rungs that were compared on test if empty.
         n: Cases.
         share: Of the answers, for a second labeller.
 
@@ -106,9 +103,9 @@ def judge_on_terminal(
     path = labels or verdicts_path(project)
     shown = [Case(id=item.id, input=_sheet(item)) for item in items]
     session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
-    note(f"{len(shown)} answers to the first {n} test cases of a seeded order; whose they are is not shown.")
-    note(f"What makes an answer good:\n{rubric}")
-    return path, run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICTS)
+    note(messages.ANSWERS_TO_JUDGE.format(n=len(shown), n_cases=n))
+    note(messages.RUBRIC.format(rubric=rubric))
+    return path, run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICT_GREETING)
 
 
 def _sheet(item: Item) -> str:
@@ -117,7 +114,7 @@ def _sheet(item: Item) -> str:
 
 
 def _shown(expected: Any) -> str:
-    return "(declining is right)" if expected is None else clean(expected, 0)
+    return messages.DECLINING_IS_RIGHT if expected is None else clean(expected, 0)
 
 
 def parse_verdict(line: str) -> bool:
@@ -134,7 +131,7 @@ def parse_verdict(line: str) -> bool:
         return True
     if word in {"b", "bad"}:
         return False
-    raise UserError(f"expected g (good) or b (bad), got {line[:40]!r}")
+    raise UserError(messages.NOT_A_VERDICT.format(line=line[:40]))
 
 
 def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bool]:
@@ -148,7 +145,7 @@ def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bo
     try:
         examples = read_examples(project.root / project.examples.path).examples if project.examples else ()
     except TuneworthyError:
-        examples = ()  # `check` tells what is wrong with them; labelling goes on without a menu
+        examples = ()  # `check` reports what is wrong with them; labelling goes on without a menu
     answers = [example.answer for example in examples if example.answer]
     kind = guess_kind([*answers, *(case.expected for case in cases)])
     labels = labels_of(cases, examples) if kind.name == "label" else ()
@@ -156,7 +153,7 @@ def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bo
 
 
 def _parser(files: LabelFiles, menu: Sequence[str], *, closed: bool) -> Callable[[str], Any] | None:
-    """Return what turns a line into a label of this task; None if any text is one."""
+    """Return the parser of a label of this task; None if any text is a label."""
     if menu:
         return lambda line: choose(line, menu, closed=closed)
     if files.project and files.project.graders[0].type in JSON_GRADERS:
@@ -182,10 +179,9 @@ def choose(line: str, menu: Sequence[str], *, closed: bool) -> str:
         return menu[int(line) - 1]
     if line.startswith("+") and line[1:].strip() and not closed:
         return line[1:].strip()
-    near = difflib.get_close_matches(line, menu, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "type its number"
-    more = "" if closed else f" To add a label, type +{line}"
-    raise UserError(f"expected one of the {len(menu)} labels, got {line!r}", hint=hint + more)
+    hint = did_you_mean(line, menu) or messages.TYPE_NUMBER
+    more = "" if closed else messages.ADD_LABEL.format(label=line)
+    raise UserError(messages.NOT_A_LABEL.format(label=line, n=len(menu)), hint=f"{hint} {more}".strip())
 
 
 def parse_json(line: str) -> Any:
@@ -197,7 +193,7 @@ def parse_json(line: str) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise UserError(f"expected JSON on one line, got {line[:60]!r} ({error})") from None
+        raise UserError(messages.NOT_JSON.format(line=line[:60], error=error)) from None
 
 
 def ask_line(prompt: str) -> str:

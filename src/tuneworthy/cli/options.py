@@ -50,15 +50,22 @@ def _remember(ctx: click.Context, option: click.Parameter, root: Path) -> Path:
     return root
 
 
+def version_option(function: F) -> F:
+    """Add `--version ID` of a dataset."""
+    return click.option(
+        "--version", "version_id", metavar="ID", help="Frozen version, or how its id begins; the latest if not given."
+    )(function)
+
+
 def json_option(function: F) -> F:
     """Add `--json`: stdout is one JSON document, everything else goes to stderr."""
-    return click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="JSON alone on stdout.")(function)
 
 
 def spending_options(function: F) -> F:
     """Add `--max-usd` and `--yes`."""
-    limit = click.option("--max-usd", type=Dollars(min=0), help="Most that this run may spend.")
-    agreed = click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+    limit = click.option("--max-usd", type=Dollars(min=0), help="Most that this run may spend, US dollars.")
+    agreed = click.option("--yes", is_flag=True, help="No question before money is spent.")
     return limit(agreed(function))
 
 
@@ -82,7 +89,7 @@ def print_json(document: Any) -> None:
 
 
 def note(message: str) -> None:
-    """Say something to a person: on stderr, so that stdout stays clean."""
+    """Print a line for a person, on stderr, so that stdout stays clean."""
     click.echo(message, err=True)
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from tuneworthy.cases.labelling import QUIT, SKIP, run_terminal
 from tuneworthy.cases.pii import Masker
+from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
 from tuneworthy.dataset.review.log import Ledger, Plan, SecondSample
@@ -18,45 +19,49 @@ from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case, Example
 
-GREETING = (
-    f"Type g (good to train on as it is) or b and why it is bad (if you cannot tell, it is bad). {SKIP} later, {QUIT} "
-    "stop (all is kept)."
-)
+GREETING = messages.REVIEW_GREETING.format(skip=SKIP, quit=QUIT)
 
 
 def review_on_terminal(review: Review, plan: Plan, reviewer: str, *, share: float, complete: bool) -> int:
     """Go through the sample of a plan; return how many verdicts were given."""
     note(
-        f"Version {plan.version}, attempt {plan.attempt}: {plan.n} of {plan.n_rows - plan.n_known} rows that nobody "
-        f"reviewed before, at most {plan.max_bad} may be bad; seed {plan.seed}. Fixed {plan.time}."
+        messages.REVIEW_PLAN.format(
+            version=plan.version,
+            attempt=plan.attempt,
+            n=plan.n,
+            n_new=plan.n_rows - plan.n_known,
+            max_bad=plan.max_bad,
+            seed=plan.seed,
+            time=plan.time,
+        )
     )
     return _run(review.reviewing(reviewer, plan, share=share, complete=complete))
 
 
 def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, share: float, masker: Masker) -> int:
-    """Go through the second sample, with personal data masked; return how many verdicts were given.
+    """Go through the second sample; return how many verdicts were given.
 
-    What was left out may have left before anything was masked.
+    Personal data is masked: a row may have been dropped before the build masked anything.
     """
     note(
-        f"Version {sample.version}: {len(sample.rows)} of {sample.n_rows} rows that were left out; seed {sample.seed}."
+        messages.REJECTED_SAMPLE.format(
+            version=sample.version, n=len(sample.rows), n_rows=sample.n_rows, seed=sample.seed
+        )
     )
     return _run(review.reviewing(reviewer, sample, share=share), masker)
 
 
-def mend(review: Review, reviewer: str, row: str, reason: str) -> None:
-    """Make the verdict on a row bad after all, in whichever sample of the version it is.
+def correct(review: Review, reviewer: str, row: str, reason: str) -> None:
+    """Change the verdict on a row to bad, in every sample of the version that holds it.
 
     Raises:
         UserError: No sample of the version holds the row, or there is no reason.
     """
-    held = [one for one in Ledger.read(review.path).drawn_of(review.version) if row in one.rows]
-    if not held:
-        raise UserError(
-            f"expected a row of a sample of version {review.version}, got {row!r:.40}", hint="Use --bad ROW"
-        )
-    for one in held:
-        review.reviewing(reviewer, one).give(row, good=False, reason=reason)
+    samples = [sample for sample in Ledger.read(review.path).drawn_of(review.version) if row in sample.rows]
+    if not samples:
+        raise UserError(messages.NOT_IN_SAMPLE.format(version=review.version, row=row[:40]))
+    for sample in samples:
+        review.reviewing(reviewer, sample).give(row, good=False, reason=reason)
 
 
 def parse_verdict(line: str) -> tuple[bool, str]:
@@ -73,9 +78,9 @@ def parse_verdict(line: str) -> tuple[bool, str]:
         return True, reason.strip()
     if word.lower() in {"b", "bad"}:
         if not reason.strip():
-            raise UserError("expected b and why the row is bad, got no reason")
+            raise UserError(messages.BAD_NEEDS_REASON)
         return False, reason.strip()
-    raise UserError(f"expected g, or b and a reason, got {line[:40]!r}")
+    raise UserError(messages.NOT_A_ROW_VERDICT.format(line=line[:40]))
 
 
 def sheet(row: Example) -> str:
@@ -84,8 +89,9 @@ def sheet(row: Example) -> str:
     if tools := row.meta.get("tools"):
         parts.append(f"tools: {clean(_json(tools), 0)}")
     for message in row.messages:
-        said = message.get("content")
-        lines = (said if isinstance(said, str) else "" if said is None else _json(said)).splitlines() or [""]
+        content = message.get("content")
+        text = content if isinstance(content, str) else "" if content is None else _json(content)
+        lines = text.splitlines() or [""]
         head = clean(message.get("role", "?"))
         parts += [f"{head}: {clean(lines[0], 0)}", *(f"    {clean(line, 0)}" for line in lines[1:])]
         parts += [f"    calls {clean(_json(call), 0)}" for call in message.get("tool_calls") or ()]
@@ -97,7 +103,7 @@ def _json(value: Any) -> str:
 
 
 class _Turn:
-    """A reviewer's way as `run_terminal` takes it."""
+    """A reviewer's session in the form that `run_terminal` takes."""
 
     def __init__(self, way: Reviewing, masker: Masker | None) -> None:
         self.way, self.done, self.masker = way, way.n_given(), masker

@@ -192,7 +192,7 @@ def _warnings(version: Version, review: State | None) -> list[str]:
     failed = [f"{gate['check']}: {gate['detail']}" for gate in version.recipe["gates"] if not gate["passed"]]
     notes = [f"frozen although gates failed: {'; '.join(failed)}"] if version.recipe["unsafe"] else []
     if review is None or review.plan is None:
-        notes.append("nobody has reviewed these rows yet: tuneworthy data review")
+        notes.append("nobody has reviewed these rows yet: tuneworthy data review start")
     elif review.status != "accepted":
         notes.append(f"the review has not accepted this version: {review.words}")
     return notes

@@ -57,7 +57,9 @@ def page_of(card: Card, review: str = "") -> Page:
     """
     warnings = [f"Frozen although a gate failed: {one}." for one in card.unsafe]
     warnings += [f"{one[0].upper()}{one[1:]}." for one in card.notes]
-    warnings.append(f"Review: {review}." if review else "Nobody has reviewed these rows yet: tuneworthy data review.")
+    warnings.append(
+        f"Review: {review}." if review else "Nobody has reviewed these rows yet: tuneworthy data review start."
+    )
     return Page(
         title=clean(card.task),
         answer=f"{count(card.n_rows)} of {count(card.n_read)} rows stay, in version {card.version}",

@@ -18,7 +18,7 @@ class JudgeAudit:
     It is asked about each row through the store of answers and the budget of the project, says good or bad and nothing
     else, and sees no personal data. Before the first row it is shown worthless answers: a judge that calls one of them
     good is refused. A row without a verdict stays and is reported. A judge is no reviewer: it misses bad rows and drops
-    good ones. `tuneworthy data review` judges a sample of what it kept, `data review --rejected --reason judged_bad`
+    good ones. `tuneworthy data review start` judges a sample of what it kept, `data review rejected --reason judged_bad`
     one of what it dropped; together they tell its kappa, and how many bad rows are left.
 
     Bad: an answer that is fluent, polite, and not true.
