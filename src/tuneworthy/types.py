@@ -18,6 +18,8 @@ Message = dict[str, Any]
 JsonSchema = dict[str, Any]
 MOST_UNSCORED = 0.02
 """Share of the cases that may be unscored where a score decides anything."""
+SECOND_SHARE: Final = 0.25
+"""Share of the cases or rows that a second person judges, so that the agreement of people is known."""
 
 
 class Unlabelled:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
-import io
 import json
 import subprocess
 import sys
@@ -16,13 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tuneworthy.cases import DataFaults, Reject, Rejects, read_cases, read_examples, stream_examples
 from tuneworthy.cases.readers import files
-from tuneworthy.cases.readers.json_stream import elements, list_start
 from tuneworthy.errors import DataError, TuneworthyError
 
 ROW = {"messages": [{"role": "user", "content": "Where is it?"}, {"role": "assistant", "content": "Here."}]}
@@ -92,7 +90,7 @@ def test_a_bad_line_is_left_out_with_its_reason_and_its_neighbours_stay(
         assert raw == line + b"\r\n" or raw == json.loads(line)
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "jsonl.gz"])
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "jsonl.gz"])
 def test_a_line_above_the_limit_is_passed_over_without_being_held(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,8 +99,6 @@ def test_a_line_above_the_limit_is_passed_over_without_being_held(
     path = tmp_path / f"a.{kind}"
     if kind == "csv":
         path.write_text(f"input,expected\na,b\n{long},c\nd,e\n")
-    elif kind == "json":
-        path.write_bytes(b"[" + b",".join([LINE, chat(("user", f'{long}"]}},{{\\'), ("assistant", "b")), LINE]) + b"]")
     else:
         content = b"\n".join([LINE, chat(("user", long), ("assistant", "b")), LINE])
         path.write_bytes(gzip.compress(content) if kind.endswith("gz") else content)
@@ -137,7 +133,8 @@ def test_gzip_is_read_and_what_stands_before_its_damage_is_kept(name: str, tmp_p
         read_examples(path)
     path.write_bytes(packed[:-8] + b"\0" * 8)  # the checksum
     _, rows, rejects = streamed(path)
-    assert (len(rows), rejects[-1].reason) == (3000 if name.startswith("a.csv") else 2999, "cut_off")
+    assert rejects[-1].reason == "cut_off"
+    assert len(rows) >= (2500 if name.startswith("a.json.") else 2999)  # of a JSON list what one read holds is lost
 
 
 def test_a_file_that_is_gzip_by_two_bytes_only_is_one_line(tmp_path: Path) -> None:
@@ -185,14 +182,14 @@ def test_unknown_columns_of_a_table_stay_with_the_example(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("elements_", "told"),
     [
+        ([LINE, b"7", LINE], [(2, "not_an_object")]),
         ([LINE, b'{"a": }', LINE], [(2, "not_json")]),
         ([LINE, b"", LINE], [(2, "not_json")]),
-        ([LINE, b"7", LINE], [(2, "not_an_object")]),
-        ([LINE, LINE.replace(b"Here", b"H\xe9re")], [(2, "not_utf8")]),
-        ([LINE, LINE, b""], []),
+        ([LINE, LINE.replace(b"Here", b"H\xe9re"), LINE], [(2, "not_utf8")]),
+        ([LINE, LINE, b""], [(3, "not_json")]),
     ],
 )
-def test_an_element_of_a_list_is_left_out_alone(
+def test_an_element_that_is_no_object_is_left_out_and_nothing_is_read_behind_a_syntax_error(
     elements_: list[bytes], told: list[tuple[int, str]], tmp_path: Path
 ) -> None:
     path = tmp_path / "a.json"
@@ -205,7 +202,7 @@ def test_a_list_that_is_cut_off_or_followed_by_something_says_so(tmp_path: Path)
     path.write_bytes(b"[" + LINE + b"," + LINE[:30])
     assert reasons(path) == [(2, "not_json")]
     path.write_bytes(b"[" + LINE + b"]\n[" + LINE + b"]")
-    assert reasons(path) == [(2, "not_an_object")]
+    assert reasons(path) == [(2, "not_json")]
     path.write_bytes(b'{"meta": {"data": [1]}, "rows": [' + LINE + b', 1], "more": [2]}')
     assert reasons(path) == [(2, "not_an_object")]
 
@@ -470,24 +467,20 @@ def test_every_format_gives_each_row_or_its_reason(first: dict[str, Any], rows: 
         assert lines == list(range(1, len(rows) + 2))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    rows=st.lists(values, max_size=6),
-    chunk=st.sampled_from([1, 2, 3, 7, 50, 10_000]),
-    most=st.sampled_from([5, 30, 10_000]),
-    indent=st.sampled_from([None, 1]),
+    rows=st.lists(values, max_size=6), indent=st.sampled_from([None, 1]), key=st.sampled_from([None, *files.LIST_KEYS])
 )
-def test_elements_of_a_list_are_the_same_however_it_is_cut(rows: Any, chunk: int, most: int, indent: Any) -> None:
-    text = json.dumps(rows, indent=indent).encode()
-    file = io.BufferedReader(io.BytesIO(text), buffer_size=chunk)
-    file.read(list_start(text, []) or 0)
-    found = list(elements(file, most, alone=True))
-    assert len(found) == len(rows)
-    for element, row in zip(found, rows, strict=True):
-        if isinstance(element, int):
-            assert len(json.dumps(row)) > most // 2
-        else:
-            assert json.loads(element) == row
+def test_a_list_gives_every_element_however_it_is_written(rows: Any, indent: Any, key: str | None) -> None:
+    text = json.dumps(rows if key is None else {"n": [1], key: rows}, indent=indent)
+    assume("Infinity" not in text and "NaN" not in text)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        path.write_text(text)
+        journal = Rejects(path)
+        read = [row for _, row in files.open_rows(path, journal).rows]
+        assert [row for row in read if row is not None] == [row for row in rows if isinstance(row, dict)]
+        assert len(read) == len(rows)
 
 
 @pytest.mark.slow
@@ -499,17 +492,29 @@ def test_a_line_of_200_mb_takes_little_memory(tmp_path: Path) -> None:
         "peak = int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024\n"
         "print(kept, journal.first().reason, peak)\n"
     )
-    for name in ("a.jsonl", "a.json", "a.jsonl.gz"):
+    for name in ("a.jsonl", "a.jsonl.gz"):
         path = tmp_path / name
         opener: Any = gzip.open if name.endswith("gz") else open
         with opener(path, "wb") as file:
-            file.write((b"[" if name == "a.json" else b"") + LINE + (b",\n" if name == "a.json" else b"\n"))
+            file.write(LINE + b"\n")
             file.write(b'{"messages": "')
             for _ in range(200):
                 file.write(b"x" * 2**20)
-            file.write(b'"}' + (b",\n" if name == "a.json" else b"\n") + LINE + (b"]" if name == "a.json" else b""))
+            file.write(b'"}\n' + LINE)
         done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
         kept, reason, megabytes = done.stdout.split()
         assert (kept, reason) == ("2", "too_long")
         print(f"{name}: {megabytes} MB")
         assert int(megabytes) < 120, f"{name}: {megabytes} MB"
+
+
+def test_a_list_too_large_to_be_read_whole_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MAX_WHOLE", 100)
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf{"n": [1], "rows": [' + b",".join([LINE] * 5) + b", 7]}")
+    form, rows, rejects = streamed(path)
+    assert (form, len(rows), [(one.line, one.reason) for one in rejects]) == (
+        "json/messages",
+        5,
+        [(6, "not_an_object")],
+    )

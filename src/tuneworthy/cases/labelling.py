@@ -6,7 +6,7 @@ line of a labeller for a case holds. A line that a crash cut off is ignored, and
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,13 +23,12 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.store.lines import append_line
-from tuneworthy.types import UNLABELLED, Case, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, canonical
 
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
 DECLINE: Final = "/decline"
 GREETING: Final = f"Type the right answer. {DECLINE} declining is right, {SKIP} later, {QUIT} stop (all is kept)."
-SECOND_SHARE = 0.25
 MIN_SECOND = 30
 
 
@@ -207,11 +206,12 @@ def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:
     >>> cohen_kappa([("a", "a"), ("a", "b"), ("b", "b"), ("b", "b")])
     0.5
     """
-    n = len(pairs)
-    ours, theirs = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    observed = sum(a == b for a, b in pairs) / n
-    chance = sum(ours[key] * theirs[key] for key in ours) / n**2
-    return None if chance >= 1 else (observed - chance) / (1 - chance)
+    if len({label for pair in pairs for label in pair}) == 1:
+        return None
+    from sklearn.metrics import cohen_kappa_score
+
+    numbers: dict[Any, int] = defaultdict(lambda: len(numbers))
+    return float(cohen_kappa_score(*zip(*((numbers[a], numbers[b]) for a, b in pairs), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from tuneworthy.cli.options import json_option, note, person, print_json, projec
 from tuneworthy.config import load
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
+from tuneworthy.types import SECOND_SHARE
 
 
 @click.group("cases")
@@ -84,7 +85,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.3,
+    default=SECOND_SHARE,
     show_default=True,
     help="Share of the cases that a second labeller gets (at least 30 cases).",
 )

@@ -21,7 +21,7 @@ from tuneworthy.dataset.review.state import State
 from tuneworthy.report.text import clean
 from tuneworthy.stats.acceptance import operating_characteristic
 from tuneworthy.store import Folder
-from tuneworthy.types import Example
+from tuneworthy.types import SECOND_SHARE, Example
 
 F = TypeVar("F", bound=Callable[..., object])
 OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -35,7 +35,7 @@ def reviewer_options(function: F) -> F:
     share = click.option(
         "--share",
         type=click.FloatRange(0, 1, min_open=True),
-        default=0.25,
+        default=SECOND_SHARE,
         show_default=True,
         help="Share of the sample that every reviewer gets (at least 30 rows), for their agreement.",
     )

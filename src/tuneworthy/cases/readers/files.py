@@ -1,9 +1,10 @@
 """Files to rows: JSONL, JSON, CSV, Parquet and YAML as a stream of (line, row), whatever the rows mean.
 
-JSONL, JSON lists, CSV and Parquet stream, also out of gzip; YAML files and single JSON objects are read whole. A fault
-of one row goes to the journal, ``(line, None)`` takes the place of the row, and the next row follows: lines never go
-back, and each has a row or a fault. Only a file that cannot be read at all raises here. Memory is bounded: a line, an
-element or a cell above `MAX_LINE` is a fault, and is passed over without being held.
+JSONL, CSV and Parquet stream, also out of gzip; JSON and YAML are read whole up to 64 MiB, and a larger JSON list
+streams. A fault of one row goes to the journal, ``(line, None)`` takes the place of the row, and the next row follows:
+lines never go back, and each has a row or a fault. What follows a syntax error in a JSON list is not read. Only a file
+that cannot be read at all raises here. Memory is bounded: a line or a cell above `MAX_LINE` is a fault, and is passed
+over without being held; of a JSON list one element is held at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +23,6 @@ from typing import Any, BinaryIO, Literal, cast
 import orjson
 
 from tuneworthy.cases.readers.faults import Journal, kind_of, show
-from tuneworthy.cases.readers.json_stream import elements, list_start
 from tuneworthy.errors import DataError
 
 Container = Literal["jsonl", "json", "csv", "parquet", "yaml"]
@@ -37,6 +38,7 @@ LIST_KEYS = ("data", "items", "samples", "tests", "rows", "examples", "cases")
 _MAX_DEPTH = 200  # orjson writes at most 254 levels
 _MAX_WHOLE = 64 * 2**20
 _HEAD = 65536
+_REASON = re.compile(r"^(?:b['\"])?(?:parse|lexical) error: |\.?\\n.*", re.DOTALL)
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -80,12 +82,12 @@ def open_rows(path: Path, journal: Journal) -> RowSource:
     if suffix in {".yaml", ".yml"}:
         return RowSource("yaml", _yaml(path, journal), packed)
     if suffix not in {".jsonl", ".ndjson"} and _is_one_document(head):
-        start = list_start(head, LIST_KEYS)
-        if start is not None:
-            return RowSource("json", _list(path, start, journal), packed)
         whole = _whole_json(path)
         if whole is not None:
-            return RowSource("json", _one_object(whole, journal), packed)
+            return RowSource("json", _document(whole, journal), packed)
+        prefix = _list_prefix(path)
+        if prefix is not None:
+            return RowSource("json", _list(path, prefix, journal), packed)
     return RowSource("jsonl", _jsonl(path, journal), packed)
 
 
@@ -147,7 +149,7 @@ def _is_one_document(head: bytes) -> bool:
 
 
 def _whole_json(path: Path) -> Any:
-    """Return the document, or None if it is not JSON or very large (then its lines are tried one by one)."""
+    """Return the document, or None if it is not JSON or larger than what is read whole."""
     content = _whole(path)
     try:
         return None if content is None else orjson.loads(content)
@@ -165,38 +167,53 @@ def _whole(path: Path) -> bytes | None:
     return content.removeprefix(BOM) if len(content) <= _MAX_WHOLE else None
 
 
-def _one_object(document: Any, journal: Journal) -> Iterator[Row]:
-    """The rows of a document that is an object: those of the list in it, or itself."""
-    rows = [document]
+def _document(document: Any, journal: Journal) -> Iterator[Row]:
+    """Rows of a document: its elements if it is a list, those of the list in it, or itself."""
+    rows = document if isinstance(document, list) else [document]
     if isinstance(document, dict):
         rows = next((document[key] for key in LIST_KEYS if isinstance(document.get(key), list)), rows)
     for number, row in enumerate(rows, 1):
         yield number, _checked(row, number, journal)
 
 
-def _list(path: Path, start: int, journal: Journal) -> Iterator[Row]:
-    """Rows of a JSON list that begins at the byte `start`; numbered from 1."""
+def _list_prefix(path: Path) -> str | None:
+    """Return where the rows of a JSON document are, for ijson: the list itself, or one under a key of `LIST_KEYS`."""
+    import ijson
+
+    with _reading(path), _unpacked(path) as file:
+        _pass_bom(file)
+        try:
+            for prefix, event, _ in ijson.parse(file, use_float=True):
+                if event == "start_array" and prefix in {"", *LIST_KEYS}:
+                    return f"{prefix}.item" if prefix else "item"
+        except (ijson.JSONError, *_DAMAGED):
+            return None
+    return None
+
+
+def _pass_bom(file: BinaryIO) -> None:
+    if file.read(len(BOM)) != BOM:
+        file.seek(0)
+
+
+def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
+    """Rows of the JSON list at `prefix`, numbered from 1."""
+    import ijson
+
     number = 0
     with _reading(path), _unpacked(path) as file:
+        _pass_bom(file)
         try:
-            alone = file.read(start).removeprefix(BOM).lstrip() == b"["
-            for number, raw in enumerate(elements(file, MAX_LINE, alone=alone), 1):
-                yield number, _element(raw, number, journal)
+            for number, row in enumerate(ijson.items(file, prefix, use_float=True), 1):
+                yield number, _checked(row, number, journal)
+        except ijson.JSONError as error:
+            reason = str(error.args[0])
+            code = "not_utf8" if "UTF8" in reason else "not_json"
+            got = _REASON.sub("", reason).splitlines()[0]
+            journal.fault(number + 1, "a JSON object as element of the list", got, _JSON_HINT, code=code)
+            yield number + 1, None
         except _DAMAGED as error:
             yield _cut(number + 1, error, journal)
-
-
-def _element(raw: bytes | int, number: int, journal: Journal) -> dict[str, Any] | None:
-    """Parse one element of a list; a number of bytes stands for one that is too long."""
-    if isinstance(raw, int):
-        _too_long(raw, number, journal, "an element")
-        return None
-    try:
-        row = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        _bad_json(raw, number, error, journal, "a JSON object as element of the list")
-        return None
-    return _checked(row, number, journal)
 
 
 def _checked(row: Any, line: int, journal: Journal) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final
 
-from tuneworthy.cases.labelling import MIN_SECOND, SECOND_SHARE
+from tuneworthy.cases.labelling import MIN_SECOND
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
 from tuneworthy.dataset.review.log import Drawn, Ledger, Plan, RowVerdict, SecondSample, content_of, now
@@ -37,7 +37,7 @@ from tuneworthy.dataset.review.state import ALPHA, State, build_state, state_of,
 from tuneworthy.errors import UserError
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, write_line
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import SECOND_SHARE, Example, content_hash
 
 BOUND: Final = 0.95
 MAX_BAD: Final = 1
