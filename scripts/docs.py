@@ -24,9 +24,7 @@ from tuneworthy import errors
 from tuneworthy.cli import VERBS, root
 from tuneworthy.config import Project
 from tuneworthy.config.base import Section
-from tuneworthy.dataset.base import all_checks as data_check_classes
-from tuneworthy.dataset.base import page as data_check_page
-from tuneworthy.dataset.build import gate_of
+from tuneworthy.dataset.base import data_checks as data_check_rules
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.lints import LINTS as DECODING_LINTS
 from tuneworthy.decoding.lints import Use
@@ -340,14 +338,12 @@ def data_checks() -> str:
     """Return docs/data-checks.md."""
     parts = [
         MADE,
-        "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `[data]` of the project file ",
+        "# Data checks\n\nWhat `tuneworthy data build` looks for, in this order. `policy` in `[data]` of the project file ",
+        "sets what becomes of a finding. No row with a finding that is marked as a gate may stay in a version.\n",
     ]
-    parts.append(
-        "says what becomes of what is found. No row of a reason that is marked as a gate may stay in a version.\n"
-    )
-    for name, one in data_check_classes().items():
-        parts.append(f"\n## {name}\n\n{data_check_page(one)}\n\n")
-        rows = [(code(reason), words, "gate" * (reason in gate_of(one))) for reason, words in one.reasons.items()]
+    for name, check in data_check_rules().items():
+        parts.append(f"\n## {name}\n\n{check.page}\n\n")
+        rows = [(code(reason), words, "gate" * (reason in check.gate)) for reason, words in check.codes.items()]
         parts.append(table(("reason", "what it says", ""), rows))
     return "".join(parts)
 

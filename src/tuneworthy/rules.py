@@ -95,17 +95,18 @@ class RuleBook(Registry[Rule[F]]):
     Args:
         kind: Plural noun; also the suffix of the entry-point group ``tuneworthy.<kind>``.
         modules: Modules that register the built-in rules on import, in the order in which rules run.
+        rule_class: Subclass of `Rule` with the facts that this kind of rule has beside the common ones.
     """
 
-    def __init__(self, kind: str, modules: Collection[str]) -> None:
+    def __init__(self, kind: str, modules: Collection[str], rule_class: type[Rule[F]] = Rule) -> None:
         super().__init__(kind, {})
-        self._modules = modules
+        self._modules, self._rule_class = modules, rule_class
 
     def rule(self, name: str, **facts: Any) -> Callable[[R], R]:
-        """Return a decorator that registers a function or class as the rule `name`; `facts` are fields of `Rule`."""
+        """Return a decorator that registers a function or class as the rule `name`; `facts` are fields of its class."""
 
         def add(examine: R) -> R:
-            self.register(name)(Rule(name=name, examine=examine, **facts))
+            self.register(name)(self._rule_class(name=name, examine=examine, **facts))
             return examine
 
         return add
@@ -122,7 +123,10 @@ class RuleBook(Registry[Rule[F]]):
     def all(self) -> dict[str, Rule[F]]:
         """Return every rule by name, in order."""
         self._load()
-        return {name: self.get(name) for name in dict.fromkeys([*self._entries, *self])}
+        rules = [self.get(name) for name in dict.fromkeys([*self._entries, *self])]
+        places = {module: place for place, module in enumerate(self._modules)}  # whatever was imported before
+        rules.sort(key=lambda rule: places.get(rule.examine.__module__, len(places)))
+        return {rule.name: rule for rule in rules}
 
     def run(self, *subject: Any, only: Collection[str] | None = None) -> list[F]:
         """Return what all rules (or `only` some) find in `subject`, the most severe first."""

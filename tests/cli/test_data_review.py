@@ -84,7 +84,7 @@ def test_a_review_is_left_taken_up_and_accepted(root: Path) -> None:
     second = review(root, "start", "--reviewer", "ada", "--json", lines=["g"] * 60)
     told = document(second)
     assert second.return_value == 0 and told["status"] == "accepted" and told["n_judged"] == 56
-    assert "at least 0.95 of the 200 rows are good, at 95% confidence over all attempts" in told["words"]
+    assert "at least 95.0% of the 200 rows are good, at 95% confidence over all attempts" in told["words"]
     assert review(root, "status").return_value == 0
 
 
@@ -102,7 +102,7 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
 def test_the_plan_cannot_be_changed_later(root: Path) -> None:
     review(root, "start", "--max-bad", "2", lines=["/quit"])
     result = review(root, "start", "--max-bad", "3", lines=["/quit"])
-    assert isinstance(result.exception, UserError) and "expected max-bad 2" in str(result.exception)
+    assert isinstance(result.exception, UserError) and "max-bad was fixed as 2" in str(result.exception)
 
 
 def test_two_reviewers_get_their_agreement(root: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.dataset.taught import SECOND, answered, chattily
-from tuneworthy.dataset import Context
-from tuneworthy.dataset.base import Opinion, Opinions
+from tuneworthy.dataset import CheckContext
+from tuneworthy.dataset.base import AuditResult, RowOpinion
 from tuneworthy.types import Case, Example, content_hash
 
 TOPICS = ("card", "transfer", "refund", "address", "limit", "invoice", "password", "delivery", "voucher", "contract")
@@ -67,8 +67,8 @@ class Planted:
     action: str = "drop"
 
     @property
-    def context(self) -> Context:
-        return Context(cases=self.cases, labels=self.labels, encoder=self.encoder, auditor=self.auditor, seed=3)
+    def context(self) -> CheckContext:
+        return CheckContext(cases=self.cases, labels=self.labels, encoder=self.encoder, auditor=self.auditor, seed=3)
 
 
 class Meaning:
@@ -89,9 +89,11 @@ class Meaning:
 class Says:
     """A judge that calls an answer bad in which "wrong" stands, and says nothing of one in which "hm" stands."""
 
-    def audit(self, rows: Sequence[Example]) -> Opinions:
-        said = [Opinion(None, "timeout") if "hm" in row.answer else Opinion("wrong" not in row.answer) for row in rows]
-        return Opinions(said, 20)
+    def audit(self, rows: Sequence[Example]) -> AuditResult:
+        said = [
+            RowOpinion(None, "timeout") if "hm" in row.answer else RowOpinion("wrong" not in row.answer) for row in rows
+        ]
+        return AuditResult(said, 20)
 
 
 PLACES = ("attic", "barn", "cellar", "dock", "estate", "forge", "garage", "harbour", "inn", "jetty", "kiosk", "loft",

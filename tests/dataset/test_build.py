@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ from tests.killing import killed_at
 from tuneworthy.cases import pii
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.dataset import build, card, freeze, versions
-from tuneworthy.dataset.base import all_checks
-from tuneworthy.dataset.build import gate_of
-from tuneworthy.dataset.card import HIDDEN, card_of
+from tuneworthy.dataset import card, check_runner, data_checks, freeze
+from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import Version, latest_version, open_version
+from tuneworthy.dataset.messages import HIDDEN
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, folder, frozen
 from tuneworthy.train.training_rows import raw_rows
@@ -85,7 +85,7 @@ def test_every_row_is_in_the_version_or_among_the_rejects(tmp_path: Path) -> Non
     kept, rejects = list(version.examples()), list(version.rejects())
     sources = [row.source for row in kept] + [reject["source"] for reject in rejects]
     assert sorted(sources) == sorted(f"examples.jsonl:{line}" for line in range(1, len(ROWS) + 1))
-    assert [stage["check"] for stage in version.recipe["checks"]] == list(all_checks())
+    assert [stage["check"] for stage in version.recipe["checks"]] == list(data_checks())
     for before, after in zip(version.recipe["checks"], version.recipe["checks"][1:], strict=False):
         assert before["n_out"] == after["n_in"]
     assert version.recipe["checks"][-1]["n_out"] == len(kept) == version.n_rows
@@ -95,8 +95,8 @@ def test_every_row_is_in_the_version_or_among_the_rejects(tmp_path: Path) -> Non
         "exact_duplicate", "near_duplicate", "overlap_exact", "refused"
     ]  # fmt: skip
     assert rejects[[r["reason"] for r in rejects].index("exact_duplicate")]["other"]["source"] == "examples.jsonl:1"
-    assert set(version.recipe["times"]["seconds"]) == set(all_checks())
-    assert {gate["check"] for gate in version.recipe["gates"]} == {n for n, c in all_checks().items() if gate_of(c)}
+    assert set(version.recipe["times"]["seconds"]) == set(data_checks())
+    assert {gate["check"] for gate in version.recipe["gates"]} == {n for n, c in data_checks().items() if c.gate}
     content = (version.folder / "rows.jsonl").read_text()
     assert MAIL not in content and "[EMAIL_1]" in content
     assert [one["reason"] for one in version.findings() if one["action"] == "mask"] == ["personal_data"]
@@ -135,7 +135,7 @@ def test_a_gate_that_fails_freezes_nothing_unless_unsafe_which_is_recorded(
     assert "Frozen although a gate failed: contamination" in (root / "c.md").read_text()
 
 
-@pytest.mark.parametrize("name", [name for name, each in all_checks().items() if gate_of(each)])
+@pytest.mark.parametrize("name", [name for name, each in data_checks().items() if each.gate])
 def test_a_check_with_a_gate_that_is_off_fails_it(name: str, tmp_path: Path) -> None:
     root = project(tmp_path / "p", f'off = ["{name}"]\n')
     assert invoke(["data", "build", "--project", str(root)]) == 3
@@ -248,7 +248,7 @@ def test_what_gives_a_case_away_and_left_for_another_reason_is_not_trained_on(wi
 
 def test_what_gives_a_case_away_and_left_for_another_reason_is_not_shown(with_hidden_overlaps: Version) -> None:
     told = card_of(with_hidden_overlaps)
-    shown = {one.reason: one.shown for one in told.reasons}
+    shown = {one.reason: one.examples for one in told.reasons}
     assert {one.question for reason in ("truncated", "exact_duplicate") for one in shown[reason]} == {HIDDEN}
     assert [(one.question, n) for one, n in told.repeated] == [(HIDDEN, 2)]
 
@@ -282,12 +282,12 @@ N_STEPS = 80
 
 
 STEPS = [
-    *((build, name) for name in ("_judged", "_store", "write_atomic")),
+    *((check_runner, name) for name in ("_decide", "_store", "write_atomic")),
     (freeze, "_write"),
     *((frozen, name) for name in ("_synced", "write_atomic", "sync_folder")),
     (folder, "write_atomic"),
     (os, "fsync"),
-    (versions, "forget"),
+    (shutil, "rmtree"),
     (Path, "rename"),
     (Path, "chmod"),
 ]
@@ -314,15 +314,15 @@ def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path) -> No
 def test_a_build_that_goes_on_runs_no_finished_check_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = project(tmp_path / "p")
     ran: list[str] = []
-    real = build._findings
+    real = check_runner._findings
 
     def failing(check: Any, rows: Any, context: Any) -> Any:
-        ran.append(check.code)
-        if check.code == "personal_data" and len(ran) < 12:
+        ran.append(check.name)
+        if check.name == "personal_data" and len(ran) < 12:
             raise KeyboardInterrupt
         return real(check, rows, context)
 
-    monkeypatch.setattr(build, "_findings", failing)
+    monkeypatch.setattr(check_runner, "_findings", failing)
     assert invoke(["data", "build", "--project", str(root)]) == 130
     first = list(ran)
     assert invoke(["data", "build", "--project", str(root)]) in {0, 130}

@@ -19,9 +19,8 @@ from tests.dataset.plain_overlap import plain_hits
 from tuneworthy.cases import contamination_index, find_overlaps
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import words, words_of_all
-from tuneworthy.dataset import WHOLE_SET, Context, Finding, all_checks
-from tuneworthy.dataset.base import BUILTINS, page
-from tuneworthy.dataset.checks.concentration import find_topics, over_cap, spread
+from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
+from tuneworthy.dataset.checks.concentration import find_topics, over_cap, topic_spread
 from tuneworthy.dataset.checks.label_errors import doubts
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
 from tuneworthy.errors import UserError
@@ -31,37 +30,31 @@ EACH = [(name, planted) for name, several in PLANTED.items() for planted in seve
 IDS = [f"{name}-{planted.reason}-{i}" for i, (name, planted) in enumerate(EACH)]
 
 
-def found(checks: Mapping[str, Any], rows: Sequence[Example], context: Context) -> list[Finding]:
-    return [finding for factory in checks.values() for finding in factory().find(rows, context)]
+def found(checks: Mapping[str, DataCheck], rows: Sequence[Example], context: CheckContext) -> list[RowFinding]:
+    return [finding for check in checks.values() for finding in check.run(rows, context)]
 
 
-def told(findings: Sequence[Finding], planted: Planted, first: int) -> set[int]:
+def told(findings: Sequence[RowFinding], planted: Planted, first: int) -> set[int]:
     """The rows from `first` on, or the whole set, of which `planted.reason` is told."""
-    return {f.row for f in findings if f.reason == planted.reason and (f.row >= first or f.row == WHOLE_SET)}
-
-
-def others(planted: Planted) -> dict[str, Any]:
-    return {name: each for name, each in all_checks().items() if planted.reason not in each.reasons}
+    return {f.row for f in findings if f.code == planted.reason and (f.row >= first or f.row == WHOLE_SET)}
 
 
 def test_every_check_has_a_planted_row_and_a_page() -> None:
-    assert set(PLANTED) == set(all_checks())
-    assert list(all_checks())[: len(BUILTINS)] == list(BUILTINS)
-    reasons = [reason for each in all_checks().values() for reason in each.reasons]
-    assert len(reasons) == len(set(reasons))
-    for name, each in all_checks().items():
-        assert each.code == name
-        assert "Bad:" in page(each)
+    assert set(PLANTED) == set(data_checks())
+    assert list(data_checks()) == ORDER
+    codes = [code for check in data_checks().values() for code in check.codes]
+    assert len(codes) == len(set(codes))
+    assert all("Bad:" in check.page for check in data_checks().values())
 
 
 def test_clean_rows_trip_nothing() -> None:
-    assert found(all_checks(), clean(), Context(cases=(CASE,))) == []
+    assert found(data_checks(), clean(), CheckContext(cases=(CASE,))) == []
 
 
 @pytest.mark.parametrize(("name", "planted"), EACH, ids=IDS)
 def test_planted_rows_trip_their_check(name: str, planted: Planted) -> None:
     rows = [*clean(), *planted.bad]
-    findings = list(all_checks()[name]().find(rows, planted.context))
+    findings = list(data_checks()[name].run(rows, planted.context))
     there = told(findings, planted, len(clean()))
     bad = {WHOLE_SET} if planted.whole else set(range(len(clean()), len(rows)))
     if planted.reason == "over_cap":
@@ -72,8 +65,8 @@ def test_planted_rows_trip_their_check(name: str, planted: Planted) -> None:
         assert there == {len(rows) - 1}
     else:
         assert there == bad
-    assert {f.action for f in findings if f.reason == planted.reason} == {planted.action}
-    assert {f.reason for f in findings} <= set(all_checks()[name].reasons)
+    assert {f.action for f in findings if f.code == planted.reason} == {planted.action}
+    assert {f.code for f in findings} <= set(data_checks()[name].codes)
 
 
 @pytest.mark.parametrize(("name", "planted"), EACH, ids=IDS)
@@ -81,33 +74,40 @@ def test_rows_that_nearly_trip_it_do_not(name: str, planted: Planted) -> None:
     if planted.reason == "judged":  # told of any rows that a judge saw
         return
     rows = [*clean(), *planted.good]
-    assert told(list(all_checks()[name]().find(rows, planted.context)), planted, len(clean())) == set()
+    assert told(list(data_checks()[name].run(rows, planted.context)), planted, len(clean())) == set()
 
 
 @pytest.mark.parametrize(("name", "planted"), EACH, ids=IDS)
 def test_with_the_check_switched_off_nobody_tells(name: str, planted: Planted) -> None:
     rows = [*clean(), *planted.bad]
-    off = {other: each for other, each in all_checks().items() if other != name}
+    off = {other: each for other, each in data_checks().items() if other != name}
     assert told(found(off, rows, planted.context), planted, len(clean())) == set()
-    assert told(found(all_checks(), rows, planted.context), planted, len(clean())) != set()
+    assert told(found(data_checks(), rows, planted.context), planted, len(clean())) != set()
 
 
 @pytest.mark.parametrize("name", list(PLANTED))
 def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) -> None:
     planted = PLANTED[name][0]
-    rows, each = [*clean(), *planted.bad, *planted.good], all_checks()[name]
-    once = list(each().find(rows, planted.context))
-    assert list(each().find(rows, planted.context)) == once
-    sent = pickle.loads(pickle.dumps(each()))  # as an engine would that hands batches to other processes
-    assert list(sent.find(rows, planted.context)) == once
-    for size in () if each.whole else (1, 7, 31, 1000):
+    rows, check = [*clean(), *planted.bad, *planted.good], data_checks()[name].configured()
+    once = list(check.run(rows, planted.context))
+    assert list(check.run(rows, planted.context)) == once
+    sent = pickle.loads(pickle.dumps(check))  # as an engine would that hands batches to other processes
+    assert list(sent.run(rows, planted.context)) == once
+    for size in () if check.whole else (1, 7, 31, 1000):
         parts = [
             replace(finding, row=finding.row + start)
             for start in range(0, len(rows), size)
-            for finding in sent.find(rows[start : start + size], planted.context)
+            for finding in sent.run(rows[start : start + size], planted.context)
         ]
         assert parts == once, size
 
+
+ORDER = [
+    "chat", "feedback", "truncation", "refusal", "contamination", "exact", "near", "semantic", "paraphrases",
+    "personal_data", "concentration", "judge_audit", "label_errors", "declined_share", "length", "language",
+    "teacher_mix", "teacher_drift",
+]  # fmt: skip
+"""Overlaps leave before duplicates, personal data is masked before a judge sees it."""
 
 TEXT = st.text(max_size=30) | st.sampled_from(["\ud800", "", "\x00", "ada@example.org", "```", "{"])
 ODD = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool", "bot", ""]), "content": TEXT})
@@ -117,20 +117,20 @@ ODD = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool
 @given(st.lists(st.lists(ODD, max_size=3).map(tuple), max_size=4))
 def test_no_row_is_too_odd(chats: list[tuple[dict[str, Any], ...]]) -> None:
     rows = [Example(messages=messages, id=str(i)) for i, messages in enumerate(chats)]
-    for finding in found(all_checks(), rows, Context(cases=(CASE,), labels=("", "x"))):
+    for finding in found(data_checks(), rows, CheckContext(cases=(CASE,), labels=("", "x"))):
         assert -1 <= finding.row < len(rows)
 
 
 def test_masked_rows_hold_no_personal_data_and_findings_never_show_it() -> None:
     one = row("I am ada@example.org, tel +49 30 9012 3456", "Thank you, ada@example.org.")
-    (finding,) = PersonalData().find([one], Context())
-    assert finding.detail == "2 email, 1 phone"
+    (finding,) = PersonalData()([one], CheckContext())
+    assert finding.message == "2 email, 1 phone"
     masked = PersonalData().repair(one)
     assert (masked.question, masked.answer) == ("I am [EMAIL_1], tel [PHONE_1]", "Thank you, [EMAIL_1].")
-    assert list(PersonalData().find([masked], Context())) == []
+    assert list(PersonalData()([masked], CheckContext())) == []
     assert masked.id != one.id
-    (dropped,) = PersonalData(action="drop", kinds=("phone",)).find([one], Context())
-    assert (dropped.action, dropped.detail) == ("drop", "1 phone")
+    (dropped,) = PersonalData(action="drop", kinds=("phone",))([one], CheckContext())
+    assert (dropped.action, dropped.message) == ("drop", "1 phone")
 
 
 def test_personal_data_beside_the_content_is_masked_too() -> None:
@@ -138,10 +138,10 @@ def test_personal_data_beside_the_content_is_masked_too() -> None:
              {"role": "assistant", "content": "Yes.", "reasoning_content": "It is\nbob@example.org."})  # fmt: skip
     meta = {"user": {"mail": "ada@example.org", "card": 4111111111111111, "n": 3, "ok": True}, "eve@example.org": None}
     one = Example(messages=turns, id="x", meta=meta | {"teacher": {"model": "m@example.org"}})
-    (finding,) = PersonalData().find([one], Context())
-    assert finding.detail == "1 card, 5 email"
+    (finding,) = PersonalData()([one], CheckContext())
+    assert finding.message == "1 card, 5 email"
     masked = PersonalData().repair(one)
-    assert list(PersonalData().find([masked], Context())) == []
+    assert list(PersonalData()([masked], CheckContext())) == []
     assert masked.messages[0] == {"role": "user", "name": "[EMAIL_1]", "content": "Hm?"}
     assert masked.messages[1]["reasoning_content"] == "It is\n[EMAIL_2]."
     assert masked.meta["user"] == {"mail": "[EMAIL_1]", "card": "[CARD_1]", "n": 3, "ok": True}
@@ -152,19 +152,19 @@ def test_personal_data_beside_the_content_is_masked_too() -> None:
 def test_personal_data_in_group_and_tags_is_masked_and_keeps_apart_what_it_kept_apart() -> None:
     people = ["ada@example.org", "bob@example.org", "Ada@example.org"]
     rows = [replace(row("Hm?"), group=f"ticket of {one}", tags=("vip", one)) for one in people]
-    assert [one.detail for one in PersonalData().find(rows, Context())] == ["2 email"] * 3
+    assert [one.message for one in PersonalData()(rows, CheckContext())] == ["2 email"] * 3
     ada, bob, again = (PersonalData().repair(one) for one in rows)
-    assert list(PersonalData().find([ada, bob, again], Context())) == []
+    assert list(PersonalData()([ada, bob, again], CheckContext())) == []
     assert ada.group == again.group != bob.group and ada.tags == again.tags != bob.tags
     assert ada.group is not None and ada.group.startswith("ticket of [EMAIL_") and ada.tags[0] == "vip"
     assert PersonalData().repair(row("Hm?")) == row("Hm?")
 
 
 def test_the_correction_takes_the_place_of_the_answer() -> None:
-    each = all_checks()["feedback"]()
+    each = data_checks()["feedback"].configured()
     repaired = each.repair(row("2+2?", "5", correction="4", finish_reason="stop"))
     assert (repaired.answer, repaired.meta["repaired"]) == ("4", "correction")
-    assert list(each.find([repaired], Context())) == []
+    assert list(each.run([repaired], CheckContext())) == []
 
 
 def test_presidio_stands_behind_the_same_door() -> None:
@@ -224,8 +224,8 @@ def test_a_cap_holds_for_the_rows_that_are_left() -> None:
     assert len(left) >= 300
     assert over_cap(topics, 0.2, seed=1) != over_cap(topics, 0.2, seed=2)
     assert over_cap([0, 0, 1], 0.1) == over_cap([], 0.1) == []
-    assert spread(topics, 2).top_share(2) == 0.8
-    assert spread([0, 1, 2, 3]).effective == 4
+    assert topic_spread(topics, 2).top_share(2) == 0.8
+    assert topic_spread([0, 1, 2, 3]).effective == 4
 
 
 def test_one_question_in_many_words_is_one_topic() -> None:

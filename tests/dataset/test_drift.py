@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.dataset.taught import FIRST, SECOND, answered, chattily, plainly, question, scattered
-from tuneworthy.dataset import WHOLE_SET, Context
-from tuneworthy.dataset.checks.teachers import TeacherDrift
+from tuneworthy.dataset import WHOLE_SET, CheckContext
+from tuneworthy.dataset.checks.teachers import teacher_drift
 from tuneworthy.dataset.distill.drift import MAX_ROWS, MIN_ROWS, tell_apart
 
 N = 100
@@ -22,7 +22,7 @@ def halves(first: str, second: str, n: int) -> list[str]:
 def test_the_answers_of_one_teacher_are_not_told_apart() -> None:
     numbers = scattered(0, 2 * N)
     (found,) = tell_apart([*map(question, numbers)], [*map(plainly, numbers)], halves("one", "two", N))
-    assert not found.found
+    assert not found.drifts
     assert found.ci95[0] <= 0.5 <= found.ci95[1]
     assert (found.n, found.n_others) == (N, N)
 
@@ -31,7 +31,7 @@ def test_two_planted_styles_are_drift() -> None:
     numbers = scattered(0, 2 * N)
     answers = [*map(plainly, numbers[:N]), *map(chattily, numbers[N:])]
     (found,) = tell_apart([*map(question, numbers)], answers, halves("one", "two", N))
-    assert found.found
+    assert found.drifts
     assert found.ci95[0] > 0.9
     assert found.questions_ci95[0] <= 0.5 <= found.questions_ci95[1]
 
@@ -43,7 +43,7 @@ def test_other_topics_are_no_drift_of_the_teacher() -> None:
     (found,) = tell_apart(questions, answers, halves("one", "two", N))
     assert found.ci95[0] > 0.9
     assert found.questions_ci95[0] > 0.9
-    assert not found.found
+    assert not found.drifts
 
 
 def test_answers_to_one_question_stay_in_one_fold() -> None:
@@ -77,9 +77,9 @@ def test_the_check_tells_weeks_and_teachers_and_says_when_there_is_too_little() 
         (two, "answers_drift"),
         (little, "too_few_answers"),
     ):
-        (finding,) = TeacherDrift().find(rows, Context())
-        assert (finding.row, finding.reason, finding.action) == (WHOLE_SET, reason, "report")
-    assert list(TeacherDrift().find(answered(0, N), Context())) == []
+        (finding,) = teacher_drift(rows, CheckContext())
+        assert (finding.row, finding.code, finding.action) == (WHOLE_SET, reason, "report")
+    assert list(teacher_drift(answered(0, N), CheckContext())) == []
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_a_steady_teacher_is_called_drifted_in_at_most_5_of_100_sets() -> None:
         numbers = rng.sample(range(10_000), 120)
         questions, answers = [question(i) for i in numbers], [plainly(i) for i in numbers]
         (found,) = tell_apart(questions, answers, halves("one", "two", 60), seed=seed)
-        wrong += found.found
+        wrong += found.drifts
         areas.append(found.auc)
     assert wrong <= 10
     assert abs(float(np.mean(areas)) - 0.5) < 0.02

@@ -83,7 +83,7 @@ def test_without_validation_all_rows_train_and_one_group_cannot_be_split(frozen:
     told = export(frozen, "openai", tmp_path, "--validation", "0")
     assert told["n_rows"] == {"train": open_version(Folder(frozen)).n_rows}
     assert not (tmp_path / "validation.jsonl").exists()
-    with pytest.raises(UserError, match="expected rows for both train and validation, got 1 groups of 60 rows"):
+    with pytest.raises(UserError, match="1 groups of 60 rows are too few to split"):
         split_rows([replace(one, group="g") for one in clean()], 0.2, seed=1)
 
 
@@ -126,13 +126,13 @@ def test_a_version_that_is_unsafe_or_not_reviewed_leaves_with_a_note(
 ) -> None:
     told = export(frozen, "trl", tmp_path / "a")
     assert told["unsafe"] is False and told["review"] == "no_plan"
-    assert "nobody has reviewed these rows yet" in capsys.readouterr().err
+    assert "Nobody has reviewed these rows yet" in capsys.readouterr().err
     rows = [pair(f"Write to ada{i}@example.org about part {i * 7}?") for i in range(30)]
     root = project(tmp_path / "p", 'policy = { personal_data = "report" }\n', rows)
     assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
     told = export(root, "trl", tmp_path / "b")
     assert told["unsafe"] is True
-    assert "frozen although gates failed: personal_data" in capsys.readouterr().err
+    assert "was frozen although gates failed: personal_data" in capsys.readouterr().err
 
 
 def test_what_a_format_cannot_hold_is_counted_and_a_format_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.dataset.importing.feedback import WORDS, Scales, Settled, marked, read_feedback, settle
+from tuneworthy.dataset.importing.feedback import Scales, read_feedback, settle
+from tuneworthy.dataset.messages import REASONS
 
 CHAT = ({"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "5"})
 
@@ -83,7 +84,8 @@ def test_a_bad_answer_is_dropped(meta: dict[str, Any]) -> None:
 @pytest.mark.parametrize("meta", GOOD, ids=str)
 def test_a_row_without_complaint_stays_as_it_is(meta: dict[str, Any]) -> None:
     settled = settle(CHAT, meta, Scales())
-    assert (settled.drops, settled.repaired, settled.messages, settled.meta) == ("", False, CHAT, meta)
+    assert (settled.drops, settled.repaired, settled.messages) == ("", False, CHAT)
+    assert {key: value for key, value in settled.meta.items() if key != "feedback_settled"} == meta
 
 
 @pytest.mark.parametrize("meta", ESCALATED, ids=str)
@@ -128,7 +130,7 @@ def test_a_correction_that_the_log_does_not_hold_drops_the_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "bad", "good", "unclear"),
+    ("ratings", "bad", "good", "unclear"),
     [
         ([0, 1], [0, 0.2], [1, 0.5], [4]),
         ([1, 1], [0], [1], [2]),
@@ -140,11 +142,11 @@ def test_a_correction_that_the_log_does_not_hold_drops_the_row() -> None:
     ],
 )
 def test_what_a_number_means_depends_on_the_scale(
-    seen: list[float], bad: list[float], good: list[float], unclear: list[float]
+    ratings: list[float], bad: list[float], good: list[float], unclear: list[float]
 ) -> None:
     scales = Scales()
-    for value in seen:
-        scales.see({"feedback": {"rating": value}})
+    for value in ratings:
+        scales.add({"feedback": {"rating": value}})
     for values, reason in ((bad, "thumbs_down"), (good, ""), (unclear, "unclear_feedback")):
         assert [settle(CHAT, {"feedback": {"rating": value}}, scales).drops for value in values] == [reason] * len(
             values
@@ -162,25 +164,25 @@ def test_a_bad_turn_in_the_middle_drops_the_row_and_a_corrected_one_ends_it() ->
 def test_feedback_that_was_applied_is_not_applied_again() -> None:
     scales = Scales()
     for value in (-1, 0, 1):
-        scales.see({"vote": value})
+        scales.add({"vote": value})
     assert settle(CHAT, {"vote": 0}, scales).drops == ""
-    kept = Scales()
-    kept.see({"vote": 0})  # the rows that people disliked are gone, so 0 looks like the lower end
-    assert settle(CHAT, {"vote": 0}, kept).drops == "thumbs_down"
-    assert settle(CHAT, marked(Settled(CHAT, {"vote": 0}), scales), kept).drops == ""
-    assert marked(Settled(CHAT, {"model": "m"}), scales) == {"model": "m"}
+    rest = Scales()
+    rest.add({"vote": 0})  # the rows that people disliked are gone, so 0 looks like the lower end
+    assert settle(CHAT, {"vote": 0}, rest).drops == "thumbs_down"
+    assert settle(CHAT, settle(CHAT, {"vote": 0}, scales).meta, rest).drops == ""
+    assert settle(CHAT, {"model": "m"}, scales).meta == {"model": "m"}
 
 
-def test_a_rating_whose_scale_was_not_seen_is_left_to_the_build() -> None:
+def test_a_rating_whose_scale_is_unknown_is_left_to_the_build() -> None:
     rated = ({"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "5", "rating": 1})
-    assert marked(Settled(CHAT, {"rating": 1}), Scales()) == {"rating": 1}
-    left = marked(Settled(rated, {}), Scales())
-    assert left == {"feedback_of_turns": [{"rating": 1.0}]}
+    assert settle(CHAT, {"rating": 1}, Scales()).meta == {"rating": 1}
+    deferred = settle(rated, {}, Scales()).meta
+    assert deferred == {"feedback_of_turns": [{"rating": 1.0}]}
     whole = Scales()
     for value in (1, 5):
-        whole.see_row((), {"feedback_of_turns": [{"rating": value}]})
-    assert settle(CHAT, left, whole).drops == "thumbs_down"
-    assert marked(Settled(rated, {}), whole) == {}
+        whole.add_row((), {"feedback_of_turns": [{"rating": value}]})
+    assert settle(CHAT, deferred, whole).drops == "thumbs_down"
+    assert settle((rated[0], {**rated[1], "rating": 5}), {}, whole).meta == {}
 
 
 def test_a_corrected_call_of_a_tool_becomes_the_text_of_the_correction() -> None:
@@ -203,9 +205,9 @@ anything = st.recursive(
 def test_any_feedback_keeps_drops_or_repairs_the_row(value: Any) -> None:
     for meta in ({"feedback": value}, value if isinstance(value, dict) else {"correction": value}):
         scales = Scales()
-        scales.see(meta)
+        scales.add(meta)
         settled = settle(CHAT, meta, scales)
-        assert settled.drops == "" or settled.drops in WORDS
+        assert settled.drops == "" or settled.drops in REASONS["feedback"]
         assert settled.messages[0] == CHAT[0]
         assert not (settled.drops and settled.repaired)
         assert read_feedback(meta, scales).drops == settled.drops

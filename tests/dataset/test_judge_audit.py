@@ -14,9 +14,9 @@ from tests.dataset.check_rows import clean
 from tests.dataset.test_build import PROJECT, pair, plain, version_of
 from tests.killing import killed_at
 from tuneworthy.cli import invoke
-from tuneworthy.dataset import build, freeze
-from tuneworthy.dataset.importing.importer import example_of
-from tuneworthy.dataset.judge_audit import asked
+from tuneworthy.dataset import check_runner, freeze
+from tuneworthy.dataset.importing.folder import example_of
+from tuneworthy.dataset.judge_auditor import case_of
 from tuneworthy.store import ResponseStore, folder
 from tuneworthy.types import Case
 
@@ -69,7 +69,7 @@ def test_what_the_judge_calls_bad_leaves_and_a_row_without_a_verdict_stays(tmp_p
     assert [(one["source"], one["reason"]) for one in version.rejects()] == [(BAD, "judged_bad")]
     told = {one["reason"]: one for one in version.findings()}
     assert (told["not_judged"]["source"], told["not_judged"]["action"]) == (SILENT, "report")
-    assert "calls 1 of 61 rows bad, 1.6% [0.0%, 8.8%], and gave no verdict on 1; of 2" in told["judged"]["detail"]
+    assert "calls 1 of 61 rows bad, 1.6% [0.0%, 8.8%], and gave no verdict on 1" in told["judged"]["detail"]
     assert SILENT in {row.source for row in version.examples()}
     assert built(root) == 0 and version_of(root).id == version.id
     assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
@@ -92,7 +92,7 @@ def test_a_judge_that_calls_a_worthless_answer_good_is_refused_and_sees_no_row(
 ) -> None:
     root = project(tmp_path / "p", fooled=True)
     assert built(root) == 2
-    assert "expected models.judge to call every worthless answer bad, got" in capsys.readouterr().err
+    assert "models.judge of [data.judge] does not reject every worthless answer" in capsys.readouterr().err
     assert not any("untrue" in user for _, user in asked_of(root))
     (root / "tuneworthy.toml").write_text((root / "tuneworthy.toml").read_text() + 'off = ["judge_audit"]\n')
     assert built(root) == 0
@@ -105,7 +105,7 @@ def test_without_a_judge_nobody_is_asked_and_the_version_says_so(tmp_path: Path)
     (root / "tuneworthy.toml").write_text(text)
     assert built(root) == 0
     assert asked_of(root) == []
-    assert "no judge looked at the rows (name a model in [data.judge])" in version_of(root).recipe["notes"]
+    assert "No judge examined the rows (name a model in [data.judge])." in version_of(root).recipe["notes"]
 
 
 def test_another_judge_makes_another_version_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
@@ -146,15 +146,15 @@ def test_multi_turn_rows_and_calls_of_tools_are_judged_whole() -> None:
         {"role": "user", "content": "Then?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
     ]})  # fmt: skip
-    case = asked(row)
+    case = case_of(row)
     assert case.text == "Be brief.\nFirst?\nOne.\nThen?"
     assert json.loads(case.expected)["tool_calls"][0]["function"]["name"] == "find"
-    assert asked(example_of({"id": "e", "messages": []})) == Case(id="e", input="", expected="")
+    assert case_of(example_of({"id": "e", "messages": []})) == Case(id="e", input="", expected="")
 
 
 STEPS = [
-    (build, "_judged"),
-    (build, "_store"),
+    (check_runner, "_decide"),
+    (check_runner, "_store"),
     (ResponseStore, "put"),
     (freeze, "_write"),
     (folder, "write_atomic"),

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.dataset.check_rows import CASES, Meaning, row
-from tuneworthy.dataset import Context
+from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.checks import paraphrases
 from tuneworthy.dataset.checks.paraphrases import Paraphrases, leaning, nearness
 from tuneworthy.types import Case
@@ -68,23 +68,23 @@ def test_the_row_itself_and_the_same_question_are_no_other_rows() -> None:
 def test_never_more_rows_are_told_than_the_share_that_may_be() -> None:
     cases = [Case(id=f"z{i}", input=f"case about zebra{i}.") for i in range(40)]
     rows = [row(f"other words on zebra{i}.") for i in range(40)] + [row(f"hm {i}") for i in range(60)]
-    context = Context(cases=cases, encoder=Meaning(*(f"zebra{i}." for i in range(40))), seed=1)
+    context = CheckContext(cases=cases, encoder=Meaning(*(f"zebra{i}." for i in range(40))), seed=1)
     for share, most in ((0.02, 2), (0.1, 10), (0.005, 0)):
-        found = list(Paraphrases(false_alarms=share).find(rows, context))
-        told = [one.row for one in found if one.reason == "overlap_paraphrase"]
+        found = list(Paraphrases(false_alarms=share)(rows, context))
+        told = [one.row for one in found if one.code == "overlap_paraphrase"]
         assert len(told) == most and all(number < 40 for number in told)
 
 
 def test_what_is_found_does_not_depend_on_how_many_rows_are_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [replace(row(f"hm {i} about zebra{i % 9}."), source=f"a.jsonl:{i}") for i in range(120)]
-    context = Context(cases=CASES, encoder=Meaning(*(f"zebra{i}." for i in range(9))), seed=1)
-    whole = list(Paraphrases().find(rows, context))
+    context = CheckContext(cases=CASES, encoder=Meaning(*(f"zebra{i}." for i in range(9))), seed=1)
+    whole = list(Paraphrases()(rows, context))
     monkeypatch.setattr(paraphrases, "_BATCH", 17)
     monkeypatch.setattr(paraphrases, "_BLOCK", 5)
-    assert list(Paraphrases().find(rows, context)) == whole
+    assert list(Paraphrases()(rows, context)) == whole
 
 
 def test_without_an_encoder_or_cases_nothing_is_told() -> None:
-    assert list(Paraphrases().find([row("x")], Context(cases=CASES))) == []
-    assert list(Paraphrases().find([row("x")], Context(encoder=Meaning()))) == []
-    assert list(Paraphrases().find([row(CASES[0].text)], Context(cases=CASES, encoder=Meaning()))) == []
+    assert list(Paraphrases()([row("x")], CheckContext(cases=CASES))) == []
+    assert list(Paraphrases()([row("x")], CheckContext(encoder=Meaning()))) == []
+    assert list(Paraphrases()([row(CASES[0].text)], CheckContext(cases=CASES, encoder=Meaning()))) == []

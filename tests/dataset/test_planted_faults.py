@@ -19,13 +19,14 @@ from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.pii import iban_length, is_card
-from tuneworthy.dataset import Context, Encoder, Finding
+from tuneworthy.dataset import CheckContext, RowFinding
 from tuneworthy.dataset.checks.concentration import Concentration
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.checks.label_errors import LabelErrors
 from tuneworthy.dataset.checks.paraphrases import Paraphrases
 from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.errors import TuneworthyError
+from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Case, Example
 
 DATA = Path("/work/shared/data/banking77")
@@ -77,10 +78,10 @@ def test_overlaps_that_are_equal_or_edited_are_found(
 ) -> None:
     planted = [*overlaps.exact, *overlaps.case, *overlaps.edited]
     rows = [*train, *planted]
-    found = {finding.row: finding for finding in Contamination().find(rows, Context(cases=cases))}
+    found = {finding.row: finding for finding in Contamination()(rows, CheckContext(cases=cases))}
     recall = sum(len(train) + i in found for i in range(len(planted))) / len(planted)
     assert recall >= 0.98
-    assert all(found[len(train) + i].reason == "overlap_exact" for i in range(150))
+    assert all(found[len(train) + i].code == "overlap_exact" for i in range(150))
     dropped = sum(finding.action == "drop" for number, finding in found.items() if number < len(train))
     assert dropped / len(train) < 0.13  # training and test set were cut from one stock: many rows differ in a word
 
@@ -110,8 +111,8 @@ def test_of_clean_rows_few_are_told_as_paraphrases_and_no_file_of_them_leans(
     encoder = load()
     known = {hit.row for hit in ContaminationIndex(cases).find(train)}
     clean = [each for number, each in enumerate(train) if number not in known]
-    findings = list(Paraphrases().find(clean, Context(cases=cases, encoder=encoder, seed=SEED)))
-    assert {(finding.reason, finding.action) for finding in findings} <= {("overlap_paraphrase", "report")}
+    findings = list(Paraphrases()(clean, CheckContext(cases=cases, encoder=encoder, seed=SEED)))
+    assert {(finding.code, finding.action) for finding in findings} <= {("overlap_paraphrase", "report")}
     assert 0 < len(findings) <= 0.02 * len(clean)
 
 
@@ -171,12 +172,12 @@ def test_valid_personal_data_is_found_and_what_has_a_wrong_checksum_is_not(train
     valid, invalid = personal(random.Random(SEED))
     assert len(valid) + len(invalid) == 200
     planted = [row(PLACES[i % len(PLACES)].format(value)) for i, value in enumerate([*valid, *invalid])]
-    findings = list(PersonalData().find([*train, *planted], Context()))
+    findings = list(PersonalData()([*train, *planted], CheckContext()))
     there = {finding.row - len(train) for finding in findings}
     assert sum(i in there for i in range(len(valid))) / len(valid) >= 0.95
     assert [planted[i].question for i in range(len(valid), len(planted)) if i in there] == []
     assert sum(i < 0 for i in there) <= 0.001 * len(train)
-    shown = " ".join(finding.detail for finding in findings)
+    shown = " ".join(finding.message for finding in findings)
     assert not any(value in shown for value in valid)
 
 
@@ -187,7 +188,7 @@ def test_wrong_labels_are_ranked_first(train: list[Example]) -> None:
     wrong = {number: rng.choice([label for label in labels if label != train[number].answer])
              for number in rng.sample(range(len(train)), 100)}  # fmt: skip
     rows = [row(each.question, wrong.get(number, each.answer)) for number, each in enumerate(train)]
-    findings = list(LabelErrors().find(rows, Context(labels=labels, seed=SEED)))
+    findings = list(LabelErrors()(rows, CheckContext(labels=labels, seed=SEED)))
     first = {finding.row for finding in findings[:200]}
     assert len(first & wrong.keys()) >= 60
     assert [finding.score for finding in findings] == sorted(finding.score or 0 for finding in findings)
@@ -202,9 +203,9 @@ BEFORE = ("", "hi, ", "hello there, ", "please help: ", "good morning, ", "quick
 AFTER = ("", "?", " thanks", " as soon as possible", " today", " from my phone", " on the website", " since yesterday")
 
 
-def concentrated(rows: list[Example]) -> tuple[list[Finding], Counter[str]]:
-    findings = list(Concentration().find(rows, Context(seed=SEED)))
-    return findings, Counter(finding.reason for finding in findings)
+def concentrated(rows: list[Example]) -> tuple[list[RowFinding], Counter[str]]:
+    findings = list(Concentration()(rows, CheckContext(seed=SEED)))
+    return findings, Counter(finding.code for finding in findings)
 
 
 def test_one_question_blown_up_is_always_found(train: list[Example]) -> None:
@@ -215,7 +216,7 @@ def test_one_question_blown_up_is_always_found(train: list[Example]) -> None:
         rows = [*train, *(row(text, "reset_password") for text in asked)]
         findings, reasons = concentrated(rows)
         assert reasons["concentrated"] == 1
-        extra = {finding.row for finding in findings if finding.reason == "over_cap"}
+        extra = {finding.row for finding in findings if finding.code == "over_cap"}
         assert len([i for i in extra if i >= len(train)]) >= 0.95 * len(extra)
         left = [i for i in range(len(rows)) if i not in extra]
         assert sum(i >= len(train) for i in left) / len(left) <= 0.13

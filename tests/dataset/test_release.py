@@ -178,4 +178,4 @@ def test_all_faults_planted_in_the_whole_training_set_are_found_in_one_build(tmp
     assert any(one.startswith("leaning_file more.jsonl") for one in told.set)
     assert not any(one.startswith("leaning_file logs.jsonl") for one in told.set)
     page = card.replace("\\", "")
-    assert "overlap_paraphrase" in page and "label_error" in page and "more.jsonl: a case is nearer" in page
+    assert "overlap_paraphrase" in page and "label_error" in page and "more.jsonl: its" in page

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tuneworthy.dataset.distill.selection import WORDS, choose, ending
+from tuneworthy.dataset.distill.selection import ending, select
+from tuneworthy.dataset.messages import TEACHER_REASONS
 from tuneworthy.types import Failure, Response, Score, Trace
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -39,47 +40,51 @@ def failed() -> Trace:
 )
 def test_only_an_answer_that_came_to_its_end_is_one(given: Trace, reason: str) -> None:
     assert ending(given)[0] == reason
-    assert reason in {"", *WORDS}
-    choice = choose([given], None, accept=1.0)
-    assert (choice.kept is given, choice.reason) == (not reason, reason)
+    assert reason in {"", *TEACHER_REASONS}
+    selection = select([given], None, accept=1.0)
+    assert (selection.trace is given, selection.reason) == (not reason, reason)
 
 
 def test_the_first_answer_that_ended_is_kept_if_nothing_else_decides() -> None:
     answers = [trace("cut", "length"), trace("one", n=1), trace("two", n=2)]
-    choice = choose(answers, None, accept=1.0)
-    assert (choice.kept, choice.how) == (answers[1], "first")
-    assert choice.endings == {"truncated": 1}
+    selection = select(answers, None, accept=1.0)
+    assert (selection.trace, selection.how) == (answers[1], "first")
+    assert selection.endings == {"truncated": 1}
 
 
 def test_the_grader_chooses_the_best_and_drops_what_is_not_good_enough() -> None:
     answers = [trace("a", n=0), trace("b", n=1), trace("c", "length", n=2)]
     scores = [Score(num=0.4), Score(num=0.8), Score(num=1.0)]
-    choice = choose(answers, scores, accept=0.7)
-    assert (choice.kept, choice.how, choice.score) == (answers[1], "grader", 0.8)  # the third was cut off
-    dropped = choose(answers, scores, accept=0.9)
-    assert (dropped.kept, dropped.reason) == (None, "wrong")
+    selection = select(answers, scores, accept=0.7)
+    assert (selection.trace, selection.how, selection.score) == (answers[1], "grader", 0.8)  # the third was cut off
+    dropped = select(answers, scores, accept=0.9)
+    assert (dropped.trace, dropped.reason) == (None, "wrong")
     assert "the best scores 0.800" in dropped.detail
-    unscored = choose(answers[:1], [Score.failed("timeout")], accept=0.5)
-    assert (unscored.kept, unscored.reason, unscored.detail) == (None, "unscored", "timeout")
+    unscored = select(answers[:1], [Score.failed("timeout")], accept=0.5)
+    assert (unscored.trace, unscored.reason, unscored.detail) == (None, "unscored", "timeout")
 
 
 def test_of_equally_good_answers_the_one_that_most_samples_gave_is_kept() -> None:
     answers = [trace("a", n=0), trace("b", n=1), trace("B.", n=2)]
-    assert choose(answers, [Score(num=1.0)] * 3, accept=1.0).kept == answers[1]
+    assert select(answers, [Score(num=1.0)] * 3, accept=1.0).trace == answers[1]
 
 
 def test_the_majority_is_kept_with_its_share_and_below_the_threshold_nothing_is() -> None:
     answers = [trace("Blue", n=0), trace("red", n=1), trace("blue.", n=2), trace("blue", "length", n=3)]
-    choice = choose(answers, None, accept=1.0, agree=0.5)
-    assert (choice.kept, choice.how, choice.share) == (answers[0], "majority", 0.5)  # of all 4: the cut one counts
-    dropped = choose(answers, None, accept=1.0, agree=0.6)
-    assert (dropped.kept, dropped.reason, dropped.detail) == (None, "disagreement", "2 of 4 agree")
+    selection = select(answers, None, accept=1.0, agree=0.5)
+    assert (selection.trace, selection.how, selection.share) == (
+        answers[0],
+        "majority",
+        0.5,
+    )  # of all 4: the cut one counts
+    dropped = select(answers, None, accept=1.0, agree=0.6)
+    assert (dropped.trace, dropped.reason, dropped.detail) == (None, "disagreement", "2 of 4 agree")
     tied = [trace("a"), trace("b"), trace("a"), trace("b")]
-    assert choose(tied, None, accept=1.0, agree=0.4).reason == "disagreement"
+    assert select(tied, None, accept=1.0, agree=0.4).reason == "disagreement"
 
 
 def test_json_says_the_same_in_any_order_of_keys_and_calls_are_compared_without_their_ids() -> None:
     said = [trace('{"a": 1, "b": 2}'), trace('{"b":2,"a":1}'), trace('{"a": 1}')]
-    assert choose(said, None, accept=1.0, agree=0.6).share == pytest.approx(2 / 3)
+    assert select(said, None, accept=1.0, agree=0.6).share == pytest.approx(2 / 3)
     calls = [trace("", "tool_calls", tool_calls=({**CALL, "id": str(i)},)) for i in range(3)]
-    assert choose(calls, None, accept=1.0, agree=0.9).share == 1.0
+    assert select(calls, None, accept=1.0, agree=0.9).share == 1.0

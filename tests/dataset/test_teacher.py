@@ -9,16 +9,16 @@ import pytest
 
 from tests.dataset.check_rows import row
 from tests.dataset.taught import FIRST, SECOND, answered, teacher
-from tuneworthy.dataset import Context
-from tuneworthy.dataset.checks.teachers import TeacherDrift, TeacherMix
-from tuneworthy.dataset.distill.teacher import described, pin, teachers_of, terms_of
+from tuneworthy.dataset import CheckContext, data_checks
+from tuneworthy.dataset.checks.teachers import TeacherMix, teacher_drift
+from tuneworthy.dataset.distill.teacher import describe_teacher, pin, teachers_of, terms_of
 from tuneworthy.types import Variant
 
 VARIANT = Variant(name="v", model="m", model_identity={"provider": "openai", "model": "gpt-x"}, system="S", user="U")
 
 
 def told(variant: Variant = VARIANT, **more: Any) -> dict[str, Any]:
-    return described(variant, hosted=True, allows_training=True, terms=None, **more)
+    return describe_teacher(variant, hosted=True, allows_training=True, terms=None, **more)
 
 
 def test_a_pin_changes_with_model_prompt_and_parameters_and_with_no_name_or_day() -> None:
@@ -73,9 +73,9 @@ def test_the_terms_of_all_teachers_decide(answers: tuple[bool | None, ...], stat
 )
 def test_a_teacher_that_is_told_in_another_way_is_counted_or_none_and_breaks_nothing(junk: Any, n: int) -> None:
     rows = [row("Who was it?", teacher=junk), row("Was it you?", teacher="gpt-x"), *answered(0, 2)]
-    (mixed,) = TeacherMix().find(rows, Context())
-    assert mixed.detail.startswith(f"{n} teachers: 2 rows by big-1, prompt p1; 1 rows by ")
-    assert [one.reason for one in TeacherDrift().find(rows, Context())] == ["too_few_answers"]
+    (mixed,) = TeacherMix()(rows, CheckContext())
+    assert mixed.message.startswith(f"{n} teachers: 2 rows by big-1, prompt p1; 1 rows by ")
+    assert [one.code for one in teacher_drift(rows, CheckContext())] == ["too_few_answers"]
     teachers = teachers_of(rows)
     assert sorted(one["n_rows"] for one in teachers) == [1] * (n - 1) + [2]
     assert terms_of({"teachers": teachers})[0] == "unknown"
@@ -83,8 +83,8 @@ def test_a_teacher_that_is_told_in_another_way_is_counted_or_none_and_breaks_not
 
 def test_a_mix_that_is_asked_for_is_told_and_fails_no_gate() -> None:
     rows = [*answered(0, 3), *answered(3, 3, model="big-2")]
-    (finding,) = TeacherMix(allowed=True).find(rows, Context())
-    assert finding.reason == "teachers_mixed_as_asked"
-    assert finding.reason not in TeacherMix.gate
-    assert "3 rows by big-1" in finding.detail
+    (finding,) = TeacherMix(allowed=True)(rows, CheckContext())
+    assert finding.code == "teachers_mixed_as_asked"
+    assert finding.code not in data_checks()["teacher_mix"].gate
+    assert "3 rows by big-1" in finding.message
     assert teacher()["model"] == "big-1"

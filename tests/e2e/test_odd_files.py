@@ -15,7 +15,7 @@ import pytest
 from tests.dataset.check_rows import clean
 from tests.dataset.test_build import project, version_of
 from tuneworthy.cli import invoke
-from tuneworthy.dataset.importing.importer import latest_import
+from tuneworthy.dataset.importing.folder import latest_import
 from tuneworthy.store import Folder
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tuneworthy.dataset.importing.importer import Import, latest_import
+from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.store import Folder
 
 from .resume_project import committed, openai, words, write_lines, write_project

@@ -12,7 +12,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.cli.progress import Lines
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
-from tuneworthy.dataset.versions import Outcome, build_version
+from tuneworthy.dataset.build import BuildResult, build_version
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
@@ -55,12 +55,12 @@ def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progre
     return Lines()
 
 
-def _document(done: Outcome) -> dict[str, Any]:
+def _document(done: BuildResult) -> dict[str, Any]:
     frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
     return {**frozen, "failed_gates": list(done.failed), **done.recipe}
 
 
-def _say(done: Outcome) -> None:
+def _say(done: BuildResult) -> None:
     recipe = done.recipe
     click.echo(f"{recipe['input']['n_read']} rows read, {recipe['input']['n_kept']} imported")
     for stage in recipe["checks"]:

@@ -13,8 +13,8 @@ from tuneworthy.cli.progress import Lines
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.dataset.distill.queries import open_queries
-from tuneworthy.dataset.distill.run import Distilled, distill
-from tuneworthy.dataset.importing.importer import Asked
+from tuneworthy.dataset.distill.run import Distillation, distill
+from tuneworthy.dataset.importing.importer import ImportRequest
 from tuneworthy.ladder.commands.teacher import teaching_of
 from tuneworthy.ladder.session import open_session
 
@@ -59,8 +59,8 @@ def command(
         raise click.UsageError("expected FILES with --add: what is there already would be asked again")
     project = load(root)
     fetch_models(project)
-    asked = Asked(inputs, expected, format_name)
-    done = asyncio.run(_run(project, files, asked, limit=limit, add=add, max_usd=max_usd, yes=yes))
+    request = ImportRequest(inputs, expected, format_name)
+    done = asyncio.run(_run(project, files, request, limit=limit, add=add, max_usd=max_usd, yes=yes))
     if as_json:
         print_json({"path": str(done.rows.folder), "calls": done.calls, **done.rows.document})
     else:
@@ -70,22 +70,22 @@ def command(
 async def _run(
     project: Project,
     files: tuple[Path, ...],
-    asked: Asked,
+    request: ImportRequest,
     *,
     limit: int | None,
     add: bool,
     max_usd: float | None,
     yes: bool,
-) -> Distilled:
+) -> Distillation:
     async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)
         judges = {grader.model for grader in project.graders[:1] if grader.type == "judge"}
         agree_to_spend(project, max_usd, yes, {teaching.variant.model, *judges})
-        queries = open_queries(project, session.folder, files, asked, note)
+        queries = open_queries(project, session.folder, files, request, note)
         return await distill(project, session.folder, queries, teaching, limit=limit, add=add, say=note)
 
 
-def _say(done: Distilled) -> None:
+def _say(done: Distillation) -> None:
     told, made = done.rows.document, done.rows.document["distilled"]
     teacher = made["teacher"]
     click.echo(f"Teacher: {teacher['variant']} on {teacher['model']}, prompt {teacher['prompt']}")

@@ -8,7 +8,7 @@ import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 from tuneworthy.config import load
-from tuneworthy.dataset.export import Exported, export_version
+from tuneworthy.dataset.export import DatasetExport, export_version
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.review.log import FILE_NAME
 from tuneworthy.dataset.review.state import state_of
@@ -65,7 +65,7 @@ def command(
         _say(done)
 
 
-def _say(done: Exported) -> None:
+def _say(done: DatasetExport) -> None:
     told = done.manifest
     for line in told["notes"]:
         note(line)

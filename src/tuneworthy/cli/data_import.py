@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option
-from tuneworthy.dataset.importing.importer import Asked, Import, import_files
+from tuneworthy.dataset.importing.folder import Import
+from tuneworthy.dataset.importing.importer import ImportRequest, import_files
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 
@@ -40,7 +41,7 @@ def command(
     """
     store = Folder(root)
     with store.lock(note):
-        done = import_files(store, files, Asked(inputs, expected, format_name), note)
+        done = import_files(store, files, ImportRequest(inputs, expected, format_name), note)
     if as_json:
         print_json({"path": str(done.folder), **done.document})
     else:

@@ -14,7 +14,7 @@ from tuneworthy.cli.options import json_option, person, print_json, project_opti
 from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
 from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, open_version
-from tuneworthy.dataset.importing.importer import example_of
+from tuneworthy.dataset.importing.folder import example_of
 from tuneworthy.dataset.review.log import FILE_NAME
 from tuneworthy.dataset.review.session import BOUND, Rejected, Review
 from tuneworthy.dataset.review.state import State

@@ -13,7 +13,7 @@ from tuneworthy.cases.pii import Masker
 from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
-from tuneworthy.dataset.review.log import Ledger, Plan, SecondSample
+from tuneworthy.dataset.review.log import Ledger, ReviewPlan, SecondSample
 from tuneworthy.dataset.review.session import Review, Reviewing
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
@@ -22,7 +22,7 @@ from tuneworthy.types import Case, Example
 GREETING = messages.REVIEW_GREETING.format(skip=SKIP, quit=QUIT)
 
 
-def review_on_terminal(review: Review, plan: Plan, reviewer: str, *, share: float, complete: bool) -> int:
+def review_on_terminal(review: Review, plan: ReviewPlan, reviewer: str, *, share: float, complete: bool) -> int:
     """Go through the sample of a plan; return how many verdicts were given."""
     note(
         messages.REVIEW_PLAN.format(
@@ -57,7 +57,7 @@ def correct(review: Review, reviewer: str, row: str, reason: str) -> None:
     Raises:
         UserError: No sample of the version holds the row, or there is no reason.
     """
-    samples = [sample for sample in Ledger.read(review.path).drawn_of(review.version) if row in sample.rows]
+    samples = [sample for sample in Ledger.read(review.path).samples_of(review.version) if row in sample.rows]
     if not samples:
         raise UserError(messages.NOT_IN_SAMPLE.format(version=review.version, row=row[:40]))
     for sample in samples:
@@ -107,7 +107,7 @@ class _Turn:
 
     def __init__(self, way: Reviewing, masker: Masker | None) -> None:
         self.way, self.done, self.masker = way, way.n_given(), masker
-        self.assigned: Sequence[str] = way.drawn.rows
+        self.assigned: Sequence[str] = way.sample.rows
 
     @property
     def n_done(self) -> int:

@@ -1,105 +1,127 @@
-"""What a data check is, what it finds, and the door through which one is registered.
+"""Data checks: the book of their rules, what they may look at beside the rows, and what they find.
 
-A check is a class behind `@check(name)`: its arguments are its settings (so that a recipe can rebuild it), its
-docstring is its page, `reasons` names all that it can find in words. It looks at rows and yields findings; the
-framework counts, times and stores them, and only the framework changes or leaves out rows.
+A data check is a rule (`tuneworthy.rules`): a function ``(rows, context) -> findings``, or a dataclass whose instances
+are such functions and whose fields are its settings, so that a recipe can rebuild it. Its docstring is its page, and
+`codes` holds a description of all that it can find. The framework, not the check, counts, times and stores findings,
+and only the framework changes or drops rows.
 
 Rules that hold for every check:
 
-1. The same rows, context and arguments give the same findings.
-2. Any row is looked at without an error, however odd: empty turns, unknown roles, lone surrogates.
-3. No finding holds personal data: `detail` is for people to read and is written to files.
-4. `find` changes nothing; a check whose findings say `mask` has `repair`, which returns the changed row.
+1. The same rows, context and settings give the same findings.
+2. No row is an error, however odd it is: empty turns, unknown roles, lone surrogates.
+3. No finding holds personal data: its message is for people and is written to files.
+4. A check changes nothing; one whose findings ask for `mask` has a method `repair`, which returns the changed row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeVar, runtime_checkable
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Final, Literal, Protocol, cast
 
-from tuneworthy.registry import Registry
+from tuneworthy.retrieval.encoder import Encoder
+from tuneworthy.rules import Finding, Rule, RuleBook
 from tuneworthy.types import Case, Example
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 Action = Literal["drop", "mask", "report"]
-"""What a finding asks for: leave the row out, keep it as the check's `repair` changes it, or only tell."""
+"""What a finding asks for: drop the row, keep it as the check's `repair` changes it, or keep it and report."""
 
 WHOLE_SET: Final = -1
 """The `row` of a finding that is about all rows together; its action is `report`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a check found.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowFinding(Finding):
+    """One thing that a check found in the rows.
 
     Attributes:
-        row: Position in the rows that were looked at, or `WHOLE_SET`.
-        reason: A code of the check's `reasons`, e.g. `near_duplicate`.
-        detail: For people; never personal data.
+        row: Position in the rows that were examined, or `WHOLE_SET`.
         other: The row that it repeats.
         score: How sure or how near, where the check measures it.
         action: What is asked for.
     """
 
     row: int
-    reason: str
-    detail: str = ""
     other: int | None = None
     score: float | None = None
     action: Action = "drop"
 
 
-@runtime_checkable
-class Encoder(Protocol):
-    """Turns texts into vectors whose dot product is their likeness in meaning."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCheck(Rule[RowFinding]):
+    """A registered data check.
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return unit vectors, ``(n_texts, dim)``."""
-        ...
+    Attributes:
+        whole: Whether it must see all rows at once; if not, it gets them in batches.
+        gate: Codes of which no row may stay in a version.
+        masks: Whether it has a method ``repair(row) -> row``.
+        version: Raise it whenever the check finds something else in the same rows. A build that was interrupted takes
+            up findings of this version only.
+    """
+
+    whole: bool = False
+    gate: Collection[str] = ()
+    masks: bool = False
+    version: int = 1
+
+    def configured(self, **settings: Any) -> DataCheck:
+        """Return the check with its settings fixed."""
+        return replace(self, examine=self.build(**settings))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of a configured check."""
+        examine: Any = self.examine
+        return {one.name: getattr(examine, one.name) for one in fields(examine)} if is_dataclass(examine) else {}
+
+    def repair(self, row: Example) -> Example:
+        """Return `row` as a configured check changes it."""
+        examine: Any = self.examine
+        repaired: Example = examine.repair(row)
+        return repaired
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """What a judge says of a row: good or not, or None and why there is no verdict."""
+class RowOpinion:
+    """A judge's opinion of a row: good or not; or None, and why there is no verdict."""
 
     good: bool | None
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Opinions:
-    """What a judge says of rows, in their order, and how many worthless answers it was shown (it caught them all)."""
+class AuditResult:
+    """A judge's opinions of rows.
 
-    rows: Sequence[Opinion]
+    Attributes:
+        opinions: In the order of the rows.
+        n_canaries: Worthless answers that the judge was shown; it rejected every one.
+    """
+
+    opinions: Sequence[RowOpinion]
     n_canaries: int
 
 
-@runtime_checkable
 class Auditor(Protocol):
     """A judge that says of each row whether it is good to train on."""
 
-    def audit(self, rows: Sequence[Example]) -> Opinions:
-        """Ask about all `rows`; what was asked before is not asked again.
+    def audit(self, rows: Sequence[Example]) -> AuditResult:
+        """Judge all `rows`; a row that was judged before is not sent again.
 
         Raises:
-            UserError: It calls a worthless answer good, so what it says is worth nothing.
+            UserError: It calls a worthless answer good, so its opinions are worth nothing.
             TuneworthyError: Budget spent, key refused, provider down.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class CheckContext:
     """What checks may look at beside the rows.
 
     Attributes:
-        cases: Dev and test: they must not be given away, and they keep the mix of real traffic.
-        encoder: For what is found by meaning; without one the checks that need it find less, and say so.
+        cases: Dev and test: no row may overlap with them, and they keep the mix of real traffic.
+        encoder: For what is found by meaning; without one, the checks that need it find less.
         labels: The labels of a task that has few, else empty.
         auditor: Judges rows; None if the project names no judge for them.
         seed: Of every random choice.
@@ -112,75 +134,33 @@ class Context:
     seed: int = 0
 
 
-class Check(Protocol):
-    """Looks at rows. A check that masks also has ``repair(row: Example) -> Example``.
+MODULES: Final = tuple(
+    f"tuneworthy.dataset.checks.{name}"
+    for name in (
+        "chat",
+        "feedback",
+        "endings",
+        "contamination",
+        "duplicates",
+        "paraphrases",
+        "personal_data",
+        "concentration",
+        "judge_audit",
+        "label_errors",
+        "declined_share",
+        "outliers",
+        "teachers",
+    )
+)
+"""The built-in checks in the order in which they run: what is cheap and certain first.
 
-    A check with a gate also has ``gate: ClassVar[frozenset[str]]``: reasons of which no row may stay in a version.
-
-    Attributes:
-        code: The name that it is registered under.
-        reasons: Code to words, for all that it can find.
-        whole: Whether it must see all rows at once; if not, rows may be handed over in batches.
-    """
-
-    code: ClassVar[str]
-    reasons: ClassVar[Mapping[str, str]]
-    whole: ClassVar[bool]
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterable[Finding]:
-        """Yield what is found in `rows`; several findings a row are allowed."""
-        ...
-
-
-BUILTINS: dict[str, str] = {
-    "chat": "tuneworthy.dataset.checks.chat",
-    "feedback": "tuneworthy.dataset.checks.feedback",
-    "truncation": "tuneworthy.dataset.checks.endings",
-    "refusal": "tuneworthy.dataset.checks.endings",
-    "contamination": "tuneworthy.dataset.checks.contamination",
-    "exact": "tuneworthy.dataset.checks.duplicates",
-    "near": "tuneworthy.dataset.checks.duplicates",
-    "semantic": "tuneworthy.dataset.checks.duplicates",
-    "paraphrases": "tuneworthy.dataset.checks.paraphrases",
-    "personal_data": "tuneworthy.dataset.checks.personal_data",
-    "concentration": "tuneworthy.dataset.checks.concentration",
-    "judge_audit": "tuneworthy.dataset.checks.judge_audit",
-    "label_errors": "tuneworthy.dataset.checks.label_errors",
-    "declined_share": "tuneworthy.dataset.checks.declined_share",
-    "length": "tuneworthy.dataset.checks.outliers",
-    "language": "tuneworthy.dataset.checks.outliers",
-    "teacher_mix": "tuneworthy.dataset.checks.teachers",
-    "teacher_drift": "tuneworthy.dataset.checks.teachers",
-}
-"""Name to module, in the order in which they run: what is cheap and certain first.
-
-What gives a case away leaves before duplicates do, or it would be told as the duplicate of a row that stays, or stand
-for rows that give nothing away.
+Overlaps with the cases leave before duplicates do. Otherwise an overlapping row would be dropped as the duplicate of a
+row that stays, or a clean row as the duplicate of one that overlaps.
 """
 
-CHECKS: Registry[Callable[..., Check]] = Registry("data_checks", BUILTINS)
-"""Name to class; register with ``@check(name)``."""
-
-C = TypeVar("C", bound=type[Any])
+DATA_CHECKS: Final[RuleBook[RowFinding]] = RuleBook("data_checks", MODULES, DataCheck)
 
 
-def check(name: str) -> Callable[[C], C]:
-    """Return a decorator that registers a class as the check `name`."""
-
-    def add(cls: C) -> C:
-        cls.code = name
-        CHECKS.register(name)(cls)
-        return cls
-
-    return add
-
-
-def all_checks() -> dict[str, Callable[..., Check]]:
-    """Return every check by name: ours in their order, then those of installed packages."""
-    order = dict.fromkeys([*BUILTINS, *CHECKS])
-    return {name: CHECKS.get(name) for name in order}
-
-
-def page(factory: Callable[..., Check]) -> str:
-    """Return the documentation page of a check: its docstring."""
-    return cleandoc(factory.__doc__ or "")
+def data_checks() -> dict[str, DataCheck]:
+    """Return every data check by name, in order."""
+    return cast("dict[str, DataCheck]", DATA_CHECKS.all())

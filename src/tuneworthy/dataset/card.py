@@ -1,7 +1,7 @@
-"""What a card says of a frozen version, before it has a form: the funnel, examples, distributions, provenance.
+"""The content of the card of a frozen version: the funnel, examples, distributions, provenance.
 
-Invariant: every text of a row that it holds is masked, whatever the policy was, and short. Of a row that gives a case
-away only the place is told, as its text is that of the case.
+Invariant: every text of a row on the card is masked, whatever the policy was, and short. Of a row that overlaps with a
+case only the place is shown, as its text is that of the case.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from tuneworthy.cases.pii import Masker, PiiMatch
+from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.personal_data import open_engine
 from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.freeze import Version
@@ -23,18 +24,22 @@ EXAMPLES: Final = 3
 SHOWN: Final = 160
 """Characters of a question or an answer that are shown."""
 TOP: Final = 10
-HIDDEN: Final = "not shown: its text is that of a case"
 _LABEL: Final = 60
 _BOUNDS: Final = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FunnelStep:
     """One check in the funnel.
 
     Attributes:
-        check: Its name. n_in, n_out: Rows before and after. dropped, masked, reported: Rows. seconds: Time; None if
-            it was not measured.
+        check: Its name.
+        n_in: Rows before it.
+        n_out: Rows after it.
+        dropped: Rows that it dropped.
+        masked: Rows that it masked.
+        reported: Rows that it reported.
+        seconds: Time; None if it was not measured.
     """
 
     check: str
@@ -47,8 +52,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A row that is shown: where it is from, its masked beginning, what was found, and which row it repeats."""
+class CardRow:
+    """A row as it is shown.
+
+    Attributes:
+        source: Where it is from.
+        question: Its masked beginning.
+        answer: Its masked beginning.
+        detail: Of the finding.
+        other: Source of the row that it repeats.
+    """
 
     source: str
     question: str
@@ -59,10 +72,15 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason, with rows.
+    """A code that a check found, with rows.
 
     Attributes:
-        check, reason, words: What was found. action: `drop`, `mask` or `report`. n: Rows. shown: A few of them.
+        check: The check.
+        reason: The code.
+        words: Its description.
+        action: `drop`, `mask` or `report`.
+        n: Rows.
+        examples: A few of them.
     """
 
     check: str
@@ -70,11 +88,11 @@ class Reason:
     words: str
     action: str
     n: int
-    shown: Sequence[Shown]
+    examples: Sequence[CardRow]
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class RowCounts:
     """How many rows fall under each heading, in order."""
 
     title: str
@@ -83,16 +101,25 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class DatasetCard:
     """A card.
 
     Attributes:
-        task, version, created: What it is about. n_read, n_rows: Rows at the beginning and at the end.
-        unsafe: Gates that failed when it was frozen all the same, in words.
-        funnel: The import, then each check. reasons: With examples. told: What was said of the whole set.
-        repeated: The rows that most others repeat: source and how many.
-        distributions: Of the rows that stay. gates: Name, status, detail.
-        provenance: Names and values. licences: Sentences. notes: What to know.
+        task: What the version is for.
+        version: Its id.
+        created: When it was frozen.
+        n_read: Rows at the beginning.
+        n_rows: Rows at the end.
+        unsafe: Gates that failed when it was frozen all the same, for people.
+        funnel: The import, then each check.
+        reasons: With examples.
+        set_findings: Check and finding, about all rows together.
+        repeated: The rows that most others repeat, and how many do.
+        distributions: Of the rows that stay.
+        gates: Name, status, detail.
+        provenance: Names and values.
+        licences: Sentences.
+        notes: What to know.
     """
 
     task: str
@@ -101,25 +128,25 @@ class Card:
     n_read: int
     n_rows: int
     unsafe: Sequence[str]
-    funnel: Sequence[Step]
+    funnel: Sequence[FunnelStep]
     reasons: Sequence[Reason]
-    told: Sequence[tuple[str, str]]
-    repeated: Sequence[tuple[Shown, int]]
-    distributions: Sequence[Distribution]
+    set_findings: Sequence[tuple[str, str]]
+    repeated: Sequence[tuple[CardRow, int]]
+    distributions: Sequence[RowCounts]
     gates: Sequence[tuple[str, str, str]]
     provenance: Sequence[tuple[str, str]]
     licences: Sequence[str]
     notes: Sequence[str]
 
 
-def card_of(version: Version) -> Card:
+def card_of(version: Version) -> DatasetCard:
     """Return the card of a frozen version."""
     recipe = version.recipe
     look = look_of(recipe)
-    rejects = _Rejects(version.rejects(), look)
-    stayed = _Stayed(version, look)
+    rejects = _RejectedRows(version.rejects(), look)
+    retained = _RetainedRows(version, look)
     failed = [gate for gate in recipe["gates"] if not gate["passed"]]
-    return Card(
+    return DatasetCard(
         task=recipe["task"],
         version=version.id,
         created=recipe["times"]["created"],
@@ -127,13 +154,15 @@ def card_of(version: Version) -> Card:
         n_rows=version.n_rows,
         unsafe=[f"{gate['check']}: {gate['detail']}" for gate in failed] if recipe["unsafe"] else [],
         funnel=_funnel(recipe),
-        reasons=_reasons(recipe, {**rejects.shown, **stayed.shown}),
-        told=[(each["check"], one["detail"] or one["words"]) for each in recipe["checks"] for one in each["whole_set"]],
-        repeated=stayed.most_repeated(rejects.repeated),
-        distributions=stayed.distributions(),
+        reasons=_reasons(recipe, {**rejects.examples, **retained.examples}),
+        set_findings=[
+            (check["check"], one["detail"] or one["words"]) for check in recipe["checks"] for one in check["whole_set"]
+        ],
+        repeated=retained.most_repeated(rejects.repeated),
+        distributions=retained.distributions(),
         gates=[(one["check"], "passed" if one["passed"] else "failed", one["detail"]) for one in recipe["gates"]],
         provenance=_provenance(recipe),
-        licences=_licences(recipe, stayed.licences),
+        licences=_licences(recipe, retained.licences),
         notes=recipe["notes"],
     )
 
@@ -152,14 +181,14 @@ def look_of(recipe: Mapping[str, Any]) -> Look:
     return lambda text: [one for _, found in engine.find_all([text]) for one in found]
 
 
-class _Rejects:
-    """One pass over the rows that left: a few of each reason, and what they repeat."""
+class _RejectedRows:
+    """One pass over the dropped rows: a few of each reason, and what they repeat."""
 
     def __init__(self, rejects: Iterable[Mapping[str, Any]], look: Look) -> None:
-        self.shown: dict[tuple[str, str], list[Shown]] = {}
+        self.examples: dict[tuple[str, str], list[CardRow]] = {}
         self.repeated: Counter[str] = Counter()
         for one in rejects:
-            some = self.shown.setdefault((one["reason"], "drop"), [])
+            some = self.examples.setdefault((one["reason"], "drop"), [])
             if len(some) < EXAMPLES:
                 row = Example(id=one["id"], messages=tuple(one["row"]["messages"]))
                 some.append(_shown(one, row, look))
@@ -167,21 +196,21 @@ class _Rejects:
                 self.repeated[one["other"]["source"]] += 1
 
 
-class _Stayed:
+class _RetainedRows:
     """One pass over the rows that stay: a few of each reason, lengths, labels, files, licences."""
 
     def __init__(self, version: Version, look: Look) -> None:
-        wanted: dict[str, list[tuple[tuple[str, str], Mapping[str, Any]]]] = {}
-        seen: Counter[tuple[str, str]] = Counter()
+        drawn: dict[str, list[tuple[tuple[str, str], Mapping[str, Any]]]] = {}
+        counts: Counter[tuple[str, str]] = Counter()
         self._overlaps: set[str] = set()
         for one in version.findings():
             if one.get("contamination"):
                 self._overlaps.add(one["source"])
             key = one["reason"], one["action"]
-            if "id" in one and seen[key] < EXAMPLES:
-                seen[key] += 1
-                wanted.setdefault(one["source"], []).append((key, one))
-        self.shown: dict[tuple[str, str], list[Shown]] = {}
+            if "id" in one and counts[key] < EXAMPLES:
+                counts[key] += 1
+                drawn.setdefault(one["source"], []).append((key, one))
+        self.examples: dict[tuple[str, str], list[CardRow]] = {}
         self.questions: Counter[int] = Counter()
         self.answers: Counter[int] = Counter()
         self.turns: Counter[int] = Counter()
@@ -191,8 +220,8 @@ class _Stayed:
         self._version, self._look = version, look
         for row in version.examples():
             self._count(row)
-            for key, finding in wanted.get(row.source, ()):
-                self.shown.setdefault(key, []).append(_shown(finding, row, look))
+            for key, finding in drawn.get(row.source, ()):
+                self.examples.setdefault(key, []).append(_shown(finding, row, look))
 
     def _count(self, row: Example) -> None:
         self.questions[_bin(len(row.question))] += 1
@@ -205,67 +234,78 @@ class _Stayed:
             if row.meta.get(key):
                 self.licences[str(row.meta[key])] += 1
 
-    def most_repeated(self, repeated: Counter[str]) -> list[tuple[Shown, int]]:
+    def most_repeated(self, repeated: Counter[str]) -> list[tuple[CardRow, int]]:
         """Return the rows that most others repeat, with how many do, most first."""
         top = {source: n for source, n in repeated.most_common(TOP) if n > 1}
-        found = [(row, top[row.source]) for row in self._version.examples() if row.source in top] if top else []
-        rows = sorted(found, key=lambda pair: (-pair[1], pair[0].source))
-        told = {"reason": "", "detail": ""}
+        rows = [(row, top[row.source]) for row in self._version.examples() if row.source in top] if top else []
+        rows.sort(key=lambda pair: (-pair[1], pair[0].source))
         return [
-            (_shown({"source": row.source, "contamination": row.source in self._overlaps, **told}, row, self._look), n)
+            (
+                _shown(
+                    {"source": row.source, "contamination": row.source in self._overlaps, "reason": "", "detail": ""},
+                    row,
+                    self._look,
+                ),
+                n,
+            )
             for row, n in rows
         ]
 
-    def distributions(self) -> list[Distribution]:
+    def distributions(self) -> list[RowCounts]:
         """Return how the rows are spread."""
         n = self._version.n_rows
-        found = [
-            Distribution("Characters of the question", _binned(self.questions)),
-            Distribution("Characters of the answer", _binned(self.answers)),
-            Distribution("User turns", [(str(turns), count) for turns, count in sorted(self.turns.items())]),
-            Distribution("Files", self.files.most_common(TOP), _rest(self.files)),
+        turns = [(str(turns), count) for turns, count in sorted(self.turns.items())]
+        more = messages.MORE_FILES.format(n=len(self.files) - TOP) if len(self.files) > TOP else ""
+        distributions = [
+            RowCounts(messages.QUESTION_LENGTHS, _binned(self.questions)),
+            RowCounts(messages.ANSWER_LENGTHS, _binned(self.answers)),
+            RowCounts(messages.USER_TURNS, turns),
+            RowCounts(messages.FILES, self.files.most_common(TOP), more),
         ]
         if self.labels and self.labels.total() == n and len(self.labels) <= max(2, n // 4):
             squares = sum(count * count for count in self.labels.values())
-            note = f"{len(self.labels)} different answers count as {n * n / squares:.1f} equally frequent ones"
+            note = messages.EFFECTIVE_ANSWERS.format(n=len(self.labels), effective=n * n / squares)
             masker = Masker(look=self._look)
             top = [(_cut(masker.mask(answer)), count) for answer, count in self.labels.most_common(TOP)]
-            found.append(Distribution("Most frequent answers", top, note))
-        return found
+            distributions.append(RowCounts(messages.FREQUENT_ANSWERS, top, note))
+        return distributions
 
 
-def _funnel(recipe: Mapping[str, Any]) -> list[Step]:
+def _funnel(recipe: Mapping[str, Any]) -> list[FunnelStep]:
     read = recipe["input"]
-    steps = [Step("import", read["n_read"], read["n_kept"], read["n_rejected"], read["n_repaired"], 0)]
+    steps = [FunnelStep("import", read["n_read"], read["n_kept"], read["n_rejected"], read["n_repaired"], 0)]
     for one in recipe["checks"]:
         seconds = recipe["times"]["seconds"].get(one["check"])
         counts = (one["n_drop"], one["n_mask"], one["n_report"])
-        steps.append(Step(one["check"], one["n_in"], one["n_out"], *counts, seconds))
+        steps.append(FunnelStep(one["check"], one["n_in"], one["n_out"], *counts, seconds))
     return steps
 
 
-def _reasons(recipe: Mapping[str, Any], shown: Mapping[tuple[str, str], Sequence[Shown]]) -> list[Reason]:
+def _reasons(recipe: Mapping[str, Any], examples: Mapping[tuple[str, str], Sequence[CardRow]]) -> list[Reason]:
     """Return the reasons of the import and of the checks, in their order."""
-    found = [Reason("import", reason, told["words"], "drop", told["n"], [Shown(told["first"], "", "", "")])
-             for reason, told in recipe["input"]["reasons"].items()]  # fmt: skip
-    for each in recipe["checks"]:
-        for reason, told in each["reasons"].items():
-            for action in ("drop", "mask", "report"):
-                if n := told.get(action):
-                    some = shown.get((reason, action), ())
-                    found.append(Reason(each["check"], reason, told["words"], action, n, some))
-    return found
+    of_import = [
+        Reason("import", reason, one["words"], "drop", one["n"], [CardRow(one["first"], "", "", "")])
+        for reason, one in recipe["input"]["reasons"].items()
+    ]
+    of_checks = [
+        Reason(check["check"], reason, one["words"], action, one[action], examples.get((reason, action), ()))
+        for check in recipe["checks"]
+        for reason, one in check["reasons"].items()
+        for action in ("drop", "mask", "report")
+        if one.get(action)
+    ]
+    return of_import + of_checks
 
 
-def _shown(one: Mapping[str, Any], row: Example, look: Look) -> Shown:
+def _shown(one: Mapping[str, Any], row: Example, look: Look) -> CardRow:
     """Return a row as it may be shown."""
     detail, other = str(one["detail"]), str(one.get("other", {}).get("source", ""))
-    if one["reason"].startswith(("leak_", "held_out")):
-        return Shown(one["source"], HIDDEN, "", detail, other)
+    if one["reason"].startswith(("overlap_", "held_out")):
+        return CardRow(one["source"], messages.HIDDEN, "", detail, other)
     if one.get("contamination"):
-        return Shown(one["source"], HIDDEN, "", "", other)
+        return CardRow(one["source"], messages.HIDDEN, "", "", other)
     masker = Masker(look=look)
-    return Shown(
+    return CardRow(
         one["source"], _cut(masker.mask(row.question)), _cut(masker.mask(row.answer)), masker.mask(detail), other
     )
 
@@ -281,49 +321,51 @@ def _bin(length: int) -> int:
 
 def _binned(counts: Counter[int]) -> list[tuple[str, int]]:
     """Return counts by bin, up to the last that has any."""
-    last = max(counts, default=-1)
-    names = [f"{low + 1 if low else 0} to {high}" for low, high in pairwise(_BOUNDS)]
-    return [(name, counts[number]) for number, name in enumerate([*names, f"above {_BOUNDS[-1]}"]) if number <= last]
-
-
-def _rest(counts: Counter[str]) -> str:
-    return f"{len(counts) - TOP} more files" if len(counts) > TOP else ""
+    names = [messages.BIN.format(low=low + 1 if low else 0, high=high) for low, high in pairwise(_BOUNDS)]
+    names.append(messages.LAST_BIN.format(low=_BOUNDS[-1]))
+    return [(name, counts[number]) for number, name in enumerate(names[: max(counts, default=-1) + 1])]
 
 
 def _provenance(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    read, depends = recipe["input"], recipe["depends"]
-    found = [(one["name"], f"{one['format']}, {one['n_kept']} rows kept, SHA-256 {one['sha256']}")
-             for one in read["sources"]]  # fmt: skip
-    found += [(name, f"{told['n']} rows, SHA-256 {told['sha256']}") for name, told in recipe["files"].items()]
-    found += [
-        ("import", read["import"]),
-        ("cases kept apart", f"{depends['cases']['n']}, hash {depends['cases']['sha256']}"),
+    depends, judge, policy = recipe["depends"], recipe["settings"].get("judge"), recipe["settings"]["policy"]
+    judged_by = "none"
+    if judge and depends.get("judge"):
+        judged_by = messages.PROVENANCE_OF_JUDGE.format(model=judge["model"], identity=depends["judge"])
+    return [
+        *((one["name"], messages.PROVENANCE_OF_SOURCE.format(**one)) for one in recipe["input"]["sources"]),
+        *((name, messages.PROVENANCE_OF_FILE.format(**one)) for name, one in recipe["files"].items()),
+        ("import", recipe["input"]["import"]),
+        ("cases kept apart", messages.PROVENANCE_OF_CASES.format(**depends["cases"])),
         ("sentence encoder", depends["encoder"] or "none"),
-        ("judge", _judge(recipe)),
+        ("judge", judged_by),
         ("seed", str(depends["seed"])),
-        ("code", f"tuneworthy {recipe['code']['version']}, hash {recipe['code']['sha256']}"),
+        ("code", f"tuneworthy {recipe['code']['version']}"),
+        *(
+            (f"settings of {one['check']}", _settings_text(one["settings"]))
+            for one in recipe["checks"]
+            if one["settings"]
+        ),
+        *(("teacher", _teacher_text(one)) for one in recipe.get("teachers", ())),
+        ("policy", _settings_text(policy) or "as the checks ask for"),
     ]
-    found += [(f"settings of {one['check']}", ", ".join(f"{key} {value}" for key, value in one["settings"].items()))
-              for one in recipe["checks"] if one["settings"]]  # fmt: skip
-    for one in recipe.get("teachers", ()):
-        days = one["first"] if one["first"] == one["last"] else f"{one['first']} to {one['last']}"
-        sent = ", ".join(f"{key} {value}" for key, value in (one.get("parameters") or {}).items())
-        found.append(
-            ("teacher", f"{name_of(one)}; {one['n_rows']} rows, {days or 'no day told'}; {sent or 'defaults'}")
-        )
-    policy = recipe["settings"]["policy"]
-    return [*found, ("policy", ", ".join(f"{key} {value}" for key, value in policy.items()) or "as the checks ask for")]
 
 
-def _judge(recipe: Mapping[str, Any]) -> str:
-    """Return who judged the rows."""
-    judge, identity = recipe["settings"].get("judge"), recipe["depends"].get("judge")
-    return f"models.{judge['model']}, hash of model, rubric and settings {identity}" if judge and identity else "none"
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def _teacher_text(one: Mapping[str, Any]) -> str:
+    days = one["first"] if one["first"] == one["last"] else f"{one['first']} to {one['last']}"
+    parameters = _settings_text(one.get("parameters") or {}) or "defaults"
+    return messages.PROVENANCE_OF_TEACHER.format(
+        name=name_of(one), n=one["n_rows"], days=days or "day unknown", parameters=parameters
+    )
 
 
 def _licences(recipe: Mapping[str, Any], rows: Counter[str]) -> list[str]:
-    told = recipe["licence"]
-    found = [f"Stated for all rows: {told}." if told else "No licence is stated: set `licence` in [data]."]
-    found += [f"{n} rows say: {licence}." for licence, n in rows.most_common(TOP)]
+    licence = recipe["licence"]
+    sentences = [messages.LICENCE_OF_ALL.format(licence=licence) if licence else messages.NO_LICENCE]
+    sentences += [messages.LICENCE_OF_SOME.format(n=n, licence=licence) for licence, n in rows.most_common(TOP)]
     status, words = terms_of(recipe)
-    return found if status == "not_applicable" else [*found, f"Terms of the teachers ({status}): {words}."]
+    terms = messages.TERMS_OF_TEACHERS.format(status=status, words=words)
+    return sentences if status == "not_applicable" else [*sentences, terms]

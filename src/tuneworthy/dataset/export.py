@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tuneworthy import __version__
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import guess_kind
+from tuneworthy.dataset import messages
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.review.state import State
 from tuneworthy.dataset.rows import Rows
@@ -31,12 +32,12 @@ from tuneworthy.types import Example
 
 MANIFEST: Final = "manifest.json"
 SCRATCH: Final = ".export"
-"""Folder in that of an export where its files are written before they take their places."""
+"""Folder in that of an export where its files are written before they are moved to their places."""
 FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class DatasetExport:
     """What was written: the files, the manifest last, and what it says."""
 
     paths: tuple[Path, ...]
@@ -67,33 +68,32 @@ def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArra
     for unit in chosen:
         held_out[unit.members] = True
     if not held_out.any() or held_out.all():
-        raise UserError(
-            f"expected rows for both train and validation, got {len(units)} groups of {len(rows)} rows",
-            hint="export with --validation 0",
-        )
+        message = messages.ONE_SIDED_SPLIT.format(groups=len(units), n=len(rows))
+        raise UserError(message, hint=messages.ONE_SIDED_SPLIT_HINT)
     return numbers[~held_out], numbers[held_out]
 
 
 def export_version(
     version: Version, name: str, folder: Path, *, share: float, seed: int, review: State | None = None
-) -> Exported:
+) -> DatasetExport:
     """Write a version in the format `name` into `folder`.
 
     Args:
         version: Its files were compared with their hashes.
         name: A format of `writers.writers()`.
         folder: Made if need be.
-        share, seed: See `split_rows`.
-        review: What people found, if anybody reviewed it.
+        share: See `split_rows`.
+        seed: See `split_rows`.
+        review: Its review, if there is one.
 
     Raises:
         UserError: No such format, or a side of the split is empty.
     """
     rows = Rows(version.folder / "rows.jsonl")
     train, validation = split_rows(rows, share, seed)
-    splits: dict[str, Any] = {"train": _Part(rows, train)}
+    splits = {"train": rows.keep(train, {})}
     if len(validation):
-        splits["validation"] = _Part(rows, validation)
+        splits["validation"] = rows.keep(validation, {})
     scratch = folder / SCRATCH / folder.resolve().name  # a format may name its parts by the folder
     _remove(folder, _named(scratch))  # what an export that was stopped half-way put here
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
@@ -104,16 +104,16 @@ def export_version(
     except BaseException:
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
         raise
-    paths = _put(scratch, folder, list(manifest["files"]))
+    paths = _put(scratch, folder, list(manifest["files"]))  # stopped here, the next export removes what is half placed
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-    return Exported(paths, manifest)
+    return DatasetExport(paths, manifest)
 
 
 def _manifest(
     version: Version,
     name: str,
     written: Written,
-    splits: Mapping[str, _Part],
+    splits: Mapping[str, Rows],
     *,
     drawn: tuple[float, int],
     review: State | None,
@@ -129,8 +129,8 @@ def _manifest(
         "split": {
             "seed": seed,
             "share": share,
-            "n": {split: len(part.numbers) for split, part in splits.items()},
-            "kept_together": "rows of one group, and rows that ask the same",
+            "n": {split: len(part) for split, part in splits.items()},
+            "kept_together": messages.KEPT_TOGETHER,
         },
         "n_rows": written.n_rows,
         "left_out": written.left_out,
@@ -145,10 +145,10 @@ def _manifest(
 
 
 def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
-    """Put files and manifest of `scratch` in the place of an earlier export in `folder`.
+    """Replace an earlier export in `folder` by files and manifest of `scratch`.
 
-    What the earlier one wrote and this one does not leaves first: a validation file of another split holds rows that
-    are trained on now. The manifest goes before and comes last, so it never stands beside files of another export.
+    Files that only the earlier one wrote are removed first: a validation file of another split holds rows that are
+    trained on now. The manifest is removed before and comes last, so it never lies beside files of another export.
     """
     _remove(folder, _named(folder) - set(names))
     (folder / MANIFEST).unlink(missing_ok=True)
@@ -160,8 +160,8 @@ def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
 def _named(folder: Path) -> set[str]:
     """Return the files that the manifest of an export in `folder` names; none if there is none, or it is not ours."""
     try:
-        told = orjson.loads((folder / MANIFEST).read_bytes())
-        names = told["files"] if told["format"] == FORMAT and told["written_as"] else {}
+        manifest = orjson.loads((folder / MANIFEST).read_bytes())
+        names = manifest["files"] if manifest["format"] == FORMAT and manifest["written_as"] else {}
         return {name for name in names if Path(name).name == name}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
@@ -172,27 +172,17 @@ def _remove(folder: Path, names: Iterable[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-class _Part:
-    """Some rows of a version, read when they are looked at."""
-
-    def __init__(self, rows: Rows, numbers: NDArray[np.int64]) -> None:
-        self.rows, self.numbers = rows, numbers
-
-    def __iter__(self) -> Iterator[Example]:
-        return (self.rows[int(number)] for number in self.numbers)
-
-
 def _file(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "n_bytes": path.stat().st_size}
 
 
 def _warnings(version: Version, review: State | None) -> list[str]:
-    """Say what must be known before anybody trains on it."""
+    """Return what must be known before anybody trains on the version."""
     failed = [f"{gate['check']}: {gate['detail']}" for gate in version.recipe["gates"] if not gate["passed"]]
-    notes = [f"frozen although gates failed: {'; '.join(failed)}"] if version.recipe["unsafe"] else []
+    notes = [messages.FROZEN_UNSAFE.format(gates="; ".join(failed))] if version.recipe["unsafe"] else []
     if review is None or review.plan is None:
-        notes.append("nobody has reviewed these rows yet: tuneworthy data review start")
+        notes.append(messages.NOT_REVIEWED)
     elif review.status != "accepted":
-        notes.append(f"the review has not accepted this version: {review.words}")
+        notes.append(messages.NOT_ACCEPTED.format(words=review.words))
     return notes

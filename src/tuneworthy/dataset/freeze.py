@@ -1,8 +1,8 @@
-"""A frozen version of the training data: named by a hash of what it holds and of how it came to be; never changed.
+"""A frozen version of the training data: named by a hash of its content and of how it was made; never changed.
 
     .tuneworthy/datasets/<id>/rows.jsonl      the rows, a line each
-                              rejects.jsonl   every row that left: which check, why, what it repeats, and the row itself
-                              findings.jsonl  what was masked or only reported of the rows that stayed
+                              rejects.jsonl   every dropped row: which check, why, what it repeats, and the row itself
+                              findings.jsonl  what was masked or only reported in the rows that stayed
                               recipe.json     hashes of input and files, code version, settings, counts, gates, times
 
 See `store.frozen` for how it is written, and what its id is a hash of.
@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import orjson
 
-from tuneworthy.dataset.importing.importer import example_of
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.importing.folder import example_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
@@ -33,7 +34,8 @@ class Version:
     """A frozen version.
 
     Attributes:
-        folder: Where it lies. recipe: The content of its `recipe.json`.
+        folder: Where it is.
+        recipe: The content of its `recipe.json`.
     """
 
     folder: Path
@@ -55,11 +57,11 @@ class Version:
         return map(example_of, self._lines("rows.jsonl"))
 
     def rejects(self) -> Iterator[dict[str, Any]]:
-        """Yield what left: `id`, `source`, `check`, `reason`, `detail`, `row`; `other` and `score` if there are any."""
+        """Yield what was dropped: `id`, `source`, `check`, `reason`, `detail`, `row`; `other`, `score` if any."""
         return self._lines("rejects.jsonl")
 
     def findings(self) -> Iterator[dict[str, Any]]:
-        """Yield what was found of rows that stayed: as `rejects`, with `action` (`mask` or `report`), without `row`."""
+        """Yield findings on rows that stayed: as `rejects`, with `action` (`mask` or `report`), without `row`."""
         return self._lines("findings.jsonl")
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
@@ -74,9 +76,7 @@ class Version:
             UserError: Something was changed or is gone.
         """
         if (path := changed(self.folder, RECIPE)) is not None:
-            raise UserError(
-                f"{path}: expected the file as it was frozen, got another", hint="run `tuneworthy data build`"
-            )
+            raise UserError(messages.VERSION_CHANGED.format(path=path), hint=messages.BUILD_AGAIN)
 
 
 def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Mapping[str, Any]) -> Version:
@@ -93,12 +93,11 @@ def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Mappi
 
     store.create()
     about = {key: value for key, value in recipe.items() if key != "times"} | {"format": FORMAT}
-    times = recipe.get("times", {})
-    folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=times, read_only=True)
+    folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=recipe.get("times", {}), read_only=True)
     store.write("datasets/latest", {"id": folder.name})
-    found = find_version(store, folder.name)
-    assert found is not None
-    return found
+    version = find_version(store, folder.name)
+    assert version is not None
+    return version
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> int:
@@ -129,12 +128,12 @@ def open_version(store: Folder, version: str | None = None) -> Version:
     Raises:
         UserError: There is none, or it was changed.
     """
-    found = latest_version(store) if version is None else _named(store, version)
-    if found is None:
-        asked = "a frozen version" if version is None else f"the version {version}"
-        raise UserError(f"expected {asked} of the training data, got none", hint="run `tuneworthy data build`")
-    found.verify()
-    return found
+    opened = latest_version(store) if version is None else _named(store, version)
+    if opened is None:
+        message = messages.NO_VERSION if version is None else messages.NO_SUCH_VERSION.format(version=version)
+        raise UserError(message, hint=messages.BUILD_AGAIN)
+    opened.verify()
+    return opened
 
 
 def _named(store: Folder, start: str) -> Version | None:

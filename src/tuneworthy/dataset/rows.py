@@ -1,9 +1,10 @@
-"""Rows on disk, read when they are looked at: a sequence of examples whose memory does not grow with their texts."""
+"""Rows on disk, read on access: a sequence of examples whose memory does not grow with their texts."""
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from tuneworthy.dataset.importing.importer import example_of
+from tuneworthy.dataset.importing.folder import example_of
 from tuneworthy.types import Example
 
 
@@ -30,11 +31,18 @@ class Rows(Sequence[Example]):
         self._starts = _line_starts(self._bytes)
         self.places: NDArray[np.int64] = np.arange(len(self._starts) - 1)
         self._changed: Mapping[int, dict[str, Any]] = {}
+        self._view: Callable[[Example], Example] | None = None
 
     def keep(self, places: NDArray[np.int64], changed: Mapping[int, dict[str, Any]]) -> Rows:
         """Return the rows at `places` of the file, with those of `changed` (by place) instead of what it holds."""
-        rows: Rows = object.__new__(type(self))
-        rows._bytes, rows._starts, rows.places, rows._changed = self._bytes, self._starts, places, changed
+        rows = copy(self)
+        rows.places, rows._changed = places, changed
+        return rows
+
+    def viewed(self, view: Callable[[Example], Example]) -> Rows:
+        """Return the same rows, each as `view` returns it."""
+        rows = copy(self)
+        rows._view = view
         return rows
 
     def line(self, place: int) -> bytes:
@@ -57,8 +65,12 @@ class Rows(Sequence[Example]):
     def __getitem__(self, number: slice) -> list[Example]: ...
     def __getitem__(self, number: int | slice) -> Example | list[Example]:
         if isinstance(number, slice):
-            return [example_of(self.raw(int(place))) for place in self.places[number]]
-        return example_of(self.raw(int(self.places[number])))
+            return [self._example(place) for place in self.places[number]]
+        return self._example(self.places[number])
+
+    def _example(self, place: np.int64) -> Example:
+        row = example_of(self.raw(int(place)))
+        return self._view(row) if self._view else row
 
 
 def row_of(example: Example) -> dict[str, Any]:

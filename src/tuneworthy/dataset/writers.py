@@ -21,6 +21,7 @@ import orjson
 
 from tuneworthy.cases.formats.tool_calls import tools_of
 from tuneworthy.cases.writer import write_rows
+from tuneworthy.dataset import messages
 from tuneworthy.errors import UserError
 from tuneworthy.registry import Registry
 from tuneworthy.store import write_atomic
@@ -38,8 +39,11 @@ class Written:
     """What was written.
 
     Attributes:
-        paths: The files, data first. n_rows: Rows written, by split. left_out: Why rows were left out, with counts.
-        left_out_ids: Ids of those rows. notes: What a person should know about the format.
+        paths: The files, data first.
+        n_rows: Rows written, by split.
+        left_out: Why rows were left out, with counts.
+        left_out_ids: Ids of those rows.
+        notes: What a person should know about the format.
     """
 
     paths: tuple[Path, ...]
@@ -54,13 +58,14 @@ class Writer:
     """One format.
 
     Attributes:
-        name: As given on the command line. title: For people.
-        tool_calls: What becomes of tools and calls of tools, one sentence.
-        suffix: Of the data files. convert: A row to the format. also: Writes what stands beside the data files.
+        name: As given on the command line.
+        tool_calls: What becomes of tools and their calls, in one sentence.
+        suffix: Of the data files.
+        convert: Converts a row to the format.
+        also: Writes a file beside the data files, whose names by split it gets.
     """
 
     name: str
-    title: str
     tool_calls: str
     suffix: str = "jsonl"
     convert: Convert
@@ -79,20 +84,22 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
     """Write the splits of a dataset in the format `name`, a file each, into `folder`.
 
     Args:
-        name: A format of `writers()`. folder: Made if need be. splits: Rows by the name of their split, e.g. `train`.
+        name: A format of `writers()`.
+        folder: Made if need be.
+        splits: Rows by the name of their split, e.g. `train`.
 
     Raises:
         UserError: No such format, or a split whose name is no file name.
     """
     writer = WRITERS.get(name)
-    left: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     ids: list[str] = []
     paths, n_rows = [], {}
     for split, rows in splits.items():
         if not split.isidentifier():
-            raise UserError(f"expected a word as name of a split, got {split!r}")
+            raise UserError(messages.BAD_SPLIT_NAME.format(name=split))
         path = folder / f"{split}.{writer.suffix}"
-        counter = _Counted(writer.convert, rows, left, ids)
+        counter = _ConvertedRows(writer.convert, rows, reasons, ids)
         if writer.suffix == "parquet":
             _write_parquet(path, counter)
         else:
@@ -101,14 +108,14 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
         n_rows[split] = counter.n
     if writer.also is not None:
         paths.append(writer.also(folder, {split: f"{split}.{writer.suffix}" for split in splits}))
-    return Written(tuple(paths), n_rows, dict(left), tuple(ids), (writer.tool_calls,))
+    return Written(tuple(paths), n_rows, dict(reasons), tuple(ids), (writer.tool_calls,))
 
 
-class _Counted:
-    """Converted rows, counted; those that the format cannot hold are put down with the reason."""
+class _ConvertedRows:
+    """Converted rows, counted; rows that the format cannot hold are counted by reason."""
 
-    def __init__(self, convert: Convert, rows: Iterable[Example], left: Counter[str], ids: list[str]) -> None:
-        self.convert, self.rows, self.left, self.ids = convert, rows, left, ids
+    def __init__(self, convert: Convert, rows: Iterable[Example], reasons: Counter[str], ids: list[str]) -> None:
+        self.convert, self.rows, self.reasons, self.ids = convert, rows, reasons, ids
         self.n = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -116,7 +123,7 @@ class _Counted:
             try:
                 converted = self.convert(row)
             except CannotHold as reason:
-                self.left[str(reason)] += 1
+                self.reasons[str(reason)] += 1
                 self.ids.append(row.id)
                 continue
             self.n += 1
@@ -142,9 +149,9 @@ def trl_row(row: Example) -> dict[str, Any]:
     Arguments of calls are objects, as chat templates want them. Arrow gives all objects in a column one set of keys,
     so a program that loads such a file with `datasets` must drop keys that are null.
     """
-    messages = [_with_objects(message) for message in row.messages]
+    turns = [_with_objects(message) for message in row.messages]
     tools = _tools(row)
-    return {"prompt": messages[:-1], "completion": messages[-1:], **({"tools": tools} if tools else {})}
+    return {"prompt": turns[:-1], "completion": turns[-1:], **({"tools": tools} if tools else {})}
 
 
 def _with_objects(message: Message) -> Message:
@@ -161,7 +168,7 @@ def _with_objects(message: Message) -> Message:
 # --- turns --------------------------------------------------------------------------------------------------------
 
 _SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
-_KEPT_IN_TURN: Final = ("name", "weight")
+_TURN_KEYS: Final = ("name", "weight")
 
 
 def sharegpt_row(row: Example) -> dict[str, Any]:
@@ -175,13 +182,13 @@ def sharegpt_row(row: Example) -> dict[str, Any]:
     open_ids: list[str] = []
     for message in row.messages:
         if message["role"] not in _SPEAKERS:
-            raise CannotHold(f"a turn of the role {message['role']!r}")
+            raise CannotHold(messages.ROLE_WITHOUT_PLACE.format(role=message["role"]))
         if message.get("reasoning_content"):
-            raise CannotHold("a turn with reasoning")
+            raise CannotHold(messages.REASONING_WITHOUT_PLACE)
         turn: dict[str, Any] = {"from": _SPEAKERS[message["role"]], "value": message["content"]}
         if calls := message.get("tool_calls"):
             if message["content"]:
-                raise CannotHold("text and calls of tools in one turn")
+                raise CannotHold(messages.TEXT_BESIDE_CALLS)
             turn = {"from": "function_call", "value": _calls_text(calls, n)}
             n += len(calls)
             open_ids += [call["id"] for call in calls]
@@ -190,18 +197,18 @@ def sharegpt_row(row: Example) -> dict[str, Any]:
                 turn["tool_call_id"] = message["tool_call_id"]
             if message["tool_call_id"] in open_ids:
                 open_ids.remove(message["tool_call_id"])
-        turns.append({**turn, **{key: message[key] for key in _KEPT_IN_TURN if key in message}})
+        turns.append({**turn, **{key: message[key] for key in _TURN_KEYS if key in message}})
     tools = [tool["function"] if set(tool) == {"type", "function"} else tool for tool in _tools(row)]
     return {"conversations": turns, **({"tools": orjson.dumps(tools).decode()} if tools else {})}
 
 
 def _calls_text(calls: list[dict[str, Any]], n: int) -> str:
-    """Return calls as JSON text; ids that our reader would not give by itself are kept."""
+    """Return calls as JSON text; ids are kept where our reader would assign others."""
     out = []
     for i, call in enumerate(calls):
         function = call["function"]
-        kept = {} if call["id"] == f"call_{n + i}" else {"id": call["id"]}
-        out.append({"name": function["name"], "arguments": orjson.loads(function["arguments"]), **kept})
+        own_id = {} if call["id"] == f"call_{n + i}" else {"id": call["id"]}
+        out.append({"name": function["name"], "arguments": orjson.loads(function["arguments"]), **own_id})
     return orjson.dumps(out[0] if len(out) == 1 else out).decode()
 
 
@@ -211,15 +218,15 @@ def llama_factory_row(row: Example) -> dict[str, Any]:
     Raises:
         CannotHold: As ShareGPT, or turns that do not alternate (LLaMA-Factory skips such rows without an error).
     """
-    turned = sharegpt_row(row)
-    turns = turned["conversations"]
-    spoken = [turn["from"] for turn in (turns[1:] if turns[0]["from"] == "system" else turns)]
-    asks = [speaker in {"human", "observation"} for speaker in spoken]
-    if "system" in spoken or asks != [i % 2 == 0 for i in range(len(asks))]:
-        raise CannotHold("turns that do not alternate")
+    converted = sharegpt_row(row)
+    turns = converted["conversations"]
+    speakers = [turn["from"] for turn in (turns[1:] if turns[0]["from"] == "system" else turns)]
+    asks = [speaker in {"human", "observation"} for speaker in speakers]
+    if "system" in speakers or asks != [i % 2 == 0 for i in range(len(asks))]:
+        raise CannotHold(messages.NOT_ALTERNATING)
     if any(message.get("weight") == 0 for message in row.messages):
-        raise CannotHold("an answer that must not be trained on")
-    return {"tools": "", **turned}  # the column that `dataset_info.json` names must be there
+        raise CannotHold(messages.WEIGHT_WITHOUT_PLACE)
+    return {"tools": "", **converted}  # the column that `dataset_info.json` names must be there
 
 
 def alpaca_row(row: Example) -> dict[str, Any]:
@@ -228,15 +235,15 @@ def alpaca_row(row: Example) -> dict[str, Any]:
     Raises:
         CannotHold: Tools, further keys in a message, or turns that do not alternate.
     """
-    messages = list(row.messages)
-    if _tools(row) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages):
-        raise CannotHold("tools and their calls")
-    if any(message.keys() - {"role", "content"} for message in messages):
-        raise CannotHold("a message with more than role and content")
-    system = messages.pop(0)["content"] if messages[0]["role"] == "system" else ""
-    if [m["role"] for m in messages] != ["user", "assistant"] * (len(messages) // 2) or not messages:
-        raise CannotHold("turns that do not alternate")
-    texts = [message["content"] for message in messages]
+    turns = list(row.messages)
+    if _tools(row) or any(turn["role"] == "tool" or turn.get("tool_calls") for turn in turns):
+        raise CannotHold(messages.TOOLS_WITHOUT_PLACE)
+    if any(turn.keys() - {"role", "content"} for turn in turns):
+        raise CannotHold(messages.KEYS_WITHOUT_PLACE)
+    system = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
+    if [turn["role"] for turn in turns] != ["user", "assistant"] * (len(turns) // 2) or not turns:
+        raise CannotHold(messages.NOT_ALTERNATING)
+    texts = [turn["content"] for turn in turns]
     pairs = [texts[i : i + 2] for i in range(0, len(texts), 2)]
     question, answer = pairs.pop()
     return {
@@ -326,7 +333,7 @@ def parquet_row(row: Example) -> dict[str, Any]:
         CannotHold: A message with a key that the columns do not have.
     """
     if any(message.keys() - _MESSAGE_KEYS for message in row.messages):
-        raise CannotHold("a message with keys of its own")
+        raise CannotHold(messages.OTHER_KEYS_WITHOUT_PLACE)
     tools = _tools(row)
     meta = {key: value for key, value in row.meta.items() if key != "tools"}
     return {
@@ -362,51 +369,13 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-for _writer in (
-    Writer(
-        name="openai",
-        title="OpenAI chat JSONL",
-        tool_calls="tools and their calls are kept in OpenAI's own shape",
-        convert=openai_row,
-    ),
-    Writer(
-        name="trl",
-        title="TRL prompt-completion",
-        tool_calls="tools and their calls are kept, arguments as objects; the loss is on the last message only",
-        convert=trl_row,
-    ),
-    Writer(
-        name="sharegpt",
-        title="ShareGPT",
-        tool_calls="calls of tools are kept as turns of their own; a turn with text and calls has no place",
-        convert=sharegpt_row,
-    ),
-    Writer(
-        name="alpaca",
-        title="Alpaca",
-        tool_calls="tools and their calls have no place: rows with them are left out",
-        convert=alpaca_row,
-    ),
-    Writer(
-        name="llama_factory",
-        title="LLaMA-Factory",
-        tool_calls="calls are kept as turns of their own; two results in a row, or text beside calls, have no place",
-        convert=llama_factory_row,
-        also=_dataset_info,
-    ),
-    Writer(
-        name="axolotl",
-        title="Axolotl",
-        tool_calls="tools and their calls are kept in OpenAI's own shape",
-        convert=axolotl_row,
-        also=_axolotl_yaml,
-    ),
-    Writer(
-        name="parquet",
-        title="Parquet",
-        tool_calls="tools and their calls are kept, tools as JSON text",
-        suffix="parquet",
-        convert=parquet_row,
-    ),
+for _name, _convert, _more in (
+    ("openai", openai_row, {}),
+    ("trl", trl_row, {}),
+    ("sharegpt", sharegpt_row, {}),
+    ("alpaca", alpaca_row, {}),
+    ("llama_factory", llama_factory_row, {"also": _dataset_info}),
+    ("axolotl", axolotl_row, {"also": _axolotl_yaml}),
+    ("parquet", parquet_row, {"suffix": "parquet"}),
 ):
-    WRITERS.register(_writer.name)(_writer)
+    WRITERS.register(_name)(Writer(name=_name, tool_calls=messages.TOOL_CALLS[_name], convert=_convert, **_more))

@@ -15,7 +15,7 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from tuneworthy.dataset.card import Card, Distribution, Reason, Shown
+from tuneworthy.dataset.card import CardRow, DatasetCard, Reason, RowCounts
 from tuneworthy.report.html import POLICY, address, environment
 from tuneworthy.report.markdown import bullets, table_blocks
 from tuneworthy.report.numbers import NONE, count, percent
@@ -42,13 +42,13 @@ class Page:
     funnel: Table
     told: Sequence[Table]
     reasons: Sequence[Table]
-    distributions: Sequence[Distribution]
+    distributions: Sequence[RowCounts]
     provenance: Table
     licences: Sequence[str]
     made: str
 
 
-def page_of(card: Card, review: str = "") -> Page:
+def page_of(card: DatasetCard, review: str = "") -> Page:
     """Return the page of `card`.
 
     Args:
@@ -56,10 +56,8 @@ def page_of(card: Card, review: str = "") -> Page:
         review: What people who reviewed it found, in a sentence; "" if nobody did.
     """
     warnings = [f"Frozen although a gate failed: {one}." for one in card.unsafe]
-    warnings += [f"{one[0].upper()}{one[1:]}." for one in card.notes]
-    warnings.append(
-        f"Review: {review}." if review else "Nobody has reviewed these rows yet: tuneworthy data review start."
-    )
+    warnings += card.notes
+    warnings.append(f"Review: {review}." if review else "Nobody has reviewed these rows yet: tuneworthy data review start.")
     return Page(
         title=clean(card.task),
         answer=f"{count(card.n_rows)} of {count(card.n_read)} rows stay, in version {card.version}",
@@ -78,7 +76,7 @@ def page_of(card: Card, review: str = "") -> Page:
     )
 
 
-def _funnel(card: Card) -> Table:
+def _funnel(card: DatasetCard) -> Table:
     columns = [Column("check", "check", "name"), *(Column(key, key) for key in
                ("in", "dropped", "masked", "reported", "stay", "seconds"))]  # fmt: skip
     rows = []
@@ -90,11 +88,13 @@ def _funnel(card: Card) -> Table:
     return Table("Rows, check by check", columns, rows, f"{share} of the rows that were read stay.")
 
 
-def _told(card: Card) -> list[Table]:
+def _told(card: DatasetCard) -> list[Table]:
     found = []
-    if card.told:
+    if card.set_findings:
         columns = [Column("check", "check", "name"), Column("said", "what it says", "text")]
-        found.append(Table("Of the whole set", columns, [[clean(check), clean(said)] for check, said in card.told]))
+        found.append(
+            Table("Of the whole set", columns, [[clean(check), clean(said)] for check, said in card.set_findings])
+        )
     if card.repeated:
         columns = [Column("source", "row", "name"), Column("n", "repeated by"), Column("question", "question", "text"),
                    Column("answer", "answer", "text")]  # fmt: skip
@@ -118,13 +118,13 @@ def _reasons(check: str, reasons: Sequence[Reason]) -> Table:
     rows = []
     for reason in reasons:
         head = [clean(reason.reason), count(reason.n), ACTIONS[reason.action]]
-        some: list[Shown | None] = [*reason.shown] or [None]
+        some: list[CardRow | None] = [*reason.examples] or [None]
         rows += [[*(["", "", ""] if number else head), *_cells(shown)] for number, shown in enumerate(some)]
     note = "; ".join(f"{clean(words)} ({clean(code)})" for code, words in {r.reason: r.words for r in reasons}.items())
     return Table(clean(check), columns, rows, f"{note}." if note else "").filled()
 
 
-def _cells(shown: Shown | None) -> list[str]:
+def _cells(shown: CardRow | None) -> list[str]:
     if shown is None:
         return ["", "", "", ""]
     detail = "; ".join(filter(None, [shown.detail, f"repeats {shown.other}" if shown.other else ""]))
@@ -134,7 +134,7 @@ def _cells(shown: Shown | None) -> list[str]:
 # --- HTML ---------------------------------------------------------------------------------------------------------
 
 
-def render_html(card: Card, review: str = "") -> str:
+def render_html(card: DatasetCard, review: str = "") -> str:
     """Return the page as HTML."""
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -148,11 +148,11 @@ def render_html(card: Card, review: str = "") -> str:
     return template.render(page=page, figures=figures, style=Markup(style), policy=policy)
 
 
-def _alt(one: Distribution) -> str:
+def _alt(one: RowCounts) -> str:
     return f"{one.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in one.counts)
 
 
-def bars(one: Distribution) -> str:
+def bars(one: RowCounts) -> str:
     """Return a distribution as SVG: a bar a heading, with its number."""
     most = max([n for _, n in one.counts], default=0) or 1
     height = _ROW * len(one.counts) + 4
@@ -170,7 +170,7 @@ def bars(one: Distribution) -> str:
 # --- Markdown -----------------------------------------------------------------------------------------------------
 
 
-def render_markdown(card: Card, review: str = "") -> str:
+def render_markdown(card: DatasetCard, review: str = "") -> str:
     """Return the page in GitHub's Markdown."""
     page = page_of(card, review)
     blocks = [f"# {markdown_text(page.title)}: dataset card", f"**{markdown_text(page.answer)}.**"]

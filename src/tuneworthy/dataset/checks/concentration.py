@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuneworthy.dataset.base import WHOLE_SET, Action, Context, Encoder, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
+from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Example
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _CLIP = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class TopicSpread:
     """How rows are spread over topics.
 
     Attributes:
@@ -52,17 +54,17 @@ class Spread:
         return sum(self.top[:k])
 
 
-def spread(topics: Sequence[int], k: int = 10) -> Spread:
+def topic_spread(topics: Sequence[int], k: int = 10) -> TopicSpread:
     """Return how rows, given by their topics, are spread; with the shares of the `k` largest.
 
-    >>> spread([0] * 6 + [1, 2, 3, 4]).effective
+    >>> topic_spread([0] * 6 + [1, 2, 3, 4]).effective
     2.5
     """
     n = len(topics)
     counts = sorted(Counter(topics).values(), reverse=True)
     squares = sum(count * count for count in counts)
     top = tuple(count / n for count in counts[:k])
-    return Spread(n, len(counts), top, n * n / squares if squares else 0.0)
+    return TopicSpread(n, len(counts), top, n * n / squares if squares else 0.0)
 
 
 def over_cap(topics: Sequence[int], cap: float, seed: int = 0) -> list[int]:
@@ -88,9 +90,7 @@ def over_cap(topics: Sequence[int], cap: float, seed: int = 0) -> list[int]:
         if topic in places:
             places[topic].append(row)
     rng = np.random.default_rng(seed)
-    return sorted(
-        rows[int(i)] for rows in places.values() for i in rng.permutation(len(rows))[most:]
-    )  # fmt: skip
+    return sorted(rows[int(i)] for rows in places.values() for i in rng.permutation(len(rows))[most:])
 
 
 def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> list[int]:
@@ -111,8 +111,8 @@ def find_topics(texts: Sequence[str], encoder: Encoder | None = None, seed: int 
     topics = np.arange(len(centres), len(centres) + len(texts))
     for start in range(0, len(texts), _BLOCK) if len(centres) else ():
         near = _products(vectors[start : start + _BLOCK], vectors[centres]) >= least
-        found = near.any(axis=1)
-        topics[start : start + _BLOCK][found] = near.argmax(axis=1)[found]
+        joins = near.any(axis=1)
+        topics[start : start + _BLOCK][joins] = near.argmax(axis=1)[joins]
     return [int(topic) for topic in topics]
 
 
@@ -144,30 +144,30 @@ def _least(alike: NDArray[np.float32], classical: float, seed: int) -> float:
 
 
 def _centres(near: NDArray[np.bool_]) -> list[int]:
-    """Return the centres of topics, largest first: again and again the one with most neighbours that are left."""
-    left = np.ones(len(near), np.bool_)
+    """Return the centres of topics, largest first: each time, the text with the most neighbours without a topic."""
+    free = np.ones(len(near), np.bool_)
     counts = near.sum(axis=1)
     centres: list[int] = []
-    while left.any():
-        centre = int(np.where(left, counts, -1).argmax())
+    while free.any():
+        centre = int(np.where(free, counts, -1).argmax())
         if counts[centre] < 2:
             break
-        members = near[centre] & left
+        members = near[centre] & free
         centres.append(centre)
-        left &= ~members
-        left[centre] = False
+        free &= ~members
+        free[centre] = False
         counts = counts - near[:, members].sum(axis=1)
     return centres
 
 
-@check("concentration")
+@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True)
 @dataclass(frozen=True, slots=True)
 class Concentration:
     """One question, asked in many ways, that makes up much of the rows.
 
-    Logs hold what is asked most; a model trained on them learns the few frequent questions over and over. A topic is
-    cut to `cap` of the rows; which of its rows stay is drawn. The cases are not touched: they keep the mix of real
-    traffic, on which the model is measured.
+    Logs hold what users ask most; a model trained on them learns the few frequent questions over and over. A topic is
+    cut to `cap` of the rows; which of its rows stay is drawn at random. The cases are not touched: they keep the mix of
+    real traffic, on which the model is measured.
 
     Bad: 30 % of the rows ask how to reset a password.
     """
@@ -175,14 +175,7 @@ class Concentration:
     cap: float = 0.1
     action: Action = "drop"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {
-        "over_cap": "one of too many rows on one topic",
-        "concentrated": "few topics make up most of the rows",
-    }
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield the rows above the cap, and one finding on the whole set if there are any."""
         if len(rows) < MIN_ROWS:
             return
@@ -190,11 +183,16 @@ class Concentration:
         extra = over_cap(topics, self.cap, context.seed)
         if not extra:
             return
-        seen = spread(topics)
-        said = (
-            f"the largest topic has {seen.top[0]:.0%} of {seen.n_rows} rows, the largest ten {seen.top_share(10):.0%};"
-            f" {seen.n_topics} topics count as {seen.effective:.1f}"
+        spread = topic_spread(topics)
+        message = messages.TOPICS.format(
+            top=spread.top[0],
+            top10=spread.top_share(10),
+            n=spread.n_rows,
+            topics=spread.n_topics,
+            effective=spread.effective,
         )
-        yield Finding(WHOLE_SET, "concentrated", said, score=seen.effective, action="report")
+        yield RowFinding(row=WHOLE_SET, code="concentrated", message=message, score=spread.effective, action="report")
         for row in extra:
-            yield Finding(row, "over_cap", f"topic {topics[row]}", action=self.action)
+            yield RowFinding(
+                row=row, code="over_cap", message=messages.TOPIC.format(number=topics[row]), action=self.action
+            )

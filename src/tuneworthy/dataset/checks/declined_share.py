@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from tuneworthy.dataset.base import WHOLE_SET, Context, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
 from tuneworthy.graders.declining import Declines
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Case, Example
@@ -16,7 +16,7 @@ MIN_CASES = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class DeclinedShares:
     """Declined answers among the rows, and questions that cannot be answered among the labelled cases."""
 
     n_declined: int
@@ -34,41 +34,34 @@ class Shares:
         return "too_many" if share > high else "too_few" if share < low else ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.n_declined} of {self.n_rows} rows decline ({self.n_declined / max(1, self.n_rows):.1%});"
-            f" {self.n_unanswerable} of {self.n_cases} cases cannot be answered"
-            f" ({self.n_unanswerable / max(1, self.n_cases):.1%})"
+        return messages.DECLINED_SHARES.format(
+            declined=self.n_declined,
+            rows=self.n_rows,
+            declined_share=self.n_declined / max(1, self.n_rows),
+            unanswerable=self.n_unanswerable,
+            cases=self.n_cases,
+            unanswerable_share=self.n_unanswerable / max(1, self.n_cases),
         )
 
 
-def shares(rows: Sequence[Example], cases: Sequence[Case]) -> Shares:
+def shares(rows: Sequence[Example], cases: Sequence[Case]) -> DeclinedShares:
     """Count declined answers in `rows` and unanswerable questions in the labelled `cases`."""
     declines = Declines()
     labelled = [case for case in cases if case.labelled]
     n_declined = sum(not row.messages[-1].get("tool_calls") and declines.text(row.answer) for row in rows if row.answer)
-    return Shares(n_declined, len(rows), sum(case.expected is None for case in labelled), len(labelled))
+    return DeclinedShares(n_declined, len(rows), sum(case.expected is None for case in labelled), len(labelled))
 
 
-@check("declined_share")
-@dataclass(frozen=True, slots=True)
-class DeclinedShare:
+@DATA_CHECKS.rule("declined_share", codes=messages.REASONS["declined_share"], whole=True)
+def declined_share(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """More or fewer declined answers among the rows than unanswerable questions in real traffic.
 
-    A model that sees too many "I don't know" declines what it could answer; one that sees none invents. No share is
-    right everywhere, so it is compared with the labelled cases: outside their 95 % interval it is reported.
+    A model that sees too many "I don't know" declines what it could answer; one that sees none invents answers. No
+    share is right everywhere, so it is compared with the labelled cases: a share outside their 95% interval is
+    reported.
 
     Bad: no row declines, and 20 % of the cases have no answer.
     """
-
-    code: ClassVar[str]
-    reasons: ClassVar = {
-        "too_many_declined": "more answers decline than questions cannot be answered",
-        "too_few_declined": "fewer answers decline than questions cannot be answered",
-    }
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
-        """Yield at most one finding, on the whole set."""
-        found = shares(rows, context.cases)
-        if found.verdict:
-            yield Finding(WHOLE_SET, f"{found.verdict}_declined", str(found), action="report")
+    found = shares(rows, context.cases)
+    if found.verdict:
+        yield RowFinding(row=WHOLE_SET, code=f"{found.verdict}_declined", message=str(found), action="report")

@@ -1,17 +1,18 @@
 """Rows that repeat an earlier row: letter by letter, but for a few words, or in other words.
 
 A row repeats another one only if its answer does too. The same question with another answer (another label) is a
-contradiction, which other checks tell; and questions that only share a canned answer are different questions.
+contradiction, which other checks report; questions that only share a canned answer are different questions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from tuneworthy.cases.normalize import folded, normalise, question_of, words
-from tuneworthy.dataset.base import Action, Context, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
 from tuneworthy.types import Example, content_hash
 
 SHORT = 12
@@ -35,35 +36,27 @@ def _key(row: Example) -> str:
     return f"{question_of(row)} x{content_hash(answer.encode('utf-8', 'surrogatepass').hex())}"
 
 
-@check("exact")
-@dataclass(frozen=True, slots=True)
-class Exact:
-    """Rows whose question has the same letters and digits as an earlier one, after Unicode normalisation and case
-    folding, with the same answer.
+@DATA_CHECKS.rule("exact", codes=messages.REASONS["exact"], whole=True)
+def exact(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    """Rows whose question has the same letters and digits as an earlier one, with the same answer.
 
-    Copies weigh like one row that is trained on many times, and let a model learn it by heart. The first row stays.
+    Texts are compared after Unicode normalisation and case folding. Copies weigh like one row that is trained on many
+    times, and let a model learn it by heart. The first row stays.
 
     Bad: the same chat, logged twice.
     """
+    from tuneworthy.dataset.dedup.exact import exact_duplicates
 
-    code: ClassVar[str]
-    reasons: ClassVar = {"exact_duplicate": "the same letters and digits as an earlier row"}
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
-        """Yield a finding for each row but the first of those that are equal."""
-        from tuneworthy.dataset.dedup.exact import exact_duplicates
-
-        same = exact_duplicates(_key(row) for row in rows)
-        for row, other in enumerate(same.tolist()):
-            if other >= 0:
-                yield Finding(row, "exact_duplicate", other=other)
+    same = exact_duplicates(_key(row) for row in rows)
+    for row, other in enumerate(same.tolist()):
+        if other >= 0:
+            yield RowFinding(row=row, code="exact_duplicate", other=other)
 
 
-@check("near")
+@DATA_CHECKS.rule("near", codes=messages.REASONS["near"], whole=True)
 @dataclass(frozen=True, slots=True)
-class Near:
-    """Rows that repeat an earlier one but for a few words.
+class NearCheck:
+    """Rows that repeat an earlier one with a few words changed.
 
     Candidates come from MinHash bands, and each is verified by the exact Jaccard similarity of its word triples. Both
     question and answer must be alike; a short answer, such as a label, must be the same.
@@ -73,28 +66,25 @@ class Near:
 
     threshold: float = 0.7
 
-    code: ClassVar[str]
-    reasons: ClassVar = {"near_duplicate": "an earlier row but for a few words"}
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield a finding for each row that repeats an earlier one that stays."""
         from tuneworthy.dataset.dedup.near import near_duplicates
 
-        asked, answers = [question_of(row) for row in rows], [answer_text(row) for row in rows]
+        questions, answers = [question_of(row) for row in rows], [answer_text(row) for row in rows]
         numbers: dict[str, int] = {}
         keys = [numbers.setdefault(normalise(answer), len(numbers)) for answer in answers]
-        same = near_duplicates([*map(_marked, asked, keys)], threshold=self.threshold)
+        same = near_duplicates([*map(_marked, questions, keys)], threshold=self.threshold)
         of = {row: (other, float(same.score[row])) for row, other in enumerate(same.of.tolist()) if other >= 0}
         free = [row for row, answer in enumerate(answers) if row not in of and len(words(answer)) > SHORT]
-        alike = near_duplicates([f"{asked[row]}\n{answers[row]}" for row in free], threshold=self.threshold)
+        alike = near_duplicates([f"{questions[row]}\n{answers[row]}" for row in free], threshold=self.threshold)
         for row, place, score in zip(free, alike.of.tolist(), alike.score.tolist(), strict=True):
-            if place >= 0 and _jaccard(asked[row], asked[free[place]]) >= self.threshold:
+            if place >= 0 and _jaccard(questions[row], questions[free[place]]) >= self.threshold:
                 of[row] = free[place], score
         for row in sorted(of):
             other, score = of[row]
             other = of[other][0] if other in of else other
-            yield Finding(row, "near_duplicate", f"similarity {score:.2f}", other=other, score=score)
+            message = messages.SIMILARITY.format(score=score)
+            yield RowFinding(row=row, code="near_duplicate", message=message, other=other, score=score)
 
 
 def _marked(text: str, answer: int) -> str:
@@ -112,14 +102,14 @@ def _jaccard(left: str, right: str) -> float:
     return len(one & two) / len(one | two) if one or two else 1.0
 
 
-def _triples(said: list[str]) -> set[tuple[str, ...]]:
-    n = min(3, len(said))
-    return {tuple(said[i : i + n]) for i in range(len(said) - n + 1)} if n else set()
+def _triples(tokens: list[str]) -> set[tuple[str, ...]]:
+    n = min(3, len(tokens))
+    return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)} if n else set()
 
 
-@check("semantic")
+@DATA_CHECKS.rule("semantic", codes=messages.REASONS["semantic"], whole=True)
 @dataclass(frozen=True, slots=True)
-class Semantic:
+class SemanticCheck:
     """Rows that say in other words what an earlier row says; needs a sentence encoder.
 
     `two_stage`: pairs whose rare words agree are candidates, and the encoder decides on these only. `semdedup`: all
@@ -134,12 +124,8 @@ class Semantic:
     epsilon: float = 0.1
     action: Action = "drop"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {"semantic_duplicate": "an earlier row in other words"}
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
-        """Yield a finding for each row that says what another one says that stays."""
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        """Yield a finding for each row that means the same as another one that stays."""
         if context.encoder is None or not rows:
             return
         from tuneworthy.dataset.dedup.semantic import semantic_duplicates, semdedup
@@ -149,13 +135,14 @@ class Semantic:
         texts = [f"{question_of(row)}\n{answer}" if long else question_of(row)
                  for row, answer, long in zip(rows, answers, free, strict=True)]  # fmt: skip
         if self.method == "two_stage":
-            found = semantic_duplicates(texts, context.encoder, threshold=self.threshold)
+            same = semantic_duplicates(texts, context.encoder, threshold=self.threshold)
         else:
-            found = semdedup(context.encoder.encode(texts), epsilon=self.epsilon, seed=context.seed)
-        for row, other in enumerate(found.of.tolist()):
+            same = semdedup(context.encoder.encode(texts), epsilon=self.epsilon, seed=context.seed)
+        for row, other in enumerate(same.of.tolist()):
             both = other >= 0 and free[row] and free[other]
             if both or (other >= 0 and normalise(answers[row]) == normalise(answers[other])):
-                score = float(found.score[row])
-                yield Finding(
-                    row, "semantic_duplicate", f"cosine {score:.2f}", other=other, score=score, action=self.action
+                score = float(same.score[row])
+                message = messages.COSINE.format(score=score)
+                yield RowFinding(
+                    row=row, code="semantic_duplicate", message=message, other=other, score=score, action=self.action
                 )

@@ -1,14 +1,15 @@
-"""Answers that were cut off or refused: how they ended, told by the log or by the text."""
+"""Answers that were cut off or refused: how they ended, according to the log or to the text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from tuneworthy.cases.task_kind import parse_object
-from tuneworthy.dataset.base import Action, Context, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
 from tuneworthy.graders.declining import Declines
 from tuneworthy.types import UNLABELLED, Example
 
@@ -32,29 +33,29 @@ _DECLINES = Declines()
 
 
 def finish_reason(row: Example) -> str:
-    """Return how the answer ended as the log tells it, in lower case; "" if it does not."""
-    told: Any = row.meta.get("finish_reason", row.meta.get("stop_reason"))
-    return told.strip().lower() if isinstance(told, str) else ""
+    """Return the finish reason in the log, in lower case; "" if there is none."""
+    reason: Any = row.meta.get("finish_reason", row.meta.get("stop_reason"))
+    return reason.strip().lower() if isinstance(reason, str) else ""
 
 
 def cut_off(answer: str) -> str:
-    """Return what shows that `answer` breaks off, in words; "" if nothing does.
+    """Return the sign that `answer` breaks off, for people; "" if there is none.
 
     >>> cut_off('{"city": "Oslo", "peo'), cut_off('{"city": "Oslo"}')
     ('JSON that does not end', '')
     """
     text = answer.rstrip()
     if text.count("```") % 2:
-        return "a code block that does not end"
+        return messages.OPEN_CODE_BLOCK
     if text[:1] in {"{", "["} and text[-1:] not in {"}", "]"} and parse_object(text) is UNLABELLED:
-        return "JSON that does not end" if text[1:2] in {'"', "{", "[", "\n", " "} else ""
+        return messages.OPEN_JSON if text[1:2] in {'"', "{", "[", "\n", " "} else ""
     if len(text.split()) >= _MIN_WORDS and _DANGLING.search(text):
-        return "a sentence that breaks off"
+        return messages.OPEN_SENTENCE
     return ""
 
 
 def refuses(answer: str) -> bool:
-    """Whether `answer` declines and speaks as a model or of its rules: never what a product should say.
+    """Whether `answer` declines and refers to itself as a model or to its rules: never what a product should say.
 
     >>> refuses("I'm sorry, but as an AI language model I can't help with that."), refuses("I don't know.")
     (True, False)
@@ -62,58 +63,42 @@ def refuses(answer: str) -> bool:
     return bool(_MODEL.search(answer[:_HEAD])) and _DECLINES.text(answer)
 
 
-@check("truncation")
+@DATA_CHECKS.rule("truncation", codes=messages.REASONS["truncation"])
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """Answers that hit the token limit or break off, and those that ended in any other way than by themselves.
+    """Answers that hit the token limit, break off, or ended for another unusual reason.
 
     A model that learns from half answers stops in the middle. The log's finish reason is certain; without one, an open
-    code block, JSON that does not end and a last word such as "the" tell it (`by_text` says what becomes of these).
+    code block, JSON that does not end and a last word such as "the" are the signs (`by_text` is what becomes of these).
 
     Bad: an answer with `finish_reason: length`.
     """
 
     by_text: Action = "drop"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {
-        "truncated": "the answer hit the token limit",
-        "cut_off": "the answer breaks off",
-        "unnatural_end": "the answer did not end by itself",
-    }
-    whole: ClassVar = False
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
-        """Yield one finding for each answer that did not come to its end."""
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        """Yield one finding for each incomplete answer."""
         for number, row in enumerate(rows):
-            told = finish_reason(row)
-            if told in CUT:
-                yield Finding(number, "truncated")
-            elif told and told not in NATURAL | REFUSED:
-                yield Finding(number, "unnatural_end", f"finish reason {told[:40]!r}")
-            elif not told and (sign := cut_off(row.answer)):
-                yield Finding(number, "cut_off", sign, action=self.by_text)
+            reason = finish_reason(row)
+            if reason in CUT:
+                yield RowFinding(row=number, code="truncated")
+            elif reason and reason not in NATURAL | REFUSED:
+                yield RowFinding(row=number, code="unnatural_end", message=messages.finish_reason(reason))
+            elif not reason and (sign := cut_off(row.answer)):
+                yield RowFinding(row=number, code="cut_off", message=sign, action=self.by_text)
 
 
-@check("refusal")
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Answers that a provider blocked, and refusals that speak as a model or of its rules.
+@DATA_CHECKS.rule("refusal", codes=messages.REASONS["refusal"])
+def refusal(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    """Answers that a provider blocked, and refusals in which the model refers to itself or to its rules.
 
-    They come from the teacher, not from the task, and spread when trained in. An honest "I don't know" is none: how
-    many of these there should be is the business of `declined_share`.
+    They come from the teacher, not from the task, and spread when they are trained on. An honest "I don't know" is not
+    a refusal: how many of these there should be is up to `declined_share`.
 
     Bad: "As an AI language model, I cannot help with that."
     """
-
-    code: ClassVar[str]
-    reasons: ClassVar = {"refused": "the answer is a refusal of the model or its provider"}
-    whole: ClassVar = False
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
-        """Yield one finding for each refusal."""
-        for number, row in enumerate(rows):
-            if finish_reason(row) in REFUSED:
-                yield Finding(number, "refused", "the log says so")
-            elif refuses(row.answer):
-                yield Finding(number, "refused", "by its words")
+    for number, row in enumerate(rows):
+        if finish_reason(row) in REFUSED:
+            yield RowFinding(row=number, code="refused", message=messages.REFUSED_BY_LOG)
+        elif refuses(row.answer):
+            yield RowFinding(row=number, code="refused", message=messages.REFUSED_BY_TEXT)

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
-from tuneworthy.dataset.base import Context, Finding, check
-from tuneworthy.dataset.importing.feedback import WORDS, Scales, settle
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.importing.feedback import Scales, settle
 from tuneworthy.types import Example, content_hash
 
 
-@check("feedback")
-@dataclass(frozen=True, slots=True)
-class Feedback:
+@DATA_CHECKS.rule(
+    "feedback",
+    codes=messages.REASONS["feedback"] | messages.CORRECTION,
+    gate=frozenset(messages.REASONS["feedback"]),
+    whole=True,
+    masks=True,
+)
+class FeedbackCheck:
     """Rows that production marked as bad: a thumbs-down, a low rating, an escalation, a correction.
 
-    The model's own bad answers must not be trained in. A correction takes the place of the answer (the row is
-    repaired); without its text the row is dropped. What a rating means depends on all ratings of its key.
+    The model's own bad answers must not be trained on. A correction replaces the answer (the row is repaired); without
+    its text the row is dropped. What a rating means depends on all ratings of its key.
 
     Bad: `{"messages": [...], "feedback": {"thumbs": "down"}}`.
     """
 
-    code: ClassVar[str]
-    reasons: ClassVar = {**WORDS, "correction": "the correction takes the place of the answer"}
-    whole: ClassVar = True
-    gate: ClassVar = frozenset(WORDS)
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield one finding for each row that is to be dropped or repaired."""
         scales = Scales()
         for row in rows:
-            scales.see_row(row.messages, row.meta)
+            scales.add_row(row.messages, row.meta)
         for number, row in enumerate(rows):
             settled = settle(row.messages, row.meta, scales) if row.messages else None
             if settled and settled.drops:
-                yield Finding(number, settled.drops)
+                yield RowFinding(row=number, code=settled.drops)
             elif settled and settled.repaired:
-                yield Finding(number, "correction", action="mask")
+                yield RowFinding(row=number, code="correction", action="mask")
 
     def repair(self, row: Example) -> Example:
-        """Return `row` with the correction in the place of the answer."""
+        """Return `row` with the correction as its answer."""
         settled = settle(row.messages, row.meta, Scales())
         if not settled.repaired:
             return row

@@ -1,61 +1,52 @@
-"""Rows that a language model calls bad; who asks it, and how, is the business of `curate.audit`."""
+"""Rows that a language model calls bad; `dataset.judge_auditor` asks it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from tuneworthy.dataset.base import WHOLE_SET, Action, Context, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
 from tuneworthy.types import Example
 
 
-@check("judge_audit")
+@DATA_CHECKS.rule("judge_audit", codes=messages.REASONS["judge_audit"], whole=True)
 @dataclass(frozen=True, slots=True)
 class JudgeAudit:
     """Rows that a judge, a model of the project named in `[data.judge]`, calls bad.
 
-    It is asked about each row through the store of answers and the budget of the project, says good or bad and nothing
-    else, and sees no personal data. Before the first row it is shown worthless answers: a judge that calls one of them
-    good is refused. A row without a verdict stays and is reported. A judge is no reviewer: it misses bad rows and drops
-    good ones. `tuneworthy data review start` judges a sample of what it kept, `data review rejected --reason judged_bad`
-    one of what it dropped; together they tell its kappa, and how many bad rows are left.
+    The judge gets each row through the project's store of answers and its budget, says good or bad and nothing else,
+    and sees no personal data. Before the first row it is shown worthless answers: a judge that calls one of them good
+    is refused. A row without a verdict stays and is reported. A judge does not replace a reviewer: it misses bad rows
+    and drops good ones. Review a sample of what it kept with `tuneworthy data review start`, and one of what it dropped with
+    `data review rejected --reason judged_bad`; together they give its kappa, and how many bad rows are left.
 
     Bad: an answer that is fluent, polite, and not true.
     """
 
     action: Action = "drop"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {
-        "judged_bad": "the judge calls the answer bad",
-        "not_judged": "the judge gave no verdict",
-        "judged": "what the judge says of all rows",
-    }
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield a finding for each row that is bad or has no verdict, and the shares of the whole set."""
         if context.auditor is None or not rows:
             return
-        told = context.auditor.audit(rows)
-        for number, opinion in enumerate(told.rows):
+        audit = context.auditor.audit(rows)
+        for number, opinion in enumerate(audit.opinions):
             if opinion.good is None:
-                yield Finding(number, "not_judged", opinion.why, action="report")
+                yield RowFinding(row=number, code="not_judged", message=opinion.why, action="report")
             elif not opinion.good:
-                yield Finding(number, "judged_bad", action=self.action)
-        yield _summary([one.good for one in told.rows], told.n_canaries)
+                yield RowFinding(row=number, code="judged_bad", action=self.action)
+        yield _summary([one.good for one in audit.opinions], audit.n_canaries)
 
 
-def _summary(said: Sequence[bool | None], n_canaries: int) -> Finding:
+def _summary(verdicts: Sequence[bool | None], n_canaries: int) -> RowFinding:
     from tuneworthy.stats.intervals import clopper_pearson
 
-    n_bad, n_missing = said.count(False), said.count(None)
-    n = len(said) - n_missing
+    n_bad, n_missing = verdicts.count(False), verdicts.count(None)
+    n = len(verdicts) - n_missing
     low, high = clopper_pearson(n_bad, n) if n else (0.0, 1.0)
     share = n_bad / n if n else 0.0
-    words = (
-        f"the judge calls {n_bad} of {n} rows bad, {share:.1%} [{low:.1%}, {high:.1%}], and gave no verdict on "
-        f"{n_missing}; of {n_canaries} worthless answers it called none good"
+    message = messages.JUDGED.format(
+        bad=n_bad, n=n, share=share, low=low, high=high, missing=n_missing, canaries=n_canaries
     )
-    return Finding(WHOLE_SET, "judged", words, score=share, action="report")
+    return RowFinding(row=WHOLE_SET, code="judged", message=message, score=share, action="report")

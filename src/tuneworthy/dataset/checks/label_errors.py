@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.dataset.base import Action, Context, Encoder, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
+from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Example
 
 if TYPE_CHECKING:
@@ -32,7 +34,13 @@ _C = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A row whose label is doubted: its place, the probability of its label, and the most probable other label."""
+    """A row whose label is doubted.
+
+    Attributes:
+        row: Its place.
+        score: Probability of its label.
+        suggested: The most probable other label.
+    """
 
     row: int
     score: float
@@ -42,11 +50,11 @@ class Doubt:
 def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0) -> Any:
     """Return the classes, sorted, and the probability of each for each text by a model that has not seen it.
 
-    Texts that are equal but for case and punctuation stand in one fold.
+    Texts that differ in case and punctuation only are in one fold.
 
     Args:
         texts, labels: ``(n_rows,)``, at least two labels.
-        encoder: Its vectors are asked too, and the two opinions averaged.
+        encoder: Its vectors give a second prediction; the two are averaged.
         seed: Of the folds.
 
     Returns:
@@ -63,9 +71,9 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
     for matrix in views:
         for fold in range(FOLDS):
             held_out = folds == fold
-            known = np.unique(codes[~held_out])
-            if held_out.any() and len(known) > 1:
-                total[np.ix_(held_out, known)] += _fit(matrix[~held_out], codes[~held_out], matrix[held_out], seed)
+            learned = np.unique(codes[~held_out])
+            if held_out.any() and len(learned) > 1:
+                total[np.ix_(held_out, learned)] += _fit(matrix[~held_out], codes[~held_out], matrix[held_out], seed)
     return classes.tolist(), total / len(views)
 
 
@@ -81,8 +89,8 @@ def _folds(texts: Sequence[str], codes: NDArray[np.int64], seed: int) -> NDArray
     return dealt
 
 
-def _fit(matrix: Any, codes: NDArray[np.int64], asked: Any, seed: int) -> NDArray[np.float64]:
-    """Return the probabilities of the classes that occur in `codes`, in their order, for the rows of `asked`."""
+def _fit(matrix: Any, codes: NDArray[np.int64], test: Any, seed: int) -> NDArray[np.float64]:
+    """Return the probabilities of the classes that occur in `codes`, in their order, for the rows of `test`."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -93,7 +101,7 @@ def _fit(matrix: Any, codes: NDArray[np.int64], asked: Any, seed: int) -> NDArra
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # contradictory rows never settle
         model = LinearSVC(C=_C, tol=0.1, max_iter=100, random_state=seed).fit(matrix, codes)
-    margins = model.decision_function(asked)
+    margins = model.decision_function(test)
     return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * _TEMPERATURE)
 
 
@@ -127,32 +135,29 @@ def find_doubts(
         return []
     classes, probabilities = out_of_fold([texts[row] for row in rows], [labels[row] for row in rows], encoder, seed)
     codes = np.searchsorted(np.array(classes), np.array([labels[row] for row in rows]))
-    found = doubts(codes, probabilities, classes)
-    return [Doubt(rows[doubt.row], doubt.score, doubt.suggested) for doubt in found]
+    return [Doubt(rows[one.row], one.score, one.suggested) for one in doubts(codes, probabilities, classes)]
 
 
-@check("label_errors")
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
-    """Rows of a task with few labels whose label all other rows speak against.
+    """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    A model is trained on the rest and asked for each row. The rows are reported, the most doubtful first, with the
-    label that the model would give: some are errors, some are only hard, so a person decides.
+    For each row, a model trained on the others predicts the label. The rows are reported, the most doubtful first, with
+    the predicted label: some are errors, some are only hard, so a person decides.
 
     Bad: "Where is my card?" with the label `exchange_rate`.
     """
 
     action: Action = "report"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {"label_error": "the label is probably wrong"}
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield a finding for each doubted label, the most doubtful first; none if the task has no labels."""
-        known = set(context.labels)
-        judged = [number for number, row in enumerate(rows) if row.answer.strip() in known]
+        task_labels = set(context.labels)
+        judged = [number for number, row in enumerate(rows) if row.answer.strip() in task_labels]
         texts, labels = [rows[i].question for i in judged], [rows[i].answer.strip() for i in judged]
         for doubt in find_doubts(texts, labels, context.encoder, context.seed):
-            said = f"more like {doubt.suggested!r}"
-            yield Finding(judged[doubt.row], "label_error", said, score=doubt.score, action=self.action)
+            message = messages.MORE_LIKE.format(label=doubt.suggested)
+            yield RowFinding(
+                row=judged[doubt.row], code="label_error", message=message, score=doubt.score, action=self.action
+            )

@@ -1,7 +1,7 @@
 """Rows that are far longer or shorter than the others, or in another language.
 
-The language is told by the script, and among those in Latin letters by their most frequent words (`languages.json`);
-where neither tells, nothing is said.
+The language is recognised by the script, and among those in Latin letters by their most frequent words
+(`languages.json`); a text that neither identifies counts as no language.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import ClassVar
 
 import numpy as np
 import orjson
 
 from tuneworthy.cases.normalize import question_of, words
-from tuneworthy.dataset.base import Action, Context, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
 from tuneworthy.types import Example
 
 MIN_ROWS = 50
-"""Rows from which it can be said what is usual."""
+"""Rows from which the usual length and language can be estimated."""
 _SCRIPTS = (
     "LATIN", "CYRILLIC", "ARABIC", "HEBREW", "GREEK", "DEVANAGARI", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK",
 )  # fmt: skip
@@ -61,7 +61,7 @@ def _script(character: str) -> str:
 
 
 def language_of(text: str) -> str:
-    """Return the language or script of `text`, such as `en` or `CYRILLIC`; "" if it cannot be told.
+    """Return the language or script of `text`, such as `en` or `CYRILLIC`; "" if it is unclear.
 
     >>> language_of("where is the card that I ordered last week"), language_of("Где моя карта?"), language_of("ok")
     ('en', 'CYRILLIC', '')
@@ -78,27 +78,27 @@ def language_of(text: str) -> str:
     return script if script != "LATIN" else _latin(words(text))
 
 
-def _latin(said: Sequence[str]) -> str:
-    """Return the language whose frequent words clearly stand most often among `said`."""
-    hits = Counter({language: sum(word in listed for word in said) for language, listed in _frequent().items()})
+def _latin(tokens: Sequence[str]) -> str:
+    """Return the language whose frequent words are clearly the most common among `tokens`."""
+    hits = Counter({language: sum(word in listed for word in tokens) for language, listed in _frequent().items()})
     (best, n), (_, second) = hits.most_common(2)
-    return best if len(said) >= _MIN_WORDS and n >= 2 and n >= 0.15 * len(said) and n > 1.3 * second else ""
+    return best if len(tokens) >= _MIN_WORDS and n >= 2 and n >= 0.15 * len(tokens) and n > 1.3 * second else ""
 
 
 def language_outliers(languages: Sequence[str], usual: Sequence[str] = (), least: float = 0.01) -> list[int]:
-    """Return the rows whose language is told and is rare: one row, or at most `least` of those told; not in `usual`."""
+    """Return the rows whose language is rare: one row, or at most `least` of those with a language; not in `usual`."""
     counts = Counter(language for language in languages if language)
     rare = {language for language, n in counts.items() if n <= max(1, least * counts.total())} - set(usual)
     return [row for row, language in enumerate(languages) if language in rare]
 
 
-@check("length")
+@DATA_CHECKS.rule("length", codes=messages.REASONS["length"], whole=True)
 @dataclass(frozen=True, slots=True)
 class Length:
     """Rows whose question or answer is many times longer or shorter than usual.
 
     These are often pasted documents, logs, or answers that say nothing; long ones cost most of the training time.
-    They are reported; nothing is said of fewer than 50 rows.
+    They are reported, from 50 rows on.
 
     Bad: an answer of 4,000 words where the usual one has 40.
     """
@@ -106,28 +106,26 @@ class Length:
     spreads: float = 6.0
     action: Action = "report"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {
-        "long": "far longer than usual",
-        "short": "far shorter than usual",
-    }
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
-        """Yield a finding for each question and each answer of odd length."""
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        """Yield a finding for each question and each answer of unusual length."""
         if len(rows) < MIN_ROWS:
             return
         for part, texts in (("question", map(question_of, rows)), ("answer", (row.answer for row in rows))):
             lengths = [len(text) for text in texts]
             for row, factor in length_outliers(lengths, self.spreads):
-                said = f"the {part} has {lengths[row]} characters"
-                yield Finding(row, "long" if factor > 1 else "short", said, score=factor, action=self.action)
+                yield RowFinding(
+                    row=row,
+                    code="long" if factor > 1 else "short",
+                    message=messages.LENGTH.format(part=part, n=lengths[row]),
+                    score=factor,
+                    action=self.action,
+                )
 
 
-@check("language")
+@DATA_CHECKS.rule("language", codes=messages.REASONS["language"], whole=True)
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Rows in a language in which hardly any others are and no case is, or answered in another one than asked.
+    """Rows in a language that hardly any other row and no case uses, or answered in another language than the question.
 
     Bad: an answer in German to a question in English, where the others are English.
     """
@@ -135,26 +133,18 @@ class Language:
     least: float = 0.01
     action: Action = "report"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {
-        "rare_language": "in a language of hardly any other row",
-        "answered_in_another": "answered in another language than asked",
-    }
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield at most one finding a row."""
         if len(rows) < MIN_ROWS:
             return
-        asked = [language_of(question_of(row)) for row in rows]
-        answered = [language_of(row.answer) for row in rows]
-        pairs = Counter(zip(asked, answered, strict=True))
+        pairs = [(language_of(question_of(row)), language_of(row.answer)) for row in rows]
+        counts = Counter(pairs)
         usual = {language_of(question_of(case)) for case in context.cases}
-        rare = set(language_outliers(asked, sorted(usual), self.least))
-        for row, (question, answer) in enumerate(zip(asked, answered, strict=True)):
+        rare = set(language_outliers([question for question, _ in pairs], sorted(usual), self.least))
+        most = max(1, self.least * len(rows))
+        for row, (question, answer) in enumerate(pairs):
             if row in rare:
-                yield Finding(row, "rare_language", question, action=self.action)
-            elif (
-                question and answer and question != answer and pairs[question, answer] <= max(1, self.least * len(rows))
-            ):
-                yield Finding(row, "answered_in_another", f"{answer} to {question}", action=self.action)
+                yield RowFinding(row=row, code="rare_language", message=question, action=self.action)
+            elif question and answer and question != answer and counts[question, answer] <= most:
+                message = messages.ANSWERED_IN.format(answer=answer, question=question)
+                yield RowFinding(row=row, code="answered_in_another", message=message, action=self.action)

@@ -1,23 +1,25 @@
-"""Rows that ask a case's question in other words, and files of rows that stand nearer to the cases than to other rows.
+"""Rows that ask a case's question in other words, and files of rows that are closer to the cases than to other rows.
 
-No cosine says how near is too near: rows and cases of one traffic ask the same things. In banking77 nine training rows
-of ten stand nearer to a question of the test set than a free rewording of it does. So what counts is how near a row
-stands to a case compared with how near it stands to other rows. One row of such a set says little by that; many rows of
-one file say much: a row that has nothing to do with the cases is as often nearer to one of so many rows as to one of as
-many cases, whatever its style and its subject.
+No cosine says how close is too close: rows and cases of one traffic ask the same things. In BANKING77, nine of ten
+training rows are closer to a question of the test set than a free rewording of it is. So a row's distance to a case is
+compared with its distance to other rows. In one row of such a set that is weak evidence; in many rows of one file it is
+strong: a row that has nothing to do with the cases is as often closer to one of so many rows as to one of as many
+cases, whatever its style and its subject.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, normalised_bytes, question_of
-from tuneworthy.dataset.base import WHOLE_SET, Action, Context, Encoder, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, Action, CheckContext, RowFinding
+from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
@@ -29,14 +31,14 @@ MIN_COSINE: Final = 0.5
 """Below it MiniLM takes two questions for strangers."""
 MIN_OF_A_FILE: Final = 20
 DOUBT: Final = 0.01
-"""Probability that any file without a overlap is told."""
+"""Probability that any file without an overlap is reported."""
 _BATCH: Final = 20_000
 _BLOCK: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Nearness:
-    """How near rows stand to the cases and to other rows.
+    """How close rows are to the cases and to other rows.
 
     Attributes:
         case: (n_rows,) the number of the nearest case.
@@ -87,19 +89,18 @@ def leaning(lean: NDArray[np.float64], case: NDArray[np.int64]) -> tuple[float, 
     return float(off.mean()), float(off.mean()) / error if error else 0.0
 
 
-@check("paraphrases")
+@DATA_CHECKS.rule("paraphrases", codes=messages.REASONS["paraphrases"], whole=True)
 @dataclass(frozen=True, slots=True)
 class Paraphrases:
-    """Rows that ask a case's question in other words. They are reported, for a look, and need an encoder.
+    """Rows that ask a case's question in other words. They are reported for a person to look at, and need an encoder.
 
-    Of the rows that stand nearer to a case than to any other row, those with the largest difference are told: at most
-    `false_alarms` of all rows, so that no more rows without a overlap can be (at 2 %, none of fewer than 50). Expect to
-    find few free rewordings in this way where rows and cases come from one traffic, as there other customers' questions
-    are as near. So each file of at least 20 rows is looked at as a whole, too: it is told if its rows stand nearer to
-    the cases than to as many other rows, beyond chance. Either it was made from the cases, or it is the only one that
-    is of their kind.
+    Of the rows that are closer to a case than to any other row, those with the largest difference are reported: at most
+    `false_alarms` of all rows, so that no more clean rows can be (at 2 %, none of fewer than 50). Expect it to find few
+    free rewordings where rows and cases come from one traffic, as other customers' questions are as close there. So
+    each file of at least 20 rows is compared as a whole, too: it is reported if its rows are closer to the cases than
+    to as many other rows, beyond chance. Then either it was made from the cases, or it is the only file of their kind.
 
-    Bad: a file of questions that a model wrote when it was shown the test set.
+    Bad: a file of questions that a model wrote after it was shown the test set.
     """
 
     false_alarms: float = 0.02
@@ -107,34 +108,31 @@ class Paraphrases:
     threshold: float = 0.5
     action: Action = "report"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {
-        "overlap_paraphrase": "a case's question in other words",
-        "leaning_file": "a file whose rows stand nearer to the cases than to other rows",
-    }
-    whole: ClassVar = True
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
-        """Yield the rows that stand nearest to a case, and the files that lean to the cases."""
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+        """Yield the rows that are closest to a case, and the files that lean towards the cases."""
         cases = list({normalise(question_of(case)): case for case in context.cases}.values())
         if context.encoder is None or not cases or not rows:
             return
-        places, keys, files = self._innocent(rows, cases)
+        places, keys, files = self._clean_rows(rows, cases)
         drawn = np.sort(np.random.default_rng(context.seed).permutation(len(places))[:CONTROLS])
         found = _compare(_Questions(rows, places, keys), cases, drawn, context.encoder)
-        told = np.flatnonzero((found.margin > 0) & (found.cosine >= MIN_COSINE))
+        close = np.flatnonzero((found.margin > 0) & (found.cosine >= MIN_COSINE))
         most = int(self.false_alarms * len(rows))
-        told = np.sort(told[np.argsort(-found.margin[told], kind="stable")[:most]])
-        for place in told.tolist():
-            case = cases[int(found.case[place])]
-            score = float(found.cosine[place])
-            yield Finding(int(places[place]), "overlap_paraphrase", f"case {case.id}", score=score, action=self.action)
+        close = np.sort(close[np.argsort(-found.margin[close], kind="stable")[:most]])
+        for place in close.tolist():
+            yield RowFinding(
+                row=int(places[place]),
+                code="overlap_paraphrase",
+                message=messages.CASE.format(case=cases[int(found.case[place])].id),
+                score=float(found.cosine[place]),
+                action=self.action,
+            )
         yield from _leaning_files(found, files)
 
-    def _innocent(
+    def _clean_rows(
         self, rows: Sequence[Example], cases: Sequence[Case]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.str_]]:
-        """Return the rows that no words give away: their places, hashes of their questions, and their files."""
+        """Return the rows without an overlap in words: their places, hashes of their questions, and their files."""
         from xxhash import xxh3_64_intdigest
 
         places: list[int] = []
@@ -143,9 +141,9 @@ class Paraphrases:
         index = ContaminationIndex(cases, n=self.n, threshold=self.threshold)
         for first in range(0, len(rows), _BATCH):
             batch = rows[first : first + _BATCH]
-            known = {hit.row for hit in index.find(batch)}
+            overlapping = {hit.row for hit in index.find(batch)}
             for number, row in enumerate(batch):
-                if number not in known:
+                if number not in overlapping:
                     places.append(first + number)
                     keys.append(xxh3_64_intdigest(normalised_bytes(question_of(row))))
                     files.append(row.source.rpartition(":")[0] or row.source)
@@ -165,17 +163,17 @@ class _Questions:
         return [question_of(self.rows[int(place)]) for place in self.places[numbers]]
 
 
-def _compare(asked: _Questions, cases: Sequence[Case], drawn: NDArray[np.int64], encoder: Encoder) -> Nearness:
+def _compare(questions: _Questions, cases: Sequence[Case], drawn: NDArray[np.int64], encoder: Encoder) -> Nearness:
     """Compare the rows with the cases and with those of them that were `drawn`, a batch at a time."""
-    others, wanted = encoder.encode(asked.at(drawn)), encoder.encode([question_of(case) for case in cases])
+    others, targets = encoder.encode(questions.at(drawn)), encoder.encode([question_of(case) for case in cases])
     parts = [Nearness(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))]
-    for first in range(0, len(asked.places), _BATCH):
-        numbers = np.arange(first, min(first + _BATCH, len(asked.places)))
-        vectors = encoder.encode(asked.at(numbers))
+    for first in range(0, len(questions.places), _BATCH):
+        numbers = np.arange(first, min(first + _BATCH, len(questions.places)))
+        vectors = encoder.encode(questions.at(numbers))
         for start in range(0, len(numbers), _BLOCK):
-            own = asked.keys[numbers[start : start + _BLOCK]]
-            same = own[:, None] == asked.keys[drawn]
-            parts.append(nearness(vectors[start : start + _BLOCK], wanted, others, same))
+            own = questions.keys[numbers[start : start + _BLOCK]]
+            same = own[:, None] == questions.keys[drawn]
+            parts.append(nearness(vectors[start : start + _BLOCK], targets, others, same))
     return Nearness(
         case=np.concatenate([part.case for part in parts]),
         cosine=np.concatenate([part.cosine for part in parts]),
@@ -184,7 +182,7 @@ def _compare(asked: _Questions, cases: Sequence[Case], drawn: NDArray[np.int64],
     )
 
 
-def _leaning_files(found: Nearness, files: NDArray[np.str_]) -> Iterator[Finding]:
+def _leaning_files(found: Nearness, files: NDArray[np.str_]) -> Iterator[RowFinding]:
     """Yield a finding for each file whose rows lean to the cases."""
     from scipy.special import ndtri
 
@@ -194,8 +192,5 @@ def _leaning_files(found: Nearness, files: NDArray[np.str_]) -> Iterator[Finding
         own = files == name
         off, z = leaning(found.lean[own], found.case[own])
         if z > ndtri(1 - DOUBT / len(names)):
-            said = (
-                f"{name}: a case is nearer to its {int(own.sum())} rows than as many other rows are in "
-                f"{0.5 + off:.0%} of draws, 50% by chance ({z:.1f} standard errors)"
-            )
-            yield Finding(WHOLE_SET, "leaning_file", said, score=0.5 + off, action="report")
+            message = messages.LEANING_FILE.format(file=name, n=int(own.sum()), share=0.5 + off, z=z)
+            yield RowFinding(row=WHOLE_SET, code="leaning_file", message=message, score=0.5 + off, action="report")

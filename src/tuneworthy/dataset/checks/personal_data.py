@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Final, Literal, Protocol
 
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Masker, PiiMatch
-from tuneworthy.dataset.base import Action, Context, Finding, check
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.errors import UserError
 from tuneworthy.types import Example, content_hash
@@ -19,7 +20,7 @@ _DIGEST: Final = 8
 EngineName = Literal["patterns", "presidio"]
 
 
-class Engine(Protocol):
+class PiiEngine(Protocol):
     """Finds personal data in texts."""
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
@@ -51,8 +52,7 @@ class Presidio:
             try:
                 analyzer = import_module("presidio_analyzer").AnalyzerEngine()
             except ImportError:
-                hint = "pip install presidio-analyzer, and the spaCy model that it names"
-                raise UserError("expected presidio for the engine 'presidio', got none", hint=hint) from None
+                raise UserError(messages.NO_PRESIDIO, hint=messages.NO_PRESIDIO_HINT) from None
         self.analyzer, self.language, self.score = analyzer, language, score
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
@@ -80,7 +80,7 @@ class Patterns:
         return pii.find_all(texts)
 
 
-def open_engine(name: EngineName) -> Engine:
+def open_engine(name: EngineName) -> PiiEngine:
     """Return the engine called `name`.
 
     Raises:
@@ -90,9 +90,9 @@ def open_engine(name: EngineName) -> Engine:
 
 
 def row_text(row: Example) -> str:
-    """Return all that a row says and goes out with it: its messages but the roles, its `meta`, `group` and `tags`."""
-    said = [value for message in row.messages for key, value in message.items() if key != "role"]
-    return "\n".join(text for value in (*said, dict(row.meta), row.group, row.tags) for text in _texts(value))
+    """Return all text that leaves with a row: its messages without the roles, its `meta`, `group` and `tags`."""
+    parts = [value for message in row.messages for key, value in message.items() if key != "role"]
+    return "\n".join(text for value in (*parts, dict(row.meta), row.group, row.tags) for text in _texts(value))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -117,14 +117,19 @@ def _hashed(name: str, found: Sequence[PiiMatch]) -> str:
     return name
 
 
-@check("personal_data")
+@DATA_CHECKS.rule(
+    "personal_data",
+    codes=messages.REASONS["personal_data"],
+    gate=frozenset(messages.REASONS["personal_data"]),
+    masks=True,
+)
 @dataclass(frozen=True, slots=True)
 class PersonalData:
     """Rows that hold e-mail addresses, phone or account numbers, cards, IP addresses or keys.
 
-    What is trained in can be said again to anybody. Numbers with a checksum count only if it is right. By default the
-    values are masked, the same value by the same mask, so that question and answer still belong together. Names and
-    street addresses need the engine `presidio`. What a log tells beside the messages (`meta`, `group`, `tags`) counts
+    A model can repeat what it was trained on to anybody. Numbers with a checksum count only if it is right. By default
+    the values are masked, the same value by the same mask, so that question and answer still belong together. Names and
+    street addresses need the engine `presidio`. What a log holds beside the messages (`meta`, `group`, `tags`) counts
     too; in `group` and `tags` a mask holds a hash of the value, so that rows of one source still have one group. A
     value is never shown, only counted.
 
@@ -136,23 +141,15 @@ class PersonalData:
     kinds: tuple[str, ...] = KINDS
     engine: EngineName = "patterns"
 
-    code: ClassVar[str]
-    reasons: ClassVar = {
-        "personal_data": "personal data",
-        "secret": "a key, token or password",
-    }
-    whole: ClassVar = False
-    gate: ClassVar = frozenset(reasons)
-
-    def find(self, rows: Sequence[Example], context: Context) -> Iterator[Finding]:
+    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield a finding for each row with personal data, and one for each with a secret."""
         for number, found in open_engine(self.engine).find_all([row_text(row) for row in rows]):
             counts = Counter(one.kind for one in found if self._wanted(one.kind))
             if n_keys := counts.pop("key", 0):
-                yield Finding(number, "secret", f"{n_keys} key", action=self.secrets)
+                yield RowFinding(row=number, code="secret", message=f"{n_keys} key", action=self.secrets)
             if counts:
-                said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-                yield Finding(number, "personal_data", said, action=self.action)
+                listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+                yield RowFinding(row=number, code="personal_data", message=listed, action=self.action)
 
     def repair(self, row: Example) -> Example:
         """Return `row` with a mask in the place of each value; a teacher has the same masks in all rows."""
@@ -167,16 +164,16 @@ class PersonalData:
             for message in row.messages
         )
         meta = {key: value for key, value in row.meta.items() if key != TEACHER}
-        told = {TEACHER: Masker(look=look).mask_json(row.meta[TEACHER])} if TEACHER in row.meta else {}
+        teacher = {TEACHER: Masker(look=look).mask_json(row.meta[TEACHER])} if TEACHER in row.meta else {}
         return replace(
             row,
             messages=messages,
-            meta=masker.mask_json(meta) | told,
+            meta=masker.mask_json(meta) | teacher,
             group=row.group and _hashed(row.group, look(row.group)),
             tags=tuple(_hashed(tag, look(tag)) for tag in row.tags),
             id=content_hash(messages),
         )
 
     def _wanted(self, kind: str) -> bool:
-        """Whether a kind counts: one that is asked for, or one that only the engine knows."""
+        """Whether a kind counts: one of `kinds`, or one that only the engine knows."""
         return kind in self.kinds or kind not in KINDS

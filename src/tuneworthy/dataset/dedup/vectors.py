@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_128_digest
 
-from tuneworthy.dataset.base import Encoder
+from tuneworthy.retrieval.encoder import Encoder
 
 CHUNK: Final = 2048
 """Texts that are encoded at a time; what was encoded before the process died stays."""

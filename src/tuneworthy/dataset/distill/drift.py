@@ -1,8 +1,8 @@
 """Whether a teacher's answers changed: a classifier tries to tell weeks, or teachers, apart.
 
 Its skill is the cross-validated area under the ROC curve with its interval: 1/2 is chance. Questions change too, and
-the answers with them, so the same classifier is tried on the questions: the teacher drifted if the answers are told
-apart, and better than the questions are. All rows of a question stay in one fold.
+the answers with them, so the same classifier is tried on the questions: the teacher drifted if the answers can be
+told apart, and better than the questions. All rows of a question stay in one fold.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import normalise
+from tuneworthy.dataset import messages
 from tuneworthy.stats.auroc import Areas, fold_areas
 
 FOLDS: Final = 5
 MIN_ROWS: Final = 40
-"""Rows of a group from which its answers are told apart from the others'."""
+"""Least number of rows of a group that is compared with the others."""
 MAX_ROWS: Final = 1000
 """Rows of either side that are used, a seeded draw."""
 MAX_GROUPS: Final = 6
@@ -35,10 +36,14 @@ class Drift:
     """One group against all others.
 
     Attributes:
-        group: Its name. n, n_others: Rows that were used.
-        auc, ci95: Of the answers; the interval is at 95 % over all groups together.
-        questions_auc, questions_ci95: Of the questions.
-        found: Whether the answers drifted.
+        group: Its name.
+        n: Rows of the group that were used.
+        n_others: Rows of the others that were used.
+        auc: Of the answers.
+        ci95: Its interval, at 95% over all groups together.
+        questions_auc: Of the questions.
+        questions_ci95: Its interval.
+        drifts: Whether the answers drifted.
     """
 
     group: str
@@ -48,13 +53,17 @@ class Drift:
     ci95: tuple[float, float]
     questions_auc: float
     questions_ci95: tuple[float, float]
-    found: bool
+    drifts: bool
 
     def __str__(self) -> str:
-        (a, b), (c, d) = self.ci95, self.questions_ci95
-        return (
-            f"{self.group} (n = {self.n}) against the others (n = {self.n_others}): AUC {self.auc:.2f} "
-            f"[{a:.2f}, {b:.2f}] by the answers, {self.questions_auc:.2f} [{c:.2f}, {d:.2f}] by the questions"
+        return messages.DRIFT.format(
+            group=self.group,
+            n=self.n,
+            n_others=self.n_others,
+            auc=self.auc,
+            ci=self.ci95,
+            questions_auc=self.questions_auc,
+            questions_ci=self.questions_ci95,
         )
 
 
@@ -62,7 +71,9 @@ def tell_apart(questions: Sequence[str], answers: Sequence[str], groups: Sequenc
     """Try to tell each group from the others; of two groups once.
 
     Args:
-        questions, answers, groups: ``(n_rows,)``.
+        questions: ``(n_rows,)``.
+        answers: ``(n_rows,)``.
+        groups: ``(n_rows,)``.
         seed: Of the folds and the draw.
 
     Returns:
@@ -71,10 +82,10 @@ def tell_apart(questions: Sequence[str], answers: Sequence[str], groups: Sequenc
     counts = Counter(groups)
     names = [name for name, n in counts.most_common() if min(n, len(groups) - n) >= MIN_ROWS][:MAX_GROUPS]
     names = names[:1] if len(counts) == 2 else names
-    return [_one(name, questions, answers, groups, alpha=0.05 / len(names), seed=seed) for name in names]
+    return [_drift(name, questions, answers, groups, alpha=0.05 / len(names), seed=seed) for name in names]
 
 
-def _one(
+def _drift(
     name: str, questions: Sequence[str], answers: Sequence[str], groups: Sequence[str], *, alpha: float, seed: int
 ) -> Drift:
     inside = np.array([group == name for group in groups])
@@ -82,28 +93,27 @@ def _one(
     sides = [np.flatnonzero(inside), np.flatnonzero(~inside)]
     rows = np.concatenate([np.sort(rng.permutation(side)[:MAX_ROWS]) for side in sides])
     positive = inside[rows]
-    asked = [questions[row] for row in rows]
-    folds = _folds(asked, positive, seed)
-    said = [answers[row] for row in rows]
-    scores = np.stack([_out_of_fold(texts, positive, folds) for texts in (said, asked)])
-    found = fold_areas(scores, positive, folds)
+    texts = [[side[row] for row in rows] for side in (answers, questions)]
+    folds = _folds(texts[1], positive, seed)
+    scores = np.stack([_out_of_fold(side, positive, folds) for side in texts])
+    areas = fold_areas(scores, positive, folds)
     return Drift(
         group=name,
         n=int(positive.sum()),
         n_others=int((~positive).sum()),
-        auc=float(found.values[0]),
-        ci95=found.interval(0, alpha),
-        questions_auc=float(found.values[1]),
-        questions_ci95=found.interval(1, alpha),
-        found=_drifts(found, alpha),
+        auc=float(areas.values[0]),
+        ci95=areas.interval(0, alpha),
+        questions_auc=float(areas.values[1]),
+        questions_ci95=areas.interval(1, alpha),
+        drifts=_drifts(areas, alpha),
     )
 
 
-def _drifts(found: Areas, alpha: float) -> bool:
-    """Whether answers are told apart, and better than questions where these are told apart too."""
-    if found.interval(0, alpha)[0] <= 0.5:
+def _drifts(areas: Areas, alpha: float) -> bool:
+    """Whether answers can be told apart, and better than questions where these can be told apart too."""
+    if areas.interval(0, alpha)[0] <= 0.5:
         return False
-    return found.interval(1, alpha)[0] <= 0.5 or found.difference(0, 1, alpha)[0] > 0
+    return areas.interval(1, alpha)[0] <= 0.5 or areas.difference(0, 1, alpha)[0] > 0
 
 
 def _folds(questions: Sequence[str], positive: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:

@@ -1,18 +1,18 @@
-"""The questions that a teacher is asked: read, then sifted by the data checks, so that none is paid for in vain.
+"""The questions that a teacher is asked: read, then filtered by the data checks, so that none is paid for in vain.
 
-In this order: rows that are no chat, and those whose answer people disliked; questions that would give dev or test
-away; personal data, masked or a reason to drop; exact, near and semantic duplicates, of the questions alone. Each that
+In this order: rows that are no valid chat, and those whose answer people disliked; questions that overlap with dev or
+test; personal data, masked or a reason to drop; exact, near and semantic duplicates, of the questions alone. Each that
 leaves keeps its reason. What stays may be limited: a seeded draw, of which a smaller limit is always a part.
 
-Invariant: what `sift` lets through holds no personal data that the engine knows, unless the project says otherwise.
+Invariant: what `sift` lets through holds no personal data that the engine recognises, unless the project allows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.sampling import bare_questions, is_text
@@ -20,20 +20,12 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.task_kind import Kind, answer_text, parse_object
 from tuneworthy.config.project import Project
 from tuneworthy.config.teacher import PersonalData as Treatment
-from tuneworthy.dataset.base import Check, Context, Finding
-from tuneworthy.dataset.build import chosen_checks
-from tuneworthy.dataset.checks.personal_data import PersonalData
-from tuneworthy.dataset.importing.folder import write_import
-from tuneworthy.dataset.importing.importer import (
-    Asked,
-    Import,
-    digest_of,
-    finished_import,
-    import_files,
-    latest_import,
-    names_of,
-)
-from tuneworthy.dataset.sources import Say
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import CheckContext, data_checks
+from tuneworthy.dataset.build import configured_checks
+from tuneworthy.dataset.check_runner import Say, run_checks
+from tuneworthy.dataset.importing.folder import ROWS, Import, finished_import, latest_import, write_import
+from tuneworthy.dataset.importing.importer import ImportRequest, import_files, source_files
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, Message, content_hash
@@ -41,27 +33,30 @@ from tuneworthy.types import UNLABELLED, Case, Example, Message, content_hash
 SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near", "semantic")
 """Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked."""
 _ANSWER: Final = {"role": "assistant", "content": "-"}
-"""Stands where a row's own answer was: only questions are compared."""
-_ASKED_KEYS: Final[frozenset[str]] = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
-_KEPT_META: Final = ("tools", "licence", "license")
+"""Replaces a row's own answer: only questions are compared."""
+_SENT_KEYS: Final[frozenset[str]] = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+_QUESTION_META: Final = ("tools", "licence", "license")
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """A question that is not asked: the row, the check, the reason, and what it repeats."""
+class Sifted:
+    """Questions after the checks.
 
-    row: Example
-    check: str
-    reason: str
-    words: str
-    detail: str = ""
-    other: Example | None = None
+    Attributes:
+        rows: Those that are asked, masked, in their order.
+        rejects: Lines of `rejects.jsonl` for the others.
+        words: Reason to description, for all reasons.
+    """
+
+    rows: Sequence[Example]
+    rejects: Sequence[dict[str, Any]]
+    words: Mapping[str, str]
 
 
 # --- where they come from -----------------------------------------------------------------------------------------
 
 
-def open_queries(project: Project, store: Folder, paths: Sequence[Path], asked: Asked, say: Say) -> Import:
+def open_queries(project: Project, store: Folder, paths: Sequence[Path], request: ImportRequest, say: Say) -> Import:
     """Return the rows whose questions are asked: of `paths`, else of the latest import, else of the examples file.
 
     Of an import that a teacher made, it is the import that it was made from.
@@ -70,42 +65,41 @@ def open_queries(project: Project, store: Folder, paths: Sequence[Path], asked: 
         UserError: There are none.
     """
     if paths:
-        return _from_files(store, paths, asked, say)
-    found = latest_import(store)
-    while found is not None and (made := found.document.get("distilled")):
-        found = finished_import(store, made["queries"])
-    if found is not None:
-        return found
+        return _from_files(store, paths, request, say)
+    latest = latest_import(store)
+    while latest is not None and (made := latest.document.get("distilled")):
+        latest = finished_import(store, made["queries"])
+    if latest is not None:
+        return latest
     if project.examples is None:
-        hint = "name a file: `tuneworthy data distill FILE`"
-        raise UserError("expected questions to ask, got neither an import nor an examples file", hint=hint)
+        raise UserError(messages.NO_QUESTIONS, hint=messages.NO_QUESTIONS_HINT)
     return import_files(store, [project.root / project.examples.path], say=say, latest=False)
 
 
-def _from_files(store: Folder, paths: Sequence[Path], asked: Asked, say: Say) -> Import:
+def _from_files(store: Folder, paths: Sequence[Path], request: ImportRequest, say: Say) -> Import:
     """Read files of answered rows; if none of their rows has an answer, read them as bare questions."""
     if not all(map(is_text, paths)):
         try:
-            return import_files(store, paths, asked, say, latest=False)
-        except UserError as error:
-            if asked.format or asked.expected or not _unanswered(paths, asked):
-                raise error from None
-    names = names_of(paths)
-    read = [(name, *bare_questions(path, asked.inputs)) for name, path in zip(names, paths, strict=True)]
-    rows = [_question_row(case, f"{name}:{n}") for name, cases, _ in read for n, case in enumerate(cases, 1)]
-    sources = []
-    for name, path in zip(names, paths, strict=True):
-        sha256, n_bytes = digest_of(path)
-        sources.append({"name": name, "sha256": sha256, "n_bytes": n_bytes, "format": "questions"})
-    notes = [f"{name}: {note}" for name, _, told in read for note in told]
-    about = {"sources": sources, "asked": {"questions": True}, "notes": notes}
+            return import_files(store, paths, request, say, latest=False)
+        except UserError:
+            if request.format or request.expected or not _unanswered(paths, request):
+                raise
+    sources = source_files(paths)
+    read = [bare_questions(path, request.inputs) for path in paths]
+    rows = [_question_row(case, f"{source.name}:{n}")
+            for source, (cases, _) in zip(sources, read, strict=True) for n, case in enumerate(cases, 1)]  # fmt: skip
+    about = {
+        "sources": [{**asdict(source), "format": "questions"} for source in sources],
+        "asked": {"questions": True},
+        "notes": [f"{source.name}: {note}" for source, (_, notes) in zip(sources, read, strict=True) for note in notes],
+    }
     return write_import(store, "questions", rows, (), about, words={})
 
 
-def _unanswered(paths: Sequence[Path], asked: Asked) -> bool:
+def _unanswered(paths: Sequence[Path], request: ImportRequest) -> bool:
     """Whether all files can be read as questions without answers."""
     try:
-        read = [bare_questions(path, asked.inputs)[0] for path in paths]
+        read = [bare_questions(path, request.inputs)[0] for path in paths]
     except UserError:
         return False
     ends = (case.messages[-1].get("role") for cases in read for case in cases if case.messages)
@@ -119,11 +113,11 @@ def _question_row(case: Case, source: str) -> dict[str, Any]:
         turns = [{"role": "user", "content": variables_text(case.input), "input": case.input}]
     elif case.input is not None:
         turns = [{"role": "user", "content": case.input}]
-    known = case.labelled and case.expected is not None
-    turns.append({"role": "assistant", "content": answer_text(case.expected) if known else ""})
+    answered = case.labelled and case.expected is not None
+    turns.append({"role": "assistant", "content": answer_text(case.expected) if answered else ""})
     row = {"id": content_hash(turns), "source": source, "messages": turns}
     meta = {"tools": list(case.tools)} if case.tools else {}
-    rest = {"group": case.group, "tags": list(case.tags), "meta": {**meta, **({"labelled": True} if known else {})}}
+    rest = {"group": case.group, "tags": list(case.tags), "meta": {**meta, **({"labelled": True} if answered else {})}}
     return row | {name: value for name, value in rest.items() if value}
 
 
@@ -131,64 +125,45 @@ def _question_row(case: Case, source: str) -> dict[str, Any]:
 
 
 def sift(
-    rows: Sequence[Example], project: Project, context: Context, treatment: Treatment, limit: int | None = None
-) -> tuple[list[Example], list[Left]]:
-    """Return the rows whose questions are asked, masked, in their order, and those that leave.
+    queries: Import, project: Project, context: CheckContext, treatment: Treatment, limit: int | None = None
+) -> Sifted:
+    """Run the checks over questions, as `data build` does over rows.
 
     Args:
-        rows: As imported.
+        queries: As imported.
         project: Its `[data]` says which checks run, and how.
-        context: The cases that must not be given away, an encoder, the seed.
-        treatment: What becomes of personal data.
+        context: The cases that no question may overlap with, an encoder, the seed.
+        treatment: What becomes of personal data, whatever the policy of `[data]` is.
         limit: Most questions to ask.
     """
-    chosen = {one.code: one for one in chosen_checks(project.data)}
-    checks: list[Check] = [chosen[name] for name in SIFTING if name in chosen]
-    place = 1 + max((n for n, one in enumerate(checks) if one.code in SIFTING[:3]), default=-1)
+    configured = {check.name: check for check in configured_checks(project.data)}
+    checks = [configured[name] for name in SIFTING if name in configured]
+    personal_data = data_checks()["personal_data"]
     if treatment != "send":
+        place = 1 + max((n for n, check in enumerate(checks) if check.name in SIFTING[:3]), default=-1)
         engine = project.data.pii_engine
-        checks.insert(place, cast("Check", PersonalData(action=treatment, secrets=treatment, engine=engine)))
-    kept, left = list(rows), []
-    for check in checks:
-        kept, gone = _pass(check, kept, context)
-        left += gone
-    if limit is not None and len(kept) > limit:
-        order = sorted(kept, key=lambda row: rank(context.seed, row.id))
-        drawn = {id(row) for row in order[:limit]}
-        words = f"not drawn: {limit} questions were asked for"
-        left += [Left(row, "limit", "beyond_limit", words) for row in kept if id(row) not in drawn]
-        kept = [row for row in kept if id(row) in drawn]
-    return kept, left
+        checks.insert(place, personal_data.configured(action=treatment, secrets=treatment, engine=engine))
+    fixed = {personal_data.name, *personal_data.codes}
+    policy = {name: action for name, action in project.data.policy.items() if name not in fixed}
+    checked = run_checks(queries.folder / ROWS, checks, context, policy=policy, view=_view)
+    words = {code: text for check in checks for code, text in check.codes.items()} | messages.BEYOND_LIMIT
+    rejects = [{**line, "detail": line["detail"] or words[line["reason"]]} for line in checked.rejects()]
+    rows = list(checked.rows)
+    if limit is not None and len(rows) > limit:
+        order = sorted(range(len(rows)), key=lambda n: rank(context.seed, rows[n].id))
+        detail = messages.NOT_DRAWN.format(limit=limit)
+        for row in (rows[n] for n in sorted(order[limit:])):
+            line = {"source": row.source, "check": "limit", "reason": "beyond_limit", "detail": detail}
+            rejects.append({**line, "row": {"messages": list(row.messages), "meta": dict(row.meta)}})
+        rows = [rows[n] for n in sorted(order[:limit])]
+    return Sifted(rows, rejects, words)
 
 
-def _pass(check: Check, rows: list[Example], context: Context) -> tuple[list[Example], list[Left]]:
-    """Apply one check: what it drops leaves, what it masks is repaired, what it only reports stays."""
-    looked = [_as_looked_at(row, check.code) for row in rows]
-    gone: dict[int, Finding] = {}
-    repaired: set[int] = set()
-    for one in check.find(looked, context):
-        if one.row >= 0 and one.action == "drop":
-            gone.setdefault(one.row, one)
-        elif one.row >= 0 and one.action == "mask":
-            repaired.add(one.row)
-    kept = [
-        check.repair(row) if n in repaired else row  # type: ignore[attr-defined]
-        for n, row in enumerate(rows)
-        if n not in gone
-    ]
-    left = [
-        Left(rows[n], check.code, one.reason, check.reasons[one.reason], one.detail,
-             None if one.other is None else rows[one.other])
-        for n, one in sorted(gone.items())
-    ]  # fmt: skip
-    return kept, left
-
-
-def _as_looked_at(row: Example, code: str) -> Example:
-    """Return what a check sees of a row: an answer that says nothing, and of personal data only what goes along."""
-    if code == "personal_data":
-        return replace(row, meta=kept_meta(row))
-    return row if code == "feedback" else replace(row, messages=(*row.messages[:-1], _ANSWER))
+def _view(check: str, row: Example) -> Example:
+    """Return what a check sees of a row: an answer that says nothing, and of personal data only what is sent."""
+    if check == "personal_data":
+        return replace(row, meta=question_meta(row))
+    return row if check == "feedback" else replace(row, messages=(*row.messages[:-1], _ANSWER))
 
 
 # --- what is asked ------------------------------------------------------------------------------------------------
@@ -200,7 +175,7 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
     Args:
         row: A row after `sift`.
         kind: Of the task: how a right answer is read.
-        labelled: Whether the row's own answer is right; the grader then knows it.
+        labelled: Whether the row's own answer is right; it is then what the grader expects.
     """
     turns = [message for message in row.messages[:-1] if message.get("role") not in {"system", "developer"}]
     case = Case(
@@ -212,8 +187,8 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
     )
     if len(turns) == 1 and turns[0].get("role") == "user":
         return replace(case, input=turns[0].get("input", turns[0].get("content") or ""))
-    asked = [{key: item for key, item in message.items() if key in _ASKED_KEYS} for message in turns]
-    return replace(case, messages=tuple(asked))
+    sent = tuple({key: item for key, item in turn.items() if key in _SENT_KEYS} for turn in turns)
+    return replace(case, messages=sent)
 
 
 def _expected(row: Example, kind: Kind) -> Any:
@@ -224,16 +199,6 @@ def _expected(row: Example, kind: Kind) -> Any:
     return parse_object(text) if kind.name == "json" else text
 
 
-def kept_meta(row: Example) -> dict[str, Any]:
+def question_meta(row: Example) -> dict[str, Any]:
     """Return what of a row's `meta` is about the question and not about the old answer or its user."""
-    return {key: row.meta[key] for key in _KEPT_META if row.meta.get(key)}
-
-
-def reject_lines(left: Sequence[Left]) -> Iterator[dict[str, Any]]:
-    """Yield the questions that are not asked as lines of `rejects.jsonl`."""
-    for one in left:
-        line: dict[str, Any] = {"source": one.row.source, "reason": one.reason, "detail": one.detail or one.words}
-        line["check"] = one.check
-        if one.other is not None:
-            line["other"] = {"id": one.other.id, "source": one.other.source}
-        yield {**line, "row": {"messages": list(one.row.messages), "meta": dict(one.row.meta)}}
+    return {key: row.meta[key] for key in _QUESTION_META if row.meta.get(key)}

@@ -1,7 +1,7 @@
-"""Which of a teacher's answers to one question is kept, or why none is. Pure.
+"""Which of a teacher's answers to one question is selected, or why none is. Pure.
 
-An answer must have come to its end by itself. Where the right answer is known the grader's best one is kept, if it is
-good enough; else the one that most samples gave, if enough of them did; else the first.
+An answer must have ended normally. Where the right answer is known, the grader's best one is selected, if it is good
+enough; else the one that most samples gave, if enough of them did; else the first.
 """
 
 from __future__ import annotations
@@ -16,37 +16,28 @@ import orjson
 from tuneworthy.cases.formats.chats import is_blank
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.endings import CUT, NATURAL, REFUSED, refuses
 from tuneworthy.types import UNLABELLED, Score, Trace
 
-WORDS: Final = {
-    "truncated": "the teacher's answer hit the token limit",
-    "teacher_refused": "the teacher refused",
-    "content_filter": "the provider blocked the teacher's answer",
-    "unnatural_end": "the teacher's answer did not end by itself",
-    "teacher_error": "the teacher could not be asked",
-    "empty_answer": "the teacher said nothing",
-    "wrong": "the grader says that no answer of the teacher is good enough",
-    "unscored": "the grader could not judge the teacher's answer",
-    "disagreement": "too few of the teacher's answers say the same",
-}
-"""Reason to words, for all that an answer of a teacher can leave for."""
 _BLOCKED: Final = REFUSED - {"refusal"}
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """What becomes of one question.
 
     Attributes:
-        kept: The answer; None if none is good enough. reason, detail: Why none is (a key of `WORDS`).
+        trace: The selected answer; None if none is good enough.
+        reason: Why none is, a key of `messages.TEACHER_REASONS`.
+        detail: More on the reason, for people.
         how: `grader`, `majority` or `first`.
-        share: Of the samples that say the same as the one that is kept, or as most do; None for one sample.
+        share: Of the samples that agree with the selected one, or with the majority; None for one sample.
         score: Of the primary grader; None where no right answer is known.
-        endings: Samples that did not come to their end, by reason.
+        endings: Samples without a proper end, by reason.
     """
 
-    kept: Trace | None
+    trace: Trace | None
     reason: str = ""
     detail: str = ""
     how: str = ""
@@ -56,7 +47,7 @@ class Choice:
 
 
 def ending(trace: Trace) -> tuple[str, str]:
-    """Return why an answer is none to learn from, and details; two empty texts if it is one.
+    """Return why an answer is unfit for training, and details; two empty texts if it is fit.
 
     >>> from tuneworthy.types import Response
     >>> ended = Response(text="It is", finish_reason="length")
@@ -65,65 +56,66 @@ def ending(trace: Trace) -> tuple[str, str]:
     """
     if trace.response is None:
         return "teacher_error", trace.error.code if trace.error else ""
-    told = trace.response.finish_reason.strip().lower()
-    if told in CUT:
+    reason = trace.response.finish_reason.strip().lower()
+    if reason in CUT:
         return "truncated", ""
-    if told in _BLOCKED:
-        return "content_filter", f"finish reason {told!r}"
-    if told == "refusal":
-        return "teacher_refused", "the provider says so"
-    if told not in NATURAL:
-        return "unnatural_end", f"finish reason {told[:40]!r}"
+    if reason in _BLOCKED:
+        return "content_filter", messages.finish_reason(reason)
+    if reason == "refusal":
+        return "teacher_refused", messages.REFUSED_BY_LOG
+    if reason not in NATURAL:
+        return "unnatural_end", messages.finish_reason(reason)
     if is_blank(trace.text) and not trace.response.tool_calls:
         return "empty_answer", ""
     if refuses(trace.text):
-        return "teacher_refused", "by its words"
+        return "teacher_refused", messages.REFUSED_BY_TEXT
     return "", ""
 
 
-def choose(
+def select(
     traces: Sequence[Trace], scores: Sequence[Score] | None, *, accept: float, agree: float | None = None
-) -> Choice:
-    """Choose among the answers to one question.
+) -> Selection:
+    """Select one of the answers to a question.
 
     Args:
         traces: The samples, at least one.
         scores: One a sample, of the grader; None where no right answer is known.
-        accept: Least score of an answer that is kept.
-        agree: Least share of all samples that must say the same where no right answer is known.
+        accept: Least score of an answer that is selected.
+        agree: Least share of all samples that must agree where no right answer is known.
     """
     why = [ending(trace) for trace in traces]
     ended = [n for n, (reason, _) in enumerate(why) if not reason]
     endings = Counter(reason for reason, _ in why if reason)
     if not ended:
         reason, detail = Counter(why).most_common(1)[0][0]
-        return Choice(None, reason, detail, endings=endings)
-    said = {n: _said(traces[n]) for n in ended}
-    votes = Counter(said.values())
+        return Selection(None, reason, detail, endings=endings)
+    contents = {n: _content(traces[n]) for n in ended}
+    votes = Counter(contents.values())
 
     def share(n: int) -> float | None:
-        return votes[said[n]] / len(traces) if len(traces) > 1 else None
+        return votes[contents[n]] / len(traces) if len(traces) > 1 else None
 
     if scores is not None:
         values = {n: value for n in ended if (value := scores[n].value) is not None}
         if not values:
-            return Choice(None, "unscored", scores[ended[0]].unscored, endings=endings)
-        best = max(values, key=lambda n: (values[n], votes[said[n]], -n))
+            return Selection(None, "unscored", scores[ended[0]].unscored, endings=endings)
+        best = max(values, key=lambda n: (values[n], votes[contents[n]], -n))
         if values[best] < accept:
-            detail = f"{len(values)} answers, the best scores {values[best]:.3f}, below {accept:g}"
-            return Choice(None, "wrong", detail, share=share(best), score=values[best], endings=endings)
-        return Choice(traces[best], how="grader", share=share(best), score=values[best], endings=endings)
+            detail = messages.BELOW_ACCEPT.format(n=len(values), best=values[best], accept=accept)
+            return Selection(None, "wrong", detail, share=share(best), score=values[best], endings=endings)
+        return Selection(traces[best], how="grader", share=share(best), score=values[best], endings=endings)
     if agree is None:
-        return Choice(traces[ended[0]], how="first", share=share(ended[0]), endings=endings)
-    (most, n_most), *others = votes.most_common()
-    first = next(n for n in ended if said[n] == most)
+        return Selection(traces[ended[0]], how="first", share=share(ended[0]), endings=endings)
+    (majority, n_most), *others = votes.most_common()
+    first = next(n for n in ended if contents[n] == majority)
     if n_most / len(traces) < agree or any(n == n_most for _, n in others):
-        return Choice(None, "disagreement", f"{n_most} of {len(traces)} agree", share=share(first), endings=endings)
-    return Choice(traces[first], how="majority", share=share(first), endings=endings)
+        detail = messages.AGREEMENT.format(n=n_most, total=len(traces))
+        return Selection(None, "disagreement", detail, share=share(first), endings=endings)
+    return Selection(traces[first], how="majority", share=share(first), endings=endings)
 
 
-def _said(trace: Trace) -> str:
-    """Return a text that two answers share if they say the same: but for case, punctuation, order of keys."""
+def _content(trace: Trace) -> str:
+    """Return a text that two answers share if they differ in case, punctuation and order of keys only."""
     assert trace.response is not None
     if trace.response.tool_calls:
         calls = [call.get("function") for call in trace.response.tool_calls]

@@ -1,4 +1,4 @@
-"""The shots that a teacher is shown: never the question itself, with its old answer."""
+"""The shots in a teacher's prompt: never the question itself, with its old answer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Case, Example, Shots
 
 SPARE = 8
-"""More shots than are wanted, from which those that ask the same are taken out."""
+"""Shots drawn beyond those needed, as those that ask the same question are removed."""
 
 
 class TeacherShots(ShotPool):
     """The pool of the ladder, for questions that may be among its own examples.
 
-    A shot with the question's own words would hand the old answer over instead of the teacher's.
+    A shot with the question's own words would make the teacher repeat the old answer.
     """
 
     def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
@@ -24,9 +24,9 @@ class TeacherShots(ShotPool):
         if shots is None:
             return {}
         more = replace(shots, k=shots.k + SPARE) if shots.mode == "per_case" else shots
-        asked = {case.id: normalise(question_of(case)) for case in cases}
+        questions = {case.id: normalise(question_of(case)) for case in cases}
         chosen = super().select(more, cases)
         others = {
-            case: [row for row in rows if normalise(row.question) != asked[case]] for case, rows in chosen.items()
+            case: [row for row in rows if normalise(row.question) != questions[case]] for case, rows in chosen.items()
         }
         return {case: tuple(rows[-shots.k :]) for case, rows in others.items()}

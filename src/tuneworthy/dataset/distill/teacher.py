@@ -1,7 +1,7 @@
-"""The teacher, pinned: what stands in `meta.teacher` of every row that a model answered, and what a set of rows says.
+"""The teacher, pinned: `meta.teacher` of every row that a model answered, and the teachers of a set of rows.
 
-A pin names all that makes answers alike: the model (as configured, and as the server calls what it ran), the prompt,
-the parameters. Rows with different pins have different teachers; the day is told, and is no part of the pin.
+A pin names all that makes answers alike: the model (as configured, and as the server reports it), the prompt, the
+parameters. Rows with different pins have different teachers; the day of the answer is not part of the pin.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
+from tuneworthy.dataset import messages
 from tuneworthy.types import Example, Variant, content_hash
 
 KEY: Final = "teacher"
@@ -20,14 +21,16 @@ _PIN: Final = ("model", "identity", "prompt", "parameters", "served")
 Terms = Literal["pass", "fail", "unknown", "not_applicable"]
 
 
-def described(variant: Variant, *, hosted: bool, allows_training: bool | None, terms: str | None) -> dict[str, Any]:
+def describe_teacher(
+    variant: Variant, *, hosted: bool, allows_training: bool | None, terms: str | None
+) -> dict[str, Any]:
     """Return what a teacher's rows have in common.
 
     Args:
         variant: What answers.
         hosted: Whether it runs elsewhere.
-        allows_training: Whether its terms allow training on what it says; None if nobody said.
-        terms: Where that stands.
+        allows_training: Whether its terms allow training on its outputs; None if unknown.
+        terms: Where the terms say so.
     """
     identity, content = dict(variant.model_identity), asdict(variant)
     names = (identity[key] for key in ("model", "url", "function", "file") if identity.get(key))
@@ -44,18 +47,18 @@ def described(variant: Variant, *, hosted: bool, allows_training: bool | None, t
 
 
 def teacher_of(row: Example) -> dict[str, Any] | None:
-    """Return the teacher that a row names, or None; a mere name becomes one.
+    """Return the teacher of a row, or None; a mere name becomes one.
 
     >>> teacher_of(Example(messages=(), id="", meta={"teacher": {"model": "m", "parameters": [1]}}))
     {'model': 'm'}
     """
-    told = row.meta.get(KEY)
-    if isinstance(told, Mapping):
-        known = {str(key): value for key, value in told.items()}
-        if not isinstance(known.get("parameters", {}), Mapping):
-            del known["parameters"]
-        return known or None
-    return {"model": told} if isinstance(told, str) and told else None
+    value = row.meta.get(KEY)
+    if isinstance(value, Mapping):
+        teacher = {str(key): item for key, item in value.items()}
+        if not isinstance(teacher.get("parameters", {}), Mapping):
+            del teacher["parameters"]
+        return teacher or None
+    return {"model": value} if isinstance(value, str) and value else None
 
 
 def pin(teacher: Mapping[str, Any]) -> str:
@@ -68,19 +71,16 @@ def pin(teacher: Mapping[str, Any]) -> str:
 
 
 def name_of(teacher: Mapping[str, Any]) -> str:
-    """Return a teacher in a few words: model, what the server ran if it calls it otherwise, prompt."""
-    model, served = str(teacher.get("model", "?")), teacher.get("served")
-    parts = [model, *([f"served as {served}"] if served and served != model else [])]
-    parts += [f"prompt {teacher['prompt']}"] if teacher.get("prompt") else []
-    return ", ".join(parts)
+    """Return a short name of a teacher: model, the server's name for it if that differs, prompt."""
+    return messages.teacher_name(str(teacher.get("model", "?")), teacher.get("served"), teacher.get("prompt"))
 
 
 def teachers_of(rows: Iterable[Example]) -> list[dict[str, Any]]:
-    """Return the teachers of `rows` for a recipe, those with most rows first; empty if nobody but people answered.
+    """Return the teachers of `rows` for a recipe, those with most rows first; empty if only people answered.
 
-    Each is as `described`, with `pin`, `served`, `n_rows`, and the `first` and the `last` day of its answers.
+    Each is as `describe_teacher` returns it, with `pin`, `served`, `n_rows`, and the `first` and the `last` day of its answers.
     """
-    found: dict[str, dict[str, Any]] = {}
+    teachers: dict[str, dict[str, Any]] = {}
     counts: Counter[str] = Counter()
     for row in rows:
         if (teacher := teacher_of(row)) is None:
@@ -88,10 +88,10 @@ def teachers_of(rows: Iterable[Example]) -> list[dict[str, Any]]:
         key = content_hash([pin(teacher), teacher.get("allows_training"), teacher.get("terms")])
         counts[key] += 1
         day = str(teacher.get("date", ""))
-        kept = {name: value for name, value in teacher.items() if name not in {"date", "samples"}}
-        one = found.setdefault(key, {**kept, "pin": pin(teacher), "first": day, "last": day})
+        facts = {name: value for name, value in teacher.items() if name not in {"date", "samples"}}
+        one = teachers.setdefault(key, {**facts, "pin": pin(teacher), "first": day, "last": day})
         one["first"], one["last"] = min(one["first"], day), max(one["last"], day)
-    return [{**found[key], "n_rows": n} for key, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
+    return [{**teachers[key], "n_rows": n} for key, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
 
 
 def terms_of(recipe: Mapping[str, Any]) -> tuple[Terms, str]:
@@ -100,24 +100,16 @@ def terms_of(recipe: Mapping[str, Any]) -> tuple[Terms, str]:
     Args:
         recipe: Of a frozen version.
 
-    >>> terms_of({"teachers": [{"model": "m", "n_rows": 3, "allows_training": None}]})
-    ('unknown', 'm (3 rows): nobody said whether its terms allow training; answer teacher.allows_training')
+    >>> terms_of({"teachers": [{"model": "m", "n_rows": 3, "allows_training": None}]})[0]
+    'unknown'
     """
     teachers = recipe.get("teachers")
     if teachers is None:
-        return "unknown", "the version was frozen before teachers were recorded; build it again"
+        return "unknown", messages.TEACHERS_NOT_RECORDED
     if not teachers:
-        return "not_applicable", "no model answered these rows"
-    forbids = [one for one in teachers if one.get("allows_training") is False]
-    open_ = [one for one in teachers if one.get("allows_training") not in (True, False)]
-    if forbids:
-        return "fail", _each(forbids, "its terms forbid training on its outputs")
-    if open_:
-        return "unknown", _each(open_, "nobody said whether its terms allow training; answer teacher.allows_training")
-    where = sorted({str(one["terms"]) for one in teachers if one.get("terms")})
-    terms = f" ({'; '.join(where)})" if where else ""
-    return "pass", _each(teachers, f"the terms allow training on its outputs{terms}")
-
-
-def _each(teachers: Iterable[Mapping[str, Any]], words: str) -> str:
-    return "; ".join(f"{one.get('model')} ({one['n_rows']} rows): {words}" for one in teachers)
+        return "not_applicable", messages.NO_TEACHER_ROWS
+    if forbidden := [one for one in teachers if one.get("allows_training") is False]:
+        return "fail", messages.each_teacher(forbidden, messages.TRAINING_FORBIDDEN)
+    if unknown := [one for one in teachers if one.get("allows_training") is not True]:
+        return "unknown", messages.each_teacher(unknown, messages.TRAINING_UNKNOWN)
+    return "pass", messages.each_teacher(teachers, messages.training_allowed(one.get("terms") for one in teachers))

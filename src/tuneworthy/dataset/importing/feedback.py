@@ -1,8 +1,8 @@
 """What people said about an answer in a production log, and what becomes of the row.
 
-The model's own bad answers must not be trained in. So: a correction takes the place of the answer; without one, a
-thumbs-down, an escalation to a person, or feedback that cannot be understood drops the row. Where ratings are numbers,
-what is bad depends on the scale, which is told by the ratings of the file (`Scales`).
+The model's own bad answers must not be trained on. So: a correction replaces the answer; without one, a thumbs-down, an
+escalation to a person, or feedback that cannot be interpreted drops the row. Where ratings are numbers, what is bad
+depends on the scale, which the ratings of the file show (`Scales`).
 
 Pure functions of one row; the names of keys are compared without case, spaces, dashes and underscores.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -22,31 +22,31 @@ from tuneworthy.types import Message, content_hash
 Opinion = Literal["none", "good", "unclear", "bad"]
 
 
-def _words(text: str) -> frozenset[str]:
+def _set_of(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_RATES: Final = _words(
+_RATES: Final = _set_of(
     "feedback userfeedback thumb thumbs thumbsup vote rating userrating stars reaction csat liked like helpful "
     "resolved accepted satisfied"
 )
-_AGAINST: Final = _words("thumbsdown disliked dislike downvoted downvote flagged reported unhelpful")
-_CORRECTS: Final = _words(
+_AGAINST: Final = _set_of("thumbsdown disliked dislike downvoted downvote flagged reported unhelpful")
+_CORRECTS: Final = _set_of(
     "correction corrected correctedanswer correctedoutput correctedresponse correctedcontent correctanswer edited "
     "editedanswer editedoutput editedresponse humananswer revised revisedanswer revisedresponse"
 )
-_ESCALATES: Final = _words(
+_ESCALATES: Final = _set_of(
     "escalated escalation escalate escalatedto handoff handedoff humanhandoff transferred transferredtohuman "
     "humantakeover"
 )
 _OUTCOMES: Final = frozenset({"outcome", "resolution", "disposition"})
-_INSIDE: Final = _words("score value rating type label thumb thumbs sentiment vote name key result")
+_INSIDE: Final = _set_of("score value rating type label thumb thumbs sentiment vote name key result")
 _WRAPS: Final = frozenset({"metadata", "meta", "scores", "labels"})
-_GOOD: Final = _words(
+_GOOD: Final = _set_of(
     "thumbsup thumbup up positive pos good like liked yes true correct right helpful accepted accept upvote great "
     "excellent satisfied resolved 👍"
 )
-_BAD: Final = _words(
+_BAD: Final = _set_of(
     "thumbsdown thumbdown down negative neg bad dislike disliked no false incorrect wrong unhelpful nothelpful "
     "rejected reject downvote poor terrible unsatisfied unresolved hallucination "
     "hallucinated offtopic harmful 👎"
@@ -55,13 +55,6 @@ _NEUTRAL: Final = frozenset({"", "none", "null", "neutral", "na", "unrated", "no
 _RANK: Final[dict[Opinion, int]] = {"none": 0, "good": 1, "unclear": 2, "bad": 3}
 _STARS: Final = frozenset({"stars", "csat"})
 _TOPS: Final = (1.0, 5.0, 10.0, 100.0)
-WORDS: Final = {
-    "thumbs_down": "a person said that the answer is bad",
-    "escalated": "the conversation was handed to a person",
-    "corrected": "the answer was corrected, and the log does not hold the correction",
-    "unclear_feedback": "the feedback is not understood, so the answer may be bad",
-}
-"""Reason for machines to reason for people."""
 SETTLED: Final = "feedback_settled"
 TURNS: Final = "feedback_of_turns"
 """Where `meta` keeps the ratings of single turns that could not be judged yet; a list of objects."""
@@ -70,34 +63,34 @@ _OWN: Final = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"
 
 @dataclass(slots=True)
 class Scales:
-    """The lowest and the highest rating seen under each key: together they tell what a number means.
+    """The lowest and the highest rating under each key: together they show what a number means.
 
-    >>> scales = Scales(); scales.see({"rating": 4}); scales.see({"rating": 2})
+    >>> scales = Scales(); scales.add({"rating": 4}); scales.add({"rating": 2})
     >>> scales.opinion("rating", 2), scales.opinion("rating", 5), scales.opinion("thumbs", 0)
     ('bad', 'good', 'bad')
     """
 
-    seen: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def see(self, meta: Mapping[str, Any]) -> None:
+    def add(self, meta: Mapping[str, Any]) -> None:
         """Take the ratings of one row into account."""
         for key, value in _numbers(meta):
-            low, high = self.seen.get(key, (value, value))
-            self.seen[key] = min(low, value), max(high, value)
+            low, high = self.ranges.get(key, (value, value))
+            self.ranges[key] = min(low, value), max(high, value)
 
-    def see_row(self, messages: Sequence[Message], meta: Mapping[str, Any]) -> None:
+    def add_row(self, messages: Sequence[Message], meta: Mapping[str, Any]) -> None:
         """Take the ratings of one row into account, those of its single turns too."""
-        self.see(meta)
-        for told in (*_kept_of_turns(meta), *(told for _, told in _told_of_turns(messages))):
-            self.see(told)
+        self.add(meta)
+        for entries in (*_deferred(meta), *(entries for _, entries in _feedback_on_turns(messages))):
+            self.add(entries)
 
     def forget_single(self) -> None:
-        """Forget the keys under which one number alone was seen: a 1 may be the best on its scale, or the worst."""
-        self.seen = {key: (low, high) for key, (low, high) in self.seen.items() if low < 0 or low < high}
+        """Forget the keys with one number only: a 1 may be the best on its scale, or the worst."""
+        self.ranges = {key: (low, high) for key, (low, high) in self.ranges.items() if low < 0 or low < high}
 
     def unknown(self, meta: Mapping[str, Any]) -> list[dict[str, float]]:
-        """Return the ratings in `meta` whose scale was not seen."""
-        return [{key: value} for key, value in _numbers(meta) if key not in self.seen]
+        """Return the ratings in `meta` whose scale is not known."""
+        return [{key: value} for key, value in _numbers(meta) if key not in self.ranges]
 
     def opinion(self, key: str, value: float) -> Opinion:
         """Return what the number `value` under `key` says.
@@ -106,7 +99,7 @@ class Scales:
         half is bad; on scales up to 5 (stars always), 10 or 100 what is below their middle. A number beyond the scale
         is unclear.
         """
-        low, high = self.seen.get(key, (value, value))
+        low, high = self.ranges.get(key, (value, value))
         if value < 0:
             return "bad"
         if low < 0:
@@ -121,10 +114,10 @@ class Scales:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a row says about its answer.
+    """What people said about the answer of a row.
 
     Attributes:
-        opinion: The worst of all that was said.
+        opinion: The worst of all.
         escalated: Whether a person took over.
         corrected: Whether somebody corrected the answer.
         correction: The corrected answer, if the log holds it.
@@ -137,7 +130,7 @@ class Feedback:
 
     @property
     def drops(self) -> str:
-        """The reason for which the row is dropped, or ""."""
+        """The code for which the row is dropped, or ""."""
         if self.correction is not None:
             return ""
         if self.corrected:
@@ -148,7 +141,7 @@ class Feedback:
 
 
 def read_feedback(meta: Mapping[str, Any], scales: Scales) -> Feedback:
-    """Return what `meta`, all that a log holds beside the messages, says about the answer.
+    """Return the feedback in `meta`, all that a log holds beside the messages.
 
     >>> read_feedback({"feedback": {"thumbs": "down", "correction": "Try again."}}, Scales()).correction
     'Try again.'
@@ -158,12 +151,12 @@ def read_feedback(meta: Mapping[str, Any], scales: Scales) -> Feedback:
     opinion: Opinion = "none"
     escalated, corrected, correction = False, False, None
     entries = list(_entries(meta))
-    both = {key for key, _, _ in entries}
+    keys = {key for key, _, _ in entries}
     for key, value, inside in entries:
         if key in _CORRECTS:
-            found = _corrected_text(value)
-            correction = found if found is not None else correction
-            corrected = corrected or found is not None or _is_true(value)
+            text = _corrected_text(value)
+            correction = text if text is not None else correction
+            corrected = corrected or text is not None or _is_true(value)
         elif key in _ESCALATES:
             escalated = escalated or _is_true(value)
         elif key in _OUTCOMES:
@@ -171,18 +164,18 @@ def read_feedback(meta: Mapping[str, Any], scales: Scales) -> Feedback:
         elif key in _AGAINST:
             opinion = _worse(opinion, "bad" if _is_true(value) else "none")
         elif key in _RATES or inside:
-            if key == "thumbsup" and not value and ("thumbsdown" in both or value is not False):
+            if key == "thumbsup" and not value and ("thumbsdown" in keys or value is not False):
                 continue  # a pair of switches or of counters, of which this one is off
-            said = _opinion(key, value, scales)
-            escalated = escalated or said is None
-            opinion = _worse(opinion, said or "none")
+            rated = _opinion(key, value, scales)
+            escalated = escalated or rated is None
+            opinion = _worse(opinion, rated or "none")
     return Feedback(opinion, escalated, corrected, correction)
 
 
 def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[tuple[str, Any, bool]]:
     """Yield bare key, value, and whether it stands inside an object of feedback: also of objects and lists in it.
 
-    An object of feedback none of whose keys is known is yielded as `feedback` with the value ``"?"``: unclear.
+    An object of feedback without a key that is recognised is yielded as `feedback` with the value ``"?"``: unclear.
     """
     if isinstance(value, list) and inside:
         for item in value:
@@ -192,27 +185,27 @@ def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[tu
                 yield "feedback", item, True
     if not isinstance(value, Mapping) or depth > 4:
         return
-    known = False
+    recognised = False
     for name, item in value.items():
         key = _bare_key(name)
         nested = isinstance(item, Mapping | list)
         if key in _RATES and nested:
-            known = True
+            recognised = True
             yield from _entries(item, inside=True, depth=depth + 1)
         elif key in _WRAPS and nested:
             yield from _named(item, depth)
         elif key in _RATES | _AGAINST | _CORRECTS | _ESCALATES | _OUTCOMES:
-            known = True
+            recognised = True
             yield key, item, False
         elif inside and key in _INSIDE and not nested and not _is_title(key, item):
-            known = True
+            recognised = True
             yield key, item, True
-    if inside and value and not known:
+    if inside and value and not recognised:
         yield "feedback", "?", True
 
 
 def _is_title(key: str, value: Any) -> bool:
-    """Whether a `name`, `key` or `type` only says what is rated ("user-feedback") and not how."""
+    """Whether a `name`, `key` or `type` only names what is rated ("user-feedback") and not how."""
     return key in {"name", "key", "type"} and isinstance(value, str) and _bare(value) not in _GOOD | _BAD
 
 
@@ -247,7 +240,7 @@ def _number(value: Any) -> float | None:
 
 
 def _opinion(key: str, value: Any, scales: Scales) -> Opinion | None:
-    """Return what one value says; None: that a person took over."""
+    """Return the opinion that one value expresses; None if it means that a person took over."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -267,7 +260,7 @@ def _worse(one: Opinion, other: Opinion) -> Opinion:
 
 
 def _is_true(value: Any) -> bool:
-    """Whether a switch is on; a text is, unless it says no."""
+    """Whether a switch is on; a text is, unless it means no."""
     if isinstance(value, str):
         return _bare(value) not in _NEUTRAL | {"no", "false", "0", "never", "off"}
     return bool(value)
@@ -284,8 +277,8 @@ def _corrected_text(value: Any) -> str | None:
             value = text_of_parts(value, "correction")
         except RowFault:
             return None
-    said = isinstance(value, str) and not is_blank(value)
-    return value if said and _bare(value) not in _NEUTRAL | {"yes", "no", "true", "false", "0", "1"} else None
+    is_text = isinstance(value, str) and not is_blank(value)
+    return value if is_text and _bare(value) not in _NEUTRAL | {"yes", "no", "true", "false", "0", "1"} else None
 
 
 @lru_cache(maxsize=1024)
@@ -302,10 +295,10 @@ class Settled:
     """A row after its feedback.
 
     Attributes:
-        messages: With the correction in the place of the answer, if there is one.
-        meta: As it was; of a repaired row without the finish reason of the answer that is gone.
-        drops: The reason for which the row is dropped (a key of `WORDS`), or "".
-        repaired: Whether a correction took the place of an answer.
+        messages: With the correction as the answer, if there is one.
+        meta: With a mark that the feedback was applied; of a repaired row without the finish reason of the old answer.
+        drops: The code for which the row is dropped, or "".
+        repaired: Whether a correction replaced an answer.
     """
 
     messages: tuple[Message, ...]
@@ -315,10 +308,14 @@ class Settled:
 
 
 def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scales) -> Settled:
-    """Apply the feedback of a row, and that on single turns; once: a row that is marked as settled stays as it is.
+    """Apply the feedback on a row and on its single turns, once: a row with the mark of an earlier call stays as it is.
 
-    A turn that is corrected ends the conversation: what follows answers a text that is gone. A turn that was said to
-    be bad drops the row: what follows rests on it.
+    A turn that was corrected ends the conversation: what follows answers a text that is gone. A turn that was rated as
+    bad drops the row: what follows rests on it.
+
+    What a number means is read from all rows, and could not be read again once those that people disliked are gone. So
+    the row gets a mark, unless it holds a number whose scale is not known yet: the build judges that on all rows.
+    Ratings of single turns that are still to be judged are kept under `TURNS`.
 
     >>> chat = ({"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "5"})
     >>> settle(chat, {"correction": "4"}, Scales()).messages[-1]["content"]
@@ -326,56 +323,51 @@ def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     """
     if meta.get(SETTLED):
         return Settled(messages, meta)
-    for kept in _kept_of_turns(meta):
-        if drops := read_feedback(kept, scales).drops:
+    settled = _apply(messages, meta, scales)
+    return settled if settled.drops else replace(settled, meta=_marked(settled, scales))
+
+
+def _apply(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scales) -> Settled:
+    for entries in _deferred(meta):
+        if drops := read_feedback(entries, scales).drops:
             return Settled(messages, meta, drops)
-    for i, told in _told_of_turns(messages):
-        said = read_feedback(told, scales)
-        if said.drops:
-            return Settled(messages, meta, said.drops)
-        if said.correction is not None:
-            return _repaired(messages[: i + 1], meta, said.correction)
-    said = read_feedback(meta, scales)
-    if said.drops:
-        return Settled(messages, meta, said.drops)
-    if said.correction is None:
-        return Settled(messages, meta)
-    return _repaired(messages, meta, said.correction)
+    on_row = (len(messages) - 1, meta)
+    for turn, entries in (*_feedback_on_turns(messages), on_row):
+        feedback = read_feedback(entries, scales)
+        if feedback.drops:
+            return Settled(messages, meta, feedback.drops)
+        if feedback.correction is not None:
+            return _repaired(messages[: turn + 1], meta, feedback.correction)
+    return Settled(messages, meta)
 
 
-def marked(settled: Settled, scales: Scales) -> Mapping[str, Any]:
-    """Return the `meta` of a settled row with the mark that its feedback was applied; as it is, if it holds none.
-
-    What a number means is read from all rows: where those that people disliked are gone, it could not be read again.
-    A row with a number whose scale was not seen yet gets no mark: the build judges it on all rows. Ratings of single
-    turns that are to be judged then go along under `TURNS`.
-    """
+def _marked(settled: Settled, scales: Scales) -> Mapping[str, Any]:
     meta = settled.meta
-    turns = [one for _, told in _told_of_turns(settled.messages) for one in scales.unknown(told)]
+    turns = [one for _, entries in _feedback_on_turns(settled.messages) for one in scales.unknown(entries)]
     if turns:
-        return {**meta, TURNS: [*_kept_of_turns(meta), *turns]}
+        return {**meta, TURNS: [*_deferred(meta), *turns]}
     if not settled.repaired and scales.unknown(meta):
         return meta
     return {**meta, SETTLED: True} if any(True for _ in _entries(meta)) else meta
-
-
-def _told_of_turns(messages: Sequence[Message]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each answer that something is told of, and what is."""
-    for number, message in enumerate(messages):
-        if message.get("role") == "assistant" and len(message) > 2:
-            yield number, {key: item for key, item in message.items() if key not in _OWN}
-
-
-def _kept_of_turns(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the ratings of single turns that `marked` left to be judged."""
-    kept = meta.get(TURNS)
-    return [one for one in kept if isinstance(one, Mapping)] if isinstance(kept, list) else []
 
 
 def _repaired(messages: tuple[Message, ...], meta: Mapping[str, Any], correction: str) -> Settled:
     *before, old = messages
     if old.get("content") == correction:
         return Settled(messages, meta)
-    kept = {key: value for key, value in meta.items() if key != "finish_reason"}
-    told = {**kept, "repaired": "correction", "replaced": content_hash(old)}
-    return Settled((*before, {"role": "assistant", "content": correction}), told, repaired=True)
+    rest = {key: value for key, value in meta.items() if key != "finish_reason"}
+    repaired = {**rest, "repaired": "correction", "replaced": content_hash(old)}
+    return Settled((*before, {"role": "assistant", "content": correction}), repaired, repaired=True)
+
+
+def _feedback_on_turns(messages: Sequence[Message]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each answer that has keys beside those of a chat, with these."""
+    for number, message in enumerate(messages):
+        if message.get("role") == "assistant" and len(message) > 2:
+            yield number, {key: item for key, item in message.items() if key not in _OWN}
+
+
+def _deferred(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the ratings of single turns that `settle` left to be judged."""
+    ratings = meta.get(TURNS)
+    return [one for one in ratings if isinstance(one, Mapping)] if isinstance(ratings, list) else []

@@ -1,7 +1,11 @@
-"""Write an import that was not read from files: what a teacher answered, or bare questions.
+"""An import: rows to build training data from, in a folder that is whole or not there.
 
-It lies beside the others and looks like them (see `importer`); its id is a hash of its content and of how it was made.
-The folder is filled under another name, brought to disk, and renamed: it is whole or not there.
+    .tuneworthy/imports/<id>/rows.jsonl      the examples, a line each
+                             rejects.jsonl   every row that was left out: where, why, and the row itself
+                             import.json     where they come from, counts, hashes
+
+Files, a teacher's answers and bare questions all become imports. The folder is filled under another name, brought to
+disk, and renamed. An import that was killed starts again: a million rows take less than a minute.
 """
 
 from __future__ import annotations
@@ -11,17 +15,175 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 
-from tuneworthy.dataset.importing.importer import Import
+from tuneworthy.dataset import messages
+from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import sync_folder
-from tuneworthy.types import content_hash
+from tuneworthy.types import Example, content_hash
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Raise it whenever the same files give another import."""
+ROWS, REJECTS = "rows.jsonl", "rejects.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A finished import.
+
+    Attributes:
+        folder: Where it is.
+        document: The content of its `import.json`.
+    """
+
+    folder: Path
+    document: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The hash that names it."""
+        return self.folder.name
+
+    def examples(self) -> Iterator[Example]:
+        """Yield the examples, one at a time."""
+        return map(example_of, self._lines(ROWS))
+
+    def rejects(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows that were left out: `source`, `reason`, `detail`, and `row` or `text`."""
+        return self._lines(REJECTS)
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        with (self.folder / name).open("rb") as file:
+            yield from map(orjson.loads, file)
+
+
+def example_of(row: Mapping[str, Any]) -> Example:
+    """Return the example that a line of `rows.jsonl` holds."""
+    return Example(
+        id=row["id"],
+        messages=tuple(row["messages"]),
+        source=row.get("source", ""),
+        group=row.get("group"),
+        tags=tuple(row.get("tags", ())),
+        meta=row.get("meta", {}),
+    )
+
+
+def latest_import(store: Folder) -> Import | None:
+    """Return the last import, or None."""
+    document = store.read("imports/latest")
+    return None if document is None else finished_import(store, str(document.get("id")))
+
+
+def finished_import(store: Folder, identity: str) -> Import | None:
+    """Return the import called `identity`, or None."""
+    document = store.read(f"imports/{identity}/import")
+    return None if document is None else Import(store.path / "imports" / identity, document)
+
+
+def file_digest(path: Path) -> tuple[str, int]:
+    """Return the SHA-256 of a file and its size in bytes.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    except OSError as error:
+        raise UserError(messages.UNREADABLE_FILE.format(path=path, reason=error.strerror)) from None
+
+
+class ImportWriter:
+    """Fills the folder of an import, under another name until `finish`.
+
+    Use it in a ``with`` statement.
+
+    Args:
+        store: The project's folder; the caller holds the lock.
+        made_by: What makes it, e.g. `distill`.
+    """
+
+    def __init__(self, store: Folder, made_by: str) -> None:
+        store.create()
+        self.store, self.made_by = store, made_by
+        self._imports = store.path / "imports"
+        self._part = self._imports / f".{made_by}.part"
+        shutil.rmtree(self._part, ignore_errors=True)
+        self._part.mkdir(parents=True)
+        self._files: dict[str, BinaryIO] = {
+            name: (self._part / name).open("wb", buffering=2**20) for name in (ROWS, REJECTS)
+        }
+        self._rows, self._rejects = Counter[str](), Counter[str]()
+        self._reasons: dict[str, dict[str, Any]] = {}
+        self._n_repaired = 0
+
+    def __enter__(self) -> ImportWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def add(self, row: Mapping[str, Any], *, repaired: bool = False) -> None:
+        """Write a row with `id`, `source` (file:line) and `messages`, as `example_of` reads it."""
+        self._write(ROWS, row)
+        self._rows[_file_of(row)] += 1
+        self._n_repaired += repaired
+
+    def reject(self, line: Mapping[str, Any], words: str) -> None:
+        """Write a row that is left out: `source`, `reason`, `detail` and the row; `words` describe the reason."""
+        self._write(REJECTS, line)
+        self._rejects[_file_of(line)] += 1
+        reason = self._reasons.setdefault(line["reason"], {"n": 0, "first": line["source"], "words": words})
+        reason["n"] += 1
+
+    def finish(self, about: Mapping[str, Any], *, identity: str | None = None, seconds: float = 0.0) -> Import:
+        """Write `import.json` and give the folder its name; return the import that is there if it is the same.
+
+        Args:
+            about: What `import.json` says beside counts and hashes; each of its `sources` gets its counts.
+            identity: Name of the import; a hash of its content if None.
+            seconds: How long it took.
+        """
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        n_rows, n_rejects = self._rows.total(), self._rejects.total()
+        document = {
+            **about,
+            "sources": [
+                {**one, "n_kept": self._rows[one["name"]], "n_rejected": self._rejects[one["name"]]}
+                for one in about["sources"]
+            ],
+            "n_read": n_rows + n_rejects,
+            "n_kept": n_rows,
+            "n_rejected": n_rejects,
+            "n_repaired": self._n_repaired,
+            "reasons": dict(sorted(self._reasons.items(), key=lambda pair: (-pair[1]["n"], pair[0]))),
+            "sha256": {name: file_digest(self._part / name)[0] for name in self._files},
+            "version": VERSION,
+        }
+        identity = identity or content_hash([self.made_by, document])
+        if (finished := finished_import(self.store, identity)) is not None:
+            shutil.rmtree(self._part)
+            return finished
+        document |= {"id": identity, "seconds": round(seconds, 3)}
+        write_atomic(self._part / "import.json", orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        folder = self._imports / identity
+        shutil.rmtree(folder, ignore_errors=True)
+        self._part.rename(folder)
+        sync_folder(self._imports)
+        return Import(folder, orjson.loads((folder / "import.json").read_bytes()))
+
+    def _write(self, name: str, row: Mapping[str, Any]) -> None:
+        self._files[name].write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def write_import(
@@ -34,85 +196,24 @@ def write_import(
     words: Mapping[str, str],
     seconds: float = 0.0,
 ) -> Import:
-    """Write rows and rejects, or return the import that is there if it is the same.
+    """Write rows and rejects as an import that is named by its content (see `ImportWriter`).
 
     Args:
         store: The project's folder.
-        made_by: What made it.
-        rows: With `id`, `source` (file:line) and `messages`, as `importer.example_of` reads them.
-        rejects: With `source`, `reason` and `detail`.
-        about: What `import.json` says beside counts and hashes; `sources` gets its counts from the rows.
-        words: Reason to words for people.
-        seconds: How long it took; no part of the id.
+        made_by: What makes it.
+        rows: See `ImportWriter.add`.
+        rejects: See `ImportWriter.reject`.
+        about: See `ImportWriter.finish`.
+        words: Reason to description.
+        seconds: How long it took; no part of the name.
     """
-    store.create()
-    imports = store.path / "imports"
-    part = imports / f".{made_by}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    counts, kept, left = Counter[str](), Counter[str](), Counter[str]()
-    first: dict[str, str] = {}
-    hashes = {
-        "rows.jsonl": _write(part / "rows.jsonl", _counted(rows, kept)),
-        "rejects.jsonl": _write(part / "rejects.jsonl", _with_reasons(rejects, left, counts, first)),
-    }
-    document = {
-        **about,
-        "sources": [{**one, "n_kept": kept[one["name"]], "n_rejected": left[one["name"]]} for one in about["sources"]],
-        "n_read": kept.total() + left.total(),
-        "n_kept": kept.total(),
-        "n_rejected": left.total(),
-        "n_repaired": 0,
-        "reasons": {
-            reason: {"n": n, "first": first[reason], "words": words.get(reason, reason)}
-            for reason, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        },
-        "sha256": hashes,
-        "version": VERSION,
-    }
-    identity = content_hash([VERSION, made_by, document])
-    document |= {"id": identity, "seconds": round(seconds, 3)}
-    folder = imports / identity
-    if (folder / "import.json").exists():
-        shutil.rmtree(part)
-        return Import(folder, orjson.loads((folder / "import.json").read_bytes()))
-    content = orjson.dumps(document, option=orjson.OPT_INDENT_2)
-    write_atomic(part / "import.json", content)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
-    sync_folder(imports)
-    return Import(folder, orjson.loads(content))
-
-
-def _counted(rows: Iterable[Mapping[str, Any]], kept: Counter[str]) -> Iterator[Mapping[str, Any]]:
-    for row in rows:
-        kept[_file(row)] += 1
-        yield row
-
-
-def _with_reasons(
-    rejects: Iterable[Mapping[str, Any]], left: Counter[str], counts: Counter[str], first: dict[str, str]
-) -> Iterator[Mapping[str, Any]]:
-    for row in rejects:
-        left[_file(row)] += 1
-        counts[row["reason"]] += 1
-        first.setdefault(row["reason"], row["source"])
-        yield row
-
-
-def _file(row: Mapping[str, Any]) -> str:
-    """Return the file of a row."""
-    return str(row["source"]).rpartition(":")[0]
-
-
-def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:
-    """Write rows to disk, a line each, and return their SHA-256."""
-    digest = hashlib.sha256()
-    with path.open("wb", buffering=2**20) as file:
+    with ImportWriter(store, made_by) as writer:
         for row in rows:
-            line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-            file.write(line)
-            digest.update(line)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
+            writer.add(row)
+        for line in rejects:
+            writer.reject(line, words.get(line["reason"], line["reason"]))
+        return writer.finish(about, seconds=seconds)
+
+
+def _file_of(row: Mapping[str, Any]) -> str:
+    return str(row["source"]).rpartition(":")[0]

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases.readers.faults import show
+from tuneworthy.dataset import messages
 from tuneworthy.errors import DataError
 from tuneworthy.types import Example, content_hash
 
@@ -21,13 +22,15 @@ FILE_NAME: Final = "reviews.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class Sample:
     """A sample, fixed.
 
     Attributes:
-        id: Of the sample. version: What it was drawn from.
+        id: Of the sample.
+        version: What it was drawn from.
         rows: Content hashes in the order in which they are shown; a row that the version holds twice may be twice here.
-        seed: Of the draw. n_rows: How many rows it could have drawn from, known ones included.
+        seed: Of the draw.
+        n_rows: How many rows it could have drawn from, known ones included.
         time: When it was fixed.
     """
 
@@ -40,14 +43,17 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan(Drawn):
-    """A sample of the kept rows, and what it decides.
+class ReviewPlan(Sample):
+    """A sample of the rows of a version, and what it decides.
 
     Attributes:
-        attempt: Number of this plan among all of the file, from 1. alpha: The error that it may make.
-        bound: The least share of good rows that is claimed. max_bad: Most bad rows in the sample.
-        n_known: Rows of the version that were seen before. n_known_bad: Of these, found bad.
-        known: Content hashes of these rows, a row that the version holds twice twice; empty in files of old.
+        attempt: Number of this plan among all of the file, from 1.
+        alpha: The error that it may make.
+        bound: The least share of good rows that is claimed.
+        max_bad: Most bad rows in the sample.
+        n_known: Rows of the version that were reviewed before.
+        n_known_bad: Of these, found bad.
+        known: Content hashes of these rows, a row that the version holds twice twice.
     """
 
     attempt: int
@@ -65,11 +71,12 @@ class Plan(Drawn):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecondSample(Drawn):
+class SecondSample(Sample):
     """A sample of the rows that were rejected.
 
     Attributes:
-        reasons: Why each of `rows` was. asked: The reasons that were asked for; all if empty.
+        reasons: Why each of `rows` was.
+        asked: The reasons that the sample is limited to; all if empty.
     """
 
     reasons: tuple[str, ...]
@@ -78,7 +85,7 @@ class SecondSample(Drawn):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowVerdict:
-    """What one reviewer said of one row of a sample; a bad row has a reason."""
+    """One reviewer's verdict on one row of a sample; a bad row has a reason."""
 
     sample: str
     row: str
@@ -88,8 +95,8 @@ class RowVerdict:
     time: str
 
 
-KINDS: Final[dict[str, type[Plan | SecondSample | RowVerdict]]] = {
-    "plan": Plan,
+KINDS: Final[dict[str, type[ReviewPlan | SecondSample | RowVerdict]]] = {
+    "plan": ReviewPlan,
     "second_sample": SecondSample,
     "verdict": RowVerdict,
 }
@@ -100,33 +107,33 @@ _LISTS: Final = frozenset({"rows", "reasons", "asked", "known"})
 class Ledger:
     """All plans, samples and verdicts of a file, in its order."""
 
-    plans: list[Plan] = field(default_factory=list)
+    plans: list[ReviewPlan] = field(default_factory=list)
     seconds: list[SecondSample] = field(default_factory=list)
     verdicts: dict[str, list[RowVerdict]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
-        """Read a file; none is an empty ledger, and a last line that was cut off is none.
+        """Read a file; without one the ledger is empty, and a last line that was cut off does not count.
 
         Raises:
             DataError: Another line is wrong.
         """
-        found = cls()
+        ledger = cls()
         try:
             lines = path.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
-            return found
+            return ledger
         except OSError as error:
-            raise DataError(path, None, "a file of reviews", str(error.strerror)) from None
+            raise DataError(path, None, messages.REVIEW_FILE, str(error.strerror)) from None
         for number, line in enumerate(lines, 1):
             try:
-                found._add(orjson.loads(line))
+                ledger._add(orjson.loads(line))
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
                 if number == len(lines) and not line.endswith(b"\n"):
                     break
-                expected = f"a line of kind {', '.join(KINDS)}"
+                expected = messages.REVIEW_LINE.format(kinds=", ".join(KINDS))
                 raise DataError(path, number, expected, show(line.decode(errors="replace").strip())) from None
-        return found
+        return ledger
 
     def _add(self, row: dict[str, Any]) -> None:
         cls = KINDS[row.pop("kind")]
@@ -134,16 +141,16 @@ class Ledger:
         one = cls(**fields)
         if isinstance(one, RowVerdict):
             self.verdicts[one.sample].append(one)
-        elif isinstance(one, Plan):
+        elif isinstance(one, ReviewPlan):
             self.plans.append(one)
         else:
             self.seconds.append(one)
 
-    def plan_of(self, version: str) -> Plan | None:
+    def plan_of(self, version: str) -> ReviewPlan | None:
         """Return the last plan of a version."""
         return next((plan for plan in reversed(self.plans) if plan.version == version), None)
 
-    def drawn_of(self, version: str) -> list[Drawn]:
+    def samples_of(self, version: str) -> list[Sample]:
         """Return all samples of a version: those of its plans, then the second one."""
         return [one for one in (*self.plans, *self.seconds) if one.version == version]
 
@@ -151,29 +158,29 @@ class Ledger:
         """Return the second sample of a version."""
         return next((one for one in reversed(self.seconds) if one.version == version), None)
 
-    def said(self, drawn: Drawn) -> dict[str, bool]:
-        """Return row to whether it is good, of the rows of a sample of which somebody said something."""
-        return _worst(self.verdicts.get(drawn.id, ()))
+    def judged_in(self, sample: Sample) -> dict[str, bool]:
+        """Return row to whether it is good, of the rows of a sample that have a verdict."""
+        return _worst(self.verdicts.get(sample.id, ()))
 
-    def known(self) -> dict[str, bool]:
+    def judged(self) -> dict[str, bool]:
         """Return row to whether it is good, of all rows that anybody ever judged."""
         return _worst(chain.from_iterable(self.verdicts.values()))
 
 
 def _worst(verdicts: Iterable[RowVerdict]) -> dict[str, bool]:
-    found: dict[str, bool] = {}
+    worst: dict[str, bool] = {}
     for one in verdicts:
-        found[one.row] = found.get(one.row, True) and one.good
-    return found
+        worst[one.row] = worst.get(one.row, True) and one.good
+    return worst
 
 
-def found_bad(path: Path) -> frozenset[str]:
-    """Return the content hashes of all rows that were found bad in a review: a rebuilt version leaves them out."""
-    return frozenset(row for row, good in Ledger.read(path).known().items() if not good)
+def rows_found_bad(path: Path) -> frozenset[str]:
+    """Return the content hashes of all rows that a review found bad: the next build drops them."""
+    return frozenset(row for row, good in Ledger.read(path).judged().items() if not good)
 
 
 def content_of(row: Example) -> str:
-    """Return what a row is named by: the hash of its messages as they are, whatever its id says."""
+    """Return the name of a row in reviews: the hash of its messages as they are, whatever its id is."""
     return content_hash(list(row.messages))
 
 

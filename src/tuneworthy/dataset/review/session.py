@@ -32,7 +32,8 @@ from typing import Any, Final
 from tuneworthy.cases.labelling import MIN_SECOND
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
-from tuneworthy.dataset.review.log import Drawn, Ledger, Plan, RowVerdict, SecondSample, content_of, now
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.review.log import Ledger, ReviewPlan, RowVerdict, Sample, SecondSample, content_of, now
 from tuneworthy.dataset.review.state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.errors import UserError
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
@@ -48,8 +49,12 @@ def sample_size(n_rows: int, n_known: int, n_known_bad: int, attempt: int, *, bo
     """Return how many fresh rows attempt number `attempt` must draw; None if no sample could prove the bound.
 
     Args:
-        n_rows: Of the version. n_known: Of these, seen in an earlier review. n_known_bad: Of these, found bad.
-        attempt: From 1. bound: Least share of good rows. max_bad: Most bad rows in the sample.
+        n_rows: Of the version.
+        n_known: Of these, judged in an earlier review.
+        n_known_bad: Of these, found bad.
+        attempt: From 1.
+        bound: Least share of good rows.
+        max_bad: Most bad rows in the sample.
 
     >>> [sample_size(100_000, 0, 0, attempt, bound=0.95, max_bad=0) for attempt in (1, 2, 3)]
     [72, 86, 99]
@@ -87,7 +92,7 @@ class Review:
 
     def plan(
         self, *, bound: float | None = None, max_bad: int | None = None, seed: int | None = None, again: bool = False
-    ) -> Plan:
+    ) -> ReviewPlan:
         """Return the plan of this version; fix one, on disk, if there is none.
 
         Args:
@@ -104,8 +109,7 @@ class Review:
             ledger = Ledger.read(self.path)
             state = build_state(ledger, self.version)
             if state.plan is not None and not (again and state.status == "rejected"):
-                asked = {"bound": bound, "max_bad": max_bad, "seed": seed}
-                _same(state.plan, {name: value for name, value in asked.items() if value is not None})
+                _require_same(state.plan, {"bound": bound, "max_bad": max_bad, "seed": seed})
                 return state.plan
             plan = self._new_plan(
                 ledger,
@@ -123,22 +127,22 @@ class Review:
         Nothing is fixed and no row is shown.
         """
         ledger = Ledger.read(self.path)
-        numbers = _numbers([content_of(row) for row in self.rows], ledger.known())
+        numbers = _numbers([content_of(row) for row in self.rows], ledger.judged())
         attempt = len(ledger.plans) + 1
         sizes = [(sample_size(*numbers, attempt, bound=bound, max_bad=bad), bad) for bad in range(most + 1)]
         return [(n, bad) for n, bad in sizes if n is not None]
 
-    def _new_plan(self, ledger: Ledger, ids: Sequence[str], bound: float, max_bad: int, seed: int) -> Plan:
+    def _new_plan(self, ledger: Ledger, ids: Sequence[str], bound: float, max_bad: int, seed: int) -> ReviewPlan:
         if not (0 < bound < 1 and max_bad >= 0):
-            raise UserError(f"expected a bound between 0 and 1 and max-bad of 0 or more, got {bound:g} and {max_bad}")
-        known, attempt = ledger.known(), len(ledger.plans) + 1
-        numbers = n_rows, n_known, n_known_bad = _numbers(ids, known)
+            raise UserError(messages.BAD_PLAN.format(bound=bound, max_bad=max_bad))
+        judged, attempt = ledger.judged(), len(ledger.plans) + 1
+        numbers = n_rows, n_known, n_known_bad = _numbers(ids, judged)
         n = sample_size(*numbers, attempt, bound=bound, max_bad=max_bad)
         if n is None:
-            raise UserError(*_impossible(n_rows, n_known, n_known_bad, bound, max_bad))
-        rows = draw((row for row in ids if row not in known), n, key=f"{seed}:{self.version}:{attempt}")
+            raise _impossible_plan(n_rows, n_known, n_known_bad, bound, max_bad)
+        rows = draw((row for row in ids if row not in judged), n, key=f"{seed}:{self.version}:{attempt}")
         fixed: Any = {"version": self.version, "rows": rows, "seed": seed, "n_rows": n_rows, "attempt": attempt}
-        return Plan(
+        return ReviewPlan(
             **fixed,
             id=content_hash(["plan", fixed]),
             time=now(),
@@ -147,7 +151,7 @@ class Review:
             max_bad=max_bad,
             n_known=n_known,
             n_known_bad=n_known_bad,
-            known=tuple(row for row in ids if row in known),
+            known=tuple(row for row in ids if row in judged),
         )
 
     def second_sample(
@@ -166,14 +170,12 @@ class Review:
         with exclusive(self.path) as file:
             fixed = Ledger.read(self.path).second_of(self.version)
             if fixed is not None:
-                drawn = None if n is None else min(n, fixed.n_rows)
-                asked = {"n": drawn, "asked": tuple(reasons) or None, "seed": seed}
-                _same(fixed, {name: value for name, value in asked.items() if value is not None})
+                size = None if n is None else min(n, fixed.n_rows)
+                _require_same(fixed, {"n": size, "asked": tuple(reasons) or None, "seed": seed})
                 return fixed
             why = {content_of(one.row): one.reason for one in self.rejects if not reasons or one.reason in reasons}
             if not why:
-                told = f" for {', '.join(reasons)}" if reasons else ""
-                raise UserError(f"expected rows that were rejected{told} and can be read, got none")
+                raise UserError(messages.no_rejects(reasons))
             seed = secrets.randbelow(2**31) if seed is None else seed
             rows = draw(why, min(n or SECOND_N, len(why)), key=f"{seed}:{self.version}:rejected")
             sample = SecondSample(
@@ -190,15 +192,15 @@ class Review:
         return sample
 
     def reviewing(
-        self, reviewer: str, drawn: Drawn, *, share: float = SECOND_SHARE, complete: bool = False
+        self, reviewer: str, sample: Sample, *, share: float = SECOND_SHARE, complete: bool = False
     ) -> Reviewing:
         """Return the way of one reviewer through a sample (see `Reviewing`).
 
         Raises:
             UserError: The version no longer holds the rows of the sample, or the reviewer has no name.
         """
-        pool = (one.row for one in self.rejects) if isinstance(drawn, SecondSample) else iter(self.rows)
-        return Reviewing(self.path, drawn, _pick(pool, drawn), reviewer, share=share, complete=complete)
+        pool = (one.row for one in self.rejects) if isinstance(sample, SecondSample) else iter(self.rows)
+        return Reviewing(self.path, sample, _pick(pool, sample), reviewer, share=share, complete=complete)
 
 
 class Reviewing:
@@ -209,7 +211,9 @@ class Reviewing:
     shown what others said, nor why a row was rejected.
 
     Args:
-        path: The file of reviews. drawn: The sample. rows: Content hash to row.
+        path: The file of reviews.
+        sample: The sample.
+        rows: Content hash to row.
         reviewer: Who.
         share: Of the sample, which all reviewers are asked about (at least 30 rows).
         complete: Whether to go on to the end of the sample when the plan is decided; the decision stays.
@@ -218,7 +222,7 @@ class Reviewing:
     def __init__(
         self,
         path: Path,
-        drawn: Drawn,
+        sample: Sample,
         rows: Mapping[str, Example],
         reviewer: str,
         *,
@@ -226,23 +230,23 @@ class Reviewing:
         complete: bool = False,
     ) -> None:
         if not reviewer.strip():
-            raise UserError("expected the name of a reviewer, got an empty one", hint="Use --reviewer NAME")
-        self.path, self.drawn, self.reviewer, self.complete = path, drawn, reviewer.strip(), complete
+            raise UserError(messages.NO_REVIEWER, hint=messages.NO_REVIEWER_HINT)
+        self.path, self.sample, self.reviewer, self.complete = path, sample, reviewer.strip(), complete
         self._rows = rows
-        order = list(dict.fromkeys(drawn.rows))
+        order = list(dict.fromkeys(sample.rows))
         n_shared = min(len(order), max(MIN_SECOND, round(share * len(order))))
-        self._shared = frozenset(sorted(order, key=lambda row: rank(drawn.seed, f"shared {row}"))[:n_shared])
+        self._shared = frozenset(sorted(order, key=lambda row: rank(sample.seed, f"shared {row}"))[:n_shared])
         self._order = {row: i for i, row in enumerate(order)}
         self._put_off: dict[str, int] = {}
 
     def waiting(self) -> list[str]:
         """Return the rows that wait for this reviewer, those put off last."""
         ledger = Ledger.read(self.path)
-        verdicts = ledger.verdicts.get(self.drawn.id, [])
+        verdicts = ledger.verdicts.get(self.sample.id, [])
         own = {one.row for one in verdicts if one.reviewer == self.reviewer}
         others = {one.row for one in verdicts} - own
-        plan = self.drawn
-        open_ = self.complete or not isinstance(plan, Plan) or self._is_open(plan, ledger)
+        plan = self.sample
+        open_ = self.complete or not isinstance(plan, ReviewPlan) or self._is_open(plan, ledger)
         rows = [row for row in self._order if row not in own and (row in self._shared if row in others else open_)]
         return sorted(rows, key=lambda row: (self._put_off.get(row, 0), self._order[row]))
 
@@ -258,38 +262,38 @@ class Reviewing:
         """Write a verdict to disk and return what the review says now.
 
         Args:
-            row: Content hash. good: Whether it may be trained on as it is. reason: Why not; needed if it is bad.
+            row: Content hash.
+            good: Whether it may be trained on as it is.
+            reason: Why not; needed if it is bad.
 
         Raises:
             UserError: The row is not of the sample, a bad one has no reason, or a verdict would become better.
         """
         if row not in self._order:
-            raise UserError(f"expected a row of the sample, got {show(row)}")
+            raise UserError(messages.NOT_IN_SAMPLE.format(row=show(row)))
         if not good and not reason.strip():
-            raise UserError("expected a reason why the row is bad, got none")
+            raise UserError(messages.BAD_WITHOUT_REASON)
         ledger = Ledger.read(self.path)
         own = [
             one.good
-            for one in ledger.verdicts.get(self.drawn.id, ())
+            for one in ledger.verdicts.get(self.sample.id, ())
             if (one.row, one.reviewer) == (row, self.reviewer)
         ]
         if own and (good or not own[-1]):
-            raise UserError(
-                f"expected a row that {self.reviewer} has not judged, got {row}",
-                hint="a verdict can become worse (good to bad), never better",
-            )
-        said = RowVerdict(
-            sample=self.drawn.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
+            message = messages.JUDGED_BEFORE.format(reviewer=self.reviewer, row=row)
+            raise UserError(message, hint=messages.JUDGED_BEFORE_HINT)
+        verdict = RowVerdict(
+            sample=self.sample.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
         )
-        append_line(self.path, {"kind": "verdict", **asdict(said)})
-        return state_of(self.path, self.drawn.version)
+        append_line(self.path, {"kind": "verdict", **asdict(verdict)})
+        return state_of(self.path, self.sample.version)
 
     def n_given(self) -> int:
         """Return how many rows this reviewer has judged."""
-        verdicts = Ledger.read(self.path).verdicts.get(self.drawn.id, ())
+        verdicts = Ledger.read(self.path).verdicts.get(self.sample.id, ())
         return len({one.row for one in verdicts if one.reviewer == self.reviewer})
 
-    def _is_open(self, plan: Plan, ledger: Ledger) -> bool:
+    def _is_open(self, plan: ReviewPlan, ledger: Ledger) -> bool:
         return status_of(plan, *tally(ledger, plan)) == "open"
 
 
@@ -299,56 +303,52 @@ def draw(rows: Iterable[str], n: int, *, key: str) -> tuple[str, ...]:
     The order comes from hashes of `key` and row: another key is another draw. Of a row that is there twice, each copy
     has its own chance.
     """
-    seen: Counter[str] = Counter()
+    copies: Counter[str] = Counter()
 
     def ranked() -> Iterator[tuple[str, str]]:
         for row in rows:
-            seen[row] += 1
-            yield rank(0, f"{key}:{row}:{seen[row]}"), row
+            copies[row] += 1
+            yield rank(0, f"{key}:{row}:{copies[row]}"), row
 
     return tuple(row for _, row in nsmallest(n, ranked()))
 
 
-def _numbers(ids: Iterable[str], known: Mapping[str, bool]) -> tuple[int, int, int]:
-    """Return how many rows there are, how many of them are known, and how many of those are bad."""
-    found = Counter(known.get(row) for row in ids)
-    return found.total(), found[True] + found[False], found[False]
+def _numbers(ids: Iterable[str], judged: Mapping[str, bool]) -> tuple[int, int, int]:
+    """Return how many rows there are, how many were judged before, and how many of those are bad."""
+    counts = Counter(judged.get(row) for row in ids)
+    return counts.total(), counts[True] + counts[False], counts[False]
 
 
-def _impossible(n_rows: int, n_known: int, n_known_bad: int, bound: float, max_bad: int) -> tuple[str]:
+def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, max_bad: int) -> UserError:
+    """Return the reason why no sample could prove the bound, as an error."""
     most = most_allowed(n_rows, bound)
     if n_known_bad > most:
-        words = f"expected at most {most} bad rows of {n_rows}, got {n_known_bad} that earlier reviews found bad"
-        return (f"{words}; leave them out and build again",)
+        message = messages.TOO_MANY_KNOWN_BAD.format(most=most, n_rows=n_rows, n_bad=n_known_bad)
+        return UserError(message, hint=messages.TOO_MANY_KNOWN_BAD_HINT)
     if n_rows == n_known:
-        return (f"expected rows that nobody reviewed before, got none of {n_rows}; build again with new ones",)
-    return (
-        f"expected max-bad of at most {most - n_known_bad} ({n_rows} rows, {n_known_bad} known as bad, bound "
-        f"{bound:g}), got {max_bad}",
-    )
+        return UserError(messages.ALL_KNOWN.format(n_rows=n_rows), hint=messages.ALL_KNOWN_HINT)
+    message = messages.MAX_BAD_TOO_HIGH.format(n_rows=n_rows, n_known_bad=n_known_bad, bound=bound, max_bad=max_bad)
+    return UserError(message, hint=messages.MAX_BAD_TOO_HIGH_HINT.format(most=most - n_known_bad))
 
 
-def _same(fixed: Drawn, asked: Mapping[str, Any]) -> None:
-    """Refuse what differs from a sample that is fixed."""
-    for name, value in asked.items():
-        stands = len(fixed.rows) if name == "n" else getattr(fixed, name)
-        if stands != value:
-            raise UserError(
-                f"expected {name.replace('_', '-')} {stands}, as fixed before the first row was shown, got {value}"
-            )
+def _require_same(sample: Sample, options: Mapping[str, Any]) -> None:
+    """Refuse an option, unless it is None, that differs from a sample that is fixed."""
+    fixed = {**asdict(sample), "n": len(sample.rows)}
+    for name, value in options.items():
+        if value is not None and fixed[name] != value:
+            message = messages.FIXED_BEFORE.format(name=name.replace("_", "-"), fixed=fixed[name], value=value)
+            raise UserError(message, hint=messages.FIXED_BEFORE_HINT)
 
 
-def _pick(rows: Iterable[Example], drawn: Drawn) -> dict[str, Example]:
+def _pick(rows: Iterable[Example], sample: Sample) -> dict[str, Example]:
     """Return the rows of a sample by content hash, with nothing but their messages and tools."""
-    wanted, found = set(drawn.rows), {}
+    names, picked = set(sample.rows), {}
     for row in rows:
         name = content_of(row)
-        if name in wanted:
+        if name in names:
             tools = {"tools": row.meta["tools"]} if "tools" in row.meta else {}
-            found[name] = Example(messages=row.messages, id=name, meta=tools)
-    if len(found) < len(wanted):
-        raise UserError(
-            f"expected the {len(wanted)} rows of the sample in version {drawn.version}, got {len(found)}",
-            hint="a frozen version does not change: restore its files, or build again and review the new version",
-        )
-    return found
+            picked[name] = Example(messages=row.messages, id=name, meta=tools)
+    if len(picked) < len(names):
+        message = messages.SAMPLE_GONE.format(n=len(names), version=sample.version, found=len(picked))
+        raise UserError(message, hint=messages.SAMPLE_GONE_HINT)
+    return picked

@@ -1,8 +1,9 @@
-"""A judge asked about training rows: the grader `judge`, through the project's store of answers and its budget.
+"""A judge of training rows: the grader `judge`, through the project's store of answers and its budget.
 
 Invariants:
-1. Canaries, put to the rows' own questions, come first; a judge that calls one good is refused before it sees a row.
-2. Every verdict is committed before it counts: a build that was stopped asks about no row twice.
+
+1. Canaries, worthless answers to the rows' own questions, come first; a judge that calls one good sees no row.
+2. Every verdict is committed before it counts: a build that was stopped sends no row twice.
 3. A row without a verdict keeps its place; only what ends a run as a whole (budget, key, provider down) ends this.
 """
 
@@ -22,7 +23,8 @@ from tuneworthy.cases.pii import Masker
 from tuneworthy.config.data import Audit
 from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
-from tuneworthy.dataset.base import Opinion, Opinions
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import AuditResult, RowOpinion
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
@@ -30,14 +32,13 @@ from tuneworthy.evaluate.request_batcher import RequestBatcher
 from tuneworthy.evaluate.runner import Progress, Runner
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
-from tuneworthy.graders.validate import JudgeValidation, validate_judge
+from tuneworthy.graders.validate import validate_judge
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Example, content_hash
 
 BLOCK: Final = 1_000
-"""Rows that are asked about together."""
-NO_JUDGE: Final = "no judge looked at the rows (name a model in [data.judge])"
+"""Rows that are judged concurrently."""
 _SHOWN: Final = 200
 _CANARY_ROWS: Final = 50
 _RUBRIC: Final = """\
@@ -48,12 +49,15 @@ careful person who knows the subject would have sent. A question that cannot be 
 
 @dataclass
 class JudgeAuditor:
-    """Asks the judge of `[data.judge]` about rows (see `base.Auditor`).
+    """The judge of `[data.judge]` (see `base.Auditor`).
 
     Args:
-        project: Its models, its budget. store: Its folder; the caller holds the lock.
-        config: The section. labels: Of a task that has few: the judge is told them.
-        progress: Told what happens. max_usd: Limit of what this run may spend, beside the project's own budget.
+        project: Its models, its budget.
+        store: Its folder; the caller holds the lock.
+        config: The section.
+        labels: Of a task that has few; the judge gets them.
+        progress: Notified of calls.
+        max_usd: Limit of what this run may spend, beside the project's own budget.
     """
 
     project: Project
@@ -67,28 +71,30 @@ class JudgeAuditor:
         """Return what its verdicts depend on: the model, the rubric, the settings."""
         return asyncio.run(self._identity())
 
-    def audit(self, rows: Sequence[Example]) -> Opinions:
-        """Ask about all `rows` (see `base.Auditor.audit`)."""
+    def audit(self, rows: Sequence[Example]) -> AuditResult:
+        """Judge all `rows` (see `base.Auditor.audit`)."""
         return asyncio.run(self._audit(rows))
 
     async def _identity(self) -> dict[str, Any]:
         async with self._opened() as judge:
             return dict(judge.identity)
 
-    async def _audit(self, rows: Sequence[Example]) -> Opinions:
+    async def _audit(self, rows: Sequence[Example]) -> AuditResult:
         async with self._opened() as judge:
-            canaries = await validate_judge(judge, [asked(row) for row in islice(rows, _CANARY_ROWS)])
-            _refuse_the_fooled(canaries, self.config.model)
-            opinions: list[Opinion] = []
+            canaries = await validate_judge(judge, [case_of(row) for row in islice(rows, _CANARY_ROWS)])
+            if canaries.status == "fail":
+                message = messages.FOOLED_JUDGE.format(model=self.config.model, reasons="; ".join(canaries.reasons))
+                raise UserError(message, hint=messages.FOOLED_JUDGE_HINT)
+            opinions: list[RowOpinion] = []
             for first in range(0, len(rows), BLOCK):
-                block = [asked(row) for row in rows[first : first + BLOCK]]
-                said = await asyncio.gather(*(judge.verdict(case, case.expected) for case in block))
-                opinions += [Opinion(good, Masker().mask(why)[:_SHOWN]) for good, why in said]
-        return Opinions(opinions, canaries.n_canaries)
+                block = [case_of(row) for row in rows[first : first + BLOCK]]
+                verdicts = await asyncio.gather(*(judge.verdict(case, case.expected) for case in block))
+                opinions += [RowOpinion(good, Masker().mask(why)[:_SHOWN]) for good, why in verdicts]
+        return AuditResult(opinions, canaries.n_canaries)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[JudgeGrader]:
-        """Open the model and yield the grader: it sees no right answer, as what it judges is the only one there is."""
+        """Open the model and yield the grader; it gets no right answer, as the answer that it judges is the only one."""
         store, models = ResponseStore(self.store.responses), Models(self.project)
         spent, seed = store.spent_usd(), self.project.split.seed
         limits = [self.project.ladder.budget_usd, None if self.max_usd is None else spent + self.max_usd]
@@ -117,8 +123,8 @@ class JudgeAuditor:
         return f"{rubric}\nThe answer is one of these labels, and none of the others fits better: {labels}"
 
 
-def asked(row: Example) -> Case:
-    """Return a row as a case: what was asked, instructions included, and what is to be judged in `expected`.
+def case_of(row: Example) -> Case:
+    """Return a row as a case: the question, instructions included, and the answer to judge in `expected`.
 
     An answer that calls tools is judged as its JSON.
     """
@@ -126,21 +132,8 @@ def asked(row: Example) -> Case:
     answer = row.answer
     if last.get("tool_calls"):
         answer = orjson.dumps({"content": answer, "tool_calls": last["tool_calls"]}, default=str).decode()
-    told = [str(m.get("content") or "") for m in row.messages[:-1] if m.get("role") in {"system", "developer"}]
-    return Case(id=row.id, input="\n".join([*told, question_of(row)]), expected=answer)
-
-
-def _refuse_the_fooled(seen: JudgeValidation, model: str) -> None:
-    """Refuse a judge that calls a worthless answer good, or that gives no verdicts.
-
-    Raises:
-        UserError: It does.
-    """
-    if seen.status == "fail":
-        raise UserError(
-            f"[data.judge]: expected models.{model} to call every worthless answer bad, got: {'; '.join(seen.reasons)}",
-            hint='name another model, mend the rubric, or set off = ["judge_audit"]',
-        )
+    system = [str(m.get("content") or "") for m in row.messages[:-1] if m.get("role") in {"system", "developer"}]
+    return Case(id=row.id, input="\n".join([*system, question_of(row)]), expected=answer)
 
 
 def auditor_of(

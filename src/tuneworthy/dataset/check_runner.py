@@ -1,0 +1,307 @@
+"""Runs data checks, one after the other, over rows on disk; what they find is counted and stored.
+
+The framework, not the check, applies the policy, drops rows, counts, times and stores the rejects. A check that examines
+rows one by one gets them in batches; one that needs the whole set gets a sequence that reads rows as they are accessed.
+
+    <cache>/<nn>-<check>.jsonl    all that the check found, a line each, then how long it took
+
+With a cache, a run that was killed goes on behind the last check that finished. The caller names the folder by all
+that the result depends on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, RowFinding, data_checks
+from tuneworthy.dataset.rows import Rows, row_of
+from tuneworthy.errors import UserError
+from tuneworthy.store import write_atomic
+from tuneworthy.types import Example
+
+BATCH: Final = 20_000
+"""Rows that a check gets at a time if it does not need all of them."""
+Say = Callable[[str], None]
+View = Callable[[str, Example], Example]
+"""Check and row to the row as the check may see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowDecision:
+    """A finding after the policy, about places in the file of rows.
+
+    Attributes:
+        place: Of the row, or `WHOLE_SET`.
+        code: Of the finding.
+        action: What becomes of the row.
+        detail: The message of the finding.
+        other: Place of the row that it repeats.
+        score: Of the finding.
+        changed: The row after `repair`, if the action is `mask`.
+    """
+
+    place: int
+    code: str
+    action: Action
+    detail: str = ""
+    other: int | None = None
+    score: float | None = None
+    changed: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one check did.
+
+    Attributes:
+        check: The configured check.
+        n_in: Rows that it examined.
+        decisions: On what it found.
+        seconds: How long it took.
+    """
+
+    check: DataCheck
+    n_in: int
+    decisions: Sequence[RowDecision]
+    seconds: float
+
+    @cached_property
+    def dropped(self) -> dict[int, RowDecision]:
+        """The rows that leave, by place: each with the first decision to drop it."""
+        dropped: dict[int, RowDecision] = {}
+        for one in self.decisions:
+            if one.action == "drop":
+                dropped.setdefault(one.place, one)
+        return dropped
+
+    @cached_property
+    def changed(self) -> dict[int, dict[str, Any]]:
+        """The changed rows, by place."""
+        return {one.place: one.changed for one in self.decisions if one.changed is not None}
+
+    @property
+    def on_retained(self) -> Iterator[RowDecision]:
+        """The decisions on rows that stay, and on the set."""
+        return (one for one in self.decisions if one.place == WHOLE_SET or one.place not in self.dropped)
+
+    def n_rows(self, action: Action) -> int:
+        """Return how many rows were dropped (`drop`), changed (`mask`), or stay with a finding (`report`)."""
+        if action == "drop":
+            return len(self.dropped)
+        return len({one.place for one in self.on_retained if one.action == action and one.place != WHOLE_SET})
+
+    def document(self) -> dict[str, Any]:
+        """Return what the recipe says of it: no times."""
+        counts: dict[str, Counter[str]] = {}
+        for one in [*self.dropped.values(), *self.on_retained]:
+            if one.place != WHOLE_SET:
+                counts.setdefault(one.code, Counter())[one.action] += 1
+        words = self.check.codes
+        return {
+            "check": self.check.name,
+            "version": self.check.version,
+            "settings": self.check.settings,
+            "n_in": self.n_in,
+            "n_out": self.n_in - len(self.dropped),
+            **{f"n_{action}": self.n_rows(action) for action in ("drop", "mask", "report")},
+            "reasons": {code: {"words": words[code], **counts[code]} for code in sorted(counts)},
+            "whole_set": [
+                {"reason": one.code, "words": words[one.code], "detail": one.detail, "score": one.score}
+                for one in self.decisions
+                if one.place == WHOLE_SET
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DataGate:
+    """Whether what a check bars from a version is gone.
+
+    Attributes:
+        check: Its name.
+        passed: Whether nothing of it stays.
+        detail: Why not.
+    """
+
+    check: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """Rows after all checks.
+
+    Attributes:
+        rows: Those that stay, as they are now.
+        before: All of them, as they were.
+        stages: What the checks did.
+        overlaps: Places of rows that overlap with a case, whatever they were dropped for.
+    """
+
+    rows: Rows
+    before: Rows
+    stages: Sequence[Stage]
+    overlaps: frozenset[int] = frozenset()
+
+    def rejects(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows that were dropped, each as it was when it was dropped."""
+        changed: dict[int, dict[str, Any]] = {}
+        for stage in self.stages:
+            now = self.before.keep(self.before.places, changed)
+            for place, one in sorted(stage.dropped.items()):
+                row = now.raw(place)
+                yield {**self._line(stage, one), "row": {"messages": row["messages"], "meta": row.get("meta", {})}}
+            changed |= stage.changed
+
+    def findings(self) -> Iterator[dict[str, Any]]:
+        """Yield what was found in rows that stayed to the end, and in the set."""
+        retained = {WHOLE_SET, *self.rows.places.tolist()}
+        for stage in self.stages:
+            for one in stage.on_retained:
+                if one.place in retained:
+                    yield {**self._line(stage, one), "action": one.action}
+
+    def _line(self, stage: Stage, one: RowDecision) -> dict[str, Any]:
+        line: dict[str, Any] = {}
+        if one.place != WHOLE_SET:
+            row = self.rows.raw(one.place)
+            line |= {"id": row["id"], "source": row.get("source", "")}
+            if one.place in self.overlaps:
+                line["contamination"] = True
+        line |= {"check": stage.check.name, "reason": one.code, "detail": one.detail}
+        if one.score is not None:
+            line["score"] = round(one.score, 6)
+        if one.other is not None:
+            other = self.rows.raw(one.other)
+            line["other"] = {"id": other["id"], "source": other.get("source", "")}
+        return line
+
+    @cached_property
+    def gates(self) -> list[DataGate]:
+        """The gates: nothing stays of what a check bars; a check with a gate that did not run fails."""
+        retained = {WHOLE_SET, *self.rows.places.tolist()}
+        gates = []
+        for stage in self.stages:
+            if barred := stage.check.gate:
+                remaining = Counter(one.code for one in stage.on_retained
+                                    if one.code in barred and one.action == "report" and one.place in retained)  # fmt: skip
+                listed = ", ".join(f"{n} {code}" for code, n in sorted(remaining.items()))
+                gates.append(DataGate(stage.check.name, not remaining, messages.remaining(listed)))
+        ran = {stage.check.name for stage in self.stages}
+        off = [name for name, check in data_checks().items() if check.gate and name not in ran]
+        return gates + [DataGate(name, False, messages.CHECK_OFF) for name in off]
+
+
+def run_checks(
+    path: Path,
+    checks: Sequence[DataCheck],
+    context: CheckContext,
+    *,
+    policy: Mapping[str, Action],
+    view: View | None = None,
+    cache: Path | None = None,
+    say: Say = lambda _: None,
+) -> CheckedRows:
+    """Run `checks` over the rows of a file.
+
+    Args:
+        path: Rows, as `data import` writes them.
+        checks: Configured, in their order.
+        context: What they may look at.
+        policy: What becomes of what is found, by code or by check; else what the finding asks for.
+        view: What the checks see of a row; all of it if None. Repairs get the whole row.
+        cache: Folder of what an interrupted run found; named by all that the result depends on.
+        say: Gets a sentence now and then.
+
+    Raises:
+        UserError: The policy masks what the check cannot mask, or a check yields a code that it does not describe.
+    """
+    before = rows = Rows(path)
+    stages: list[Stage] = []
+    changed: dict[int, dict[str, Any]] = {}
+    for number, check in enumerate(checks):
+        file = cache / f"{number:02}-{check.name}.jsonl" if cache else None
+        stage = _stored(file, check, len(rows)) if file else None
+        if stage is None:
+            say(messages.RUNNING_CHECK.format(check=check.name, n=len(rows)))
+            started = time.perf_counter()
+            visible = rows.viewed(partial(view, check.name)) if view else rows
+            decisions = [_decide(check, one, rows, policy) for one in _findings(check, visible, context)]
+            stage = Stage(check, len(rows), decisions, time.perf_counter() - started)
+            if file:
+                _store(file, stage)
+        stages.append(stage)
+        changed |= stage.changed
+        dropped = np.fromiter(stage.dropped, np.int64, len(stage.dropped))
+        rows = rows.keep(np.setdiff1d(rows.places, dropped, assume_unique=True), dict(changed))
+    return CheckedRows(rows, before, stages)
+
+
+def _findings(check: DataCheck, rows: Rows, context: CheckContext) -> Iterator[RowFinding]:
+    """Yield what `check` finds, about positions in `rows`; a finding on the set that several batches repeat, once."""
+    if check.whole:
+        yield from check.run(rows, context)
+        return
+    on_set: set[tuple[str, str]] = set()
+    for first in range(0, len(rows), BATCH):
+        for one in check.run(rows[first : first + BATCH], context):
+            if one.row != WHOLE_SET:
+                other = None if one.other is None else one.other + first
+                yield replace(one, row=one.row + first, other=other)
+            elif (one.code, one.message) not in on_set:
+                on_set.add((one.code, one.message))
+                yield one
+
+
+def _decide(check: DataCheck, finding: RowFinding, rows: Rows, policy: Mapping[str, Action]) -> RowDecision:
+    """Return a finding after the policy, about places in the file."""
+    code = finding.code
+    if code not in check.codes:
+        raise UserError(messages.UNKNOWN_CODE.format(check=check.name, code=code, codes=", ".join(check.codes)))
+    if finding.row == WHOLE_SET:
+        return RowDecision(WHOLE_SET, code, "report", finding.message, score=finding.score)
+    action = policy.get(code, policy.get(check.name, finding.action))
+    if action == "mask" and not check.masks:
+        raise UserError(messages.CANNOT_MASK.format(check=check.name), hint=messages.CANNOT_MASK_HINT.format(code=code))
+    return RowDecision(
+        place=int(rows.places[finding.row]),
+        code=code,
+        action=action,
+        detail=finding.message,
+        other=None if finding.other is None else int(rows.places[finding.other]),
+        score=finding.score,
+        changed=row_of(check.repair(rows[finding.row])) if action == "mask" else None,
+    )
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield each row as a line of JSON."""
+    return (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+
+
+def _store(path: Path, stage: Stage) -> None:
+    """Write a stage, whole or not at all; the last line says that it is whole."""
+    found = [{key: value for key, value in asdict(one).items() if value is not None} for one in stage.decisions]
+    write_atomic(path, json_lines([*found, {"n_in": stage.n_in, "seconds": stage.seconds}]))
+
+
+def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
+    """Return the stage of an earlier run, or None."""
+    try:
+        *lines, last = path.read_bytes().splitlines()
+        end = orjson.loads(last)
+        decisions = [RowDecision(**orjson.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError):
+        return None
+    return Stage(check, n_in, decisions, end["seconds"]) if end.get("n_in") == n_in else None
