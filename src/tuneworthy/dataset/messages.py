@@ -334,7 +334,7 @@ REFUTED: Final = (
 REJECTED: Final = (
     "{n_bad} bad of {n_judged} reviewed, the plan allows {max_bad}: it is not shown that at least {bound:.1%} are good"
 )
-OPEN_REVIEW: Final = "{n_bad} bad of {n_judged} reviewed, {open} of {n} to go, at most {max_bad} may be bad"
+OPEN_REVIEW: Final = "{n_bad} bad of {n_judged} reviewed, {open} of {n} left, at most {max_bad} may be bad"
 
 
 def no_rejects(reasons: Sequence[str]) -> str:
