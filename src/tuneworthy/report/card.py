@@ -57,7 +57,9 @@ def page_of(card: DatasetCard, review: str = "") -> Page:
     """
     warnings = [f"Frozen although a gate failed: {one}." for one in card.unsafe]
     warnings += card.notes
-    warnings.append(f"Review: {review}." if review else "Nobody has reviewed these rows yet: tuneworthy data review start.")
+    warnings.append(
+        f"Review: {review}." if review else "Nobody has reviewed these rows yet: tuneworthy data review start."
+    )
     return Page(
         title=clean(card.task),
         answer=f"{count(card.n_rows)} of {count(card.n_read)} rows stay, in version {card.version}",

@@ -13,4 +13,4 @@ def pair(row: Example) -> dict[str, Any]:
     return {"question": row.question, "answer": row.answer}
 
 
-PAIRS = Writer(name="pairs", title="Pairs", tool_calls="tools are left out", convert=pair)
+PAIRS = Writer(name="pairs", tool_calls="Tools are left out.", convert=pair)
