@@ -9,6 +9,7 @@ disk against bm25s and a flat matrix in memory, with the same random vectors on 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -25,7 +26,7 @@ from tuneworthy.config import load
 from tuneworthy.ladder.rungs.retrieval import FEWEST_NAMED, Form, forms_of, measure
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.index import open_index
-from tuneworthy.retrieval.library import Library, open_library
+from tuneworthy.retrieval.library import DocumentLibrary, open_library
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.paired import compare
 from tuneworthy.types import Case
@@ -64,13 +65,15 @@ def xquad(data: Path, root: Path) -> list[Case]:
     return sorted(cases, key=lambda case: case.id)
 
 
-def own_hybrid(library: Library, form: Form, cases: list[Case]) -> dict[str, np.ndarray]:
+async def own_hybrid(library: DocumentLibrary, form: Form, cases: list[Case]) -> dict[str, np.ndarray]:
     """Measure LanceDB's own hybrid search (reciprocal rank fusion) on the same table."""
-    searcher = library.searcher(form.retrieval)
-    searcher.encode([case.text for case in cases])
+    searcher = await library.searcher(form.retrieval)
+    await searcher.encode([case.text for case in cases])
     rows = []
     for case in cases:
-        hits = searcher.index.hybrid(case.text, searcher.vector(case.text), form.retrieval.pool).tolist()
+        query = searcher.index.table.search(query_type="hybrid", fts_columns="text")
+        query = query.vector(searcher.vector(case.text)).text(case.text).distance_type("dot")
+        hits = query.limit(form.retrieval.pool).to_arrow()["number"].to_pylist()
         chunks = searcher.chunks(hits)
         ranked = list(dict.fromkeys(chunks[number].document for number in hits))
         rows.append(quality(ranked, library.wanted(case)))
@@ -88,7 +91,7 @@ def quality_part(data: Path) -> dict[str, Any]:
         dev, rest = cases[:DEV], cases[DEV:]
         forms = forms_of(library)
         for form in forms:
-            form.measured = measure(library, form.retrieval, dev)
+            form.measured = asyncio.run(measure(library, form.retrieval, dev))
             print(f"  dev {form.name:28s} nDCG@10 {form.order:.4f}", flush=True)
         best = max((form for form in forms if form.retrieval.reranker), key=lambda form: form.order)
         same = [form for form in forms if form.retrieval.chunk_tokens == best.retrieval.chunk_tokens]
@@ -96,9 +99,9 @@ def quality_part(data: Path) -> dict[str, Any]:
             "BM25 alone": next(form for form in same if not form.retrieval.encoder),
             "dense alone": next(form for form in same if form.retrieval.encoder and not form.retrieval.bm25_weight),
         }
-        rows = {f"ours ({best.name})": measure(library, best.retrieval, rest)}
-        rows |= {name: measure(library, form.retrieval, rest) for name, form in peers.items()}
-        rows["LanceDB hybrid"] = own_hybrid(library, best, rest)
+        rows = {f"ours ({best.name})": asyncio.run(measure(library, best.retrieval, rest))}
+        rows |= {name: asyncio.run(measure(library, form.retrieval, rest)) for name, form in peers.items()}
+        rows["LanceDB hybrid"] = asyncio.run(own_hybrid(library, best, rest))
         library.close()
     ours = next(iter(rows.values()))
     print(
@@ -132,7 +135,11 @@ class Vectors:
     def __init__(self, rows: np.ndarray) -> None:
         self._rows, self._at = rows, 0
 
-    def encode(self, texts: Any, *, steady: bool = True) -> np.ndarray:
+    async def encode_questions(self, texts: Any, repeat: int = 0) -> np.ndarray:
+        """Return the next rows."""
+        return await self.encode_chunks(texts)
+
+    async def encode_chunks(self, texts: Any) -> np.ndarray:
         """Return the next rows."""
         self._at += len(texts)
         return self._rows[self._at - len(texts) : self._at]
@@ -152,9 +159,11 @@ def speed_part(n: int, queries: int = 200) -> dict[str, Any]:
     found: dict[str, Any] = {"chunks": n, "queries": queries}
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        index = open_index(Path(folder) / "index", iter(chunks), Vectors(rows))
+        index = asyncio.run(open_index(Path(folder) / "index", iter(chunks), Vectors(rows)))
         build = time.perf_counter() - started
-        found["ours"] = _asked(build, asked, lambda q: (index.words(asked[q], 50), index.vectors(vectors[q], 50)))
+        found["ours"] = _asked(
+            build, asked, lambda q: (index.search_words(asked[q], 50), index.search_vectors(vectors[q], 50))
+        )
         found["ours"]["disk_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file()) / 1e6
     started = time.perf_counter()
     peer = bm25s.BM25()

@@ -87,7 +87,7 @@ def _answers(session: SimulationSession) -> dict[str, dict[str, tuple[str, float
         if variant.model.startswith(PREFIX):
             continue
         cases = list(asked.values())
-        jobs = session.runner._jobs(variant, b"", cases, (0,), None)
+        jobs = session.runner._jobs(variant, cases, (0,))
         for job, text in zip(jobs, session.answers.texts(variant, cases), strict=True):
             said = f"So it is.\n{COT_MARKER} {text}" if variant.answer_after else text
             found[variant.model][key(job.request)] = said, session.answers.seconds(variant.model, job.case)

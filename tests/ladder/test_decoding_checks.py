@@ -179,7 +179,7 @@ def noted(root: Path, grid: str = "", **changes: Any) -> list[str]:
             best: Variant = replace(current(session), **changes)
             view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
                         best=best, seed=7, n_dev=80)  # fmt: skip
-            Decoding().propose(view)
+            await Decoding().propose(view)
             return [words.rpartition("(")[2].rstrip(")") for words in view.notes]
 
     return asyncio.run(run())
@@ -238,6 +238,6 @@ def proposed(root: Path, rung: Rung) -> Sequence[Variant]:
         async with open_session(load(root)) as session:
             view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
                         best=current(session), seed=7, n_dev=80)  # fmt: skip
-            return rung.propose(view).candidates
+            return (await rung.propose(view)).candidates
 
     return asyncio.run(run())

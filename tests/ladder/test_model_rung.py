@@ -59,7 +59,7 @@ def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
         seed=7,
         n_dev=80,
     )
-    found = Model().propose(view).candidates
+    found = asyncio.run(Model().propose(view)).candidates
     assert capabilities.efforts, "the planted model takes an effort"
     others = [effort for effort in capabilities.efforts if effort != capabilities.default_effort]
     assert [variant.decoding for variant in found] == [{}, *({"effort": effort} for effort in others)]
@@ -91,7 +91,7 @@ def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp
     }
     best = Variant(name="b", model="weak", model_identity={}, system=None, user="x", decoding={"temperature": 0.0})
     view = View(project=project, task=Task(kind="label"), pool=ShotPool([]), models=models, best=best, seed=7, n_dev=80)
-    found = {variant.name: variant.decoding for variant in Model().propose(view).candidates}
+    found = {variant.name: variant.decoding for variant in asyncio.run(Model().propose(view)).candidates}
     assert found["model/thinker"] == {"temperature": 0.0} and found["model/always,effort=high"] == {"effort": "high"}
     assert on_model(best, "thinker", models["thinker"].provider).decoding == {"temperature": 0.0}
     assert [note for note in view.notes if "temperature" in note and note.startswith("always does not accept")]

@@ -24,9 +24,9 @@ from tuneworthy.report.document import document
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.retrieval import BLAME_WORDS
-from tuneworthy.retrieval.documents import Corpus, Document
-from tuneworthy.retrieval.library import Library, open_library
-from tuneworthy.retrieval.parsing import Section
+from tuneworthy.retrieval.documents import Corpus, SourceDocument
+from tuneworthy.retrieval.library import DocumentLibrary, open_library
+from tuneworthy.retrieval.parsing import DocumentSection
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Passage, Response, Retrieval, Score, Trace
@@ -119,7 +119,7 @@ def test_a_bug_in_the_oracle_is_raised_and_never_stored_as_a_result(
 ) -> None:
     project = load(write_facts(tmp_path, f"{READS} else 'none'"))
     with monkeypatch.context() as planted:
-        planted.setattr(Library, "oracle", lambda library, searched: searched.no_such_field)
+        planted.setattr(DocumentLibrary, "oracle", lambda library, searched: searched.no_such_field)
         with pytest.raises(AttributeError, match="no_such_field"):
             asyncio.run(run_ladder_of(project, ["retrieval"]))
     stopped = read_record(Folder(tmp_path))
@@ -189,9 +189,9 @@ def test_recall_counts_documents_not_chunks(tmp_path: Path) -> None:
     assert library is not None
     case = Case(id="c", input="apple", documents=("right",))
     (form,) = [form for form in forms_of(library) if form.name == "words"]
-    assert [passage.document for passage in library.ranked(form.retrieval, ["apple"])[0]] == ["long"] * 10
+    assert [passage.document for passage in asyncio.run(library.ranked(form.retrieval, ["apple"]))[0]] == ["long"] * 10
     gone = replace(case, documents=("right", "gone", "gone"))
-    found = measure(library, form.retrieval, [case, gone, replace(case, documents=("gone",))])
+    found = asyncio.run(measure(library, form.retrieval, [case, gone, replace(case, documents=("gone",))]))
     library.close()
     assert found["recall@3"].tolist() == [1.0, 0.5, 0.0] and found["mrr"].tolist() == [0.5, 0.5, 0.0]
 
@@ -214,7 +214,7 @@ def test_citations_of_odd_names_are_taken_off_before_an_answer_is_graded(tmp_pat
     _, found = run_ladder(write_facts(tmp_path, answer, rows=rows, extra=extra, n_cases=80))
     assert found.score is not None and found.score > 0.9
     citations = found.detail.citations
-    assert citations["cite"] == citations["n"] and citations["cite_unseen"] == 0
+    assert citations is not None and citations.cite == citations.n and citations.cite_unseen == 0
 
 
 def trace(text: str, *cited: str) -> Trace:
@@ -231,9 +231,9 @@ def test_whose_fault_a_wrong_answer_is() -> None:
 
 
 def test_of_several_documents_it_is_said_which_were_missed_and_which_are_not_in_the_index() -> None:
-    documents = [Document(id=name, name=name, sections=(Section("", "text"),)) for name in "abc"]
+    documents = [SourceDocument(id=name, name=name, sections=(DocumentSection("", "text"),)) for name in "abc"]
     library: Any = SimpleNamespace(
-        named=lambda case: Library.named(library, case), unknown=lambda case: Library.unknown(library, case),
+        named=lambda case: DocumentLibrary.named(library, case), unknown=lambda case: DocumentLibrary.unknown(library, case),
         corpus=Corpus(documents),
     )  # fmt: skip
     named = {"all": ("a", "b"), "part": ("a", "c"), "none": ("b", "c", "c"), "gone": ("a", "z"), "free": ()}

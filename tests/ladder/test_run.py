@@ -439,4 +439,4 @@ async def propose(root: Path) -> tuple[list[str], list[str]]:
             seed=7,
             n_dev=1,
         )
-        return [one.name for one in Model().propose(view).candidates], view.notes
+        return [one.name for one in (await Model().propose(view)).candidates], view.notes

@@ -195,13 +195,13 @@ def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) ->
     )
 
     def settings() -> list[dict[str, object]]:
-        return [dict(candidate.decoding) for candidate in Decoding().propose(view).candidates]  # type: ignore[arg-type]
+        return [dict(candidate.decoding) for candidate in asyncio.run(Decoding().propose(view)).candidates]  # type: ignore[arg-type]
 
     assert {"temperature": 0.0} in settings()
     assert any("min_p" in setting for setting in settings())
     view.best = replace(free, output=OutputFormat(kind="choice", choices=("a", "b")), decoding={"temperature": 0.0})
     assert settings() == []
-    assert Decoding().propose(view).skip_code == "constrained"  # type: ignore[arg-type]
+    assert asyncio.run(Decoding().propose(view)).skip_code == "constrained"  # type: ignore[arg-type]
     decoding.grid = [{"temperature": 0.5}]
     assert settings() == [{"temperature": 0.5}]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,6 @@ def test_where_it_is_asked_for_there_are_candidates_or_the_reason_why_not(
         seed=7,
         n_dev=80,
     )
-    names = [variant.name for variant in FewShot().propose(view).candidates]
+    names = [variant.name for variant in asyncio.run(FewShot().propose(view)).candidates]
     assert ("few_shot/by_meaning-2" in names) is torch
     assert any("torch is not installed" in note for note in view.notes) is not torch

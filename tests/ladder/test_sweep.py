@@ -450,7 +450,7 @@ def test_a_sweep_of_a_project_adopts_resumes_and_is_the_rung_s_first_candidate(
                 seed=7,
                 n_dev=80,
             )
-            return [one.decoding for one in Decoding().propose(view).candidates]
+            return [one.decoding for one in (await Decoding().propose(view)).candidates]
 
     assert asyncio.run(proposed())[0] == first.found.setting
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def test_a_contract_is_not_proposed_where_labels_are_missing(tmp_path: Path) -> 
     names = {}
     for closed in (True, False):
         task = SimpleNamespace(kind="label", labels=("a", "b"), closed=closed, schema=None)
-        proposal = Prompt().propose(SimpleNamespace(best=best, task=task))  # type: ignore[arg-type]
+        proposal = asyncio.run(Prompt().propose(SimpleNamespace(best=best, task=task)))  # type: ignore[arg-type]
         names[closed] = [one.name for one in proposal.candidates]
     assert set(names[True]) - set(names[False]) == {"prompt/contract", "prompt/xml_contract"}
 

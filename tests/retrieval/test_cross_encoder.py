@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 from pathlib import Path
@@ -43,14 +44,16 @@ def test_a_pair_has_the_score_that_transformers_gives_it_whatever_else_is_scored
 
     folder = write_model(tmp_path / "reranker")
     encoder, texts = CrossEncoder(config_of(), tmp_path), ["bees make honey", "cats sleep", "apples are red " * 40]
-    found = encoder.score("who makes honey", texts)
-    assert found == [encoder.score("who makes honey", [text])[0] for text in texts] and len(set(found)) == 3
+    found = asyncio.run(encoder.score("who makes honey", texts))
+    assert (
+        found == [asyncio.run(encoder.score("who makes honey", [text]))[0] for text in texts] and len(set(found)) == 3
+    )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     with torch.inference_mode():
         pair = tokenizer("who makes honey", texts[0], return_tensors="pt")
         assert found[0] == pytest.approx(float(model(**pair).logits[0, 0]), abs=1e-6)
-    assert encoder.score("who " * 100, ["cats " * 100])
+    assert asyncio.run(encoder.score("who " * 100, ["cats " * 100]))
 
 
 @pytest.mark.parametrize(
@@ -81,8 +84,9 @@ def test_it_orders_what_words_found(tmp_path: Path) -> None:
     library = library_of(tmp_path, settings)
     form = library.retrieval(k=3, chunk_tokens=64, bm25_weight=1.0)
     assert form.reranker["sha256"]
-    (found,) = library.ranked(form, ["bees or cats or apples"])
-    scores = CrossEncoder(config_of(), tmp_path).score("bees or cats or apples", [one.text for one in found])
+    (found,) = asyncio.run(library.ranked(form, ["bees or cats or apples"]))
+    reranker = CrossEncoder(config_of(), tmp_path)
+    scores = asyncio.run(reranker.score("bees or cats or apples", [one.text for one in found]))
     library.close()
     assert len(found) == 3 and scores == sorted(scores, reverse=True)
 
@@ -93,6 +97,6 @@ def test_without_transformers_it_is_told_that_nothing_is_reranked(
     monkeypatch.setattr("tuneworthy.retrieval.cross_encoder.find_spec", lambda _: None)
     settings = 'encoder = { type = "off" }\nreranker = { type = "cross_encoder", model = "reranker" }'
     library = library_of(tmp_path, settings)
-    assert any("nothing is reranked: torch and transformers" in note for note in library.notes)
-    with pytest.raises(ModelError, match="not installed"):
+    assert any("Nothing is reranked" in note and "tuneworthy[train]" in note for note in library.notes)
+    with pytest.raises(ModelError, match="needs torch and transformers"):
         CrossEncoder(config_of(), tmp_path)

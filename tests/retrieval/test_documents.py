@@ -10,9 +10,9 @@ import pytest
 
 from tuneworthy.errors import UserError
 from tuneworthy.retrieval.chunking import CHARACTERS_A_TOKEN, Count, about_tokens, chunk_documents
-from tuneworthy.retrieval.documents import Corpus, Document, read_documents
+from tuneworthy.retrieval.documents import Corpus, SourceDocument, read_documents
 from tuneworthy.retrieval.injections import find_injection
-from tuneworthy.retrieval.parsing import Section
+from tuneworthy.retrieval.parsing import DocumentSection
 
 
 def corpus_of(folder: Path, **files: str | bytes) -> Corpus:
@@ -132,7 +132,7 @@ def test_a_name_that_is_not_utf_8_can_be_hashed_and_told(tmp_path: Path) -> None
 def test_empty_documents_other_endings_and_other_encodings_are_counted_with_their_reasons(tmp_path: Path) -> None:
     found = corpus_of(tmp_path, a_txt="says something", b_txt=" \n", c_docx=b"PK", d_txt=b"\xff\xfe\x00")
     assert [one.id for one in found.documents] == ["a.txt"]
-    assert dict(found.left_out) == {"b.txt": "empty", "c.docx": ".docx is not read", "d.txt": "not UTF-8"}
+    assert dict(found.left_out) == {"b.txt": "empty", "c.docx": ".docx files are not read", "d.txt": "not UTF-8"}
     assert any("1 left out (empty): b.txt" in note for note in found.notes)
 
 
@@ -175,7 +175,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_place_where_nothing_is_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected documents at"):
+    with pytest.raises(UserError, match="No documents at"):
         read_documents(tmp_path / "none")
 
 
@@ -263,7 +263,7 @@ def pieces_of(text: str) -> int:
 @pytest.mark.parametrize("count", [about_tokens, pieces_of])
 def test_text_without_words_of_the_vocabulary_is_cut_as_well(kind: str, count: Count) -> None:
     text = WITHOUT_WORDS[kind]
-    document = Document(id="a", name="a", sections=(Section("x" * 9000, text),))
+    document = SourceDocument(id="a", name="a", sections=(DocumentSection("x" * 9000, text),))
     started = time.process_time()
     chunks = list(chunk_documents([document], 64, 16, count))
     assert max(len(chunk.indexed) for chunk in chunks) <= 64 * CHARACTERS_A_TOKEN + 1
@@ -273,7 +273,7 @@ def test_text_without_words_of_the_vocabulary_is_cut_as_well(kind: str, count: C
 
 
 def test_long_sentences_are_cut_in_linear_time() -> None:
-    document = Document(id="a", name="a", sections=(Section("", "word " * 400_000),))
+    document = SourceDocument(id="a", name="a", sections=(DocumentSection("", "word " * 400_000),))
     started = time.process_time()
     chunks = list(chunk_documents([document], 4096, 2048, about_tokens))
     assert time.process_time() - started < 60 and len(chunks) > 100

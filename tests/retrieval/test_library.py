@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from tests.ladder.simulations import write_world
+from tests.ladder.simulations import write_simulation
 from tests.retrieval.test_servers import serving, vectors
 
 from tuneworthy.cli.run import agree_to_spend
@@ -21,7 +22,7 @@ from tuneworthy.evaluate.budget import Budget
 from tuneworthy.ladder.rungs.retrieval import _fits, forms_of
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import TokenVectors
-from tuneworthy.retrieval.library import Library, open_library, sought
+from tuneworthy.retrieval.library import DocumentLibrary, open_library, query_of
 from tuneworthy.store import ResponseStore
 from tuneworthy.types import Case, Passage, Retrieval, Variant
 
@@ -29,9 +30,9 @@ needs_lancedb = pytest.mark.skipif(importlib.util.find_spec("lancedb") is None, 
 LOCAL = {"type": "local", "model": "m", "sha256": "0"}
 
 
-def library_of(root: Path, settings: str = "", account: Account | None = None, **known: Any) -> Library:
+def library_of(root: Path, settings: str = "", account: Account | None = None, **known: Any) -> DocumentLibrary:
     """Open three documents; `known` stands for what would be loaded."""
-    write_world(root, {"weak": "'x'"}, n_cases=20, n_examples=0, rungs=["baseline", "retrieval"],
+    write_simulation(root, {"weak": "'x'"}, n_cases=20, n_examples=0, rungs=["baseline", "retrieval"],
                 extra=f'[documents]\npath = "facts.jsonl"\n[retrieval]\nchunk_tokens = [64]\n{settings}')  # fmt: skip
     texts = {"a": "apples are red", "b": "bees make honey", "c": "cats sleep"}
     rows = [orjson.dumps({"id": name, "text": text}) for name, text in texts.items()]
@@ -51,15 +52,15 @@ def conversation(*turns: Any) -> Case:
 
 def test_a_conversation_is_searched_by_its_last_turn() -> None:
     last = "What does the blue card cost in a year?"
-    assert sought(conversation("What of loans?", "They are dear.", last)) == last
-    assert sought(Case(id="a", input="fees?")) == "fees?"
+    assert query_of(conversation("What of loans?", "They are dear.", last)) == last
+    assert query_of(Case(id="a", input="fees?")) == "fees?"
 
 
 def test_a_short_last_turn_is_searched_with_what_stands_before_it() -> None:
-    found = sought(conversation("What does the blue card cost in a year?", "Two percent.", "And abroad?"))
+    found = query_of(conversation("What does the blue card cost in a year?", "Two percent.", "And abroad?"))
     assert found.splitlines() == ["And abroad?", "Two percent.", "What does the blue card cost in a year?"]
     parts = [{"type": "text", "text": "What does the card cost a year?"}, {"type": "image_url", "image_url": {}}]
-    assert sought(conversation(parts)) == "What does the card cost a year?"
+    assert query_of(conversation(parts)) == "What does the card cost a year?"
 
 
 def test_what_words_find_is_reranked_without_dense_vectors_too(tmp_path: Path) -> None:
@@ -89,17 +90,17 @@ def test_how_much_is_encoded_is_told_and_too_much_is_searched_by_words_alone(
     library = library_of(tmp_path, encoder_identity=LOCAL)
     assert library.retrieval(k=1, chunk_tokens=64, bm25_weight=0.5).encoder and not library.notes
     library.__dict__["_characters"] = 4 * 64 * 20_000
-    assert any("are encoded before the first search, once (about 32 minutes" in note for note in library.notes)
+    assert any("are encoded once before the first search (about 32 minutes" in note for note in library.notes)
     monkeypatch.setattr("tuneworthy.retrieval.library.MOST_ENCODED", 20_000)
-    assert any("searched by words alone" in note for note in library.notes)
+    assert any("only BM25 searches them" in note for note in library.notes)
     assert {form.name for form in forms_of(library)} == {"words", "words+rerank"}
 
 
 class Tokens:
     """A local encoder that knows a token for each letter."""
 
-    words = SimpleNamespace(
-        ids=dict.fromkeys(range(128)), encode=lambda text: [ord(one) for one in text], count=lambda text: len(text) // 4
+    tokenizer = SimpleNamespace(
+        size=128, encode=lambda text: [ord(one) for one in text], count=lambda text: len(text) // 4
     )
 
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
@@ -112,7 +113,7 @@ def test_max_sim_orders_what_words_alone_found(tmp_path: Path) -> None:
     library = library_of(tmp_path, encoder_identity=LOCAL, local=Tokens())
     form = library.retrieval(k=1, chunk_tokens=64, bm25_weight=1.0, dense=False)
     assert form.reranker["model"] == "m"
-    (found,) = library.ranked(form, ["bees or cats or apples"])
+    (found,) = asyncio.run(library.ranked(form, ["bees or cats or apples"]))
     assert {one.document for one in found} == {"a", "b", "c"}
     library.close()
 
@@ -126,16 +127,16 @@ def test_a_search_by_a_server_is_paid_for_once_even_where_the_index_is_built_aga
             library = library_of(tmp_path / again, f"encoder = {server}", Account(store, Budget(1.0)))
             form = library.retrieval(k=1, chunk_tokens=64, bm25_weight=0.5)
             cases = [Case(id="q", input="who makes honey?")]
-            assert library.passages(form, cases)["q"]
+            assert asyncio.run(library.passages(form, cases))["q"]
             spent = store.spent_usd()
             assert [len(one["input"]) for one in seen] == [3, 1] and spent > 0
             library.close()
         library = library_of(tmp_path / "two", f"encoder = {server}", Account(store, Budget(1.0)))
-        assert library.stages(form, cases)["q"]["encode"] > 0 and store.spent_usd() > spent
+        assert asyncio.run(library.stages(form, cases))["q"]["encode"] > 0 and store.spent_usd() > spent
         library.close()
         closed = library_of(tmp_path / "three", f"encoder = {server}")
-        with pytest.raises(UserError, match="may ask the servers"):
-            closed.passages(form, cases)
+        with pytest.raises(UserError, match="sends no requests"):
+            asyncio.run(closed.passages(form, cases))
         closed.close()
     store.close()
 
@@ -154,9 +155,13 @@ def test_money_for_searches_is_not_spent_unasked(tmp_path: Path) -> None:
 def test_passages_are_checked_with_the_longest_question_against_the_context(said: str, fits: bool) -> None:
     model = SimpleNamespace(provider="llama_cpp", context=2048)
     view: Any = SimpleNamespace(project=SimpleNamespace(models={"m": model}), dev=[Case(id="a", input=said)])
-    library: Any = SimpleNamespace(passages=lambda retrieval, cases: {"a": [Passage(document="d", text="x" * 800)]})
+
+    async def passages(retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, list[Passage]]:
+        return {"a": [Passage(document="d", text="x" * 800)]}
+
+    library: Any = SimpleNamespace(passages=passages)
     form = Retrieval(documents="", k=1, chunk_tokens=240)
     variant = Variant(
         name="v", model="m", model_identity={}, system=None, user="{{ input }}", max_tokens=64, retrieval=form
     )
-    assert _fits(view, library, variant) is fits
+    assert asyncio.run(_fits(view, library, variant)) is fits

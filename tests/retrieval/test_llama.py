@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from pathlib import Path
 
@@ -24,13 +25,14 @@ def test_texts_of_one_meaning_lie_near_and_one_that_is_too_long_is_cut(tmp_path:
     config = LlamaCppEncoder(type="llama_cpp", model=SPEC, pooling="mean", context=128, threads=1, query_prefix="ask: ")
     encoder = LlamaEncoder(config, tmp_path, tmp_path / "log")
     try:
-        found = encoder.encode(["The cat sleeps.", "The cat is asleep.", "Fees of 2 % are due.", "long words " * 400])
+        texts = ["The cat sleeps.", "The cat is asleep.", "Fees of 2 % are due.", "long words " * 400]
+        found = asyncio.run(encoder.encode_chunks(texts))
         assert found.shape[0] == 4 and np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
         assert found[0] @ found[1] > found[0] @ found[2]
-        assert not np.allclose(encoder.encode_questions(["The cat sleeps."])[0], found[0], atol=1e-3)
+        assert not np.allclose(asyncio.run(encoder.encode_questions(["The cat sleeps."]))[0], found[0], atol=1e-3)
     finally:
         encoder.close()
-    assert not encoder._engine.alive
+    assert encoder._engine and not encoder._engine.alive
 
 
 def test_a_model_that_gives_no_vectors_is_told_in_one_line(tmp_path: Path) -> None:

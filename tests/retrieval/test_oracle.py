@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from tuneworthy.retrieval.chunking import about_tokens
-from tuneworthy.retrieval.documents import Document
-from tuneworthy.retrieval.oracle import ROOM, Handed, Oracle
-from tuneworthy.retrieval.parsing import Section
+from tuneworthy.retrieval.documents import SourceDocument
+from tuneworthy.retrieval.oracle import ROOM, Oracle, OraclePassages
+from tuneworthy.retrieval.parsing import DocumentSection
 
 FILLER = "Nothing of interest is written in this long and dull sentence about the weather. " * 200
 
 
-def handed(named: list[set[str]], sought: str, **texts: str) -> Handed:
+def handed(named: list[set[str]], sought: str, **texts: str) -> OraclePassages:
     """Hand over documents of these texts."""
-    documents = {name: Document(id=name, name=name, sections=(Section("", text),)) for name, text in texts.items()}
-    return Oracle(documents).hand_over([frozenset(ids) for ids in named], sought)
+    documents = {
+        name: SourceDocument(id=name, name=name, sections=(DocumentSection("", text),)) for name, text in texts.items()
+    }
+    return Oracle(documents).choose([frozenset(ids) for ids in named], sought)
 
 
-def text_of(found: Handed, document: str) -> str:
+def text_of(found: OraclePassages, document: str) -> str:
     """All that is handed over of a document."""
     return " ".join(one.text for one in found.passages if one.document == document)
 
@@ -41,4 +43,4 @@ def test_every_named_document_has_its_part_and_of_those_that_share_a_name_the_on
 
 
 def test_a_case_that_names_nothing_is_handed_nothing() -> None:
-    assert handed([], "when?", a="x") == Handed()
+    assert handed([], "when?", a="x") == OraclePassages()

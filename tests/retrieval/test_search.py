@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import time
 from collections.abc import Sequence
@@ -15,17 +16,17 @@ from tuneworthy.prompts.passages import passages_text, split_citations
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.encoder import TokenVectors
 from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
-from tuneworthy.retrieval.index import ABOUT, Found, open_index
+from tuneworthy.retrieval.index import ABOUT, RankedChunks, open_index
 from tuneworthy.retrieval.quality import quality
-from tuneworthy.retrieval.searches import Searches
+from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.types import Passage
 
 needs_lancedb = pytest.mark.skipif(importlib.util.find_spec("lancedb") is None, reason="lancedb is not installed")
 
 
-def found(*chunks: int) -> Found:
+def found(*chunks: int) -> RankedChunks:
     """A list with falling scores."""
-    return Found(np.array(chunks), np.linspace(1, 0, len(chunks)).astype(np.float32))
+    return RankedChunks(np.array(chunks), np.linspace(1, 0, len(chunks)).astype(np.float32))
 
 
 def test_what_both_lists_find_comes_first() -> None:
@@ -106,7 +107,15 @@ def test_names_are_cited_as_they_are_shown_whatever_they_hold() -> None:
 class Letters:
     """Encodes a text by its first letter."""
 
-    def encode(self, texts: Sequence[str], *, steady: bool = True) -> NDArray[np.float32]:
+    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> NDArray[np.float32]:
+        """Return (n, 26) rows."""
+        return self.encode(texts)
+
+    async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return (n, 26) rows."""
+        return self.encode(texts)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, 26) rows."""
         return np.eye(26, dtype=np.float32)[[ord(text[0].lower()) - 97 for text in texts]]
 
@@ -120,29 +129,29 @@ CHUNKS = [
 
 @needs_lancedb
 def test_a_table_is_searched_by_words_and_by_vectors(tmp_path: Path) -> None:
-    index = open_index(tmp_path / "i", iter(CHUNKS), Letters())
-    assert index.words("who makes honey?", 5).chunks.tolist() == [1]
-    assert index.words("insect", 5).chunks.tolist() == [1]  # the heading, stemmed
-    assert index.words('"?! AND (', 5).chunks.tolist() == [] == index.words("???", 5).chunks.tolist()
-    assert index.vectors(Letters().encode(["cat"])[0], 2).chunks.tolist()[0] == 2
+    index = asyncio.run(open_index(tmp_path / "i", iter(CHUNKS), Letters()))
+    assert index.search_words("who makes honey?", 5).chunks.tolist() == [1]
+    assert index.search_words("insect", 5).chunks.tolist() == [1]  # the heading, stemmed
+    assert index.search_words('"?! AND (', 5).chunks.tolist() == [] == index.search_words("???", 5).chunks.tolist()
+    assert index.search_vectors(Letters().encode(["cat"])[0], 2).chunks.tolist()[0] == 2
     assert index.chunks([1])[1] == CHUNKS[1] or index.chunks([1])[1].document == "bees"
     assert len(index) == 3
 
 
 @needs_lancedb
 def test_a_build_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
-    open_index(tmp_path / "i", iter(CHUNKS), None)
+    asyncio.run(open_index(tmp_path / "i", iter(CHUNKS), None))
     (tmp_path / "i" / ABOUT).unlink()
-    assert len(open_index(tmp_path / "i", iter(CHUNKS[:2]), None)) == 2
-    assert len(open_index(tmp_path / "i", iter(()), None)) == 2  # what is whole is not built again
+    assert len(asyncio.run(open_index(tmp_path / "i", iter(CHUNKS[:2]), None))) == 2
+    assert len(asyncio.run(open_index(tmp_path / "i", iter(()), None))) == 2  # what is whole is not built again
 
 
 def test_what_was_found_is_kept(tmp_path: Path) -> None:
-    kept = Searches(tmp_path / "s.sqlite")
+    kept = SearchStore(tmp_path / "s.sqlite")
     assert kept.get(["a"]) == {}
     kept.put({"a": [1], "b": [2]})
     kept.put({"a": [3]})
     kept.close()
-    again = Searches(tmp_path / "s.sqlite")
+    again = SearchStore(tmp_path / "s.sqlite")
     assert again.get(["a", "b", "c"]) == {"a": [1], "b": [2]}
     again.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import IncompleteRead
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,17 @@ KEY = "TUNEWORTHY_TEST_KEY"
 
 
 @contextmanager
-def serving(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Serve one answer after the other (the last one again and again); yields the address and what was sent."""
+def serving(
+    *answers: tuple[int, Any], promised: int = 0, wait_s: float = 0.0
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve one answer after the other (the last one again and again); yields the address and what was sent.
+
+    Args:
+        answers: Status and body of each.
+        promised: Length that is declared instead of the body's own.
+        wait_s: Before each answer, or until the block ends.
+    """
+    ended = Event()
     seen: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -35,11 +46,13 @@ def serving(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[dict[str, Any
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, body = answers[min(len(seen), len(answers) - 1)]
             seen.append({"path": self.path, "key": self.headers.get("Authorization"), **sent})
+            ended.wait(wait_s)
             content = json.dumps(body(sent) if callable(body) else body).encode()
             self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Length", str(promised or len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(OSError):  # nobody waits for it any more
+                self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
@@ -49,6 +62,7 @@ def serving(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[dict[str, Any
         try:
             yield f"http://127.0.0.1:{server.server_port}/v1", seen
         finally:
+            ended.set()
             server.shutdown()
             thread.join()
 
@@ -62,7 +76,7 @@ def vectors(sent: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "sk-test-secret-0000")
-    monkeypatch.setattr(servers.time, "sleep", lambda _: None)
+    monkeypatch.setattr(servers, "PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -80,7 +94,7 @@ def account(store: ResponseStore) -> Account:
 def test_texts_are_sent_with_their_prefix_and_come_back_in_order_and_of_length_one(account: Account) -> None:
     with serving((200, vectors)) as (url, seen):
         config = EncoderServer(type="server", base_url=url, model="m", api_key_env=KEY, query_prefix="query: ")
-        found = ServerEncoder(config, account).encode_questions(["a", "bb"])
+        found = asyncio.run(ServerEncoder(config, account).encode_questions(["a", "bb"]))
     assert seen[0]["input"] == ["query: a", "query: bb"] and seen[0]["path"] == "/v1/embeddings"
     assert seen[0]["key"] == "Bearer sk-test-secret-0000"
     assert np.allclose(np.linalg.norm(found, axis=1), 1) and found.shape == (2, 2)
@@ -89,34 +103,53 @@ def test_texts_are_sent_with_their_prefix_and_come_back_in_order_and_of_length_o
 def test_a_reranker_scores_every_text_in_the_order_it_was_sent(account: Account) -> None:
     rows = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]}
     with serving((200, rows)) as (url, seen):
-        scores = ServerReranker(RerankServer(type="server", base_url=url, model="m"), account).score("q", ["a", "b"])
+        reranker = ServerReranker(RerankServer(type="server", base_url=url, model="m"), account)
+        scores = asyncio.run(reranker.score("q", ["a", "b"]))
     assert scores == [0.1, 0.9] and seen[0]["documents"] == ["a", "b"] and seen[0]["key"] is None
 
 
 def test_a_fault_that_may_pass_is_tried_again_and_one_that_stays_is_told_without_the_key(account: Account) -> None:
     with serving((503, {}), (200, vectors)) as (url, seen):
         config = EncoderServer(type="server", base_url=url, model="m", api_key_env=KEY)
-        assert len(ServerEncoder(config, account).encode(["a"])) == 1 and len(seen) == 2
+        assert len(asyncio.run(ServerEncoder(config, account).encode_chunks(["a"]))) == 1 and len(seen) == 2
     with serving((401, {})) as (url, seen), pytest.raises(OutsideFault) as told:
-        ServerEncoder(config.model_copy(update={"base_url": url}), account).encode(["a"])
+        asyncio.run(ServerEncoder(config.model_copy(update={"base_url": url}), account).encode_chunks(["a"]))
     assert len(seen) == 1 and "401" in str(told.value) and "secret" not in str(told.value)
 
 
-def test_an_answer_that_breaks_off_is_told(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise IncompleteRead(b"{", 100)
+def test_an_answer_that_breaks_off_is_told(account: Account) -> None:
+    with serving((200, vectors), promised=10_000) as (url, seen):
+        config = EncoderServer(type="server", base_url=url, model="m", timeout_s=5)
+        with pytest.raises(OutsideFault, match="breaks off"):
+            asyncio.run(ServerEncoder(config, account).encode_chunks(["a"]))
+    assert len(seen) == servers.TRIES
 
-    monkeypatch.setattr(servers.urllib.request.OpenerDirector, "open", broken)
-    config = EncoderServer(type="server", base_url="http://127.0.0.1:1/v1", model="m")
-    with pytest.raises(OutsideFault, match="IncompleteRead"):
-        ServerEncoder(config, account).encode(["a"])
+
+def test_a_slow_server_holds_nothing_up_and_the_first_ctrl_c_ends_the_wait(account: Account) -> None:
+    with serving((200, vectors), wait_s=30.0) as (url, seen):
+        config = EncoderServer(type="server", base_url=url, model="m")
+
+        async def run() -> int:
+            search = asyncio.create_task(ServerEncoder(config, account).encode_chunks(["a"]))
+            others = 0
+            while not seen or others < 20:  # the loop goes round while the server is slow
+                await asyncio.sleep(0.01)
+                others += 1
+            asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGINT)
+            await search
+            return others
+
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(run())
+        assert time.monotonic() - started < 20 and len(seen) == 1
 
 
 def test_too_few_vectors_are_refused(account: Account) -> None:
     with serving((200, {"data": []})) as (url, _):
         config = EncoderServer(type="server", base_url=url, model="m")
-        with pytest.raises(OutsideFault, match="expected the answer of /embeddings"):
-            ServerEncoder(config, account).encode(["a"])
+        with pytest.raises(OutsideFault, match="/embeddings answers something else"):
+            asyncio.run(ServerEncoder(config, account).encode_chunks(["a"]))
 
 
 def test_vectors_are_paid_for_once_and_counted(store: ResponseStore) -> None:
@@ -126,12 +159,12 @@ def test_vectors_are_paid_for_once_and_counted(store: ResponseStore) -> None:
     with serving((200, told)) as (url, seen):
         config = EncoderServer(type="server", base_url=url, model="m", usd_per_mtok=1.0)
         budget = Budget(1.0)
-        first = ServerEncoder(config, Account(store, budget)).encode(["a", "bb", "a"])
-        again = ServerEncoder(config, Account(store, budget)).encode(["bb", "ccc", "a"])
+        first = asyncio.run(ServerEncoder(config, Account(store, budget)).encode_chunks(["a", "bb", "a"]))
+        again = asyncio.run(ServerEncoder(config, Account(store, budget)).encode_chunks(["bb", "ccc", "a"]))
         assert [one["input"] for one in seen] == [["a", "bb"], ["ccc"]]
         assert [store.spent_usd(), budget.spent_usd] == pytest.approx([30e-6, 30e-6]) and not budget.reserved_usd
         assert np.array_equal(first[0], again[2])
-        ServerEncoder(config, Account(store, budget)).encode_questions(["a"], repeat=1)
+        asyncio.run(ServerEncoder(config, Account(store, budget)).encode_questions(["a"], repeat=1))
         assert len(seen) == 3  # to measure how long it takes
 
 
@@ -141,9 +174,9 @@ def test_scores_are_paid_for_once_by_the_call(store: ResponseStore) -> None:
 
     with serving((200, told)) as (url, seen):
         config = RerankServer(type="server", base_url=url, model="m", usd_per_call=0.002)
-        ServerReranker(config, Account(store, Budget(None))).score("q", ["a", "b"])
-        ServerReranker(config, Account(store, Budget(None))).score("q", ["b", "c", "a"])
-        ServerReranker(config, Account(store, Budget(None))).score("q2", ["a"])
+        asyncio.run(ServerReranker(config, Account(store, Budget(None))).score("q", ["a", "b"]))
+        asyncio.run(ServerReranker(config, Account(store, Budget(None))).score("q", ["b", "c", "a"]))
+        asyncio.run(ServerReranker(config, Account(store, Budget(None))).score("q2", ["a"]))
     assert [(one["query"], one["documents"]) for one in seen] == [("q", ["a", "b"]), ("q", ["c"]), ("q2", ["a"])]
     assert store.spent_usd() == pytest.approx(0.006)
 
@@ -152,7 +185,7 @@ def test_a_call_that_could_exceed_the_budget_is_not_sent(store: ResponseStore) -
     with serving((200, vectors)) as (url, seen):
         config = EncoderServer(type="server", base_url=url, model="m", usd_per_mtok=1e6)
         with pytest.raises(BudgetSpent):
-            ServerEncoder(config, Account(store, Budget(0.5))).encode(["a"])
+            asyncio.run(ServerEncoder(config, Account(store, Budget(0.5))).encode_chunks(["a"]))
     assert seen == [] and store.spent_usd() == 0
 
 
@@ -162,7 +195,7 @@ def test_what_may_have_been_billed_counts_and_what_was_refused_does_not(store: R
         config = EncoderServer(type="server", base_url=url, model="m", usd_per_mtok=1e6)
         for spent in (0, config.ceiling_usd("", ["a"])):
             with pytest.raises(OutsideFault):
-                ServerEncoder(config, Account(store, budget)).encode(["a"])
+                asyncio.run(ServerEncoder(config, Account(store, budget)).encode_chunks(["a"]))
             assert [store.spent_usd(), budget.spent_usd] == pytest.approx([spent, spent])
     assert len(seen) == 2
 
@@ -170,5 +203,5 @@ def test_what_may_have_been_billed_counts_and_what_was_refused_does_not(store: R
 def test_a_server_elsewhere_without_a_price_is_not_asked(account: Account) -> None:
     config = EncoderServer(type="server", base_url="https://paid.example/v1", model="m")
     with pytest.raises(UserError, match="expected a price for"):
-        ServerEncoder(config, account).encode(["a"])
+        asyncio.run(ServerEncoder(config, account).encode_chunks(["a"]))
     assert config.model_copy(update={"usd_per_mtok": 0.0}).ceiling_usd("", ["a"]) == 0

@@ -8,6 +8,8 @@ import pytest
 
 from tuneworthy.retrieval.wordpiece import WordPiece
 
+pytest.importorskip("tokenizers")
+
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "cafe", "!", "$", "5", "中", "文", "card"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_fused_and_reranked_it_finds_the_paragraph_among_five(tmp_path: Path) ->
     (tmp_path / "tuneworthy.toml").write_text(PROJECT)
     library = open_library(load(tmp_path))
     assert library is not None
-    found = {form.name: measure(library, form.retrieval, cases) for form in forms_of(library)}
+    found = {form.name: asyncio.run(measure(library, form.retrieval, cases)) for form in forms_of(library)}
     library.close()
     ours = found["hybrid+rerank"]
     assert ours["recall@5"].mean() >= 0.97

@@ -59,18 +59,18 @@ async def measure_latency(runner: Runner, variant: Variant, model: OpenModel, ca
     chosen = list(cases[: N_CASES + 1])
     traces = await runner.run(variant, model, chosen, timing=Timing(), concurrency=1)
     counted = traces[1:] if len(traces) > 8 else traces
-    searching = _searching(runner, variant, chosen)
+    searching = await _searching(runner, variant, chosen)
     return Latency({
         trace.case_id: trace.response.seconds + searching.get(trace.case_id, 0.0)
         for trace in counted if trace.response
     })  # fmt: skip
 
 
-def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) -> Mapping[str, float]:
+async def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) -> Mapping[str, float]:
     """Return the seconds that the search for passages takes, by case id; nothing for a variant without."""
     if variant.retrieval is None or runner.library is None:
         return {}
-    return runner.library.seconds(variant.retrieval, cases)
+    return await runner.library.seconds(variant.retrieval, cases)
 
 
 async def measure_together(
@@ -83,7 +83,7 @@ async def measure_together(
     group = content_hash([variant.id for variant, _ in sides])
     seconds: list[dict[str, float]] = [{} for _ in sides]
     chosen = cases[: N_CASES + 1]
-    searching = [_searching(runner, variant, chosen) for variant, _ in sides]
+    searching = [await _searching(runner, variant, chosen) for variant, _ in sides]
     for number, case in enumerate(chosen):
         turn = list(enumerate(sides))
         for lane, (variant, model) in reversed(turn) if number % 2 else turn:

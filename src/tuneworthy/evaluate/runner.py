@@ -32,6 +32,7 @@ from tuneworthy.prompts.passages import split_citations
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer
 from tuneworthy.providers.base import outgoing
+from tuneworthy.providers.http_client import blocking
 from tuneworthy.store import ResponseStore, response_key
 from tuneworthy.types import (
     Case,
@@ -83,11 +84,11 @@ class Progress(Protocol):
 class Library(Protocol):
     """Finds passages of documents (`retrieval.library`)."""
 
-    def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
+    async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
         """Return the passages of each case, by case id."""
         ...
 
-    def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, float]:
+    async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, float]:
         """Return how long the search for each case takes alone, seconds, by case id."""
         ...
 
@@ -210,7 +211,10 @@ class Runner:
             UserError: The model never answered and its address or name is wrong, or the pipeline only fails.
             OutsideFault: The provider is down: a call failed for good and none succeeded meanwhile.
         """
-        jobs = self._jobs(variant, cases, repeats, identity=model.identity, logprobs=logprobs, timing=timing)
+        passages = await self._passages(variant, cases)
+        jobs = self._jobs(
+            variant, cases, repeats, identity=model.identity, logprobs=logprobs, timing=timing, passages=passages
+        )
         answers = self.store.get_many([job.key for job in jobs])
         stored = set(answers)
         for key, (_, cost) in answers.items():
@@ -251,11 +255,13 @@ class Runner:
         identity: bytes | None = None,
         logprobs: int | None = None,
         timing: Timing | None = None,
+        passages: Mapping[str, Sequence[Passage]] | None = None,
     ) -> list[Job]:
         identity = identity or canonical(variant.model_identity)
         repeats = tuple(repeats)
         shots = self.pool.select(variant.shots, cases)
-        passages = self._passages(variant, cases)
+        if passages is None:
+            passages = blocking(self._passages(variant, cases)) if variant.retrieval else {}
         jobs = []
         for case in cases:
             found = passages.get(case.id, ())
@@ -277,13 +283,13 @@ class Runner:
                 jobs.append(Job(case, repeat, request, response_key(identity, content, repeat), shown))
         return jobs
 
-    def _passages(self, variant: Variant, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
+    async def _passages(self, variant: Variant, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
         if variant.retrieval is None:
             return {}
         if self.library is None:
             raise UserError(f"expected the documents that {variant.name} looks things up in, got none",
                             hint="put them back, or mend [documents] path")  # fmt: skip
-        return self.library.passages(variant.retrieval, cases)
+        return await self.library.passages(variant.retrieval, cases)
 
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
         """Answer the jobs of `batch` and add what comes to `answers`, where the stored ones are."""

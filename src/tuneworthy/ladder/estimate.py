@@ -26,10 +26,11 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
 from tuneworthy.providers.capabilities import capabilities_of
+from tuneworthy.providers.http_client import blocking
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import price_for
 from tuneworthy.providers.scripted import ScriptedProvider
-from tuneworthy.retrieval.library import Library, open_library
+from tuneworthy.retrieval.library import DocumentLibrary, open_library
 from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.racing import schedule
 from tuneworthy.types import Case, Request, Response, Variant
@@ -229,7 +230,9 @@ class _Walk:
         dear: Whether each rung adopts its dearest candidate; else none adopts any.
     """
 
-    def __init__(self, project: Project, data: Data, models: _Models, library: Library | None, *, dear: bool) -> None:
+    def __init__(
+        self, project: Project, data: Data, models: _Models, library: DocumentLibrary | None, *, dear: bool
+    ) -> None:
         self.project, self.data, self.models, self.dear = project, data, models, dear
         self.pool = ShotPool(data.split.shots)
         self.library = library
@@ -271,7 +274,7 @@ class _Walk:
             searched=self.data.split.explore,
         )
         rung = RUNGS.get(name)()
-        candidates = list(rung.propose(view).candidates)
+        candidates = list(blocking(rung.propose(view)).candidates)
         if not candidates:
             return []
         more = [_Ask(name, *pair) for pair in rung.expected(view)] if isinstance(rung, Searches) else []

@@ -11,7 +11,7 @@ from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.ladder.record import read_record
-from tuneworthy.ladder.rung import RUNGS, View
+from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import Data
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
@@ -63,16 +63,7 @@ def measured(project: Project, data: Data, models: Models) -> Mapping[str, Measu
 
 def _variants(project: Project, data: Data, models: Models, folder: Folder) -> list[Variant]:
     """Return the variants that may have been asked: that of today, and those of the last runs."""
-    view = View(
-        project=project,
-        task=data.task,
-        pool=ShotPool(data.split.shots),
-        models=models,
-        best=None,
-        seed=project.split.seed,
-        n_dev=len(data.split.dev),
-    )
-    variants = list(RUNGS.get("baseline")().propose(view).candidates)
+    variants = [baseline_variant(project, models)]
     for record in (read_record(folder, "run"), read_record(folder, "quick")):
         variants += record.variants.values() if record else ()
     return [

@@ -17,7 +17,7 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.graders.base import Grader
 from tuneworthy.ladder.record import Provenance, RunRecord
-from tuneworthy.retrieval.library import Library
+from tuneworthy.retrieval.library import DocumentLibrary
 from tuneworthy.types import content_hash
 
 _DATA = {
@@ -34,7 +34,7 @@ TUNED = "tuned:"
 
 
 def provenance(
-    project: Project, split: Split, graders: Mapping[str, Grader], examples: str, library: Library | None = None
+    project: Project, split: Split, graders: Mapping[str, Grader], examples: str, library: DocumentLibrary | None = None
 ) -> Provenance:
     """Return versions, seed, hashes and settings: what someone needs to get the same numbers.
 

@@ -179,7 +179,7 @@ class LadderRun:
             dev=self.dev,
             searched=session.split.explore and not self.quick,
         )
-        proposal = rung.propose(view)
+        proposal = await rung.propose(view)
         if proposal.candidates and isinstance(rung, Searches):
             more = await rung.search(session, view)
             proposal = replace(proposal, candidates=_distinct([*proposal.candidates, *more]))

@@ -14,7 +14,7 @@ from tuneworthy.evaluate.latency import Latency
 from tuneworthy.evaluate.models import Models
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.registry import Registry
-from tuneworthy.retrieval.library import Library
+from tuneworthy.retrieval.library import DocumentLibrary
 from tuneworthy.types import Case, OutputFormat, Trace, Variant
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Task:
 class Rung(Protocol):
     """A step of the ladder."""
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return what to try above the best variant so far."""
         ...
 
@@ -141,7 +141,7 @@ class View:
     best: Variant | None
     seed: int
     n_dev: int
-    library: Library | None = None
+    library: DocumentLibrary | None = None
     dev: Sequence[Case] = ()
     searched: bool = False
     made_from: set[str] = field(default_factory=set)

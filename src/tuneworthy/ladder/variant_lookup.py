@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.record import read_record
-from tuneworthy.ladder.rung import RUNGS, View
+from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Variant
 
@@ -55,17 +55,7 @@ def _fault(content: Any) -> str:
 
 def current(session: Session) -> Variant:
     """Return prompt and model as the project file has them now."""
-    view = View(
-        project=session.project,
-        task=session.task,
-        pool=session.pool,
-        models=session.models,
-        best=None,
-        seed=session.project.split.seed,
-        n_dev=len(session.split.dev),
-    )
-    found: Variant = RUNGS.get("baseline")().propose(view).candidates[0]
-    return found
+    return baseline_variant(session.project, session.models)
 
 
 def resolve(session: Session, word: str) -> Variant:

@@ -1,6 +1,6 @@
-"""What servers of `[retrieval]` answered and cost: kept a text at a time, in the store and the budget of all calls.
+"""What servers of `[retrieval]` answer and cost: stored a text at a time, in the store and the budget of all calls.
 
-Invariants: the most that a call can cost is set aside and noted before it is sent; an answer is committed the moment it
+Invariants: the most that a call can cost is reserved and noted before it is sent; an answer is committed the moment it
 arrives and never paid for twice; a call that may have been billed without an answer counts at its ceiling.
 """
 
@@ -14,40 +14,41 @@ from tuneworthy.store import ResponseStore
 from tuneworthy.types import Response
 
 
-class Budget(Protocol):
+class SpendingLimit(Protocol):
     """A limit on what calls may cost (`evaluate.budget`)."""
 
     def take(self, ceiling_usd: float) -> None:
-        """Set the most that a call can cost aside; raises `BudgetSpent` if it could exceed the limit."""
+        """Reserve the most that a call can cost; raises `BudgetSpent` if it could exceed the limit."""
         ...
 
     def settle(self, ceiling_usd: float, cost_usd: float) -> None:
-        """Replace it by what the call did cost."""
+        """Replace the reservation by what the call cost."""
         ...
 
 
 class Account:
-    """Pays for calls and keeps what they bring.
+    """Pays for calls and stores their answers.
 
     Args:
         store: Of all answers of the project.
         budget: Of all calls of the project.
     """
 
-    def __init__(self, store: ResponseStore, budget: Budget) -> None:
+    def __init__(self, store: ResponseStore, budget: SpendingLimit) -> None:
         self._store, self._budget = store, budget
         self.saved_s = 0.0
         """Seconds that answers took when they were paid for, and that taking them from the store saved."""
 
-    def kept(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+    def stored(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """Return the answers that are stored under `keys`."""
-        found = {key: one for key, (one, _) in self._store.get_many(keys).items() if isinstance(one, Response)}
-        self.saved_s += sum(one.seconds for one in found.values())
-        return {key: one.text for key, one in found.items()}
+        answers = {key: answer for key, (answer, _) in self._store.get_many(keys).items()}
+        responses = {key: answer for key, answer in answers.items() if isinstance(answer, Response)}
+        self.saved_s += sum(response.seconds for response in responses.values())
+        return {key: response.text for key, response in responses.items()}
 
     @contextmanager
     def call(self, key: bytes, ceiling_usd: float) -> Iterator[Call]:
-        """Make one attempt at a call within; what it cost is its ceiling, unless the `Call` is told another sum.
+        """Reserve money for one attempt, which is made within; it costs its ceiling unless the `Call` says otherwise.
 
         Raises:
             BudgetSpent: The call could exceed the budget; it must not be sent.
@@ -71,14 +72,14 @@ class Call:
         self._store, self._note = store, note
         self.cost_usd = cost_usd
 
-    def refused(self) -> None:
-        """Nothing was billed."""
+    def not_billed(self) -> None:
+        """Note that the call cost nothing."""
         self.cost_usd = 0.0
         if self._note:
             self._store.close_call(self._note)
 
-    def answered(self, answers: Mapping[bytes, str], cost_usd: float, seconds: float) -> None:
-        """Keep what came, an equal share of cost (US dollars) and time with each."""
+    def commit(self, answers: Mapping[bytes, str], cost_usd: float, seconds: float) -> None:
+        """Store the answers, each with an equal share of the cost (US dollars) and of the time."""
         share = len(answers)
         for place, (key, text) in enumerate(answers.items(), 1):
             answer = Response(text=text, seconds=seconds / share)

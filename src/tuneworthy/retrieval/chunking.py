@@ -1,6 +1,6 @@
 """Cut documents into chunks of so many tokens, at sentence ends where there are any; a chunk stays below one heading.
 
-Invariant: every word of a document stands in at least one chunk, no chunk is longer than asked for in tokens or in
+Invariant: every word of a document is in at least one chunk, no chunk is longer than asked for in tokens or in
 characters, and the work is linear in the length of the text.
 """
 
@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tuneworthy.retrieval.documents import Document
-from tuneworthy.retrieval.parsing import Section
+from tuneworthy.retrieval.documents import SourceDocument
+from tuneworthy.retrieval.parsing import DocumentSection
 
 VERSION = 2
 """Raised whenever chunks come out otherwise: indexes are then built again."""
@@ -19,7 +19,7 @@ BYTES_A_TOKEN = 4
 CHARACTERS_A_TOKEN = 8
 """A token counts for as many characters at most: text of which a vocabulary knows no word is long as well."""
 _ENDS = re.compile(r"(?:[\n\v\f\x85\u2028\u2029]|[.!?][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*)\s*")
-_WORDS = re.compile(r"\S{1,200}\s{0,200}|\s{1,200}")
+_WORD = re.compile(r"\S{1,200}\s{0,200}|\s{1,200}")
 
 Count = Callable[[str], int]
 
@@ -29,7 +29,9 @@ class Chunk:
     """A piece of a document.
 
     Attributes:
-        document: Id of the document. heading: What stands above it; "" if nothing does.
+        document: Id of the document.
+        heading: Above it, or "".
+        text: Without the heading.
     """
 
     document: str
@@ -47,7 +49,7 @@ def about_tokens(text: str) -> int:
     return -(-len(text.encode()) // BYTES_A_TOKEN)
 
 
-def chunk_documents(documents: Sequence[Document], size: int, overlap: int, count: Count) -> Iterator[Chunk]:
+def chunk_documents(documents: Sequence[SourceDocument], size: int, overlap: int, count: Count) -> Iterator[Chunk]:
     """Yield the chunks of all documents.
 
     Args:
@@ -69,7 +71,7 @@ def chunk_documents(documents: Sequence[Document], size: int, overlap: int, coun
                 yield Chunk(document.id, heading, piece)
 
 
-def _shortened(section: Section, room: int, weigh: Count) -> tuple[str, str]:
+def _shortened(section: DocumentSection, room: int, weigh: Count) -> tuple[str, str]:
     """Return heading and text; what of the heading is more than `room` tokens stands before the text."""
     heading, *more = (text for text, _ in _fitting(section.heading, room, weigh)) if section.heading else ("",)
     return heading.strip(), "\n".join(["".join(more), section.text]) if more else section.text
@@ -77,26 +79,26 @@ def _shortened(section: Section, room: int, weigh: Count) -> tuple[str, str]:
 
 def _cut(text: str, room: int, overlap: int, weigh: Count) -> Iterator[str]:
     """Pack sentences until the chunk is full; the next one begins with the last of them, as far as overlap allows."""
-    held: list[tuple[str, int]] = []
+    units: list[tuple[str, int]] = []
     total, fresh = 0, False
     for unit, tokens in _units(text, room, weigh):
         if total + tokens > room and fresh:
-            yield "".join(text for text, _ in held).strip()
-            held, total = _tail(held, min(overlap, room - tokens), weigh)
+            yield "".join(text for text, _ in units).strip()
+            units, total = _tail(units, min(overlap, room - tokens), weigh)
             fresh = False
-        held.append((unit, tokens))
+        units.append((unit, tokens))
         total, fresh = total + tokens, fresh or not unit.isspace()
     if fresh:
-        yield "".join(text for text, _ in held).strip()
+        yield "".join(text for text, _ in units).strip()
 
 
-def _tail(held: Sequence[tuple[str, int]], overlap: int, weigh: Count) -> tuple[list[tuple[str, int]], int]:
+def _tail(units: Sequence[tuple[str, int]], overlap: int, weigh: Count) -> tuple[list[tuple[str, int]], int]:
     """Return the last units that fit into `overlap` tokens (or the last words of the very last), and their tokens."""
-    kept, total = _last(held, overlap)
-    if not kept and held and overlap > 0:
-        words = _WORDS.findall(held[-1][0][-overlap * CHARACTERS_A_TOKEN :])[1:]  # the first may be cut
-        return _last([(word, weigh(word)) for word in words], overlap)
-    return kept, total
+    tail, total = _last(units, overlap)
+    if not tail and units and overlap > 0:
+        parts = _WORD.findall(units[-1][0][-overlap * CHARACTERS_A_TOKEN :])[1:]  # the first may be cut
+        return _last([(part, weigh(part)) for part in parts], overlap)
+    return tail, total
 
 
 def _last(parts: Sequence[tuple[str, int]], most: int) -> tuple[list[tuple[str, int]], int]:
@@ -123,17 +125,17 @@ def _fitting(unit: str, room: int, weigh: Count) -> Iterator[tuple[str, int]]:
     if len(unit) <= room * CHARACTERS_A_TOKEN and (tokens := weigh(unit)) <= room:
         yield unit, tokens
         return
-    held: list[str] = []
+    run: list[str] = []
     total = 0
-    for match in _WORDS.finditer(unit):
+    for match in _WORD.finditer(unit):
         for word, tokens in _halved(match[0], room, weigh):
-            if held and total + tokens > room:
-                yield "".join(held), total
-                held, total = [], 0
-            held.append(word)
+            if run and total + tokens > room:
+                yield "".join(run), total
+                run, total = [], 0
+            run.append(word)
             total += tokens
-    if held:
-        yield "".join(held), total
+    if run:
+        yield "".join(run), total
 
 
 def _halved(word: str, room: int, weigh: Count) -> Iterator[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """A reranker that reads question and chunk together: a sequence classifier of one label, in this process.
 
 Invariant: the folder is looked through before transformers sees it; no code of it runs. A pair is scored alone, so that
-its score hangs on nothing else.
+its score depends on nothing else.
 
 Source: Nogueira, Cho, "Passage re-ranking with BERT", arXiv 1901.04085.
 """
@@ -19,16 +19,17 @@ from tuneworthy.config.retrieval import CrossEncoderReranker
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.model_safety import files_of
 from tuneworthy.providers.models import find, pull, sha256_of_files
+from tuneworthy.retrieval import messages
 
 
 def cross_encoder_missing() -> str:
-    """Return why nothing can be scored; "" if torch and transformers are installed."""
-    there = all(find_spec(name) for name in ("torch", "transformers"))
-    return "" if there else "torch and transformers are not installed (pip install 'tuneworthy[train]')"
+    """Return why nothing can be scored, and the command that helps; "" if torch and transformers are installed."""
+    installed = all(find_spec(name) for name in ("torch", "transformers"))
+    return "" if installed else f"{messages.NO_CROSS_ENCODER} {messages.INSTALL.format(extra='train')}"
 
 
 def cross_encoder_identity(config: CrossEncoderReranker, root: Path) -> Mapping[str, Any]:
-    """Return what determines the scores; the hash of a model that is not here yet is "".
+    """Return what determines the scores; the hash of a model that was not pulled yet is "".
 
     Raises:
         ModelError: The folder holds what may not be loaded.
@@ -45,12 +46,12 @@ class CrossEncoder:
         root: The project folder.
 
     Raises:
-        ModelError: It is not there, may not be loaded, or is no classifier of one label.
+        ModelError: It is not there, may not be loaded, or is not a classifier of one label.
     """
 
     def __init__(self, config: CrossEncoderReranker, root: Path) -> None:
         if missing := cross_encoder_missing():
-            raise ModelError(f"expected a cross-encoder, got none: {missing}")
+            raise ModelError(missing)
         self._spec = config.model
         folder = pull(config.model, root)
         if not folder.is_dir():
@@ -60,18 +61,18 @@ class CrossEncoder:
         room = getattr(self._model.config, "max_position_embeddings", config.max_tokens)
         self._longest = min(config.max_tokens, self._tokenizer.model_max_length, room)
 
-    def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
+    async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
         """Return how well each text answers `question`; of long pairs the end of the longer part is cut."""
         import torch
 
-        found = []
+        scores = []
         for text in texts:
             pair = self._tokenizer(question, text, truncation=True, max_length=self._longest, return_tensors="pt")
             with torch.inference_mode():
-                found.append(float(self._model(**pair).logits[0, 0]))
-        if not np.isfinite(found).all():
-            raise self._odd("a score that is no number")
-        return found
+                scores.append(float(self._model(**pair).logits[0, 0]))
+        if not np.isfinite(scores).all():
+            raise self._odd(messages.ODD_SCORES)
+        return scores
 
     def _load(self, folder: Path) -> tuple[Any, Any]:
         import torch
@@ -80,17 +81,17 @@ class CrossEncoder:
         safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
-            model, told = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **safely
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise self._odd(f"{error!r:.80}") from None
         if model.config.num_labels != 1:
             raise self._odd(f"one of {model.config.num_labels} labels")
-        if missing := sorted(told["missing_keys"]):  # they would be drawn at random
+        if missing := sorted(loading["missing_keys"]):  # they would be drawn at random
             raise self._odd(f"one without {missing[0]}")
         return model.eval(), tokenizer
 
-    def _odd(self, got: str) -> ModelError:
-        return ModelError(f"{self._spec}: expected a folder of a sequence classifier of one label, got {got}",
-                          hint="name a cross-encoder in [retrieval] reranker")  # fmt: skip
+    def _odd(self, reason: str) -> ModelError:
+        message = messages.NOT_A_CROSS_ENCODER.format(model=self._spec, reason=reason)
+        return ModelError(message, hint=messages.NAME_CROSS_ENCODER)

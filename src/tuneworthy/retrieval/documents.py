@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,12 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.injections import find_injection
-from tuneworthy.retrieval.parsing import PARSERS, Section, Unreadable
+from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
 
 LARGE_BYTES = 4 * 2**20
-"""A document from here on is named: it alone makes thousands of chunks."""
+"""A larger document is reported: it alone makes thousands of chunks."""
 MOST_LINE = 64 * 2**20
 MOST_NAMED = 5
 TEXT_KEYS = ("text", "content", "contents", "body", "page_content")
@@ -30,18 +31,19 @@ NAME_KEYS = ("id", "_id", "name", "doc_id", "document_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class SourceDocument:
     """One document.
 
     Attributes:
-        id: Unique; what is cited. name: As it was given; several may share one.
-        sections: What it says, below its headings.
-        injection: A sentence in it or its name that speaks to the model instead of the reader; "" if none was found.
+        id: Unique; what is cited.
+        name: From the file or row; several documents may share it.
+        sections: Its text, below its headings.
+        injection: A sentence in it or its name that addresses the model instead of the reader; "" if there is no such.
     """
 
     id: str
     name: str
-    sections: tuple[Section, ...]
+    sections: tuple[DocumentSection, ...]
     injection: str = ""
 
     @property
@@ -60,11 +62,11 @@ class Corpus:
     """All documents of a project.
 
     Attributes:
-        documents: In the order of their ids' files.
-        left_out: What could not be used: (name, reason).
+        documents: In the order of their files.
+        left_out: Files and rows that could not be used: (name, reason).
     """
 
-    documents: Sequence[Document]
+    documents: Sequence[SourceDocument]
     left_out: Sequence[tuple[str, str]] = ()
 
     @cached_property
@@ -76,96 +78,88 @@ class Corpus:
         return digest.hexdigest()[:16]
 
     @cached_property
-    def by_id(self) -> Mapping[str, Document]:
+    def by_id(self) -> Mapping[str, SourceDocument]:
         """Documents by id."""
         return {document.id: document for document in self.documents}
 
     @cached_property
     def _by_name(self) -> Mapping[str, Sequence[str]]:
-        """Ids by what a case may call a document: its id or name; where that is nobody's, a file without its ending."""
-        found: dict[str, dict[str, None]] = defaultdict(dict)
+        """Ids by what a case may call a document: its id or name, else the name of a file without its ending."""
+        names: dict[str, dict[str, None]] = defaultdict(dict)
         stems: dict[str, dict[str, None]] = defaultdict(dict)
-        for one in self.documents:
-            found[one.id][one.id] = found[one.name][one.id] = None
-            stem, dot, ending = one.name.rpartition(".")
+        for document in self.documents:
+            names[document.id][document.id] = names[document.name][document.id] = None
+            stem, dot, ending = document.name.rpartition(".")
             if stem and f"{dot}{ending.lower()}" in PARSERS:
-                stems[stem][one.id] = None
-        return {name: list(ids) for name, ids in (stems | found).items()}
+                stems[stem][document.id] = None
+        return {name: list(ids) for name, ids in (stems | names).items()}
 
     def ids(self, names: Sequence[str]) -> list[str]:
-        """Return the ids of the documents that a case names; a name that several share means any of them."""
-        return list(dict.fromkeys(one for name in names for one in self._by_name.get(name, ())))
+        """Return the ids of the documents that a case names; a shared name means any of its documents."""
+        return list(dict.fromkeys(identity for name in names for identity in self._by_name.get(name, ())))
 
     @property
-    def flagged(self) -> list[Document]:
+    def flagged(self) -> list[SourceDocument]:
         """Documents that hold instructions to a model."""
         return [document for document in self.documents if document.injection]
 
     @property
     def notes(self) -> list[str]:
-        """Say what a reader must know of the documents."""
-        notes = [f"documents: {count} left out ({reason}): {named}" for reason, count, named in self._left_out()]
+        """What a reader must know of the documents."""
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for name, reason in self.left_out:
+            by_reason[reason].append(name)
+        notes = [
+            messages.LEFT_OUT.format(count=len(names), reason=reason, names=_first(names))
+            for reason, names in by_reason.items()
+        ]
         shared = Counter(document.name for document in self.documents)
         for name, count in shared.items():
             if count > 1:
-                notes.append(
-                    f"documents: {count} share the name {name!r}: their ids were numbered, and a case that names it is "
-                    "content with any of them"
-                )
+                notes.append(messages.SHARED_NAME.format(count=count, name=name))
         for document in self.documents:
             if document.size >= LARGE_BYTES:
-                share = document.size / max(1, sum(one.size for one in self.documents))
-                notes.append(
-                    f"documents: {document.id} has {document.size / 2**20:.1f} million characters, {share:.0%} of all"
-                )
+                share = document.size / max(1, sum(other.size for other in self.documents))
+                millions = document.size / 2**20
+                notes.append(messages.LARGE_DOCUMENT.format(id=document.id, millions=millions, share=share))
         return notes
 
     @property
     def injection_note(self) -> str:
-        """Say which documents hold instructions to a model; "" if none does."""
+        """Which documents hold instructions to a model; "" if there are no such documents."""
         flagged = self.flagged
         if not flagged:
             return ""
-        names = _first([one.id for one in flagged])
-        return f"documents: {len(flagged)} hold instructions to a model ({names}): {flagged[0].injection!r}"
-
-    def _left_out(self) -> Iterator[tuple[str, int, str]]:
-        by_reason: dict[str, list[str]] = defaultdict(list)
-        for name, reason in self.left_out:
-            by_reason[reason].append(name)
-        for reason, names in by_reason.items():
-            yield reason, len(names), _first(names)
+        names = _first([document.id for document in flagged])
+        return messages.INJECTION.format(count=len(flagged), names=names, sentence=flagged[0].injection)
 
 
 def _first(names: Sequence[str]) -> str:
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(names[:MOST_NAMED]) + messages.remaining(len(names) - MOST_NAMED)
 
 
 @dataclass
 class _Reading:
     """What was read so far."""
 
-    documents: list[Document] = field(default_factory=list)
+    documents: list[SourceDocument] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     names: Counter[str] = field(default_factory=Counter)
     ids: set[str] = field(default_factory=set)
 
-    def add(self, name: str, sections: Sequence[Section]) -> None:
-        """Keep a document, unless it says nothing."""
-        kept = tuple(section for section in sections if section.text.strip())
-        if not kept:
-            self.left_out.append((name, "empty"))
+    def add(self, name: str, sections: Sequence[DocumentSection]) -> None:
+        """Add a document, unless it is empty."""
+        filled = tuple(section for section in sections if section.text.strip())
+        if not filled:
+            self.left_out.append((name, messages.EMPTY))
             return
         self.left_out += [
-            (f"{name}: {section.heading}", "page without text: a scanned one needs OCR first")
-            for section in sections
-            if not section.text.strip()
+            (f"{name}: {section.heading}", messages.SCANNED_PAGE) for section in sections if not section.text.strip()
         ]
         identity = self._unique(name)
-        texts = (name, *(part for section in kept for part in (section.heading, section.text)))
+        texts = (name, *(part for section in filled for part in (section.heading, section.text)))
         injection = next(filter(None, map(find_injection, texts)), "")
-        self.documents.append(Document(id=identity, name=name, sections=kept, injection=injection))
+        self.documents.append(SourceDocument(id=identity, name=name, sections=filled, injection=injection))
 
     def _unique(self, name: str) -> str:
         """Return an id that no document has: the name, else the name with a number."""
@@ -185,7 +179,7 @@ def read_documents(path: Path) -> Corpus:
         UserError: There is nothing at `path`.
     """
     if not path.exists():
-        raise UserError(f"expected documents at {path}, got nothing there", hint="mend [documents] path")
+        raise UserError(messages.NO_DOCUMENTS.format(path=path), hint=messages.SET_PATH)
     root = path if path.is_dir() else path.parent
     reading = _Reading()
     for file in _files(path, reading):
@@ -197,7 +191,8 @@ def read_documents(path: Path) -> Corpus:
         except Unreadable as error:
             reading.left_out.append((name, str(error)))
         except (OSError, RuntimeError) as error:  # links that lead in a circle
-            reading.left_out.append((name, f"cannot be read ({getattr(error, 'strerror', None) or error})"))
+            reason = getattr(error, "strerror", None) or error
+            reading.left_out.append((name, messages.NOT_READABLE.format(reason=reason)))
     return Corpus(reading.documents, reading.left_out)
 
 
@@ -209,33 +204,33 @@ def _files(path: Path, reading: _Reading) -> list[Path]:
     def note(error: OSError) -> None:
         folder = Path(error.filename)
         name = "." if folder == path else _shown(folder.relative_to(path))
-        reading.left_out.append((name, f"cannot be read ({error.strerror})"))
+        reading.left_out.append((name, messages.NOT_READABLE.format(reason=error.strerror)))
 
     return sorted(
-        one
+        file
         for folder, folders, names in os.walk(path, onerror=note)
-        for one in map(Path(folder).joinpath, [*folders, *names])
-        if one.is_symlink() or not one.is_dir()  # a link to a folder is not followed, but told
+        for file in map(Path(folder).joinpath, [*folders, *names])
+        if file.is_symlink() or not file.is_dir()  # a link to a folder is not followed, but reported
     )
 
 
 def _shown(path: Path) -> str:
-    """Return `path` as text that can be written: bytes of a name that are no UTF-8 are escaped."""
+    """Return `path` as text that can be written: bytes of a name that are not UTF-8 are escaped."""
     return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _read(file: Path, root: Path, name: str, reading: _Reading) -> None:
     if not file.resolve().is_relative_to(root.resolve()):
-        raise Unreadable("a link that leads out of the folder")
+        raise Unreadable(messages.LINK_OUTSIDE)
     if not file.is_file():
         file.stat()  # says what is wrong with a link that leads nowhere
-        raise Unreadable("not a file")
+        raise Unreadable(messages.NOT_A_FILE)
     ending = file.suffix.lower()
     if ending in {".jsonl", ".ndjson"}:
         _read_rows(file, name, reading)
         return
     if ending not in PARSERS:
-        raise Unreadable(f"{ending or 'a file without an ending'} is not read")
+        raise Unreadable(messages.UNKNOWN_ENDING.format(ending=ending) if ending else messages.NO_ENDING)
     reading.add(name, PARSERS[ending](file.read_bytes()))
 
 
@@ -253,14 +248,14 @@ def _read_rows(file: Path, name: str, reading: _Reading) -> None:
                 row = None
             text = _value(row, TEXT_KEYS)
             if not isinstance(row, dict) or not isinstance(text, str):
-                reading.left_out.append((where, "expected a JSON object with a text"))
+                reading.left_out.append((where, messages.NOT_A_DOCUMENT_ROW))
                 continue
             identity = _value(row, NAME_KEYS)
             title = row.get("title")
-            section = Section(heading=title if isinstance(title, str) else "", text=text)
+            section = DocumentSection(heading=title if isinstance(title, str) else "", text=text)
             reading.add(where if identity is None else str(identity), [section])
     if len(reading.documents) + len(reading.left_out) == before:
-        raise Unreadable("empty")
+        raise Unreadable(messages.EMPTY)
 
 
 def _value(row: Any, keys: Sequence[str]) -> Any:

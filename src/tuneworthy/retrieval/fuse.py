@@ -1,4 +1,4 @@
-"""From two ranked lists to one, and that one ordered anew by token vectors. Pure.
+"""From two ranked lists to one, and that one reranked by token vectors. Pure.
 
 Source: Bruch, Gai, Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 2023 (a convex sum of
 normalised scores); Khattab, Zaharia, "ColBERT", arXiv 2004.12832 (the largest similarity of each question token).
@@ -12,36 +12,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.retrieval.encoder import TokenVectors
-from tuneworthy.retrieval.index import Found
+from tuneworthy.retrieval.index import RankedChunks
 
 Scores = Mapping[int, float]
 """By number of chunk."""
 
 
-def fuse(words: Found, vectors: Found | None, weight: float) -> dict[int, float]:
+def fuse(lexical: RankedChunks, dense: RankedChunks | None, weight: float) -> dict[int, float]:
     """Return chunks with their fused scores, best first.
 
-    Each list is scaled to 0..1, its last chunk being 0; what stands in one list only has 0 in the other.
+    Each list is scaled to 0..1, its last chunk being 0; a chunk that only one list has counts 0 in the other.
 
     Args:
-        words: By BM25. vectors: By dense vectors; None if there are none.
-        weight: Share of the words, 0..1; without vectors they have all.
+        lexical: By BM25.
+        dense: By dense vectors; None if there are no vectors.
+        weight: Share of BM25, 0..1; all of the score where there are no vectors.
     """
-    if vectors is None:
-        return _ordered(_scaled(words))
-    total = dict.fromkeys((*words.chunks.tolist(), *vectors.chunks.tolist()), 0.0)
-    for found, share in ((words, weight), (vectors, 1 - weight)):
-        for chunk, score in _scaled(found).items():
+    if dense is None:
+        return _ordered(_scaled(lexical))
+    total = dict.fromkeys((*lexical.chunks.tolist(), *dense.chunks.tolist()), 0.0)
+    for ranked, share in ((lexical, weight), (dense, 1 - weight)):
+        for chunk, score in _scaled(ranked).items():
             total[chunk] += share * score
-    kept = words.chunks if weight == 1 else vectors.chunks if weight == 0 else list(total)
-    return _ordered({int(chunk): total[int(chunk)] for chunk in kept})
+    chunks = lexical.chunks if weight == 1 else dense.chunks if weight == 0 else list(total)
+    return _ordered({int(chunk): total[int(chunk)] for chunk in chunks})
 
 
 def blend(fused: Scores, scores: Scores, weight: float) -> dict[int, float]:
     """Order the chunks of `scores`, the head of `fused`, by both; those behind keep their places.
 
     Args:
-        fused: Best first. scores: Of a reranker.
+        fused: Best first.
+        scores: Of a reranker.
         weight: Share of the reranker, 0..1.
     """
     head = {chunk: score for chunk, score in fused.items() if chunk in scores}
@@ -59,30 +61,31 @@ def max_sim(question: TokenVectors, chunks: Sequence[TokenVectors], rarity: NDAr
     """Return for each chunk the mean, over the question's tokens, of the cosine to the chunk's nearest token.
 
     Args:
-        question: Its tokens. chunks: Theirs.
-        rarity: Weight of each piece of the vocabulary, (n_pieces,): words that stand everywhere say little.
+        question: Its tokens.
+        chunks: Their tokens.
+        rarity: Weight of each piece of the vocabulary, (n_pieces,): words that are everywhere say little.
     """
     if not len(question.ids):
         return [0.0] * len(chunks)
     weights = rarity[question.ids]
     weights = weights / weights.sum()
-    asked = question.vectors.astype(np.float32)  # (m, width)
+    query = question.vectors.astype(np.float32)  # (m, width)
     return [
-        float((asked @ chunk.vectors.astype(np.float32).T).max(axis=1) @ weights) if len(chunk.ids) else 0.0
+        float((query @ chunk.vectors.astype(np.float32).T).max(axis=1) @ weights) if len(chunk.ids) else 0.0
         for chunk in chunks
     ]
 
 
 def rarity_of(counts: NDArray[np.int64], n_chunks: int) -> NDArray[np.float64]:
-    """Return the inverse document frequency of BM25 for pieces that stand in `counts` of `n_chunks` chunks."""
+    """Return the inverse document frequency of BM25 for pieces that occur in `counts` of `n_chunks` chunks."""
     return np.log1p((n_chunks - counts + 0.5) / (counts + 0.5))
 
 
-def _scaled(found: Found) -> dict[int, float]:
-    if not len(found.chunks):
+def _scaled(ranked: RankedChunks) -> dict[int, float]:
+    if not len(ranked.chunks):
         return {}
-    low, span = _span(found.scores.tolist())
-    return {int(chunk): (float(score) - low) / span for chunk, score in zip(found.chunks, found.scores, strict=True)}
+    low, span = _span(ranked.scores.tolist())
+    return {int(chunk): (float(score) - low) / span for chunk, score in zip(ranked.chunks, ranked.scores, strict=True)}
 
 
 def _span(scores: Sequence[float]) -> tuple[float, float]:

@@ -1,13 +1,15 @@
 """A table of chunks on disk (LanceDB, embedded): words (BM25) and dense vectors, each searched apart.
 
-Invariant: an index is either whole or not there; its folder is named by all that it was made of.
+Invariant: an index is either complete or not there; its folder is named by all that it was made of.
 """
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from tuneworthy.errors import UserError
+from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.store import write_atomic
 
@@ -25,37 +28,39 @@ BLOCK = 1024
 """Chunks that are encoded and written at once."""
 SAMPLE = 5000
 """Chunks that tell how common a word is."""
-INSTALL = "pip install 'tuneworthy[rag]'"
 
 
-class Encoder(Protocol):
+class ChunkEncoder(Protocol):
     """Turns texts into rows of length 1."""
 
-    def encode(self, texts: Sequence[str], *, steady: bool = True) -> NDArray[np.float32]:
+    async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, width)."""
         ...
 
-
-Hits = NDArray[np.int64]
-"""Numbers of chunks, best first."""
+    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> NDArray[np.float32]:
+        """Return (n, width); each repeat is asked for separately where a server encodes."""
+        ...
 
 
 def lancedb_missing() -> str:
-    """Return why no index can be made, with the line that mends it; "" if LanceDB is installed."""
-    from importlib.util import find_spec
-
-    return "" if find_spec("lancedb") else f"expected LanceDB for the search index, got none: {INSTALL}"
+    """Return why no index can be made, and the command that helps; "" if LanceDB is installed."""
+    return "" if find_spec("lancedb") else f"{messages.NO_LANCEDB} {messages.INSTALL.format(extra='rag')}"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Chunks of one list with their scores, best first."""
+class RankedChunks:
+    """Chunks of one list with their scores, best first.
 
-    chunks: Hits
+    Attributes:
+        chunks: Their numbers.
+        scores: Higher is better.
+    """
+
+    chunks: NDArray[np.int64]
     scores: NDArray[np.float32]
 
 
-class Index:
+class ChunkIndex:
     """An opened table; make one with `open_index`.
 
     Args:
@@ -66,66 +71,62 @@ class Index:
         import lancedb
 
         self.about: dict[str, Any] = orjson.loads((folder / ABOUT).read_bytes())
-        self._table = lancedb.connect(folder).open_table(TABLE)
+        self.table = lancedb.connect(folder).open_table(TABLE)
 
     def __len__(self) -> int:
         return int(self.about["n_chunks"])
 
-    def words(self, question: str, n: int) -> Found:
-        """Return the `n` chunks that share the most telling words with `question` (BM25)."""
+    def search_words(self, question: str, n: int) -> RankedChunks:
+        """Return the `n` best chunks by BM25."""
         from lancedb.query import MatchQuery
 
         if not any(character.isalnum() for character in question):
-            return Found(np.empty(0, np.int64), np.empty(0, np.float32))
-        found = self._table.search(MatchQuery(question, "text"), query_type="fts").select(["number", "_score"])
-        return _ranked(found.limit(n).to_arrow(), "_score", 1.0)
+            return RankedChunks(np.empty(0, np.int64), np.empty(0, np.float32))
+        query = self.table.search(MatchQuery(question, "text"), query_type="fts").select(["number", "_score"])
+        return _ranked(query.limit(n).to_arrow(), "_score", 1.0)
 
-    def vectors(self, vector: NDArray[np.float32], n: int) -> Found:
-        """Return the `n` chunks whose vectors are nearest to `vector` (width,); all are looked at."""
-        found = self._table.search(vector, vector_column_name="vector").distance_type("dot").bypass_vector_index()
-        return _ranked(found.select(["number", "_distance"]).limit(n).to_arrow(), "_distance", -1.0)
-
-    def hybrid(self, question: str, vector: NDArray[np.float32], n: int) -> Hits:
-        """Return LanceDB's own fusion of both: what ours is compared with."""
-        found = self._table.search(query_type="hybrid", fts_columns="text").vector(vector).text(question)
-        rows = found.distance_type("dot").limit(n).to_arrow()
-        return np.asarray(rows["number"].to_numpy(), np.int64)
+    def search_vectors(self, vector: NDArray[np.float32], n: int) -> RankedChunks:
+        """Return the `n` chunks whose vectors are nearest to `vector` (width,), searched exhaustively."""
+        query = self.table.search(vector, vector_column_name="vector").distance_type("dot").bypass_vector_index()
+        return _ranked(query.select(["number", "_distance"]).limit(n).to_arrow(), "_distance", -1.0)
 
     def chunks(self, numbers: Sequence[int]) -> dict[int, Chunk]:
         """Return chunks by their numbers."""
         wanted = sorted(set(numbers))
         if not wanted:
             return {}
-        rows = self._table.search().where(f"number IN ({', '.join(map(str, wanted))})")
-        found = rows.select(["number", "document", "heading", "body"]).limit(len(wanted)).to_arrow().to_pylist()
-        return {row["number"]: Chunk(row["document"], row["heading"], row["body"]) for row in found}
+        query = self.table.search().where(f"number IN ({', '.join(map(str, wanted))})")
+        rows = query.select(["number", "document", "heading", "body"]).limit(len(wanted)).to_arrow().to_pylist()
+        return {row["number"]: Chunk(row["document"], row["heading"], row["body"]) for row in rows}
 
     def sample(self) -> list[str]:
         """Return what is searched of the first `SAMPLE` chunks."""
-        rows = self._table.search().select(["number", "text"]).limit(SAMPLE).to_arrow()
+        rows = self.table.search().select(["number", "text"]).limit(SAMPLE).to_arrow()
         return [str(text) for text in rows["text"].to_pylist()]
 
 
-def open_index(folder: Path, chunks: Iterator[Chunk], encoder: Encoder | None, *, language: str = "English") -> Index:
+async def open_index(
+    folder: Path, chunks: Iterator[Chunk], encoder: ChunkEncoder | None, *, language: str = "English"
+) -> ChunkIndex:
     """Open the index in `folder`; build it first if it is not there.
 
     Args:
         folder: Named by all that the index is made of.
-        chunks: Taken only if it is to be built.
+        chunks: Read only if it is to be built.
         encoder: Of the dense vectors; None for words alone.
         language: Of stemming and stop words.
 
     Raises:
-        UserError: LanceDB is not installed, or there is nothing to search.
+        UserError: LanceDB is not installed, or the documents hold no text.
     """
     if missing := lancedb_missing():
-        raise UserError(missing, hint="")
+        raise UserError(missing)
     if not (folder / ABOUT).exists():
-        _build(folder, chunks, encoder, language)
-    return Index(folder)
+        await _build(folder, chunks, encoder, language)
+    return ChunkIndex(folder)
 
 
-def _build(folder: Path, chunks: Iterator[Chunk], encoder: Encoder | None, language: str) -> None:
+async def _build(folder: Path, chunks: Iterator[Chunk], encoder: ChunkEncoder | None, language: str) -> None:
     import lancedb
     from lancedb.index import FTS
 
@@ -133,21 +134,22 @@ def _build(folder: Path, chunks: Iterator[Chunk], encoder: Encoder | None, langu
     folder.mkdir(parents=True)
     database, table, n_chunks = lancedb.connect(folder), None, 0
     for block in _blocks(chunks):
-        rows = _rows(block, n_chunks, encoder)
+        rows = await _rows(block, n_chunks, encoder)
         if table is None:
             table = database.create_table(TABLE, rows)
         else:
             table.add(rows)
         n_chunks += len(block)
+        await asyncio.sleep(0)  # a local encoder gives way to others, and to Ctrl-C
     if table is None:
-        raise UserError("expected documents that say something, got none", hint="see [documents] path")
+        raise UserError(messages.EMPTY_DOCUMENTS, hint=messages.SET_PATH)
     config = FTS(language=language, stem=True, remove_stop_words=True, ascii_folding=True, with_position=False)
     table.create_index("text", config=config)
     table.optimize()
     write_atomic(folder / ABOUT, orjson.dumps({"n_chunks": n_chunks, "language": language}))
 
 
-def _rows(block: Sequence[Chunk], first: int, encoder: Encoder | None) -> Any:
+async def _rows(block: Sequence[Chunk], first: int, encoder: ChunkEncoder | None) -> Any:
     import pyarrow as pa
 
     texts = [chunk.indexed for chunk in block]
@@ -159,7 +161,7 @@ def _rows(block: Sequence[Chunk], first: int, encoder: Encoder | None) -> Any:
         "text": texts,
     }
     if encoder is not None:
-        vectors = np.ascontiguousarray(encoder.encode(texts, steady=False), np.float32)  # (n, width)
+        vectors = np.ascontiguousarray(await encoder.encode_chunks(texts), np.float32)  # (n, width)
         columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     return pa.table(columns)
 
@@ -175,9 +177,9 @@ def _blocks(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
         yield block
 
 
-def _ranked(rows: Any, score: str, sign: float) -> Found:
-    """Return hits with the best first; equals keep the order of the documents, so that a list never wavers."""
+def _ranked(rows: Any, score: str, sign: float) -> RankedChunks:
+    """Return hits with the best first; ties keep the order of the documents, so that a list is always the same."""
     numbers = rows["number"].to_numpy().astype(np.int64)
     scores = sign * rows[score].to_numpy().astype(np.float32)
     order = np.lexsort((numbers, -scores))
-    return Found(numbers[order], scores[order])
+    return RankedChunks(numbers[order], scores[order])

@@ -1,15 +1,16 @@
 """The project's documents, searched: from a `Retrieval` and questions to passages.
 
-Invariant: what was found once is kept (`searches`), so that a walk again shows the same passages; everything that a
-result hangs on is part of the `Retrieval` and of the documents' hash.
+Invariants: results are stored (`searches`), so that a run that goes on shows the same passages; everything that a
+result depends on is part of the `Retrieval` and of the documents' hash; one search runs at a time, so that nothing is
+paid for twice, and it never blocks the event loop while a server answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,45 +28,47 @@ from tuneworthy.constraints import may_serve
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.models import pinned_models
-from tuneworthy.retrieval import chunking
+from tuneworthy.retrieval import chunking, messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import about_tokens, chunk_documents
 from tuneworthy.retrieval.cross_encoder import CrossEncoder, cross_encoder_identity, cross_encoder_missing
 from tuneworthy.retrieval.documents import Corpus, read_documents
-from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, load_encoder
-from tuneworthy.retrieval.index import Encoder, lancedb_missing, open_index
-from tuneworthy.retrieval.llama import LlamaEncoder, llama_identity, llama_missing
-from tuneworthy.retrieval.oracle import Handed, Oracle
+from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, encoder_installed, load_encoder
+from tuneworthy.retrieval.index import ChunkEncoder, lancedb_missing, open_index
+from tuneworthy.retrieval.llama import LlamaEncoder, llama_cpp_version, llama_identity
+from tuneworthy.retrieval.oracle import Oracle, OraclePassages
 from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
-from tuneworthy.retrieval.searches import Searches
+from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Passage, Retrieval, content_hash
 
 DEFAULT = "documents"
 DEEPEST = 10
-"""Passages of a search that are kept: k may be as large, and measures look as far."""
-FEWEST_SOUGHT = 6
-"""Words of a turn that are enough for a search; what stands before a shorter one is searched for as well."""
+"""Passages of a search that are stored: k may be as large, and measures look as far."""
+MIN_QUERY_WORDS = 6
+"""Words of a turn that are enough for a search; before a shorter one, earlier turns are searched for as well."""
 MOST_ENCODED = 100_000
-"""Chunks that dense vectors are made of, at most, estimated: all vectors are looked at in each search."""
+"""Most chunks, estimated, with dense vectors: each search is exhaustive."""
 ENCODED_A_SECOND = 12
-"""Full chunks that the local encoder takes a second on one core, measured."""
+"""Full chunks that the local encoder takes in a second on one core, measured."""
 MANY_ENCODED = 10_000
-"""Chunks from which on their number is told before they are encoded."""
+"""From here on the number of chunks is reported before they are encoded."""
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
+_Search = Callable[[Sequence[str]], Awaitable[list[Any]]]
+"""Returns the results for questions that are not stored yet."""
 
 
-class Library:
+class DocumentLibrary:
     """All that the rung `retrieval`, the runner and the probes need of the documents; open it with `open_library`.
 
     Args:
         project: Its `[retrieval]`.
         path: Of the documents.
-        account: Pays servers, and keeps what they answer; without one none is asked.
+        account: Pays servers, and stores their answers; without one no server is asked.
 
     Raises:
-        UserError: The address of a server is none, or holds a secret: it is shown and stored.
+        UserError: The address of a server is not valid, or holds a secret: it is shown and stored.
     """
 
     def __init__(self, project: Project, path: Path, account: Account | None = None) -> None:
@@ -75,8 +78,9 @@ class Library:
             check_address(server.base_url)
         self.path = path
         self._folder = Folder(project.root).path / "retrieval"
-        self._searches = Searches(self._folder / "searches.sqlite")
+        self._searches = SearchStore(self._folder / "searches.sqlite")
         self._searchers: dict[str, Searcher] = {}
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -90,22 +94,22 @@ class Library:
 
     @cached_property
     def encoder_identity(self) -> Mapping[str, Any]:
-        """What dense vectors come from; empty where there are none (switched off, or no torch)."""
+        """What dense vectors come from; empty without vectors (switched off, or torch is not installed)."""
         config = self.settings.encoder
         if isinstance(config, LocalEncoder):
             pin = next((pin for pin in pinned_models() if pin.spec == config.model), None)
-            if find_spec("torch") is None:
+            if not encoder_installed():
                 return {}
             return {"type": "local", "model": config.model, "sha256": pin.sha256 if pin else ""}
         if isinstance(config, LlamaCppEncoder):
-            return {} if llama_missing() else llama_identity(config, self._root)
+            return llama_identity(config, self._root) if llama_cpp_version() else {}
         if isinstance(config, EncoderServer):
             return config.model_dump(include={"type", "base_url", "model", "query_prefix", "document_prefix"})
         return {}
 
     @cached_property
     def reranker_identity(self) -> Mapping[str, Any]:
-        """What orders the head of the list anew; empty where nothing does."""
+        """What reranks the head of the list; empty where nothing does."""
         config = self.settings.reranker
         if isinstance(config, MaxSim):
             local = self.encoder_identity.get("type") == "local"
@@ -119,7 +123,7 @@ class Library:
     @property
     def hosted(self) -> list[str]:
         """Servers elsewhere that the texts would go to."""
-        return [one.base_url for one in self.settings.servers.values() if one.hosted]
+        return [server.base_url for server in self.settings.servers.values() if server.hosted]
 
     def retrieval(
         self, *, k: int, chunk_tokens: int, bm25_weight: float, dense: bool = True, rerank: bool = True
@@ -151,35 +155,36 @@ class Library:
 
     @cached_property
     def _characters(self) -> int:
-        return sum(one.size for one in self.corpus.documents)
+        return sum(document.size for document in self.corpus.documents)
 
     @property
     def notes(self) -> list[str]:
-        """Say what a reader must know of the documents, and how much there is to encode."""
+        """What a reader must know of the documents, and how much there is to encode."""
         notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
         if isinstance(self.settings.reranker, CrossEncoderReranker) and not self.reranker_identity:
-            notes.append(f"nothing is reranked: {cross_encoder_missing()}")
+            notes.append(messages.NOT_RERANKED.format(reason=cross_encoder_missing()))
         for size in self.settings.chunk_tokens if self.encoder_identity else ():
             n = self.n_chunks(size)
-            words = f"documents: about {n:,} chunks of {size} tokens"
             if n > MOST_ENCODED:
-                notes.append(f"{words}, more than {MOST_ENCODED:,}: they are searched by words alone")
+                notes.append(messages.TOO_MANY_CHUNKS.format(n=n, size=size, most=MOST_ENCODED))
             elif n >= MANY_ENCODED:
-                here = self.encoder_identity["type"] == "local"
-                took = f" (about {n / ENCODED_A_SECOND / 60:.0f} minutes of one core)" if here else ""
-                notes.append(f"{words} are encoded before the first search, once{took}")
+                local = self.encoder_identity["type"] == "local"
+                duration = messages.DURATION.format(minutes=n / ENCODED_A_SECOND / 60) if local else ""
+                notes.append(messages.MANY_CHUNKS.format(n=n, size=size, duration=duration))
         return notes
 
     def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
         """Return what a run will ask of each server, by the name of its section, estimated.
 
         Args:
-            n_dev, n_test: Cases. n_timed: Cases that are searched for once more, to measure how long that takes.
+            n_dev: Cases of dev.
+            n_test: Cases of test.
+            n_timed: Cases that are searched for once more, to measure how long that takes.
 
         Returns:
             ``{"calls", "usd"}``, each for the least that is tried and for all that is.
         """
-        found: dict[str, dict[str, tuple[float, float]]] = {}
+        use: dict[str, dict[str, tuple[float, float]]] = {}
         sizes, weights = self.settings.chunk_tokens, self.settings.bm25_weight
         for name, server in self.settings.servers.items():
             if isinstance(server, EncoderServer):
@@ -192,8 +197,8 @@ class Library:
                 counts = (n_dev * many + n_test + n_timed for many in (1, forms))
                 spans = [(float(n), float(n * RERANKED * max(sizes))) for n in counts]
             usd = [server.usd(tokens, n) for n, tokens in spans]
-            found[name] = {"calls": (round(spans[0][0]), round(spans[1][0])), "usd": (usd[0], usd[1])}
-        return found
+            use[name] = {"calls": (round(spans[0][0]), round(spans[1][0])), "usd": (usd[0], usd[1])}
+        return use
 
     def oracle(self, retrieval: Retrieval | None = None) -> Retrieval:
         """Return the form that hands over the documents that a case names."""
@@ -201,100 +206,104 @@ class Library:
         return Retrieval(mode="oracle", documents=self.corpus.hash, k=0, cite=cite)
 
     def named(self, case: Case) -> list[frozenset[str]]:
-        """Return the ids that each document that a case names stands for, each document once.
-
-        Names that are not there are left out (`unknown` has them).
-        """
+        """Return the ids behind each document name of a case, each document once; unknown names are left out."""
         return list(dict.fromkeys(filter(None, (frozenset(self.corpus.ids([name])) for name in case.documents))))
 
     def unknown(self, case: Case) -> list[str]:
-        """Return the names that a case gives and that no document has: they were not read, so no search finds them."""
+        """Return the names of a case that no document has: no search can find them."""
         return [name for name in dict.fromkeys(case.documents) if not self.corpus.ids([name])]
 
     def wanted(self, case: Case) -> list[frozenset[str]]:
-        """Return what a search should find: `named`, and nothing for a name that no document has (it is missed)."""
+        """Return what a search should find: `named`, and an empty set for each unknown name (a miss)."""
         return [*self.named(case), *(frozenset[str]() for _ in self.unknown(case))]
 
-    def handed(self, case: Case) -> Handed:
-        """Return what an oracle hands a case of the documents that it names."""
+    def oracle_passages(self, case: Case) -> OraclePassages:
+        """Return what the oracle shows a case of the documents that it names."""
         answer = answer_text(case.expected) if case.labelled and case.expected is not None else ""
-        return self._oracle.hand_over(self.named(case), f"{case.text}\n{answer}")
+        return self._oracle.choose(self.named(case), f"{case.text}\n{answer}")
 
-    def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:
+    async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:
         """Return the passages of each case, best first, by case id.
 
         Raises:
-            UserError: The documents are others than the search was made for, or nothing can be searched here.
+            UserError: The documents have changed since the search was made, or nothing can be searched here.
         """
         if retrieval.documents != self.corpus.hash:
-            raise UserError("expected the documents that the variant was measured with, got others",
-                            hint="put them back, or walk again with `tuneworthy run`")  # fmt: skip
+            raise UserError(messages.OTHER_DOCUMENTS, hint=messages.RESTORE_DOCUMENTS)
         if retrieval.mode == "oracle":
-            return {case.id: self.handed(case).passages for case in cases}
-        found = self.ranked(retrieval, [sought(case) for case in cases])
-        return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, found, strict=True)}
+            return {case.id: self.oracle_passages(case).passages for case in cases}
+        ranked = await self.ranked(retrieval, [query_of(case) for case in cases])
+        return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, ranked, strict=True)}
 
-    def ranked(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[Passage]]:
+    async def ranked(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[Passage]]:
         """Return the best `DEEPEST` chunks (or k, if that is more) for each question."""
         depth = max(DEEPEST, retrieval.k)
 
-        def search(missing: Sequence[str]) -> list[Any]:
-            found = self.searcher(retrieval).search(retrieval, missing, depth)
-            return [[asdict(passage) for passage in one] for one in found]
+        async def search(missing: Sequence[str]) -> list[Any]:
+            hits = await (await self.searcher(retrieval)).search(retrieval, missing, depth)
+            return [[asdict(passage) for passage in passages] for passages in hits]
 
-        return [[Passage(**row) for row in rows] for rows in self._kept(retrieval, depth, questions, search)]
+        rows = await self._stored(retrieval, depth, questions, search)
+        return [[Passage(**passage) for passage in passages] for passages in rows]
 
-    def ranked_documents(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[str]]:
+    async def ranked_documents(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[str]]:
         """Return the ids of the best `DEEPEST` documents for each question, by their best chunk."""
 
-        def search(missing: Sequence[str]) -> list[Any]:
-            found = self.searcher(retrieval).search(retrieval, missing, 2 * retrieval.pool)
-            return [list(dict.fromkeys(passage.document for passage in one))[:DEEPEST] for one in found]
+        async def search(missing: Sequence[str]) -> list[Any]:
+            hits = await (await self.searcher(retrieval)).search(retrieval, missing, 2 * retrieval.pool)
+            return [list(dict.fromkeys(passage.document for passage in passages))[:DEEPEST] for passages in hits]
 
-        return self._kept(retrieval, "documents", questions, search)
+        return await self._stored(retrieval, "documents", questions, search)
 
-    def _kept(
-        self,
-        retrieval: Retrieval,
-        what: int | str,
-        questions: Sequence[str],
-        search: Callable[[Sequence[str]], list[Any]],
-    ) -> list[Any]:
-        """Return what was found for each question; what is not kept yet is searched for."""
-        form = content_hash([asdict(replace(retrieval, k=0, cite=False)), what, chunking.VERSION], 32)
-        keys = [content_hash([form, question], 32) for question in questions]
-        kept = self._searches.get(list(dict.fromkeys(keys)))
-        if missing := {key: question for key, question in zip(keys, questions, strict=True) if key not in kept}:
-            new = dict(zip(missing, search(list(missing.values())), strict=True))
-            self._searches.put(new)
-            kept |= new
-        return [kept[key] for key in keys]
+    async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, float]:
+        """Return how long the search for each case takes alone, seconds; measured once and stored."""
+        return {name: sum(stages.values()) for name, stages in (await self.stages(retrieval, cases)).items()}
 
-    def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, float]:
-        """Return how long the search for each case takes alone, seconds; measured once and kept."""
-        return {name: sum(stages.values()) for name, stages in self.stages(retrieval, cases).items()}
-
-    def stages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
-        """Return the seconds of each stage of the search for each case, alone, by case id; measured once and kept."""
+    async def stages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+        """Return the seconds of each stage of the search for each case, alone, by case id; measured once and stored."""
         if retrieval.mode == "oracle":
             return {case.id: {} for case in cases}
-        search = content_hash([asdict(replace(retrieval, k=0, cite=False)), "timed"], 32)
-        keys = {case.id: content_hash([search, sought(case)], 32) for case in cases}
-        kept = self._searches.get(list(dict.fromkeys(keys.values())))
-        missing = {key: sought(case) for case in cases if (key := keys[case.id]) not in kept}
-        if missing:
-            searcher = self.searcher(retrieval)
-            searcher.timed(retrieval, next(iter(missing.values())), repeat=2)  # the first one loads and warms up
-            new = {key: searcher.timed(retrieval, question) for key, question in missing.items()}
-            self._searches.put(new)
-            kept |= new
-        return {case.id: kept[keys[case.id]] for case in cases}
 
-    def searcher(self, retrieval: Retrieval) -> Searcher:
+        async def measure(missing: Sequence[str]) -> list[Any]:
+            searcher = await self.searcher(retrieval)
+            await searcher.timed(retrieval, missing[0], repeat=2)  # the first one loads and warms up
+            return [await searcher.timed(retrieval, question) for question in missing]
+
+        search = content_hash([asdict(replace(retrieval, k=0, cite=False)), "timed"], 32)
+        stages = await self._once(search, [query_of(case) for case in cases], measure)
+        return {case.id: seconds for case, seconds in zip(cases, stages, strict=True)}
+
+    async def _stored(
+        self, retrieval: Retrieval, what: int | str, questions: Sequence[str], search: _Search
+    ) -> list[Any]:
+        form = content_hash([asdict(replace(retrieval, k=0, cite=False)), what, chunking.VERSION], 32)
+        return await self._once(form, questions, search)
+
+    async def _once(self, form: str, questions: Sequence[str], search: _Search) -> list[Any]:
+        """Return the result for each question; what is not stored yet is searched for."""
+        keys = [content_hash([form, question], 32) for question in questions]
+        async with self._alone:
+            results = self._searches.get(list(dict.fromkeys(keys)))
+            missing = {key: question for key, question in zip(keys, questions, strict=True) if key not in results}
+            if missing:
+                new = dict(zip(missing, await search(list(missing.values())), strict=True))
+                self._searches.put(new)
+                results |= new
+        return [results[key] for key in keys]
+
+    @property
+    def _alone(self) -> asyncio.Lock:
+        """The lock of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._lock[0] is not loop:
+            self._lock = loop, asyncio.Lock()
+        return self._lock[1]
+
+    async def searcher(self, retrieval: Retrieval) -> Searcher:
         """Return what searches the index of `retrieval`, which is built first if it is not there.
 
         Raises:
-            UserError: LanceDB is not installed, or there is nothing to search.
+            UserError: LanceDB is not installed, or the documents hold no text.
         """
         index = {
             "documents": retrieval.documents,
@@ -307,9 +316,9 @@ class Library:
         name = content_hash(index)
         if name not in self._searchers:
             encoder = self._encoder if retrieval.encoder else None
-            count = self.local.words.count if retrieval.encoder.get("type") == "local" else about_tokens
+            count = self.local.tokenizer.count if retrieval.encoder.get("type") == "local" else about_tokens
             chunks = chunk_documents(self.corpus.documents, retrieval.chunk_tokens, retrieval.overlap_tokens, count)
-            opened = open_index(self._folder / name, chunks, encoder, language=retrieval.language)
+            opened = await open_index(self._folder / name, chunks, encoder, language=retrieval.language)
             self._searchers[name] = Searcher(opened, encoder, self, self._account)
         return self._searchers[name]
 
@@ -332,7 +341,7 @@ class Library:
         return load_encoder(config.model)
 
     @cached_property
-    def _encoder(self) -> Encoder:
+    def _encoder(self) -> ChunkEncoder:
         config = self.settings.encoder
         if isinstance(config, LlamaCppEncoder):
             return LlamaEncoder(config, self._root, Folder(self._root).logs / "retrieval.log")
@@ -350,32 +359,31 @@ class Library:
     @property
     def _paying(self) -> Account:
         if self._account is None:
-            raise UserError("expected a command that may ask the servers of [retrieval], got one that asks nothing",
-                            hint="run `tuneworthy run` first")  # fmt: skip
+            raise UserError(messages.ASKS_NOTHING, hint=messages.RUN_FIRST)
         return self._account
 
 
-def sought(case: Case) -> str:
-    """Return what is searched for: the text of a case; of a conversation the last turn, and those before a short one.
+def query_of(case: Case) -> str:
+    """Return the search query of a case: its text; of a conversation the last turn, and those before a short one.
 
     >>> turns = ("What does the blue card cost a year?", "Two percent.", "And abroad?")
     >>> roles = ("user", "assistant", "user")
     >>> messages = tuple({"role": role, "content": turn} for role, turn in zip(roles, turns))
-    >>> sought(Case(id="a", messages=messages)).splitlines()
+    >>> query_of(Case(id="a", messages=messages)).splitlines()
     ['And abroad?', 'Two percent.', 'What does the blue card cost a year?']
     """
     if not case.messages:
         return case.text
-    found: list[str] = []
+    turns: list[str] = []
     for message in reversed(case.messages):
-        if message.get("role") in {"user", "assistant"} and (said := _said(message)):
-            found.append(said)
-            if len(" ".join(found).split()) >= FEWEST_SOUGHT:
+        if message.get("role") in {"user", "assistant"} and (text := _text_of(message)):
+            turns.append(text)
+            if len(" ".join(turns).split()) >= MIN_QUERY_WORDS:
                 break
-    return "\n".join(found)
+    return "\n".join(turns)
 
 
-def _said(message: Mapping[str, Any]) -> str:
+def _text_of(message: Mapping[str, Any]) -> str:
     """Return the text of a turn, whose content may come in parts."""
     content = message.get("content") or ""
     parts = [content] if isinstance(content, str) else [str(part.get("text") or "") for part in content]
@@ -383,29 +391,29 @@ def _said(message: Mapping[str, Any]) -> str:
 
 
 def documents_path(project: Project) -> Path | None:
-    """Return where the documents of `project` lie: as `[documents]` says, else in its folder `documents`, if any."""
+    """Return where the documents of `project` are: as `[documents]` says, else its folder `documents`, if any."""
     if project.documents is not None:
         return project.root / project.documents.path
     default = project.root / DEFAULT
     return default if default.is_dir() else None
 
 
-def open_library(project: Project, account: Account | None = None) -> Library | None:
-    """Return the documents of `project`; None if it has none.
+def open_library(project: Project, account: Account | None = None) -> DocumentLibrary | None:
+    """Return the documents of `project`; None without documents.
 
     Args:
         project: Its configuration.
-        account: Pays the servers of `[retrieval]`; without one none is asked.
+        account: Pays the servers of `[retrieval]`; without one no server is asked.
 
     Raises:
-        UserError: `[documents]` names a place where nothing is, or a server of `[retrieval]` cannot be used.
+        UserError: `[documents]` names a path that does not exist, or a server of `[retrieval]` cannot be used.
     """
     path = documents_path(project)
     if path is None:
         return None
     if not path.exists():
-        raise UserError(f"expected documents at {path}, got nothing there", hint="mend [documents] path")
-    return Library(project, path, account)
+        raise UserError(messages.NO_DOCUMENTS.format(path=path), hint=messages.SET_PATH)
+    return DocumentLibrary(project, path, account)
 
 
 def servers_of(project: Project) -> Mapping[str, EncoderServer | RerankServer]:
@@ -413,10 +421,10 @@ def servers_of(project: Project) -> Mapping[str, EncoderServer | RerankServer]:
     if "retrieval" not in project.ladder.rungs or documents_path(project) is None:
         return {}
     servers = project.retrieval.servers
-    hosted = any(one.hosted for one in servers.values())
+    hosted = any(server.hosted for server in servers.values())
     return servers if may_serve(project.constraints, hosted=hosted) else {}
 
 
 def paid_servers(project: Project) -> list[str]:
     """Return those of `servers_of` that cost money."""
-    return [name for name, one in servers_of(project).items() if one.paid]
+    return [name for name, server in servers_of(project).items() if server.paid]

@@ -1,6 +1,6 @@
-"""What an oracle hands over: the documents that a case names, or, of long ones, the passages nearest to the answer.
+"""What the oracle shows: the documents that a case names, or, of long ones, the passages nearest to the answer.
 
-Invariant: what is handed over fits into `ROOM` tokens, and how much of the documents that is, is told.
+Invariant: it fits into `ROOM` tokens, and its share of the documents is reported.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from itertools import zip_longest
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.retrieval.chunking import Chunk, about_tokens, chunk_documents
-from tuneworthy.retrieval.documents import Document
+from tuneworthy.retrieval.documents import SourceDocument
 from tuneworthy.types import Passage
 
 ROOM = 1024
-"""Tokens that are handed over, at most."""
+"""Most tokens of all passages together."""
 PIECE_TOKENS = 128
 """Size of the passages of documents that are too long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
-    """What a case is handed.
+class OraclePassages:
+    """What a case is shown.
 
     Attributes:
+        passages: In the order of the documents.
         share: Of the named documents' tokens, 0..1; 1 if they fit whole.
     """
 
@@ -35,7 +36,14 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A passage of a document: its place there, and its words between spaces."""
+    """A passage of a document.
+
+    Attributes:
+        chunk: The passage.
+        place: In the document.
+        tokens: Of the passage.
+        text: Its words between spaces.
+    """
 
     chunk: Chunk
     place: int
@@ -44,44 +52,43 @@ class _Piece:
 
 
 class Oracle:
-    """Hands documents over.
+    """Chooses from the documents that cases name.
 
     Args:
         documents: By id.
     """
 
-    def __init__(self, documents: Mapping[str, Document]) -> None:
+    def __init__(self, documents: Mapping[str, SourceDocument]) -> None:
         self._documents = documents
         self._cut: dict[str, list[_Piece]] = {}
 
-    def hand_over(self, named: Sequence[frozenset[str]], sought: str) -> Handed:
-        """Return the named documents whole where they fit, else those of their passages that are nearest to `sought`.
+    def choose(self, named: Sequence[frozenset[str]], query: str) -> OraclePassages:
+        """Return the named documents whole where they fit, else those of their passages that are nearest to `query`.
 
         Args:
-            named: The ids that each named document stands for. They take turns: the best passage of each, then the
-                second of each, and so on.
-            sought: The question and its right answer.
+            named: The ids behind each document name. They take turns: the best passage of each, then the second of
+                each, and so on.
+            query: The question and its right answer.
         """
-        ids = sorted(set().union(*named))
-        texts = {one: self._documents[one].text for one in ids}
+        texts = {identity: self._documents[identity].text for identity in sorted(set().union(*named))}
         total = sum(map(about_tokens, texts.values()))
         if total <= ROOM:
-            return Handed(tuple(Passage(document=one, text=text) for one, text in texts.items()))
-        chosen, left = dict[tuple[str, int], _Piece](), ROOM
-        for piece in self._in_turn(named, set(words(sought))):
+            return OraclePassages(tuple(Passage(document=name, text=text) for name, text in texts.items()))
+        chosen, room = dict[tuple[str, int], _Piece](), ROOM
+        for piece in self._in_turn(named, set(words(query))):
             key = (piece.chunk.document, piece.place)
-            if key not in chosen and piece.tokens <= left:
+            if key not in chosen and piece.tokens <= room:
                 chosen[key] = piece
-                left -= piece.tokens
+                room -= piece.tokens
         chunks = [chosen[key].chunk for key in sorted(chosen)]
-        passages = tuple(Passage(document=one.document, text=one.text, heading=one.heading) for one in chunks)
-        return Handed(passages, min(1.0, (ROOM - left) / total))
+        passages = tuple(Passage(document=c.document, text=c.text, heading=c.heading) for c in chunks)
+        return OraclePassages(passages, min(1.0, (ROOM - room) / total))
 
-    def _in_turn(self, named: Sequence[frozenset[str]], sought: set[str]) -> Iterator[_Piece]:
+    def _in_turn(self, named: Sequence[frozenset[str]], query: set[str]) -> Iterator[_Piece]:
         """Yield the pieces of each named document, nearest first, in turn."""
-        pieces = [[piece for one in sorted(ids) for piece in self._pieces(one)] for ids in named]
+        pieces = [[piece for identity in sorted(ids) for piece in self._pieces(identity)] for ids in named]
         every = [piece for of in pieces for piece in of]
-        counts = {word: sum(f" {word} " in piece.text for piece in every) for word in sought}
+        counts = {word: sum(f" {word} " in piece.text for piece in every) for word in query}
         weights = {word: math.log((len(every) + 1) / count) for word, count in counts.items() if count}
 
         def distance(piece: _Piece) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneworthy.errors import UserError
+from tuneworthy.retrieval import messages
 
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "nav", "head"})
 _BLOCKS = frozenset(
@@ -25,49 +26,54 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """What stands below one heading; `heading` is the path of headings above it."""
+class DocumentSection:
+    """The text below one heading.
+
+    Attributes:
+        heading: The path of headings above it, such as `Fees > Cards`.
+        text: Without the heading.
+    """
 
     heading: str
     text: str
 
 
 class _Outline:
-    """Sections in the making: headings open them, texts fill them."""
+    """Collects sections: headings open them, texts fill them."""
 
     def __init__(self) -> None:
         self._path: list[tuple[int, str]] = []
         self._parts: list[str] = []
-        self._made: list[Section] = []
+        self._sections: list[DocumentSection] = []
 
     def heading(self, level: int, text: str) -> None:
         """Begin a section."""
         self._close()
-        self._path = [one for one in self._path if one[0] < level] + [(level, " ".join(text.split()))]
+        self._path = [parent for parent in self._path if parent[0] < level] + [(level, " ".join(text.split()))]
 
     def text(self, part: str) -> None:
         """Go on with the section."""
         self._parts.append(part)
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[DocumentSection]:
         """Return all sections."""
         self._close()
-        return self._made
+        return self._sections
 
     def _close(self) -> None:
         text = "".join(self._parts).strip()
         if text:
-            self._made.append(Section(SEPARATOR.join(title for _, title in self._path if title), text))
+            self._sections.append(DocumentSection(SEPARATOR.join(title for _, title in self._path if title), text))
         self._parts = []
 
 
-def parse_text(content: bytes) -> list[Section]:
+def parse_text(content: bytes) -> list[DocumentSection]:
     """Return plain text as one section."""
-    return [Section("", _decoded(content))]
+    return [DocumentSection("", _decoded(content))]
 
 
-def parse_markdown(content: bytes) -> list[Section]:
-    """Split at headings (not at those inside code); the text stays as it was written."""
+def parse_markdown(content: bytes) -> list[DocumentSection]:
+    """Split at headings (not inside code); the text stays as it was written."""
     from markdown_it import MarkdownIt
 
     text = re.sub("\r\n?", "\n", _decoded(content))
@@ -83,7 +89,7 @@ def parse_markdown(content: bytes) -> list[Section]:
     return outline.sections()
 
 
-def parse_html(content: bytes) -> list[Section]:
+def parse_html(content: bytes) -> list[DocumentSection]:
     """Return what a reader sees: no scripts, styles or navigation; headings become the path."""
     try:
         from lxml import html
@@ -94,17 +100,15 @@ def parse_html(content: bytes) -> list[Section]:
     try:
         encoding = None if re.search(rb"<meta[^>]{0,200}charset|<\?xml", content[:4096], re.IGNORECASE) else "utf-8"
         root = html.document_fromstring(content, parser=html.HTMLParser(encoding=encoding, huge_tree=True))
-    except (ValueError, LookupError, AssertionError) as error:
-        raise Unreadable(f"HTML that cannot be read ({type(error).__name__})") from None
     except Exception as error:  # lxml's own errors share no base with the standard library's
-        raise Unreadable(f"HTML that cannot be read ({type(error).__name__})") from None
+        raise _unreadable("HTML", error) from None
     outline = _Outline()
     for kind, value in _walk(root):
         if kind in _HEADINGS:
             outline.heading(_HEADINGS[kind], value)
         else:
             outline.text(value)
-    return [Section(one.heading, re.sub(r"\n\s*\n+", "\n\n", one.text)) for one in outline.sections()]
+    return [DocumentSection(part.heading, re.sub(r"\n\s*\n+", "\n\n", part.text)) for part in outline.sections()]
 
 
 def _walk(root: Any) -> Iterator[tuple[str, str]]:
@@ -134,7 +138,7 @@ def _folded(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def parse_pdf(content: bytes) -> list[Section]:
+def parse_pdf(content: bytes) -> list[DocumentSection]:
     """Return a section a page; a page without text is an empty one."""
     try:
         import pypdf
@@ -143,28 +147,30 @@ def parse_pdf(content: bytes) -> list[Section]:
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it reports each oddity of a file on stderr
     try:
         pages = pypdf.PdfReader(io.BytesIO(content)).pages
-        sections = [Section(f"page {number}", page.extract_text()) for number, page in enumerate(pages, 1)]
+        sections = [DocumentSection(f"page {number}", page.extract_text()) for number, page in enumerate(pages, 1)]
     except Exception as error:  # a broken or locked file fails in many ways, deep inside the library
-        raise Unreadable(f"PDF that cannot be read ({type(error).__name__})") from None
+        raise _unreadable("PDF", error) from None
     if sections and not any(section.text.strip() for section in sections):
-        raise Unreadable("PDF without text: scanned pages need OCR first")
+        raise Unreadable(messages.SCANNED_PDF)
     return sections
 
 
 def _missing(package: str, kind: str) -> UserError:
-    return UserError(
-        f"expected {package} to read {kind} documents, got none", hint="pip install 'tuneworthy[rag]', or convert them"
-    )
+    return UserError(messages.NO_PARSER.format(kind=kind, package=package), hint=messages.INSTALL_OR_CONVERT)
+
+
+def _unreadable(kind: str, error: Exception) -> Unreadable:
+    return Unreadable(messages.UNREADABLE.format(kind=kind, error=type(error).__name__))
 
 
 def _decoded(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unreadable("not UTF-8") from None
+        raise Unreadable(messages.NOT_UTF8) from None
 
 
-PARSERS: Mapping[str, Callable[[bytes], Sequence[Section]]] = {
+PARSERS: Mapping[str, Callable[[bytes], Sequence[DocumentSection]]] = {
     ".txt": parse_text,
     ".md": parse_markdown,
     ".markdown": parse_markdown,

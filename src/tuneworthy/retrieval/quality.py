@@ -18,8 +18,8 @@ def quality(ranked: Sequence[str], right: Sequence[Collection[str]]) -> dict[str
 
     Args:
         ranked: Ids of documents, best first, each once.
-        right: A collection of ids for each document that the case names: any of them will do, as names may be shared;
-            but what was found stands for one of them only.
+        right: The ids behind each document that the case names. Any of them will do, as names may be shared, but a
+            ranked document counts for one name only.
 
     >>> quality(["a", "b"], [{"b"}])["mrr"], quality(["a", "b"], [{"b"}])["recall@1"]
     (0.5, 0.0)
@@ -27,8 +27,8 @@ def quality(ranked: Sequence[str], right: Sequence[Collection[str]]) -> dict[str
     place = {document: number for number, document in enumerate(ranked[:DEEPEST], 1)}
     places = []
     for any_of in sorted(right, key=len):
-        if found := [one for one in any_of if one in place]:
-            places.append(place.pop(min(found, key=place.__getitem__)))
+        if hits := [document for document in any_of if document in place]:
+            places.append(place.pop(min(hits, key=place.__getitem__)))
     ideal = sum(_gain(number) for number in range(1, min(len(right), DEEPEST) + 1))
     recall = {f"recall@{k}": sum(at <= k for at in places) / min(len(right), k) for k in (1, 3, 5, 10)}
     return {**recall, "mrr": 1 / min(places) if places else 0.0, "ndcg@10": sum(map(_gain, places)) / ideal}

@@ -1,6 +1,6 @@
-"""What was found before, kept: a search that was made is not made again, so that the same passages are shown again.
+"""Stored results of searches, so that a run that goes on shows the same passages.
 
-Invariant: the key holds all that a result hangs on (the search, the documents' hash, the question).
+Invariant: the key holds all that a result depends on (the search, the documents' hash, the question).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS searches (key TEXT PRIMARY KEY, found BLOB
 _MOST_KEYS = 500
 
 
-class Searches:
+class SearchStore:
     """Results by key, in a SQLite file.
 
     Args:
-        path: The file; made when something is first kept.
+        path: The file; created when a result is first stored.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,20 +28,20 @@ class Searches:
         self._open: sqlite3.Connection | None = None
 
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
-        """Return what is kept under `keys`."""
+        """Return what is stored under `keys`."""
         if self._open is None and not self._path.exists():
             return {}
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for first in range(0, len(keys), _MOST_KEYS):
             some = keys[first : first + _MOST_KEYS]
             marks = ",".join("?" * len(some))
             rows = self._connection().execute(f"SELECT key, found FROM searches WHERE key IN ({marks})", some)
-            found |= {key: orjson.loads(content) for key, content in rows}
-        return found
+            results |= {key: orjson.loads(content) for key, content in rows}
+        return results
 
-    def put(self, found: Mapping[str, Any]) -> None:
-        """Keep results, all or none."""
-        rows = [(key, orjson.dumps(content)) for key, content in found.items()]
+    def put(self, results: Mapping[str, Any]) -> None:
+        """Store results, all or none."""
+        rows = [(key, orjson.dumps(content)) for key, content in results.items()]
         with self._connection() as connection:
             connection.executemany("INSERT OR IGNORE INTO searches VALUES (?, ?)", rows)
 

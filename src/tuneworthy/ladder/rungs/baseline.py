@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tuneworthy.config.project import Project
+from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.rung import Proposal, View, rung
 from tuneworthy.types import Variant
 
@@ -10,18 +12,21 @@ from tuneworthy.types import Variant
 class Baseline:
     """The project's own prompt and parameters on the baseline model, nothing else set."""
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return the one variant that the project file describes."""
-        project = view.project
-        name = project.ladder.baseline
-        variant = Variant(
-            name=f"baseline/{name}",
-            model=name,
-            model_identity=view.models[name].provider.identity,
-            system=project.text(project.prompt.system),
-            user=project.text(project.prompt.user) or "{{ input }}",
-            decoding=dict(project.prompt.parameters),
-            max_tokens=project.prompt.max_tokens,
-            stop=tuple(project.prompt.stop),
-        )
-        return Proposal(candidates=[variant])
+        return Proposal(candidates=[baseline_variant(view.project, view.models)])
+
+
+def baseline_variant(project: Project, models: Models) -> Variant:
+    """Return prompt, model and parameters as the project file has them."""
+    name = project.ladder.baseline
+    return Variant(
+        name=f"baseline/{name}",
+        model=name,
+        model_identity=models[name].provider.identity,
+        system=project.text(project.prompt.system),
+        user=project.text(project.prompt.user) or "{{ input }}",
+        decoding=dict(project.prompt.parameters),
+        max_tokens=project.prompt.max_tokens,
+        stop=tuple(project.prompt.stop),
+    )

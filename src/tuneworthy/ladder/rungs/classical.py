@@ -79,7 +79,7 @@ def add_classical_models(models: Models, kind: TaskKind, pool: ShotPool, seed: i
 class ClassicalRung:
     """All classical baselines for the kind of task; the strongest is preregistered where dev is too small to explore."""
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return one candidate for each classical baseline, the strongest kind first."""
         if not len(view.pool):
             return Proposal(

@@ -29,7 +29,7 @@ class Decoding:
     unless the project file names a grid. What the decoding lints say of a candidate, or of what is left, is noted.
     """
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return the settings that this model accepts, each as a variant."""
         best = view.best
         assert best is not None

@@ -17,7 +17,7 @@ from tuneworthy.types import OutputFormat, Shots, Variant
 class FewShot:
     """k shots, fixed or nearest; free for every k, structured (and greedy) for the largest."""
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return the candidates; the first (nearest shots, largest k, free) is the preregistered one."""
         best, pool = view.best, view.pool
         assert best is not None

@@ -32,7 +32,7 @@ class FineTune:
     The first of these, of the newest model, is preregistered.
     """
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
         found, faults = add_tuned(view.models, view.project)
         view.notes.extend(faults)

@@ -29,7 +29,7 @@ class Model:
     def __init__(self) -> None:
         self.tried: list[Variant] = []
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return the candidates of each other model that the constraints allow: one for each effort, if it has any."""
         best, project = view.best, view.project
         assert best is not None

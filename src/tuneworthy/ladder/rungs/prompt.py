@@ -30,7 +30,7 @@ class Prompt:
     def __init__(self) -> None:
         self.detail = PromptDetail()
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return the rewrites that apply to the prompt so far."""
         best, task = view.best, view.task
         assert best is not None

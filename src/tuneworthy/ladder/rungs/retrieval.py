@@ -31,7 +31,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.chunking import about_tokens
-from tuneworthy.retrieval.library import STAGES, Library, sought
+from tuneworthy.retrieval.library import STAGES, DocumentLibrary, query_of
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
@@ -92,7 +92,7 @@ class RetrievalRung:
     def __init__(self) -> None:
         self.forms: list[Form] = []
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         """Return one candidate for each k that fits into the model's context; the middle k is preregistered."""
         best, library = view.best, view.library
         assert best is not None
@@ -111,13 +111,13 @@ class RetrievalRung:
         view.notes.extend(library.notes)
         if view.dev and not library.encoder_identity and library.settings.encoder.type in ENGINES:
             view.notes.append(f"words alone are searched: {ENGINES[library.settings.encoder.type]}")
-        forms = self._forms(view, library)
+        forms = await self._forms(view, library)
         found: list[Variant] = []
         too_long: list[Variant] = []
         for form in forms:
             for k in library.settings.k:
                 variant = _variant(best, form, k)
-                (found if _fits(view, library, variant) else too_long).append(variant)
+                (found if await _fits(view, library, variant) else too_long).append(variant)
         if too_long:
             names = ", ".join(variant.name for variant in too_long)
             view.notes.append(f"left out, as the context of {best.model} is too short: {names}")
@@ -125,14 +125,14 @@ class RetrievalRung:
             return Proposal(skipped=f"no passage fits into the context of {best.model}", skip_code="context")
         return Proposal(candidates=_middle_first(found))
 
-    def _forms(self, view: View, library: Library) -> list[Form]:
+    async def _forms(self, view: View, library: DocumentLibrary) -> list[Form]:
         """Return the best search of dev; where too few cases name documents, plain ones that the race decides on."""
         self.forms = forms_of(library)
         named = sum(bool(library.named(case)) for case in view.dev)
         if named >= FEWEST_NAMED:
             cases = [case for case in view.dev if case.documents]
             for form in self.forms:
-                form.measured = measure(library, form.retrieval, cases)
+                form.measured = await measure(library, form.retrieval, cases)
             return [max(self.forms, key=lambda form: form.order)]  # of equals the first, which is simpler
         if view.dev:
             view.notes.append(f"the search is not tuned: {named} dev cases name documents, not {FEWEST_NAMED}")
@@ -146,8 +146,8 @@ class RetrievalRung:
         assert library is not None and retrieval is not None
         traces = await session.ask(winner, dev)
         num, den, scores = await session.score(traces, dev)
-        passages = library.passages(retrieval, dev)
-        stages = library.stages(retrieval, dev[:N_CASES])
+        passages = await library.passages(retrieval, dev)
+        stages = await library.stages(retrieval, dev[:N_CASES])
         corpus = library.corpus
         groups = session.groups([case for case in dev if case.documents])
         return RetrievalDetail(
@@ -155,7 +155,7 @@ class RetrievalRung:
                 n=len(corpus.documents),
                 left_out=len(corpus.left_out),
                 unknown=sum(len(library.unknown(case)) for case in dev),
-                n_chunks=len(library.searcher(retrieval).index),
+                n_chunks=len((await library.searcher(retrieval)).index),
                 hash=corpus.hash,
                 injected={one.id: one.injection for one in corpus.flagged},
             ),
@@ -181,12 +181,12 @@ class RetrievalRung:
         return [(winner, len(dev) - raced), (oracle_of(view.library, winner), named)]
 
 
-def oracle_of(library: Library, winner: Variant) -> Variant:
+def oracle_of(library: DocumentLibrary, winner: Variant) -> Variant:
     """Return the winner with the documents handed over that a case names."""
     return replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
 
 
-def forms_of(library: Library) -> list[Form]:
+def forms_of(library: DocumentLibrary) -> list[Form]:
     """Return all searches that the settings name, simple ones first: chunk sizes x (words, vectors, both, reranked)."""
     found: dict[str, Form] = {}
     settings = library.settings
@@ -211,15 +211,15 @@ def forms_of(library: Library) -> list[Form]:
     return list(found.values())
 
 
-def measure(library: Library, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
+async def measure(library: DocumentLibrary, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
     """Return each measure of a search, `(n_cases,)`, on cases that name documents; one that is not there is missed."""
-    ranked = library.ranked_documents(retrieval, [sought(case) for case in cases])
+    ranked = await library.ranked_documents(retrieval, [query_of(case) for case in cases])
     rows = [quality(found, library.wanted(case)) for case, found in zip(cases, ranked, strict=True)]
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 
 
 def attribute(
-    library: Library,
+    library: DocumentLibrary,
     cases: Sequence[Case],
     traces: Sequence[Trace],
     scores: Sequence[Score],
@@ -318,7 +318,7 @@ async def _oracle(
     groups, seed = session.groups(cases), session.project.split.seed
     kept = None if groups is None else groups[both]
     gain = compare(num[both], den[both], best_num[both], best_den[both], kept, alpha=0.05, seed=seed)
-    cut = [share for case in cases if (share := library.handed(case).share) < 1]
+    cut = [share for case in cases if (share := library.oracle_passages(case).share) < 1]
     return OracleDetail(
         n=int(both.sum()),
         winner=gain.a,
@@ -336,7 +336,7 @@ def _variant(best: Variant, form: Form, k: int) -> Variant:
     return replace(best, name=name, retrieval=retrieval, notes=(*best.notes, f"{form.name}, {k} passages"))
 
 
-def _fits(view: View, library: Library, variant: Variant) -> bool:
+async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
     """Whether instructions, passages, question and answer fit into the context, where it is known.
 
     The passages of dev are looked at; where there are none yet, those are taken to be as long as they may be.
@@ -349,7 +349,7 @@ def _fits(view: View, library: Library, variant: Variant) -> bool:
     if not view.dev:
         tokens: float = variant.retrieval.k * (variant.retrieval.chunk_tokens + 16) + PROMPT_ROOM
     else:
-        passages = library.passages(variant.retrieval, view.dev)
+        passages = await library.passages(variant.retrieval, view.dev)
         chats = (chat(variant, case, (), passages[case.id]) for case in view.dev)
         tokens = SPARE * max(sum(8 + about_tokens(str(turn.get("content") or "")) for turn in one) for one in chats)
     return tokens + variant.max_tokens <= context
