@@ -202,6 +202,6 @@ def test_what_may_have_been_billed_counts_and_what_was_refused_does_not(store: R
 
 def test_a_server_elsewhere_without_a_price_is_not_asked(account: Account) -> None:
     config = EncoderServer(type="server", base_url="https://paid.example/v1", model="m")
-    with pytest.raises(UserError, match="expected a price for"):
+    with pytest.raises(UserError, match=r"price of .* is unknown"):
         asyncio.run(ServerEncoder(config, account).encode_chunks(["a"]))
     assert config.model_copy(update={"usd_per_mtok": 0.0}).ceiling_usd("", ["a"]) == 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import orjson
@@ -46,6 +46,14 @@ class TokenVectors:
 
     ids: NDArray[np.int32]
     vectors: NDArray[np.float16]
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors whose inner product says how similar they are."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return (n, width) rows of length 1."""
+        ...
 
 
 def load_encoder(spec: str = SPEC, progress: models.Progress | None = None) -> SentenceEncoder:

@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.dataset.base import Encoder
 from tuneworthy.dataset.dedup.pairs import similar_pairs
+from tuneworthy.retrieval.encoder import Encoder
 
 THRESHOLD, CONTRAST, RARE = 0.895, 0.8, 0.7
 ENCODER_SHARE = 0.625
