@@ -9,16 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.dataset.plain_minhash import plain_band_keys, plain_hash, plain_jaccard, plain_shingles
+from tuneworthy.dataset import data_checks
+from tuneworthy.dataset.checks import duplicates
 from tuneworthy.dataset.dedup import near, packed
-from tuneworthy.dataset.dedup.minhash import (
-    band_keys,
-    plain_band_keys,
-    plain_hash,
-    plain_jaccard,
-    plain_shingles,
-    shingles,
-)
+from tuneworthy.dataset.dedup.minhash import band_keys, shingles
 from tuneworthy.dataset.dedup.near import near_duplicates
+from tuneworthy.errors import UserError
 
 CHARACTERS = st.characters(codec=None) | st.sampled_from("abc ABC .-’'éß中文ไทย한🙂\u0301\u200b\ud800\x00")
 TEXTS = st.lists(st.text(CHARACTERS, max_size=40), max_size=12)
@@ -139,3 +136,9 @@ def test_a_bucket_that_everyone_is_in_is_searched_to_the_limit_only(monkeypatch:
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         near_duplicates(["a"], **wrong)  # type: ignore[arg-type]
+
+
+def test_without_numba_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r'pip install "tuneworthy\[data\]"'):
+        data_checks()["near"].configured(threshold=0.8)

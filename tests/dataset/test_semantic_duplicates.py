@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tuneworthy.dataset.dedup.pairs import plain_pairs, similar_pairs
+from tuneworthy.dataset.dedup.pairs import COMMON, similar_pairs, weigh
 from tuneworthy.dataset.dedup.semantic import CONTRAST, EDGES, RARE, THRESHOLD, semantic_duplicates, semdedup
 
 NOUNS = [f"noun{k}" for k in range(120)]
@@ -45,6 +45,18 @@ class Table:
 
 def pairs_of(rows: list[str], **cuts: float) -> dict[tuple[int, int], float]:
     return {(int(a), int(b)): float(c) for a, b, c in zip(*similar_pairs(rows, **cuts), strict=True)}
+
+
+def plain_pairs(texts: Sequence[str], *, rare: float, contrast: float) -> dict[tuple[int, int], float]:
+    """Return what `similar_pairs` returns, by comparing every row with every other one."""
+    weights = weigh(texts)
+    dense = np.zeros((2, len(texts), weights.n_words))
+    row_of = np.repeat(np.arange(len(texts)), np.diff(weights.starts))
+    dense[0, row_of, weights.words], dense[1, row_of, weights.words] = weights.rare, weights.all
+    close, alike = (one @ one.T for one in dense)
+    found = (close - COMMON * alike) / (1 - COMMON)
+    rows, others = np.nonzero(np.tril((close >= rare) & (found >= contrast), -1))
+    return {(row, other): found[row, other] for row, other in zip(rows.tolist(), others.tolist(), strict=True)}
 
 
 def test_the_search_proposes_what_comparing_everything_proposes() -> None:

@@ -347,9 +347,11 @@ def parquet_row(row: Example) -> dict[str, Any]:
 
 def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write rows batch by batch to a name of its own, then put the file in its place."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ModuleNotFoundError:
+        raise UserError(messages.NO_PARQUET, hint=messages.NO_PARQUET_HINT) from None
     text = pa.string()
     function = pa.struct([("name", text), ("arguments", text)])
     call = pa.struct([("id", text), ("type", text), ("function", function)])

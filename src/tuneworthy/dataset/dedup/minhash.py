@@ -1,4 +1,4 @@
-"""MinHash over word shingles: the compiled kernels, and beside them what they compute, in plain Python and numpy.
+"""MinHash over word shingles, compiled.
 
 A shingle is `size` words in a row (a shorter text is one shingle). A signature is, for each of `bands * rows` hash
 functions, the least hash over the shingles; two texts agree in one place with the probability of their Jaccard
@@ -14,13 +14,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tuneworthy.cases.normalize import words
 from tuneworthy.dataset.dedup.packed import ALONE, DROP, LETTER, Packed
 
 Hashes = NDArray[np.uint64]
 _U = np.uint64
 _A, _B = _U(0x9E3779B97F4A7C15), _U(0xBF58476D1CE4E5B9)  # splitmix64's constants
-_ALL = (1 << 64) - 1
 
 
 def shingles(packed: Packed, size: int) -> tuple[Hashes, NDArray[np.int64]]:
@@ -43,51 +41,6 @@ def band_keys(hashes: Hashes, starts: NDArray[np.int64], bands: int, rows: int, 
     keys = np.empty((len(starts) - 1, bands), np.uint64)
     factors, summands = coefficients(bands * rows, seed)
     _band_keys(hashes, starts, factors, summands, rows, keys)
-    return keys
-
-
-def plain_shingles(text: str, size: int) -> set[tuple[str, ...]]:
-    """Return the shingles of `text`: what `shingles` hashes.
-
-    >>> sorted(plain_shingles("Where is my card?", 3))
-    [('is', 'my', 'card'), ('where', 'is', 'my')]
-    """
-    found = words(text)
-    size = min(size, len(found))
-    return {tuple(found[start : start + size]) for start in range(len(found) - size + 1)} if found else set()
-
-
-def plain_jaccard(one: str, other: str, size: int) -> float:
-    """Return the share of the shingles of two texts that both have."""
-    a, b = plain_shingles(one, size), plain_shingles(other, size)
-    return len(a & b) / len(a | b) if a or b else 0.0
-
-
-def plain_hash(shingle: tuple[str, ...], size: int) -> int:
-    """Return the hash of a shingle, as `shingles` computes it."""
-    total = 0 if len(shingle) == size else len(shingle)
-    for word in shingle:
-        value = 0
-        for character in word:
-            value = (value ^ ord(character)) * int(_A) & _ALL
-            value ^= value >> 29
-        value ^= value >> 32
-        value = value * int(_B) & _ALL
-        value ^= value >> 29
-        total = (total ^ value) * int(_A) & _ALL
-        total ^= total >> 31
-    return total
-
-
-def plain_band_keys(hashes: Hashes, bands: int, rows: int, seed: int) -> Hashes:
-    """Return the (bands,) keys of one row, as `band_keys` computes them."""
-    factors, summands = coefficients(bands * rows, seed)
-    low = (hashes >> _U(32)).astype(np.uint32)
-    signature = (low[:, None] * factors + summands).min(axis=0, initial=0xFFFFFFFF)
-    keys = np.arange(1, bands + 1, dtype=np.uint64)
-    for column in signature.reshape(bands, rows).T:
-        keys = (keys ^ column.astype(np.uint64)) * _A
-        keys ^= keys >> _U(32)
     return keys
 
 

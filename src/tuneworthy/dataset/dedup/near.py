@@ -1,6 +1,6 @@
 """Near duplicates: MinHash bands propose, the exact Jaccard similarity of the word shingles decides.
 
-Rows are taken in order. A row that is similar enough to an earlier row that was kept repeats it; else it is kept.
+Rows are taken in order. A row that is similar enough to an earlier row that was kept repeats it; else it is unique.
 So a kept row never stands for a chain of rows that grow apart, and the result does not depend on buffers or threads.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -17,17 +18,19 @@ from numpy.typing import NDArray
 from tuneworthy.dataset.dedup.minhash import Hashes, band_keys, shingles
 from tuneworthy.dataset.dedup.packed import pack
 
-LIMIT = 256
+LIMIT: Final = 256
 """Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable."""
+ROWS, SHINGLES, CUT = 0, 1, 2
+"""Places in `UniqueRows.counts`."""
 _U = np.uint64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Duplicates:
+class NearDuplicates:
     """Which rows repeat an earlier one.
 
     Attributes:
-        of: (n,) int64, the number of the kept row that each row repeats, or -1 for a row that is kept.
+        of: (n,) int64, the number of the kept row that each row repeats, or -1 for a row that is unique.
         score: (n,) float64, the highest similarity to an earlier kept row among those compared (0 if none was);
             that to `of` for a row that repeats one.
         cut: Buckets that held more than `LIMIT` rows when a row was looked up in them.
@@ -40,7 +43,7 @@ class Duplicates:
 
 def near_duplicates(
     texts: Sequence[str], *, threshold: float = 0.7, shingle: int = 3, bands: int = 20, rows: int = 6, seed: int = 7
-) -> Duplicates:
+) -> NearDuplicates:
     """Find the rows that repeat an earlier kept row but for a few words.
 
     With 20 bands of 6 a pair of similarity 0.7 is compared with probability 0.92, one of 0.8 with 0.998. Texts
@@ -59,46 +62,75 @@ def near_duplicates(
     if not 0 < threshold <= 1 or min(shingle, bands, rows) < 1:
         raise ValueError(f"expected 0 < threshold <= 1 and at least 1 of the others, got {threshold}, "
                          f"{shingle}, {bands}, {rows}")  # fmt: skip
-    index = _Index(len(texts), bands, threshold)
+    unique = _no_rows(len(texts), bands)
+    of, score = np.full(len(texts), -1, np.int64), np.zeros(len(texts))
     for packed in pack(texts):
         hashes, starts = shingles(packed, shingle)
-        index.add(packed.first, hashes, starts, band_keys(hashes, starts, bands, rows, seed))
-    return Duplicates(index.of, index.score, int(index.counts[2]))
+        need = int(unique.counts[SHINGLES]) + len(hashes)
+        if need > len(unique.shingles):
+            unique.shingles.resize(max(need, len(unique.shingles) * 5 // 4), refcheck=False)  # in place: no second copy
+        batch = HashedRows(packed.first, hashes, starts, band_keys(hashes, starts, bands, rows, seed))
+        here = slice(packed.first, packed.first + len(packed))
+        _match(batch, unique, threshold, of[here], score[here])
+    return NearDuplicates(of, score, int(unique.counts[CUT]))
 
 
-class _Index:
-    """The kept rows, findable by the key of each band.
+class HashedRows(NamedTuple):
+    """Some rows.
 
-    Args:
-        n: How many rows there will be.
-        bands: Keys a row.
-        threshold: See `near_duplicates`.
+    Attributes:
+        first: Number of the first one.
+        hashes: Shingles, one row after the other.
+        starts: (n_rows + 1,) where each row begins.
+        keys: (n_rows, bands).
     """
 
-    def __init__(self, n: int, bands: int, threshold: float) -> None:
-        self.threshold = threshold
-        slots = 1 << max(6, math.ceil(math.log2(max(1, 1.5 * bands * n))))
-        self.tags = np.zeros(slots, np.uint32)  # part of the key; 0 is free. A wrong candidate is seen by its Jaccard
-        self.heads = np.empty(slots, np.int32)  # the latest kept row of the bucket, and for each the one before it
-        self.before = np.empty((n, bands), np.int32)
-        self.store = np.empty(0, np.uint64)  # the shingles of the kept rows, one after the other
-        self.starts = np.zeros(n + 1, np.int64)
-        self.kept = np.empty(n, np.int64)
-        self.met = np.full(n, -1, np.int64)  # the last row that each kept row was compared with
-        self.counts = np.zeros(3, np.int64)  # kept rows, stored shingles, cut searches
-        self.of = np.full(n, -1, np.int64)
-        self.score = np.zeros(n)
+    first: int
+    hashes: Hashes
+    starts: NDArray[np.int64]
+    keys: Hashes
 
-    def add(self, first: int, hashes: Hashes, starts: NDArray[np.int64], keys: Hashes) -> None:
-        """Compare and keep the rows from number `first` on."""
-        need = int(self.counts[1]) + len(hashes)
-        if need > len(self.store):
-            self.store.resize(max(need, len(self.store) * 5 // 4), refcheck=False)  # in place: no second copy
-        there = slice(first, first + len(keys))
-        _match(
-            first, hashes, starts, keys, self.threshold, LIMIT, self.tags, self.heads, self.before, self.store,
-            self.starts, self.kept, self.met, self.counts, self.of[there], self.score[there],
-        )  # fmt: skip
+
+class UniqueRows(NamedTuple):
+    """The kept rows, findable by the key of each band.
+
+    Attributes:
+        tags: (slots,) part of a key, an open hash table; 0 is free. A wrong candidate shows by its Jaccard similarity.
+        heads: (slots,) the latest kept row of the bucket.
+        before: (n, bands) for each kept row the one before it in its buckets.
+        shingles: Of the kept rows, one row after the other.
+        starts: (n + 1,) where each kept row begins.
+        numbers: (n,) the number of each kept row.
+        compared: (n,) the last row that each kept row was compared with.
+        counts: Kept rows, their shingles, and searches that were cut; see `ROWS`, `SHINGLES`, `CUT`.
+        limit: Kept rows of one bucket that a row is compared with.
+    """
+
+    tags: NDArray[np.uint32]
+    heads: NDArray[np.int32]
+    before: NDArray[np.int32]
+    shingles: Hashes
+    starts: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    compared: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    limit: int
+
+
+def _no_rows(n: int, bands: int) -> UniqueRows:
+    """Return room for `n` kept rows with `bands` keys each; for their shingles it is made as they come."""
+    slots = 1 << max(6, math.ceil(math.log2(max(1, 1.5 * bands * n))))
+    return UniqueRows(
+        tags=np.zeros(slots, np.uint32),
+        heads=np.empty(slots, np.int32),
+        before=np.empty((n, bands), np.int32),
+        shingles=np.empty(0, np.uint64),
+        starts=np.zeros(n + 1, np.int64),
+        numbers=np.empty(n, np.int64),
+        compared=np.full(n, -1, np.int64),
+        counts=np.zeros(3, np.int64),
+        limit=LIMIT,
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -152,36 +184,23 @@ def _jaccard(table: Hashes, n: int, other: Hashes) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _nearest(
-    row: int,
-    keys: Hashes,
-    table: Hashes,
-    n: int,
-    limit: int,
-    tags: NDArray[np.uint32],
-    heads: NDArray[np.int32],
-    before: NDArray[np.int32],
-    store: Hashes,
-    starts: NDArray[np.int64],
-    met: NDArray[np.int64],
-    counts: NDArray[np.int64],
-) -> tuple[int, float]:
+def _nearest(row: int, keys: Hashes, table: Hashes, n: int, unique: UniqueRows) -> tuple[int, float]:
     """Return the most similar kept row among those in the buckets of `keys` (of equal ones the first); -1 if none."""
     best, best_score = -1, 0.0
     for band in range(len(keys)):
-        slot = _slot(tags, keys[band])
-        other, steps = heads[slot] if tags[slot] != 0 else -1, 0
+        slot = _slot(unique.tags, keys[band])
+        other, steps = unique.heads[slot] if unique.tags[slot] != 0 else -1, 0
         while other >= 0:
-            if steps == limit:
-                counts[2] += 1
+            if steps == unique.limit:
+                unique.counts[CUT] += 1
                 break
             steps += 1
-            if met[other] != row:
-                met[other] = row
-                similarity = _jaccard(table, n, store[starts[other] : starts[other + 1]])
+            if unique.compared[other] != row:
+                unique.compared[other] = row
+                similarity = _jaccard(table, n, unique.shingles[unique.starts[other] : unique.starts[other + 1]])
                 if similarity > best_score or (similarity == best_score and other < best):
                     best, best_score = other, similarity
-            other = before[other, band]
+            other = unique.before[other, band]
         if best_score == 1.0:
             break
     return best, best_score
@@ -189,27 +208,24 @@ def _nearest(
 
 @njit(cache=True, nogil=True)
 def _match(
-    first: int,
-    hashes: Hashes,
-    bounds: NDArray[np.int64],
-    keys: Hashes,
+    batch: HashedRows,
+    unique: UniqueRows,
     threshold: float,
-    limit: int,
-    tags: NDArray[np.uint32],
-    heads: NDArray[np.int32],
-    before: NDArray[np.int32],
-    store: Hashes,
-    starts: NDArray[np.int64],
-    kept: NDArray[np.int64],
-    met: NDArray[np.int64],
-    counts: NDArray[np.int64],
     of: NDArray[np.int64],
     score: NDArray[np.float64],
 ) -> None:
-    """Compare each row with the kept rows of its buckets, then drop or keep it; see `_Index` for the arrays."""
+    """Compare each row with the kept rows of its buckets, then drop or keep it.
+
+    Args:
+        batch: The rows.
+        unique: Those that are kept so far; those of the batch are added.
+        threshold: See `near_duplicates`.
+        of: (n_rows,) filled in as in `NearDuplicates`.
+        score: (n_rows,) likewise.
+    """
     table = np.zeros(64, np.uint64)  # the row's shingles
     for row in range(len(of)):
-        own = hashes[bounds[row] : bounds[row + 1]]
+        own = batch.hashes[batch.starts[row] : batch.starts[row + 1]]
         if len(own) == 0:
             continue
         size = len(table)
@@ -217,19 +233,17 @@ def _match(
             size *= 2
         if size > len(table):
             table = np.zeros(size, np.uint64)
-        n = _set(table, own, store[counts[1] :])
-        best, score[row] = _nearest(
-            first + row, keys[row], table, n, limit, tags, heads, before, store, starts, met, counts
-        )
+        n = _set(table, own, unique.shingles[unique.counts[SHINGLES] :])
+        best, score[row] = _nearest(batch.first + row, batch.keys[row], table, n, unique)
         if score[row] >= threshold:
-            of[row] = kept[best]
+            of[row] = unique.numbers[best]
             continue
-        number = counts[0]
-        for band in range(keys.shape[1]):
-            slot = _slot(tags, keys[row, band])
-            before[number, band] = heads[slot] if tags[slot] != 0 else -1
-            tags[slot], heads[slot] = _tag(keys[row, band]), number
-        kept[number] = first + row
-        counts[0] += 1
-        counts[1] += n
-        starts[number + 1] = counts[1]
+        number = unique.counts[ROWS]
+        for band in range(batch.keys.shape[1]):
+            slot = _slot(unique.tags, batch.keys[row, band])
+            unique.before[number, band] = unique.heads[slot] if unique.tags[slot] != 0 else -1
+            unique.tags[slot], unique.heads[slot] = _tag(batch.keys[row, band]), number
+        unique.numbers[number] = batch.first + row
+        unique.counts[ROWS] += 1
+        unique.counts[SHINGLES] += n
+        unique.starts[number + 1] = unique.counts[SHINGLES]

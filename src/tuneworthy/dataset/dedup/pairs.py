@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from tuneworthy.cases.normalize import words
 
@@ -24,6 +24,8 @@ COMMON = 0.7
 """How much of the agreement of all words is taken off that of the rare ones."""
 _HEAD = 0.25
 """What the looked-up words must add to the cosine at least; a smaller one looks up more words."""
+_BLOCK = 4096
+_PAIRS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +45,11 @@ class Weights:
     all: NDArray[np.float32]
     n_words: int
 
+    def matrix(self, values: NDArray[np.float32]) -> csr_matrix:
+        """Return one of the vectors of all rows, (n, n_words)."""
+        shape = len(self.starts) - 1, self.n_words
+        return csr_matrix((values.astype(np.float64), self.words, self.starts), shape=shape, copy=True)
+
 
 def similar_pairs(
     texts: Sequence[str], *, rare: float, contrast: float
@@ -55,16 +62,44 @@ def similar_pairs(
         contrast: Least contrast, see the module.
     """
     weights = weigh(texts)
-    order = np.argsort(weights.words, kind="stable")  # rows ascend within a word
-    row_of = np.repeat(np.arange(len(texts), dtype=np.int32), np.diff(weights.starts))
-    at = np.zeros(weights.n_words + 1, np.int64)
-    np.cumsum(np.bincount(weights.words, minlength=weights.n_words), out=at[1:])
-    rows, others, contrasts = _search(
-        weights.starts, weights.words, weights.rare, weights.all, at, row_of[order], weights.rare[order],
-        rare, contrast,
-    )  # fmt: skip
+    close, alike = weights.matrix(weights.rare), weights.matrix(weights.all)
+    looked_up, rests = _heads(weights, max(rare - _HEAD, 0.5 * rare))
+    heads = weights.matrix(np.where(looked_up, weights.rare, 0))
+    heads.eliminate_zeros()
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    for first in range(0, len(texts), _BLOCK):
+        columns = close[first : first + _BLOCK].T.tocsr()
+        for start in range(first, len(texts), _BLOCK):
+            reached = (heads[start : start + _BLOCK] @ columns).tocoo()
+            rows, others = reached.row.astype(np.int64) + start, reached.col.astype(np.int64) + first
+            near = (others < rows) & (reached.data >= rare - rests[rows] - 1e-6)
+            rows, others = rows[near], others[near]
+            cosines = _dots(close, rows, others)
+            contrasts = (cosines - COMMON * _dots(alike, rows, others)) / (1 - COMMON)
+            good = (cosines >= rare) & (contrasts >= contrast)
+            parts.append((rows[good], others[good], contrasts[good]))
+    rows, others, contrasts = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.lexsort((others, rows))
     return rows[order], others[order], contrasts[order]
+
+
+def _heads(weights: Weights, least: float) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which words of the rows are looked up, (m,), and the length of each row's rest, (n,)."""
+    n = len(weights.starts) - 1
+    row_of = np.repeat(np.arange(n), np.diff(weights.starts))
+    squares = weights.rare.astype(np.float64) ** 2
+    behind = np.append(np.cumsum(squares[::-1])[::-1], 0)  # of each word and all that follow it, in any row
+    looked_up = behind[:-1] - behind[weights.starts[1:]][row_of] > least**2
+    return looked_up, np.sqrt(np.bincount(row_of, np.where(looked_up, 0, squares), minlength=n))
+
+
+def _dots(matrix: csr_matrix, rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the dot products of pairs of rows."""
+    parts = [np.zeros(0)]
+    for first in range(0, len(rows), _PAIRS):
+        some = slice(first, first + _PAIRS)
+        parts.append(np.asarray(matrix[rows[some]].multiply(matrix[others[some]]).sum(axis=1)).ravel())
+    return np.concatenate(parts)
 
 
 def weigh(texts: Sequence[str]) -> Weights:
@@ -90,83 +125,7 @@ def weigh(texts: Sequence[str]) -> Weights:
     return Weights(starts, ids[order], rare[order], common[order], len(numbers))
 
 
-def plain_pairs(texts: Sequence[str], *, rare: float, contrast: float) -> dict[tuple[int, int], float]:
-    """Return what `similar_pairs` returns, by comparing every row with every other one."""
-    weights = weigh(texts)
-    dense = np.zeros((2, len(texts), weights.n_words))
-    row_of = np.repeat(np.arange(len(texts)), np.diff(weights.starts))
-    dense[0, row_of, weights.words], dense[1, row_of, weights.words] = weights.rare, weights.all
-    close, alike = (one @ one.T for one in dense)
-    found = (close - COMMON * alike) / (1 - COMMON)
-    rows, others = np.nonzero(np.tril((close >= rare) & (found >= contrast), -1))
-    return {(row, other): found[row, other] for row, other in zip(rows.tolist(), others.tolist(), strict=True)}
-
-
 def _unit(values: NDArray[np.float64], row_of: NDArray[np.int64], n: int) -> NDArray[np.float32]:
     """Return `values` with each row scaled to length 1."""
     lengths = np.sqrt(np.bincount(row_of, values * values, minlength=n))
     return (values / np.maximum(lengths[row_of], 1e-12)).astype(np.float32)
-
-
-@njit(cache=True, nogil=True)
-def _head(rare: NDArray[np.float32], least: float) -> tuple[int, float]:
-    """Return how many of a row's words are looked up, and the length of the rest."""
-    rest, n = 0.0, len(rare)
-    while n > 0 and np.sqrt(rest + float(rare[n - 1]) ** 2) <= least:
-        n -= 1
-        rest += float(rare[n]) ** 2
-    return n, np.sqrt(rest)
-
-
-@njit(cache=True, nogil=True)
-def _search(
-    starts: NDArray[np.int64],
-    words: NDArray[np.int32],
-    rare: NDArray[np.float32],
-    common: NDArray[np.float32],
-    at: NDArray[np.int64],
-    posted: NDArray[np.int32],
-    weight: NDArray[np.float32],
-    least: float,
-    contrast: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Propose the pairs; `posted` holds for each word (from `at`) the rows that have it, `weight` their `rare`."""
-    n = len(starts) - 1
-    total = np.zeros(n)
-    touched = np.empty(n, np.int64)
-    own_rare, own_common = np.zeros(len(at)), np.zeros(len(at))
-    rows, others, contrasts, n_pairs = np.empty(1024, np.int64), np.empty(1024, np.int64), np.empty(1024), 0
-    for row in range(n):
-        first, last = starts[row], starts[row + 1]
-        head, rest = _head(rare[first:last], max(least - _HEAD, 0.5 * least))
-        n_touched = 0
-        for i in range(first, first + head):
-            for p in range(at[words[i]], at[words[i] + 1]):
-                other = posted[p]
-                if other >= row:
-                    break
-                if total[other] == 0:
-                    touched[n_touched] = other
-                    n_touched += 1
-                total[other] += float(rare[i]) * weight[p]
-        for i in range(first, last):
-            own_rare[words[i]], own_common[words[i]] = rare[i], common[i]
-        for t in range(n_touched):
-            other = touched[t]
-            reached, total[other] = total[other], 0.0
-            if reached < least - rest - 1e-6:
-                continue
-            close, alike = 0.0, 0.0
-            for i in range(starts[other], starts[other + 1]):
-                close += own_rare[words[i]] * rare[i]
-                alike += own_common[words[i]] * common[i]
-            found = (close - COMMON * alike) / (1 - COMMON)
-            if close >= least and found >= contrast:
-                if n_pairs == len(rows):
-                    rows, others = np.append(rows, rows), np.append(others, others)
-                    contrasts = np.append(contrasts, contrasts)
-                rows[n_pairs], others[n_pairs], contrasts[n_pairs] = row, other, found
-                n_pairs += 1
-        for i in range(first, last):
-            own_rare[words[i]], own_common[words[i]] = 0.0, 0.0
-    return rows[:n_pairs], others[:n_pairs], contrasts[:n_pairs]
