@@ -17,6 +17,7 @@ import tuneworthy.graders
 from tuneworthy.config.graders import Exact
 from tuneworthy.errors import AuthError, BudgetSpent, ProviderError
 from tuneworthy.graders.apply import aggregate, grade_all, label_faults, make_grader
+from tuneworthy.graders.base import Grader
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.types import UNLABELLED, Case, Score, Trace
 
@@ -74,7 +75,7 @@ def test_own_phrases_of_abstention_hold_for_both_rules() -> None:
     assert [s.value for s in run(grader, [no_idea, dont_know], case(None))] == [1, 0]
 
 
-class Judge:
+class Judge(Grader):
     """A grader that asks someone else."""
 
     identity: Mapping[str, Any] = {"type": "judge"}
@@ -122,12 +123,13 @@ def test_a_spent_budget_ends_the_run_and_cancels_what_waits() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), AuthError("no key")])
 def test_a_bug_in_a_grader_and_a_refused_key_end_the_run_as_they_are(error: Exception) -> None:
-    def crash(trace: Trace, case: Case) -> Score:
-        raise error
+    class Crash(Grader):
+        def __call__(self, trace: Trace, case: Case) -> Score:
+            raise error
 
     with pytest.raises(type(error)) as caught:
-        run(crash, [trace("a")], case())
-    assert any(entry.name == "crash" for entry in caught.traceback)
+        run(Crash(), [trace("a")], case())
+    assert any(entry.name == "__call__" for entry in caught.traceback)
     with pytest.raises(type(error)):
         run(Judge(error), [trace("a")] * 3, case())
 

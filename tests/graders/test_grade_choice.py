@@ -56,11 +56,11 @@ def test_none_and_several_are_unreadable() -> None:
 def test_labels_come_from_the_data_if_not_set_and_are_part_of_the_identity() -> None:
     grader = build("choice", GradingContext(labels=["x", "y", "x"]), labels=None)
     assert grader.identity["labels"] == ["x", "y"]
-    with pytest.raises(UserError, match="at least 2 labels, got 1"):
+    with pytest.raises(UserError, match="at least 2 labels, and has 1"):
         build("choice", GradingContext(labels=["x"]), labels=None)
 
 
 def test_a_label_that_is_not_known_is_a_fault() -> None:
     grader = build("choice", labels=["yes", "no"])
-    assert "got 'maybe'" in judge(grader, "yes", "maybe").unscored
-    assert "got 'maybe'" in judge(grader, "maybe", "maybe").unscored
+    assert "'maybe' is none" in judge(grader, "yes", "maybe").unscored
+    assert "'maybe' is none" in judge(grader, "maybe", "maybe").unscored

@@ -105,7 +105,7 @@ def test_case_and_fields_can_be_set() -> None:
 
 
 def test_a_label_that_is_no_object_is_a_fault() -> None:
-    assert judge(build("json_fields"), "{}", "text").unscored == "expected a JSON object, got str"
+    assert judge(build("json_fields"), "{}", "text").unscored == "'text' is no JSON object"
 
 
 def test_fields_add_up_in_the_breakdown() -> None:
@@ -174,11 +174,11 @@ def test_a_schema_judges_form_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ("{", "expected JSON"),
-        ('{"type": "objekt"}', "expected a JSON Schema"),
-        ("3", "expected a JSON Schema"),
-        ('{"$ref": "https://example.org/schema.json"}', "references within the file"),
-        ('{"properties": {"a": {"$ref": "other.json#/a"}}}', "references within the file"),
+        ("{", "is no JSON:"),
+        ('{"type": "objekt"}', "is no JSON Schema"),
+        ("3", "is no JSON Schema"),
+        ('{"$ref": "https://example.org/schema.json"}', "lies outside the file"),
+        ('{"properties": {"a": {"$ref": "other.json#/a"}}}', "lies outside the file"),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_refused(schema: str, message: str, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_reference_that_leads_nowhere_or_in_circles_leaves_the_trace_unscored(
 
 
 def test_a_schema_outside_the_project_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="below the project folder"):
+    with pytest.raises(UserError, match="outside the project folder"):
         build("json_schema", GradingContext(root=tmp_path), path="../schema.json")
-    with pytest.raises(UserError, match="got nothing there"):
+    with pytest.raises(UserError, match="There is no file"):
         build("json_schema", GradingContext(root=tmp_path))

@@ -12,7 +12,8 @@ import pytest
 from grade_samples import SAMPLES, SECTIONS, brand_examples, build, failed, scored, trace, write_project
 
 from tuneworthy.graders.apply import grade_all
-from tuneworthy.graders.base import GRADERS, REASONS, Grader, GradingContext
+from tuneworthy.graders.base import GRADERS, Grader, GradingContext
+from tuneworthy.graders.messages import REASONS
 from tuneworthy.types import UNLABELLED, Case, Score, Trace, canonical
 
 ODD = {
@@ -91,7 +92,7 @@ def test_a_failed_call_is_unscored_and_never_zero(name: str, grader: Grader) -> 
 
 
 def test_declining_is_right_where_null_is_expected(name: str, grader: Grader) -> None:
-    if not getattr(grader, "needs_expected", True):
+    if not grader.needs_expected:
         pytest.skip(f"{name} judges form alone")
     assert grade(grader, trace("I don't know."), None).value == 1
     answered = grade(grader, trace("Paris"), None)
@@ -99,7 +100,7 @@ def test_declining_is_right_where_null_is_expected(name: str, grader: Grader) ->
 
 
 def test_declining_is_a_refusal_where_an_answer_exists(name: str, grader: Grader) -> None:
-    if not getattr(grader, "needs_expected", True):
+    if not grader.needs_expected:
         pytest.skip(f"{name} judges form alone")
     score = grade(grader, trace("I'm sorry, but I cannot answer that."), SAMPLES[name].expected)
     assert score.reason == "refused"
@@ -107,7 +108,7 @@ def test_declining_is_a_refusal_where_an_answer_exists(name: str, grader: Grader
 
 def test_a_case_without_a_label_is_unscored_unless_form_alone_counts(name: str, grader: Grader) -> None:
     score = grade(grader, trace(SAMPLES[name].right), UNLABELLED)
-    assert bool(score.unscored) == getattr(grader, "needs_expected", True)
+    assert bool(score.unscored) == grader.needs_expected
 
 
 @pytest.mark.parametrize("odd", ODD)

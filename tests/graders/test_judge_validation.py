@@ -64,7 +64,7 @@ def test_a_sound_judge_without_fifty_verdicts_of_people_is_unknown() -> None:
     assert validated(same_as_reference).status == "unknown"
     found = validated(same_as_reference, people(49))
     assert found.status == "unknown"
-    assert "at least 50 answers, got 49" in found.reasons[0]
+    assert "judged 49 answers; at least 50" in found.reasons[0]
     assert validated(same_as_reference, people(50)).status == "pass"
 
 
@@ -86,7 +86,7 @@ def test_a_judge_that_calls_wrong_answers_good_fails_though_no_canary_fools_it()
 def test_a_judge_that_is_not_shown_to_tell_good_from_bad_is_warned_of() -> None:
     found = validated(same_as_reference, people(60, 1.0))
     assert found.passes
-    assert "not shown (60 good, 0 bad)" in found.warnings[0]
+    assert "not shown to tell good from bad (60 good, 0 bad" in found.warnings[0]
 
 
 def test_sensitivity_and_specificity_of_a_known_judge_lie_in_their_intervals() -> None:

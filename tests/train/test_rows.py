@@ -13,6 +13,7 @@ import pytest
 from tuneworthy.config import load
 from tuneworthy.dataset.freeze import FILES, freeze
 from tuneworthy.errors import UserError
+from tuneworthy.graders.base import Grader
 from tuneworthy.store import Folder
 from tuneworthy.train.training_rows import GateFailed, Material, gather, raw_rows
 from tuneworthy.types import Case, Score, Trace, content_hash
@@ -130,7 +131,7 @@ def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
     metric, told = gathered(tmp_path, unsafe=False).metric, list[str]()
     assert metric is not None
 
-    class Broken:
+    class Broken(Grader):
         identity: Mapping[str, Any] = {"type": "broken"}
 
         def __init__(self, failing: int) -> None:

@@ -19,14 +19,15 @@ class AbstentionGrader(AnswerGrader):
     """Right if the case has an answer and the model gives any."""
 
     def __init__(self, config: Abstention, context: GradingContext) -> None:
-        self.declines = Declines(config.phrases) if config.phrases is not None else built_in()
-        super().__init__(config, phrases_hash=self.declines.identity)
+        self._detector = Declines(config.phrases) if config.phrases is not None else built_in()
+        self.declines = self._detector
+        super().__init__(config, phrases_hash=self._detector.identity)
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Judge an answer to a case that has one."""
         response, text = trace.response, trace.text.strip()
         if text and text in accepted(case.expected):
             return RIGHT  # the right answer may be "none"
-        if response is not None and self.declines(response):
+        if response is not None and self._detector(response):
             return _REFUSED
         return RIGHT if text or (response and response.tool_calls) else FORMAT

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.errors import ProviderError
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext
-from tuneworthy.graders.declining import Declines, built_in
+from tuneworthy.graders.declining import built_in
 from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
 
 Floats = NDArray[np.float64]
@@ -23,10 +24,10 @@ Floats = NDArray[np.float64]
 REFUSED = Score(reason="refused")
 TRUNCATED = Score(reason="truncated")
 ANSWERED_UNANSWERABLE = Score(reason="answered_unanswerable")
-NO_LABEL = Score.failed("the case has no label")
-NO_CASE = Score.failed("the trace belongs to no case that was given")
+NO_LABEL = Score.failed(messages.NO_LABEL)
+NO_CASE = Score.failed(messages.NO_CASE)
 
-_BREATH = 512
+_TURN = 512
 """Traces graded before other tasks of the event loop get their turn."""
 
 
@@ -45,14 +46,14 @@ def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
 
 
 def label_faults(grader: Grader, cases: Iterable[Case]) -> dict[str, str]:
-    """Return the cases whose label this grader cannot use: case id to what was expected and what came.
+    """Return the cases whose label this grader cannot use: case id to the fault.
 
     For checks before money is spent; in `grade_all` such cases are unscored.
     """
-    check = getattr(grader, "label_fault", None)
-    if check is None or not getattr(grader, "needs_expected", True):
+    if not grader.needs_expected:
         return {}
-    faults = {case.id: check(case.expected) for case in cases if case.labelled and case.expected is not None}
+    labelled = (case for case in cases if case.labelled and case.expected is not None)
+    faults = {case.id: grader.label_fault(case.expected) for case in labelled}
     return {case_id: fault for case_id, fault in faults.items() if fault}
 
 
@@ -73,8 +74,8 @@ async def grade_all(grader: Grader, traces: Sequence[Trace], cases: Iterable[Cas
     by_id = cases if isinstance(cases, Mapping) else {case.id: case for case in cases}
     judge = _Rules(grader).judge
     results: list[Score | Awaitable[Score]] = []
-    for start in range(0, len(traces), _BREATH):
-        results += [judge(trace, by_id.get(trace.case_id)) for trace in traces[start : start + _BREATH]]
+    for start in range(0, len(traces), _TURN):
+        results += [judge(trace, by_id.get(trace.case_id)) for trace in traces[start : start + _TURN]]
         await asyncio.sleep(0)
     waiting = [one for one in results if not isinstance(one, Score)]
     answered = iter(await _all(waiting) if waiting else ())
@@ -102,8 +103,8 @@ def aggregate(
     if len(ids) != len(scores):
         raise ValueError(f"expected a case id for each of {len(scores)} scores, got {len(ids)}")
     position = {case_id: index for index, case_id in enumerate(dict.fromkeys(ids if order is None else order))}
-    kept = [(position[i], one.num, one.den) for i, one in zip(ids, scores, strict=True) if _counts(one, i, position)]
-    where, num, den = np.array(kept, dtype=np.float64).reshape(-1, 3).T
+    counted = [(position[i], one.num, one.den) for i, one in zip(ids, scores, strict=True) if _counts(one, i, position)]
+    where, num, den = np.array(counted, dtype=np.float64).reshape(-1, 3).T
     index, size = where.astype(np.intp), len(position)
     repeats = np.bincount(index, minlength=size)
     with np.errstate(invalid="ignore"):
@@ -121,19 +122,16 @@ class _Rules:
 
     def __init__(self, grader: Grader) -> None:
         self._grader = grader
-        self._needs_expected: bool = getattr(grader, "needs_expected", True)
-        self._declined_reasons: frozenset[str] | None = getattr(grader, "declined_reasons", None)
-        self._declines: Declines = getattr(grader, "declines", None) or built_in()
-        unit: float = getattr(grader, "unit", 1.0)
-        self._right = Score(num=unit, den=unit)
-        self._answered = replace(ANSWERED_UNANSWERABLE, den=unit)
+        self._declines = grader.declines or built_in()
+        self._right = Score(num=grader.unit, den=grader.unit)
+        self._answered = replace(ANSWERED_UNANSWERABLE, den=grader.unit)
 
     def judge(self, trace: Trace, case: Case | None) -> Score | Awaitable[Score]:
         """Apply the rules, and ask the grader where they leave the question open."""
         response = trace.response
         if response is None or case is None:
             return _not_judged(trace)
-        if self._needs_expected:
+        if self._grader.needs_expected:
             if case.expected is None:
                 return self._right if self._declines(response) else self._answered
             if case.expected is UNLABELLED:
@@ -157,8 +155,9 @@ class _Rules:
         """Give an answer that is not fully right the reason that lies behind it."""
         if score.unscored or score.num == score.den:
             return score
-        may_decline = self._declined_reasons is None or score.reason in self._declined_reasons
-        if may_decline and self._needs_expected and self._declines(response):
+        reasons = self._grader.declined_reasons
+        may_decline = reasons is None or score.reason in reasons
+        if may_decline and self._grader.needs_expected and self._declines(response):
             return REFUSED if _plain(score) else replace(score, reason="refused")
         if score.reason == "format" and response.finish_reason == "length":
             return TRUNCATED if _plain(score) else replace(score, reason="truncated")
@@ -169,7 +168,7 @@ def _not_judged(trace: Trace) -> Score:
     """Return why a trace without a response, or without a case, is unscored."""
     if trace.error is not None:
         return Score.failed(f"{trace.error.code}: {trace.error.message}")
-    return NO_CASE if trace.response is not None else Score.failed("the trace has no response")
+    return NO_CASE if trace.response is not None else Score.failed(messages.NO_RESPONSE)
 
 
 def _plain(score: Score) -> bool:
@@ -177,7 +176,7 @@ def _plain(score: Score) -> bool:
 
 
 def _failed(error: ProviderError) -> Score:
-    """Turn a call that a grader made in vain into an unscored result; any other exception is a bug, or ends the run."""
+    """Turn a failed call of a grader into an unscored result; any other exception is a bug, or ends the run."""
     return Score.failed(f"{error.code}: {error.message}"[:500])
 
 

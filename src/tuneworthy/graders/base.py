@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 from pydantic import BaseModel
 
 from tuneworthy.errors import UserError
+from tuneworthy.graders import messages
+from tuneworthy.graders.declining import Declines
 from tuneworthy.registry import Registry
 from tuneworthy.types import Case, Example, Score, Trace, Variant
 
@@ -27,67 +29,53 @@ RIGHT: Final = Score(num=1.0)
 WRONG: Final = Score(reason="wrong")
 FORMAT: Final = Score(reason="format")
 
-REASONS: Final = {
-    "wrong": "readable, and wrong",
-    "partial": "partly right",
-    "format": "the answer cannot be read",
-    "truncated": "the answer cannot be read because it hit the token limit",
-    "schema": "valid JSON that breaks the schema",
-    "refused": "declined, but an answer exists",
-    "answered_unanswerable": "answered, but declining was right",
-    "no_call": "no tool was called",
-    "wrong_tool": "another tool, or another number of calls",
-    "wrong_arguments": "the right tool with other arguments",
-}
-"""Every reason that a built-in grader gives, in words for the report."""
-
 FORM_REASONS: Final = frozenset({"format", "truncated", "schema"})
-"""Reasons that a stricter output format mends."""
+"""Reasons that a stricter output format removes."""
 
 GRADING_VERSION: Final = 1
 """Raised whenever the semantics of a grader change: part of every identity, so scores are made anew."""
 
 
-class Grader(Protocol):
-    """Judges one answer against one case.
-
-    Optional attributes, read with a default: `needs_expected` (True), `unit` (1.0, the `den` of one right
-    answer), `declines` (the detector of declining), `declined_reasons` (the reasons that declining may
-    replace; all if None), `label_fault(expected) -> str` ("" if it can be graded).
+class Grader:
+    """Judges one answer against one case; what a grader does not set has a default.
 
     Attributes:
         identity: Type, arguments and content hashes of files: when it changes, scores are made anew.
+        needs_expected: Whether it judges only cases whose expected answer is known; one that judges form needs none.
+        unit: The `den` of one right answer.
+        declined_reasons: Reasons that `refused` may replace where an answer declines; all if None.
+        declines: Detector of answers that decline; the built-in one if None.
     """
 
     identity: Mapping[str, Any]
-
-    def __call__(self, trace: Trace, case: Case) -> Score | Awaitable[Score]:
-        """Judge a trace that has a response, of a case whose `expected` is known and not None."""
-        ...
-
-
-class AnswerGrader:
-    """What the built-in graders share.
-
-    Args:
-        config: The section of the project file.
-        found: What else determines a score: content hashes of files, resolved labels, library versions.
-    """
-
     needs_expected: bool = True
-    unit: ClassVar[float] = 1.0
-    declined_reasons: ClassVar[frozenset[str] | None] = None
-
-    def __init__(self, config: BaseModel, **found: Any) -> None:
-        self.identity: Mapping[str, Any] = {"version": GRADING_VERSION, **config.model_dump(mode="json"), **found}
+    unit: float = 1.0
+    declined_reasons: frozenset[str] | None = None
+    declines: Declines | None = None
 
     def label_fault(self, expected: Any) -> str:
         """Say what is wrong with `expected` for this grader; "" if nothing is."""
         return ""
 
+    def __call__(self, trace: Trace, case: Case) -> Score | Awaitable[Score]:
+        """Judge a trace that has a response, of a case whose `expected` is known and not None."""
+        raise NotImplementedError
+
+
+class AnswerGrader(Grader):
+    """What the graders of a section of `[[graders]]` share.
+
+    Args:
+        config: The section of the project file.
+        facts: What else determines a score: content hashes of files, resolved labels, library versions.
+    """
+
+    def __init__(self, config: BaseModel, **facts: Any) -> None:
+        self.identity = {"version": GRADING_VERSION, **config.model_dump(mode="json"), **facts}
+
 
 class ModelCaller(Protocol):
-    """How a grader asks a model of the project: through the store and the budget of the session."""
+    """How a grader calls a model of the project: through the store and the budget of the session."""
 
     def identity(self, model: str) -> Mapping[str, Any]:
         """Return what the model `model` of `[models]` resolves to."""
@@ -98,15 +86,15 @@ class ModelCaller(Protocol):
         ...
 
     async def __call__(self, variant: Variant, case: Case) -> Trace:
-        """Ask; what is asked at the same time goes out together."""
+        """Call the model; calls that are made at the same time go out together."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradingContext:
-    """What graders may be built from: the project folder, the examples, all labels that occur, models to ask.
+    """What graders may be built from: the project folder, the examples, all labels that occur, models to call.
 
-    Without `asker` a judge can be built (for checks) but not asked.
+    Without `asker` a judge can be built (for checks) but not called.
     """
 
     root: Path = field(default_factory=Path)
@@ -120,16 +108,16 @@ class GradingContext:
 
         Args:
             name: As it stands in the project file.
-            what: What it should be, for the message.
+            what: What it should be, as a noun with its article.
 
         Raises:
             UserError: It lies outside the project or does not exist.
         """
         path = (self.root / name).resolve()
         if not path.is_relative_to(self.root.resolve()):
-            raise UserError(f"expected {what} below the project folder, got {name!r}", hint="move it into the project")
+            raise UserError(messages.OUTSIDE_PROJECT.format(name=name, what=what), hint=messages.MOVE_INTO_PROJECT)
         if not path.is_file():
-            raise UserError(f"expected {what} at {path}, got nothing there", hint="write it or mend [[graders]]")
+            raise UserError(messages.NO_FILE.format(path=path, what=what), hint=messages.WRITE_FILE)
         return path
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tuneworthy.config.graders import Choice
 from tuneworthy.errors import UserError
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
 from tuneworthy.types import Case, Score, Trace
 
@@ -89,21 +90,21 @@ class ChoiceGrader(AnswerGrader):
     def __init__(self, config: Choice, context: GradingContext) -> None:
         labels = list(dict.fromkeys(label for label in (config.labels or context.labels) if label.strip()))
         if len(labels) < 2:
-            raise UserError(f"choice: expected at least 2 labels, got {len(labels)}", hint="set labels in [[graders]]")
+            raise UserError(messages.TOO_FEW_LABELS.format(n=len(labels)), hint=messages.SET_LABELS)
         super().__init__(config, labels=sorted(labels))
         self.labels = tuple(labels)
-        self._known = frozenset(labels)
+        self._names = frozenset(labels)
         self._find = LabelFinder(labels)
 
     def label_fault(self, expected: Any) -> str:
         """The expected label must be one of the labels."""
-        unknown = [one for one in accepted(expected) if one not in self._known]
-        return f"expected one of the {len(self.labels)} labels, got {unknown[0]!r}" if unknown else ""
+        unknown = [one for one in accepted(expected) if one not in self._names]
+        return messages.UNKNOWN_LABEL.format(label=unknown[0], n=len(self.labels)) if unknown else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Find the labels that the answer names."""
         expected, answer = case.expected, trace.text.strip()
-        if isinstance(expected, str) and answer == expected and expected in self._known:
+        if isinstance(expected, str) and answer == expected and expected in self._names:
             return RIGHT
         fault = self.label_fault(expected)
         if fault:

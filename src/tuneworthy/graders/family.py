@@ -1,11 +1,13 @@
 """Which family a model is of, by its name: a judge likes answers of its own family better than others do.
 
-Source: Panickssery et al. 2024 (arXiv 2404.13076); 2604.22891 (facts.md B).
+Source: Panickssery et al. 2024 (arXiv 2404.13076); arXiv 2604.22891.
 """
 
 from __future__ import annotations
 
 import re
+
+from tuneworthy.graders import messages
 
 FAMILIES = {
     "anthropic": r"claude",
@@ -44,6 +46,6 @@ def families_of(model: str) -> frozenset[str]:
 def same_family(judge: str, judged: str) -> str:
     """Say which family two models share, or that they are one model; "" if they are not known to share one."""
     if judge == judged:
-        return "they are one model"
+        return messages.SAME_MODEL
     shared = sorted(families_of(judge) & families_of(judged))
-    return f"both are of the family {shared[0]}" if shared else ""
+    return messages.SAME_FAMILY.format(family=shared[0]) if shared else ""

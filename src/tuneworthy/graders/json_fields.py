@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuneworthy.config.graders import JsonFields
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, AnswerGrader, GradingContext
 from tuneworthy.graders.json_pairs import compare
 from tuneworthy.graders.json_text import find_object
@@ -31,9 +32,7 @@ class JsonFieldsGrader(AnswerGrader):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be an object, or a text that holds one."""
-        if expected_object(expected) is not None:
-            return ""
-        return f"expected a JSON object, got {type(expected).__name__}"
+        return messages.NO_OBJECT.format(value=str(expected)[:80]) if expected_object(expected) is None else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Read the object in the answer and count its pairs."""

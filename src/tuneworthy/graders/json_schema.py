@@ -17,6 +17,7 @@ from referencing.jsonschema import EMPTY_REGISTRY
 
 from tuneworthy.config.graders import JsonSchema
 from tuneworthy.errors import UserError
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
 from tuneworthy.graders.json_text import NOTHING, find_json
 from tuneworthy.types import Case, Score, Trace, content_hash
@@ -34,17 +35,16 @@ def load_schema(data: bytes, name: str) -> Any:
         schema = orjson.loads(data)
         jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator).check_schema(schema)
     except orjson.JSONDecodeError as error:
-        raise UserError(f"{name}: expected JSON, got {error}", hint="mend the schema file") from None
+        raise UserError(messages.NO_JSON.format(name=name, error=error), hint=messages.FIX_SCHEMA) from None
     except (SchemaError, RecursionError, AttributeError, TypeError) as error:
         what = getattr(error, "message", str(error))
-        raise UserError(f"{name}: expected a JSON Schema, got {str(what)[:200]}", hint="mend the schema file") from None
+        raise UserError(messages.NO_SCHEMA.format(name=name, error=str(what)[:200]), hint=messages.FIX_SCHEMA) from None
     own = set(_strings(schema, ("$id", "id")))
     for reference in _strings(schema, _REFERENCES):
         base = urldefrag(reference)[0]
         if base and base not in own:
-            raise UserError(
-                f"{name}: expected references within the file (#/...), got {reference!r}", hint="copy it under $defs"
-            )
+            message = messages.OUTSIDE_REFERENCE.format(name=name, reference=reference)
+            raise UserError(message, hint=messages.COPY_REFERENCE)
     return schema
 
 
@@ -67,7 +67,7 @@ class JsonSchemaGrader(AnswerGrader):
     needs_expected = False
 
     def __init__(self, config: JsonSchema, context: GradingContext) -> None:
-        schema = load_schema(context.file(config.path, "a JSON Schema").read_bytes(), config.path)
+        schema = load_schema(context.file(config.path, messages.JSON_SCHEMA).read_bytes(), config.path)
         super().__init__(config, schema_hash=content_hash(schema))
         kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
         self._validator = kind(schema, registry=EMPTY_REGISTRY)
@@ -81,7 +81,7 @@ class JsonSchemaGrader(AnswerGrader):
         try:
             error = jsonschema.exceptions.best_match(self._validator.iter_errors(value))
         except Exception as fault:
-            return Score.failed(f"schema cannot be applied: {type(fault).__name__}: {fault}"[:300])
+            return Score.failed(messages.SCHEMA_FAILED.format(error=fault)[:300])
         if error is None:
             return RIGHT
         return Score(reason="schema", detail={"error": f"{error.json_path}: {error.message}"[:300]})

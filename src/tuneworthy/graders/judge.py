@@ -1,4 +1,4 @@
-"""Grader `judge`: a language model says whether an answer is good. It is asked once an answer, through the store.
+"""Grader `judge`: a language model says whether an answer is good. It is called once an answer, through the store.
 
 Invariants:
 1. The verdict is one of two words, enforced by the provider and compared as a whole: nothing is searched for in a
@@ -7,7 +7,7 @@ Invariants:
    that the answer cannot know (they hash all of the content and the project's seed) and cannot write.
 3. Personal data is masked before it is put into a message, with one mask a value, unless the section says otherwise.
 
-Source: facts.md B (2306.05685 position bias; 2507.08794 one token to fool; 0.29 the bug of `"GOOD" in text`).
+Source: arXiv 2306.05685 (position bias); arXiv 2507.08794 (one token fools a judge).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 from tuneworthy.config.graders import Judge
 from tuneworthy.errors import UserError
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, ModelCaller
 from tuneworthy.types import Case, OutputFormat, Response, Score, Trace, Variant, content_hash
 
@@ -67,11 +68,11 @@ def _code(match: re.Match[str]) -> str:
 def _rubric(config: Judge, context: GradingContext) -> str:
     """Return the rubric's text, read from the file that it names if it names one."""
     if "\n" not in config.rubric and " " not in config.rubric and config.rubric.endswith((".md", ".txt")):
-        text = context.file(config.rubric, "a rubric").read_text(encoding="utf-8-sig")
+        text = context.file(config.rubric, messages.RUBRIC).read_text(encoding="utf-8-sig")
     else:
         text = config.rubric
     if not text.strip():
-        raise UserError("judge: expected a rubric, got an empty one", hint="say what makes an answer good")
+        raise UserError(messages.EMPTY_RUBRIC, hint=messages.SAY_WHAT_IS_GOOD)
     return text.strip()
 
 
@@ -90,11 +91,11 @@ class JudgeGrader(AnswerGrader):
         self.rubric = _rubric(config, context)
         self._asker = context.asker
         self._seed = context.seed
-        found: dict[str, Any] = {"rubric_hash": content_hash(self.rubric), "seed": context.seed}
+        facts: dict[str, Any] = {"rubric_hash": content_hash(self.rubric), "seed": context.seed}
         if context.asker is not None:
-            _can_be_held(context.asker, config.model)
-            found["model_identity"] = dict(context.asker.identity(config.model))
-        super().__init__(config, **found)
+            _check_constraint(context.asker, config.model)
+            facts["model_identity"] = dict(context.asker.identity(config.model))
+        super().__init__(config, **facts)
         self._one, self._two = self._variant((GOOD, BAD)), self._variant((FIRST, SECOND))
 
     def __call__(self, trace: Trace, case: Case) -> Score | Awaitable[Score]:
@@ -107,8 +108,8 @@ class JudgeGrader(AnswerGrader):
         Returns:
             (good, ""), or (None, why there is no verdict).
         """
-        said, why = await self._ask(self._one, case, {"answer": answer})
-        return (None if said is None else said == GOOD), why
+        verdict, why = await self._ask(self._one, case, {"answer": answer})
+        return (None if verdict is None else verdict == GOOD), why
 
     async def prefer(self, case: Case, a: str, b: str) -> Literal["a", "b", "tie"] | None:
         """Say which answer is better; asked in both orders, and a verdict that follows the order is a tie.
@@ -154,19 +155,19 @@ class JudgeGrader(AnswerGrader):
     async def _score(self, case: Case, answer: str) -> Score:
         good, why = await self.verdict(case, answer)
         if good is None:
-            return Score.failed(f"the judge gave no verdict: {why}")
+            return Score.failed(messages.NO_VERDICT.format(reason=why))
         return RIGHT if good else WRONG
 
     async def _ask(self, variant: Variant, case: Case, answers: Mapping[str, str]) -> tuple[str | None, str]:
         if self._asker is None:
-            raise UserError("expected a session that can ask the judge, got none", hint="open one with open_session")
+            raise UserError(messages.NO_SESSION, hint=messages.OPEN_SESSION)
         question = self.question(case, answers)
         size = sum(len(message["content"]) for message in question.messages)
         if size > MAX_CHARS:
-            return None, f"expected at most {MAX_CHARS} characters to judge, got {size}"
+            return None, messages.TOO_LONG.format(size=size, most=MAX_CHARS)
         trace = await self._asker(variant, question)
         if trace.response is None:
-            return None, f"{trace.error.code}: {trace.error.message}" if trace.error else "no response"
+            return None, f"{trace.error.code}: {trace.error.message}" if trace.error else messages.NO_ANSWER
         return read_verdict(trace.response, variant.output.choices)
 
     def _choices(self, answers: Mapping[str, str]) -> tuple[str, ...]:
@@ -189,27 +190,26 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | No
     """Return (the verdict, ""), or (None, why there is none); the whole answer must be one of `choices`.
 
     >>> read_verdict(Response(text="NOT GOOD"), ("good", "bad"))
-    (None, "expected good or bad, got 'NOT GOOD'")
+    (None, "its answer 'NOT GOOD' is neither good nor bad")
     """
     loose = next((one for one in response.dropped if one.startswith("output:")), "")
     if loose:
-        return None, f"its verdict could not be enforced ({loose})"
+        return None, messages.NOT_ENFORCED.format(parameter=loose)
     if response.finish_reason == "length":
-        return None, "it was cut off before the verdict (raise max_tokens of the judge)"
+        return None, messages.CUT_OFF
     if response.finish_reason in {"refusal", "content_filter"} or response.tool_calls:
-        return None, f"it did not answer ({response.finish_reason})"
-    said = response.text.strip()
-    return (said, "") if said in choices else (None, f"expected {' or '.join(choices)}, got {said[:60]!r}")
+        return None, messages.DECLINED.format(finish_reason=response.finish_reason)
+    verdict = response.text.strip()
+    if verdict in choices:
+        return verdict, ""
+    return None, messages.UNREADABLE.format(answer=verdict[:60], choices=messages.choices(choices))
 
 
-def _can_be_held(asker: ModelCaller, model: str) -> None:
-    """Refuse a judge whose answer cannot be held to a choice.
+def _check_constraint(asker: ModelCaller, model: str) -> None:
+    """Refuse a judge whose answer cannot be constrained to a choice.
 
     Raises:
         UserError: The model accepts no choice.
     """
     if "choice" not in asker.supports(model):
-        raise UserError(
-            f"judge: expected a model that can be held to one of two verdicts, got models.{model}, which cannot",
-            hint="use an embedded model or a server with structured output",
-        )
+        raise UserError(messages.NOT_CONSTRAINED.format(model=model), hint=messages.CONSTRAINED_JUDGE)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneworthy.config.graders import Numeric
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, AnswerGrader, GradingContext
 from tuneworthy.types import Case, Score, Trace
 
@@ -99,7 +100,7 @@ class NumericGrader(AnswerGrader):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be a number or a text that holds one."""
-        return "" if self._expected(expected) else f"expected a number, got {str(expected)[:80]!r}"
+        return "" if self._expected(expected) else messages.NO_NUMBER.format(value=str(expected)[:80])
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Compare the last number."""

@@ -14,6 +14,7 @@ import regex
 
 from tuneworthy.config.graders import Regex
 from tuneworthy.errors import UserError
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
 from tuneworthy.types import Case, Score, Trace
 
@@ -32,7 +33,8 @@ def compile_pattern(pattern: str) -> Any:
         re.compile(pattern)
         return regex.compile(pattern, regex.VERSION0)
     except (re.error, regex.error, RecursionError, OverflowError) as error:
-        raise UserError(f"expected a regular expression, got {pattern[:200]!r} ({error})", hint="mend it") from None
+        message = messages.BAD_PATTERN.format(pattern=pattern[:200], error=error)
+        raise UserError(message, hint=messages.FIX_PATTERN) from None
 
 
 def search(pattern: str, text: str) -> bool | None:
@@ -71,7 +73,7 @@ class RegexGrader(AnswerGrader):
             except UserError as error:
                 return Score.failed(error.message)
             if found is None:
-                return Score.failed(f"pattern took more than {TIMEOUT_S} s: {pattern[:200]!r}")
+                return Score.failed(messages.SLOW_PATTERN.format(pattern=pattern[:200], seconds=TIMEOUT_S))
             if found:
                 return RIGHT
         return WRONG

@@ -16,6 +16,7 @@ from typing import Any
 from tuneworthy.config.graders import PythonFunction
 from tuneworthy.errors import UserError
 from tuneworthy.functions import load_function, source_hash
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, partial
 from tuneworthy.types import Case, Score, Trace
 
@@ -28,7 +29,7 @@ def grading_function(spec: str, root: Path) -> Callable[..., Any]:
     """
     function = load_function(spec, root)
     if inspect.iscoroutinefunction(function):
-        raise UserError(f"expected a plain function {spec!r}, got an async one", hint="mend [[graders]]")
+        raise UserError(messages.ASYNC_FUNCTION.format(function=spec), hint=messages.FIX_FUNCTION)
     return function
 
 
@@ -46,18 +47,16 @@ class PythonGrader(AnswerGrader):
         try:
             return as_score(self._function(trace.text, case.expected, case))
         except (Exception, SystemExit) as error:
-            return Score.failed(f"the grading function raised {type(error).__name__}: {error}"[:500])
+            return Score.failed(messages.FUNCTION_RAISED.format(error=f"{type(error).__name__}: {error}")[:500])
 
 
 def as_score(result: Any) -> Score:
     """Turn what a grading function returned into a score; anything but a bool, 0..1 or a Score is unscored."""
     if isinstance(result, Score):
         sound = result.unscored or (0 <= result.num <= result.den and math.isfinite(result.den))
-        return result if sound else Score.failed(f"expected 0 <= num <= den, got {result.num!r} and {result.den!r}")
+        return result if sound else Score.failed(messages.BAD_CONTRIBUTION.format(num=result.num, den=result.den))
     if isinstance(result, bool) or type(result).__name__ == "bool":  # numpy's is no subclass
         return RIGHT if result else WRONG
     if isinstance(result, Real) and 0 <= float(result) <= 1:
         return partial(float(result))
-    return Score.failed(
-        f"expected a number from 0 to 1, a bool or a Score from the grading function, got {result!r:.80}"
-    )
+    return Score.failed(messages.BAD_RESULT.format(result=repr(result)))

@@ -16,6 +16,7 @@ import orjson
 
 from tuneworthy.config.graders import Style
 from tuneworthy.errors import DataError, UserError
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContext
 from tuneworthy.graders.pattern import compile_pattern, search
 from tuneworthy.types import Case, Score, Trace, content_hash
@@ -94,9 +95,9 @@ def read_generic(path: Path) -> list[str]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise DataError(path, number, '{"text": "..."}', f"no JSON ({error})") from None
+            raise DataError(path, number, messages.TEXT_ROW, messages.NOT_JSON.format(error=error)) from None
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise DataError(path, number, '{"text": "..."}', f"{line[:60]!r}")
+            raise DataError(path, number, messages.TEXT_ROW, f"{line[:60]!r}")
         texts.append(row["text"])
     return texts
 
@@ -116,13 +117,17 @@ class LexicalRules:
         n_words = len(text.split())
         folded = " ".join(text.casefold().split())
         checks: list[tuple[str, bool]] = [
-            (f"at least {self._min} words", n_words >= (self._min or 0)) if self._min is not None else ("", True),
-            (f"at most {self._max} words", n_words <= (self._max or 0)) if self._max is not None else ("", True),
-            *((f"without {phrase!r}", phrase not in folded) for phrase in self._banned),
-            *((f"matches {pattern!r}", bool(search(pattern, text))) for pattern in self._required),
+            (messages.AT_LEAST.format(n=self._min), n_words >= (self._min or 0))
+            if self._min is not None
+            else ("", True),
+            (messages.AT_MOST.format(n=self._max), n_words <= (self._max or 0))
+            if self._max is not None
+            else ("", True),
+            *((messages.WITHOUT.format(phrase=phrase), phrase not in folded) for phrase in self._banned),
+            *((messages.MATCHES.format(pattern=pattern), bool(search(pattern, text))) for pattern in self._required),
         ]
         rules = [one for one in checks if one[0]]
-        return [name for name, kept in rules if not kept], len(rules)
+        return [name for name, passed in rules if not passed], len(rules)
 
 
 @GRADERS.register("style")
@@ -133,14 +138,11 @@ class StyleGrader(AnswerGrader):
 
     def __init__(self, config: Style, context: GradingContext) -> None:
         self._rules = LexicalRules(config)
-        generic = _distinct(read_generic(context.file(config.generic, "generic texts (JSONL)")))
+        generic = _distinct(read_generic(context.file(config.generic, messages.GENERIC_TEXTS)))
         brand = _distinct(example.answer for example in context.examples)
         if min(len(brand), len(generic)) < MIN_TEXTS:
-            raise UserError(
-                f"style: expected at least {MIN_TEXTS} distinct answers of examples and {MIN_TEXTS} generic texts,"
-                f" got {len(brand)} and {len(generic)}",
-                hint="add texts",
-            )
+            message = messages.STYLE_TEXTS.format(least=MIN_TEXTS, n_answers=len(brand), n_generic=len(generic))
+            raise UserError(message, hint=messages.ADD_TEXTS)
         hashes = {"brand_hash": content_hash(brand), "generic_hash": content_hash(generic)}
         super().__init__(config, **hashes, sklearn=version("scikit-learn"))
         self._classifier = StyleClassifier(brand, generic)
@@ -152,8 +154,8 @@ class StyleGrader(AnswerGrader):
             return FORMAT
         voice = self._classifier(trace.text)
         broken, n_rules = self._rules.broken(trace.text)
-        kept = 1 - len(broken) / n_rules if n_rules else voice
-        value = (voice + kept) / 2
+        share = 1 - len(broken) / n_rules if n_rules else voice
+        value = (voice + share) / 2
         reason = "" if value >= 0.5 and not broken else "partial" if value > 0 else "wrong"
         return Score(num=value, reason=reason, detail={"voice": round(voice, 6), "broken": broken})
 

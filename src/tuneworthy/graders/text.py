@@ -8,6 +8,7 @@ from typing import Any
 import regex
 
 from tuneworthy.config.graders import Exact, Includes, NormalisedExact
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
 from tuneworthy.types import Case, Score, Trace
 
@@ -75,7 +76,7 @@ class IncludesGrader(AnswerGrader):
         """An empty text is contained in every answer, so it judges nothing."""
         texts = accepted(expected)
         filled = texts and all(one.strip() for one in texts)
-        return "" if filled else "expected a filled text or list of texts, got an empty one"
+        return "" if filled else messages.EMPTY_LABEL
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Look for every expected text."""

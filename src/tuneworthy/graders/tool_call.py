@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.config.graders import ToolCall
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
 from tuneworthy.graders.json_pairs import compare
 from tuneworthy.graders.json_text import find_json
@@ -59,9 +60,7 @@ class ToolCallGrader(AnswerGrader):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be a call or a list of calls."""
-        if expected_calls(expected) is not None:
-            return ""
-        return f'expected {{"name", "arguments"}} or a list of them, got {str(expected)[:80]!r}'
+        return messages.NO_CALL.format(value=str(expected)[:80]) if expected_calls(expected) is None else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Match the calls of the response with the expected ones."""

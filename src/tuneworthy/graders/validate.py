@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import orjson
 
+from tuneworthy.graders import messages
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion, residual_bad
@@ -49,14 +50,16 @@ class JudgedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeValidation:
-    """What is known of a judge.
+    """What the canaries and the verdicts of people show of a judge.
 
     Attributes:
         status: `pass`: it may decide where people's verdicts correct it; `fail`; `unknown`: too few verdicts.
         reasons: Why it is not `pass`, one sentence each.
-        fooled: Names of the canaries that it called good. n_canaries: How many it was shown.
-        n_unread: Judgements that are missing, of all that were asked for (`n_asked`).
-        confusion: Against people.
+        fooled: Names of the canaries that it called good.
+        n_canaries: Canaries that it was shown.
+        n_unread: Verdicts that are missing.
+        n_asked: Verdicts that were requested.
+        confusion: Its verdicts against those of people.
         warnings: What does not bar it: judge and judged of one family.
     """
 
@@ -83,15 +86,17 @@ class JudgeValidation:
 
     def __str__(self) -> str:
         table = self.confusion
-        caught = f"{self.n_canaries - len(self.fooled)} of {self.n_canaries} canaries caught"
+        caught = messages.CAUGHT.format(n_caught=self.n_canaries - len(self.fooled), n=self.n_canaries)
         if not table.n:
-            return f"judge: {self.status}; {caught}; no verdicts of people"
-        low, high = table.sensitivity_interval()
-        sensitivity = f"good called good {_share(table.sensitivity)} [{low:.1%}, {high:.1%}]"
-        low, high = table.specificity_interval()
-        specificity = f"bad called bad {_share(table.specificity)} [{low:.1%}, {high:.1%}]"
-        kappa = "not defined" if table.kappa is None else f"{table.kappa:.2f}"
-        return f"judge: {self.status}; {caught}; on {table.n} answers kappa {kappa}, {sensitivity}, {specificity}"
+            return messages.UNVALIDATED.format(status=self.status, caught=caught)
+        return messages.VALIDATED.format(
+            status=self.status,
+            caught=caught,
+            n=table.n,
+            kappa=messages.NOT_DEFINED if table.kappa is None else f"{table.kappa:.2f}",
+            sensitivity=_share(table.sensitivity, table.sensitivity_interval()),
+            specificity=_share(table.specificity, table.specificity_interval()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data, with the numbers that follow from it."""
@@ -110,8 +115,10 @@ class JudgeValidation:
         }
 
 
-def _share(value: float | None) -> str:
-    return "never seen" if value is None else f"{value:.1%}"
+def _share(value: float | None, interval: tuple[float, float]) -> str:
+    if value is None:
+        return messages.NONE_OF_THEM
+    return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
 
 
 @lru_cache(maxsize=1)
@@ -174,25 +181,25 @@ async def validate_judge(
         TuneworthyError: Budget spent, key refused, provider down.
     """
     planted = canaries(cases, needs_expected=judge.needs_expected)
-    asked = [(one.case, one.answer) for one in planted] + [(one.case, one.answer) for one in answers]
-    said = await asyncio.gather(*(judge.verdict(case, answer) for case, answer in asked))
-    verdicts = [good for good, _ in said]
-    told, judged = verdicts[: len(planted)], verdicts[len(planted) :]
-    fooled = tuple(one.name for one, good in zip(planted, told, strict=True) if good)
-    table = Confusion.of((one.good, good) for one, good in zip(answers, judged, strict=True) if good is not None)
+    pairs = [(one.case, one.answer) for one in planted] + [(one.case, one.answer) for one in answers]
+    replies = await asyncio.gather(*(judge.verdict(case, answer) for case, answer in pairs))
+    verdicts = [good for good, _ in replies]
+    of_canaries, of_answers = verdicts[: len(planted)], verdicts[len(planted) :]
+    fooled = tuple(one.name for one, good in zip(planted, of_canaries, strict=True) if good)
+    table = Confusion.of((one.good, good) for one, good in zip(answers, of_answers, strict=True) if good is not None)
     if table.n >= MIN_HUMAN and table.tells_apart() is None:
-        warnings = [*warnings, f"that it tells good from bad is not shown ({table.n_good} good, {table.n_bad} bad)"]
+        warnings = [*warnings, messages.NOT_SHOWN.format(n_good=table.n_good, n_bad=table.n_bad)]
     n_unread = sum(good is None for good in verdicts)
-    example = next((why for good, why in said if good is None), "")
-    failed = _failed(fooled, n_unread, len(said), example, table)
-    few = [f"expected verdicts of people on at least {MIN_HUMAN} answers, got {table.n}"] if table.n < MIN_HUMAN else []
+    example = next((why for good, why in replies if good is None), "")
+    failed = _failed(fooled, n_unread, len(replies), example, table)
+    few = [messages.TOO_FEW_VERDICTS.format(n=table.n, least=MIN_HUMAN)] if table.n < MIN_HUMAN else []
     return JudgeValidation(
         status="fail" if failed else "unknown" if few else "pass",
         reasons=tuple(failed or few),
         fooled=fooled,
         n_canaries=len(planted),
         n_unread=n_unread,
-        n_asked=len(said),
+        n_asked=len(replies),
         confusion=table,
         warnings=tuple(warnings),
     )
@@ -202,9 +209,9 @@ def _failed(fooled: Sequence[str], n_unread: int, n_asked: int, example: str, ta
     """Say what shows that the judge must not decide."""
     reasons = []
     if fooled:
-        reasons.append(f"it called {len(fooled)} worthless answers good ({', '.join(fooled[:5])})")
+        reasons.append(messages.FOOLED.format(n=len(fooled), names=", ".join(fooled[:5])))
     if n_unread > MOST_UNREAD * n_asked:
-        reasons.append(f"{n_unread} of {n_asked} verdicts are missing ({example})")
+        reasons.append(messages.VERDICTS_MISSING.format(n=n_unread, n_called=n_asked, example=example))
     if table.n >= MIN_HUMAN and table.tells_apart() is False:
-        reasons.append("it calls bad answers good as often as good ones, or more often")
+        reasons.append(messages.NO_BETTER_THAN_CHANCE)
     return reasons

@@ -19,7 +19,8 @@ import orjson
 from tuneworthy.config.project import Project
 from tuneworthy.config.reflection import Reflection
 from tuneworthy.errors import UserError
-from tuneworthy.graders.base import REASONS, accepted
+from tuneworthy.graders.base import accepted
+from tuneworthy.graders.messages import REASONS
 from tuneworthy.ladder.dev_scores import all_kept, answers, measure
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail
