@@ -23,7 +23,7 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.report.document import document
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
-from tuneworthy.report.retrieval import BLAME_WORDS
+from tuneworthy.report.messages import CAUSES
 from tuneworthy.retrieval.documents import Corpus, SourceDocument
 from tuneworthy.retrieval.library import DocumentLibrary, open_library
 from tuneworthy.retrieval.parsing import DocumentSection
@@ -110,7 +110,7 @@ def test_documents_that_confuse_are_refused_and_the_failures_are_blamed_on_the_a
     counts = found.detail.causes.counts
     assert counts["retrieved_and_not_used"] > 0.8 * found.detail.causes.failed
     page = render_html(record)
-    assert "Whose fault wrong answers are" in page and BLAME_WORDS["retrieved_and_not_used"] in page
+    assert "Whose fault wrong answers are" in page and CAUSES["retrieved_and_not_used"] in page
 
 
 @needs_lancedb

@@ -67,7 +67,7 @@ def test_a_run_is_reported_in_all_formats_without_a_case(project: Path, capsys: 
 
 def test_no_run_yet_is_the_users_to_mend(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["report", "--project", str(project)]) == 2
-    assert "run `tuneworthy run` first" in capsys.readouterr().err
+    assert "Run `tuneworthy run` first" in capsys.readouterr().err
 
 
 def test_a_quick_run_is_reported_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +87,7 @@ def test_an_unknown_ending_is_refused(project: Path, name: str, capsys: pytest.C
 def test_a_record_of_another_version_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Folder(project).write("run", {"rungs": [{"rung": "classical"}]})
     assert invoke(["report", "--project", str(project)]) == 2
-    assert "run `tuneworthy run`" in capsys.readouterr().err
+    assert "Run `tuneworthy run`" in capsys.readouterr().err
 
 
 def test_a_file_that_can_not_be_written_is_told_and_the_old_one_stays(
@@ -124,7 +124,7 @@ def test_a_report_of_what_was_measured_before_a_change_says_so(
     cases = project / "cases.jsonl"
     cases.write_text(cases.read_text().replace('"expected": "a"', '"expected": "b"', 3))
     assert invoke(["report", "--project", str(project)]) == 0
-    told = "Since this was measured, labels of the cases were corrected: run again. It was: "
+    told = "Since this was measured, labels of the cases were corrected. Run `tuneworthy run` again. It was: "
     assert told in (after := capsys.readouterr().out) and "Verdict" not in after
     page = (project / "report.html").read_text()
     assert told in page and "The last verdict no longer holds" in page

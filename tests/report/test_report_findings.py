@@ -10,6 +10,7 @@ import pytest
 import report_records as records
 
 from tuneworthy.config.project import load
+from tuneworthy.ladder.record import BestVariant
 from tuneworthy.report import findings, tables
 from tuneworthy.report.document import method
 from tuneworthy.report.html import render_html
@@ -39,7 +40,7 @@ def test_the_target_is_judged_by_the_one_sided_bounds() -> None:
     met = findings.target_of(records.plain())
     assert met
     assert met.status == "met"
-    assert "92.9 %" in met.sentence  # Clopper-Pearson, 192 of 200
+    assert "92.9%" in met.sentence  # Clopper-Pearson, 192 of 200
     open_ = findings.target_of(records.classical_best())
     assert open_
     assert open_.status == "unresolved"
@@ -54,27 +55,27 @@ def test_a_record_without_bounds_is_judged_by_its_interval_and_says_so() -> None
     record = replace(record, rungs=[replace(rung, bounds95=None) for rung in record.rungs])
     target = findings.target_of(record)
     assert target
-    assert "end of the 95 % interval" in target.sentence
+    assert "end of the 95% interval" in target.sentence
 
 
 def test_the_answer_names_what_it_is_in_plain_words() -> None:
     assert findings.answer(records.plain()) == (
-        "A stronger model (model/strong) answers 96 % of the test cases correctly; what is in use today "
-        "(baseline/weak) reaches 34.5 %. "
-        "The swap is enough: another model meets the target by itself, without training."
+        "Another model (model/strong) answers 96.0% of the test cases correctly; what is in use today "
+        "(baseline/weak) reaches 34.5%. "
+        "The swap is enough: another model meets the target without training."
     )
     assert findings.answer(records.classical_best()) == (
-        "A linear classifier without any language model answers 84 % of the test cases correctly; the best prompt "
-        "(prompt/contract) reaches 71 %."
+        "A linear classifier without any language model answers 84.0% of the test cases correctly; the best prompt "
+        "(prompt/contract) reaches 71.0%."
     )
-    assert "scores 85 % on the test cases (json_fields)" in findings.answer(records.json_task())
+    assert "scores 85.0% on the test cases (json_fields)" in findings.answer(records.json_task())
 
 
 def test_a_swap_that_is_enough_is_said_to_be_whatever_is_adopted_on_top_of_it() -> None:
     plain = records.plain()
     rungs = [replace(r, status=RungStatus.ADOPTED) if r.rung == "few_shot" else r for r in plain.rungs]
-    record = replace(plain, rungs=rungs, best={"rung": "few_shot", "variant": "id-few_shot"})
-    words = "The swap is enough: another model (model/strong) meets the target by itself, without training."
+    record = replace(plain, rungs=rungs, best=BestVariant("few_shot", "id-few_shot"))
+    words = "The swap is enough: another model (model/strong) meets the target without training."
     assert findings.answer(record).endswith(words)
     assert "The swap" not in findings.answer(replace(record, target=0.99))
 
@@ -92,7 +93,7 @@ def test_nothing_adopted_is_said_as_it_is() -> None:
         best="baseline",
     )
     assert findings.answer(record) == (
-        "What is in use today (baseline/weak) answers 75 % of the test cases correctly. No step that was put to test "
+        "What is in use today (baseline/weak) answers 75.0% of the test cases correctly. No step that was compared on test "
         "is shown to be better."
     )
 
@@ -101,9 +102,9 @@ def test_the_paragraph_holds_n_intervals_cost_and_looks() -> None:
     text = findings.paragraph(records.plain(), 200_000)
     for words in (
         "n = 200 test cases",
-        "[92.3 to 98.0 %]",
-        "+38.0 points (99.2 % interval +31.0 to +45.0; p = 0.0012)",
-        "$2.10 for 1,000 answers ($420.00 a month at 200,000 requests)",
+        "[92.3 to 98.0%]",
+        "+38.0 points (99.2% interval +31.0 to +45.0; p = 0.0012)",
+        "$2.10 per 1,000 answers ($420.00 a month at 200,000 requests)",
         "4 comparisons were made on test",
         "all calls cost $1.25",
     ):
@@ -159,7 +160,10 @@ def test_a_changed_project_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "tuneworthy.toml").write_text(PROJECT)
     project = load(tmp_path)
     assert [w for w in findings.warnings(records.plain(), project, TODAY) if "was changed" in w]
-    same = replace(records.plain(), provenance={"project": content_hash(project.model_dump(mode="json"))})
+    same = replace(
+        records.plain(),
+        provenance=replace(records.plain().provenance, project=content_hash(project.model_dump(mode="json"))),
+    )
     assert not [w for w in findings.warnings(same, project, TODAY) if "was changed" in w]
 
 
@@ -175,9 +179,9 @@ def test_candidates_are_all_listed_with_what_became_of_them() -> None:
     table = tables.candidates_table(records.plain())
     assert len(table.rows) == sum(len(rung.candidates) for rung in records.plain().rungs)
     assert {row[-1] for row in table.only("fate").rows} == {
-        "put to test, reference",
-        "put to test, adopted",
-        "put to test, inconclusive",
+        "compared on test, reference",
+        "compared on test, adopted",
+        "compared on test, inconclusive",
         "dropped after 80 cases",
     }
 
@@ -193,9 +197,9 @@ def test_what_racing_saved_is_told_by_rung_and_in_all_less_what_a_closer_look_to
     table = tables.savings_table(record)
     assert table is not None
     assert [list(row) for row in table.rows] == [
-        ["prompt", "200", "600", "", "400", "66.7 %", "4.00"],
-        ["model", "80", "240", "100", "60", "25 %", "1.00"],
-        ["in all", "280", "840", "100", "460", "54.8 %", "5.00"],
+        ["prompt", "200", "600", "", "400", "66.7%", "4.00"],
+        ["model", "80", "240", "100", "60", "25.0%", "1.00"],
+        ["in all", "280", "840", "100", "460", "54.8%", "5.00"],
     ]
     assert table.title in render_html(record, today=TODAY)
 

@@ -18,23 +18,25 @@ from tests.verdict.test_decide import LINES, MET, NEVER, TRIPPED
 from tuneworthy.cli import invoke
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown
-from tuneworthy.report.verdict import ANSWERS, in_a_sentence, section
+from tuneworthy.report.messages import ANSWERS
+from tuneworthy.report.verdict import in_a_sentence, section
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.last_verdict import Kept
+from tuneworthy.verdict.last_verdict import StoredVerdict
 
 TODAY = date(2026, 11, 24)
-TOOLS_WORDS = re.compile(
-    r"\b(rungs?|gates?|classical baseline|dev|alpha|error analysis|incumbent|variant|racing)\b", re.IGNORECASE
-)
+TOOLS_WORDS = re.compile(r"\b(incumbent|headroom|racing|put to test|mend\w*)\b", re.IGNORECASE)
 SIMULATIONS = {"worth_it": worth_it(), **TRIPPED, **{name: evidence for name, (evidence, _, _) in LINES.items()}}
 
 
-def kept(evidence: Evidence, *changed: str) -> Kept:
+def stored(evidence: Evidence, *changed: str) -> StoredVerdict:
     """The verdict as it is read back."""
-    content = json.loads(json.dumps(decide(evidence).to_dict()))
-    return Kept(content=content, changed=list(changed))
+    return StoredVerdict(verdict=decide(evidence), changed=list(changed))
+
+
+def facts(verdict: StoredVerdict) -> dict[str, str]:
+    return dict(section(verdict).facts)
 
 
 def text(html: str) -> str:
@@ -53,43 +55,43 @@ def test_every_outcome_has_an_answer_in_plain_words() -> None:
 
 @pytest.mark.parametrize("name", SIMULATIONS)
 def test_the_section_has_answer_reasons_money_change_and_date_without_the_tools_words(name: str) -> None:
-    verdict = kept(SIMULATIONS[name])
+    verdict = stored(SIMULATIONS[name])
     found = section(verdict)
-    assert found.answer == ANSWERS[verdict.content["outcome"]]
+    assert found.answer == ANSWERS[verdict.verdict.outcome]
     assert 1 <= len(found.reasons) <= 3
-    assert [about for about, _ in found.named] == ["Money", "Next", "This would change it", "Valid until"]
+    assert [about for about, _ in found.facts] == ["Money", "Next", "This would change it", "Valid until"]
     shown = head(render_html(records.plain(), today=TODAY, verdict=verdict))
     assert not TOOLS_WORDS.search(re.sub(r"--rung \w+", "", shown)), shown
     assert "`" not in shown
-    for words in (found.answer, *found.reasons, found.money, found.next, found.change, found.until):
+    for words in (found.answer, *found.reasons, *facts(verdict).values()):
         assert re.sub(r"\s+", " ", words)[:40] in shown.replace("&lt;", "<").replace("&#39;", "'")
 
 
 @pytest.mark.parametrize("render", [render_html, render_markdown])
 def test_the_verdict_is_read_first(render: Any) -> None:
-    page = render(records.plain(), today=TODAY, verdict=kept(with_rungs(MET)))
+    page = render(records.plain(), today=TODAY, verdict=stored(with_rungs(MET)))
     body = page[page.find("<body>") + 1 :]
-    assert body.index("Do not fine-tune") < body.index("A stronger model") < body.index("Why each step ended")
+    assert body.index("Do not fine-tune") < body.index("Another model") < body.index("Why each step ended")
     without = render(records.plain(), today=TODAY)
     assert "Do not fine-tune" not in without and "Valid until" not in without
 
 
 def test_a_page_has_one_first_heading_with_and_without_a_verdict() -> None:
-    for verdict in (None, kept(worth_it())):
+    for verdict in (None, stored(worth_it())):
         assert render_html(records.plain(), today=TODAY, verdict=verdict).count("<h1>") == 1
 
 
 def test_the_money_says_what_training_is_taken_to_cost() -> None:
-    money = section(kept(worth_it(economics=replace(PAYS, one_off_usd=6000.0, monthly_usd=500.0)))).money
+    money = facts(stored(worth_it(economics=replace(PAYS, one_off_usd=6000.0, monthly_usd=500.0))))["Money"]
     assert money == (
         "Training pays back in month 4 at 200,000 requests a month. "
-        "Training is taken to cost $6,000 once, and $500 a month to serve and keep up."
+        "Training is assumed to cost $6,000 once, and serving and upkeep $500 a month."
     )
-    assert "does not pay back" in section(kept(worth_it(economics=NEVER))).money
+    assert "does not pay back" in facts(stored(worth_it(economics=NEVER)))["Money"]
 
 
 def test_a_verdict_that_no_longer_holds_gives_no_answer() -> None:
-    stale = kept(with_rungs(MET), "there was another run")
+    stale = stored(with_rungs(MET), "there was another run")
     shown = head(render_html(records.plain(), today=TODAY, verdict=stale))
     assert "The last verdict no longer holds" in shown and "there was another run" in shown
     assert "Money" not in shown and "Valid until" not in shown
@@ -98,27 +100,28 @@ def test_a_verdict_that_no_longer_holds_gives_no_answer() -> None:
 
 def test_what_others_wrote_is_escaped() -> None:
     planted = "x</section><script>alert(1)</script>"
-    verdict = kept(worth_it(stale=[planted]))
+    verdict = stored(worth_it(stale=[planted]))
     html = render_html(records.plain(), today=TODAY, verdict=verdict)
     assert "<script" not in html and "alert(1)" in html
     assert "<script" not in render_markdown(records.plain(), today=TODAY, verdict=verdict)
 
 
 def test_what_is_missing_is_told_once_with_what_to_do_and_how_much_is_open() -> None:
-    found = section(kept(replace(TRIPPED["other_models"], errors=None, economics=NEVER)))
-    assert found.reasons[0] == "Not tried yet: stronger model."
-    assert found.next == "Run tuneworthy run --rung model."
-    assert "(2 in all:" in found.change  # the stronger model and the motivation; that it never pays is an answer
+    verdict = stored(replace(TRIPPED["other_models"], errors=None, economics=NEVER))
+    assert section(verdict).reasons[0] == "The rung model was not compared on test."
+    assert facts(verdict)["Next"] == "Run tuneworthy run --rung model."
+    # the other model and the reason are open; that it never pays is an answer
+    assert "The gates other_models, reason, once they pass." in facts(verdict)["This would change it"]
 
 
 def test_a_quick_look_has_no_verdict() -> None:
-    assert "no longer holds" not in render_html(records.quick(), today=TODAY, verdict=kept(worth_it(), "a change"))
+    assert "no longer holds" not in render_html(records.quick(), today=TODAY, verdict=stored(worth_it(), "a change"))
 
 
 def test_a_lever_is_told_by_what_it_does() -> None:
-    verdict = kept(worth_it(motivation="strict_format", errors=(failures("format", 48),)))
-    assert "show examples in the prompt, or force the form of the answer" in section(verdict).reasons[0]
-    assert section(verdict).next.startswith("Show examples in the prompt")
+    verdict = stored(worth_it(motivation="strict_format", errors=(failures("format", 48),)))
+    assert "Show examples in the prompt, or constrain the form" in section(verdict).reasons[0]
+    assert facts(verdict)["Next"].startswith("Show examples in the prompt")
 
 
 def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(

@@ -6,17 +6,15 @@ images (`data:`), in which no script runs.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import groupby
 
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from tuneworthy.dataset.card import CardRow, DatasetCard, Reason, RowCounts
-from tuneworthy.report.html import POLICY, address, environment
+from tuneworthy.report import messages
+from tuneworthy.report.html import address, render_page
 from tuneworthy.report.markdown import bullets, table_blocks
 from tuneworthy.report.numbers import NONE, count, percent
 from tuneworthy.report.tables import Column, Table
@@ -27,20 +25,27 @@ _WIDTH, _ROW, _NAMES, _BARS = 720, 24, 220, 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class CardPage:
     """A card as tables and sentences, in the order in which it is read.
 
     Attributes:
-        title, answer: The task, and what the version is in one sentence. warnings: What to know before using it.
-        funnel: A row a check. told: Of the whole set, repeated rows, gates. reasons: A table each check.
-        distributions: Of the rows that stay. provenance, licences: Where they come from. made: The last line.
+        title: The task.
+        answer: What the version is, in one sentence.
+        warnings: What to know before using it.
+        funnel: A row a check.
+        whole_set: What was found of the whole set, repeated rows, gates.
+        reasons: A table each check.
+        distributions: Of the rows that stay.
+        provenance: Where they come from.
+        licences: Under which they may be used.
+        made: The last line.
     """
 
     title: str
     answer: str
     warnings: Sequence[str]
     funnel: Table
-    told: Sequence[Table]
+    whole_set: Sequence[Table]
     reasons: Sequence[Table]
     distributions: Sequence[RowCounts]
     provenance: Table
@@ -48,24 +53,22 @@ class Page:
     made: str
 
 
-def page_of(card: DatasetCard, review: str = "") -> Page:
+def page_of(card: DatasetCard, review: str = "") -> CardPage:
     """Return the page of `card`.
 
     Args:
         card: Of a version.
         review: What people who reviewed it found, in a sentence; "" if nobody did.
     """
-    warnings = [f"Frozen although a gate failed: {one}." for one in card.unsafe]
+    warnings = [messages.CARD_UNSAFE.format(gate=gate) for gate in card.unsafe]
     warnings += card.notes
-    warnings.append(
-        f"Review: {review}." if review else "Nobody has reviewed these rows yet: tuneworthy data review start."
-    )
-    return Page(
+    warnings.append(messages.CARD_REVIEW.format(review=review) if review else messages.CARD_UNREVIEWED)
+    return CardPage(
         title=clean(card.task),
-        answer=f"{count(card.n_rows)} of {count(card.n_read)} rows stay, in version {card.version}",
+        answer=messages.CARD_ANSWER.format(n=count(card.n_rows), n_read=count(card.n_read), version=card.version),
         warnings=warnings,
         funnel=_funnel(card),
-        told=_told(card),
+        whole_set=_whole_set(card),
         reasons=[_reasons(check, list(some)) for check, some in groupby(card.reasons, lambda one: one.check)],
         distributions=card.distributions,
         provenance=Table(
@@ -74,7 +77,7 @@ def page_of(card: DatasetCard, review: str = "") -> Page:
             [[clean(name), clean(value)] for name, value in card.provenance],
         ),
         licences=card.licences,
-        made=f"Made by tuneworthy from version {card.version}, frozen on {card.created}.",
+        made=messages.CARD_MADE.format(version=card.version, date=card.created),
     )
 
 
@@ -87,10 +90,10 @@ def _funnel(card: DatasetCard) -> Table:
         seconds = NONE if step.seconds is None else f"{step.seconds:.2f}"
         rows.append([clean(step.check), *(count(number) for number in numbers), seconds])
     share = percent(card.n_rows / card.n_read) if card.n_read else NONE
-    return Table("Rows, check by check", columns, rows, f"{share} of the rows that were read stay.")
+    return Table("Rows, check by check", columns, rows, messages.CARD_SHARE.format(share=share))
 
 
-def _told(card: DatasetCard) -> list[Table]:
+def _whole_set(card: DatasetCard) -> list[Table]:
     found = []
     if card.set_findings:
         columns = [Column("check", "check", "name"), Column("said", "what it says", "text")]
@@ -101,7 +104,7 @@ def _told(card: DatasetCard) -> list[Table]:
         columns = [Column("source", "row", "name"), Column("n", "repeated by"), Column("question", "question", "text"),
                    Column("answer", "answer", "text")]  # fmt: skip
         rows = [[clean(row.source), count(n), clean(row.question), clean(row.answer)] for row, n in card.repeated]
-        found.append(Table("Repeated most", columns, rows, "The row stays; the rows that repeat it left."))
+        found.append(Table("Repeated most", columns, rows, messages.CARD_REPEATED))
     columns = [Column("gate", "gate", "name"), Column("status", "status", "text"), Column("detail", "detail", "text")]
     found.append(Table("Gates", columns, [[clean(cell) for cell in gate] for gate in card.gates]))
     return found
@@ -138,16 +141,12 @@ def _cells(shown: CardRow | None) -> list[str]:
 
 def render_html(card: DatasetCard, review: str = "") -> str:
     """Return the page as HTML."""
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page = page_of(card, review)
     figures = [
         {"title": one.title, "note": one.note, "alt": _alt(one), "image": address(bars(one))}
         for one in page.distributions
     ]
-    policy = Markup(POLICY.format(style=f"sha256-{digest}"))
-    template = environment().get_template("card.html.j2")
-    return template.render(page=page, figures=figures, style=Markup(style), policy=policy)
+    return render_page("card.html.j2", title=page.title, kind="dataset card", page=page, figures=figures)
 
 
 def _alt(one: RowCounts) -> str:
@@ -178,7 +177,7 @@ def render_markdown(card: DatasetCard, review: str = "") -> str:
     blocks = [f"# {markdown_text(page.title)}: dataset card", f"**{markdown_text(page.answer)}.**"]
     blocks += bullets([markdown_text(warning) for warning in page.warnings])
     blocks += ["## The funnel", *table_blocks(page.funnel)]
-    blocks += [block for table in page.told for block in table_blocks(table)]
+    blocks += [block for table in page.whole_set for block in table_blocks(table)]
     blocks += ["## What was found, with examples", *(b for table in page.reasons for b in table_blocks(table))]
     blocks.append("## The rows that stay")
     for one in page.distributions:

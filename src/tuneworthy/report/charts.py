@@ -15,7 +15,7 @@ import altair as alt
 import vl_convert
 
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report import label_layout, numbers
+from tuneworthy.report import label_layout, messages, numbers
 from tuneworthy.report.text import clean
 from tuneworthy.types import RungStatus
 
@@ -50,9 +50,12 @@ class Point:
     """What was measured of one rung.
 
     Attributes:
-        name: Of the variant, cleaned. rung: Of the ladder. role: A key of `COLOURS`.
-        score, lo, hi: Shares with their 95 % interval.
-        cost: US dollars for 1,000 answers. time: median, ms.
+        name: Of the variant, cleaned.
+        rung: Of the ladder.
+        role: A key of `COLOURS`.
+        score: A share, with the ends of its 95% interval.
+        cost: US dollars for 1,000 answers.
+        time: Median, ms.
         path: Whether the ladder's best went through it.
     """
 
@@ -69,7 +72,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart: its title says what is seen, the caption how to read it, `alt` holds its numbers."""
+    """A chart: its title says what is lead, the caption how to read it, `alt` holds its numbers."""
 
     title: str
     caption: str
@@ -83,8 +86,12 @@ class Axis:
     """The horizontal axis of the first chart: a scale in pixels, so that labels can be placed.
 
     Attributes:
-        key: `cost` or `time`. title: What stands below it.
-        log: Whether it is logarithmic. lo, hi: its ends. zero: where 0 stands on a logarithmic one, or None.
+        key: `cost` or `time`.
+        title: What stands below it.
+        log: Whether it is logarithmic.
+        lo: Its lower end.
+        hi: Its upper end.
+        zero: Where 0 stands on a logarithmic one, or None.
     """
 
     key: str
@@ -115,23 +122,23 @@ def points_of(record: RunRecord) -> list[Point]:
     """Return what can be drawn: rungs with a score on test, or on dev for a quick run."""
     found = []
     for rung in record.rungs:
-        seen = rung.candidates[0] if record.quick and rung.candidates else None
-        score = seen.score if seen else rung.score
-        bounds = seen.ci95 if seen else rung.ci95
+        lead = rung.candidates[0] if record.quick and rung.candidates else None
+        score = lead.score if lead else rung.score
+        bounds = lead.ci95 if lead else rung.ci95
         if score is None or bounds is None:
             continue
         role = {"classical": "no language model", "baseline": "in use today"}.get(rung.rung)
         role = role or ("dev only" if record.quick else rung.status.value.replace("_", " "))
         found.append(
             Point(
-                name=clean(seen.name if seen else rung.name, 32),
+                name=clean(lead.name if lead else rung.name, 32),
                 rung=clean(rung.rung, 32),
                 role=role if role in COLOURS else "inconclusive",
                 score=score,
                 lo=bounds[0],
                 hi=bounds[1],
-                cost=None if seen else rung.usd_per_1k,
-                time=None if seen else rung.latency_p50_ms,
+                cost=None if lead else rung.usd_per_1k,
+                time=None if lead else rung.latency_p50_ms,
                 path=not record.quick and (rung.rung == "baseline" or rung.status is RungStatus.ADOPTED),
             )
         )
@@ -176,18 +183,13 @@ def _scaled(key: str, title: str, values: Sequence[float]) -> Axis:
 def _tradeoff_figure(record: RunRecord, points: Sequence[Point], axis: Axis) -> Figure:
     against = "price" if axis.key == "cost" else "time"
     title = _tradeoff_title(record, points, axis)
-    caption = (
-        f"Score on {_where(record)} with its 95 % interval (bar), against the {against}. Up and to the left is better. "
-        f"The orange line is the target ({numbers.percent(record.target)})."
-    )
-    classical = next((p for p in points if p.rung == "classical"), None)
-    if classical:
-        caption += " The grey band is what no language model at all scores, with its 95 % interval."
-    if axis.key == "time":
-        caption += " Nothing here has a price per call, so the score is drawn against time."
-    told = "; ".join(f"{p.name} {_scored(p)}, {_placed(p, axis)}" for p in points)
+    target = numbers.percent(record.target)
+    caption = messages.TRADEOFF_CAPTION.format(where=_where(record), against=against, target=target)
+    caption += messages.CLASSICAL_BAND if any(p.rung == "classical" for p in points) else ""
+    caption += messages.NO_PRICES if axis.key == "time" else ""
+    alt_points = "; ".join(f"{p.name} {_scored(p)}, {_placed(p, axis)}" for p in points)
     wide, narrow = (_tradeoff(record, points, axis, width) for width in (WIDE, NARROW))
-    return Figure(title, caption, f"Chart of score against {against}: {told}.", wide, narrow)
+    return Figure(title, caption, messages.TRADEOFF_ALT.format(against=against, points=alt_points), wide, narrow)
 
 
 def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> str:
@@ -197,31 +199,32 @@ def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> s
     share = numbers.percent(best.score)
     unit = f"{_placed(best, axis)} for 1,000 answers" if axis.key == "cost" else f"{_placed(best, axis)} an answer"
     if record.classical_wins:
-        return f"No language model needed: {best.name} scores {share} at {unit}"
+        return messages.NEEDS_NO_MODEL.format(name=best.name, share=share, unit=unit)
     if best.score >= top.score:
-        return f"{best.name} scores highest: {share} at {unit}"
-    but = "but breaks a constraint" if top.role == "violates constraint" else "which is not shown to be better"
-    return f"{best.name} is the choice: {share} at {unit} ({top.name} has {numbers.percent(top.score)}, {but})"
+        return messages.SCORES_HIGHEST.format(name=best.name, share=share, unit=unit)
+    but = messages.BREAKS_CONSTRAINT if top.role == "violates constraint" else messages.NOT_SHOWN_BETTER
+    top_share = numbers.percent(top.score)
+    return messages.IS_THE_CHOICE.format(
+        name=best.name, share=share, unit=unit, top=top.name, top_share=top_share, but=but
+    )
 
 
 def _ladder_figure(record: RunRecord, points: Sequence[Point]) -> Figure:
     steps = [p for p in points if p.rung not in {"classical", "baseline"}]
     path = [p for p in points if p.path]
     if record.quick:
-        title = "A quick look on dev: nothing is decided"
+        title = messages.LADDER_QUICK
     elif len(path) > 1:
-        taken = f"{len(path) - 1} of {len(steps)} {'steps' if len(steps) > 1 else 'step'} adopted"
-        title = f"{taken}: from {numbers.percent(path[0].score)} to {numbers.percent(path[-1].score)}"
+        first, last = numbers.percent(path[0].score), numbers.percent(path[-1].score)
+        noun = "steps" if len(steps) > 1 else "step"
+        title = messages.LADDER_PATH.format(n=len(path) - 1, steps=len(steps), noun=noun, first=first, last=last)
     else:
-        title = f"None of {len(steps)} steps was adopted" if len(steps) > 1 else "No step was adopted"
-    caption = (
-        f"Score on {_where(record)} with its 95 % interval, from the cheapest step (top) to the dearest. "
-        + ("" if record.quick else "The blue line joins what is in use today with the steps that were adopted. ")
-        + f"The orange line is the target ({numbers.percent(record.target)})."
-    )
-    told = "; ".join(f"{p.name} {_scored(p)}, {p.role}" for p in points)
+        title = messages.LADDER_NONE.format(n=len(steps)) if len(steps) > 1 else messages.LADDER_ONE
+    line, target = "" if record.quick else messages.BLUE_LINE, numbers.percent(record.target)
+    caption = messages.LADDER_CAPTION.format(where=_where(record), line=line, target=target)
+    alt_points = "; ".join(f"{p.name} {_scored(p)}, {p.role}" for p in points)
     wide, narrow = (_ladder(record, points, width) for width in (WIDE, NARROW))
-    return Figure(title, caption, f"Chart of score by step: {told}.", wide, narrow)
+    return Figure(title, caption, messages.LADDER_ALT.format(points=alt_points), wide, narrow)
 
 
 def _where(record: RunRecord) -> str:
@@ -270,7 +273,7 @@ def _tradeoff(record: RunRecord, points: Sequence[Point], axis: Axis, width: int
 
 
 def _score_axis() -> alt.Axis:
-    return alt.Axis(tickCount=6, labelExpr="format(100 * datum.value, '~r') + ' %'")
+    return alt.Axis(tickCount=6, labelExpr="format(100 * datum.value, '~r') + '%'")
 
 
 def _cost_axis(axis: Axis, width: int) -> alt.Axis:

@@ -5,19 +5,16 @@ Pale bars are what the model says, dark ones what is drawn from; a token that is
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 import altair as alt
-from markupsafe import Markup
 
 from tuneworthy.decoding.samplers import Trail
 from tuneworthy.decoding.view import Comparison
+from tuneworthy.report import messages
 from tuneworthy.report.charts import BAND, COLOURS, INK, MUTED, inline, svg_of
-from tuneworthy.report.html import POLICY, address, environment
+from tuneworthy.report.html import address, render_page
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
@@ -103,17 +100,16 @@ def steps_table(found: Comparison) -> Table:
 
 def page(found: Comparison) -> str:
     """Return picture, steps and notes as one HTML page that needs nothing else."""
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    given = ", ".join(f"{name} {value:g}" for name, value in found.sampling.set_values().items()) or "nothing set"
-    kept = "; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in found.trails.values())
-    return environment().get_template("decoding.html.j2").render(
-        title=given,
-        answer=f"Tokens kept: {kept}",
+    settings = ", ".join(f"{name} {value:g}" for name, value in found.sampling.set_values().items())
+    counts = "; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in found.trails.values())
+    answer = messages.TOKENS_KEPT.format(counts=counts)
+    return render_page(
+        "decoding.html.j2",
+        title=settings or messages.NOTHING_SET,
+        kind="decoding",
+        answer=answer,
         image=address(picture(found)),
-        alt=f"Tokens kept by each engine: {kept}",
+        alt=answer,
         notes=list(found.notes),
-        table=steps_table(found),
-        style=Markup(style),
-        policy=Markup(POLICY.format(style=f"sha256-{digest}")),
-    )  # fmt: skip
+        steps=steps_table(found),
+    )

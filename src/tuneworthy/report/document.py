@@ -8,8 +8,8 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report import findings, tables
-from tuneworthy.report.findings import KeyNumber, Target
+from tuneworthy.report import findings, messages, tables
+from tuneworthy.report.findings import KeyNumber, TargetFinding
 from tuneworthy.report.prompts import prompt_tables
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.tables import Table
@@ -27,12 +27,19 @@ class Document:
     """A report.
 
     Attributes:
-        title: Of the page. verdict: What stands first, or None.
-        answer: What the run found, in one sentence. target: Whether it is good enough, or None.
+        title: Of the page.
+        verdict: What stands first, or None.
+        answer: What the run shows, in one sentence.
+        target: Whether it is good enough, or None.
         quick: Whether test was left alone.
-        numbers: The three at the head. warnings: What to know before using them.
-        ladder: The main table. details: further ones of test. tried: What was tried and lost, on dev.
-        method: How it was measured, sentences. data, provenance: Tables.
+        numbers: The three at the head.
+        warnings: What to know before using them.
+        ladder: The main table.
+        details: Further tables of test.
+        tried: What was tried and lost, on dev.
+        method: How it was measured, sentences.
+        data: How the cases were split.
+        provenance: Versions, seeds and hashes.
         paragraph: To paste.
         made: Where and when the report was made.
     """
@@ -40,7 +47,7 @@ class Document:
     title: str
     verdict: Section | None
     answer: str
-    target: Target | None
+    target: TargetFinding | None
     quick: bool
     numbers: Sequence[KeyNumber]
     warnings: Sequence[str]
@@ -64,7 +71,7 @@ def document(
 
     Args:
         record: Of the last run.
-        project: Tells the traffic and which models retire; None leaves both out.
+        project: Has the traffic and the models, some of which may retire; None leaves both out.
         today: The day of the report.
         verdict: The last one, if there is one; of a quick run there is none.
     """
@@ -94,30 +101,19 @@ def document(
         data=tables.data_table(record),
         provenance=tables.provenance_table(record),
         paragraph=findings.paragraph(record, traffic, verdict),
-        made=f"Made by tuneworthy on {day.isoformat()} from the record of the last {'quick ' * record.quick}run.",
+        made=messages.MADE_ON.format(date=day.isoformat(), kind="quick run" if record.quick else "run"),
     )
 
 
 def method(record: RunRecord) -> list[str]:
-    """Say what dev, test and looks mean."""
-    explored = (
-        f"Every step tried its candidates on {record.n_dev} development cases (dev) and sent only its winner to the "
-        f"frozen test set of {record.n_test} cases; its answers stay hidden, and who asks to see them is noted."
-        if record.explored
-        else f"There were too few development cases (dev) to explore, so every step sent one candidate, fixed "
-        f"beforehand, to the frozen test set of {record.n_test} cases; its answers stay hidden, and who asks to see "
-        "them is noted."
-    )
+    """Say what dev, test and comparisons mean."""
+    sizes = {"n_dev": record.n_dev, "n_test": record.n_test}
     if record.quick:
-        return [
-            f"Every step tried its candidates on {record.n_dev} development cases (dev); the frozen test set of "
-            f"{record.n_test} cases was not touched, so no look at it was spent and nothing is decided."
-        ]
-    each = f", each at α = {record.alpha:g}," if record.alpha else ""
+        return [(messages.METHOD_DEV + messages.METHOD_QUICK).format(**sizes)]
+    explored = messages.METHOD_DEV + messages.METHOD_EXPLORED if record.explored else messages.METHOD_FEW
+    alpha = messages.METHOD_ALPHA.format(alpha=record.alpha) if record.alpha else ""
     return [
-        explored,
-        f"A comparison on test is a look; {record.comparisons.made} looks were taken{each} out of a plan whose chance of any "
-        "false finding is at most 5 % in all, so that trying more does not make a lucky winner.",
-        "A step is adopted if it is better on the same cases (paired), or no worse by the margin of "
-        f"{record.margin:g} and at least 20 % cheaper or faster.",
+        explored.format(**sizes),
+        messages.METHOD_COMPARISONS.format(n=record.comparisons.made, alpha=alpha),
+        messages.METHOD_ADOPTED.format(margin=record.margin),
     ]

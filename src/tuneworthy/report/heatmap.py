@@ -5,17 +5,15 @@ In HTML the page needs nothing else and runs no script; on a terminal colours sa
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 
 from markupsafe import Markup
 from rich.text import Text
 
 from tuneworthy.decoding.confidence import PRIMARY, SIGNALS, Token
 from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, Watched
-from tuneworthy.report.html import POLICY, environment
+from tuneworthy.report import messages
+from tuneworthy.report.html import render_page
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
@@ -47,8 +45,8 @@ def shown(text: str) -> str:
     return " " * text[:1].isspace() + inner + " " * text[-1:].isspace()
 
 
-def told(token: Token) -> str:
-    """Return what a token's tooltip says."""
+def tooltip(token: Token) -> str:
+    """Return the text of a token's tooltip."""
     others = ", ".join(f"{clean(text, 16) or 'space'} {share:.0%}" for text, share in token.top[:5])
     return f"entropy {token.entropy:.2f}, margin {token.margin:.2f}; {others}"
 
@@ -71,13 +69,13 @@ def areas_table(report: UncertaintyReport) -> Table:
     """Return how well each signal tells wrong answers."""
     rows = []
     for name, area in report.calibration.areas.items():
-        words = SIGNALS.get(name, f"how much {report.samples} sampled answers differ")
+        words = SIGNALS.get(name, messages.SAMPLES_DIFFER.format(n=report.samples))
         rows.append((name, words, f"{area.area:.3f}", f"[{area.lo:.3f}, {area.hi:.3f}]", f"{1 - area.alpha:.1%}"))
     columns = [Column("signal", "signal", "name"), Column("words", "what it is", "text"), Column("area", "AUROC"),
                Column("interval", "interval"), Column("level", "coverage")]  # fmt: skip
     found = report.calibration
-    groups = f" in {found.n_groups} groups" if found.n_groups < found.n else ""
-    note = f"n = {found.n}{groups}, {found.n_wrong} wrong. 0.5 is chance. {PRIMARY} decides."
+    groups = messages.IN_GROUPS.format(n=found.n_groups) if found.n_groups < found.n else ""
+    note = messages.READ_SIGNALS.format(n=found.n, groups=groups, wrong=found.n_wrong, signal=PRIMARY)
     return Table("Which signal tells wrong answers", columns, rows, note)
 
 
@@ -98,17 +96,16 @@ def spots_table(report: UncertaintyReport) -> Table:
     columns = [Column("text", "at", "name"), Column("wrong", "in wrong"), Column("right", "in right"),
                Column("entropy", "entropy"), Column("instead", "instead", "text"),
                Column("cases", "failed cases", "text")]  # fmt: skip
-    return Table("Hot spots", columns, rows, "Tokens whose entropy is among the highest tenth.")
+    return Table("Hot spots", columns, rows, messages.READ_SPOTS)
 
 
 def verdict(report: UncertaintyReport) -> str:
     """Return in a sentence whether a threshold may be used."""
     bound = report.calibration.threshold
     if bound is None:
-        return f"No threshold: {report.calibration.refused}"
-    return (
-        f"Hold back answers with {bound.signal} above {bound.value:.3f}: {bound.held:.0%} of all, {bound.caught:.0%} "
-        f"of the wrong ones, {bound.right_held:.0%} of the right ones (cross-validated)"
+        return messages.NO_THRESHOLD.format(reason=report.calibration.refused)
+    return messages.THRESHOLD.format(
+        signal=bound.signal, value=bound.value, held=bound.held, caught=bound.caught, right=bound.right_held
     )
 
 
@@ -119,31 +116,30 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
         report: Of a watch.
         most: Answers that are shown.
     """
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8") + STYLE
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     answers = [_answer(one) for one in ranked(report)[:most]]
     tables: Sequence[Table] = [
         table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows
     ]
-    return environment().get_template("heat.html.j2").render(
+    return render_page(
+        "heat.html.j2",
+        extra_style=STYLE,
         title=report.variant,
+        kind="uncertainty",
         answer=verdict(report),
         tables=tables,
         answers=answers,
         left_out=max(0, len(report.answers) - most),
-        style=Markup(style),
-        policy=Markup(POLICY.format(style=f"sha256-{digest}")),
-    )  # fmt: skip
+    )
 
 
 def _answer(one: Watched) -> dict[str, object]:
     state = "not graded" if one.wrong is None else "wrong" if one.wrong else "right"
     again = "" if one.disagreement is None else f", repeats disagree {one.disagreement:.2f}"
     spans = [
-        Markup('<span class="h{}" title="{}">{}</span>').format(level(token), told(token), shown(token.text))
+        Markup('<span class="h{}" title="{}">{}</span>').format(level(token), tooltip(token), shown(token.text))
         for token in one.tokens
     ]
     return {
         "case": one.case, "question": clean(one.question, 300), "state": state, "text": Markup("").join(spans),
-        "told": f"{PRIMARY} {one.signals[PRIMARY]:.3f}{again}" + (f", {one.reason}" if one.reason else ""),
+        "signals": f"{PRIMARY} {one.signals[PRIMARY]:.3f}{again}" + (f", {one.reason}" if one.reason else ""),
     }  # fmt: skip

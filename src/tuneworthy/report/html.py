@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no address outside the page.
+"""Pages that need nothing else: no script, no font, no address outside the page.
 
 Invariant: what was written by others is cleaned and escaped by the template's own escaping; charts are images
 (`data:`), in which no script runs; the page's own policy forbids everything but its one style sheet and such images.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -24,13 +24,12 @@ from tuneworthy.verdict.messages import RUNG_LABELS
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
-    from tuneworthy.report.charts import Figure
     from tuneworthy.verdict.last_verdict import StoredVerdict
 
-POLICY = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY: Final = "default-src 'none'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 # Spaces at which no line should break.
-_TOGETHER = re.compile(
-    r"(?<=\d) (?=(?:%|ms|points)(?![a-z]))"  # a number and its unit
+_TOGETHER: Final = re.compile(
+    r"(?<=\d) (?=(?:ms|points)(?![a-z]))"  # a number and its unit
     r"|(?<=[+\-\d]\d\d\d,) (?=[+\-\d])|(?<=\.\d\d\d,) (?=[+\-\d])"  # the ends of an interval
     r"|(?<=\b[nαp]) (?=[=<])|(?<=[=<]) (?=\d)|(?<=target) (?=\d)"
 )
@@ -42,34 +41,38 @@ def render_html(
     today: date | None = None,
     verdict: StoredVerdict | None = None,
 ) -> str:
-    """Return the page.
+    """Return the report as a page.
 
     Args:
         record: Of the last run.
-        project: Tells the traffic and which models retire.
+        project: Has the traffic and the models, some of which may retire.
         today: The day of the report.
         verdict: The last one, if there is one.
     """
-    from tuneworthy.report.charts import figures
+    from tuneworthy.report.charts import figures  # loads the library for charts
 
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     found = document(record, project, today, verdict)
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            document=found,
-            paragraph=escape(clean(found.paragraph, 0)),
-            words=RUNG_LABELS,
-            figures=_images(figures(record)),
-            style=Markup(style),
-            policy=Markup(POLICY.format(style=f"sha256-{digest}")),
-        )
+    return render_page(
+        "page.html.j2",
+        title=found.title,
+        kind="report",
+        document=found,
+        paragraph=escape(clean(found.paragraph, 0)),
+        labels=RUNG_LABELS,
+        figures=[replace(one, wide=address(one.wide), narrow=address(one.narrow)) for one in figures(record)],
     )
 
 
-def environment() -> Environment:
+def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
+    """Return a page of the template `template`, with our style sheet and a policy that allows nothing else.
+
+    Args:
+        template: Its file.
+        extra_style: Added to the style sheet.
+        **content: `title`, `kind`, and what the template needs.
+    """
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8") + extra_style
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment = Environment(
         loader=PackageLoader("tuneworthy.report", ""),
         autoescape=True,
@@ -79,7 +82,8 @@ def environment() -> Environment:
         finalize=_finalize,
     )
     environment.globals.clear()
-    return environment
+    policy = Markup(POLICY.format(style=f"sha256-{digest}"))
+    return environment.get_template(template).render(style=Markup(style), policy=policy, **content)
 
 
 def _finalize(value: Any) -> Any:
@@ -89,13 +93,6 @@ def _finalize(value: Any) -> Any:
     return _TOGETHER.sub("\u00a0", clean(value, 0))
 
 
-def _images(found: Sequence[Figure]) -> list[dict[str, Any]]:
-    """Return the figures with their drawings as `data:` addresses."""
-    return [
-        {"title": f.title, "caption": f.caption, "alt": f.alt, "wide": address(f.wide), "narrow": address(f.narrow)}
-        for f in found
-    ]
-
-
 def address(svg: str) -> Markup:
+    """Return a drawing as the address of an image."""
     return Markup("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())

@@ -27,7 +27,7 @@ def render_markdown(
 
     Args:
         record: Of the last run.
-        project: Tells the traffic and which models retire.
+        project: Has the traffic and the models, some of which may retire.
         today: The day of the report.
         verdict: The last one, if there is one.
     """

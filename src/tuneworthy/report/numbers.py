@@ -30,21 +30,21 @@ def interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
 
 
 def percent(value: float) -> str:
-    """Return a share in per cent, one decimal where it says something.
+    """Return a share in per cent, with one decimal.
 
     >>> percent(0.96), percent(0.345)
-    ('96 %', '34.5 %')
+    ('96.0%', '34.5%')
     """
-    return f"{100 * value:.1f}".removesuffix(".0") + " %"
+    return f"{value:.1%}"
 
 
 def percent_range(bounds: Sequence[float]) -> str:
     """Return an interval of shares in per cent.
 
     >>> percent_range((0.9231, 0.9796))
-    '92.3 to 98.0 %'
+    '92.3 to 98.0%'
     """
-    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}%"
 
 
 def points(value: float) -> str:
@@ -87,7 +87,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Return a whole number with its thousands apart.
+    """Return a whole number with commas between thousands.
 
     >>> count(12345), count(None)
     ('12,345', '–')
@@ -110,6 +110,6 @@ def level(alpha: float) -> str:
     """Return the confidence that belongs to `alpha`, per cent.
 
     >>> level(0.05), level(0.008)
-    ('95 %', '99.2 %')
+    ('95%', '99.2%')
     """
-    return f"{100 * (1 - alpha):.4g} %"
+    return f"{100 * (1 - alpha):.4g}%"

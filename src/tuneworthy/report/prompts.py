@@ -1,10 +1,10 @@
-"""What the rung `prompt` found by asking, as tables: prompts that GEPA kept, and paragraphs that earn nothing."""
+"""What the rung `prompt` found by asking, as tables: prompts of GEPA, and paragraphs that earn nothing."""
 
 from __future__ import annotations
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail, PromptDetail
-from tuneworthy.report import numbers
+from tuneworthy.report import messages, numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
@@ -32,26 +32,29 @@ def _gepa(detail: GepaDetail) -> Table:
         Column("place", "prompt"),
         Column("parent", "made from"),
         Column("score", "dev score"),
-        Column("ci95", "95 % interval"),
+        Column("ci95", "95% interval"),
         Column("n", "n"),
         Column("unscored", "unscored"),
         Column("text", "text", "text"),
     ]
-    calls = found.calls + found.reflections
-    note = (
-        f"{numbers.count(calls)} calls of at most {numbers.count(found.budget)}: {numbers.count(found.calls)} "
-        f"answers, {numbers.count(found.reflections)} rewrites by {detail.model} ({found.failed} without an "
-        f"answer, {detail.cut_off} cut off, {detail.refused} with a placeholder that nothing fills in). Scores "
-        f"are of {found.n_val} dev cases; rewrites were made from {found.n_train} others."
+    note = messages.READ_GEPA.format(
+        calls=numbers.count(found.calls + found.reflections),
+        budget=numbers.count(found.budget),
+        answers=numbers.count(found.calls),
+        rewrites=numbers.count(found.reflections),
+        model=detail.model,
+        failed=found.failed,
+        cut_off=detail.cut_off,
+        refused=detail.refused,
+        n_val=found.n_val,
+        n_train=found.n_train,
     )
     if found.unscored or detail.set_aside:
-        note += (
-            f" {numbers.count(found.unscored)} answers had no score and count as today's prompt's; "
-            f"{numbers.count(detail.set_aside)} cases that it has no score of were set aside."
-        )
+        unscored, set_aside = numbers.count(found.unscored), numbers.count(detail.set_aside)
+        note += messages.GEPA_UNSCORED.format(unscored=unscored, set_aside=set_aside)
     if detail.file:
-        note += f" The best one is {detail.file}: it was raced and tested as it stands there."
-    return Table("Prompts that GEPA kept", columns, rows, clean(note, MOST_NOTE), found.best)
+        note += messages.GEPA_FILE.format(file=detail.file)
+    return Table("Prompts of GEPA", columns, rows, clean(note, MOST_NOTE), found.best)
 
 
 def _ablation(found: AblationDetail) -> Table:
@@ -66,15 +69,14 @@ def _ablation(found: AblationDetail) -> Table:
         Column("text", "paragraph", "text"),
         Column("tokens", "tokens"),
         Column("whole", "dev score, whole prompt"),
-        Column("whole_ci95", "95 % interval"),
+        Column("whole_ci95", "95% interval"),
         Column("score", "without it"),
-        Column("ci95", "95 % interval"),
+        Column("ci95", "95% interval"),
         Column("n", "n"),
         Column("unscored", "unscored"),
         Column("cut", "", "text"),
     ]
-    note = (
-        f"{found.cut} of {found.paragraphs} paragraphs earn nothing: about {found.tokens_saved} of "
-        f"{found.tokens} tokens saved in every call (bytes / 4). Longest first; what was cut before is left out too."
+    note = messages.READ_ABLATION.format(
+        cut=found.cut, paragraphs=found.paragraphs, saved=found.tokens_saved, tokens=found.tokens
     )
     return Table("Paragraphs of the prompt, left out one by one", columns, rows, note)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.report import messages
 from tuneworthy.store import Folder
 
 
@@ -18,5 +19,5 @@ def last_record(root: Path) -> RunRecord:
     folder = Folder(root)
     record = read_record(folder) or read_record(folder, "quick")
     if record is None:
-        raise UserError(f"expected a run in {folder.path}, got none", hint="run `tuneworthy run` first")
+        raise UserError(messages.NO_RUN.format(path=folder.path), hint=messages.RUN_FIRST)
     return record

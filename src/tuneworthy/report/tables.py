@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
-from tuneworthy.report import numbers
+from tuneworthy.report import messages, numbers
 from tuneworthy.report.text import clean
 
 Kind = Literal["text", "name", "status", "number"]
@@ -22,7 +22,8 @@ class Column:
     """One column.
 
     Attributes:
-        key: For selections and styles. heading: What stands above it.
+        key: For selections and styles.
+        heading: What stands above it.
         kind: `text`, `name` (an identifier), `status` or `number`.
     """
 
@@ -37,7 +38,8 @@ class Table:
 
     Attributes:
         title: What it shows.
-        columns: Its columns; rows: as many cells each.
+        columns: Its columns.
+        rows: As many cells each.
         note: How to read it.
         best: Index of the row to mark, or None.
     """
@@ -61,11 +63,11 @@ class Table:
 
 
 def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> Table:
-    """Return one row a rung: what was put to test, its score, gain, cost, time and tokens.
+    """Return one row a rung: what was compared on test, its score, gain, cost, time and tokens.
 
     Args:
         record: Of the run.
-        requests_per_month: Adds the monthly bill where it is told.
+        requests_per_month: Adds the monthly bill.
     """
     where = f"dev, n = {record.n_dev}" if record.quick else f"test, n = {record.n_test}"
     alphas = {rung.alpha for rung in record.rungs if rung.alpha is not None}
@@ -76,7 +78,7 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         Column("status", "status", "status"),
         Column("variant", "variant", "name"),
         Column("score", "score"),
-        Column("ci95", "95 % interval"),
+        Column("ci95", "95% interval"),
         Column("gain", gain),
         Column("p", "p"),
         Column("n", "n"),
@@ -132,15 +134,13 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
 def _reading(record: RunRecord, alpha: float | None) -> str:
     """Say how to read the ladder table."""
     if record.quick:
-        return "Scores are of dev cases, as shares of 1. Nothing was put to test, so nothing is decided."
-    look = f"at this look's α of {alpha:g}" if alpha else "at the α of its look"
+        return messages.READ_QUICK
     repeats = max((rung.repeats for rung in record.rungs), default=1)
-    again = f" Where answers vary, each case was answered up to {repeats} times." if repeats > 1 else ""
-    measured = max((rung.latency_n for rung in record.rungs), default=0)
-    single = f" Latency is of {measured} single calls, one at a time." if measured else ""
-    return (
-        "Scores are shares of 1 (0.840 is 84 %). The gain is the paired difference to the best language-model variant "
-        f"so far (for the classical: to the best of all); its interval is {look}.{again}{single}"
+    timed = max((rung.latency_n for rung in record.rungs), default=0)
+    return messages.READ_LADDER.format(
+        alpha=messages.THIS_ALPHA.format(alpha=alpha) if alpha else messages.OWN_ALPHA,
+        repeats=messages.READ_REPEATS.format(n=repeats) if repeats > 1 else "",
+        latency=messages.READ_LATENCY.format(n=timed) if timed else "",
     )
 
 
@@ -161,7 +161,7 @@ def reasons_table(record: RunRecord) -> Table:
 
 
 def candidates_table(record: RunRecord) -> Table:
-    """Return all candidates that were asked on dev, with what became of them."""
+    """Return all candidates that were tried on dev, with what became of them."""
     rows = []
     for rung in record.rungs:
         most = max((candidate.n for candidate in rung.candidates), default=0)
@@ -181,13 +181,12 @@ def candidates_table(record: RunRecord) -> Table:
         Column("rung", "rung", "name"),
         Column("variant", "candidate", "name"),
         Column("score", "dev score"),
-        Column("ci95", "95 % interval"),
+        Column("ci95", "95% interval"),
         Column("n", "n"),
         Column("cost", "$ spent"),
         Column("fate", "what became of it", "text"),
     ]
-    note = "Dev cases only. A candidate that falls behind is asked no further, so its n is smaller."
-    return Table("All candidates", columns, rows, note)
+    return Table("All candidates", columns, rows, messages.READ_CANDIDATES)
 
 
 def savings_table(record: RunRecord) -> Table | None:
@@ -199,7 +198,7 @@ def savings_table(record: RunRecord) -> Table | None:
         Column("rung", "rung", "name"),
         Column("calls", "calls of the race"),
         Column("full", "of the full grid"),
-        Column("examined", "calls of a closer look"),
+        Column("examined", "further calls for the winner"),
         Column("saved", "calls saved"),
         Column("share", "share"),
         Column("usd", "$ saved"),
@@ -207,11 +206,7 @@ def savings_table(record: RunRecord) -> Table | None:
     rows = [_saved(clean(rung.rung), [rung]) for rung in raced]
     if len(raced) > 1:
         rows.append(_saved("in all", raced))
-    note = (
-        "The full grid asks every candidate all of dev. What a closer look at the winner asked of dev afterwards (the "
-        "rest of its cases, the oracle) is taken off what the race saved."
-    )
-    return Table("What racing saved", columns, rows, note).filled()
+    return Table("What racing saved", columns, rows, messages.READ_SAVINGS).filled()
 
 
 def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
@@ -227,14 +222,12 @@ def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
 def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateResult, most: int) -> str:
     """Say what became of a candidate."""
     if candidate.variant == rung.variant if rung.variant else place == 0:
-        return "leads its rung" if record.quick else f"put to test, {rung.status.value.replace('_', ' ')}"
-    why = {
-        "bound": ": shown to be behind",
-        "budget": ": behind when fewer could go on",
-        "unscored": f": {candidate.unscored} answers could not be scored",
-    }.get(candidate.dropped, "")
-    n = candidate.n
-    return "lost on dev" if n == most and not why else f"dropped after {n} cases{why}"
+        status = rung.status.value.replace("_", " ")
+        return messages.FATES["leads"] if record.quick else messages.FATES["tested"].format(status=status)
+    if candidate.n == most and not candidate.dropped:
+        return messages.FATES["lost"]
+    why = messages.FATES.get(candidate.dropped, "").format(unscored=candidate.unscored)
+    return messages.FATES["dropped"].format(n=candidate.n) + why
 
 
 def models_table(record: RunRecord) -> Table | None:
@@ -263,12 +256,7 @@ def models_table(record: RunRecord) -> Table | None:
         ]
         for row in found.models
     ]
-    note = (
-        "Dev cases, as many as each was asked, several at once. On the front: no model that was asked as many cases at "
-        "least is, on the cases of both, as good in score, cost and time and better in one of them (by points; n tells "
-        "how far they can be trusted)."
-    )
-    return Table("Models side by side", columns, cells, note)
+    return Table("Models side by side", columns, cells, messages.READ_MODELS)
 
 
 def graders_table(record: RunRecord) -> Table | None:
@@ -283,7 +271,7 @@ def graders_table(record: RunRecord) -> Table | None:
         [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
         for rung in tested
     ]
-    return Table("Every grader, by rung", columns, rows, f"Test, n = {record.n_test}; the first grader decides.")
+    return Table("Every grader, by rung", columns, rows, messages.READ_GRADERS.format(n=record.n_test))
 
 
 def fields_table(record: RunRecord) -> Table | None:
@@ -297,14 +285,14 @@ def fields_table(record: RunRecord) -> Table | None:
         [clean(name), *(numbers.score(rung.fields[name].f1 if name in rung.fields else None) for rung in tested)]
         for name in names
     ]
-    rows.append(["(invented: fields that no case expects)", *(str(len(rung.fields.keys() - names)) for rung in tested)])
-    return Table("F1 of each field, by rung", columns, rows, f"Test, n = {record.n_test}; what was put to test.")
+    rows.append([messages.INVENTED, *(str(len(rung.fields.keys() - names)) for rung in tested)])
+    return Table("F1 of each field, by rung", columns, rows, messages.READ_FIELDS.format(n=record.n_test))
 
 
 def errors_table(record: RunRecord) -> Table | None:
     """Return why answers on dev were wrong, by rung; None where nothing was explored."""
-    told = [rung for rung in record.rungs if rung.reasons]
-    names = list(dict.fromkeys(name for rung in told for name in rung.reasons))
+    explored = [rung for rung in record.rungs if rung.reasons]
+    names = list(dict.fromkeys(name for rung in explored for name in rung.reasons))
     names = sorted(names, key=lambda name: (name != "right", names.index(name)))
     if not names:
         return None
@@ -312,25 +300,25 @@ def errors_table(record: RunRecord) -> Table | None:
     columns += [Column(f"e{i}", clean(name)) for i, name in enumerate(names)]
     rows = [
         [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
-        for rung in told
+        for rung in explored
     ]
     return Table(
         "Why answers were wrong",
         columns,
         rows,
-        "Answers on dev, as many as the rung's winner was asked; its row sums to that.",
+        messages.READ_ERRORS,
     )
 
 
 def data_table(record: RunRecord) -> Table:
-    """Return how the cases were split and what left the examples because it gave a case away."""
+    """Return how the cases were split and what was dropped from the examples because it overlaps a case."""
     split, overlaps = record.split, record.overlaps
     rows = [
         ["dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.origin)})"],
         ["test cases", numbers.count(record.n_test)],
         ["examples for shots", numbers.count(split.counts.get("shots"))],
-        ["examples that overlapping into the cases, removed", _overlaps(overlaps.cases)],
-        ["examples that overlapping into dev, removed", _overlaps(overlaps.dev)],
+        ["examples that overlap a case, removed", _overlaps(overlaps.cases)],
+        ["examples that overlap a dev case, removed", _overlaps(overlaps.dev)],
     ]
     rows += [["how it was drawn", clean(reason)] for reason in split.reasons]
     rows += [["note", clean(note)] for note in record.notes]
@@ -355,9 +343,7 @@ def provenance_table(record: RunRecord) -> Table:
                 [f"model of {clean(rung.name)}", clean(", ".join(f"{k} {v}" for k, v in _flat(variant.model_identity)))]
             )
     columns = [Column("what", "what", "text"), Column("value", "value", "name")]
-    return Table(
-        "Versions, seeds and hashes", columns, rows, "Hashes are of content: the same hash is the same content."
-    )
+    return Table("Versions, seeds and hashes", columns, rows, messages.READ_HASHES)
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -1,16 +1,16 @@
-"""What the report shows of a tuned model beside its score: how sure it is of its tokens, and what it forgot."""
+"""What the report shows of a tuned model beside its score: how sure it is of its tokens, and its regression sets."""
 
 from __future__ import annotations
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
-from tuneworthy.report import numbers
+from tuneworthy.report import messages, numbers
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import clean
 
 
 def tuned_tables(record: RunRecord) -> list[Table]:
-    """Return the tables of the rung `fine_tune`; none where no tuned model was put to test."""
+    """Return the tables of the rung `fine_tune`; none where no tuned model was compared on test."""
     detail = record.detail(TunedDetail)
     tables = (first_tokens_table(detail), regressions_table(detail)) if detail else ()
     return [table for table in tables if table.rows]
@@ -40,11 +40,7 @@ def first_tokens_table(detail: TunedDetail) -> Table:
         Column("first_entropy", "entropy of the first, bits"),
         Column("first_top1", "likeliest first token"),
     ]
-    note = (
-        f"Greedy, free answers to dev cases with the prompt of the tuned model; compared with "
-        f"{clean(detail.compared_with)}. Entropy is a lower bound: a server tells only the likeliest "
-        "tokens. Where nearly all of the probability is on one token, sampling settings move little."
-    )
+    note = messages.READ_SURENESS.format(other=clean(detail.compared_with))
     return Table("How sure base and tuned model are of their first tokens", columns, rows, note)
 
 
@@ -73,8 +69,4 @@ def regressions_table(detail: TunedDetail) -> Table:
         Column("margin", "margin"),
         Column("needs", "cases that would show it"),
     ]
-    note = (
-        "A set passes if the one-sided 95 % lower bound of the paired difference is above minus its margin; "
-        "`unknown` means that it is too small to show that, not that nothing was lost."
-    )
-    return Table("What the tuned model must not have got worse at", columns, rows, note.replace("`", ""))
+    return Table("Regression sets of the tuned model", columns, rows, messages.READ_REGRESSIONS)

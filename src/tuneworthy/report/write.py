@@ -10,6 +10,7 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.record import RunRecord
+from tuneworthy.report import messages
 from tuneworthy.report.findings import paragraph
 from tuneworthy.store.folder import write_atomic
 
@@ -32,7 +33,7 @@ def write(
     Args:
         record: Of the last run.
         path: Its ending says the format: `.html`, `.md` or `.json`.
-        project: Tells the traffic and which models retire.
+        project: Has the traffic and the models, some of which may retire.
         today: The day of the report.
         verdict: The last one, if there is one.
 
@@ -43,9 +44,8 @@ def write(
     try:
         write_atomic(path, content.encode())
     except OSError as error:
-        raise UserError(
-            f"expected to write the report to {path}, got: {error.strerror}", hint="give another --out"
-        ) from None
+        words = messages.NOT_WRITTEN.format(path=path, reason=error.strerror)
+        raise UserError(words, hint=messages.OTHER_OUT) from None
     return path
 
 
@@ -81,4 +81,6 @@ def check_ending(path: Path) -> None:
         UserError: The ending is unknown.
     """
     if path.suffix not in ENDINGS:
-        raise UserError(f"expected a file that ends in {', '.join(ENDINGS)}, got {path.name!r}", hint="mend --out")
+        raise UserError(
+            messages.UNKNOWN_ENDING.format(name=path.name, endings=", ".join(ENDINGS)), hint=messages.OTHER_OUT
+        )
