@@ -117,7 +117,7 @@ def test_cases_that_have_answers_are_labelled_again_only_if_asked(
     say(monkeypatch, "y")
     assert invoke(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
     assert invoke(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
-    assert "1 cases with another answer (a); Use --overwrite" in capsys.readouterr().out
+    assert "1 cases with another answer (a). Use --overwrite" in capsys.readouterr().out
     assert invoke(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
 

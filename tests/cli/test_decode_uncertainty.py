@@ -73,9 +73,9 @@ def test_a_model_whose_doubts_are_random_gets_no_threshold(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("words", "told_of"),
     [
-        (("--threshold", "1000"), "expected a --threshold on log-probabilities, which are 0 or less, got 1000"),
-        (("--threshold", "nan"), "which are 0 or less, got nan"),
-        (("--samples", "1"), "expected 0 --samples, or at least 2 that can disagree, got 1"),
+        (("--threshold", "1000"), "--threshold is 1000, and log-probabilities are 0 or less."),
+        (("--threshold", "nan"), "--threshold is nan"),
+        (("--samples", "1"), "--samples is 0, or at least 2, which can disagree."),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_asked(

@@ -136,7 +136,7 @@ def test_money_is_not_spent_unasked(
     assert invoke(["export", "variant", "model", "--out", "strong"]) == 0
     shutil.copy(run_record / "strong" / "variant.json", run_record / "strong.json")
     line = refused(capsys, *verb)
-    assert line.startswith("Error: expected a budget, because weak cost money, got none")
+    assert line.startswith("Error: weak cost money, and there is no budget.")
     assert invoke([*verb, "--yes"]) != 2
     assert invoke([*verb, "--max-usd", "100"]) != 2
 

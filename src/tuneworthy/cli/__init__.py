@@ -17,27 +17,27 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.report.text import visible
 
 VERBS: dict[str, str] = {
-    "demo": "Write a complete small project and walk its ladder.",
-    "init": "Make a project from data files.",
-    "cases": "Draw, label and look at cases.",
-    "check": "Say all that is wrong, and what a run will cost, before money is spent.",
-    "run": "Walk the ladder: measure every cheaper lever on one frozen test set.",
+    "demo": "Create a small project and run its ladder.",
+    "init": "Create a project from data files.",
+    "cases": "Draw, label and inspect cases.",
+    "check": "Check the project before money is spent.",
+    "run": "Run the ladder on one frozen test set.",
     "compare": "Compare two variants, paired.",
-    "status": "Show the two-week path as a checklist, and the next cheapest step.",
-    "guide": "Show which lever fits which kind of problem, with sources.",
-    "decide": "Say whether to fine-tune, with the evidence.",
+    "status": "Show the two-week path and the next cheapest step.",
+    "guide": "Show which lever fits which problem.",
+    "decide": "Decide whether to fine-tune, with the evidence.",
     "report": "Write the report of the last run.",
-    "data": "From logs to training data.",
-    "plan": "Say what to train with and why, and what it needs.",
+    "data": "Build training data from logs or a teacher.",
+    "plan": "Plan a training run, with reasons and memory.",
     "train": "Train an adapter on the frozen data.",
-    "merge": "Merge an adapter into the base it was trained against.",
+    "merge": "Merge an adapter into the base it was trained on.",
     "export": "Write the winner as files to use elsewhere.",
-    "decode": "What sampling parameters do; tune them; find where a model wavers.",
-    "parity": "Prove that what is served is what was trained.",
-    "serve": "Serve the tuned model, and check that it is the one that was trained.",
-    "models": "List, fetch and probe models.",
+    "decode": "Explain, tune and test sampling parameters.",
+    "parity": "Prove that the served model is the trained model.",
+    "serve": "Serve the tuned model until Ctrl-C.",
+    "models": "List, download and probe models.",
 }
-"""Verb to the line that `--help` shows; the module `tuneworthy.cli.<verb>` holds the command `command`."""
+"""Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` holds the command `command`."""
 
 
 @click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})

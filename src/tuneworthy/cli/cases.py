@@ -20,7 +20,7 @@ from tuneworthy.types import SECOND_SHARE
 
 @click.group("cases")
 def command() -> None:
-    """Draw cases from logs, label them blind, and see why one failed.
+    """Draw, label and inspect cases.
 
     \b
     Example:

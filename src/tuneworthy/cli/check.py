@@ -15,15 +15,16 @@ from tuneworthy.report.text import clean
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
-@click.command("check", short_help="Say all that is wrong, and what a run will cost, before money is spent.")
+@click.command("check")
 @project_option
-@click.option("--offline", is_flag=True, help="Do not contact the servers that the project file names.")
+@click.option("--offline", is_flag=True, help="No contact with the servers that the project file names.")
 @json_option
 def command(root: Path, offline: bool, as_json: bool) -> int:
-    """Say all that is wrong, at once, before money is spent; and what a run will take and can show.
+    """Check the project before money is spent.
 
-    Looks at the project file, data, overlaps, graders, keys, model files, prices and the budget. Nothing is asked of a
-    model; servers that the project file names get one GET that costs nothing. Exit 2 if anything is an error.
+    Examines the project file, data, contamination, graders, keys, model files, prices and the budget, and shows what a
+    run takes and what it can show. No model is called, but functions that the project file names are imported; servers
+    that it names get one GET that costs nothing. Exit status 2 if anything is an error.
 
     \b
     Example:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 from tuneworthy.cli.progress import Lines
 from tuneworthy.cli.run import agree_to_spend
@@ -16,18 +17,20 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 
 
-@click.command("compare", short_help="Compare two variants, paired.")
+@click.command("compare")
 @click.argument("a")
 @click.argument("b")
 @project_option
-@click.option("--gate", is_flag=True, help="Exit 3 if B is worse than A, 4 if that is not resolved.")
-@click.option("--test", "on_test", is_flag=True, help="Compare on test: a look is taken. The default is dev.")
+@click.option("--gate", is_flag=True, help="Exit status 3 if B is worse than A, 4 if that is unresolved.")
+@click.option("--test", "on_test", is_flag=True, help="Comparison on test, which spends alpha, instead of dev.")
 @spending_options
 @json_option
 def command(
     a: str, b: str, root: Path, gate: bool, on_test: bool, max_usd: float | None, yes: bool, as_json: bool
 ) -> int:
-    """Compare variant B with variant A on the same cases, paired.
+    """Compare two variants, paired.
+
+    B is compared with A on the same cases.
 
     A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last run,
     an id, or a variant.json that `export variant` wrote.
@@ -56,18 +59,17 @@ async def _run(project: Project, a: str, b: str, *, on_test: bool, max_usd: floa
 
 def _show(result: Versus) -> None:
     paired = result.paired
-    words = {
-        "better": "B is better",
-        "no_worse": f"B is no worse by the margin of {result.margin:g}",
-        "worse": "B is worse",
-        "unresolved": f"not resolved: {result.unvalidated}"
-        if result.unvalidated
-        else f"not resolved: neither worse nor within the margin of {result.margin:g} is shown",
-    }[result.answer]
-    click.echo(f"A  {result.a}: {paired.a:.3f}")
-    click.echo(f"B  {result.b}: {paired.b:.3f}")
+    click.echo(f"A  {result.a}: {paired.a:.3f}\nB  {result.b}: {paired.b:.3f}")
     click.echo(
-        f"B - A: {paired.delta:+.3f} [{paired.ci[0]:+.3f}, {paired.ci[1]:+.3f}] at alpha {paired.alpha:.4f}, "
-        f"p = {paired.p_value:.4f}, n = {paired.n} on {result.on}, {result.unscored} unscored"
+        messages.DIFFERENCE.format(
+            delta=paired.delta,
+            low=paired.ci[0],
+            high=paired.ci[1],
+            alpha=paired.alpha,
+            p_value=paired.p_value,
+            n=paired.n,
+            split=result.on,
+            unscored=result.unscored,
+        )
     )
-    click.echo(f"{words[0].upper()}{words[1:]}.")
+    click.echo(messages.comparison(result.answer, result.margin, result.unvalidated))

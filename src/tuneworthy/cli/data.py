@@ -7,7 +7,7 @@ import click
 from tuneworthy.cli.lazy import LazyGroup
 
 PARTS: dict[str, str] = {
-    "import": "Read logs and data files into examples.",
+    "import": "Import logs and data files as examples.",
     "distill": "Let a teacher answer questions, as training rows.",
     "build": "Check the rows and freeze a version.",
     "review": "Let people judge a random sample of a version.",
@@ -17,9 +17,11 @@ PARTS: dict[str, str] = {
 """Subcommand to the line that `--help` shows, in the order of the work."""
 
 
-@click.group("data", cls=LazyGroup, parts=PARTS, prefix="data_", short_help="From logs to training data.")
+@click.group("data", cls=LazyGroup, parts=PARTS, prefix="data_")
 def command() -> None:
-    """From logs, or a teacher, to a frozen set of training data that passed its checks.
+    """Build training data from logs or a teacher.
+
+    The result is a frozen version that passed its checks.
 
     \b
     Example:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 from tuneworthy.cli.progress import Lines
 from tuneworthy.cli.run import agree_to_spend, fetch_models
@@ -18,8 +19,8 @@ from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 
 
-@click.command("build", short_help="Check the rows and freeze a version.")
-@click.option("--unsafe", is_flag=True, help="Freeze although a gate failed; the version and the verdict show it.")
+@click.command("build")
+@click.option("--unsafe", is_flag=True, help="Freeze despite failed gates; the version and the verdict show it.")
 @spending_options
 @project_option
 @json_option
@@ -48,7 +49,7 @@ def command(unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json:
 
 
 def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progress:
-    """See that the judge is here and may cost what it costs; return what shows its answers coming in."""
+    """Download the judge's model and ask before it costs money; return the progress of its answers."""
     judge = {project.data.judge.model} if project.data.judge else set()
     fetch_models(project, judge)
     agree_to_spend(project, max_usd, yes, judge)
@@ -62,23 +63,24 @@ def _document(done: BuildResult) -> dict[str, Any]:
 
 def _say(done: BuildResult) -> None:
     recipe = done.recipe
-    click.echo(f"{recipe['input']['n_read']} rows read, {recipe['input']['n_kept']} imported")
+    click.echo(messages.ROWS_READ.format(n=recipe["input"]["n_read"], n_kept=recipe["input"]["n_kept"]))
     for stage in recipe["checks"]:
-        for reason, told in stage["reasons"].items():
-            click.echo(f"  {stage['check']}: {_counts(told)} {reason} ({told['words']})")
-        for told in stage["whole_set"]:
-            click.echo(f"  {stage['check']}: {clean(told['detail'] or told['words'], 0)}")
+        for reason, counts in stage["reasons"].items():
+            click.echo(f"  {stage['check']}: {_counts(counts)} {reason} ({counts['words']})")
+        for finding in stage["whole_set"]:
+            click.echo(f"  {stage['check']}: {clean(finding['detail'] or finding['words'], 0)}")
     for line in recipe["notes"]:
         note(clean(line, 0))
     for line in done.failed:
-        note(f"gate failed: {clean(line, 0)}")
+        note(messages.GATE_FAILED.format(gate=clean(line, 0)))
     if done.version is None:
-        note("Nothing is frozen: mend the rows or [data], or freeze with --unsafe, which the version records.")
+        note(messages.NOT_FROZEN)
         return
-    click.echo(f"{recipe['n_rows']} rows stay: version {done.version.id}{', unsafe' if recipe['unsafe'] else ''}")
+    unsafe = messages.UNSAFE if recipe["unsafe"] else ""
+    click.echo(messages.FROZEN.format(version=done.version.id, n=recipe["n_rows"], unsafe=unsafe))
     click.echo(str(done.version.folder))
 
 
-def _counts(told: Mapping[str, Any]) -> str:
-    words = {"drop": "dropped", "mask": "masked", "report": "reported"}
-    return ", ".join(f"{told[action]} {word}" for action, word in words.items() if action in told)
+def _counts(counts: Mapping[str, Any]) -> str:
+    names = {"drop": "dropped", "mask": "masked", "report": "reported"}
+    return ", ".join(f"{counts[action]} {name}" for action, name in names.items() if action in counts)

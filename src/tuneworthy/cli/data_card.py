@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import project_option, writing_to
+from tuneworthy.cli import messages
+from tuneworthy.cli.options import project_option, version_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import open_version
@@ -17,22 +18,21 @@ from tuneworthy.report.card import render_html, render_markdown
 from tuneworthy.store import Folder, write_atomic
 
 
-@click.command("card", short_help="Write the card of a frozen version.")
-@click.option(
-    "--version", "version_id", metavar="ID", help="The frozen version, or how its id begins; else the latest."
-)
+@click.command("card")
+@version_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     show_default="dataset-card.html in the project folder",
-    help="The file; its ending says the format: .html or .md.",
+    help="File to write; its ending gives the format: .html or .md.",
 )
 @project_option
 def command(version_id: str | None, out: Path | None, root: Path) -> None:
-    """Write the card of a frozen version: the funnel, examples of each reason, distributions, provenance, licences.
+    """Write the card of a frozen version.
 
-    The page needs nothing else: no server, no network, no script. Personal data is masked in it whatever [data] says,
-    and of rows that give a case away only the place is told.
+    Shows the funnel, examples of each reason, distributions, provenance and licences. The page needs no server, no
+    network and no script. Personal data is masked in it whatever [data] says; of rows that overlap a case it shows only
+    where they are.
 
     \b
     Example:
@@ -42,7 +42,7 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     project = load(root)
     path = out or project.root / "dataset-card.html"
     if path.suffix not in {".html", ".md"}:
-        raise UserError(f"expected a file that ends in .html or .md, got {path.name!r}", hint="mend --out")
+        raise UserError(messages.CARD_ENDING.format(name=path.name), hint=messages.FIX_OUT)
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
     second = state.calibration.words if state.calibration else ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 from tuneworthy.cli.progress import Lines
 from tuneworthy.cli.run import agree_to_spend, fetch_models
@@ -19,13 +19,15 @@ from tuneworthy.ladder.commands.teacher import teaching_of
 from tuneworthy.ladder.session import open_session
 
 
-@click.command("distill", short_help="Let a teacher answer questions, as training rows.")
+@click.command("distill")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question (may be repeated).")
+@click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
 @click.option("--expected", metavar="COL", help="Column of the right answer.")
-@click.option("--format", "format_name", metavar="NAME", help="How the rows are written; recognised if not given.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Ask at most N questions: a seeded draw.")
-@click.option("--add", is_flag=True, help="Keep the rows of the latest import and add these; needs FILES.")
+@click.option("--format", "format_name", metavar="NAME", help="Format of the rows; recognised if not given.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Most questions to answer, drawn with the project's seed."
+)
+@click.option("--add", is_flag=True, help="Rows are added to the latest import; needs FILES.")
 @project_option
 @spending_options
 @json_option
@@ -41,14 +43,15 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Let the teacher of [teacher] answer the questions of FILES (else of the latest import, else of the examples).
+    """Let a teacher answer questions, as training rows.
 
-    First the questions are sifted: rows whose answer people disliked, questions of dev and test, and repeated ones are
-    not asked, and personal data is masked. Answers that were cut off, blocked or refused are left out. What comes is
-    an import that `data build` takes; whatever was left out is in its rejects.jsonl, with the reason. With
-    `variant = "best"` the best prompt of the last run teaches a model that sees the bare question.
+    The teacher of [teacher] answers the questions of FILES (else of the latest import, else of the examples). Rows whose
+    answer people disliked, questions of dev and test, and repeated ones are skipped first, and personal data is masked.
+    Answers that were cut off, blocked or refused are dropped. The result is an import for `data build`; its
+    rejects.jsonl holds every dropped row with the reason. With `variant = "best"` the best prompt of the last run
+    teaches a model that sees the bare question.
 
-    Run it again to go on after an interruption: what was answered is never asked again.
+    Run it again to go on after an interruption: no stored answer is paid for twice.
 
     \b
     Example:
@@ -56,7 +59,7 @@ def command(
       tuneworthy data distill logs.jsonl --yes
     """
     if add and not files:
-        raise click.UsageError("expected FILES with --add: what is there already would be asked again")
+        raise click.UsageError(messages.ADD_NEEDS_FILES)
     project = load(root)
     fetch_models(project)
     request = ImportRequest(inputs, expected, format_name)
@@ -86,24 +89,28 @@ async def _run(
 
 
 def _say(done: Distillation) -> None:
-    told, made = done.rows.document, done.rows.document["distilled"]
-    teacher = made["teacher"]
-    click.echo(f"Teacher: {teacher['variant']} on {teacher['model']}, prompt {teacher['prompt']}")
+    document, made = done.rows.document, done.rows.document["distilled"]
+    click.echo(messages.TEACHER.format(**made["teacher"]))
     click.echo(
-        f"{made['n_asked']} questions asked, {made['n_answers']} answers ({done.calls} calls now), "
-        f"{made['n_kept']} kept, ${made['cost_usd']:.4f} in all"
+        messages.DISTILLED.format(
+            n_asked=made["n_asked"],
+            n_answers=made["n_answers"],
+            n_calls=done.calls,
+            n_kept=made["n_kept"],
+            cost=made["cost_usd"],
+        )
     )
-    for line in told["notes"]:
+    for line in document["notes"]:
         note(line)
-    for reason, found in told["reasons"].items():
-        click.echo(f"  left out: {found['n']} {reason} ({found['words']}; first at {found['first']})")
+    for reason, group in document["reasons"].items():
+        click.echo(messages.dropped_rows(reason, group["n"], group["words"], group["first"]))
     if agreement := made["agreement"]:
-        click.echo(f"First answers against known ones: {_share(agreement)}")
-    click.echo(f"{done.rows.folder / 'rows.jsonl'}: {told['n_kept']} rows; next: tuneworthy data build")
-    if told["n_rejected"]:
-        click.echo(f"{done.rows.folder / 'rejects.jsonl'}: {told['n_rejected']} rows that were left out, with reasons")
-
-
-def _share(agreement: dict[str, Any]) -> str:
-    low, high = agreement["ci95"]
-    return f"{agreement['score']:.3f} [{low:.3f}, {high:.3f}], n = {agreement['n']}, {agreement['unscored']} unscored"
+        low, high = agreement["ci95"]
+        click.echo(
+            messages.TEACHER_SCORE.format(
+                score=agreement["score"], low=low, high=high, n=agreement["n"], unscored=agreement["unscored"]
+            )
+        )
+    click.echo(messages.DISTILLED_ROWS.format(path=done.rows.folder / "rows.jsonl", n=document["n_kept"]))
+    if document["n_rejected"]:
+        click.echo(messages.REJECTS.format(path=done.rows.folder / "rejects.jsonl", n=document["n_rejected"]))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
+from tuneworthy.cli import messages
+from tuneworthy.cli.options import json_option, note, print_json, project_option, version_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.dataset.export import DatasetExport, export_version
 from tuneworthy.dataset.freeze import open_version
@@ -15,37 +16,38 @@ from tuneworthy.dataset.review.state import state_of
 from tuneworthy.store import Folder
 
 
-@click.command("export", short_help="Write a frozen version in the format of a trainer.")
+@click.command("export")
 @click.option(
     "--format",
     "name",
     required=True,
     metavar="NAME",
-    help="openai, trl, sharegpt, alpaca, llama_factory, axolotl or parquet.",
+    help="openai, trl, sharegpt, alpaca, llama_factory, axolotl, parquet, or that of a package.",
 )
-@click.option(
-    "--version", "version_id", metavar="ID", help="The frozen version, or how its id begins; else the latest."
-)
+@version_option
 @click.option(
     "--validation",
     type=click.FloatRange(0, 0.5),
     default=0.1,
     show_default=True,
-    help="Share of the rows that validates; 0 writes train alone.",
+    help="Share of the rows for validation; 0 writes train alone.",
 )
-@click.option("--seed", type=int, help="Of the split; that of [split] if not given.")
+@click.option("--seed", type=int, help="Seed of the split; that of [split] if not given.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; dataset-VERSION-NAME if not given."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write; dataset-VERSION-NAME if not given.",
 )
 @project_option
 @json_option
 def command(
     name: str, version_id: str | None, validation: float, seed: int | None, out: Path | None, root: Path, as_json: bool
 ) -> None:
-    """Write a frozen version, split into train and validation, in the format of a trainer, with a manifest.
+    """Write a frozen version in the format of a trainer.
 
-    Rows of one group, and rows that ask the same, stay on one side. Rows that the format has no place for are left out
-    and counted. A version that failed a gate or was not reviewed is written all the same; the manifest says so.
+    The rows are split into train and validation, with a manifest. Rows of one group, and rows that ask the same, stay on
+    one side. Rows that the format cannot hold are dropped and counted. A version that failed a gate or was not reviewed
+    is written too; the manifest says so.
 
     \b
     Example:
@@ -66,11 +68,10 @@ def command(
 
 
 def _say(done: DatasetExport) -> None:
-    told = done.manifest
-    for line in told["notes"]:
+    for line in done.manifest["notes"]:
         note(line)
-    for why, n in told["left_out"].items():
-        click.echo(f"  left out: {n} rows with {why}")
-    click.echo(", ".join(f"{split}: {n} rows" for split, n in told["n_rows"].items()))
+    for reason, n in done.manifest["left_out"].items():
+        click.echo(messages.NOT_IN_FORMAT.format(n=n, reason=reason))
+    click.echo(", ".join(f"{split}: {n} rows" for split, n in done.manifest["n_rows"].items()))
     for path in done.paths:
         click.echo(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import ImportRequest, import_files
@@ -13,11 +14,11 @@ from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 
 
-@click.command("import", short_help="Read logs and data files into examples.")
+@click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question (may be repeated).")
+@click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
 @click.option("--expected", metavar="COL", help="Column of the right answer.")
-@click.option("--format", "format_name", metavar="NAME", help="How the rows are written; recognised if not given.")
+@click.option("--format", "format_name", metavar="NAME", help="Format of the rows; recognised if not given.")
 @project_option
 @json_option
 def command(
@@ -28,11 +29,11 @@ def command(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Read FILES into examples: request logs with feedback, chats, ShareGPT, Alpaca, prompt and completion, tables.
+    """Import logs and data files as examples.
 
-    JSONL, JSON, CSV and Parquet; gzip too. A thumbs-down or an escalation drops a row, a correction takes the place of
-    the answer. Rows that are left out stay readable, each with its reason, in rejects.jsonl. Nothing is sent anywhere.
-    A run that was stopped goes on where it was.
+    FILES are request logs with feedback, chats, ShareGPT, Alpaca, prompt and completion, or tables, as JSONL, JSON, CSV
+    or Parquet, also with gzip. A thumbs-down or an escalation drops a row; a correction replaces the answer. Dropped
+    rows stay readable in rejects.jsonl, each with its reason. Nothing is sent anywhere.
 
     \b
     Example:
@@ -49,16 +50,14 @@ def command(
 
 
 def _say(done: Import) -> None:
-    told = done.document
-    for source in told["sources"]:
-        n = source["n_kept"] + source["n_rejected"]
-        click.echo(f"{clean(source['name'], 0)} ({source['format']}): {n} rows read, {source['n_kept']} kept")
-    for line in told["notes"]:
+    document = done.document
+    for source in document["sources"]:
+        name, n = clean(source["name"], 0), source["n_kept"] + source["n_rejected"]
+        click.echo(messages.SOURCE_READ.format(name=name, format=source["format"], n=n, n_kept=source["n_kept"]))
+    for line in document["notes"]:
         note(clean(line, 0))
-    for reason, found in told["reasons"].items():
-        why = clean(f"{found['words']}; first at {found['first']}", 0)
-        click.echo(f"  left out: {found['n']} {reason} ({why})")
-    repaired = f", {told['n_repaired']} of them with a correction as answer" if told["n_repaired"] else ""
-    click.echo(f"{done.folder / 'rows.jsonl'}: {told['n_kept']} examples{repaired}")
-    if told["n_rejected"]:
-        click.echo(f"{done.folder / 'rejects.jsonl'}: {told['n_rejected']} rows that were left out, with reasons")
+    for reason, group in document["reasons"].items():
+        click.echo(messages.dropped_rows(reason, group["n"], clean(group["words"], 0), clean(group["first"], 0)))
+    click.echo(messages.imported(done.folder / "rows.jsonl", document["n_kept"], document["n_repaired"]))
+    if document["n_rejected"]:
+        click.echo(messages.REJECTS.format(path=done.folder / "rejects.jsonl", n=document["n_rejected"]))

@@ -26,16 +26,17 @@ _TITLES = {
 }
 
 
-@click.command("decide", short_help="Say whether to fine-tune, with the evidence.")
+@click.command("decide")
 @project_option
-@click.option("--probe", is_flag=True, help="First analyse why dev cases fail (calls the models).")
+@click.option("--probe", is_flag=True, help="Error analysis of failed dev cases first; it calls the models.")
 @spending_options
 @json_option
 def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
-    """Say whether to fine-tune, with the reasons, the gates and what would change the answer.
+    """Decide whether to fine-tune, with the evidence.
 
-    Computed from the last run. As soon as a tuned model was compared on test (`run --rung fine_tune`) it says whether
-    to ship it. Exit status: 0 fine-tune or ship, 3 do not, 4 undecided.
+    Shows the reasons, the gates and what would change the answer, from the last run. Once a tuned model was compared on
+    test (`run --rung fine_tune`), it decides whether to ship it. Exit status: 0 fine-tune or ship, 3 do not, 4
+    undecided.
 
     \b
     Example:

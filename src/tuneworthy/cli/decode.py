@@ -7,22 +7,16 @@ import click
 from tuneworthy.cli.lazy import LazyGroup
 
 PARTS: dict[str, str] = {
-    "explain": "Show what sampling parameters leave of a distribution, engine by engine.",
+    "explain": "Show which tokens survive each sampler, engine by engine.",
     "sweep": "Tune the sampling parameters on dev.",
-    "uncertainty": "Find where a model wavers, and whether that tells wrong answers.",
+    "uncertainty": "Find where a model is unsure, and whether that predicts errors.",
 }
 """Subcommand to the line that `--help` shows."""
 
 
-@click.group(
-    "decode",
-    cls=LazyGroup,
-    parts=PARTS,
-    prefix="decode_",
-    short_help="What sampling parameters do; tune them; find where a model wavers.",
-)
+@click.group("decode", cls=LazyGroup, parts=PARTS, prefix="decode_")
 def command() -> None:
-    """What a set of sampling parameters does, per engine; tune it; find where a model wavers.
+    """Explain, tune and test sampling parameters.
 
     \b
     Example:

@@ -17,6 +17,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.cli.tables import console
@@ -57,7 +58,7 @@ def sampling_options(function: F) -> F:
     return function
 
 
-@click.command("explain", short_help="Show what sampling parameters leave of a distribution, engine by engine.")
+@click.command("explain")
 @click.option("--probs", help="Probabilities: 85,5,3 or a JSON file (a list, or token to probability).")
 @click.option("--logits", help="Logits, as --probs: penalties depend on their offset.")
 @click.option("--case", help="A case of the last `decode uncertainty`: its stored log-probabilities.")
@@ -78,10 +79,11 @@ def command(
     seen: str, preset: str | None, engines: tuple[str, ...], top: int, picture: Path | None, yes: bool, root: Path,
     as_json: bool, **parameters: float | None,
 ) -> None:  # fmt: skip
-    """Show which tokens survive each sampler, with their probabilities, as HF, vLLM and llama.cpp run it.
+    """Show which tokens survive each sampler, engine by engine.
 
-    The distribution is given (--probs, --logits), stored by `decode uncertainty` (--case), or asked of a model (--prompt).
-    The same numbers are not the same sampler: each engine has its own order, and its own value for what is not set.
+    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution is given (--probs, --logits),
+    stored by `decode uncertainty` (--case), or requested from a model (--prompt). The same settings are not the same
+    sampler: each engine has its own order and its own defaults.
 
     \b
     Example:
@@ -129,10 +131,7 @@ def _position(
     """
     given = [one for one in (probs, logits, stored[0], asked[0]) if one is not None]
     if len(given) != 1:
-        raise UserError(
-            f"expected one of --probs, --logits, --case and --prompt, got {len(given)}",
-            hint="try --probs 85,5,3",
-        )
+        raise UserError(messages.ONE_DISTRIBUTION, hint=messages.TRY_PROBS)
     if stored[0] is not None:
         return _stored(root, *stored)
     if asked[0] is not None:
@@ -156,14 +155,14 @@ def _read(text: str) -> tuple[list[str], list[float]]:
         labels = list(map(str, told)) if isinstance(told, dict) else []
         return labels, [float(value) for value in (told.values() if isinstance(told, dict) else told)]
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: expected a JSON list of numbers, or token to number, got: {error}") from None
+        raise UserError(messages.NOT_NUMBERS_FILE.format(path=path, error=error)) from None
 
 
 def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
     try:
         return [kind(part) for part in text.replace(",", " ").split()]
     except ValueError:
-        raise UserError(f"{option}: expected numbers such as 85,5,3, got {text!r}") from None
+        raise UserError(messages.NOT_NUMBERS.format(option=option, text=text)) from None
 
 
 def _stored(root: Path, case: str | None, place: int) -> Position:
@@ -173,13 +172,10 @@ def _stored(root: Path, case: str | None, place: int) -> Position:
     exact = [one for one in answers if one["case"] == case]
     found = exact or [one for one in answers if str(one["case"]).startswith(str(case))]
     if len(found) != 1:
-        raise UserError(
-            f"expected a case of the last `decode uncertainty`, got {case!r} ({len(found)} found)",
-            hint="run `tuneworthy decode uncertainty`, which lists them",
-        )
+        raise UserError(messages.NO_STORED_CASE.format(case=case, n=len(found)), hint=messages.RUN_UNCERTAINTY)
     tokens = found[0]["tokens"]
     if not 0 <= place < len(tokens) or not tokens[place]["top"]:
-        raise UserError(f"expected --at 0 to {len(tokens) - 1} with alternatives, got {place}")
+        raise UserError(messages.NO_STORED_TOKEN.format(place=place, last=len(tokens) - 1))
     top = tokens[place]["top"]
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
@@ -204,10 +200,10 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
         finally:
             await models.close()
     if trace.response is None:
-        why = trace.error.message if trace.error else "nothing"
-        raise Undecided(f"expected an answer from {name}, got {why}", hint="see `models probe`")
+        reason = trace.error.message if trace.error else "no response"
+        raise Undecided(messages.NO_ANSWER.format(model=name, reason=reason), hint=messages.RUN_PROBE)
     if not trace.response.logprobs or not trace.response.logprobs[0]["top"]:
-        raise Undecided(f"expected log-probabilities from {name}, got none", hint="see `models probe`")
+        raise Undecided(messages.NO_LOGPROBS.format(model=name), hint=messages.RUN_PROBE)
     top = trace.response.logprobs[0]["top"]
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
@@ -216,10 +212,10 @@ def _draw(found: Comparison, path: Path, top: int) -> None:
     from tuneworthy.report.decoding import page, picture  # loads the library for charts
 
     if path.suffix not in {".svg", ".html"}:
-        raise UserError(f"expected a picture ending in .svg or .html, got {path}")
+        raise UserError(messages.PICTURE_ENDING.format(path=path))
     with writing_to(path):
         write_atomic(path, (picture(found, top) if path.suffix == ".svg" else page(found)).encode())
-    note(f"{path}: written")
+    note(messages.WRITTEN.format(path=path))
 
 
 def _show(found: Comparison, top: int) -> None:
@@ -235,7 +231,7 @@ def _show(found: Comparison, top: int) -> None:
             )
         )
     for (a, b), apart in found.apart().items():
-        out.print(f"{a} and {b}: {apart:.1%} of the draws differ" if apart > 1e-9 else f"{a} and {b}: the same")
+        out.print(messages.engines_differ(a, b, apart))
     for line in found.notes:
         out.print(f"- {clean(line, 0)}", markup=False)
 

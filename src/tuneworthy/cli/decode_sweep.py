@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 from tuneworthy.cli.progress import Lines
 from tuneworthy.cli.run import agree_to_spend, fetch_models
@@ -21,9 +22,9 @@ from tuneworthy.search.sweep import open_study
 CALLS = 1000
 
 
-@click.command("sweep", short_help="Tune the sampling parameters on dev.")
-@click.option("--variant", default="", metavar="WORD", help="What to tune: best, a rung, an id, current.")
-@click.option("--calls", default=CALLS, show_default=True, type=click.IntRange(1), help="Answers, at most.")
+@click.command("sweep")
+@click.option("--variant", default="", metavar="WORD", help="Variant to tune: best, a rung, an id, or current.")
+@click.option("--calls", default=CALLS, show_default=True, type=click.IntRange(1), help="Most answers.")
 @click.option("--repeats", default=2, show_default=True, type=click.IntRange(2, 10), help="Answers to each case.")
 @project_option
 @spending_options
@@ -31,12 +32,12 @@ CALLS = 1000
 def command(
     variant: str, calls: int, repeats: int, root: Path, max_usd: float | None, yes: bool, as_json: bool
 ) -> None:
-    """Tune the sampling parameters of a variant on dev, within a number of calls.
+    """Tune the sampling parameters on dev.
 
-    Optuna proposes, racing drops those behind on one half of dev, and the winner is compared with what is in use on the
-    other half, once. What is adopted is the first candidate of the rung `decoding` (of `fine_tune`, for a tuned model),
-    which puts it to test. Run it again after an interruption: nothing is asked twice. Models that take no temperature,
-    or none but 1, are swept over all levels of their effort.
+    Within a number of calls, Optuna proposes settings, racing drops the weak ones on one half of dev, and the winner is
+    compared once with today's setting on the other half. An adopted setting is the first candidate of the rung
+    `decoding` (of `fine_tune`, for a tuned model), which compares it on test. Run it again after an interruption: no
+    stored answer is paid for twice. Models that take no temperature but 1 are swept over their levels of effort.
 
     \b
     Example:
@@ -67,33 +68,37 @@ async def _run(
 
 def _show(report: SweepReport) -> None:
     found = report.found
-    click.echo(f"{report.base.name} on {report.base.model}: {len(found.tried)} settings tried ({found.stopped}).")
+    click.echo(
+        messages.SWEPT.format(name=report.base.name, model=report.base.model, n=len(found.tried), stopped=found.stopped)
+    )
     for one in found.tried[:8]:
         click.echo(f"  {one.objective:.3f} on {one.n:4d} cases  {label(one.setting)}")
     if found.paired is None:
-        click.echo("Nothing was better than what is in use on the half that was searched.")
+        click.echo(messages.NOTHING_BETTER)
     else:
-        pair, words = found.paired, "adopted" if found.adopted else "not adopted"
+        pair = found.paired
         click.echo(
-            f"{label(found.setting)}: {words}. On {found.n_confirm} cases that nobody searched on: {pair.delta:+.3f} "
-            f"[{pair.ci[0]:+.3f}, {pair.ci[1]:+.3f}], p = {pair.p_value:.4f}, of objective {pair.a:.3f}."
+            messages.SWEEP_WINNER.format(
+                setting=label(found.setting),
+                outcome="adopted" if found.adopted else "not adopted",
+                n=found.n_confirm,
+                delta=pair.delta,
+                low=pair.ci[0],
+                high=pair.ci[1],
+                p_value=pair.p_value,
+                objective=pair.a,
+            )
         )
     for name, parts in (("in use", report.before), ("winner", report.after)):
         if parts:
-            click.echo(
-                f"  {name}: score {parts.score:.3f}, repeats agree {parts.consistency:.3f}, valid {parts.validity:.3f}"
-                f"{_failed(parts.failed)}"
+            line = messages.SWEEP_PARTS.format(
+                name=name, score=parts.score, consistency=parts.consistency, validity=parts.validity
             )
+            click.echo(line + messages.failed_answers(parts.failed))
     if report.flips:
         flips = report.flips
-        click.echo(
-            f"At temperature 0, {flips.rate:.0%} of {flips.cases} cases change over {flips.repeats} answers: "
-            f"{flips.share:.0%} of the variance of a score{_failed(flips.failed)}."
-        )
+        line = messages.FLIPS.format(rate=flips.rate, n=flips.cases, repeats=flips.repeats, share=flips.share)
+        click.echo(f"{line}{messages.failed_answers(flips.failed)}.")
     else:
-        click.echo("How often answers change at temperature 0 was not measured: the model takes no such temperature.")
-    click.echo(f"{found.calls} of {found.budget} calls, ${report.cost_usd:.4f}.")
-
-
-def _failed(n: int) -> str:
-    return f" ({n} failed answers left out)" if n else ""
+        click.echo(messages.FLIPS_UNKNOWN)
+    click.echo(messages.SWEEP_COST.format(n=found.calls, budget=found.budget, cost=report.cost_usd))

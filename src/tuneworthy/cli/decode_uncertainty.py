@@ -10,6 +10,7 @@ import click
 from rich import box
 from rich.table import Table as RichTable
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options, writing_to
 from tuneworthy.cli.progress import Lines
 from tuneworthy.cli.run import agree_to_spend, fetch_models
@@ -27,15 +28,15 @@ from tuneworthy.report.text import clean
 from tuneworthy.store.folder import write_atomic
 
 
-@click.command("uncertainty", short_help="Find where a model wavers, and whether that tells wrong answers.")
-@click.option("--variant", default="", metavar="WORD", help="What to watch: best, a rung, an id, current.")
-@click.option("--limit", type=click.IntRange(1), help="Dev cases, at most, drawn at random.")
+@click.command("uncertainty")
+@click.option("--variant", default="", metavar="WORD", help="Variant to examine: best, a rung, an id, or current.")
+@click.option("--limit", type=click.IntRange(1), help="Most dev cases, drawn at random.")
 @click.option(
     "--samples", default=0, type=click.IntRange(0, 20), help="Further sampled answers to each case (0, or 2 to 20)."
 )
-@click.option("--threshold", type=float, help="A bound on log-probabilities (0 or less) that you use: is it supported?")
+@click.option("--threshold", type=float, help="Bound on log-probabilities (0 or less) that you use already, to test.")
 @click.option("--show", default=5, show_default=True, type=click.IntRange(0), help="Answers to show.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page (.html).")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Page to write (.html).")
 @project_option
 @spending_options
 @json_option
@@ -43,29 +44,29 @@ def command(
     variant: str, limit: int | None, samples: int, threshold: float | None, show: int, out: Path | None, root: Path,
     max_usd: float | None, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Answer dev with log-probabilities, and show where the model wavers and whether that tells wrong answers.
+    """Find where a model is unsure, and whether that predicts errors.
 
-    A threshold is given only where graded answers support it (AUROC with its interval above chance, cases of one group
-    counted together); else it is refused. A --threshold of yours is supported where it also flags wrong answers more
-    often than right ones. --samples adds a second signal: how much sampled answers disagree.
+    Answers dev with log-probabilities. A threshold is given only where graded answers support it (AUROC with its interval
+    above chance, cases of one group counted together); else it is refused. Your own --threshold is supported if it also
+    flags wrong answers more often than right ones. --samples adds a second signal: how much sampled answers disagree.
 
     \b
     Example:
       tuneworthy decode uncertainty --limit 200 --out watch.html
     """
     if out is not None and out.suffix != ".html":
-        raise UserError(f"expected a page ending in .html, got {out}")
+        raise UserError(messages.PAGE_ENDING.format(path=out))
     if samples == 1:
-        raise UserError("expected 0 --samples, or at least 2 that can disagree, got 1")
+        raise UserError(messages.ONE_SAMPLE)
     if threshold is not None and not -math.inf < threshold <= 0:
-        raise UserError(f"expected a --threshold on log-probabilities, which are 0 or less, got {threshold:g}")
+        raise UserError(messages.POSITIVE_THRESHOLD.format(threshold=threshold))
     project = load(root)
     fetch_models(project)
     report = asyncio.run(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
     if out:
         with writing_to(out):
             write_atomic(out, page(report).encode())
-        note(f"{out}: written")
+        note(messages.WRITTEN.format(path=out))
     if as_json:
         print_json(report.to_dict() | {"lints": _lints(report, threshold)})
     else:
@@ -95,7 +96,7 @@ def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
 
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
     out = console()
-    out.print(f"{report.variant}: {len(report.answers)} answers, {report.unscored} not graded.")
+    out.print(messages.ANSWERS_GRADED.format(variant=report.variant, n=len(report.answers), unscored=report.unscored))
     for table in (areas_table(report), reliability_table(report), spots_table(report)):
         if table.rows:
             out.print(_table(table))

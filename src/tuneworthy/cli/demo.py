@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import root
+from tuneworthy.cli import messages, root
 from tuneworthy.cli.options import json_option, note, print_json
 from tuneworthy.cli.report import write_report
 from tuneworthy.cli.run import fetch_models, walk
@@ -23,7 +23,7 @@ from tuneworthy.store import write_atomic
 from tuneworthy.verdict.run import decide_project
 
 FILES = ("cases.jsonl", "examples.jsonl", "prompts/system.md", "labels.md", "tuneworthy.toml")
-"""The project file last: where it stands, all others do."""
+"""The project file last: where it exists, all others do."""
 STEPS: Sequence[tuple[str, ...]] = (
     ("data", "build"),
     ("train",),
@@ -33,21 +33,22 @@ STEPS: Sequence[tuple[str, ...]] = (
     ("run", "--rung", "fine_tune"),
     ("decide",),
 )
-"""What `--train` goes on with: the same verbs that a user would run, in this order."""
+"""The further steps of `--train`: the same verbs that a user would run, in this order."""
 GOES_ON = frozenset({"parity", "decide"})
 """Verbs whose "no" is an answer, after which the demo goes on."""
 
 
-@click.command("demo", short_help="Write a complete small project and walk its ladder.")
+@click.command("demo")
 @click.argument("folder", type=click.Path(path_type=Path), default="tuneworthy-demo")
-@click.option("--train", is_flag=True, help="Go on through dataset, adapter, merged model, export, parity and verdict.")
+@click.option("--train", is_flag=True, help="Further steps: dataset, adapter, merge, export, parity, verdict.")
 @json_option
 def command(folder: Path, train: bool, as_json: bool) -> int:
-    """Write a complete small project into FOLDER and walk its ladder, with the embedded model, to verdict and report.
+    """Create a small project and run its ladder.
 
-    No key and no GPU are needed; the model (90 MB) is fetched once. Run it again to go on after an interruption.
-    With --train a small adapter is trained whatever the verdict says, to show the way to the end; that needs
-    `pip install 'tuneworthy[train]'`, and the review of the data and the pilot are waived in the demo's project file.
+    Writes the project into FOLDER, and goes on to verdict and report with the embedded model. No key and no GPU are
+    needed; the model (90 MB) is downloaded once. Run it again to go on after an interruption. With --train a small
+    adapter is trained whatever the verdict, to show every step; that needs `pip install 'tuneworthy[train]'`, and the
+    demo's project file waives the review of the data and the pilot.
 
     \b
     Example:
@@ -69,19 +70,19 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
         print_json(record.to_dict())
         return 0
     show_run(record)
-    click.echo(f"The report: {page}")
+    click.echo(messages.REPORT_AT.format(path=page))
     return 0
 
 
 def go_on(folder: Path) -> int:
-    """Walk `STEPS` in the project of `folder`, saying each and how long it took; return the exit status."""
-    note("Whatever the verdict says, a small adapter is trained now, to show the way to the end.")
+    """Run `STEPS` in the project of `folder`, with the time that each took; return the exit status."""
+    note(messages.DEMO_TRAINS)
     for words in STEPS:
         note(f"\n$ tuneworthy {' '.join(words)} --project {folder}")
         started = time.perf_counter()
-        told = root.main([*words, "--project", str(folder)], prog_name="tuneworthy", standalone_mode=False)
-        status = told if isinstance(told, int) else 0
-        note(f"({time.perf_counter() - started:.0f} s)")
+        result = root.main([*words, "--project", str(folder)], prog_name="tuneworthy", standalone_mode=False)
+        status = result if isinstance(result, int) else 0
+        note(messages.STEP_TOOK.format(seconds=time.perf_counter() - started))
         if status and words[0] not in GOES_ON:
             return status
     return 0
@@ -90,7 +91,7 @@ def go_on(folder: Path) -> int:
 def write_demo(folder: Path) -> None:
     """Write the demo project, or leave the one that is there."""
     if (folder / "tuneworthy.toml").exists():
-        note(f"{folder} is there already: going on with it.")
+        note(messages.DEMO_EXISTS.format(folder=folder))
         return
     for name in FILES:
         write_atomic(folder / name, files("tuneworthy.demo").joinpath(name).read_bytes())

@@ -16,9 +16,9 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 
 
-@click.group("export", short_help="Write the winner as files to use elsewhere.")
+@click.group("export")
 def command() -> None:
-    """Write what was measured as files to use elsewhere.
+    """Write the winner as files to use elsewhere.
 
     \b
     Example:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -23,21 +24,22 @@ _PART = 1 << 22
 SCHEMES = ("FP8_DYNAMIC", "W8A8", "W4A16")
 
 
-@click.command("gguf", short_help="Write the merged model as GGUF.")
+@click.command("gguf")
 @click.option("--type", "file_type", type=click.Choice(GGUF_TYPES), default="f16", show_default=True,
               help="How weights are stored; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
 @click.option("--merged", help="Start of the merged model's id; the latest if not given.")
-@click.option("--base", "untouched", is_flag=True, help="Write the base of the latest adapter, untouched, instead.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also copy the file there.")
+@click.option("--base", "untouched", is_flag=True, help="Base of the latest adapter, untouched, instead.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Copy of the file.")
 @project_option
 @json_option
 def gguf(
     file_type: str, merged: str | None, untouched: bool, out: Path | None, root: Path, as_json: bool
 ) -> None:  # fmt: skip
-    """Write the merged model as a GGUF file, with the template that was trained with.
+    """Write the merged model as a GGUF file.
 
-    Where the base came from a GGUF file, its name, licence and tokenizer are taken over. With --base the rung
-    `fine_tune` holds the tuned model against its own base in the same engine: give both the same --type.
+    The file has the chat template of the training. Where the base came from a GGUF file, its name, licence and tokenizer
+    are kept. With --base the rung `fine_tune` can compare the tuned model with its own base in the same engine: give
+    both the same --type.
 
     \b
     Example:
@@ -45,10 +47,10 @@ def gguf(
       tuneworthy export gguf --type q8_0 --base
     """
     if untouched and merged is not None:
-        raise UserError("expected one of --merged and --base, got both", hint="export one, then the other")
+        raise UserError(messages.MERGED_OR_BASE, hint=messages.EXPORT_SEPARATELY)
     store = Folder(load(root).root)
     if out is not None and not out.parent.is_dir():
-        raise UserError(f"expected a folder {out.parent} to write to, got none", hint="mend --out")
+        raise UserError(messages.NO_FOLDER.format(folder=out.parent), hint=messages.FIX_OUT)
     with store.lock(note):
         source = lineage(store)[1] if untouched else open_artifact(store, "merged", merged)
         made = export_gguf(store, source, file_type, say=note)
@@ -64,18 +66,19 @@ def gguf(
     click.echo(str(path))
 
 
-@click.command("ollama", short_help="Write a folder for `ollama create`.")
+@click.command("ollama")
 @click.option("--gguf", "which", help="Start of the GGUF file's id; the latest if not given.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="ollama", show_default=True,
               help="Folder to write.")  # fmt: skip
 @project_option
 @json_option
 def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
-    """Write the GGUF file and a Modelfile with template, parameters and stop texts.
+    """Write a folder for `ollama create`.
 
-    Ollama's templates are another language: the chat template is rewritten in it, and refused if the rewritten one does
-    not give the same text on chats of every shape. `num_ctx` has room for the longest row that the run took and an
-    answer, 4,096 tokens at least: set it higher in the Modelfile for longer chats, which takes more memory.
+    The folder holds the GGUF file and a Modelfile with template, parameters and stop texts. Ollama has its own template
+    language: the chat template is rewritten, and refused if the result differs on chats of any shape. `num_ctx` fits
+    the longest row of the training and an answer, at least 4,096 tokens; raise it in the Modelfile for longer chats,
+    which takes more memory.
 
     \b
     Example:
@@ -91,7 +94,7 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
         click.echo(path)
 
 
-@click.command("quantized", short_help="Write the merged model quantised for vLLM; needs a GPU.")
+@click.command("quantized")
 @click.option("--scheme", type=click.Choice(SCHEMES), default="FP8_DYNAMIC", show_default=True,
               help="Scheme of llm-compressor; all but FP8_DYNAMIC are calibrated on the training prompts.")  # fmt: skip
 @click.option("--merged", help="Start of the merged model's id; the latest if not given.")
@@ -99,7 +102,9 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
               help="Folder to write.")  # fmt: skip
 @project_option
 def quantized(scheme: str, merged: str | None, out: Path, root: Path) -> None:
-    """Write the merged model quantised with llm-compressor, for vLLM. Refused without a GPU.
+    """Quantise the merged model for vLLM.
+
+    Uses llm-compressor and needs a GPU.
 
     \b
     Example:

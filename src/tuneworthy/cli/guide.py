@@ -6,18 +6,21 @@ import click
 from rich import box
 from rich.table import Table
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, print_json
 from tuneworthy.cli.tables import console
 from tuneworthy.verdict.guide import Cell, Row, load_guide, row
 
 
-@click.command("guide", short_help="Show which lever fits which kind of problem, with sources.")
+@click.command("guide")
 @click.argument("problem", required=False)
 @json_option
 def command(problem: str | None, as_json: bool) -> None:
-    """Show which lever fits which kind of problem, and whether training helps; or one row, with its sources.
+    """Show which lever fits which problem.
 
-    PROBLEM is what `task.problem` of the project file may be, such as strict_format.
+    With PROBLEM, shows one row with its sources.
+
+    PROBLEM is a value of `task.problem` in the project file, such as strict_format.
 
     \b
     Example:
@@ -43,7 +46,7 @@ def _show_row(found: Row) -> None:
         click.echo(f"\n{label}: {cell.value}")
         if cell.why:
             click.echo(f"  {cell.why}")
-        click.echo(f"  Source: {cell.source or 'none: this is practice, not measured'}")
+        click.echo(f"  Source: {cell.source or messages.NO_SOURCE}")
 
 
 def _show_guide() -> None:
@@ -54,7 +57,7 @@ def _show_guide() -> None:
         table.add_row(found.problem, *(_short(cell) for cell in (found.primary, found.backup, found.helps)))
     out = console()
     out.print(table)
-    out.print("* No source supports this cell. Reasons and sources: tuneworthy guide PROBLEM")
+    out.print(messages.UNSOURCED_CELLS)
 
 
 def _short(cell: Cell) -> str:

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json
 from tuneworthy.scaffold import make_project
 
 
-@click.command("init", short_help="Make a project from data files.")
+@click.command("init")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--data", required=True, type=click.Path(path_type=Path), help="Cases: CSV, JSONL, Parquet, promptfoo, Langfuse."
 )
 @click.option("--examples", type=click.Path(path_type=Path), help="Rows for shots and training.")
-@click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question (may be repeated).")
+@click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
 @click.option("--expected", metavar="COL", help="Column of the right answer.")
-@click.option("--n-cases", type=click.IntRange(min=1), help="Draw so many cases, stratified; the default is all.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Of the draw and of the project.")
+@click.option("--n-cases", type=click.IntRange(min=1), help="Number of cases to draw, stratified; all if not given.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the draw and of the project.")
 @json_option
 def command(
     folder: Path,
@@ -31,9 +32,10 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Make a project in FOLDER from data files: kind of task, graders, prompt and a commented project file.
+    """Create a project from data files.
 
-    Nothing is fetched and nothing is asked.
+    Writes FOLDER with cases, examples, a prompt and a commented project file; the kind of task and the graders are
+    guessed. Nothing is downloaded and no model is called.
 
     \b
     Example:
@@ -53,6 +55,4 @@ def command(
         return
     for line in made.notes:
         note(line)
-    click.echo(f"Made {folder}: {made.n_cases} cases, {made.n_examples} examples. Next:")
-    click.echo(f"  tuneworthy check --project {folder}")
-    click.echo(f"  tuneworthy run --project {folder}")
+    click.echo(messages.PROJECT_MADE.format(folder=folder, n_cases=made.n_cases, n_examples=made.n_examples))

@@ -12,16 +12,17 @@ from tuneworthy.ship.merge import merge
 from tuneworthy.store import Folder
 
 
-@click.command("merge", short_help="Merge an adapter into the base it was trained against.")
+@click.command("merge")
 @click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
 @click.option("--base", help="Start of the base's id; it must be the one that the adapter was trained against.")
 @project_option
 @json_option
 def command(adapter: str | None, base: str | None, root: Path, as_json: bool) -> None:
-    """Merge an adapter into the 16-bit base that it was trained against, never into 4-bit weights.
+    """Merge an adapter into the base it was trained on.
 
-    A weight at a time is in memory. An adapter that was trained over a 4-bit base is merged into the original and into
-    the dequantised weights; both are measured against what was trained, and the nearer one is kept.
+    The base has 16 bits; 4-bit weights are never merged into. One weight at a time is in memory. An adapter that was
+    trained over a 4-bit base is merged into the original and into the dequantised weights; both are measured against
+    the trained model, and the nearer one is kept.
 
     \b
     Example:

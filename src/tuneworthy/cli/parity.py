@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -20,7 +21,7 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 """Exit status."""
 
 
-@click.command("parity", short_help="Prove that what is served is what was trained.")
+@click.command("parity")
 @click.option("--adapter", help="Start of the adapter's id; the latest if not given.")
 @click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="A form to compare; all that are there.")
 @click.option("--fact", "facts", multiple=True, metavar="QUESTION=ANSWER",
@@ -36,7 +37,9 @@ def command(
     adapter: str | None, forms: tuple[str, ...], facts: tuple[str, ...], url: str | None, served_model: str | None,
     max_lora_rank: int | None, prompts: int, root: Path, as_json: bool,
 ) -> int:  # fmt: skip
-    """Compare the adapter on its base with the merged model, every GGUF file of it and a server.
+    """Prove that the served model is the trained model.
+
+    Compares the adapter on its base with the merged model, every GGUF file of it and a server.
 
     Template, ids of prompts, end of turn, next-token distributions, greedy answers, and what only the adapter can know:
     each --fact is asked of every form in the prompt that was trained with, the question in the place of the user's
@@ -58,8 +61,7 @@ def command(
         served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
     )  # fmt: skip
     if asked.merged is None and not asked.ggufs and asked.served is None:
-        raise UserError(f"expected something to compare the adapter {asked.adapter.id} with, got only its base",
-                        hint="run `tuneworthy merge`, then `tuneworthy export gguf`")  # fmt: skip
+        raise UserError(messages.ONLY_THE_BASE.format(adapter=asked.adapter.id), hint=messages.MERGE_AND_EXPORT)
     with store.lock(note):
         document = check_parity(store, asked, say=note)
     if as_json:
@@ -72,7 +74,7 @@ def command(
 def _fact(text: str) -> tuple[str, str]:
     question, found, answer = text.partition("=")
     if not found or not question.strip() or not answer.strip():
-        raise UserError(f"expected --fact QUESTION=ANSWER, got {text!r}")
+        raise UserError(messages.NOT_A_FACT.format(text=text))
     return question.strip(), answer.strip()
 
 
@@ -80,7 +82,7 @@ def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
     if url is None:
         return None
     if model is None:
-        raise UserError("expected --served-model with --url, got none", hint="name the model as the server does")
+        raise UserError(messages.NO_SERVED_MODEL, hint=messages.NAME_SERVED_MODEL)
     return ParityServer(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
 
 

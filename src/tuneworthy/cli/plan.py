@@ -11,6 +11,7 @@ import click
 from rich import box
 from rich.table import Table
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, writing_to
 from tuneworthy.cli.tables import console
 from tuneworthy.config import load
@@ -33,24 +34,24 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
         return None
     found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(gib|gb|g)?", value.strip().lower())
     if found is None or not float(found[1]):
-        raise click.BadParameter(f"expected a size such as 24GiB, got {value}", context, option)
+        raise click.BadParameter(messages.NOT_A_SIZE.format(value=value), context, option)
     return float(found[1]) * (1e9 / 2**30 if found[2] == "gb" else 1)
 
 
-@click.command("plan", short_help="Say what to train with and why, and what it needs.")
+@click.command("plan")
 @click.option(
     "--gpu-memory",
     callback=_size,
     metavar="SIZE",
-    help="Memory of the card to plan for, e.g. 24GiB; else what is at hand.",
+    help="Memory of the card to plan for, such as 24GiB; that of this machine if not given.",
 )
-@click.option("--base", help="Plan for another base model: a folder with config.json, a GGUF file, or a spec.")
-@click.option("--emit", "form", type=click.Choice(FORMATS), help="Write the same run for another trainer.")
+@click.option("--base", help="Another base model: a folder with config.json, a GGUF file, or a spec.")
+@click.option("--emit", "form", type=click.Choice(FORMATS), help="Trainer to write the same run for.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for what --emit writes, rows included."
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --emit, rows included."
 )
 @click.option(
-    "--lint", "configs", multiple=True, type=click.Path(path_type=Path), help="Look at a config instead; may repeat."
+    "--lint", "configs", multiple=True, type=click.Path(path_type=Path), help="Config to check instead; repeatable."
 )
 @project_option
 @json_option
@@ -58,13 +59,14 @@ def command(
     gpu_memory: float | None, base: str | None, form: str | None, out: Path | None, configs: tuple[Path, ...],
     root: Path, as_json: bool,
 ) -> int:  # fmt: skip
-    """Say what to train with, each setting with its reason and source, and whether it fits into memory.
+    """Plan a training run, with reasons and memory.
 
-    With --emit the script or config of another trainer is written, and beside it the rows that `train` trains on: as
-    token ids, with its prompt and its mask, without dev, what gives cases away, what is held out, and what is too long.
+    Shows each setting with its reason and source, and whether the run fits into memory. With --emit it writes the
+    script or config of another trainer, and beside it the rows that `train` trains on: as token ids, with prompt and
+    mask, without dev, overlaps with cases, held-out rows and rows that are too long.
 
-    With --lint a PEFT, TRL, Unsloth or Axolotl config (JSON, YAML or Python source, which is never run) is looked at
-    instead; no project is needed for that. Exit status: 3 if the run does not fit, or a config has an error.
+    With --lint it checks a PEFT, TRL, Unsloth or Axolotl config instead (JSON, YAML or Python source, which is never
+    run); that needs no project. Exit status: 3 if the run does not fit, or a config has an error.
 
     \b
     Example:
@@ -86,7 +88,7 @@ def command(
 def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
     if planned.advice.memory.fit == "does not fit":
-        note("Nothing is written: the run does not fit.")
+        note(messages.NOT_EMITTED)
         return None
     made = emit_planned(planned, form)
     if out is not None:
@@ -106,10 +108,12 @@ def _show_emitted(made: Emitted | None, out: Path | None) -> None:
         return
     if out is None:
         click.echo("\n" + made.main)
-        note(f"With --out it is written to a folder, and {ROWS} beside it.")
+        note(messages.EMIT_TO_FOLDER.format(rows=ROWS))
     else:
-        click.echo(f"\nWritten to {out}: {', '.join([*made.files, ROWS])}")
-    note(f"Run it there with: {' '.join(made.command)}" + "".join(f"; {one}" for one in made.notes))
+        click.echo("\n" + messages.EMITTED.format(folder=out, files=", ".join([*made.files, ROWS])))
+    note(messages.RUN_EMITTED.format(command=" ".join(made.command)))
+    for line in made.notes:
+        note(line)
 
 
 def _lint(configs: Sequence[Path], as_json: bool) -> int:
@@ -140,9 +144,9 @@ def _show(planned: Planned) -> None:
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
-    out.print(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
+    out.print(messages.ROWS_TO_TRAIN.format(n=rows.n_rows, n_tokens=rows.n_tokens, n_supervised=rows.n_supervised))
     for reason, n in planned.left_out.items():
-        out.print(f"left out: {n} rows ({REASONS[reason]})")
+        out.print(messages.ROWS_DROPPED.format(n=n, reason=REASONS[reason]))
     table = Table(title="Settings", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("setting", "value", "why", "source", "the article says"):
         table.add_column(heading)

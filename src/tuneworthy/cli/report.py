@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import note, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.record import RunRecord
@@ -17,18 +18,19 @@ from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
 
 
-@click.command("report", short_help="Write the report of the last run.")
+@click.command("report")
 @project_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     show_default="report.html in the project folder",
-    help="The file; its ending says the format: .html, .md or .json.",
+    help="File to write; its ending gives the format: .html, .md or .json.",
 )
 def command(root: Path, out: Path | None) -> None:
-    """Write the report of the last run and the last verdict, and print the paragraph to paste.
+    """Write the report of the last run.
 
-    The page needs nothing else: no server, no network, no script. It holds no test case and no answer.
+    Writes one self-contained page on the last run and the last verdict, and prints the paragraph to paste. The page
+    needs no server, no network and no script, and holds no test case and no answer.
 
     \b
     Example:
@@ -39,7 +41,7 @@ def command(root: Path, out: Path | None) -> None:
     record, verdict = _stored(project)
     path = _write(record, out or project.root / "report.html", project, verdict)
     click.echo(paragraph(record, project.economics.requests_per_month, verdict))
-    note(f"The report: {path}")
+    note(messages.REPORT_AT.format(path=path))
 
 
 def write_report(project: Project, path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 from tuneworthy.cli.progress import Lines
 from tuneworthy.cli.tables import show_run
@@ -23,18 +24,18 @@ from tuneworthy.report.text import clean
 from tuneworthy.retrieval.library import paid_servers
 
 
-@click.command("run", short_help="Walk the ladder: measure every cheaper lever on one frozen test set.")
+@click.command("run")
 @project_option
-@click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Walk only this rung (may be repeated).")
-@click.option("--quick", is_flag=True, help="Use 40 dev cases and do not look at test.")
+@click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Only this rung; repeatable.")
+@click.option("--quick", is_flag=True, help="Preview on 40 dev cases; nothing is compared on test.")
 @spending_options
 @json_option
 def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | None, yes: bool, as_json: bool) -> None:
-    """Walk the ladder: measure every cheaper lever on one frozen test set.
+    """Run the ladder on one frozen test set.
 
-    Each rung explores on dev, puts one winner to test and is adopted or not. Run it again to go on after an
-    interruption: what was answered is never asked again. A run that has to stop (budget spent, provider down)
-    prints what was walked so far; `"partial"` says why it stopped.
+    Each rung explores on dev, compares one winner on test and is adopted or not. Run it again to go on after an
+    interruption: no stored answer is paid for twice. A run that has to stop (budget spent, provider down) prints the
+    rungs so far; `"partial"` says why it stopped.
 
     \b
     Example:
@@ -56,10 +57,7 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     show(record)
     baseline = record.rung("baseline")
     if baseline and baseline.status == "failed":
-        raise Undecided(
-            f"expected a baseline that can be scored, got: {baseline.reason}",
-            hint="mend what it says and run again: what was answered is not asked again",
-        )
+        raise Undecided(messages.BASELINE_FAILED.format(reason=baseline.reason.rstrip(".")), hint=messages.FIX_AND_RUN)
 
 
 def walk(
@@ -70,7 +68,7 @@ def walk(
     max_usd: float | None = None,
     stopped: Callable[[RunRecord], None] = lambda _: None,
 ) -> RunRecord:
-    """Walk, with a progress line and a line for each rung; `stopped` is told what was walked if it has to stop."""
+    """Run the ladder with a progress line and a line for each rung; `stopped` gets the record if it has to stop."""
     return asyncio.run(
         run_ladder(
             project,
@@ -78,7 +76,9 @@ def walk(
             quick=quick,
             max_usd=max_usd,
             progress=Lines(),
-            say=lambda record: note(f"{record.rung}: {record.status}. {clean(record.reason, 0)}"),
+            say=lambda record: note(
+                messages.RUNG_DONE.format(rung=record.rung, status=record.status, reason=clean(record.reason, 0))
+            ),
             waiting=note,
             stopped=stopped,
         )
@@ -91,37 +91,33 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         if names is not None and name not in names:
             continue
         if model.provider == "llama_cpp" and find(model.model, project.root) is None:
-            note(f"Fetching the model {name} ({model.model}).")
+            note(messages.FETCHING.format(name=name, spec=model.model))
             pull(model.model, project.root)
     for key, part in (("encoder", project.retrieval.encoder), ("reranker", project.retrieval.reranker)):
         if isinstance(part, LlamaCppEncoder | CrossEncoderReranker) and find(part.model, project.root) is None:
-            note(f"Fetching the model of retrieval.{key} ({part.model}).")
+            note(messages.FETCHING.format(name=f"retrieval.{key}", spec=part.model))
             pull(part.model, project.root)
 
 
 def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:
-    """Ask before money is spent; elsewhere than on a terminal a budget or `--yes` must say so.
+    """Ask before money is spent; without a terminal a budget or `--yes` is needed.
 
     Args:
         project: Its configuration.
         max_usd: Most that this run may spend.
         yes: Whether the user agreed already.
-        names: The models that are asked; all of the project if not given.
+        names: The models that are called; all of the project if not given.
 
     Raises:
         UserError: A model costs money, nobody can be asked, and nothing limits it.
     """
-    asked = {name: model for name, model in project.models.items() if names is None or name in names}
-    paid = [name for name, model in asked.items() if not ((price := price_for(model)) and price.free)]
+    called = {name: model for name, model in project.models.items() if names is None or name in names}
+    paid = [name for name, model in called.items() if not ((price := price_for(model)) and price.free)]
     paid += paid_servers(project)
     limited = max_usd is not None or project.ladder.budget_usd is not None
     if not paid or yes or (limited and not sys.stdin.isatty()):
         return
     if not sys.stdin.isatty():
-        raise UserError(
-            f"expected a budget, because {', '.join(paid)} cost money, got none",
-            hint="set ladder.budget_usd, or give --max-usd or --yes",
-        )
+        raise UserError(messages.NO_BUDGET.format(names=", ".join(paid)), hint=messages.SET_BUDGET)
     limit = max_usd if max_usd is not None else project.ladder.budget_usd
-    words = f"at most ${limit:.2f}" if limit is not None else "without a limit"
-    click.confirm(f"{', '.join(paid)} cost money: go on, {words}?", abort=True, err=True)
+    click.confirm(messages.spend(", ".join(paid), limit), abort=True, err=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.cli.parity import STATUS
 from tuneworthy.config import Project, load
@@ -20,28 +21,33 @@ from tuneworthy.ship.served import noted
 from tuneworthy.store import Folder
 
 
-@click.command("serve", short_help="Serve the tuned model, and check that it is the one that was trained.")
+@click.command("serve")
 @click.option("--engine", type=click.Choice(["llama_cpp", "vllm"]), default="llama_cpp", show_default=True,
-              help="The embedded llama.cpp, or a vLLM that is installed.")  # fmt: skip
+              help="Embedded llama.cpp, or an installed vLLM.")  # fmt: skip
 @click.option("--what", type=click.Choice(["gguf", "merged", "adapter"]),
-              help="What is served; gguf with llama_cpp, merged with vllm if not given.")  # fmt: skip
-@click.option("--id", "identity", help="Start of its id; the latest if not given.")
+              help="Form to serve; gguf with llama_cpp, merged with vllm if not given.")  # fmt: skip
+@click.option("--id", "identity", help="Start of the model's id; the latest if not given.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; a free one if not given.")
 @click.option("--vllm", "executable", default="vllm", show_default=True, help="vLLM's program, by name or path.")
-@click.option("--max-lora-rank", type=click.IntRange(min=1), help="Of vLLM; the least that the adapter fits in.")
-@click.option("--print", "only_print", is_flag=True, help="Only print the line to run it by hand.")
-@click.option("--check", is_flag=True, help="Start vLLM, compare it with the adapter, stop it.")
+@click.option(
+    "--max-lora-rank",
+    type=click.IntRange(min=1),
+    help="Rank limit of vLLM; the least that the adapter fits in if not given.",
+)
+@click.option("--print", "only_print", is_flag=True, help="Command line to run it by hand, printed instead.")
+@click.option("--check", is_flag=True, help="Comparison of vLLM with the adapter, then stop.")
 @project_option
 @json_option
 def command(
     engine: str, what: str | None, identity: str | None, port: int | None, executable: str, max_lora_rank: int | None,
     only_print: bool, check: bool, root: Path, as_json: bool,
 ) -> int:  # fmt: skip
-    """Serve the tuned model on 127.0.0.1 until Ctrl-C; the server ends when this command does.
+    """Serve the tuned model until Ctrl-C.
 
-    vLLM is started with neutral sampling and a rank limit that the adapter fits in. With --check it is asked what the
-    adapter is asked, the result is kept in .tuneworthy/serving.json, and a difference exits with status 3. While it
-    serves, .tuneworthy/served.json tells a run in another terminal which model `[serve] model` answers with.
+    The server listens on 127.0.0.1 and ends with this command. vLLM starts with neutral sampling and a rank limit that
+    the adapter fits in. With --check the server and the adapter get the same prompts; the result is kept in
+    .tuneworthy/serving.json, and a difference exits with status 3. While it serves, .tuneworthy/served.json tells a run
+    in another terminal which model `[serve] model` answers with.
 
     \b
     Example:
@@ -58,8 +64,7 @@ def command(
         return 0
     if check:
         if engine != "vllm":
-            raise UserError("expected --engine vllm with --check, got llama_cpp",
-                            hint="`tuneworthy parity` asks the GGUF file in the same llama.cpp")  # fmt: skip
+            raise UserError(messages.CHECK_NEEDS_VLLM, hint=messages.PARITY_CHECKS_GGUF)
         return _check(project, store, choice, as_json)
     _serve(store, choice, port)
     return 0
@@ -79,13 +84,15 @@ def _check(project: Project, store: Folder, choice: ServingChoice, as_json: bool
 
 
 def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
-    """Serve until Ctrl-C (or a polite kill)."""
+    """Serve until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    note(f"By hand: {choice.line}")
+    note(messages.SERVE_BY_HAND.format(command=choice.line))
     try:
         if choice.engine == "vllm":
             with vllm(choice, store.logs / "vllm.log") as server, noted(store, choice.artifact, "vllm", server.address):
-                note(f"Serves {choice.what} {choice.artifact.id} at {server.address}/v1 as {NAME}; Ctrl-C ends it.")
+                note(
+                    messages.SERVING.format(kind=choice.what, id=choice.artifact.id, address=server.address, name=NAME)
+                )
                 _watch(lambda: server.alive, "vLLM", server.log)
         else:
             log = store.logs / "serve.log"
@@ -93,14 +100,16 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
                 llama_cpp(choice, log, port=port) as engine,
                 noted(store, choice.artifact, "llama_cpp", engine.address),
             ):
-                note(f"Serves {choice.what} {choice.artifact.id} at {engine.address}/v1 as {NAME}; Ctrl-C ends it.")
-                note(f"Its key (for this run alone): {engine.api_key}")
+                note(
+                    messages.SERVING.format(kind=choice.what, id=choice.artifact.id, address=engine.address, name=NAME)
+                )
+                note(messages.SERVING_KEY.format(key=engine.api_key))
                 _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
     except KeyboardInterrupt:
-        note("Stopped.")
+        note(messages.SERVING_STOPPED)
 
 
 def _watch(alive: Callable[[], bool], name: str, log: Path) -> None:
     while alive():
         time.sleep(0.5)
-    raise OutsideFault(f"expected {name} to go on, got its end", hint=f"see {log}")
+    raise OutsideFault(messages.ENGINE_ENDED.format(engine=name), hint=messages.SEE_LOG.format(path=log))

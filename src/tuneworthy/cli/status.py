@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.report.text import clean
@@ -16,13 +17,14 @@ _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 _COLOURS = {"done": "green", "open": "yellow", "not_applicable": None}
 
 
-@click.command("status", short_help="Show the two-week path as a checklist, and the next cheapest step.")
+@click.command("status")
 @project_option
 @json_option
 def command(root: Path, as_json: bool) -> None:
-    """Show the two weeks from cases to real traffic as a checklist of what was measured, and the next cheapest open step.
+    """Show the two-week path and the next cheapest step.
 
-    Nothing is asked of a model. Costs are estimates, from no stored answers.
+    A checklist from cases to real traffic, filled from measurements. No model is called. Costs are estimates that count
+    no stored answers.
 
     \b
     Example:
@@ -43,8 +45,8 @@ def _show(found: Checklist) -> None:
     for note in found.notes:
         click.echo(f"\n{note}")
     if found.next is None:
-        click.echo("\nNothing is open.")
+        click.echo(f"\n{messages.NOTHING_OPEN}")
         return
-    click.echo(f"\nNext: {found.next.title}. {clean(found.next.do)}")
+    click.echo("\n" + messages.NEXT_STEP.format(title=found.next.title, action=clean(found.next.do)))
     if found.next.cost is not None:
-        click.echo(f"This takes {found.next.cost}.")
+        click.echo(messages.STEP_COST.format(cost=found.next.cost))

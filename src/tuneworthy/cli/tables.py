@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tuneworthy.cli import messages
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, target_of
 from tuneworthy.report.tables import ladder_table
@@ -41,16 +42,17 @@ def show_run(record: RunRecord) -> None:
 
 
 def closing_lines(record: RunRecord) -> list[str]:
-    """Say what the table means."""
+    """Return the lines below the table: what it means and what comes next."""
     if record.quick:
-        return ["Dev only: nothing is decided. Run `tuneworthy run` to put the winners to test."]
+        return [messages.QUICK_RUN]
     lines = [clean(record.classical_wins)] if record.classical_wins else []
     if record.partial:
-        lines.append(f"Not the whole ladder: {clean(record.partial)}.")
+        lines.append(messages.PARTIAL_RUN.format(reason=clean(record.partial)))
     best, target = best_of(record), target_of(record)
     if best and best.score is not None and best.ci95:
-        lines.append(f"Best: {clean(best.name)} with {best.score:.3f} [{best.ci95[0]:.3f}, {best.ci95[1]:.3f}].")
+        low, high = best.ci95
+        lines.append(messages.BEST.format(name=clean(best.name), score=best.score, low=low, high=high))
     if target:
         lines.append(target.sentence)
-    lines.append("Write the report with `tuneworthy report`.")
+    lines.append(messages.WRITE_REPORT)
     return lines

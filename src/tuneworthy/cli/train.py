@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError
@@ -20,18 +21,19 @@ from tuneworthy.train.run import Prepared, Trained, train_project
 from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 
 
-@click.command("train", short_help="Train an adapter on the frozen data.")
-@click.option("--unsafe", is_flag=True, help="Take data that did not pass its gates; the adapter records it.")
-@click.option("--lr-check", is_flag=True, help="Try three learning rates for some steps first, and take the best.")
-@click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, for a forecast of the gain.")
+@click.command("train")
+@click.option("--unsafe", is_flag=True, help="Data that did not pass its gates is accepted; the adapter records it.")
+@click.option("--lr-check", is_flag=True, help="Short trial of three learning rates first; the best is used.")
+@click.option("--pilot", is_flag=True, help="Runs at four sizes with two seeds instead, for a forecast of the gain.")
 @project_option
 @json_option
 def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool) -> int:
-    """Train an adapter on the latest frozen version of the training data, as [train] says.
+    """Train an adapter on the frozen data.
 
-    The loss is taken of the answers alone, their end included; three rows are shown as the model sees them. A slice of
-    the rows is held out, and the run ends when the project's first grader no longer finds it better there. A run that
-    was stopped goes on where it was; one that is done is not run again. Nothing is asked of a server.
+    Takes the latest frozen version, with the settings of [train]. The loss covers the answers alone, their end included;
+    three rows are shown as the model sees them. Part of the rows is held out, and training ends when the project's
+    first grader finds no further gain there. A run that was stopped goes on where it was; a finished run is not repeated.
+    No server is called.
 
     \b
     Example:
@@ -39,7 +41,7 @@ def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool
       tuneworthy train --pilot
     """
     if pilot and lr_check:
-        raise UserError("expected one of --pilot and --lr-check, got both", hint="check the rate first, then set it")
+        raise UserError(messages.PILOT_OR_LR_CHECK, hint=messages.CHECK_RATE_FIRST)
     _need_libraries()
     project = load(root)
     store = Folder(project.root)
@@ -68,43 +70,44 @@ def _pilot(project: Project, store: Folder, unsafe: bool, as_json: bool) -> int:
     for point in document["points"]:
         what = f"{point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps"
         click.echo(f"  {what}: {point['score']:.3f}")
-    click.echo(f"{store.path / 'pilot.json'}: `decide` forecasts what all {document['n_examples']} rows bring")
+    click.echo(messages.PILOT_DONE.format(path=store.path / "pilot.json", n=document["n_examples"]))
     return 0
 
 
 def _need_libraries() -> None:
-    """Say in one line what is missing, before anything is read."""
+    """Raise an error that names the missing libraries, before anything is read."""
     missing = [name for name in ("torch", "transformers", "trl", "peft") if find_spec(name) is None]
     if missing:
-        raise UserError(
-            f"expected torch, transformers, trl and peft, got no {missing[0]}", hint="pip install 'tuneworthy[train]'"
-        )
+        raise UserError(messages.MISSING_LIBRARIES.format(names=", ".join(missing)), hint=messages.INSTALL_TRAIN)
 
 
 def _show_rows(prepared: Prepared) -> None:
-    """Show what the model sees and which of it is supervised, on stderr."""
-    told = prepared.rendered
+    """Show the rows as the model sees them, with the supervised part marked, on stderr."""
+    rendered = prepared.rendered
     colours = sys.stderr.isatty()
-    marks = "green is" if colours else f"{OPEN}{CLOSE} is"
-    note(f"The first rows as the model sees them; {marks} what it learns to say:")
+    note(messages.FIRST_ROWS.format(mark="Green" if colours else f"{OPEN}{CLOSE}"))
     for row in prepared.shown:
-        seen = [(visible(text), bit) for text, bit in row]
+        pieces = [(visible(text), supervised) for text, supervised in row]
         parts = [
-            (click.style(text, fg="green") if colours else f"{OPEN}{text}{CLOSE}") if bit else text
-            for text, bit in seen
+            (click.style(text, fg="green") if colours else f"{OPEN}{text}{CLOSE}") if supervised else text
+            for text, supervised in pieces
         ]
         note("  " + "".join(parts).replace("\n", "\n  "))
         note("")
-    for reason, n in told.reasons.items():
-        note(f"left out: {n} rows ({REASONS[reason]})")
-    note(f"{len(told.rows)} rows, {told.n_tokens} tokens, {told.share:.1%} supervised; the longest has {told.longest}")
+    for reason, n in rendered.reasons.items():
+        note(messages.ROWS_DROPPED.format(n=n, reason=REASONS[reason]))
+    note(
+        messages.ROWS_RENDERED.format(
+            n=len(rendered.rows), n_tokens=rendered.n_tokens, share=100 * rendered.share, longest=rendered.longest
+        )
+    )
 
 
 def _say(done: Trained) -> None:
     told: Mapping[str, Any] = done.adapter.manifest
     curves, held = told["curves"], told["held_out"]
     if done.again:
-        click.echo("This run was done before; nothing was trained again.")
+        click.echo(messages.TRAINED_BEFORE)
     click.echo(
         f"{curves['n_steps']} steps in {told['seconds']:.0f} s, loss {curves['first_loss']:.3f} to "
         f"{curves['last_loss']:.3f}, peak memory {told['memory']['peak_bytes'] / 2**20:.0f} MiB"
@@ -113,5 +116,5 @@ def _say(done: Trained) -> None:
         early = ", stopped early" if curves["stopped_early"] else ""
         click.echo(f"task metric {held['score']:.3f} on {held['n']} held-out rows at step {curves['kept_step']}{early}")
     if not told["gated"]:
-        click.echo("The data was not gated: `decide` will show it.")
+        click.echo(messages.NOT_GATED)
     click.echo(f"adapter {done.adapter.id}: {done.adapter.folder}")
