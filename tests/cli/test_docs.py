@@ -64,7 +64,7 @@ def test_what_a_command_lacks_is_found() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_short_help_of_a_verb_is_what_the_list_of_verbs_says(verb: str) -> None:
-    assert COMMANDS[verb].get_short_help_str(100) == VERBS[verb].rstrip(".") or COMMANDS[verb].get_short_help_str(100) == VERBS[verb]
+    assert COMMANDS[verb].get_short_help_str(100) == VERBS[verb]
     assert len(VERBS[verb]) < 60
     assert COMMANDS[verb].name == verb
 
