@@ -59,7 +59,7 @@ def main() -> None:
         folder / "run",
         tokenizer=AutoTokenizer.from_pretrained(base),
         rehearsal=(rows() * 4)[:n_rehearsal],
-        look=look,
+        evaluate=look,
         max_steps=16,
     )
     kept = safetensors.torch.load_file(done.adapter / "adapter_model.safetensors")

@@ -26,7 +26,7 @@ def train(folder: Path, metrics: list[float]) -> Ran:
     def look(_: Any) -> float:
         return next(scripted)
 
-    return train_rows(folder / "tiny", rows() * 4, SETTINGS, folder / "run", tokenizer=tokenizer, look=look)
+    return train_rows(folder / "tiny", rows() * 4, SETTINGS, folder / "run", tokenizer=tokenizer, evaluate=look)
 
 
 def test_a_metric_that_falls_ends_the_run_and_the_best_adapter_is_kept(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.train import shapes
 from tuneworthy.train import memory
-from tuneworthy.train.memory import GIB, NF4_BYTES, Backend, estimate, fits, largest_micro_batch, reconcile
+from tuneworthy.train.gpus import GIB
+from tuneworthy.train.memory import NF4_BYTES, Backend, estimate, fits, largest_micro_batch, reconcile
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, shape_of_config
 

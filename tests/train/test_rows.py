@@ -122,7 +122,7 @@ def test_held_out_rows_that_are_not_asked_are_counted(tmp_path: Path) -> None:
     found = gathered(tmp_path, unsafe=False)
     assert found.metric is not None
     lost, twice = (int(note.split()[0]) for note in found.notes)
-    assert "held-out rows cannot be scored" in found.notes[0] and "ask what another one asks" in found.notes[1]
+    assert "held-out rows cannot be scored" in found.notes[0] and "repeat a question" in found.notes[1]
     assert lost and twice and len(found.train) + len(found.metric.cases) + lost + twice == 650
 
 
@@ -150,7 +150,7 @@ def test_answers_that_the_grader_cannot_score_are_told(tmp_path: Path) -> None:
 
 def test_a_version_with_failed_gates_is_trained_on_only_when_asked(tmp_path: Path) -> None:
     frozen(project(tmp_path), unsafe=True)
-    with pytest.raises(GateFailed, match="passed its gates") as raised:
+    with pytest.raises(GateFailed, match="failed gates") as raised:
         gathered(tmp_path, unsafe=False)
     assert raised.value.exit_status == 3
     assert not gathered(tmp_path, unsafe=True).gated
@@ -258,7 +258,7 @@ def test_a_chat_that_lacks_the_variables_of_the_system_message_is_left_out(tmp_p
     short = [{"role": "user", "content": "language: Latin"}, turns(3)[1]]
     freeze_rows(store, [long, short])
     material = gathered(tmp_path, unsafe=False)
-    assert len(material.train) == 1 and "left out: 1 rows" in material.notes[0]
+    assert len(material.train) == 1 and "Dropped 1 rows" in material.notes[0]
 
 
 NAMED = "About {{ place }}: {{ question }}"
@@ -283,7 +283,7 @@ def test_a_row_is_asked_with_the_variables_of_the_user_template(tmp_path: Path) 
     found = named(tmp_path, NAMED, [written, "About the cellar: Which?", "Which?"])
     asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
     assert asked == ["About the attic: Which one,\nif any?", "About the cellar: Which?"]
-    assert found.notes[0] == "left out: 1 rows whose question lacks variables of [prompt]"
+    assert found.notes[0] == "Dropped 1 rows whose question lacks variables of [prompt]."
     assert found.student.asked(Case(id="c", input={"place": "a", "question": "b"})).messages[-1]["content"] == (
         "About a: b"
     )
@@ -296,5 +296,5 @@ def test_the_only_variable_of_the_user_template_is_the_question(tmp_path: Path) 
 
 
 def test_rows_that_all_lack_the_variables_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"questions hold the variables of \[prompt\], got none of 2"):
+    with pytest.raises(UserError, match=r"None of 2 rows has the variables of \[prompt\]"):
         named(tmp_path, NAMED, ["Which?", "Whose?"])

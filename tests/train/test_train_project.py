@@ -149,7 +149,7 @@ def test_a_run_tells_what_its_steps_took_and_that_it_was_stopped_also_when_it_is
 
     def train(run: str = "run") -> Ran:
         return train_rows(
-            tmp_path / "tiny", rows(), settings, tmp_path / run, tokenizer=tokenizer, look=lambda model: 0.5
+            tmp_path / "tiny", rows(), settings, tmp_path / run, tokenizer=tokenizer, evaluate=lambda model: 0.5
         )
 
     first = train()

@@ -148,25 +148,24 @@ def _show(planned: Planned) -> None:
     for reason, n in planned.left_out.items():
         out.print(messages.ROWS_DROPPED.format(n=n, reason=REASONS[reason]))
     table = Table(title="Settings", box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("setting", "value", "why", "source", "the article says"):
+    for heading in ("setting", "value", "why", "source"):
         table.add_column(heading)
     for knob in planned.advice.knobs:
-        source = f"{knob.source} [{knob.mark}]" if knob.mark else knob.source
         value = f"{knob.value:g}" if isinstance(knob.value, float) else str(knob.value)
-        table.add_row(knob.name, value, knob.reason, source, knob.article)
+        table.add_row(knob.name, value, knob.reason, knob.source)
     out.print(table)
-    parts = Table(title="Memory at the peak (facts.md A3 [C, V])", box=box.SIMPLE_HEAD, title_justify="left")
+    parts = Table(title="Memory at the peak", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("part", "GiB", "what it is"):
         parts.add_column(heading)
     for part in memory.estimate.parts:
         parts.add_row(part.name, f"{part.n_bytes / 2**30:.2f}", part.why)
     out.print(parts)
     low, high = memory.estimate.low / 2**30, memory.estimate.high / 2**30
-    where = "card" if planned.device == "cuda" else "machine"
+    where = "GPU" if planned.device == "cuda" else "machine"
     out.print(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
     for line in memory.instead:
         out.print(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
-    for one in planned.durations:
-        out.print(f"one epoch: {one} (facts.md 0, row 15; cards.json [C, K])")
+    for duration in planned.durations:
+        out.print(f"One epoch: {duration}")
     for line in planned.advice.notes:
         out.print(line)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.providers.models import find, sha256_of
+from tuneworthy.ship import messages
 from tuneworthy.ship.gguf_model import GgufModel, Tensor
 from tuneworthy.ship.gguf_tokens import (
     CONTROL,
@@ -33,7 +35,6 @@ from tuneworthy.store.artifacts import Artifact, find_artifact, write_artifact
 from tuneworthy.store.folder import Folder
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 FILE: Final = "model.gguf"
@@ -54,25 +55,29 @@ def export_gguf(
     The file of a base is what a tuned one is held against; it is never the latest, which is served unless told.
 
     Args:
-        store: The project's folder; the caller holds the lock. made: What is written.
+        store: The project's folder; the caller holds the lock.
+        made: What is written.
         file_type: `f16`, `q8_0` or one of `K_QUANTS`.
+        say: Gets a sentence now and then.
 
     Raises:
-        UserError: The architecture or tokenizer is not known, the source file is gone, or the quantiser is not there.
+        UserError: The architecture or tokenizer is unknown, the source file is gone, or the quantiser is missing.
     """
     if file_type not in (*WRITTEN, *K_QUANTS):
-        raise UserError(f"expected one of {', '.join((*WRITTEN, *K_QUANTS))}, got {file_type}")
+        types = ", ".join((*WRITTEN, *K_QUANTS))
+        raise UserError(messages.NO_FILE_TYPE.format(file_type=file_type), hint=messages.FILE_TYPES.format(types=types))
     quantise = None if file_type in WRITTEN else quantiser()
     source = source_of(store, made)
-    say(f"writes {made.folder} as {file_type}" + (f", with the keys of {source}" if source else ""))
+    say(messages.writes_gguf(made.folder, file_type, source))
 
     def fill(folder: Path) -> None:
-        first = "f16" if quantise else file_type
-        written = folder / ("first.gguf" if quantise else FILE)
-        write_gguf(made.folder, written, first, source)
-        if quantise:
-            _quantise(quantise, written, folder / FILE, file_type)
-            written.unlink()
+        if quantise is None:
+            write_gguf(made.folder, folder / FILE, file_type, source)
+            return
+        wide = folder / "first.gguf"
+        write_gguf(made.folder, wide, "f16", source)
+        _quantise(quantise, wide, folder / FILE, file_type)
+        wide.unlink()
 
     template = template_of(made.folder)
     about = {
@@ -94,13 +99,12 @@ def source_of(store: Folder, made: Artifact) -> Path | None:
         base = find_artifact(store, base.parent) if base.parent else None
     if base is None or not base.manifest.get("dequantised_from"):
         return None
-    told = base.manifest["source"]
-    path = find(told["spec"], store.root)
+    origin = base.manifest["source"]
+    path, pull = find(origin["spec"], store.root), messages.PULL.format(spec=origin["spec"])
     if path is None:
-        raise UserError(f"expected the file of {told['spec']}, whose tokenizer is taken over, got nothing",
-                        hint=f"tuneworthy models pull {told['spec']}")  # fmt: skip
-    if told.get("sha256") and sha256_of(path) != told["sha256"]:
-        raise ModelError(f"{path}: expected the file that the base was made from, got another", hint="pull it again")
+        raise UserError(messages.NO_SOURCE_FILE.format(spec=origin["spec"]), hint=pull)
+    if origin.get("sha256") and sha256_of(path) != origin["sha256"]:
+        raise ModelError(messages.OTHER_SOURCE_FILE.format(path=path), hint=pull)
     return path
 
 
@@ -108,13 +112,12 @@ def quantiser() -> str:
     """Return the path of `llama-quantize`.
 
     Raises:
-        UserError: It is not there.
+        UserError: It is not on the PATH.
     """
-    found = shutil.which(QUANTIZE)
-    if found is None:
-        raise UserError(f"expected {QUANTIZE} on the PATH for K-quants, got none",
-                        hint="install llama.cpp, or take q8_0")  # fmt: skip
-    return found
+    program = shutil.which(QUANTIZE)
+    if program is None:
+        raise UserError(messages.NO_QUANTISER.format(program=QUANTIZE), hint=messages.INSTALL_LLAMA_CPP)
+    return program
 
 
 def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
@@ -123,7 +126,7 @@ def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
     )
     if done.returncode or not target.is_file():
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise UserError(f"expected {QUANTIZE} to write {file_type}, got: {last[:200]}")
+        raise UserError(messages.QUANTISER_FAILED.format(program=QUANTIZE, reason=last[:200]))
     read_header(target)
 
 
@@ -131,14 +134,17 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
     """Write the model folder as the GGUF file `target`.
 
     Args:
-        folder: Holds config.json, safetensors, tokenizer.json. file_type: `f16` or `q8_0`.
+        folder: Holds config.json, safetensors, tokenizer.json.
+        target: The file.
+        file_type: `f16` or `q8_0`.
         source: A GGUF file whose keys are taken over.
 
     Raises:
         UserError: Something of the model has no place in the file.
     """
-    gguf = _library()
-    model = GgufModel(folder)
+    import numpy as np
+
+    gguf, model = _library(), GgufModel(folder)
     writer = gguf.GGUFWriter(None, model.architecture.name)
     if source is None:
         _write_keys(writer, model)
@@ -149,20 +155,16 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
     template = template_of(folder)
     if template is not None:
         writer.add_chat_template(template)
-    tensors = list(model.tensors())
-    for one in tensors:
-        kind = _type_of(one, file_type)
-        shape = gguf.quant_shape_to_byte_shape(one.shape, kind) if kind == _q8() else one.shape
-        dtype, width = _numpy_of(kind)
-        n_bytes = width
-        for length in shape:
-            n_bytes *= length
-        writer.add_tensor_info(one.name, shape, dtype, n_bytes, raw_dtype=kind)
+    tensors = [(tensor, _type_of(tensor, file_type)) for tensor in model.tensors()]
+    for tensor, kind in tensors:
+        dtype = np.dtype({"F32": np.float32, "F16": np.float16, "Q8_0": np.uint8}[kind.name])
+        shape = gguf.quant_shape_to_byte_shape(tensor.shape, kind) if kind.name == "Q8_0" else tensor.shape
+        writer.add_tensor_info(tensor.name, shape, dtype, prod(shape) * dtype.itemsize, raw_dtype=kind)
     writer.write_header_to_file(target)
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for one in tensors:
-        writer.write_tensor_data(_converted(one, _type_of(one, file_type)))
+    for tensor, kind in tensors:
+        writer.write_tensor_data(_converted(tensor, kind))
     writer.close()
     read_header(target)
 
@@ -171,41 +173,28 @@ def _library() -> Any:
     try:
         import gguf
     except ImportError:
-        raise UserError("expected the package gguf, got none", hint="pip install 'tuneworthy[train]'") from None
+        raise UserError(messages.NO_GGUF_PACKAGE, hint=messages.INSTALL_TRAIN) from None
     return gguf
 
 
-def _q8() -> Any:
-    return _library().GGMLQuantizationType.Q8_0
-
-
-def _type_of(one: Tensor, file_type: str) -> Any:
-    """Return the type that a tensor is written in: vectors in 32 bit, matrices as asked for where blocks of 32 fit."""
+def _type_of(tensor: Tensor, file_type: str) -> Any:
+    """Return the type that a tensor is written in: vectors in 32 bits, matrices as `file_type` where blocks of 32 fit."""
     kinds = _library().GGMLQuantizationType
-    if len(one.shape) < 2:
+    if len(tensor.shape) < 2:
         return kinds.F32
-    return kinds.Q8_0 if file_type == "q8_0" and one.shape[-1] % 32 == 0 else kinds.F16
+    return kinds.Q8_0 if file_type == "q8_0" and tensor.shape[-1] % 32 == 0 else kinds.F16
 
 
-def _numpy_of(kind: Any) -> tuple[np.dtype[Any], int]:
+def _converted(tensor: Tensor, kind: Any) -> NDArray[Any]:
     import numpy as np
 
-    kinds = _library().GGMLQuantizationType
-    dtype = np.dtype({kinds.F32: np.float32, kinds.F16: np.float16, kinds.Q8_0: np.uint8}[kind])
-    return dtype, dtype.itemsize
-
-
-def _converted(one: Tensor, kind: Any) -> NDArray[Any]:
-    import numpy as np
-
-    kinds = _library().GGMLQuantizationType
-    weights = one.read()
-    if kind == kinds.Q8_0:
+    weights = tensor.read()
+    if kind.name == "Q8_0":
         quantised: NDArray[Any] = _library().quants.quantize(weights, kind)
         return quantised
-    stored = weights.astype(np.float16 if kind == kinds.F16 else np.float32)
+    stored = weights.astype(np.float16 if kind.name == "F16" else np.float32)
     if not np.isfinite(stored).all():
-        raise UserError(f"{one.name}: expected weights that 16 bit can hold, got larger ones", hint="take q8_0")
+        raise UserError(messages.NOT_IN_F16.format(name=tensor.name), hint=messages.USE_Q8)
     return np.ascontiguousarray(stored)
 
 
@@ -255,16 +244,14 @@ def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
 
 def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source: Path) -> None:
     """Refuse a source whose numbers are not those of the model."""
-    told = reader.get_field("general.architecture").contents()
-    if told != model.architecture.name:
-        raise UserError(f"{source}: expected a model of {model.architecture.name}, got {told} (cause: wrong_base)")
-    for key, value in own.items():
+    wanted: dict[str, Any] = {"general.architecture": model.architecture.name}
+    wanted |= {key: value for key, value in own.items() if not key.endswith((".vocab_size", ".context_length"))}
+    for key, value in wanted.items():
         field = reader.get_field(key)
-        if field is None or key.endswith((".vocab_size", ".context_length")):
-            continue
-        if abs(float(field.contents()) - float(value)) > 1e-6 * abs(float(value)):
-            raise UserError(f"{source}: expected {key} = {value}, as in the model, got {field.contents()}"
-                            " (cause: wrong_base)")  # fmt: skip
+        stored = value if field is None else field.contents()
+        close = abs(stored - value) <= 1e-6 * abs(value) if isinstance(value, int | float) else stored == value
+        if not close:
+            raise UserError(messages.OTHER_KEY.format(source=source, key=key, value=value, stored=stored))
 
 
 def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
@@ -277,23 +264,20 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
     vocabulary = read_tokenizer(model.folder)
     named = {number: token for token, number in vocabulary["model"]["vocab"].items() if isinstance(number, int)}
     special: dict[int, bool] = {}
-    for one in vocabulary.get("added_tokens", []):
-        named[one["id"]], special[one["id"]] = one["content"], one["special"]
+    for added in vocabulary.get("added_tokens", []):
+        named[added["id"]], special[added["id"]] = added["content"], added["special"]
     for number, token in enumerate(tokens):
         if named.get(number, token) != token:
-            raise UserError(
-                f"expected the tokenizer of the base, got {named[number]!r} as token {number}, not {token!r}"
-            )
+            raise UserError(messages.OTHER_TOKEN.format(number=number, token=named[number], base=token))
     if max([*named, len(tokens) - 1]) >= model.n_rows:
-        raise UserError(f"expected embeddings for {max(named) + 1} tokens, got {model.n_rows} rows"
-                        " (cause: added_token_lost)")  # fmt: skip
+        message = messages.TOO_FEW_ROWS.format(tokens=max(named) + 1, rows=model.n_rows)
+        raise UserError(message, hint=messages.RESIZE_EMBEDDINGS)
     numbers = range(len(tokens), model.n_rows)
-    found: dict[str, list[Any]] = {
+    return {
         _TOKENS: [named.get(number, f"[PAD{number}]") for number in numbers],
         _TYPES: [(CONTROL if special[n] else USER_DEFINED) if n in special else 5 for n in numbers],
         _SCORES: [0.0 for _ in numbers],
     }
-    return found
 
 
 def _write_ends(writer: Any, ends: list[int], *, known: bool = False) -> None:
@@ -308,16 +292,10 @@ def adds_bos(folder: Path) -> bool:
     """Say whether the folder's tokenizer puts the begin token before a text."""
     config = read_config(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     bos = token_text(config.get("bos_token"))
-    for step in _processors(read_tokenizer(folder)):
-        first = (step.get("single") or [{}])[0].get("SpecialToken", {}).get("id")
-        if first is not None and first == bos:
-            return True
-    return config.get("add_bos_token") is True
-
-
-def _processors(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    root = document.get("post_processor") or {}
-    yield from root.get("processors", [root])
+    root = read_tokenizer(folder).get("post_processor") or {}
+    steps = [(step.get("single") or [{}])[0] for step in root.get("processors", [root])]
+    first = [step.get("SpecialToken", {}).get("id") for step in steps]
+    return (bos is not None and bos in first) or config.get("add_bos_token") is True
 
 
 def _add(writer: Any, key: str, value: int | float | str) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
+from tuneworthy.ship import messages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,8 @@ class Architecture:
     """How a family of models is written.
 
     Attributes:
-        name: As llama.cpp calls it. permute: Whether the rows of q and k are reordered for its rotary embedding.
+        name: As llama.cpp calls it.
+        permute: Whether the rows of q and k are reordered for its rotary embedding.
         norm_offset: Added to the weights of norms, which Hugging Face stores as a difference to 1.
         own_head_size: Whether the config's head_dim is written although it may be hidden size / heads.
     """
@@ -56,7 +58,9 @@ class Tensor:
     """One tensor of the file to be written.
 
     Attributes:
-        name: In the file. shape: Rows first. read: Returns it, 32 bit.
+        name: In the file.
+        shape: Rows first.
+        read: Returns it in 32 bits.
     """
 
     name: str
@@ -79,9 +83,8 @@ class GgufModel:
         self.config = read_config(folder / "config.json")
         named = (self.config.get("architectures") or ["none"])[0]
         if named not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise UserError(f"expected one of {known} to write as GGUF, got {named}",
-                            hint="convert it with llama.cpp's convert_hf_to_gguf.py")  # fmt: skip
+            message = messages.NO_GGUF_ARCHITECTURE.format(name=named, known=", ".join(ARCHITECTURES))
+            raise UserError(message, hint=messages.USE_CONVERTER)
         self.architecture = ARCHITECTURES[named]
         self.places = tensors_of(folder)
         self._check()
@@ -144,25 +147,21 @@ class GgufModel:
 
         arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == self.architecture.name)
         names = gguf.get_tensor_name_map(arch, self.n_layers)
+        tied = self.config.get("tie_word_embeddings", self.architecture.name.startswith("gemma"))
         if self.rope["rope_type"] == "llama3":
             yield Tensor("rope_freqs.weight", (self.head_size // 2,), self._llama3_factors)
         for name, place in self.places.items():
-            if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and self._tied):
+            if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and tied):
                 continue
             target = names.get_name(name, try_suffixes=(".weight", ".bias"))
             if target is None:
-                raise UserError(f"expected tensors that have a place in a GGUF file of {self.architecture.name},"
-                                f" got {name[:100]}")  # fmt: skip
+                message = messages.NO_PLACE_IN_GGUF.format(architecture=self.architecture.name, name=name[:100])
+                raise UserError(message, hint=messages.USE_CONVERTER)
             yield Tensor(target, place.shape, self._reader(name, place))
 
     @property
     def _n_kv_heads(self) -> int:
         return int(self.config.get("num_key_value_heads") or self.config["num_attention_heads"])
-
-    @property
-    def _tied(self) -> bool:
-        default = self.architecture.name.startswith("gemma")
-        return bool(self.config.get("tie_word_embeddings", default))
 
     def _context(self) -> int:
         """Return the context that the file may promise: within the window, where llama.cpp knows none."""
@@ -198,16 +197,19 @@ class GgufModel:
 
     def _check(self) -> None:
         """Refuse settings that would be lost."""
-        if (kind := self.rope["rope_type"]) not in {"default", "linear", "llama3"}:
-            raise UserError(f"expected the rotary scaling default, linear or llama3, got {kind}")
-        if self.config.get("use_sliding_window"):
-            raise UserError("expected a model without a sliding window (use_sliding_window), got one with it")
-        if self.config.get("quantization_config"):
-            raise UserError("expected a model in 16 bit, got one that is quantised")
+        config = self.config
         wanted = "gelu" if self.architecture.name.startswith("gemma") else "silu"
-        act = self.config.get("hidden_activation") or self.config.get("hidden_act") or wanted
-        if not str(act).startswith(wanted):
-            raise UserError(f"expected the activation {wanted}, got {act}")
+        activation = str(config.get("hidden_activation") or config.get("hidden_act") or wanted)
+        scaling = self.rope["rope_type"]
+        lost = {
+            messages.ROPE_SCALING.format(kind=scaling): scaling not in {"default", "linear", "llama3"},
+            messages.SLIDING_WINDOW: config.get("use_sliding_window"),
+            messages.QUANTISED: config.get("quantization_config"),
+            messages.ACTIVATION.format(kind=activation): not activation.startswith(wanted),
+        }
+        for setting, occurs in lost.items():
+            if occurs:
+                raise UserError(messages.LOST_IN_GGUF.format(setting=setting), hint=messages.USE_CONVERTER)
 
 
 def permuted(rows: NDArray[np.float32], n_heads: int) -> NDArray[np.float32]:

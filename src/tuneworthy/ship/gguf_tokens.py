@@ -17,6 +17,7 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config
+from tuneworthy.ship import messages
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """llama.cpp's types of tokens."""
@@ -32,9 +33,13 @@ class Vocabulary:
     """A tokenizer as llama.cpp reads it.
 
     Attributes:
-        model: `gpt2` (bytes) or `llama` (sentencepiece). pre: Name of the pre-tokenizer.
-        tokens, types: By id, filled up to the rows of the embeddings. scores: By id, of a `llama` one.
-        merges: Of a `gpt2` one. add_space: Whether a text begins with a space that is not there.
+        model: `gpt2` (bytes) or `llama` (sentencepiece).
+        pre: Name of the pre-tokenizer.
+        tokens: Texts by id, filled up to the rows of the embeddings.
+        types: Types by id.
+        scores: Scores by id, of a `llama` one.
+        merges: Merges of a `gpt2` one.
+        add_space: Whether a space is put before a text.
     """
 
     model: str
@@ -59,7 +64,7 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
     document = read_tokenizer(folder)
     model = document["model"]
     if model.get("type") not in {"BPE", None}:
-        raise UserError(f"{folder}: expected a tokenizer of type BPE to write as GGUF, got {model.get('type')}")
+        raise UserError(messages.NOT_BPE.format(folder=folder, kind=model.get("type")), hint=messages.USE_CONVERTER)
     tokens, types = _tokens(folder, document, n_rows)
     pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
     if not model.get("byte_fallback"):
@@ -81,7 +86,7 @@ def read_tokenizer(folder: Path) -> dict[str, Any]:
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise UserError(f"expected a tokenizer at {path}, got none", hint="save it with transformers' fast tokenizer")
+        raise UserError(messages.NO_TOKENIZER.format(path=path), hint=messages.SAVE_TOKENIZER)
     document: dict[str, Any] = orjson.loads(path.read_bytes())
     return document
 
@@ -96,10 +101,8 @@ def _tokens(folder: Path, document: Mapping[str, Any], n_rows: int) -> tuple[lis
         if named.get(added["id"], ("", NORMAL))[1] != UNKNOWN:
             named[added["id"]] = (added["content"], kind)
     if max(named) >= n_rows:
-        raise UserError(
-            f"{folder}: expected embeddings for {max(named) + 1} tokens, got {n_rows} rows (cause: added_token_lost)",
-            hint="train again with the embeddings resized to the tokenizer",
-        )
+        message = messages.TOO_FEW_ROWS.format(tokens=max(named) + 1, rows=n_rows)
+        raise UserError(message, hint=messages.RESIZE_EMBEDDINGS)
     filled = [named.get(number, (f"[PAD{number}]", UNUSED)) for number in range(n_rows)]
     return [token for token, _ in filled], [kind for _, kind in filled]
 
@@ -115,7 +118,7 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
     kinds = [step.get("type") for step in steps]
     normalizer = (document.get("normalizer") or {}).get("type")
     if normalizer not in {None, "NFC"}:
-        raise UserError(f"expected a tokenizer without a normalizer (or with NFC) to write as GGUF, got {normalizer}")
+        raise UserError(messages.NORMALISER.format(kind=normalizer), hint=messages.USE_CONVERTER)
     if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
         return "gpt-2"
     if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):
@@ -124,8 +127,7 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
         rule = steps[0].get("pattern", {}).get("Regex")
         if rule in _RULES and steps[0].get("behavior") == "Isolated":
             return _RULES[rule]
-    raise UserError(f"expected a pre-tokenizer that llama.cpp has a name for, got {' + '.join(map(str, kinds))}",
-                    hint="convert the model with llama.cpp's convert_hf_to_gguf.py")  # fmt: skip
+    raise UserError(messages.PRE_TOKENISER.format(kinds=" + ".join(map(str, kinds))), hint=messages.USE_CONVERTER)
 
 
 def _is_byte(token: str) -> bool:
@@ -149,12 +151,12 @@ def end_ids(folder: Path) -> list[int]:
     """
     ids = {token["content"]: token["id"] for token in read_tokenizer(folder).get("added_tokens", [])}
     end = token_text(read_config(folder / "tokenizer_config.json").get("eos_token"))
-    found = [ids[end]] if end in ids else []
+    ends = [ids[end]] if end in ids else []
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
-            told = read_config(folder / name).get("eos_token_id")
-            found += told if isinstance(told, list) else [told] if isinstance(told, int) else []
-    return list(dict.fromkeys(found))
+            listed = read_config(folder / name).get("eos_token_id")
+            ends += listed if isinstance(listed, list) else [listed] if isinstance(listed, int) else []
+    return list(dict.fromkeys(ends))
 
 
 def token_text(entry: Any) -> str | None:

@@ -18,29 +18,20 @@ from typing import TYPE_CHECKING, Any, Final
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import number_of, patterns_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
+from tuneworthy.ship import messages
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 PATTERN_S: Final = 1.0
-"""A pattern of a stranger's config may be written to never end."""
+"""Time to match a pattern, which a stranger's config may write so that it never ends."""
 _PREFIX: Final = "base_model.model."
 _PART: Final = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)(\.weight)?"
 )
 _PATTERNS: Final = {"r": "rank_pattern", "lora_alpha": "alpha_pattern"}
 """Where PEFT keeps what differs from layer to layer."""
-_REFUSED: Final = {
-    "layer_replication": "repeats layers of the base",
-    "target_parameters": "adapts fused parameters of experts",
-    "megatron_config": "was trained with Megatron",
-    "trainable_token_indices": "trains single rows of the embeddings",
-    "lora_bias": "adds biases inside the adapter",
-    "alora_invocation_tokens": "acts on a part of the prompt only, which no merged weight can",
-    "arrow_config": "routes between several adapters",
-}
-"""Settings of an adapter that cannot be merged here, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +39,10 @@ class Pair:
     """The two low-rank factors of one weight.
 
     Attributes:
-        a, b: ``(rank, d_in)`` and ``(d_out, rank)``; of an embedding ``(rank, n_tokens)`` and ``(dim, rank)``.
-        scale: alpha / rank, or alpha / sqrt(rank). embedding: Whether the product is to be transposed.
+        a: ``(rank, d_in)``; of an embedding ``(rank, n_tokens)``.
+        b: ``(d_out, rank)``; of an embedding ``(dim, rank)``.
+        scale: alpha / rank, or alpha / sqrt(rank).
+        embedding: Whether the product has to be transposed.
         magnitude: Lengths of the rows of the whole weight, ``(d_out,)``, of a DoRA adapter.
     """
 
@@ -81,7 +74,8 @@ class LoraAdapter:
     """What an adapter folder holds.
 
     Attributes:
-        config: Its `adapter_config.json`. pairs: Name of a weight of the base to its factors.
+        config: Its `adapter_config.json`.
+        pairs: Name of a weight of the base to its factors.
         whole: Name of a weight of the base to what takes its place (`modules_to_save`, biases).
     """
 
@@ -117,10 +111,10 @@ def read_adapter(folder: Path) -> LoraAdapter:
     """
     config = read_config(folder / "adapter_config.json")
     if (kind := config.get("peft_type")) != "LORA":
-        raise ModelError(f"{folder}: expected an adapter of PEFT type LORA, got {kind}")
-    for key, why in _REFUSED.items():
+        raise ModelError(messages.NOT_LORA.format(folder=folder, kind=kind))
+    for key, why in messages.UNMERGEABLE_SETTINGS.items():
         if config.get(key):
-            raise UserError(f"{folder}: expected an adapter that can be merged, got one with {key}: it {why}")
+            raise UserError(messages.NOT_MERGEABLE.format(folder=folder, why=why, key=key))
     parts: dict[str, dict[str, Place]] = {}
     whole: dict[str, Place] = {}
     for name, place in tensors_of(folder).items():
@@ -130,26 +124,24 @@ def read_adapter(folder: Path) -> LoraAdapter:
         elif plain != name and plain.rsplit(".", 1)[-1] in {"weight", "bias"} and "lora_" not in plain:
             whole[plain.replace(".modules_to_save.", ".").replace(".base_layer.", ".")] = place
         else:
-            raise UserError(
-                f"{folder}: expected tensors of LoRA, got {name[:100]}, of which it is not known what it does"
-            )
-    pairs = {f"{module}.weight": _pair(folder, config, module, found) for module, found in parts.items()}
+            raise UserError(messages.UNKNOWN_TENSOR.format(folder=folder, name=name[:100]))
+    pairs = {f"{module}.weight": _pair(folder, config, module, factors) for module, factors in parts.items()}
     return LoraAdapter(config, pairs, whole)
 
 
-def _pair(folder: Path, config: Mapping[str, Any], module: str, found: Mapping[str, Place]) -> Pair:
-    embedding = "lora_embedding_A" in found
-    a, b = (found.get(f"lora_embedding_{side}" if embedding else f"lora_{side}") for side in "AB")
+def _pair(folder: Path, config: Mapping[str, Any], module: str, factors: Mapping[str, Place]) -> Pair:
+    embedding = "lora_embedding_A" in factors
+    a, b = (factors.get(f"lora_embedding_{side}" if embedding else f"lora_{side}") for side in "AB")
     if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
-        raise ModelError(f"{folder}: expected two factors of one rank for {module[:100]}, got {sorted(found)}")
+        raise ModelError(messages.NO_FACTORS.format(folder=folder, module=module[:100]))
     rank = int(_by_pattern(config, "r", module))
     if rank != a.shape[0]:
-        raise ModelError(f"{folder}: expected rank {rank} in {module[:100]}, as the config says, got {a.shape[0]}")
+        raise ModelError(messages.OTHER_RANK.format(folder=folder, module=module[:100], rank=a.shape[0], config=rank))
     alpha = _by_pattern(config, "lora_alpha", module)
     scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
     if config.get("fan_in_fan_out") and not embedding:
-        raise UserError(f"{folder}: expected weights with outputs first, got fan_in_fan_out (GPT-2's layout)")
-    return Pair(a, b, scale, embedding, found.get("lora_magnitude_vector"))
+        raise UserError(messages.NOT_MERGEABLE.format(folder=folder, why=messages.FAN_IN, key="fan_in_fan_out"))
+    return Pair(a, b, scale, embedding, factors.get("lora_magnitude_vector"))
 
 
 def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
@@ -161,8 +153,8 @@ def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
         try:
             fits = regex.fullmatch(rf"(.*\.)?({pattern})", module, timeout=PATTERN_S)
         except (regex.error, TimeoutError) as error:
-            raise ModelError(f"expected {key} of patterns that are read in {PATTERN_S:g} s, got {pattern[:60]!r}"
-                             f" ({error or 'too slow'})") from None  # fmt: skip
+            reason = str(error) or messages.TOO_SLOW
+            raise ModelError(messages.BAD_PATTERN.format(key=key, pattern=pattern[:60], reason=reason)) from None
         if fits:
             return number_of(value, key)
     return number_of(config.get(name, 8), name)

@@ -11,6 +11,25 @@ TRAIN_AGAIN: Final = "Train it again."
 NOT_ITS_BASE: Final = "The adapter {adapter} was trained on the base {base}, not on {other} (cause: wrong_base)."
 OMIT_BASE: Final = "Run the command without --base."
 
+# Reading adapters
+NOT_LORA: Final = "{folder} holds an adapter of PEFT type {kind}, not LORA."
+NOT_MERGEABLE: Final = "The adapter in {folder} cannot be merged: it {why} ({key})."
+UNMERGEABLE_SETTINGS: Final[Mapping[str, str]] = {
+    "layer_replication": "repeats layers of the base",
+    "target_parameters": "adapts fused parameters of experts",
+    "megatron_config": "was trained with Megatron",
+    "trainable_token_indices": "trains single rows of the embeddings",
+    "lora_bias": "adds biases inside the adapter",
+    "alora_invocation_tokens": "acts on a part of the prompt only",
+    "arrow_config": "routes between several adapters",
+}
+FAN_IN: Final = "stores weights with inputs first, as GPT-2 does"
+UNKNOWN_TENSOR: Final = "The adapter in {folder} holds {name}, which is no tensor of LoRA."
+NO_FACTORS: Final = "The adapter in {folder} does not hold two factors of one rank for {module}."
+OTHER_RANK: Final = "The adapter in {folder} has rank {rank} in {module}; its config says {config}."
+BAD_PATTERN: Final = "A pattern in {key} cannot be used: {pattern!r} ({reason})."
+TOO_SLOW: Final = "matching takes too long"
+
 # Merging
 MERGED: Final = "Merged {n} weights; rounding lost {share:.2%} of a change in the median."
 DEQUANTISES: Final = "Dequantising the base to what training saw."
@@ -34,6 +53,48 @@ MERGE_INTO_16BIT: Final = "Merge into the 16-bit base that it was made from."
 NO_WEIGHTS: Final = "{folder} holds no weights."
 NO_BITSANDBYTES: Final = "bitsandbytes is not installed; an adapter that was trained over 4-bit weights needs it."
 INSTALL_BITSANDBYTES: Final = "Run `pip install bitsandbytes`."
+
+# GGUF files
+NO_FILE_TYPE: Final = "There is no GGUF type {file_type}."
+FILE_TYPES: Final = "Use one of {types}."
+NO_SOURCE_FILE: Final = "The file of {spec}, whose tokenizer the GGUF file takes over, is not on this machine."
+OTHER_SOURCE_FILE: Final = "{path} is not the file that the base was made from."
+PULL: Final = "Run `tuneworthy models pull {spec}`."
+NO_QUANTISER: Final = "{program} is not on the PATH; K-quants need it."
+INSTALL_LLAMA_CPP: Final = "Install llama.cpp, or use q8_0."
+QUANTISER_FAILED: Final = "{program} failed: {reason}."
+NO_GGUF_PACKAGE: Final = "The package gguf is not installed."
+INSTALL_TRAIN: Final = "Run `pip install 'tuneworthy[train]'`."
+NOT_IN_F16: Final = "{name} has numbers that 16 bits cannot hold."
+USE_Q8: Final = "Use --type q8_0."
+OTHER_KEY: Final = "{source} has {key} = {stored}, the model has {value} (cause: wrong_base)."
+OTHER_TOKEN: Final = "Token {number} is {token!r} in the model's tokenizer and {base!r} in the base's GGUF file."
+TOO_FEW_ROWS: Final = "The tokenizer has {tokens} tokens, the embeddings have {rows} rows (cause: added_token_lost)."
+RESIZE_EMBEDDINGS: Final = "Train again with the embeddings resized to the tokenizer."
+USE_CONVERTER: Final = "Convert the model with llama.cpp's convert_hf_to_gguf.py."
+NO_GGUF_ARCHITECTURE: Final = "{name} cannot be written as GGUF here; {known} can."
+NO_PLACE_IN_GGUF: Final = "A GGUF file of {architecture} has no place for {name}."
+LOST_IN_GGUF: Final = "The model cannot be written as GGUF: {setting}."
+ROPE_SCALING: Final = "the file cannot hold the rotary scaling {kind}"
+SLIDING_WINDOW: Final = "the file cannot hold its sliding window (use_sliding_window)"
+QUANTISED: Final = "it is quantised"
+ACTIVATION: Final = "the file cannot hold the activation {kind}"
+NOT_BPE: Final = "{folder}: a tokenizer of type {kind} cannot be written as GGUF, only BPE."
+NO_TOKENIZER: Final = "There is no {path}."
+SAVE_TOKENIZER: Final = "Save it with transformers' fast tokenizer."
+NORMALISER: Final = "A tokenizer with the normalizer {kind} cannot be written as GGUF."
+PRE_TOKENISER: Final = "llama.cpp has no name for the pre-tokenizer {kinds}."
+
+# Ollama
+NOT_FOR_OLLAMA: Final = "Ollama's template language cannot hold the chat template: {reason}."
+SERVE_WITH_LLAMA_CPP: Final = "Serve the GGUF file with llama.cpp, which reads the template itself."
+WRITES_TWICE: Final = "it does not write each text exactly once"
+FRAMES_DIFFER: Final = "it writes different text around messages of one role"
+QUOTES: Final = "it has three quotes in a row, or a quote at its end"
+QUOTED_STOP: Final = "the token {stop!r}, which ends an answer, has a quote or a line end"
+NO_CHAT_TEMPLATE: Final = "The model in {folder} has no chat template."
+ADD_TEMPLATE: Final = "Add a chat_template.jinja to the folder."
+NOT_A_NUMBER: Final = "generation_config.json: {key} must be a number, not {value!r}."
 
 # Quantising
 NO_GPU_TO_QUANTISE: Final = "There is no CUDA device to quantise on."
@@ -101,6 +162,11 @@ SCORE_WORSE: Final = "The loss of score is not below {margin:g}: {form}."
 NO_GRADER: Final = "there is no grader"
 JUDGE_GRADES: Final = "the first grader is a judge, which would have to be asked"
 NO_CASE_ASKED: Final = "none of the rows is a case of the task ({kind})"
+
+
+def writes_gguf(folder: object, file_type: str, source: object) -> str:
+    """Say what is written, and whose keys it takes over."""
+    return f"Writing {folder} as {file_type}" + (f", with the keys of {source}." if source else ".")
 
 
 def template(sha256: str, forms: Iterable[str], silent: Sequence[str]) -> str:

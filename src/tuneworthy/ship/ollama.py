@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from typing import Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import render
 from tuneworthy.providers.model_safety import read_config, template_of
+from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
@@ -37,7 +38,10 @@ class Frames:
     """What a chat template writes around each text.
 
     Attributes:
-        system, user, answer: What stands before and after. opening: Written first where no system text is given.
+        system: What stands before and after a system text.
+        user: The same of a user's text.
+        answer: The same of an answer.
+        opening: Written first where there is no system text.
         start: Where the assistant's answer begins.
     """
 
@@ -78,15 +82,16 @@ def _escaped(text: str) -> str:
     >>> _escaped("a {b} {{c}} <{")
     'a {b} {{ "{{" }}c}} <{{ "{" }}'
     """
-    return re.sub(r"\{{2,}|\{$", lambda found: f'{{{{ "{found[0]}" }}}}', text)
+    return re.sub(r"\{{2,}|\{$", lambda match: f'{{{{ "{match[0]}" }}}}', text)
 
 
 def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Frames:
     """Return what `template` writes around each text.
 
     Args:
-        template: Jinja text. tokens: What its special tokens stand for.
-        begin: A token that the server writes first by itself; taken off the front.
+        template: Jinja text.
+        tokens: What its special tokens stand for.
+        begin: A token that the server writes first; taken off the front.
 
     Raises:
         UserError: The template does more than that.
@@ -110,8 +115,8 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
         before_system, between = with_system.split(_SYSTEM)
         after_system = between.split(_USER)[0]
     except (ValueError, IndexError):
-        raise _refused("one that writes each text once") from None
-    found = Frames(
+        raise _refused(messages.WRITES_TWICE) from None
+    frames = Frames(
         system=(before_system, after_system.removesuffix(before_user)),
         user=(before_user, after_user),
         answer=(before_answer, after_answer),
@@ -120,21 +125,22 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
     )
     shapes = [*chats, [system, user, answer, again], [user, answer, again, answer, again], [system, user, answer, user]]
     texts = [text.removeprefix(begin) for text in render(template, shapes, tokens=tokens)]
-    if any(found.text(chat) != text for chat, text in zip(shapes, texts, strict=True)):
-        raise _refused("one that puts the same text around each message of a role")
-    return found
+    if any(frames.text(chat) != text for chat, text in zip(shapes, texts, strict=True)):
+        raise _refused(messages.FRAMES_DIFFER)
+    return frames
 
 
-def _refused(wanted: str) -> UserError:
-    return UserError(f"expected a chat template that Ollama's language can hold ({wanted}), got another",
-                     hint="serve the GGUF file with llama.cpp, which reads its template")  # fmt: skip
+def _refused(reason: str) -> UserError:
+    return UserError(messages.NOT_FOR_OLLAMA.format(reason=reason), hint=messages.SERVE_WITH_LLAMA_CPP)
 
 
 def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     """Write the folder `out` for a GGUF file of the project and return what was written.
 
     Args:
-        store: The project's folder. made: The GGUF file. out: Folder; made if it is not there.
+        store: The project's folder.
+        made: The GGUF file.
+        out: The folder; created if it is missing.
 
     Raises:
         UserError: The template cannot be rewritten, or the model it was made from is gone.
@@ -142,7 +148,7 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     merged = open_artifact(store, "merged", made.parent)
     template = template_of(merged.folder)
     if template is None:
-        raise UserError("expected a model with a chat template, got one without")
+        raise UserError(messages.NO_CHAT_TEMPLATE.format(folder=merged.folder), hint=messages.ADD_TEMPLATE)
     content = modelfile(merged.folder, template, context_of(store, merged))
     out.mkdir(parents=True, exist_ok=True)
     (out / "Modelfile").unlink(missing_ok=True)  # an older one is not about the model that is put there now
@@ -168,7 +174,9 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     """Return the Modelfile of a model folder.
 
     Args:
-        folder: Its tokenizer and generation_config.json. template: Its chat template. context: Tokens it can read.
+        folder: Holds its tokenizer and generation_config.json.
+        template: Its chat template.
+        context: Tokens to keep room for.
 
     Raises:
         UserError: A text of the model would end its place in the Modelfile, where the rest would be read as commands.
@@ -176,35 +184,30 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     tokens = special_tokens(folder)
     begin = tokens.get("bos_token", "") if adds_bos(folder) else ""
     frames = frames_of(template, tokens, begin=begin)
-    named = {one["id"]: one["content"] for one in read_tokenizer(folder).get("added_tokens", [])}
+    named = {token["id"]: token["content"] for token in read_tokenizer(folder).get("added_tokens", [])}
     stops = [named[number] for number in end_ids(folder) if number in named]
     go = frames.go()
     if '"""' in go or go.endswith('"'):
-        raise _refused("one without three quotes in a row, or a quote at its end")
+        raise _refused(messages.QUOTES)
     if bad := [stop for stop in stops if re.search(r'["\r\n]', stop)]:
-        raise _refused(f"tokens that end an answer without quotes and line ends, unlike {bad[0][:40]!r}")
+        raise _refused(messages.QUOTED_STOP.format(stop=bad[0][:40]))
     lines = [f"FROM ./{FILE}", f'TEMPLATE """{go}"""', f"PARAMETER num_ctx {context}"]
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
     path = folder / "generation_config.json"
     config: dict[str, Any] = read_config(path) if path.is_file() else {}
     if not config.get("do_sample"):
-        lines.append("PARAMETER temperature 0")
-    else:
-        lines += [f"PARAMETER {name} {_number(config, key)}" for key, name in _SAMPLING.items()
-                  if config.get(key) is not None]  # fmt: skip
+        config = {"temperature": 0}
+    values = {key: config[key] for key in _SAMPLING if config.get(key) is not None}
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(messages.NOT_A_NUMBER.format(key=key, value=str(value)[:40]))
+        lines.append(f"PARAMETER {_SAMPLING[key]} {value}")
     return "\n".join(lines) + "\n"
-
-
-def _number(config: Mapping[str, Any], key: str) -> float:
-    value = config[key]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"generation_config.json: expected a number for {key}, got {str(value)[:40]!r}")
-    return value
 
 
 def special_tokens(folder: Path) -> dict[str, str]:
     """Return the special tokens that a template may name."""
     path = folder / "tokenizer_config.json"
     config = read_config(path) if path.is_file() else {}
-    found = {name: token_text(config.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
-    return {name: text for name, text in found.items() if text is not None}
+    names = ("bos_token", "eos_token", "pad_token", "unk_token")
+    return {name: text for name in names if (text := token_text(config.get(name))) is not None}

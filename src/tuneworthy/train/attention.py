@@ -57,8 +57,8 @@ class RowAttention:
         places = [row * longest + at for row, n in enumerate(layout.lengths) for at in range(n)]
         self._flat = torch.tensor(places, device=device)
         here = torch.arange(longest, device=device)[:, None] + layout.prefix
-        seen = torch.arange(layout.prefix + longest, device=device)[None, :] <= here
-        self._mask = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, float("-inf"))
+        visible = torch.arange(layout.prefix + longest, device=device)[None, :] <= here
+        self._mask = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, float("-inf"))
         square = torch.full((layout.prefix, layout.prefix), float("-inf"), dtype=dtype, device=device)
         self._first = square.triu_(1)
 
@@ -76,10 +76,14 @@ class RowAttention:
         """Attend.
 
         Args:
-            module: The attention layer. query: `(1, n_heads, n_tokens, width)`.
-            key, value: `(1, n_key_heads, n_tokens, width)`.
+            module: The attention layer.
+            query: `(1, n_heads, n_tokens, width)`.
+            key: `(1, n_key_heads, n_tokens, width)`.
+            value: `(1, n_key_heads, n_tokens, width)`.
             attention_mask: None: the layout says who sees whom.
-            dropout: Of the weights. scaling: Of the products. named: What others need.
+            dropout: Dropout of the weights.
+            scaling: Scale of the products.
+            named: What other attention functions need.
 
         Returns:
             `(1, n_tokens, n_heads, width)`, and no weights.
@@ -96,15 +100,15 @@ class RowAttention:
         (q0, q1, rest), (k0, k1, _), (v0, v1, _) = parts
         longest = mask.shape[0]
         q, k, v = (_padded(tensor, layout.lengths, longest) for tensor in (q1, k1, v1))
-        found = []
+        shared = []
         if layout.prefix:
             n = len(layout.lengths)
-            found = [_attend(q0[None], k0[None], v0[None], first, scale, chance)[0]]
+            shared = [_attend(q0[None], k0[None], v0[None], first, scale, chance)[0]]
             k = torch.cat([k0[None].expand(n, -1, -1, -1), k], dim=1)
             v = torch.cat([v0[None].expand(n, -1, -1, -1), v], dim=1)
         own = _attend(q, k, v, mask, scale, chance)
         own = own.reshape(-1, *own.shape[2:]).index_select(0, flat)
-        return torch.cat([*found, own, torch.zeros_like(rest)])[None], None
+        return torch.cat([*shared, own, torch.zeros_like(rest)])[None], None
 
 
 def _attend(
@@ -115,8 +119,12 @@ def _attend(
     Written out, since for short rows the fused kernels of a processor take four times as long backward.
 
     Args:
-        q: `(n_rows, n_asking, n_heads, width)`. k, v: `(n_rows, n_seen, n_key_heads, width)`.
-        mask: What is added to the products, `(n_asking, n_seen)`. scale: Of the products. chance: Of dropout.
+        q: `(n_rows, n_asking, n_heads, width)`.
+        k: `(n_rows, n_visible, n_key_heads, width)`.
+        v: `(n_rows, n_visible, n_key_heads, width)`.
+        mask: What is added to the products, `(n_asking, n_visible)`.
+        scale: Scale of the products.
+        chance: Dropout.
     """
     import torch
 

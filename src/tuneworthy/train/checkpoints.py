@@ -27,33 +27,30 @@ COUNTERS: Final = "counters.json"
 
 
 def seal(folder: Path, progress: Mapping[str, Any]) -> None:
-    """Declare a checkpoint whole; `progress` is what `newest` gives back."""
+    """Declare a checkpoint whole; `progress` is what `newest` returns."""
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != SEAL}
     write_atomic(folder / SEAL, orjson.dumps({"files": files, "progress": dict(progress)}))
 
 
 def newest(run: Path) -> tuple[Path, dict[str, Any]] | None:
     """Return the last whole checkpoint of a run and its progress; what is not whole is removed."""
-    found: list[tuple[int, Path, dict[str, Any]]] = []
+    whole: dict[Path, dict[str, Any]] = {}
     for folder in run.glob("checkpoint-*"):
         progress = _progress(folder)
         if progress is None:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            found.append((int(folder.name.rpartition("-")[2]), folder, progress))
-    if not found:
-        return None
-    _, folder, progress = max(found, key=lambda one: one[0])
-    return folder, progress
+            whole[folder] = progress
+    return max(whole.items(), key=lambda item: int(item[0].name.rpartition("-")[2]), default=None)
 
 
 def _progress(folder: Path) -> dict[str, Any] | None:
     try:
-        told = orjson.loads((folder / SEAL).read_bytes())
-        whole = all(_sha256(folder / name) == digest for name, digest in told["files"].items())
+        document = orjson.loads((folder / SEAL).read_bytes())
+        whole = all(_sha256(folder / name) == digest for name, digest in document["files"].items())
+        progress: dict[str, Any] = document["progress"]
     except (OSError, orjson.JSONDecodeError, KeyError):
         return None
-    progress: dict[str, Any] = told["progress"]
     return progress if whole else None
 
 
@@ -111,10 +108,10 @@ def save_random(folder: Path) -> None:
         states["cuda"] = torch.cuda.random.get_rng_state()
     save_file(states, folder / "random.safetensors")
     kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
-    version, words, extra = random.getstate()
-    told = {"python": [version, list(words), extra],
-            "numpy": [kind, [int(key) for key in keys], int(place), int(has_gauss), float(gauss)]}  # fmt: skip
-    write_atomic(folder / "random.json", orjson.dumps(told))
+    version, numbers, extra = random.getstate()
+    document = {"python": [version, list(numbers), extra],
+                "numpy": [kind, [int(key) for key in keys], int(place), int(has_gauss), float(gauss)]}  # fmt: skip
+    write_atomic(folder / "random.json", orjson.dumps(document))
 
 
 def load_random(folder: Path) -> None:
@@ -126,23 +123,21 @@ def load_random(folder: Path) -> None:
     torch.random.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.random.set_rng_state(states["cuda"])
-    told = orjson.loads((folder / "random.json").read_bytes())
-    version, words, extra = told["python"]
-    random.setstate((version, tuple(words), extra))
-    kind, keys, place, has_gauss, gauss = told["numpy"]
+    document = orjson.loads((folder / "random.json").read_bytes())
+    version, numbers, extra = document["python"]
+    random.setstate((version, tuple(numbers), extra))
+    kind, keys, place, has_gauss, gauss = document["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_gauss, gauss))
 
 
 def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a state is numbers, words and lists of them."""
-    kept = {}
-    for key, value in values.items():
-        plain = value.item() if hasattr(value, "item") else value
-        if isinstance(plain, int | float | str | bool | list | tuple) or plain is None:
-            if isinstance(plain, list | tuple) and any(not isinstance(one, int | float) for one in plain):
-                continue
-            kept[key] = plain
-    return kept
+    """Return what of a state is numbers, texts and lists of numbers."""
+    plain = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
+    return {
+        key: value for key, value in plain.items()
+        if value is None or isinstance(value, int | float | str)
+        or (isinstance(value, list | tuple) and all(isinstance(number, int | float) for number in value))
+    }  # fmt: skip
 
 
 def _sha256(path: Path) -> str:

@@ -1,8 +1,8 @@
 """How long a run takes: its arithmetic over what the machine can do, as a band.
 
 A token costs 2 operations a weight forward, 2 more back through it, 2 for the gradient of a weight that is trained, and
-2 when it is computed again (checkpointing). Source: facts.md 0, row 15 and A1 (a LoRA needs about 67 % of full
-training); numbers.md of this project (16 to 31 % of the peak on a CPU).
+2 when it is computed again (checkpointing), so that a LoRA needs about 67 % of full fine-tuning. Training used 16 to
+31 % of the peak of a processor (benchmarks/train.py).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ USED: Final[Mapping[Device, tuple[float, float]]] = {"cuda": (0.30, 0.45), "cpu"
 DEQUANTISING: Final = (1.0, 2.0)
 """How many times longer products with NF4 weights take."""
 SAMPLE_S: Final = 0.2
-"""Time that products are timed for."""
+"""Seconds that products are timed for."""
 SIDE: Final = 512
-"""Of their matrices."""
+"""Rows and columns of the matrices that are multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,11 @@ class Duration:
     """A band of time.
 
     Attributes:
-        low, high: Seconds. flops: Operations. peak: Of the machine, operations a second. machine: In words.
+        low: Seconds at best.
+        high: Seconds at worst.
+        flops: Operations.
+        peak: Operations a second that the machine can do.
+        machine: Its name.
     """
 
     low: float
@@ -82,9 +86,12 @@ def epoch(  # noqa: PLR0917
     """Return how long one pass over the rows takes: at best with the common beginning of a batch computed once.
 
     Args:
-        shape, settings, rows: What is trained, how, on what.
+        shape: What is trained.
+        settings: How.
+        rows: On what.
         peak: Operations a second that the machine can do.
-        device: Where. machine: Its name.
+        device: Where.
+        machine: Its name.
     """
     worst, best = USED[device]
     n = min(rows.n_tokens, rows.n_rows * settings.max_length)

@@ -1,4 +1,4 @@
-"""How long a project's training is expected to take, told at once: rows are sampled and no tokenizer is loaded."""
+"""How long a project's training is expected to take, at once: rows are sampled and no tokenizer is loaded."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Final
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.providers.models import find
+from tuneworthy.train.base_model import base_spec
 from tuneworthy.train.duration import Duration
 from tuneworthy.train.memory import Device
-from tuneworthy.train.plan import advised, base_of, material_of
+from tuneworthy.train.plan import advised, material_of
 from tuneworthy.train.row_lengths import RowLengths, estimate
 from tuneworthy.train.shape import read_shape
 
@@ -23,7 +24,9 @@ class Expected:
     """How long training takes.
 
     Attributes:
-        base: What is trained, as the project names it. device: Where. duration: Of all epochs.
+        base: What is trained, as the project names it.
+        device: Where.
+        duration: Of all epochs.
     """
 
     base: str
@@ -32,29 +35,29 @@ class Expected:
 
 
 def expect(project: Project, n_rows: int) -> Expected | None:
-    """Return how long training on `n_rows` rows of the project takes; None where that is not known.
+    """Return how long training on `n_rows` rows of the project takes; None where that is unknown.
 
-    So it is where the base or the rows are not at hand, the run does not fit, or nobody knows how fast this machine
-    is. The slowest card counts where several have the memory that is planned for.
+    It is unknown where the base or the rows are missing, the run does not fit, or the machine cannot be timed. The
+    slowest GPU counts where several have the memory that is planned for.
     """
     try:
-        base = base_of(project)
+        base = base_spec(project)
         path = find(base, project.root)
         if path is None:
             return None
         shape, rows = read_shape(path), _sampled(project, n_rows)
     except TuneworthyError:
-        return None  # `plan` and `train` say what is wrong; here it is only not known
+        return None  # `plan` and `train` say what is wrong
     device, advice, times = advised(project, shape, rows)
     if not times:
         return None
-    slowest = max(times, key=lambda one: one.high)
+    slowest = max(times, key=lambda duration: duration.high)
     return Expected(base, device, slowest.times(advice.settings.epochs))
 
 
 def _sampled(project: Project, n_rows: int) -> RowLengths:
     """Return the numbers of `n_rows` rows like those of the project, with its prompt; estimated from bytes."""
     material = material_of(project)
-    some = material.train[:: max(1, len(material.train) // SAMPLED)]
-    found = estimate(material.student.row(row) for row in some)
-    return replace(found, n_rows=n_rows, n_tokens=found.n_tokens * n_rows // found.n_rows)
+    sample = material.train[:: max(1, len(material.train) // SAMPLED)]
+    rows = estimate(material.student.row(row) for row in sample)
+    return replace(rows, n_rows=n_rows, n_tokens=rows.n_tokens * n_rows // rows.n_rows)

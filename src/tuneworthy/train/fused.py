@@ -33,28 +33,32 @@ class AdapterLinear(torch.autograd.Function):
         """Compute the output.
 
         Args:
-            ctx: Keeps what the gradient needs.
-            x: `(..., n_in)`. dropped: The same after dropout; None if there is no dropout.
-            weight: `(n_out, n_in)`. bias: `(n_out,)`. a: `(rank, n_in)`. b: `(n_out, rank)`.
+            ctx: Stores what the gradient needs.
+            x: `(..., n_in)`.
+            dropped: The same after dropout; None without dropout.
+            weight: `(n_out, n_in)`.
+            bias: `(n_out,)`.
+            a: `(rank, n_in)`.
+            b: `(n_out, rank)`.
             scale: alpha / rank.
 
         Returns:
             `(..., n_out)`.
         """
         flat = x.reshape(-1, x.shape[-1])
-        seen = flat if dropped is None else dropped.reshape(-1, x.shape[-1])
+        inputs = flat if dropped is None else dropped.reshape(-1, x.shape[-1])
         a16, b16 = a.to(x.dtype), b.to(x.dtype)
         y = torch.nn.functional.linear(flat, weight, bias)
-        h = seen @ a16.t()  # (n_tokens, rank)
+        h = inputs @ a16.t()  # (n_tokens, rank)
         y.addmm_(h, b16.t(), alpha=scale)
-        ctx.save_for_backward(seen, weight, a16, b16, h)
+        ctx.save_for_backward(inputs, weight, a16, b16, h)
         ctx.scale, ctx.kinds = scale, (a.dtype, b.dtype)
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of x, A and B."""
-        seen, weight, a16, b16, h = ctx.saved_tensors
+        inputs, weight, a16, b16, h = ctx.saved_tensors
         (gradient,) = gradients
         g = gradient.reshape(-1, gradient.shape[-1])
         through = (g @ b16).mul_(ctx.scale)  # (n_tokens, rank)
@@ -66,7 +70,7 @@ class AdapterLinear(torch.autograd.Function):
             of_x = of_x.view(*gradient.shape[:-1], -1)
         if ctx.needs_input_grad[1]:
             of_dropped = (through @ a16).view(*gradient.shape[:-1], -1)
-        of_a = (through.t() @ seen).to(ctx.kinds[0])
+        of_a = (through.t() @ inputs).to(ctx.kinds[0])
         of_b = (g.t() @ h).mul_(ctx.scale).to(ctx.kinds[1])
         return of_x, of_dropped, None, None, of_a, of_b, None
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 BATCH = 32
 MOST_TOKENS = 16_384
-"""Of all prompts and answers of a batch: what a model keeps of each token (at 7B up to half a MiB) has to fit."""
+"""Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit."""
 NUCLEUS = 0.95
-"""Of what is drawn: the fewest tokens that have so much of the probability."""
+"""Share of the probability that the tokens to draw from hold."""
 
 
 @contextmanager
@@ -45,9 +45,12 @@ def answers(
     """Return the greedy answer of each prompt, and why it ended: `stop` or `length`.
 
     Args:
-        model: In `answering_mode`. tokenizer: Of transformers.
-        prompts: Token ids, ready to be answered. ends: Ids that end a turn.
-        max_tokens: Limit of an answer. stop: Texts that end an answer.
+        model: In `answering_mode`.
+        tokenizer: Of transformers.
+        prompts: Token ids, ready to be answered.
+        ends: Ids that end a turn.
+        max_tokens: Limit of an answer.
+        stop: Texts that end an answer.
         batch: Prompts at once.
     """
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
@@ -67,12 +70,15 @@ def answer_ids(
 ) -> list[tuple[list[int], int | None]]:
     """Return the ids of each answer without the one that ended it, and that one; None if none did.
 
-    What the model's own generation configuration says of how to answer is not heeded.
+    What the model's own generation configuration says of how to answer is ignored.
 
     Args:
-        model: Of transformers, in `answering_mode` or ready to answer. prompts: Token ids, in the order of the result.
-        ends: Ids that end a turn. filler: Id that stands before a shorter prompt, and is not read.
-        max_tokens: Limit of an answer. batch: Prompts at once.
+        model: Of transformers, in `answering_mode` or ready to answer.
+        prompts: Token ids, in the order of the result.
+        ends: Ids that end a turn.
+        filler: Id that stands before a shorter prompt, and is not read.
+        max_tokens: Limit of an answer.
+        batch: Prompts at once.
         draw: Whether tokens are drawn, at temperature 1 from the nucleus `NUCLEUS`, by torch's seed; else greedily.
     """
     import torch
@@ -87,18 +93,18 @@ def answer_ids(
         use_cache=True,
         **drawn,
     )
-    found: list[tuple[list[int], int | None]] = [([], None)] * len(prompts)
+    answers_of: list[tuple[list[int], int | None]] = [([], None)] * len(prompts)
     device = model.device
     for chosen in batches([len(ids) for ids in prompts], max_tokens, batch):
         width = max(len(prompts[at]) for at in chosen)
         ids = torch.tensor([[filler] * (width - len(prompts[at])) + list(prompts[at]) for at in chosen], device=device)
         mask = torch.tensor([[0] * (width - len(prompts[at])) + [1] * len(prompts[at]) for at in chosen], device=device)
         with torch.no_grad(), _neutral(model):
-            said = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
-        for at, row in zip(chosen, said[:, width:].tolist(), strict=True):
+            written = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+        for at, row in zip(chosen, written[:, width:].tolist(), strict=True):
             place = next((place for place, token in enumerate(row) if token in ends), None)
-            found[at] = (row[:place], None if place is None else row[place])
-    return found
+            answers_of[at] = (row[:place], None if place is None else row[place])
+    return answers_of
 
 
 @contextmanager
@@ -117,7 +123,9 @@ def batches(lengths: Sequence[int], max_tokens: int, batch: int = BATCH) -> Iter
     """Yield the places of prompts of like length, as many at once as there is room for.
 
     Args:
-        lengths: Tokens of each prompt, ``(n,)``. max_tokens: Limit of an answer. batch: Most prompts at once.
+        lengths: Tokens of each prompt, ``(n,)``.
+        max_tokens: Limit of an answer.
+        batch: Most prompts at once.
     """
     order = sorted(range(len(lengths)), key=lambda at: lengths[at])
     while order:

@@ -1,4 +1,4 @@
-"""Cards that a run may be planned for: their memory and how fast they multiply (`cards.json`, mark K)."""
+"""GPUs that a run may be planned for: their memory and how fast they multiply (`gpus.json`, from data sheets)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GIB: Final = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A card: its memory and its dense 16-bit products, in TFLOP/s."""
+    """A GPU: its memory and its dense 16-bit products, in TFLOP/s."""
 
     name: str
     gib: float
@@ -26,17 +26,17 @@ class Gpu:
 
 
 @cache
-def cards() -> Sequence[Gpu]:
-    """Return all cards, the smallest first."""
-    rows = orjson.loads(files(__package__).joinpath("cards.json").read_bytes())["cards"]
-    return tuple(sorted((Gpu(**row) for row in rows), key=lambda card: (card.gib, card.tflops)))
+def gpus() -> Sequence[Gpu]:
+    """Return all GPUs, the smallest first."""
+    rows = orjson.loads(files(__package__).joinpath("gpus.json").read_bytes())["gpus"]
+    return tuple(sorted((Gpu(**row) for row in rows), key=lambda gpu: (gpu.gib, gpu.tflops)))
 
 
-def cards_of_at_least(n_bytes: float, limit: int = 2) -> Sequence[Gpu]:
-    """Return the smallest cards that hold `n_bytes`."""
-    return [card for card in cards() if card.gib * GIB >= n_bytes][:limit]
+def gpus_of_at_least(n_bytes: float, limit: int = 2) -> Sequence[Gpu]:
+    """Return the smallest GPUs that hold `n_bytes`."""
+    return [gpu for gpu in gpus() if gpu.gib * GIB >= n_bytes][:limit]
 
 
-def cards_of(n_bytes: float) -> Sequence[Gpu]:
-    """Return the cards whose memory is `n_bytes`, give or take a tenth."""
-    return [card for card in cards() if abs(card.gib * GIB / n_bytes - 1) < 0.1]
+def gpus_of(n_bytes: float) -> Sequence[Gpu]:
+    """Return the GPUs whose memory is `n_bytes`, give or take a tenth."""
+    return [gpu for gpu in gpus() if abs(gpu.gib * GIB / n_bytes - 1) < 0.1]

@@ -3,34 +3,35 @@
 Every part is counted from what the libraries really hold: weights, adapters with their gradients and optimiser states,
 what autograd keeps of each layer, the working set of the output head. What cannot be counted (the allocator's gaps,
 libraries that load on first use) is `fixed`, calibrated on runs that the validation does not use
-(benchmarks/memory.py). `reconcile` holds an estimate against the measured peak of a run.
+(benchmarks/memory.py). `reconcile` compares an estimate with the measured peak of a run.
 
-Source: facts.md A3; transformers 5.24 modeling_llama.py, peft 0.21.2 tuners/lora/layer.py, trl 1.16.0
+Source: transformers 5.24 modeling_llama.py, peft 0.21.2 tuners/lora/layer.py, trl 1.16.0
 kernels/chunked_logprob.py; arXiv 2305.14314 (NF4, double quantisation).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from tuneworthy.train import messages
+from tuneworthy.train.gpus import GIB, gpus_of_at_least
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
 
 Device = Literal["cpu", "cuda"]
 TrainerName = Literal["trl", "unsloth", "axolotl"]
-GIB: Final = 2**30
 NF4_BYTES: Final = (4 + 8 / 64 + 32 / (64 * 256)) / 8
-"""Of a weight in NF4 with double quantisation: 4 bits, 8 of the scale of each 64, 32 of the scale of each 64 · 256."""
+"""Bytes of a weight in NF4 with double quantisation: 4 bits, 8 of the scale of each 64, 32 of the scale of each 64 · 256."""
 FUSED_SINCE: Final = (1, 16)
 """The first TRL whose SFTTrainer never builds all logits, as far as was read."""
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 """Largest tile of TRL's fused output head."""
 TILE_BYTES: Final[Mapping[Device, int]] = {"cpu": 29, "cuda": 0}
-"""Of temporaries a number of the tile, beside the tile itself, in its backward pass; Triton works in place."""
+"""Bytes of temporaries for each number of the tile in its backward pass; Triton works in place."""
 LOGIT_BYTES: Final = 2 + 4 + 4
-"""Of each logit that is built in full: in 16 bits, in 32, and its gradient."""
+"""Bytes of each logit that is built in full: in 16 bits, in 32, and its gradient."""
 EAGER_COPIES: Final = 8
 """Attention matrices that eager attention holds at once (fitcheck-llm: 7.4 to 9)."""
 FIXED: Final[Mapping[Device, int]] = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
@@ -46,7 +47,8 @@ class Backend:
     """What trains, and its version.
 
     Attributes:
-        name: The trainer. version: Its version, e.g. ``(1, 16)``.
+        name: The trainer.
+        version: Its version, e.g. ``(1, 16)``.
         attention: `sdpa` (or flash attention, which holds as much), or `eager`.
         eight_bit_optimizer: Whether the states of the optimiser are kept in 8 bits.
         upcasts: Whether what NF4 leaves alone is kept in 32 bits (`prepare_model_for_kbit_training`).
@@ -74,7 +76,13 @@ PLAIN_TRL: Final = Backend()
 
 @dataclass(frozen=True, slots=True)
 class MemoryPart:
-    """One part of the peak: its name, bytes, and what it is."""
+    """One part of the peak.
+
+    Attributes:
+        name: Key of `messages.PARTS`.
+        n_bytes: Its size.
+        why: What it is.
+    """
 
     name: str
     n_bytes: float
@@ -86,7 +94,8 @@ class MemoryEstimate:
     """The peak of a run above what the imports take.
 
     Attributes:
-        parts: What it is made of. band: Lowest and highest share of the sum that is to be expected.
+        parts: What it is made of.
+        band: Lowest and highest share of the sum that is expected.
     """
 
     parts: Sequence[MemoryPart]
@@ -116,7 +125,7 @@ class MemoryEstimate:
         return {
             "gib": round(self.n_bytes / GIB, 2),
             "band_gib": [round(self.low / GIB, 2), round(self.high / GIB, 2)],
-            "parts": [{"part": one.name, "gib": round(one.n_bytes / GIB, 3), "why": one.why} for one in self.parts],
+            "parts": [{"part": part.name, "gib": round(part.n_bytes / GIB, 3), "why": part.why} for part in self.parts],
         }
 
 
@@ -127,18 +136,15 @@ def estimate(shape: Shape, settings: TrainingSettings, device: Device, backend: 
     layer, or (all weights trained) when all gradients are there.
     """
     run = _RunMemory(shape, settings, device, backend)
-    held = run.held()
-    moments = run.moments()
-    worst = max(moments, key=lambda parts: sum(part.n_bytes for part in parts))
-    parts = [part for part in (*held, *worst) if part.n_bytes]
-    return MemoryEstimate(
-        (*parts, MemoryPart("fixed", FIXED[device], "libraries, context and gaps")), _band(shape, device)
-    )
-
-
-def _band(shape: Shape, device: Device) -> tuple[float, float]:
+    worst = max(run.moments(), key=lambda parts: sum(part.n_bytes for part in parts))
+    parts = (*run.permanent(), *worst, _part("fixed", FIXED[device]))
     low, high = BAND[device]
-    return (low, high) if shape.known else (2 * low - 1, 2 * high - 1)
+    band = (low, high) if shape.known else (2 * low - 1, 2 * high - 1)
+    return MemoryEstimate(tuple(part for part in parts if part.n_bytes), band)
+
+
+def _part(name: str, n_bytes: float, **figures: Any) -> MemoryPart:
+    return MemoryPart(name, n_bytes, messages.PARTS[name].format(**figures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,62 +179,55 @@ class _RunMemory:
         chosen = self.settings
         return self.shape.n_params if self.full else self.shape.n_lora(chosen.rank, chosen.target_modules)
 
-    # --- what is held all the time ---------------------------------------------------------------------------------
+    @property
+    def trained(self) -> str:
+        """What is trained, in words."""
+        return messages.ALL_WEIGHTS if self.full else messages.ADAPTER_WEIGHTS.format(n=self.n_trained / 1e6)
 
-    def held(self) -> list[MemoryPart]:
+    # --- what is in memory all the time ----------------------------------------------------------------------------
+
+    def permanent(self) -> list[MemoryPart]:
         """Return weights and trainable state."""
-        trained = self.n_trained
+        n, what = self.n_trained, self.trained
         wide = 2 if self.settings.method == "qlora" else 4
         states = 2 if self.backend.eight_bit_optimizer else 2 * wide
-        words = "all weights" if self.full else f"{trained / 1e6:.1f}M parameters of adapters"
-        parts = [*self._weights()]
+        parts = self._weights()
         if not self.full:
-            parts.append(MemoryPart("adapters", trained * wide, f"{words}, {wide} bytes each"))
+            parts.append(_part("adapters", n * wide, what=what, bytes=wide))
         if self.mixed and wide == 4:
-            copied = self.shape.n_linear if self.full else trained
-            parts.append(MemoryPart("copies", 2 * copied, "16-bit copies of trained weights, for the products"))
-        parts.append(MemoryPart("optimizer", trained * states, f"two moments of {words}, {states} bytes together"))
+            parts.append(_part("copies", 2 * (self.shape.n_linear if self.full else n)))
+        parts.append(_part("optimizer", n * states, what=what, bytes=states))
         accumulated = self.settings.accumulation > 1 or not self.full
-        return [*parts, MemoryPart("gradients", trained * wide, f"of {words}")] if accumulated else parts
+        return [*parts, _part("gradients", n * wide, what=what)] if accumulated else parts
 
     def _weights(self) -> list[MemoryPart]:
         shape = self.shape
-        moved = 0 if shape.tied or self.full or not self.backend.spares_the_card else shape.vocab * shape.hidden
+        spared = self.backend.spares_the_card and not shape.tied and not self.full
+        n = shape.n_params - spared * shape.vocab * shape.hidden
         if self.settings.method != "qlora":
-            wide, n = 4 if self.full else self.width, shape.n_params - moved
-            return [MemoryPart("weights", n * wide, f"{n / 1e9:.3f}B of {wide} bytes")]
-        rest = 4 if self.backend.upcasts else 2
-        left = shape.n_params - shape.n_linear - moved
+            wide = 4 if self.full else self.width
+            return [_part("weights", n * wide, n=n / 1e9, bytes=wide)]
+        wide = 4 if self.backend.upcasts else 2
         return [
-            MemoryPart("weights_nf4", shape.n_linear * NF4_BYTES, f"linear layers, {8 * NF4_BYTES:.3f} bits a weight"),
-            MemoryPart("weights_rest", left * rest, f"embeddings, output head and norms, {rest} bytes a weight"),
+            _part("weights_nf4", shape.n_linear * NF4_BYTES, bits=8 * NF4_BYTES),
+            _part("weights_rest", (n - shape.n_linear) * wide, bytes=wide),
         ]
 
-    # --- what is held at the worst moment --------------------------------------------------------------------------
+    # --- what is in memory at the worst moment ---------------------------------------------------------------------
 
     def moments(self) -> list[list[MemoryPart]]:
-        """Return what is held beside that, at each moment that can be the worst."""
-        layer, layers = self.layer_bytes(), self.shape.n_layers
-        attention = MemoryPart(
-            "attention", self._eager() * (1 if self._checkpointed else layers), "matrices of eager attention"
-        )
-        late = [] if self.settings.accumulation > 1 or not self.full else self._gradients_at_once()
-        if self._checkpointed:
-            n_stored = 0 if self.backend.spares_the_card else layers
-            stored = MemoryPart(
-                "checkpoints", n_stored * self.tokens * self.shape.hidden * self._stream, "inputs of all layers"
-            )
-            live = MemoryPart("live_layer", layer + self.backward_bytes(), "one layer, computed again")
-            return [[stored, self._head()], [stored, live, attention], late]
-        kept = MemoryPart(
-            "activations", layers * layer * (1 + GAPS[self.device]), f"what {layers} layers keep to go back"
-        )
-        work = MemoryPart("live_layer", self.backward_bytes(), "the backward pass of one layer")
-        return [[kept, self._head(), attention], [kept, work, attention], late]
-
-    @property
-    def _checkpointed(self) -> bool:
-        return self.settings.gradient_checkpointing
+        """Return what is in memory beside that, at each moment that can be the worst."""
+        layer, layers, checkpointed = self.layer_bytes(), self.shape.n_layers, self.settings.gradient_checkpointing
+        attention = _part("attention", self._eager() * (1 if checkpointed else layers))
+        at_once = self.full and self.settings.accumulation == 1
+        end = [_part("gradients", self.n_trained * 4, what=self.trained)] * at_once
+        if checkpointed:
+            stored = 0 if self.backend.spares_the_card else layers * self.tokens * self.shape.hidden * self._stream
+            inputs, live = _part("checkpoints", stored), _part("live_layer", layer + self.backward_bytes())
+            return [[inputs, self._head()], [inputs, live, attention], end]
+        activations = _part("activations", layers * layer * (1 + GAPS[self.device]), n=layers)
+        live = _part("live_layer", self.backward_bytes())
+        return [[activations, self._head(), attention], [activations, live, attention], end]
 
     @property
     def _stream(self) -> int:
@@ -272,19 +271,12 @@ class _RunMemory:
     def _head(self) -> MemoryPart:
         shape, chosen = self.shape, self.settings
         if not self.backend.fused_head:
-            n_bytes = self.tokens * shape.vocab * LOGIT_BYTES
-            return MemoryPart(
-                "logits", n_bytes, f"all logits: {self.tokens} tokens x {shape.vocab} words x {LOGIT_BYTES} bytes"
-            )
+            what = messages.ALL_LOGITS.format(tokens=self.tokens, vocab=shape.vocab, bytes=LOGIT_BYTES)
+            return _part("logits", self.tokens * shape.vocab * LOGIT_BYTES, what=what)
         rows = chosen.micro_batch_size * (chosen.max_length - 1)
         tile = min(rows, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
         n_bytes = tile * (self.width + TILE_BYTES[self.device]) + rows * shape.hidden * 4
-        if self.full:
-            n_bytes += shape.vocab * shape.hidden * 4
-        return MemoryPart("logits", n_bytes, "a tile of the output head at a time, with its gradient")
-
-    def _gradients_at_once(self) -> list[MemoryPart]:
-        return [MemoryPart("gradients", self.n_trained * 4, "of all weights, at the end of the backward pass")]
+        return _part("logits", n_bytes + self.full * shape.vocab * shape.hidden * 4, what=messages.TILED_LOGITS)
 
 
 # --- does it fit, and what would ------------------------------------------------------------------------------------
@@ -297,9 +289,11 @@ class MemoryFit:
     """Whether a run fits.
 
     Attributes:
-        fit: The answer. settings: With checkpointing if it takes that.
-        estimate: Of these settings. available: Bytes.
-        instead: What would fit, in words, with its numbers; only if it does not.
+        fit: The answer.
+        settings: The settings, with checkpointing if it takes that.
+        estimate: Of these settings.
+        available: Bytes.
+        instead: What would fit, with its size; only if the run does not.
     """
 
     fit: Fit
@@ -322,70 +316,67 @@ def fits(
     shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> MemoryFit:
     """Say whether a run fits into `available` bytes: the upper end of its band must."""
-    found = estimate(shape, settings, device, backend)
-    if found.high <= available:
-        return MemoryFit(
-            "fits with checkpointing" if settings.gradient_checkpointing else "fits", settings, found, available
-        )
-    saving = _with(settings, gradient_checkpointing=True)
+    needed = estimate(shape, settings, device, backend)
+    if needed.high <= available:
+        fit: Fit = "fits with checkpointing" if settings.gradient_checkpointing else "fits"
+        return MemoryFit(fit, settings, needed, available)
+    saving = replace(settings, gradient_checkpointing=True)
     saved = estimate(shape, saving, device, backend)
     if saved.high <= available:
         return MemoryFit("fits with checkpointing", saving, saved, available)
-    found, chosen = (saved, saving) if saved.n_bytes < found.n_bytes else (found, settings)
-    return MemoryFit(
-        "does not fit", chosen, found, available, what_would_fit(shape, saving, available, device, backend)
-    )
+    instead = what_would_fit(shape, saving, available, device, backend)
+    least = (saved, saving) if saved.n_bytes < needed.n_bytes else (needed, settings)
+    return MemoryFit("does not fit", least[1], least[0], available, instead)
 
 
 def what_would_fit(
     shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> Sequence[str]:
-    """Return the smallest changes that fit, alone and then together, and cards that are large enough."""
-    from tuneworthy.train.gpus import cards_of_at_least
+    """Return the smallest changes that fit, alone and then together, and GPUs that are large enough."""
 
     def size(**changes: Any) -> float:
-        return estimate(shape, _with(settings, **changes), device, backend).high
+        return estimate(shape, replace(settings, **changes), device, backend).high
 
-    found = []
-    one_row = {"micro_batch_size": 1}
-    if settings.micro_batch_size > 1 and size(**one_row) <= available:
-        found.append(f"one row at a time ({size(**one_row) / GIB:.1f} GiB)")
-    for length in (settings.max_length // 2, settings.max_length // 4):
-        if length >= 256 and size(max_length=length) <= available:
-            found.append(f"rows of at most {length} tokens ({size(max_length=length) / GIB:.1f} GiB)")
-            break
-    if settings.method != "full" and settings.rank > 8 and size(rank=8) <= available:
-        found.append(f"rank 8 ({size(rank=8) / GIB:.1f} GiB)")
+    changes: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+    if settings.micro_batch_size > 1:
+        changes.append((messages.ONE_ROW, {"micro_batch_size": 1}, {}))
+    lengths = [n for n in (settings.max_length // 2, settings.max_length // 4) if n >= 256]
+    if fitting := [n for n in lengths if size(max_length=n) <= available]:
+        changes.append((messages.SHORTER_ROWS, {"max_length": fitting[0]}, {"n": fitting[0]}))
+    if settings.method != "full" and settings.rank > 8:
+        changes.append((messages.LOWER_RANK, {"rank": 8}, {"n": 8}))
     method = {"full": "lora", "lora": "qlora"}.get(settings.method)
-    if method and (device == "cuda" or method == "lora") and size(method=method) <= available:
-        found.append(f"{method} ({size(method=method) / GIB:.1f} GiB)")
-    least: dict[str, Any] = {**one_row, "rank": min(8, settings.rank), "max_length": min(512, settings.max_length)}
+    if method and (device == "cuda" or method == "lora"):
+        changes.append((messages.OTHER_METHOD, {"method": method}, {"method": method}))
+    smallest: dict[str, Any] = {
+        "micro_batch_size": 1, "rank": min(8, settings.rank), "max_length": min(512, settings.max_length),
+    }  # fmt: skip
     if device == "cuda" and settings.method != "qlora":
-        least["method"] = "qlora"
-    if not found and size(**least) <= available:
-        words = ", ".join(f"{key} {value}" for key, value in least.items())
-        found.append(f"all together: {words} ({size(**least) / GIB:.1f} GiB)")
-    if not found:
-        found.append(f"nothing here: even the smallest run needs {size(**least) / GIB:.1f} GiB; take a smaller model")
+        smallest["method"] = "qlora"
+    lines = [
+        text.format(gib=size(**change) / GIB, **figures)
+        for text, change, figures in changes if size(**change) <= available
+    ]  # fmt: skip
+    least = size(**smallest)
+    if not lines and least <= available:
+        together = ", ".join(f"{key} {value}" for key, value in smallest.items())
+        lines = [messages.ALL_TOGETHER.format(settings=together, gib=least / GIB)]
+    lines = lines or [messages.NOTHING_FITS.format(gib=least / GIB)]
     if device == "cuda":
-        found += [f"the whole run on a larger card: {card}" for card in cards_of_at_least(size())]
-        found += [f"the smallest run on a larger card: {card}" for card in cards_of_at_least(size(**least), 1)]
-    return found
+        lines += [messages.LARGER_GPU.format(gpu=gpu) for gpu in gpus_of_at_least(size())]
+        lines += [messages.SMALLEST_ON_LARGER_GPU.format(gpu=gpu) for gpu in gpus_of_at_least(least, 1)]
+    return lines
 
 
 def largest_micro_batch(
     shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
 ) -> int:
-    """Return the most rows at once, a divisor of the batch, that fit; 1 if none does."""
-    divisors = [n for n in range(settings.batch_size, 0, -1) if settings.batch_size % n == 0]
-    for n in divisors:
-        if estimate(shape, _with(settings, micro_batch_size=n), device, backend).high <= available:
+    """Return the most rows at once, a divisor of the batch, that fit; 1 if no number fits."""
+    for n in range(settings.batch_size, 0, -1):
+        tried = replace(settings, micro_batch_size=n) if settings.batch_size % n == 0 else None
+        if tried and estimate(shape, tried, device, backend).high <= available:
             return n
     return 1
-
-
-def _with(settings: TrainingSettings, **changes: Any) -> TrainingSettings:
-    return TrainingSettings(**{**settings.to_dict(), "target_modules": settings.target_modules, **changes})
 
 
 # --- after the run --------------------------------------------------------------------------------------------------
@@ -393,10 +384,13 @@ def _with(settings: TrainingSettings, **changes: Any) -> TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """An estimate beside what was measured.
+    """An estimate beside what was measured; bytes above what the imports take.
 
     Attributes:
-        estimated, low, high, measured: Bytes above what the imports take.
+        estimated: The estimate.
+        low: Lower end of its band.
+        high: Upper end of its band.
+        measured: The peak of the run.
     """
 
     estimated: float
@@ -416,12 +410,9 @@ class Reconciliation:
 
     @property
     def sentence(self) -> str:
-        """In words."""
-        where = "inside" if self.inside else "outside"
-        return (
-            f"memory: {self.measured / GIB:.2f} GiB measured, {self.estimated / GIB:.2f} estimated ({self.error:+.0%}),"
-            f" {where} the band {self.low / GIB:.2f} to {self.high / GIB:.2f}"
-        )
+        """What was measured, against the estimate and its band."""
+        measured, estimated, low, high = (n / GIB for n in (self.measured, self.estimated, self.low, self.high))
+        return messages.reconciliation(measured, estimated, low, high, self.error, inside=self.inside)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values, GiB."""
@@ -434,12 +425,12 @@ class Reconciliation:
         }
 
 
-def reconcile(found: MemoryEstimate, measured_peak: float) -> Reconciliation:
-    """Hold an estimate against the measured peak of its run.
+def reconcile(estimated: MemoryEstimate, measured_peak: float) -> Reconciliation:
+    """Compare an estimate with the measured peak of its run.
 
     Args:
-        found: What was estimated.
+        estimated: The estimate.
         measured_peak: Bytes above what the imports took: the peak of the resident memory minus what it was after the
             imports on a CPU, the peak of the allocator plus the context on a GPU.
     """
-    return Reconciliation(found.n_bytes, found.low, found.high, measured_peak)
+    return Reconciliation(estimated.n_bytes, estimated.low, estimated.high, measured_peak)

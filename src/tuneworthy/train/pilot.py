@@ -2,7 +2,7 @@
 
 At least four sizes with two seeds each, of the built rows; and the raw rows of the largest size, with as many steps.
 Each is scored on dev by the project's first grader, as is the model before any training: the baseline. Dev has no part
-in any training, nor in when it ends. A point that was measured is kept: a pilot that was stopped goes on.
+in any training, nor in when it ends. A point that was measured is stored: a pilot that was stopped resumes.
 
     .tuneworthy/pilot.json   {"dataset", "base", "baseline", "n_dev", "n_examples", "points": [...]}
 """
@@ -21,6 +21,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
+from tuneworthy.train import messages
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import TokenRow
@@ -45,10 +46,12 @@ def run_pilot(
     """Run what is missing of the pilot and return its document.
 
     Args:
-        project: The project. store: Its folder; the caller holds the lock.
-        sizes: From the number of rows to the sizes of the pilot. n_seeds: Trainings of each size.
-        unsafe: Take rows that are not gated; nothing raw is compared then.
-        say: Told now and then.
+        project: The project.
+        store: Its folder; the caller holds the lock.
+        sizes: From the number of rows to the sizes of the pilot.
+        n_seeds: Trainings of each size.
+        unsafe: Take rows that are not gated; raw rows are not compared then.
+        say: Gets a sentence now and then.
 
     Raises:
         UserError: There are no rows or no dev cases, or only a judge can score them.
@@ -56,16 +59,15 @@ def run_pilot(
     dataset = read_dataset(project)
     material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say, dataset=dataset)
     if material.metric is None:
-        raise UserError(
-            "expected rows that the first grader can score without asking, got none", hint="see [[graders]]"
-        )
+        raise UserError(messages.PILOT_NEEDS_GRADER, hint=messages.ADD_GRADER)
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
     dev = dataset.split.dev
     metric = replace(material.metric, cases=dev)
     of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity])
-    known = store.read(FILE) or {}
-    points: list[dict[str, Any]] = known.get("points", []) if known.get("of") == of else []
-    baseline = known.get("baseline") if known.get("of") == of else None
+    stored = store.read(FILE) or {}
+    stored = stored if stored.get("of") == of else {}
+    points: list[dict[str, Any]] = stored.get("points", [])
+    baseline = stored.get("baseline")
     document = {
         "of": of,
         "dataset": material.dataset,
@@ -87,7 +89,7 @@ def run_pilot(
             some = material.with_rows(_draw(pool, size, seed))
             points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
             store.write(FILE, document)
-            say(f"{size} {side} rows, seed {seed}: {points[-1]['score']:.3f} on dev")
+            say(messages.PILOT_POINT.format(size=size, side=side, seed=seed, score=points[-1]["score"]))
     return document
 
 
@@ -136,7 +138,7 @@ def _point(
         run,
         tokenizer=prepared.base.tokenizer,
         rehearsal=some,
-        look=lambda model: metric.score(ask(model), say),
+        evaluate=lambda model: metric.score(ask(model), say),
         evals_per_epoch=0.5 / max(1.0, settings.epochs),  # once, at the end
         max_steps=steps,
     )

@@ -16,12 +16,13 @@ from tuneworthy.providers.model_safety import MAX_TOKENIZER_BYTES, read_config
 from tuneworthy.providers.models import find
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
+from tuneworthy.train import messages
 from tuneworthy.train.advise import Advice, advise, has_bf16
-from tuneworthy.train.base_model import end_ids, load_tokenizer, template_of
+from tuneworthy.train.base_model import base_spec, end_ids, load_tokenizer, template_of
 from tuneworthy.train.duration import Duration, epoch, measure_products
-from tuneworthy.train.gpus import cards_of
-from tuneworthy.train.memory import GIB, Device
-from tuneworthy.train.rehearsal import kept_rows
+from tuneworthy.train.gpus import GIB, gpus_of
+from tuneworthy.train.memory import Device
+from tuneworthy.train.rehearsal import stored_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import RowLengths, count, estimate
 from tuneworthy.train.settings import TrainingSettings
@@ -39,11 +40,16 @@ class Planned:
     """A plan.
 
     Attributes:
-        base: Of the model, as the project names it. folder: It as safetensors with a tokenizer; None if there is none.
+        base: The model, as the project names it.
+        folder: Its folder of safetensors with a tokenizer; None if there is none.
         shape: Its shape.
-        material: What is trained on. rendered: Its rows as ids; None where the tokenizer is not at hand.
-        rows: They in numbers. rehearsal: Rows that the base wrote itself; None until `train` has it do so.
-        device: Where it would run. advice: Settings, reasons, memory. durations: Of one epoch, by machine.
+        material: What is trained on.
+        rendered: Its rows as ids; None without a tokenizer.
+        rows: The rows in numbers.
+        device: Where it would run.
+        advice: Settings, reasons, memory.
+        durations: Of one epoch, by machine.
+        rehearsal: Rows that the base wrote itself; None until `train` has it do so.
     """
 
     base: str
@@ -59,7 +65,7 @@ class Planned:
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """How many rows are not trained on, by reason (`render.REASONS`); none are known before rows are rendered."""
+        """How many rows are not trained on, by reason (`render.REASONS`); empty before rows are rendered."""
         return {} if self.rendered is None else self.rendered.reasons
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,7 +80,7 @@ class Planned:
             "rows": {**self.rows.to_dict(), "left_out": dict(self.left_out)},
             "device": self.device,
             **self.advice.to_dict(),
-            "epoch": [one.to_dict() for one in self.durations],
+            "epoch": [duration.to_dict() for duration in self.durations],
         }  # fmt: skip
 
 
@@ -82,36 +88,39 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     """Plan the training of a project: on the rows that `train` takes, rendered as `train` renders them.
 
     Args:
-        project: Its `[train]` is kept. gpu_gib: Memory of a card to plan for; what is at hand if None.
+        project: The project; what its `[train]` sets is kept.
+        gpu_gib: Memory of a GPU to plan for; what is at hand if None.
         base: Another base model than the project's.
 
     Raises:
-        UserError: There is no base model on this machine, or no rows. ModelError: The base cannot be read or trusted.
+        UserError: There is no base model on this machine, or no rows.
+        ModelError: The base cannot be read or trusted.
     """
-    spec = base or base_of(project)
+    spec = base or base_spec(project)
     path = find(spec, project.root)
     if path is None:
-        hint = f"run `tuneworthy models pull {spec}`" if ":" in spec else "mend [train] base, or give --base"
-        raise UserError(f"expected the model {spec} on this machine, got nothing there", hint=hint)
+        hint = messages.PULL_MODEL.format(spec=spec) if ":" in spec else messages.SET_BASE
+        raise UserError(messages.NO_BASE.format(spec=spec), hint=hint)
     folder = base_folder(spec, project.root)
     shape = count_layers(read_shape(path), folder or path)
     material = material_of(project)
     renderer = None if folder is None else renderer_of(folder)
     chats = [material.student.row(row) for row in material.train]
     rendered = None if renderer is None else renderer.rows(chats, project.train.max_length or 2**31)
-    dataset = frozen_id(project)
+    version = latest_version(Folder(project.root))
+    dataset = None if version is None else version.id
     rows = estimate(chats, dataset) if rendered is None else count(rendered, dataset)
     device, advice, times = advised(project, shape, rows, gpu_gib)
     rendered = None if rendered is None else rendered.within(advice.settings.max_length)
-    kept = None if rendered is None else _kept_rehearsal(project.root, spec, advice.settings, len(rendered.rows))
-    return Planned(spec, folder, shape, material, rendered, rows, device, advice, times, kept)
+    own = None if rendered is None else _stored_rehearsal(project.root, spec, advice.settings, len(rendered.rows))
+    return Planned(spec, folder, shape, material, rendered, rows, device, advice, times, own)
 
 
-def _kept_rehearsal(root: Path, spec: str, settings: TrainingSettings, n_rows: int) -> Sequence[TokenRow] | None:
+def _stored_rehearsal(root: Path, spec: str, settings: TrainingSettings, n_rows: int) -> Sequence[TokenRow] | None:
     n, made = settings.n_rehearsal(n_rows), _made_base(spec, root)
     if not n:
         return ()
-    return None if made is None else kept_rows(Folder(root).path / "training", made.id, settings.seed, n)
+    return None if made is None else stored_rows(Folder(root).path / "training", made.id, settings.seed, n)
 
 
 def advised(
@@ -120,39 +129,24 @@ def advised(
     """Return where a run would go, with which settings, and how long an epoch takes.
 
     Args:
-        project: Its `[train]` is kept. shape: Of the base. rows: In numbers.
-        gpu_gib: Memory of a card to plan for; what is at hand if None.
+        project: The project; what its `[train]` sets is kept.
+        shape: Shape of the base.
+        rows: The rows in numbers.
+        gpu_gib: Memory of a GPU to plan for; what is at hand if None.
     """
-    gpu_gib = gpu_gib if gpu_gib is not None else project.train.gpu_memory_gib
-    device: Device = "cuda" if gpu_gib is not None or _gpu_gib() is not None else "cpu"
-    available = _available(gpu_gib, device)
+    gib = next((size for size in (gpu_gib, project.train.gpu_memory_gib, _gpu_gib()) if size is not None), None)
+    device: Device = "cpu" if gib is None else "cuda"
+    available = max(0.0, free_memory() - IMPORTS - RESERVED) if gib is None else gib * GIB
     advice = advise(shape, rows, available=available, device=device, train=project.train, has_bf16=has_bf16(device))
-    return device, advice, durations(shape, advice, rows, device, gpu_gib)
-
-
-def base_of(project: Project) -> str:
-    """Return what is trained: `[train] base`, or the model of `ladder.baseline`.
-
-    Raises:
-        UserError: That model is not one whose weights are at hand.
-    """
-    if project.train.base:
-        return project.train.base
-    chosen = project.models[project.ladder.baseline]
-    spec = chosen.model if chosen.provider == "llama_cpp" else None
-    if spec is None:
-        raise UserError(
-            f"expected a base model to train, got {project.ladder.baseline}, whose weights are not at hand",
-            hint="name one as [train] base",
-        )
-    return spec
+    return device, advice, () if advice.memory.fit == "does not fit" else durations(shape, advice, rows, gib)
 
 
 def base_folder(spec: str, root: Path) -> Path | None:
     """Return the base as a folder of safetensors, with its tokenizer; None for a GGUF file that `train` made none of.
 
     Args:
-        spec: As the project names it. root: The project folder.
+        spec: As the project names it.
+        root: The project folder.
     """
     if made := _made_base(spec, root):
         return made.folder.resolve()
@@ -162,7 +156,7 @@ def base_folder(spec: str, root: Path) -> Path | None:
 
 def _made_base(spec: str, root: Path) -> Artifact | None:
     """Return the base that `train` made of `spec` last."""
-    made = [one for one in artifacts(Folder(root), "base") if (one.manifest.get("source") or {}).get("spec") == spec]
+    made = [base for base in artifacts(Folder(root), "base") if (base.manifest.get("source") or {}).get("spec") == spec]
     return made[-1] if made else None
 
 
@@ -191,54 +185,30 @@ def material_of(project: Project) -> Material:
     return gather(project, Folder(project.root), unsafe=True, seed=project.train.seed, say=lambda _: None)
 
 
-def frozen_id(project: Project) -> str | None:
-    """Return the id of the version that is trained on, or None if nothing is frozen yet."""
-    version = latest_version(Folder(project.root))
-    return None if version is None else version.id
-
-
-def durations(
-    shape: Shape, advice: Advice, rows: RowLengths, device: Device, gpu_gib: float | None
-) -> Sequence[Duration]:
-    """Return how long an epoch takes: on the cards of that size, or on this processor if torch can time it."""
-    if advice.memory.fit == "does not fit":
-        return ()
-    if device == "cuda":
-        memory = gpu_gib if gpu_gib is not None else _gpu_gib() or 0.0
-        cards = cards_of(memory * GIB) if memory else ()
-        return [epoch(shape, advice.settings, rows, card.tflops * 1e12, device, card.name) for card in cards]
+def durations(shape: Shape, advice: Advice, rows: RowLengths, gpu_gib: float | None) -> Sequence[Duration]:
+    """Return how long an epoch takes: on the GPUs of that size, or on this processor if torch can time it."""
+    if gpu_gib is not None:
+        machines = [(gpu.tflops * 1e12, gpu.name) for gpu in gpus_of(gpu_gib * GIB)] if gpu_gib else []
+        return [epoch(shape, advice.settings, rows, peak, "cuda", name) for peak, name in machines]
     peak = measure_products(advice.settings.dtype)
-    if peak is None:
-        return ()
-    name = f"this processor ({peak / 1e9:.0f} GFLOP/s measured)"
-    return [epoch(shape, advice.settings, rows, peak, device, name)]
+    name = messages.THIS_PROCESSOR.format(gflops=(peak or 0) / 1e9)
+    return [epoch(shape, advice.settings, rows, peak, "cpu", name)] if peak else []
 
 
-def _available(gpu_gib: float | None, device: Device) -> float:
-    """Return the bytes that a run may take above what the imports take."""
-    if device == "cuda":
-        return (gpu_gib if gpu_gib is not None else _gpu_gib() or 0.0) * GIB
-    return max(0.0, _memory() - IMPORTS - RESERVED)
-
-
-def _memory() -> float:
-    """Return the memory that is free on this machine, bytes."""
-    told = _meminfo().get("MemAvailable")
-    return told if told is not None else float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-
-
-def _meminfo() -> Mapping[str, float]:
+def free_memory() -> float:
+    """Return the memory that is free on this machine, bytes; all of it where the system does not report that."""
     path = Path("/proc/meminfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    return float(free[0]) if free else float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def _gpu_gib() -> float | None:
-    """Return the memory of the first card, GiB; None without one."""
-    try:
-        import torch
-    except ImportError:
+    """Return the memory of the first GPU, GiB; None without one."""
+    if find_spec("torch") is None:
         return None
+    import torch
+
     if not torch.cuda.is_available():
         return None
     return float(torch.cuda.get_device_properties(0).total_memory) / GIB

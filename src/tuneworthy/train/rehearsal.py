@@ -4,7 +4,7 @@ A chat model that is given the opening of a user's turn goes on with a question 
 answers, greedily, is what it is to go on saying once it is tuned (Self-Synthesized Rehearsal, arXiv 2403.01244). No
 data of anybody is needed, and no regression set is seen. They fill whole optimiser steps (`order`).
 
-    .tuneworthy/training/rehearsal-<hash>.json   {"rows", "hash"}, kept: a run that is gone on with trains on the same
+    .tuneworthy/training/rehearsal-<hash>.json   {"rows", "hash"}: a run that is resumed trains on the same
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.store import write_atomic
+from tuneworthy.train import messages
 from tuneworthy.train.base_model import Base
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.types import content_hash
 
 VERSION: Final = 1
-"""Of how rows are written: with another one they are written anew."""
+"""Version of how rows are written: with another one they are written again."""
 OPENING_TOKENS: Final = 1024
 """No template that is meant well puts more before a user's turn."""
 QUESTION_TOKENS: Final = 64
@@ -44,17 +45,20 @@ DRAWS_A_ROW: Final = 4
 Say = Callable[[str], None]
 
 
-def kept_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow] | None:
+def stored_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow] | None:
     """Return the rows that were written for such a run before; None if none were, or they are not what was written.
 
     Args:
-        training: The folder `.tuneworthy/training`. base_id: Of the base's artifact. seed: Of the run.
+        training: The folder `.tuneworthy/training`.
+        base_id: Id of the base's artifact.
+        seed: Seed of the run.
         n: How many were wanted.
     """
     path = _path(training, base_id, seed, n)
     try:
-        told = orjson.loads(path.read_bytes())
-        return [TokenRow(**row) for row in told["rows"]] if content_hash(told["rows"]) == told["hash"] else None
+        document = orjson.loads(path.read_bytes())
+        rows = document["rows"]
+        return [TokenRow(**row) for row in rows] if content_hash(rows) == document["hash"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -62,25 +66,27 @@ def kept_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow]
 def rehearsal_rows(
     training: Path, base: Base, settings: TrainingSettings, n_rows: int, say: Say = lambda _: None
 ) -> list[TokenRow]:
-    """Return the rows that `base` writes itself, of too few those that fill whole steps; written once and kept.
+    """Return the rows that `base` writes itself, of too few those that fill whole steps; written once and stored.
 
     Args:
-        training: The folder `.tuneworthy/training`. base: Writes them, as the run loads it.
-        settings: Of the run. n_rows: Of the task.
-        say: Told what came of it.
+        training: The folder `.tuneworthy/training`.
+        base: Writes them, as the run loads it.
+        settings: Settings of the run.
+        n_rows: Rows of the task.
+        say: Gets what came of it.
     """
     if not (n := settings.n_rehearsal(n_rows)):
         return []
-    kept = kept_rows(training, base.artifact.id, settings.seed, n)
-    if kept is None:
-        say(f"rehearsal: the base writes {n} rows itself, beside {n_rows} of the task")
-        kept = _written(base, settings, n)[:n]
-        rows = [asdict(row) for row in kept]
+    own = stored_rows(training, base.artifact.id, settings.seed, n)
+    if own is None:
+        say(messages.REHEARSAL_STARTS.format(n=n, n_rows=n_rows))
+        own = _written(base, settings, n)[:n]
+        rows = [asdict(row) for row in own]
         path = _path(training, base.artifact.id, settings.seed, n)
         write_atomic(path, orjson.dumps({"rows": rows, "hash": content_hash(rows)}))
-    if len(kept) < n:
-        say(f"rehearsal: {len(kept)} of {n} rows; the base, or its template, gave no more questions that end")
-    return kept[: len(kept) - len(kept) % settings.batch_size]
+    if len(own) < n:
+        say(messages.REHEARSAL_SHORT.format(n=len(own), wanted=n))
+    return own[: len(own) - len(own) % settings.batch_size]
 
 
 def _path(training: Path, base_id: str, seed: int, n: int) -> Path:
@@ -140,7 +146,7 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int) -> l
 def _answered(model: Any, base: Base, renderer: Renderer, asked: Sequence[str]) -> list[TokenRow]:
     """Return the questions with their answers as rows, but for those that the template refuses or nothing answers.
 
-    An answer is kept as the ids that the model gave: written as text, a template may change it.
+    An answer is stored as the ids that the model gave: as text, a template may change it.
     """
     from tuneworthy.train.generation import answer_ids
 

@@ -11,30 +11,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final, Protocol
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
+from tuneworthy.train import messages
 from tuneworthy.types import Message
 
 OPEN, CLOSE = "⟦", "⟧"
 """Around what is supervised, where colours cannot be shown."""
 MARK: Final = "what-the-user-says"
-"""Stands for what a user says where the template around it is looked at."""
-REASONS: Final[Mapping[str, str]] = {
-    "too_long": "longer than max_length",
-    "refused": "the chat template refuses it",
-    "no_answer": "it does not end with an answer of the assistant",
-    "control_tokens": "its text holds control tokens of the model",
-    "prompt_differs": "the prompt alone is rendered in another way than with its answer",
-    "no_end": "nothing ends the answer: the model would not learn to stop",
-}
+"""Stands for what a user says, to find what the template writes around it."""
+REASONS: Final = messages.LEFT_OUT_REASONS
 
 
 class Tokenizer(Protocol):
-    """What is asked of a tokenizer of transformers."""
+    """The part of a tokenizer of transformers that is used."""
 
     all_special_tokens: list[str]
 
@@ -50,7 +44,9 @@ class RowChat:
     """A row before it is rendered.
 
     Attributes:
-        id: Of the example. messages: The whole chat, the answer last. tools: Their JSON schemas.
+        id: Id of the example.
+        messages: The whole chat, the answer last.
+        tools: JSON schemas of its tools.
     """
 
     id: str
@@ -63,7 +59,9 @@ class TokenRow:
     """A row as it is trained on.
 
     Attributes:
-        id: Of the example. ids: Token ids, `(n_tokens,)`. mask: 1 where the token is supervised, `(n_tokens,)`.
+        id: Id of the example.
+        ids: Token ids, `(n_tokens,)`.
+        mask: 1 where the token is supervised, `(n_tokens,)`.
     """
 
     id: str
@@ -81,7 +79,8 @@ class Rendered:
     """All rows of a run.
 
     Attributes:
-        rows: In the order of the chats. left_out: Id of the example to the reason (`REASONS`).
+        rows: In the order of the chats.
+        left_out: Id of the example to the reason (`REASONS`).
         last_only: Rows of several answers of which only the last is supervised, since the template renders earlier
             ones in another way once they are history.
         template_sha256: Hash of the chat template.
@@ -91,10 +90,11 @@ class Rendered:
     left_out: dict[str, str]
     last_only: int
     template_sha256: str
-    reasons: Mapping[str, int] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "reasons", dict(Counter(self.left_out.values())))
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """How many rows are left out, by reason."""
+        return Counter(self.left_out.values())
 
     @property
     def n_tokens(self) -> int:
@@ -140,7 +140,9 @@ class Renderer:
     """Renders chats for one model.
 
     Args:
-        template: Its chat template. tokenizer: Its tokenizer. ends: Ids of the tokens that end a turn.
+        template: Its chat template.
+        tokenizer: Its tokenizer.
+        ends: Ids of the tokens that end a turn.
     """
 
     def __init__(self, template: ChatTemplate, tokenizer: Tokenizer, ends: Sequence[int]) -> None:
@@ -155,8 +157,7 @@ class Renderer:
         Args:
             chats: They end with the user's turn.
         """
-        asked = [Chat(messages=chat.messages, generation_prompt=True, tools=chat.tools) for chat in chats]
-        texts = self.template.render(asked)
+        texts = self.template.render([_upto(chat, len(chat.messages), generation_prompt=True) for chat in chats])
         return [None if text is None else self._ids(text) for text in texts]
 
     def user_turn(self) -> tuple[list[int], int] | None:
@@ -174,18 +175,19 @@ class Renderer:
         """Render the rows of a run.
 
         Args:
-            chats: Whole chats. max_length: Tokens of a row; longer ones are left out.
+            chats: Whole chats.
+            max_length: Tokens of a row; longer ones are left out.
 
         Raises:
             UserError: No row is left, or nothing is supervised.
             ModelError: See `ChatTemplate.render`.
         """
         answers = [[at for at, turn in enumerate(chat.messages) if turn.get("role") == "assistant"] for chat in chats]
-        asked = []
+        parts = []
         for chat, places in zip(chats, answers, strict=True):
-            asked += [_upto(chat, at, generation_prompt=True) for at in places]
-            asked += [_upto(chat, at + 1, generation_prompt=False) for at in places]
-        texts = iter(self.template.render(asked))
+            parts += [_upto(chat, at, generation_prompt=True) for at in places]
+            parts += [_upto(chat, at + 1, generation_prompt=False) for at in places]
+        texts = iter(self.template.render(parts))
         rows, left_out, last_only = [], {}, 0
         for chat, places in zip(chats, answers, strict=True):
             before, after = [next(texts) for _ in places], [next(texts) for _ in places]
@@ -197,12 +199,13 @@ class Renderer:
                 continue
             last_only += len(places) > 1 and sum(1 for bit, _ in groupby(made.mask) if bit) == 1
             rows.append(made)
-        found = Rendered(rows, left_out, last_only, self.template.sha256)
-        if not found.n_supervised:
+        rendered = Rendered(rows, left_out, last_only, self.template.sha256)
+        if not rendered.n_supervised:
             raise UserError(
-                f"expected rows to train on, got none of {len(chats)}: {self._why(found)}", hint=_hint(found)
+                messages.no_rows(len(chats), {REASONS[name]: n for name, n in rendered.reasons.items()}),
+                hint=messages.RAISE_LENGTH if set(rendered.reasons) == {"too_long"} else messages.CHECK_TEMPLATE,
             )
-        return found
+        return rendered
 
     def shown(self, row: TokenRow) -> list[tuple[str, bool]]:
         """Return the text of a row in stretches, each with whether it is supervised."""
@@ -220,7 +223,9 @@ class Renderer:
         """Return the row, or the reason why it is left out.
 
         Args:
-            before: The text of the chat up to each answer. after: The same with the answer, which is the last turn.
+            chat: The row as a chat.
+            before: The text of the chat up to each answer.
+            after: The same with the answer, which is the last turn.
         """
         if not before or chat.messages[-1].get("role") != "assistant":
             return "no_answer"
@@ -228,20 +233,20 @@ class Renderer:
             return "refused"
         if self._holds_control(chat.messages):
             return "control_tokens"
-        said = [self._answer(str(prompt), str(text)) for prompt, text in zip(before, after, strict=True)]
-        if said[-1] in {"prompt_differs", "no_end"}:
-            return said[-1]
-        turns = [(str(prompt), answer) for prompt, answer in zip(before, said, strict=True)]
+        answers = [self._answer(str(prompt), str(text)) for prompt, text in zip(before, after, strict=True)]
+        if answers[-1] in {"prompt_differs", "no_end"}:
+            return answers[-1]
+        turns = [(str(prompt), answer) for prompt, answer in zip(before, answers, strict=True)]
         if not all(turns[-1][0].startswith(prompt + answer) for prompt, answer in turns[:-1]):
             turns = turns[-1:]  # as history, an earlier answer is not what the model said
         return self._joined(chat.id, turns)
 
     def _answer(self, prompt: str, whole: str) -> str:
-        """Return the answer with its end, or the reason why there is none."""
+        """Return the answer with its end, or the reason why the row is left out."""
         if not whole.startswith(prompt):
             return "prompt_differs"
-        found = [at + len(end) for end in self._end_texts if (at := whole.find(end, len(prompt))) >= 0]
-        return whole[len(prompt) : min(found)] if found else "no_end"
+        ends = [at + len(end) for end in self._end_texts if (at := whole.find(end, len(prompt))) >= 0]
+        return whole[len(prompt) : min(ends)] if ends else "no_end"
 
     def _joined(self, identity: str, turns: Sequence[tuple[str, str]]) -> TokenRow | str:
         """Tokenise prompts and answers apart, as they are when served, and put them together.
@@ -259,11 +264,11 @@ class Renderer:
             ids, mask = ids + new, mask + [0] * len(new)
             if len(turns) > 1 and ids != self._ids(prompt):
                 return "prompt_differs"
-            said = self._ids(answer)
+            new = self._ids(answer)
             start = len(prompt) + len(answer)
-            if not said or said[-1] not in self.ends:
+            if not new or new[-1] not in self.ends:
                 return "no_end"
-            ids, mask = ids + said, mask + [1] * len(said)
+            ids, mask = ids + new, mask + [1] * len(new)
         return TokenRow(identity, ids, mask)
 
     def _ids(self, text: str) -> list[int]:
@@ -273,10 +278,6 @@ class Renderer:
     def _holds_control(self, messages: Sequence[Message]) -> bool:
         texts = [str(turn.get("content") or "") for turn in messages]
         return any(special and special in text for special in self.tokenizer.all_special_tokens for text in texts)
-
-    @staticmethod
-    def _why(found: Rendered) -> str:
-        return ", ".join(f"{n} {REASONS[reason]}" for reason, n in found.reasons.items()) or "there are none"
 
 
 def _upto(chat: RowChat, n_turns: int, *, generation_prompt: bool) -> Chat:
@@ -290,9 +291,3 @@ def bracketed(stretches: Sequence[tuple[str, bool]]) -> str:
     'Say yes.\\n⟦yes<end>⟧'
     """
     return "".join(f"{OPEN}{text}{CLOSE}" if supervised else text for text, supervised in stretches)
-
-
-def _hint(found: Rendered) -> str:
-    if set(found.reasons) == {"too_long"}:
-        return "raise [train] max_length"
-    return "look at the rows and at the chat template of [train] base"

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, RowChat
 from tuneworthy.types import Message
 
@@ -23,8 +24,12 @@ class RowLengths:
     """The rows in numbers.
 
     Attributes:
-        n_rows: How many. n_tokens: Of all rows. n_supervised: Of the answers, which alone are trained on.
-        median, p99, longest: Tokens of a row.
+        n_rows: Rows.
+        n_tokens: Tokens of all rows.
+        n_supervised: Tokens of the answers, which alone are trained on.
+        median: Tokens of the median row.
+        p99: Tokens of the row at the 99th percentile.
+        longest: Tokens of the longest row.
         shared: Tokens that all rows begin with; `train` computes them once a batch.
         counted: Whether by the model's tokenizer; else from bytes.
         dataset: Id of the frozen version, or None if nothing is frozen yet.
@@ -49,11 +54,12 @@ def count(rendered: Rendered, dataset: str | None = None) -> RowLengths:
     """Return the numbers of rows that were rendered.
 
     Args:
-        rendered: The rows as ids. dataset: Id of the version that they are of.
+        rendered: The rows as ids.
+        dataset: Id of the version that they are of.
     """
     ids = [row.ids for row in rendered.rows]
-    found = _numbers([len(one) for one in ids], rendered.n_supervised, counted=True, dataset=dataset)
-    return replace(found, shared=_alike(min(ids), max(ids)))
+    numbers = _numbers([len(row) for row in ids], rendered.n_supervised, counted=True, dataset=dataset)
+    return replace(numbers, shared=_alike(min(ids), max(ids)))
 
 
 def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths:
@@ -76,10 +82,10 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
         first, last = (min(first, whole), max(last, whole)) if lengths else (whole, whole)
         tools = _tokens(orjson.dumps(chat.tools)) if chat.tools else 0
         lengths.append(sum(counts) + TURN_TOKENS * len(counts) + tools)
-        said = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
-        supervised += sum(said) + len(said)
+        answers = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
+        supervised += sum(answers) + len(answers)
     if not lengths:
-        raise UserError("expected rows to plan for, got none", hint="run `tuneworthy data build`, or name [examples]")
+        raise UserError(messages.NO_ROWS_TO_PLAN, hint=messages.BUILD_OR_NAME_ROWS)
     alike = first[: _alike(first, last)]
     shared = len(alike) // int(BYTES_A_TOKEN) + TURN_TOKENS * alike.count(b"\0")
     return replace(_numbers(lengths, supervised, counted=False, dataset=dataset), shared=shared)
@@ -97,19 +103,19 @@ def _tokens(text: bytes) -> int:
 
 def _alike(first: Sequence[int], last: Sequence[int]) -> int:
     """Return how long the common beginning is; of the first and the last in order it is that of all between them."""
-    differ = (at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    differ = (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
     return next(differ, min(len(first), len(last)))
 
 
 def _numbers(lengths: Sequence[int], n_supervised: int, *, counted: bool, dataset: str | None) -> RowLengths:
-    found = sorted(lengths)
+    ordered = sorted(lengths)
     return RowLengths(
-        n_rows=len(found),
-        n_tokens=sum(found),
+        n_rows=len(ordered),
+        n_tokens=sum(ordered),
         n_supervised=n_supervised,
-        median=found[len(found) // 2],
-        p99=found[int(0.99 * (len(found) - 1))],
-        longest=found[-1],
+        median=ordered[len(ordered) // 2],
+        p99=ordered[int(0.99 * (len(ordered) - 1))],
+        longest=ordered[-1],
         counted=counted,
         dataset=dataset,
     )

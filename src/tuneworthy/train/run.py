@@ -2,7 +2,7 @@
 
     .tuneworthy/training/<run>/run.json   what the run is made of; the rest is `checkpoints`; gone when it is done
 
-A run is named by all that it is made of. The same one again goes on where it was killed, or returns what came of it.
+A run is named by all that it is made of. The same one again resumes where it was killed, or returns its adapter.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -20,12 +21,15 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
+from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device, Reconciliation, estimate, reconcile
+from tuneworthy.train.plan import free_memory
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
-from tuneworthy.train.row_lengths import RowLengths
+from tuneworthy.train.row_lengths import count
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
 from tuneworthy.train.training_rows import Material, gather
@@ -40,8 +44,6 @@ SHOWN: Final = 3
 RATE_FACTORS: Final = (0.4, 1.0, 2.5)
 RATE_STEPS: Final = 40
 """Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less."""
-MEMORY_ASSUMED: Final = 4.0 * 2**30
-"""Bytes that a run may take on a processor that does not tell what is free."""
 ANSWER_SLACK: Final = 2
 """Answers to held-out rows may be so many times as long as the longest answer of the rows: longer ones are wrong."""
 
@@ -51,7 +53,11 @@ class Prepared:
     """All that a run starts from.
 
     Attributes:
-        base, material, settings: What, on what, how. rendered: The rows as ids and mask.
+        base: What is trained.
+        material: On what.
+        settings: How.
+        rendered: The rows as ids and mask.
+        renderer: What rendered them.
         shown: Text of the first rows in stretches, each with whether it is supervised.
         rehearsal: Rows that the base wrote itself, once it has.
     """
@@ -86,8 +92,10 @@ class Trained:
     """What came of `train`.
 
     Attributes:
-        adapter: The artifact. prepared: What it was made of. again: Whether it was there already.
-        rates: Of the check of the learning rate: rate to loss on held-out rows; empty if it was not asked for.
+        adapter: The artifact.
+        prepared: What it was made of.
+        again: Whether it existed already.
+        rates: Learning rate to mean training loss over the last quarter of a short run; empty without `lr_check`.
     """
 
     adapter: Artifact
@@ -97,41 +105,32 @@ class Trained:
 
 
 def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = lambda _: None) -> TrainingSettings:
-    """Return the settings of `[train]`, and what `advise` says where it is silent.
+    """Return the settings of `[train]`, and what `advise` returns for the others.
 
     Args:
-        project: Its `[train]`. rendered: All rows, none left out for its length. base: Folder of the base.
-        say: Told if the run may not fit into memory.
+        project: The project with its `[train]`.
+        rendered: All rows, also those that are too long.
+        base: Folder of the base.
+        say: Gets a warning if the run may not fit into memory.
 
     Raises:
         UserError: The method is one that `train` does not do.
     """
     if project.train.method == "full":
-        raise UserError("expected method lora or qlora, got full, which `train` does not do", hint="mend [train]")
-    lengths = sorted(len(row.ids) for row in rendered.rows)
-    rows = RowLengths(
-        n_rows=len(lengths),
-        n_tokens=rendered.n_tokens,
-        n_supervised=rendered.n_supervised,
-        median=lengths[len(lengths) // 2],
-        p99=lengths[int(0.99 * (len(lengths) - 1))],
-        longest=lengths[-1],
-        counted=True,
-    )
+        raise UserError(messages.NO_FULL_TRAINING, hint=messages.USE_LORA)
     available, device = _memory(project)
     advice = advise(
         count_layers(read_shape(base), base),
-        rows,
+        count(rendered),
         available=available,
         device=device,
         train=project.train,
         has_bf16=has_bf16(device),
     )
     if (memory := advice.memory).fit == "does not fit":
-        size, room = memory.estimate.n_bytes / 2**30, memory.available / 2**30
-        say(f"memory: plain batches need {size:.1f} GiB of {room:.1f}, so the run may be killed; see `tuneworthy plan`")
-    told = advice.settings
-    return replace(told, dtype="float32") if told.dtype == "float16" else told  # float16 would need a loss scale
+        say(messages.MAY_NOT_FIT.format(needed=memory.estimate.n_bytes / GIB, available=memory.available / GIB))
+    settings = advice.settings
+    return replace(settings, dtype="float32") if settings.dtype == "float16" else settings  # it needs a loss scale
 
 
 def _memory(project: Project) -> tuple[float, Device]:
@@ -140,13 +139,8 @@ def _memory(project: Project) -> tuple[float, Device]:
 
     device = _device()
     if project.train.gpu_memory_gib is not None:
-        return project.train.gpu_memory_gib * 2**30, device
-    if device == "cuda":
-        return float(torch.cuda.mem_get_info()[0]), device
-    told = Path("/proc/meminfo")
-    lines = told.read_text().splitlines() if told.exists() else []
-    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    return float(free[0]) if free else MEMORY_ASSUMED, device
+        return project.train.gpu_memory_gib * GIB, device
+    return float(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory(), device
 
 
 def _device() -> Device:
@@ -156,7 +150,7 @@ def _device() -> Device:
 
 
 def quiet() -> None:
-    """Keep the bars and warnings of the libraries off the terminal: what matters is said by us."""
+    """Keep the progress bars and warnings of the libraries off the terminal."""
     import warnings
 
     import datasets
@@ -172,7 +166,8 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     """Make base and rows ready.
 
     Raises:
-        UserError: There are no rows, or the base cannot be had. GateFailed: The data did not pass its gates.
+        UserError: There are no rows, or the base is missing.
+        GateFailed: The data did not pass its gates.
     """
     quiet()
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
@@ -183,10 +178,8 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     settings = settings_for(project, rendered, base.artifact.folder, say)
     rendered = rendered.within(settings.max_length)
     if not rendered.n_supervised:
-        raise UserError(
-            f"expected rows of at most {settings.max_length} tokens to train on, got none of {len(rendered.left_out)}",
-            hint="raise [train] max_length, or take a base that reads longer texts",
-        )
+        message = messages.ALL_TOO_LONG.format(n=len(rendered.left_out), limit=settings.max_length)
+        raise UserError(message, hint=messages.RAISE_LENGTH_OR_BASE)
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     return Prepared(base, material, settings, rendered, renderer, shown)
 
@@ -200,16 +193,19 @@ def train_project(
     say: Say = lambda _: None,
     show: Callable[[Prepared], None] = lambda _: None,
 ) -> Trained:
-    """Train an adapter; the same run again goes on where it was, or returns what came of it.
+    """Train an adapter; the same run again resumes, or returns its adapter.
 
     Args:
-        project: The project. store: Its folder; the caller holds the lock.
+        project: The project.
+        store: Its folder; the caller holds the lock.
         unsafe: Take rows that are not gated.
         lr_check: Run three short trainings first and take the best learning rate.
-        say: Told now and then. show: Given what the run starts from, before it starts.
+        say: Gets a sentence now and then.
+        show: Gets what the run starts from, before it starts.
 
     Raises:
-        UserError: See `prepare`. GateFailed: The data did not pass its gates.
+        UserError: See `prepare`.
+        GateFailed: The data did not pass its gates.
     """
     prepared = prepare(project, store, unsafe=unsafe, say=say)
     show(prepared)
@@ -226,9 +222,9 @@ def train_project(
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     prepared = replace(prepared, rehearsal=own)
     ran = run_prepared(prepared, run, say)
-    held = reconciled(prepared, ran)
-    say(memory_sentence(held, ran))
-    adapter = write_adapter(store, prepared, ran, rates, held)
+    memory = reconciled(prepared, ran)
+    say(messages.memory_after(memory.sentence if memory else "", shared=ran.shared))
+    adapter = write_adapter(store, prepared, ran, rates, memory)
     shutil.rmtree(run, ignore_errors=True)
     return Trained(adapter, prepared, False, rates)
 
@@ -244,13 +240,13 @@ def run_prepared(prepared: Prepared, run: Path, say: Say) -> Ran:
         run,
         tokenizer=prepared.base.tokenizer,
         rehearsal=prepared.rehearsal,
-        look=look_of(prepared, say),
+        evaluate=evaluator_of(prepared, say),
         say=say,
     )
 
 
 def reconciled(prepared: Prepared, ran: Ran) -> Reconciliation | None:
-    """Hold the estimate of `plan` against what the run took; None where that cannot be told."""
+    """Compare the estimate of `plan` with what the run took; None where that is unknown."""
     if ran.taken_bytes is None:
         return None
     folder = prepared.base.artifact.folder
@@ -258,19 +254,12 @@ def reconciled(prepared: Prepared, ran: Ran) -> Reconciliation | None:
     return reconcile(estimate(shape, prepared.settings, _device()), ran.taken_bytes)
 
 
-def memory_sentence(held: Reconciliation | None, ran: Ran) -> str:
-    """Return what a person should know of the memory of a run."""
-    if held is None:
-        return "memory: not held against the estimate, as this process had taken as much before"
-    why = "; the estimate is of plain padded batches, and these rows shared their beginning" if ran.shared else ""
-    return f"{held.sentence}{why}"
-
-
-def look_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
-    """Return what scores a model on the held-out rows by the project's grader; None if there are none.
+def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
+    """Return what scores a model on the held-out rows by the project's grader; None without held-out rows.
 
     Args:
-        prepared: The run. say: Told how many answers could not be scored.
+        prepared: The run.
+        say: Gets how many answers could not be scored.
     """
     metric = prepared.material.metric
     if metric is None:
@@ -285,9 +274,9 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
 
     student = prepared.material.student
     chats = [student.asked(case) for case in cases]
-    prompts = [one or [] for one in prepared.renderer.prompts(chats)]
+    prompts = [ids or [] for ids in prepared.renderer.prompts(chats)]
     if not all(prompts):
-        raise UserError("expected a chat template that renders the held-out rows, got one that refuses some")
+        raise UserError(messages.TEMPLATE_REFUSES_SOME, hint=messages.CHECK_TEMPLATE)
     longest = max(row.n_supervised for row in prepared.rendered.rows)
     limit = min(student.variant.max_tokens, ANSWER_SLACK * longest)
 
@@ -308,25 +297,24 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
 def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float]:
     """Train three times for a few steps, without rehearsal; return learning rate and loss of the last quarter of them.
 
-    All three see the same rows in the same order, so their losses are compared row by row. A rate at which the loss is
-    no number any more has an infinite one. What was found is kept in `folder`: the same check again trains nothing.
+    All three see the same rows in the same order, so their losses are compared row by row. A rate at which training
+    diverges has an infinite loss. The losses are stored in `folder`: the same check again trains nothing.
 
     Raises:
-        UserError: That is so at all three.
+        UserError: Training diverges at all three.
     """
     per_epoch = max(1, len(prepared.rendered.rows) // prepared.settings.batch_size)
     steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
     prepared = replace(prepared, settings=replace(prepared.settings, rehearsal=0.0))
-    kept = folder / f"rates-{prepared.id}.json"
-    before = orjson.loads(kept.read_bytes()) if kept.is_file() else {}
-    found = {float(rate): inf if loss is None else float(loss) for rate, loss in before.items()}
+    path = folder / f"rates-{prepared.id}.json"
+    stored = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    losses = {float(rate): inf if loss is None else float(loss) for rate, loss in stored.items()}
     for factor in RATE_FACTORS:
         rate = prepared.settings.learning_rate * factor
-        if rate in found:
+        if rate in losses:
             continue
         settings = replace(prepared.settings, learning_rate=rate)
-        one = replace(prepared, settings=settings)
-        run = folder / f"rate-{one.id}"
+        run = folder / f"rate-{replace(prepared, settings=settings).id}"
         from tuneworthy.train.trainer import DivergedError, train_rows
 
         try:
@@ -339,24 +327,21 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
                 max_steps=steps,
             )
         except DivergedError as error:
-            found[rate] = inf
+            losses[rate] = inf
             say(error.message)
         else:
-            last = ran.progress.steps[-max(1, steps // 4) :]
-            found[rate] = sum(step["loss"] for step in last) / len(last)
-            say(f"learning rate {rate:.2g}: loss {found[rate]:.4f} after {steps} steps")
-        write_atomic(kept, orjson.dumps({str(one): loss if isfinite(loss) else None for one, loss in found.items()}))
+            losses[rate] = mean(step["loss"] for step in ran.progress.steps[-max(1, steps // 4) :])
+            say(messages.RATE_TRIED.format(rate=rate, loss=losses[rate], steps=steps))
+        write_atomic(path, orjson.dumps({str(key): loss if isfinite(loss) else None for key, loss in losses.items()}))
         shutil.rmtree(run, ignore_errors=True)
-    if not any(map(isfinite, found.values())):
-        tried = ", ".join(f"{rate:.2g}" for rate in found)
-        raise UserError(
-            f"expected a learning rate that the model bears, got none of {tried}", hint="lower [train] learning_rate"
-        )
-    return found
+    if not any(map(isfinite, losses.values())):
+        rates = ", ".join(f"{rate:.2g}" for rate in losses)
+        raise UserError(messages.ALL_DIVERGED.format(rates=rates), hint=messages.LOWER_RATE)
+    return losses
 
 
 def write_adapter(
-    store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float], held: Reconciliation | None
+    store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float], memory: Reconciliation | None
 ) -> Artifact:
     """Write the adapter of a run as an artifact, whole or not at all."""
     best = ran.progress.best
@@ -398,7 +383,7 @@ def write_adapter(
         "memory": {
             "peak_bytes": ran.peak_bytes,
             "before_bytes": ran.before_bytes,
-            "reconciled": held.to_dict() if held else None,
+            "reconciled": memory.to_dict() if memory else None,
         },
         "seconds": round(ran.progress.seconds, 1),
         "shared_rows": ran.shared,

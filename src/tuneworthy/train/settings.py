@@ -1,4 +1,4 @@
-"""What a training run is told: every knob of it, as it is stored with the adapter.
+"""The settings of a training run, as they are stored with the adapter.
 
 Adapters are scaled by alpha / rank (alpha / sqrt(rank) under rsLoRA): what counts is that scale together with the
 learning rate, never alpha alone.
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, Self
 
 from tuneworthy.errors import UserError
+from tuneworthy.train import messages
 
 Method = Literal["lora", "qlora", "full"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -122,9 +123,8 @@ class TrainingSettings:
         Raises:
             UserError: An unknown key.
         """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(row) - known):
-            raise UserError(f"expected training settings, got the unknown key {unknown[0]!r}")
+        if unknown := sorted(set(row) - {field.name for field in fields(cls)}):
+            raise UserError(messages.UNKNOWN_SETTING.format(key=unknown[0]))
         values = dict(row)
         if isinstance(values.get("target_modules"), list):
             values["target_modules"] = tuple(values["target_modules"])

@@ -1,7 +1,7 @@
 """The run itself: TRL's SFTTrainer over PEFT adapters, with rows that share their beginning and lie without padding.
 
 What is ours beside TRL: the batches (`layout`, `attention`), the adapter's arithmetic (`fused`), the head over
-supervised tokens only, checkpoints without pickle (`checkpoints`), and stopping on the task's own metric. The loss is
+supervised tokens only, checkpoints without pickle (`checkpoints`), and early stopping on the task's own metric. The loss is
 the same: the mean over the supervised tokens of an optimiser step.
 """
 
@@ -24,7 +24,7 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from tuneworthy.errors import UserError
-from tuneworthy.train import checkpoints
+from tuneworthy.train import checkpoints, messages
 from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.batch_layout import IGNORED, Collator, Layout
@@ -35,26 +35,26 @@ from tuneworthy.train.settings import TrainingSettings
 
 EVALS_PER_EPOCH: Final = 2.0
 PATIENCE: Final = 2
-"""The run ends when the task metric was not better at this many looks in a row: after an epoch, so that a run of two
-epochs can end early."""
+"""The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
+of two epochs can end early."""
 LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
 """Most that the loss of the first rows may differ between our batches and plain ones, as a share of it."""
 CHECKPOINTS: Final = 20
-"""About as many are written in a run, beside those at each look at the task metric."""
+"""About as many are written in a run, beside those at each evaluation."""
 
 
 class DivergedError(UserError):
-    """A loss or a gradient is no number any more: the weights are spoilt from that step on."""
+    """A loss or a gradient is not finite: the weights are unusable from that step on."""
 
 
 @dataclass
 class TrainingProgress:
-    """What happened in a run so far; kept with every checkpoint.
+    """What happened in a run so far; stored with every checkpoint.
 
     Attributes:
-        steps: One entry an optimiser step: `step`, `loss`, `learning_rate`, `grad_norm`, `seconds`, `tokens`.
-        looks: One entry a look at the task metric: `step`, `metric`, `seconds`.
-        seconds: Of training, of all processes that worked on the run, without looks.
+        steps: One entry an optimiser step: `step`, `loss`, `learning_rate`, `grad_norm`, `seconds`.
+        evals: One entry an evaluation of the task metric: `step`, `metric`, `seconds`.
+        seconds: Time of training, of all processes that worked on the run, without evaluations.
     """
 
     steps: list[dict[str, float]] = field(default_factory=list)
@@ -63,14 +63,14 @@ class TrainingProgress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The look with the best metric; of equal ones the first."""
-        return max(self.evals, key=lambda look: look["metric"], default=None)
+        """The evaluation with the best metric; of equal ones the first."""
+        return max(self.evals, key=lambda entry: entry["metric"], default=None)
 
     @property
     def since_best(self) -> int:
-        """Looks after the best one."""
+        """Evaluations after the best one."""
         best = self.best
-        return 0 if best is None else sum(look["step"] > best["step"] for look in self.evals)
+        return 0 if best is None else sum(entry["step"] > best["step"] for entry in self.evals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,13 @@ class Ran:
     """What came of a run.
 
     Attributes:
-        adapter: Folder of the adapter that is kept. progress: Curves. peak_bytes: Most memory that was in use.
-        before_bytes: Memory in use before the model was loaded. stopped_early: Whether the metric ended it.
-        taken_bytes: Most memory that model and steps took beside that, the looks at the task metric left out; None if
-            that cannot be told, since no step was made or the process had used as much before.
+        adapter: Folder of the best adapter.
+        progress: Curves.
+        peak_bytes: Most memory that was in use.
+        before_bytes: Memory in use before the model was loaded.
+        taken_bytes: Most memory that model and steps took beside that, without evaluations; None if no step was made,
+            or the process had used as much before.
+        stopped_early: Whether the metric ended it.
         shared: Whether rows shared their beginning (else: plain batches).
         n_trainable: Weights that were trained.
     """
@@ -125,7 +128,8 @@ def loaded(base: Path, settings: TrainingSettings) -> Any:
     """Return the model of the folder `base` as it is trained.
 
     Args:
-        base: In 16 bit. settings: Method and precision.
+        base: A folder in 16 bits.
+        settings: Method and precision.
     """
     options: dict[str, Any] = {}
     if settings.method == "qlora":
@@ -146,7 +150,8 @@ def adapted(base: Path, settings: TrainingSettings) -> Any:
     """Return the model of the folder `base` with fresh adapters.
 
     Args:
-        base: In 16 bit. settings: Method, rank, scale, modules, precision.
+        base: A folder in 16 bits.
+        settings: Method, rank, scale, modules, precision.
     """
     model = loaded(base, settings)
     model.config.use_cache = False
@@ -168,9 +173,9 @@ class RowTrainer(SFTTrainer):
     """SFTTrainer over batches of `layout.Collator`.
 
     Args:
-        attention: Told the layout of each batch; None for plain batches of `input_ids` and `attention_mask`.
+        attention: Gets the layout of each batch; None for plain batches of `input_ids` and `attention_mask`.
         kinds: Rows of each kind, in the order of the rows, if there are several: steps are then of one kind.
-        named: Those of SFTTrainer.
+        named: Arguments of SFTTrainer.
     """
 
     def __init__(self, *, attention: RowAttention | None, kinds: Sequence[int], **named: Any) -> None:
@@ -237,50 +242,53 @@ def summed_loss(model: Any, batch: dict[str, Any], attention: RowAttention) -> t
 
 
 class Watcher(TrainerCallback):
-    """Writes down what happens, looks at the task metric, seals checkpoints, and stops in time.
+    """Records what happens, evaluates the task metric, seals checkpoints, and stops in time.
 
     Args:
-        run: Folder of the run. progress: So far. look: Returns the task metric; None if there is none.
-        look_every: Steps between looks. checkpoint_every: Steps between checkpoints.
-        say: Told now and then.
+        run: Folder of the run.
+        progress: What happened so far.
+        evaluate: Returns the task metric of a model; None without one.
+        eval_every: Steps between evaluations.
+        checkpoint_every: Steps between checkpoints.
+        say: Gets a sentence now and then.
     """
 
     def __init__(
         self,
         run: Path,
         progress: TrainingProgress,
-        look: Callable[[Any], float] | None,
+        evaluate: Callable[[Any], float] | None,
         eval_every: int,
         checkpoint_every: int,
         say: Callable[[str], None],
     ) -> None:
-        self.run, self.progress, self.look = run, progress, look
+        self.run, self.progress, self.evaluate = run, progress, evaluate
         self.eval_every, self.checkpoint_every = eval_every, checkpoint_every
         self.say = say
         self.steps_bytes = 0
         self._began = time.monotonic()
-        self._told = 0.0
+        self._said = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock of a step."""
         self._began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> Any:
-        """Look, save or stop where it is time."""
+        """Evaluate, save or stop where it is time."""
         self._seconds = time.monotonic() - self._began
         self.progress.seconds += self._seconds
         control.should_log = True
         last = state.global_step >= state.max_steps
         if not self.progress.evals:
             self.steps_bytes = taken_bytes()
-        if self.look is not None and (state.global_step % self.eval_every == 0 or last):
-            self._look(state, control, named["model"])
+        if self.evaluate is not None and (state.global_step % self.eval_every == 0 or last):
+            self._evaluate(self.evaluate, state, control, named["model"])
         if state.global_step % self.checkpoint_every == 0 or last:
             control.should_save = True
         return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Write down the loss of a step.
+        """Record the loss of a step.
 
         Raises:
             DivergedError: It, or the gradient, is not finite.
@@ -290,17 +298,17 @@ class Watcher(TrainerCallback):
         entry = {"step": state.global_step, "loss": float(logs["loss"]), "learning_rate": float(logs["learning_rate"]),
                  "grad_norm": float(logs.get("grad_norm") or 0.0), "seconds": round(self._seconds, 4)}  # fmt: skip
         if not isfinite(entry["loss"]) or not isfinite(entry["grad_norm"]):
-            raise DivergedError(
-                f"expected a finite loss at step {state.global_step}, got {entry['loss']} (gradient"
-                f" {entry['grad_norm']}) at the learning rate {args.learning_rate:g}",
-                hint="lower [train] learning_rate",
+            message = messages.DIVERGED.format(
+                step=state.global_step, loss=entry["loss"], gradient=entry["grad_norm"], rate=args.learning_rate
             )
+            raise DivergedError(message, hint=messages.LOWER_RATE)
         self.progress.steps.append(entry)
-        if time.monotonic() - self._told > 10:
-            self._told = time.monotonic()
-            mean = self.progress.seconds / max(1, len(self.progress.steps))
-            left = mean * (state.max_steps - state.global_step)
-            self.say(f"step {state.global_step} of {state.max_steps}, loss {entry['loss']:.3f}, {left:.0f} s left")
+        if time.monotonic() - self._said > 10:
+            self._said = time.monotonic()
+            a_step = self.progress.seconds / len(self.progress.steps)
+            seconds = a_step * (state.max_steps - state.global_step)
+            step, of = state.global_step, state.max_steps
+            self.say(messages.STEP.format(step=step, of=of, loss=entry["loss"], seconds=seconds))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint that was just written, and drop those before the last two."""
@@ -311,17 +319,16 @@ class Watcher(TrainerCallback):
         for step in steps[:-2]:
             shutil.rmtree(self.run / f"checkpoint-{step}", ignore_errors=True)
 
-    def _look(self, state: Any, control: Any, model: Any) -> None:
+    def _evaluate(self, evaluate: Callable[[Any], float], state: Any, control: Any, model: Any) -> None:
         began = time.monotonic()
-        assert self.look is not None
-        metric = self.look(model)
+        metric = evaluate(model)
         seconds = round(time.monotonic() - began, 2)
         self.progress.evals.append({"step": state.global_step, "metric": metric, "seconds": seconds})
         best = self.progress.best
         assert best is not None
         if best["step"] == state.global_step:
             keep_best(model, self.run, state.global_step)
-        self.say(f"step {state.global_step}: task metric {metric:.3f} on held-out rows, best {best['metric']:.3f}")
+        self.say(messages.EVALUATED.format(step=state.global_step, metric=metric, best=best["metric"]))
         control.should_save = True
         if self.progress.since_best >= PATIENCE and state.global_step < state.max_steps:
             control.should_training_stop = True
@@ -345,30 +352,33 @@ def train_rows(
     *,
     tokenizer: Any,
     rehearsal: Sequence[TokenRow] = (),
-    look: Callable[[Any], float] | None = None,
+    evaluate: Callable[[Any], float] | None = None,
     evals_per_epoch: float = EVALS_PER_EPOCH,
     max_steps: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Ran:
-    """Train adapters on `rows`; go on from the last whole checkpoint of the folder `run`.
+    """Train adapters on `rows`; resume from the last whole checkpoint of the folder `run`.
 
     Args:
-        base: Folder of the base, 16 bit. rows: Rendered.
-        settings: Of the run. run: Its folder; belongs to these rows and settings alone.
-        tokenizer: Of the base. rehearsal: Further rows, that fill whole steps of their own.
-        look: Returns the task metric of a model, 0..1; None if there is none.
-        looks_per_epoch: How often.
+        base: Folder of the base, 16 bits.
+        rows: The rows as ids.
+        settings: Settings of the run.
+        run: Its folder; belongs to these rows and settings alone.
+        tokenizer: Tokenizer of the base.
+        rehearsal: Further rows, which fill whole steps of their own.
+        evaluate: Returns the task metric of a model, 0..1; None without one.
+        evals_per_epoch: Evaluations in an epoch.
         max_steps: Steps instead of epochs.
-        say: Told now and then.
+        say: Gets a sentence now and then.
 
     Raises:
-        DivergedError: The loss is no number any more.
+        DivergedError: The loss is not finite.
     """
     run.mkdir(parents=True, exist_ok=True)
     before = resident_bytes()
-    known = taken_bytes()
-    found = checkpoints.newest(run)
-    progress = TrainingProgress(**found[1]) if found else TrainingProgress()
+    taken_before = taken_bytes()
+    checkpoint = checkpoints.newest(run)
+    progress = TrainingProgress(**checkpoint[1]) if checkpoint else TrainingProgress()
     model = adapted(base, settings)
     attention = _row_attention(model, rows, settings)
     if settings.method == "lora":
@@ -376,7 +386,7 @@ def train_rows(
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
     watcher = Watcher(
-        run, progress, look, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say
+        run, progress, evaluate, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say
     )
     trainer = RowTrainer(
         attention=attention,
@@ -388,22 +398,23 @@ def train_rows(
         processing_class=tokenizer,
         callbacks=[watcher],
     )
-    trainer.remove_callback(PrinterCallback)  # it writes to stdout, which is ours
+    trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
     if attention is not None:
         model.get_base_model().set_attn_implementation(NAME)
-    done = found is not None and (found[0].name == f"checkpoint-{total}" or progress.since_best >= PATIENCE)
-    if not done:
-        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    folder = checkpoint[0] if checkpoint else None
+    if folder is None or (folder.name != f"checkpoint-{total}" and progress.since_best < PATIENCE):
+        trainer.train(resume_from_checkpoint=str(folder) if folder else None)
     best = progress.best
     adapter = run / f"best-{int(best['step'])}" if best else run / f"checkpoint-{int(progress.steps[-1]['step'])}"
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    taken = watcher.steps_bytes - (0 if torch.cuda.is_available() else before) if watcher.steps_bytes > known else None
+    taken = watcher.steps_bytes - (0 if torch.cuda.is_available() else before)
+    taken_or_none = taken if watcher.steps_bytes > taken_before else None
     stopped = progress.since_best >= PATIENCE and progress.steps[-1]["step"] < total
-    return Ran(adapter, progress, peak_bytes(), before, taken, stopped, attention is not None, trainable)
+    return Ran(adapter, progress, peak_bytes(), before, taken_or_none, stopped, attention is not None, trainable)
 
 
 def _arguments(settings: TrainingSettings, run: Path, total: int) -> SFTConfig:
-    """Return TRL's arguments: ours where TRL's defaults cost (see docs/training.md)."""
+    """Return TRL's arguments: ours where TRL's defaults cost."""
     arguments = SFTConfig(
         output_dir=str(run),
         per_device_train_batch_size=settings.micro_batch_size,
@@ -433,7 +444,7 @@ def _arguments(settings: TrainingSettings, run: Path, total: int) -> SFTConfig:
 
 
 def _dataset(rows: Sequence[TokenRow]) -> Dataset:
-    labels = [[one if bit else IGNORED for one, bit in zip(row.ids, row.mask, strict=True)] for row in rows]
+    labels = [[number if bit else IGNORED for number, bit in zip(row.ids, row.mask, strict=True)] for row in rows]
     return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": labels})
 
 
@@ -462,7 +473,7 @@ def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSetti
     model.eval()
     try:
         with torch.no_grad():
-            plain = sum(_plain_loss(model, one) for one in few)
+            plain = sum(_plain_loss(model, row) for row in few)
             inner.set_attn_implementation(NAME)
             ours = float(summed_loss(model, batch, attention))
     except (ValueError, TypeError, KeyError, RuntimeError):

@@ -22,6 +22,7 @@ from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.prompts.templates import chat
 from tuneworthy.store import Folder
+from tuneworthy.train import messages
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
 
@@ -86,7 +87,8 @@ class TaskMetric:
     """The project's primary grader on the rows that were held out.
 
     Attributes:
-        grader: Judges an answer; asks nobody. cases: The held-out rows as cases.
+        grader: Scores an answer without calling a model.
+        cases: The held-out rows as cases.
     """
 
     grader: Grader
@@ -101,26 +103,24 @@ class TaskMetric:
         """Return the score of the set, 0..1.
 
         Args:
-            answers: (text, finish reason) of each case, in their order. say: Told how many could not be scored.
+            answers: (text, finish reason) of each case, in their order.
+            say: Gets how many could not be scored.
 
         Raises:
-            UserError: None of them could be scored.
+            UserError: No answer could be scored.
         """
-        found = self.grades(answers)
-        scores = [one for one in found if not one.unscored]
+        grades = self.grades(answers)
+        scores = [score for score in grades if not score.unscored]
         if not scores:
-            reason = found[0].unscored if found else "there are none"
-            raise UserError(
-                f"expected answers that the first grader can score, got none of {len(found)} ({reason})",
-                hint="mend the first of [[graders]]",
-            )
-        if lost := len(found) - len(scores):
-            say(f"{lost} of {len(found)} answers could not be scored, and do not count")
-        total = sum(one.den for one in scores)
-        return sum(one.num for one in scores) / total if total else 0.0
+            reason = grades[0].unscored if grades else messages.NO_ANSWERS
+            raise UserError(messages.NOTHING_SCORED.format(n=len(grades), reason=reason), hint=messages.FIX_GRADER)
+        if lost := len(grades) - len(scores):
+            say(messages.SOME_UNSCORED.format(n=lost, of=len(grades)))
+        total = sum(score.den for score in scores)
+        return sum(score.num for score in scores) / total if total else 0.0
 
     def grades(self, answers: Sequence[tuple[str, str]]) -> list[Score]:
-        """Return what the grader says of each of `answers` (as in `score`)."""
+        """Return the grader's score of each of `answers` (as in `score`)."""
         traces = [
             Trace(
                 case_id=case.id,
@@ -171,10 +171,11 @@ def gather(
     """Read what the project trains on.
 
     Args:
-        project: The project. store: Its folder.
+        project: The project.
+        store: Its folder.
         unsafe: Take a version that did not pass its gates, or the examples file if there is no version.
-        seed: Of the draw of the held-out rows.
-        say: Told what a person should know.
+        seed: Seed of the draw of the held-out rows.
+        say: Gets what a person should know.
         dataset: Cases and examples, if they were read before.
 
     Raises:
@@ -189,13 +190,10 @@ def gather(
     student = Student(variant=_variant(project))
     fitting = [row for row in rows if student.fits(row)]
     if rows and not fitting:
-        raise UserError(
-            f"expected rows whose questions hold the variables of [prompt], got none of {len(rows)}",
-            hint="write each variable into the question as a line `name: value`, or mend [prompt]",
-        )
-    held, train, notes = _hold_out(project, fitting, cases, kind, seed)
+        raise UserError(messages.ROWS_LACK_VARIABLES.format(n=len(rows)), hint=messages.WRITE_VARIABLES)
+    metric, train, notes = _hold_out(project, fitting, cases, kind, seed)
     if lacking := len(rows) - len(fitting):
-        notes = [f"left out: {lacking} rows whose question lacks variables of [prompt]", *notes]
+        notes = [messages.SOME_LACK_VARIABLES.format(n=lacking), *notes]
     for line in notes:
         say(line)
     return Material(
@@ -203,7 +201,7 @@ def gather(
         gated=version is not None and not version.recipe["unsafe"],
         train=tuple(train),
         student=student,
-        metric=held,
+        metric=metric,
         notes=tuple(notes),
     )
 
@@ -214,22 +212,17 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
         return None
     version = open_version(store)
     if version.recipe["unsafe"] and not unsafe:
-        raise GateFailed(
-            f"expected a version that passed its gates, got {version.id}, which was frozen with failed ones",
-            hint="mend the rows and run `tuneworthy data build`, or train with --unsafe, which the adapter records",
-        )
+        raise GateFailed(messages.FAILED_GATES.format(version=version.id), hint=messages.BUILD_OR_UNSAFE)
     return version
 
 
 def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> list[Example]:
-    """Return the rows of the examples file that are neither dev nor give a case away."""
+    """Return the rows of the examples file that are neither dev nor overlap with a case."""
     if project.examples is None:
-        hint = "run `tuneworthy data import FILE` and `tuneworthy data build`, or name a file in [examples]"
-        raise UserError("expected rows to train on, got neither a frozen version nor an examples file", hint=hint)
+        raise UserError(messages.NO_TRAINING_DATA, hint=messages.IMPORT_ROWS)
     rows = list(dataset.split.shots)
-    say(
-        f"not gated: {len(rows)} rows of {project.examples.path}; {len(dataset.examples) - len(rows)} are dev or overlap"
-    )
+    n = len(dataset.examples) - len(rows)
+    say(messages.NOT_GATED.format(n=len(rows), path=project.examples.path, left_out=n))
     return rows
 
 
@@ -260,36 +253,34 @@ def _hold_out(
 ) -> tuple[TaskMetric | None, list[Example], list[str]]:
     """Draw the rows that tell when to stop; rows of one group or question stay on one side."""
     if project.graders[0].type == "judge":
-        return (
-            None,
-            list(rows),
-            ["the first grader is a judge, who would have to be asked: the run is not stopped early"],
-        )
+        return None, list(rows), [messages.JUDGE_DOES_NOT_STOP]
     take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))
     if take < HELD_OUT_FEWEST:
-        return None, list(rows), [f"{len(rows)} rows are too few to hold any out: the run is not stopped early"]
+        return None, list(rows), [messages.TOO_FEW_TO_HOLD_OUT.format(n=len(rows))]
     units = units_of(rows)
     for unit in units:
         unit.strata[""] = len(unit.members)
     chosen = {at for unit in draw(units, take, seed=seed, at_least=False) for at in unit.members}
     cases_of = [example_case(rows[at], kind) for at in sorted(chosen)]
-    held = {case.id: case for case in cases_of if case is not None}
+    held_out = {case.id: case for case in cases_of if case is not None}
     train = [row for at, row in enumerate(rows) if at not in chosen]
-    if len(held) < HELD_OUT_FEWEST:
-        return None, list(rows), [f"only {len(held)} rows can be scored: the run is not stopped early"]
-    notes = []
-    if lost := cases_of.count(None):
-        notes.append(f"{lost} of {len(cases_of)} held-out rows cannot be scored: they are neither trained on nor asked")
-    if again := len(cases_of) - lost - len(held):
-        notes.append(f"{again} of {len(cases_of)} held-out rows ask what another one asks: each question is asked once")
-    return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held.values())), train, notes
+    if len(held_out) < HELD_OUT_FEWEST:
+        return None, list(rows), [messages.TOO_FEW_SCORABLE.format(n=len(held_out))]
+    lost, n = cases_of.count(None), len(cases_of)
+    notes = [messages.HELD_OUT_UNSCORABLE.format(n=lost, of=n)] if lost else []
+    if again := n - lost - len(held_out):
+        notes.append(messages.HELD_OUT_TWICE.format(n=again, of=n))
+    return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held_out.values())), train, notes
 
 
 def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example], kind: Kind) -> Grader:
     """Return the project's first grader.
 
     Args:
-        project: The project. cases: Its cases. rows: That are trained on. kind: Of the task.
+        project: The project.
+        cases: Its cases.
+        rows: Rows that are trained on.
+        kind: Kind of the task.
     """
     labels = labels_of(cases, rows) if kind.name == "label" else ()
     context = GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
@@ -302,12 +293,12 @@ Side = Literal["built", "raw"]
 def raw_rows(version: Version) -> list[Example]:
     """Return the rows of a version as they came: with those that its checks dropped, but for dev and overlaps.
 
-    A row that left for another reason and gives a case away as well stays out, too.
+    A row that was dropped for another reason and overlaps with a case as well stays out, too.
     """
-    kept_apart = {"held_out", "contamination"}
+    apart = {"held_out", "contamination"}
     dropped = [
-        Example(messages=tuple(one["row"]["messages"]), id=one["id"], source=one["source"], meta=one["row"]["meta"])
-        for one in version.rejects()
-        if one["check"] not in kept_apart and not one.get("contamination") and one["row"]["messages"]
+        Example(messages=tuple(drop["row"]["messages"]), id=drop["id"], source=drop["source"], meta=drop["row"]["meta"])
+        for drop in version.rejects()
+        if drop["check"] not in apart and not drop.get("contamination") and drop["row"]["messages"]
     ]
     return [*version.examples(), *dropped]

@@ -1,4 +1,4 @@
-"""For several cards: a config of `accelerate` beside the TRL script, and the list of arguments that starts it."""
+"""For several GPUs: a config of `accelerate` beside the TRL script, and the list of arguments that starts it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tuneworthy.errors import UserError
+from tuneworthy.train import messages
 from tuneworthy.train.emit import trl
 from tuneworthy.train.emit.base import EmitPlan, Emitted
 
@@ -13,7 +14,7 @@ LEAST: Final = 2
 
 
 def config(plan: EmitPlan) -> dict[str, Any]:
-    """Return the config: each card holds the whole model and takes its share of a step's rows."""
+    """Return the config: each GPU holds the whole model and takes its share of a step's rows."""
     return {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "MULTI_GPU",
@@ -26,7 +27,7 @@ def config(plan: EmitPlan) -> dict[str, Any]:
 
 
 def emit(plan: EmitPlan) -> Emitted:
-    """Write the script and the config, for two cards unless the plan names more.
+    """Write the script and the config, for two GPUs unless the plan names more.
 
     Raises:
         UserError: A step's rows cannot be shared out.
@@ -40,13 +41,12 @@ def emit(plan: EmitPlan) -> Emitted:
 
 
 def _shared(plan: EmitPlan) -> EmitPlan:
-    """Return the plan with fewer rows at once where that is needed for all cards to have their share of a step."""
-    told = plan.settings
-    share, rest = divmod(told.batch_size, plan.n_devices)
+    """Return the plan with fewer rows at once where that is needed for all GPUs to have their share of a step."""
+    chosen, n = plan.settings, plan.n_devices
+    share, rest = divmod(chosen.batch_size, n)
     if rest:
         raise UserError(
-            f"expected a batch_size that {plan.n_devices} cards can share, got {told.batch_size}",
-            hint=f"set [train] batch_size to a multiple of {plan.n_devices}",
+            messages.UNEVEN_BATCH.format(n=n, batch=chosen.batch_size), hint=messages.EVEN_BATCH.format(n=n)
         )
-    most = max(n for n in range(1, min(told.micro_batch_size, share) + 1) if share % n == 0)
-    return replace(plan, settings=replace(told, micro_batch_size=most))
+    most = max(size for size in range(1, min(chosen.micro_batch_size, share) + 1) if share % size == 0)
+    return replace(plan, settings=replace(chosen, micro_batch_size=most))

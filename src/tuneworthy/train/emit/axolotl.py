@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tuneworthy.train import messages
 from tuneworthy.train.emit.base import EmitPlan, Emitted, targets_of
 from tuneworthy.train.settings import ALL_LINEAR
 
@@ -13,39 +14,39 @@ SCHEDULES: Final = {"linear": "linear", "cosine": "cosine", "constant": "constan
 
 def config(plan: EmitPlan) -> dict[str, Any]:
     """Return the config."""
-    told = plan.settings
+    chosen = plan.settings
     document: dict[str, Any] = {
         "base_model": plan.base,
-        "load_in_4bit": told.method == "qlora",
+        "load_in_4bit": chosen.method == "qlora",
         "datasets": [{"path": plan.rows, "ds_type": "json"}],  # no type: ids and labels are taken as they are
         "train_on_inputs": False,
-        "sequence_len": told.max_length,
+        "sequence_len": chosen.max_length,
         "excess_length_strategy": "drop",
         "sample_packing": False,
-        "micro_batch_size": told.micro_batch_size,
-        "gradient_accumulation_steps": told.accumulation,
-        "num_epochs": told.epochs,
+        "micro_batch_size": chosen.micro_batch_size,
+        "gradient_accumulation_steps": chosen.accumulation,
+        "num_epochs": chosen.epochs,
         "optimizer": "adamw_torch_fused",
-        "learning_rate": told.learning_rate,
-        "lr_scheduler": SCHEDULES[told.schedule],
-        "warmup_ratio": told.warmup_ratio,
-        "bf16": told.dtype == "bfloat16",
-        "fp16": told.dtype == "float16",
-        "gradient_checkpointing": told.gradient_checkpointing,
-        "seed": told.seed,
+        "learning_rate": chosen.learning_rate,
+        "lr_scheduler": SCHEDULES[chosen.schedule],
+        "warmup_ratio": chosen.warmup_ratio,
+        "bf16": chosen.dtype == "bfloat16",
+        "fp16": chosen.dtype == "float16",
+        "gradient_checkpointing": chosen.gradient_checkpointing,
+        "seed": chosen.seed,
         "output_dir": plan.output,
     }
-    if told.method == "full":
+    if chosen.method == "full":
         return document
-    targets = targets_of(told)
+    targets = targets_of(chosen)
     where = {"lora_target_linear": True} if targets == ALL_LINEAR else {"lora_target_modules": targets}
     return {
         **document,
-        "adapter": told.method,
-        "lora_r": told.rank,
-        "lora_alpha": round(told.alpha),
-        "lora_dropout": told.dropout,
-        "peft_use_rslora": told.rslora,
+        "adapter": chosen.method,
+        "lora_r": chosen.rank,
+        "lora_alpha": round(chosen.alpha),
+        "lora_dropout": chosen.dropout,
+        "peft_use_rslora": chosen.rslora,
         **where,
     }
 
@@ -56,4 +57,4 @@ def emit(plan: EmitPlan) -> Emitted:
 
     text = f"# written for {PIN}\n" + yaml.safe_dump(config(plan), sort_keys=False, allow_unicode=True)
     files = {"axolotl.yaml": text, "requirements.txt": PIN + "\n"}
-    return Emitted(files, ("axolotl", "train", "axolotl.yaml"), ("Axolotl stops by epochs, not by the task metric",))
+    return Emitted(files, ("axolotl", "train", "axolotl.yaml"), (messages.AXOLOTL_STOPS,))

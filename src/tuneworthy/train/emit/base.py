@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tuneworthy.errors import UserError
+from tuneworthy.train import messages
 from tuneworthy.train.settings import TrainingSettings
 
 FORMATS: Final[Mapping[str, str]] = {
@@ -26,11 +27,14 @@ ROWS: Final = "rows.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class EmitPlan:
-    """What is to be trained.
+    """What another trainer trains.
 
     Attributes:
-        settings: How. base: Name or folder of the model. rows: The JSON Lines file of token ids and labels.
-        output: Folder for the adapter. n_devices: Cards.
+        settings: How it is trained.
+        base: Name or folder of the model.
+        rows: The JSON Lines file of token ids and labels.
+        output: Folder for the adapter.
+        n_devices: GPUs.
     """
 
     settings: TrainingSettings
@@ -45,7 +49,8 @@ class Emitted:
     """What was written.
 
     Attributes:
-        files: Text by file name; the first is the main one. command: How it is run, as arguments.
+        files: Text by file name; the first is the main one.
+        command: How it is run, as arguments.
         notes: What differs from the run of `tuneworthy train`.
     """
 
@@ -68,7 +73,7 @@ def emit(form: str, plan: EmitPlan) -> Emitted:
     from importlib import import_module
 
     if form not in FORMATS:
-        raise UserError(f"expected one of {', '.join(FORMATS)}, got {form!r}")
+        raise UserError(messages.NO_FORMAT.format(form=form, known=", ".join(FORMATS)))
     write: Callable[[EmitPlan], Emitted] = import_module(FORMATS[form]).emit
     return write(plan)
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.train import messages
 from tuneworthy.train.batch_layout import IGNORED
 from tuneworthy.train.emit.base import EmitPlan, Emitted, emit
 from tuneworthy.train.plan import Planned
@@ -29,13 +30,11 @@ def emit_planned(planned: Planned, form: str) -> Emitted:
     """
     rows = rows_of(planned)
     made = emit(form, EmitPlan(planned.advice.settings, str(planned.folder)))
-    more = [f"its {len(rows)} rows are those that `tuneworthy train` trains on"]
-    if planned.rehearsal is None:
-        more[0] += ", but for those of rehearsal, which the base writes when it is run"
+    more = [messages.emitted_rows(len(rows), rehearsal=planned.rehearsal is not None)]
     if planned.rows.dataset is None:
-        more.append("nothing is frozen yet: they passed no gates; what is dev or gives cases away is left out")
+        more.append(messages.EMITTED_UNGATED)
     elif not planned.material.gated:
-        more.append(f"the version {planned.rows.dataset} was frozen with failed gates")
+        more.append(messages.FAILED_GATES.format(version=planned.rows.dataset))
     return replace(made, notes=(*made.notes, *more))
 
 
@@ -46,21 +45,15 @@ def rows_of(planned: Planned) -> Sequence[TokenRow]:
         UserError: The base is not a folder that other trainers load, or its tokenizer is not at hand.
     """
     if planned.folder is None:
-        raise UserError(
-            f"expected a base that other trainers can load, got {planned.base}, a GGUF file",
-            hint="run `tuneworthy train` once, which makes a folder of it, or name a folder with --base",
-        )
+        raise UserError(messages.BASE_IS_GGUF.format(base=planned.base), hint=messages.MAKE_FOLDER)
     if planned.rendered is None:
-        raise UserError(
-            f"expected tokenizer.json in {planned.folder} and transformers, which the rows are written with, got none",
-            hint="add the file, and pip install 'tuneworthy[train]'",
-        )
+        raise UserError(messages.NO_TOKENIZER.format(folder=planned.folder), hint=messages.ADD_TOKENIZER)
     return [*planned.rendered.rows, *(planned.rehearsal or ())]
 
 
 def row_lines(rows: Iterable[TokenRow]) -> Iterator[bytes]:
     """Yield a line of JSON for each row: `input_ids`, `attention_mask`, `labels` (-100 where nothing is supervised)."""
     for row in rows:
-        labels = [one if bit else IGNORED for one, bit in zip(row.ids, row.mask, strict=True)]
+        labels = [number if bit else IGNORED for number, bit in zip(row.ids, row.mask, strict=True)]
         document = {"input_ids": row.ids, "attention_mask": [1] * len(row.ids), "labels": labels}
         yield orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tuneworthy.train import messages
 from tuneworthy.train.emit.base import EmitPlan, Emitted, targets_of
 
 PINS: Final = ("trl==1.16.0", "peft==0.21.2", "transformers==5.24.0", "datasets>=4.0", "accelerate>=1.10")
@@ -12,21 +13,21 @@ QUANTISED: Final = ("bitsandbytes==0.50.2",)
 
 def arguments(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of SFTConfig."""
-    told = plan.settings
+    chosen = plan.settings
     return {
         "output_dir": plan.output,
-        "per_device_train_batch_size": told.micro_batch_size,
-        "gradient_accumulation_steps": max(1, told.accumulation // plan.n_devices),
-        "num_train_epochs": told.epochs,
-        "learning_rate": told.learning_rate,
-        "lr_scheduler_type": told.schedule,
-        "warmup_steps": told.warmup_ratio,  # below 1 it is a share of the steps
-        "max_length": told.max_length,
+        "per_device_train_batch_size": chosen.micro_batch_size,
+        "gradient_accumulation_steps": max(1, chosen.accumulation // plan.n_devices),
+        "num_train_epochs": chosen.epochs,
+        "learning_rate": chosen.learning_rate,
+        "lr_scheduler_type": chosen.schedule,
+        "warmup_steps": chosen.warmup_ratio,  # below 1 it is a share of the steps
+        "max_length": chosen.max_length,
         "packing": False,
-        "bf16": told.dtype == "bfloat16",
-        "fp16": told.dtype == "float16",
-        "activation_checkpointing": told.gradient_checkpointing,
-        "seed": told.seed,
+        "bf16": chosen.dtype == "bfloat16",
+        "fp16": chosen.dtype == "float16",
+        "activation_checkpointing": chosen.gradient_checkpointing,
+        "seed": chosen.seed,
         "save_strategy": "epoch",
         "report_to": "none",
     }
@@ -34,30 +35,30 @@ def arguments(plan: EmitPlan) -> dict[str, Any]:
 
 def adapter(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of LoraConfig."""
-    told = plan.settings
-    alpha: float = int(told.alpha) if told.alpha == int(told.alpha) else told.alpha
+    chosen = plan.settings
+    alpha: float = int(chosen.alpha) if chosen.alpha == int(chosen.alpha) else chosen.alpha
     return {
-        "r": told.rank,
+        "r": chosen.rank,
         "lora_alpha": alpha,
-        "use_rslora": told.rslora,
-        "lora_dropout": told.dropout,
-        "target_modules": targets_of(told),
+        "use_rslora": chosen.rslora,
+        "lora_dropout": chosen.dropout,
+        "target_modules": targets_of(chosen),
         "task_type": "CAUSAL_LM",
     }
 
 
 def emit(plan: EmitPlan) -> Emitted:
     """Write the script."""
-    told = plan.settings
-    pins = (*PINS, *(QUANTISED if told.method == "qlora" else ()))
-    full = told.method == "full"
+    chosen = plan.settings
+    pins = (*PINS, *(QUANTISED if chosen.method == "qlora" else ()))
+    full = chosen.method == "full"
     lines = [
         f"# written for {', '.join(pins)}",
         "import torch",
         "from datasets import load_dataset",
         *([] if full else ["from peft import LoraConfig"]),
         "from transformers import AutoModelForCausalLM, AutoTokenizer"
-        + ", BitsAndBytesConfig" * (told.method == "qlora"),
+        + ", BitsAndBytesConfig" * (chosen.method == "qlora"),
         "from trl import SFTConfig, SFTTrainer",
         "",
         f"BASE = {plan.base!r}",
@@ -81,13 +82,13 @@ def emit(plan: EmitPlan) -> Emitted:
     ]
     script = "\n".join(lines) + "\n"
     files = {"train_trl.py": script, "requirements.txt": "\n".join(pins) + "\n"}
-    return Emitted(files, ("python", "train_trl.py"), ("TRL stops by loss or epochs, not by the task metric",))
+    return Emitted(files, ("python", "train_trl.py"), (messages.TRL_STOPS,))
 
 
 def _model(plan: EmitPlan) -> list[str]:
-    told = plan.settings
-    dtype = "torch.float32" if told.method == "full" else f"torch.{told.dtype}"
-    if told.method != "qlora":
+    chosen = plan.settings
+    dtype = "torch.float32" if chosen.method == "full" else f"torch.{chosen.dtype}"
+    if chosen.method != "qlora":
         return [f"    model = AutoModelForCausalLM.from_pretrained(BASE, dtype={dtype})"]
     return [
         "    four_bits = BitsAndBytesConfig(",

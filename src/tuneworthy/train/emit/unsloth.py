@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tuneworthy.errors import UserError
+from tuneworthy.train import messages
 from tuneworthy.train.emit.base import EmitPlan, Emitted, targets_of
 from tuneworthy.train.settings import ALL_LINEAR
 
@@ -26,34 +27,34 @@ def loading(plan: EmitPlan) -> dict[str, Any]:
 
 def adapter(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of FastLanguageModel.get_peft_model."""
-    told = plan.settings
-    targets = targets_of(told)
+    chosen = plan.settings
+    targets = targets_of(chosen)
     return {
-        "r": told.rank,
-        "lora_alpha": told.alpha,
-        "lora_dropout": told.dropout,
+        "r": chosen.rank,
+        "lora_alpha": chosen.alpha,
+        "lora_dropout": chosen.dropout,
         "target_modules": list(LINEARS) if targets == ALL_LINEAR else targets,
-        "use_gradient_checkpointing": "unsloth" if told.gradient_checkpointing else False,
-        "use_rslora": told.rslora,
-        "random_state": told.seed,
+        "use_gradient_checkpointing": "unsloth" if chosen.gradient_checkpointing else False,
+        "use_rslora": chosen.rslora,
+        "random_state": chosen.seed,
     }
 
 
 def arguments(plan: EmitPlan) -> dict[str, Any]:
     """Return the arguments of SFTConfig."""
-    told = plan.settings
+    chosen = plan.settings
     return {
         "output_dir": plan.output,
-        "per_device_train_batch_size": told.micro_batch_size,
-        "gradient_accumulation_steps": told.accumulation,
-        "num_train_epochs": told.epochs,
-        "learning_rate": told.learning_rate,
-        "lr_scheduler_type": told.schedule,
-        "warmup_steps": told.warmup_ratio,
-        "max_length": told.max_length,
-        "bf16": told.dtype == "bfloat16",
-        "fp16": told.dtype == "float16",
-        "seed": told.seed,
+        "per_device_train_batch_size": chosen.micro_batch_size,
+        "gradient_accumulation_steps": chosen.accumulation,
+        "num_train_epochs": chosen.epochs,
+        "learning_rate": chosen.learning_rate,
+        "lr_scheduler_type": chosen.schedule,
+        "warmup_steps": chosen.warmup_ratio,
+        "max_length": chosen.max_length,
+        "bf16": chosen.dtype == "bfloat16",
+        "fp16": chosen.dtype == "float16",
+        "seed": chosen.seed,
         "report_to": "none",
     }
 
@@ -62,10 +63,10 @@ def emit(plan: EmitPlan) -> Emitted:
     """Write the script.
 
     Raises:
-        UserError: All weights are to be trained, or several cards are to be used.
+        UserError: All weights are to be trained.
     """
     if plan.settings.method == "full":
-        raise UserError("expected lora or qlora for Unsloth, got full", hint="write it for trl")
+        raise UserError(messages.UNSLOTH_TRAINS_ADAPTERS, hint=messages.WRITE_FOR_TRL)
     lines = [
         f"# written for {', '.join(PINS)}",
         "from unsloth import FastLanguageModel  # before trl and transformers, which it patches",
@@ -94,5 +95,4 @@ def emit(plan: EmitPlan) -> Emitted:
         "    main()",
     ]
     files = {"train_unsloth.py": "\n".join(lines) + "\n", "requirements.txt": "\n".join(PINS) + "\n"}
-    notes = ["needs a GPU", "stops by loss or epochs, not by the task metric"]
-    return Emitted(files, ("python", "train_unsloth.py"), notes)
+    return Emitted(files, ("python", "train_unsloth.py"), (messages.UNSLOTH_NEEDS_GPU, messages.TRL_STOPS))
