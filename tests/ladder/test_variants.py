@@ -166,7 +166,7 @@ def test_shots_that_are_gone_are_told(tmp_path: Path) -> None:
         pool, case = session.pool, [Case(id="c", input="x")]
         assert len(pool.select(pool.fixed(3, 1), case)["c"]) == 3
         for shots in (Shots(mode="fixed", k=1, pool_hash=pool.hash, ids=("gone",)), ShotPool(()).per_case(2)):
-            with pytest.raises(UserError, match="expected the shots of the variant among the project's examples, got "):
+            with pytest.raises(UserError, match=r"among the project's examples|other examples"):
                 pool.select(shots, case)
 
     within(world(tmp_path), act)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.errors import UserError
+from tuneworthy.prompts import messages
 from tuneworthy.types import Case, Example, Shots, content_hash
 
 
@@ -82,11 +83,8 @@ class ShotPool:
             return {}
         gone = [one for one in shots.ids if one not in self.by_id]
         if gone or (shots.mode == "per_case" and shots.pool_hash != self.hash):
-            got = f"{len(gone)} of {len(shots.ids)} that are gone" if gone else "other examples to choose them from"
-            raise UserError(
-                f"expected the shots of the variant among the project's examples, got {got}",
-                hint="put the examples back, or walk again with `tuneworthy run`",
-            )
+            lost = messages.SHOTS_GONE.format(n_gone=len(gone), n=len(shots.ids))
+            raise UserError(lost if gone else messages.OTHER_POOL, hint=messages.RESTORE_SHOTS)
         if shots.mode == "fixed":
             chosen = tuple(self.by_id[example_id] for example_id in shots.ids)
             return {case.id: chosen for case in cases}
@@ -96,8 +94,8 @@ class ShotPool:
             wanted = min(k, len(self.examples))
             texts = [case.text for case in missing]
             rows = self._by_meaning(texts, wanted, encoder) if encoder else self._by_words(texts, wanted)
-            for case, found in zip(missing, rows, strict=True):
-                self._nearest[case.id, k, encoder] = tuple(self.examples[int(row)] for row in found[::-1])
+            for case, nearest in zip(missing, rows, strict=True):
+                self._nearest[case.id, k, encoder] = tuple(self.examples[int(row)] for row in nearest[::-1])
         return {case.id: self._nearest[case.id, k, encoder] for case in cases}
 
     def _by_meaning(self, texts: Sequence[str], k: int, name: str) -> NDArray[np.int64]:
@@ -108,7 +106,7 @@ class ShotPool:
         """
         if name not in self._encoders:
             if self.load_encoder is None:
-                raise UserError(f"expected the sentence encoder {name} to choose shots with, got none here")
+                raise UserError(messages.NO_ENCODER.format(name=name))
             encoder = self.load_encoder(name)
             self._encoders[name] = encoder, encoder.encode([example.question for example in self.examples])
         encoder, vectors = self._encoders[name]

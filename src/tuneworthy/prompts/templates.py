@@ -9,6 +9,7 @@ from typing import Any
 
 from tuneworthy.cases.normalize import read_variables
 from tuneworthy.errors import UserError
+from tuneworthy.prompts import messages
 from tuneworthy.prompts.passages import with_passages
 from tuneworthy.types import Case, Example, Message, Passage, Variant
 
@@ -22,10 +23,8 @@ def _compile(source: str) -> Any:
     try:
         return environment.from_string(source)
     except TemplateSyntaxError as error:
-        raise UserError(
-            f"expected a Jinja template, got {source[:60]!r} ({error.message}, line {error.lineno})",
-            hint="mend [prompt]",
-        ) from None
+        message = messages.BAD_TEMPLATE.format(template=source[:60], line=error.lineno, error=error.message)
+        raise UserError(message, hint=messages.FIX_TEMPLATE) from None
 
 
 @lru_cache(maxsize=256)
@@ -41,7 +40,7 @@ def _named(source: str) -> frozenset[str]:
 def render(source: str, case_input: str | Mapping[str, Any]) -> str:
     """Fill the template `source` with a case's input: `{{ input }}`, or its own variables.
 
-    Of a text, variables are those that stand in it as `cases.text.variables_text` writes them.
+    Of a text, variables are those that stand in it as `cases.normalize.variables_text` writes them.
 
     Raises:
         UserError: Bad template, or a variable that the case does not have.
@@ -55,10 +54,9 @@ def render(source: str, case_input: str | Mapping[str, Any]) -> str:
     try:
         return str(_compile(source).render(variables))
     except TemplateError as error:
-        raise UserError(
-            f"expected the variables of {source[:60]!r} in the case, got {sorted(variables)} ({error})",
-            hint="mend [prompt] or the cases",
-        ) from None
+        names = ", ".join(sorted(variables))
+        message = messages.MISSING_VARIABLE.format(template=source[:60], error=error, names=names)
+        raise UserError(message, hint=messages.FIX_VARIABLE) from None
 
 
 def question(user: str, case_input: str | Mapping[str, Any]) -> str:
@@ -116,21 +114,21 @@ def chat(
     variant: Variant, case: Case, shots: Sequence[Example], passages: Sequence[Passage] = ()
 ) -> tuple[Message, ...]:
     """Return the messages that ask `case` of `variant`, with `shots` as earlier turns and `passages` in the last."""
-    messages: list[Message] = []
+    turns: list[Message] = []
     if variant.system:
         system = render(variant.system, case.input if case.input is not None else "")
-        messages.append({"role": "system", "content": system})
+        turns.append({"role": "system", "content": system})
     for shot in shots:
-        messages += shot_turns(shot, variant)
+        turns += shot_turns(shot, variant)
     if case.messages:
-        messages = list(case.messages) if own_system(case) else [*messages, *case.messages]
+        turns = list(case.messages) if own_system(case) else [*turns, *case.messages]
     else:
         asked = question(variant.user, case.input if case.input is not None else "")
-        messages.append({"role": "user", "content": asked})
+        turns.append({"role": "user", "content": asked})
     if passages:
         cite = variant.retrieval is not None and variant.retrieval.cite
-        messages[-1] = with_passages(messages[-1], passages, cite=cite)
-    return tuple(messages)
+        turns[-1] = with_passages(turns[-1], passages, cite=cite)
+    return tuple(turns)
 
 
 def shot_turns(shot: Example, variant: Variant) -> list[Message]:

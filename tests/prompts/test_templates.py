@@ -1,0 +1,59 @@
+"""From a variant and a case to the chat that is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tuneworthy.errors import UserError
+from tuneworthy.prompts.templates import chat, own_system, question, render, split_answer
+from tuneworthy.types import Case, Example, Passage, Variant
+
+VARIANT = Variant(name="v", model="m", model_identity={}, system="Be brief.", user="Q: {{ input }}")
+SHOT = Example(id="s", messages=({"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}))
+
+
+def test_a_chat_is_system_shots_and_question() -> None:
+    turns = chat(VARIANT, Case(id="c", input="2+2?"), [SHOT])
+    assert [(turn["role"], turn["content"]) for turn in turns] == [
+        ("system", "Be brief."), ("user", "Q: 1+1?"), ("assistant", "2"), ("user", "Q: 2+2?"),
+    ]  # fmt: skip
+
+
+def test_a_case_with_a_system_turn_of_its_own_gets_no_other() -> None:
+    own = Case(id="c", messages=({"role": "system", "content": "Mine."}, {"role": "user", "content": "Why?"}))
+    assert own_system(own)
+    assert chat(VARIANT, own, []) == own.messages
+
+
+def test_passages_stand_before_the_last_question() -> None:
+    turns = chat(VARIANT, Case(id="c", input="Why?"), [], [Passage(document="a.md", text="Because.")])
+    assert turns[-1]["content"].endswith("</documents>\n\nQ: Why?")
+
+
+def test_the_template_of_a_shot_that_thinks_aloud_shows_the_marker() -> None:
+    turns = chat(replace(VARIANT, answer_after="Answer:"), Case(id="c", input="2+2?"), [SHOT])
+    assert turns[2]["content"] == "Answer: 2"
+    assert split_answer("Two and two. Answer: 4", "Answer:") == ("Two and two. ", "4")
+    assert split_answer("4", "Answer:") == ("", "4")
+
+
+def test_a_template_that_is_filled_already_is_not_filled_again() -> None:
+    template = "Text: {{ text }}\nLanguage: {{ language }}"
+    assert question(template, "Text: Why\nLanguage: Latin") == "Text: Why\nLanguage: Latin"
+
+
+def test_an_unknown_variable_names_the_ones_that_there_are() -> None:
+    with pytest.raises(UserError, match=r"city.*The case has input, town"):
+        render("In {{ city }}", {"town": "Oslo"})
+
+
+def test_a_template_cannot_run_code() -> None:
+    with pytest.raises(UserError, match="cannot be filled"):
+        render("{{ input.__class__.__mro__[1].__subclasses__() }}", "x")
+
+
+def test_a_broken_template_is_named_with_its_line() -> None:
+    with pytest.raises(UserError, match="Jinja error in line 2"):
+        render("first\n{{ input", "x")
