@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "tuneworthy"
 ORDER = [
-    "messages", "errors", "types", "registry", "rules", "constraints", "functions",
+    "messages", "errors", "extras", "types", "registry", "rules", "constraints", "functions",
     "config", "store", "stats", "providers", "cases", "prompts", "retrieval", "decoding", "classical", "evaluate", "graders",
     "regressions", "search", "dataset", "train", "ship", "ladder", "verdict", "scaffold", "demo", "report", "cli", "__init__", "__main__",
 ]  # fmt: skip

@@ -15,6 +15,12 @@ RENAME_ONE: Final = "Rename one of them."
 DATA_FAULT: Final = "{where}: expected {expected}, got {got}."
 MORE_FAULTS: Final = "{path}: {n} more faults."
 
+# optional packages
+NO_NUMBA: Final = "The check near needs numba, which is not installed."
+NO_NUMBA_HINT: Final = 'Run `pip install "tuneworthy[data]"`, or set off = ["near"] in [data].'
+NO_PYARROW: Final = "Parquet files need pyarrow, which is not installed."
+NO_PYARROW_HINT: Final = 'Run `pip install "tuneworthy[data]"`.'
+
 # functions of the user's own
 FUNCTION_FORM: Final = "Write `file.py:name` (a file in the project folder) or `package.module:name`."
 NOT_A_FUNCTION_NAME: Final = "{spec!r} does not name a function."

@@ -144,10 +144,6 @@ def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
     return f"A comparison takes {least} answers of each; there are {listed}."
 
 
-NO_NUMBA: Final = "The check near needs numba, which is not installed."
-NO_NUMBA_HINT: Final = 'Run `pip install "tuneworthy[data]"`, or set off = ["near"] in [data].'
-NO_PARQUET: Final = "Parquet files need pyarrow, which is not installed."
-NO_PARQUET_HINT: Final = 'Run `pip install "tuneworthy[data]"`.'
 NO_PRESIDIO: Final = "The engine 'presidio' is not installed."
 NO_PRESIDIO_HINT: Final = "Run `pip install presidio-analyzer`, and install the spaCy model that it names."
 

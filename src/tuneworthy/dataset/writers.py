@@ -23,6 +23,7 @@ from tuneworthy.cases.formats.tool_calls import tools_of
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.dataset import messages
 from tuneworthy.errors import UserError
+from tuneworthy.extras import require
 from tuneworthy.registry import Registry
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Example, Message
@@ -347,11 +348,10 @@ def parquet_row(row: Example) -> dict[str, Any]:
 
 def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write rows batch by batch to a name of its own, then put the file in its place."""
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ModuleNotFoundError:
-        raise UserError(messages.NO_PARQUET, hint=messages.NO_PARQUET_HINT) from None
+    require("pyarrow")
+    import pyarrow as pa
+    from pyarrow import parquet
+
     text = pa.string()
     function = pa.struct([("name", text), ("arguments", text)])
     call = pa.struct([("id", text), ("type", text), ("function", function)])

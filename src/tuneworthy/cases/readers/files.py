@@ -24,6 +24,7 @@ import orjson
 
 from tuneworthy.cases.readers.faults import Journal, kind_of, show
 from tuneworthy.errors import DataError
+from tuneworthy.extras import require
 
 Container = Literal["jsonl", "json", "csv", "parquet", "yaml"]
 Row = tuple[int, dict[str, Any] | None]
@@ -408,6 +409,7 @@ def _delimiter(path: Path, header: str) -> str:
 
 
 def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
+    require("pyarrow")
     import pyarrow as pa
     from pyarrow import parquet
 

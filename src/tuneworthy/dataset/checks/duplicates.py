@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal
 
 from tuneworthy.cases.normalize import folded, normalise, question_of, words
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, Action, CheckContext, RowFinding
-from tuneworthy.errors import UserError
+from tuneworthy.extras import require
 from tuneworthy.types import Example, content_hash
 
 SHORT = 12
@@ -69,8 +68,7 @@ class NearCheck:
     threshold: float = 0.7
 
     def __post_init__(self) -> None:
-        if find_spec("numba") is None:
-            raise UserError(messages.NO_NUMBA, hint=messages.NO_NUMBA_HINT)
+        require("numba")
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield a finding for each row that repeats an earlier one that stays."""
