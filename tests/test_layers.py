@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,17 @@ def test_what_asks_a_model_waits_for_no_library_that_comes_later() -> None:
     code += f"print([name for name in {later!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("statement", "limit_s"),
+    [("import tuneworthy", 0.05), ("from tuneworthy.cli import invoke; invoke(['--help'])", 0.1)],
+)
+def test_the_start_takes_little_processor_time(statement: str, limit_s: float) -> None:
+    def cpu_s(code: str) -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(cpu_s(statement) for _ in range(7)) < limit_s

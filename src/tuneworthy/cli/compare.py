@@ -9,7 +9,7 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.compare import Answer, Versus, versus
@@ -50,7 +50,7 @@ def command(
 
 
 async def _run(project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None, yes: bool) -> Versus:
-    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
+    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
         variants = resolve(session, a), resolve(session, b)
         judges = {grader.model for grader in project.graders if grader.type == "judge"}
         agree_to_spend(project, max_usd, yes, {*judges, *(variant.model for variant in variants)})

@@ -10,7 +10,7 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.dataset.build import BuildResult, build_version
@@ -53,7 +53,7 @@ def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progre
     judge = {project.data.judge.model} if project.data.judge else set()
     fetch_models(project, judge)
     agree_to_spend(project, max_usd, yes, judge)
-    return Lines()
+    return AnswerProgress()
 
 
 def _document(done: BuildResult) -> dict[str, Any]:

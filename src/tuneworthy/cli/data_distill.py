@@ -9,7 +9,7 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.dataset.distill.queries import open_queries
@@ -80,7 +80,7 @@ async def _run(
     max_usd: float | None,
     yes: bool,
 ) -> Distillation:
-    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
+    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)
         judges = {grader.model for grader in project.graders[:1] if grader.type == "judge"}
         agree_to_spend(project, max_usd, yes, {teaching.variant.model, *judges})

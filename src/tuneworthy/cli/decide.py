@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
 from tuneworthy.verdict.base import Verdict
@@ -45,7 +45,9 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     project = load(root)
     if probe:
         agree_to_spend(project, max_usd, yes)
-    verdict = asyncio.run(decide_project(project, probe=probe, max_usd=max_usd, progress=Lines(), waiting=note))
+    verdict = asyncio.run(
+        decide_project(project, probe=probe, max_usd=max_usd, progress=AnswerProgress(), waiting=note)
+    )
     if as_json:
         print_json(verdict.to_dict())
     else:

@@ -9,7 +9,7 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.sweep import Sweeping, SweepReport
@@ -57,7 +57,7 @@ def command(
 async def _run(
     project: Project, word: str, calls: int, repeats: int, *, max_usd: float | None, yes: bool
 ) -> SweepReport:
-    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
+    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
         last = read_record(session.folder)
         word = word or ("best" if last and last.best and not last.partial else "current")
         base = resolve(session, word)

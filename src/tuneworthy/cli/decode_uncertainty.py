@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options, writing_to
-from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.cli.tables import console
 from tuneworthy.config import Project, load
@@ -76,7 +76,7 @@ def command(
 async def _run(
     project: Project, word: str, limit: int | None, samples: int, *, max_usd: float | None, yes: bool
 ) -> UncertaintyReport:
-    async with open_session(project, progress=Lines(), max_usd=max_usd, waiting=note) as session:
+    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
         last = read_record(session.folder)
         word = word or ("best" if last and last.best and not last.partial else "current")
         variant = resolve(session, word)

@@ -259,3 +259,13 @@ def failed_answers(n: int) -> str:
 def engines_differ(a: str, b: str, share: float) -> str:
     """Say how far the draws of two engines differ."""
     return f"{a} and {b}: {share:.1%} of the draws differ" if share > 1e-9 else f"{a} and {b}: the same"
+
+
+# progress
+def progress(label: str, n: int, total: int, rate: float | None, cost: str, left_s: float | None) -> str:
+    """Say how many answers there are, how fast they come and how long the rest takes."""
+    parts = [f"{label}: {n} of {total}"]
+    parts += [f"{rate:.1f}/s"] if rate else []
+    parts += [cost] if cost else []
+    parts += [f"{left_s:.0f} s left"] if left_s is not None else []
+    return ", ".join(parts)

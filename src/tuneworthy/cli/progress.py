@@ -1,51 +1,69 @@
-"""What a person sees while answers come in: a live line on a terminal, a line now and then elsewhere."""
+"""Progress of answers: a live line on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
-import sys
 import time
 
 import click
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-EVERY_S = 10.0
+from tuneworthy.cli import messages
+
+PLAIN_EVERY_S = 10.0
+WINDOW_S = 30.0
+"""The rate, and with it the time left, comes from the answers of the last seconds."""
 
 
-class Lines:
-    """A progress line on stderr with rate, cost and time left.
+class AnswerProgress:
+    """Progress on stderr with rate, cost and time left.
 
     Args:
-        live: Redraw one line (a terminal); otherwise print a line every ten seconds.
+        live: Whether one line is redrawn; otherwise a line is printed every ten seconds. A terminal decides if None.
     """
 
     def __init__(self, *, live: bool | None = None) -> None:
-        self._live = sys.stderr.isatty() if live is None else live
-        self._label, self._total, self._stored, self._done = "", 0, 0, 0
-        self._cost = 0.0
-        self._started = self._shown = 0.0
+        console = Console(stderr=True)
+        self._live = console.is_terminal if live is None else live
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[cost]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            speed_estimate_period=WINDOW_S,
+            disable=not self._live,
+        )
+        self._cost_usd = 0.0
+        self._task: TaskID | None = None
+        self._printed = 0.0
 
     def begin(self, label: str, total: int, stored: int) -> None:
-        """Start counting `total` answers, `stored` of which are there already."""
-        self._label, self._total, self._stored, self._done = label, total, stored, 0
-        self._started = time.monotonic()
-        self._shown = self._started
+        """Start counting `total` answers, `stored` of which are already there."""
+        self.end()
+        self._printed = time.monotonic()
+        self._task = self._bar.add_task(label, total=total, completed=stored, cost="")
+        self._bar.start()
 
     def advance(self, cost_usd: float) -> None:
         """Count one more answer."""
-        self._done += 1
-        self._cost += cost_usd
-        now = time.monotonic()
-        if now - self._shown >= (0.2 if self._live else EVERY_S):
-            self._shown = now
-            self._show(now)
+        if self._task is None:
+            return
+        self._cost_usd += cost_usd
+        cost = f"${self._cost_usd:.4f}" if self._cost_usd else ""
+        self._bar.update(self._task, advance=1, cost=cost)
+        if not self._live and time.monotonic() - self._printed >= PLAIN_EVERY_S:
+            self._printed = time.monotonic()
+            task = self._bar.tasks[-1]
+            line = messages.progress(
+                task.description, int(task.completed), int(task.total or 0), task.speed, cost, task.time_remaining
+            )
+            click.echo(line, err=True)
 
     def end(self) -> None:
         """Clear the live line."""
-        if self._live and self._done:
-            click.echo("\r\033[K", nl=False, err=True)
-
-    def _show(self, now: float) -> None:
-        rate = self._done / max(now - self._started, 1e-9)
-        left = (self._total - self._stored - self._done) / rate
-        cost = f", ${self._cost:.4f}" if self._cost else ""
-        line = f"{self._label}: {self._stored + self._done} of {self._total}, {rate:.1f}/s{cost}, {left:.0f} s left"
-        click.echo(f"\r\033[K{line}" if self._live else line, nl=not self._live, err=True)
+        self._bar.stop()
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None

@@ -11,7 +11,7 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
-from tuneworthy.cli.progress import Lines
+from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
@@ -75,7 +75,7 @@ def walk(
             rungs,
             quick=quick,
             max_usd=max_usd,
-            progress=Lines(),
+            progress=AnswerProgress(),
             say=lambda record: note(
                 messages.RUNG_DONE.format(rung=record.rung, status=record.status, reason=clean(record.reason, 0))
             ),
