@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.config import load
-from tuneworthy.ladder.rungs.retrieval import FEWEST_NAMED, Form, forms_of, measure
+from tuneworthy.ladder.rungs.retrieval import FEWEST_NAMED, SearchForm, forms_of, measure
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.index import open_index
 from tuneworthy.retrieval.library import DocumentLibrary, open_library
@@ -65,7 +65,7 @@ def xquad(data: Path, root: Path) -> list[Case]:
     return sorted(cases, key=lambda case: case.id)
 
 
-async def own_hybrid(library: DocumentLibrary, form: Form, cases: list[Case]) -> dict[str, np.ndarray]:
+async def own_hybrid(library: DocumentLibrary, form: SearchForm, cases: list[Case]) -> dict[str, np.ndarray]:
     """Measure LanceDB's own hybrid search (reciprocal rank fusion) on the same table."""
     searcher = await library.searcher(form.retrieval)
     await searcher.encode([case.text for case in cases])

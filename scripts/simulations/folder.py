@@ -10,8 +10,8 @@ import orjson
 from scripts.simulations.truth import INPUT_TOKENS, OUTPUT_TOKENS
 from scripts.simulations.walk import SimulationSession, cases_of, examples_of, project_file, verdicts
 
+from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.judging import verdicts_path
-from tuneworthy.ladder.rungs.classical import PREFIX
 from tuneworthy.prompts.transforms import COT_MARKER
 from tuneworthy.types import Request, content_hash
 

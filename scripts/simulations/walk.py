@@ -43,11 +43,11 @@ from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.graders.base import Grader
 from tuneworthy.graders.judge import JudgeGrader
+from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.judging import Judging
 from tuneworthy.ladder.record import RunRecord, write_record
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.rungs.classical import PREFIX
-from tuneworthy.ladder.session import Data, Session, settle
+from tuneworthy.ladder.session import Session, TaskData, settle
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.prices import price_for
@@ -98,7 +98,7 @@ def examples_of(shape: Shape) -> list[Example]:
 
 
 @cache
-def data_of(shape: Shape) -> Data:
+def data_of(shape: Shape) -> TaskData:
     """Read and split the data of a shape, as a project does."""
     project = Project.model_validate(tomllib.loads(BARE))
     return settle(project, dataset_of(project, cases_of(shape), examples_of(shape)))
@@ -431,7 +431,7 @@ def walk(world: Simulation) -> Walked:
 
 def walk_session(session: SimulationSession) -> Walked:
     """Let the product run, probe and decide in an opened world."""
-    record = asyncio.run(LadderRun(session).walk(session.project.ladder.rungs))
+    record = asyncio.run(LadderRun(session).run(session.project.ladder.rungs))
     write_record(session.folder, record)
     variant = best_language_model(record)
     if variant is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuneworthy.ladder.adopt import Evidence, decide_adoption
+from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.types import RungStatus
@@ -13,12 +13,12 @@ from tuneworthy.types import RungStatus
 MARGIN = 0.05
 
 
-def evidence(gains: int, losses: int, n: int = 300, alpha: float = 0.008, **more: object) -> Evidence:
+def evidence(gains: int, losses: int, n: int = 300, alpha: float = 0.008, **more: object) -> AdoptionEvidence:
     """Evidence of a binary comparison with so many gains and losses over a baseline of one half."""
     a = np.array([1.0] * losses + [0.0] * gains + [1.0, 0.0] * ((n - gains - losses) // 2))
     b = np.array([0.0] * losses + [1.0] * gains + [1.0, 0.0] * ((n - gains - losses) // 2))
     ones = np.ones(len(a))
-    return Evidence(
+    return AdoptionEvidence(
         gain=compare(a, ones, b, ones, alpha=alpha),
         no_creep=non_inferior(a, ones, b, ones, margin=MARGIN, alpha=alpha),
         **more,  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def adopting_ladders(alpha: float | None, ladders: int = 1000, comparisons: int 
             level = plan.alpha_for(name) if alpha is None else alpha
             gain = compare(best, ones, trial, ones, alpha=level)
             no_creep = non_inferior(best, ones, trial, ones, margin=MARGIN, alpha=level)
-            found = decide_adoption(Evidence(gain=gain, no_creep=no_creep, cost_ratio=1.0), MARGIN)
+            found = decide_adoption(AdoptionEvidence(gain=gain, no_creep=no_creep, cost_ratio=1.0), MARGIN)
             if found.status is RungStatus.ADOPTED:
                 adopted += 1
                 break

@@ -15,9 +15,9 @@ from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
 from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.rung import Rung, View
-from tuneworthy.ladder.rungs.decoding import Decoding
-from tuneworthy.ladder.rungs.few_shot import FewShot
+from tuneworthy.ladder.rung import Rung, view_of
+from tuneworthy.ladder.rungs.decoding import DecodingRung
+from tuneworthy.ladder.rungs.few_shot import FewShotRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of
@@ -177,10 +177,8 @@ def noted(root: Path, grid: str = "", **changes: Any) -> list[str]:
     async def run() -> list[str]:
         async with open_session(load(root)) as session:
             best: Variant = replace(current(session), **changes)
-            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
-                        best=best, seed=7, n_dev=80)  # fmt: skip
-            await Decoding().propose(view)
-            return [words.rpartition("(")[2].rstrip(")") for words in view.notes]
+            notes = (await DecodingRung().propose(view_of(session, best))).notes
+            return [note.rpartition("(")[2].rstrip(")") for note in notes]
 
     return asyncio.run(run())
 
@@ -226,7 +224,7 @@ def test_structured_candidates_of_a_model_that_takes_a_temperature_of_1_only_are
     settings = {}
     for model in ("gpt-5", "gpt-4.1"):
         monkeypatch.setattr(ScriptedProvider, "capabilities", capabilities_of("openai", model, "api.openai.com"))
-        found = proposed(root, FewShot())
+        found = proposed(root, FewShotRung())
         settings[model] = [one.decoding for one in found if one.output.kind != "free"]
     assert settings == {"gpt-5": [{}, {}], "gpt-4.1": [{"temperature": 0.0}] * 2}
 
@@ -236,8 +234,6 @@ def proposed(root: Path, rung: Rung) -> Sequence[Variant]:
 
     async def run() -> Sequence[Variant]:
         async with open_session(load(root)) as session:
-            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
-                        best=current(session), seed=7, n_dev=80)  # fmt: skip
-            return (await rung.propose(view)).candidates
+            return rung.propose(view_of(session, current(session))).candidates
 
     return asyncio.run(run())

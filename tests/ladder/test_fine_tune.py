@@ -26,8 +26,8 @@ from tuneworthy.ladder.record import RungRecord, read_record
 from tuneworthy.ladder.rungs.decoding import keep_sweep, provider_of, swept_setting
 from tuneworthy.ladder.rungs.fine_tune import presets
 from tuneworthy.ladder.rungs.first_tokens import read_sureness
-from tuneworthy.ladder.rungs.tuned_models import TunedModel, _is_base, tuned_models
 from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.tuned_models import TunedModel, _is_base, tuned_models
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.search.sweep import Sweep
@@ -145,7 +145,7 @@ def test_the_regression_sets_of_the_project_are_asked_as_well(tmp_path: Path, mo
     make_models(root)
     policy, general = run_record(root).detail.regressions
     assert (policy.name, policy.status, policy.base, policy.tuned) == ("policy", "unknown", 1.0, 1.0)
-    assert policy.needs > 12 and f"{policy['needs']:,} cases would show it" in policy.detail
+    assert policy.needs > 12 and f"{policy.needs:,} cases would show it" in policy.detail
     assert general.name == "general"
 
 
@@ -154,7 +154,7 @@ def test_only_the_newest_tuned_models_enter_and_each_names_its_file(world: Path)
     for size in ("1", "2", "3", "4"):
         make_artifact(world, "gguf", first["merged"].id, file_type=size)
     assert len(tuned_models(load(world))) == 4
-    names = [row["name"] for row in run_record(world).candidates]
+    names = [row.name for row in run_record(world).candidates]
     assert len(names) == 8 and all(name.startswith("fine_tune/") for name in names)
 
 

@@ -16,7 +16,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.adopt import Evidence, decide_adoption
+from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.commands.compare import Answer, versus
 from tuneworthy.ladder.judging import Item, read_verdicts, verdicts_path
@@ -100,7 +100,7 @@ def test_a_sound_judge_adopts_nothing_before_people_have_judged_and_then_it_does
     root = judged_simulation(tmp_path, "sound")
     record, model = run_record(root)
     assert (model.status, model.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
-    assert "verdicts of people on both variants" in model.reason
+    assert "people judged both variants on only" in model.reason
     assert record.best and record.best["rung"] == "baseline"
     assert document(root)["status"] == "unknown"
     assert judge_by_hand(root) > 60
@@ -120,7 +120,7 @@ def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:
     assert model.graders["judge"] > 0.95  # by the judge alone it is nearly perfect
     assert model.score is not None and model.score < 0.7
     assert model.bounds95 and model.bounds95[0] < 0.55 < model.bounds95[1] < 0.75
-    assert "the judge alone says" in model.notes[-1]
+    assert "the judge alone gives" in model.notes[-1]
     assert model.delta is not None and abs(model.delta) < 0.25
     assert model.status is not RungStatus.ADOPTED
     assert record.best and record.best["rung"] == "baseline"
@@ -147,7 +147,7 @@ def test_verdicts_that_break_off_early_are_too_few(tmp_path: Path) -> None:
     path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[10:]))
     _, model = run_record(root)
     assert model.reason_code == "judge"
-    assert "too few" in model.reason
+    assert "on only" in model.reason
 
 
 def test_a_changed_rubric_voids_the_verdicts(tmp_path: Path) -> None:
@@ -183,9 +183,9 @@ def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:
     for a, b in ((zeros, ones), (ones, zeros)):
         gain = compare(a, ones, b, ones, alpha=0.01)
         bound = non_inferior(a, ones, b, ones, margin=0.05, alpha=0.01)
-        told = decide_adoption(Evidence(gain=gain, no_creep=bound, unvalidated="no verdicts"), 0.05)
+        told = decide_adoption(AdoptionEvidence(gain=gain, no_creep=bound, unvalidated="no verdicts"), 0.05)
         assert (told.status, told.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
-        assert decide_adoption(Evidence(gain=gain, no_creep=bound), 0.05).reason_code != "judge"
+        assert decide_adoption(AdoptionEvidence(gain=gain, no_creep=bound), 0.05).reason_code != "judge"
 
 
 def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them
     run_record(root)
     found = asyncio.run(on_test())
     assert found.answer is Answer.UNRESOLVED
-    assert "verdicts of people" in found.unvalidated
+    assert "people judged both variants" in found.unvalidated
     judge_by_hand(root)
     assert asyncio.run(on_test()).answer is Answer.BETTER
 
@@ -270,7 +270,7 @@ def test_a_case_is_shown_with_its_verdicts_without_opening_a_model(
     root = judged_simulation(tmp_path, "sound", n_cases=60)
     record, model = run_record(root)
     assert list(record.judges) == ["judge"]
-    assert [row["name"] for row in model.candidates] == ["model/strong"]  # the judge is no candidate
+    assert [row.name for row in model.candidates] == ["model/strong"]  # the judge is no candidate
 
     def refuse(*_: object) -> None:
         raise UserError("expected no model to be opened, got one")

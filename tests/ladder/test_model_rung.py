@@ -15,9 +15,9 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.rung import Task, View
+from tuneworthy.ladder.rung import TaskInfo, View
 from tuneworthy.ladder.rungs.decoding import with_setting
-from tuneworthy.ladder.rungs.model import Model, Seen, _dominates, on_model, retirement
+from tuneworthy.ladder.rungs.model import DevAnswers, ModelRung, _dominates, on_model, retirement
 from tuneworthy.ladder.session import open_session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.capabilities import THINKING_TOKENS, _rows, capabilities_of
@@ -40,7 +40,7 @@ def run_ladder(root: Path) -> RunRecord:
     async def walk() -> RunRecord:
         project = load(root)
         async with open_session(project) as session:
-            return await LadderRun(session).walk(project.ladder.rungs)
+            return await LadderRun(session).run(project.ladder.rungs)
 
     return asyncio.run(walk())
 
@@ -52,14 +52,14 @@ def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
     best = Variant(name="baseline/weak", model="weak", model_identity={}, system=None, user="{{ input }}")
     view = View(
         project=project,
-        task=Task(kind="label"),
+        task=TaskInfo(kind="label"),
         pool=ShotPool([]),
         models={"thinker": thinker},  # type: ignore[arg-type]
         best=best,
         seed=7,
         n_dev=80,
     )
-    found = asyncio.run(Model().propose(view)).candidates
+    found = asyncio.run(ModelRung().propose(view)).candidates
     assert capabilities.efforts, "the planted model takes an effort"
     others = [effort for effort in capabilities.efforts if effort != capabilities.default_effort]
     assert [variant.decoding for variant in found] == [{}, *({"effort": effort} for effort in others)]
@@ -90,11 +90,14 @@ def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp
         for name, model in (("thinker", "gpt-4.1"), ("always", "o3"))
     }
     best = Variant(name="b", model="weak", model_identity={}, system=None, user="x", decoding={"temperature": 0.0})
-    view = View(project=project, task=Task(kind="label"), pool=ShotPool([]), models=models, best=best, seed=7, n_dev=80)
-    found = {variant.name: variant.decoding for variant in asyncio.run(Model().propose(view)).candidates}
+    view = View(
+        project=project, task=TaskInfo(kind="label"), pool=ShotPool([]), models=models, best=best, seed=7, n_dev=80
+    )
+    proposal = asyncio.run(ModelRung().propose(view))
+    found = {variant.name: variant.decoding for variant in proposal.candidates}
     assert found["model/thinker"] == {"temperature": 0.0} and found["model/always,effort=high"] == {"effort": "high"}
     assert on_model(best, "thinker", models["thinker"].provider).decoding == {"temperature": 0.0}
-    assert [note for note in view.notes if "temperature" in note and note.startswith("always does not accept")]
+    assert [note for note in proposal.notes if "temperature" in note and note.startswith("always does not accept")]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +151,7 @@ def test_a_rung_whose_only_model_is_switched_off_has_failed_and_the_run_ends_as_
     record = run_ladder(write_gone(tmp_path, {}))
     found = record.rung("model")
     assert found is not None and (found.status, found.reason_code) == ("failed", "unavailable")
-    assert record.best is not None and record.best["rung"] == "baseline" and not record.partial
+    assert record.best is not None and record.best.rung == "baseline" and not record.partial
 
 
 @pytest.mark.slow
@@ -169,13 +172,13 @@ def test_a_stronger_model_that_misses_the_target_is_not(tmp_path: Path) -> None:
     )
 
 
-def seen(right: list[float], usd: float = 1.0, seconds: float = 0.1) -> Seen:
+def seen(right: list[float], usd: float = 1.0, seconds: float = 0.1) -> DevAnswers:
     """What is stored of a model: its scores on dev, NaN where it was not asked."""
     num = np.array(right)
     asked = ~np.isnan(num)
     one = Variant(name="m", model="m", model_identity={}, system=None, user="{{ input }}")
     values = [np.where(asked, value, np.nan) for value in (1.0, usd, seconds)]
-    return Seen(one, asked, num, *values)
+    return DevAnswers(one, asked, num, *values)
 
 
 def test_a_dearer_slower_and_worse_model_is_off_the_front() -> None:
@@ -187,7 +190,7 @@ def test_a_dearer_slower_and_worse_model_is_off_the_front() -> None:
 def test_models_are_held_against_each_other_on_the_cases_of_both() -> None:
     """`early` left the race: on what it was asked the other is better, on all of dev, which is harder, it is not."""
     whole, early = seen([1, 1, 1, 0, 0, 0]), seen([1, 1, 0, np.nan, np.nan, np.nan])
-    assert whole.on(whole.seen)["score"] < early.on(early.seen)["score"]  # type: ignore[operator]
+    assert whole.on(whole.answered)["score"] < early.on(early.answered)["score"]  # type: ignore[operator]
     assert _dominates(whole, early) and not _dominates(early, whole)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from tuneworthy.ladder.check import check_project
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rung import view_of
+from tuneworthy.ladder.rung_details import PromptDetail
 from tuneworthy.ladder.rungs import prompt_search
-from tuneworthy.ladder.rungs.prompt import Prompt
+from tuneworthy.ladder.rungs.prompt import PromptRung
 from tuneworthy.ladder.rungs.prompt_search import details, feedback, searched_half
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current
@@ -80,7 +81,7 @@ class Searched:
     """What a search found, what it wanted (name of the variant, text and id of the case), and how often it asked."""
 
     variants: Sequence[Variant]
-    about: dict[str, Any]
+    about: PromptDetail
     notes: Sequence[str]
     asked: Sequence[tuple[str, str, str]]
     sent: int
@@ -111,11 +112,11 @@ def search(root: Path, *, searched: bool = True, dev: Callable[[Session], Sequen
 
             session.runner.run = noted  # type: ignore[method-assign]
             cases = LadderRun(session).dev if dev is None else dev(session)
-            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
-                        best=current(session), seed=7, n_dev=len(cases), dev=cases, searched=searched)  # fmt: skip
-            rung = Prompt()
-            found = await rung.search(session, view)
-            return Searched(found, rung.found, view.notes, asked, session.runner.sent, cases, session.split.test)
+            view = replace(view_of(session, current(session), cases, searched=searched), n_dev=len(cases))
+            found = await PromptRung().search(session, view)
+            about = found.detail or PromptDetail()
+            assert isinstance(about, PromptDetail)
+            return Searched(found.candidates, about, found.notes, asked, session.runner.sent, cases, session.split.test)
 
     return asyncio.run(run())
 
@@ -126,7 +127,7 @@ def run_ladder(root: Path) -> tuple[RunRecord, int]:
     async def walk() -> tuple[RunRecord, int]:
         project = load(root)
         async with open_session(project) as session:
-            record = await LadderRun(session).walk(project.ladder.rungs)
+            record = await LadderRun(session).run(project.ladder.rungs)
             return record, len(session.runner.store)
 
     return asyncio.run(walk())
@@ -224,7 +225,7 @@ def test_the_race_sees_no_case_that_a_candidate_was_made_from(tmp_path: Path, mo
     found = record.rung("prompt")
     dev = search(root).dev
     half = {case.id for case in searched_half(dev)}
-    assert found is not None and "prompt/gepa" in {row["name"] for row in found.candidates}
+    assert found is not None and "prompt/gepa" in {row.name for row in found.candidates}
     assert raced == {case.id for case in dev} - half  # all the others, as there is budget for them
     assert max(row["n"] for row in found.candidates) == 40
 
@@ -307,7 +308,7 @@ def test_without_words_of_feedback_the_same_model_finds_nothing(
 
 def test_without_the_section_nothing_is_asked(tmp_path: Path) -> None:
     found = search(bad_prompt(tmp_path, extra=""))
-    assert (found.variants, found.about, found.notes, found.asked) == ([], {}, [], [])
+    assert (found.variants, found.about, found.notes, found.asked) == ([], PromptDetail(), [], [])
 
 
 HOSTED = GEPA.replace('"scripted"\nfunction = "world.py:writer"', '"openai"\nmodel = "gpt-5"')
@@ -346,7 +347,7 @@ def test_placeholders_that_were_there_may_stay_and_a_broken_template_is_told(tmp
             best = Variant(name="x", model="weak", model_identity={}, system="Now: {{ input }}", user="{{ input }}")
             section = session.project.reflection
             assert section is not None
-            asking = prompt_search._Asking(session, section, best)
+            asking = prompt_search._GepaCalls(session, section, best)
             case = session.split.dev[0]
             texts = ["Say: {{ input }} at once", "Say it", "{{ other }}", "{% raw", '{"a": {"b": 1}}']
             return [asking._fault(text, case) for text in texts]
@@ -373,7 +374,7 @@ def test_personal_data_in_details_is_masked_before_they_are_cut(tmp_path: Path) 
         async with open_session(load(bad_prompt(tmp_path))) as session:
             section = session.project.reflection
             assert section is not None
-            asking = prompt_search._Asking(session, section, current(session))
+            asking = prompt_search._GepaCalls(session, section, current(session))
             case = session.split.dev[0]
             detail = {"missing": "x" * (prompt_search.DETAIL_CHARS - 22) + " ada@example.org is missing"}
             trace = (await session.ask(current(session), [case]))[0]
@@ -522,7 +523,7 @@ def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path
         async with open_session(load(tmp_path)) as session:
             section, best, case = session.project.reflection, current(session), session.split.dev[0]
             assert section is not None
-            asking = prompt_search._Asking(session, section, best)
+            asking = prompt_search._GepaCalls(session, section, best)
             (trace,) = await session.ask(best, [case])
             asking._today = {case.id: 0.75}
             found = asking._judged(case, trace, Score.failed("the judge gave no verdict"))
@@ -605,16 +606,18 @@ LEVELS = (("whole", "whole_ci95"), ("score", "ci95"))
 def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_paragraphs(tmp_path: Path) -> None:
     record, _ = run_ladder(long_prompt(tmp_path))
     found = record.rung("prompt")
-    assert found is not None and "prompt/cut" in {row["name"] for row in found.candidates}
+    assert found is not None and "prompt/cut" in {row.name for row in found.candidates}
     page = render_markdown(record)
     assert "3 of 4 paragraphs earn nothing: about " in page and "Mind the gap." in page
     one = found.detail.ablation.tried[0]
-    levels = [f"{numbers.score(one[key])} | {numbers.interval(one[ends])}" for key, ends in LEVELS]
-    assert f"| {' | '.join(levels)} | {one['n']} | 0 |" in page.replace("\\", "")
+    levels = [f"{numbers.score(getattr(one, key))} | {numbers.interval(getattr(one, ends))}" for key, ends in LEVELS]
+    assert f"| {' | '.join(levels)} | {one.n} | 0 |" in page.replace("\\", "")
 
 
 def test_a_prompt_of_one_paragraph_has_nothing_to_cut_and_says_so(tmp_path: Path) -> None:
     root = long_prompt(tmp_path)
     (root / "long.md").write_text("Rule: a colour. {{ input }}")
     found = search(root)
-    assert found.asked == [] and found.notes[0].startswith("nothing is cut from the system prompt: it has no two")
+    assert found.asked == [] and found.notes[0].startswith(
+        "nothing is cut from the system prompt: it has fewer than two"
+    )

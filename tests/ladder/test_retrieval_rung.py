@@ -18,7 +18,7 @@ from tuneworthy.config import load
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.run import run_ladder as run_ladder_of
-from tuneworthy.ladder.rungs.retrieval import Form, attribute, cause, forms_of, measure, search_quality
+from tuneworthy.ladder.rungs.retrieval import SearchForm, attribute, cause, forms_of, measure, search_quality
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.document import document
 from tuneworthy.report.html import render_html
@@ -79,7 +79,7 @@ def run_ladder(root: Path) -> tuple[RunRecord, RungRecord]:
     async def walk() -> RunRecord:
         project = load(root)
         async with open_session(project) as session:
-            return await LadderRun(session).walk(project.ladder.rungs)
+            return await LadderRun(session).run(project.ladder.rungs)
 
     record = asyncio.run(walk())
     found = record.rung("retrieval")
@@ -198,7 +198,7 @@ def test_recall_counts_documents_not_chunks(tmp_path: Path) -> None:
 
 def test_the_interval_of_a_search_knows_of_shared_sources_and_is_never_empty() -> None:
     found = np.tile([1.0, 1.0, 1.0, 0.0], 15)
-    form = Form("words", Retrieval(documents="d", k=3), {"recall@5": found, "ndcg@10": np.ones(60), "mrr": found})
+    form = SearchForm("words", Retrieval(documents="d", k=3), {"recall@5": found, "ndcg@10": np.ones(60), "mrr": found})
     alone, grouped = (search_quality(form, True, groups).ci95 for groups in (None, np.tile([0, 1, 2, 3], 15)))
     assert grouped["recall@5"][0] < alone["recall@5"][0] < 0.75 < alone["recall@5"][1] < grouped["recall@5"][1]
     assert alone["ndcg@10"][0] < 1

@@ -14,12 +14,11 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.commands.case_answers import open_answers
-from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import run_ladder
-from tuneworthy.ladder.rung import View
-from tuneworthy.ladder.rungs.model import Model
+from tuneworthy.ladder.rung import view_of
+from tuneworthy.ladder.rungs.model import ModelRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current, resolve
 from tuneworthy.report.findings import answer, best_model_of, target_of
@@ -90,8 +89,8 @@ def test_the_first_eligible_variant_is_the_best_without_being_better_and_is_not_
     record = walk(dear_baseline(tmp_path, POOR, rungs=["baseline", "model", "decoding"]))
     model, decoding = rung(record, "model"), rung(record, "decoding")
     assert model.status is RungStatus.NO_GAIN and model.compared_to == rung(record, "baseline").variant
-    assert "best so far, because baseline/dear is not eligible" in model.reason
-    assert record.best == {"rung": "model", "variant": model.variant}
+    assert "now the best, because baseline/dear violates a constraint" in model.reason
+    assert record.best == BestVariant("model", model.variant or "")
     assert best_model_of(record) == model
     assert record.variants[decoding.variant or ""].model == "cheap"  # later rungs build on it
     assert decoding.compared_to == model.variant
@@ -102,15 +101,15 @@ def test_without_a_constraint_the_same_variant_is_not_the_best(tmp_path: Path) -
     root = dear_baseline(tmp_path, POOR, rungs=["baseline", "model"])
     edit(root, "[constraints]\nusd_per_1k = 0.01\n", "")
     record = walk(root)
-    assert record.best is not None and record.best["rung"] == "baseline"
+    assert record.best is not None and record.best.rung == "baseline"
     assert rung(record, "baseline").violated == ""
 
 
 def test_a_second_eligible_variant_must_be_better_than_the_first(tmp_path: Path) -> None:
     root = dear_baseline(tmp_path, FAIR, rungs=["baseline", "model", "decoding"])
     record = walk(root)
-    assert record.best is not None and record.best["rung"] == "model"
-    assert "best so far" not in rung(record, "decoding").reason
+    assert record.best is not None and record.best.rung == "model"
+    assert "now the best" not in rung(record, "decoding").reason
 
 
 def test_a_candidate_that_breaks_a_constraint_is_not_the_best_even_if_it_is_better(tmp_path: Path) -> None:
@@ -119,14 +118,14 @@ def test_a_candidate_that_breaks_a_constraint_is_not_the_best_even_if_it_is_bett
     record = walk(world(tmp_path, models, prices, rungs=["baseline", "model"], extra=limit))
     model = rung(record, "model")
     assert model.status is RungStatus.VIOLATES_CONSTRAINT and model.violated
-    assert record.best is not None and record.best["rung"] == "baseline"
+    assert record.best is not None and record.best.rung == "baseline"
 
 
 def test_where_no_language_model_is_eligible_the_classical_baseline_is_the_best(tmp_path: Path) -> None:
     record = walk(dear_baseline(tmp_path, GOOD, rungs=["classical", "baseline"]))
     classical = rung(record, "classical")
-    assert record.best == {"rung": "classical", "variant": classical.variant}
-    assert "because baseline/dear is not eligible" in classical.reason
+    assert record.best == BestVariant("classical", classical.variant or "")
+    assert "because baseline/dear violates a constraint" in classical.reason
     assert "is not eligible" in answer(record) and record.classical_wins == ""
 
 
@@ -192,7 +191,7 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
     assert record["rungs"][0]["cost_usd"] == pytest.approx(spent)
     assert spent < record["cost_usd"] <= spent * 1.1  # what the rung that was not ended took is counted
     assert json.loads((root / ".tuneworthy" / "run.json").read_text()) == record
-    assert "BudgetSpent" in err
+    assert "raise budget_usd" in err
     stored = last_record(root)
     assert answer(stored).startswith("The run stopped early") and target_of(stored) is None
     with open_answers(load(root), say=lambda words: capsys.readouterr() and print(words)) as answers:
@@ -228,7 +227,7 @@ def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: 
     edit(root, '"world.py:strong"', '"world.py:strong"\nretries = 0')
     assert invoke(["run", "--project", str(root)]) == 5
     out, err = capsys.readouterr()
-    assert "Not the whole ladder: stopped in the rung model" in out and "OutsideFault" in err
+    assert "Not the whole ladder: stopped in the rung model" in out and "run the same command again" in err
     assert last_record(root).partial.startswith("stopped in the rung model")
 
 
@@ -285,15 +284,15 @@ def test_a_quick_look_with_a_small_dev_gives_the_score_that_was_measured(tmp_pat
     for name in ("baseline", "prompt"):
         found = rung(record, name)
         (row,) = found.candidates
-        assert row["n"] == 30 and found.candidates_tried == 1
-        assert found.reason == f"dev only: {row['score']:.3f} on 30 cases; test was not looked at"
-        assert row["score"] > 0.3
+        assert row.n == 30 and found.candidates_tried == 1
+        assert found.reason == f"dev only: {row.score:.3f} on 30 cases; nothing was compared on test"
+        assert row.score > 0.3
     assert not (root / ".tuneworthy" / "comparisons.json").exists()
 
 
 def test_a_quick_look_tells_scores_of_all_its_dev_cases(tmp_path: Path) -> None:
     record = walk(write_simulation(tmp_path, {"weak": FAIR, "strong": GOOD}, rungs=["baseline", "model"]), quick=True)
-    assert [one.candidates[0]["n"] for one in record.rungs] == [40, 40]
+    assert [one.candidates[0].n for one in record.rungs] == [40, 40]
 
 
 def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_path: Path) -> None:
@@ -308,9 +307,9 @@ def test_the_alpha_of_a_look_is_that_of_a_planned_one_whatever_was_added(tmp_pat
 @pytest.mark.parametrize(
     ("gone", "got"),
     [
-        (["comparisons.json"], "none"),
-        (["comparisons.json", "run.json"], "none"),
-        ([], "0 of the 2 that were taken"),
+        (["comparisons.json"], "The comparisons already made on test are missing."),
+        (["comparisons.json", "run.json"], "The comparisons already made on test are missing."),
+        ([], "This lists 0 comparisons on test, but 2 were made."),
     ],
 )
 def test_looks_that_are_gone_are_told_and_never_planned_anew(
@@ -325,8 +324,8 @@ def test_looks_that_are_gone_are_told_and_never_planned_anew(
     for command in ("run", "compare baseline current --test"):
         assert invoke([*command.split(), "--project", str(root)]) == 2
         err = capsys.readouterr().err
-        assert f"expected the looks at test in {root / '.tuneworthy' / 'looks'}.json, got {got}" in err
-        assert "put the file back, or start over with a new test set" in err
+        assert f"{root / '.tuneworthy' / 'comparisons'}.json: {got}" in err
+        assert "restore the file, or start over with a new test set" in err
     assert invoke(["check", "--project", str(root), "--json"]) == 2
 
 
@@ -334,7 +333,7 @@ def test_an_empty_look_plan_is_no_plan(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
     walk(root)
     Folder(root).write("comparisons", {})
-    with pytest.raises(UserError, match="got something else"):
+    with pytest.raises(UserError, match="not a list of comparisons"):
         walk(root)
 
 
@@ -347,7 +346,7 @@ def test_an_edited_baseline_that_is_measured_on_test_again_is_a_look_until_the_t
     for number in range(1, 3):
         (root / "tuneworthy.toml").write_text(first.replace("[prompt]", f"[prompt]\nmax_tokens = {50 + number}"))
         record = walk(root, rungs=["baseline"])
-        assert record.comparisons.made == number and "a look" in rung(record, "baseline").notes[-1]
+        assert record.comparisons.made == number and "charged as a comparison" in rung(record, "baseline").notes[-1]
     (root / "tuneworthy.toml").write_text(first)
     assert walk(root, rungs=["baseline"]).comparisons.made == 2  # what was seen before is not seen anew
 
@@ -356,7 +355,7 @@ def test_an_edited_baseline_that_is_measured_on_test_again_is_a_look_until_the_t
             (root / "tuneworthy.toml").write_text(first.replace("[prompt]", f"[prompt]\nmax_tokens = {90 + number}"))
             walk(root, rungs=["baseline"])
 
-    with pytest.raises(UserError, match="the test set is used up"):
+    with pytest.raises(UserError, match="The test set is used up"):
         measure_many()
 
 
@@ -413,7 +412,7 @@ def test_the_notes_of_a_record_stand_there_once(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline"])
     Folder(root).write("revealed", [{"case": "x", "time": "2026-11-01T00:00:00+00:00", "command": "cases show"}])
     notes = Counter(walk(root).notes)
-    assert sum("were looked at" in note for note in notes) == 1 and set(notes.values()) == {1}
+    assert sum("were shown" in note for note in notes) == 1 and set(notes.values()) == {1}
 
 
 def test_a_model_that_only_judges_is_no_candidate(tmp_path: Path) -> None:
@@ -430,13 +429,5 @@ def test_a_model_that_only_judges_is_no_candidate(tmp_path: Path) -> None:
 
 async def propose(root: Path) -> tuple[list[str], list[str]]:
     async with open_session(load(root)) as session:
-        view = View(
-            project=session.project,
-            task=session.task,
-            pool=session.pool,
-            models=Models(session.project),
-            best=current(session),
-            seed=7,
-            n_dev=1,
-        )
-        return [one.name for one in (await Model().propose(view)).candidates], view.notes
+        proposal = ModelRung().propose(view_of(session, current(session)))
+        return [one.name for one in proposal.candidates], list(proposal.notes)

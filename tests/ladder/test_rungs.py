@@ -24,7 +24,7 @@ def run_ladder(root: Path, *, quick: bool = False) -> RunRecord:
     async def walk() -> RunRecord:
         project = load(root)
         async with open_session(project) as session:
-            return await LadderRun(session, quick=quick).walk(project.ladder.rungs)
+            return await LadderRun(session, quick=quick).run(project.ladder.rungs)
 
     return asyncio.run(walk())
 
@@ -159,7 +159,7 @@ def test_with_fewer_than_fifty_dev_cases_one_candidate_a_rung_is_preregistered(t
     record = run_ladder(root)
     found = record.rung("few_shot")
     assert not record.explored and found is not None
-    assert found.candidates_tried == 1 and found.candidates == []
+    assert found.candidates_tried == 1 and not found.candidates
 
 
 def test_a_hosted_model_is_not_eligible_where_the_task_must_run_on_the_device(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ on_device = true
 
 def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) -> None:
     """The proposals alone: nothing is asked, so no model file is needed."""
-    from tuneworthy.ladder.rungs.decoding import Decoding
+    from tuneworthy.ladder.rungs.decoding import DecodingRung
     from tuneworthy.providers.capabilities import capabilities_of
 
     provider = SimpleNamespace(capabilities=capabilities_of("llama_cpp", "x"), supports=frozenset({"choice"}))
@@ -185,23 +185,24 @@ def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) ->
     provider.identity = {"provider": "llama_cpp"}
     decoding = SimpleNamespace(grid=None, preset="auto")
     view = SimpleNamespace(
-        best=free,
+        incumbent=free,
         models={"m": SimpleNamespace(provider=provider)},
         project=SimpleNamespace(
             decoding=decoding, root=tmp_path, models={"m": SimpleNamespace(provider="llama_cpp")}, documents=None
         ),
         task=SimpleNamespace(kind="label"),
-        notes=[],
     )
 
     def settings() -> list[dict[str, object]]:
-        return [dict(candidate.decoding) for candidate in asyncio.run(Decoding().propose(view)).candidates]  # type: ignore[arg-type]
+        return [dict(candidate.decoding) for candidate in asyncio.run(DecodingRung().propose(view)).candidates]  # type: ignore[arg-type]
 
     assert {"temperature": 0.0} in settings()
     assert any("min_p" in setting for setting in settings())
-    view.best = replace(free, output=OutputFormat(kind="choice", choices=("a", "b")), decoding={"temperature": 0.0})
+    view.incumbent = replace(
+        free, output=OutputFormat(kind="choice", choices=("a", "b")), decoding={"temperature": 0.0}
+    )
     assert settings() == []
-    assert asyncio.run(Decoding().propose(view)).skip_code == "constrained"  # type: ignore[arg-type]
+    assert asyncio.run(DecodingRung().propose(view)).skip_code == "constrained"  # type: ignore[arg-type]
     decoding.grid = [{"temperature": 0.5}]
     assert settings() == [{"temperature": 0.5}]
 

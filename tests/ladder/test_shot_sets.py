@@ -13,8 +13,8 @@ from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.rung import View
-from tuneworthy.ladder.rungs.few_shot import FewShot
+from tuneworthy.ladder.rung import View, view_of
+from tuneworthy.ladder.rungs.few_shot import FewShotRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.prompts.shots import ShotPool
@@ -40,11 +40,10 @@ def search(root: Path, *, searched: bool = True) -> tuple[list[Variant], list[st
 
     async def run() -> tuple[list[Variant], list[str], int, int]:
         async with open_session(load(root)) as session:
-            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
-                        best=current(session), seed=7, n_dev=80, dev=session.split.dev, searched=searched)  # fmt: skip
-            found = await FewShot().search(session, view)
-            wrong = sum(mislabelled(view, one) for one in found if "bootstrap" in one.name)
-            return found, view.notes, session.runner.sent, wrong
+            view = view_of(session, current(session), session.split.dev, searched=searched)
+            found = await FewShotRung().search(session, view)
+            wrong = sum(mislabelled(view, one) for one in found.candidates if "bootstrap" in one.name)
+            return list(found.candidates), list(found.notes), session.runner.sent, wrong
 
     return asyncio.run(run())
 
@@ -68,10 +67,9 @@ def test_half_of_the_sets_hold_only_examples_that_the_model_answers_as_they_do(t
 def test_random_sets_may_hold_what_bootstrapped_ones_leave_out(tmp_path: Path) -> None:
     async def run() -> int:
         async with open_session(load(world(tmp_path))) as session:
-            view = View(project=session.project, task=session.task, pool=session.pool, models=session.models,
-                        best=current(session), seed=7, n_dev=80, searched=True)  # fmt: skip
-            found = await FewShot().search(session, view)
-            return sum(mislabelled(view, one) for one in found if "random" in one.name)
+            view = view_of(session, current(session), searched=True)
+            found = await FewShotRung().search(session, view)
+            return sum(mislabelled(view, one) for one in found.candidates if "random" in one.name)
 
     assert asyncio.run(run()) > 0
 
@@ -82,7 +80,7 @@ def test_where_the_model_is_mostly_wrong_all_sets_are_random_and_that_is_said(tm
     script.write_text(script.read_text().replace("answer(request, 1.0)", "'purple'"))
     found, notes, asked, _ = search(root)
     assert [variant.name for variant in found] == [f"few_shot/random{number}-4" for number in range(1, 7)]
-    assert notes == ["no bootstrapped shots: the model answers 0 of the 16 examples asked as they do"] and asked == 16
+    assert notes == ["no bootstrapped shots: the model answers 0 of 16 examples as they do"] and asked == 16
 
 
 @pytest.mark.parametrize(
@@ -104,10 +102,10 @@ def test_sets_race_with_the_other_candidates_and_the_race_keeps_its_budget(tmp_p
     async def walk() -> Any:
         project = load(world(tmp_path, n_cases=60))
         async with open_session(project) as session:
-            return await LadderRun(session).walk(project.ladder.rungs)
+            return await LadderRun(session).run(project.ladder.rungs)
 
     found = asyncio.run(walk()).rung("few_shot")
-    names = {row["name"] for row in found.candidates}
+    names = {row.name for row in found.candidates}
     assert {f"few_shot/{kind}{number}-4" for kind in ("bootstrap", "random") for number in (1, 2, 3)} <= names
     assert found.calls <= found.calls_full / 3
 
@@ -149,7 +147,7 @@ def test_an_example_that_was_not_answered_ends_the_search_which_would_else_be_an
     script.write_text(script.read_text().replace(right, f"failing(request) or {right}") + FAILING)
     file.write_text(file.read_text().replace(':weak"\n', ':weak"\nretries = 0\n'))
     (root / "down").touch()
-    with pytest.raises(OutsideFault, match="got weak: busy"):
+    with pytest.raises(OutsideFault, match="weak: busy"):
         search(root)
     (root / "down").unlink()
     found, notes, *_ = search(root)

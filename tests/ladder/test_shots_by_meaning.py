@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.rung import Task, View
-from tuneworthy.ladder.rungs.few_shot import FewShot
+from tuneworthy.ladder.rung import TaskInfo, View
+from tuneworthy.ladder.rungs.few_shot import FewShotRung
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Case, Example, Variant
 
@@ -61,13 +61,14 @@ def test_where_it_is_asked_for_there_are_candidates_or_the_reason_why_not(
     models: Any = {"weak": SimpleNamespace(provider=SimpleNamespace(supports=frozenset({"free"})))}
     view = View(
         project=project,
-        task=Task(kind="free_text"),
+        task=TaskInfo(kind="free_text"),
         pool=ShotPool(examples("one", "two", "three")),
         models=models,
         best=BEST,
         seed=7,
         n_dev=80,
     )
-    names = [variant.name for variant in asyncio.run(FewShot().propose(view)).candidates]
+    proposal = asyncio.run(FewShotRung().propose(view))
+    names = [variant.name for variant in proposal.candidates]
     assert ("few_shot/by_meaning-2" in names) is torch
-    assert any("torch is not installed" in note for note in view.notes) is not torch
+    assert any("torch is not installed" in note for note in proposal.notes) is not torch

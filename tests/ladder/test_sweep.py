@@ -20,14 +20,14 @@ from tuneworthy.evaluate.batch import Batch, Job
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.ladder.commands.sweep import Sweeping, SweepReport, flips_of, steadiness, validity
-from tuneworthy.ladder.rungs.decoding import Decoding, accepted, settings_for, swept_setting
+from tuneworthy.ladder.rungs.decoding import DecodingRung, accepted, settings_for, swept_setting
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of, takes_temperature
 from tuneworthy.providers.scripted import ScriptedProvider
-from tuneworthy.search.racing import Measured
+from tuneworthy.search.racing import DevScores
 from tuneworthy.search.space import space
-from tuneworthy.search.sweep import Plan, Sweep, fewest_calls, halves, sweep
+from tuneworthy.search.sweep import Sweep, SweepPlan, fewest_calls, halves, sweep
 from tuneworthy.types import Case, Response, Score, Trace, Variant
 
 LOCAL = capabilities_of("llama_cpp", "x")
@@ -51,13 +51,13 @@ class Simulation:
         self.hard = dict(zip([case.id for case in DEV], rng.random(len(DEV)), strict=True))
         self.asked: dict[str, set[str]] = {}
 
-    async def measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
+    async def measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
         own = np.random.default_rng([self.seed, int(variant.id, 16) % 2**32])
         draws = dict(zip([case.id for case in DEV], own.random(len(DEV)), strict=True))
         self.asked.setdefault(variant.id, set()).update(case.id for case in cases)
         bound = self.level(variant.decoding)
         num = np.array([(self.hard[case.id] + draws[case.id]) / 2 < bound for case in cases], dtype=float)
-        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
+        return DevScores(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
 
     @property
     def answers(self) -> int:
@@ -67,7 +67,7 @@ class Simulation:
 def run(world: Simulation, calls: int = 500, seed: int = 0) -> Sweep:
     pytest.importorskip("optuna")
     suggest = space("llama_cpp", LOCAL, {}, long_answers=False)
-    return asyncio.run(sweep(BASE, make, suggest, DEV, measure=world.measure, plan=Plan(calls=calls, seed=seed)))
+    return asyncio.run(sweep(BASE, make, suggest, DEV, measure=world.measure, plan=SweepPlan(calls=calls, seed=seed)))
 
 
 def test_a_setting_that_is_much_better_is_found_and_adopted() -> None:
@@ -87,7 +87,7 @@ def test_a_sweep_ends_within_its_calls(calls: int) -> None:
 def test_the_fewest_calls_are_those_that_one_race_and_the_comparison_take() -> None:
     search, confirm = halves(DEV, 0)
     world = Simulation(4, lambda decoding: 0.9 if decoding.get("temperature", 1) < 1 else 0.3)
-    found = run(world, fewest_calls(len(search), len(confirm), Plan(calls=0)))
+    found = run(world, fewest_calls(len(search), len(confirm), SweepPlan(calls=0)))
     assert found.paired is not None and found.calls > 0.95 * found.budget
 
 
@@ -107,7 +107,7 @@ def test_the_same_seed_proposes_the_same_settings() -> None:
 def test_too_few_calls_or_cases_are_refused() -> None:
     search, confirm = halves(DEV, 0)
     with pytest.raises(UserError, match="at least"):
-        run(Simulation(7, lambda _: 0.5), fewest_calls(len(search), len(confirm), Plan(calls=0)) - 1)
+        run(Simulation(7, lambda _: 0.5), fewest_calls(len(search), len(confirm), SweepPlan(calls=0)) - 1)
     with pytest.raises(Undecided, match="40 dev cases"):
         halves(DEV[:39], 0)
 
@@ -435,22 +435,13 @@ def test_a_sweep_of_a_project_adopts_resumes_and_is_the_rung_s_first_candidate(
         assert sweep_project(root).to_dict() == first.to_dict()
 
     async def proposed() -> list[Mapping[str, Any]]:
-        from tuneworthy.ladder.rung import View
+        from tuneworthy.ladder.rung import view_of
 
         project = load(root)
         async with open_session(project) as session:
             base = current(session)
             assert swept_setting(session.folder, base) == dict(first.found.setting)
-            view = View(
-                project=project,
-                task=session.task,
-                pool=session.pool,
-                models=session.models,
-                best=base,
-                seed=7,
-                n_dev=80,
-            )
-            return [one.decoding for one in (await Decoding().propose(view)).candidates]
+            return [one.decoding for one in (await DecodingRung().propose(view_of(session, base))).candidates]
 
     assert asyncio.run(proposed())[0] == first.found.setting
 

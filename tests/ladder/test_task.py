@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from tests.ladder.simulations import write_simulation
 from tuneworthy.cases.splits import Split, make_split
 from tuneworthy.config import load
 from tuneworthy.config.project import Project
-from tuneworthy.ladder.rungs.prompt import Prompt
-from tuneworthy.ladder.session import read_data
-from tuneworthy.ladder.task_info import task_of
+from tuneworthy.ladder.rung import view_of
+from tuneworthy.ladder.rungs.prompt import PromptRung
+from tuneworthy.ladder.session import open_session, read_data
+from tuneworthy.ladder.task_info import TaskInfo, task_of
+from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.types import Case
 
 TOML = """
@@ -70,7 +74,7 @@ def test_a_dev_too_small_to_know_the_labels_holds_no_answer_to_them(tmp_path: Pa
     seen = [f"label {i}" for i in range(20)]
     task, notes = task_of(project_of(tmp_path), split_of(seen[:12], [*seen, *seen, *seen]))
     assert not task.closed and task.structured.kind == "free"
-    assert "12 of 12 answers of dev and examples have a label that occurs once" in notes[0]
+    assert "12 of 12 answers in dev and examples have a label that occurs once" in notes[0]
     assert notes[1].startswith("8 labels occur in test only")
     named = project_of(tmp_path, f'type = "choice"\nlabels = {seen}')
     task, notes = task_of(named, split_of(seen[:12], [*seen, *seen, *seen]))
@@ -78,17 +82,17 @@ def test_a_dev_too_small_to_know_the_labels_holds_no_answer_to_them(tmp_path: Pa
 
 
 def test_a_contract_is_not_proposed_where_labels_are_missing(tmp_path: Path) -> None:
-    from types import SimpleNamespace
+    async def proposed() -> tuple[set[str], set[str]]:
+        async with open_session(load(write_simulation(tmp_path / "world", {"weak": "'red'"}))) as session:
+            view, names = view_of(session, current(session)), []
+            for closed in (True, False):
+                task = TaskInfo(kind="label", labels=("a", "b"), closed=closed)
+                proposal = await PromptRung().propose(replace(view, task=task))
+                names.append({one.name for one in proposal.candidates})
+            return names[0], names[1]
 
-    from tuneworthy.types import Variant
-
-    best = Variant(name="b", model="m", model_identity={}, system="Name it.", user="{{ input }}")
-    names = {}
-    for closed in (True, False):
-        task = SimpleNamespace(kind="label", labels=("a", "b"), closed=closed, schema=None)
-        proposal = asyncio.run(Prompt().propose(SimpleNamespace(best=best, task=task)))  # type: ignore[arg-type]
-        names[closed] = [one.name for one in proposal.candidates]
-    assert set(names[True]) - set(names[False]) == {"prompt/contract", "prompt/xml_contract"}
+    closed, unclosed = asyncio.run(proposed())
+    assert closed - unclosed == {"prompt/contract", "prompt/xml_contract"}
 
 
 def test_one_label_is_no_choice(tmp_path: Path) -> None:
@@ -100,7 +104,7 @@ def test_the_schema_has_no_field_that_only_test_has_and_says_whom_it_rules_out(t
     dev, test = [{"city": "Oslo"}] * 60, [{"city": "Oslo"}] * 58 + [{"city": "Rome", "year": 3}, {"year": 4}]
     task, notes = task_of(project_of(tmp_path), split_of(dev, test))
     assert task.schema is not None and list(task.schema["properties"]) == ["city"]
-    assert notes[0].startswith("the right answers of 2 of 60 test cases do not fit the schema")
+    assert notes[0].startswith("The expected answers of 2 of 60 test cases do not fit the schema")
     assert task_of(project_of(tmp_path), split_of(dev, dev))[1] == []
 
 

@@ -89,7 +89,7 @@ def test_a_test_set_that_is_used_up_is_said_in_one_line(tmp_path: Path) -> None:
         for i in range(12):
             take_comparison(session, "compare", one, replace(one, user=f"{i} {{{{ input }}}}"))
 
-    with pytest.raises(UserError, match=r"the test set is used up: expected at least .* collect a new one"):
+    with pytest.raises(UserError, match=r"The test set is used up: .* Collect a new test set"):
         within(world(tmp_path), act)
 
 
@@ -121,9 +121,9 @@ def test_on_test_a_comparison_answers_as_often_as_a_run(tmp_path: Path) -> None:
 
 def test_the_classical_baseline_of_a_run_is_compared_in_a_later_session(tmp_path: Path) -> None:
     async def walk(session: Session) -> None:
-        record = await LadderRun(session).walk(["classical", "baseline"])
+        record = await LadderRun(session).run(["classical", "baseline"])
         session.folder.write("run", record.to_dict())
-        assert record.best is not None and record.best["rung"] == "classical"
+        assert record.best is not None and record.best.rung == "classical"
 
     async def act(session: Session) -> Any:
         return await versus(session, resolve(session, "baseline"), resolve(session, "best"))
@@ -143,13 +143,13 @@ def test_a_file_that_is_no_variant_is_refused_with_its_name(tmp_path: Path) -> N
             with pytest.raises(UserError) as caught:
                 resolve(session, str(tmp_path / "variant.json"))
             said.append(str(caught.value))
-        with pytest.raises(UserError, match="got nothing there"):
+        with pytest.raises(UserError, match="No such file"):
             resolve(session, str(tmp_path / "none.json"))
         return "\n".join(said)
 
     lines = within(world(tmp_path / "world"), act).splitlines()
     assert len(lines) == 5
-    assert all(line.startswith(f"{tmp_path}/variant.json: expected a described variant, got ") for line in lines)
+    assert all(line.startswith(f"{tmp_path}/variant.json: this is not an exported variant (") for line in lines)
 
 
 def test_a_variant_of_an_unknown_model_is_refused(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_an_exported_client_opens_a_choice_that_is_wrapped_in_json(tmp_path: Pat
 
 def test_a_run_takes_new_looks_for_another_margin_and_none_for_a_corrected_label(tmp_path: Path) -> None:
     async def walk(session: Session) -> tuple[int, str]:
-        record = await LadderRun(session).walk(["baseline", "model"])
+        record = await LadderRun(session).run(["baseline", "model"])
         return record.comparisons.made, " ".join(record.notes)
 
     root = world(tmp_path)
@@ -216,7 +216,7 @@ def test_a_run_takes_new_looks_for_another_margin_and_none_for_a_corrected_label
     text = cases.read_text()
     cases.write_text(text.replace('"expected":"red"', '"expected":"green"', 1))
     comparisons, notes = within(root, walk)
-    assert comparisons == 1 and "labels corrected since the first run" in notes
+    assert comparisons == 1 and "Labels were corrected since the first run" in notes
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("target = 0.9", "target = 0.9\nmargin = 0.2"))
     assert within(root, walk)[0] == 2

@@ -11,7 +11,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import Project
 from tuneworthy.config.models import Scripted
-from tuneworthy.ladder.rungs import tuned_models as tuned_module
+from tuneworthy.ladder import tuned_models as tuned_module
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 

@@ -12,8 +12,8 @@ import pytest
 from tuneworthy.errors import BudgetSpent
 from tuneworthy.prompts.templates import render
 from tuneworthy.search.ablate import MOST, Ablation, ablate, may_go, paragraphs
-from tuneworthy.search.optimise import Judged, Optimised, optimise, part, sides, why_no_sides
-from tuneworthy.search.racing import Measured
+from tuneworthy.search.optimise import Optimised, ScoredAnswer, optimise, part, sides, why_no_sides
+from tuneworthy.search.racing import DevScores
 from tuneworthy.types import Case, Variant
 
 CASES = [Case(id=f"c{number:02d}", input=str(number), expected="x") for number in range(40)]
@@ -26,9 +26,9 @@ class Game:
         self.rewrites = 0
         self.seen: list[tuple[str, str]] = []
 
-    async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
+    async def evaluate(self, text: str, cases: Sequence[Case]) -> list[ScoredAnswer]:
         self.seen += [(text, case.id) for case in cases]
-        return [Judged(min(0.9, text.count("+") / 10), case.text, "a", "b") for case in cases]
+        return [ScoredAnswer(min(0.9, text.count("+") / 10), case.text, "a", "b") for case in cases]
 
     async def reflect(self, prompt: str) -> str | None:
         self.rewrites += 1
@@ -77,9 +77,9 @@ def test_a_group_or_a_question_that_is_asked_twice_is_on_one_side() -> None:
 
 def test_a_perfect_prompt_ends_the_search() -> None:
     class Easy(Game):
-        async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
+        async def evaluate(self, text: str, cases: Sequence[Case]) -> list[ScoredAnswer]:
             await super().evaluate(text, cases)
-            return [Judged(1.0, "", "", "") for _ in cases]
+            return [ScoredAnswer(1.0, "", "", "") for _ in cases]
 
     game = Easy()
     found = run(game)
@@ -89,7 +89,7 @@ def test_a_perfect_prompt_ends_the_search() -> None:
 @pytest.mark.parametrize("where", ["evaluate", "reflect"])
 def test_a_spent_budget_ends_the_search_at_once_wherever_it_is_met(where: str) -> None:
     class Poor(Game):
-        async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
+        async def evaluate(self, text: str, cases: Sequence[Case]) -> list[ScoredAnswer]:
             if where == "evaluate" and self.rewrites:
                 raise BudgetSpent("spent")
             return await super().evaluate(text, cases)
@@ -130,9 +130,9 @@ def test_a_model_that_says_nothing_at_first_is_asked_again_within_the_calls(budg
 
 def test_a_rewrite_that_cannot_be_sent_counts_as_no_answer() -> None:
     class Refused(Game):
-        async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
+        async def evaluate(self, text: str, cases: Sequence[Case]) -> list[ScoredAnswer]:
             if "+" in text:
-                return [Judged(0.0, "", "", "it has a fault", asked=False) for _ in cases]
+                return [ScoredAnswer(0.0, "", "", "it has a fault", asked=False) for _ in cases]
             return await super().evaluate(text, cases)
 
     game = Refused()
@@ -169,11 +169,11 @@ class Words:
         self.worth, self.base, self.calls = worth, base, 0
         self.hard = np.random.default_rng(5).permutation(len(CASES)) / len(CASES)
 
-    async def measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
+    async def measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
         self.calls += len(cases)
         level = self.base + sum(value for word, value in self.worth.items() if word in (variant.system or ""))
         num = (self.hard[: len(cases)] < level).astype(float)
-        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
+        return DevScores(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
 
 
 def cut(text: str, words: Words) -> Ablation:

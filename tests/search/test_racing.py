@@ -13,7 +13,7 @@ import pytest
 from scipy.special import ndtri
 
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.search.racing import ALPHA, Measured, Race, _cheapest_of_the_best, _entry, race
+from tuneworthy.search.racing import ALPHA, DevScores, Race, _cheapest_of_the_best, _entry, race
 from tuneworthy.types import Case, Variant
 
 DEV = [Case(id=str(i), input=str(i), expected="x") for i in range(120)]
@@ -28,11 +28,11 @@ def run(shares: dict[str, float], weights: dict[str, float] | None = None) -> tu
     """Race variants that are right for so large a share of the cases."""
     asked: dict[str, int] = {}
 
-    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+    async def measure(one: Variant, cases: Sequence[Case]) -> DevScores:
         asked[one.name] = len(cases)
         draws = np.random.default_rng(5).random(len(DEV))  # the same cases are hard for all
         num = (draws[: len(cases)] < shares[one.name]).astype(float)
-        return Measured(
+        return DevScores(
             num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, (weights or {}).get(one.name, 1.0))
         )
 
@@ -80,9 +80,9 @@ def race_of(answers: dict[str, np.ndarray]) -> Race:
     """Race variants whose right and wrong answers are given, `(n_dev,)` of 0/1 each."""
     n = len(next(iter(answers.values())))
 
-    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+    async def measure(one: Variant, cases: Sequence[Case]) -> DevScores:
         num = answers[one.name][: len(cases)].astype(float)
-        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
+        return DevScores(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
 
     dev = [Case(id=str(i), input=str(i), expected="x") for i in range(n)]
     return asyncio.run(race([variant(name) for name in answers], dev, measure))
@@ -114,10 +114,10 @@ def simulated(seed: int, *, priced: bool) -> tuple[float, float, float]:
     weights = rng.uniform(1, 10, k) if priced else np.ones(k)
     variants = [variant(str(number)) for number in range(k)]
 
-    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+    async def measure(one: Variant, cases: Sequence[Case]) -> DevScores:
         row = int(one.name)
         num = right[row, : len(cases)]
-        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, float(weights[row])))
+        return DevScores(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, float(weights[row])))
 
     async def both() -> tuple[Race, Variant]:
         dev = [Case(id=str(number), input="x", expected="x") for number in range(n)]
@@ -133,9 +133,9 @@ def test_of_two_that_dev_cannot_tell_apart_the_cheaper_wins() -> None:
     both_right = [1.0] * 60 + [0.0] * 45
     rows = {"dear": [*both_right, *[1.0] * 8, *[0.0] * 7], "cheap": [*both_right, *[0.0] * 8, *[1.0] * 7]}
 
-    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+    async def measure(one: Variant, cases: Sequence[Case]) -> DevScores:
         num = np.array(rows[one.name])[np.random.default_rng(1).permutation(120)][: len(cases)]
-        return Measured(
+        return DevScores(
             num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 100.0 if one.name == "dear" else 10.0)
         )
 
@@ -150,9 +150,9 @@ def test_a_cheaper_one_that_is_clearly_behind_does_not_win() -> None:
 
 
 def test_a_candidate_without_any_score_never_wins() -> None:
-    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+    async def measure(one: Variant, cases: Sequence[Case]) -> DevScores:
         num = np.full(len(cases), np.nan if one.name == "broken" else 0.1)
-        return Measured(num=num, den=np.where(np.isnan(num), np.nan, 1.0), cost_usd=0.0, weight=(0.0, 1.0))
+        return DevScores(num=num, den=np.where(np.isnan(num), np.nan, 1.0), cost_usd=0.0, weight=(0.0, 1.0))
 
     found = asyncio.run(race([variant("broken"), variant("works")], DEV, measure))
     assert found.winner.name == "works"
@@ -161,9 +161,9 @@ def test_a_candidate_without_any_score_never_wins() -> None:
 def raced(rows: dict[str, np.ndarray]) -> Race:
     """Race variants whose contributions are given, `(n_dev,)` of 0/1 or NaN for unscored."""
 
-    async def measure(one: Variant, cases: Sequence[Case]) -> Measured:
+    async def measure(one: Variant, cases: Sequence[Case]) -> DevScores:
         num = rows[one.name][: len(cases)]
-        return Measured(num=num, den=np.where(np.isnan(num), np.nan, 1.0), cost_usd=0.0, weight=(0.0, 1.0))
+        return DevScores(num=num, den=np.where(np.isnan(num), np.nan, 1.0), cost_usd=0.0, weight=(0.0, 1.0))
 
     return asyncio.run(race([variant(name) for name in rows], DEV, measure))
 
@@ -177,7 +177,7 @@ def test_a_candidate_that_fails_on_what_is_hard_leaves_and_says_why() -> None:
 
 def test_the_interval_of_a_candidate_knows_of_cases_that_share_a_source() -> None:
     num = np.repeat([1.0, 0.0, 1.0, 1.0, 0.0, 1.0], 20)
-    alone = _entry(variant("a"), Measured(num=num, den=np.ones(120), cost_usd=0.0, weight=(0.0, 1.0)), DEV)
+    alone = _entry(variant("a"), DevScores(num=num, den=np.ones(120), cost_usd=0.0, weight=(0.0, 1.0)), DEV)
     dev = [replace(case, group=str(number // 20)) for number, case in enumerate(DEV)]
     grouped = _entry(variant("a"), alone.measured, dev)
     assert grouped.score == alone.score and np.diff(grouped.ci) > 2 * np.diff(alone.ci)
@@ -197,9 +197,9 @@ def test_a_quick_look_builds_on_a_winner_that_is_ahead_on_the_cases_of_both(monk
     """The winner has seen 20 cases, easy ones, and the best so far all 40: on these 20 it is better."""
     right = {"best": [1.0] * 20 + [0.0] * 20, "winner": [1.0] * 15 + [0.0] * 25}
 
-    async def stored(_: object, one: Variant, cases: Sequence[Case]) -> Measured:
+    async def stored(_: object, one: Variant, cases: Sequence[Case]) -> DevScores:
         num = np.array(right[one.name][: len(cases)])
-        return Measured(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
+        return DevScores(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
 
     monkeypatch.setattr("tuneworthy.ladder.run.measure", stored)
     session: Any = SimpleNamespace(

@@ -30,7 +30,7 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.ladder.rungs.tuned_models import add_tuned
+from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder, ResponseStore

@@ -81,7 +81,7 @@ class Progress(Protocol):
         """All answers are there."""
 
 
-class Library(Protocol):
+class PassageFinder(Protocol):
     """Finds passages of documents (`retrieval.library`)."""
 
     async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
@@ -93,7 +93,7 @@ class Library(Protocol):
         ...
 
 
-class Silent:
+class SilentProgress:
     """Shows nothing."""
 
     def begin(self, label: str, total: int, stored: int) -> None: ...
@@ -101,7 +101,7 @@ class Silent:
     def end(self) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Spending:
     """What was needed for the first time while this meter ran, stored answers included.
 
@@ -148,14 +148,14 @@ class Runner:
         progress: Progress | None = None,
         *,
         seed: int = 0,
-        library: Library | None = None,
+        library: PassageFinder | None = None,
         mask: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None = None,
     ) -> None:
         self.store = store
         self.budget = budget
         self.pool = pool
         self.library = library
-        self.progress: Progress = progress or Silent()
+        self.progress: Progress = progress or SilentProgress()
         self.mask = mask
         self.sent = 0
         self.spending = Spending()
@@ -567,4 +567,4 @@ def usage(traces: Sequence[Trace]) -> Mapping[str, float | int | None]:
     }
 
 
-__all__ = ["BudgetSpent", "Progress", "Runner", "Silent", "usage"]
+__all__ = ["BudgetSpent", "Progress", "Runner", "SilentProgress", "usage"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tuneworthy.ladder import messages
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.types import MOST_UNSCORED, RungStatus
 
@@ -11,11 +12,11 @@ CHEAPER = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class AdoptionEvidence:
     """All that the rule looks at.
 
     Attributes:
-        gain: Candidate against the best language-model variant so far, at this look's alpha.
+        gain: Candidate against the best language-model variant so far, at this comparison's alpha.
         no_creep: Candidate against the highest-scoring variant ever adopted, by the project's margin.
         unscored_share: The larger share of unscored cases of the two.
         sign_flips: Whether the sign of the gain flips when the unscored are filled against it.
@@ -46,7 +47,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Adoption:
     """What became of the candidate, with a code for machines and a sentence for people."""
 
     status: RungStatus
@@ -54,45 +55,43 @@ class Decision:
     reason: str
 
 
-def decide_adoption(evidence: Evidence, margin: float) -> Decision:
+def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     """Apply the adoption rule.
 
-    Adopted: better at this look's alpha; or non-inferior by `margin` to the highest-scoring variant ever adopted
-    and at least 20 % cheaper or faster. Rejected: the interval excludes a gain of `margin`. Else inconclusive.
+    Adopted: better at this comparison's alpha; or non-inferior by `margin` to the highest-scoring variant ever adopted
+    and at least 20 % cheaper or faster. No gain: the interval excludes a gain of `margin`. Else inconclusive.
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
-    that may not decide neither adopt nor reject.
+    that may not decide neither adopt nor exclude.
     """
     gain = evidence.gain
-    words = f"{gain.delta:+.3f} [{gain.ci[0]:+.3f}, {gain.ci[1]:+.3f}] at alpha {gain.alpha:.4f}, n = {gain.n}"
+    numbers = messages.GAIN.format(delta=gain.delta, lo=gain.ci[0], hi=gain.ci[1], alpha=gain.alpha, n=gain.n)
     if evidence.violated:
-        return Decision(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
+        return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
     if evidence.unvalidated:
-        return Decision(
-            RungStatus.INCONCLUSIVE, "judge", f"unknown: {evidence.unvalidated} (by the judge alone {words})"
-        )
+        reason = messages.JUDGE_UNVALIDATED.format(why=evidence.unvalidated, gain=numbers)
+        return Adoption(RungStatus.INCONCLUSIVE, "judge", reason)
     saving = _saving(evidence)
     wins = gain.better or (saving != "" and evidence.no_creep.holds)
     if wins and evidence.unscored_share > MOST_UNSCORED:
-        share = f"{evidence.unscored_share:.1%} of the answers could not be scored (at most {MOST_UNSCORED:.0%})"
-        return Decision(RungStatus.INCONCLUSIVE, "unscored", f"{share}; {words}")
+        reason = messages.UNSCORED.format(share=evidence.unscored_share, most=MOST_UNSCORED, gain=numbers)
+        return Adoption(RungStatus.INCONCLUSIVE, "unscored", reason)
     if wins and evidence.sign_flips:
-        return Decision(RungStatus.INCONCLUSIVE, "unscored_flip", f"unscored answers could turn the sign; {words}")
+        return Adoption(RungStatus.INCONCLUSIVE, "unscored_flip", messages.UNSCORED_FLIP.format(gain=numbers))
     if gain.better:
-        return Decision(RungStatus.ADOPTED, "better", f"better: {words}")
+        return Adoption(RungStatus.ADOPTED, "better", messages.BETTER.format(gain=numbers))
     if wins:
-        bound = f"lower bound {evidence.no_creep.lower:+.3f} above -{margin:g}"
-        return Decision(RungStatus.ADOPTED, "cheaper", f"no worse by the margin ({bound}) and {saving}; {words}")
+        lower = evidence.no_creep.lower
+        reason = messages.CHEAPER.format(lower=lower, margin=margin, saving=saving, gain=numbers)
+        return Adoption(RungStatus.ADOPTED, "cheaper", reason)
     if gain.excludes_gain(margin):
-        return Decision(RungStatus.NO_GAIN, "no_gain", f"a gain of {margin:g} is excluded: {words}")
-    return Decision(
-        RungStatus.INCONCLUSIVE, "unresolved", f"a gain of {margin:g} is neither shown nor excluded: {words}"
-    )
+        return Adoption(RungStatus.NO_GAIN, "no_gain", messages.NO_GAIN.format(margin=margin, gain=numbers))
+    return Adoption(RungStatus.INCONCLUSIVE, "unresolved", messages.UNRESOLVED.format(margin=margin, gain=numbers))
 
 
-def _saving(evidence: Evidence) -> str:
+def _saving(evidence: AdoptionEvidence) -> str:
     """Say what is at least 20 % lower, or "" if nothing is."""
     if evidence.cheaper and evidence.cost_ratio is not None:
-        return f"{1 - evidence.cost_ratio:.0%} cheaper"
+        return messages.COSTS_LESS.format(share=1 - evidence.cost_ratio)
     if evidence.faster and evidence.time_ratio is not None:
-        return f"{1 - evidence.time_ratio[0]:.0%} faster"
+        return messages.TAKES_LESS.format(share=1 - evidence.time_ratio[0])
     return ""

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from tuneworthy.errors import OutsideFault
 from tuneworthy.evaluate.runner import usage
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
-from tuneworthy.search.racing import Measured
+from tuneworthy.search.racing import DevScores
 from tuneworthy.types import Case, Score, Trace, Variant
 
 OUTPUT_WEIGHT = 4
@@ -24,8 +25,8 @@ def shuffled(dev: Sequence[Case], seed: int) -> list[Case]:
 
 
 @contextmanager
-def all_kept(session: Session) -> Iterator[None]:
-    """Hold what is asked within to answers and failures that another run meets as well.
+def all_answered(session: Session) -> Iterator[None]:
+    """Require that every call within is answered, or fails as it would in any other run.
 
     Raises:
         OutsideFault: A call failed for a reason that may pass: another run would ask again.
@@ -35,8 +36,7 @@ def all_kept(session: Session) -> Iterator[None]:
     yield
     if len(lost) > before:
         raise OutsideFault(
-            f"expected an answer to all that a search asks, got {lost[before].message}",
-            hint="run the same command again when it works; what was answered is kept",
+            messages.SEARCH_INCOMPLETE.format(why=lost[before].message), hint=messages.SEARCH_INCOMPLETE_HINT
         )
 
 
@@ -46,19 +46,19 @@ async def answers(session: Session, variant: Variant, cases: Sequence[Case]) -> 
     Raises:
         OutsideFault: An answer, or a judge's verdict on it, did not come, and would be asked for again.
     """
-    with all_kept(session):
+    with all_answered(session):
         traces = await session.ask(variant, cases)
         _, _, scores = await session.score(traces, cases)
     return traces, scores
 
 
-async def measure(session: Session, variant: Variant, cases: Sequence[Case]) -> Measured:
+async def measure(session: Session, variant: Variant, cases: Sequence[Case]) -> DevScores:
     """Ask `cases` once each, and score the answers with the primary grader."""
     traces = await session.ask(variant, cases)
     num, den, _ = await session.score(traces, cases)
     means = usage(traces)
     tokens = (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0)
-    return Measured(
+    return DevScores(
         num=num,
         den=den,
         cost_usd=sum(trace.cost_usd for trace in traces),

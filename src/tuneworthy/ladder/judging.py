@@ -23,6 +23,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.graders.family import same_family
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.validate import MIN_HUMAN, JudgedAnswer, JudgeValidation, validate_judge
+from tuneworthy.ladder import messages
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
@@ -30,11 +31,10 @@ from tuneworthy.types import Case, Trace, content_hash
 
 DOCUMENT = "judge"
 """`.tuneworthy/judge.json`: the last validation, for the gate and the report."""
-HOW = "give them with `tuneworthy cases label --judge`"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedVariant:
     """The answers of a variant and what the judge says of them: `(n_cases,)`, NaN where it says nothing."""
 
     traces: Sequence[Trace]
@@ -66,12 +66,15 @@ def read_verdicts(path: Path) -> dict[str, float]:
     Raises:
         UserError: A verdict is neither true nor false.
     """
-    said: dict[str, dict[str, bool]] = defaultdict(dict)
+    verdicts: dict[str, dict[str, bool]] = defaultdict(dict)
     for row in read_labels(path):
         if not isinstance(row.label, bool):
-            raise UserError(f"{path}: expected true or false as a verdict, got {row.label!r:.60}", hint="mend the line")
-        said[row.case][row.labeller] = row.label
-    return {item: sum(by.values()) / len(by) for item, by in said.items()}
+            raise UserError(
+                messages.VERDICT_UNREADABLE.format(path=path, got=repr(row.label)[:60]),
+                hint=messages.VERDICT_UNREADABLE_HINT,
+            )
+        verdicts[row.case][row.labeller] = row.label
+    return {item: sum(by.values()) / len(by) for item, by in verdicts.items()}
 
 
 class Judging:
@@ -130,8 +133,8 @@ class Judging:
     def correct(
         self,
         cases: Sequence[Case],
-        a: Judged,
-        b: Judged,
+        a: JudgedVariant,
+        b: JudgedVariant,
         gain: PairedResult,
         bound: NonInferiority,
         *,
@@ -149,27 +152,27 @@ class Judging:
             Both corrected, and ""; or as they were, and why they may not decide.
         """
         if self.validation is None or self.validation.status == "fail":
-            reasons = self.validation.reasons if self.validation else ["it was not validated"]
-            return gain, bound, f"the judge may not decide: {'; '.join(reasons)}"
+            reasons = self.validation.reasons if self.validation else [messages.JUDGE_NOT_VALIDATED]
+            return gain, bound, messages.JUDGE_BARRED.format(why="; ".join(reasons))
         scored = ~(np.isnan(a.scores) | np.isnan(b.scores))
         people = self._people(cases, a.traces), self._people(cases, b.traces)
-        kept = self._unbroken(cases, scored, ~np.isnan(people[0] + people[1]))
-        if kept.sum() < MIN_HUMAN:
-            got = f"{int(kept.sum())} of the first {MIN_HUMAN} cases in the order of the draw have them"
-            return gain, bound, f"expected verdicts of people on both variants, got too few: {got}; {HOW}"
-        human_a, human_b = (np.where(kept, one, np.nan)[scored] for one in people)
+        usable = self._unbroken(cases, scored, ~np.isnan(people[0] + people[1]))
+        if usable.sum() < MIN_HUMAN:
+            n = int(usable.sum())
+            return gain, bound, messages.TOO_FEW_VERDICTS.format(n=n, least=MIN_HUMAN, how=messages.GIVE_VERDICTS)
+        human_a, human_b = (np.where(usable, one, np.nan)[scored] for one in people)
         own = None if groups is None else groups[scored]
         found = corrected_difference(a.scores[scored], b.scores[scored], human_a, human_b, own)
         return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
 
-    def level(self, cases: Sequence[Case], one: Judged, *, groups: np.ndarray | None) -> Corrected | None:
+    def level(self, cases: Sequence[Case], one: JudgedVariant, *, groups: np.ndarray | None) -> Corrected | None:
         """Return the score of a variant as people would give it (`b`, against nothing); None with too few verdicts."""
         scored = ~np.isnan(one.scores)
         people = self._people(cases, one.traces)
-        kept = self._unbroken(cases, scored, ~np.isnan(people))
-        if kept.sum() < MIN_HUMAN:
+        usable = self._unbroken(cases, scored, ~np.isnan(people))
+        if usable.sum() < MIN_HUMAN:
             return None
-        human = np.where(kept, people, np.nan)[scored]
+        human = np.where(usable, people, np.nan)[scored]
         own = None if groups is None else groups[scored]
         return corrected_difference(np.zeros(scored.sum()), one.scores[scored], human * 0, human, own)
 
@@ -193,15 +196,15 @@ class Judging:
         return self._verdicts.get(self.item(case, answer).id, float("nan")) if answer.strip() else 0.0
 
     def _unbroken(self, cases: Sequence[Case], scored: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Mark the cases in the order of the draw up to the first without verdicts; unscored ones are passed over."""
+        """Mark the cases in the order of the draw up to the first without verdicts; unscored ones are skipped."""
         place: Mapping[str, int] = {case.id: i for i, case in enumerate(cases)}
-        kept = np.zeros(len(cases), dtype=bool)
+        usable = np.zeros(len(cases), dtype=bool)
         for case in self._order(cases):
             i = place[case.id]
             if scored[i] and not known[i]:
                 break
-            kept[i] = scored[i]
-        return kept
+            usable[i] = scored[i]
+        return usable
 
 
 def _first(traces: Iterable[Trace]) -> list[Trace]:
@@ -216,7 +219,7 @@ def family_warnings(project: Project) -> list[str]:
     for grader in project.graders:
         if grader.type == "judge":
             for name, model in names.items():
-                shared = "it would judge itself" if name == grader.model else same_family(names[grader.model], model)
+                shared = messages.JUDGES_ITSELF if name == grader.model else same_family(names[grader.model], model)
                 if shared:
-                    warnings.append(f"models.{grader.model} judges the answers of models.{name}: {shared}")
+                    warnings.append(messages.JUDGE_FAMILY.format(judge=grader.model, model=name, why=shared))
     return warnings

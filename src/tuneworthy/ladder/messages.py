@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
 
+from tuneworthy.classical.messages import METHODS
+
 MOST_NAMED: Final = 5
 
 
@@ -17,6 +19,247 @@ def listed(names: Sequence[str]) -> str:
     """
     rest = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# Records of runs
+RECORD_UNREADABLE: Final = "{where}: this version cannot read the record ({place}: {fault})."
+RUN_AGAIN: Final = "Run `tuneworthy run` again: nothing that was answered is paid for twice."
+STOPPED: Final = "stopped in the rung {rung}: {why}"
+BUG: Final = "unexpected {kind}"
+
+# Data of a project
+CASES_UNLABELLED: Final = "{n} cases have no expected answer, the first is {first}."
+CASES_UNLABELLED_HINT: Final = "Label them with `tuneworthy cases label`."
+CASES_CHANGED: Final = "{n} cases of the first run were edited or removed: {names}."
+CASES_CHANGED_HINT: Final = (
+    "Put them back. To start over with a new test set, move .tuneworthy/split.json and comparisons.json away."
+)
+LABELS_CORRECTED: Final = "Labels were corrected since the first run, so all variants are scored again: {names}."
+CASES_ADDED: Final = "{n} cases were added after the split was drawn and are not used."
+TEST_REVEALED: Final = (
+    "The answers to {n} test cases were shown (first on {date}): changes made since then look better on them than they "
+    "are."
+)
+NAME_LABELS: Final = "If you know all labels beforehand, name them in a `choice` grader."
+LABELS_OPEN: Final = (
+    "{once} of {n} answers in dev and examples have a label that occurs once, so there are probably more labels and no "
+    f"answer is constrained to the known ones. {NAME_LABELS}"
+)
+SCHEMA_MISFITS: Final = (
+    "The expected answers of {n} of {n_test} test cases do not fit the schema inferred from dev and examples: a model "
+    "constrained to it cannot give them."
+)
+
+
+def labels_in_test_only(labels: Sequence[str]) -> str:
+    """Return the labels that no model is offered."""
+    return (
+        f"{len(labels)} labels occur in test only ({listed(labels)}), so they are not among the choices that a model gets. "
+        f"{NAME_LABELS}"
+    )
+
+
+# Comparisons on test
+PLAN_MISSING: Final = "The comparisons already made on test are missing."
+PLAN_UNREADABLE: Final = "This is not a list of comparisons on test."
+PLAN_SET_BACK: Final = "This lists {n} comparisons on test, but {made} were made."
+PLAN_HINT: Final = "It belongs to the test set: restore the file, or start over with a new test set."
+TEST_USED_UP: Final = "The test set is used up: {why}."
+TEST_USED_UP_HINT: Final = "Collect a new test set, or compare on dev."
+TODAY_MEASURED_AGAIN: Final = "Another baseline was measured on test before, so this one is charged as a comparison."
+
+# Variants
+NO_RUN: Final = "There is no run yet that tried {name!r}."
+NO_RUN_HINT: Final = "Run `tuneworthy run` first."
+RUN_PARTIAL: Final = "The last run stopped early, so it has no best variant: {why}."
+RUN_PARTIAL_HINT: Final = "Run `tuneworthy run` again, or name a rung."
+NO_VARIANT: Final = "{name!r} matches {n} variants of the last run."
+NO_VARIANT_HINT: Final = "Use one of {names}, or an id. {nearest}"
+VARIANT_UNREADABLE: Final = "{where}: this is not an exported variant ({fault})."
+VARIANT_UNREADABLE_HINT: Final = "Write it with `tuneworthy export variant`."
+VARIANT_FILE_MISSING: Final = "{path}: {fault}."
+VARIANT_FILE_HINT: Final = "Check the path of the exported variant."
+MODEL_CHANGED: Final = "models.{model} is another model now than the one that {variant} was measured with."
+MODEL_CHANGED_HINT: Final = "Run `tuneworthy run` again, or put the former model back under another name."
+
+# What a rung did, in general
+NOTHING_TO_BUILD_ON: Final = "there is no baseline to build on: {why}"
+NOTHING_TO_TRY: Final = "nothing to try"
+MODEL_UNAVAILABLE: Final = "{model} is not available: {why}"
+NONE_SCORED: Final = "{variant}: none of {n} dev cases could be scored"
+NOTHING_SCORED: Final = "nothing could be scored"
+QUICK: Final = "dev only: {score:.3f} on {n} cases; nothing was compared on test"
+TODAY: Final = "today's prompt and model"
+INELIGIBLE: Final = "; it violates a constraint: {why}"
+TAKES_OVER: Final = "not adopted, but now the best, because {variant} violates a constraint: {why}"
+NOT_ACCEPTED: Final = "{model} does not accept {what}"
+SCORE_CORRECTED: Final = "score corrected by people's verdicts on {n} cases; the judge alone gives {score:.3f}"
+SEARCH_INCOMPLETE: Final = "The search needs every answer, and one failed: {why}"
+SEARCH_INCOMPLETE_HINT: Final = "Run the same command again when the provider works; what was answered is kept."
+
+# Whether a candidate is adopted
+GAIN: Final = "{delta:+.3f} [{lo:+.3f}, {hi:+.3f}] at alpha {alpha:.4f}, n = {n}"
+JUDGE_UNVALIDATED: Final = "unknown: {why} (by the judge alone {gain})"
+UNSCORED: Final = "{share:.1%} of the answers could not be scored (at most {most:.0%}); {gain}"
+UNSCORED_FLIP: Final = "the unscored answers could turn the sign; {gain}"
+BETTER: Final = "better: {gain}"
+CHEAPER: Final = "no worse by the margin (lower bound {lower:+.3f} above -{margin:g}) and {saving}; {gain}"
+NO_GAIN: Final = "a gain of {margin:g} is excluded: {gain}"
+UNRESOLVED: Final = "a gain of {margin:g} is neither shown nor excluded: {gain}"
+COSTS_LESS: Final = "{share:.0%} cheaper"
+TAKES_LESS: Final = "{share:.0%} faster"
+
+# Constraints
+HOSTED: Final = "{model} is hosted, and the task must run on the device"
+TOO_SLOW: Final = "p95 is {p95:.0f} ms, the limit is {limit:g} ms"
+TOO_DEAR: Final = "a thousand answers cost ${usd:.4f}, the limit is ${limit:g}"
+
+# Rung classical
+NO_EXAMPLES_TO_LEARN: Final = "the project has no examples to train a classical baseline on"
+CLASSICAL: Final = "no language model"
+CLASSICAL_AGAINST_BEST: Final[Mapping[str, str]] = {
+    "better": "no language model, and better than every one tried",
+    "cheaper": "no language model, and no worse than the best one tried",
+    "no_gain": "no language model; the best one tried is at least as good",
+    "constraint": "no language model, and it violates a constraint",
+}
+CLASSICAL_UNRESOLVED: Final = "no language model; neither better nor worse is shown"
+CLASSICAL_TAKES_OVER: Final = " (and the best, because {variant} violates a constraint: {why})"
+
+
+def classical_wins(name: str, score: float, *, best: str, best_score: float) -> str:
+    """Return the sentence for a classical baseline that beats every prompt."""
+    what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
+    return (
+        f"{what} beats every prompt here: {name} scores {score:.3f}, the best language-model variant ({best}) "
+        f"{best_score:.3f}."
+    )
+
+
+# Rung prompt
+OWN_PROMPT: Final = "{model} is a pipeline of your own, with a prompt of its own"
+NOT_OPTIMISED: Final = "the prompt is not optimised: {why}"
+NOT_ABLATED: Final = "nothing is cut from the system prompt: {why}"
+NO_PARAGRAPHS: Final = "it has fewer than two paragraphs, or only placeholders"
+PARAGRAPHS_CUT: Final = "{n} of {n_all} paragraphs cut"
+UNSEARCHED: Final = "that takes a whole run and at least 50 dev cases"
+OWN_SYSTEM_TURNS: Final = "{n} of {n_half} dev cases to search on have a system turn of their own"
+SEARCHED_TOO_FEW: Final = (
+    "only {n} dev cases are left to search on, and {least} are needed: the groups of dev are too large"
+)
+SEARCHED_UNSCORED: Final = "{n} of {n_all} searched cases have no score; {why}"
+GEPA_FOUND_NOTHING: Final = "GEPA found nothing better in {calls} calls"
+
+# Rung retrieval
+NO_DOCUMENTS: Final = "the project has no documents"
+EMPTY_DOCUMENTS: Final = "all documents are empty"
+OWN_SEARCH: Final = "{model} is a pipeline of your own, which does its own search"
+NO_ENCODER: Final[Mapping[str, str]] = {
+    "local": "torch is not installed (pip install 'tuneworthy[semantic]')",
+    "llama_cpp": "xllamacpp is not installed (pip install 'tuneworthy[local]')",
+}
+WORDS_ALONE: Final = "the search uses words only: {why}"
+SEARCH_NOT_TUNED: Final = "the search is not tuned: {n} dev cases name their documents, and {least} are needed"
+PASSAGES_TOO_LONG: Final = "left out, because the context of {model} is too short: {names}"
+NO_PASSAGE_FITS: Final = "no passage fits into the context of {model}"
+
+# Rung model
+ONLY_JUDGES: Final = "{model} only judges: give it a second name in [models] to try it as well"
+NO_OTHER_MODEL: Final = "the project file names no other model"
+NO_OTHER_MODEL_ON_DEVICE: Final = "no other model may run on the device"
+SWITCHED_OFF: Final = "{model} was switched off on {date}"
+SWITCHED_OFF_SOON: Final = "{model} is switched off on {date} (in {days} days)"
+
+# Rung few_shot
+NO_EXAMPLES_TO_SHOW: Final = "the project has no examples to show"
+SETS_TOO_FEW: Final = "no sets of shots are drawn: {n} examples are too few to choose from"
+SETS_UNSEARCHED: Final = f"no sets of shots are drawn: {UNSEARCHED}"
+NO_BOOTSTRAP: Final = "no bootstrapped shots: the model answers {n} of {n_asked} examples as they do"
+SHOTS_WITHOUT_ENCODER: Final = "no shots are chosen by meaning: [retrieval] names no local encoder"
+SHOTS_WITHOUT_TORCH: Final = (
+    "no shots are chosen by meaning: torch is not installed (pip install 'tuneworthy[semantic]')"
+)
+
+# Rung decoding
+NO_PARAMETERS: Final = "{model} takes no sampling parameters"
+NO_SETTING_ACCEPTED: Final = "{model} accepts none of the settings"
+CONSTRAINED_AND_GREEDY: Final = (
+    "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding] to try them"
+)
+PROBED_IDLE: Final = "a probe found that it does nothing"
+
+# Rung fine_tune
+NO_TUNED_MODEL: Final = "there is no tuned model to call: {why}"
+SERVED_SILENT: Final = (
+    "models.{model} does not answer, or does not tell which model of this project it serves; start it with "
+    "`tuneworthy serve`, or fix [serve]"
+)
+NOT_EXPORTED: Final = "the tuned model was not exported; run `tuneworthy export gguf`"
+NOT_MERGED: Final = "the adapter was not merged; run `tuneworthy merge`, then `tuneworthy export gguf`"
+NOT_TRAINED: Final = "nothing was trained yet"
+BASE_NAMED: Final = "its base, models.{model}"
+BASE_EXPORTED: Final = "its base, exported as {artifact}"
+BASE_IS_TODAYS: Final = "the model in use today, models.{model}"
+SERVED_CHANGED: Final = "models.{model} no longer serves what was compared on test, but {now}."
+SERVED_CHANGED_HINT: Final = "Start the tuned model with `tuneworthy serve`, and run again."
+
+# What changed since a run
+CHANGED: Final[Mapping[str, str]] = {
+    "split": "the cases or the dev set changed",
+    "labels": "labels of the cases were corrected",
+    "groups": "the groups of the cases changed",
+    "examples": "the examples changed",
+    "documents": "the documents changed",
+}
+GRADER_CHANGED: Final = "another grader decides"
+PROMPT_CHANGED: Final = "the prompt changed"
+MODEL_ADDED: Final = "the model {name} was added"
+MODEL_GONE: Final = "the model {name} is gone"
+MODEL_IS_ANOTHER: Final = "the model {name} changed"
+SETTING_CHANGED: Final = "{name} was {before}, is {now}"
+RUNG_HALF_RUN: Final = "the rung {rung} was half run ({n} of {n_test} cases)"
+RUN_CUT_SHORT: Final = "the run was cut short: {why}"
+
+# Judges
+GIVE_VERDICTS: Final = "give them with `tuneworthy cases label --judge`"
+VERDICT_UNREADABLE: Final = "{path}: a verdict is true or false, this is {got}."
+VERDICT_UNREADABLE_HINT: Final = "Fix the line."
+JUDGE_BARRED: Final = "the judge may not decide: {why}"
+JUDGE_NOT_VALIDATED: Final = "it was not validated"
+TOO_FEW_VERDICTS: Final = (
+    "people judged both variants on only {n} of the first {least} cases in the order of the draw; {how}"
+)
+JUDGES_ITSELF: Final = "it would judge itself"
+JUDGE_FAMILY: Final = "models.{judge} judges the answers of models.{model}: {why}"
+
+
+# What a run takes
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+def run_estimate(calls: tuple[float, float], usd: tuple[float, float], minutes: tuple[float, float]) -> str:
+    """Return what a run takes, in one clause."""
+    some = _range(*(f"{round(n, -2 if n > 1000 else -1):,.0f}" for n in calls))
+    low, high = (round(n) for n in minutes)
+    dollars = _range(*(f"${n:.2f}" for n in usd)) if usd[1] else "no money"
+    time = _range(str(low), str(high)) + (" minute" if low == high == 1 else " minutes")
+    return f"a run takes {some} calls, {dollars} and {time if high else 'less than a minute'}"
+
+
+def estimate_assumptions(max_tokens: int, observed: Sequence[str], providers: Sequence[str]) -> list[str]:
+    """Return what an estimate rests on, in sentences."""
+    lines = [
+        f"Tokens are bytes / 4. An answer is as long as the expected ones at least, and {max_tokens} tokens at most.",
+        "At least: races end at their first look. At most: every rung adopts its dearest candidate.",
+    ]
+    if observed:
+        lines.append(f"Lengths and times of {', '.join(observed)} are those of the last run.")
+    if "llama_cpp" in providers:
+        lines.append("The embedded model writes 150 to 300 tokens a second on two cores (98 MB; larger ones less).")
+    if {"openai", "anthropic"} & set(providers):
+        lines.append("A server that was not measured takes 0.5 s and writes 60 tokens a second.")
+    return lines
 
 
 # check: the prompt
@@ -131,11 +374,11 @@ NEVER_WAIVED: Final = "[[waivers]]: the gate {gate!r} cannot be waived."
 REMOVE_WAIVER: Final = "Remove this waiver."
 
 
-def search_server(name: str, url: str, use: Mapping[str, Sequence[float]] | None) -> str:
+def search_server(name: str, url: str, calls: tuple[float, float] | None, usd: tuple[float, float] | None) -> str:
     """Say where documents and questions are sent, and what a run costs there."""
-    if not use:
+    if not calls or not usd:
         return f"{name}: documents and questions are sent to {url}."
-    (few, many), (low, high) = use["calls"], use["usd"]
+    (few, many), (low, high) = calls, usd
     return (
         f"{name}: documents and questions are sent to {url} in about {few:,} to {many:,} calls, "
         f"${low:.2f} to ${high:.2f} (an estimate)."
@@ -166,8 +409,3 @@ def power(  # noqa: PLR0917
 
 POWER_ENOUGH: Final = "{power} That is enough for the margin of {margin:.1f} points."
 POWER_SHORT: Final = "{power} A gain of the margin ({margin:.1f} points) will mostly stay unresolved."
-
-
-# Records of runs
-RECORD_UNREADABLE: Final = "{where}: this version cannot read the record ({place}: {fault})."
-RUN_AGAIN: Final = "Run `tuneworthy run` again: nothing that was answered is paid for twice."

@@ -7,6 +7,7 @@ but a record without settings whose project file has another hash is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from tuneworthy import __version__
@@ -16,21 +17,12 @@ from tuneworthy.config.reflection import Reflection
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.graders.base import Grader
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.record import Provenance, RunRecord
+from tuneworthy.ladder.tuned_models import TUNED
 from tuneworthy.retrieval.library import DocumentLibrary
 from tuneworthy.types import content_hash
-
-_DATA = {
-    "split": "the cases or the dev set changed",
-    "labels": "labels of the cases were corrected",
-    "groups": "the groups of the cases changed",
-    "examples": "the examples changed",
-    "documents": "the documents changed",
-}
-CLASSICAL = "classical:"
-"""How the models of classical baselines begin: they are no models of the project file."""
-TUNED = "tuned:"
-"""How the tuned models begin, which are none either: what they are made of stands in the record of their rung."""
 
 
 def provenance(
@@ -83,10 +75,8 @@ def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]
     """Return the identity of each model that can be opened here (a key may be missing)."""
     found = {}
     for name in project.models:
-        try:
+        with suppress(TuneworthyError):
             found[name] = models[name].provider.identity
-        except TuneworthyError:
-            continue
     return found
 
 
@@ -102,14 +92,14 @@ def changed_since(
         opened: Model to identity now (`identities`).
     """
     then = record.provenance
-    changed = [words for name, words in _DATA.items() if getattr(then, name) != getattr(now, name)]
+    changed = [change for name, change in messages.CHANGED.items() if getattr(then, name) != getattr(now, name)]
     changed += _graders(then.graders, now.graders)
     if record.primary != project.graders[0].type:
-        changed.append("another grader decides")
+        changed.append(messages.GRADER_CHANGED)
     changed += _variants(record, project, opened)
-    changed += [f"the model {name} was added" for name in project.models if name not in then.models]
+    changed += [messages.MODEL_ADDED.format(name=name) for name in project.models if name not in then.models]
     settings_changed = [
-        f"{name} was {then.settings[name]}, is {value}"
+        messages.SETTING_CHANGED.format(name=name, before=then.settings[name], now=value)
         for name, value in now.settings.items()
         if name in then.settings and then.settings[name] != value
     ]
@@ -119,11 +109,11 @@ def changed_since(
 def _incomplete(record: RunRecord) -> list[str]:
     """Name a run that was cut short, and rungs that were half run."""
     half = [
-        f"the rung {row.rung} was half run ({row.n} of {record.n_test} cases)"
+        messages.RUNG_HALF_RUN.format(rung=row.rung, n=row.n, n_test=record.n_test)
         for row in record.rungs
         if row.score is not None and row.n != record.n_test
     ]
-    return [f"the run was cut short: {record.partial}", *half] if record.partial else half
+    return [messages.RUN_CUT_SHORT.format(why=record.partial), *half] if record.partial else half
 
 
 def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -138,13 +128,13 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[
     base = record.variant_of(baseline) if baseline else None
     changed = []
     if base is not None and any(getattr(base, name) != value for name, value in _prompt(project).items()):
-        changed.append("the prompt changed")
+        changed.append(messages.PROMPT_CHANGED)
     models = {variant.model: variant.model_identity for variant in record.variants.values()}
     for name, identity in models.items():
         if name not in project.models:
-            changed += [] if name.startswith((CLASSICAL, TUNED)) else [f"the model {name} is gone"]
+            changed += [] if name.startswith((PREFIX, TUNED)) else [messages.MODEL_GONE.format(name=name)]
         elif name in opened and content_hash(dict(opened[name])) != content_hash(dict(identity)):
-            changed.append(f"the model {name} changed")
+            changed.append(messages.MODEL_IS_ANOTHER.format(name=name))
     return changed
 
 

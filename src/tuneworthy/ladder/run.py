@@ -1,26 +1,27 @@
-"""The walk up the ladder: explore on dev, test the winner once, adopt or not; rung by rung, resumable.
+"""A run of the ladder, rung by rung: explore on dev, compare the winner on test once, adopt it or not.
 
-Everything that is asked is stored first, so that a walk that was cut short, or is walked again, gives the same
-record and asks nothing twice.
+Every answer is stored first, so that a run that was cut short, or is repeated, gives the same record and calls no
+model twice for the same.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from tuneworthy.classical.messages import METHODS
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UserError
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
-from tuneworthy.ladder.comparisons import measure_today, plan_comparisons, read_comparisons, take_comparison
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.comparison_plan import read_comparisons
+from tuneworthy.ladder.comparisons import measure_today, plan_comparisons, take_comparison
 from tuneworthy.ladder.dev_scores import measure, shuffled
-from tuneworthy.ladder.measurement import answer_test, decide, first_error, measured, with_decision
+from tuneworthy.ladder.measurement import Measurement, decide, first_error, measure_on_test, with_decision
 from tuneworthy.ladder.provenance import provenance
 from tuneworthy.ladder.record import (
     BestVariant,
@@ -33,20 +34,20 @@ from tuneworthy.ladder.record import (
     read_record,
     write_record,
 )
-from tuneworthy.ladder.rung import RUNGS, Contender, Examines, Proposal, Rung, Searches, View
+from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
 from tuneworthy.ladder.session import Session, open_session
-from tuneworthy.search.racing import Entry, Race, differences, race
+from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.comparisons import SHARED
 from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
+
+log = logging.getLogger(__name__)
 
 QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
 
-Say = Callable[[RungRecord], None]
-
 
 def _nothing(_: object) -> None:
-    """Say nothing."""
+    """Show nothing."""
 
 
 async def run_ladder(
@@ -56,42 +57,44 @@ async def run_ladder(
     quick: bool = False,
     max_usd: float | None = None,
     progress: Progress | None = None,
-    say: Say = _nothing,
+    say: Callable[[RungRecord], None] = _nothing,
     waiting: Callable[[str], None] = _nothing,
     stopped: Callable[[RunRecord], None] = _nothing,
 ) -> RunRecord:
-    """Walk the ladder of `project` and leave the record in its folder.
+    """Run the ladder of `project` and leave the record in its folder.
 
-    A walk that has to stop leaves a partial record, unless a whole one is there: that stays.
+    A run that has to stop leaves a partial record, unless a whole one is there: that stays.
 
     Args:
         project: From `config.load`.
-        rungs: Those to walk (those walked before are walked again, from the store); all if empty.
-        quick: Use at most 40 dev cases and never look at test.
-        max_usd: Most that this walk may spend.
-        progress: Told what is asked.
-        say: Told of each rung when it is done.
-        waiting: Told if another process works on the project.
-        stopped: Told the partial record if the walk has to stop.
+        rungs: Those to run (those of the last run are repeated, from the store); all if empty.
+        quick: Use at most 40 dev cases and leave test alone.
+        max_usd: Most that this run may spend.
+        progress: Is shown each answer.
+        say: Gets each rung when it is done.
+        waiting: Gets a sentence if another process works on the project.
+        stopped: Gets the partial record if the run has to stop.
 
     Raises:
         UserError: The data or a model cannot be used, or a rung is unknown.
-        BudgetSpent: The next call could exceed the budget. OutsideFault: A provider is down. Both can go on later.
+        BudgetSpent: The next call could exceed the budget; the run can be resumed.
+        OutsideFault: A provider is down; the run can be resumed.
     """
     check_rungs(rungs)
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
         last = read_record(session.folder) if rungs else None
-        walked = {record.rung for record in last.rungs} if last else set()
-        wanted = set(rungs) | walked or set(project.ladder.rungs)
-        walking = LadderRun(session, quick=quick, say=say)
+        wanted = {*rungs, *(record.rung for record in last.rungs)} if last else set(rungs)
+        run = LadderRun(session, quick=quick, say=say)
         try:
-            record = await walking.walk(sorted(wanted))
+            record = await run.run(sorted(wanted or set(project.ladder.rungs)))
         except Exception as error:
-            if not walking.records and not isinstance(error, BudgetSpent | OutsideFault):
-                raise  # nothing could be begun: the project is to be mended first
-            why = error.message if isinstance(error, TuneworthyError) else f"unexpected {type(error).__name__}"
-            record = walking.record(partial=f"stopped in the rung {walking.at}: {why}")
-            if not _whole(session, record):
+            if not run.records and not isinstance(error, BudgetSpent | OutsideFault):
+                raise  # nothing could be begun: the project has to be fixed first
+            why = (
+                error.message if isinstance(error, TuneworthyError) else messages.BUG.format(kind=type(error).__name__)
+            )
+            record = run.record(partial=messages.STOPPED.format(rung=run.current, why=why.rstrip(".")))
+            if not _has_whole(session, quick=quick):
                 write_record(session.folder, record)
             stopped(record)
             raise
@@ -99,230 +102,209 @@ async def run_ladder(
         return record
 
 
-def _whole(session: Session, record: RunRecord) -> bool:
+def _has_whole(session: Session, *, quick: bool) -> bool:
     """Whether the record of a whole run of this kind is stored."""
     with suppress(UserError):
-        last = read_record(session.folder, "quick" if record.quick else "run")
+        last = read_record(session.folder, "quick" if quick else "run")
         return last is not None and not last.partial
     return False
 
 
+def check_rungs(names: Sequence[str]) -> None:
+    """Refuse names that are not rungs.
+
+    Raises:
+        UserError: One is unknown.
+    """
+    for name in names:
+        RUNGS.get(name)
+
+
 class LadderRun:
-    """One walk.
+    """One run.
 
     Args:
         session: The opened project.
-        quick: Use at most 40 dev cases and never look at test.
-        say: Told of each rung when it is done.
+        quick: Use at most 40 dev cases and leave test alone.
+        say: Gets each rung when it is done.
 
     Attributes:
-        at: The rung that is walked.
-        records: Of the rungs that were walked, in their order.
+        current: The rung that is running.
+        records: Of the rungs that were run, in their order.
         best: What the next rung builds on.
-        contender: The best language-model variant so far; an ineligible one only until an eligible one was tested.
+        leader: The best language-model variant so far; an ineligible one only until an eligible one was tested.
         highest: The highest-scoring one ever adopted.
+        classical: The classical baseline.
     """
 
-    def __init__(self, session: Session, *, quick: bool = False, say: Say = _nothing) -> None:
+    def __init__(self, session: Session, *, quick: bool = False, say: Callable[[RungRecord], None] = _nothing) -> None:
         self.session = session
         self.quick = quick
         self.say = say
-        self.at = ""
+        self.current = ""
         self.records: dict[str, RungRecord] = {}
         self.variants: dict[str, Variant] = {}
         self.best: Variant | None = None
-        self.contender: Contender | None = None
-        self.highest: Contender | None = None
-        self.classical: Contender | None = None
+        self.leader: Measurement | None = None
+        self.highest: Measurement | None = None
+        self.classical: Measurement | None = None
         dev = shuffled(session.split.dev, session.project.split.seed)
         self.dev = dev[:QUICK_DEV] if quick else dev
-        self._seen: dict[str, int] = {}
+        self._n_on_dev: dict[str, int] = {}
 
-    async def walk(self, rungs: Sequence[str]) -> RunRecord:
-        """Walk `rungs` in the order of the ladder, the references first; `baseline` is always walked."""
+    async def run(self, rungs: Sequence[str]) -> RunRecord:
+        """Run `rungs` in the order of the ladder, the references first; `baseline` always runs."""
         names = [name for name in self.session.project.ladder.rungs if name in rungs and name not in REFERENCE_RUNGS]
         order = [*(["classical"] if "classical" in rungs else []), "baseline", *names]
         if not self.quick:
             plan_comparisons(self.session)
-        for self.at in order:
-            record = self.records[self.at] = await self._paid(self.at)
-            if self.at != "classical" or self.quick:
-                self.say(record)
+        for name in order:
+            self.current = name
+            with self.session.runner.metered() as spent:
+                record = await self._rung(name)
+            self.records[name] = replace(record, cost_usd=spent.usd)
+            log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
+            if name != "classical" or self.quick:
+                self.say(self.records[name])
         if "classical" in order and not self.quick:
-            if self.classical and self.contender:
-                self.records["classical"] = await self._against_classical(self.classical, self.contender)
+            if self.classical and self.leader:
+                self.records["classical"] = await self._against_classical(self.classical, self.leader)
             self.say(self.records["classical"])
         return self.record()
 
-    async def _paid(self, name: str) -> RungRecord:
-        """Walk one rung and add up what it was the first to ask."""
-        with self.session.runner.metered() as spent:
-            record = await self._rung(name)
-        return replace(record, cost_usd=spent.usd)
-
     async def _rung(self, name: str) -> RungRecord:
-        """Walk one rung."""
+        """Run one rung: propose, search, race on dev, look closer at the winner, compare it on test."""
         if self.best is None and name not in REFERENCE_RUNGS:
-            why = f"there is nothing to build on: {self.records['baseline'].reason}"
+            why = messages.NOTHING_TO_BUILD_ON.format(why=self.records["baseline"].reason)
             return RungRecord(rung=name, status=RungStatus.SKIPPED, reason=why, reason_code="baseline_failed")
-        session = self.session
-        rung: Rung = RUNGS.get(name)()
-        view = View(
-            project=session.project,
-            task=session.task,
-            pool=session.pool,
-            models=session.models,
-            best=self.best,
-            seed=session.project.split.seed,
-            n_dev=len(self.dev),
-            library=session.library,
-            dev=self.dev,
-            searched=session.split.explore and not self.quick,
-        )
+        session, rung = self.session, RUNGS.get(name)()
+        view = view_of(session, self.best, self.dev, searched=session.split.explore and not self.quick)
         proposal = await rung.propose(view)
-        if proposal.candidates and isinstance(rung, Searches):
-            more = await rung.search(session, view)
-            proposal = replace(proposal, candidates=_distinct([*proposal.candidates, *more]))
-        gone = await self._gone(proposal.candidates)
-        notes = [*view.notes, *proposal.not_eligible, *gone.values()]
-        if gone:
-            proposal = replace(proposal, candidates=[one for one in proposal.candidates if one.model not in gone])
-        if gone and not proposal.candidates:
-            reason = "; ".join(gone.values())
-            return RungRecord(rung=name, status=RungStatus.FAILED, reason=reason, reason_code="unavailable")
-        if not proposal.candidates:
-            code = "constraint" if proposal.skip_code == "constraint" else proposal.skip_code or "nothing_to_try"
-            status = RungStatus.VIOLATES_CONSTRAINT if code == "constraint" else RungStatus.SKIPPED
-            reason = proposal.skipped or "nothing to try"
-            return RungRecord(rung=name, status=status, reason=reason, reason_code=code, notes=notes)
-        unseen = [case for case in self.dev if case.id not in view.made_from]
-        found = await self._explore(proposal, unseen)
-        winner = found.winner if found else proposal.candidates[0]
-        self.variants[winner.id] = winner
-        explored = _explored(found, len(proposal.candidates) if session.split.explore else 1, notes)
-        explored["reasons"] = await self._reasons(winner, found.entries if found else (), unseen)
-        if isinstance(rung, Examines):
-            with session.runner.metered() as spent:
-                explored["detail"] = await rung.examine(session, winner, self.dev)
-            explored |= {"examined": spent.calls, "examined_usd": spent.usd}
+        found = await rung.search(session, view) if proposal.candidates else SearchResult()
+        candidates = _distinct([*proposal.candidates, *found.candidates])
+        unavailable = await self._unavailable(candidates)
+        candidates = [variant for variant in candidates if variant.model not in unavailable]
+        notes = [*proposal.notes, *found.notes, *proposal.ineligible, *unavailable.values()]
+        if not candidates:
+            return _nothing_to_try(name, proposal, list(unavailable.values()), notes)
+        unseen = [case for case in self.dev if case.id not in found.made_from]
+        raced = await self._explore(candidates, unseen)
+        winner = raced.winner if raced else candidates[0]
+        self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
+        record = _explored(name, winner, raced, len(candidates) if session.split.explore else 1, notes)
+        with session.runner.metered() as spent:
+            detail = await rung.examine(session, view, candidates, winner)
+        record = replace(
+            record,
+            reasons=await self._reasons(record, winner, unseen),
+            detail=detail or found.detail,
+            examined=spent.calls,
+            examined_usd=spent.usd,
+        )
         if self.quick:
-            return await self._quick_record(name, winner, explored)
-        record = await self._test(name, winner, explored)
-        if record.score is not None and (beside := getattr(rung, "beside", None)):
-            record = replace(record, detail=await beside(session, winner, self.dev or session.split.dev))
-        return record
+            return await self._quick(record, winner)
+        record = await self._test(record, winner)
+        detail = await rung.after_test(session, winner, self.dev or session.split.dev)
+        return replace(record, detail=detail or record.detail)
 
-    async def _gone(self, candidates: Sequence[Variant]) -> dict[str, str]:
-        """Ask each model but the best's own one case of dev; return those that refuse whatever is asked, and why."""
-        found: dict[str, str] = {}
-        for one in {one.model: one for one in reversed(candidates)}.values():
-            if self.best is not None and one.model != self.best.model:
+    async def _unavailable(self, candidates: Sequence[Variant]) -> dict[str, str]:
+        """Ask each model but the best's own one case of dev; return those that refuse every request, and why."""
+        refused: dict[str, str] = {}
+        for variant in {variant.model: variant for variant in reversed(candidates)}.values():
+            if self.best is not None and variant.model != self.best.model:
                 try:
-                    await self.session.ask(one, self.dev[:1])
+                    await self.session.ask(variant, self.dev[:1])
                 except ModelError as error:
-                    found[one.model] = f"{one.model} is not available: {error.message}"
-        return found
+                    refused[variant.model] = messages.MODEL_UNAVAILABLE.format(model=variant.model, why=error.message)
+        return refused
 
-    async def _explore(self, proposal: Proposal, unseen: Sequence[Case]) -> Race | None:
-        """Race the candidates on dev; where dev is too small the first is preregistered (only a quick look asks it).
+    async def _explore(self, candidates: Sequence[Variant], unseen: Sequence[Case]) -> Race | None:
+        """Race the candidates on dev; where dev is too small the first is preregistered (only a quick run asks it).
 
         Args:
-            proposal: The candidates.
+            candidates: Variants.
             unseen: The cases of dev that none of them was made from.
         """
         ask = partial(measure, self.session)
         if self.session.split.explore:
-            return await race(proposal.candidates, unseen, ask, n_dev=len(self.dev))
-        return await race(proposal.candidates[:1], self.dev, ask) if self.quick else None
+            return await race(candidates, unseen, ask, n_dev=len(self.dev))
+        return await race(candidates[:1], self.dev, ask) if self.quick else None
 
-    async def _reasons(self, winner: Variant, entries: Sequence[Entry], raced: Sequence[Case]) -> dict[str, int]:
-        """Count why the winner's answers are wrong, on what it saw of `raced` (never on test); nothing is asked."""
-        seen = next((entry.n for entry in entries if entry.variant.id == winner.id), 0)
-        if not self.session.split.explore or not seen:
+    async def _reasons(self, record: RungRecord, winner: Variant, raced: Sequence[Case]) -> dict[str, int]:
+        """Count why the winner's answers are wrong, on the raced cases that it was asked; no model is called."""
+        n = next((row.n for row in record.candidates if row.variant == winner.id), 0)
+        if not self.session.split.explore or not n:
             return {}
-        cases = raced[:seen]
-        traces = await self.session.ask(winner, cases)
-        _, _, scores = await self.session.score(traces, cases)
+        traces = await self.session.ask(winner, raced[:n])
+        _, _, scores = await self.session.score(traces, raced[:n])
         return dict(breakdown(scores).reasons)
 
-    async def _quick_record(self, name: str, winner: Variant, explored: dict[str, Any]) -> RungRecord:
+    async def _quick(self, record: RungRecord, winner: Variant) -> RungRecord:
         """Build on the winner if it is ahead on dev; decide nothing."""
-        record = RungRecord(
-            rung=name,
-            status=RungStatus.REFERENCE if name in REFERENCE_RUNGS else RungStatus.INCONCLUSIVE,
-            reason_code="quick",
-            variant=winner.id,
-            name=winner.name,
-            **explored,
-        )
-        seen = next((row for row in record.candidates if row.variant == winner.id), None)
-        if seen is None:
+        status = RungStatus.REFERENCE if record.rung in REFERENCE_RUNGS else RungStatus.INCONCLUSIVE
+        record = replace(record, status=status, reason_code="quick")
+        row = next((row for row in record.candidates if row.variant == winner.id), None)
+        if row is None:
             return _failed(record, await self.session.ask(winner, self.dev))
-        score, n = seen.score, seen.n
-        self._seen[winner.id] = n
-        if name != "classical" and await self._ahead(winner):
+        self._n_on_dev[winner.id] = row.n
+        if record.rung != "classical" and await self._is_ahead(winner):
             self.best = winner
-        return replace(record, reason=f"dev only: {score:.3f} on {n} cases; test was not looked at")
+        return replace(record, reason=messages.QUICK.format(score=row.score, n=row.n))
 
-    async def _ahead(self, winner: Variant) -> bool:
+    async def _is_ahead(self, winner: Variant) -> bool:
         """Whether `winner` is ahead of the best so far on the dev cases that both have answered and scored."""
         if self.best is None:
             return True
-        head = self.dev[: min(self._seen[winner.id], self._seen[self.best.id])]
-        ours, best = [await measure(self.session, one, head) for one in (winner, self.best)]
+        head = self.dev[: min(self._n_on_dev[winner.id], self._n_on_dev[self.best.id])]
+        ours, best = [await measure(self.session, variant, head) for variant in (winner, self.best)]
         return float(differences(ours, best).sum()) > 0
 
-    async def _test(self, name: str, winner: Variant, explored: dict[str, Any]) -> RungRecord:
-        """Put the winner to test and decide."""
-        best = self.contender
-        alpha = (
-            take_comparison(self.session, name, best.variant, winner) if best and name not in REFERENCE_RUNGS else None
-        )
+    async def _test(self, record: RungRecord, winner: Variant) -> RungRecord:
+        """Compare the winner on test, and decide."""
+        best, name = self.leader, record.rung
+        alpha = None
+        if best and name not in REFERENCE_RUNGS:
+            alpha = take_comparison(self.session, name, best.variant, winner)
         if name == "baseline" and measure_today(self.session, winner):
-            explored["notes"] = [*explored["notes"], "today's variant was measured on test before, as another: a look"]
-        trial = await answer_test(self.session, name, winner, self.dev)
-        record = await measured(self.session, trial, explored)
+            record = replace(record, notes=[*record.notes, messages.TODAY_MEASURED_AGAIN])
+        record, trial = await measure_on_test(self.session, record, winner, self.dev)
         if trial.unscored == len(trial.num):
             return _failed(record, trial.traces)
         if name == "classical":
             self.classical = trial
-            return _reference(record, "no language model")
+            return _reference(record, messages.CLASSICAL)
         if best is None or alpha is None or self.highest is None:
-            self._stand(trial)
-            return _reference(record, "as it is today")
+            self._lead(trial)
+            return _reference(record, messages.TODAY)
         gain, decision = await decide(self.session, best, self.highest, trial, alpha)
         record = with_decision(record, best.variant, gain, decision)
-        if decision.status is RungStatus.ADOPTED or _takes_over(best, trial):
-            self._stand(trial)
-        if decision.status is not RungStatus.ADOPTED and _takes_over(best, trial):
-            words = f"not adopted, but the best so far, because {best.variant.name} is not eligible: {best.violated}"
-            record = replace(record, reason=f"{record.reason}; {words}")
+        if decision.status is RungStatus.ADOPTED:
+            self._lead(trial)
+        elif _takes_over(best, trial):
+            self._lead(trial)
+            why = messages.TAKES_OVER.format(variant=best.variant.name, why=best.violated)
+            record = replace(record, reason=f"{record.reason}; {why}")
         return record
 
-    def _stand(self, trial: Contender) -> None:
-        """Let a trial be the best language-model variant; the highest one starts anew with the first eligible one."""
+    def _lead(self, trial: Measurement) -> None:
+        """Make this the best language-model variant; the first eligible one also is the highest."""
         if self.highest is None or self.highest.violated or trial.score > self.highest.score:
             self.highest = trial
-        self.contender, self.best = trial, trial.variant
+        self.leader, self.best = trial, trial.variant
 
-    async def _against_classical(self, classical: Contender, best: Contender) -> RungRecord:
-        """Compare the classical baseline with the best language-model variant: the last look."""
+    async def _against_classical(self, classical: Measurement, best: Measurement) -> RungRecord:
+        """Compare the classical baseline with the best language-model variant: the last comparison."""
         alpha = take_comparison(self.session, "classical", best.variant, classical.variant)
         gain, decision = await decide(self.session, best, self.highest or best, classical, alpha)
-        words = {
-            "better": "no language model, and better than every one tried",
-            "cheaper": "no language model, and no worse than the best one tried",
-            "no_gain": "no language model; the best one tried is at least as good",
-            "constraint": "no language model, and not eligible",
-        }.get(decision.reason_code, "no language model; neither better nor worse is shown")
+        why = messages.CLASSICAL_AGAINST_BEST.get(decision.reason_code, messages.CLASSICAL_UNRESOLVED)
         if _takes_over(best, classical):
-            words += f" (and the best, because {best.variant.name} is not eligible: {best.violated})"
+            why += messages.CLASSICAL_TAKES_OVER.format(variant=best.variant.name, why=best.violated)
         record = with_decision(self.records["classical"], best.variant, gain, decision)
-        return replace(record, status=RungStatus.REFERENCE, reason=f"{words}: {decision.reason}")
+        return replace(record, status=RungStatus.REFERENCE, reason=f"{why}: {decision.reason}")
 
     def _best(self) -> BestVariant | None:
         """Return the best variant that breaks no constraint: the classical baseline only if it was compared."""
-        best, classical = self.contender, self.classical
+        best, classical = self.leader, self.classical
         if best and classical and self.records["classical"].compared_to and not classical.violated:
             wins = self.records["classical"].reason_code in {"better", "cheaper"}
             best = classical if wins or _takes_over(best, classical) else best
@@ -331,21 +313,19 @@ class LadderRun:
         return BestVariant(best.rung, best.variant.id)
 
     def _classical_wins(self) -> str:
-        """Say so if the classical baseline is shown to be better than every prompt."""
-        classical, best = self.classical, self.contender
+        """Return a sentence if the classical baseline is shown to be better than every prompt, else ""."""
+        classical, best = self.classical, self.leader
         if classical is None or best is None or self.records["classical"].reason_code != "better":
             return ""
-        what = METHODS.get(classical.variant.name.removeprefix("classical/"), "A method without a language model")
-        return (
-            f"{what} beats every prompt here: {classical.variant.name} scores {classical.score:.3f}, the best "
-            f"language-model variant ({best.variant.name}) {best.score:.3f}."
+        return messages.classical_wins(
+            classical.variant.name, classical.score, best=best.variant.name, best_score=best.score
         )
 
     def record(self, *, partial: str = "") -> RunRecord:
-        """Return the record of the rungs that were walked.
+        """Return the record of the rungs that were run.
 
         Args:
-            partial: Why the walk stopped before its end.
+            partial: Why the run stopped before its end.
         """
         session, project = self.session, self.session.project
         comparisons = read_comparisons(session.folder)
@@ -369,7 +349,7 @@ class LadderRun:
             split=SplitRecord(
                 origin=session.split.origin, reasons=list(session.split.reasons), counts=session.split.counts
             ),
-            overlaps=OverlapCounts(**session.data.overlaps),
+            overlaps=OverlapCounts(**session.data.dataset.contamination.counts),
             variants=self.variants,
             judges={
                 grader.model: dict(session.asker.identity(grader.model))
@@ -384,30 +364,34 @@ class LadderRun:
 def _distinct(variants: Sequence[Variant]) -> list[Variant]:
     """Return the variants, of equal ones the first."""
     first: dict[str, Variant] = {}
-    for one in variants:
-        first.setdefault(one.id, one)
+    for variant in variants:
+        first.setdefault(variant.id, variant)
     return list(first.values())
 
 
-def _takes_over(best: Contender, trial: Contender) -> bool:
-    """Whether a trial is the best only because it is the first that breaks no constraint."""
-    return bool(best.violated) and not trial.violated and trial.unscored <= MOST_UNSCORED * len(trial.num)
+def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], notes: Sequence[str]) -> RungRecord:
+    """Return the record of a rung without candidates."""
+    if unavailable:
+        reason = "; ".join(unavailable)
+        return RungRecord(rung=name, status=RungStatus.FAILED, reason=reason, reason_code="unavailable")
+    code = proposal.skip_code or "nothing_to_try"
+    status = RungStatus.VIOLATES_CONSTRAINT if code == "constraint" else RungStatus.SKIPPED
+    reason = proposal.skipped or messages.NOTHING_TO_TRY
+    return RungRecord(rung=name, status=status, reason=reason, reason_code=code, notes=notes)
 
 
-def _reference(record: RungRecord, words: str) -> RungRecord:
-    """Return the record of what others are compared with; it may break a constraint, and then says so."""
-    words += f"; not eligible: {record.violated}" if record.violated else ""
-    return replace(record, status=RungStatus.REFERENCE, reason=words, reason_code="reference")
-
-
-def _failed(record: RungRecord, traces: Sequence[Trace]) -> RungRecord:
-    return replace(record, status=RungStatus.FAILED, reason=first_error(traces), reason_code="unscored")
-
-
-def _explored(found: Race | None, tried: int, notes: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of a record that come from dev; what could not be scored there has no row, but a note."""
-    if found is None:
-        return {"candidates_tried": tried, "candidates": [], "notes": [*notes]}
+def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes: Sequence[str]) -> RungRecord:
+    """Return the record of a rung after dev; a candidate that could not be scored there has a note instead of a row."""
+    record = RungRecord(
+        rung=name,
+        status=RungStatus.INCONCLUSIVE,
+        variant=winner.id,
+        name=winner.name,
+        candidates_tried=tried,
+        notes=list(notes),
+    )
+    if raced is None:
+        return record
     rows = [
         CandidateResult(
             variant=entry.variant.id,
@@ -419,20 +403,34 @@ def _explored(found: Race | None, tried: int, notes: Sequence[str]) -> dict[str,
             unscored=entry.unscored,
             dropped=entry.dropped,
         )
-        for entry in found.entries
+        for entry in raced.entries
         if entry.scored
     ]
-    mute = [f"{one.variant.name}: none of {one.n} dev cases could be scored" for one in found.entries if not one.scored]
-    calls = {"calls": found.calls, "calls_full": found.calls_full, "saved_usd": found.saved_usd}
-    return {"candidates_tried": tried, "candidates": rows, "notes": [*notes, *mute], **calls}
+    mute = [
+        messages.NONE_SCORED.format(variant=entry.variant.name, n=entry.n)
+        for entry in raced.entries
+        if not entry.scored
+    ]
+    return replace(
+        record,
+        candidates=rows,
+        notes=[*notes, *mute],
+        calls=raced.calls,
+        calls_full=raced.calls_full,
+        saved_usd=raced.saved_usd,
+    )
 
 
-def check_rungs(names: Sequence[str]) -> None:
-    """Refuse names that are not rungs.
+def _takes_over(best: Measurement, trial: Measurement) -> bool:
+    """Whether `trial` is the best only because it is the first that breaks no constraint."""
+    return bool(best.violated) and not trial.violated and trial.unscored <= MOST_UNSCORED * len(trial.num)
 
-    Raises:
-        UserError: One is unknown.
-    """
-    unknown = [name for name in names if name not in RUNGS.names()]
-    if unknown:
-        raise UserError(f"expected a rung ({', '.join(RUNGS)}), got {unknown[0]!r}")
+
+def _reference(record: RungRecord, what: str) -> RungRecord:
+    """Return the record of what others are compared with; it may break a constraint, and then says so."""
+    why = messages.INELIGIBLE.format(why=record.violated) if record.violated else ""
+    return replace(record, status=RungStatus.REFERENCE, reason=what + why, reason_code="reference")
+
+
+def _failed(record: RungRecord, traces: Sequence[Trace]) -> RungRecord:
+    return replace(record, status=RungStatus.FAILED, reason=first_error(traces), reason_code="unscored")

@@ -1,24 +1,76 @@
-"""What a rung is: it proposes candidates; `run` explores, tests and decides for all rungs alike."""
+"""What a rung is: it proposes candidates; `run` explores, tests and decides for all rungs alike.
+
+A rung is a subclass of `Rung` behind `@rung(name)`. Its steps get what they need as arguments and return what they
+found: a rung keeps nothing between them.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass
 
-import numpy as np
-
-from tuneworthy.cases.task_kind import TaskKind
+from tuneworthy.config.ladder import RUNGS as BUILT_IN
 from tuneworthy.config.project import Project
-from tuneworthy.evaluate.latency import Latency
 from tuneworthy.evaluate.models import Models
+from tuneworthy.ladder.rung_details import Detail
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.registry import Registry
 from tuneworthy.retrieval.library import DocumentLibrary
-from tuneworthy.types import Case, OutputFormat, Trace, Variant
+from tuneworthy.types import Case, Variant
 
-if TYPE_CHECKING:
-    from tuneworthy.ladder.session import Session
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a rung may look at when it proposes: no answers to test cases, no scores.
+
+    Attributes:
+        project: Its configuration.
+        task: Kind, labels, schema.
+        pool: Where shots come from.
+        models: That can be asked.
+        best: The best variant so far; None before the baseline.
+        seed: Of random choices.
+        n_dev: Dev cases.
+        library: The project's documents, or None.
+        dev: The dev cases in the order of the race; empty in an estimate.
+        searched: Whether models may be asked to find candidates: in a whole run, and where dev is large enough.
+    """
+
+    project: Project
+    task: TaskInfo
+    pool: ShotPool
+    models: Models
+    best: Variant | None
+    seed: int
+    n_dev: int
+    library: DocumentLibrary | None = None
+    dev: Sequence[Case] = ()
+    searched: bool = False
+
+    @property
+    def incumbent(self) -> Variant:
+        """The best variant so far, which every rung above the baseline has."""
+        assert self.best is not None
+        return self.best
+
+
+def view_of(session: Session, best: Variant | None, dev: Sequence[Case] = (), *, searched: bool = False) -> View:
+    """Return the view of an opened project."""
+    return View(
+        project=session.project,
+        task=session.task,
+        pool=session.pool,
+        models=session.models,
+        best=best,
+        seed=session.project.split.seed,
+        n_dev=len(dev or session.split.dev),
+        library=session.library,
+        dev=dev,
+        searched=searched,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,130 +81,67 @@ class Proposal:
         candidates: Variants; the first is the one that is preregistered where dev is too small to explore.
         skipped: Why there is nothing to try ("" if there is something).
         skip_code: The same for machines.
-        violates_constraint: Names of what a constraint forbids, each with the reason.
+        ineligible: What a constraint forbids, each with the reason.
+        notes: What was left out or dropped.
+        more_candidates: How many `search` adds at most.
+        more_calls: Calls that `search`, `examine` and `after_test` make at most, beside race, test and latency.
     """
 
     candidates: Sequence[Variant] = ()
     skipped: str = ""
     skip_code: str = ""
-    not_eligible: Sequence[str] = ()
+    ineligible: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    more_candidates: int = 0
+    more_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """A variant with what was measured of it on test; `violated` names the constraint that it breaks, "" if none."""
-
-    rung: str
-    variant: Variant
-    traces: Sequence[Trace]
-    num: np.ndarray
-    den: np.ndarray
-    unscored: int
-    usd_per_1k: float | None
-    latency: Latency | None = None
-    violated: str = ""
-
-    @property
-    def score(self) -> float:
-        """sum(num) / sum(den) over the scored cases."""
-        scored = ~np.isnan(self.num)
-        total = float(self.den[scored].sum())
-        return float(self.num[scored].sum()) / total if total else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What rungs know of the task.
+class SearchResult:
+    """What a rung found by asking models.
 
     Attributes:
-        kind: `label`, `json`, `short_answer` or `free_text`.
-        labels: The labels of a label task that dev and examples have, and those that the project file names.
-        closed: Whether these are nearly all there are; if not, no answer is held to them.
-        schema: JSON schema of the answers of a JSON task, inferred from dev and examples.
+        candidates: Variants beside those that were proposed.
+        made_from: Ids of the dev cases that they were made from: no race uses these.
+        detail: How they were found.
+        notes: What was not done, and why.
     """
 
-    kind: TaskKind
-    labels: tuple[str, ...] = ()
-    closed: bool = True
-    schema: dict[str, Any] | None = None
-
-    @property
-    def structured(self) -> OutputFormat:
-        """The constraint that fits the task; free where none does."""
-        if self.kind == "label" and self.closed and len(self.labels) > 1:
-            return OutputFormat(kind="choice", choices=self.labels)
-        if self.kind == "json" and self.schema:
-            return OutputFormat(kind="json_schema", schema=self.schema)
-        return OutputFormat()
+    candidates: Sequence[Variant] = ()
+    made_from: frozenset[str] = frozenset()
+    detail: Detail | None = None
+    notes: Sequence[str] = ()
 
 
-class Rung(Protocol):
-    """A step of the ladder."""
+class Rung(ABC):
+    """A step of the ladder; every step but `propose` may do nothing."""
 
+    @abstractmethod
     async def propose(self, view: View) -> Proposal:
         """Return what to try above the best variant so far."""
-        ...
 
+    async def search(self, session: Session, view: View) -> SearchResult:
+        """Ask models, on dev, for candidates beside those that are proposed.
 
-@runtime_checkable
-class Examines(Protocol):
-    """A rung that looks closer at its winner, on dev; the record has a field of the rung's name for what it finds."""
-
-    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        ...
-
-    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> Sequence[tuple[Variant, int]]:
-        """Return whom `examine` will ask, and how often, beside the `raced` cases that the winner has answered."""
-        ...
-
-
-@runtime_checkable
-class Searches(Protocol):
-    """A rung that asks models, on dev, to find candidates beside those that it proposes."""
-
-    async def search(self, session: Session, view: View) -> Sequence[Variant]:
-        """Return what was found; nothing (and a note, if the project file asks for it) where it may not be searched.
-
-        What is asked comes from stored answers and the seed alone, so that a search that was cut short goes on.
+        What is asked depends on stored answers and the seed alone, so that a search that was cut short goes on.
         """
-        ...
+        return SearchResult()
 
-    def expected(self, view: View) -> Sequence[tuple[Variant, int]]:
-        """Return whom `search` and the candidates that it finds will ask, and how often, about."""
-        ...
+    async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> Detail | None:
+        """Look closer at the winner of the race, on dev.
 
+        Args:
+            session: The opened project.
+            view: What was proposed from.
+            tried: All candidates.
+            winner: The best of them on dev.
+        """
+        return None
 
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """What a rung may look at when it proposes: no test answers, no scores of cases.
-
-    Attributes:
-        library: The project's documents, or None.
-        dev: Cases whose named documents a search may be tuned on; empty where nothing may be searched (an estimate).
-        searched: Whether models may be asked to find candidates: a whole run, and a dev that is large enough.
-        made_from: Ids of the dev cases that candidates were made from, filled in by a search: no race sees them.
-    """
-
-    project: Project
-    task: Task
-    pool: ShotPool
-    models: Models
-    best: Variant | None
-    seed: int
-    n_dev: int
-    library: DocumentLibrary | None = None
-    dev: Sequence[Case] = ()
-    searched: bool = False
-    made_from: set[str] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
+    async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> Detail | None:
+        """Measure what stands beside the score of the winner, once it was compared on test."""
+        return None
 
 
-RUNGS: Registry[Any] = Registry(
-    "rungs",
-    {
-        name: f"tuneworthy.ladder.rungs.{name}"
-        for name in ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "fine_tune")
-    },
-)
+RUNGS: Registry[type[Rung]] = Registry("rungs", {name: f"tuneworthy.ladder.rungs.{name}" for name in BUILT_IN})
 rung = RUNGS.register

@@ -22,12 +22,12 @@ from tuneworthy.evaluate.request_batcher import RequestBatcher
 from tuneworthy.evaluate.runner import Progress, Runner
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
-from tuneworthy.ladder.comparisons import read_comparisons
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.classical_models import add_classical_models
+from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.reveal import reveal_note
-from tuneworthy.ladder.rung import Task
-from tuneworthy.ladder.rungs.classical import add_classical_models
-from tuneworthy.ladder.rungs.tuned_models import add_tuned
-from tuneworthy.ladder.task_info import task_of
+from tuneworthy.ladder.task_info import TaskInfo, task_of
+from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import load_encoder
@@ -40,29 +40,32 @@ if TYPE_CHECKING:
     from tuneworthy.ladder.judging import Judging
 
 
-@dataclass
-class Data:
-    """Cases and examples, read, cleaned of overlaps, and split.
+@dataclass(frozen=True, kw_only=True)
+class TaskData:
+    """The data of a project, and what a run needs to know of it.
 
     Attributes:
-        cases: All cases of the file.
-        split: dev, test and the examples left for shots and training.
+        dataset: Cases and examples, read and split.
+        split: Dev, test and the examples that are left for shots and training.
         task: Kind, labels, schema.
         labels: All labels that occur anywhere: what graders read answers with, and no model is shown.
-        overlaps: Examples that left because they give a case away: counts by side and reason.
         notes: What a reader of the record must know.
     """
 
-    cases: Sequence[Case]
+    dataset: Dataset
     split: Split
-    task: Task
+    task: TaskInfo
     labels: Sequence[str]
-    overlaps: dict[str, Any]
-    notes: list[str]
+    notes: Sequence[str]
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """All cases of the file."""
+        return self.dataset.cases
 
 
-def read_data(project: Project) -> Data:
-    """Read, clean and split the project's data; a stored split stays as it was drawn.
+def read_data(project: Project) -> TaskData:
+    """Read and split the project's data; a stored split stays as it was drawn.
 
     Raises:
         UserError: A file is missing or wrong, a case has no label, a split is empty, or cases were edited.
@@ -71,69 +74,71 @@ def read_data(project: Project) -> Data:
     unlabelled = [case.id for case in dataset.cases if not case.labelled]
     if unlabelled:
         raise UserError(
-            f"expected every case to have a right answer, got {len(unlabelled)} without ({unlabelled[0]}, ...)",
-            hint="label them with `tuneworthy cases label`",
+            messages.CASES_UNLABELLED.format(n=len(unlabelled), first=unlabelled[0]),
+            hint=messages.CASES_UNLABELLED_HINT,
         )
     return settle(project, dataset)
 
 
-def settle(project: Project, dataset: Dataset) -> Data:
+def settle(project: Project, dataset: Dataset) -> TaskData:
     """Return what a run needs to know of `dataset`, all of whose cases are labelled.
 
     Raises:
-        UserError: A side of the split is empty, cases of the stored split were edited or removed, or the looks at
-            them are gone.
+        UserError: A side of the split is empty, cases of the stored split were edited or removed, or the plan of
+            comparisons is gone.
     """
     folder = Folder(project.root)
     read_comparisons(folder)
     notes = [*dataset.notes, *filter(None, [reveal_note(folder)]), *_changes_since(dataset.changes)]
     task, task_notes = task_of(project, dataset.split)
-    return Data(
-        cases=dataset.cases,
+    return TaskData(
+        dataset=dataset,
         split=dataset.split,
         task=task,
         labels=labels_of(dataset.cases, dataset.examples) if task.kind == "label" else (),
-        overlaps=dataset.contamination.counts,
         notes=[*notes, *task_notes],
     )
 
 
 def _changes_since(found: Changes) -> list[str]:
-    """Say how the cases differ from those of the first run.
+    """Return how the cases differ from those of the first run, in sentences.
 
     Raises:
-        UserError: What is asked was edited, or cases are gone: that is another test set.
+        UserError: Cases were edited or removed: that is another test set.
     """
-    if found.edited or found.removed:
-        gone = [*found.edited, *found.removed]
+    if gone := [*found.edited, *found.removed]:
         raise UserError(
-            f"expected the cases of the first run, got {len(gone)} edited or removed ({', '.join(gone[:3])})",
-            hint="put them back, or start over with a new test set: move .tuneworthy/split.json and comparisons.json away",
+            messages.CASES_CHANGED.format(n=len(gone), names=", ".join(gone[:3])), hint=messages.CASES_CHANGED_HINT
         )
     notes = []
     if found.relabelled:
-        notes.append(f"labels corrected since the first run, all variants scored again: {', '.join(found.relabelled)}")
+        notes.append(messages.LABELS_CORRECTED.format(names=", ".join(found.relabelled)))
     if found.added:
-        notes.append(f"{len(found.added)} cases were added after the split was drawn and are not used")
+        notes.append(messages.CASES_ADDED.format(n=len(found.added)))
     return notes
 
 
 class Session:
-    """Everything a command needs to ask and judge; open it with `open_session`.
+    """Everything that a command needs to call models and score answers; open it with `open_session`.
 
     Args:
-        known: Identities of models by name; if given, nothing is asked and no judge is opened.
+        project: Its configuration.
+        data: Its data, split.
+        store: Where answers are kept.
+        progress: Is shown what happens.
+        budget: What calls may cost.
+        identities: Of models by name; if given, no model is called and no judge is opened.
     """
 
     def __init__(
         self,
         project: Project,
-        data: Data,
+        data: TaskData,
         store: ResponseStore,
         progress: Progress | None,
         budget: Budget,
         *,
-        known: Mapping[str, Mapping[str, Any]] | None = None,
+        identities: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.project = project
         self.folder = Folder(project.root)
@@ -143,10 +148,10 @@ class Session:
         self.models = Models(project)
         self.pool = ShotPool(data.split.shots, load_encoder)
         add_classical_models(self.models, self.task.kind, self.pool, project.split.seed)
-        add_tuned(self.models, project)  # one that cannot be opened is told by its rung
-        self.library = open_library(project, Account(store, budget) if known is None else None)
+        add_tuned(self.models, project)  # its rung reports one that cannot be opened
+        self.library = open_library(project, Account(store, budget) if identities is None else None)
         self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)
-        self.asker = RequestBatcher(self.runner, self.models, identities=known)
+        self.asker = RequestBatcher(self.runner, self.models, identities=identities)
 
     @cached_property
     def graders(self) -> dict[str, Grader]:
@@ -158,13 +163,13 @@ class Session:
             asker=self.asker,
             seed=self.project.split.seed,
         )
-        found: dict[str, Grader] = {}
-        seen: Counter[str] = Counter()
+        graders: dict[str, Grader] = {}
+        of_type: Counter[str] = Counter()
         for config in self.project.graders:
-            seen[config.type] += 1
-            name = config.type if seen[config.type] == 1 else f"{config.type}#{seen[config.type]}"
-            found[name] = make_grader(config, context)
-        return found
+            of_type[config.type] += 1
+            name = config.type if of_type[config.type] == 1 else f"{config.type}#{of_type[config.type]}"
+            graders[name] = make_grader(config, context)
+        return graders
 
     @property
     def primary(self) -> Grader:
@@ -186,8 +191,10 @@ class Session:
         """Return the traces of `cases`, each case's repeats together.
 
         Args:
-            variant: What is asked. cases: Who is asked about.
-            repeats: Answers to each case. logprobs: Alternatives per token to ask for; None asks for none.
+            variant: What is asked.
+            cases: What it is asked.
+            repeats: Answers to each case.
+            logprobs: Alternatives per token to ask for; None asks for none.
 
         Raises:
             UserError: `[models]` names another model now than the one that the variant was measured with.
@@ -195,8 +202,8 @@ class Session:
         model = self.models[variant.model]
         if canonical(dict(variant.model_identity)) != model.identity:
             raise UserError(
-                f"expected models.{variant.model} to be the model that {variant.name} was measured with, got another",
-                hint="walk again with `tuneworthy run`, or put the model back under a name of its own",
+                messages.MODEL_CHANGED.format(model=variant.model, variant=variant.name),
+                hint=messages.MODEL_CHANGED_HINT,
             )
         return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
 

@@ -1,35 +1,59 @@
 """What dev, the examples and the project file show of a task: kind, labels, schema. Nothing of it is taken from test.
 
-Graders know all labels; what a model is shown, or held to, comes from here.
+Graders know all labels; what a model is shown, or constrained to, comes from here.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tuneworthy.cases.splits import Split
-from tuneworthy.cases.task_kind import labels_of, parse_object
+from tuneworthy.cases.task_kind import TaskKind, labels_of, parse_object
 from tuneworthy.config.project import Project
-from tuneworthy.ladder.rung import Task
+from tuneworthy.ladder import messages
 from tuneworthy.prompts.schema import infer_schema
-from tuneworthy.types import Case
-
-MOST_NAMED = 5
-NAME_THEM = "name all labels in a `choice` grader if they are known beforehand"
+from tuneworthy.types import Case, OutputFormat
 
 
-def task_of(project: Project, split: Split) -> tuple[Task, list[str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskInfo:
+    """What rungs know of the task.
+
+    Attributes:
+        kind: `label`, `json`, `short_answer` or `free_text`.
+        labels: The labels of a label task that dev and examples have, and those that the project file names.
+        closed: Whether these are nearly all there are; if not, no answer is constrained to them.
+        schema: JSON schema of the answers of a JSON task, inferred from dev and examples.
+    """
+
+    kind: TaskKind
+    labels: tuple[str, ...] = ()
+    closed: bool = True
+    schema: dict[str, Any] | None = None
+
+    @property
+    def structured(self) -> OutputFormat:
+        """The constraint that fits the task; free where none does."""
+        if self.kind == "label" and self.closed and len(self.labels) > 1:
+            return OutputFormat(kind="choice", choices=self.labels)
+        if self.kind == "json" and self.schema:
+            return OutputFormat(kind="json_schema", schema=self.schema)
+        return OutputFormat()
+
+
+def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
     """Return the task, and what a reader must know of how far dev and examples show it."""
     if split.kind.name == "label":
         return _label_task(project, split)
     if split.kind.name == "json":
         return _json_task(split)
-    return Task(kind=split.kind.name), []
+    return TaskInfo(kind=split.kind.name), []
 
 
-def _label_task(project: Project, split: Split) -> tuple[Task, list[str]]:
+def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
     """Take the labels of dev and examples, and those that the project file names.
 
     They are taken to be nearly all there are if the chance that the next answer has another one is at most the
@@ -41,32 +65,20 @@ def _label_task(project: Project, split: Split) -> tuple[Task, list[str]]:
     once = sum(count == 1 and label not in named for label, count in counts.items())
     labels = tuple(sorted({*counts, *named}))
     closed = bool(named) or once <= project.task.margin * counts.total()
-    notes = []
-    if not closed:
-        notes.append(
-            f"{once} of {counts.total()} answers of dev and examples have a label that occurs once: more labels are to "
-            f"be expected, so no answer is held to those that are known; {NAME_THEM}"
-        )
-    if unseen := sorted(set(labels_of(split.test)) - set(labels)):
-        rest = f" and {len(unseen) - MOST_NAMED} more" if len(unseen) > MOST_NAMED else ""
-        notes.append(
-            f"{len(unseen)} labels occur in test only ({', '.join(unseen[:MOST_NAMED])}{rest}): they are not among the "
-            f"choices that a model is given; {NAME_THEM}"
-        )
-    return Task(kind="label", labels=labels, closed=closed), notes
+    notes = [] if closed else [messages.LABELS_OPEN.format(once=once, n=counts.total())]
+    if missing := sorted(set(labels_of(split.test)) - set(labels)):
+        notes.append(messages.labels_in_test_only(missing))
+    return TaskInfo(kind="label", labels=labels, closed=closed), notes
 
 
-def _json_task(split: Split) -> tuple[Task, list[str]]:
+def _json_task(split: Split) -> tuple[TaskInfo, list[str]]:
     """Infer the schema from the answers of dev and examples."""
     values = [case.expected for case in split.dev if case.expected is not None]
     shown = (parse_object(example.answer) for example in split.shots)
     schema = infer_schema([*values, *(value for value in shown if isinstance(value, dict))])
-    missed = _misfits(schema, split.test) if schema else 0
-    notes = [
-        f"the right answers of {missed} of {len(split.test)} test cases do not fit the schema that dev and examples "
-        "show: a model that is held to it cannot give them"
-    ]
-    return Task(kind="json", schema=schema), notes if missed else []
+    misfits = _misfits(schema, split.test) if schema else 0
+    notes = [messages.SCHEMA_MISFITS.format(n=misfits, n_test=len(split.test))] if misfits else []
+    return TaskInfo(kind="json", schema=schema), notes
 
 
 def _misfits(schema: dict[str, Any], cases: Sequence[Case]) -> int:

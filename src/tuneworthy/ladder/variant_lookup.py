@@ -1,4 +1,4 @@
-"""Variants by the words that people use for them: a rung, an id, `current`, or an exported file."""
+"""Variants by name: a rung, an id, `current`, `best`, or an exported file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UserError, did_you_mean
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import Session
@@ -30,27 +31,23 @@ def restore(content: Any, where: str) -> Variant:
     """Return the variant that `describe` described.
 
     Args:
-        content: The description. where: What holds it, for the message.
+        content: The description.
+        where: What holds it, for the message.
 
     Raises:
         UserError: It is not such a description.
     """
-    wrong = _fault(content)
-    if not wrong:
+    fault = "it is no JSON object"
+    if isinstance(content, Mapping):
+        unknown = sorted(map(str, set(content) - _FIELDS - {"id"}))
+        fault = f"unknown key {unknown[0]!r}" if unknown else ""
+    if not fault:
         try:
             return _VARIANT.validate_python({name: value for name, value in content.items() if name != "id"})
         except ValidationError as error:
             first = error.errors()[0]
-            wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    raise UserError(f"{where}: expected a described variant, got {wrong}", hint="write it with `export variant`")
-
-
-def _fault(content: Any) -> str:
-    """Say what is wrong with a description at first sight; "" if nothing is."""
-    if not isinstance(content, Mapping):
-        return f"a {type(content).__name__}"
-    unknown = sorted(map(str, set(content) - _FIELDS - {"id"}))
-    return f"one with {unknown[0]!r}, which no variant has" if unknown else ""
+            fault = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    raise UserError(messages.VARIANT_UNREADABLE.format(where=where, fault=fault), hint=messages.VARIANT_UNREADABLE_HINT)
 
 
 def current(session: Session) -> Variant:
@@ -58,36 +55,32 @@ def current(session: Session) -> Variant:
     return baseline_variant(session.project, session.models)
 
 
-def resolve(session: Session, word: str) -> Variant:
-    """Return the variant that `word` means.
+def resolve(session: Session, name: str) -> Variant:
+    """Return the variant that `name` means.
 
     Args:
         session: The opened project.
-        word: `current`, a rung of the last run, `best`, an id (or its beginning), or an exported `.json` file.
+        name: `current`, a rung of the last run, `best`, an id (or its beginning), or an exported `.json` file.
 
     Raises:
         UserError: Nothing of that name, or several.
     """
-    if word == "current":
+    if name == "current":
         return current(session)
-    if word.endswith(".json"):
-        return _from_file(Path(word))
+    if name.endswith(".json"):
+        return _from_file(Path(name))
     last = read_record(session.folder)
     if last is None:
-        raise UserError(f"expected a run that tried {word!r}, got none", hint="run `tuneworthy run` first")
-    if word == "best" and last.partial:
-        raise UserError(
-            f"expected a whole run to name the best variant, got one that stopped early ({last.partial})",
-            hint="run `tuneworthy run` again, or name a rung",
-        )
-    if word == "best" and last.best:
-        word = last.best.variant
+        raise UserError(messages.NO_RUN.format(name=name), hint=messages.NO_RUN_HINT)
+    if name == "best" and last.partial:
+        raise UserError(messages.RUN_PARTIAL.format(why=last.partial), hint=messages.RUN_PARTIAL_HINT)
     by_rung = {record.rung: record.variant for record in last.rungs if record.variant}
-    word = by_rung.get(word, word)
-    hits = [variant for identity, variant in last.variants.items() if identity.startswith(word)]
+    identity = last.best.variant if name == "best" and last.best else by_rung.get(name, name)
+    hits = [variant for key, variant in last.variants.items() if key.startswith(identity)]
     if len(hits) != 1:
-        known = ", ".join(["current", "best", *by_rung])
-        raise UserError(f"expected one of {known}, or an id of the last run, got {word!r} ({len(hits)} found)")
+        names = ["current", "best", *by_rung]
+        hint = messages.NO_VARIANT_HINT.format(names=", ".join(names), nearest=did_you_mean(name, names))
+        raise UserError(messages.NO_VARIANT.format(name=name, n=len(hits)), hint=hint.strip())
     return hits[0]
 
 
@@ -95,7 +88,9 @@ def _from_file(path: Path) -> Variant:
     try:
         return restore(orjson.loads(path.read_bytes()), str(path))
     except OSError as error:
-        got = "nothing there" if isinstance(error, FileNotFoundError) else str(error.strerror)
-        raise UserError(f"expected an exported variant at {path}, got {got}", hint="mend the path") from None
+        fault = messages.VARIANT_FILE_MISSING.format(path=path, fault=error.strerror)
+        raise UserError(fault, hint=messages.VARIANT_FILE_HINT) from None
     except orjson.JSONDecodeError as error:
-        raise UserError(f"{path}: expected JSON, got: {error}") from None
+        raise UserError(
+            messages.VARIANT_UNREADABLE.format(where=path, fault=error), hint=messages.VARIANT_UNREADABLE_HINT
+        ) from None

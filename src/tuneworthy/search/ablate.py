@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tuneworthy.search.racing import ALPHA, LOOKS, Measure, Measured, differences, within_one_error
+from tuneworthy.search.racing import ALPHA, LOOKS, DevScores, Measure, differences, within_one_error
 from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case, Variant
@@ -133,7 +133,7 @@ async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case
     )
 
 
-def _level(measured: Measured, cases: Sequence[Case], kept: np.ndarray) -> tuple[float, tuple[float, float]]:
+def _level(measured: DevScores, cases: Sequence[Case], kept: np.ndarray) -> tuple[float, tuple[float, float]]:
     """Return the score on the cases that are `kept`, and its interval; without any, nothing is known of it."""
     if not measured.den[kept].sum():
         return 0.0, (0.0, 1.0)

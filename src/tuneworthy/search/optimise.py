@@ -49,7 +49,7 @@ Give the new instructions within ``` blocks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredAnswer:
     """One answer as the rewriting model sees it; `score` is 0..1, and what follows are words.
 
     Attributes:
@@ -65,8 +65,8 @@ class Judged:
     unscored: bool = False
 
 
-Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[Judged]]]
-"""Takes a prompt and cases, returns one `Judged` a case."""
+Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[ScoredAnswer]]]
+"""Takes a prompt and cases, returns one `ScoredAnswer` a case."""
 Reflect = Callable[[str], Awaitable[str | None]]
 """Takes what the rewriting model is asked, returns its words; None if there are none."""
 
@@ -176,7 +176,7 @@ async def optimise(
     if why := why_no_sides(cases, budget):
         raise ValueError(why)
     train, val = sides(cases, budget)
-    adapter = _Adapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + ATTEMPTS + len(val))
+    adapter = _GepaAdapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + ATTEMPTS + len(val))
     result = await adapter.in_thread(lambda: _gepa(prompt, train, val, adapter, seed))
     kept = _kept(result, val, adapter.unscored)
     return Optimised(
@@ -210,7 +210,7 @@ def _kept(result: Any, val: Sequence[Case], unscored: Collection[tuple[str, str]
     return kept
 
 
-def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _Adapter, seed: int) -> Any:
+def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _GepaAdapter, seed: int) -> Any:
     """Run GEPA to its end; it writes nothing (no `run_dir`) and sends nothing."""
     import gepa
 
@@ -223,7 +223,7 @@ def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _Adapter, se
         reflection_prompt_template=ASK,
         reflection_minibatch_size=MINIBATCH,
         stop_callbacks=[adapter.enough],
-        logger=_Silent(),
+        logger=_SilentLogger(),
         run_dir=None,
         track_best_outputs=False,
         raise_on_exception=True,
@@ -231,13 +231,13 @@ def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _Adapter, se
     )
 
 
-class _Silent:
+class _SilentLogger:
     """A logger for GEPA that says nothing: what came of the search is in the result."""
 
     def log(self, message: str) -> None: ...
 
 
-class _Adapter:
+class _GepaAdapter:
     """What GEPA calls, from a thread of its own: every question is asked in the event loop that waits for it.
 
     Args:

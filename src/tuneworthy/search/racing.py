@@ -42,7 +42,7 @@ Exit = Literal["", "unscored", "bound", "budget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class DevScores:
     """A candidate's answers on the head of dev.
 
     Attributes:
@@ -57,7 +57,7 @@ class Measured:
     weight: tuple[float, float]
 
 
-Measure = Callable[[Variant, Sequence[Case]], Awaitable[Measured]]
+Measure = Callable[[Variant, Sequence[Case]], Awaitable[DevScores]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class Entry:
     n: int
     score: float
     ci: tuple[float, float]
-    measured: Measured
+    measured: DevScores
     dropped: Exit = ""
 
     @property
@@ -230,7 +230,7 @@ def _score(entry: Entry, cases: np.ndarray) -> float:
     return float(entry.measured.num[cases].sum()) / total if total else entry.score
 
 
-def differences(leader: Measured, other: Measured) -> np.ndarray:
+def differences(leader: DevScores, other: DevScores) -> np.ndarray:
     """Return the paired differences of cases that both have scored, each in [-1, 1]; an empty answer counts as right.
 
     For micro-averaged scores this is the difference of the cases' own scores, which is bounded, as the wager needs.
@@ -251,7 +251,7 @@ def _cheapest_of_the_best(finished: Sequence[Entry], n_dev: int) -> Entry:
     return min(close, key=lambda entry: (entry.measured.weight, finished.index(entry)))
 
 
-def within_one_error(best: Measured, other: Measured, n_dev: int) -> bool:
+def within_one_error(best: DevScores, other: DevScores, n_dev: int) -> bool:
     """Whether the paired difference of two candidates is at most the standard error that all of dev would give it.
 
     Linearised for ratios.
@@ -269,7 +269,7 @@ def within_one_error(best: Measured, other: Measured, n_dev: int) -> bool:
     return delta <= error
 
 
-def _entry(variant: Variant, measured: Measured, cases: Sequence[Case]) -> Entry:
+def _entry(variant: Variant, measured: DevScores, cases: Sequence[Case]) -> Entry:
     n, scored = len(cases), ~np.isnan(measured.num)
     if not scored.any():
         return Entry(variant=variant, n=n, score=0.0, ci=(0.0, 1.0), measured=measured)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.errors import Undecided, UserError
-from tuneworthy.search.racing import Entry, Measure, Measured, race, schedule
+from tuneworthy.search.racing import DevScores, Entry, Measure, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.types import Case, Variant
 
@@ -80,7 +80,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SweepPlan:
     """How much may be asked.
 
     Attributes:
@@ -118,13 +118,13 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     return search, confirm
 
 
-def fewest_calls(search: int, confirm: int, plan: Plan) -> int:
+def fewest_calls(search: int, confirm: int, plan: SweepPlan) -> int:
     """Return the answers that the smallest sweep takes: one batch, the comparison, and what is asked beside them."""
     return plan.repeats * (_race_cost(plan.width, search) + 2 * confirm) + plan.aside
 
 
 async def sweep(
-    incumbent: Variant, make: Make, suggest: Suggest, cases: Sequence[Case], *, measure: Measure, plan: Plan
+    incumbent: Variant, make: Make, suggest: Suggest, cases: Sequence[Case], *, measure: Measure, plan: SweepPlan
 ) -> Sweep:
     """Look for a better setting than that of `incumbent`.
 
@@ -175,7 +175,7 @@ async def sweep(
 class _Search:
     """The proposals so far, and the best of them."""
 
-    def __init__(self, incumbent: Variant, make: Make, suggest: Suggest, plan: Plan) -> None:
+    def __init__(self, incumbent: Variant, make: Make, suggest: Suggest, plan: SweepPlan) -> None:
         self.make, self.suggest, self.plan = make, suggest, plan
         self.leader = incumbent
         self.proposed: dict[str, Variant] = {}
@@ -265,7 +265,7 @@ def _race_cost(width: int, n: int) -> int:
     return sum(alive * (end - seen) for (alive, end), seen in zip(rounds, heads, strict=False))
 
 
-def _compared(a: Measured, b: Measured, cases: Sequence[Case], seed: int) -> PairedResult:
+def _compared(a: DevScores, b: DevScores, cases: Sequence[Case], seed: int) -> PairedResult:
     """Compare the objective of two variants, paired; a case that one has no score of is left out."""
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     if both.sum() < FEWEST // 2:

@@ -118,7 +118,7 @@ class SearchEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeEvidence:
-    """The validation of a model that grades; None in `Evidence` where no model grades.
+    """The validation of a model that grades; None in `AdoptionEvidence` where no model grades.
 
     Attributes:
         valid: Whether it may decide.

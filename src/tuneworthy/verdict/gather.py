@@ -14,7 +14,7 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.judging import DOCUMENT
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
-from tuneworthy.ladder.session import Data, Session
+from tuneworthy.ladder.session import Session, TaskData
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
@@ -62,7 +62,7 @@ def gather(session: Session) -> Evidence:
 
 def evidence_of(
     project: Project,
-    data: Data | None,
+    data: TaskData | None,
     record: RunRecord | None,
     *,
     stale: Sequence[str],
@@ -121,7 +121,7 @@ def errors_of(session: Session, record: RunRecord) -> tuple[Sequence[ErrorShare]
     return (report.rows, []) if report is not None and not changed else (None, changed)
 
 
-def overlaps_left(data: Data) -> dict[str, int]:
+def overlaps_left(data: TaskData) -> dict[str, int]:
     """Count what still overlaps, although overlaps are dropped from the examples when they are read.
 
     What is really used is searched again: rows that shots are taken from against dev and test, and dev against test

@@ -115,7 +115,7 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
     if facts.data.split.origin == "cases" and len(facts.examples) >= MIN_EXAMPLES:
         fix = messages.TOO_FEW_REMAIN.format(least=MIN_EXAMPLES)
     for side in ("cases", "dev"):
-        counts = facts.data.overlaps[side]
+        counts = facts.data.dataset.contamination.counts[side]
         if total := sum(counts.values()):
             message = messages.OVERLAPPING.format(total=total, n_examples=len(facts.examples), side=side, **counts)
             yield Finding(message=message, fix=fix)
@@ -129,7 +129,7 @@ def dev_near_test(facts: Facts) -> Iterator[Finding]:
     """
     if facts.data is None:
         return
-    counts = facts.data.overlaps["dev_test"]
+    counts = facts.data.dataset.contamination.counts["dev_test"]
     if total := sum(counts.values()):
         message = messages.DEV_NEAR_TEST.format(total=total, n_dev=len(facts.data.split.dev), **counts)
         yield Finding(message=message, fix=messages.SET_GROUPS)

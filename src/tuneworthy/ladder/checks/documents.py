@@ -64,7 +64,9 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
             yield Finding(message=message, fix=error.hint, severity="error")
             continue
         use = (facts.estimate.models if facts.estimate else {}).get(name)
-        yield Finding(message=messages.search_server(name, server.base_url, use))
+        yield Finding(
+            message=messages.search_server(name, server.base_url, use.calls if use else None, use.usd if use else None)
+        )
         if not server.price_known:
             message = messages.NO_SEARCH_PRICE.format(name=name, url=server.base_url)
             yield Finding(message=message, fix=NO_PRICE, severity="error")

@@ -19,9 +19,9 @@ from tuneworthy.evaluate.models import OpenModel, open_model
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
-from tuneworthy.ladder.comparisons import read_comparisons, rungs_with_comparisons
+from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons
 from tuneworthy.ladder.estimate import Estimate, estimate_run
-from tuneworthy.ladder.session import Data, settle
+from tuneworthy.ladder.session import TaskData, settle
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.library import documents_path
@@ -129,7 +129,7 @@ class Facts:
         return (self.folder.path / "split.json").exists()
 
     @cached_property
-    def _data(self) -> tuple[Data | None, UserError | None]:
+    def _data(self) -> tuple[TaskData | None, UserError | None]:
         if not self.labelled or self.example_faults:
             return None, None
         try:
@@ -138,7 +138,7 @@ class Facts:
             return None, error
 
     @property
-    def data(self) -> Data | None:
+    def data(self) -> TaskData | None:
         """The data as a run would have it (labelled cases only); None if there is none, see `split_fault`."""
         return self._data[0]
 

@@ -271,7 +271,7 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
         say(f"The run stopped early, so these are the answers so far: {record.partial}.")
     data = read_data(project)
     store = ResponseStore(folder.responses)
-    session = Session(project, data, store, None, Budget(None), known=record.judges)
+    session = Session(project, data, store, None, Budget(None), identities=record.judges)
     try:
         yield Answers(session, record)
     finally:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.comparisons import take_comparison
-from tuneworthy.ladder.judging import Judged
+from tuneworthy.ladder.judging import JudgedVariant
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.paired import PairedResult, compare, non_inferior
@@ -95,7 +95,7 @@ async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = Fa
     unvalidated = ""
     if session.judging:
         await session.judging.learn(cases, [*traces_a, *traces_b])
-        judged = Judged(traces_a, num_a / den_a), Judged(traces_b, num_b / den_b)
+        judged = JudgedVariant(traces_a, num_a / den_a), JudgedVariant(traces_b, num_b / den_b)
         paired, bound, unvalidated = session.judging.correct(cases, *judged, paired, bound, groups=groups)
     unscored = int((~both).sum())
     barred = bool(unvalidated) or unscored > MOST_UNSCORED * len(cases)

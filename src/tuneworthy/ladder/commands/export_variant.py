@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.rungs.classical import PREFIX
-from tuneworthy.ladder.rungs.tuned_models import config_of
+from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.prompts.passages import passages_text
 from tuneworthy.prompts.templates import chat

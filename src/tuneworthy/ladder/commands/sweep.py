@@ -21,9 +21,9 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.providers.probe import read_probe
-from tuneworthy.search.racing import Measured
+from tuneworthy.search.racing import DevScores
 from tuneworthy.search.space import space
-from tuneworthy.search.sweep import WIDTH, Plan, Sweep, halves, sweep
+from tuneworthy.search.sweep import WIDTH, Sweep, SweepPlan, halves, sweep
 from tuneworthy.types import Case, Score, Trace, Variant
 
 WEIGHT = 0.1
@@ -132,7 +132,7 @@ class Sweeping:
         greedy = takes_temperature(self.capabilities)
         aside = GREEDY_REPEATS * GREEDY_CASES if greedy else 0
         width = WIDTH if greedy else len(self.capabilities.efforts)  # all levels meet in one race
-        plan = Plan(calls=calls, repeats=self.repeats, seed=seed, width=width, aside=aside, first=first)
+        plan = SweepPlan(calls=calls, repeats=self.repeats, seed=seed, width=width, aside=aside, first=first)
         found = await sweep(self.base, self._make, suggest, session.split.dev, measure=self._measure, plan=plan)
         flips = await self._flips(seed) if greedy else None
         cost = session.runner.spending.usd
@@ -147,7 +147,7 @@ class Sweeping:
         kept, _ = accepted(self.capabilities, setting, self.probed)
         return with_setting(self.base, kept, self.capabilities)
 
-    async def _measure(self, variant: Variant, cases: Sequence[Case]) -> Measured:
+    async def _measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
         traces = await self.session.ask(variant, cases, repeats=self.repeats)
         num, den, scores = await self.session.score(traces, cases)
         steady, valid = steadiness(scores, self.repeats), validity(traces, scores, self.repeats)
@@ -163,7 +163,7 @@ class Sweeping:
                 n=len(cases),
                 failed=sum(one.value is None for one in scores),
             )
-        return Measured(
+        return DevScores(
             num=num + WEIGHT * den * (np.nan_to_num(steady) + valid),
             den=den * (1 + WEIGHT * (1 + ~np.isnan(steady))),
             cost_usd=sum(trace.cost_usd for trace in traces),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.dataset.distill.run import Teaching, check_terms
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.rungs.classical import PREFIX
+from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import current, resolve
 from tuneworthy.types import Variant, canonical

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tuneworthy.config.project import Project
 from tuneworthy.evaluate.models import Models
-from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.types import Variant
 
 
 @rung("baseline")
-class Baseline:
+class BaselineRung(Rung):
     """The project's own prompt and parameters on the baseline model, nothing else set."""
 
     async def propose(self, view: View) -> Proposal:

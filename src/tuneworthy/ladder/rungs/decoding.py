@@ -9,8 +9,10 @@ from typing import Any
 from tuneworthy.config import Project
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import auto, engine_for, preset_of
-from tuneworthy.ladder.rung import Proposal, Task, View, rung
-from tuneworthy.ladder.rungs.tuned_models import config_of
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.rung import Proposal, Rung, View, rung
+from tuneworthy.ladder.task_info import TaskInfo
+from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 from tuneworthy.providers.probe import read_probe
@@ -21,7 +23,7 @@ IDLE = frozenset({"no", "unsupported"})
 
 
 @rung("decoding")
-class Decoding:
+class DecodingRung(Rung):
     """What `decode sweep` adopted for this prompt and model, the preset for the kind of task, greedy; or a grid.
 
     The grid of the project file replaces all of these. A setting that the model rejects is never a candidate, nor is a
@@ -31,33 +33,34 @@ class Decoding:
 
     async def propose(self, view: View) -> Proposal:
         """Return the settings that this model accepts, each as a variant."""
-        best = view.best
-        assert best is not None
+        best = view.incumbent
         provider = view.models[best.model].provider
         capabilities = getattr(provider, "capabilities", None)
         if capabilities is None:
-            return Proposal(skipped=f"{best.model} takes no sampling parameters", skip_code="no_parameters")
+            skipped = messages.NO_PARAMETERS.format(model=best.model)
+            return Proposal(skipped=skipped, skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
-            view.notes.extend(_warnings(view, best))
-            words = "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding]"
-            return Proposal(skipped=words, skip_code="constrained")
+            return Proposal(
+                skipped=messages.CONSTRAINED_AND_GREEDY, skip_code="constrained", notes=_warnings(view, best)
+            )
         folder = Folder(view.project.root)
         probed = read_probe(folder, best.model, provider.identity)
         grid = view.project.decoding.grid or settings_for(view.project, view.task, best.model, capabilities)
         swept = None if view.project.decoding.grid else swept_setting(folder, best)
-        candidates = []
+        candidates: dict[str, Variant] = {}
+        notes = []
         for setting in [*([swept] if swept else []), *grid]:
-            kept, dropped = accepted(capabilities, setting, probed)
+            usable, dropped = accepted(capabilities, setting, probed)
             if dropped:
-                view.notes.append(f"{best.model} does not accept {', '.join(dropped)}")
-            if kept and kept != dict(best.decoding):
-                candidate = with_setting(best, kept, capabilities)
-                view.notes.extend(_warnings(view, candidate))
-                candidates.append(replace(candidate, notes=(*best.notes, label(kept))))
-        unique = list({candidate.id: candidate for candidate in candidates}.values())
-        if not unique:
-            return Proposal(skipped=f"{best.model} accepts none of the settings", skip_code="no_parameters")
-        return Proposal(candidates=unique)
+                notes.append(messages.NOT_ACCEPTED.format(model=best.model, what=", ".join(dropped)))
+            if usable and usable != dict(best.decoding):
+                candidate = with_setting(best, usable, capabilities)
+                notes += _warnings(view, candidate)
+                candidates[candidate.id] = replace(candidate, notes=(*best.notes, label(usable)))
+        if not candidates:
+            skipped = messages.NO_SETTING_ACCEPTED.format(model=best.model)
+            return Proposal(skipped=skipped, skip_code="no_parameters", notes=notes)
+        return Proposal(candidates=list(candidates.values()), notes=notes)
 
 
 def provider_of(project: Project, model: str) -> str:
@@ -103,13 +106,13 @@ def accepted(
         probed: What a probe found, by finding.
     """
     _, dropped = filter_parameters(capabilities, setting)
-    idle = [f"{name}: a probe found that it does nothing" for name in setting if probed.get(name) in IDLE]
+    idle = [f"{name}: {messages.PROBED_IDLE}" for name in setting if probed.get(name) in IDLE]
     dropped = (*dropped, *idle)
     names = {words.partition(":")[0] for words in dropped}
     return {name: value for name, value in setting.items() if name not in names}, dropped
 
 
-def settings_for(project: Project, task: Task, model: str, capabilities: Capabilities) -> list[dict[str, Any]]:
+def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Capabilities) -> list[dict[str, Any]]:
     """Return the settings that are worth trying on a model: greedy, the preset, a cooler preset; or its efforts.
 
     What `models probe` found to do nothing is left out of them.

@@ -6,7 +6,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from tuneworthy.config.retrieval import LocalEncoder
-from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.rungs.shot_sets import ASKED, shot_sets, why_no_sets
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.capabilities import takes_temperature
@@ -14,65 +15,54 @@ from tuneworthy.types import OutputFormat, Shots, Variant
 
 
 @rung("few_shot")
-class FewShot:
+class FewShotRung(Rung):
     """k shots, fixed or nearest; free for every k, structured (and greedy) for the largest."""
 
     async def propose(self, view: View) -> Proposal:
         """Return the candidates; the first (nearest shots, largest k, free) is the preregistered one."""
-        best, pool = view.best, view.pool
-        assert best is not None
+        best, pool = view.incumbent, view.pool
         structured = view.task.structured if _can_constrain(view, view.task.structured) else OutputFormat()
         if not len(pool):
             if structured.kind == "free" or structured == best.output:
-                return Proposal(skipped="the project has no examples to show", skip_code="no_examples")
+                return Proposal(skipped=messages.NO_EXAMPLES_TO_SHOW, skip_code="no_examples")
             return Proposal(candidates=[_variant(_greedy(view, best), None, structured)])
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
         free = _free(best)
         candidates = [_variant(best, pool.per_case(k), free) for k in sizes]
-        if encoder := _encoder(view):
+        encoder, notes = _encoder(view)
+        if encoder:
             candidates += [_variant(best, pool.per_case(k, encoder), free, "by_meaning") for k in sizes]
         candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
         if structured.kind != "free":
             greedy = _greedy(view, best)
             candidates += [_variant(greedy, pool.per_case(sizes[0]), structured), _variant(greedy, None, structured)]
-        return Proposal(candidates=[c for c in candidates if c.id != best.id])
+        sets = 0 if why_no_sets(view.project, len(pool), searched=view.searched) else view.project.few_shot.sets
+        return Proposal(
+            candidates=[c for c in candidates if c.id != best.id],
+            notes=notes,
+            more_candidates=sets,
+            more_calls=min(ASKED * sizes[0], len(pool)) if sets > 1 else 0,
+        )
 
-    async def search(self, session: Session, view: View) -> list[Variant]:
-        """Return one candidate for each set of shots that `few_shot.sets` asks for; why there is none is noted."""
-        assert view.best is not None
+    async def search(self, session: Session, view: View) -> SearchResult:
+        """Return one candidate for each set of shots that `few_shot.sets` asks for."""
         if why := why_no_sets(view.project, len(view.pool), searched=view.searched):
-            view.notes.append(why)
-            return []
+            return SearchResult(notes=[why])
         if not view.project.few_shot.sets:
-            return []
-        sets = await shot_sets(session, view, view.best)
-        return [_variant(view.best, shots, _free(view.best), name) for name, shots in sets]
-
-    def expected(self, view: View) -> list[tuple[Variant, int]]:
-        """Return the calls of the sets: the examples that are asked, and a third of dev for each set."""
-        assert view.best is not None
-        sets = view.project.few_shot.sets
-        if not sets or why_no_sets(view.project, len(view.pool), searched=view.searched):
-            return []
-        k = max(view.project.few_shot.k)
-        shown = _variant(view.best, view.pool.fixed(k, view.seed), _free(view.best))
-        return [(view.best, min(ASKED * k, len(view.pool)) if sets > 1 else 0), (shown, sets * (view.n_dev // 3))]
+            return SearchResult()
+        sets, notes = await shot_sets(session, view)
+        best = view.incumbent
+        return SearchResult(candidates=[_variant(best, shots, _free(best), name) for name, shots in sets], notes=notes)
 
 
-def _encoder(view: View) -> str:
-    """Return the encoder that shots are to be chosen by; "" (and a note, if it is asked for) if none can be."""
+def _encoder(view: View) -> tuple[str, list[str]]:
+    """Return the encoder that chooses shots, and why there is none although the project file names one; "" for none."""
     if not view.project.few_shot.encoder:
-        return ""
+        return "", []
     config = view.project.retrieval.encoder
-    if isinstance(config, LocalEncoder) and find_spec("torch") is not None:
-        return config.model
-    why = (
-        "torch is not installed (pip install 'tuneworthy[semantic]')"
-        if isinstance(config, LocalEncoder)
-        else ("[retrieval] names no local encoder")
-    )
-    view.notes.append(f"no shots are chosen by meaning: {why}")
-    return ""
+    if not isinstance(config, LocalEncoder):
+        return "", [messages.SHOTS_WITHOUT_ENCODER]
+    return ("", [messages.SHOTS_WITHOUT_TORCH]) if find_spec("torch") is None else (config.model, [])
 
 
 def _free(best: Variant) -> OutputFormat:
@@ -105,5 +95,4 @@ def _greedy(view: View, best: Variant) -> Variant:
 
 def _can_constrain(view: View, output: OutputFormat) -> bool:
     """Whether the best model's provider can enforce `output`."""
-    assert view.best is not None
-    return output.kind in view.models[view.best.model].provider.supports
+    return output.kind in view.models[view.incumbent.model].provider.supports

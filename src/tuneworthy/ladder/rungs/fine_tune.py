@@ -10,15 +10,16 @@ from tuneworthy.config.project import Project
 from tuneworthy.decoding.engines import carried
 from tuneworthy.decoding.presets import engine_for
 from tuneworthy.errors import OutsideFault
-from tuneworthy.ladder.rung import Proposal, Task, View, rung
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.rungs.decoding import label, provider_of, swept_setting
-from tuneworthy.ladder.rungs.first_tokens import sureness
+from tuneworthy.ladder.rungs.first_tokens import MOST_CASES, sureness
 from tuneworthy.ladder.rungs.regressions import guard, sets_of
-from tuneworthy.ladder.rungs.tuned_models import TunedModel, add_base, add_tuned, missing, tuned_models
 from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.tuned_models import TunedModel, add_base, add_tuned, missing, tuned_models
 from tuneworthy.providers.capabilities import filter_parameters
-from tuneworthy.regressions.sets import hashes
+from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, OutputFormat, Variant
 
@@ -26,7 +27,7 @@ GREEDY: Mapping[str, Any] = {"temperature": 0.0}
 
 
 @rung("fine_tune")
-class FineTune:
+class FineTuneRung(Rung):
     """Each tuned model as a sweep of it adopted, greedy, greedy and constrained, and as [decoding] says.
 
     The first of these, of the newest model, is preregistered.
@@ -34,40 +35,28 @@ class FineTune:
 
     async def propose(self, view: View) -> Proposal:
         """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
-        found, faults = add_tuned(view.models, view.project)
-        view.notes.extend(faults)
-        if not found:
+        opened, faults = add_tuned(view.models, view.project)
+        if not opened:
             why = "; ".join(faults) or missing(view.project)
-            return Proposal(skipped=f"there is no tuned model to ask: {why}", skip_code="no_tuned_model")
-        several = len(found) > 1
-        candidates = [one for tuned in found for one in self._of(view, tuned, several=several)]
-        return Proposal(candidates=list({one.id: one for one in candidates}.values()))
+            skipped = messages.NO_TUNED_MODEL.format(why=why)
+            return Proposal(skipped=skipped, skip_code="no_tuned_model", notes=faults)
+        candidates: dict[str, Variant] = {}
+        notes = list(faults)
+        for tuned in opened:
+            variants, dropped = _variants(view, tuned, several=len(opened) > 1)
+            candidates |= {variant.id: variant for variant in variants}
+            notes += dropped
+        sets = sum(len(one.cases) for one in regression_sets(view.project))
+        return Proposal(candidates=list(candidates.values()), notes=notes, more_calls=2 * (MOST_CASES + sets))
 
-    def _of(self, view: View, tuned: TunedModel, *, several: bool) -> list[Variant]:
-        provider = view.models[tuned.name].provider
-        start = trained_with(view.project, tuned)
-        kind = f"{tuned.name.partition(':')[2]}-" if several else ""
-        start = replace(start, model_identity=provider.identity)
-        candidates = []
-        for words, decoding, output in [*swept(view, start), *presets(view, tuned)]:
-            capabilities = getattr(provider, "capabilities", None)
-            dropped = filter_parameters(capabilities, decoding)[1] if capabilities else ()
-            if output.kind not in {"free", *provider.supports}:
-                dropped = (*dropped, f"{output.kind}: not accepted")
-            if dropped:
-                view.notes.append(f"{tuned.name} does not accept {', '.join(dropped)}")
-                continue
-            name = f"fine_tune/{kind}{words}"
-            candidates.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, words)))
-        return candidates
-
-    async def beside(self, session: Session, winner: Variant, dev: Sequence[Case]) -> TunedDetail:
+    async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> TunedDetail:
         """Return what is measured beside the score: artifacts, first tokens on dev, and the regression sets."""
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
         if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
             now = tuned.artifact if tuned is not None else "nothing of this project"
-            raise OutsideFault(f"expected models.{winner.model} to go on with what was put to test, got {now}",
-                               hint="start it with `tuneworthy serve` and run again")  # fmt: skip
+            raise OutsideFault(
+                messages.SERVED_CHANGED.format(model=winner.model, now=now), hint=messages.SERVED_CHANGED_HINT
+            )
         against = add_base(session.models, session.project, tuned)
         identity = session.models[against.model].provider.identity
         untuned = replace(winner, name="fine_tune/base", model=against.model, model_identity=identity)
@@ -89,15 +78,34 @@ class FineTune:
         )
 
 
+def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Variant], list[str]]:
+    """Return a tuned model at each setting that it accepts, and what it does not accept."""
+    provider = view.models[tuned.name].provider
+    start = replace(trained_with(view.project, tuned), model_identity=provider.identity)
+    kind = f"{tuned.name.partition(':')[2]}-" if several else ""
+    variants, notes = [], []
+    capabilities = getattr(provider, "capabilities", None)
+    for setting, decoding, output in [*swept(view, start), *presets(view, tuned)]:
+        dropped = filter_parameters(capabilities, decoding)[1] if capabilities else ()
+        if output.kind not in {"free", *provider.supports}:
+            dropped = (*dropped, f"{output.kind}: not accepted")
+        if dropped:
+            notes.append(messages.NOT_ACCEPTED.format(model=tuned.name, what=", ".join(dropped)))
+            continue
+        name = f"fine_tune/{kind}{setting}"
+        variants.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, setting)))
+    return variants, notes
+
+
 def trained_with(project: Project, tuned: TunedModel) -> Variant:
     """Return a tuned model with the prompt that it was trained with; that of the project where none was recorded."""
-    told = tuned.prompt
+    prompt = tuned.prompt
     return Variant(
         name="fine_tune",
         model=tuned.name,
         model_identity={},
-        system=told.get("system", project.student_system),
-        user=told.get("user") or project.text(project.prompt.user) or "{{ input }}",
+        system=prompt.get("system", project.student_system),
+        user=prompt.get("user") or project.text(project.prompt.user) or "{{ input }}",
         max_tokens=project.prompt.max_tokens,
         stop=tuple(project.prompt.stop),
     )
@@ -122,7 +130,7 @@ def presets(view: View, tuned: TunedModel) -> list[Setting]:
     engine is set where the engine of the tuned model would run something else.
     """
     found = [("greedy", dict(GREEDY), OutputFormat())]
-    task: Task = view.task
+    task = view.task
     if task.structured.kind != "free":
         found.append((f"greedy+{task.structured.kind}", dict(GREEDY), task.structured))
     own = [dict(one) for one in view.project.decoding.grid or ()]

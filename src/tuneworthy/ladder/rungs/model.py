@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.config.project import Project
-from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ModelDetail, ModelResult
 from tuneworthy.ladder.rungs.decoding import accepted
 from tuneworthy.ladder.session import Session
@@ -23,44 +24,43 @@ RETIRES_DAYS = 90
 
 
 @rung("model")
-class Model:
+class ModelRung(Rung):
     """Each configured model that is not the best one's; a model that is only there to judge is none."""
-
-    def __init__(self) -> None:
-        self.tried: list[Variant] = []
 
     async def propose(self, view: View) -> Proposal:
         """Return the candidates of each other model that the constraints allow: one for each effort, if it has any."""
-        best, project = view.best, view.project
-        assert best is not None
+        best, project = view.incumbent, view.project
         others = [name for name in project.answering if name != best.model]
         forbidden = [name for name in others if not project.may_serve(name)]
         eligible = [name for name in others if name not in forbidden]
-        reasons = [f"{name}: hosted, and the task must run on the device" for name in forbidden]
-        judges = [name for name in project.models if name not in project.answering]
-        view.notes.extend(f"{name} only judges: give it a second name in [models] to try it as well" for name in judges)
+        reasons = [messages.HOSTED.format(model=name) for name in forbidden]
+        notes = [messages.ONLY_JUDGES.format(model=name) for name in project.models if name not in project.answering]
         if not eligible:
-            why = "no other model may run on the device" if forbidden else "the project file names no other model"
-            code = "constraint" if forbidden else "no_other_model"
-            return Proposal(skipped=why, skip_code=code, not_eligible=reasons)
-        view.notes.extend(filter(None, (retirement(project, name) for name in eligible)))
-        candidates = [variant for name in eligible for variant in _variants(view, best, name)]
-        self.tried = [best, *candidates]
-        return Proposal(candidates=candidates, not_eligible=reasons)
+            why, code = messages.NO_OTHER_MODEL, "no_other_model"
+            if forbidden:
+                why, code = messages.NO_OTHER_MODEL_ON_DEVICE, "constraint"
+            return Proposal(skipped=why, skip_code=code, ineligible=reasons, notes=notes)
+        notes += filter(None, (retirement(project, name) for name in eligible))
+        candidates: list[Variant] = []
+        for name in eligible:
+            variants, dropped = _variants(view, best, name)
+            candidates += variants
+            notes += [messages.NOT_ACCEPTED.format(model=name, what=", ".join(dropped))] if dropped else []
+        return Proposal(candidates=candidates, ineligible=reasons, notes=notes)
 
-    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> ModelDetail:
+    async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> ModelDetail:
         """Set score, cost and time of all models side by side, on what each saw of dev, and mark the Pareto front.
 
         A model is held against those that saw as many cases at least, on the cases that both answered and scored.
         """
-        found = [await _seen(session, variant, dev) for variant in self.tried]
-        shown = [one for one in found if one.seen.any()]
+        found = [await _on_dev(session, variant, view.dev) for variant in (view.incumbent, *tried)]
+        shown = [one for one in found if one.answered.any()]
         rows = [
             ModelResult(
                 name=one.variant.name,
                 variant=one.variant.id,
-                n=int(one.seen.sum()),
-                **one.on(one.seen),
+                n=int(one.answered.sum()),
+                **one.on(one.answered),
                 retires=retirement(session.project, one.variant.model),
                 pareto=not any(_dominates(other, one) for other in shown),
             )
@@ -68,17 +68,13 @@ class Model:
         ]
         return ModelDetail(models=rows)
 
-    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
-        """Return nothing: what is looked at is stored."""
-        return []
-
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class DevAnswers:
     """What the stored answers of a variant to dev tell, each `(n_cases,)`: NaN where there is none, or none is told."""
 
     variant: Variant
-    seen: np.ndarray
+    answered: np.ndarray
     num: np.ndarray
     den: np.ndarray
     usd: np.ndarray
@@ -86,12 +82,12 @@ class Seen:
 
     def on(self, cases: np.ndarray) -> dict[str, float | None]:
         """Return score, US dollars a thousand answers and median milliseconds on `cases`, `(n_cases,)` of bool."""
-        scored, told = cases & ~np.isnan(self.num), cases & ~np.isnan(self.seconds)
+        scored, timed = cases & ~np.isnan(self.num), cases & ~np.isnan(self.seconds)
         total = float(self.den[scored].sum())
         return {
             "score": float(self.num[scored].sum()) / total if total else None,
-            "usd_per_1k": 1000 * float(self.usd[told].mean()) if told.any() else None,
-            "p50_ms": 1000 * float(np.median(self.seconds[told])) if told.any() else None,
+            "usd_per_1k": 1000 * float(self.usd[timed].mean()) if timed.any() else None,
+            "p50_ms": 1000 * float(np.median(self.seconds[timed])) if timed.any() else None,
         }
 
 
@@ -124,13 +120,11 @@ def _capabilities(provider: Provider) -> Capabilities:
     return getattr(provider, "capabilities", None) or Capabilities(family="none")
 
 
-def _variants(view: View, best: Variant, name: str) -> list[Variant]:
-    """Return the model as it comes, and at each effort but the one that it has by itself."""
+def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], tuple[str, ...]]:
+    """Return the model at its default effort and at each other one, and the parameters that it does not accept."""
     provider = view.models[name].provider
     known = _capabilities(provider)
-    if dropped := accepted(known, _sampling(best), {})[1]:
-        view.notes.append(f"{name} does not accept {', '.join(dropped)}")
-    return [
+    variants = [
         replace(
             on_model(best, name, provider, effort),
             name=f"model/{name}" + (f",effort={effort}" if effort else ""),
@@ -138,9 +132,10 @@ def _variants(view: View, best: Variant, name: str) -> list[Variant]:
         )
         for effort in (None, *(one for one in known.efforts if one != known.default_effort))
     ]
+    return variants, accepted(known, _sampling(best), {})[1]
 
 
-async def _seen(session: Session, variant: Variant, dev: Sequence[Case]) -> Seen:
+async def _on_dev(session: Session, variant: Variant, dev: Sequence[Case]) -> DevAnswers:
     """Return what the stored answers of a variant tell."""
     place = {case.id: number for number, case in enumerate(dev)}
     traces = session.runner.stored(variant, dev)
@@ -150,15 +145,15 @@ async def _seen(session: Session, variant: Variant, dev: Sequence[Case]) -> Seen
         num[at], den[at], _ = await session.score(traces, [dev[number] for number in at])
     usd[at] = [trace.cost_usd for trace in traces]
     seconds[at] = [trace.response.seconds if trace.response else np.nan for trace in traces]
-    return Seen(variant, ~np.isnan(usd), num, den, usd, seconds)
+    return DevAnswers(variant, ~np.isnan(usd), num, den, usd, seconds)
 
 
-def _dominates(one: Seen, other: Seen) -> bool:
+def _dominates(one: DevAnswers, other: DevAnswers) -> bool:
     """Whether `one` is at least as good as `other` in score, cost and time where both were asked, and better in one.
 
     One that saw fewer cases dominates nobody: who left the race early was behind.
     """
-    if one.seen.sum() < other.seen.sum():
+    if one.answered.sum() < other.answered.sum():
         return False
     both = ~np.isnan(one.num) & ~np.isnan(other.num)
     left, right = _goods(one.on(both)), _goods(other.on(both))
@@ -184,5 +179,5 @@ def retirement(project: Project, name: str, today: date | None = None) -> str:
         return ""
     days = (price.retires - now).days
     if days < 0:
-        return f"{name} was switched off on {price.retires}"
-    return f"{name} is switched off on {price.retires} (in {days} days)"
+        return messages.SWITCHED_OFF.format(model=name, date=price.retires)
+    return messages.SWITCHED_OFF_SOON.format(model=name, date=price.retires, days=days)

@@ -21,13 +21,14 @@ from tuneworthy.config.reflection import Reflection
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.messages import REASONS
-from tuneworthy.ladder.dev_scores import all_kept, answers, measure
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.dev_scores import all_answered, answers, measure
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import own_system, render
 from tuneworthy.search.ablate import ablate, may_go, tokens_of
-from tuneworthy.search.optimise import Judged, gepa_missing, optimise, part, why_no_sides
+from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, part, why_no_sides
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Case, Score, Trace, Variant, content_hash
 
@@ -40,8 +41,6 @@ NAME_CHARS = 8
 """Hex digits of the hash in the name of such a file."""
 FEWEST = 20
 """Dev cases to search on, at least, as in a sweep."""
-NOT_OPTIMISED = "the prompt is not optimised"
-UNSEARCHED = "that takes a whole run and at least 50 dev cases"
 _PLACEHOLDER = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 
 
@@ -69,11 +68,11 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
         return ""
     why = _why_no_prompt(project, model)
     if not why and not project.may_serve(section.model):
-        why = f"{section.model} is hosted, and the task must run on the device"
+        why = messages.HOSTED.format(model=section.model)
     why = why or gepa_missing() or _why_not_searched(dev, searched=searched)
     if not why and dev:
         why = why_no_sides(searched_cases(dev), section.calls)
-    return f"{NOT_OPTIMISED}: {why}" if why else ""
+    return messages.NOT_OPTIMISED.format(why=why) if why else ""
 
 
 def why_not_ablated(
@@ -92,28 +91,26 @@ def why_not_ablated(
         return ""
     why = _why_no_prompt(project, model)
     if not why and not may_go(system or ""):
-        why = "it has no two paragraphs, or only placeholders"
+        why = messages.NO_PARAGRAPHS
     why = why or _why_not_searched(dev, searched=searched)
-    return f"nothing is cut from the system prompt: {why}" if why else ""
+    return messages.NOT_ABLATED.format(why=why) if why else ""
 
 
 def _why_no_prompt(project: Project, model: str) -> str:
     """Say so if a model has no prompt of ours."""
-    if project.models[model].provider not in OWN:
-        return ""
-    return f"{model} is a pipeline of your own, with a prompt of its own"
+    return messages.OWN_PROMPT.format(model=model) if project.models[model].provider in OWN else ""
 
 
 def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
     """Say why no prompt can be searched for on `dev`, if it is known."""
     if not searched:
-        return UNSEARCHED
-    half, left = searched_half(dev), searched_cases(dev)
-    if not dev or len(left) >= FEWEST:
+        return messages.UNSEARCHED
+    half, cases = searched_half(dev), searched_cases(dev)
+    if not dev or len(cases) >= FEWEST:
         return ""
-    if len(left) < len(half):
-        return f"{len(half) - len(left)} of {len(half)} dev cases to search on have a system turn of their own"
-    return f"expected at least {FEWEST} dev cases to search on, got {len(half)}: the groups of dev are too large"
+    if len(cases) < len(half):
+        return messages.OWN_SYSTEM_TURNS.format(n=len(half) - len(cases), n_half=len(half))
+    return messages.SEARCHED_TOO_FEW.format(least=FEWEST, n=len(half))
 
 
 # --- paragraphs that earn nothing ---------------------------------------------------------------------------------
@@ -136,34 +133,34 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
     )
     if not found.cut:
         return best, about
-    words = f"{found.cut} of {found.paragraphs} paragraphs cut"
-    return replace(best, name="prompt/cut", system=found.text, notes=(*best.notes, words)), about
+    note = messages.PARAGRAPHS_CUT.format(n=found.cut, n_all=found.paragraphs)
+    return replace(best, name="prompt/cut", system=found.text, notes=(*best.notes, note)), about
 
 
 # --- GEPA ---------------------------------------------------------------------------------------------------------
 
 
-async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDetail | None]:
+async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDetail | None, str]:
     """Let GEPA rewrite the system prompt on dev, and write what it found below `.tuneworthy/prompts/`.
 
     Cases that today's prompt has no score of, for a reason that stays, are set aside before the search.
 
     Returns:
-        The variant (it is the best so far if nothing better was found, which is noted), and how it was found (None if
-        nothing was searched).
+        The variant (the best so far if nothing better was found), how it was found (None if nothing was searched), and
+        a note.
 
     Raises:
         TuneworthyError: Budget spent, key refused, provider down, an answer that did not come; run again to go on.
     """
-    section, best = session.project.reflection, view.best
-    assert section is not None and best is not None
-    asking = _Asking(session, section, best)
+    section, best = session.project.reflection, view.incumbent
+    assert section is not None
+    asking = _GepaCalls(session, section, best)
     wanted = searched_cases(view.dev)
     cases = await asking.scored_today(wanted)
     set_aside = len(wanted) - len(cases)
     if why := why_no_sides(cases, section.calls):
-        view.notes.append(f"{NOT_OPTIMISED}: {set_aside} of {len(wanted)} searched cases have no score; {why}")
-        return best, None
+        why = messages.SEARCHED_UNSCORED.format(n=set_aside, n_all=len(wanted), why=why)
+        return best, None, messages.NOT_OPTIMISED.format(why=why)
     found = await optimise(
         best.system or "",
         cases,
@@ -180,11 +177,10 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDe
         set_aside=set_aside,
     )
     if not found.best:
-        view.notes.append(f"GEPA found nothing better in {found.calls} calls")
-        return best, about
+        return best, about, messages.GEPA_FOUND_NOTHING.format(calls=found.calls)
     file = _written(session, found.kept[found.best].text)
     system = session.project.text(file)
-    return replace(best, name="prompt/gepa", system=system, notes=(*best.notes, "gepa")), replace(about, file=file)
+    return replace(best, name="prompt/gepa", system=system, notes=(*best.notes, "gepa")), replace(about, file=file), ""
 
 
 def _written(session: Session, text: str) -> str:
@@ -195,7 +191,7 @@ def _written(session: Session, text: str) -> str:
     return str(path.relative_to(session.project.root))
 
 
-class _Asking:
+class _GepaCalls:
     """Asks for GEPA, through the store and the budget of the session.
 
     Args:
@@ -234,7 +230,7 @@ class _Asking:
         self._today = {case.id: one.value for case, one in zip(cases, scores, strict=True) if one.value is not None}
         return [case for case in cases if case.id in self._today]
 
-    async def evaluate(self, text: str, cases: Sequence[Case]) -> list[Judged]:
+    async def evaluate(self, text: str, cases: Sequence[Case]) -> list[ScoredAnswer]:
         """Answer `cases` with the prompt `text`, and say what is wrong; one that cannot be filled in is not asked.
 
         Raises:
@@ -242,7 +238,7 @@ class _Asking:
         """
         if fault := self._fault(text, cases[0]):
             self.refused += 1
-            return [Judged(0.0, case.text, "", fault, asked=False) for case in cases]
+            return [ScoredAnswer(0.0, case.text, "", fault, asked=False) for case in cases]
         variant = replace(self.best, name="prompt/gepa", system=text or None)
         traces, scores = await answers(self.session, variant, cases)
         return [self._judged(*row) for row in zip(cases, traces, scores, strict=True)]
@@ -257,7 +253,7 @@ class _Asking:
         self._asked[prompt] += 1
         case = Case(id=content_hash(prompt), input=prompt)
         model = self.session.models[self.section.model]
-        with all_kept(self.session):
+        with all_answered(self.session):
             trace = (await self.session.runner.run(self._writer, model, [case], repeats=(repeat,)))[0]
         self.cut_off += trace.response is not None and trace.response.finish_reason == "length"
         return trace.text or None
@@ -272,7 +268,7 @@ class _Asking:
             return f"The instructions cannot be filled in: {error.message}"
         return ""
 
-    def _judged(self, case: Case, trace: Trace, score: Score) -> Judged:
+    def _judged(self, case: Case, trace: Trace, score: Score) -> ScoredAnswer:
         """Return an answer in words; one without a score counts as today's prompt's answer to the case."""
         answer = trace.text if trace.response else "(no answer)"
         words = [case.text, answer, feedback(case, score), details(score)]
@@ -284,7 +280,7 @@ class _Asking:
         if more:  # cut now, as half an address would not have been known for one
             said = f"{said} Details: {more[:DETAIL_CHARS]}"
         value = self._today[case.id] if score.value is None else score.value
-        return Judged(value, question, answer, said, unscored=score.value is None)
+        return ScoredAnswer(value, question, answer, said, unscored=score.value is None)
 
 
 def feedback(case: Case, score: Score) -> str:

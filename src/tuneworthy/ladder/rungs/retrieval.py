@@ -17,7 +17,8 @@ import numpy as np
 from tuneworthy.cases.normalize import words
 from tuneworthy.constraints import may_serve
 from tuneworthy.evaluate.latency import N_CASES
-from tuneworthy.ladder.rung import Proposal, View, rung
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import (
     Attribution,
     CitationCounts,
@@ -49,11 +50,6 @@ SPARE = 1.1
 """What tokens that are counted as bytes / 4 are multiplied by to be safe."""
 OWN = frozenset({"http", "python"})
 """Providers that get the case alone, no messages."""
-ENGINES = {
-    "local": "torch is not installed (pip install 'tuneworthy[semantic]')",
-    "llama_cpp": "xllamacpp is not installed (pip install 'tuneworthy[local]')",
-}
-"""What an encoder needs here, by its type."""
 USED = 0.6
 """Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
 CAUSES = (
@@ -72,7 +68,7 @@ MOST_MISSED = 10
 
 
 @dataclass
-class Form:
+class SearchForm:
     """A search that was tried on dev, with `(n_cases,)` of each measure."""
 
     name: str
@@ -86,32 +82,30 @@ class Form:
 
 
 @rung("retrieval")
-class RetrievalRung:
+class RetrievalRung(Rung):
     """The best search of dev with each k; where no documents are named, plain forms of the search beside it."""
-
-    def __init__(self) -> None:
-        self.forms: list[Form] = []
 
     async def propose(self, view: View) -> Proposal:
         """Return one candidate for each k that fits into the model's context; the middle k is preregistered."""
-        best, library = view.best, view.library
-        assert best is not None
+        best, library = view.incumbent, view.library
         if library is None:
-            return Proposal(skipped="the project has no documents", skip_code="no_documents")
+            return Proposal(skipped=messages.NO_DOCUMENTS, skip_code="no_documents")
         if view.project.models[best.model].provider in OWN:
-            return Proposal(skipped=f"{best.model} is a pipeline of your own: it looks things up itself, or not",
-                            skip_code="own_pipeline")  # fmt: skip
+            return Proposal(skipped=messages.OWN_SEARCH.format(model=best.model), skip_code="own_pipeline")
         if library.missing:
             return Proposal(skipped=library.missing, skip_code="no_lancedb")
         if not library.corpus.documents:
-            return Proposal(skipped="none of the documents says anything", skip_code="no_documents")
+            return Proposal(skipped=messages.EMPTY_DOCUMENTS, skip_code="no_documents")
         if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
-            why = f"{', '.join(library.hosted)}: hosted, and the task must run on the device"
-            return Proposal(skipped=why, skip_code="constraint", not_eligible=[why])
-        view.notes.extend(library.notes)
-        if view.dev and not library.encoder_identity and library.settings.encoder.type in ENGINES:
-            view.notes.append(f"words alone are searched: {ENGINES[library.settings.encoder.type]}")
-        forms = await self._forms(view, library)
+            why = messages.HOSTED.format(model=", ".join(library.hosted))
+            return Proposal(skipped=why, skip_code="constraint", ineligible=[why])
+        notes = list(library.notes)
+        if view.dev and not library.encoder_identity and library.settings.encoder.type in messages.NO_ENCODER:
+            notes.append(messages.WORDS_ALONE.format(why=messages.NO_ENCODER[library.settings.encoder.type]))
+        forms, measured = await tuned_forms(library, view.dev)
+        if view.dev and not measured:
+            named = sum(bool(library.named(case)) for case in view.dev)
+            notes.append(messages.SEARCH_NOT_TUNED.format(n=named, least=FEWEST_NAMED))
         found: list[Variant] = []
         too_long: list[Variant] = []
         for form in forms:
@@ -120,35 +114,22 @@ class RetrievalRung:
                 (found if await _fits(view, library, variant) else too_long).append(variant)
         if too_long:
             names = ", ".join(variant.name for variant in too_long)
-            view.notes.append(f"left out, as the context of {best.model} is too short: {names}")
+            notes.append(messages.PASSAGES_TOO_LONG.format(model=best.model, names=names))
         if not found:
-            return Proposal(skipped=f"no passage fits into the context of {best.model}", skip_code="context")
-        return Proposal(candidates=_middle_first(found))
+            skipped = messages.NO_PASSAGE_FITS.format(model=best.model)
+            return Proposal(skipped=skipped, skip_code="context", notes=notes)
+        return Proposal(candidates=_middle_first(found), notes=notes, more_calls=2 * view.n_dev)
 
-    async def _forms(self, view: View, library: DocumentLibrary) -> list[Form]:
-        """Return the best search of dev; where too few cases name documents, plain ones that the race decides on."""
-        self.forms = forms_of(library)
-        named = sum(bool(library.named(case)) for case in view.dev)
-        if named >= FEWEST_NAMED:
-            cases = [case for case in view.dev if case.documents]
-            for form in self.forms:
-                form.measured = await measure(library, form.retrieval, cases)
-            return [max(self.forms, key=lambda form: form.order)]  # of equals the first, which is simpler
-        if view.dev:
-            view.notes.append(f"the search is not tuned: {named} dev cases name documents, not {FEWEST_NAMED}")
-        plain = {form.name: form for form in self.forms if form.name in PLAIN}
-        last = next((plain[name] for name in PLAIN if name in plain), self.forms[0])
-        return list({id(form): form for form in (last, plain.get("words", last))}.values())
-
-    async def examine(self, session: Session, winner: Variant, dev: Sequence[Case]) -> RetrievalDetail:
-        """Say of the winner, on dev: what is searched, how well, whose fault failures are, oracle, latency."""
-        library, retrieval = session.library, winner.retrieval
+    async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
+        """Return what is searched and how well, where wrong answers come from, the oracle and the latency."""
+        library, retrieval, dev = session.library, winner.retrieval, view.dev
         assert library is not None and retrieval is not None
         traces = await session.ask(winner, dev)
         num, den, scores = await session.score(traces, dev)
         passages = await library.passages(retrieval, dev)
         stages = await library.stages(retrieval, dev[:N_CASES])
         corpus = library.corpus
+        _, measured = await tuned_forms(library, dev)
         groups = session.groups([case for case in dev if case.documents])
         return RetrievalDetail(
             documents=DocumentsDetail(
@@ -161,8 +142,7 @@ class RetrievalRung:
             ),
             search=[
                 search_quality(form, form.retrieval == replace(retrieval, k=form.retrieval.k), groups)
-                for form in self.forms
-                if form.measured
+                for form in measured
             ],
             causes=attribute(library, dev, traces, scores, passages, groups=session.groups(dev)),
             oracle=await _oracle(session, winner, dev, num, den),
@@ -174,11 +154,21 @@ class RetrievalRung:
             citations=citations(traces, passages) if retrieval.cite else None,
         )
 
-    def examined(self, view: View, winner: Variant, dev: Sequence[Case], raced: int) -> list[tuple[Variant, int]]:
-        """Return the calls on the rest of dev, and those of the oracle."""
-        assert view.library is not None
-        named = sum(bool(view.library.named(case)) for case in dev)
-        return [(winner, len(dev) - raced), (oracle_of(view.library, winner), named)]
+
+async def tuned_forms(library: DocumentLibrary, dev: Sequence[Case]) -> tuple[list[SearchForm], list[SearchForm]]:
+    """Return the forms of the search to try, and those that were measured on dev (what was searched is stored).
+
+    That is the best of all forms; where too few cases name documents, plain ones that the race decides on.
+    """
+    forms = forms_of(library)
+    if sum(bool(library.named(case)) for case in dev) >= FEWEST_NAMED:
+        cases = [case for case in dev if case.documents]
+        for form in forms:
+            form.measured = await measure(library, form.retrieval, cases)
+        return [max(forms, key=lambda form: form.order)], forms  # of equals the first, which is simpler
+    plain = {form.name: form for form in forms if form.name in PLAIN}
+    last = next((plain[name] for name in PLAIN if name in plain), forms[0])
+    return list({id(form): form for form in (last, plain.get("words", last))}.values()), []
 
 
 def oracle_of(library: DocumentLibrary, winner: Variant) -> Variant:
@@ -186,9 +176,9 @@ def oracle_of(library: DocumentLibrary, winner: Variant) -> Variant:
     return replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
 
 
-def forms_of(library: DocumentLibrary) -> list[Form]:
+def forms_of(library: DocumentLibrary) -> list[SearchForm]:
     """Return all searches that the settings name, simple ones first: chunk sizes x (words, vectors, both, reranked)."""
-    found: dict[str, Form] = {}
+    found: dict[str, SearchForm] = {}
     settings = library.settings
     middle = settings.bm25_weight[len(settings.bm25_weight) // 2]
     for size in settings.chunk_tokens:
@@ -197,7 +187,7 @@ def forms_of(library: DocumentLibrary) -> list[Form]:
             one = library.retrieval(k=settings.k[0], chunk_tokens=size, **options)
             if all(form.retrieval != one for form in found.values()):
                 first = size == settings.chunk_tokens[0]
-                found.setdefault(name if first else f"{name},{one.chunk_tokens}", Form(name, one))
+                found.setdefault(name if first else f"{name},{one.chunk_tokens}", SearchForm(name, one))
 
         add("words", bm25_weight=1.0, dense=False, rerank=False)
         add("words+rerank", bm25_weight=1.0, dense=False)
@@ -330,7 +320,7 @@ async def _oracle(
     )
 
 
-def _variant(best: Variant, form: Form, k: int) -> Variant:
+def _variant(best: Variant, form: SearchForm, k: int) -> Variant:
     retrieval = replace(form.retrieval, k=k)
     name = f"retrieval/{form.name}-{k}"
     return replace(best, name=name, retrieval=retrieval, notes=(*best.notes, f"{form.name}, {k} passages"))
@@ -363,7 +353,7 @@ def _middle_first(found: Sequence[Variant]) -> list[Variant]:
     return [middle, *(variant for variant in found if variant is not middle)]
 
 
-def search_quality(form: Form, chosen: bool, groups: np.ndarray | None) -> SearchQuality:
+def search_quality(form: SearchForm, chosen: bool, groups: np.ndarray | None) -> SearchQuality:
     """Return means of all measures of a search, and the 95% interval of recall@5 and nDCG@10.
 
     Args:

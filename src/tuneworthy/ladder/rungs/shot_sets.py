@@ -12,11 +12,12 @@ from dataclasses import replace
 
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.project import Project
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.dev_scores import answers
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.shots import ShotPool
-from tuneworthy.types import Case, Example, Score, Shots, Variant
+from tuneworthy.types import Case, Example, Score, Shots
 
 ASKED = 4
 """Examples that the model is asked, in sizes of a set."""
@@ -29,31 +30,32 @@ def why_no_sets(project: Project, n_pool: int, *, searched: bool) -> str:
     if not project.few_shot.sets:
         return ""
     if n_pool <= max(project.few_shot.k):
-        return f"no sets of shots are drawn: {n_pool} examples are too few to choose from"
-    return "" if searched else "no sets of shots are drawn: that takes a whole run and at least 50 dev cases"
+        return messages.SETS_TOO_FEW.format(n=n_pool)
+    return "" if searched else messages.SETS_UNSEARCHED
 
 
-async def shot_sets(session: Session, view: View, best: Variant) -> list[tuple[str, Shots]]:
-    """Return the sets, each with its name, all of the largest k.
+async def shot_sets(session: Session, view: View) -> tuple[list[tuple[str, Shots]], list[str]]:
+    """Return the sets, each with its name, all of the largest k; and what was not done.
 
     Raises:
         OutsideFault: An answer did not come, and would be asked for again: the sets would then be others.
     """
     pool, total, k = view.pool, view.project.few_shot.sets, max(view.project.few_shot.k)
-    right, n_asked = await _answered_right(session, view, best, k)
-    found: list[tuple[str, Shots]] = []
+    right, n_asked = await _answered_right(session, view, k)
+    sets: list[tuple[str, Shots]] = []
+    notes = []
     if len(right) > k:
         sure = ShotPool(right)
         drawn = (sure.fixed(k, view.seed + number, mixed=True) for number in range(1, total // 2 + 1))
-        found = [(f"bootstrap{number}", replace(one, pool_hash=pool.hash)) for number, one in enumerate(drawn, 1)]
+        sets = [(f"bootstrap{number}", replace(one, pool_hash=pool.hash)) for number, one in enumerate(drawn, 1)]
     elif total > 1:
-        words = f"the model answers {len(right)} of the {n_asked} examples asked as they do"
-        view.notes.append(f"no bootstrapped shots: {words}")
-    rest = range(1, total - len(found) + 1)
-    return [*found, *((f"random{number}", pool.fixed(k, view.seed + number, mixed=True)) for number in rest)]
+        notes.append(messages.NO_BOOTSTRAP.format(n=len(right), n_asked=n_asked))
+    rest = range(1, total - len(sets) + 1)
+    sets += [(f"random{number}", pool.fixed(k, view.seed + number, mixed=True)) for number in rest]
+    return sets, notes
 
 
-async def _answered_right(session: Session, view: View, best: Variant, k: int) -> tuple[list[Example], int]:
+async def _answered_right(session: Session, view: View, k: int) -> tuple[list[Example], int]:
     """Return the examples that the model, without shots, answers right, and how many it was asked."""
     if view.project.few_shot.sets < 2:
         return [], 0
@@ -63,7 +65,7 @@ async def _answered_right(session: Session, view: View, best: Variant, k: int) -
         if (case := example_case(example, session.split.kind)) is not None:
             asked.setdefault(case.id, (case, example))
     cases = [case for case, _ in asked.values()]
-    _, scores = await answers(session, replace(best, shots=None), cases)
+    _, scores = await answers(session, replace(view.incumbent, shots=None), cases)
     right = [example for (_, example), score in zip(asked.values(), scores, strict=True) if _right(score)]
     return right, len(cases)
 

@@ -15,13 +15,15 @@ from tuneworthy.config.models import LlamaCpp, Model, Vllm
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
-from tuneworthy.ladder.provenance import TUNED
+from tuneworthy.ladder import messages
 from tuneworthy.providers.models import find
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
 
+TUNED = "tuned:"
+"""How the names of tuned models begin: what they are made of is in the record of their rung."""
 BASE = "base:"
 """How the models of untuned bases begin that the project file does not name."""
 MOST = 4
@@ -76,13 +78,12 @@ def missing(project: Project) -> str:
     store = Folder(project.root)
     merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
     if (name := project.serve.model) is not None and (merged or adapter):
-        return f"models.{name} does not answer, or does not tell which model of this project it serves; start it with" \
-               " `tuneworthy serve`, or mend [serve]"  # fmt: skip
+        return messages.SERVED_SILENT.format(model=name)
     if merged is not None:
-        return "the tuned model was not exported; run `tuneworthy export gguf`"
+        return messages.NOT_EXPORTED
     if adapter is not None:
-        return "the adapter was not merged; run `tuneworthy merge`, then `tuneworthy export gguf`"
-    return "nothing was trained yet"
+        return messages.NOT_MERGED
+    return messages.NOT_TRAINED
 
 
 def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[str]]:
@@ -132,14 +133,14 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
         alike = [one for one in exported if one.manifest.get("file_type") == tuned.file_type]
         named = next((name for name in project.answering if _is_base(models, project, name, base)), None)
         if named is not None and not alike:
-            return Against(named, f"its base, models.{named}", base.id)
+            return Against(named, messages.BASE_NAMED.format(model=named), base.id)
         if exported:
             first = (alike or exported)[0]
             name = BASE + first.id[:8]
             models.add(open_model(name, gguf_config(project, first), project.root))
-            return Against(name, f"its base, exported as {first.id[:8]}", base.id)
+            return Against(name, messages.BASE_EXPORTED.format(artifact=first.id[:8]), base.id)
     today = project.ladder.baseline
-    return Against(today, f"the model in use today, models.{today}")
+    return Against(today, messages.BASE_IS_TODAYS.format(model=today))
 
 
 def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:

@@ -1,0 +1,60 @@
+"""The planned comparisons on test of a project, as stored in `.tuneworthy/comparisons.json`.
+
+Invariant: the stored split says how many comparisons were made, so that a test set that was used is never taken for a
+fresh one.
+"""
+
+from __future__ import annotations
+
+from tuneworthy.cases.splits import Split
+from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.task_info import TaskInfo
+from tuneworthy.ladder.tuned_models import tuned_models
+from tuneworthy.retrieval.library import documents_path
+from tuneworthy.stats.comparisons import ComparisonPlan
+from tuneworthy.store import Folder
+
+NAME = "comparisons"
+"""Of the document, and of the count in the stored split."""
+
+
+def read_comparisons(folder: Folder) -> ComparisonPlan:
+    """Return the comparisons planned and made so far; an empty plan before the first run.
+
+    Raises:
+        UserError: Comparisons were planned, and the plan is gone, was set back, or is unreadable.
+    """
+    document, made = folder.read(NAME), (folder.read("split") or {}).get(NAME)
+    if document is None and made is None and not (folder.path / "run.json").exists():
+        return ComparisonPlan()
+    try:
+        plan = ComparisonPlan.from_dict(document or {})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        plan = None
+    if plan is None or len(plan.spent) < (made or 0):
+        problem = messages.PLAN_MISSING if document is None else messages.PLAN_UNREADABLE
+        if plan is not None:
+            problem = messages.PLAN_SET_BACK.format(n=len(plan.spent), made=made)
+        raise UserError(f"{folder.path / NAME}.json: {problem}", hint=messages.PLAN_HINT)
+    return plan
+
+
+def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
+    """Store the plan, and in the stored split how many comparisons were made."""
+    folder.write(NAME, plan.to_dict())
+    folder.write("split", (folder.read("split") or {}) | {NAME: len(plan.spent)})
+
+
+def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> list[str]:
+    """Return the rungs that can compare something on test; `classical` stands for the best against it."""
+    able = {
+        "baseline": False,
+        "classical": len(split.shots) > 0,
+        "retrieval": documents_path(project) is not None,
+        "model": len(project.answering) > 1,
+        "few_shot": len(split.shots) > 0 or task.structured.kind != "free",
+        "fine_tune": bool(tuned_models(project)),
+    }
+    return [name for name in project.ladder.rungs if able.get(name, True)]
