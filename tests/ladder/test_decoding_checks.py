@@ -234,6 +234,6 @@ def proposed(root: Path, rung: Rung) -> Sequence[Variant]:
 
     async def run() -> Sequence[Variant]:
         async with open_session(load(root)) as session:
-            return rung.propose(view_of(session, current(session))).candidates
+            return (await rung.propose(view_of(session, current(session)))).candidates
 
     return asyncio.run(run())

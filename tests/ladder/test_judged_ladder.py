@@ -101,7 +101,7 @@ def test_a_sound_judge_adopts_nothing_before_people_have_judged_and_then_it_does
     record, model = run_record(root)
     assert (model.status, model.reason_code) == (RungStatus.INCONCLUSIVE, "judge")
     assert "people judged both variants on only" in model.reason
-    assert record.best and record.best["rung"] == "baseline"
+    assert record.best and record.best.rung == "baseline"
     assert document(root)["status"] == "unknown"
     assert judge_by_hand(root) > 60
     record, model = run_record(root)
@@ -123,7 +123,7 @@ def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:
     assert "the judge alone gives" in model.notes[-1]
     assert model.delta is not None and abs(model.delta) < 0.25
     assert model.status is not RungStatus.ADOPTED
-    assert record.best and record.best["rung"] == "baseline"
+    assert record.best and record.best.rung == "baseline"
 
 
 def judge_by_hand_after_run(root: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_gate_of_the_verdict_passes_with_people_and_fails_without_or_with_an
     assert "30 of 30 canaries caught" in found.detail
     path = root / ".tuneworthy" / "judge.json"
     path.write_text(json.dumps(document(root) | {"judge": "another"}))
-    assert "another than the run used" in asyncio.run(evidence()).detail
+    assert "another judge than the one that was validated" in asyncio.run(evidence()).detail
 
 
 def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:
@@ -225,8 +225,7 @@ def test_people_judge_on_the_terminal_blind_and_append_only(
     out, err = capsys.readouterr()
     assert json.loads(out)["given"] == 2
     assert "It names the colour." in err
-    assert "expected g (good) or b (bad), got 'maybe'" in err
-    assert "got '/decline'" in err
+    assert "'maybe'" in err and "'/decline'" in err
     assert not any(word in err for word in ("baseline", "strong", "weak", "model/"))
     path = verdicts_path(load(root))
     assert sorted(read_verdicts(path).values()) == [0.0, 1.0]

@@ -227,7 +227,7 @@ def test_the_race_sees_no_case_that_a_candidate_was_made_from(tmp_path: Path, mo
     half = {case.id for case in searched_half(dev)}
     assert found is not None and "prompt/gepa" in {row.name for row in found.candidates}
     assert raced == {case.id for case in dev} - half  # all the others, as there is budget for them
-    assert max(row["n"] for row in found.candidates) == 40
+    assert max(row.n for row in found.candidates) == 40
 
 
 OWN = '[models.own]\nprovider = "python"\nfunction = "world.py:own"\n'
@@ -264,8 +264,8 @@ def test_a_prompt_that_is_not_sent_is_neither_optimised_nor_ablated_and_check_sa
     found = search(root)
     assert found.asked == [] and found.variants == [] and len(found.notes) == 2
     assert all("dev cases to search on have a system turn of their own" in note for note in found.notes)
-    told = [one.message for one in check_project(root, contact=False).findings if one.code == "nothing_searched"]
-    assert sorted(told) == sorted(found.notes)
+    told = [one.message for one in check_project(root, contact=False).findings if one.rule == "nothing_searched"]
+    assert sorted(one.lower().rstrip(".") for one in told) == sorted(note.lower() for note in found.notes)
 
 
 def test_cases_with_a_system_turn_of_their_own_are_left_out_where_enough_have_none(tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ def test_an_answer_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it
         failing_simulation(tmp_path / "cut", DOWN[when]),
     )
     (root / "down").touch()
-    with pytest.raises(OutsideFault, match=r"expected an answer to all that a search asks, got \w+ failed"):
+    with pytest.raises(OutsideFault, match=r"one failed: \w+ failed"):
         search(root)
     (root / "down").unlink()
     rest = search(root)
@@ -475,7 +475,7 @@ def test_a_rewrite_that_does_not_come_ends_the_search_and_a_later_one_ends_as_it
         script.write_text(script.read_text().replace('    """Write into', f'    {down}\n    """Write into'))
     whole = search(roots[0])
     (roots[1] / "down").touch()
-    with pytest.raises(OutsideFault, match=r"expected an answer to all that a search asks, got \w+ failed"):
+    with pytest.raises(OutsideFault, match=r"one failed: \w+ failed"):
         search(roots[1])
     (roots[1] / "down").unlink()
     rest = search(roots[1])
@@ -493,7 +493,7 @@ def test_a_verdict_that_does_not_come_ends_the_search(tmp_path: Path) -> None:
     models = '[models.judge]\nprovider = "scripted"\nfunction = "world.py:judge"\nretries = 0\n'
     file.write_text(file.read_text().replace('[[graders]]\ntype = "exact"\n', section + models))
     (root / "down").touch()
-    with pytest.raises(OutsideFault, match=r"expected an answer to all that a search asks, got \w+ failed"):
+    with pytest.raises(OutsideFault, match=r"one failed: \w+ failed"):
         search(root)
 
 
@@ -566,11 +566,11 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     found = record.rung("prompt")
     assert found is not None and (found.status, found.name) == ("adopted", "prompt/gepa"), found
     assert record.variants[found.variant or ""].system == (root / found.detail.gepa.file).read_text()
-    assert estimate is not None and stored <= estimate.calls[1] * 1.05 and "writer" in estimate.models
+    assert estimate is not None and stored <= estimate.calls[1] and "writer" in estimate.models
     page = render_markdown(record, load(root))
     assert "Prompts that GEPA kept" in page and "is a colour." in page
     best = found.detail.gepa.search.kept[found.detail.gepa.search.best]
-    shown = f"| {numbers.score(best['score'])} | {numbers.interval(best['ci95'])} | 20 | 0 |"
+    shown = f"| {numbers.score(best.score)} | {numbers.interval(best.ci95)} | 20 | 0 |"
     assert shown in page.replace("\\", "")
     with monkeypatch.context() as patched:
         patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)

@@ -197,7 +197,7 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
     with open_answers(load(root), say=lambda words: capsys.readouterr() and print(words)) as answers:
         assert "stopped early" in capsys.readouterr().out
         assert answers.record.partial
-    with pytest.raises(UserError, match="whole run"):
+    with pytest.raises(UserError, match="stopped early"):
         asyncio.run(best(root))
     whole = walk(root)
     assert not whole.partial and len(whole.rungs) == 3
@@ -429,5 +429,5 @@ def test_a_model_that_only_judges_is_no_candidate(tmp_path: Path) -> None:
 
 async def propose(root: Path) -> tuple[list[str], list[str]]:
     async with open_session(load(root)) as session:
-        proposal = ModelRung().propose(view_of(session, current(session)))
+        proposal = await ModelRung().propose(view_of(session, current(session)))
         return [one.name for one in proposal.candidates], list(proposal.notes)

@@ -193,7 +193,7 @@ class _Estimating:
                 continue
             least = min(sum(load.calls[0] + load.alone for load in option) for option in options if option)
             most = sum(load.calls[1] + load.alone for load in chosen)
-            rungs[name] = RungEstimate(candidates=len(chosen), calls=(least, most))
+            rungs[name] = RungEstimate(candidates=len({load.variant.id for load in chosen}), calls=(least, most))
             loads += chosen
             today = today or chosen[0].variant
             variants = [*([dearest] if dearest else []), *(load.variant for load in chosen)]
@@ -239,10 +239,11 @@ class _Estimating:
             searched=split.explore,
         )
         proposal = blocking(RUNGS.get(name)().propose(view))
-        candidates = sorted(proposal.candidates, key=lambda one: -self._weight(_Load(one, (1, 1))))
+        raced = list(proposal.candidates if split.explore else proposal.candidates[:1])
+        candidates = sorted(raced, key=lambda one: -self._weight(_Load(one, (1, 1))))
         if not candidates:
             return []
-        asked = [*candidates, *candidates[:1] * proposal.more_candidates]
+        asked = [*candidates, *candidates[:1] * (proposal.more_candidates if split.explore else 0)]
         most, least = [0] * len(asked), 0
         if split.explore:
             rounds = schedule(len(asked), len(split.dev))
@@ -252,8 +253,8 @@ class _Estimating:
         test = len(split.test) * max(repeats_of(self.project, one) for one in candidates)
         loads = [_Load(one, (least, n + 1)) for one, n in zip(asked, most, strict=True)]  # 1: is the model available?
         again = 2 * self.n_timed if name != "baseline" else 0  # where speed alone would decide
-        loads[0] = _Load(candidates[0], (least + test, most[0] + test + proposal.more_calls + again), self.n_timed)
-        return loads
+        loads[0] = _Load(candidates[0], (least + test, most[0] + test + again), self.n_timed)
+        return loads + [_Load(replace(candidates[0], model=model), (0, n)) for model, n in proposal.more_calls.items()]
 
     def _judges(self, loads: Sequence[_Load]) -> list[_Load]:
         """Return the calls of judges: the primary grader judges every answer, the others at most as many."""

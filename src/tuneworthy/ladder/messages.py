@@ -109,11 +109,6 @@ UNRESOLVED: Final = "a gain of {margin:g} is neither shown nor excluded: {gain}"
 COSTS_LESS: Final = "{share:.0%} cheaper"
 TAKES_LESS: Final = "{share:.0%} faster"
 
-# Constraints
-HOSTED: Final = "{model} is hosted, and the task must run on the device"
-TOO_SLOW: Final = "p95 is {p95:.0f} ms, the limit is {limit:g} ms"
-TOO_DEAR: Final = "a thousand answers cost ${usd:.4f}, the limit is ${limit:g}"
-
 # Rung classical
 NO_EXAMPLES_TO_LEARN: Final = "the project has no examples to train a classical baseline on"
 CLASSICAL: Final = "no language model"

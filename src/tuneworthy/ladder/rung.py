@@ -7,8 +7,8 @@ found: a rung keeps nothing between them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tuneworthy.config.ladder import RUNGS as BUILT_IN
 from tuneworthy.config.project import Project
@@ -84,7 +84,8 @@ class Proposal:
         ineligible: What a constraint forbids, each with the reason.
         notes: What was left out or dropped.
         more_candidates: How many `search` adds at most.
-        more_calls: Calls that `search`, `examine` and `after_test` make at most, beside race, test and latency.
+        more_calls: Model to the calls that `search`, `examine` and `after_test` make at most, beside race, test and
+            latency.
     """
 
     candidates: Sequence[Variant] = ()
@@ -93,7 +94,7 @@ class Proposal:
     ineligible: Sequence[str] = ()
     notes: Sequence[str] = ()
     more_candidates: int = 0
-    more_calls: int = 0
+    more_calls: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class FewShotRung(Rung):
             candidates=[c for c in candidates if c.id != best.id],
             notes=notes,
             more_candidates=sets,
-            more_calls=min(ASKED * sizes[0], len(pool)) if sets > 1 else 0,
+            more_calls={best.model: min(ASKED * sizes[0], len(pool))} if sets > 1 else {},
         )
 
     async def search(self, session: Session, view: View) -> SearchResult:

@@ -46,8 +46,8 @@ class FineTuneRung(Rung):
             variants, dropped = _variants(view, tuned, several=len(opened) > 1)
             candidates |= {variant.id: variant for variant in variants}
             notes += dropped
-        sets = sum(len(one.cases) for one in regression_sets(view.project))
-        return Proposal(candidates=list(candidates.values()), notes=notes, more_calls=2 * (MOST_CASES + sets))
+        beside = 2 * (MOST_CASES + sum(len(one.cases) for one in regression_sets(view.project)))
+        return Proposal(candidates=list(candidates.values()), notes=notes, more_calls={opened[0].name: beside})
 
     async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> TunedDetail:
         """Return what is measured beside the score: artifacts, first tokens on dev, and the regression sets."""

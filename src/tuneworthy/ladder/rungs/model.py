@@ -15,6 +15,7 @@ from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ModelDetail, ModelResult
 from tuneworthy.ladder.rungs.decoding import accepted
 from tuneworthy.ladder.session import Session
+from tuneworthy.messages import HOSTED_FORBIDDEN
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
@@ -33,7 +34,7 @@ class ModelRung(Rung):
         others = [name for name in project.answering if name != best.model]
         forbidden = [name for name in others if not project.may_serve(name)]
         eligible = [name for name in others if name not in forbidden]
-        reasons = [messages.HOSTED.format(model=name) for name in forbidden]
+        reasons = [HOSTED_FORBIDDEN.format(model=name) for name in forbidden]
         notes = [messages.ONLY_JUDGES.format(model=name) for name in project.models if name not in project.answering]
         if not eligible:
             why, code = messages.NO_OTHER_MODEL, "no_other_model"

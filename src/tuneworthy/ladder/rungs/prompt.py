@@ -6,6 +6,7 @@ them there are two more: one by GEPA, and one without the paragraphs that earn n
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
@@ -20,6 +21,7 @@ from tuneworthy.ladder.rungs.prompt_search import (
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.transforms import TRANSFORMS, applicable
 from tuneworthy.search.ablate import may_go
+from tuneworthy.search.optimise import MINIBATCH
 from tuneworthy.types import Variant
 
 
@@ -38,8 +40,10 @@ class PromptRung(Rung):
             candidates.append(replace(made, name=f"prompt/{name}", notes=(*best.notes, name)))
         ablated, optimised, _ = _wanted(view)
         section, half = view.project.reflection, view.n_dev // 2
-        calls = (1 + len(may_go(best.system or ""))) * half if ablated else 0
-        calls += half + section.calls if optimised and section else 0
+        calls = Counter({best.model: (1 + len(may_go(best.system or ""))) * half} if ablated else {})
+        if optimised and section:
+            calls += Counter({best.model: half + section.calls})
+            calls += Counter({section.model: section.calls // MINIBATCH})
         return Proposal(
             candidates=[c for c in candidates if c.id != best.id],
             more_candidates=ablated + optimised,

@@ -26,6 +26,7 @@ from tuneworthy.ladder.dev_scores import all_answered, answers, measure
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail
 from tuneworthy.ladder.session import Session
+from tuneworthy.messages import HOSTED_FORBIDDEN
 from tuneworthy.prompts.templates import own_system, render
 from tuneworthy.search.ablate import ablate, may_go, tokens_of
 from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, part, why_no_sides
@@ -68,7 +69,7 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
         return ""
     why = _why_no_prompt(project, model)
     if not why and not project.may_serve(section.model):
-        why = messages.HOSTED.format(model=section.model)
+        why = HOSTED_FORBIDDEN.format(model=section.model)
     why = why or gepa_missing() or _why_not_searched(dev, searched=searched)
     if not why and dev:
         why = why_no_sides(searched_cases(dev), section.calls)

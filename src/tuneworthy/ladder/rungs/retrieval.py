@@ -29,6 +29,7 @@ from tuneworthy.ladder.rung_details import (
     StageTime,
 )
 from tuneworthy.ladder.session import Session
+from tuneworthy.messages import HOSTED_FORBIDDEN
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.chunking import about_tokens
@@ -97,7 +98,7 @@ class RetrievalRung(Rung):
         if not library.corpus.documents:
             return Proposal(skipped=messages.EMPTY_DOCUMENTS, skip_code="no_documents")
         if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
-            why = messages.HOSTED.format(model=", ".join(library.hosted))
+            why = HOSTED_FORBIDDEN.format(model=", ".join(library.hosted))
             return Proposal(skipped=why, skip_code="constraint", ineligible=[why])
         notes = list(library.notes)
         if view.dev and not library.encoder_identity and library.settings.encoder.type in messages.NO_ENCODER:
@@ -118,7 +119,7 @@ class RetrievalRung(Rung):
         if not found:
             skipped = messages.NO_PASSAGE_FITS.format(model=best.model)
             return Proposal(skipped=skipped, skip_code="context", notes=notes)
-        return Proposal(candidates=_middle_first(found), notes=notes, more_calls=2 * view.n_dev)
+        return Proposal(candidates=_middle_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
         """Return what is searched and how well, where wrong answers come from, the oracle and the latency."""
