@@ -37,7 +37,7 @@ from scripts.simulations.truth import (
 from tuneworthy.cases import dataset_of, example_case
 from tuneworthy.classical.base import fit
 from tuneworthy.config import Project
-from tuneworthy.config.task import Split
+from tuneworthy.config.task import SplitSection
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
@@ -211,7 +211,7 @@ class Answers:
     def texts(self, variant: Variant, cases: Sequence[Case]) -> list[str]:
         """Return the answers to `cases`."""
         if self.classical_models is not None and variant.model.startswith(PREFIX):
-            classical = fit(variant.model[len(PREFIX) :], self.classical_models.examples, Split().seed)
+            classical = fit(variant.model[len(PREFIX) :], self.classical_models.examples, SplitSection().seed)
             return classical.predict([case.text for case in cases])
         right, wrong = self.right(variant), FLATTERED if variant.model == "large" else 1
         return [

@@ -36,7 +36,7 @@ GRADERS: dict[TaskKind, list[str]] = {
 
 
 @dataclass
-class Made:
+class NewProject:
     """What `make_project` wrote and guessed.
 
     Attributes:
@@ -59,7 +59,7 @@ def make_project(
     expected: str | None = None,
     n_cases: int | None = None,
     seed: int = 7,
-) -> Made:
+) -> NewProject:
     """Write a project folder.
 
     Args:
@@ -104,7 +104,7 @@ def make_project(
     write_atomic(root / "prompts" / "system.md", system_prompt(kind.name, labels, schema).encode())
     text = project_file(root.name, kind.name, answers, has_examples=bool(rows), seed=seed)
     write_atomic(root / FILE_NAME, text.encode())
-    return Made(root, kind.name, len(drawn), len(rows), notes)
+    return NewProject(root, kind.name, len(drawn), len(rows), notes)
 
 
 def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list[Case]]:

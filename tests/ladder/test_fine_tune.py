@@ -19,7 +19,7 @@ from tuneworthy.config import load
 from tuneworthy.decoding import presets as decoding_presets
 from tuneworthy.errors import ConfigError
 from tuneworthy.evaluate.models import Models
-from tuneworthy.ladder.commands.sweep import Sweeping
+from tuneworthy.ladder.commands.sweep import DecodingSweep
 from tuneworthy.ladder.comparisons import read_comparisons
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RungRecord, read_record
@@ -210,7 +210,7 @@ def test_what_a_sweep_of_a_tuned_model_adopted_is_the_first_candidate_with_the_c
 
     async def swept() -> Sweep:
         async with open_session(load(root)) as session:
-            return (await Sweeping(session, resolve(session, "fine_tune")).run(600)).found
+            return (await DecodingSweep(session, resolve(session, "fine_tune")).run(600)).found
 
     found = asyncio.run(swept())
     assert found.adopted and 0 < found.setting["temperature"] < 0.5

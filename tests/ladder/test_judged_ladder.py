@@ -18,7 +18,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.commands.case_answers import open_answers
-from tuneworthy.ladder.commands.compare import Answer, versus
+from tuneworthy.ladder.commands.compare import ComparisonOutcome, compare_variants
 from tuneworthy.ladder.judging import Item, read_verdicts, verdicts_path
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.run import run_ladder
@@ -193,14 +193,16 @@ def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them
 
     async def on_test() -> Any:
         async with open_session(load(root)) as session:
-            return await versus(session, resolve(session, "baseline"), resolve(session, "model"), on_test=True)
+            return await compare_variants(
+                session, resolve(session, "baseline"), resolve(session, "model"), on_test=True
+            )
 
     run_record(root)
     found = asyncio.run(on_test())
-    assert found.answer is Answer.UNRESOLVED
+    assert found.answer is ComparisonOutcome.UNRESOLVED
     assert "people judged both variants" in found.unvalidated
     judge_by_hand(root)
-    assert asyncio.run(on_test()).answer is Answer.BETTER
+    assert asyncio.run(on_test()).answer is ComparisonOutcome.BETTER
 
 
 def test_answers_to_judge_are_one_seeded_order_of_cases_each_answer_once(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.batch import Batch, Job
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.ladder.commands.sweep import Sweeping, SweepReport, flips_of, steadiness, validity
+from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport, flips_of, steadiness, validity
 from tuneworthy.ladder.rungs.decoding import DecodingRung, accepted, settings_for, swept_setting
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
@@ -265,7 +265,7 @@ def sweep_project(root: Path, calls: int = 900) -> SweepReport:
 
     async def swept() -> SweepReport:
         async with open_session(load(root)) as session:
-            return await Sweeping(session, current(session)).run(calls)
+            return await DecodingSweep(session, current(session)).run(calls)
 
     return asyncio.run(swept())
 

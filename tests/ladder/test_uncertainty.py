@@ -18,7 +18,14 @@ from tuneworthy.decoding.confidence import Token, disagreement, entropy, signals
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.commands import uncertainty
-from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, Watched, calibrate, hot_spots, on_bound, watch
+from tuneworthy.ladder.commands.uncertainty import (
+    AnswerSignals,
+    UncertaintyReport,
+    calibrate,
+    examine_threshold,
+    hot_spots,
+    measure_uncertainty,
+)
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.report.heatmap import areas_table, page, shown, terminal, verdict
@@ -35,16 +42,16 @@ def token(text: str, spread: float) -> Token:
     )
 
 
-def answer(number: int, doubt: float, wrong: bool, group: str = "") -> Watched:
+def answer(number: int, doubt: float, wrong: bool, group: str = "") -> AnswerSignals:
     """A graded answer whose second token is less sure the greater `doubt` is."""
     tokens = [token("Card", 0.02), token(" arrival", 0.5 / (1 + math.exp(1 - doubt))), token("<b>", 0.01)]
-    return Watched(
+    return AnswerSignals(
         case=f"case-{number}", group=group or f"#case-{number}", question="q?", text="Card arrival", tokens=tokens,
         signals=signals(tokens), wrong=wrong, reason="wrong" if wrong else "",
     )  # fmt: skip
 
 
-def answers(seed: int, n: int, effect: float) -> list[Watched]:
+def answers(seed: int, n: int, effect: float) -> list[AnswerSignals]:
     """Graded answers: half are wrong, and these are less sure by `effect` standard deviations."""
     rng = np.random.default_rng(seed)
     found = []
@@ -54,7 +61,7 @@ def answers(seed: int, n: int, effect: float) -> list[Watched]:
     return found
 
 
-def grouped(seed: int, n_groups: int, size: int, effect: float = 0.0) -> list[Watched]:
+def grouped(seed: int, n_groups: int, size: int, effect: float = 0.0) -> list[AnswerSignals]:
     """Graded answers of groups in which nine of ten are alike: right or wrong, and as sure as one another."""
     rng = np.random.default_rng(seed)
     found = []
@@ -67,12 +74,12 @@ def grouped(seed: int, n_groups: int, size: int, effect: float = 0.0) -> list[Wa
     return found
 
 
-def alone(found: list[Watched]) -> list[Watched]:
+def alone(found: list[AnswerSignals]) -> list[AnswerSignals]:
     """The same answers, as if each case were a group of its own."""
     return [replace(one, group=f"#{one.case}") for one in found]
 
 
-def report(found: list[Watched]) -> UncertaintyReport:
+def report(found: list[AnswerSignals]) -> UncertaintyReport:
     return UncertaintyReport(
         variant="today", answers=found, calibration=calibrate(found), spots=hot_spots(found), samples=0, unscored=0
     )
@@ -144,7 +151,7 @@ def test_many_wrong_answers_of_few_groups_get_no_threshold() -> None:
 
 def test_the_groups_of_cases_are_counted_and_shown(world: Path) -> None:
     async def act(session: Session) -> tuple[int, int]:
-        found = await watch(session, current(session))
+        found = await measure_uncertainty(session, current(session))
         return found.calibration.n_groups, len({case.group for case in session.split.dev})
 
     lines = [json.loads(line) for line in (world / "cases.jsonl").read_text().splitlines()]
@@ -255,7 +262,7 @@ def test_a_stored_watch_can_be_explained(tmp_path: Path) -> None:
 def test_a_model_without_log_probabilities_is_told(tmp_path: Path) -> None:
     async def watched() -> None:
         async with open_session(load(write_simulation(tmp_path, {"weak": "answer(request, 0.5)"}))) as session:
-            await watch(session, current(session))
+            await measure_uncertainty(session, current(session))
 
     with pytest.raises(Undecided, match="log-probabilities"):
         asyncio.run(watched())
@@ -269,7 +276,7 @@ def test_a_threshold_that_somebody_uses_is_judged_by_graded_answers_at_its_bound
     effect: float, bound: float, supported: bool
 ) -> None:
     found = report(answers(8, 200, effect))
-    holds, words = on_bound(found, bound)
+    holds, words = examine_threshold(found, bound)
     assert holds is supported
     assert f"log-probability {bound:g} flags" in words
     assert "of the wrong answers" in words and "of the right ones" in words
@@ -280,8 +287,8 @@ def test_a_bound_is_judged_by_groups() -> None:
     found = [
         answer(n, 5.0 if n < 6 else 1.0 if n % 2 else 0.0, n % 2 == 1 or n < 6, f"group-{n // 6}") for n in range(240)
     ]
-    assert on_bound(report(alone(found)), -0.6)[0]
-    assert not on_bound(report(found), -0.6)[0]
+    assert examine_threshold(report(alone(found)), -0.6)[0]
+    assert not examine_threshold(report(found), -0.6)[0]
 
 
 def test_the_lint_of_a_bound_that_is_no_log_probability_says_so() -> None:
@@ -291,14 +298,16 @@ def test_the_lint_of_a_bound_that_is_no_log_probability_says_so() -> None:
 
 def test_a_seed_does_not_make_samples_alike(world: Path) -> None:
     async def act(session: Session) -> UncertaintyReport:
-        return await watch(session, replace(current(session), decoding={"seed": 7}), samples=4)
+        return await measure_uncertainty(session, replace(current(session), decoding={"seed": 7}), samples=4)
 
     assert len({one.disagreement for one in within(world, act).answers}) > 1
 
 
 def test_a_model_that_changed_is_not_watched_under_the_old_name(world: Path) -> None:
     async def act(session: Session) -> None:
-        await watch(session, replace(current(session), model_identity={"provider": "scripted", "source": "older"}))
+        await measure_uncertainty(
+            session, replace(current(session), model_identity={"provider": "scripted", "source": "older"})
+        )
 
     with pytest.raises(UserError, match="another model now"):
         within(world, act)
@@ -307,7 +316,7 @@ def test_a_model_that_changed_is_not_watched_under_the_old_name(world: Path) -> 
 def test_a_limit_is_a_random_part_of_dev_and_the_same_each_time(world: Path) -> None:
     async def act(session: Session) -> list[list[str]]:
         dev = [case.id for case in session.split.dev]
-        reports = [await watch(session, current(session), limit=limit) for limit in (8, 8, 12, None)]
+        reports = [await measure_uncertainty(session, current(session), limit=limit) for limit in (8, 8, 12, None)]
         return [dev, *([one.case for one in report.answers] for report in reports)]
 
     dev, first, again, more, every = within(world, act)

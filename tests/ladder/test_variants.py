@@ -16,7 +16,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands.compare import versus
+from tuneworthy.ladder.commands.compare import compare_variants
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.comparisons import comparison_id, read_comparisons, take_comparison
 from tuneworthy.ladder.run import LadderRun
@@ -51,7 +51,7 @@ def asking(session: Session, model: str) -> Variant:
 
 def test_a_comparison_before_the_first_run_leaves_the_ladder_its_alpha(tmp_path: Path) -> None:
     async def act(session: Session) -> float:
-        return (await versus(session, current(session), asking(session, "strong"), on_test=True)).paired.alpha
+        return (await compare_variants(session, current(session), asking(session, "strong"), on_test=True)).paired.alpha
 
     root = world(tmp_path)
     assert within(root, act) == RESERVE / 2
@@ -95,7 +95,7 @@ def test_a_test_set_that_is_used_up_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_a_variant_is_not_compared_with_itself(tmp_path: Path) -> None:
     async def act(session: Session) -> None:
-        await versus(session, current(session), replace(current(session), name="again"), on_test=True)
+        await compare_variants(session, current(session), replace(current(session), name="again"), on_test=True)
 
     with pytest.raises(UserError, match="expected two variants, got "):
         within(world(tmp_path), act)
@@ -113,7 +113,7 @@ def test_on_test_a_comparison_answers_as_often_as_a_run(tmp_path: Path) -> None:
 
         session.ask = spy  # type: ignore[method-assign]
         for on_test in (True, False):
-            await versus(session, current(session), asking(session, "strong"), on_test=on_test)
+            await compare_variants(session, current(session), asking(session, "strong"), on_test=on_test)
         return asked
 
     assert within(world(tmp_path, extra="repeats = 2"), act) == [2, 2, 1, 1]
@@ -126,7 +126,7 @@ def test_the_classical_baseline_of_a_run_is_compared_in_a_later_session(tmp_path
         assert record.best is not None and record.best.rung == "classical"
 
     async def act(session: Session) -> Any:
-        return await versus(session, resolve(session, "baseline"), resolve(session, "best"))
+        return await compare_variants(session, resolve(session, "baseline"), resolve(session, "best"))
 
     root = world(tmp_path, learnable=True)
     within(root, walk)
@@ -155,7 +155,7 @@ def test_a_file_that_is_no_variant_is_refused_with_its_name(tmp_path: Path) -> N
 def test_a_variant_of_an_unknown_model_is_refused(tmp_path: Path) -> None:
     async def act(session: Session) -> None:
         one = current(session)
-        await versus(session, one, restore(describe(replace(one, model="gone")), "a file"))
+        await compare_variants(session, one, restore(describe(replace(one, model="gone")), "a file"))
 
     with pytest.raises(UserError, match=r"expected a model of the project \(weak, strong, .*\), got 'gone'"):
         within(world(tmp_path), act)

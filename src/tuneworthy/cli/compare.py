@@ -12,7 +12,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import Project, load
-from tuneworthy.ladder.commands.compare import Answer, Versus, versus
+from tuneworthy.ladder.commands.compare import ComparisonOutcome, VariantComparison, compare_variants
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 
@@ -44,20 +44,22 @@ def command(
         print_json(result.to_dict())
     else:
         _show(result)
-    if not gate or result.answer in {Answer.BETTER, Answer.NO_WORSE}:
+    if not gate or result.answer in {ComparisonOutcome.BETTER, ComparisonOutcome.NO_WORSE}:
         return 0
-    return 3 if result.answer is Answer.WORSE else 4
+    return 3 if result.answer is ComparisonOutcome.WORSE else 4
 
 
-async def _run(project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None, yes: bool) -> Versus:
+async def _run(
+    project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None, yes: bool
+) -> VariantComparison:
     async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
         variants = resolve(session, a), resolve(session, b)
         judges = {grader.model for grader in project.graders if grader.type == "judge"}
         agree_to_spend(project, max_usd, yes, {*judges, *(variant.model for variant in variants)})
-        return await versus(session, *variants, on_test=on_test)
+        return await compare_variants(session, *variants, on_test=on_test)
 
 
-def _show(result: Versus) -> None:
+def _show(result: VariantComparison) -> None:
     paired = result.paired
     click.echo(f"A  {result.a}: {paired.a:.3f}\nB  {result.b}: {paired.b:.3f}")
     click.echo(

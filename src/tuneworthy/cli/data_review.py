@@ -199,7 +199,7 @@ def status_command(version_id: str | None, root: Path, as_json: bool) -> int:
     return STATUS[show(open_review(root, version_id), as_json=as_json)]
 
 
-class _Rows:
+class _VersionRows:
     """The rows of a version, read again at each iteration."""
 
     def __init__(self, version: Version) -> None:
@@ -209,7 +209,7 @@ class _Rows:
         return self.version.examples()
 
 
-class _RejectedRows:
+class _DroppedRows:
     """The dropped rows of a version that can be read as a chat, read again at each iteration."""
 
     def __init__(self, version: Version) -> None:
@@ -229,7 +229,7 @@ def open_review(root: Path, version_id: str | None) -> Review:
         UserError: There is no such version.
     """
     version = open_version(Folder(root), version_id)
-    return Review(root / FILE_NAME, version.id, _Rows(version), _RejectedRows(version))
+    return Review(root / FILE_NAME, version.id, _VersionRows(version), _DroppedRows(version))
 
 
 def show(review: Review, *, as_json: bool) -> str:

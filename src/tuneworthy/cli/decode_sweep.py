@@ -12,7 +12,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
-from tuneworthy.ladder.commands.sweep import Sweeping, SweepReport
+from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.decoding import label
 from tuneworthy.ladder.session import open_session
@@ -63,7 +63,7 @@ async def _run(
         base = resolve(session, word)
         judges = {grader.model for grader in project.graders if grader.type == "judge"}
         agree_to_spend(project, max_usd, yes, {*judges, base.model})
-        return await Sweeping(session, base, repeats).run(calls)
+        return await DecodingSweep(session, base, repeats).run(calls)
 
 
 def _show(report: SweepReport) -> None:

@@ -18,7 +18,7 @@ from tuneworthy.cli.tables import console
 from tuneworthy.config import Project, load
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, on_bound, watch
+from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, examine_threshold, measure_uncertainty
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
@@ -82,14 +82,14 @@ async def _run(
         variant = resolve(session, word)
         judges = {grader.model for grader in project.graders if grader.type == "judge"}
         agree_to_spend(project, max_usd, yes, {*judges, variant.model})
-        return await watch(session, variant, limit=limit, samples=samples)
+        return await measure_uncertainty(session, variant, limit=limit, samples=samples)
 
 
 def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
     """Return what the lints say of a threshold that somebody uses already."""
     if threshold is None:
         return []
-    supported, words = on_bound(report, threshold)
+    supported, words = examine_threshold(report, threshold)
     use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
     return [words, *[f"{one.message} {one.fix} ({one.rule})" for one in LINTS.run(use)]]
 

@@ -29,7 +29,7 @@ class Audit(Section):
     """Limit of the judge's answer, tokens; a model that thinks first needs more."""
 
 
-class Data(Section):
+class DataSection(Section):
     """How `tuneworthy data build` checks rows; each check has a page of its own."""
 
     policy: dict[str, Policy] = {}

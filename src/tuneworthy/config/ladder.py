@@ -28,7 +28,7 @@ class Ladder(Section):
     """Rungs to run, in this order; those of installed packages too."""
 
 
-class FewShot(Section):
+class FewShotSection(Section):
     """[few_shot]"""
 
     k: list[Count] = Field(default=[4, 8], min_length=1)
@@ -40,7 +40,7 @@ class FewShot(Section):
     the example does (it is asked four times k of them), the others from all examples."""
 
 
-class Decoding(Section):
+class DecodingSection(Section):
     """[decoding]"""
 
     grid: list[dict[str, Any]] | None = None

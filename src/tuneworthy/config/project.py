@@ -12,15 +12,15 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from tuneworthy import constraints
 from tuneworthy.config import messages
 from tuneworthy.config.base import Section
-from tuneworthy.config.data import Data
+from tuneworthy.config.data import DataSection
 from tuneworthy.config.graders import Grader
-from tuneworthy.config.ladder import Constraints, Decoding, Economics, FewShot, Ladder, Waiver
+from tuneworthy.config.ladder import Constraints, DecodingSection, Economics, FewShotSection, Ladder, Waiver
 from tuneworthy.config.models import Model
 from tuneworthy.config.reflection import Reflection
 from tuneworthy.config.regressions import RegressionSource
-from tuneworthy.config.retrieval import Documents, Retrieval
+from tuneworthy.config.retrieval import Documents, RetrievalSection
 from tuneworthy.config.serve import Serve
-from tuneworthy.config.task import Cases, Examples, Prompt, Split, Task
+from tuneworthy.config.task import Cases, Examples, PromptSection, SplitSection, TaskSection
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.toml_lines import key_lines, line_of
 from tuneworthy.config.train import Train
@@ -33,22 +33,22 @@ logger = logging.getLogger(__name__)
 class Project(Section):
     """A project: its file, resolved, and the folder it stands in."""
 
-    task: Task
+    task: TaskSection
     cases: Cases = Cases()
     examples: Examples | None = None
     documents: Documents | None = None
-    split: Split = Split()
-    prompt: Prompt = Prompt()
+    split: SplitSection = SplitSection()
+    prompt: PromptSection = PromptSection()
     graders: list[Grader] = Field(min_length=1)
     models: dict[str, Model] = Field(min_length=1)
     ladder: Ladder
-    retrieval: Retrieval = Retrieval()
-    few_shot: FewShot = FewShot()
-    decoding: Decoding = Decoding()
+    retrieval: RetrievalSection = RetrievalSection()
+    few_shot: FewShotSection = FewShotSection()
+    decoding: DecodingSection = DecodingSection()
     constraints: Constraints = Constraints()
     economics: Economics = Economics()
     reflection: Reflection | None = None
-    data: Data = Data()
+    data: DataSection = DataSection()
     teacher: Teacher | None = None
     train: Train = Train()
     serve: Serve = Serve()

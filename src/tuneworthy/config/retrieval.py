@@ -170,7 +170,7 @@ class NoReranker(Section):
     type: Literal["off"]
 
 
-class Retrieval(Section):
+class RetrievalSection(Section):
     """What the rung `retrieval` tries."""
 
     chunk_tokens: list[Annotated[int, Field(ge=32, le=4096)]] = Field(default=[128, 240], min_length=1)

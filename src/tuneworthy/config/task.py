@@ -25,7 +25,7 @@ Problem = Literal[
 Motivation = Literal["style_persona", "strict_format", "distillation", "private_domain", "latency_hard_constraint"]
 
 
-class Task(Section):
+class TaskSection(Section):
     """What the feature is and how good it must be."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -54,7 +54,7 @@ class Examples(Section):
     """JSONL, CSV or Parquet file."""
 
 
-class Split(Section):
+class SplitSection(Section):
     """How dev and test are drawn."""
 
     seed: int = 7
@@ -63,7 +63,7 @@ class Split(Section):
     """Dev cases, at most; taken from the examples where there are at least 200, else from the cases."""
 
 
-class Prompt(Section):
+class PromptSection(Section):
     """The prompt as it is today: template files or text; `{{ input }}` or the case's own variables."""
 
     system: str | None = None

@@ -16,7 +16,7 @@ import numpy as np
 
 from tuneworthy import __version__
 from tuneworthy.cases.contamination_index import ContaminationIndex
-from tuneworthy.config.data import Data
+from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
@@ -103,7 +103,7 @@ def build_version(
     return BuildResult(version, version.recipe, failed)
 
 
-def configured_checks(data: Data) -> list[DataCheck]:
+def configured_checks(data: DataSection) -> list[DataCheck]:
     """Return the checks that run, in their order, with the settings of `[data]`.
 
     Raises:
@@ -120,7 +120,7 @@ def configured_checks(data: Data) -> list[DataCheck]:
     return [check.configured(**settings.get(name, {})) for name, check in checks.items() if name not in data.off]
 
 
-def _settings(data: Data) -> dict[str, dict[str, Any]]:
+def _settings(data: DataSection) -> dict[str, dict[str, Any]]:
     contamination = {"n": data.contamination_n, "threshold": data.contamination_coverage}
     return {
         "near": {"threshold": data.near_threshold},

@@ -81,7 +81,7 @@ def regression_result(
     words = {
         "pass": f"{scores}: no worse by {margin:g}; {shown}",
         "fail": f"{scores}: worse; {shown}",
-        "unknown": f"{scores}: not settled; {shown}; {_more(needs, paired.n)}",
+        "unknown": f"{scores}: not settled; {shown}; {_cases_needed(needs, paired.n)}",
     }[status]
     return RegressionResult(
         name=name,
@@ -107,7 +107,7 @@ def _needed(sides: tuple[Floats, ...], margin: float) -> int:
     return needed
 
 
-def _more(needs: int | None, n: int) -> str:
+def _cases_needed(needs: int | None, n: int) -> str:
     if needs is None or needs <= n:
         return "the difference points down, so that only many more cases could show that nothing was lost"
     return f"about {needs:,} cases would show it if nothing was lost"

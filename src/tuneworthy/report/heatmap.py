@@ -11,7 +11,7 @@ from markupsafe import Markup
 from rich.text import Text
 
 from tuneworthy.decoding.confidence import PRIMARY, SIGNALS, Token
-from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, Watched
+from tuneworthy.ladder.commands.uncertainty import AnswerSignals, UncertaintyReport
 from tuneworthy.report import messages
 from tuneworthy.report.html import render_page
 from tuneworthy.report.numbers import percent
@@ -51,7 +51,7 @@ def tooltip(token: Token) -> str:
     return f"entropy {token.entropy:.2f}, margin {token.margin:.2f}; {others}"
 
 
-def terminal(one: Watched) -> Text:
+def terminal(one: AnswerSignals) -> Text:
     """Return an answer with a coloured background where the model wavers."""
     line = Text()
     for token in one.tokens:
@@ -60,7 +60,7 @@ def terminal(one: Watched) -> Text:
     return line
 
 
-def ranked(report: UncertaintyReport) -> list[Watched]:
+def ranked(report: UncertaintyReport) -> list[AnswerSignals]:
     """Return the answers, wrong ones first, those that waver most first."""
     return sorted(report.answers, key=lambda one: (one.wrong is not True, -one.signals[PRIMARY]))
 
@@ -132,7 +132,7 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
     )
 
 
-def _answer(one: Watched) -> dict[str, object]:
+def _answer(one: AnswerSignals) -> dict[str, object]:
     state = "not graded" if one.wrong is None else "wrong" if one.wrong else "right"
     again = "" if one.disagreement is None else f", repeats disagree {one.disagreement:.2f}"
     spans = [

@@ -32,7 +32,7 @@ HIDDEN = "This is a test case: what was answered is hidden, so that test stays h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class StoredAnswer:
     """One stored answer of one rung's variant, judged by the primary grader.
 
     Attributes:
@@ -64,7 +64,7 @@ class CaseAnswers:
     side: str
     question: str
     expected: Any
-    answers: Sequence[Answer] = ()
+    answers: Sequence[StoredAnswer] = ()
     hidden: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Failures:
     grader: str
     on: str
     n: int
-    failed: Sequence[Answer]
+    failed: Sequence[StoredAnswer]
     reasons: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Failures:
         return asdict(self)
 
 
-class Answers:
+class StoredAnswers:
     """The stored answers of the last run; open it with `open_answers`.
 
     Args:
@@ -225,7 +225,7 @@ class Answers:
         assert row is not None and row.variant is not None
         return self.record.variants[row.variant]
 
-    def _answers(self, rung: str, cases: Sequence[Case]) -> list[Answer]:
+    def _answers(self, rung: str, cases: Sequence[Case]) -> list[StoredAnswer]:
         """Return what is stored of the rung's variant, in the order of `cases`."""
         row = self.record.rung(rung)
         assert row is not None
@@ -234,9 +234,9 @@ class Answers:
         _, _, scores = asyncio.run(self.session.score(traces, cases))
         return [self._judged(rung, variant, *pair) for pair in zip(traces, scores, strict=True)]
 
-    def _judged(self, rung: str, variant: Variant, trace: Trace, score: Score) -> Answer:
+    def _judged(self, rung: str, variant: Variant, trace: Trace, score: Score) -> StoredAnswer:
         reason = score.reason or score.unscored
-        return Answer(
+        return StoredAnswer(
             case=trace.case_id,
             rung=rung,
             name=variant.name,
@@ -251,7 +251,7 @@ class Answers:
 
 
 @contextmanager
-def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: None) -> Iterator[Answers]:
+def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: None) -> Iterator[StoredAnswers]:
     """Open the stored answers of `project`.
 
     Args:
@@ -273,14 +273,14 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
     store = ResponseStore(folder.responses)
     session = Session(project, data, store, None, Budget(None), identities=record.judges)
     try:
-        yield Answers(session, record)
+        yield StoredAnswers(session, record)
     finally:
         store.close()
         if session.library:
             session.library.close()
 
 
-def _with(shown: CaseAnswers, *, hidden: str = "", answers: Sequence[Answer] = ()) -> CaseAnswers:
+def _with(shown: CaseAnswers, *, hidden: str = "", answers: Sequence[StoredAnswer] = ()) -> CaseAnswers:
     return CaseAnswers(
         case=shown.case,
         side=shown.side,

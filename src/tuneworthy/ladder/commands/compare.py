@@ -20,7 +20,7 @@ DEV_ALPHA = 0.05
 FEWEST = 8
 
 
-class Answer(StrEnum):
+class ComparisonOutcome(StrEnum):
     """What a comparison says of B."""
 
     BETTER = "better"
@@ -30,7 +30,7 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Versus:
+class VariantComparison:
     """B against A.
 
     Attributes:
@@ -42,7 +42,7 @@ class Versus:
     a: str
     b: str
     on: str
-    answer: Answer
+    answer: ComparisonOutcome
     margin: float
     lower: float
     unscored: int
@@ -55,7 +55,7 @@ class Versus:
         return asdict(self)
 
 
-async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> Versus:
+async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> VariantComparison:
     """Compare B with A by the primary grader.
 
     B is better if the paired interval is above 0; no worse if it is non-inferior by the margin; worse if the
@@ -99,11 +99,11 @@ async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = Fa
         paired, bound, unvalidated = session.judging.correct(cases, *judged, paired, bound, groups=groups)
     unscored = int((~both).sum())
     barred = bool(unvalidated) or unscored > MOST_UNSCORED * len(cases)
-    return Versus(
+    return VariantComparison(
         a=a.name,
         b=b.name,
         on="test" if on_test else "dev",
-        answer=Answer.UNRESOLVED if barred else _answer(paired, bound.holds),
+        answer=ComparisonOutcome.UNRESOLVED if barred else _answer(paired, bound.holds),
         margin=margin,
         lower=bound.lower,
         unscored=unscored,
@@ -113,11 +113,11 @@ async def versus(session: Session, a: Variant, b: Variant, *, on_test: bool = Fa
     )
 
 
-def _answer(paired: PairedResult, no_worse: bool) -> Answer:
+def _answer(paired: PairedResult, no_worse: bool) -> ComparisonOutcome:
     if paired.better:
-        return Answer.BETTER
+        return ComparisonOutcome.BETTER
     if no_worse:
-        return Answer.NO_WORSE
+        return ComparisonOutcome.NO_WORSE
     if paired.worse:
-        return Answer.WORSE
-    return Answer.UNRESOLVED
+        return ComparisonOutcome.WORSE
+    return ComparisonOutcome.UNRESOLVED

@@ -33,7 +33,7 @@ OUTPUT_WEIGHT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class ObjectiveParts:
     """What the objective of a variant is made of, on the cases that nobody searched on.
 
     Attributes:
@@ -71,8 +71,8 @@ class SweepReport:
 
     base: Variant
     found: Sweep
-    before: Parts | None
-    after: Parts | None
+    before: ObjectiveParts | None
+    after: ObjectiveParts | None
     flips: Flips | None
     cost_usd: float
 
@@ -98,7 +98,7 @@ class SweepReport:
         }  # fmt: skip
 
 
-class Sweeping:
+class DecodingSweep:
     """One sweep of one variant.
 
     Args:
@@ -117,7 +117,7 @@ class Sweeping:
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
         self.provider = provider_of(session.project, base.model)
         self.probed = read_probe(session.folder, base.model, provider.identity)
-        self.parts: dict[tuple[str, int], Parts] = {}
+        self.parts: dict[tuple[str, int], ObjectiveParts] = {}
 
     async def run(self, calls: int) -> SweepReport:
         """Sweep within so many calls.
@@ -156,7 +156,7 @@ class Sweeping:
         scored = ~np.isnan(num)
         if scored.any():
             level = float(num[scored].sum() / max(den[scored].sum(), 1e-12))
-            self.parts[variant.id, len(cases)] = Parts(
+            self.parts[variant.id, len(cases)] = ObjectiveParts(
                 score=level,
                 consistency=_mean(steady),
                 validity=_mean(valid),

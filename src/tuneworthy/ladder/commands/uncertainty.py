@@ -33,7 +33,7 @@ MOST_SPOTS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class AnswerSignals:
     """One answer: its tokens and signals, whether it is wrong (None if not graded), how much its repeats disagree.
 
     Attributes:
@@ -105,7 +105,7 @@ class UncertaintyReport:
     """All that `decode uncertainty` tells."""
 
     variant: str
-    answers: Sequence[Watched]
+    answers: Sequence[AnswerSignals]
     calibration: Calibration
     spots: Sequence[Spot]
     samples: int
@@ -118,7 +118,7 @@ class UncertaintyReport:
         return found
 
 
-def _answer(one: Watched) -> dict[str, Any]:
+def _answer(one: AnswerSignals) -> dict[str, Any]:
     tokens = [
         {
             "token": token.text, "surprise": token.surprise, "entropy": token.entropy, "margin": token.margin,
@@ -132,7 +132,9 @@ def _answer(one: Watched) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def watch(session: Session, variant: Variant, *, limit: int | None = None, samples: int = 0) -> UncertaintyReport:
+async def measure_uncertainty(
+    session: Session, variant: Variant, *, limit: int | None = None, samples: int = 0
+) -> UncertaintyReport:
     """Answer dev with log-probabilities, grade it, and see what they tell.
 
     Args:
@@ -191,9 +193,9 @@ async def _sampled(session: Session, variant: Variant, cases: Sequence[Case], sa
     return found
 
 
-def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats: list[str] | None) -> Watched:
+def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats: list[str] | None) -> AnswerSignals:
     tokens = tokens_of(trace.response.logprobs or ()) if trace.response else []
-    return Watched(
+    return AnswerSignals(
         case=case.id,
         group=case.source,
         question=case.text,
@@ -206,7 +208,7 @@ def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats
     )
 
 
-def calibrate(answers: Sequence[Watched], *, seed: int = 0) -> Calibration:
+def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0) -> Calibration:
     """Return whether signals tell wrong answers from right ones, and a threshold where the primary one does.
 
     Args:
@@ -247,7 +249,7 @@ def calibrate(answers: Sequence[Watched], *, seed: int = 0) -> Calibration:
     )
 
 
-def _graded(answers: Sequence[Watched]) -> tuple[list[Watched], np.ndarray, np.ndarray]:
+def _graded(answers: Sequence[AnswerSignals]) -> tuple[list[AnswerSignals], np.ndarray, np.ndarray]:
     """Return the graded answers, which of them are wrong, and the numbers of their groups, `(n,)` each."""
     graded = [one for one in answers if one.wrong is not None]
     _, groups = np.unique(np.array([one.group for one in graded], dtype=object), return_inverse=True)
@@ -264,7 +266,7 @@ def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:
     return float(bounds[int(np.argmax(gains))])
 
 
-def on_bound(report: UncertaintyReport, bound: float) -> tuple[bool, str]:
+def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, str]:
     """Return whether graded answers support a bound on the log-probability of a token, and in words what it does.
 
     An answer is flagged if one of its tokens is below the bound. The bound is supported if `max_surprise` tells wrong
@@ -314,7 +316,7 @@ def reliability(values: np.ndarray, wrong: np.ndarray) -> list[tuple[float, floa
     return [(float(values[part].mean()), float(wrong[part].mean()), len(part)) for part in parts]
 
 
-def hot_spots(answers: Sequence[Watched]) -> list[Spot]:
+def hot_spots(answers: Sequence[AnswerSignals]) -> list[Spot]:
     """Return the texts at which the model wavers most, those first that stand in wrong answers.
 
     A token is hot if its entropy is among the highest tenth of all tokens.
@@ -323,7 +325,7 @@ def hot_spots(answers: Sequence[Watched]) -> list[Spot]:
     if not every:
         return []
     bound = float(np.quantile(every, 0.9))
-    places: dict[str, list[tuple[Watched, Token]]] = {}
+    places: dict[str, list[tuple[AnswerSignals, Token]]] = {}
     for one in answers:
         for token in one.tokens:
             if token.entropy >= bound and token.entropy > 0:
@@ -332,7 +334,7 @@ def hot_spots(answers: Sequence[Watched]) -> list[Spot]:
     return sorted(spots, key=lambda spot: (-spot.in_wrong, -spot.entropy))[:MOST_SPOTS]
 
 
-def _spot(text: str, found: Sequence[tuple[Watched, Token]]) -> Spot:
+def _spot(text: str, found: Sequence[tuple[AnswerSignals, Token]]) -> Spot:
     instead = Counter(other for _, token in found for other, _ in token.top if other != token.text)
     return Spot(
         text=text,
