@@ -2,7 +2,7 @@
 
     python benchmarks/train.py PROJECT [--steps 30] [--rounds 2] [--save]
 
-PROJECT is a project folder with examples. The plain script is what the article's becomes with TRL 1.16: two rows at
+PROJECT is a project folder with examples. The plain script is TRL 1.16 with its defaults: two rows at
 once, eight times a step, TRL's own defaults elsewhere, once with TRL's default precision and once with the base in
 bfloat16. Ours has the same rank, scale, dropout, rate, schedule, seed and rows a step. All get the same token ids and
 labels, so that their losses are of the same tokens.
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-ARTICLE = {"rank": 32, "alpha": 32.0, "dropout": 0.05, "learning_rate": 2e-4, "warmup": 10, "batch": 16}
+PLAIN = {"rank": 32, "alpha": 32.0, "dropout": 0.05, "learning_rate": 2e-4, "warmup": 10, "batch": 16}
 RESULTS = Path(__file__).parent / "results" / "train.json"
 MICRO = 8
 
@@ -37,7 +37,7 @@ def prepare(root: Path, work: Path, steps: int) -> None:
     store = Folder(project.root)
     with store.lock(print):
         made = ready(project, store, unsafe=True, say=print)
-    n = steps * int(ARTICLE["batch"])
+    n = steps * int(PLAIN["batch"])
     rows = [{"id": row.id, "ids": row.ids, "mask": row.mask} for row in made.rendered.rows[:n]]
     told = {"base": str(made.base.artifact.folder), "rows": rows}
     (work / "rows.json").write_text(json.dumps(told))
@@ -62,9 +62,9 @@ def plain(work: Path, steps: int, dtype: str) -> dict[str, Any]:
             max_length=4096,
             per_device_train_batch_size=2,
             gradient_accumulation_steps=8,
-            warmup_steps=int(ARTICLE["warmup"]),
+            warmup_steps=int(PLAIN["warmup"]),
             max_steps=steps,
-            learning_rate=ARTICLE["learning_rate"],
+            learning_rate=PLAIN["learning_rate"],
             bf16=True,
             logging_steps=1,
             weight_decay=0.01,
@@ -76,9 +76,9 @@ def plain(work: Path, steps: int, dtype: str) -> dict[str, Any]:
             model_init_kwargs={} if dtype == "default" else {"dtype": dtype},
         ),
         peft_config=LoraConfig(
-            r=int(ARTICLE["rank"]),
-            lora_alpha=ARTICLE["alpha"],
-            lora_dropout=ARTICLE["dropout"],
+            r=int(PLAIN["rank"]),
+            lora_alpha=PLAIN["alpha"],
+            lora_dropout=PLAIN["dropout"],
             target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
             task_type="CAUSAL_LM",
         ),
@@ -118,13 +118,13 @@ def ours(work: Path, steps: int) -> dict[str, Any]:
 
     told = json.loads((work / "rows.json").read_text())
     settings = TrainingSettings(
-        rank=int(ARTICLE["rank"]),
-        alpha=ARTICLE["alpha"],
-        dropout=ARTICLE["dropout"],
-        learning_rate=ARTICLE["learning_rate"],
+        rank=int(PLAIN["rank"]),
+        alpha=PLAIN["alpha"],
+        dropout=PLAIN["dropout"],
+        learning_rate=PLAIN["learning_rate"],
         schedule="cosine",
-        warmup_ratio=ARTICLE["warmup"] / steps,
-        batch_size=int(ARTICLE["batch"]),
+        warmup_ratio=PLAIN["warmup"] / steps,
+        batch_size=int(PLAIN["batch"]),
         micro_batch_size=MICRO,
         seed=42,
     )
@@ -163,7 +163,7 @@ def work_once(name: str, work: Path, steps: int) -> dict[str, Any]:
 
 def report(runs: dict[str, list[dict[str, Any]]], steps: int) -> dict[str, Any]:
     """Print the table and the loss curves; return what is saved."""
-    batch = int(ARTICLE["batch"])
+    batch = int(PLAIN["batch"])
     speed = {name: median(batch / mean(one["seconds"][1:]) for one in found) for name, found in runs.items()}
     peak = {name: max(one["peak_mib"] for one in found) for name, found in runs.items()}
     print(f"\n{'':30} examples/s   ratio to ours   peak MiB")
@@ -174,7 +174,7 @@ def report(runs: dict[str, list[dict[str, Any]]], steps: int) -> dict[str, Any]:
     for name, found in runs.items():
         curve = [mean(one["losses"][at] for one in found for at in block) for block in blocks]
         print(f"{name:30} " + " ".join(f"{value:.3f}" for value in curve))
-    return {"speed": speed, "peak_mib": peak, "runs": runs, "load": os.getloadavg(), "article": ARTICLE, "micro": MICRO}
+    return {"speed": speed, "peak_mib": peak, "runs": runs, "load": os.getloadavg(), "article": PLAIN, "micro": MICRO}
 
 
 def main() -> None:

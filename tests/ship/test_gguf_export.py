@@ -175,7 +175,7 @@ def test_a_source_that_is_gone_or_changed_is_refused(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match="not on this machine"):
         source_of(store, base)
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
-    with pytest.raises(UserError, match="got another"):
+    with pytest.raises(UserError, match="is not the file"):
         source_of(store, base)
 
 

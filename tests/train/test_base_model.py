@@ -48,15 +48,15 @@ def test_a_base_without_a_template_or_in_four_bit_is_refused(tmp_path: Path) -> 
     write_tiny(tmp_path / "m", dtype="bfloat16")
     config = orjson.loads((tmp_path / "m" / "config.json").read_bytes())
     (tmp_path / "m" / "chat_template.jinja").rename(tmp_path / "kept")
-    with pytest.raises(ModelError, match="with a chat template"):
+    with pytest.raises(ModelError, match="no chat template"):
         prepare_base("m", tmp_path, Folder(tmp_path))
     (tmp_path / "kept").rename(tmp_path / "m" / "chat_template.jinja")
     quantised = {**config, "quantization_config": {"quant_method": "gptq"}}
     (tmp_path / "m" / "config.json").write_bytes(orjson.dumps(quantised))
-    with pytest.raises(ModelError, match=r"got quantised ones \(gptq"):
+    with pytest.raises(ModelError, match=r"are quantised \(gptq"):
         prepare_base("m", tmp_path, Folder(tmp_path))
     (tmp_path / "m" / "config.json").write_bytes(orjson.dumps({**config, "quantization_config": "4 bit"}))
-    with pytest.raises(ModelError, match="got quantised ones"):
+    with pytest.raises(ModelError, match="are quantised"):
         prepare_base("m", tmp_path, Folder(tmp_path))
     (tmp_path / "m" / "config.json").write_bytes(orjson.dumps({**config, "quantization_config": None}))
     assert prepare_base("m", tmp_path, Folder(tmp_path)).kind == "base"
@@ -78,7 +78,7 @@ def test_a_base_with_more_layers_than_any_model_has_is_refused_before_it_is_load
     write_tiny(tmp_path / "m", dtype=dtype)
     config = orjson.loads((tmp_path / "m" / "config.json").read_bytes())
     (tmp_path / "m" / "config.json").write_bytes(orjson.dumps({**config, "num_hidden_layers": 10**4}))
-    with pytest.raises(ModelError, match="expected num_hidden_layers between 0 and 4096, got 10000"):
+    with pytest.raises(ModelError, match="num_hidden_layers must be a whole number from 0 to 4096, not 10000"):
         prepare_base("m", tmp_path, Folder(tmp_path))
 
 

@@ -23,7 +23,7 @@ UNSLOTH = {
     "LLAMA_3B": (3.5, 8), "LLAMA_7B": (5, 19), "LLAMA_8B": (6, 22), "QWEN_14B": (8.5, 33), "QWEN_32B": (26, 76),
     "LLAMA_70B": (41, 164), "LLAMA_405B": (237, 950),
 }  # fmt: skip
-"""Unsloth's published minimums, GB: QLoRA and LoRA in 16 bits (facts.md A3)."""
+"""Unsloth's published minimums, GB: QLoRA and LoRA in 16 bits."""
 
 
 def part(shape: Shape, settings: TrainingSettings, name: str, backend: Backend = memory.PLAIN_TRL) -> float:

@@ -117,18 +117,18 @@ def test_before_a_version_is_frozen_neither_dev_nor_overlaps_are_written(tmp_pat
     planned = plan_project(load(tmp_path))
     assert overlapping not in {row.question for row in planned.material.train}
     assert 0 < planned.rows.n_rows < 200
-    assert any("nothing is frozen yet" in one for one in emit_planned(planned, "trl").notes)
+    assert any("No dataset is frozen yet" in one for one in emit_planned(planned, "trl").notes)
 
 
 def test_a_version_with_failed_gates_is_said_so(store: Folder) -> None:
     version = frozen(store, 200, unsafe=True)
     made = emit_planned(plan_project(load(store.root)), "axolotl")
-    assert f"the version {version} was frozen with failed gates" in made.notes
+    assert f"The dataset version {version} was frozen with failed gates." in made.notes
 
 
 def test_a_gguf_file_is_not_written_for_trainers_that_cannot_load_it(store: Folder) -> None:
     planned = plan_project(load(store.root))
-    with pytest.raises(UserError, match=r"got tiny, a GGUF file\. run `tuneworthy train` once"):
+    with pytest.raises(UserError, match=r"tiny is a GGUF file.* Run `tuneworthy train` once"):
         emit_planned(replace(planned, folder=None), "trl")
 
 

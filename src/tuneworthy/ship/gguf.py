@@ -239,7 +239,7 @@ def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
         value = own[field.name] if field.name.endswith(".vocab_size") else value
         writer.add_key_value(field.name, value, kind, sub_type=part)
     if ends:
-        _write_ends(writer, ends, known=reader.get_field("tokenizer.ggml.eot_token_id") is not None)
+        _write_ends(writer, ends, has_eot=reader.get_field("tokenizer.ggml.eot_token_id") is not None)
 
 
 def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source: Path) -> None:
@@ -280,11 +280,11 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
     }
 
 
-def _write_ends(writer: Any, ends: list[int], *, known: bool = False) -> None:
+def _write_ends(writer: Any, ends: list[int], *, has_eot: bool = False) -> None:
     """Write the tokens that end an answer: the tokenizer's own, and the first other one."""
     if ends:
         writer.add_eos_token_id(ends[0])
-    if len(ends) > 1 and not known:
+    if len(ends) > 1 and not has_eot:
         writer.add_eot_token_id(ends[1])
 
 

@@ -82,7 +82,7 @@ def read_tokenizer(folder: Path) -> dict[str, Any]:
     """Return tokenizer.json.
 
     Raises:
-        UserError: There is none.
+        UserError: The file is missing.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():

@@ -117,6 +117,19 @@ ASKS_MERGED: Final = "Asking the merged model {model}."
 ASKS_GGUF: Final = "Asking the GGUF file {model} in llama.cpp."
 ASKS_SERVER: Final = "Asking the server."
 
+OTHER_COUNT: Final = "llama.cpp reads {counted} tokens of a prompt of {n}."
+NO_LLAMA_CPP: Final = "xllamacpp is not installed."
+INSTALL_LOCAL: Final = "Run `pip install 'tuneworthy[local]'`."
+NO_TORCH: Final = "torch and transformers are not installed."
+
+# Serving
+WRONG_ENGINE: Final = "{engine} does not serve {what}."
+RIGHT_ENGINE: Final = "llama_cpp serves gguf; vllm serves merged or adapter."
+OMIT_MAX_RANK: Final = "Run the command without --max-lora-rank (cause: rank_above_server_limit)."
+STARTS: Final = "Starting {line}"
+STILL_ANSWERS: Final = "The server at {address} was stopped and still answers."
+SERVER_ENDED: Final = "The server has ended."
+
 # Parity checks
 WRONG_BASE: Final = "The adapter was trained on the base {recorded}, but the base here is {base}."
 WRONG_ADAPTER: Final = "The merged model was made from the adapter {recorded}, but the adapter here is {adapter}."
@@ -167,6 +180,11 @@ NO_CASE_ASKED: Final = "none of the rows is a case of the task ({kind})"
 def writes_gguf(folder: object, file_type: str, source: object) -> str:
     """Say what is written, and whose keys it takes over."""
     return f"Writing {folder} as {file_type}" + (f", with the keys of {source}." if source else ".")
+
+
+def serving(cause: str | None, detail: str) -> str:
+    """Say whether a server serves what was trained."""
+    return f"Parity failed: {cause}." if cause else detail or "It serves what was trained."
 
 
 def template(sha256: str, forms: Iterable[str], silent: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from tuneworthy.providers.vllm_server import (
     free_port,
     rank_limit,
 )
+from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import LEAST, context_of, lineage
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.lora import read_adapter
@@ -43,8 +44,12 @@ class ServingChoice:
     """What is served.
 
     Attributes:
-        engine: Which. what: Of which kind. artifact: The artifact. launch: Of vLLM. line: To run it by hand.
+        engine: Which engine serves it.
+        what: Its kind.
+        artifact: The artifact.
+        line: The command to run it by hand.
         context: Tokens of a request and its answer that there is room for.
+        launch: How vLLM is started.
         max_rank: What the server allows, if it applies an adapter.
     """
 
@@ -70,16 +75,20 @@ def choose(
     """Return what is to be started.
 
     Args:
-        store: The project's folder. engine: Which. what: `gguf` for llama.cpp, `merged` or `adapter` for vLLM.
-        identity: Start of the artifact's id; the latest if not named. port: Of the loopback; a free one if None.
-        executable: vLLM's program. max_rank: Of adapters; the least that fits if None.
+        store: The project's folder.
+        engine: Which engine serves it.
+        what: `gguf` for llama.cpp, `merged` or `adapter` for vLLM.
+        identity: Start of the artifact's id; the latest if not named.
+        port: Port on 127.0.0.1; a free one if None.
+        executable: vLLM's program.
+        max_rank: Highest rank of adapters; the smallest that fits if None.
 
     Raises:
         UserError: No such artifact, an engine that cannot serve it, or a rank above the limit.
     """
     port = port or free_port()
     if (engine == "llama_cpp") != (what == "gguf"):
-        raise UserError(f"expected gguf with llama_cpp, merged or adapter with vllm, got {what} with {engine}")
+        raise UserError(messages.WRONG_ENGINE.format(engine=engine, what=what), hint=messages.RIGHT_ENGINE)
     made = open_artifact(store, what, identity)
     context = context_of(store, made)
     if engine == "llama_cpp":
@@ -92,8 +101,8 @@ def choose(
         rank = read_adapter(made.folder).rank
         max_rank = max_rank or rank_limit(rank)
         if rank > max_rank:
-            raise UserError(f"expected an adapter of rank {max_rank} or less, which the server allows, got rank {rank}"
-                            " (cause: rank_above_server_limit)", hint="leave --max-lora-rank out")  # fmt: skip
+            message = messages.RANK_ABOVE_LIMIT.format(rank=rank, max_rank=max_rank)
+            raise UserError(message, hint=messages.OMIT_MAX_RANK)
         launch = replace(launch, model=base.folder, adapter=made.folder, max_rank=max_rank)
     return ServingChoice(
         engine=engine, what=what, artifact=made, line=launch.line(), launch=launch, context=context,
@@ -119,7 +128,7 @@ def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
     try:
         import xllamacpp  # noqa: F401
     except ImportError:
-        raise UserError("expected the package xllamacpp, got none", hint="pip install 'tuneworthy[local]'") from None
+        raise UserError(messages.NO_LLAMA_CPP, hint=messages.INSTALL_LOCAL) from None
     from tuneworthy.providers.llama_cpp import Engine as Child
     from tuneworthy.providers.llama_cpp import cores
 
@@ -143,7 +152,7 @@ def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
 def check_serving(
     store: Folder,
     choice: ServingChoice,
-    asked: ParityRequest,
+    request: ParityRequest,
     *,
     start_s: float = START_S,
     say: Callable[[str], None] = lambda _: None,
@@ -151,27 +160,28 @@ def check_serving(
     """Start vLLM, ask it what the adapter is asked, stop it; write `.tuneworthy/serving.json` and return it.
 
     Args:
-        store: The project's folder; the caller holds the lock. choice: Of vLLM. asked: What is compared.
-        start_s: Limit of starting. say: Gets a sentence now and then.
+        store: The project's folder; the caller holds the lock.
+        choice: What vLLM serves.
+        request: What is compared.
+        start_s: Limit of starting, seconds.
+        say: Gets a sentence now and then.
     """
     checks: list[dict[str, Any]] = []
     detail, status = "", "fail"
     try:
-        say(f"starts {choice.line}")
+        say(messages.STARTS.format(line=choice.line))
         with vllm(choice, store.logs / "vllm.log", start_s=start_s) as server:
             checks.append({"name": "start", "status": "pass", "detail": server.address})
             form = VllmForm(server.address, NAME, top=MAX_LOGPROBS)
-            told = check_parity(
-                store, replace(asked, served=ParityServer(form=form, max_rank=choice.max_rank)), name=None, say=say
-            )
-            checks += told["checks"]
-            status = told["status"]
-            detail = f"cause {told['cause']}" if told["cause"] else told["detail"] or "serves what was trained"
-        if _answers(server.address):
-            status, detail = "fail", f"the server at {server.address} was stopped and still answers"
-            checks.append({"name": "stop", "status": "fail", "detail": detail})
-        else:
-            checks.append({"name": "stop", "status": "pass", "detail": "the server has ended"})
+            request = replace(request, served=ParityServer(form=form, max_rank=choice.max_rank))
+            parity = check_parity(store, request, name=None, say=say)
+            checks += parity["checks"]
+            status, detail = parity["status"], messages.serving(parity["cause"], parity["detail"])
+        still = _answers(server.address)
+        if still:
+            status, detail = "fail", messages.STILL_ANSWERS.format(address=server.address)
+        stop = {"name": "stop", "status": "fail" if still else "pass"}
+        checks.append({**stop, "detail": detail if still else messages.SERVER_ENDED})
     except OutsideFault as fault:
         detail = str(fault)
         checks.append({"name": "start", "status": "fail", "detail": detail})

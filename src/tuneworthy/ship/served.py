@@ -1,4 +1,4 @@
-"""Which model of the project a server answers with: what the server itself says, else what `serve` wrote of it.
+"""Which model of the project a server answers with: what the server reports, else what `serve` wrote of it.
 
     .tuneworthy/served.json   what `tuneworthy serve` runs now: artifact, address, its process; gone when it ends
 
@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import orjson
 
 from tuneworthy.config.models import LOOPBACK, LlamaCpp, Model, OpenAI, Vllm
 from tuneworthy.errors import ProviderError, UserError
-from tuneworthy.providers.http_client import send_once
+from tuneworthy.providers.http_client import endpoint, send_once
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.models import find
 from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact
@@ -29,7 +29,7 @@ from tuneworthy.store.folder import Folder
 NOTE: Final = "served"
 TIMEOUT_S: Final = 5.0
 MOST_BYTES: Final = 4 * 2**20
-"""Of an answer; what is longer is none."""
+"""Largest answer that is read."""
 
 
 @contextmanager
@@ -37,7 +37,10 @@ def noted(store: Folder, artifact: Artifact, engine: str, address: str) -> Itera
     """Write down what this process serves, while the block runs.
 
     Args:
-        store: The project's folder. artifact: What is served. engine: By what. address: Without the version.
+        store: The project's folder.
+        artifact: What is served.
+        engine: By what.
+        address: Address without the version.
     """
     note = {"artifact": artifact.id, "engine": engine, "address": address, "pid": os.getpid()}
     path = store.write(NOTE, note)
@@ -49,12 +52,13 @@ def noted(store: Folder, artifact: Artifact, engine: str, address: str) -> Itera
 
 
 def served_artifact(store: Folder, config: Model) -> Artifact | None:
-    """Return the artifact of the project that a model answers with; None if that cannot be told.
+    """Return the artifact of the project that a model answers with; None if that is unknown.
 
-    Of a pipeline of the user's own nothing can be told: it is taken to answer with what was merged (or trained) last.
+    A pipeline of the user's own is assumed to answer with what was merged (or trained) last.
 
     Args:
-        store: The project's folder. config: Its section in `[models]`.
+        store: The project's folder.
+        config: Section of the model in `[models]`.
     """
     if isinstance(config, OpenAI):
         return _behind(store, config)
@@ -69,8 +73,9 @@ def _behind(store: Folder, config: OpenAI) -> Artifact | None:
     card = _card(config)
     if card is None:
         return None
-    if told := card.get("root") or _file_of(config):
-        return _named_in(store, PurePath(str(told)))
+    parts = urlsplit(config.base_url)
+    if path := card.get("root") or (_fetched(f"{parts.scheme}://{parts.netloc}/props", config) or {}).get("model_path"):
+        return _named_in(store, PurePath(str(path)))
     note = store.read(NOTE)
     if not isinstance(note, dict) or not _lives(note.get("pid")):
         return None
@@ -87,23 +92,14 @@ def _place(url: str) -> tuple[str, int | None]:
 
 
 def _card(config: OpenAI) -> Mapping[str, Any] | None:
-    """Return what the server tells of the model; None if it does not answer, or not with this one."""
-    parts = urlsplit(config.base_url)
-    told = _asked(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/models")), config)
-    rows = told.get("data") if told is not None else None
-    cards = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list) else []
-    own = [one for one in cards if one.get("id") == config.model or one.get("owned_by") == "llamacpp"]
+    """Return what the server reports of the model; None if it does not answer, or has another one."""
+    rows = (_fetched(endpoint(config.base_url, "models"), config) or {}).get("data")
+    cards = [card for card in rows if isinstance(card, dict)] if isinstance(rows, list) else []
+    own = [card for card in cards if card.get("id") == config.model or card.get("owned_by") == "llamacpp"]
     return own[0] if own else None  # llama.cpp has one model, whatever it is asked for
 
 
-def _file_of(config: OpenAI) -> str | None:
-    """Return the file that a llama.cpp server says it loaded."""
-    parts = urlsplit(config.base_url)
-    told = _asked(f"{parts.scheme}://{parts.netloc}/props", config) or {}
-    return told.get("model_path")
-
-
-def _asked(url: str, config: OpenAI) -> Mapping[str, Any] | None:
+def _fetched(url: str, config: OpenAI) -> Mapping[str, Any] | None:
     key = read_key(config.api_key_env, owner="[serve] model", required=False)
     with suppress(ProviderError, UserError, ValueError):
         answer = send_once("GET", url, key=key, timeout_s=TIMEOUT_S, max_body=MOST_BYTES)
@@ -114,8 +110,8 @@ def _asked(url: str, config: OpenAI) -> Mapping[str, Any] | None:
 
 def _named_in(store: Folder, path: PurePath | Path) -> Artifact | None:
     """Return the artifact whose id is a part of `path`."""
-    found = (find_artifact(store, part) for part in reversed(path.parts) if part.isalnum())
-    return next((one for one in found if one is not None), None)
+    named = (find_artifact(store, part) for part in reversed(path.parts) if part.isalnum())
+    return next((artifact for artifact in named if artifact is not None), None)
 
 
 def _lives(pid: object) -> bool:

@@ -117,7 +117,7 @@ class MemoryEstimate:
         return self.n_bytes * self.band[1]
 
     def part(self, name: str) -> float:
-        """Return the bytes of the part `name`; 0 if there is none."""
+        """Return the bytes of the part `name`; 0 without it."""
         return sum(part.n_bytes for part in self.parts if part.name == name)
 
     def to_dict(self) -> dict[str, Any]:

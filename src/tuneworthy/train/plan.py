@@ -41,7 +41,7 @@ class Planned:
 
     Attributes:
         base: The model, as the project names it.
-        folder: Its folder of safetensors with a tokenizer; None if there is none.
+        folder: Its folder of safetensors with a tokenizer; None without one.
         shape: Its shape.
         material: What is trained on.
         rendered: Its rows as ids; None without a tokenizer.

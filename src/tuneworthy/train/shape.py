@@ -209,7 +209,7 @@ def read_shape(path: Path) -> Shape:
     """Read the shape of the model at `path`: a folder with config.json, a config.json, or a GGUF file.
 
     Raises:
-        ModelError: There is none, it is no decoder-only text model, or a size in it cannot be true.
+        ModelError: It is missing, it is no decoder-only text model, or a size in it cannot be true.
     """
     if path.is_file() and path.suffix == ".gguf":
         return shape_of_gguf(read_header(path))

@@ -207,7 +207,7 @@ def gather(
 
 
 def _version(store: Folder, unsafe: bool) -> Version | None:
-    """Return the latest version; None if there is none and that may be."""
+    """Return the latest version; None without one, where that is allowed."""
     if unsafe and store.read("datasets/latest") is None:
         return None
     version = open_version(store)

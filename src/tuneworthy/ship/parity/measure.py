@@ -1,6 +1,6 @@
-"""What one form of a model (adapter on its base, merged, GGUF, served) shows when it is asked.
+"""What one form of a model (adapter on its base, merged, GGUF, served) answers.
 
-A form answers five questions; `measure` asks them all and keeps plain numbers, so that one form at a time is in memory
+A form answers five questions; `measure` asks them all and stores plain numbers, so that one form at a time is in memory
 and every check is a function of what was measured. Distributions are compared on the ids that the adapter's own
 tokenizer gives, so that another reading of the text cannot hide behind another model, or the other way round.
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
-from typing import Final, Protocol
+from typing import Final
 
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.types import Example
 
 TOP: Final = 200
-"""Most likely tokens that a form is asked for; what is left is one bucket."""
+"""Most likely tokens that a form is asked for; the others are one bucket."""
 SLACK: Final = 16
 """Tokens that a greedy answer may be longer than the longest one that was trained on."""
 COMPARED: Final = 100
-"""Rows whose next tokens are compared; all are answered, since right and wrong tell less."""
-_CLASSICAL: Final = 1e-9
+"""Rows whose next tokens are compared; all are answered, since right and wrong say less."""
+_LEAST: Final = 1e-9
 """Least probability of the bucket: it is a difference of rounded numbers."""
 
 
@@ -38,7 +38,7 @@ class NextToken:
     @property
     def best(self) -> int:
         """The most likely token."""
-        return max(self.top, key=lambda one: self.top[one])
+        return max(self.top, key=lambda token: self.top[token])
 
     def probability(self, token: int) -> float:
         """Return the probability of `token`; 0 if it is not among those that were asked for."""
@@ -61,7 +61,7 @@ def divergence(p: NextToken, q: NextToken) -> float:
         total += exp(value) * (value - other)
         p_left -= exp(value)
         q_left -= exp(other)
-    p_left, q_left = max(p_left, _CLASSICAL), max(q_left, _CLASSICAL)
+    p_left, q_left = max(p_left, _LEAST), max(q_left, _LEAST)
     return max(0.0, total + p_left * log(p_left / q_left))
 
 
@@ -70,7 +70,9 @@ class Greedy:
     """An answer of the most likely tokens.
 
     Attributes:
-        ids: Without the token that ended it. text: As the form gives it. ended: By a token, not by the limit.
+        ids: Its tokens without the one that ended it.
+        text: Its text as the form gives it.
+        ended: Whether a token ended it, not the limit.
     """
 
     ids: tuple[int, ...]
@@ -78,28 +80,32 @@ class Greedy:
     ended: bool
 
 
-class ModelForm(Protocol):
+class ModelForm:
     """One form of the model, ready to be asked. All methods block."""
 
     def template(self) -> str | None:
-        """Return the chat template that it carries; None if it does not tell."""
-        ...
+        """Return the chat template that it carries; None if that is unknown."""
+        return None
 
     def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
         """Return the ids that it reads when it is asked each chat, whatever is put before the text included."""
-        ...
+        raise NotImplementedError
 
     def token_ids(self, text: str) -> list[int]:
         """Return the ids of `text` with nothing put before or after it; special tokens in it are tokens."""
-        ...
+        raise NotImplementedError
 
     def next(self, ids: Sequence[int]) -> NextToken:
         """Return what follows `ids`."""
-        ...
+        raise NotImplementedError
+
+    def answer(self, ids: Sequence[int], most: int) -> Greedy:
+        """Return its most likely answer of at most `most` tokens."""
+        raise NotImplementedError
 
     def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
         """Return its most likely answer to each prompt, of at most as many tokens as `most` says of that prompt."""
-        ...
+        return [self.answer(ids, n) for ids, n in zip(prompts, most, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +113,17 @@ class ParityPlan:
     """What every form is asked; made once, from the adapter's own tokenizer.
 
     Attributes:
-        rows: That are asked. n_left: Further ones that could be. chats: Prompts of `rows`, with their tools.
-        answers: What they answer.
-        prompt_ids, answer_ids: Their ids. end: The token that ends an answer.
+        chats: Prompts of `rows`, with their tools.
+        answers: Answers of `rows`.
+        prompt_ids: Ids of the prompts.
+        answer_ids: Ids of the answers.
+        end: The token that ends an answer.
         marks: Text of each token that was added to the vocabulary, with its id.
         facts: Questions whose answers only the adapter can know, and the answers.
-        fact_ids, fact_answer_ids: Ids of the questions, and of answers that were handed in.
+        fact_ids: Ids of the questions.
+        fact_answer_ids: Ids of answers that were passed in.
+        rows: Rows that are asked.
+        n_left: Further rows that could be asked.
         begin: The token that begins a text, if there is one.
         context: Tokens of a prompt and its answer that every form has room for.
     """
@@ -146,11 +157,16 @@ class FormAnswers:
     """What a form showed.
 
     Attributes:
-        name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`. kind: How its weights are stored: `q8_0`.
-        template: That it carries, or None. prompt_ids: Of each chat, as it reads them. marks: Ids of each added token.
-        first, end: What follows each of the first `COMPARED` prompts, and each of these with its answer.
-        greedy: Its answer to each chat. facts: Its answer to each fact's question. fact_prompt_ids: Ids of the
-            questions, as it reads them.
+        name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`.
+        kind: How its weights are stored, e.g. `q8_0`.
+        template: The chat template that it carries, or None.
+        prompt_ids: Ids of each chat, as it reads them.
+        marks: Ids of each added token.
+        first: What follows each of the first `COMPARED` prompts.
+        end: What follows each of these with its answer.
+        greedy: Its answer to each chat.
+        facts: Its answer to each fact's question.
+        fact_prompt_ids: Ids of the questions, as it reads them.
     """
 
     name: str
@@ -169,7 +185,10 @@ def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan) -> FormAnsw
     """Ask a form everything.
 
     Args:
-        name, kind: As in `FormAnswers`. form: What is asked. plan: What it is asked.
+        name: As in `FormAnswers`.
+        kind: As in `FormAnswers`.
+        form: Answers.
+        plan: What it is asked.
     """
     pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))[:COMPARED]
     following = [(form.next(ids), form.next([*ids, *answer])) for ids, answer in pairs]

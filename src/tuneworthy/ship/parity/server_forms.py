@@ -12,31 +12,43 @@ from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.http_client import HttpClient, blocking
 from tuneworthy.providers.keys import Key
-from tuneworthy.ship.parity.measure import TOP, Greedy, NextToken
+from tuneworthy.ship import messages
+from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 
 TIMEOUT_S: Final = 300.0
 VLLM_TOP: Final = 20
 """Log-probabilities that a vLLM server gives unless it was started with more."""
 
 
-def post(address: str, path: str, body: Mapping[str, Any], api_key: str = "") -> Any:
-    """Return what a server answers to a JSON document.
+class ServerForm(ModelForm):
+    """A model that answers over HTTP.
 
-    Raises:
-        OutsideFault: It does not answer.
-        UserError: It refuses.
+    Args:
+        address: Address without the version, e.g. `http://127.0.0.1:8000`.
+        api_key: Sent as a bearer token if set.
+        fields: Sent with every request.
     """
-    try:
-        return blocking(_post(address, path, body, api_key))
-    except ProviderError as error:
-        if error.retryable:
-            raise OutsideFault(error.message) from None
-        raise UserError(error.message) from None
 
+    def __init__(self, address: str, *, api_key: str = "", fields: Mapping[str, Any] | None = None) -> None:
+        self._address, self._api_key, self._fields = address, api_key, fields or {}
 
-async def _post(address: str, path: str, body: Mapping[str, Any], api_key: str) -> Any:
-    async with HttpClient(address, key=Key(api_key), timeout_s=TIMEOUT_S) as client:
-        return client.read(await client.send("POST" if body else "GET", path.lstrip("/"), body or None))
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the JSON that the server answers to a document, or to a GET without one.
+
+        Raises:
+            OutsideFault: It does not answer.
+            UserError: It refuses.
+        """
+
+        async def send() -> Any:
+            async with HttpClient(self._address, key=Key(self._api_key), timeout_s=TIMEOUT_S) as client:
+                return client.read(await client.send("POST" if content else "GET", path, content or None))
+
+        content = {**self._fields, **body}
+        try:
+            return blocking(send())
+        except ProviderError as error:
+            raise (OutsideFault if error.retryable else UserError)(error.message) from None
 
 
 def _body(chat: Chat) -> dict[str, Any]:
@@ -44,11 +56,13 @@ def _body(chat: Chat) -> dict[str, Any]:
     return {"messages": list(chat.messages), **({"tools": list(chat.tools)} if chat.tools else {})}
 
 
-class LlamaForm:
+class LlamaForm(ServerForm):
     """A GGUF file in a llama.cpp of its own; close it.
 
     Args:
-        path: The file. log: What llama.cpp prints. context: Tokens of a prompt and its answer that there is room for.
+        path: The file.
+        log: File for what llama.cpp prints.
+        context: Tokens of a prompt and its answer that there is room for.
 
     Raises:
         ModelError: It does not load.
@@ -58,9 +72,7 @@ class LlamaForm:
         try:
             import xllamacpp  # noqa: F401
         except ImportError:
-            raise UserError(
-                "expected the package xllamacpp, got none", hint="pip install 'tuneworthy[local]'"
-            ) from None
+            raise UserError(messages.NO_LLAMA_CPP, hint=messages.INSTALL_LOCAL) from None
         from tuneworthy.providers.llama_cpp import Engine, cores
 
         header = read_header(path)
@@ -74,6 +86,7 @@ class LlamaForm:
         )  # fmt: skip
         self._letter: int | None = None
         asyncio.run(self._engine.start())
+        super().__init__(self._engine.address, api_key=self._engine.api_key)
 
     def close(self) -> None:
         """End llama.cpp."""
@@ -81,25 +94,23 @@ class LlamaForm:
 
     def template(self) -> str | None:
         """Return the template of the file."""
-        template: str | None = self._post("/props", {}).get("chat_template")
+        template: str | None = self._post("props", {}).get("chat_template")
         return template
 
     def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
-        """Return the ids that the chat endpoint reads, held against its own count.
+        """Return the ids that the chat endpoint reads, compared with its own count.
 
         Raises:
             ModelError: It counts another number of tokens than the text has.
         """
-        found = []
-        for chat in chats:
-            text = self._post("/apply-template", _body(chat))["prompt"]
-            found.append(self._tokenize(text, add=True))
-        if found:
+        prompts = [self._post("apply-template", _body(chat))["prompt"] for chat in chats]
+        ids = [self._tokenize(prompt, add=True) for prompt in prompts]
+        if ids:
             body = {**_body(chats[0]), "max_tokens": 1, "temperature": 0}
-            counted = self._post("/v1/chat/completions", body)["usage"]["prompt_tokens"]
-            if counted != len(found[0]):
-                raise ModelError(f"expected llama.cpp to read {len(found[0])} tokens, got {counted}")
-        return found
+            counted = self._post("v1/chat/completions", body)["usage"]["prompt_tokens"]
+            if counted != len(ids[0]):
+                raise ModelError(messages.OTHER_COUNT.format(counted=counted, n=len(ids[0])))
+        return ids
 
     def token_ids(self, text: str) -> list[int]:
         """Return the ids of `text`."""
@@ -108,84 +119,71 @@ class LlamaForm:
     def next(self, ids: Sequence[int]) -> NextToken:
         """Return what follows `ids`; log-probabilities before any sampler.
 
-        llama.cpp tells none where the chosen token ends the answer or is half a character, so a plain letter is forced:
-        a bias is a sampler too.
+        llama.cpp gives no probabilities where the chosen token ends the answer or is half a character, so a plain
+        letter is forced: a bias is a sampler too.
         """
         if self._letter is None:
             self._letter = self.token_ids("a")[-1]
-        told = self._complete(ids, 1, n_probs=TOP, logit_bias=[[self._letter, 10_000.0]])
-        top = told["completion_probabilities"][0]["top_logprobs"]
-        return NextToken({one["id"]: one["logprob"] for one in top})
+        reply = self._complete(ids, 1, n_probs=TOP, logit_bias=[[self._letter, 10_000.0]])
+        top = reply["completion_probabilities"][0]["top_logprobs"]
+        return NextToken({token["id"]: token["logprob"] for token in top})
 
-    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
-        """Return the most likely answers."""
-        return [self._greedy(ids, n) for ids, n in zip(prompts, most, strict=True)]
-
-    def _greedy(self, ids: Sequence[int], n: int) -> Greedy:
+    def answer(self, ids: Sequence[int], most: int) -> Greedy:
         """Return the most likely answer; llama.cpp counts the token that ended it among its tokens."""
-        told = self._complete(ids, n)
-        tokens, ended = told["tokens"], told["stop_type"] == "eos"
-        return Greedy(tuple(tokens[:-1] if ended else tokens), told["content"], ended)
+        reply = self._complete(ids, most)
+        return _greedy(reply["tokens"], reply["content"], ended=reply["stop_type"] == "eos")
 
     def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
-        return self._post("/completion", {
+        return self._post("completion", {
             "prompt": list(ids), "n_predict": n, "temperature": 0, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
             "repeat_penalty": 1.0, "cache_prompt": True, "return_tokens": True, **more,
         })  # fmt: skip
 
     def _tokenize(self, text: str, *, add: bool) -> list[int]:
-        ids: list[int] = self._post("/tokenize", {"content": text, "add_special": add, "parse_special": True})["tokens"]
+        ids: list[int] = self._post("tokenize", {"content": text, "add_special": add, "parse_special": True})["tokens"]
         return ids
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return post(self._engine.address, path, body, self._engine.api_key)
 
-
-class VllmForm:
+class VllmForm(ServerForm):
     """A model (or an adapter on it) that a vLLM server answers for.
 
     Args:
-        address: Without the version, e.g. `http://127.0.0.1:8000`. model: As the server calls it.
-        top: Log-probabilities to ask for. api_key: Sent as a bearer token if set.
+        address: Address without the version, e.g. `http://127.0.0.1:8000`.
+        model: Its name on the server.
+        top: Log-probabilities to ask for.
+        api_key: Sent as a bearer token if set.
     """
 
     def __init__(self, address: str, model: str, *, top: int = VLLM_TOP, api_key: str = "") -> None:
-        self._address, self._model, self._top, self._api_key = address, model, top, api_key
-
-    def template(self) -> str | None:
-        """Return None: the server does not tell."""
-        return None
+        super().__init__(address, api_key=api_key, fields={"model": model})
+        self._top = top
 
     def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
         """Return the ids that the chat endpoint reads."""
-        return [self._post("/tokenize", {**_body(chat), "add_generation_prompt": True})["tokens"] for chat in chats]
+        return [self._post("tokenize", {**_body(chat), "add_generation_prompt": True})["tokens"] for chat in chats]
 
     def token_ids(self, text: str) -> list[int]:
         """Return the ids of `text`."""
-        ids: list[int] = self._post("/tokenize", {"prompt": text, "add_special_tokens": False})["tokens"]
+        ids: list[int] = self._post("tokenize", {"prompt": text, "add_special_tokens": False})["tokens"]
         return ids
 
     def next(self, ids: Sequence[int]) -> NextToken:
         """Return what follows `ids`; vLLM gives log-probabilities before any sampler."""
-        told = self._complete(ids, 1, logprobs=self._top, ignore_eos=True)
-        top = told["logprobs"]["top_logprobs"][0]
+        top = self._complete(ids, 1, logprobs=self._top, ignore_eos=True)["logprobs"]["top_logprobs"][0]
         return NextToken({int(name.removeprefix("token_id:")): value for name, value in top.items()})
 
-    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
-        """Return the most likely answers."""
-        return [self._greedy(ids, n) for ids, n in zip(prompts, most, strict=True)]
-
-    def _greedy(self, ids: Sequence[int], n: int) -> Greedy:
+    def answer(self, ids: Sequence[int], most: int) -> Greedy:
         """Return the most likely answer."""
-        told = self._complete(ids, n, logprobs=0)
-        tokens = [int(one.removeprefix("token_id:")) for one in told["logprobs"]["tokens"]]
-        ended = told["finish_reason"] == "stop"
-        return Greedy(tuple(tokens[:-1] if ended else tokens), told["text"], ended)
+        reply = self._complete(ids, most, logprobs=0)
+        tokens = [int(token.removeprefix("token_id:")) for token in reply["logprobs"]["tokens"]]
+        return _greedy(tokens, reply["text"], ended=reply["finish_reason"] == "stop")
 
     def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
-        return self._post("/v1/completions", {
+        return self._post("v1/completions", {
             "prompt": list(ids), "max_tokens": n, "temperature": 0, "return_tokens_as_token_ids": True, **more,
         })["choices"][0]  # fmt: skip
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return post(self._address, path, {"model": self._model, **body}, self._api_key)
+
+def _greedy(tokens: Sequence[int], text: str, *, ended: bool) -> Greedy:
+    """Return an answer; the token that ended it is no part of it."""
+    return Greedy(tuple(tokens[:-1] if ended else tokens), text, ended)

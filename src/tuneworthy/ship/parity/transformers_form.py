@@ -10,8 +10,9 @@ from typing import Any
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.providers.model_safety import check_model, template_of
+from tuneworthy.ship import messages
 from tuneworthy.ship.lora import read_adapter
-from tuneworthy.ship.parity.measure import TOP, Greedy, NextToken
+from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.generation import answer_ids
 from tuneworthy.train.memory import Device
@@ -19,11 +20,12 @@ from tuneworthy.train.memory import Device
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
-class TransformersForm:
+class TransformersForm(ModelForm):
     """A model in memory, with the tokenizer of a folder.
 
     Args:
-        model: Of transformers (or PEFT), ready to answer. tokens: Its tokenizer and template.
+        model: Model of transformers or PEFT, ready to answer.
+        tokens: Its tokenizer and template.
         ends: Ids that end an answer.
     """
 
@@ -58,14 +60,14 @@ class TransformersForm:
 
     def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
         """Return the most likely answers; those that have room for as many tokens are written side by side."""
-        found: dict[int, Greedy] = {}
+        answers: dict[int, Greedy] = {}
         for n in sorted(set(most)):
-            places = [place for place, one in enumerate(most) if one == n]
-            asked = [prompts[place] for place in places]
-            answers = answer_ids(self._model, asked, ends=self._ends, filler=self._ends[0], max_tokens=n)
-            for place, (ids, end) in zip(places, answers, strict=True):
-                found[place] = Greedy(tuple(ids), self.tokens.text(ids), end is not None)
-        return [found[place] for place in range(len(prompts))]
+            places = [place for place, room in enumerate(most) if room == n]
+            batch = [prompts[place] for place in places]
+            rows = answer_ids(self._model, batch, ends=self._ends, filler=self._ends[0], max_tokens=n)
+            for place, (ids, end) in zip(places, rows, strict=True):
+                answers[place] = Greedy(tuple(ids), self.tokens.text(ids), end is not None)
+        return [answers[place] for place in range(len(prompts))]
 
     def _logits(self, ids: Sequence[int]) -> Any:
         """Return the logits of what follows `ids`, `(n_vocabulary,)`; the beginning that was read last is kept."""
@@ -84,13 +86,14 @@ class TransformersForm:
         return logits[0, -1].float()
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+def _common(left: Sequence[int], right: Sequence[int]) -> int:
     """Return how many ids two sequences begin with in common.
 
     >>> _common([1, 2, 3], [1, 2, 4, 5])
     2
     """
-    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    differ = (at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b)
+    return next(differ, min(len(left), len(right)))
 
 
 class FolderTokenizer:
@@ -109,7 +112,7 @@ class FolderTokenizer:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         self.template = template_of(folder)
         if self.template is None:
-            raise UserError(f"{folder}: expected a chat template, got none", hint="add chat_template.jinja")
+            raise UserError(messages.NO_CHAT_TEMPLATE.format(folder=folder), hint=messages.ADD_TEMPLATE)
         special = {name: str(getattr(self.tokenizer, name)) for name in MARKS if getattr(self.tokenizer, name)}
         self.chat_template = ChatTemplate(source=self.template, special_tokens=special)
 
@@ -126,8 +129,7 @@ class FolderTokenizer:
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of `text` with nothing put before or after it."""
-        found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, special tokens left out."""
@@ -148,7 +150,7 @@ def load(folder: Path, dtype: str) -> Any:
 
     Args:
         folder: Safetensors and their configuration.
-        dtype: Of the weights. They are computed in float32 where the device computes in no such type.
+        dtype: Type of the weights. Products are computed in float32 where the device lacks that type.
 
     Raises:
         ModelError: It may not be loaded.
@@ -160,8 +162,7 @@ def load(folder: Path, dtype: str) -> Any:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
     except ImportError:
-        raise UserError("expected the packages torch and transformers, got none",
-                        hint="pip install 'tuneworthy[train]'") from None  # fmt: skip
+        raise UserError(messages.NO_TORCH, hint=messages.INSTALL_TRAIN) from None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -173,15 +174,15 @@ def load(folder: Path, dtype: str) -> Any:
 
 
 def computes_in(device: Device, dtype: str) -> bool:
-    """Return whether a device computes in a type of 16 bits by itself; in software it is far slower."""
+    """Return whether a device has instructions for a type of 16 bits; in software it is far slower."""
     return has_bf16(device) if dtype == "bfloat16" else device == "cuda"
 
 
 def ends_of(model: Any, more: Sequence[int]) -> list[int]:
     """Return the ids at which a model stops: of its generation config, then `more`."""
-    told = model.generation_config.eos_token_id
-    ids = [*(told if isinstance(told, list) else [told]), *more]
-    return list(dict.fromkeys(one for one in ids if isinstance(one, int)))
+    listed = model.generation_config.eos_token_id
+    ids = [*(listed if isinstance(listed, list) else [listed]), *more]
+    return list(dict.fromkeys(number for number in ids if isinstance(number, int)))
 
 
 def fitted(model: Any, adapter: Path) -> Any:
