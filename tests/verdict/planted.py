@@ -96,7 +96,7 @@ TUNED_DETAIL = TunedDetail(
 )
 TRAINED = TrainingEvidence(
     dataset=DATASET,
-    pilot=PilotEvidence(n=8, baseline=0.7),
+    pilot=PilotEvidence(n=8),
     parity=PROVEN,
     serving=PROVEN,
     adapter="a" * 16,

@@ -69,7 +69,7 @@ def page_of(card: DatasetCard, review: str = "") -> CardPage:
         warnings=warnings,
         funnel=_funnel(card),
         whole_set=_whole_set(card),
-        reasons=[_reasons(check, list(some)) for check, some in groupby(card.reasons, lambda one: one.check)],
+        reasons=[_reasons(check, list(some)) for check, some in groupby(card.reasons, lambda part: part.check)],
         distributions=card.distributions,
         provenance=Table(
             "Provenance",
@@ -98,7 +98,7 @@ def _whole_set(card: DatasetCard) -> list[Table]:
     if card.set_findings:
         columns = [Column("check", "check", "name"), Column("said", "what it says", "text")]
         found.append(
-            Table("Of the whole set", columns, [[clean(check), clean(said)] for check, said in card.set_findings])
+            Table("Of the whole set", columns, [[clean(check), clean(finding)] for check, finding in card.set_findings])
         )
     if card.repeated:
         columns = [Column("source", "row", "name"), Column("n", "repeated by"), Column("question", "question", "text"),
@@ -143,23 +143,23 @@ def render_html(card: DatasetCard, review: str = "") -> str:
     """Return the page as HTML."""
     page = page_of(card, review)
     figures = [
-        {"title": one.title, "note": one.note, "alt": _alt(one), "image": address(bars(one))}
-        for one in page.distributions
+        {"title": part.title, "note": part.note, "alt": _alt(part), "image": address(bars(part))}
+        for part in page.distributions
     ]
     return render_page("card.html.j2", title=page.title, kind="dataset card", page=page, figures=figures)
 
 
-def _alt(one: RowCounts) -> str:
-    return f"{one.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in one.counts)
+def _alt(part: RowCounts) -> str:
+    return f"{part.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in part.counts)
 
 
-def bars(one: RowCounts) -> str:
+def bars(part: RowCounts) -> str:
     """Return a distribution as SVG: a bar a heading, with its number."""
-    most = max([n for _, n in one.counts], default=0) or 1
-    height = _ROW * len(one.counts) + 4
+    most = max([n for _, n in part.counts], default=0) or 1
+    height = _ROW * len(part.counts) + 4
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
              f'viewBox="0 0 {_WIDTH} {height}" font-family="Arial, sans-serif" font-size="13">']  # fmt: skip
-    for row, (name, n) in enumerate(one.counts):
+    for row, (name, n) in enumerate(part.counts):
         y, width = row * _ROW, max(1.0, _BARS * n / most)
         parts.append(f'<text x="{_NAMES - 8}" y="{y + 16}" text-anchor="end" fill="#1f2933">'
                      f'{escape(clean(name, 32))}</text>'
@@ -180,9 +180,9 @@ def render_markdown(card: DatasetCard, review: str = "") -> str:
     blocks += [block for table in page.whole_set for block in table_blocks(table)]
     blocks += ["## What was found, with examples", *(b for table in page.reasons for b in table_blocks(table))]
     blocks.append("## The rows that stay")
-    for one in page.distributions:
-        rows = [[clean(name), count(n)] for name, n in one.counts]
-        blocks += table_blocks(Table(one.title, [Column("what", "", "text"), Column("n", "rows")], rows, one.note))
-    blocks += ["## Provenance and licences", *(markdown_text(one) for one in page.licences)]
+    for part in page.distributions:
+        rows = [[clean(name), count(n)] for name, n in part.counts]
+        blocks += table_blocks(Table(part.title, [Column("what", "", "text"), Column("n", "rows")], rows, part.note))
+    blocks += ["## Provenance and licences", *(markdown_text(part) for part in page.licences)]
     blocks += [*table_blocks(page.provenance), markdown_text(page.made)]
     return "\n\n".join(blocks) + "\n"

@@ -410,11 +410,11 @@ def _references(record: RunRecord, points: Sequence[Point], along: str) -> list[
     goal = alt.Chart(inline([{"score": record.target, "label": f"target {numbers.percent(record.target)}"}]))
     layers.append(goal.mark_rule(stroke=TARGET, strokeDash=[7, 4], strokeWidth=1.5).encode(**{along: "score:Q"}))
     if along == "y":
-        words = goal.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fontSize=11.5, color=TARGET)
-        layers.append(words.encode(x=alt.value(0), y="score:Q", text="label:N"))
+        label = goal.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fontSize=11.5, color=TARGET)
+        layers.append(label.encode(x=alt.value(0), y="score:Q", text="label:N"))
     else:
-        words = goal.mark_text(align="center", baseline="bottom", dy=-4, fontSize=11.5, color=TARGET)
-        layers.append(words.encode(x="score:Q", y=alt.value(0), text="label:N"))
+        label = goal.mark_text(align="center", baseline="bottom", dy=-4, fontSize=11.5, color=TARGET)
+        layers.append(label.encode(x="score:Q", y=alt.value(0), text="label:N"))
     return layers
 
 

@@ -88,9 +88,11 @@ def steps_table(found: Comparison) -> Table:
     rows = []
     for trail in found.trails.values():
         for step in trail.steps:
-            kept = f"{len(step.left):,}"
+            n_kept = f"{len(step.left):,}"
             value = "" if step.name in {"start", "greedy"} else f"{step.value:g}"
-            rows.append((trail.engine.label, step.name, value, step.origin, kept, percent(step.left.probabilities[0])))
+            rows.append(
+                (trail.engine.label, step.name, value, step.origin, n_kept, percent(step.left.probabilities[0]))
+            )
     columns = [
         Column("engine", "engine", "text"), Column("step", "step", "name"), Column("value", "value"),
         Column("origin", "set by", "text"), Column("kept", "tokens kept"), Column("top", "likeliest"),

@@ -15,7 +15,7 @@ from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.tables import Table
 from tuneworthy.report.text import clean
 from tuneworthy.report.tuned import tuned_tables
-from tuneworthy.report.verdict import Section, section
+from tuneworthy.report.verdict import VerdictSection, section
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
@@ -45,7 +45,7 @@ class Document:
     """
 
     title: str
-    verdict: Section | None
+    verdict: VerdictSection | None
     answer: str
     target: TargetFinding | None
     quick: bool
@@ -73,7 +73,7 @@ def document(
         record: Of the last run.
         project: Has the traffic and the models, some of which may retire; None leaves both out.
         today: The day of the report.
-        verdict: The last one, if there is one; of a quick run there is none.
+        verdict: The last one, if there is one; not used for a quick run.
     """
     day = today or date.today()
     traffic = project.economics.requests_per_month if project else None

@@ -97,7 +97,7 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
     }[status]
     if best.unscored > MOST_UNSCORED * best.n:
         status, template = "unresolved", messages.TARGET_UNSCORED
-    words = template.format(
+    sentence = template.format(
         target=numbers.percent(record.target),
         score=numbers.percent(best.score),
         lower=numbers.percent(lower),
@@ -108,7 +108,7 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
         n=best.n,
         unscored=best.unscored,
     )
-    return TargetFinding(status, words)
+    return TargetFinding(status, sentence)
 
 
 def answer(record: RunRecord) -> str:
@@ -140,8 +140,8 @@ def _answer(record: RunRecord) -> str:
             name=clean(baseline.name), score=numbers.percent(baseline.score), eligible=_eligible(baseline)
         )
     step = messages.STEP_NAMES.get(best.rung, messages.BEST_STEP)
-    words = messages.BEST.format(step=step, name=clean(best.name), score=_scores(record, best), today=today)
-    return words + _swap(record, best)
+    sentence = messages.BEST.format(step=step, name=clean(best.name), score=_scores(record, best), today=today)
+    return sentence + _swap(record, best)
 
 
 def _eligible(rung: RungRecord) -> str:

@@ -51,10 +51,10 @@ def tooltip(token: Token) -> str:
     return f"entropy {token.entropy:.2f}, margin {token.margin:.2f}; {others}"
 
 
-def terminal(one: AnswerSignals) -> Text:
+def terminal(answer: AnswerSignals) -> Text:
     """Return an answer with a coloured background where the model wavers."""
     line = Text()
-    for token in one.tokens:
+    for token in answer.tokens:
         shade = level(token)
         line.append(shown(token.text), style=f"black on {SHADES[shade]}" if shade else "")
     return line
@@ -62,15 +62,15 @@ def terminal(one: AnswerSignals) -> Text:
 
 def ranked(report: UncertaintyReport) -> list[AnswerSignals]:
     """Return the answers, wrong ones first, those that waver most first."""
-    return sorted(report.answers, key=lambda one: (one.wrong is not True, -one.signals[PRIMARY]))
+    return sorted(report.answers, key=lambda answer: (answer.wrong is not True, -answer.signals[PRIMARY]))
 
 
 def areas_table(report: UncertaintyReport) -> Table:
     """Return how well each signal tells wrong answers."""
     rows = []
     for name, area in report.calibration.areas.items():
-        words = SIGNALS.get(name, messages.SAMPLES_DIFFER.format(n=report.samples))
-        rows.append((name, words, f"{area.area:.3f}", f"[{area.lo:.3f}, {area.hi:.3f}]", f"{1 - area.alpha:.1%}"))
+        meaning = SIGNALS.get(name, messages.SAMPLES_DIFFER.format(n=report.samples))
+        rows.append((name, meaning, f"{area.area:.3f}", f"[{area.lo:.3f}, {area.hi:.3f}]", f"{1 - area.alpha:.1%}"))
     columns = [Column("signal", "signal", "name"), Column("words", "what it is", "text"), Column("area", "AUROC"),
                Column("interval", "interval"), Column("level", "coverage")]  # fmt: skip
     found = report.calibration
@@ -116,7 +116,7 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
         report: Of a watch.
         most: Answers that are shown.
     """
-    answers = [_answer(one) for one in ranked(report)[:most]]
+    answers = [_answer(answer) for answer in ranked(report)[:most]]
     tables: Sequence[Table] = [
         table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows
     ]
@@ -132,14 +132,14 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
     )
 
 
-def _answer(one: AnswerSignals) -> dict[str, object]:
-    state = "not graded" if one.wrong is None else "wrong" if one.wrong else "right"
-    again = "" if one.disagreement is None else f", repeats disagree {one.disagreement:.2f}"
+def _answer(answer: AnswerSignals) -> dict[str, object]:
+    state = "not graded" if answer.wrong is None else "wrong" if answer.wrong else "right"
+    again = "" if answer.disagreement is None else f", repeats disagree {answer.disagreement:.2f}"
     spans = [
         Markup('<span class="h{}" title="{}">{}</span>').format(level(token), tooltip(token), shown(token.text))
-        for token in one.tokens
+        for token in answer.tokens
     ]
     return {
-        "case": one.case, "question": clean(one.question, 300), "state": state, "text": Markup("").join(spans),
-        "signals": f"{PRIMARY} {one.signals[PRIMARY]:.3f}{again}" + (f", {one.reason}" if one.reason else ""),
+        "case": answer.case, "question": clean(answer.question, 300), "state": state, "text": Markup("").join(spans),
+        "signals": f"{PRIMARY} {answer.signals[PRIMARY]:.3f}{again}" + (f", {answer.reason}" if answer.reason else ""),
     }  # fmt: skip

@@ -59,7 +59,9 @@ def render_html(
         document=found,
         paragraph=escape(clean(found.paragraph, 0)),
         labels=RUNG_LABELS,
-        figures=[replace(one, wide=address(one.wide), narrow=address(one.narrow)) for one in figures(record)],
+        figures=[
+            replace(figure, wide=address(figure.wide), narrow=address(figure.narrow)) for figure in figures(record)
+        ],
     )
 
 

@@ -10,7 +10,7 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import document
 from tuneworthy.report.tables import Column, Table
 from tuneworthy.report.text import markdown_code, markdown_text
-from tuneworthy.report.verdict import Section
+from tuneworthy.report.verdict import VerdictSection
 
 if TYPE_CHECKING:
     from tuneworthy.config import Project
@@ -51,12 +51,12 @@ def render_markdown(
     return "\n\n".join(blocks) + "\n"
 
 
-def _verdict(found: Section | None) -> list[str]:
+def _verdict(found: VerdictSection | None) -> list[str]:
     """Return the verdict: what is read first."""
     if found is None:
         return []
-    named = [f"**{name}:** {markdown_text(words)}" for name, words in found.facts]
-    return [f"## {markdown_text(found.answer)}", *bullets([markdown_text(words) for words in found.reasons]), *named]
+    named = [f"**{name}:** {markdown_text(text)}" for name, text in found.facts]
+    return [f"## {markdown_text(found.answer)}", *bullets([markdown_text(text) for text in found.reasons]), *named]
 
 
 def bullets(items: Sequence[str]) -> list[str]:

@@ -23,10 +23,10 @@ def prompt_tables(record: RunRecord) -> list[Table]:
 def _gepa(detail: GepaDetail) -> Table:
     found = detail.search
     rows = [
-        [str(place), "" if one.parent is None else str(one.parent), numbers.score(one.score),
-         numbers.interval(one.ci95), str(found.n_val), numbers.count(one.unscored),
-         clean(one.text, MOST_CHARS)]
-        for place, one in enumerate(found.kept)
+        [str(place), "" if trial.parent is None else str(trial.parent), numbers.score(trial.score),
+         numbers.interval(trial.ci95), str(found.n_val), numbers.count(trial.unscored),
+         clean(trial.text, MOST_CHARS)]
+        for place, trial in enumerate(found.kept)
     ]  # fmt: skip
     columns = [
         Column("place", "prompt"),
@@ -59,11 +59,11 @@ def _gepa(detail: GepaDetail) -> Table:
 
 def _ablation(found: AblationDetail) -> Table:
     rows = [
-        [clean(one.text, MOST_CHARS), str(one.tokens),
-         numbers.score(one.whole), numbers.interval(one.whole_ci95),
-         numbers.score(one.score), numbers.interval(one.ci95),
-         str(one.n), numbers.count(one.unscored), "cut" if one.cut else "stays"]
-        for one in found.tried
+        [clean(trial.text, MOST_CHARS), str(trial.tokens),
+         numbers.score(trial.whole), numbers.interval(trial.whole_ci95),
+         numbers.score(trial.score), numbers.interval(trial.ci95),
+         str(trial.n), numbers.count(trial.unscored), "cut" if trial.cut else "stays"]
+        for trial in found.tried
     ]  # fmt: skip
     columns = [
         Column("text", "paragraph", "text"),

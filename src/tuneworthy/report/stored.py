@@ -14,7 +14,7 @@ def last_record(root: Path) -> RunRecord:
     """Return the record of the last run of the project folder `root`, else that of the last quick one.
 
     Raises:
-        UserError: There is none, or it is not of this version.
+        UserError: There is no run, or it is not of this version.
     """
     folder = Folder(root)
     record = read_record(folder) or read_record(folder, "quick")

@@ -53,7 +53,8 @@ def visible(value: str) -> str:
     'a \\x1b[31mred\n\\u202eb'
     """
     return "".join(
-        repr(one)[1:-1] if unicodedata.category(one) in _HIDDEN and one not in "\t\n" else one for one in value
+        repr(character)[1:-1] if unicodedata.category(character) in _HIDDEN and character not in "\t\n" else character
+        for character in value
     )
 
 

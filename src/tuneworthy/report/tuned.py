@@ -21,15 +21,15 @@ def first_tokens_table(detail: TunedDetail) -> Table:
     rows = [
         [
             side,
-            numbers.count(one.n),
-            numbers.count(one.tokens),
-            f"{one.entropy_bits:.3f}",
-            numbers.percent(one.top1_share),
-            f"{one.first_entropy_bits:.3f}",
-            numbers.percent(one.first_top1_share),
+            numbers.count(row.n),
+            numbers.count(row.tokens),
+            f"{row.entropy_bits:.3f}",
+            numbers.percent(row.top1_share),
+            f"{row.first_entropy_bits:.3f}",
+            numbers.percent(row.first_top1_share),
         ]
-        for side, one in (("base", detail.sureness_base), ("tuned", detail.sureness_tuned))
-        if one is not None
+        for side, row in (("base", detail.sureness_base), ("tuned", detail.sureness_tuned))
+        if row is not None
     ]
     columns = [
         Column("model", "model", "name"),
@@ -48,16 +48,16 @@ def regressions_table(detail: TunedDetail) -> Table:
     """Return what each regression set says."""
     rows = [
         [
-            clean(one.name),
-            one.status,
-            numbers.count(one.n),
-            numbers.score(one.base),
-            numbers.score(one.tuned),
-            numbers.NONE if one.lower is None else f"{one.lower:+.3f}",
-            f"{one.margin:g}",
-            numbers.count(one.needs),
+            clean(row.name),
+            row.status,
+            numbers.count(row.n),
+            numbers.score(row.base),
+            numbers.score(row.tuned),
+            numbers.NONE if row.lower is None else f"{row.lower:+.3f}",
+            f"{row.margin:g}",
+            numbers.count(row.needs),
         ]
-        for one in detail.regressions
+        for row in detail.regressions
     ]
     columns = [
         Column("regression_set", "regression set", "name"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class VerdictSection:
     """What stands at the head of the report.
 
     Attributes:
@@ -36,7 +36,7 @@ class Section:
     facts: Sequence[tuple[str, str]]
 
 
-def section(stored: StoredVerdict) -> Section:
+def section(stored: StoredVerdict) -> VerdictSection:
     """Return the section of a stored verdict."""
     verdict = stored.verdict
     answer = messages.ANSWERS[verdict.outcome]
@@ -54,18 +54,18 @@ def section(stored: StoredVerdict) -> Section:
     return _section(verdict.outcome, answer, verdict.reasons, facts)
 
 
-def _section(outcome: str, answer: str, reasons: Sequence[str], facts: Sequence[tuple[str, str]]) -> Section:
+def _section(outcome: str, answer: str, reasons: Sequence[str], facts: Sequence[tuple[str, str]]) -> VerdictSection:
     """Clean all sentences; code marks do not stand in prose."""
-    return Section(
+    return VerdictSection(
         outcome=outcome,
         answer=answer,
         reasons=[clean(reason, 0).replace("`", "") for reason in reasons],
-        facts=[(name, clean(words, 0).replace("`", "")) for name, words in facts if words],
+        facts=[(name, clean(text, 0).replace("`", "")) for name, text in facts if text],
     )
 
 
 def in_a_sentence(stored: StoredVerdict | None) -> str:
-    """Return the answer for the paragraph to paste; "" if there is none that holds."""
+    """Return the answer for the paragraph to paste; "" without one that holds."""
     if stored is None or not stored.holds:
         return ""
     found, until = section(stored), stored.verdict.valid_until
@@ -80,10 +80,10 @@ def _not_begun(verdict: Verdict) -> bool:
 
 
 def _money(found: EconomicsResult) -> str:
-    words = [money_sentence(found, short=True)]
+    text = [money_sentence(found, short=True)]
     if saved := savings_sentence(found.saved):
-        words.append(messages.SAVED.format(saved=saved))
+        text.append(messages.SAVED.format(saved=saved))
     if found.one_off_usd is not None and found.monthly_usd is not None:
         once, month = numbers.count(found.one_off_usd), numbers.count(found.monthly_usd)
-        words.append(messages.TRAINING_COSTS.format(once=once, month=month))
-    return " ".join(words)
+        text.append(messages.TRAINING_COSTS.format(once=once, month=month))
+    return " ".join(text)

@@ -38,14 +38,14 @@ def write(
         verdict: The last one, if there is one.
 
     Raises:
-        UserError: The ending is none of these, or the file cannot be written.
+        UserError: The ending is another one, or the file cannot be written.
     """
     content = render(record, path, project, today, verdict)
     try:
         write_atomic(path, content.encode())
     except OSError as error:
-        words = messages.NOT_WRITTEN.format(path=path, reason=error.strerror)
-        raise UserError(words, hint=messages.OTHER_OUT) from None
+        fault = messages.NOT_WRITTEN.format(path=path, reason=error.strerror)
+        raise UserError(fault, hint=messages.OTHER_OUT) from None
     return path
 
 

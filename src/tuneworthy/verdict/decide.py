@@ -24,7 +24,7 @@ ANSWERS = frozenset({"reason", "economics"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class Situation:
     """The evidence with what follows from it at once."""
 
     evidence: Evidence
@@ -74,7 +74,7 @@ class _Case:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Ruling:
     """What a line of the table says.
 
     Attributes:
@@ -100,110 +100,110 @@ def decide(evidence: Evidence) -> Verdict:
     if evidence.tuned is not None and not evidence.stale:
         return decide_shipping(evidence)
     gates = run_gates(evidence)
-    case = _Case(evidence, gates, target_of(evidence.top, evidence.target, evidence.margin))
-    answer = next(answer for line in _TABLE if (answer := line(case)))
-    following = run_gates(evidence, "to_train") if answer.outcome is Outcome.FINE_TUNE else []
+    situation = Situation(evidence, gates, target_of(evidence.top, evidence.target, evidence.margin))
+    ruling = next(ruling for line in _TABLE if (ruling := line(situation)))
+    following = run_gates(evidence, "to_train") if ruling.outcome is Outcome.FINE_TUNE else []
     return Verdict(
-        outcome=answer.outcome,
+        outcome=ruling.outcome,
         stage="to_decide",
-        reason_code=answer.code,
-        reasons=_reasons(case, answer.reason),
-        target=case.target,
+        reason_code=ruling.code,
+        reasons=_reasons(situation, ruling.reason),
+        target=situation.target,
         gates=[*gates, *following],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
         economics=evidence.economics,
-        next_action=_train(evidence, following) if following else answer.action,
+        next_action=_train(evidence, following) if following else ruling.action,
         valid_until=min((date for date, _ in evidence.expires), default=""),
-        would_change=_would_change(case, answer.outcome),
+        would_change=_would_change(situation, ruling.outcome),
         stale=[*evidence.stale, *evidence.errors_stale],
     )
 
 
-def _gates(case: _Case) -> _Answer | None:
-    if not case.blocked:
+def _gates(situation: Situation) -> Ruling | None:
+    if not situation.blocked:
         return None
-    first = case.blocked[0]
-    return _Answer(Outcome.UNDECIDED, f"gate_{first.gate}", first.message, first.fix or _keep(case))
+    first = situation.blocked[0]
+    return Ruling(Outcome.UNDECIDED, f"gate_{first.gate}", first.message, first.fix or _keep(situation))
 
 
-def _target_met(case: _Case) -> _Answer | None:
-    top, target = case.evidence.top, case.evidence.target
-    if case.target != "met" or top is None:
+def _target_met(situation: Situation) -> Ruling | None:
+    top, target = situation.evidence.top, situation.evidence.target
+    if situation.target != "met" or top is None:
         return None
-    reached = messages.REACHES.format(name=top.label, score=top.score_on(case.evidence.n_test))
-    template = messages.TARGET_MET_CLASSICAL if case.top_is_classical else messages.TARGET_MET
-    code = "target_met_by_classical" if case.top_is_classical else "target_met"
+    reached = messages.REACHES.format(name=top.label, score=top.score_on(situation.evidence.n_test))
+    template = messages.TARGET_MET_CLASSICAL if situation.top_is_classical else messages.TARGET_MET
+    code = "target_met_by_classical" if situation.top_is_classical else "target_met"
     action = messages.SERVE_BEST.format(name=top.label)
-    return _Answer(Outcome.DO_NOT_FINE_TUNE, code, template.format(target=target, reached=reached), action)
+    return Ruling(Outcome.DO_NOT_FINE_TUNE, code, template.format(target=target, reached=reached), action)
 
 
-def _not_a_training_problem(case: _Case) -> _Answer | None:
-    found = row(case.evidence.problem) if case.evidence.problem is not None else None
+def _not_a_training_problem(situation: Situation) -> Ruling | None:
+    found = row(situation.evidence.problem) if situation.evidence.problem is not None else None
     if found is not None and found.training == "no" and found.helps.source:
-        words = messages.GUIDE_SAYS.format(name=found.name, lever=found.primary.value)
-        return _Answer(Outcome.DO_NOT_FINE_TUNE, "guide", words, _keep(case))
-    gate = case.gate("reason")
+        sentence = messages.GUIDE_SAYS.format(name=found.name, lever=found.primary.value)
+        return Ruling(Outcome.DO_NOT_FINE_TUNE, "guide", sentence, _keep(situation))
+    gate = situation.gate("reason")
     if gate.status == "fail":
-        words = messages.NO_REASON_MEASURED.format(detail=gate.message)
-        return _Answer(Outcome.DO_NOT_FINE_TUNE, "reason", words, _keep(case))
+        sentence = messages.NO_REASON_MEASURED.format(detail=gate.message)
+        return Ruling(Outcome.DO_NOT_FINE_TUNE, "reason", sentence, _keep(situation))
     return None
 
 
-def _another_lever(case: _Case) -> _Answer | None:
-    found = case.lever
+def _another_lever(situation: Situation) -> Ruling | None:
+    found = situation.lever
     if found is None:
         return None
     lever = messages.LEVERS[found.fixed_by]
-    words = messages.CHEAPER_LEVER.format(share=messages.error_share(found), lever=lever)
+    sentence = messages.CHEAPER_LEVER.format(share=messages.error_share(found), lever=lever)
     action = messages.LEVER_THEN_RUN.format(lever=lever)
-    return _Answer(Outcome.DO_NOT_FINE_TUNE, f"errors_{found.name}", words, action)
+    return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{found.name}", sentence, action)
 
 
-def _never_pays(case: _Case) -> _Answer | None:
-    gate = case.gate("economics")
+def _never_pays(situation: Situation) -> Ruling | None:
+    gate = situation.gate("economics")
     if gate.status != "fail":
         return None
-    words = messages.NEVER_PAYS.format(detail=gate.message)
-    return _Answer(Outcome.DO_NOT_FINE_TUNE, "economics", words, _keep(case))
+    sentence = messages.NEVER_PAYS.format(detail=gate.message)
+    return Ruling(Outcome.DO_NOT_FINE_TUNE, "economics", sentence, _keep(situation))
 
 
-def _unresolved(case: _Case) -> _Answer | None:
-    if case.target != "unresolved":
+def _unresolved(situation: Situation) -> Ruling | None:
+    if situation.target != "unresolved":
         return None
-    return _Answer(Outcome.UNDECIDED, "target_unresolved", messages.UNRESOLVED, messages.SETTLE_TARGET)
+    return Ruling(Outcome.UNDECIDED, "target_unresolved", messages.UNRESOLVED, messages.SETTLE_TARGET)
 
 
-def _open_rung(case: _Case) -> _Answer | None:
-    found = case.open_rung
+def _open_rung(situation: Situation) -> Ruling | None:
+    found = situation.open_rung
     if found is None:
         return None
-    words = messages.RUNG_OPEN.format(
-        name=found.label, target=case.evidence.target, score=found.score_on(case.evidence.n_test)
+    sentence = messages.RUNG_OPEN.format(
+        name=found.label, target=situation.evidence.target, score=found.score_on(situation.evidence.n_test)
     )
-    return _Answer(Outcome.UNDECIDED, "rung_unresolved", messages.sentence(words), messages.SETTLE_TARGET)
+    return Ruling(Outcome.UNDECIDED, "rung_unresolved", messages.sentence(sentence), messages.SETTLE_TARGET)
 
 
-def _open_lever(case: _Case) -> _Answer | None:
-    if case.evidence.errors is None:
-        return _Answer(Outcome.UNDECIDED, "errors_unknown", messages.LEVER_UNKNOWN, messages.PROBE)
-    found = case.open_lever
+def _open_lever(situation: Situation) -> Ruling | None:
+    if situation.evidence.errors is None:
+        return Ruling(Outcome.UNDECIDED, "errors_unknown", messages.LEVER_UNKNOWN, messages.PROBE)
+    found = situation.open_lever
     if found is None:
         return None
-    words = messages.LEVER_OPEN.format(share=messages.error_share(found))
+    sentence = messages.LEVER_OPEN.format(share=messages.error_share(found))
     action = messages.LEVER_OR_CASES.format(lever=messages.LEVERS[found.fixed_by])
-    return _Answer(Outcome.UNDECIDED, "errors_unresolved", words, action)
+    return Ruling(Outcome.UNDECIDED, "errors_unresolved", sentence, action)
 
 
-def _fine_tune(case: _Case) -> _Answer:
-    top, best = case.evidence.top, messages.NOTHING_MAY_SERVE
+def _fine_tune(situation: Situation) -> Ruling:
+    top, best = situation.evidence.top, messages.NOTHING_MAY_SERVE
     if top:
-        best = messages.BEST_IS.format(name=top.label, score=top.score_on(case.evidence.n_test))
-    words = messages.WORTH_A_PILOT.format(target=case.evidence.target, best=best)
-    return _Answer(Outcome.FINE_TUNE, "levers_exhausted", words, messages.TRAIN)
+        best = messages.BEST_IS.format(name=top.label, score=top.score_on(situation.evidence.n_test))
+    sentence = messages.WORTH_A_PILOT.format(target=situation.evidence.target, best=best)
+    return Ruling(Outcome.FINE_TUNE, "levers_exhausted", sentence, messages.TRAIN)
 
 
-_TABLE: tuple[Callable[[_Case], _Answer | None], ...] = (
+_TABLE: tuple[Callable[[Situation], Ruling | None], ...] = (
     _gates,
     _target_met,
     _not_a_training_problem,
@@ -216,25 +216,25 @@ _TABLE: tuple[Callable[[_Case], _Answer | None], ...] = (
 )
 
 
-def _keep(case: _Case) -> str:
-    top = case.evidence.top
+def _keep(situation: Situation) -> str:
+    top = situation.evidence.top
     return messages.KEEP_BEST.format(best=f" ({top.label})" if top else "")
 
 
-def _reasons(case: _Case, first: str) -> list[str]:
+def _reasons(situation: Situation, first: str) -> list[str]:
     """Return at most three sentences: the one that decided, then what else weighs."""
-    sentences, n = [first], case.evidence.n_test
-    top, base = case.evidence.top, case.evidence.rungs.get("baseline")
+    sentences, n = [first], situation.evidence.n_test
+    top, base = situation.evidence.top, situation.evidence.rungs.get("baseline")
     if base is not None and base.tested and not base.eligible:
         sentences.append(messages.TODAY_FORBIDDEN.format(reason=base.violated or base.reason.rstrip(".")))
     if top and base and base.tested and top is not base:
         sentences.append(messages.TODAY_AND_BEST.format(today=base.score_on(n), best=top.score_on(n)))
-    if top and top is base and case.target != "met":
+    if top and top is base and situation.target != "met":
         sentences.append(messages.TODAY_IS_BEST.format(score=base.score_on(n)))
-    classical = case.evidence.rungs.get("classical")
-    if classical and classical.tested and not case.top_is_classical:
+    classical = situation.evidence.rungs.get("classical")
+    if classical and classical.tested and not situation.top_is_classical:
         sentences.append(messages.OTHER_SCORE.format(name=classical.label, score=classical.score_on(n)))
-    reason = case.gate("reason")
+    reason = situation.gate("reason")
     if reason.status == "pass":
         sentences.append(messages.REASON_MEASURED.format(detail=reason.message))
     return sentences[:3]
@@ -242,8 +242,8 @@ def _reasons(case: _Case, first: str) -> list[str]:
 
 def _train(evidence: Evidence, gates: Sequence[GateResult]) -> str:
     """Say what comes next where training is worth a try: the gates that are still open, or the training itself."""
-    still_open = [one for one in gates if one.is_open]
-    names = ", ".join(one.gate for one in still_open)
+    still_open = [result for result in gates if result.is_open]
+    names = ", ".join(result.gate for result in still_open)
     if evidence.training.adapter is not None:
         return messages.TEST_TUNED
     if not still_open:
@@ -253,14 +253,14 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> str:
     return join_sentences(still_open[0].detail, messages.STILL_OPEN.format(gates=names))
 
 
-def _would_change(case: _Case, outcome: Outcome) -> list[str]:
-    top = case.evidence.top
+def _would_change(situation: Situation, outcome: Outcome) -> list[str]:
+    top = situation.evidence.top
     changes = []
-    if outcome is Outcome.DO_NOT_FINE_TUNE and case.target == "met" and top and top.score is not None:
+    if outcome is Outcome.DO_NOT_FINE_TUNE and situation.target == "met" and top and top.score is not None:
         changes.append(messages.HIGHER_TARGET.format(score=top.score))
     if outcome is Outcome.FINE_TUNE:
         changes.append(messages.NEW_MODEL)
     if outcome is Outcome.UNDECIDED:
-        gates = ", ".join(result.gate for result in case.blocked)
+        gates = ", ".join(result.gate for result in situation.blocked)
         changes.append(messages.GATES_PASS.format(gates=gates) if gates else messages.MORE_CASES)
-    return [*changes, *expiries(case.evidence)]
+    return [*changes, *expiries(situation.evidence)]

@@ -194,23 +194,23 @@ def economics(bills: Bills, settings: Economics | None = None) -> EconomicsResul
     common["monthly_usd"] = money.monthly_usd(traffic or 0.0)
     if constraint:
         return EconomicsResult(status="not_applicable", why=constraint, **common)
-    volume, known = money.break_even_volume(), reference is not None and (money.saved_usd > 0 or reference.billed)
-    status, month = _answer(money, traffic, known=known)
+    volume, has_bill = money.break_even_volume(), reference is not None and (money.saved_usd > 0 or reference.billed)
+    status, month = _answer(money, traffic, has_bill=has_bill)
     if status == "never" and traffic and (late := money.payback_months(traffic)) is not None:
         facts["payback_month"] = Fact(ceil(late - 1e-9), messages.AFTER_HORIZON, "computed")
     return EconomicsResult(
         status=status,
-        why=_why(money, traffic, volume) if known else messages.NO_BILL,
-        break_even_requests_per_month=volume if known else None,
+        why=_why(money, traffic, volume) if has_bill else messages.NO_BILL,
+        break_even_requests_per_month=volume if has_bill else None,
         break_even_month=month,
-        sensitivity=_sensitivity(given, reference, bills.gain) if known and reference else (),
+        sensitivity=_sensitivity(given, reference, bills.gain) if has_bill and reference else (),
         **common,
     )
 
 
-def _answer(money: Money, traffic: float | None, *, known: bool) -> tuple[EconomicsStatus, int | None]:
+def _answer(money: Money, traffic: float | None, *, has_bill: bool) -> tuple[EconomicsStatus, int | None]:
     """Return the status and the month in which it has paid back."""
-    if traffic is None or not known:
+    if traffic is None or not has_bill:
         return "unknown", None
     months = money.payback_months(traffic)
     if months is None or months > money.settings.horizon_months * (1 + 1e-9):
@@ -221,8 +221,8 @@ def _answer(money: Money, traffic: float | None, *, known: bool) -> tuple[Econom
 def _why(money: Money, traffic: float | None, volume: float | None) -> str:
     if volume is None:
         return messages.NO_VOLUME
-    words = messages.PAYS_FROM.format(volume=volume, horizon=money.settings.horizon_months)
-    return words if traffic is not None else f"{words} {messages.SET_TRAFFIC}"
+    text = messages.PAYS_FROM.format(volume=volume, horizon=money.settings.horizon_months)
+    return text if traffic is not None else f"{text} {messages.SET_TRAFFIC}"
 
 
 def money_sentence(found: EconomicsResult, *, short: bool = False) -> str:
@@ -307,7 +307,7 @@ def _cheapest_of_table(project: Project, counted: Option) -> list[str]:
     tokens = int(counted.input_tokens or 0), int(counted.output_tokens or 0)
     found = []
     for row in table["prices"]:
-        name = next((one for one in row["models"] if not set(one) & set("*?[:")), "")
+        name = next((model for model in row["models"] if not set(model) & set("*?[:")), "")
         price = price_of(row["provider"], name) if name else None
         if price is not None and not price.retires_within(RETIRES_DAYS):
             found.append((1000 * price.cost(*tokens), name))
@@ -330,8 +330,8 @@ def _facts(bills: Bills, given: Economics) -> dict[str, Fact]:
     facts["gain"] = Fact(bills.gain, messages.NO_PILOT if bills.gain is None else messages.GAIN_SOURCE, "measured")
     facts["compared_with"] = Fact(None, messages.NOTHING_RUN, "measured")
     if reference:
-        words = messages.REFERENCE.format(name=reference.name, target=reference.target)
-        facts["compared_with"] = Fact("cheapest_hosted" if bills.cheapest else "best_upstream", words, "measured")
+        text = messages.REFERENCE.format(name=reference.name, target=reference.target)
+        facts["compared_with"] = Fact("cheapest_hosted" if bills.cheapest else "best_upstream", text, "measured")
     price = reference.usd_with(given) if reference else None
     facts[PRICE] = Fact(price, messages.PRICE_SOURCE.format(date=table_date()), "measured")
     missing = messages.NOT_MEASURED.format(names="; ".join(bills.unmeasured))

@@ -220,12 +220,12 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
     if content.get("of", {}).get("version") != VERSION:
         return None, [messages.ANALYSIS_PARTS["version"]]
     now = fingerprint(session, variant)
-    changed = [words for key, words in messages.ANALYSIS_PARTS.items() if content["of"].get(key) != now[key]]
+    changed = [part for key, part in messages.ANALYSIS_PARTS.items() if content["of"].get(key) != now[key]]
     return ErrorAnalysis.from_dict(content), changed
 
 
 def best_language_model(record: RunRecord) -> Variant | None:
-    """Return the best language-model variant of a stored run: what the probes look at; None if there is none.
+    """Return the best language-model variant of a stored run: what the probes look at; None without one.
 
     Where the classical baseline is best, that is the variant it was compared with; of a quick run, the best on dev.
     """

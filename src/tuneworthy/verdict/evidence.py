@@ -83,8 +83,8 @@ class RungEvidence:
         'examples in the prompt (per_case-8)'
         """
         is_classical = self.rung == "classical"
-        words = messages.CLASSICAL_LABEL if is_classical else messages.RUNG_LABELS.get(self.rung, self.rung)
-        return f"{words} ({self.name.partition('/')[2] or self.name})"
+        label = messages.CLASSICAL_LABEL if is_classical else messages.RUNG_LABELS.get(self.rung, self.rung)
+        return f"{label} ({self.name.partition('/')[2] or self.name})"
 
     def score_on(self, n_test: int) -> str:
         """Return the score in words: `84.0% (90% interval 78.9% to 88.1%, 200 test cases)`.

@@ -242,7 +242,7 @@ def _weigh(rss: Floats, n_points: int) -> Floats:
 
 def _between_seeds(residuals: Floats, seeds: NDArray[np.int64]) -> float:
     """Return the variance of one more seed that comes from whole seeds being better or worse, beyond their noise."""
-    groups = [residuals[seeds == one] for one in np.unique(seeds)]
+    groups = [residuals[seeds == seed_of_run] for seed_of_run in np.unique(seeds)]
     if len(groups) < 2:
         return 0.0
     means = np.array([group.mean() for group in groups])

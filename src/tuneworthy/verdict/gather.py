@@ -139,7 +139,7 @@ def overlaps_left(data: TaskData) -> dict[str, int]:
 
 
 def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
-    """Say whether the judge may decide; None if the primary grader is none.
+    """Say whether the judge may decide; None if no model is the primary grader.
 
     It must have passed its canaries, be the one that the run used, and be corrected by people on every variant.
     """

@@ -6,8 +6,11 @@ Invariant: whatever is about another dataset, adapter, base or regression set th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from tuneworthy.cases.splits import fingerprint
 from tuneworthy.config.project import Project
@@ -85,11 +88,11 @@ def _version(store: Folder, tuned: TunedDetail | None) -> Version | None:
 def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:
     recipe, latest = version.recipe, latest_version(store)
     review = state_of(store.root / REVIEWS, version.id)
-    failed = [f"{one['check']}: {one['detail']}" for one in recipe["gates"] if not one["passed"]]
-    overlaps = [f"{one['detail']}" for one in recipe["gates"] if one["check"] == "contamination" and not one["passed"]]
+    failed = [f"{row['check']}: {row['detail']}" for row in recipe["gates"] if not row["passed"]]
+    overlaps = [f"{row['detail']}" for row in recipe["gates"] if row["check"] == "contamination" and not row["passed"]]
     then = recipe["depends"].get("cases", {}).get("sha256")
     changed = [] if then == cases_hash(cases) else [messages.CASES_CHANGED]
-    terms, words = terms_of(recipe)
+    terms, reason = terms_of(recipe)
     broken = _broken(version)
     return DatasetEvidence(
         version=version.id,
@@ -97,13 +100,13 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
         broken=broken,
         failed=failed,
         overlaps="; ".join(overlaps),
-        n_near=0 if broken else sum(one["reason"] == SHORT_EDIT for one in version.findings()),
+        n_near=0 if broken else sum(row["reason"] == SHORT_EDIT for row in version.findings()),
         changed=changed,
         review=review.status,
         review_words=review.words,
         bound=review.plan.bound if review.plan is not None and review.status == "accepted" else None,
         terms=terms,
-        terms_words=words,
+        terms_words=reason,
         newer=latest.id if latest is not None and latest.id != version.id else "",
     )
 
@@ -121,6 +124,41 @@ def _broken(version: Version) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PilotDocument:
+    """What a pilot leaves: its trainings, what they must beat, and what they were made from."""
+
+    points: Sequence[PilotPoint]
+    baseline: float
+    n_examples: int
+    dataset: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofCheck:
+    """One check of a proof."""
+
+    name: str = ""
+    status: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofDocument:
+    """What `parity` or `serve` leaves of one model: its outcome, and the ids of what it was shown for."""
+
+    status: Literal["pass", "fail", "unknown"]
+    detail: str | None = None
+    cause: str | None = None
+    checks: Sequence[ProofCheck] = ()
+    engine: str | None = None
+    adapter: str | None = None
+    merged: str | None = None
+    gguf: str | None = None
+    artifact: str | None = None
+
+
 def _pilot(
     project: Project, store: Folder, version: Version | None, cost: Callable[[int], str]
 ) -> tuple[PilotEvidence | None, Forecast]:
@@ -130,43 +168,22 @@ def _pilot(
     if document is None:
         return None, Forecast(status="unknown", cost=cost(n))
     try:
-        points = [_point(one) for one in document["points"]]
-        baseline, size = float(document["baseline"]), int(document["n_examples"])
-        about = str(document["dataset"]), str(document["base"])
-    except (KeyError, TypeError, ValueError) as error:
-        words = messages.NOT_A_PILOT.format(path=f"{store.path / PILOT}.json")
-        raise UserError(words, hint=messages.PILOT_AGAIN) from error
-    changed = []
-    if version is None or about[0] != version.id:
+        found = TypeAdapter(PilotDocument).validate_python(document)
+    except ValidationError:
+        path = f"{store.path / PILOT}.json"
+        raise UserError(messages.NOT_A_PILOT.format(path=path), hint=messages.PILOT_AGAIN) from None
+    changed, base = [], latest_artifact(store, "base")
+    if version is None or found.dataset != version.id:
         current = version.id if version is not None else "this one"
-        changed.append(messages.PILOT_OTHER_DATA.format(found=about[0], version=current))
-    base = latest_artifact(store, "base")
-    if base is not None and about[1] not in _names(base):
-        changed.append(messages.PILOT_OTHER_BASE.format(found=about[1], base=base.id))
-    gained = built_against_raw(points)
-    pilot = PilotEvidence(
-        n=len(points),
-        baseline=baseline,
-        changed=changed,
-        built_gain=None if gained is None else (gained.gain, gained.ci95),
-    )
+        changed.append(messages.PILOT_OTHER_DATA.format(found=found.dataset, version=current))
+    if base is not None and found.base not in _names(base):
+        changed.append(messages.PILOT_OTHER_BASE.format(found=found.base, base=base.id))
+    gained = built_against_raw(found.points)
+    built_gain = (gained.gain, gained.ci95) if gained else None
+    pilot = PilotEvidence(n=len(found.points), changed=changed, built_gain=built_gain)
     if changed:
         return pilot, Forecast(status="unknown", cost=cost(n))
-    return pilot, forecast(points, size, baseline, seed=project.split.seed, cost=cost)
-
-
-def _point(one: Mapping[str, Any]) -> PilotPoint:
-    data = one.get("data", "built")
-    if data not in {"built", "raw"}:
-        raise ValueError("data")
-    steps = one.get("steps")
-    return PilotPoint(
-        size=int(one["size"]),
-        seed=int(one["seed"]),
-        score=float(one["score"]),
-        data=data,
-        steps=None if steps is None else int(steps),
-    )
+    return pilot, forecast(found.points, found.n_examples, found.baseline, seed=project.split.seed, cost=cost)
 
 
 def _names(base: Artifact) -> set[str]:
@@ -180,50 +197,42 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
     document = store.read(name)
     if document is None:
         return None
-    if not (
-        isinstance(document, dict) and document.get("status") in {"pass", "fail", "unknown"} and _readable(document)
-    ):
-        command = "parity" if name == PARITY else "serve"
-        words = messages.NOT_A_PROOF.format(path=f"{store.path / name}.json", command=command)
-        raise UserError(words, hint=messages.PROOF_AGAIN.format(command=command))
     if tuned is not None:
-        known = {"gguf": tuned.gguf, "merged": tuned.merged, "adapter": tuned.adapter, "base": tuned.base}
+        made = {"gguf": tuned.gguf, "merged": tuned.merged, "adapter": tuned.adapter, "base": tuned.base}
     else:
-        known = {form: one.id for form in _FORMS if (one := latest_artifact(store, form))}
-    document = _of_one(document, known)
-    ids = {key: document.get(key) for key in keys if document.get(key)}
+        made = {form: found.id for form in _FORMS if (found := latest_artifact(store, form))}
+    try:
+        proof = TypeAdapter(ProofDocument).validate_python(_of_model(document, made))
+    except (AttributeError, TypeError, ValidationError):
+        command, path = "parity" if name == PARITY else "serve", f"{store.path / name}.json"
+        fault = messages.NOT_A_PROOF.format(path=path, command=command)
+        raise UserError(fault, hint=messages.PROOF_AGAIN.format(command=command)) from None
+    ids = {key: shown for key, shown in asdict(proof).items() if key in keys and shown}
     subject = messages.TESTED_IS if tuned else messages.MADE_IS
     changed = []
     if name == PARITY:
         changed = [
-            messages.PROOF_OF_ANOTHER.format(form=form, found=ids.get(form, "none"), subject=subject, known=known[form])
+            messages.PROOF_OF_ANOTHER.format(form=form, found=ids.get(form, "none"), subject=subject, known=made[form])
             for form in keys
-            if known.get(form) and ids.get(form) != known[form]
+            if made.get(form) and ids.get(form) != made[form]
         ]
-    elif known and ids.get("artifact") not in {known.get(form) for form in (*_FORMS, "base")} - {None}:
-        served, made = ids.get("artifact", "another file"), known.get("gguf") or known
-        changed = [messages.SERVED_ANOTHER.format(found=served, subject=subject, known=made)]
-    cause = f" (cause: {document['cause']})" if document.get("cause") else ""
-    checks = [one for one in document.get("checks") or () if isinstance(one, Mapping)]
-    failed = [f"{one.get('name')}: {one.get('detail')}" for one in checks if one.get("status") == "fail"]
-    words = document.get("detail") or "; ".join(failed) or messages.CHECKS_PASSED.format(n=len(checks))
-    engine = {"engine": document["engine"]} if document.get("engine") else {}
-    numbers = {**ids, **engine, "checks": {str(one.get("name")): one.get("status") for one in checks}}
-    return ProofEvidence(status=document["status"], detail=f"{words}{cause}", changed=changed, numbers=numbers)
+    elif made and proof.artifact not in {made.get(form) for form in (*_FORMS, "base")} - {None}:
+        served = proof.artifact or messages.ANOTHER_FILE
+        changed = [messages.SERVED_ANOTHER.format(found=served, subject=subject, known=made.get("gguf") or made)]
+    failed = [f"{check.name}: {check.detail}" for check in proof.checks if check.status == "fail"]
+    detail = proof.detail or "; ".join(failed) or messages.CHECKS_PASSED.format(n=len(proof.checks))
+    detail += messages.CAUSE.format(cause=proof.cause) if proof.cause else ""
+    numbers = {**ids, "checks": {check.name: check.status for check in proof.checks}}
+    numbers |= {"engine": proof.engine} if proof.engine else {}
+    return ProofEvidence(status=proof.status, detail=detail, changed=changed, numbers=numbers)
 
 
-def _readable(document: Mapping[str, Any]) -> bool:
-    """Return whether what a proof says of each model, if it says it at all, can be read."""
-    models = document.get("models") or {}
-    return isinstance(models, Mapping) and all(isinstance(one, Mapping) for one in models.values())
-
-
-def _of_one(document: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+def _of_model(document: Any, made: Mapping[str, Any]) -> dict[str, Any]:
     """Return of a proof of several models what it says of the one that answers: the file, or the merged model."""
-    models, file = document.get("models") or {}, known.get("gguf")
-    others = [str(one) for one in models if one != document.get("merged")]
+    models, file = document.get("models") or {}, made.get("gguf")
+    others = [str(name) for name in models.keys() - {document.get("merged")}]
     named = {"gguf": file if file in models else " and ".join(others)} if models else {}
-    return {**document, **named, **models.get(file or known.get("merged"), {})}
+    return {**document, **named, **models.get(file or made.get("merged"), {})}
 
 
 def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionEvidence], list[str]]:
@@ -236,18 +245,18 @@ def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[Regr
         return [], [error.message]
     found = [
         RegressionEvidence(
-            name=one.name,
-            status=one.status,
-            n=one.n,
-            margin=one.margin,
-            detail=one.detail,
-            needs=one.needs,
-            changed=now.get(one.name) != one.hash,
+            name=row.name,
+            status=row.status,
+            n=row.n,
+            margin=row.margin,
+            detail=row.detail,
+            needs=row.needs,
+            changed=now.get(row.name) != row.hash,
         )
-        for one in tuned.regressions
+        for row in tuned.regressions
     ]
-    asked = {one.name for one in found if not one.changed}
-    return [one for one in found if one.name in now], [name for name in now if name not in asked]
+    asked = {row.name for row in found if not row.changed}
+    return [row for row in found if row.name in now], [name for name in now if name not in asked]
 
 
 def _made_since(tuned: TunedDetail | None, adapter: Artifact | None) -> list[str]:

@@ -5,7 +5,7 @@ The rows stand in `guide.json`. A cell without a source is practice that nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -34,7 +34,7 @@ class Cell:
     value: str
     source: str = ""
     why: str = ""
-    rungs: tuple[str, ...] = ()
+    rungs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def row(problem: str) -> Row:
     """Return the row of `problem`.
 
     Raises:
-        UnknownName: There is none.
+        UnknownName: It does not exist.
     """
     if problem not in load_guide():
         raise UnknownName("problem", problem, get_args(Problem))
@@ -88,8 +88,5 @@ def row(problem: str) -> Row:
 
 
 def _row(content: Mapping[str, Any]) -> Row:
-    cells = {
-        name: Cell(**{**content[name], "rungs": tuple(content[name].get("rungs", ()))})
-        for name in ("primary", "backup", "helps")
-    }
+    cells = {name: Cell(**content[name]) for name in ("primary", "backup", "helps")}
     return Row(problem=content["problem"], name=content["name"], **cells)

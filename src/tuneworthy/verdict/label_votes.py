@@ -76,7 +76,7 @@ def other_answer(votes: Sequence[tuple[str, float]], n_answers: int) -> str:
     cast = [(vote, accuracy) for vote, accuracy in votes if vote]
     answers = {vote for vote, _ in cast} - {GIVEN}
     wrong = max((n_answers or OPEN_ANSWERS) - 1, 1)
-    agreeing = {one for one in answers if sum(vote == one for vote, _ in cast) >= 2}
+    agreeing = {answer for answer in answers if sum(vote == answer for vote, _ in cast) >= 2}
     if not agreeing:
         return ""
 
@@ -139,7 +139,7 @@ class ClassifierVotes:
 
 
 def _labels_of(case: Case) -> list[str]:
-    return [str(one) for one in case.expected] if isinstance(case.expected, list) else [str(case.expected)]
+    return [str(answer) for answer in case.expected] if isinstance(case.expected, list) else [str(case.expected)]
 
 
 def _out_of_fold(examples: Sequence[Example], labels: Sequence[str], seed: int) -> tuple[NDArray[np.float64], float]:
@@ -153,16 +153,16 @@ def _out_of_fold(examples: Sequence[Example], labels: Sequence[str], seed: int) 
     total, count, hits = np.zeros(len(labels)), np.zeros(len(labels)), 0
     for fold in range(FOLDS):
         rest = [example for index, example in enumerate(examples) if index % FOLDS != fold]
-        held = [example for index, example in enumerate(examples) if index % FOLDS == fold]
+        part = [example for index, example in enumerate(examples) if index % FOLDS == fold]
         classical = fit("linear", rest, seed)
         assert isinstance(classical, ProbabilisticModel)
-        found = classical.probabilities([example.question for example in held])
-        known = {label: index for index, label in enumerate(classical.labels)}
-        for example, row in zip(held, found, strict=True):
+        found = classical.probabilities([example.question for example in part])
+        columns = {label: index for index, label in enumerate(classical.labels)}
+        for example, row in zip(part, found, strict=True):
             answer = example.answer.strip()
             hits += classical.labels[int(row.argmax())] == answer
-            if answer in known:
-                total[column[answer]] += row[known[answer]]
+            if answer in columns:
+                total[column[answer]] += row[columns[answer]]
                 count[column[answer]] += 1
     thresholds = np.where(count > 0, total / np.maximum(count, 1), 1.0)
     return thresholds, (hits + 1) / (len(examples) + 2)

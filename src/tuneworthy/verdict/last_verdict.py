@@ -67,8 +67,8 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     try:
         verdict = TypeAdapter(Verdict).validate_python(document)
     except ValidationError:
-        words = messages.NOT_A_VERDICT.format(path=f"{folder.path / FILE}.json")
-        raise UserError(words, hint=messages.DECIDE_AGAIN) from None
+        fault = messages.NOT_A_VERDICT.format(path=f"{folder.path / FILE}.json")
+        raise UserError(fault, hint=messages.DECIDE_AGAIN) from None
     then, now = document.get("of", {}), _hashes(project)
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
     changed = [messages.CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]

@@ -190,64 +190,64 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
 
 def _cases(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     n_test, gate = state.evidence.n_test, gates["test_set"]
-    words = messages.N_CASES.format(n=state.n_cases, n_test=n_test)
+    text = messages.N_CASES.format(n=state.n_cases, n_test=n_test)
     if state.fault:
         return part.step(name, OPEN, state.fault, messages.CHECK)
     if state.n_unlabelled:
         cost = Cost(person_minutes=state.n_unlabelled * MINUTES_PER_CASE)
-        words += messages.N_UNLABELLED.format(n=state.n_unlabelled)
-        return part.step(name, OPEN, words, messages.LABEL, cost)
+        text += messages.N_UNLABELLED.format(n=state.n_unlabelled)
+        return part.step(name, OPEN, text, messages.LABEL, cost)
     if gate.status == "pass":
-        return part.step(name, DONE, words)
+        return part.step(name, DONE, text)
     cost = Cost(person_minutes=max(0, FEWEST_CASES - n_test) * MINUTES_PER_CASE)
-    return part.step(name, OPEN, f"{words}. {gate.message}", messages.SAMPLE, cost)
+    return part.step(name, OPEN, f"{text}. {gate.message}", messages.SAMPLE, cost)
 
 
 def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     """Return a step that is done when its gates pass, by running its rungs; its words are those that weigh most."""
     results = [gates[gate] for gate in part.of]
     open_gates, passed = [r for r in results if r.is_open], [r for r in results if r.status == "pass"]
-    words = " ".join(dict.fromkeys(result.message for result in open_gates or passed or results))
+    text = " ".join(dict.fromkeys(result.message for result in open_gates or passed or results))
     if not open_gates:
         n = messages.N_TESTED.format(n=state.evidence.n_test) if passed else ""
-        return part.step(name, DONE if passed else NOT_APPLICABLE, f"{words}{n}")
-    known = state.evidence.rungs
-    untested = [rung for rung in part.rungs if not (rung in known and known[rung].tested)] or list(part.rungs)
+        return part.step(name, DONE if passed else NOT_APPLICABLE, f"{text}{n}")
+    rungs = state.evidence.rungs
+    untested = [rung for rung in part.rungs if not (rung in rungs and rungs[rung].tested)] or list(part.rungs)
     run = [rung for rung in untested if rung in state.costs] or untested
     for rung in run:
         if rung in state.quick:
             score, n_dev = state.quick[rung]
-            words += messages.QUICK_SCORE.format(rung=rung, score=score, n=n_dev)
+            text += messages.QUICK_SCORE.format(rung=rung, score=score, n=n_dev)
     do = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in run)])
     if name == "model" and not state.evidence.other_models:
         do = messages.ADD_MODEL
     costs = [state.costs[rung] for rung in run if rung in state.costs]
-    return part.step(name, OPEN, words, do, reduce(Cost.plus, costs) if len(costs) == len(run) else None)
+    return part.step(name, OPEN, text, do, reduce(Cost.plus, costs) if len(costs) == len(run) else None)
 
 
 def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     verdict = state.verdict
     if verdict is None:
         return part.step(name, OPEN, messages.NOT_DECIDED, messages.DECIDE, Cost())
-    words = messages.VERDICT.format(outcome=verdict.outcome, reason=next(iter(verdict.reasons), ""))
+    text = messages.VERDICT.format(outcome=verdict.outcome, reason=next(iter(verdict.reasons), ""))
     if state.decided:
-        return part.step(name, DONE, words)
+        return part.step(name, DONE, text)
     if state.verdict_stale:
-        words = messages.VERDICT_STALE.format(outcome=verdict.outcome, changes="; ".join(state.verdict_stale))
-        return part.step(name, OPEN, words, messages.DECIDE, Cost())
-    return part.step(name, OPEN, words, messages.THEN_DECIDE.format(action=verdict.next_action), Cost())
+        text = messages.VERDICT_STALE.format(outcome=verdict.outcome, changes="; ".join(state.verdict_stale))
+        return part.step(name, OPEN, text, messages.DECIDE, Cost())
+    return part.step(name, OPEN, text, messages.THEN_DECIDE.format(action=verdict.next_action), Cost())
 
 
 def _later(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     """Return a step after the decision: done when its gates pass or are waived."""
     results = [gates[gate] for gate in part.of]
-    open_gates = [one for one in results if one.is_open]
-    words = ", ".join(f"{one.gate}: {one.status}" for one in results)
+    open_gates = [result for result in results if result.is_open]
+    text = ", ".join(f"{result.gate}: {result.status}" for result in results)
     if state.decided and state.verdict is not None and state.verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
         return part.step(name, NOT_APPLICABLE, messages.NOT_NEEDED)
     if not open_gates:
-        return part.step(name, DONE, words)
-    return part.step(name, OPEN, join_sentences(words, open_gates[0].message), part.do)
+        return part.step(name, DONE, text)
+    return part.step(name, OPEN, join_sentences(text, open_gates[0].message), part.do)
 
 
 def _training(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
@@ -257,13 +257,13 @@ def _training(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
     if step.status is NOT_APPLICABLE:
         return step
     if tuned is not None and tuned.score is not None and not state.evidence.stale:
-        words = messages.TUNED_STATUS.format(
+        text = messages.TUNED_STATUS.format(
             name=tuned.name, score=tuned.score, status=tuned.status, n=state.evidence.n_test, pilot=pilot
         )
-        return replace(step, status=DONE, evidence=words, do="")
+        return replace(step, status=DONE, evidence=text, do="")
     if adapter is not None:
-        words = messages.ADAPTER_UNTESTED.format(adapter=adapter, pilot=pilot)
-        return replace(step, status=OPEN, evidence=words, do=messages.DO_TEST)
+        text = messages.ADAPTER_UNTESTED.format(adapter=adapter, pilot=pilot)
+        return replace(step, status=OPEN, evidence=text, do=messages.DO_TEST)
     return replace(step, status=OPEN, evidence=messages.NOT_TRAINED.format(pilot=pilot), do=part.do)
 
 

@@ -11,7 +11,7 @@ from tuneworthy.verdict.base import GateResult, Outcome, Verdict
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, target_of
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
 
-# Gates without which the test that a comparison rests on is none.
+# Gates that the test itself must pass before any comparison on it counts.
 SOUND: Final = frozenset({"test_set", "baseline", "contamination", "judge"})
 
 
@@ -29,8 +29,8 @@ def decide_shipping(evidence: Evidence) -> Verdict:
         raise ValueError("no tuned variant was compared on test")
     before, training = run_gates(evidence), run_gates(evidence, "to_train")
     gates = run_gates(evidence, "to_ship")
-    needed = [*(one for one in before if one.gate in SOUND), *gates]
-    still_open = sorted((one for one in needed if one.is_open), key=lambda one: one.status != "fail")
+    needed = [*(result for result in before if result.gate in SOUND), *gates]
+    still_open = sorted((result for result in needed if result.is_open), key=lambda result: result.status != "fail")
     return Verdict(
         outcome=Outcome.DO_NOT_SHIP if still_open else Outcome.SHIP,
         stage="to_ship",
@@ -67,7 +67,7 @@ def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateR
     if not still_open:
         return [join_sentences(messages.SHIP, messages.sentence(tuned.reason)), reached]
     first = messages.GATE_CLOSED.format(gate=still_open[0].gate, message=still_open[0].message)
-    also = ", ".join(one.gate for one in still_open[1:])
+    also = ", ".join(result.gate for result in still_open[1:])
     return [first, reached, *([messages.ALSO_CLOSED.format(gates=also)] if also else [])]
 
 
@@ -80,13 +80,13 @@ def _next_action(still_open: Sequence[GateResult]) -> str:
 
 
 def _would_change(evidence: Evidence, still_open: Sequence[GateResult]) -> list[str]:
-    names = ", ".join(one.gate for one in still_open)
+    names = ", ".join(result.gate for result in still_open)
     return [messages.GATES_PASS.format(gates=names) if names else messages.OTHER_ADAPTER, *expiries(evidence)]
 
 
 def _changed(evidence: Evidence) -> list[str]:
     """Say what is about another dataset, adapter or base, and was therefore not used."""
     found = evidence.training
-    proofs = [one for proof in (found.pilot, found.parity, found.serving) if proof for one in proof.changed]
-    regressions = [messages.SET_CHANGED.format(name=one.name) for one in found.regressions if one.changed]
+    proofs = [result for proof in (found.pilot, found.parity, found.serving) if proof for result in proof.changed]
+    regressions = [messages.SET_CHANGED.format(name=result.name) for result in found.regressions if result.changed]
     return [*found.changed, *proofs, *regressions]

@@ -33,7 +33,7 @@ class DatasetEvidence:
         bound: The share of good rows that was shown; None before.
         terms: Whether the terms of the models that wrote rows allow training on them.
         terms_words: Why.
-        newer: The version that was frozen after it, which a tuned model was not trained on; "" if there is none.
+        newer: The version that was frozen after it, which a tuned model was not trained on; "" without one.
     """
 
     version: str
@@ -57,13 +57,11 @@ class PilotEvidence:
 
     Attributes:
         n: Trainings.
-        baseline: What training must beat, on the cases of the pilot.
         changed: Why it says nothing of the dataset and base at hand, in words; its points are then not used.
         built_gain: Gain of the built over the raw rows at equal steps, with its interval; None if it was not measured.
     """
 
     n: int
-    baseline: float | None = None
     changed: Sequence[str] = ()
     built_gain: tuple[float, tuple[float, float]] | None = None
 

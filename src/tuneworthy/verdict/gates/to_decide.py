@@ -26,11 +26,11 @@ def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 10 groups if cases are grouped."""
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
-        words = messages.TOO_FEW_CASES.format(n=evidence.n_test, needed=FEWEST_CASES)
-        return says("fail", words, messages.ADD_CASES, **numbers)
+        message = messages.TOO_FEW_CASES.format(n=evidence.n_test, needed=FEWEST_CASES)
+        return says("fail", message, messages.ADD_CASES, **numbers)
     if evidence.n_groups is not None and evidence.n_groups < FEWEST_GROUPS:
-        words = messages.TOO_FEW_GROUPS.format(n=evidence.n_groups, needed=FEWEST_GROUPS)
-        return says("fail", words, messages.ADD_CASES, **numbers)
+        message = messages.TOO_FEW_GROUPS.format(n=evidence.n_groups, needed=FEWEST_GROUPS)
+        return says("fail", message, messages.ADD_CASES, **numbers)
     if evidence.alpha is None:
         return says("pass", messages.N_TEST.format(n=evidence.n_test), **numbers)
     size = shows(evidence.n_test, evidence.alpha)
@@ -42,8 +42,8 @@ def baseline(evidence: Evidence) -> Finding:
     """Prompt and model as they are today were measured on test."""
     found = evidence.rungs.get("baseline")
     if evidence.stale:
-        words = messages.RUN_STALE.format(changes="; ".join(evidence.stale))
-        return says("unknown", words, messages.RUN, stale=list(evidence.stale))
+        message = messages.RUN_STALE.format(changes="; ".join(evidence.stale))
+        return says("unknown", message, messages.RUN, stale=list(evidence.stale))
     if found is None or found.score is None:
         return says("unknown", messages.BASELINE_MISSING, messages.RUN)
     return says("pass", messages.BASELINE_SCORE.format(score=found.score), score=found.score)
@@ -89,8 +89,8 @@ def prompt(evidence: Evidence) -> Finding:
         missing.append(messages.AT_LEAST_SHOTS.format(n=FEWEST_SHOTS))
     missing += [] if halved else [messages.HALF_PROMPT]
     if missing:
-        words = messages.PROMPT_UNTRIED.format(missing=", ".join(missing))
-        return says("unknown", words, messages.RUN, **numbers)
+        message = messages.PROMPT_UNTRIED.format(missing=", ".join(missing))
+        return says("unknown", message, messages.RUN, **numbers)
     return says("pass", messages.PROMPT_TRIED.format(shots=shots), **numbers)
 
 
@@ -131,15 +131,15 @@ def retrieval(evidence: Evidence) -> Finding:
     measured = {"not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
     numbers = {**found.numbers, **measured}
     if search.lower > 0.5:
-        words = messages.SEARCH_FAILS.format(lost=search.not_retrieved, failed=search.failed)
-        return says("fail", words, messages.FIX_SEARCH, **numbers)
+        message = messages.SEARCH_FAILS.format(lost=search.not_retrieved, failed=search.failed)
+        return says("fail", message, messages.FIX_SEARCH, **numbers)
     oracle = "" if search.oracle is None else messages.ORACLE_SCORE.format(score=search.oracle)
     return says("pass", join_sentences(found.message, oracle), **numbers)
 
 
 @GATES.rule("decoding", group=STAGE)
 def decoding(evidence: Evidence) -> Finding:
-    """Sampling parameters (or effort) were tuned, or there are none: the model takes none, or output is constrained."""
+    """Sampling parameters (or effort) were tuned, or it has none: the model takes none, or output is constrained."""
     found = evidence.rungs.get("decoding")
     if found is not None and found.reason_code in {"no_parameters", "constrained"}:
         return says("not_applicable", messages.sentence(found.reason))
@@ -153,8 +153,8 @@ def _tested(evidence: Evidence, name: str) -> Finding:
     if found is None or found.score is None:
         why = f" ({found.reason})" if found is not None and found.reason else ""
         return says("unknown", messages.RUNG_MISSING.format(rung=name, reason=why), fix)
-    words = messages.RUNG_SCORE.format(name=found.name, score=found.score, status=found.status)
-    return says("pass", words, score=found.score, status=found.status)
+    message = messages.RUNG_SCORE.format(name=found.name, score=found.score, status=found.status)
+    return says("pass", message, score=found.score, status=found.status)
 
 
 @GATES.rule("judge", group=STAGE)
@@ -174,14 +174,14 @@ def power(evidence: Evidence) -> Finding:
         return says("unknown", messages.NOTHING_ELIGIBLE, messages.RUN)
     numbers = {"target": status, "lower": top.lower, "upper": top.upper, "n_test": evidence.n_test}
     if top.has_holes:
-        words = messages.UNSCORED.format(unscored=top.unscored, n=top.n)
-        return says("fail", words, messages.FIX_UNSCORED, **numbers, unscored=top.unscored)
+        message = messages.UNSCORED.format(unscored=top.unscored, n=top.n)
+        return says("fail", message, messages.FIX_UNSCORED, **numbers, unscored=top.unscored)
     if status != "unresolved":
         return says("pass", messages.TARGET_IS.format(status=status), **numbers)
     needed = cases_for_target(top.score, evidence.target, evidence.margin)
     fix = messages.ADD_ABOUT.format(needed=needed) if needed else messages.ADD_MORE_THAN.format(most=MOST_CASES)
-    words = messages.TARGET_OPEN.format(n=evidence.n_test, target=evidence.target)
-    return says("fail", words, fix, **numbers, n_needed=needed)
+    message = messages.TARGET_OPEN.format(n=evidence.n_test, target=evidence.target)
+    return says("fail", message, fix, **numbers, n_needed=needed)
 
 
 @GATES.rule("reason", group=STAGE)
@@ -210,15 +210,15 @@ def _share(evidence: Evidence, name: ErrorClass) -> Finding:
     """Pass if a class of failures on dev is shown to be frequent."""
     if evidence.errors is None:
         stale = list(evidence.errors_stale)
-        words = messages.ERRORS_STALE.format(changes="; ".join(stale)) if stale else messages.ERRORS_UNKNOWN
-        return says("unknown", words, messages.PROBE, stale=stale)
+        message = messages.ERRORS_STALE.format(changes="; ".join(stale)) if stale else messages.ERRORS_UNKNOWN
+        return says("unknown", message, messages.PROBE, stale=stale)
     found = next((row for row in evidence.errors if row.name == name), None)
     if found is None:
         return says("fail", messages.NO_SUCH_ERROR.format(cause=messages.CAUSES[name]), share=0.0)
-    words, numbers = f"In {messages.error_share(found)}.", {"share": found.share, "ci95": found.ci95, "n": found.n}
+    message, numbers = f"In {messages.error_share(found)}.", {"share": found.share, "ci95": found.ci95, "n": found.n}
     if found.ci95[0] < CLASS_SHARE:
-        return says("fail", f"{words} {messages.SHARE_TOO_SMALL.format(needed=CLASS_SHARE)}", **numbers)
-    return says("pass", words, **numbers)
+        return says("fail", f"{message} {messages.SHARE_TOO_SMALL.format(needed=CLASS_SHARE)}", **numbers)
+    return says("pass", message, **numbers)
 
 
 def _distillation(evidence: Evidence) -> Finding:
@@ -227,9 +227,9 @@ def _distillation(evidence: Evidence) -> Finding:
     if found is None or found.score is None:
         return says("unknown", messages.NO_TEACHER, messages.RUN_RUNG.format(rung="model"))
     state = target_of(found, evidence.target, evidence.margin)
-    words = messages.TEACHER.format(name=found.name, score=found.score, status=state)
+    message = messages.TEACHER.format(name=found.name, score=found.score, status=state)
     fix = messages.SETTLE_TARGET if state == "unresolved" else ""
-    return says(_TARGET_STATUS[state], words, fix, score=found.score)
+    return says(_TARGET_STATUS[state], message, fix, score=found.score)
 
 
 _TARGET_STATUS: Final[dict[Target, Status]] = {"met": "pass", "missed": "fail", "unresolved": "unknown"}

@@ -30,30 +30,32 @@ def improvement(evidence: Evidence) -> Finding:
     if tuned is None or tuned.score is None:
         return says("unknown", messages.NO_TUNED, RUN)
     numbers = {"score": tuned.score, "status": tuned.status, "delta": tuned.delta, "delta_ci": tuned.delta_ci}
-    words = messages.sentence(
+    message = messages.sentence(
         messages.TUNED_SCORE.format(name=tuned.label, score=tuned.score, difference=_difference(tuned))
     )
     if not tuned.eligible:
         why = messages.MAY_NOT_SERVE.format(reason=tuned.violated or tuned.reason.rstrip("."))
-        return says("fail", f"{words} {why}", **numbers)
+        return says("fail", f"{message} {why}", **numbers)
     overlaps = dataset_contamination(evidence)
     if overlaps.status != "pass" and "dataset_contamination" not in evidence.waivers:
         why = messages.TRAINED_ON_CASES.format(detail=overlaps.message)
-        return says("unknown", f"{words} {why}", overlaps.fix, **numbers)
+        return says("unknown", f"{message} {why}", overlaps.fix, **numbers)
     if evidence.best == "classical":
-        return says("fail", f"{words} {_classical_as_good(evidence.rungs.get('classical'))}", **numbers)
+        return says("fail", f"{message} {_classical_as_good(evidence.rungs.get('classical'))}", **numbers)
     rival = _open_classical(evidence, tuned)
     if rival is not None and rival.score is not None:
         why = messages.CLASSICAL_OPEN.format(name=rival.label, score=rival.score)
-        return says("unknown", f"{words} {why}", messages.ADD_CASES, **numbers)
-    words_with_reason = join_sentences(words, messages.sentence(tuned.reason))
+        return says("unknown", f"{message} {why}", messages.ADD_CASES, **numbers)
+    message_with_reason = join_sentences(message, messages.sentence(tuned.reason))
     if tuned.status == "adopted":
-        return says("pass", words_with_reason, **numbers)
+        return says("pass", message_with_reason, **numbers)
     if evidence.best == TUNED and tuned.delta_ci is not None and tuned.delta_ci[0] > -evidence.margin:
-        return says("pass", f"{words} {messages.NO_WORSE_AND_ALLOWED.format(margin=100 * evidence.margin)}", **numbers)
+        return says(
+            "pass", f"{message} {messages.NO_WORSE_AND_ALLOWED.format(margin=100 * evidence.margin)}", **numbers
+        )
     if tuned.status == "no_gain":
-        return says("fail", words_with_reason, **numbers)
-    return says("unknown", words_with_reason, messages.ADD_CASES, **numbers)
+        return says("fail", message_with_reason, **numbers)
+    return says("unknown", message_with_reason, messages.ADD_CASES, **numbers)
 
 
 @GATES.rule("regressions", group=STAGE)
@@ -61,22 +63,22 @@ def regressions(evidence: Evidence) -> Finding:
     """No regression set is worse: on each the tuned model is no worse than the base that was trained by more than the
     margin of the set. Compared with any other model it shows nothing."""
     found = evidence.training
-    usable = [one for one in found.regressions if not one.changed]
-    sets = {one.name: {"status": one.status, "n": one.n, "margin": one.margin} for one in usable}
+    usable = [row for row in found.regressions if not row.changed]
+    sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
     numbers = {"sets": sets, "not_asked": list(found.sets_missing)}
     base = found.tuned.base if found.tuned else None
     if found.tuned and usable and (base is None or found.tuned.compared_base != base):
-        words = messages.OTHER_BASE.format(other=found.tuned.compared_with or messages.ANOTHER_MODEL)
-        return says("unknown", words, messages.COMPARE_BASE, **numbers)
-    failed = [one for one in usable if one.status == "fail"]
-    undecided = [one for one in usable if one.status not in {"pass", "fail"}]
-    words = "; ".join(f"{one.name}: {one.detail.rstrip('.')}" for one in failed or undecided or usable)
+        message = messages.OTHER_BASE.format(other=found.tuned.compared_with or messages.ANOTHER_MODEL)
+        return says("unknown", message, messages.COMPARE_BASE, **numbers)
+    failed = [row for row in usable if row.status == "fail"]
+    undecided = [row for row in usable if row.status not in {"pass", "fail"}]
+    message = "; ".join(f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable)
     if failed:
-        return says("fail", join_sentences(words), messages.MORE_REHEARSAL, **numbers)
+        return says("fail", join_sentences(message), messages.MORE_REHEARSAL, **numbers)
     if found.sets_missing or not usable:
         names = f" ({', '.join(found.sets_missing)})" if found.sets_missing else ""
         return says("unknown", messages.SETS_MISSING.format(names=names), RUN, **numbers)
-    return says("unknown" if undecided else "pass", join_sentences(words), **numbers)
+    return says("unknown" if undecided else "pass", join_sentences(message), **numbers)
 
 
 @GATES.rule("serving", group=STAGE)
@@ -90,8 +92,8 @@ def serving(evidence: Evidence) -> Finding:
     proven = found.parity is not None and found.parity.status == "pass" and not found.parity.changed
     no_other = found.serving is None or bool(found.serving.changed)
     if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:
-        words = messages.EMBEDDED_ENGINE.format(file=tuned.gguf)
-        return says("pass", words, engine="llama_cpp", artifact=tuned.gguf)
+        message = messages.EMBEDDED_ENGINE.format(file=tuned.gguf)
+        return says("pass", message, engine="llama_cpp", artifact=tuned.gguf)
     return _proof(found.serving, messages.SERVING_MISSING, "serve --engine vllm --check")
 
 

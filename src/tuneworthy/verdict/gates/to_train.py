@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, Status
@@ -22,14 +22,14 @@ def dataset_frozen(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     numbers = {"version": found.version, "n_rows": found.n_rows, "failed": list(found.failed), "newer": found.newer}
     if found.broken:
-        words = messages.VERSION_CHANGED.format(version=found.version, change=found.broken.rstrip("."))
-        return says("fail", words, messages.BUILD, **numbers)
+        message = messages.VERSION_CHANGED.format(version=found.version, change=found.broken.rstrip("."))
+        return says("fail", message, messages.BUILD, **numbers)
     if found.failed:
-        words = messages.FROZEN_UNSAFE.format(version=found.version, gates="; ".join(found.failed))
-        return says("fail", words, messages.FIX_ROWS, **numbers)
+        message = messages.FROZEN_UNSAFE.format(version=found.version, gates="; ".join(found.failed))
+        return says("fail", message, messages.FIX_ROWS, **numbers)
     newer = messages.NEWER_VERSION.format(version=found.newer) if found.newer else ""
-    words = messages.FROZEN.format(version=found.version, n=found.n_rows)
-    return says("pass", join_sentences(words, newer), **numbers)
+    message = messages.FROZEN.format(version=found.version, n=found.n_rows)
+    return says("pass", join_sentences(message, newer), **numbers)
 
 
 @GATES.rule("dataset_review", group=STAGE)
@@ -40,9 +40,9 @@ def dataset_review(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     statuses: dict[str, Status] = {"accepted": "pass", "rejected": "fail"}
     status = statuses.get(found.review, "unknown")
-    words = messages.sentence(found.review_words) or messages.NOT_REVIEWED
+    message = messages.sentence(found.review_words) or messages.NOT_REVIEWED
     fix = "" if status == "pass" else messages.REVIEW
-    return says(status, words, fix, version=found.version, review=found.review, bound=found.bound)
+    return says(status, message, fix, version=found.version, review=found.review, bound=found.bound)
 
 
 @GATES.rule("dataset_contamination", group=STAGE)
@@ -53,11 +53,11 @@ def dataset_contamination(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     numbers = {"version": found.version, "changed": list(found.changed), "n_near": found.n_near}
     if found.overlaps:
-        words = messages.VERSION_OVERLAPS.format(version=found.version, detail=found.overlaps.rstrip("."))
-        return says("fail", words, messages.FIX_ROWS, **numbers)
+        message = messages.VERSION_OVERLAPS.format(version=found.version, detail=found.overlaps.rstrip("."))
+        return says("fail", message, messages.FIX_ROWS, **numbers)
     if found.changed:
-        words = messages.VERSION_UNCHECKED.format(changes="; ".join(found.changed), version=found.version)
-        return says("unknown", words, messages.BUILD, **numbers)
+        message = messages.VERSION_UNCHECKED.format(changes="; ".join(found.changed), version=found.version)
+        return says("unknown", message, messages.BUILD, **numbers)
     near = messages.NEAR_ROWS.format(n=found.n_near) if found.n_near else ""
     return says("pass", join_sentences(messages.VERSION_CLEAN.format(version=found.version), near), **numbers)
 
@@ -75,19 +75,19 @@ def teacher_terms(evidence: Evidence) -> Finding:
 def pilot(evidence: Evidence) -> Finding:
     """Small trainings on growing parts of the version forecast a gain: its interval lies above 0."""
     found, forecast = evidence.training.pilot, evidence.forecast
-    numbers = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
-    numbers |= {"points": len(forecast.points)}
+    numbers: dict[str, Any] = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
+    numbers |= {"points": len(forecast.points), "built_gain": found.built_gain if found else None}
     if found is not None and found.changed:
-        words = messages.PILOT_CHANGED.format(changes="; ".join(found.changed))
-        return says("unknown", words, messages.PILOT, **numbers, changed=list(found.changed))
+        message = messages.PILOT_CHANGED.format(changes="; ".join(found.changed))
+        return says("unknown", message, messages.PILOT, **numbers, changed=list(found.changed))
     if found is None or forecast.status == "unknown" or forecast.gain is None or forecast.ci95 is None:
         return says("unknown", messages.PILOT_MISSING, join_sentences(messages.PILOT, forecast.cost), **numbers)
     low, high = forecast.ci95
-    words = messages.FORECAST.format(
+    message = messages.FORECAST.format(
         size=forecast.n_examples, gain=100 * forecast.gain, low=100 * low, high=100 * high, n=found.n
     )
     if low > 0:
-        return says("pass", words, **numbers)
+        return says("pass", message, **numbers)
     if high < evidence.margin:
-        return says("fail", f"{words} {messages.BELOW_MARGIN.format(margin=100 * evidence.margin)}", **numbers)
-    return says("unknown", f"{words} {messages.GAIN_OPEN}", messages.MORE_PILOT, **numbers)
+        return says("fail", f"{message} {messages.BELOW_MARGIN.format(margin=100 * evidence.margin)}", **numbers)
+    return says("unknown", f"{message} {messages.GAIN_OPEN}", messages.MORE_PILOT, **numbers)
