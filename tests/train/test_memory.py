@@ -10,13 +10,13 @@ import pytest
 from tests.train import shapes
 from tuneworthy.train import memory
 from tuneworthy.train.gpus import GIB
-from tuneworthy.train.memory import NF4_BYTES, Backend, estimate, fits, largest_micro_batch, reconcile
+from tuneworthy.train.memory import NF4_BYTES, estimate, fits, largest_micro_batch, reconcile
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, shape_of_config
 
 B8, B70 = shape_of_config(shapes.LLAMA_8B), shape_of_config(shapes.LLAMA_70B)
 LONG = TrainingSettings(micro_batch_size=2, batch_size=16, max_length=4096, gradient_checkpointing=True)
-ARTICLE = TrainingSettings(
+LONG_QLORA = TrainingSettings(
     method="qlora", rank=32, alpha=32, dropout=0.05, micro_batch_size=2, batch_size=16, max_length=4096
 )
 UNSLOTH = {
@@ -26,8 +26,8 @@ UNSLOTH = {
 """Unsloth's published minimums, GB: QLoRA and LoRA in 16 bits."""
 
 
-def part(shape: Shape, settings: TrainingSettings, name: str, backend: Backend = memory.PLAIN_TRL) -> float:
-    return estimate(shape, settings, "cuda", backend).part(name) / GIB
+def part(shape: Shape, settings: TrainingSettings, name: str) -> float:
+    return estimate(shape, settings, "cuda").part(name) / GIB
 
 
 def test_nf4_takes_four_bits_and_an_eighth() -> None:
@@ -35,13 +35,9 @@ def test_nf4_takes_four_bits_and_an_eighth() -> None:
 
 
 def test_quantised_weights_are_those_of_the_facts() -> None:
-    def weights(shape: Shape, *, upcasts: bool) -> float:
-        found = estimate(shape, TrainingSettings(method="qlora"), "cuda", Backend(upcasts=upcasts))
-        return round((found.part("weights_nf4") + found.part("weights_rest")) / GIB, 1)
-
-    assert weights(B8, upcasts=False) == 5.3
-    assert weights(B8, upcasts=True) == 7.3
-    assert weights(B70, upcasts=False) == 36.8
+    for shape, gib in ((B8, 5.3), (B70, 36.8)):
+        weights = sum(part(shape, TrainingSettings(method="qlora"), f"weights_{name}") for name in ("nf4", "rest"))
+        assert round(weights, 1) == gib
 
 
 def test_activations_of_8b_are_those_of_the_facts() -> None:
@@ -49,11 +45,8 @@ def test_activations_of_8b_are_those_of_the_facts() -> None:
     assert part(B8, replace(LONG, gradient_checkpointing=False), "activations") == pytest.approx(49, rel=0.1)
 
 
-def test_logits_are_built_by_older_trainers_and_by_newer_ones_not() -> None:
-    old = Backend("trl", (1, 15))
-    assert part(B8, LONG, "logits", old) == pytest.approx(9.8, rel=0.01)
+def test_the_logits_are_never_built_in_full() -> None:
     assert part(B8, LONG, "logits") < 0.3
-    assert part(B8, LONG, "logits", Backend("unsloth", (2026,))) < 0.3
 
 
 def test_full_training_of_8b_takes_16_bytes_a_parameter() -> None:
@@ -62,43 +55,36 @@ def test_full_training_of_8b_takes_16_bytes_a_parameter() -> None:
     assert state / GIB == pytest.approx(120, rel=0.01)
 
 
-def test_an_8_bit_optimiser_saves_half_a_gib_of_8b() -> None:
-    plain, small = TrainingSettings(rank=32), Backend(eight_bit_optimizer=True)
-    saved = part(B8, plain, "optimizer") - part(B8, plain, "optimizer", small)
-    assert saved == pytest.approx(0.47, abs=0.02)
+def test_70b_does_not_fit_on_24_gib_and_the_numbers_are_given() -> None:
+    fit = fits(B70, LONG_QLORA, 24 * GIB, "cuda")
+    assert fit.fit == "does not fit"
+    assert fit.estimate.low > 36 * GIB
+    assert any("80" in line or "48" in line for line in fit.instead)
 
 
-def test_the_articles_70b_does_not_fit_on_24_gib_and_the_numbers_are_told() -> None:
-    for backend in (Backend(), Backend("unsloth", (2026, 10), eight_bit_optimizer=True)):
-        verdict = fits(B70, ARTICLE, 24 * GIB, "cuda", backend)
-        assert verdict.fit == "does not fit"
-        assert verdict.estimate.low > 36 * GIB
-        assert any("80" in line or "48" in line for line in verdict.instead)
-
-
-def test_the_articles_70b_fits_on_a_card_of_80_gib() -> None:
-    assert fits(B70, ARTICLE, 80 * GIB, "cuda").fit == "fits with checkpointing"
+def test_70b_fits_on_a_card_of_80_gib() -> None:
+    assert fits(B70, LONG_QLORA, 80 * GIB, "cuda").fit == "fits with checkpointing"
 
 
 def test_what_would_fit_does_fit() -> None:
-    verdict = fits(B8, replace(ARTICLE, method="lora"), 18 * GIB, "cuda")
+    verdict = fits(B8, replace(LONG_QLORA, method="lora"), 18 * GIB, "cuda")
     assert verdict.fit == "does not fit"
     assert any(line.startswith("qlora") for line in verdict.instead)
     found = fits(B8, replace(verdict.settings, method="qlora"), 18 * GIB, "cuda")
     assert found.fit == "fits with checkpointing"
 
 
-def test_unsloths_table_is_met_within_30_percent() -> None:
-    errors = []
+def test_plain_trl_needs_what_unsloth_publishes_or_somewhat_more() -> None:
+    """Unsloth moves inputs of layers and spare embeddings to the host's memory, which TRL does not."""
+    shares = []
     for name, table in UNSLOTH.items():
         shape = shape_of_config(getattr(shapes, name))
-        for method, told in zip(("qlora", "lora"), table, strict=True):
+        for method, gb in zip(("qlora", "lora"), table, strict=True):
             least = TrainingSettings(method=method, rank=16, micro_batch_size=1, batch_size=8, max_length=512,
                              gradient_checkpointing=True)  # fmt: skip
-            found = estimate(shape, least, "cuda", Backend("unsloth", (2026, 10), eight_bit_optimizer=True))
-            errors.append(abs(found.n_bytes / 1e9 / told - 1))
-    assert max(errors) < 0.30
-    assert median(errors) < 0.15
+            shares.append(estimate(shape, least, "cuda").n_bytes / 1e9 / gb)
+    assert min(shares) > 0.8 and max(shares) < 1.45
+    assert median(shares) == pytest.approx(1, abs=0.2)
 
 
 def test_more_of_anything_never_takes_less() -> None:
@@ -107,7 +93,6 @@ def test_more_of_anything_never_takes_less() -> None:
     for change in ({"rank": 64}, {"max_length": 1024}, {"micro_batch_size": 4}, {"dropout": 0.1}):
         assert estimate(B8, replace(plain, **change), "cuda").n_bytes > size, change
     assert estimate(B8, replace(plain, gradient_checkpointing=True), "cuda").n_bytes < size
-    assert estimate(B8, plain, "cuda", Backend(attention="eager")).n_bytes > size
 
 
 def test_an_unknown_family_has_twice_the_band() -> None:

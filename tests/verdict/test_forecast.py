@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tuneworthy.classical.curve import learning_curve
 from tuneworthy.config.ladder import Economics
 from tuneworthy.train.duration import Duration
-from tuneworthy.train.expected import Expected
 from tuneworthy.train.memory import Device
+from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case, Example
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost, pilot_sizes
 

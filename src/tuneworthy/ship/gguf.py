@@ -199,7 +199,6 @@ def _converted(tensor: Tensor, kind: Any) -> NDArray[Any]:
 
 
 def _write_keys(writer: Any, model: GgufModel) -> None:
-    """Write the keys of a model that came from Hugging Face files."""
     vocabulary = read_vocabulary(model.folder, model.n_rows)
     writer.add_name(str(model.config.get("_name_or_path") or model.folder.name))
     for key, value in model.values():
@@ -299,7 +298,6 @@ def adds_bos(folder: Path) -> bool:
 
 
 def _add(writer: Any, key: str, value: int | float | str) -> None:
-    """Write one key in the type that llama.cpp expects."""
     if isinstance(value, str):
         writer.add_string(key, value)
     elif isinstance(value, float):

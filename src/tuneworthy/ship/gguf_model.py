@@ -170,7 +170,6 @@ class GgufModel:
         return min(context, int(window)) if window and self.architecture.name == "llama" else context
 
     def _reader(self, name: str, place: Place) -> Callable[[], NDArray[np.float32]]:
-        """Return what reads a tensor as the file wants it."""
         q, k = name.endswith(("q_proj.weight", "q_proj.bias")), name.endswith(("k_proj.weight", "k_proj.bias"))
         if self.architecture.permute and (q or k):
             heads = int(self.config["num_attention_heads"]) if q else self._n_kv_heads

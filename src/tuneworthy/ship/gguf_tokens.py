@@ -135,7 +135,6 @@ def _is_byte(token: str) -> bool:
 
 
 def _adds_space(document: Mapping[str, Any]) -> bool:
-    """Say whether a sentencepiece tokenizer puts a space before a text."""
     normalizer = document.get("normalizer") or {}
     steps = [*normalizer.get("normalizers", [normalizer]), document.get("pre_tokenizer") or {}]
     if any(step.get("type") == "Prepend" and step.get("prepend") == _SPACE for step in steps):

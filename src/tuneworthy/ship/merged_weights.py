@@ -80,7 +80,6 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
 
 
 def _write_index(target: Path) -> None:
-    """Write which weight lies in which file."""
     places = {name: path.name for path in sorted(target.glob("*.safetensors")) for name in read_tensors(path)}
     size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
     document = {"metadata": {"total_size": size}, "weight_map": places}

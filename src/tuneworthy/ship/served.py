@@ -69,7 +69,6 @@ def served_artifact(store: Folder, config: Model) -> Artifact | None:
 
 
 def _behind(store: Folder, config: OpenAI) -> Artifact | None:
-    """Return what stands behind an address that answers now."""
     card = _card(config)
     if card is None:
         return None
@@ -109,13 +108,11 @@ def _fetched(url: str, config: OpenAI) -> Mapping[str, Any] | None:
 
 
 def _named_in(store: Folder, path: PurePath | Path) -> Artifact | None:
-    """Return the artifact whose id is a part of `path`."""
     named = (find_artifact(store, part) for part in reversed(path.parts) if part.isalnum())
     return next((artifact for artifact in named if artifact is not None), None)
 
 
 def _lives(pid: object) -> bool:
-    """Say whether a process of this id runs."""
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:

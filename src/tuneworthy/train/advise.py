@@ -14,7 +14,7 @@ from typing import Any, Final
 from tuneworthy.config.train import Train
 from tuneworthy.train import messages, sources
 from tuneworthy.train.gpus import GIB
-from tuneworthy.train.memory import PLAIN_TRL, Backend, Device, MemoryFit, fits, largest_micro_batch
+from tuneworthy.train.memory import Device, MemoryFit, fits, largest_micro_batch
 from tuneworthy.train.rehearsal import LONGEST
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, TrainingSettings
@@ -89,7 +89,6 @@ def advise(
     available: float,
     device: Device,
     train: Train | None = None,
-    backend: Backend = PLAIN_TRL,
     has_bf16: bool = True,
 ) -> Advice:
     """Return settings for a run, with the reason of each.
@@ -100,10 +99,9 @@ def advise(
         available: Memory above what the imports take, bytes.
         device: Where it is.
         train: `[train]` of the project file; what it sets is kept.
-        backend: What will train.
         has_bf16: Whether the device computes in bfloat16.
     """
-    return _Advisor(shape, rows, available, device, train or Train(), backend, has_bf16).advise()
+    return _Advisor(shape, rows, available, device, train or Train(), has_bf16).advise()
 
 
 class _Advisor:
@@ -116,11 +114,10 @@ class _Advisor:
         available: float,
         device: Device,
         train: Train,
-        backend: Backend,
         has_bf16: bool,
     ) -> None:
         self.shape, self.rows, self.available, self.device = shape, rows, available, device
-        self.train, self.backend, self.has_bf16 = train, backend, has_bf16
+        self.train, self.has_bf16 = train, has_bf16
         self.knobs: list[Knob] = []
         self.settings = TrainingSettings(seed=train.seed, batch_size=16, micro_batch_size=1)
 
@@ -146,7 +143,6 @@ class _Advisor:
         return self._fit()
 
     def _set(self, name: str, value: Any, reason: str, source: str) -> None:
-        """Set a knob, unless `[train]` does."""
         own = getattr(self.train, name, None)
         if own is not None:
             value, reason, source = own, messages.SET_BY_PROJECT.format(value=own), messages.PROJECT_FILE
@@ -166,7 +162,7 @@ class _Advisor:
         reason = messages.LORA_REASON
         if self.device == "cuda":
             tried = replace(self.settings, method="lora", micro_batch_size=1)
-            needed = fits(self.shape, tried, self.available, self.device, self.backend)
+            needed = fits(self.shape, tried, self.available, self.device)
             if needed.fit == "does not fit":
                 method, reason = "qlora", messages.QLORA_REASON.format(gib=needed.estimate.n_bytes / GIB)
         self._set("method", method, reason, sources.QLORA)
@@ -201,7 +197,7 @@ class _Advisor:
     def _fit(self) -> Advice:
         longest = max(self.settings.max_length, LONGEST if self.settings.rehearsal else 0)
         settings = replace(self.settings, max_length=longest)
-        where = (self.available, self.device, self.backend)
+        where = (self.available, self.device)
         rows_at_once = largest_micro_batch(self.shape, settings, *where)
         memory = fits(self.shape, replace(settings, micro_batch_size=rows_at_once), *where)
         if memory.fit == "does not fit" or memory.settings.gradient_checkpointing:

@@ -184,7 +184,6 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
 
 
 def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: str) -> Artifact:
-    """Bring the weights of a GGUF file back to bfloat16."""
     import torch
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -210,7 +209,6 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
 
 
 def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict[str, str], say: Say) -> Artifact:
-    """Take a folder in 16 bit as it is; round float32."""
     config = read_config(place / "config.json")
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"

@@ -131,7 +131,6 @@ def load_random(folder: Path) -> None:
 
 
 def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a state is numbers, texts and lists of numbers."""
     plain = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
     return {
         key: value for key, value in plain.items()

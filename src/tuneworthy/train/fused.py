@@ -101,7 +101,6 @@ def _plain(module: Any) -> bool:
 
 
 def _forward(module: Any, x: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
-    """Stand for `peft.tuners.lora.layer.Linear.forward`."""
     if module.disable_adapters or module.merged or arguments or named:
         return type(module).forward(module, x, *arguments, **named)  # type: ignore[no-any-return]
     name = module.active_adapters[0]

@@ -21,57 +21,18 @@ from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
 
 Device = Literal["cpu", "cuda"]
-TrainerName = Literal["trl", "unsloth", "axolotl"]
 NF4_BYTES: Final = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 """Bytes of a weight in NF4 with double quantisation: 4 bits, 8 of the scale of each 64, 32 of the scale of each 64 · 256."""
-FUSED_SINCE: Final = (1, 16)
-"""The first TRL whose SFTTrainer never builds all logits, as far as was read."""
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 """Largest tile of TRL's fused output head."""
 TILE_BYTES: Final[Mapping[Device, int]] = {"cpu": 29, "cuda": 0}
 """Bytes of temporaries for each number of the tile in its backward pass; Triton works in place."""
-LOGIT_BYTES: Final = 2 + 4 + 4
-"""Bytes of each logit that is built in full: in 16 bits, in 32, and its gradient."""
-EAGER_COPIES: Final = 8
-"""Attention matrices that eager attention holds at once (fitcheck-llm: 7.4 to 9)."""
 FIXED: Final[Mapping[Device, int]] = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
 """What a run takes beside its tensors: on a CPU what loads on first use; on a GPU the context and gaps, 0.5 to 2 GB."""
 GAPS: Final[Mapping[Device, float]] = {"cpu": 0.15, "cuda": 0.0}
 """Gaps that the C library's allocator leaves between what layers keep, as a share of it; on a GPU part of `fixed`."""
 BAND: Final[Mapping[Device, tuple[float, float]]] = {"cpu": (0.90, 1.10), "cuda": (0.85, 1.15)}
 DTYPE_BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """What trains, and its version.
-
-    Attributes:
-        name: The trainer.
-        version: Its version, e.g. ``(1, 16)``.
-        attention: `sdpa` (or flash attention, which holds as much), or `eager`.
-        eight_bit_optimizer: Whether the states of the optimiser are kept in 8 bits.
-        upcasts: Whether what NF4 leaves alone is kept in 32 bits (`prepare_model_for_kbit_training`).
-    """
-
-    name: TrainerName = "trl"
-    version: tuple[int, ...] = FUSED_SINCE
-    attention: Literal["sdpa", "eager"] = "sdpa"
-    eight_bit_optimizer: bool = False
-    upcasts: bool = False
-
-    @property
-    def fused_head(self) -> bool:
-        """Whether the logits are never built in full."""
-        return self.name == "unsloth" or (self.name == "trl" and self.version >= FUSED_SINCE)
-
-    @property
-    def spares_the_card(self) -> bool:
-        """Whether inputs of layers and spare embeddings go to the host's memory when the card's is short (Unsloth)."""
-        return self.name == "unsloth"
-
-
-PLAIN_TRL: Final = Backend()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +90,13 @@ class MemoryEstimate:
         }
 
 
-def estimate(shape: Shape, settings: TrainingSettings, device: Device, backend: Backend = PLAIN_TRL) -> MemoryEstimate:
+def estimate(shape: Shape, settings: TrainingSettings, device: Device) -> MemoryEstimate:
     """Return what a run needs at its peak.
 
     The peak is where the most is held at once: when the output head is differentiated, in the backward pass of a
     layer, or (all weights trained) when all gradients are there.
     """
-    run = _RunMemory(shape, settings, device, backend)
+    run = _RunMemory(shape, settings, device)
     worst = max(run.moments(), key=lambda parts: sum(part.n_bytes for part in parts))
     parts = (*run.permanent(), *worst, _part("fixed", FIXED[device]))
     low, high = BAND[device]
@@ -154,7 +115,6 @@ class _RunMemory:
     shape: Shape
     settings: TrainingSettings
     device: Device
-    backend: Backend
 
     @property
     def full(self) -> bool:
@@ -190,27 +150,23 @@ class _RunMemory:
         """Return weights and trainable state."""
         n, what = self.n_trained, self.trained
         wide = 2 if self.settings.method == "qlora" else 4
-        states = 2 if self.backend.eight_bit_optimizer else 2 * wide
         parts = self._weights()
         if not self.full:
             parts.append(_part("adapters", n * wide, what=what, bytes=wide))
         if self.mixed and wide == 4:
             parts.append(_part("copies", 2 * (self.shape.n_linear if self.full else n)))
-        parts.append(_part("optimizer", n * states, what=what, bytes=states))
+        parts.append(_part("optimizer", 2 * n * wide, what=what, bytes=2 * wide))
         accumulated = self.settings.accumulation > 1 or not self.full
         return [*parts, _part("gradients", n * wide, what=what)] if accumulated else parts
 
     def _weights(self) -> list[MemoryPart]:
         shape = self.shape
-        spared = self.backend.spares_the_card and not shape.tied and not self.full
-        n = shape.n_params - spared * shape.vocab * shape.hidden
         if self.settings.method != "qlora":
             wide = 4 if self.full else self.width
-            return [_part("weights", n * wide, n=n / 1e9, bytes=wide)]
-        wide = 4 if self.backend.upcasts else 2
+            return [_part("weights", shape.n_params * wide, n=shape.n_params / 1e9, bytes=wide)]
         return [
             _part("weights_nf4", shape.n_linear * NF4_BYTES, bits=8 * NF4_BYTES),
-            _part("weights_rest", (n - shape.n_linear) * wide, bytes=wide),
+            _part("weights_rest", (shape.n_params - shape.n_linear) * 2, bytes=2),
         ]
 
     # --- what is in memory at the worst moment ---------------------------------------------------------------------
@@ -218,21 +174,14 @@ class _RunMemory:
     def moments(self) -> list[list[MemoryPart]]:
         """Return what is in memory beside that, at each moment that can be the worst."""
         layer, layers, checkpointed = self.layer_bytes(), self.shape.n_layers, self.settings.gradient_checkpointing
-        attention = _part("attention", self._eager() * (1 if checkpointed else layers))
         at_once = self.full and self.settings.accumulation == 1
         end = [_part("gradients", self.n_trained * 4, what=self.trained)] * at_once
         if checkpointed:
-            stored = 0 if self.backend.spares_the_card else layers * self.tokens * self.shape.hidden * self._stream
-            inputs, live = _part("checkpoints", stored), _part("live_layer", layer + self.backward_bytes())
-            return [[inputs, self._head()], [inputs, live, attention], end]
+            wide = 4 if self.full else self.width
+            inputs = _part("checkpoints", layers * self.tokens * self.shape.hidden * wide)
+            return [[inputs, self._head()], [inputs, _part("live_layer", layer + self.backward_bytes())], end]
         activations = _part("activations", layers * layer * (1 + GAPS[self.device]), n=layers)
-        live = _part("live_layer", self.backward_bytes())
-        return [[activations, self._head(), attention], [activations, live, attention], end]
-
-    @property
-    def _stream(self) -> int:
-        """Bytes of a number of the residual stream: 32 bits if weights are, or if a quantised base was upcast."""
-        return 4 if self.full or self.backend.upcasts else self.width
+        return [[activations, self._head()], [activations, _part("live_layer", self.backward_bytes())], end]
 
     def layer_bytes(self) -> float:
         """Return what autograd keeps of one layer (see the module's sources)."""
@@ -261,22 +210,12 @@ class _RunMemory:
         ff = self.shape.active_ff
         return self.tokens * (self.width * (3 * ff + 2 * self.shape.hidden) + 4 * ff)
 
-    def _eager(self) -> float:
-        if self.backend.attention != "eager":
-            return 0
-        chosen = self.settings
-        scores = chosen.micro_batch_size * self.shape.n_heads * chosen.max_length**2
-        return EAGER_COPIES * self.width * scores
-
     def _head(self) -> MemoryPart:
         shape, chosen = self.shape, self.settings
-        if not self.backend.fused_head:
-            what = messages.ALL_LOGITS.format(tokens=self.tokens, vocab=shape.vocab, bytes=LOGIT_BYTES)
-            return _part("logits", self.tokens * shape.vocab * LOGIT_BYTES, what=what)
         rows = chosen.micro_batch_size * (chosen.max_length - 1)
         tile = min(rows, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
         n_bytes = tile * (self.width + TILE_BYTES[self.device]) + rows * shape.hidden * 4
-        return _part("logits", n_bytes + self.full * shape.vocab * shape.hidden * 4, what=messages.TILED_LOGITS)
+        return _part("logits", n_bytes + self.full * shape.vocab * shape.hidden * 4)
 
 
 # --- does it fit, and what would ------------------------------------------------------------------------------------
@@ -312,30 +251,26 @@ class MemoryFit:
         }
 
 
-def fits(
-    shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
-) -> MemoryFit:
+def fits(shape: Shape, settings: TrainingSettings, available: float, device: Device) -> MemoryFit:
     """Say whether a run fits into `available` bytes: the upper end of its band must."""
-    needed = estimate(shape, settings, device, backend)
+    needed = estimate(shape, settings, device)
     if needed.high <= available:
         fit: Fit = "fits with checkpointing" if settings.gradient_checkpointing else "fits"
         return MemoryFit(fit, settings, needed, available)
     saving = replace(settings, gradient_checkpointing=True)
-    saved = estimate(shape, saving, device, backend)
+    saved = estimate(shape, saving, device)
     if saved.high <= available:
         return MemoryFit("fits with checkpointing", saving, saved, available)
-    instead = what_would_fit(shape, saving, available, device, backend)
+    instead = what_would_fit(shape, saving, available, device)
     least = (saved, saving) if saved.n_bytes < needed.n_bytes else (needed, settings)
     return MemoryFit("does not fit", least[1], least[0], available, instead)
 
 
-def what_would_fit(
-    shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
-) -> Sequence[str]:
+def what_would_fit(shape: Shape, settings: TrainingSettings, available: float, device: Device) -> Sequence[str]:
     """Return the smallest changes that fit, alone and then together, and GPUs that are large enough."""
 
     def size(**changes: Any) -> float:
-        return estimate(shape, replace(settings, **changes), device, backend).high
+        return estimate(shape, replace(settings, **changes), device).high
 
     changes: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     if settings.micro_batch_size > 1:
@@ -368,13 +303,11 @@ def what_would_fit(
     return lines
 
 
-def largest_micro_batch(
-    shape: Shape, settings: TrainingSettings, available: float, device: Device, backend: Backend = PLAIN_TRL
-) -> int:
+def largest_micro_batch(shape: Shape, settings: TrainingSettings, available: float, device: Device) -> int:
     """Return the most rows at once, a divisor of the batch, that fit; 1 if no number fits."""
     for n in range(settings.batch_size, 0, -1):
         tried = replace(settings, micro_batch_size=n) if settings.batch_size % n == 0 else None
-        if tried and estimate(shape, tried, device, backend).high <= available:
+        if tried and estimate(shape, tried, device).high <= available:
             return n
     return 1
 

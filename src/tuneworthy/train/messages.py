@@ -223,15 +223,12 @@ PARTS: Final[Mapping[str, str]] = {
     "checkpoints": "inputs of all layers",
     "live_layer": "backward pass of one layer",
     "activations": "what {n} layers store for the backward pass",
-    "attention": "matrices of eager attention",
-    "logits": "the output head: {what}",
+    "logits": "the output head, one tile at a time, with its gradient",
     "fixed": "libraries, context and fragmentation",
 }
 """Part of the peak to what it is."""
 ALL_WEIGHTS: Final = "all weights"
 ADAPTER_WEIGHTS: Final = "{n:.1f}M parameters of adapters"
-ALL_LOGITS: Final = "all logits, {tokens} tokens x {vocab} entries x {bytes} bytes"
-TILED_LOGITS: Final = "one tile at a time, with its gradient"
 ONE_ROW: Final = "one row at a time ({gib:.1f} GiB)"
 SHORTER_ROWS: Final = "rows of at most {n} tokens ({gib:.1f} GiB)"
 LOWER_RANK: Final = "rank {n} ({gib:.1f} GiB)"

@@ -148,6 +148,5 @@ def _point(
 
 
 def _baseline(prepared: Prepared, metric: TaskMetric, say: Say) -> float:
-    """Return the score of the model before training, with the same prompt and precision."""
     model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
     return metric.score(scorer(prepared, metric.cases)(model), say)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import latest_version
-from tuneworthy.errors import UserError
+from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.providers.model_safety import MAX_TOKENIZER_BYTES, read_config
 from tuneworthy.providers.models import find
 from tuneworthy.store import Folder
@@ -33,6 +33,8 @@ IMPORTS: Final = 0.5 * GIB
 """What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes."""
 RESERVED: Final = 1.0 * GIB
 """Of the machine's memory, for everything else that runs."""
+SAMPLED: Final = 200
+"""Rows that are measured where no tokenizer is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,6 @@ def base_folder(spec: str, root: Path) -> Path | None:
 
 
 def _made_base(spec: str, root: Path) -> Artifact | None:
-    """Return the base that `train` made of `spec` last."""
     made = [base for base in artifacts(Folder(root), "base") if (base.manifest.get("source") or {}).get("spec") == spec]
     return made[-1] if made else None
 
@@ -204,7 +205,6 @@ def free_memory() -> float:
 
 
 def _gpu_gib() -> float | None:
-    """Return the memory of the first GPU, GiB; None without one."""
     if find_spec("torch") is None:
         return None
     import torch
@@ -212,3 +212,50 @@ def _gpu_gib() -> float | None:
     if not torch.cuda.is_available():
         return None
     return float(torch.cuda.get_device_properties(0).total_memory) / GIB
+
+
+# --- how long it takes, at once -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How long training takes.
+
+    Attributes:
+        base: What is trained, as the project names it.
+        device: Where.
+        duration: Of all epochs.
+    """
+
+    base: str
+    device: Device
+    duration: Duration
+
+
+def expect(project: Project, n_rows: int) -> Expected | None:
+    """Return how long training on `n_rows` rows of the project takes; None where that is unknown.
+
+    It is unknown where the base or the rows are missing, the run does not fit, or the machine cannot be timed. The
+    slowest GPU counts where several have the memory that is planned for.
+    """
+    try:
+        base = base_spec(project)
+        path = find(base, project.root)
+        if path is None:
+            return None
+        shape, rows = read_shape(path), _sampled(project, n_rows)
+    except TuneworthyError:
+        return None  # `plan` and `train` say what is wrong
+    device, advice, times = advised(project, shape, rows)
+    if not times:
+        return None
+    slowest = max(times, key=lambda duration: duration.high)
+    return Expected(base, device, slowest.times(advice.settings.epochs))
+
+
+def _sampled(project: Project, n_rows: int) -> RowLengths:
+    """Return the numbers of `n_rows` rows like those of the project, with its prompt; estimated from bytes."""
+    material = material_of(project)
+    sample = material.train[:: max(1, len(material.train) // SAMPLED)]
+    rows = estimate(material.student.row(row) for row in sample)
+    return replace(rows, n_rows=n_rows, n_tokens=rows.n_tokens * n_rows // rows.n_rows)

@@ -92,7 +92,6 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
 
 
 def _text(turn: Message) -> bytes:
-    """Return what a turn says, calls of tools included."""
     calls = turn.get("tool_calls")
     return str(turn.get("content") or "").encode("utf-8", "replace") + (orjson.dumps(calls) if calls else b"")
 

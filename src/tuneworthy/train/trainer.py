@@ -414,7 +414,6 @@ def train_rows(
 
 
 def _arguments(settings: TrainingSettings, run: Path, total: int) -> SFTConfig:
-    """Return TRL's arguments: ours where TRL's defaults cost."""
     arguments = SFTConfig(
         output_dir=str(run),
         per_device_train_batch_size=settings.micro_batch_size,
@@ -485,7 +484,6 @@ def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSetti
 
 
 def _plain_loss(model: Any, row: dict[str, list[int]]) -> float:
-    """Return the summed loss of one row, computed as transformers does."""
     ids = torch.tensor([row["input_ids"]], device=model.device)
     labels = torch.tensor(row["labels"][1:], device=model.device)
     logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()

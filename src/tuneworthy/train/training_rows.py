@@ -207,7 +207,6 @@ def gather(
 
 
 def _version(store: Folder, unsafe: bool) -> Version | None:
-    """Return the latest version; None without one, where that is allowed."""
     if unsafe and store.read("datasets/latest") is None:
         return None
     version = open_version(store)
@@ -217,7 +216,6 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
 
 
 def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> list[Example]:
-    """Return the rows of the examples file that are neither dev nor overlap with a case."""
     if project.examples is None:
         raise UserError(messages.NO_TRAINING_DATA, hint=messages.IMPORT_ROWS)
     rows = list(dataset.split.shots)

@@ -26,7 +26,7 @@ from scipy.special import stdtrit
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
-from tuneworthy.train.expected import Expected
+from tuneworthy.train.plan import Expected
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Forecast
 

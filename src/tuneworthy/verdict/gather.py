@@ -19,7 +19,7 @@ from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
-from tuneworthy.train.expected import Expected, expect
+from tuneworthy.train.plan import Expected, expect
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorShare
 from tuneworthy.verdict.economics import bills_of, economics

@@ -25,7 +25,7 @@ from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, latest_artifact
-from tuneworthy.train.expected import Expected
+from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Forecast

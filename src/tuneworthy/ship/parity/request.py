@@ -119,7 +119,6 @@ def request_of(
 
 
 def _children(store: Folder, kind: Kind, parent: str, forms: Sequence[str] | None) -> list[Artifact]:
-    """Return the artifacts of `kind` that were made from `parent`, their files compared with their hashes."""
     if forms is not None and kind not in forms:
         return []
     children = [open_artifact(store, kind, made.id) for made in artifacts(store, kind) if made.parent == parent]

@@ -52,7 +52,6 @@ class ServerForm(ModelForm):
 
 
 def _body(chat: Chat) -> dict[str, Any]:
-    """Return a chat as a chat endpoint takes it."""
     return {"messages": list(chat.messages), **({"tools": list(chat.tools)} if chat.tools else {})}
 
 

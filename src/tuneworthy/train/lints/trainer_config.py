@@ -254,7 +254,6 @@ def _python(text: str, name: str) -> TrainerConfig:
 
 
 def _imports(tree: ast.Module) -> set[str]:
-    """Return the top-level packages that are imported."""
     modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -11,7 +11,7 @@ import pytest
 from tests.train.shapes import LLAMA_8B, SMOLLM2_135M
 from tests.train.test_rows import TOML, frozen, project
 from tuneworthy.config import load
-from tuneworthy.train.expected import Expected, expect
+from tuneworthy.train.plan import Expected, expect
 
 
 def expected(
