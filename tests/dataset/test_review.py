@@ -254,7 +254,7 @@ def test_it_is_rejected_at_the_first_bad_row_too_many_and_accepted_when_that_is_
         other = Review(tmp_path / f"b{max_bad}", "v1", ROWS)
         assert judge(other, other.plan(max_bad=max_bad), none) == plan.n - max_bad
         state = other.state()
-        assert state.status == "accepted" and "at least 95.0% of the 400 rows are good" in state.words
+        assert state.status == "accepted" and "at least 95.0% of the 400 rows are good" in state.summary
 
 
 def test_curtailing_never_changes_what_the_whole_plan_would_say() -> None:
@@ -393,7 +393,7 @@ def test_a_row_that_a_plan_counts_as_good_and_turns_out_bad_refutes_it(path: Pat
     first.reviewing("ada", old).give(old.rows[0], good=False, reason="wrong")
     state = second.state()
     assert (state.status, state.n_bad, state.n_refuted) == ("rejected", 0, 1)
-    assert "1 of the rows that counted as good when the plan was fixed were found bad since" in state.words
+    assert "1 of the rows that counted as good when the plan was fixed were found bad since" in state.summary
     assert [one.row for one in state.bad] == [old.rows[0]]
     assert second.plan(max_bad=0, again=True).n_known_bad == 1
 
@@ -465,7 +465,7 @@ def test_the_second_sample_is_kept_apart_and_tells_how_well_rows_are_rejected(pa
     state = review.state()
     assert state.status == "no_plan" and state.attempts == 0 and state.n_judged == 0
     told = state.calibration
-    assert told is not None and told.recall is None and told.kappa is None and "kappa" not in told.words
+    assert told is not None and told.recall is None and told.kappa is None and "kappa" not in told.summary
     assert told.by_reason["length"][1] == 0 and told.by_reason["judge"][1] == told.n_good > 0
     assert told.wrong[0] < 0.25 < told.wrong[1] and told.n_judged == 40
     plan = review.plan(max_bad=0)
@@ -479,7 +479,7 @@ def test_the_second_sample_is_kept_apart_and_tells_how_well_rows_are_rejected(pa
     assert told.kappa is not None and told.kappa_ci95 is not None
     low, high = told.kappa_ci95
     assert low < told.kappa < high and low < stratified_kappa(400, 200, bad_kept=0, bad_gone=0.75) < high  # type: ignore[operator]
-    assert f"kappa {told.kappa:.2f} [{low:.2f}, {high:.2f}]" in told.words
+    assert f"kappa {told.kappa:.2f} [{low:.2f}, {high:.2f}]" in told.summary
 
 
 def test_the_second_sample_may_be_of_some_reasons_only(path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tuneworthy.dataset.dedup.pairs import COMMON, similar_pairs, weigh
-from tuneworthy.dataset.dedup.semantic import CONTRAST, EDGES, RARE, THRESHOLD, semantic_duplicates, semdedup
+from tuneworthy.dataset.dedup.semantic import semantic_duplicates, semdedup
 
 NOUNS = [f"noun{k}" for k in range(120)]
 FRAMES = ["please open the {} and wait for the {} to finish, then check {} and {}",
@@ -113,20 +113,9 @@ def test_a_row_repeats_the_likest_kept_row_and_no_dropped_one() -> None:
     assert found.of[200:].tolist() == [-1, -1, 201, 201]
 
 
-def test_the_cut_is_shown_by_a_histogram_and_its_nearest_pairs() -> None:
-    rows = corpus()
-    rng = np.random.default_rng(1)
-    encoder = Table({row: [1.0, float(rng.uniform(0, 1.5))] for row in rows})
-    found = semantic_duplicates(rows, encoder)
-    n_pairs = len(similar_pairs(rows, rare=RARE, contrast=CONTRAST)[0])
-    assert found.histogram.sum() == n_pairs and len(found.histogram) == len(EDGES) - 1
-    distances = [abs(score - THRESHOLD) for _, _, score in found.close]
-    assert distances == sorted(distances) and 0 < len(distances) <= 20
-
-
 def test_no_rows_have_no_duplicates() -> None:
     found = semantic_duplicates([], Table({}))
-    assert (found.of.shape, found.encoded, found.close) == ((0,), 0, ())
+    assert (found.of.shape, found.encoded) == ((0,), 0)
     assert semdedup(np.empty((0, 4), np.float32)).of.shape == (0,)
 
 
@@ -136,13 +125,12 @@ def vectors_of(*degrees: float) -> NDArray[np.float32]:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-@pytest.mark.parametrize(("keep", "kept"), [("hard", [2, 3]), ("easy", [1, 3])])
-def test_semdedup_keeps_the_row_far_from_or_near_the_centre(keep: str, kept: list[int]) -> None:
+def test_semdedup_keeps_the_row_far_from_the_centre() -> None:
     vectors = vectors_of(0, 2, 8, 90)
-    found = semdedup(vectors, epsilon=0.02, clusters=1, keep=keep)  # type: ignore[arg-type]
+    found = semdedup(vectors, epsilon=0.02, clusters=1)
     centre = vectors.mean(axis=0)
     nearness = vectors @ (centre / np.linalg.norm(centre))
-    order = np.argsort(nearness if keep == "hard" else -nearness)
+    order = np.argsort(nearness)
     expected = [int(row) for place, row in enumerate(order)
                 if place == 0 or (vectors[order[:place]] @ vectors[row]).max() <= 0.98]  # fmt: skip
     assert np.flatnonzero(found.of < 0).tolist() == sorted(expected)
@@ -157,4 +145,4 @@ def test_semdedup_compares_within_clusters_only_and_is_the_same_for_a_seed() -> 
     one = semdedup(vectors, clusters=1)
     assert 190 <= np.sum(one.of >= 0) <= 230
     assert 0 < np.sum(semdedup(vectors, clusters=40).of >= 0) <= np.sum(one.of >= 0)
-    np.testing.assert_array_equal(semdedup(vectors, keep="random").of, semdedup(vectors, keep="random").of)
+    np.testing.assert_array_equal(semdedup(vectors).of, semdedup(vectors).of)

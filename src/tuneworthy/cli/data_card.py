@@ -45,8 +45,8 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
         raise UserError(messages.CARD_ENDING.format(name=path.name), hint=messages.FIX_OUT)
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
-    second = state.calibration.words if state.calibration else ""
-    review = "; ".join(filter(None, [state.words if state.plan else "", second]))
+    second = state.calibration.summary if state.calibration else ""
+    review = "; ".join(filter(None, [state.summary if state.plan else "", second]))
     render = render_html if path.suffix == ".html" else render_markdown
     with writing_to(path):
         write_atomic(path, render(card_of(version), review).encode())

@@ -244,7 +244,7 @@ def show(review: Review, *, as_json: bool) -> str:
 
 def _show(state: State) -> None:
     click.echo(
-        messages.REVIEW_STATE.format(version=state.version, status=state.status.replace("_", " "), words=state.words)
+        messages.REVIEW_STATE.format(version=state.version, status=state.status.replace("_", " "), words=state.summary)
     )
     for verdict in state.bad:
         click.echo(
@@ -256,6 +256,6 @@ def _show(state: State) -> None:
             messages.reviewer_agreement(agreement.n_agree, agreement.n, agreement.raw, agreement.ci95, agreement.kappa)
         )
     if (calibration := state.calibration) is not None:
-        click.echo(f"{calibration.words[0].upper()}{calibration.words[1:]}.")
+        click.echo(f"{calibration.summary[0].upper()}{calibration.summary[1:]}.")
         for reason, (n_judged, n_good) in calibration.by_reason.items():
             click.echo(messages.GOOD_BY_REASON.format(reason=clean(reason), n_good=n_good, n=n_judged))

@@ -154,7 +154,6 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
 
 
 def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what describes the version, but for its files."""
     read = inputs.rows.document
     notes = [*inputs.notes]
     notes += [] if depends["encoder"] else [messages.NO_ENCODER]

@@ -77,7 +77,7 @@ class Reason:
     Attributes:
         check: The check.
         reason: The code.
-        words: Its description.
+        description: What it means.
         action: `drop`, `mask` or `report`.
         n: Rows.
         examples: A few of them.
@@ -85,7 +85,7 @@ class Reason:
 
     check: str
     reason: str
-    words: str
+    description: str
     action: str
     n: int
     examples: Sequence[CardRow]
@@ -143,8 +143,8 @@ def card_of(version: Version) -> DatasetCard:
     """Return the card of a frozen version."""
     recipe = version.recipe
     look = look_of(recipe)
-    rejects = _RejectedRows(version.rejects(), look)
-    retained = _RetainedRows(version, look)
+    rejects = _DroppedRowScan(version.rejects(), look)
+    retained = _RetainedRowScan(version, look)
     failed = [gate for gate in recipe["gates"] if not gate["passed"]]
     return DatasetCard(
         task=recipe["task"],
@@ -178,10 +178,10 @@ def look_of(recipe: Mapping[str, Any]) -> Look:
         UserError: The engine is not installed.
     """
     engine = open_engine(recipe["settings"].get("pii_engine", "patterns"))
-    return lambda text: [one for _, found in engine.find_all([text]) for one in found]
+    return lambda text: [one for _, matches in engine.find_all([text]) for one in matches]
 
 
-class _RejectedRows:
+class _DroppedRowScan:
     """One pass over the dropped rows: a few of each reason, and what they repeat."""
 
     def __init__(self, rejects: Iterable[Mapping[str, Any]], look: Look) -> None:
@@ -196,7 +196,7 @@ class _RejectedRows:
                 self.repeated[one["other"]["source"]] += 1
 
 
-class _RetainedRows:
+class _RetainedRowScan:
     """One pass over the rows that stay: a few of each reason, lengths, labels, files, licences."""
 
     def __init__(self, version: Version, look: Look) -> None:
@@ -282,7 +282,6 @@ def _funnel(recipe: Mapping[str, Any]) -> list[FunnelStep]:
 
 
 def _reasons(recipe: Mapping[str, Any], examples: Mapping[tuple[str, str], Sequence[CardRow]]) -> list[Reason]:
-    """Return the reasons of the import and of the checks, in their order."""
     of_import = [
         Reason("import", reason, one["words"], "drop", one["n"], [CardRow(one["first"], "", "", "")])
         for reason, one in recipe["input"]["reasons"].items()
@@ -298,7 +297,6 @@ def _reasons(recipe: Mapping[str, Any], examples: Mapping[tuple[str, str], Seque
 
 
 def _shown(one: Mapping[str, Any], row: Example, look: Look) -> CardRow:
-    """Return a row as it may be shown."""
     detail, other = str(one["detail"]), str(one.get("other", {}).get("source", ""))
     if one["reason"].startswith(("overlap_", "held_out")):
         return CardRow(one["source"], messages.HIDDEN, "", detail, other)
@@ -315,12 +313,10 @@ def _cut(text: str) -> str:
 
 
 def _bin(length: int) -> int:
-    """Return the number of the bin of a length."""
     return sum(length > bound for bound in _BOUNDS[1:])
 
 
 def _binned(counts: Counter[int]) -> list[tuple[str, int]]:
-    """Return counts by bin, up to the last that has any."""
     names = [messages.BIN.format(low=low + 1 if low else 0, high=high) for low, high in pairwise(_BOUNDS)]
     names.append(messages.LAST_BIN.format(low=_BOUNDS[-1]))
     return [(name, counts[number]) for number, name in enumerate(names[: max(counts, default=-1) + 1])]
@@ -366,6 +362,6 @@ def _licences(recipe: Mapping[str, Any], rows: Counter[str]) -> list[str]:
     licence = recipe["licence"]
     sentences = [messages.LICENCE_OF_ALL.format(licence=licence) if licence else messages.NO_LICENCE]
     sentences += [messages.LICENCE_OF_SOME.format(n=n, licence=licence) for licence, n in rows.most_common(TOP)]
-    status, words = terms_of(recipe)
-    terms = messages.TERMS_OF_TEACHERS.format(status=status, words=words)
+    status, reason = terms_of(recipe)
+    terms = messages.TERMS_OF_TEACHERS.format(status=status, reason=reason)
     return sentences if status == "not_applicable" else [*sentences, terms]

@@ -24,7 +24,7 @@ import orjson
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, Action, CheckContext, DataCheck, RowFinding, data_checks
-from tuneworthy.dataset.rows import Rows, row_of
+from tuneworthy.dataset.rows import StoredRows, row_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Example
@@ -106,7 +106,7 @@ class Stage:
         for one in [*self.dropped.values(), *self.on_retained]:
             if one.place != WHOLE_SET:
                 counts.setdefault(one.code, Counter())[one.action] += 1
-        words = self.check.codes
+        codes = self.check.codes
         return {
             "check": self.check.name,
             "version": self.check.version,
@@ -114,9 +114,9 @@ class Stage:
             "n_in": self.n_in,
             "n_out": self.n_in - len(self.dropped),
             **{f"n_{action}": self.n_rows(action) for action in ("drop", "mask", "report")},
-            "reasons": {code: {"words": words[code], **counts[code]} for code in sorted(counts)},
+            "reasons": {code: {"words": codes[code], **counts[code]} for code in sorted(counts)},
             "whole_set": [
-                {"reason": one.code, "words": words[one.code], "detail": one.detail, "score": one.score}
+                {"reason": one.code, "words": codes[one.code], "detail": one.detail, "score": one.score}
                 for one in self.decisions
                 if one.place == WHOLE_SET
             ],
@@ -149,8 +149,8 @@ class CheckedRows:
         overlaps: Places of rows that overlap with a case, whatever they were dropped for.
     """
 
-    rows: Rows
-    before: Rows
+    rows: StoredRows
+    before: StoredRows
     stages: Sequence[Stage]
     overlaps: frozenset[int] = frozenset()
 
@@ -227,7 +227,7 @@ def run_checks(
     Raises:
         UserError: The policy masks what the check cannot mask, or a check yields a code that it does not describe.
     """
-    before = rows = Rows(path)
+    before = rows = StoredRows(path)
     stages: list[Stage] = []
     changed: dict[int, dict[str, Any]] = {}
     for number, check in enumerate(checks):
@@ -248,7 +248,7 @@ def run_checks(
     return CheckedRows(rows, before, stages)
 
 
-def _findings(check: DataCheck, rows: Rows, context: CheckContext) -> Iterator[RowFinding]:
+def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> Iterator[RowFinding]:
     """Yield what `check` finds, about positions in `rows`; a finding on the set that several batches repeat, once."""
     if check.whole:
         yield from check.run(rows, context)
@@ -264,7 +264,7 @@ def _findings(check: DataCheck, rows: Rows, context: CheckContext) -> Iterator[R
                 yield one
 
 
-def _decide(check: DataCheck, finding: RowFinding, rows: Rows, policy: Mapping[str, Action]) -> RowDecision:
+def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Mapping[str, Action]) -> RowDecision:
     """Return a finding after the policy, about places in the file."""
     code = finding.code
     if code not in check.codes:
@@ -292,12 +292,11 @@ def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 
 def _store(path: Path, stage: Stage) -> None:
     """Write a stage, whole or not at all; the last line says that it is whole."""
-    found = [{key: value for key, value in asdict(one).items() if value is not None} for one in stage.decisions]
-    write_atomic(path, json_lines([*found, {"n_in": stage.n_in, "seconds": stage.seconds}]))
+    lines = [{key: value for key, value in asdict(one).items() if value is not None} for one in stage.decisions]
+    write_atomic(path, json_lines([*lines, {"n_in": stage.n_in, "seconds": stage.seconds}]))
 
 
 def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
-    """Return the stage of an earlier run, or None."""
     try:
         *lines, last = path.read_bytes().splitlines()
         end = orjson.loads(last)

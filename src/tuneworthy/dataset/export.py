@@ -24,7 +24,7 @@ from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.review.state import State
-from tuneworthy.dataset.rows import Rows
+from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.writers import Written, write_dataset
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
@@ -89,7 +89,7 @@ def export_version(
     Raises:
         UserError: No such format, or a side of the split is empty.
     """
-    rows = Rows(version.folder / "rows.jsonl")
+    rows = StoredRows(version.folder / "rows.jsonl")
     train, validation = split_rows(rows, share, seed)
     splits = {"train": rows.keep(train, {})}
     if len(validation):
@@ -113,12 +113,11 @@ def _manifest(
     version: Version,
     name: str,
     written: Written,
-    splits: Mapping[str, Rows],
+    splits: Mapping[str, StoredRows],
     *,
     drawn: tuple[float, int],
     review: State | None,
 ) -> dict[str, Any]:
-    """Return what the manifest says of files that were written; `drawn` is share and seed of the split."""
     share, seed = drawn
     return {
         "format": FORMAT,
@@ -158,7 +157,7 @@ def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
 
 
 def _named(folder: Path) -> set[str]:
-    """Return the files that the manifest of an export in `folder` names; none if there is none, or it is not ours."""
+    """Return the files that the manifest of an export in `folder` names; empty without a manifest of ours."""
     try:
         manifest = orjson.loads((folder / MANIFEST).read_bytes())
         names = manifest["files"] if manifest["format"] == FORMAT and manifest["written_as"] else {}
@@ -178,11 +177,10 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _warnings(version: Version, review: State | None) -> list[str]:
-    """Return what must be known before anybody trains on the version."""
     failed = [f"{gate['check']}: {gate['detail']}" for gate in version.recipe["gates"] if not gate["passed"]]
     notes = [messages.FROZEN_UNSAFE.format(gates="; ".join(failed))] if version.recipe["unsafe"] else []
     if review is None or review.plan is None:
         notes.append(messages.NOT_REVIEWED)
     elif review.status != "accepted":
-        notes.append(messages.NOT_ACCEPTED.format(words=review.words))
+        notes.append(messages.NOT_ACCEPTED.format(summary=review.summary))
     return notes

@@ -101,7 +101,6 @@ def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Mappi
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> int:
-    """Write `lines` and return their number."""
     n = 0
     with path.open("wb", buffering=2**20) as file:
         for line in lines:
@@ -126,7 +125,7 @@ def open_version(store: Folder, version: str | None = None) -> Version:
     """Return the version called `version` (or the latest), its files compared with their hashes.
 
     Raises:
-        UserError: There is none, or it was changed.
+        UserError: There is no such version, or it was changed.
     """
     opened = latest_version(store) if version is None else _named(store, version)
     if opened is None:

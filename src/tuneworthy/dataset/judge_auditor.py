@@ -143,7 +143,7 @@ def auditor_of(
     progress: Progress | None = None,
     max_usd: float | None = None,
 ) -> tuple[JudgeAuditor | None, str | None]:
-    """Return the judge that `[data.judge]` names and a hash of what its verdicts depend on; None if there is none."""
+    """Return the judge that `[data.judge]` names and a hash of what its verdicts depend on; None for both without a judge."""
     if project.data.judge is None or "judge_audit" in project.data.off:
         return None, None
     auditor = JudgeAuditor(project, store, project.data.judge, labels, progress, max_usd)

@@ -120,9 +120,9 @@ def finish_reason(reason: str) -> str:
     return f"finish reason {reason[:40]!r}"
 
 
-def expected(words: str, got: str = "") -> str:
-    """Say what a row should have held; `words` alone if nothing stands there instead."""
-    return f"expected {words}, got {got}" if got else words
+def expected(description: str, got: str = "") -> str:
+    """Say what a row should have held, and what it holds; `description` alone if that says it all."""
+    return f"expected {description}, got {got}" if got else description
 
 
 def teacher_name(model: str, served: Any, prompt: Any) -> str:
@@ -227,7 +227,7 @@ AGREEMENT: Final = "{n} of {total} agree"
 NO_QUESTIONS: Final = "There are no questions to ask: no import and no examples file."
 NO_QUESTIONS_HINT: Final = "Name a file: `tuneworthy data distill FILE`."
 QUESTIONS_TO_ASK: Final = "{n} questions read, {asked} to ask"
-NOT_ASKED: Final = "  not asked: {n} {reason} ({words})"
+NOT_ASKED: Final = "  not asked: {n} {reason} ({description})"
 NO_QUESTION_LEFT: Final = "None of the {n} questions passed the checks."
 NO_QUESTION_LEFT_HINT: Final = "Change [data] or [teacher] in the project file, or name another file."
 TERMS_FORBID: Final = "The terms of models.{model} forbid training on its outputs."
@@ -256,9 +256,9 @@ def training_allowed(terms: Iterable[Any]) -> str:
     return f"the terms allow training on its outputs{f' ({where})' if where else ''}"
 
 
-def each_teacher(rows: Iterable[Mapping[str, Any]], words: str) -> str:
+def each_teacher(rows: Iterable[Mapping[str, Any]], terms: str) -> str:
     """Say the same of each teacher."""
-    return "; ".join(f"{one.get('model')} ({one['n_rows']} rows): {words}" for one in rows)
+    return "; ".join(f"{one.get('model')} ({one['n_rows']} rows): {terms}" for one in rows)
 
 
 def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
@@ -274,7 +274,7 @@ ONE_SIDED_SPLIT_HINT: Final = "Export with --validation 0."
 KEPT_TOGETHER: Final = "rows of one group, and rows that ask the same"
 FROZEN_UNSAFE: Final = "This version was frozen although gates failed: {gates}."
 NOT_REVIEWED: Final = "Nobody has reviewed these rows yet: run `tuneworthy data review start`."
-NOT_ACCEPTED: Final = "The review has not accepted this version: {words}."
+NOT_ACCEPTED: Final = "The review has not accepted this version: {summary}."
 BAD_SPLIT_NAME: Final = "{name!r} cannot be the name of a split: use letters and digits."
 TOOL_CALLS: Final = {
     "openai": "Tools and their calls keep OpenAI's own shape.",
@@ -387,4 +387,4 @@ PROVENANCE_OF_JUDGE: Final = "models.{model}, hash of model, rubric and settings
 LICENCE_OF_ALL: Final = "Stated for all rows: {licence}."
 NO_LICENCE: Final = "No licence is stated: set `licence` in [data]."
 LICENCE_OF_SOME: Final = "{n} rows state: {licence}."
-TERMS_OF_TEACHERS: Final = "Terms of the teachers ({status}): {words}."
+TERMS_OF_TEACHERS: Final = "Terms of the teachers ({status}): {reason}."

@@ -16,7 +16,7 @@ from tuneworthy.dataset.importing.folder import example_of
 from tuneworthy.types import Example
 
 
-class Rows(Sequence[Example]):
+class StoredRows(Sequence[Example]):
     """The rows of a JSONL file, those at `places`, some of them changed.
 
     Args:
@@ -33,13 +33,13 @@ class Rows(Sequence[Example]):
         self._changed: Mapping[int, dict[str, Any]] = {}
         self._view: Callable[[Example], Example] | None = None
 
-    def keep(self, places: NDArray[np.int64], changed: Mapping[int, dict[str, Any]]) -> Rows:
+    def keep(self, places: NDArray[np.int64], changed: Mapping[int, dict[str, Any]]) -> StoredRows:
         """Return the rows at `places` of the file, with those of `changed` (by place) instead of what it holds."""
         rows = copy(self)
         rows.places, rows._changed = places, changed
         return rows
 
-    def viewed(self, view: Callable[[Example], Example]) -> Rows:
+    def viewed(self, view: Callable[[Example], Example]) -> StoredRows:
         """Return the same rows, each as `view` returns it."""
         rows = copy(self)
         rows._view = view
@@ -81,10 +81,9 @@ def row_of(example: Example) -> dict[str, Any]:
 
 
 def _line_starts(content: bytes | mmap.mmap) -> NDArray[np.int64]:
-    """Return where each line begins, and the end, ``(n_lines + 1,)``."""
     starts, step = [np.zeros(1, np.int64)], 1 << 24
     for first in range(0, len(content), step):
         part = np.frombuffer(content[first : first + step], np.uint8)
         starts.append(np.flatnonzero(part == ord("\n")) + first + 1)
-    found = np.concatenate(starts)
-    return found if found[-1] == len(content) else np.append(found, len(content))
+    ends = np.concatenate(starts)
+    return ends if ends[-1] == len(content) else np.append(ends, len(content))

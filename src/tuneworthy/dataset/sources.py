@@ -18,7 +18,7 @@ from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
 from tuneworthy.dataset.review.log import content_of, rows_found_bad
-from tuneworthy.dataset.rows import Rows
+from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.store import Folder
@@ -93,7 +93,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     held_out = split if split is not None and split.origin == "examples" else None
     cases += held_out.dev if held_out else ()
     bad = rows_found_bad(project.root / REVIEWS)
-    labels = _labels(cases, Rows(rows.folder / "rows.jsonl"))
+    labels = _labels(cases, StoredRows(rows.folder / "rows.jsonl"))
     return BuildInputs(
         rows=rows,
         cases=cases,
@@ -121,7 +121,7 @@ def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
         return None, [messages.NO_SPLIT_YET.format(reason=error.message.rstrip("."), n=len(dataset.cases))]
 
 
-def _labels(cases: Sequence[Case], rows: Rows) -> Sequence[str]:
+def _labels(cases: Sequence[Case], rows: StoredRows) -> Sequence[str]:
     """Return the labels of a task that has few; those that only rows have if they are given several times."""
     expected = [case.expected for case in cases if case.labelled]
     answers: Counter[str] = Counter()
@@ -138,12 +138,12 @@ def _labels(cases: Sequence[Case], rows: Rows) -> Sequence[str]:
 
 
 def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tuple[Encoder | None, str | None]:
-    """Return the sentence encoder that `[data] encoder` asks for, and its name; None if there is none.
+    """Return the sentence encoder that `[data] encoder` asks for, and its name; None if nothing encodes.
 
     Raises:
         ModelError: It is asked for by name and cannot be used.
     """
-    from tuneworthy.dataset.dedup.vectors import RememberingEncoder
+    from tuneworthy.dataset.dedup.vectors import CachedEncoder
 
     spec = project.data.encoder
     if spec == "off" or (spec == "auto" and find_spec("torch") is None):
@@ -153,4 +153,4 @@ def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tu
     spec = SPEC if spec == "auto" else spec
     say(messages.ENCODER.format(spec=spec))
     path = store.path / "vectors" / f"{content_hash(spec)}.bin"
-    return RememberingEncoder(load_encoder(spec), path), spec
+    return CachedEncoder(load_encoder(spec), path), spec

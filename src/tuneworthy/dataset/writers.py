@@ -113,8 +113,6 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
 
 
 class _ConvertedRows:
-    """Converted rows, counted; rows that the format cannot hold are counted by reason."""
-
     def __init__(self, convert: Convert, rows: Iterable[Example], reasons: Counter[str], ids: list[str]) -> None:
         self.convert, self.rows, self.reasons, self.ids = convert, rows, reasons, ids
         self.n = 0
@@ -260,7 +258,6 @@ def alpaca_row(row: Example) -> dict[str, Any]:
 
 
 def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write LLaMA-Factory's `dataset_info.json`."""
     info = {
         f"{folder.resolve().name}_{split}": {
             "file_name": name,
@@ -284,7 +281,6 @@ def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def _axolotl_yaml(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write the part of an Axolotl configuration that names the data; a split other than `train` is tested on."""
     import yaml
 
     def entry(name: str) -> dict[str, Any]:
@@ -347,7 +343,6 @@ def parquet_row(row: Example) -> dict[str, Any]:
 
 
 def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows batch by batch to a name of its own, then put the file in its place."""
     require("pyarrow")
     import pyarrow as pa
     from pyarrow import parquet

@@ -125,7 +125,9 @@ def _reasons(check: str, reasons: Sequence[Reason]) -> Table:
         head = [clean(reason.reason), count(reason.n), ACTIONS[reason.action]]
         some: list[CardRow | None] = [*reason.examples] or [None]
         rows += [[*(["", "", ""] if number else head), *_cells(shown)] for number, shown in enumerate(some)]
-    note = "; ".join(f"{clean(words)} ({clean(code)})" for code, words in {r.reason: r.words for r in reasons}.items())
+    note = "; ".join(
+        f"{clean(words)} ({clean(code)})" for code, words in {r.reason: r.description for r in reasons}.items()
+    )
     return Table(clean(check), columns, rows, f"{note}." if note else "").filled()
 
 

@@ -103,7 +103,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
         n_near=0 if broken else sum(row["reason"] == SHORT_EDIT for row in version.findings()),
         changed=changed,
         review=review.status,
-        review_words=review.words,
+        review_words=review.summary,
         bound=review.plan.bound if review.plan is not None and review.status == "accepted" else None,
         terms=terms,
         terms_words=reason,

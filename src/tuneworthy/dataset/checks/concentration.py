@@ -129,9 +129,8 @@ def _characters(texts: Sequence[str]) -> Any:
     return normalize(matrix, copy=False)
 
 
-def _products(left: Any, right: Any) -> NDArray[np.float32]:
-    """Return all dot products of the rows of two matrices, dense."""
-    product = left @ right.T
+def _products(a: Any, b: Any) -> NDArray[np.float32]:
+    product = a @ b.T
     return np.asarray(product.toarray() if hasattr(product, "toarray") else product, np.float32)
 
 

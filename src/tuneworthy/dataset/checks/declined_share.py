@@ -3,53 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
 from tuneworthy.graders.declining import Declines
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Example
 
 MIN_CASES = 30
-"""Labelled cases from which their share of unanswerable questions says something."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeclinedShares:
-    """Declined answers among the rows, and questions that cannot be answered among the labelled cases."""
-
-    n_declined: int
-    n_rows: int
-    n_unanswerable: int
-    n_cases: int
-
-    @property
-    def verdict(self) -> str:
-        """`too_many`, `too_few` or "": whether the rows' share lies outside the interval (95 %) of the cases' one."""
-        if self.n_cases < MIN_CASES or not self.n_rows:
-            return ""
-        low, high = clopper_pearson(self.n_unanswerable, self.n_cases)
-        share = self.n_declined / self.n_rows
-        return "too_many" if share > high else "too_few" if share < low else ""
-
-    def __str__(self) -> str:
-        return messages.DECLINED_SHARES.format(
-            declined=self.n_declined,
-            rows=self.n_rows,
-            declined_share=self.n_declined / max(1, self.n_rows),
-            unanswerable=self.n_unanswerable,
-            cases=self.n_cases,
-            unanswerable_share=self.n_unanswerable / max(1, self.n_cases),
-        )
-
-
-def shares(rows: Sequence[Example], cases: Sequence[Case]) -> DeclinedShares:
-    """Count declined answers in `rows` and unanswerable questions in the labelled `cases`."""
-    declines = Declines()
-    labelled = [case for case in cases if case.labelled]
-    n_declined = sum(not row.messages[-1].get("tool_calls") and declines.text(row.answer) for row in rows if row.answer)
-    return DeclinedShares(n_declined, len(rows), sum(case.expected is None for case in labelled), len(labelled))
+"""Labelled cases from which their share of unanswerable questions means something."""
 
 
 @DATA_CHECKS.rule("declined_share", codes=messages.REASONS["declined_share"], whole=True)
@@ -62,6 +24,21 @@ def declined_share(rows: Sequence[Example], context: CheckContext) -> Iterator[R
 
     Bad: no row declines, and 20 % of the cases have no answer.
     """
-    found = shares(rows, context.cases)
-    if found.verdict:
-        yield RowFinding(row=WHOLE_SET, code=f"{found.verdict}_declined", message=str(found), action="report")
+    declines = Declines()
+    expected = [case.expected for case in context.cases if case.labelled]
+    if len(expected) < MIN_CASES or not rows:
+        return
+    n_unanswerable = sum(answer is None for answer in expected)
+    n_declined = sum(not row.messages[-1].get("tool_calls") and declines.text(row.answer) for row in rows if row.answer)
+    low, high = clopper_pearson(n_unanswerable, len(expected))
+    if not low <= n_declined / len(rows) <= high:
+        message = messages.DECLINED_SHARES.format(
+            declined=n_declined,
+            rows=len(rows),
+            declined_share=n_declined / len(rows),
+            unanswerable=n_unanswerable,
+            cases=len(expected),
+            unanswerable_share=n_unanswerable / len(expected),
+        )
+        code = "too_many_declined" if n_declined / len(rows) > high else "too_few_declined"
+        yield RowFinding(row=WHOLE_SET, code=code, message=message, action="report")

@@ -33,13 +33,13 @@ _DECLINES = Declines()
 
 
 def finish_reason(row: Example) -> str:
-    """Return the finish reason in the log, in lower case; "" if there is none."""
+    """Return the finish reason in the log, in lower case; "" if the log has no such key."""
     reason: Any = row.meta.get("finish_reason", row.meta.get("stop_reason"))
     return reason.strip().lower() if isinstance(reason, str) else ""
 
 
 def cut_off(answer: str) -> str:
-    """Return the sign that `answer` breaks off, for people; "" if there is none.
+    """Return the sign that `answer` breaks off, for people; "" if it does not.
 
     >>> cut_off('{"city": "Oslo", "peo'), cut_off('{"city": "Oslo"}')
     ('JSON that does not end', '')

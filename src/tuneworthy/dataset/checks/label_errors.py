@@ -78,7 +78,6 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
 
 
 def _folds(texts: Sequence[str], codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Deal the texts of each class over the folds, equal ones together."""
     first: dict[str, int] = {}
     owners = np.array([first.setdefault(normalise(text), row) for row, text in enumerate(texts)])
     order = np.random.default_rng(seed).permutation(len(texts))

@@ -115,19 +115,19 @@ class Paraphrases:
             return
         places, keys, files = self._clean_rows(rows, cases)
         drawn = np.sort(np.random.default_rng(context.seed).permutation(len(places))[:CONTROLS])
-        found = _compare(_Questions(rows, places, keys), cases, drawn, context.encoder)
-        close = np.flatnonzero((found.margin > 0) & (found.cosine >= MIN_COSINE))
+        near = _compare(_Questions(rows, places, keys), cases, drawn, context.encoder)
+        close = np.flatnonzero((near.margin > 0) & (near.cosine >= MIN_COSINE))
         most = int(self.false_alarms * len(rows))
-        close = np.sort(close[np.argsort(-found.margin[close], kind="stable")[:most]])
+        close = np.sort(close[np.argsort(-near.margin[close], kind="stable")[:most]])
         for place in close.tolist():
             yield RowFinding(
                 row=int(places[place]),
                 code="overlap_paraphrase",
-                message=messages.CASE.format(case=cases[int(found.case[place])].id),
-                score=float(found.cosine[place]),
+                message=messages.CASE.format(case=cases[int(near.case[place])].id),
+                score=float(near.cosine[place]),
                 action=self.action,
             )
-        yield from _leaning_files(found, files)
+        yield from _leaning_files(near, files)
 
     def _clean_rows(
         self, rows: Sequence[Example], cases: Sequence[Case]
@@ -182,15 +182,14 @@ def _compare(questions: _Questions, cases: Sequence[Case], drawn: NDArray[np.int
     )
 
 
-def _leaning_files(found: Nearness, files: NDArray[np.str_]) -> Iterator[RowFinding]:
-    """Yield a finding for each file whose rows lean to the cases."""
+def _leaning_files(near: Nearness, files: NDArray[np.str_]) -> Iterator[RowFinding]:
     from scipy.special import ndtri
 
     names, counts = np.unique(files, return_counts=True)
     names = names[counts >= MIN_OF_A_FILE]
     for name in names.tolist():
         own = files == name
-        off, z = leaning(found.lean[own], found.case[own])
+        off, z = leaning(near.lean[own], near.case[own])
         if z > ndtri(1 - DOUBT / len(names)):
             message = messages.LEANING_FILE.format(file=name, n=int(own.sum()), share=0.5 + off, z=z)
             yield RowFinding(row=WHOLE_SET, code="leaning_file", message=message, score=0.5 + off, action="report")

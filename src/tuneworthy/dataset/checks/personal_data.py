@@ -59,17 +59,15 @@ class Presidio:
         """Yield what our validators find, and what presidio finds beside it."""
         ours = dict(pii.find_all(texts))
         for number, text in enumerate(texts):
-            found = ours.get(number, [])
-            for result in sorted(self._results(text), key=lambda one: (one.start, -one.end)):
-                one = pii.match_of(text, self.kinds[result.entity_type], result.start, result.end)
-                if all(one.end <= other.start or other.end <= one.start for other in found):
-                    found = [*found, one]
-            if found:
-                yield number, sorted(found, key=lambda one: one.start)
-
-    def _results(self, text: str) -> list[Any]:
-        results = self.analyzer.analyze(text=text, language=self.language, entities=list(self.kinds))
-        return [one for one in results if one.score >= self.score and one.entity_type in self.kinds]
+            matches = ours.get(number, [])
+            results = self.analyzer.analyze(text=text, language=self.language, entities=list(self.kinds))
+            for result in sorted(results, key=lambda result: (result.start, -result.end)):
+                if result.score >= self.score and (kind := self.kinds.get(result.entity_type)):
+                    match = pii.match_of(text, kind, result.start, result.end)
+                    if all(match.end <= other.start or other.end <= match.start for other in matches):
+                        matches = [*matches, match]
+            if matches:
+                yield number, sorted(matches, key=lambda match: match.start)
 
 
 class Patterns:
@@ -110,10 +108,10 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _hashed(name: str, found: Sequence[PiiMatch]) -> str:
-    """Return a name with a mask in the place of each value that is the same in all rows, other than a `Masker`'s."""
-    for one in reversed(found):
-        name = f"{name[: one.start]}[{one.kind.upper()}_{one.digest[:_DIGEST]}]{name[one.end :]}"
+def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
+    """Return a name with masks that are the same in all rows, unlike those of a `Masker`."""
+    for match in reversed(matches):
+        name = f"{name[: match.start]}[{match.kind.upper()}_{match.digest[:_DIGEST]}]{name[match.end :]}"
     return name
 
 
@@ -143,8 +141,8 @@ class PersonalData:
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         """Yield a finding for each row with personal data, and one for each with a secret."""
-        for number, found in open_engine(self.engine).find_all([row_text(row) for row in rows]):
-            counts = Counter(one.kind for one in found if self._wanted(one.kind))
+        for number, matches in open_engine(self.engine).find_all([row_text(row) for row in rows]):
+            counts = Counter(match.kind for match in matches if self._counts(match.kind))
             if n_keys := counts.pop("key", 0):
                 yield RowFinding(row=number, code="secret", message=f"{n_keys} key", action=self.secrets)
             if counts:
@@ -156,7 +154,7 @@ class PersonalData:
         engine = open_engine(self.engine)
 
         def look(text: str) -> list[PiiMatch]:
-            return [one for _, found in engine.find_all([text]) for one in found if self._wanted(one.kind)]
+            return [one for _, matches in engine.find_all([text]) for one in matches if self._counts(one.kind)]
 
         masker = Masker(look=look)
         messages = tuple(
@@ -174,6 +172,5 @@ class PersonalData:
             id=content_hash(messages),
         )
 
-    def _wanted(self, kind: str) -> bool:
-        """Whether a kind counts: one of `kinds`, or one that only the engine knows."""
+    def _counts(self, kind: str) -> bool:
         return kind in self.kinds or kind not in KINDS

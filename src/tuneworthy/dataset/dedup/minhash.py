@@ -46,7 +46,6 @@ def band_keys(hashes: Hashes, starts: NDArray[np.int64], bands: int, rows: int, 
 
 @njit(cache=True, nogil=True)
 def _decode(buffer: NDArray[np.uint8], here: int) -> tuple[np.uint64, int]:
-    """Return the character at `here`, and where the next one begins."""
     lead = buffer[here]
     if lead < 0x80:
         return _U(lead), here + 1
@@ -98,7 +97,6 @@ def _shingles(
     out: Hashes,
     out_starts: NDArray[np.int64],
 ) -> None:
-    """Write the hashes of each row's shingles to `out`."""
     ring = np.zeros(size, np.uint64)  # the last words
     n = 0
     for row in range(len(starts) - 1):

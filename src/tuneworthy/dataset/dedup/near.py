@@ -164,8 +164,8 @@ def _set(table: Hashes, hashes: Hashes, out: Hashes) -> int:
     """Make `table` the set of `hashes`, write its members to `out` and return how many they are."""
     table[:] = _U(0)
     n = 0
-    for given in hashes:
-        value = given | _U(1)
+    for shingle in hashes:
+        value = shingle | _U(1)
         place = _place(table, value)
         if table[place] == _U(0):
             table[place] = out[n] = value

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tuneworthy.cases.normalize import folded, spaced
 
 DROP, GAP, ALONE, LETTER = 1, 2, 3, 4
-"""What `cases.text.words` makes of a character: nothing, a gap, a word of its own, a part of a word."""
+"""What `cases.normalize.words` makes of a character: nothing, a gap, a word of its own, a part of a word."""
 CHUNK = 4096
 """Rows a buffer. No result depends on it."""
 
@@ -50,7 +50,6 @@ def pack(texts: Sequence[str], rows: int = CHUNK) -> Iterator[Packed]:
 
 
 def _classify(characters: Iterable[str], classes: NDArray[np.uint8]) -> None:
-    """Note the class of `characters`."""
     for character in characters:
-        kept = spaced(character)
-        classes[ord(character)] = DROP if not kept else GAP if kept == " " else LETTER if len(kept) == 1 else ALONE
+        text = spaced(character)
+        classes[ord(character)] = DROP if not text else GAP if text == " " else LETTER if len(text) == 1 else ALONE

@@ -11,6 +11,7 @@ to lift a pair over the line (the prefix filter of Bayardo et al., "Scaling Up A
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ _PAIRS = 1 << 17
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """The rows as sparse vectors; the words of a row stand in the order of falling `rare`.
+    """The rows as sparse vectors; the words of a row are in the order of falling `rare`.
 
     Attributes:
         starts: (n + 1,) where each row begins.
@@ -94,7 +95,6 @@ def _heads(weights: Weights, least: float) -> tuple[NDArray[np.bool_], NDArray[n
 
 
 def _dots(matrix: csr_matrix, rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the dot products of pairs of rows."""
     parts = [np.zeros(0)]
     for first in range(0, len(rows), _PAIRS):
         some = slice(first, first + _PAIRS)
@@ -105,18 +105,15 @@ def _dots(matrix: csr_matrix, rows: NDArray[np.int64], others: NDArray[np.int64]
 def weigh(texts: Sequence[str]) -> Weights:
     """Return the two vectors of each row. IDF is log(1 + n / rows with the word), TF is 1 + log(count)."""
     numbers: dict[str, int] = {}
-    found: list[int] = []
+    listed: list[int] = []
     counts: list[int] = []
     sizes = np.zeros(len(texts), np.int64)
     for row, text in enumerate(texts):
-        own: dict[int, int] = {}
-        for word in words(text):
-            number = numbers.setdefault(word, len(numbers))
-            own[number] = own.get(number, 0) + 1
-        found += own.keys()
+        own = Counter(words(text))
+        listed += [numbers.setdefault(word, len(numbers)) for word in own]
         counts += own.values()
         sizes[row] = len(own)
-    ids, tf = np.array(found, np.int32), 1 + np.log(np.array(counts, np.float64))
+    ids, tf = np.array(listed, np.int32), 1 + np.log(np.array(counts, np.float64))
     idf = np.log(1 + len(texts) / np.maximum(1, np.bincount(ids, minlength=len(numbers))))
     starts = np.concatenate([[0], np.cumsum(sizes)])
     row_of = np.repeat(np.arange(len(texts)), sizes)

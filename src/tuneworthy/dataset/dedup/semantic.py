@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,30 +21,23 @@ from tuneworthy.retrieval.encoder import Encoder
 
 THRESHOLD, CONTRAST, RARE = 0.895, 0.8, 0.7
 ENCODER_SHARE = 0.625
-EDGES = np.round(np.arange(0, 1.005, 0.01), 2)
-N_CLOSE = 20
 _BLOCK = 65_536
-Keep = Literal["hard", "easy", "random"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SemanticDuplicates:
-    """Which rows say what another row says, and how clear the cut is.
+    """Which rows say what another row says.
 
     Attributes:
         of: (n,) int64, the number of the kept row that each row repeats, or -1 for a row that is kept.
         score: (n,) float64, the score (of SemDeDup, the cosine) that dropped the row; of a kept row, its highest one
-            to a row that could have dropped it (0 if there was none).
+            to a row that could have dropped it (0 without such a row).
         encoded: Rows that the encoder saw.
-        histogram: (100,) how many pairs scored between `EDGES`; a cut in a valley is a clear one.
-        close: The pairs nearest to the cut (row, other row, score), to look at.
     """
 
     of: NDArray[np.int64]
     score: NDArray[np.float64]
     encoded: int
-    histogram: NDArray[np.int64]
-    close: tuple[tuple[int, int, float], ...]
 
 
 def semantic_duplicates(
@@ -63,21 +55,21 @@ def semantic_duplicates(
     Args:
         texts: The rows, (n,).
         encoder: Decides; sees only rows of proposed pairs.
-        threshold: Least score. It fits MiniLM and chats; for other ones look at `histogram` and `close`.
-        contrast, rare: Least contrast and least cosine (above 0) of the rare words of a pair that the encoder is asked
-            about, see `similar_pairs`.
+        threshold: Least score; the default fits MiniLM and chats.
+        contrast: Least contrast of a pair that the encoder decides on, see `similar_pairs`.
+        rare: Least cosine, above 0, of the rare words of such a pair.
     """
     rows, others, contrasts = similar_pairs(texts, rare=rare, contrast=contrast)
-    seen = np.union1d(rows, others)
-    vectors = encoder.encode([texts[row] for row in seen]) if len(seen) else np.empty((0, 1), np.float32)
-    a, b = np.searchsorted(seen, rows), np.searchsorted(seen, others)
+    encoded = np.union1d(rows, others)
+    vectors = encoder.encode([texts[row] for row in encoded]) if len(encoded) else np.empty((0, 1), np.float32)
+    a, b = np.searchsorted(encoded, rows), np.searchsorted(encoded, others)
     scores = np.empty(len(rows))
     for first in range(0, len(rows), _BLOCK):
         part = slice(first, first + _BLOCK)
         scores[part] = np.einsum("ij,ij->i", vectors[a[part]], vectors[b[part]], dtype=np.float64)
     scores = ENCODER_SHARE * scores + (1 - ENCODER_SHARE) * contrasts
     of, best = _earliest_kept(len(texts), rows, others, scores, threshold)
-    return SemanticDuplicates(of, best, len(seen), _histogram(scores), _close(rows, others, scores, threshold))
+    return SemanticDuplicates(of, best, len(encoded))
 
 
 def semdedup(
@@ -85,45 +77,36 @@ def semdedup(
     *,
     epsilon: float = 0.1,
     clusters: int | None = None,
-    keep: Keep = "hard",
     seed: int = 7,
 ) -> SemanticDuplicates:
     """Find duplicates among encoded rows by SemDeDup: k-means, then all pairs within a cluster.
 
-    In each cluster the rows are ranked by their distance from its centre, and a row is dropped if its cosine to one
-    that ranks before it is above 1 - epsilon.
+    In each cluster the rows are ranked by their distance from its centre, the farthest first (the published default),
+    and a row is dropped if its cosine to one that ranks before it is above 1 - epsilon.
 
     Args:
         vectors: (n, width), of length 1.
-        epsilon: See above. A fit one depends on the encoder: look at `histogram` and `close`.
+        epsilon: See above. Which one fits depends on the encoder.
         clusters: How many; by default the root of n.
-        keep: Which of two like rows ranks first: the one far from the centre (`hard`, the published default), the
-            one near it (`easy`), or any (`random`).
-        seed: Of k-means, and of the order if it is random.
+        seed: Of k-means.
 
     Source: Abbas et al., arXiv 2303.09540.
     """
     n = len(vectors)
     rng = np.random.default_rng(seed)
     labels, nearness = _spherical_k_means(vectors, min(n, clusters or round(math.sqrt(n))), rng)
-    shuffled = rng.permutation(n)
-    rank = {"hard": nearness, "easy": -nearness, "random": shuffled}[keep]
     of, score = np.full(n, -1, np.int64), np.zeros(n)
-    histogram, close = np.zeros(len(EDGES) - 1, np.int64), []
     for label in range(labels.max(initial=-1) + 1):
         members = np.flatnonzero(labels == label)
-        members = members[np.argsort(rank[members], kind="stable")]
+        members = members[np.argsort(nearness[members], kind="stable")]
         for place in range(1, len(members)):
             cosines = (vectors[members[:place]] @ vectors[members[place]]).astype(np.float64)
             best = int(cosines.argmax())
             row = members[place]
             score[row] = cosines[best]
-            histogram += _histogram(cosines)
-            close.append((int(row), int(members[best]), float(cosines[best])))
             if cosines[best] > 1 - epsilon:
                 of[row] = members[best] if of[members[best]] < 0 else of[members[best]]
-    close.sort(key=lambda pair: (abs(pair[2] - (1 - epsilon)), pair))
-    return SemanticDuplicates(of, score, n, histogram, tuple(close[:N_CLOSE]))
+    return SemanticDuplicates(of, score, n)
 
 
 def _earliest_kept(
@@ -138,17 +121,6 @@ def _earliest_kept(
             if score >= threshold:
                 of[row] = other
     return of, best
-
-
-def _histogram(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.histogram(np.clip(scores, 0, 1), EDGES)[0].astype(np.int64)
-
-
-def _close(
-    rows: NDArray[np.int64], others: NDArray[np.int64], scores: NDArray[np.float64], threshold: float
-) -> tuple[tuple[int, int, float], ...]:
-    order = np.lexsort((others, rows, np.abs(scores - threshold)))[:N_CLOSE]
-    return tuple((int(rows[pair]), int(others[pair]), float(scores[pair])) for pair in order)
 
 
 def _spherical_k_means(

@@ -16,11 +16,11 @@ CHUNK: Final = 2048
 """Texts that are encoded at a time; what was encoded before the process died stays."""
 
 
-class RememberingEncoder:
-    """An encoder that asks another one only for texts that it has not seen.
+class CachedEncoder:
+    """An encoder that sends another one only the texts that are not in its file.
 
     Args:
-        encoder: Asked for the others; its vector of a text must not depend on the texts beside it.
+        encoder: Encodes the others; its vector of a text must not depend on the texts beside it.
         path: The file; one for each encoder.
     """
 
@@ -37,9 +37,9 @@ class RememberingEncoder:
         """Return unit vectors, ``(n_texts, dim)``."""
         keys = [xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._places}
-        asked = list(new)
-        for first in range(0, len(asked), CHUNK):
-            self._add(asked[first : first + CHUNK], new)
+        missing = list(new)
+        for first in range(0, len(missing), CHUNK):
+            self._add(missing[first : first + CHUNK], new)
         places = [self._places[key] for key in keys]
         vectors: NDArray[np.float32] = np.array(self._records()["vector"][places], np.float32)
         return vectors

@@ -145,7 +145,6 @@ def _out_of_fold(texts: Sequence[str], positive: NDArray[np.bool_], folds: NDArr
 
 
 def _features(texts: Sequence[str]) -> Any:
-    """Return words, pieces of words and a few measures of style, CSR ``(n_texts, n_features)``."""
     from scipy import sparse
 
     from tuneworthy.classical.features import TextFeatures
@@ -158,7 +157,6 @@ def _features(texts: Sequence[str]) -> Any:
 
 
 def _style(text: str) -> list[float]:
-    """Return length, length of sentences, and the shares of capitals, digits, punctuation and line breaks."""
     n, n_words = max(1, len(text)), len(text.split())
     return [
         math.log1p(len(text)),

@@ -45,12 +45,12 @@ class Sifted:
     Attributes:
         rows: Those that are asked, masked, in their order.
         rejects: Lines of `rejects.jsonl` for the others.
-        words: Reason to description, for all reasons.
+        descriptions: Of all reasons.
     """
 
     rows: Sequence[Example]
     rejects: Sequence[dict[str, Any]]
-    words: Mapping[str, str]
+    descriptions: Mapping[str, str]
 
 
 # --- where they come from -----------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def open_queries(project: Project, store: Folder, paths: Sequence[Path], request
     Of an import that a teacher made, it is the import that it was made from.
 
     Raises:
-        UserError: There are none.
+        UserError: There is nothing to ask.
     """
     if paths:
         return _from_files(store, paths, request, say)
@@ -93,11 +93,10 @@ def _from_files(store: Folder, paths: Sequence[Path], request: ImportRequest, sa
         "asked": {"questions": True},
         "notes": [f"{source.name}: {note}" for source, (_, notes) in zip(sources, read, strict=True) for note in notes],
     }
-    return write_import(store, "questions", rows, (), about, words={})
+    return write_import(store, "questions", rows, (), about, descriptions={})
 
 
 def _unanswered(paths: Sequence[Path], request: ImportRequest) -> bool:
-    """Whether all files can be read as questions without answers."""
     try:
         read = [bare_questions(path, request.inputs)[0] for path in paths]
     except UserError:
@@ -146,8 +145,8 @@ def sift(
     fixed = {personal_data.name, *personal_data.codes}
     policy = {name: action for name, action in project.data.policy.items() if name not in fixed}
     checked = run_checks(queries.folder / ROWS, checks, context, policy=policy, view=_view)
-    words = {code: text for check in checks for code, text in check.codes.items()} | messages.BEYOND_LIMIT
-    rejects = [{**line, "detail": line["detail"] or words[line["reason"]]} for line in checked.rejects()]
+    descriptions = {code: text for check in checks for code, text in check.codes.items()} | messages.BEYOND_LIMIT
+    rejects = [{**line, "detail": line["detail"] or descriptions[line["reason"]]} for line in checked.rejects()]
     rows = list(checked.rows)
     if limit is not None and len(rows) > limit:
         order = sorted(range(len(rows)), key=lambda n: rank(context.seed, rows[n].id))
@@ -156,7 +155,7 @@ def sift(
             line = {"source": row.source, "check": "limit", "reason": "beyond_limit", "detail": detail}
             rejects.append({**line, "row": {"messages": list(row.messages), "meta": dict(row.meta)}})
         rows = [rows[n] for n in sorted(order[:limit])]
-    return Sifted(rows, rejects, words)
+    return Sifted(rows, rejects, descriptions)
 
 
 def _view(check: str, row: Example) -> Example:
@@ -192,7 +191,6 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
 
 
 def _expected(row: Example, kind: Kind) -> Any:
-    """Return the row's answer as graders take it; UNLABELLED if it cannot be read."""
     text = row.answer.strip()
     if not text:
         return UNLABELLED

@@ -83,8 +83,6 @@ class Distillation:
 
 @dataclass(frozen=True, slots=True)
 class _AnsweredQuestion:
-    """A question with its sampled answers, their times, and the answer that is selected."""
-
     row: Example
     traces: Sequence[Trace]
     dates: Sequence[float | None]
@@ -152,7 +150,7 @@ async def distill(
         rejects=[*queries.rejects(), *sifted.rejects, *_bad_answers(answered)],
         sources=queries.document["sources"],
         notes=[*queries.document["notes"], *_notes(rows, mix=mix)],
-        words={**_words_of(queries), **sifted.words, **messages.TEACHER_REASONS},
+        descriptions={**_descriptions(queries), **sifted.descriptions, **messages.TEACHER_REASONS},
     )
     if base is not None:
         part = _added(base, part)
@@ -169,7 +167,9 @@ async def distill(
         },
     }
     seconds = time.monotonic() - started
-    done = write_import(store, "distill", part.rows, part.rejects, about, words=part.words, seconds=seconds)
+    done = write_import(
+        store, "distill", part.rows, part.rejects, about, descriptions=part.descriptions, seconds=seconds
+    )
     if not rows:
         hint = messages.REASONS_IN.format(path=done.folder / "rejects.jsonl")
         raise UserError(messages.NO_GOOD_ANSWER.format(n=len(answered)), hint=hint)
@@ -179,13 +179,11 @@ async def distill(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ImportPart:
-    """Rows and rejects of an import, and what `import.json` says of them."""
-
     rows: Sequence[Mapping[str, Any]]
     rejects: Sequence[Mapping[str, Any]]
     sources: Sequence[Mapping[str, Any]]
     notes: Sequence[str]
-    words: Mapping[str, str]
+    descriptions: Mapping[str, str]
 
 
 def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, dict[str, Any]]:
@@ -223,7 +221,7 @@ def _questions(
     n_read = queries.document["n_kept"]
     say(messages.QUESTIONS_TO_ASK.format(n=n_read, asked=len(sifted.rows)))
     for reason, n in Counter(line["reason"] for line in sifted.rejects).most_common():
-        say(messages.NOT_ASKED.format(n=n, reason=reason, words=sifted.words[reason]))
+        say(messages.NOT_ASKED.format(n=n, reason=reason, description=sifted.descriptions[reason]))
     if not sifted.rows:
         raise UserError(messages.NO_QUESTION_LEFT.format(n=n_read), hint=messages.NO_QUESTION_LEFT_HINT)
     return sifted
@@ -268,14 +266,12 @@ async def _ask(
 
 
 def _is_labelled(row: Example, teacher: Teacher) -> bool:
-    """Whether the answer in a row is right, so that answers of the teacher can be graded by it."""
     if teacher.references == "corrected":
         return row.meta.get("repaired") == "correction" or bool(row.meta.get("labelled"))
     return teacher.references == "all"
 
 
 async def _graded(grader: Grader, traces: Sequence[Trace], cases: Sequence[Case]) -> list[Score | None]:
-    """Return the score of each trace whose case has a right answer, else None."""
     labelled = {case.id: case for case in cases if case.labelled}
     judged = [trace for trace in traces if trace.case_id in labelled]
     scores = iter(await grade_all(grader, judged, labelled)) if judged else iter(())
@@ -308,7 +304,6 @@ def _student_row(
 
 
 def _prompt_turns(row: Example, project: Project, system: str | None) -> list[Message]:
-    """Return the turns that the student sees before the answer."""
     case = query_of(row, Kind("free_text", ""), labelled=False)
     turns = list(case.messages)
     if isinstance(case.input, dict):
@@ -339,13 +334,11 @@ def _bad_answers(answered: Sequence[_AnsweredQuestion]) -> Iterator[dict[str, An
 
 
 def _notes(rows: Sequence[Mapping[str, Any]], *, mix: bool) -> list[str]:
-    """Say if the server reported several models."""
     teachers = {pin(row["meta"][KEY]): name_of(row["meta"][KEY]) for row in rows}
     return [messages.several_teachers(sorted(teachers.values()), allowed=mix)] if len(teachers) > 1 else []
 
 
 def _facts(answered: Sequence[_AnsweredQuestion]) -> dict[str, Any]:
-    """Return counts of the answers, their cost, and how far they agree with the known right answers."""
     traces = [trace for one in answered for trace in one.traces]
     endings = sum((one.selection.endings for one in answered), Counter[str]())
     days = sorted({_day(date) for one in answered for date in one.dates if date})
@@ -363,7 +356,6 @@ def _facts(answered: Sequence[_AnsweredQuestion]) -> dict[str, Any]:
 
 
 def _agreement(scores: Sequence[Score]) -> dict[str, Any] | None:
-    """Return the mean score of the first samples whose right answer is known; None if there is none."""
     num, den = aggregate(scores)
     scored = np.isfinite(num)
     if not scored.any():
@@ -423,11 +415,11 @@ def _added(base: Import, part: _ImportPart) -> _ImportPart:
         rejects=[*base.rejects(), *(_with_source(line, renamed) for line in part.rejects)],
         sources=[*document["sources"], *(one for one in sources if one["name"] not in hashes)],
         notes=[*document["notes"], *part.notes, *([messages.REPEATED_ROWS.format(n=n_repeated)] if n_repeated else [])],
-        words={**_words_of(base), **part.words},
+        descriptions={**_descriptions(base), **part.descriptions},
     )
 
 
-def _words_of(done: Import) -> dict[str, str]:
+def _descriptions(done: Import) -> dict[str, str]:
     return {reason: one["words"] for reason, one in done.document["reasons"].items()}
 
 

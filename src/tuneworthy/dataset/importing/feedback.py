@@ -260,7 +260,6 @@ def _worse(one: Opinion, other: Opinion) -> Opinion:
 
 
 def _is_true(value: Any) -> bool:
-    """Whether a switch is on; a text is, unless it means no."""
     if isinstance(value, str):
         return _bare(value) not in _NEUTRAL | {"no", "false", "0", "never", "off"}
     return bool(value)

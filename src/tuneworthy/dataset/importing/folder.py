@@ -136,11 +136,11 @@ class ImportWriter:
         self._rows[_file_of(row)] += 1
         self._n_repaired += repaired
 
-    def reject(self, line: Mapping[str, Any], words: str) -> None:
-        """Write a row that is left out: `source`, `reason`, `detail` and the row; `words` describe the reason."""
+    def reject(self, line: Mapping[str, Any], description: str) -> None:
+        """Write a row that is left out: `source`, `reason`, `detail` and the row; with a description of the reason."""
         self._write(REJECTS, line)
         self._rejects[_file_of(line)] += 1
-        reason = self._reasons.setdefault(line["reason"], {"n": 0, "first": line["source"], "words": words})
+        reason = self._reasons.setdefault(line["reason"], {"n": 0, "first": line["source"], "words": description})
         reason["n"] += 1
 
     def finish(self, about: Mapping[str, Any], *, identity: str | None = None, seconds: float = 0.0) -> Import:
@@ -193,7 +193,7 @@ def write_import(
     rejects: Iterable[Mapping[str, Any]],
     about: Mapping[str, Any],
     *,
-    words: Mapping[str, str],
+    descriptions: Mapping[str, str],
     seconds: float = 0.0,
 ) -> Import:
     """Write rows and rejects as an import that is named by its content (see `ImportWriter`).
@@ -204,14 +204,14 @@ def write_import(
         rows: See `ImportWriter.add`.
         rejects: See `ImportWriter.reject`.
         about: See `ImportWriter.finish`.
-        words: Reason to description.
+        descriptions: Of the reasons.
         seconds: How long it took; no part of the name.
     """
     with ImportWriter(store, made_by) as writer:
         for row in rows:
             writer.add(row)
         for line in rejects:
-            writer.reject(line, words.get(line["reason"], line["reason"]))
+            writer.reject(line, descriptions[line["reason"]])
         return writer.finish(about, seconds=seconds)
 
 

@@ -139,8 +139,6 @@ def _name_among(one: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
 
 
 class _SourceReader:
-    """Reads one file into an import."""
-
     def __init__(
         self, path: Path, source: SourceFile, request: ImportRequest, writer: ImportWriter, say: Callable[[str], None]
     ) -> None:
@@ -175,7 +173,6 @@ class _SourceReader:
         return stream.format
 
     def _take(self, line: int, fields: Fields) -> None:
-        """Apply the feedback of a row, then write the row or reject it."""
         raw = {"messages": fields["messages"], "meta": fields.get("meta", {})}
         settled = settle(raw["messages"], raw["meta"], self.scales)
         if settled.drops:

@@ -22,7 +22,7 @@ FILE_NAME: Final = "reviews.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class ReviewSample:
     """A sample, fixed.
 
     Attributes:
@@ -43,7 +43,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewPlan(Sample):
+class ReviewPlan(ReviewSample):
     """A sample of the rows of a version, and what it decides.
 
     Attributes:
@@ -71,7 +71,7 @@ class ReviewPlan(Sample):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecondSample(Sample):
+class SecondSample(ReviewSample):
     """A sample of the rows that were rejected.
 
     Attributes:
@@ -150,7 +150,7 @@ class Ledger:
         """Return the last plan of a version."""
         return next((plan for plan in reversed(self.plans) if plan.version == version), None)
 
-    def samples_of(self, version: str) -> list[Sample]:
+    def samples_of(self, version: str) -> list[ReviewSample]:
         """Return all samples of a version: those of its plans, then the second one."""
         return [one for one in (*self.plans, *self.seconds) if one.version == version]
 
@@ -158,7 +158,7 @@ class Ledger:
         """Return the second sample of a version."""
         return next((one for one in reversed(self.seconds) if one.version == version), None)
 
-    def judged_in(self, sample: Sample) -> dict[str, bool]:
+    def judged_in(self, sample: ReviewSample) -> dict[str, bool]:
         """Return row to whether it is good, of the rows of a sample that have a verdict."""
         return _worst(self.verdicts.get(sample.id, ()))
 

@@ -33,7 +33,7 @@ from tuneworthy.cases.labelling import MIN_SECOND
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.review.log import Ledger, ReviewPlan, RowVerdict, Sample, SecondSample, content_of, now
+from tuneworthy.dataset.review.log import Ledger, ReviewPlan, ReviewSample, RowVerdict, SecondSample, content_of, now
 from tuneworthy.dataset.review.state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.errors import UserError
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
@@ -93,7 +93,7 @@ class Review:
     def plan(
         self, *, bound: float | None = None, max_bad: int | None = None, seed: int | None = None, again: bool = False
     ) -> ReviewPlan:
-        """Return the plan of this version; fix one, on disk, if there is none.
+        """Return the plan of this version; fix one, on disk, if there is no plan yet.
 
         Args:
             bound: Least share of good rows that is to be shown; 0.95 if None.
@@ -157,7 +157,7 @@ class Review:
     def second_sample(
         self, *, n: int | None = None, reasons: Sequence[str] = (), seed: int | None = None
     ) -> SecondSample:
-        """Return the second sample of this version, of rows that were rejected; draw it if there is none.
+        """Return the second sample of this version, of rows that were rejected; draw it if that was not done.
 
         Args:
             n: Rows; 60, or all there are, if None.
@@ -192,7 +192,7 @@ class Review:
         return sample
 
     def reviewing(
-        self, reviewer: str, sample: Sample, *, share: float = SECOND_SHARE, complete: bool = False
+        self, reviewer: str, sample: ReviewSample, *, share: float = SECOND_SHARE, complete: bool = False
     ) -> Reviewing:
         """Return the way of one reviewer through a sample (see `Reviewing`).
 
@@ -222,7 +222,7 @@ class Reviewing:
     def __init__(
         self,
         path: Path,
-        sample: Sample,
+        sample: ReviewSample,
         rows: Mapping[str, Example],
         reviewer: str,
         *,
@@ -331,7 +331,7 @@ def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, 
     return UserError(message, hint=messages.MAX_BAD_TOO_HIGH_HINT.format(most=most - n_known_bad))
 
 
-def _require_same(sample: Sample, options: Mapping[str, Any]) -> None:
+def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
     """Refuse an option, unless it is None, that differs from a sample that is fixed."""
     fixed = {**asdict(sample), "n": len(sample.rows)}
     for name, value in options.items():
@@ -340,8 +340,7 @@ def _require_same(sample: Sample, options: Mapping[str, Any]) -> None:
             raise UserError(message, hint=messages.FIXED_BEFORE_HINT)
 
 
-def _pick(rows: Iterable[Example], sample: Sample) -> dict[str, Example]:
-    """Return the rows of a sample by content hash, with nothing but their messages and tools."""
+def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
     names, picked = set(sample.rows), {}
     for row in rows:
         name = content_of(row)

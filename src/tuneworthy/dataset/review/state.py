@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from tuneworthy.cases.labelling import Agreement, Label, agreement
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.review.log import Ledger, ReviewPlan, RowVerdict, Sample, SecondSample
+from tuneworthy.dataset.review.log import Ledger, ReviewPlan, ReviewSample, RowVerdict, SecondSample
 from tuneworthy.stats.acceptance import is_accepted, is_rejected
 from tuneworthy.stats.confusion import stratified_kappa
 from tuneworthy.stats.intervals import clopper_pearson
@@ -53,21 +53,21 @@ class RejectCalibration:
     agreement: Agreement
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """What people think of what was left out, and what follows for the rows that stay, in a sentence."""
-        words = messages.calibration(
+        summary = messages.calibration(
             self.n_judged, self.n_good, messages.interval(self.wrong), self.sample.n_rows, self.sample.asked
         )
         if self.recall is None or self.specificity is None or self.remaining is None:
-            return words
-        words += messages.SHARES_OF_REJECTION.format(
+            return summary
+        summary += messages.SHARES_OF_REJECTION.format(
             recall=messages.interval(self.recall),
             specificity=messages.interval(self.specificity),
             remaining=messages.interval(self.remaining),
         )
         if self.kappa is None or self.kappa_ci95 is None:
-            return words
-        return words + messages.KAPPA.format(kappa=self.kappa, low=self.kappa_ci95[0], high=self.kappa_ci95[1])
+            return summary
+        return summary + messages.KAPPA.format(kappa=self.kappa, low=self.kappa_ci95[0], high=self.kappa_ci95[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class State:
     n_refuted: int = 0
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The result, in a sentence."""
         plan = self.plan
         if plan is None:
@@ -129,7 +129,7 @@ class State:
         for sample in (document["plan"], (document["calibration"] or {}).get("sample")):
             if sample:
                 sample["n"] = len(sample["rows"])
-        return {**document, "confidence": CONFIDENCE, "words": self.words}
+        return {**document, "confidence": CONFIDENCE, "words": self.summary}
 
 
 def state_of(path: Path, version: str) -> State:
@@ -169,12 +169,11 @@ def tally(ledger: Ledger, plan: ReviewPlan) -> tuple[int, int, int]:
 
 
 def _bad_verdicts(ledger: Ledger, plan: ReviewPlan | None) -> tuple[RowVerdict, ...]:
-    """Return the verdicts on bad rows of a plan and of those that it counted as known, in whichever sample."""
     rows = {*plan.rows, *plan.known} if plan else set()
     return tuple(one for some in ledger.verdicts.values() for one in some if not one.good and one.row in rows)
 
 
-def count(sample: Sample, judged: Mapping[str, bool]) -> tuple[int, int]:
+def count(sample: ReviewSample, judged: Mapping[str, bool]) -> tuple[int, int]:
     """Return how many rows of a sample are bad, and how many have a verdict."""
     verdicts = [judged[row] for row in sample.rows if row in judged]
     return verdicts.count(False), len(verdicts)
@@ -195,14 +194,13 @@ def _share(k: int, judged: int, n: int, alpha: float = 0.05) -> Share:
 
 
 def _agreement(verdicts: Iterable[RowVerdict]) -> Agreement:
-    words = {True: "good", False: "bad"}
-    return agreement([Label(one.row, one.reviewer, words[one.good], one.time) for one in verdicts])
+    labels = {True: "good", False: "bad"}
+    return agreement([Label(one.row, one.reviewer, labels[one.good], one.time) for one in verdicts])
 
 
 def _calibration(
     ledger: Ledger, version: str, plan: ReviewPlan | None, tallied: tuple[int, int, int]
 ) -> RejectCalibration | None:
-    """Return the result of the second sample of a version; `tallied` is the `tally` of its plan."""
     sample = ledger.second_of(version)
     if sample is None:
         return None
