@@ -164,7 +164,8 @@ class Passage:
 
     Attributes:
         document: Id of the document, which an answer may cite.
-        text: What it says. heading: Title and headings above it; "" if there are none.
+        text: What it says.
+        heading: Title and headings above it; "" without any.
     """
 
     document: str
@@ -181,8 +182,9 @@ class Retrieval:
         documents: Content hash of all documents.
         k: Passages that are shown.
         encoder: What the dense vectors come from (model and hash, or address); empty for words alone.
-        reranker: What orders the best of the fused list anew; empty for nothing.
-        chunk_tokens, overlap_tokens: Size of a chunk, and what it shares with the one before.
+        reranker: What reorders the best of the fused list; empty without a reranker.
+        chunk_tokens: Size of a chunk.
+        overlap_tokens: What it shares with the one before.
         pool: Chunks that words and vectors each bring to the fusion.
         bm25_weight: Share of the words in the fusion, 0..1; the vectors have the rest.
         language: Of stemming and stop words.
@@ -304,7 +306,9 @@ class Response:
     Attributes:
         text: The answer ("" if only tools were called or the model declined without words).
         finish_reason: `stop`, `length`, `tool_calls`, `refusal`, `content_filter` or the provider's own word.
-        input_tokens, output_tokens, cached_tokens: Usage (cached is part of input); None if not told.
+        input_tokens: Of the prompt; None if not reported, like the next two.
+        output_tokens: Of the answer.
+        cached_tokens: Those of the prompt that were read from a cache.
         tool_calls: OpenAI shape.
         logprobs: One entry a token: ``{"token", "logprob", "top": [[token, logprob], ...]}``.
         model: What the server says that it ran.
@@ -354,7 +358,7 @@ class Trace:
 
     @property
     def text(self) -> str:
-        """The answer, or "" where there is none."""
+        """The answer, or "" where the call failed."""
         return self.response.text if self.response else ""
 
 
@@ -366,7 +370,8 @@ class Score:
     so that is the mean; micro F1 uses ``num = 2 tp`` and ``den = 2 tp + fp + fn``.
 
     Attributes:
-        num, den: The contribution; 0 <= num <= den.
+        num: The contribution; 0 <= num <= den.
+        den: Its largest possible value.
         reason: "" if right; else a class such as `wrong`, `format`, `refused`, `answered_unanswerable`.
         unscored: Why infrastructure or judge failed ("" if scored). Unreadable output is *scored* 0
             with reason `format`.

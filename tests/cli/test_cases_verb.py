@@ -209,7 +209,7 @@ def test_a_test_case_is_hidden_until_it_is_revealed_and_later_runs_tell_it(
     rows = json.loads((run_record / ".tuneworthy" / "revealed.json").read_text())
     assert [(row["case"], row["command"]) for row in rows] == [(case, "cases show")]
     assert invoke(["run", "--json", "--project", str(run_record)]) == 0
-    assert any("the answers to 1 of the test cases were looked at" in line for line in document(capsys)["notes"])
+    assert any("The answers to 1 test cases were shown" in line for line in document(capsys)["notes"])
 
 
 def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,7 +91,7 @@ def test_a_quick_run_looks_at_dev_only(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_run_refuses_an_unknown_rung_and_a_missing_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "run", "--rung", "ladder", "--project", write(tmp_path))
-    assert "expected a rung (baseline, " in line and "got 'ladder'" in line
+    assert "There is no rung 'ladder'. Choose one of: baseline, " in line
     assert "no project file at" in refused(capsys, "run", "--project", tmp_path / "none")
 
 
@@ -100,7 +100,7 @@ def test_run_exits_4_if_the_budget_is_spent(tmp_path: Path, capsys: pytest.Captu
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
     record = told(capsys, "run", "--max-usd", "0.01", "--project", root, status=4)
-    assert record["partial"].startswith("stopped in the rung baseline: expected the next call to fit the budget")
+    assert record["partial"].startswith("stopped in the rung baseline: The budget of $")
     assert record["cost_usd"] <= 0.01
 
 
@@ -179,9 +179,9 @@ def test_a_gate_exits_4_where_nothing_is_resolved(tmp_path: Path, capsys: pytest
 
 def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "compare", "baseline", "nobody", "--project", run_record)
-    assert "expected one of current, best, baseline, model, or an id of the last run, got 'nobody'" in line
+    assert "Use one of current, best, baseline, model, or an id" in line
     (run_record / "variant.json").write_text("[1]")
-    assert "expected a described variant, got a list" in refused(
+    assert "this is not an exported variant" in refused(
         capsys, "compare", "current", run_record / "variant.json", "--project", run_record
     )
     (run_record / ".tuneworthy" / "run.json").unlink()
@@ -209,7 +209,7 @@ def test_export_writes_the_winner_and_lists_the_files(
     assert [Path(path).name for path in paths] == ["variant.json", "prompt.md"]
     variant = json.loads((tmp_path / "out" / "variant.json").read_text())
     assert variant["model"] == "strong"
-    assert "expected one of current" in refused(capsys, "export", "variant", "nobody", "--project", run_record)
+    assert "Use one of current" in refused(capsys, "export", "variant", "nobody", "--project", run_record)
 
 
 def test_report_writes_each_format_and_refuses_others(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,7 @@ def test_a_budget_holds_through_the_command_line_and_the_rest_is_asked_when_it_i
         model = openai(server.base_url, input_usd_per_mtok=1000.0, output_usd_per_mtok=1000.0)
         root = write_project(tmp_path / "paid", model, ladder="budget_usd = 2.0")
         assert run_ladder(root) == 4, words(root)
-        assert "BudgetSpent: expected the next call to fit the budget" in words(root)
+        assert "The budget of $" in words(root)
         first = server.stats()["calls"]
         assert server_bill(server) - 1e-9 <= spent(root) <= 2.0
         assert len(committed(root)) == len(first)  # those in flight came to their end and are kept
@@ -126,7 +126,7 @@ def test_an_interrupted_run_says_so_and_goes_on_where_it_was(tmp_path: Path) -> 
         process = start(root)
         assert server.wait(50, process), words(root)
         assert stop(process, signal.SIGINT) == 130, words(root)
-        assert "run the same command again" in words(root)
+        assert "Run the same command again" in words(root)
         assert "Traceback" not in words(root)
         kept = len(committed(root))
         assert kept >= 50 - CONCURRENCY
@@ -139,14 +139,14 @@ def test_a_server_that_is_not_there_ends_the_run_with_status_5_and_does_not_wait
     started = time.monotonic()
     assert run_ladder(root) == 5, words(root)
     assert time.monotonic() - started < 60  # most of it is a busy machine's start of Python
-    assert "Error: expected an answer from m" in words(root)
+    assert "Error: m " in words(root)
 
 
 def test_a_wrong_address_ends_the_run_with_one_line_and_status_2(tmp_path: Path) -> None:
     with Running() as server:
         root = write_project(tmp_path / "wrong", openai(f"{server.base_url}/v2"))
         assert run_ladder(root) == 2, words(root)
-        assert "Error: expected an answer from m, got 127.0.0.1: 404" in words(root)
+        assert "Error: m refuses every call: 127.0.0.1: 404" in words(root)
         assert "Traceback" not in words(root)
         text = (root / "tuneworthy.toml").read_text()
         (root / "tuneworthy.toml").write_text(text.replace("/v1/v2", "/v1"))

@@ -157,7 +157,7 @@ def test_a_spent_quota_stops_at_once(tmp_path: Path) -> None:
 
 def test_a_refused_key_stops_at_once(tmp_path: Path) -> None:
     async def main() -> float:
-        with pytest.raises(AuthError, match="check the key") as caught:
+        with pytest.raises(AuthError, match="Check the key") as caught:
             await world.ask(questions(100))
         assert caught.value.exit_status == 2
         return asyncio.get_running_loop().time()
@@ -274,7 +274,7 @@ def test_a_case_that_fails_until_something_is_mended_is_not_stored_and_asked_aga
 def test_a_wrong_address_or_model_stops_the_run_at_once(tmp_path: Path) -> None:
     world = World(tmp_path, lambda text, nth: fault("refused", retryable=False), concurrency=4)
     with pytest.raises(
-        UserError, match=r"expected an answer from m, got played refused\. see that models\.m"
+        UserError, match=r"m refuses every call: played refused\. Check that the address and the model of models\.m"
     ) as caught:
         play(world.ask(questions(300)))
     assert caught.value.exit_status == 2
@@ -286,7 +286,7 @@ def test_a_wrong_address_or_model_stops_the_run_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [3, 300])
 def test_a_pipeline_that_only_raises_ends_the_run(tmp_path: Path, n: int) -> None:
     world = World(tmp_path, lambda text, nth: fault("pipeline", retryable=False), concurrency=4)
-    with pytest.raises(UserError, match=r"got played pipeline\. mend what models\.m calls"):
+    with pytest.raises(UserError, match=r"played pipeline\. Fix what models\.m calls"):
         play(world.ask(questions(n)))
     assert world.provider.calls.total() <= DOWN_AFTER + 4
 

@@ -314,7 +314,7 @@ def test_without_the_section_nothing_is_asked(tmp_path: Path) -> None:
 HOSTED = GEPA.replace('"scripted"\nfunction = "world.py:writer"', '"openai"\nmodel = "gpt-5"')
 ON_DEVICE = "[constraints]\non_device = true\n"
 BARRED = {
-    "not_installed": (GEPA, True, "expected GEPA, got none: pip install 'tuneworthy[optimise]'"),
+    "not_installed": (GEPA, True, "GEPA is not installed (pip install 'tuneworthy[optimise]')"),
     "small_dev": (GEPA, False, "that takes a whole run and at least 50 dev cases"),
     "on_device": (f"{HOSTED}{ON_DEVICE}", True, "writer is hosted, and the task must run on the device"),
 }

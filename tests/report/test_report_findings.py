@@ -121,7 +121,7 @@ def test_unscored_answers_are_told() -> None:
 
 
 def test_notes_of_the_record_stand_at_the_head_and_nobody_is_said_not_to_have_looked() -> None:
-    told = "the answers to 3 of the test cases were looked at (first on 2026-11-20)"
+    told = "The answers to 3 test cases were shown (first on 2026-11-20)"
     record = replace(records.plain(), notes=[told])
     assert "The" + told[3:] in findings.warnings(record)
     assert [row for row in tables.data_table(record).rows if row[1] == told]

@@ -207,9 +207,9 @@ def test_a_quick_look_builds_on_a_winner_that_is_ahead_on_the_cases_of_both(monk
     )
     walk = LadderRun(session, quick=True)
     walk.best, winner = variant("best"), variant("winner")
-    walk._seen = {walk.best.id: 40, winner.id: 20}
+    walk._n_on_dev = {walk.best.id: 40, winner.id: 20}
     assert np.mean(right["winner"][:20]) > np.mean(right["best"])
-    assert not asyncio.run(walk._ahead(winner))
+    assert not asyncio.run(walk._is_ahead(winner))
 
 
 def test_where_answers_of_all_are_lost_the_one_with_the_fewest_goes_on() -> None:

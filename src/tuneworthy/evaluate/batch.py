@@ -23,11 +23,16 @@ class Job:
     """One answer that is wanted.
 
     Attributes:
+        case: What is asked.
+        repeat: Index of the repeat.
+        request: What is sent.
         key: Where it is stored.
         shown: Ids of the documents that the request shows.
         following: The next repeat of the same case; it is sent when this one is finished, well or not.
-        attempts, rate_limited: Times that it was sent, and how many of these the provider pushed back.
-        first_sent, last_sent: When it was sent, on the clock of the event loop.
+        attempts: Times that it was sent.
+        rate_limited: Those that the provider pushed back.
+        first_sent: When it was first sent, on the clock of the event loop.
+        last_sent: When it was last sent.
     """
 
     case: Case

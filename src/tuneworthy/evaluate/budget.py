@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 
 from tuneworthy.errors import BudgetSpent
+from tuneworthy.evaluate import messages
 
 
 class Budget:
@@ -89,8 +90,5 @@ class Budget:
             self._waiting.popleft()
 
     def _spent(self, ceiling_usd: float) -> BudgetSpent:
-        return BudgetSpent(
-            f"expected the next call to fit the budget of ${self.limit_usd:.4f}, got ${self.spent_usd:.4f} spent "
-            f"and up to ${ceiling_usd:.4f} for the next one",
-            hint="raise budget_usd or --max-usd and run again; what was answered is kept",
-        )
+        message = messages.BUDGET_SPENT.format(limit=self.limit_usd or 0.0, spent=self.spent_usd, ceiling=ceiling_usd)
+        return BudgetSpent(message, hint=messages.BUDGET_SPENT_HINT)

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from tuneworthy.config.project import Project
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UserError, did_you_mean
+from tuneworthy.evaluate import messages
 from tuneworthy.evaluate.limiter import Limiter
 from tuneworthy.providers.base import Provider, open_provider
 from tuneworthy.providers.prices import Price, price_for
@@ -19,13 +20,16 @@ from tuneworthy.types import Request, Response, canonical
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model of the project that can be asked.
+    """A model of the project that can be called.
 
     Attributes:
         name: Key of `[models]`.
         provider: Answers requests.
         price: US dollars; None for models that cost nothing by the call.
         hosted: Whether the data leaves this machine.
+        concurrency: Calls in flight, at most.
+        timeout_s: Longest time of a call, seconds.
+        retries: Further attempts at a call that failed.
     """
 
     name: str
@@ -38,7 +42,7 @@ class OpenModel:
 
     @cached_property
     def limiter(self) -> Limiter:
-        """Shared by all that ask this model."""
+        """Shared by all that call this model."""
         return Limiter(self.concurrency)
 
     @cached_property
@@ -47,7 +51,7 @@ class OpenModel:
         return canonical(self.provider.identity)
 
     def name_artifact(self, artifact: str | None) -> None:
-        """Make the id of what a server answers with a part of the identity, to which its address says nothing."""
+        """Add the id of what a server answers with to the identity, which its address says nothing about."""
         self.provider.identity = {**self.provider.identity, "artifact": artifact}
         self.__dict__.pop("identity", None)
 
@@ -61,7 +65,7 @@ class OpenModel:
         return self.price.ceiling(size, request.max_tokens, features=features)
 
     def cost_usd(self, request: Request, response: Response) -> float:
-        """Return what a call did cost, US dollars; its ceiling if the provider does not tell the usage."""
+        """Return what a call cost, US dollars; its ceiling if the provider does not report the usage."""
         if self.price is None:
             return 0.0
         if response.input_tokens is None or response.output_tokens is None:
@@ -87,8 +91,9 @@ class Models:
             UserError: No model of this name, a hosted one whose price is not known, a missing key or model file.
         """
         if name not in self._open and name not in self._project.models:
-            known = ", ".join([*self._project.models, *self._open])
-            raise UserError(f"expected a model of the project ({known}), got {name!r}", hint="add it to [models]")
+            names = list(dict.fromkeys([*self._project.models, *self._open]))
+            hint = messages.UNKNOWN_MODEL_HINT.format(names=", ".join(names), nearest=did_you_mean(name, names))
+            raise UserError(messages.UNKNOWN_MODEL.format(name=name), hint=hint.strip())
         if name not in self._open:
             self._open[name] = open_model(name, self._project.models[name], self._project.root)
         return self._open[name]
@@ -112,10 +117,7 @@ def open_model(name: str, config: Any, root: Path) -> OpenModel:
     """
     price = price_for(config)
     if price is None and config.hosted:
-        raise UserError(
-            f"expected a price for models.{name}, got none in the price table",
-            hint="set input_usd_per_mtok and output_usd_per_mtok",
-        )
+        raise UserError(messages.NO_PRICE.format(name=name), hint=messages.NO_PRICE_HINT)
     return OpenModel(
         name=name,
         provider=open_provider(name, config, root),

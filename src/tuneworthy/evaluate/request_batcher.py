@@ -1,7 +1,7 @@
-"""Ask single questions that go out together: what is asked in one turn of the event loop is one run of the runner.
+"""Collect single requests of one turn of the event loop into one run of the runner.
 
-A judge is asked one answer at a time, by graders that know nothing of one another; the runner, with its progress, its
-limits and its notion of a provider that is down, wants them all at once.
+Graders show a judge one answer at a time and know nothing of one another; the runner, with its progress, its limits
+and its notion of a provider that is down, wants them all at once.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuneworthy.evaluate import messages
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Failure, Trace, Variant
 
-NOT_STORED = Failure(code="not_stored", message="the judge was not asked yet; a run asks it")
+NOT_STORED = Failure(code="not_stored", message=messages.JUDGE_NOT_ASKED)
 
 
 @dataclass(slots=True)

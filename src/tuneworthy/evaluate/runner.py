@@ -1,7 +1,7 @@
-"""Ask cases of a variant: (cases, variant) -> traces. The one place that retries, limits, stores and counts money.
+"""Call models: (cases, variant) -> traces. The one place that retries, limits, stores and counts money.
 
-Invariants: an answer is committed before it counts; nothing committed is asked again; an error of one case is
-data and never stops its siblings; no call is sent that could exceed the budget.
+Invariants: an answer is committed before it counts; nothing committed is requested again; an error of one case is
+data and never stops its siblings; a bug is raised as it is; no call is sent that could exceed the budget.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tuneworthy.errors import (
     TuneworthyError,
     UserError,
 )
+from tuneworthy.evaluate import messages
 from tuneworthy.evaluate.batch import Answers, Batch, Job
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
@@ -60,16 +61,16 @@ DOWN_AFTER = 8
 """Cases in a row that failed for good before the provider, not the cases, is blamed."""
 IMPATIENT_S = 5.0
 """How long calls in flight are waited for once the provider is known to be down or to refuse the key."""
-KEPT_FAILURES = frozenset({"bad_request"})
+STORED_FAILURES = frozenset({"bad_request"})
 """The same question would meet them again, as long as the model answers others."""
-UNTIL_MENDED = frozenset({"refused", "pipeline"})
-"""If nothing was ever answered, it is no case that has to be mended, but the project file or the pipeline."""
+UNTIL_FIXED = frozenset({"refused", "pipeline"})
+"""If nothing was ever answered, the project file or the pipeline has to be fixed, not a case."""
 MAYBE_BILLED = frozenset({"timeout", "malformed", "connection", "crash"})
 NOT_OF_ONE_CASE = frozenset({"connection", "rate_limit"})
 
 
 class Progress(Protocol):
-    """Told what the runner does; the command line shows it."""
+    """Gets what the runner does; the command line shows it."""
 
     def begin(self, label: str, total: int, stored: int) -> None:
         """`total` answers are wanted, `stored` of them are there already."""
@@ -164,7 +165,7 @@ class Runner:
         self._counted: set[bytes] = set()
         self._jitter = random.Random(seed)
         self._answered: set[str] = set()
-        self._works: set[bytes] = set()  # identities of models that answered something, now or in an earlier run
+        self._working: set[bytes] = set()  # identities of models that answered something, now or in an earlier run
 
     @contextmanager
     def metered(self) -> Iterator[Spending]:
@@ -220,7 +221,7 @@ class Runner:
         for key, (_, cost) in answers.items():
             self._count(key, cost)
         if any(isinstance(answer, Response) for answer, _ in answers.values()):
-            self._works.add(model.identity)
+            self._working.add(model.identity)
         missing = {job.key: job for job in jobs if job.key not in answers}  # cases that ask the same are asked once
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing))
         try:
@@ -287,12 +288,13 @@ class Runner:
         if variant.retrieval is None:
             return {}
         if self.library is None:
-            raise UserError(f"expected the documents that {variant.name} looks things up in, got none",
-                            hint="put them back, or mend [documents] path")  # fmt: skip
+            raise UserError(
+                messages.DOCUMENTS_MISSING.format(variant=variant.name), hint=messages.DOCUMENTS_MISSING_HINT
+            )
         return await self.library.passages(variant.retrieval, cases)
 
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
-        """Answer the jobs of `batch` and add what comes to `answers`, where the stored ones are."""
+        """Answer the jobs of `batch`, and add the answers to the stored ones."""
         workers = {
             number: asyncio.create_task(self._work(number, model, batch))
             for number in range(min(batch.wide, batch.left))
@@ -313,18 +315,18 @@ class Runner:
         answers |= batch.answers
         if (error := batch.last_failure) and not any(isinstance(answer, Response) for answer, _ in answers.values()):
             if error.retryable:
-                raise _down(model, error, "no case was answered")
-            if model.identity not in self._works:
+                raise _down(model, error, messages.NO_CASE_ANSWERED)
+            if model.identity not in self._working:
                 raise _wrong(model, error)
 
     async def _work(self, number: int, model: OpenModel, batch: Batch) -> None:
-        """Take jobs until there are none or the batch has ended. Whatever goes wrong here ends the batch."""
+        """Take jobs until none is left or the batch has ended. Whatever goes wrong here ends the batch."""
         try:
             while (job := await batch.next()) is not None:
                 await self._attempt(number, model, batch, job)
         except asyncio.CancelledError as error:
             if not _cancelled_from_outside():
-                fault = RuntimeError(f"worker {number} of {model.name} was cancelled from within")
+                fault = RuntimeError(messages.WORKER_CANCELLED.format(number=number, model=model.name))
                 fault.__cause__ = error
                 batch.stop(fault)
             raise
@@ -334,7 +336,7 @@ class Runner:
             batch.stop(error)
 
     async def _attempt(self, number: int, model: OpenModel, batch: Batch, job: Job) -> None:
-        """Send `job` once, as soon as the limits allow it, and see to what comes back."""
+        """Send `job` once, as soon as the limits allow it, and handle what comes back."""
         mark = await model.limiter.acquire()
         failure: ProviderError | None = None
         answered = False
@@ -394,30 +396,28 @@ class Runner:
 
     def _keep(self, model: OpenModel, batch: Batch, job: Job, answer: Response, *, cost: float, note: int) -> None:
         """Commit an answer, then count it."""
-        kept: Response | Failure = answer
+        committed: Response | Failure = answer
         try:
             if not self.store.put(job.key, answer, cost, note):  # somebody else was first: all see the same answer
-                kept, cost = self.store.get_many([job.key])[job.key]
+                committed, cost = self.store.get_many([job.key])[job.key]
         except ValueError as error:
             raise ProviderError(
-                f"{model.name}: expected an answer that JSON can hold, got {error}", code="malformed", retryable=False
+                messages.NOT_JSON.format(model=model.name, error=error), code="malformed", retryable=False
             ) from None
         self._count(job.key, cost)
         self._answered.add(model.name)
-        self._works.add(model.identity)
-        batch.finish(job, kept, cost)
+        self._working.add(model.identity)
+        batch.finish(job, committed, cost)
         self.progress.advance(cost)
 
     def _after_failure(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         """Try again later, give the case up, or stop because the provider is down."""
         job.rate_limited += error.code == "rate_limit"
         if error.code == "auth":
-            batch.stop(AuthError(error.message, hint="check the key in the environment and run again"))
+            batch.stop(AuthError(error.message, hint=messages.KEY_REFUSED_HINT))
         elif error.code == "rate_limit" and not error.retryable:
-            batch.stop(
-                OutsideFault(error.message, hint="mend the quota there and run again; what was answered is kept")
-            )
-        elif error.code == "refused" and not error.retryable and model.identity not in self._works:
+            batch.stop(OutsideFault(error.message, hint=messages.QUOTA_HINT))
+        elif error.code == "refused" and not error.retryable and model.identity not in self._working:
             batch.stop(_wrong(model, error))
         elif self._again(model, job, error):
             loop = asyncio.get_running_loop()
@@ -436,8 +436,8 @@ class Runner:
         return error.retryable and job.attempts - job.rate_limited <= retries and job.rate_limited <= RATE_LIMIT_RETRIES
 
     def _give_up(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
-        """Make the failure the case's answer, unless it is the provider's and not the case's."""
-        if error.retryable or error.code in UNTIL_MENDED:
+        """Make the failure the answer of the case, unless the provider is to blame."""
+        if error.retryable or error.code in UNTIL_FIXED:
             batch.last_failure = error
             if fault := self._blame(model, batch, job, error):
                 batch.stop(fault)
@@ -446,20 +446,20 @@ class Runner:
         log.warning("%s: case %s is given up after %d attempts (%s): %s",
                     model.name, job.case.id, job.attempts, error.code, message)  # fmt: skip
         failure = Failure(code=error.code, message=message, attempts=job.attempts)
-        if error.code not in KEPT_FAILURES:
+        if error.code not in STORED_FAILURES:
             self.lost.append(failure)
-        elif model.identity in self._works:
+        elif model.identity in self._working:
             self.store.put(job.key, failure, 0.0)
         batch.finish(job, failure, 0.0)
         self.progress.advance(0.0)
 
     def _blame(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> TuneworthyError | None:
-        """Count a case that is given up, and say what ends the run if it is not the case's fault."""
+        """Count a case that is given up; return what ends the run if the provider is to blame."""
         if error.retryable and batch.last_answer < job.first_sent:
             batch.given_up += 1
             if error.code in NOT_OF_ONE_CASE or batch.given_up >= DOWN_AFTER:
-                return _down(model, error, f"{job.attempts} attempts, no call answered meanwhile")
-        elif not error.retryable and model.identity not in self._works:
+                return _down(model, error, messages.NO_CALL_ANSWERED.format(attempts=job.attempts))
+        elif not error.retryable and model.identity not in self._working:
             batch.given_up += 1
             if batch.given_up >= DOWN_AFTER:
                 return _wrong(model, error)
@@ -476,19 +476,17 @@ class Runner:
 
 
 async def _complete(model: OpenModel, request: Request) -> Response:
-    """Ask the provider, held to its time; one that cancels itself has crashed, and must not take a worker with it."""
+    """Call the provider within its time; one that cancels itself has crashed, and must not take a worker with it."""
     try:
         async with asyncio.timeout(model.timeout_s):
             return await model.provider.complete(request)
     except TimeoutError:
-        message = (
-            f"{model.name}: expected an answer in {model.timeout_s:g} s, got none; raise timeout_s if it needs longer"
-        )
+        message = messages.TIMED_OUT.format(model=model.name, seconds=model.timeout_s)
         raise ProviderError(message, code="timeout", retryable=True) from None
     except asyncio.CancelledError:
         if _cancelled_from_outside():
             raise
-        raise ProviderError(f"{model.name}: the call was cancelled", code="crash", retryable=True) from None
+        raise ProviderError(messages.CANCELLED.format(model=model.name), code="crash", retryable=True) from None
 
 
 def _cancelled_from_outside() -> bool:
@@ -512,18 +510,16 @@ def _pause_s(failure: ProviderError | None) -> float | None:
 
 
 def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
-    return OutsideFault(
-        f"expected an answer from {model.name}, got {error.message} ({why})",
-        hint="run the same command again when it works; what was answered is kept",
-    )
+    message = messages.PROVIDER_DOWN.format(model=model.name, error=error.message.rstrip("."), why=why)
+    return OutsideFault(message, hint=messages.PROVIDER_DOWN_HINT)
 
 
 def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
+    message, hint = messages.MODEL_FAILS, messages.MODEL_FAILS_HINT
     if error.code == "refused":
-        hint = f"see that models.{model.name} names an address and a model that are there for its key, and run again"
-    else:
-        hint = f"mend what models.{model.name} calls, and run again"
-    return ModelError(f"expected an answer from {model.name}, got {error.message}", hint=hint)
+        message, hint = messages.MODEL_REFUSES, messages.MODEL_REFUSES_HINT
+    names = {"model": model.name, "error": error.message.rstrip(".")}
+    return ModelError(message.format(**names), hint=hint.format(**names))
 
 
 def _trace(
@@ -553,12 +549,12 @@ def _trace(
 
 
 def usage(traces: Sequence[Trace]) -> Mapping[str, float | int | None]:
-    """Return mean tokens and cost of `traces`: input_tokens, output_tokens, usd_per_1k; None where not told."""
+    """Return mean tokens and cost of `traces`: input_tokens, output_tokens, usd_per_1k; None where not reported."""
     answered = [trace.response for trace in traces if trace.response]
 
     def mean(values: list[int | None]) -> float | None:
-        told = [value for value in values if value is not None]
-        return sum(told) / len(told) if told else None
+        reported = [value for value in values if value is not None]
+        return sum(reported) / len(reported) if reported else None
 
     return {
         "input_tokens": mean([response.input_tokens for response in answered]),

@@ -276,7 +276,7 @@ class _Estimating:
         ]
 
     def _weight(self, load: _Load) -> float:
-        """Return what orders loads: dollars, and seconds where there are none."""
+        """Return what orders loads: dollars, and seconds where nothing costs money."""
         return self._usd(load)[1] + 1e-9 * self._seconds(load)[1]
 
     def _usd(self, load: _Load) -> Span:

@@ -144,8 +144,10 @@ class Judging:
 
         Args:
             cases: `(n_cases,)`.
-            a, b: What is compared.
-            gain, bound: The comparison by the judge alone, at the alpha and margin that hold.
+            a: What is compared.
+            b: What it is compared with.
+            gain: The comparison by the judge alone, at the alpha that holds.
+            bound: Its non-inferiority, at the margin that holds.
             groups: `(n_cases,)` labels of cases that share a source.
 
         Returns:
@@ -186,7 +188,7 @@ class Judging:
         return sorted(cases, key=lambda case: rank(seed, f"verdict {case.id}"))
 
     def _people(self, cases: Sequence[Case], traces: Iterable[Trace]) -> np.ndarray:
-        """Return people's verdicts, `(n_cases,)`, NaN where there is none; an empty answer needs none: it is 0."""
+        """Return people's verdicts, `(n_cases,)`, NaN where nobody gave one; an empty answer counts 0 without one."""
         by_id = {trace.case_id: trace.text for trace in _first(traces)}
         return np.array([self._verdict(case, by_id.get(case.id)) for case in cases])
 

@@ -84,7 +84,7 @@ async def measure_on_test(
         session: The opened project.
         record: Of the rung, as far as dev tells.
         variant: The winner on dev.
-        dev: Cases to time calls on; those of test if there are none.
+        dev: Cases to time calls on; those of test without dev.
 
     Returns:
         The record with all that was measured, and the measurement.

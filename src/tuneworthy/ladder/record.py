@@ -191,7 +191,7 @@ class Provenance:
         groups: Hash of the groups of the cases.
         graders: Name to hash; those whose identity can be had.
         examples: Hash of the shot pool.
-        documents: Hash of all documents; "" if there are none.
+        documents: Hash of all documents; "" without documents.
         models: Their names.
         settings: Values of the project file that numbers and decisions depend on, beside prompt and models.
     """
@@ -288,7 +288,7 @@ def write_record(folder: Folder, record: RunRecord) -> None:
 
 
 def read_record(folder: Folder, name: RecordName = "run") -> RunRecord | None:
-    """Return the record of the last run (or of the last `quick` one); None if there is none.
+    """Return the record of the last run (or of the last `quick` one); None before the first.
 
     Raises:
         UserError: The document is no such record.

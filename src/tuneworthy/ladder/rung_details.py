@@ -250,7 +250,7 @@ class TunedDetail:
 
     Attributes:
         engine: What runs it.
-        gguf: Id of the artifact; None where there is none, like the next three.
+        gguf: Id of the artifact; None where it was not made, like the next three.
         dataset: Version of the training data; None if the artifact does not tell.
         file_type: Of the GGUF file.
         compared_with: The untuned model that it is compared with, in words.

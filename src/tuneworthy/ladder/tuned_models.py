@@ -35,9 +35,14 @@ class TunedModel:
     """A tuned model that can answer.
 
     Attributes:
-        name: Among the opened models. config: How it is opened. engine: What runs it.
-        gguf, merged, adapter, base: Ids of the artifacts; None where there is none (all weights were trained, or a
+        name: Among the opened models.
+        config: How it is opened.
+        engine: What runs it.
+        gguf: Id of the artifact, like the next three; None where it was not made (all weights were trained, or a
             server needs no GGUF file).
+        merged: Id of the merged model.
+        adapter: Id of the adapter.
+        base: Id of the base model.
         dataset: Version of the training data that it was trained on; None if its manifest does not say.
         file_type: Of the GGUF file.
         prompt: `system`, `user` and what else of the prompt it was trained with; empty if its manifest does not say.
@@ -112,7 +117,9 @@ class Against:
     """What a tuned model is compared with.
 
     Attributes:
-        model: Name among the opened models. words: What it is. base: Id of the base that it is; None if it is another.
+        model: Name among the opened models.
+        words: What it is.
+        base: Id of the base that it is; None if it is another model.
     """
 
     model: str
@@ -171,7 +178,7 @@ def config_of(project: Project, name: str) -> Model:
     """Return the section of a model, one of the project file or a tuned one.
 
     Raises:
-        KeyError: There is none of this name.
+        KeyError: No model has this name.
     """
     if name in project.models:
         return project.models[name]

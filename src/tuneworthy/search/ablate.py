@@ -31,10 +31,12 @@ class ParagraphTrial:
     """A paragraph that was left out.
 
     Attributes:
-        text: The paragraph. cut: Whether it earns nothing.
+        text: The paragraph.
+        cut: Whether it earns nothing.
         n: Cases that were asked without it (and without those that were cut before).
         unscored: Of these, left out of the scores because one of the two answers has none.
-        score, ci95: Of the others, with its interval. whole, whole_ci95: The same of the whole prompt on them.
+        score, ci95: Of the others, with its interval.
+        whole, whole_ci95: The same of the whole prompt on them.
     """
 
     text: str

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from tuneworthy.cases.stratified import units_of
+from tuneworthy.search import messages
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case
 
@@ -68,7 +69,7 @@ class ScoredAnswer:
 Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[ScoredAnswer]]]
 """Takes a prompt and cases, returns one `ScoredAnswer` a case."""
 Reflect = Callable[[str], Awaitable[str | None]]
-"""Takes what the rewriting model is asked, returns its words; None if there are none."""
+"""Takes what the rewriting model is asked, returns its answer; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,13 @@ class Optimised:
     Attributes:
         kept: The prompt itself, then each rewrite that was better than its parent on what both were shown.
         best: Place of the best of them on the choosing side; of equals the first.
-        calls: Different answers to cases. reflections: Rewrites asked for. failed: Of these, without an answer.
-        unscored: Answers without a score. budget: Calls and rewrites together, at most.
-        n_train: Cases that rewrites are made from. n_val: Cases that choose.
+        calls: Different answers to cases.
+        reflections: Rewrites asked for.
+        failed: Of these, without an answer.
+        unscored: Answers without a score.
+        budget: Calls and rewrites together, at most.
+        n_train: Cases that rewrites are made from.
+        n_val: Cases that choose.
     """
 
     kept: Sequence[Rewrite]
@@ -122,8 +127,8 @@ class Optimised:
 
 
 def gepa_missing() -> str:
-    """Return why no prompt can be optimised, with the line that mends it; "" if GEPA is installed."""
-    return "" if find_spec("gepa") else "expected GEPA, got none: pip install 'tuneworthy[optimise]'"
+    """Return why no prompt can be optimised; "" if GEPA is installed."""
+    return "" if find_spec("gepa") else messages.GEPA_MISSING
 
 
 def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
@@ -154,8 +159,7 @@ def why_no_sides(cases: Sequence[Case], budget: int) -> str:
     train, val = sides(cases, budget)
     if val and len(train) >= FEWEST_TRAIN:
         return ""
-    got = f"{len(train)} and {len(val)} of {len(cases)}, with groups kept together"
-    return f"expected at least {FEWEST_TRAIN} cases to make rewrites from and 1 to choose by, got {got}"
+    return messages.TOO_FEW_SIDES.format(least=FEWEST_TRAIN, train=len(train), val=len(val), n=len(cases))
 
 
 async def optimise(
@@ -166,7 +170,8 @@ async def optimise(
     Args:
         prompt: Where the search starts.
         cases: In random order; `why_no_sides` must have nothing against them.
-        evaluate, reflect: Ask and judge; called one after the other, in this event loop.
+        evaluate: Answers cases with a prompt and scores the answers, in this event loop.
+        reflect: Asks for a rewrite, never at the same time.
         budget: Calls of both together, at most.
         seed: Of the choice of cases and parents.
 
@@ -241,7 +246,8 @@ class _GepaAdapter:
     """What GEPA calls, from a thread of its own: every question is asked in the event loop that waits for it.
 
     Args:
-        evaluate, reflect: See `optimise`.
+        evaluate: See `optimise`.
+        reflect: See `optimise`.
         budget: Calls, at most.
         round_calls: Most calls of one round: parent and child on a few cases, the rewrite with a second attempt at
             it, the child on all that choose.
@@ -309,14 +315,14 @@ class _GepaAdapter:
         """Ask for a rewrite.
 
         Raises:
-            ValueError: There is none; GEPA asks once more, and then goes on without.
+            ValueError: It did not come; GEPA asks once more, and then goes on without.
         """
         self.reflections += 1
-        words: str | None = self._wait(lambda: self._reflect(prompt))
-        if not words:
+        rewrite: str | None = self._wait(lambda: self._reflect(prompt))
+        if not rewrite:
             self.failed += 1
-            raise ValueError("no rewrite came")
-        return words
+            raise ValueError(messages.NO_REWRITE)
+        return rewrite
 
     def enough(self, state: Any) -> bool:
         """Whether another round could exceed the budget, nothing is left to gain, or there were many rounds."""

@@ -46,7 +46,8 @@ class DevScores:
     """A candidate's answers on the head of dev.
 
     Attributes:
-        num, den: `(n_cases,)` contributions, NaN where unscored.
+        num: `(n_cases,)` contributions, NaN where unscored.
+        den: Likewise, their possible values.
         cost_usd: What the answers cost.
         weight: What orders candidates by cost: dollars, then tokens an answer.
     """
@@ -66,7 +67,8 @@ class Entry:
 
     Attributes:
         n: Dev cases that it has seen; fewer than the winner if it left.
-        score, ci: Of the cases that it was scored on; the interval knows of their groups.
+        score: Of the cases that it was scored on.
+        ci: Its interval, which takes their groups into account.
         dropped: Why it left: `unscored` (too many answers could not be scored), `bound` (shown to be behind), `budget`
             (behind when fewer could go on), "" if it did not.
     """
@@ -95,8 +97,9 @@ class Race:
 
     Attributes:
         entries: Everyone, best first; those that left behind those that did not.
-        winner: The one to put to test.
-        calls, calls_full: Cases answered, and how many the full grid would have taken.
+        winner: The one to compare on test.
+        calls: Cases answered.
+        calls_full: Those that the full grid would have taken.
         saved_usd: What the calls that were not made would have cost, at each candidate's own mean.
     """
 

@@ -19,7 +19,7 @@ def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], 
     """Return a function that draws a setting.
 
     One cut at a time is drawn (none, top_p or min_p): two together only hide one another. What the engine (or the
-    model's generation_config.json) would set by itself is set to neutral.
+    model's generation_config.json) would set on its own is set to neutral.
 
     Args:
         provider: As in the project file.

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.errors import Undecided, UserError
+from tuneworthy.search import messages
 from tuneworthy.search.racing import DevScores, Entry, Measure, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.types import Case, Variant
@@ -41,7 +42,10 @@ class SettingTrial:
     """One setting.
 
     Attributes:
-        setting: What is sent of it. variant: Id. n: Cases that it saw. objective: Mean on these.
+        setting: What is sent of it.
+        variant: Id.
+        n: Cases that it saw.
+        objective: Mean on these.
     """
 
     setting: Mapping[str, Any]
@@ -59,7 +63,10 @@ class Sweep:
         winner: The best of the search; what is in use if nothing was better.
         adopted: Whether it is better on the cases that nobody searched on.
         paired: That comparison; None if what is in use stayed the best of the search.
-        calls: Answers that were wanted. budget: Most that were allowed. n_search, n_confirm: Cases of the halves.
+        calls: Answers that were wanted.
+        budget: Most that were allowed.
+        n_search: Cases of the half that is searched on.
+        n_confirm: Cases of the half that confirms.
         stopped: Why it ended.
     """
 
@@ -84,7 +91,9 @@ class SweepPlan:
     """How much may be asked.
 
     Attributes:
-        calls: Answers, at most. repeats: Answers to each case. seed: Of proposals and halves.
+        calls: Answers, at most.
+        repeats: Answers to each case.
+        seed: Of proposals and halves.
         width: Proposals that race together against the best so far.
         aside: Those of `calls` that are kept for what is asked beside the sweep.
         first: Settings that are tried before Optuna proposes any.
@@ -114,7 +123,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     for group in order:
         (search if len(search) <= len(confirm) else confirm).extend(group)
     if min(len(search), len(confirm)) < FEWEST:
-        raise Undecided(f"expected at least {2 * FEWEST} dev cases for a sweep, got {len(cases)}", hint="add cases")
+        raise Undecided(messages.TOO_FEW_CASES.format(least=2 * FEWEST, n=len(cases)), hint=messages.ADD_CASES)
     return search, confirm
 
 
@@ -143,16 +152,18 @@ async def sweep(
     search, confirm = halves(cases, plan.seed)
     least = fewest_calls(len(search), len(confirm), plan)
     if plan.calls < least:
-        raise UserError(f"expected at least {least} calls for a sweep of {len(cases)} dev cases, got {plan.calls}",
-                        hint=f"give --calls {least}")  # fmt: skip
+        raise UserError(
+            messages.TOO_FEW_CALLS.format(n=len(cases), least=least, calls=plan.calls),
+            hint=messages.MORE_CALLS.format(least=least),
+        )
     seeking = _Search(incumbent, make, suggest, plan)
     confirming = 2 * len(confirm) * plan.repeats
     batch_cost = _race_cost(plan.width, len(search)) * plan.repeats
-    stopped = "the calls that are left are too few for another batch and the comparison after it"
+    stopped = messages.CALLS_USED
     while seeking.calls() + batch_cost + confirming + plan.aside <= plan.calls:
         batch = seeking.next_batch()
         if not batch:
-            stopped = "every setting was tried"
+            stopped = messages.ALL_TRIED
             break
         await seeking.race(batch, search, measure)
     winner = seeking.leader
@@ -197,9 +208,9 @@ class _Search:
                 trial = self.study.ask()
                 setting = self.suggest(trial)
             variant = self.make(setting)
-            known = self.entries.get(variant.id)
-            if known is not None or variant.id in batch or variant.id == self._incumbent.id:
-                self._tell(trial, known.score if known else None)  # nothing is asked again
+            before = self.entries.get(variant.id)
+            if before is not None or variant.id in batch or variant.id == self._incumbent.id:
+                self._tell(trial, before.score if before else None)  # nothing is asked again
                 continue
             batch[variant.id] = variant
             self.proposed[variant.id] = variant
@@ -252,7 +263,7 @@ def open_study(seed: int) -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError("expected the package optuna, got none", hint="pip install 'tuneworthy[sweep]'") from None
+        raise UserError(messages.NO_OPTUNA, hint=messages.NO_OPTUNA_HINT) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
     return optuna.create_study(direction="maximize", sampler=sampler)
@@ -269,7 +280,7 @@ def _compared(a: DevScores, b: DevScores, cases: Sequence[Case], seed: int) -> P
     """Compare the objective of two variants, paired; a case that one has no score of is left out."""
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     if both.sum() < FEWEST // 2:
-        raise Undecided(f"expected at least {FEWEST // 2} cases with a score of both, got {int(both.sum())}")
+        raise Undecided(messages.TOO_FEW_SCORES.format(n=int(both.sum()), least=FEWEST // 2), hint=messages.ADD_CASES)
     names = [case.source for case in cases]
     numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
     groups = np.array([numbers[name] for name in names])[both] if len(numbers) < len(names) else None

@@ -56,7 +56,7 @@ class FewShotRung(Rung):
 
 
 def _encoder(view: View) -> tuple[str, list[str]]:
-    """Return the encoder that chooses shots, and why there is none although the project file names one; "" for none."""
+    """Return the encoder that chooses shots, and why it is missing although the project file asks for one; "" without one."""
     if not view.project.few_shot.encoder:
         return "", []
     config = view.project.retrieval.encoder

@@ -39,7 +39,7 @@ async def sureness(session: Session, variant: Variant, cases: Sequence[Case]) ->
 
 
 def read_sureness(traces: Sequence[Trace]) -> Sureness | None:
-    """Return what the log-probabilities of `traces` show; None if there are none."""
+    """Return what the log-probabilities of `traces` show; None without any."""
     answers = [
         [measured for token in trace.response.logprobs[:FIRST] if (measured := _token(token))]
         for trace in traces

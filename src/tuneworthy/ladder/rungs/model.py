@@ -26,7 +26,7 @@ RETIRES_DAYS = 90
 
 @rung("model")
 class ModelRung(Rung):
-    """Each configured model that is not the best one's; a model that is only there to judge is none."""
+    """Each configured model that is not the best one's; a model that only judges is left out."""
 
     async def propose(self, view: View) -> Proposal:
         """Return the candidates of each other model that the constraints allow: one for each effort, if it has any."""
@@ -72,7 +72,7 @@ class ModelRung(Rung):
 
 @dataclass(frozen=True, slots=True)
 class DevAnswers:
-    """What the stored answers of a variant to dev tell, each `(n_cases,)`: NaN where there is none, or none is told."""
+    """What the stored answers of a variant to dev tell, each `(n_cases,)`: NaN where nothing is stored or reported."""
 
     variant: Variant
     answered: np.ndarray
@@ -98,7 +98,9 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
     Sampling parameters are kept as far as the model accepts them.
 
     Args:
-        base: What is moved. model: Key of `[models]`. provider: Of the model.
+        base: What is moved.
+        model: Key of `[models]`.
+        provider: Of the model.
         effort: The model's own if None.
     """
     known = _capabilities(provider)

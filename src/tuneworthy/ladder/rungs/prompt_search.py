@@ -2,7 +2,7 @@
 
 Invariants: only dev is asked, and only the half that the race does not see: it decides by cases that nothing was made
 from, and a group is on one side. What GEPA finds hangs on the seed and on stored answers alone. It is written as a
-plain file first and read back as the project file would read it: what is raced and put to test is what can be used. The
+plain file first and read back as the project file would read it: what is raced and tested is what can be used. The
 file is named by its text and never becomes another's.
 """
 
@@ -272,16 +272,16 @@ class _GepaCalls:
     def _judged(self, case: Case, trace: Trace, score: Score) -> ScoredAnswer:
         """Return an answer in words; one without a score counts as today's prompt's answer to the case."""
         answer = trace.text if trace.response else "(no answer)"
-        words = [case.text, answer, feedback(case, score), details(score)]
+        masked = [case.text, answer, feedback(case, score), details(score)]
         if self.section.personal_data == "mask":
             from tuneworthy.cases.pii import Masker  # waited for only where something is optimised
 
-            words = Masker().mask_json(words)
-        question, answer, said, more = words
+            masked = Masker().mask_json(masked)
+        question, answer, remark, more = masked
         if more:  # cut now, as half an address would not have been known for one
-            said = f"{said} Details: {more[:DETAIL_CHARS]}"
+            remark = f"{remark} Details: {more[:DETAIL_CHARS]}"
         value = self._today[case.id] if score.value is None else score.value
-        return ScoredAnswer(value, question, answer, said, unscored=score.value is None)
+        return ScoredAnswer(value, question, answer, remark, unscored=score.value is None)
 
 
 def feedback(case: Case, score: Score) -> str:

@@ -27,7 +27,8 @@ async def guard(session: Session, base: str, tuned: str, sets: Sequence[Regressi
 
     Args:
         session: The opened project.
-        base, tuned: Names of models that can be asked.
+        base: Name of the untuned model.
+        tuned: Name of the tuned one.
         sets: The regression sets.
     """
     found = []

@@ -330,7 +330,7 @@ def _variant(best: Variant, form: SearchForm, k: int) -> Variant:
 async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
     """Whether instructions, passages, question and answer fit into the context, where it is known.
 
-    The passages of dev are looked at; where there are none yet, those are taken to be as long as they may be.
+    The passages of dev count; in an estimate, before there are any, they are taken to have their full length.
     """
     config = view.project.models[variant.model]
     context: int | None = getattr(config, "context", None) or getattr(price_for(config), "context", None)
