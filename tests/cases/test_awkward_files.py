@@ -213,7 +213,7 @@ def test_a_file_of_nothing_but_faults_gives_them_all_or_gives_up(tmp_path: Path)
     form, rows, rejects = streamed(path)
     assert (form, rows, len(rejects)) == ("jsonl/unknown", [], 10)
     path.write_bytes(b"oops\n" * 1000 + LINE)
-    with pytest.raises(DataError, match=r"a.jsonl:1: .* got 1000 faulty ones to begin with"):
+    with pytest.raises(DataError, match=r"a.jsonl:1: .* got 1000 faulty rows first"):
         streamed(path)
 
 

@@ -105,7 +105,7 @@ def test_an_archived_langfuse_item_is_left_out_and_counted(file: Path) -> None:
     rows = [{"input": "a", "expectedOutput": "x"}, {"input": "b", "expectedOutput": "y", "status": "ARCHIVED"}]
     read = read_cases(write(file, *rows))
     assert [(row.line, row.reason) for row in read.dropped] == [(2, "the Langfuse item is archived")]
-    assert "left out: the Langfuse item is archived (1 row)" in read.notes
+    assert "dropped: the Langfuse item is archived (1 row)" in read.notes
 
 
 def test_a_null_of_langfuse_means_unlabelled(file: Path) -> None:
@@ -365,13 +365,13 @@ def test_equal_rows_are_dropped_with_a_note(file: Path) -> None:
     read = read_cases(write(file, GOOD, {"input": "b"}, GOOD, {"input": "b", "expected": "late"}))
     assert [case.expected for case in read.cases] == ["x", "late"]
     assert [row.line for row in read.dropped] == [3, 4]
-    assert "left out: the same question as an earlier row (1 row)" in read.notes
+    assert "dropped: the same question as an earlier row (1 row)" in read.notes
 
 
 def test_one_question_with_two_answers_names_both_lines(file: Path) -> None:
     with pytest.raises(DataFaults, match=r'rows.jsonl:3: .*"y" here and "x" on line 1') as caught:
         read_cases(write(file, GOOD, {"input": "b"}, {**GOOD, "expected": "y"}))
-    assert "Which is right?" in str(caught.value)
+    assert "Decide which is right" in str(caught.value)
 
 
 def test_declining_and_answering_the_same_question_contradict(file: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
 from tuneworthy.cases.readers.reader import read_cases, read_examples
 from tuneworthy.cases.splits import Changes, Split, changes, make_split
@@ -87,8 +88,8 @@ class Dataset:
         in_dev = find_overlaps(split.shots, split.dev)
         between = find_overlaps(split.dev, split.test)
         reasons = tuple(
-            f"{len(overlaps.dropped)} examples overlap {where} and were dropped"
-            for overlaps, where in ((in_cases, "the cases"), (in_dev, "dev"))
+            messages.OVERLAPPING.format(n=len(overlaps.dropped), where=where)
+            for overlaps, where in ((in_cases, messages.THE_CASES), (in_dev, messages.DEV))
             if overlaps.dropped
         )
         counts = {

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.readers.faults import Journal, show
 from tuneworthy.cases.readers.files import open_rows
@@ -28,7 +29,7 @@ from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, canonical
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
 DECLINE: Final = "/decline"
-GREETING: Final = f"Type the right answer. {DECLINE} declining is right, {SKIP} later, {QUIT} stop (all is kept)."
+GREETING: Final = messages.GREETING.format(decline=DECLINE, skip=SKIP, quit=QUIT)
 MIN_SECOND = 30
 
 
@@ -54,7 +55,7 @@ def read_labels(path: Path | str) -> list[Label]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise DataError(file, None, "a label file", str(error.strerror)) from None
+        raise DataError(file, None, messages.LABEL_FILE.expected, str(error.strerror)) from None
     labels = []
     for number, line in enumerate(lines, 1):
         try:
@@ -63,8 +64,8 @@ def read_labels(path: Path | str) -> list[Label]:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             if number == len(lines) and not line.endswith(b"\n"):
                 break
-            expected = 'a label {"case", "labeller", "label", "time"}'
-            raise DataError(file, number, expected, show(line.decode(errors="replace").strip())) from None
+            got = show(line.decode(errors="replace").strip())
+            raise DataError(file, number, messages.LABEL_LINE.expected, got) from None
     return labels
 
 
@@ -86,7 +87,7 @@ class LabelSession:
         self, cases: Sequence[Case], path: Path | str, labeller: str, *, seed: int, share: float = SECOND_SHARE
     ) -> None:
         if not labeller.strip():
-            raise UserError("expected the name of a labeller, got an empty one", hint="Use --labeller NAME")
+            raise UserError(messages.NO_LABELLER, hint=messages.NAME_LABELLER)
         self.path, self.labeller = Path(path), labeller.strip()
         labels = read_labels(self.path)
         first = next((label.labeller for label in labels), self.labeller)
@@ -117,7 +118,7 @@ class LabelSession:
             UserError: The case is not one of this labeller's, or has been labelled.
         """
         if case_id not in self._queue:
-            raise UserError(f"expected a case that waits for a label of {self.labeller}, got {show(case_id)}")
+            raise UserError(messages.NOT_ASSIGNED.format(labeller=self.labeller, case=show(case_id)))
         row = {"case": case_id, "labeller": self.labeller, "label": label}
         row["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         append_line(self.path, row)
@@ -159,12 +160,11 @@ class Agreement:
 
     def __str__(self) -> str:
         if self.raw is None:
-            return "no case has labels of two labellers: the ceiling of any score is not known"
-        kappa = "not defined" if self.kappa is None else f"{self.kappa:.2f}"
+            return messages.NO_AGREEMENT
+        kappa = messages.NOT_DEFINED if self.kappa is None else f"{self.kappa:.2f}"
         low, high = self.ci95
-        return (
-            f"the labellers agree on {self.n_agree} of {self.n} cases: {self.raw:.1%} [{low:.1%}, {high:.1%}],"
-            f" kappa {kappa}; no score can be trusted above that"
+        return messages.AGREEMENT.format(
+            n_agree=self.n_agree, n=self.n, share=self.raw, low=low, high=high, kappa=kappa
         )
 
 
@@ -250,7 +250,7 @@ def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool =
     """
     file = read_cases(path)
     if file.format != "jsonl/native":
-        raise UserError(f"{path}: expected cases as JSONL in the tool's own format, got {file.format}")
+        raise UserError(messages.NOT_NATIVE.format(path=path, format=file.format))
     said = _by_case(labels)
     known = {case.id: case for case in file.cases}
     differ = tuple(
@@ -334,9 +334,9 @@ def run_terminal(
     """
     say(greeting)
     may_decline = greeting == GREETING
-    given = 0
+    n_given = 0
     while (case := session.next()) is not None:
-        say(f"\n[{session.n_done + 1} of {len(session.assigned)}]\n{case.text}")
+        say(messages.POSITION.format(number=session.n_done + 1, total=len(session.assigned), text=case.text))
         try:
             line = ask("> ").strip()
         except EOFError:
@@ -352,6 +352,6 @@ def run_terminal(
                 say(str(error))
                 continue
             session.submit(case.id, label)
-            given += 1
-    say(f"{session.n_done} of {len(session.assigned)} labelled.")
-    return given
+            n_given += 1
+    say(messages.DONE.format(n=session.n_done, total=len(session.assigned)))
+    return n_given

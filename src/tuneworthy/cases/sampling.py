@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.normalize import normalise, question_of, words
 from tuneworthy.cases.readers.faults import Journal
 from tuneworthy.cases.readers.files import decoded_lines
@@ -63,7 +64,7 @@ def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
         UserError: `n` is below 1, or the file cannot be read.
     """
     if n < 1:
-        raise UserError(f"expected at least 1 case to draw, got {n}")
+        raise UserError(messages.NOTHING_TO_DRAW.format(n=n))
     read, notes = _questions(Path(path))
     distinct: dict[str, Case] = {}
     for case in sorted(read, key=lambda case: case.id):
@@ -72,7 +73,7 @@ def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
     by, strata = _strata(cases, seed)
     chosen, n_near = _draw(cases, strata, n, seed)
     if len(chosen) < n:
-        notes += (f"asked for {n}, the file has only {len(chosen)} questions that differ",)
+        notes += (messages.FEWER_QUESTIONS.format(n=n, n_found=len(chosen)),)
     drawn = Counter(strata[i] for i in chosen)
     bare = tuple(replace(cases[i], expected=UNLABELLED) for i in chosen)
     return Sample(bare, len(read), len(read) - len(cases), n_near, dict(sorted(drawn.items())), by, notes)
@@ -100,7 +101,7 @@ def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case],
         UserError: It cannot be read so.
     """
     if is_text(path):
-        return _lines(path), ("read as one question a line",)
+        return _lines(path), (messages.ONE_QUESTION_A_LINE,)
     cases = read_cases(path, input_column=columns or None)
     return list(cases.cases), cases.notes
 
@@ -124,7 +125,7 @@ def _lines(path: Path) -> list[Case]:
     journal.raise_faults()
     cases = {text: Case(id=Case.make_id(text), input=text) for text in texts if text}
     if not cases:
-        raise DataError(path, None, "at least one line of text", "an empty file")
+        raise DataError(path, None, messages.NO_TEXT_LINE.expected, messages.EMPTY_FILE)
     return list(cases.values())
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.stratified import Unit, draw, units_of
 from tuneworthy.cases.task_kind import Kind, answer_text, guess_kind, labels_of, parse_object
@@ -82,8 +83,7 @@ class Split:
             taken = set() if data["origin"] == "cases" else {entry["id"] for entry in data["dev"]}
             seed, dev_size, origin = data["seed"], data["dev_size"], data["origin"]
         except KeyError as error:
-            hint = "Put it back, or draw a new split (earlier looks at test are then void)"
-            raise UserError(f"expected {error.args[0]} of the stored split, got none", hint=hint) from None
+            raise UserError(messages.SPLIT_GONE.format(name=error.args[0]), hint=messages.RESTORE_SPLIT) from None
         return cls(
             dev=tuple(dev),
             test=tuple(test),
@@ -214,8 +214,7 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     """
     labelled = sorted((case for case in cases if case.labelled), key=lambda case: case.id)
     if not labelled:
-        hint = "Label them: tuneworthy cases label"
-        raise UserError(f"expected labelled cases, got {len(cases)} without a label", hint=hint)
+        raise UserError(messages.NO_LABELS.format(n=len(cases)), hint=messages.LABEL_THEM)
     pool = sorted(examples, key=lambda example: example.id)
     kind = _kind_of(labelled, pool)
     n_scorable = sum(example_case(example, kind) is not None for example in pool)
@@ -259,17 +258,17 @@ def _from_examples(
     gone = {i for unit in chosen for i in unit.members}
     dev = _dev_pool((pool[i] for i in gone), kind)
     if not dev:
-        hint = "Raise [split] dev, or give fewer rows the same group"
-        raise UserError(f"expected dev cases from {len(pool)} examples, got none (at most {take})", hint=hint)
+        raise UserError(messages.NO_DEV_EXAMPLES.format(n=len(pool), take=take), hint=messages.MORE_DEV)
     shots = tuple(example for i, example in enumerate(pool) if i not in gone)
     reasons: tuple[str, ...] = (
-        f"{n_scorable} of {len(pool)} examples can be scored (at least {MIN_EXAMPLES}):"
-        f" {len(dev)} of them are dev, all {len(cases)} cases are test",
-        f"dev is at most {dev_size} and at most {MAX_DEV_SHARE:.0%} of the examples",
+        messages.DEV_FROM_EXAMPLES.format(
+            n_scorable=n_scorable, n=len(pool), least=MIN_EXAMPLES, n_dev=len(dev), n_cases=len(cases)
+        ),
+        messages.DEV_SIZE.format(dev_size=dev_size, share=MAX_DEV_SHARE),
     )
     side = len(gone) - len(dev)
     if side:
-        reasons += (f"{side} examples share a question or group with dev and are in neither dev nor shots",)
+        reasons += (messages.SET_ASIDE.format(n=side),)
     split = _split(dev.values(), cases, shots, kind, reasons)
     counts = {**split.counts, "scorable_examples": n_scorable, "set_aside_examples": side}
     return replace(split, origin="examples", seed=seed, dev_size=dev_size, counts=counts)
@@ -294,10 +293,11 @@ def _from_cases(
     cases: Sequence[Case], pool: Sequence[Example], kind: Kind, *, seed: int, dev_size: int, n_scorable: int
 ) -> Split:
     n_test = max(MIN_TEST, (len(cases) + 1) // 2)
-    what = f"{len(cases)} labelled cases and {n_scorable} examples that can be scored"
     if len(cases) <= n_test:
-        expected = f"more than {MIN_TEST} labelled cases or at least {MIN_EXAMPLES} examples that can be scored"
-        raise UserError(f"expected {expected}, got {what}", hint="Label more: tuneworthy cases sample, then label")
+        message = messages.TOO_FEW.format(
+            n_cases=len(cases), n_scorable=n_scorable, least=MIN_TEST, least_examples=MIN_EXAMPLES
+        )
+        raise UserError(message, hint=messages.LABEL_MORE)
     units = units_of(cases)
     for unit in units:
         unit.strata.update(_stratum(cases[i], kind) for i in unit.members)
@@ -305,11 +305,12 @@ def _from_cases(
     test = [case for i, case in enumerate(cases) if i in chosen]
     dev = [case for i, case in enumerate(cases) if i not in chosen]
     if not dev:
-        hint = "Split the largest group, or add cases of other groups"
-        raise UserError(f"expected groups that can be split, got {len(units)} for {len(cases)} cases", hint=hint)
+        message = messages.ONE_GROUP.format(n_cases=len(cases), n_units=len(units))
+        raise UserError(message, hint=messages.SPLIT_GROUPS)
     reasons = (
-        f"{n_scorable} examples can be scored (fewer than {MIN_EXAMPLES}): the {len(cases)} cases are split,"
-        f" {len(test)} test and {len(dev)} dev",
+        messages.DEV_FROM_CASES.format(
+            n_scorable=n_scorable, least=MIN_EXAMPLES, n_cases=len(cases), n_test=len(test), n_dev=len(dev)
+        ),
     )
     split = _split(dev, test, tuple(pool), kind, reasons)
     counts = {**split.counts, "scorable_examples": n_scorable}
@@ -323,9 +324,9 @@ def _split(
     dev, test = (tuple(sorted(rows, key=lambda case: case.id)) for rows in (dev, test))
     explore = len(dev) >= MIN_DEV
     if not explore:
-        reasons += (f"{len(dev)} dev cases are fewer than {MIN_DEV}: one candidate a rung, nothing is explored",)
-    balanced = "label" if kind.name == "label" else "whether declining is right"
-    reasons += (f"balanced by {balanced}: {kind.reason}",)
+        reasons += (messages.NO_EXPLORING.format(n=len(dev), least=MIN_DEV),)
+    balanced = messages.BY_LABEL if kind.name == "label" else messages.BY_DECLINING
+    reasons += (messages.BALANCED.format(what=balanced, reason=kind.reason),)
     counts = {
         "dev": len(dev),
         "test": len(test),
@@ -350,5 +351,5 @@ def _split(
 
 
 def _note_unlabelled(split: Split, n: int) -> Split:
-    reason = f"{n} cases without a label are left out"
-    return replace(split, counts={**split.counts, "unlabelled_cases": n}, reasons=(*split.reasons, reason))
+    reasons = (*split.reasons, messages.UNLABELLED.format(n=n))
+    return replace(split, counts={**split.counts, "unlabelled_cases": n}, reasons=reasons)

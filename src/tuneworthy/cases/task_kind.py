@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.normalize import words
 from tuneworthy.types import UNLABELLED, Case, Example
 
@@ -57,18 +58,19 @@ def guess_kind(expected_values: Iterable[Any]) -> Kind:
     """
     known = [value for value in expected_values if value is not None and value is not UNLABELLED]
     if not known:
-        return Kind("free_text", "no answer is known yet")
+        return Kind("free_text", messages.NO_KNOWN_ANSWER)
     n_objects = sum(_is_object(value) for value in known)
     if n_objects >= _MOST * len(known):
-        return Kind("json", f"{n_objects} of {len(known)} answers are JSON objects")
+        return Kind("json", messages.JSON_ANSWERS.format(n=n_objects, total=len(known)))
     texts = [_first_text(value) for value in known]
     counts = Counter(text.strip() for text in texts)
     if reason := _label_reason(texts, counts):
         return Kind("label", reason, tuple(sorted(counts)))
     n_short = sum(len(words(text)) <= _SHORT_WORDS for text in texts)
     if n_short >= _MOST * len(texts):
-        return Kind("short_answer", f"{n_short} of {len(texts)} answers have at most {_SHORT_WORDS} words")
-    return Kind("free_text", f"{len(texts) - n_short} of {len(texts)} answers have more than {_SHORT_WORDS} words")
+        return Kind("short_answer", messages.SHORT_ANSWERS.format(n=n_short, total=len(texts), most=_SHORT_WORDS))
+    n_long = len(texts) - n_short
+    return Kind("free_text", messages.LONG_ANSWERS.format(n=n_long, total=len(texts), most=_SHORT_WORDS))
 
 
 def _is_object(value: Any) -> bool:
@@ -93,7 +95,7 @@ def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
     few = distinct <= (_MAX_NUMBERS if numbers else _MAX_LABELS) and distinct < n
     if not (short and few and repeated >= 0.7 * n):
         return ""
-    return f"{n} answers are {distinct} short texts, and {repeated} of them occur more than once"
+    return messages.LABELS.format(n=n, distinct=distinct, repeated=repeated)
 
 
 def labels_of(cases: Iterable[Case], examples: Iterable[Example] = ()) -> tuple[str, ...]:

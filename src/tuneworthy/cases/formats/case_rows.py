@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence, Set
 from typing import Any
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import check_messages
 from tuneworthy.cases.formats.columns import INPUT_NAMES, Columns, find_column
 from tuneworthy.cases.formats.promptfoo import test_fields
@@ -16,7 +17,6 @@ from tuneworthy.types import Message
 NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
 _KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools"})
 _PLAIN = frozenset({"id", "input", "expected"})
-_NO_ANSWER = "the expected answer is {}: not labelled"
 
 
 def native_fields(row: dict[str, Any], journal: Journal) -> Fields:
@@ -39,33 +39,33 @@ def _question(row: dict[str, Any]) -> Fields:
     value = row.get("input")
     if type(value) is str and "messages" not in row:
         if not value or value.isspace():
-            raise RowFault("a text as `input`", "an empty one", "Write the question, or take the row out")
+            raise RowFault(messages.INPUT_TEXT, messages.AN_EMPTY_ONE)
         return {"input": value}
-    messages = row.get("messages")
-    if value is None and messages is None:
+    turns = row.get("messages")
+    if value is None and turns is None:
         _unknown(row.keys() - _KEYS)
-        got = f"the keys {', '.join(row)}" if row else "an empty object"
-        raise RowFault("`input` or `messages`", got, f"A row is {NATIVE}")
-    if value is not None and messages is not None:
-        raise RowFault("`input` or `messages`", "both", "Take one of them out")
-    if messages is not None:
-        return {"messages": ends_with_user(check_messages(messages))}
+        got = messages.KEYS.format(names=", ".join(row)) if row else messages.EMPTY_OBJECT
+        raise RowFault(messages.INPUT_OR_MESSAGES.at(shape=NATIVE), got)
+    if value is not None and turns is not None:
+        raise RowFault(messages.NOT_BOTH, messages.BOTH)
+    if turns is not None:
+        return {"messages": ends_with_user(check_messages(turns))}
     if isinstance(value, dict) and value:
         return {"input": value}
-    raise RowFault("a text or an object of variables as `input`", kind_of(value))
+    raise RowFault(messages.INPUT_VALUE, kind_of(value))
 
 
-def ends_with_user(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return `messages` if a user (or a tool) had the last word.
+def ends_with_user(turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return `turns` if a user (or a tool) had the last word.
 
     Raises:
         RowFault: Another role did.
     """
-    role = messages[-1]["role"]
+    role = turns[-1]["role"]
     if role not in {"user", "tool"}:
-        hint = "Move the answer to `expected`" if role == "assistant" else "Add the user's turn"
-        raise RowFault("a conversation that ends with the user's turn", f"one that ends with {role!r}", hint)
-    return messages
+        fault = messages.MOVE_ANSWER if role == "assistant" else messages.ADD_TURN
+        raise RowFault(fault, messages.ENDS_WITH.format(role=role))
+    return turns
 
 
 def _add_rest(fields: Fields, row: dict[str, Any], journal: Journal) -> None:
@@ -78,57 +78,56 @@ def _add_rest(fields: Fields, row: dict[str, Any], journal: Journal) -> None:
     if row.get("tools") is not None:
         tools = _list(row["tools"], "tools")
         if bad := [tool for tool in tools if not isinstance(tool, dict)]:
-            raise RowFault("objects in `tools`", kind_of(bad[0]), "A tool is a JSON schema in the OpenAI shape")
+            raise RowFault(messages.TOOLS, kind_of(bad[0]))
         fields["tools"] = tuple(tools)
     if unknown := row.keys() - _KEYS:
         _unknown(unknown)
-        journal.note(f"keys not read: {', '.join(sorted(unknown))}")
+        journal.note(messages.UNREAD_KEYS.format(names=", ".join(sorted(unknown))))
 
 
 def _unknown(keys: Set[str]) -> None:
     for key in sorted(keys):
         if near := difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8):
-            raise RowFault("a key that is known", f"`{key}`", f"Did you mean `{near[0]}`?")
+            raise RowFault(messages.KNOWN_KEY.at(near=near[0]), f"`{key}`")
 
 
 def _list(value: Any, name: str) -> Sequence[Any]:
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list):
-        raise RowFault(f"a list as `{name}`", kind_of(value))
+        raise RowFault(messages.A_LIST.at(name=name), kind_of(value))
     return value
 
 
 def _name(value: Any, what: str) -> str:
     """Return an id or the like as text; whole numbers are taken too."""
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise RowFault(f"a text as {what}", kind_of(value))
+        raise RowFault(messages.A_NAME.at(what=what), kind_of(value))
     return str(value)
 
 
 def _expect(fields: Fields, value: Any, journal: Journal) -> None:
     """Set the expected answer of a foreign row, whose null and empty text mean that there is none."""
     if value is None or value in ("", []):
-        journal.note(_NO_ANSWER.format("null" if value is None else "empty"))
+        journal.note(messages.NO_ANSWER.format(what=messages.NULL if value is None else messages.EMPTY))
     else:
         fields["expected"] = value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _foreign(row: dict[str, Any], value: Any) -> Fields:
     """Start a foreign row: `value` is a text, variables or a chat; the id is taken along."""
-    kept = {"id": row["id"]} if row.get("id") is not None else {}
     if isinstance(value, dict) and isinstance(value.get("messages"), list):
         value = value["messages"]
     fields = _question({"messages": value} if isinstance(value, list) else {"input": value})
-    if kept:
-        fields["id"] = _name(kept["id"], "id")
+    if row.get("id") is not None:
+        fields["id"] = _name(row["id"], "id")
     return fields
 
 
 def _note_unread(row: dict[str, Any], read: Set[str], journal: Journal) -> None:
     unread = sorted(key for key, value in row.items() if key not in read and value not in (None, "", [], {}))
     if unread:
-        journal.note(f"keys not read: {', '.join(unread)}")
+        journal.note(messages.UNREAD_KEYS.format(names=", ".join(unread)))
 
 
 def _native(journal: Journal) -> Convert:
@@ -140,13 +139,13 @@ def _inspect(journal: Journal) -> Convert:
         fields = _foreign(row, row.get("input"))
         if choices := row.get("choices"):
             if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-                raise RowFault("a list of texts as `choices`", kind_of(choices))
+                raise RowFault(messages.CHOICES, kind_of(choices))
             listed = "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices))
             _append(fields, listed)
-            journal.note("the choices were written below the question, lettered")
+            journal.note(messages.LISTED_CHOICES)
         target = row.get("target")
         if target is not None and not isinstance(target, str | list):
-            raise RowFault("a text or a list of texts as `target`", kind_of(target))
+            raise RowFault(messages.TARGET, kind_of(target))
         _expect(fields, target, journal)
         _note_unread(row, {"id", "input", "target", "choices"}, journal)
         return fields
@@ -161,7 +160,7 @@ def _append(fields: Fields, text: str) -> None:
     elif isinstance(fields["input"], str):
         fields["input"] += text
     else:
-        raise RowFault("a text or a chat as `input` where there are `choices`", kind_of(fields["input"]))
+        raise RowFault(messages.CHOICES_INPUT, kind_of(fields["input"]))
 
 
 def _openai_evals(journal: Journal) -> Convert:
@@ -169,7 +168,7 @@ def _openai_evals(journal: Journal) -> Convert:
         value = row.get("input")
         if isinstance(value, list) and value and isinstance(value[-1], dict) and value[-1].get("role") == "system":
             value = [*value[:-1], {**value[-1], "role": "user"}]
-            journal.note("the chat ended with a system message: taken as the user's turn")
+            journal.note(messages.SYSTEM_TURN)
         fields = _foreign(row, value)
         _expect(fields, row.get("ideal"), journal)
         _note_unread(row, {"id", "input", "ideal"}, journal)
@@ -181,7 +180,7 @@ def _openai_evals(journal: Journal) -> Convert:
 def _langfuse(journal: Journal) -> Convert:
     def convert(row: dict[str, Any]) -> Fields:
         if str(row.get("status", "")).upper() == "ARCHIVED":
-            raise Dropped("the Langfuse item is archived")
+            raise Dropped(messages.ARCHIVED)
         fields = _foreign(row, row.get("input"))
         _expect(fields, row.get("expectedOutput", row.get("expected_output")), journal)
         unread = {"id", "input", "expectedOutput", "expected_output", "status"}

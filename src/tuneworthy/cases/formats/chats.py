@@ -6,12 +6,11 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import RowFault, kind_of, show
 from tuneworthy.types import Message
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
-_ROLE_HINT = f"Roles are {', '.join(ROLES)}"
-_MESSAGE = 'a message {"role": ..., "content": ...}'
 _UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
@@ -37,18 +36,18 @@ def check_messages(value: Any, name: str = "messages") -> tuple[Message, ...]:
         RowFault: Not a list of messages, an unknown role, or content that is not text.
     """
     if not isinstance(value, list) or not value:
-        raise RowFault(f"{name} as a list of messages", kind_of(value), code="no_messages")
+        raise RowFault(messages.MESSAGES.at(name=name), kind_of(value))
     return tuple([_message(message, f"{name}[{i}]") for i, message in enumerate(value)])
 
 
 def _message(message: Any, where: str) -> Message:
     if not isinstance(message, dict):
-        raise RowFault(f"{_MESSAGE} at {where}", kind_of(message), code="bad_message")
+        raise RowFault(messages.MESSAGE.at(where=where), kind_of(message))
     role = message.get("role")
     if role not in ROLES:
-        if role is None:
-            raise RowFault(f"a role at {where}", f"none in {show(message)}", _ROLE_HINT, code="unknown_role")
-        raise RowFault(f"a known role at {where}", kind_of(role), _ROLE_HINT, code="unknown_role")
+        fault = messages.A_ROLE if role is None else messages.KNOWN_ROLE
+        got = messages.NO_ROLE.format(message=show(message)) if role is None else kind_of(role)
+        raise RowFault(fault.at(where=where, roles=", ".join(ROLES)), got)
     content = message.get("content")
     if type(content) is str:
         if None in message.values():
@@ -58,8 +57,7 @@ def _message(message: Any, where: str) -> Message:
     if content is None:
         if role == "assistant" and clean.get("tool_calls"):
             return {**clean, "content": None}
-        hint = "Only an assistant that calls tools has no content"
-        raise RowFault(f"text as content at {where}", "none", hint, code="no_content")
+        raise RowFault(messages.CONTENT.at(where=where), messages.NONE)
     clean["content"] = text_of_parts(content, where)
     return clean
 
@@ -73,46 +71,41 @@ def text_of_parts(content: Any, where: str) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise RowFault(f"text as content at {where}", kind_of(content), code="not_text")
+        raise RowFault(messages.NOT_TEXT.at(where=where), kind_of(content))
     texts = []
     for part in content:
         text = part.get("text") if isinstance(part, dict) else None
         if not isinstance(text, str):
-            hint = "Images and sound are not supported"
-            raise RowFault(f"text as content at {where}", kind_of(part), hint, code="not_text")
+            raise RowFault(messages.TEXT_PART.at(where=where), kind_of(part))
         texts.append(text)
     return "\n".join(texts)
 
 
-def check_chat(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return `messages` if they can be learned from: a user's turn, an answer at the end, no empty answer before.
+def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return `turns` if they can be learned from: a user's turn, an answer at the end, no empty answer before.
 
     Raises:
         RowFault: No user's turn, an empty turn of the assistant, or the last message is not an assistant's answer.
     """
-    last = messages[-1]
+    last = turns[-1]
     if last["role"] != "assistant":
-        got = f"the role {last['role']!r}"
-        raise RowFault("the assistant's answer as last message", got, "Take the rest off", code="no_answer")
+        raise RowFault(messages.LAST_ANSWER, messages.THE_ROLE.format(role=last["role"]))
     asked = False
-    for message in messages:
+    for message in turns:
         if message["role"] == "user":
             asked = True
         elif message["role"] == "assistant" and _says_nothing(message):
             code = "empty_answer" if message is last else "empty_turn"
-            raise RowFault(
-                "an answer of the assistant", "an empty one", "Write the answer, or take the row out", code=code
-            )
+            raise RowFault(messages.EMPTY_ANSWER._replace(code=code), messages.AN_EMPTY_ONE)
     if not asked:
-        raise RowFault("at least one user's turn", "none", code="no_question")
-    return messages
+        raise RowFault(messages.USER_TURN, messages.NONE)
+    return turns
 
 
 def _says_nothing(message: Message) -> bool:
     return not message.get("tool_calls") and is_blank(str(message.get("content") or ""))
 
 
-def turns_text(messages: Sequence[Message]) -> str:
-    """Return what is said in `messages`, system messages aside, as one text."""
-    turns = [str(m.get("content") or "") for m in messages if m.get("role") not in {"system", "developer"}]
-    return "\n".join(turns)
+def turns_text(turns: Sequence[Message]) -> str:
+    """Return the content of `turns`, system messages aside, as one text."""
+    return "\n".join(str(m.get("content") or "") for m in turns if m.get("role") not in {"system", "developer"})

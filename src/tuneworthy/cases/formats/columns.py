@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
 
 INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
@@ -64,24 +65,25 @@ class Columns:
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
                 have = ", ".join(sorted(keys))
-                raise RowFault(f"a column {name!r}", f"the columns {have}", "Mend --input or --expected")
+                raise RowFault(messages.COLUMN.at(name=name), messages.COLUMNS.format(names=have))
         self.messages = "messages" if "messages" in keys and not inputs else None
         guess = None if self.messages else find_column(keys - {expected or ""}, INPUT_NAMES)
         self.inputs = tuple(inputs) or ((guess,) if guess else ())
         if not self.inputs and not self.messages:
             have = ", ".join(sorted(keys))
-            raise RowFault("a column `input`", f"the columns {have}", "Name it: --input COLUMN --expected COLUMN")
+            raise RowFault(messages.INPUT_COLUMN, messages.COLUMNS.format(names=have))
         self.expected = expected or find_column(keys - set(self.inputs), EXPECTED_NAMES)
         self._note_choice(keys, guessed=not inputs)
 
     def _note_choice(self, keys: Set[str], *, guessed: bool) -> None:
         if guessed and self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
-            expected = f"column {self.expected!r} as expected" if self.expected else "no column as expected"
-            self.journal.note(f"took column {self.inputs[0]!r} as input, {expected}", 0)
+            named = messages.AS_EXPECTED.format(name=self.expected)
+            expected = named if self.expected else messages.NONE_AS_EXPECTED
+            self.journal.note(messages.TOOK_COLUMNS.format(input=self.inputs[0], expected=expected), 0)
         unread = keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON}
         self.rest = tuple(sorted(unread)) if self.keep_rest else ()
         if unread and not self.rest:
-            self.journal.note(f"columns not read: {', '.join(sorted(unread))}", 0)
+            self.journal.note(messages.UNREAD_COLUMNS.format(names=", ".join(sorted(unread))), 0)
 
     def native(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return `row` with the keys that the native format knows; empty cells are left out."""
@@ -105,11 +107,11 @@ class Columns:
 
     def _add_expected(self, out: dict[str, Any], cell: Any) -> None:
         if cell is None or cell == "":
-            self.journal.note("an empty expected cell: not labelled (write null where declining is right)")
+            self.journal.note(messages.EMPTY_CELL)
             return
         value = parsed(cell)
         if value is cell and isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
-            self.journal.note("an expected cell begins like JSON and is none: kept as text")
+            self.journal.note(messages.NO_JSON_CELL)
         out["expected"] = None if value == "null" else value
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.formats import logs
 from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.formats.chats import ROLES, check_chat, check_messages, is_blank
@@ -34,9 +35,9 @@ _FROM = {
 _ALPACA = frozenset({"instruction", "input", "output", "system", "history"})
 
 
-def _fields(messages: tuple[Message, ...], row: dict[str, Any], read: Set[str]) -> Fields:
+def _fields(turns: tuple[Message, ...], row: dict[str, Any], read: Set[str]) -> Fields:
     """Return the fields of an example; whatever else the row holds is kept in `meta`, tools in the OpenAI shape."""
-    fields: Fields = {"messages": check_chat(with_weights(with_calls(messages)))}
+    fields: Fields = {"messages": check_chat(with_weights(with_calls(turns)))}
     if row.keys() <= read:
         return fields
     if row.get("group") is not None:
@@ -44,7 +45,7 @@ def _fields(messages: tuple[Message, ...], row: dict[str, Any], read: Set[str]) 
     if row.get("tags") is not None:
         tags = row["tags"]
         if not isinstance(tags, str | list):
-            raise RowFault("a list of texts as `tags`", kind_of(tags))
+            raise RowFault(messages.TAGS, kind_of(tags))
         fields["tags"] = (tags,) if isinstance(tags, str) else tuple(str(tag) for tag in tags)
     meta = {k: v for k, v in row.items() if k not in read and k not in {"group", "tags"} and v is not None}
     if isinstance(inner := meta.get("meta"), dict):
@@ -63,32 +64,34 @@ def _text(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
     if value is None and optional:
         return ""
     if not isinstance(value, str):
-        got = kind_of(value) if key in row else "no such key"
-        raise RowFault(f"a text as `{key}`", got, code="bad_value" if key in row else "missing_key")
+        fault = messages.A_TEXT.at(key=key)
+        if key not in row:
+            raise RowFault(fault._replace(code="missing_key"), messages.NO_SUCH_KEY)
+        raise RowFault(fault, kind_of(value))
     return value
 
 
 def _chat(system: str, question: str, answer: str) -> tuple[Message, ...]:
     head = ({"role": "system", "content": system},) if system.strip() else ()
     if is_blank(question):
-        raise RowFault("a question", "an empty one", "Write it, or take the row out", code="no_question")
+        raise RowFault(messages.A_QUESTION, messages.AN_EMPTY_ONE)
     return (*head, {"role": "user", "content": question}, {"role": "assistant", "content": answer})
 
 
 def _messages(row: dict[str, Any]) -> Fields:
     if "messages" not in row:
-        got = f"the keys {', '.join(row)}" if row else "an empty object"
-        raise RowFault("`messages`", got, 'A row is {"messages": [...]}', code="missing_key")
+        got = messages.KEYS.format(names=", ".join(row)) if row else messages.EMPTY_OBJECT
+        raise RowFault(messages.NO_MESSAGES, got)
     return _fields(check_messages(modern(row["messages"])), row, {"messages"})
 
 
 def _openai_log(row: dict[str, Any]) -> Fields:
     """Convert a logged request and its response; feedback and the like are kept in `meta`."""
     request = logs.request_of(row)
-    messages = logs.asked(request)
+    asked = logs.asked(request)
     response = logs.response_of(row)
     turn, ending = logs.answered(response)
-    told = {
+    facts = {
         "model": response.get("model") or request.get("model"),
         "finish_reason": ending,
         "tools": request.get("tools") or request.get("functions"),
@@ -97,28 +100,27 @@ def _openai_log(row: dict[str, Any]) -> Fields:
     if "request" not in row and "request_body" not in row:
         rest.pop("tools", None)
         rest.pop("model", None)
-    return _fields((*messages, turn), {**{k: v for k, v in told.items() if v is not None}, **rest}, _NOTHING)
+    return _fields((*asked, turn), {**{k: v for k, v in facts.items() if v is not None}, **rest}, frozenset())
 
 
-_NOTHING: frozenset[str] = frozenset()
 _LOGGED = frozenset({"request", "response", "request_body", "response_body", "messages"})
 
 
 def _sharegpt(row: dict[str, Any]) -> Fields:
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
-        raise RowFault("a list of turns as `conversations`", kind_of(turns), code="no_messages")
-    messages: list[Any] = []
+        raise RowFault(messages.TURNS, kind_of(turns))
+    chat: list[Any] = []
     if system := _text(row, "system", optional=True):
-        messages.append({"role": "system", "content": system})
+        chat.append({"role": "system", "content": system})
     n_calls = 0
     for i, turn in enumerate(turns):
         where = f"conversations[{i}]"
         if not isinstance(turn, dict):
-            raise RowFault(f'a turn {{"from": ..., "value": ...}} at {where}', kind_of(turn), code="bad_message")
-        messages.append(_turn(turn, where, n_calls))
-        n_calls += len(messages[-1].get("tool_calls") or ())
-    return _fields(check_messages(messages, "conversations"), row, {"conversations", "system"})
+            raise RowFault(messages.TURN.at(where=where), kind_of(turn))
+        chat.append(_turn(turn, where, n_calls))
+        n_calls += len(chat[-1].get("tool_calls") or ())
+    return _fields(check_messages(chat, "conversations"), row, {"conversations", "system"})
 
 
 def _turn(turn: dict[str, Any], where: str, n_calls: int) -> dict[str, Any]:
@@ -128,13 +130,12 @@ def _turn(turn: dict[str, Any], where: str, n_calls: int) -> dict[str, Any]:
     speaker = turn.get("from", turn.get("role"))
     role = _FROM.get(speaker.lower()) if isinstance(speaker, str) else None
     if role is None:
-        hint = f"Roles are {', '.join(_FROM)}"
-        raise RowFault(f"a known role at {where}", kind_of(speaker), hint, code="unknown_role")
-    kept = {key: turn[key] for key in _TURN_KEYS if key in turn}
+        raise RowFault(messages.KNOWN_ROLE.at(where=where, roles=", ".join(_FROM)), kind_of(speaker))
+    rest = {key: turn[key] for key in _TURN_KEYS if key in turn}
     value = turn.get("value", turn.get("content"))
     if isinstance(speaker, str) and speaker.lower() == "function_call":
-        return {"role": role, "content": None, "tool_calls": _called(value, where, n_calls), **kept}
-    return {"role": role, "content": value, **kept}
+        return {"role": role, "content": None, "tool_calls": _called(value, where, n_calls), **rest}
+    return {"role": role, "content": value, **rest}
 
 
 _TURN_KEYS = ("name", "weight", "tool_call_id", "tool_calls", "feedback", "rating", "correction")
@@ -146,7 +147,7 @@ def _called(value: Any, where: str, n: int) -> list[dict[str, Any]]:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
-            raise RowFault(f"JSON as value at {where}", kind_of(value), code="bad_tool_call") from None
+            raise RowFault(messages.CALL_JSON.at(where=where), kind_of(value)) from None
     calls = value if isinstance(value, list) else [value]
     return [call_of(call, where, n + i) for i, call in enumerate(calls)]
 
@@ -162,25 +163,25 @@ def _history(value: Any) -> tuple[Message, ...]:
     if value is None:
         return ()
     pairs = value if isinstance(value, list) else [value]
-    messages: list[Message] = []
+    turns: list[Message] = []
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-            raise RowFault("pairs of question and answer as `history`", kind_of(pair), code="bad_history")
-        messages += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
-    return tuple(messages)
+            raise RowFault(messages.HISTORY, kind_of(pair))
+        turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
+    return tuple(turns)
 
 
 def _prompt_completion(row: dict[str, Any]) -> Fields:
     prompt, completion = row.get("prompt"), row.get("completion")
     if isinstance(prompt, list):
         answer = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
-        messages = (*check_messages(prompt, "prompt"), *check_messages(answer, "completion"))
+        turns = (*check_messages(prompt, "prompt"), *check_messages(answer, "completion"))
     else:
         if isinstance(completion, list):
             completion = check_messages(completion, "completion")[-1].get("content")
         pair = {key: value for key, value in (("prompt", prompt), ("completion", completion)) if key in row}
-        messages = _chat("", _text(pair, "prompt"), _text(pair, "completion"))
-    return _fields(messages, row, {"prompt", "completion"})
+        turns = _chat("", _text(pair, "prompt"), _text(pair, "completion"))
+    return _fields(turns, row, {"prompt", "completion"})
 
 
 def native_example(row: dict[str, Any], journal: Journal) -> Fields:
@@ -193,7 +194,7 @@ def native_example(row: dict[str, Any], journal: Journal) -> Fields:
         return _messages(rest)
     case = native_fields({key: value for key, value in row.items() if key in _CASE_KEYS}, journal)
     if "expected" not in case or case["expected"] is None:
-        raise Dropped("no answer to learn from (not labelled, or declining is right)", code="not_labelled")
+        raise Dropped(messages.NOT_LABELLED)
     question = case.get("input")
     if isinstance(question, dict):
         question = variables_text(question)

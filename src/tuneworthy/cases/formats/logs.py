@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import check_messages, text_of_parts
 from tuneworthy.cases.formats.tool_calls import modern
 from tuneworthy.cases.readers.faults import Dropped, RowFault, kind_of
@@ -37,13 +38,13 @@ def response_of(row: dict[str, Any]) -> dict[str, Any]:
     if isinstance(response, str) and response:
         return {"choices": [{"message": {"content": response}}]}
     if not isinstance(response, dict):
-        raise Dropped("the log holds no response", code="no_response")
+        raise Dropped(messages.NO_RESPONSE)
     return _body(response, "response")
 
 
 def _body(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RowFault(f"an object as `{name}`", kind_of(value))
+        raise RowFault(messages.LOG_OBJECT.at(name=name), kind_of(value))
     return value["body"] if isinstance(value.get("body"), dict) else value
 
 
@@ -58,10 +59,10 @@ def asked(request: dict[str, Any]) -> tuple[Message, ...]:
     head: list[Any] = []
     if isinstance(instructions := request.get("instructions"), str) and instructions.strip():
         head.append({"role": "system", "content": instructions})
-    given = request["input"]
-    turns = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    content = request["input"]
+    turns = [{"role": "user", "content": content}] if isinstance(content, str) else content
     if not isinstance(turns, list):
-        raise RowFault("a text or a list as `request.input`", kind_of(given), code="no_messages")
+        raise RowFault(messages.REQUEST_INPUT, kind_of(content))
     return check_messages([*head, *_turns(turns, "request.input")], "request.input")
 
 
@@ -86,7 +87,7 @@ def _turns(items: list[Any], where: str) -> list[Any]:
                 content = text_of_parts(content, f"{where}[{i}]")
             turns.append({"role": item.get("role", "assistant"), "content": content})
         elif kind != "reasoning":
-            raise RowFault(f"a message or a call at {where}[{i}]", kind_of(item), code="bad_message")
+            raise RowFault(messages.MESSAGE_OR_CALL.at(where=f"{where}[{i}]"), kind_of(item))
     return turns
 
 
@@ -102,18 +103,20 @@ def answered(response: dict[str, Any]) -> tuple[Message, str | None]:
     else:
         choices = response.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise Dropped("the response holds no choice (a failed request)", code="failed_request")
-        said, ending = choices[0].get("message"), choices[0].get("finish_reason")
-        if not isinstance(said, dict):
-            raise RowFault("an object as `response.choices[0].message`", kind_of(said), code="bad_message")
-        (turn,) = modern([said])
+            raise Dropped(messages.FAILED_REQUEST)
+        message, ending = choices[0].get("message"), choices[0].get("finish_reason")
+        if not isinstance(message, dict):
+            raise RowFault(
+                messages.LOG_OBJECT.at(name="response.choices[0].message")._replace(code="bad_message"),
+                kind_of(message),
+            )
+        (turn,) = modern([message])
     if not turn.get("content") and not turn.get("tool_calls"):
         if turn.get("refusal"):
-            raise Dropped("the model refused", code="refused")
-        raise Dropped("the response is empty", code="empty_answer")
-    kept = {key: turn[key] for key in ("content", "tool_calls") if turn.get(key) is not None}
-    (message,) = check_messages([{"role": "assistant", **kept}], "response")
-    return message, ending
+            raise Dropped(messages.REFUSED)
+        raise Dropped(messages.EMPTY_RESPONSE)
+    answer = {key: turn[key] for key in ("content", "tool_calls") if turn.get(key) is not None}
+    return check_messages([{"role": "assistant", **answer}], "response")[0], ending
 
 
 def _of_output(response: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
@@ -126,7 +129,7 @@ def _of_output(response: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     if not turns:
         return {}, None
     if len(turns) > 1:
-        raise RowFault("one message in `response.output`", f"{len(turns)}", code="bad_message")
+        raise RowFault(messages.ONE_MESSAGE, str(len(turns)))
     why = (response.get("incomplete_details") or {}).get("reason")
     calls = "tool_calls" if turns[0].get("tool_calls") else "stop"
     return turns[0], calls if why is None else _ENDINGS.get(why, str(why))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import Journal, RowFault, kind_of, show
 
 # In this order: what says most about the right answer comes first.
@@ -30,14 +31,14 @@ def test_fields(test: dict[str, Any], journal: Journal) -> dict[str, Any]:
     """
     variables = test.get("vars")
     if not isinstance(variables, dict) or not variables:
-        raise RowFault("`vars` as an object of variables", kind_of(variables))
+        raise RowFault(messages.VARIABLES, kind_of(variables))
     for name, value in variables.items():
         if isinstance(value, str) and value.startswith("file://"):
-            raise RowFault(f"the value of the variable `{name}`", f"a link to {show(value)}", "Write the value itself")
+            raise RowFault(messages.VARIABLE.at(name=name), messages.LINK.format(value=show(value)))
     fields: dict[str, Any] = {"input": variables}
     asserts = test.get("assert") or []
     if not isinstance(asserts, list) or not all(isinstance(item, dict) for item in asserts):
-        raise RowFault("a list of assertions as `assert`", kind_of(asserts))
+        raise RowFault(messages.ASSERTIONS, kind_of(asserts))
     _add_expected(fields, asserts, journal)
     if isinstance(metadata := test.get("metadata"), dict) and isinstance(metadata.get("group"), str):
         fields["group"] = metadata["group"]
@@ -54,9 +55,9 @@ def _add_expected(fields: dict[str, Any], asserts: list[dict[str, Any]], journal
     elif "is-refusal" in by_type:
         fields["expected"], chosen = None, "is-refusal"
     for kind in by_type:
-        grader = f'; grader {{ type = "{GRADERS[kind]}" }} does the same' if kind in GRADERS else ""
-        became = "became the expected answer" if kind == chosen else "is not read"
-        journal.note(f"assert `{kind}` {became}{grader}")
+        grader = messages.ASSERT_GRADER.format(grader=GRADERS[kind]) if kind in GRADERS else ""
+        note = messages.ASSERT_EXPECTED if kind == chosen else messages.ASSERT_UNREAD
+        journal.note(note.format(kind=kind, grader=grader))
 
 
 def expand(test: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import RowFault, kind_of
 from tuneworthy.types import Message
 
@@ -23,10 +24,10 @@ def tools_of(value: Any) -> list[dict[str, Any]]:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
-            raise RowFault("JSON as `tools`", kind_of(value), code="bad_tools") from None
+            raise RowFault(messages.TOOLS_JSON, kind_of(value)) from None
     tools = value if isinstance(value, list) else [value]
     if bad := [tool for tool in tools if not isinstance(tool, dict)]:
-        raise RowFault("objects in `tools`", kind_of(bad[0]), code="bad_tools")
+        raise RowFault(messages.TOOLS, kind_of(bad[0]))
     return [tool if "function" in tool or "type" in tool else {"type": "function", "function": tool} for tool in tools]
 
 
@@ -45,7 +46,7 @@ def modern(value: Any) -> Any:
     return out
 
 
-def with_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
+def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
     """Return messages whose calls are in the OpenAI shape, and whose results name the call that they answer.
 
     Ids that are missing are ``call_0``, ``call_1``, in order; a result without one answers the first open call.
@@ -53,12 +54,12 @@ def with_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
     Raises:
         RowFault: A call without a name, or with arguments that are no JSON object.
     """
-    if not any("tool_calls" in message or message["role"] == "tool" for message in messages):
-        return tuple(messages)
+    if not any("tool_calls" in message or message["role"] == "tool" for message in turns):
+        return tuple(turns)
     out: list[Message] = []
     open_ids: list[str] = []
     n = 0
-    for i, message in enumerate(messages):
+    for i, message in enumerate(turns):
         new = message
         if "tool_calls" in message:
             new = {key: value for key, value in message.items() if key != "tool_calls"}
@@ -76,21 +77,21 @@ def with_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(out)
 
 
-def with_weights(messages: Sequence[Message]) -> tuple[Message, ...]:
+def with_weights(turns: Sequence[Message]) -> tuple[Message, ...]:
     """Return messages in which Axolotl's `train` is OpenAI's `weight`: whether an answer is learned from."""
-    if not any(isinstance(message.get("train"), bool) for message in messages):
-        return tuple(messages)
+    if not any(isinstance(message.get("train"), bool) for message in turns):
+        return tuple(turns)
     return tuple(
         {**{key: item for key, item in message.items() if key != "train"}, "weight": int(message["train"])}
         if isinstance(message.get("train"), bool)
         else message
-        for message in messages
+        for message in turns
     )
 
 
 def _calls(value: Any, where: str, n: int) -> list[dict[str, Any]]:
     if not isinstance(value, list):
-        raise RowFault(f"a list as {where}", kind_of(value), code="bad_tool_call")
+        raise RowFault(messages.CALL_LIST.at(where=where), kind_of(value))
     return [call_of(call, where, n + i) for i, call in enumerate(value)]
 
 
@@ -98,16 +99,18 @@ def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
     """Return a call in the OpenAI shape: from that shape, or from ``{"name", "arguments"}``.
 
     Args:
-        value: The call. where: For messages. n: How many calls came before it, for its id.
+        value: The call.
+        where: Its place, for messages.
+        n: How many calls came before it, for its id.
 
     Raises:
         RowFault: No name, or arguments that are no JSON object.
     """
-    given = value if isinstance(value, dict) else {}
-    function = given.get("function", given)
+    call = value if isinstance(value, dict) else {}
+    function = call.get("function", call)
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str) or not name.strip():
-        raise RowFault(f'a call {{"name": ..., "arguments": ...}} at {where}', kind_of(value), code="bad_tool_call")
+        raise RowFault(messages.CALL.at(where=where), kind_of(value))
     arguments = function.get("arguments")
     if isinstance(arguments, str):
         try:
@@ -116,8 +119,8 @@ def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
             arguments = function["arguments"]
     arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict):
-        raise RowFault(f"a JSON object as arguments at {where}", kind_of(arguments), code="bad_tool_call")
-    identity = given.get("id")
+        raise RowFault(messages.ARGUMENTS.at(where=where), kind_of(arguments))
+    identity = call.get("id")
     return {
         "id": identity if isinstance(identity, str) and identity else f"call_{n}",
         "type": "function",

@@ -1,4 +1,4 @@
-"""All that is wrong with a file, told at once, and all that was left out or changed, counted.
+"""All that is wrong with a file, reported at once, and all that was left out or changed, counted.
 
 A converter looks at one row and raises `RowFault` (the row is wrong) or `Dropped` (the row is rightly
 left out); the reader knows path and line, goes on, and raises one `DataFaults` at the end. Where a file is
@@ -16,25 +16,27 @@ from typing import Any
 
 import orjson
 
+from tuneworthy.cases import messages
+from tuneworthy.cases.messages import DropReason, Fault
 from tuneworthy.errors import DataError, DataFaults
 
 MAX_SHOWN = 20
 
 
 class RowFault(Exception):
-    """A row cannot be used: what was expected, what stands there, what to do; `code` names the fault for machines."""
+    """A row cannot be used: the fault, and what is there instead of what is expected."""
 
-    def __init__(self, expected: str, got: str, hint: str = "", *, code: str = "bad_value") -> None:
-        super().__init__(expected, got, hint)
-        self.expected, self.got, self.hint, self.code = expected, got, hint, code
+    def __init__(self, fault: Fault, got: str) -> None:
+        super().__init__(fault.expected, got)
+        self.fault, self.got = fault, got
 
 
 class Dropped(Exception):
-    """A row is rightly left out (a failed request, an archived item): `reason` says why, `code` says it to machines."""
+    """A row is rightly left out (a failed request, an archived item)."""
 
-    def __init__(self, reason: str, *, code: str = "left_out") -> None:
-        super().__init__(reason)
-        self.reason, self.code = reason, code
+    def __init__(self, reason: DropReason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,15 @@ class Journal:
         self._faults: list[DataError] = []
         self._notes: Counter[str] = Counter()
 
-    def fault(
-        self, line: int | None, expected: str, got: str, hint: str = "", *, code: str = "bad_value", raw: Any = None
-    ) -> None:
+    def fault(self, line: int | None, fault: Fault, got: str, raw: Any = None) -> None:
         """Remember a fault; those beyond `MAX_SHOWN` are only counted. `raw` is for a journal that keeps rows."""
         self.n_faults += 1
         if len(self._faults) < MAX_SHOWN:
-            self._faults.append(DataError(self.path, line, expected, got, hint=hint))
+            self._faults.append(DataError(self.path, line, fault.expected, got, hint=fault.hint))
 
-    def drop(self, line: int, reason: str, *, code: str = "left_out", raw: Any = None) -> None:
+    def drop(self, line: int, reason: DropReason, raw: Any = None) -> None:
         """Remember a row that was left out."""
-        self.dropped.append(DroppedRow(line, reason))
+        self.dropped.append(DroppedRow(line, reason.text))
 
     def note(self, text: str, n: int = 1) -> None:
         """Count `n` rows to which `text` applies."""
@@ -99,8 +99,8 @@ class Journal:
     def notes(self) -> tuple[str, ...]:
         """One line for each thing that was changed or left out, with its count."""
         reasons = Counter(row.reason for row in self.dropped)
-        changed = [f"{text} ({_rows(n)})" if n else text for text, n in self._notes.items()]
-        return (*changed, *(f"left out: {reason} ({_rows(n)})" for reason, n in reasons.items()))
+        changed = [messages.CHANGED.format(note=note, rows=_rows(n)) if n else note for note, n in self._notes.items()]
+        return (*changed, *(messages.DROPPED.format(reason=reason, rows=_rows(n)) for reason, n in reasons.items()))
 
     def raise_faults(self) -> None:
         """Raise `DataFaults` if there is any fault."""
@@ -125,22 +125,20 @@ class Rejects(Journal):
         self._waiting: list[tuple[int, int, Reject]] = []
         self._n = 0
 
-    def fault(
-        self, line: int | None, expected: str, got: str, hint: str = "", *, code: str = "bad_value", raw: Any = None
-    ) -> None:
+    def fault(self, line: int | None, fault: Fault, got: str, raw: Any = None) -> None:
         """Set a faulty row aside.
 
         Raises:
             DataError: No row is meant but the file.
         """
         if line is None:
-            raise DataError(self.path, None, expected, got, hint=hint)
+            raise DataError(self.path, None, fault.expected, got, hint=fault.hint)
         self.n_faults += 1
-        self._set_aside(Reject(line, code, expected, got, raw))
+        self._set_aside(Reject(line, fault.code, fault.expected, got, raw))
 
-    def drop(self, line: int, reason: str, *, code: str = "left_out", raw: Any = None) -> None:
+    def drop(self, line: int, reason: DropReason, raw: Any = None) -> None:
         """Set a row aside that is rightly left out."""
-        self._set_aside(Reject(line, code, reason, "", raw))
+        self._set_aside(Reject(line, reason.code, reason.text, "", raw))
 
     def _set_aside(self, reject: Reject) -> None:
         if reject.line > self.after:
@@ -149,8 +147,8 @@ class Rejects(Journal):
 
     def note(self, text: str, n: int = 1) -> None:
         """Count rows as `Journal.note` does; of very many different notes the later ones become one."""
-        known = text in self._notes or len(self._notes) < self.MAX_NOTES
-        super().note(text if known else "further notes", n)
+        room = text in self._notes or len(self._notes) < self.MAX_NOTES
+        super().note(text if room else messages.FURTHER_NOTES, n)
 
     def first(self) -> Reject | None:
         """Return the first row that waits, or None; it stays."""
@@ -160,14 +158,6 @@ class Rejects(Journal):
         """Yield and forget the rows that wait, up to and with `line`."""
         while self._waiting and self._waiting[0][0] <= line:
             yield heapq.heappop(self._waiting)[2]
-
-    def counted(self) -> dict[str, int]:
-        """Return the notes with their counts, to be handed to `recount` after a restart."""
-        return dict(self._notes)
-
-    def recount(self, notes: dict[str, int]) -> None:
-        """Set the notes to what `counted` gave."""
-        self._notes = Counter(notes)
 
 
 def show(value: Any, limit: int = 60) -> str:
@@ -188,4 +178,4 @@ def kind_of(value: Any) -> str:
 
 
 def _rows(n: int) -> str:
-    return "1 row" if n == 1 else f"{n} rows"
+    return messages.ONE_ROW if n == 1 else messages.ROWS.format(n=n)

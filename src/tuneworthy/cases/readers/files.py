@@ -22,6 +22,8 @@ from typing import Any, BinaryIO, Literal, cast
 
 import orjson
 
+from tuneworthy.cases import messages
+from tuneworthy.cases.messages import Fault
 from tuneworthy.cases.readers.faults import Journal, kind_of, show
 from tuneworthy.errors import DataError
 from tuneworthy.extras import require
@@ -32,9 +34,6 @@ Row = tuple[int, dict[str, Any] | None]
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 2**20
 _GZIP = b"\x1f\x8b"
-_UTF8_HINT = "Save the file as UTF-8 (for example: iconv -f WINDOWS-1252 -t UTF-8)"
-_JSON_HINT = "Mend the line, or take it out"
-_GZIP_HINT = "Fetch or write the file again"
 LIST_KEYS = ("data", "items", "samples", "tests", "rows", "examples", "cases")
 _MAX_DEPTH = 200  # orjson writes at most 254 levels
 _MAX_WHOLE = 64 * 2**20
@@ -72,9 +71,9 @@ def open_rows(path: Path, journal: Journal) -> RowSource:
         packed = "gzip" if _is_gzip(path) else ""
         head = _head(file)
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        raise DataError(path, None, "UTF-8", "UTF-16", hint=_UTF8_HINT)
+        raise DataError(path, None, messages.UTF8.expected, "UTF-16", hint=messages.UTF8.hint)
     if not head.removeprefix(BOM).strip():
-        raise DataError(path, None, "at least one row", "an empty file", hint="Write one JSON object a line")
+        raise DataError(path, None, messages.NO_ROW.expected, messages.EMPTY_FILE, hint=messages.NO_ROW.hint)
     suffix = _suffix(path)
     if head[:4] == b"PAR1" or suffix in {".parquet", ".pq"}:
         return RowSource("parquet", _parquet(path, journal), packed)
@@ -116,7 +115,7 @@ def _head(file: Any) -> bytes:
             head += more
     except _DAMAGED as error:
         if not head:
-            raise OSError(f"a gzip file that is damaged from its start ({error})") from None
+            raise OSError(messages.DAMAGED_FROM_START.format(error=error)) from None
     return head
 
 
@@ -126,13 +125,17 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DataError(path, None, "a file", "nothing there", hint="Mend the path, or write the file") from None
+        raise _file_error(path, messages.NO_FILE, messages.NOTHING_THERE) from None
     except IsADirectoryError:
-        raise DataError(path, None, "a file", "a folder", hint="Name a file in it") from None
+        raise _file_error(path, messages.FOLDER, messages.A_FOLDER) from None
     except OSError as error:
-        raise DataError(path, None, "a file that can be read", str(error.strerror or error)) from None
+        raise _file_error(path, messages.UNREADABLE, str(error.strerror or error)) from None
     except ValueError:  # a null byte in the name
-        raise DataError(repr(str(path)), None, "the name of a file", "a name that no file can have") from None
+        raise _file_error(repr(str(path)), messages.FILE_NAME, messages.NO_NAME) from None
+
+
+def _file_error(path: object, fault: Fault, got: str) -> DataError:
+    return DataError(path, None, fault.expected, got, hint=fault.hint)
 
 
 def _is_one_document(head: bytes) -> bool:
@@ -211,7 +214,7 @@ def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
             reason = str(error.args[0])
             code = "not_utf8" if "UTF8" in reason else "not_json"
             got = _REASON.sub("", reason).splitlines()[0]
-            journal.fault(number + 1, "a JSON object as element of the list", got, _JSON_HINT, code=code)
+            journal.fault(number + 1, messages.JSON_ELEMENT._replace(code=code), got)
             yield number + 1, None
         except _DAMAGED as error:
             yield _cut(number + 1, error, journal)
@@ -220,13 +223,12 @@ def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
 def _checked(row: Any, line: int, journal: Journal) -> dict[str, Any] | None:
     """Return `row` if it is an object that can be hashed, else journal the fault."""
     if not isinstance(row, dict):
-        hint = 'Write {"input": ..., "expected": ...} or {"messages": ...}'
-        journal.fault(line, "a JSON object", kind_of(row), hint, code="not_an_object", raw=row)
+        journal.fault(line, messages.NOT_OBJECT, kind_of(row), row)
         return None
     try:
         orjson.dumps(row)
     except (TypeError, RecursionError):
-        journal.fault(line, f"at most {_MAX_DEPTH} levels of nesting", "more", code="too_deep")
+        journal.fault(line, messages.TOO_DEEP.at(depth=_MAX_DEPTH), messages.MORE)
         return None
     return row
 
@@ -239,7 +241,7 @@ def _lines(path: Path, journal: Journal) -> Iterator[tuple[int, bytes | None]]:
             while raw := file.readline(MAX_LINE + 1):
                 line += 1
                 if len(raw) > MAX_LINE and raw[-1:] != b"\n":
-                    _too_long(len(raw) + _pass_over(file), line, journal, "a line", raw)
+                    _too_long(len(raw) + _pass_over(file), line, journal, raw)
                     yield line, None
                 else:
                     yield line, raw.removeprefix(BOM)  # where files were put together, also in the middle
@@ -257,16 +259,16 @@ def _pass_over(file: BinaryIO) -> int:
     return size
 
 
-def _too_long(size: int, line: int, journal: Journal, what: str, raw: bytes = b"") -> None:
-    got = f"one of {size / 2**20:.0f} MiB"
-    journal.fault(line, f"{what} of at most {MAX_LINE >> 20} MiB", got, code="too_long", raw=raw[:1024] or None)
+def _too_long(size: int, line: int, journal: Journal, raw: bytes) -> None:
+    got = messages.TOO_LARGE.format(size=size / 2**20)
+    journal.fault(line, messages.TOO_LONG.at(size=MAX_LINE >> 20), got, raw[:1024])
 
 
 def _cut(line: int, error: Exception, journal: Journal) -> tuple[int, None]:
     """Journal where a damaged file ends: what stood before it is kept."""
     ends = isinstance(error, EOFError)
-    got = "one that ends too early" if ends else f"a damaged one ({show(str(error), 60)})"
-    journal.fault(line, "a whole gzip file", got, _GZIP_HINT, code="cut_off")
+    got = messages.ENDS_EARLY if ends else messages.DAMAGED.format(error=show(str(error), 60))
+    journal.fault(line, messages.WHOLE_GZIP, got)
     return line, None
 
 
@@ -280,7 +282,7 @@ def _jsonl(path: Path, journal: Journal) -> Iterator[Row]:
             row = loads(raw)
         except orjson.JSONDecodeError as error:
             if raw.strip():
-                _bad_json(raw, line, error, journal, "a JSON object on one line")
+                _bad_json(raw, line, error, journal)
                 yield line, None
             continue
         if type(row) is not dict or raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH:
@@ -288,20 +290,19 @@ def _jsonl(path: Path, journal: Journal) -> Iterator[Row]:
         yield line, row
 
 
-def _bad_json(raw: bytes, line: int, error: orjson.JSONDecodeError, journal: Journal, expected: str) -> None:
+def _bad_json(raw: bytes, line: int, error: orjson.JSONDecodeError, journal: Journal) -> None:
     try:
         text = raw.decode().strip()
     except UnicodeDecodeError as bad:
         _not_utf8(raw, line, bad, journal)
         return
-    what = error.msg.split(": line ")[0]
-    got = f"{what} at column {error.colno}: {show(text, 50)}"
-    journal.fault(line, expected, got, _JSON_HINT, code="not_json", raw=raw)
+    reason = error.msg.split(": line ")[0]
+    got = messages.BAD_JSON_AT.format(error=reason, column=error.colno, text=show(text, 50))
+    journal.fault(line, messages.JSON_LINE, got, raw)
 
 
 def _not_utf8(raw: bytes, line: int, bad: UnicodeDecodeError, journal: Journal) -> None:
-    got = f"the byte 0x{raw[bad.start]:02x} at column {bad.start + 1}"
-    journal.fault(line, "UTF-8", got, _UTF8_HINT, code="not_utf8", raw=raw)
+    journal.fault(line, messages.UTF8, messages.BAD_BYTE.format(byte=raw[bad.start], column=bad.start + 1), raw)
 
 
 def decoded_lines(path: Path, journal: Journal) -> Iterator[str]:
@@ -364,8 +365,7 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
     names = [name.strip() for name in header]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        got = f"{show(repeated[0])} twice"
-        journal.fault(1, "a header whose names differ", got, "Rename one of the columns", code="bad_header")
+        journal.fault(1, messages.CSV_HEADER, messages.TWICE.format(name=show(repeated[0])))
         yield 1, None
         return
     for line, cells in rows:
@@ -374,9 +374,7 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
         elif len(cells) == len(names):
             yield line, dict(zip(names, cells, strict=True))
         elif any(cells):
-            expected = f"{len(names)} cells, as in the header"
-            hint = "Put cells in double quotes"
-            journal.fault(line, expected, str(len(cells)), hint, code="wrong_cells", raw=cells)
+            journal.fault(line, messages.CSV_CELLS.at(n=len(names)), str(len(cells)), cells)
             yield line, None
 
 
@@ -391,9 +389,8 @@ def _csv_rows(reader: Any, lines: _CsvLines, journal: Journal) -> Iterator[tuple
                 yield faulty, None
             return
         except csv.Error as error:
-            span = f" (lines {line} to {reader.line_num})" if reader.line_num > line else ""
-            hint = "Put the cell in double quotes and double those inside"
-            journal.fault(line, "a row of CSV", f"{error}{span}", hint, code="bad_csv")
+            span = messages.CSV_SPAN if reader.line_num > line else "{error}"
+            journal.fault(line, messages.CSV_ROW, span.format(error=error, first=line, last=reader.line_num))
             yield max(line, lines.was_faulty()), None
             continue
         if faulty := lines.was_faulty():
@@ -428,8 +425,8 @@ def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
                 raise
             what = (str(error).splitlines() or [""])[0][:120]
             if not number:
-                raise DataError(path, None, "a Parquet file", what, hint="Write the file again") from None
-            journal.fault(number + 1, "a whole Parquet file", what, "Write the file again", code="cut_off")
+                raise _file_error(path, messages.PARQUET, what) from None
+            journal.fault(number + 1, messages.WHOLE_PARQUET, what)
             yield number + 1, None
 
 
@@ -438,8 +435,7 @@ def plain(value: Any, line: int, journal: Journal) -> Any:
     try:
         return orjson.loads(orjson.dumps(value, default=_as_text, option=orjson.OPT_NON_STR_KEYS))
     except (TypeError, ValueError, RecursionError) as error:
-        hint = "Convert the column to text"
-        journal.fault(line, "values that JSON can hold", str(error)[:80], hint, code="not_json")
+        journal.fault(line, messages.PLAIN_VALUES, str(error)[:80])
         return None
 
 
@@ -456,7 +452,7 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
     import yaml
 
     if _whole(path) is None:
-        raise DataError(path, None, f"a YAML file of at most {_MAX_WHOLE >> 20} MiB, undamaged", "another")
+        raise _file_error(path, messages.YAML_SIZE.at(size=_MAX_WHOLE >> 20), messages.ANOTHER)
     text = "".join(decoded_lines(path, journal))
     if journal.n_faults:
         yield text.count("\n") + 1, None
@@ -468,21 +464,21 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__)
-        journal.fault(mark.line + 1 if mark else None, "YAML", show(what, 120))
+        journal.fault(mark.line + 1 if mark else None, messages.YAML, show(what, 120))
         yield mark.line + 1 if mark else 1, None
         return
     except (ValueError, TypeError, RecursionError, OverflowError, AttributeError, KeyError, IndexError) as error:
-        journal.fault(None, "YAML", f"a value that cannot be read: {show(str(error), 80)}")
+        journal.fault(None, messages.YAML, messages.BAD_YAML_VALUE.format(error=show(str(error), 80)))
         return
     finally:
         loader.dispose()
     if not isinstance(document, dict) or not isinstance(document.get("tests"), list):
         got = kind_of(document.get("tests")) if isinstance(document, dict) else kind_of(document)
-        hint = "Name the file of the tests itself" if isinstance(document, dict) and "tests" in document else ""
-        journal.fault(None, "a promptfoo configuration with a list `tests`", got, hint)
+        hint = messages.NAME_TESTS if isinstance(document, dict) and "tests" in document else ""
+        journal.fault(None, messages.PROMPTFOO._replace(hint=hint), got)
         return
     for key in sorted({"prompts", "providers", "defaultTest", "scenarios"} & document.keys()):
-        journal.note(f"promptfoo's `{key}` is not read", 0)
+        journal.note(messages.PROMPTFOO_KEY.format(key=key), 0)
     nodes = next(value for key, value in root.value if key.value == "tests").value
     for node, test in zip(nodes, document["tests"], strict=True):
         line = node.start_mark.line + 1

@@ -1,4 +1,4 @@
-"""Read a file of cases or examples, in whatever format it is: streamed, checked, all faults told at once.
+"""Read a file of cases or examples, in whatever format it is: streamed, checked, all faults reported at once.
 
 The invariant: every row is in the result, or in `dropped` with its reason, or named in the error. `stream_examples`
 holds no more than a few rows: each is given out, or waits in the journal with its reason.
@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import columns_converter
 from tuneworthy.cases.formats.columns import Columns, parsed
 from tuneworthy.cases.formats.example_rows import example_columns_converter
@@ -119,7 +120,7 @@ def read_cases(
         cases = _collect_cases(rows, journal)
     journal.raise_faults()
     if not cases:
-        raise DataError(path, None, "at least one case", "none that can be used", hint="; ".join(journal.notes()))
+        raise DataError(path, None, messages.NO_CASE.expected, messages.NONE_USABLE, hint="; ".join(journal.notes()))
     return CaseFile(tuple(cases), name, journal.notes(), tuple(journal.dropped))
 
 
@@ -141,7 +142,8 @@ def read_examples(
         examples = _collect_examples(rows, journal)
     journal.raise_faults()
     if not examples:
-        raise DataError(path, None, "at least one example", "none that can be used", hint="; ".join(journal.notes()))
+        hint = "; ".join(journal.notes())
+        raise DataError(path, None, messages.NO_EXAMPLE.expected, messages.NONE_USABLE, hint=hint)
     return ExampleFile(tuple(examples), name, journal.notes(), tuple(journal.dropped))
 
 
@@ -161,8 +163,8 @@ def stream_examples(
     Raises:
         DataError: The file cannot be read, or its format is not known; never for a row.
     """
-    asked = _ReadOptions(_names(input_column), expected_column, format)
-    return ExampleStream(*_opened(journal, _EXAMPLES, asked))
+    options = _ReadOptions(_names(input_column), expected_column, format)
+    return ExampleStream(*_opened(journal, _EXAMPLES, options))
 
 
 @contextmanager
@@ -181,16 +183,17 @@ def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
     return () if columns is None else (columns,) if isinstance(columns, str) else tuple(columns)
 
 
-def _opened(journal: Journal, kind: _Noun, asked: _ReadOptions) -> tuple[str, Iterator[tuple[int, Fields | None]]]:
+def _opened(journal: Journal, kind: _Noun, options: _ReadOptions) -> tuple[str, Iterator[tuple[int, Fields | None]]]:
     """Open the file, recognise the format of its rows and return its name and the converted rows."""
     source = open_rows(journal.path, journal)
     lines, head = _peek(source)
     if not head:
         return f"{source.name}/unknown", _without_rows(journal, lines)
     try:
-        name, convert = _converter(journal, kind, asked, source, head)
+        name, convert = _converter(journal, kind, options, source, head)
     except RowFault as fault:
-        raise DataError(journal.path, head[0][0], fault.expected, fault.got, hint=fault.hint) from None
+        wrong = fault.fault
+        raise DataError(journal.path, head[0][0], wrong.expected, fault.got, hint=wrong.hint) from None
     if journal.after:
         with suppress(RowFault, Dropped):
             convert(head[0][1])  # what a converter learns from the first row
@@ -224,9 +227,9 @@ def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, Non
     journal.raise_faults()
     reject = journal.first() if isinstance(journal, Rejects) else None
     if reject is None and not journal.n_faults:
-        raise DataError(journal.path, None, "at least one row", "none", hint="Write one JSON object a line")
+        raise DataError(journal.path, None, messages.NO_ROW.expected, messages.NONE, hint=messages.NO_ROW.hint)
     if reject is not None and len(lines) == _PEEK_FAULTS:
-        got = f"{_PEEK_FAULTS} faulty ones to begin with ({reject.got})"
+        got = messages.ONLY_FAULTS.format(n=_PEEK_FAULTS, got=reject.got)
         raise DataError(journal.path, reject.line, reject.words, got)
     return ((line, None) for line, _ in lines)
 
@@ -245,27 +248,25 @@ def _is_chat(value: Any) -> bool:
 
 
 def _converter(
-    journal: Journal, kind: _Noun, asked: _ReadOptions, source: RowSource, head: list[tuple[int, dict[str, Any]]]
+    journal: Journal, kind: _Noun, options: _ReadOptions, source: RowSource, head: list[tuple[int, dict[str, Any]]]
 ) -> tuple[str, Convert]:
     """Choose the format of the rows: the one asked for, columns that are named, or one that is recognised."""
     keys = {key for _, row in head for key in row}
-    if asked.format is not None:
-        return asked.format, kind.formats.get(asked.format).converter(journal)
-    if asked.inputs or asked.expected:
-        return "columns", kind.columns(Columns(keys, journal, asked.inputs, asked.expected, keep_rest=kind.keep_rest))
+    if options.format is not None:
+        return options.format, kind.formats.get(options.format).converter(journal)
+    if options.inputs or options.expected:
+        return "columns", kind.columns(
+            Columns(keys, journal, options.inputs, options.expected, keep_rest=kind.keep_rest)
+        )
     first = head[0][1]
     found = _table_format(kind, keys, first) if source.is_table else detect(kind.formats, keys, first)
     if found is not None:
         return found.name, found.converter(journal)
     if source.is_table:
         return "columns", kind.columns(Columns(keys, journal, keep_rest=kind.keep_rest))
-    shown = ", ".join(sorted(keys)[:12]) or "none"
+    shown = ", ".join(sorted(keys)[:12]) or messages.NONE
     names = ", ".join(sorted(kind.formats))
-    raise RowFault(
-        f"a known format of {kind.noun} ({names})",
-        f"the keys {shown}",
-        "Name the columns: --input COLUMN --expected COLUMN",
-    )
+    raise RowFault(messages.KNOWN_FORMAT.at(noun=kind.noun, names=names), messages.KEYS.format(names=shown))
 
 
 def _table_format(kind: _Noun, keys: set[str], first: dict[str, Any]) -> Format | None:
@@ -289,16 +290,16 @@ def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Itera
             try:
                 fields = convert(row)
             except RowFault as fault:
-                journal.fault(line, fault.expected, fault.got, fault.hint, code=fault.code, raw=row)
+                journal.fault(line, fault.fault, fault.got, row)
             except Dropped as dropped:
-                journal.drop(line, dropped.reason, code=dropped.code, raw=row)
+                journal.drop(line, dropped.reason, row)
         yield line, fields
 
 
 def _collect_cases(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Case]:
     """Build the cases, and settle questions that are asked twice."""
     cases: list[Case] = []
-    seen: dict[str, tuple[int, int, bool]] = {}
+    places: dict[str, tuple[int, int, bool]] = {}
     make_id = Case.make_id
     for line, fields in rows:
         if fields is None:
@@ -307,14 +308,13 @@ def _collect_cases(rows: Iterator[tuple[int, Fields | None]], journal: Journal) 
         if not given:
             fields["id"] = make_id(fields.get("input") or list(fields["messages"]), fields.get("tools", ()))
         case = Case(**fields)
-        if case.id not in seen:
-            seen[case.id] = (len(cases), line, given)
+        if case.id not in places:
+            places[case.id] = (len(cases), line, given)
             cases.append(case)
             continue
-        index, first, first_given = seen[case.id]
+        index, first, first_given = places[case.id]
         if given or first_given:
-            hint = "Give each case an id of its own, or take one out"
-            journal.fault(line, "an id that no other row has", f"{show(case.id)}, as on line {first}", hint)
+            journal.fault(line, messages.ONE_ID, messages.SAME_ID.format(id=show(case.id), line=first))
         else:
             _settle(cases, index, case, (first, line), journal)
     return cases
@@ -324,13 +324,13 @@ def _settle(cases: list[Case], index: int, case: Case, lines: tuple[int, int], j
     """Keep one of two rows that ask the same, or journal that they contradict each other."""
     known, (first, line) = cases[index], lines
     if not case.labelled or canonical_or_none(known.expected) == canonical_or_none(case.expected):
-        journal.drop(line, "the same question as an earlier row")
+        journal.drop(line, messages.SAME_QUESTION)
     elif not known.labelled:
         cases[index] = replace(known, expected=case.expected)
-        journal.drop(line, "the same question as an earlier row, whose label it gave")
+        journal.drop(line, messages.GAVE_LABEL)
     else:
-        got = f"{show(case.expected, 30)} here and {show(known.expected, 30)} on line {first}"
-        journal.fault(line, "one right answer to the same question", got, "Which is right? Take the other row out")
+        here, there = show(case.expected, 30), show(known.expected, 30)
+        journal.fault(line, messages.ONE_ANSWER, messages.TWO_LABELS.format(here=here, there=there, line=first))
 
 
 def canonical_or_none(expected: Any) -> bytes | None:
@@ -340,15 +340,15 @@ def canonical_or_none(expected: Any) -> bytes | None:
 
 def _collect_examples(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Example]:
     examples: list[Example] = []
-    seen: set[str] = set()
+    ids: set[str] = set()
     name = journal.path.name
     for line, fields in rows:
         if fields is None:
             continue
         identity = content_hash(fields["messages"])
-        if identity in seen:
-            journal.drop(line, "the same messages as an earlier row")
+        if identity in ids:
+            journal.drop(line, messages.SAME_MESSAGES)
             continue
-        seen.add(identity)
+        ids.add(identity)
         examples.append(Example(id=identity, source=f"{name}:{line}", **fields))
     return examples

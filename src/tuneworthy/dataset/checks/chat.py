@@ -25,7 +25,7 @@ def chat_fault(turns: Sequence[Message]) -> tuple[str, str] | None:
     try:
         chat = check_chat(check_messages(list(turns)))
     except RowFault as fault:
-        return "bad_chat", f"expected {fault.expected}"
+        return "bad_chat", f"expected {fault.fault.expected}"
     for number, message in enumerate(chat):
         content = message.get("content")
         if isinstance(content, str) and _BROKEN.search(content):
