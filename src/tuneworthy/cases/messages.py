@@ -209,7 +209,10 @@ TOO_FEW: Final = (
 LABEL_MORE: Final = "Label more cases: `tuneworthy cases sample`, then `tuneworthy cases label`."
 ONE_GROUP: Final = "The {n_cases} cases cannot be split: they form {n_units} groups, and one of them fills test."
 SPLIT_GROUPS: Final = "Split the largest group, or add cases of other groups."
-DEV_FROM_EXAMPLES: Final = "{n_scorable} of {n} examples can be scored (at least {least}): {n_dev} of them are dev, all {n_cases} cases are test"
+DEV_FROM_EXAMPLES: Final = (
+    "{n_scorable} of {n} examples can be scored (at least {least}): {n_dev} of them are dev, all "
+    "{n_cases} cases are test"
+)
 DEV_SIZE: Final = "dev is at most {dev_size} and at most {share:.0%} of the examples"
 SET_ASIDE: Final = "{n} examples share a question or group with dev and are in neither dev nor shots"
 DEV_FROM_CASES: Final = (
