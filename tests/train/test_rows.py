@@ -78,7 +78,7 @@ def test_a_row_carries_the_prompt_that_a_case_is_asked_with(tmp_path: Path) -> N
     frozen(project(tmp_path), n=240)
     material = gathered(tmp_path, unsafe=False)
     assert material.metric is not None
-    asked = material.student.asked(material.metric.cases[0])
+    asked = material.student.question(material.metric.cases[0])
     text = material.metric.cases[0].text
     assert [turn["content"] for turn in asked.messages] == [f"Name the colour of {text}.", f"Thing: {text}"]
     row = material.student.row(material.train[0])
@@ -212,7 +212,7 @@ def test_the_students_own_system_message_stands_in_rows_and_in_what_is_asked_lat
     material = gathered(tmp_path, unsafe=False)
     assert material.metric is not None
     student, expected = material.student, [system] if system else []
-    for chat in (student.row(material.train[0]), student.asked(material.metric.cases[0])):
+    for chat in (student.row(material.train[0]), student.question(material.metric.cases[0])):
         assert [turn["content"] for turn in chat.messages if turn["role"] == "system"] == expected
     found = load(tmp_path)
     tuned = TunedModel(name="t", config=found.models["small"], prompt=student.document())
@@ -284,7 +284,7 @@ def test_a_row_is_asked_with_the_variables_of_the_user_template(tmp_path: Path) 
     asked = [found.student.row(row).messages[-2]["content"] for row in found.train]
     assert asked == ["About the attic: Which one,\nif any?", "About the cellar: Which?"]
     assert found.notes[0] == "Dropped 1 rows whose question lacks variables of [prompt]."
-    assert found.student.asked(Case(id="c", input={"place": "a", "question": "b"})).messages[-1]["content"] == (
+    assert found.student.question(Case(id="c", input={"place": "a", "question": "b"})).messages[-1]["content"] == (
         "About a: b"
     )
 

@@ -113,15 +113,15 @@ def measure_products(dtype: str) -> float | None:
     except ImportError:
         return None
     threads = torch.get_num_threads()
-    left, right = (torch.randn(SIDE, SIDE).to(getattr(torch, dtype)) for _ in range(2))
+    a, b = (torch.randn(SIDE, SIDE).to(getattr(torch, dtype)) for _ in range(2))
     best = float("inf")
     try:
         for n in sorted({1, threads}):
             torch.set_num_threads(n)
-            left @ right
+            a @ b
             end = time.perf_counter() + SAMPLE_S
             while (start := time.perf_counter()) < end:
-                left @ right
+                a @ b
                 best = min(best, time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)

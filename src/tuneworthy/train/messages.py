@@ -254,7 +254,7 @@ NOT_JSON: Final = "Not valid JSON: {reason}."
 GGUF_HEADER: Final = "The GGUF header"
 NO_SIZE: Final = "{key} is missing."
 BAD_SIZE: Final = "{key} must be a whole number from 0 to {most}, not {value}."
-NO_SUCH_MODULES: Final = "The model has no linear layer {names}; it has {known}."
+NO_SUCH_MODULES: Final = "The model has no linear layer {names}; it has {existing}."
 USE_ALL_LINEAR: Final = 'Use "all-linear".'
 
 # Lints of training configs

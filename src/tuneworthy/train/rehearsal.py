@@ -107,8 +107,8 @@ def _written(base: Base, settings: TrainingSettings, n: int) -> list[TokenRow]:
     model = loaded(base.artifact.folder, settings)
     with answering_mode(model), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        asked = _questions(model, base, turn, n + SPARE)
-        rows = _answered(model, base, renderer, asked) if asked else []
+        questions = _questions(model, base, turn, n + SPARE)
+        rows = _answered(model, base, renderer, questions) if questions else []
     del model
     gc.collect()
     if torch.cuda.is_available():
@@ -128,7 +128,7 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int) -> l
     opening, closing = turn
     control = set(base.tokenizer.all_special_ids)
     ends = (closing, *base.ends)
-    found: dict[str, None] = {}
+    questions: dict[str, None] = {}
     for _ in range(ceil(DRAWS_A_ROW * n / DRAWN)):
         drawn = answer_ids(
             model, [opening] * DRAWN, ends=ends, filler=base.ends[0], max_tokens=QUESTION_TOKENS, draw=True
@@ -136,25 +136,25 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int) -> l
         whole = [ids for ids, end in drawn if end is not None and not control.intersection(ids)]
         texts = [base.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False).strip()
                  for ids in whole]  # fmt: skip
-        before = len(found)
-        found |= dict.fromkeys(filter(None, texts))
-        if len(found) >= n or len(found) == before:
+        before = len(questions)
+        questions |= dict.fromkeys(filter(None, texts))
+        if len(questions) >= n or len(questions) == before:
             break
-    return list(found)[:n]
+    return list(questions)[:n]
 
 
-def _answered(model: Any, base: Base, renderer: Renderer, asked: Sequence[str]) -> list[TokenRow]:
+def _answered(model: Any, base: Base, renderer: Renderer, questions: Sequence[str]) -> list[TokenRow]:
     """Return the questions with their answers as rows, but for those that the template refuses or nothing answers.
 
     An answer is stored as the ids that the model gave: as text, a template may change it.
     """
     from tuneworthy.train.generation import answer_ids
 
-    prompts = renderer.prompts([RowChat("", ({"role": "user", "content": question},)) for question in asked])
-    asking = [ids for ids in prompts if ids]
-    said = answer_ids(model, asking, ends=base.ends, filler=base.ends[0], max_tokens=ANSWER_TOKENS)
+    prompts = renderer.prompts([RowChat("", ({"role": "user", "content": question},)) for question in questions])
+    answered = [ids for ids in prompts if ids]
+    answers = answer_ids(model, answered, ends=base.ends, filler=base.ends[0], max_tokens=ANSWER_TOKENS)
     rows: list[TokenRow] = []
-    for prompt, (ids, end) in zip(asking, said, strict=True):
+    for prompt, (ids, end) in zip(answered, answers, strict=True):
         if ids:
             answer = ids if end is None else [*ids, end]
             rows.append(TokenRow(f"rehearsal-{len(rows)}", [*prompt, *answer], [0] * len(prompt) + [1] * len(answer)))

@@ -273,7 +273,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
     from tuneworthy.train.generation import answering_mode, answers
 
     student = prepared.material.student
-    chats = [student.asked(case) for case in cases]
+    chats = [student.question(case) for case in cases]
     prompts = [ids or [] for ids in prepared.renderer.prompts(chats)]
     if not all(prompts):
         raise UserError(messages.TEMPLATE_REFUSES_SOME, hint=messages.CHECK_TEMPLATE)

@@ -185,8 +185,8 @@ class Shape:
         names = {target_modules} if isinstance(target_modules, str) else set(target_modules)
         layers = [layer for layer in self.linears if layer.name in names or names == {ALL_LINEAR}]
         if not layers:
-            known = ", ".join(layer.name for layer in self.linears)
-            message = messages.NO_SUCH_MODULES.format(names=", ".join(sorted(names)), known=known)
+            existing = ", ".join(layer.name for layer in self.linears)
+            message = messages.NO_SUCH_MODULES.format(names=", ".join(sorted(names)), existing=existing)
             raise ModelError(message, hint=messages.USE_ALL_LINEAR)
         return layers
 

@@ -267,7 +267,7 @@ class Watcher(TrainerCallback):
         self.say = say
         self.steps_bytes = 0
         self._began = time.monotonic()
-        self._said = 0.0
+        self._reported = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock of a step."""
@@ -303,8 +303,8 @@ class Watcher(TrainerCallback):
             )
             raise DivergedError(message, hint=messages.LOWER_RATE)
         self.progress.steps.append(entry)
-        if time.monotonic() - self._said > 10:
-            self._said = time.monotonic()
+        if time.monotonic() - self._reported > 10:
+            self._reported = time.monotonic()
             a_step = self.progress.seconds / len(self.progress.steps)
             seconds = a_step * (state.max_steps - state.global_step)
             step, of = state.global_step, state.max_steps

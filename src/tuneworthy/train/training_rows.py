@@ -48,7 +48,7 @@ class Student:
 
     variant: Variant
 
-    def asked(self, case: Case) -> RowChat:
+    def question(self, case: Case) -> RowChat:
         """Return the chat that asks `case`."""
         return RowChat(case.id, chat(self.variant, case, ()), case.tools)
 
@@ -61,7 +61,7 @@ class Student:
         case = asked_case(example)
         if case is None:  # nobody asks: as it is
             return RowChat(example.id, example.messages)
-        return RowChat(example.id, (*self.asked(case).messages, example.messages[-1]), case.tools)
+        return RowChat(example.id, (*self.question(case).messages, example.messages[-1]), case.tools)
 
     def fits(self, example: Example) -> bool:
         """Whether the question of `example` holds the variables that the templates name."""

@@ -86,14 +86,14 @@ class TransformersForm(ModelForm):
         return logits[0, -1].float()
 
 
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
     """Return how many ids two sequences begin with in common.
 
     >>> _common([1, 2, 3], [1, 2, 4, 5])
     2
     """
-    differ = (at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b)
-    return next(differ, min(len(left), len(right)))
+    differ = (at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+    return next(differ, min(len(a), len(b)))
 
 
 class FolderTokenizer:

@@ -66,8 +66,10 @@ def trl_truncates(config: TrainerConfig) -> Iterator[Finding]:
     SFTConfig has max_length=1024 by default, and TrainingArguments are converted to such an SFTConfig. What is cut is
     the end of the row: the answer.
     """
-    words = [word for call in config.calls_of("SFTTrainer") for word in call.node.keywords]
-    converted = [word.value for word in words if word.arg == "args" and called_name(word.value) == "TrainingArguments"]
+    arguments = [word for call in config.calls_of("SFTTrainer") for word in call.node.keywords]
+    converted = [
+        word.value for word in arguments if word.arg == "args" and called_name(word.value) == "TrainingArguments"
+    ]
     lines = [value.lineno for value in converted]
     lines += [call.line for call in config.calls_of("SFTConfig") if "max_length" not in call.keywords]
     if config.tree is None and config.kind == "trl" and "max_length" not in config.values:

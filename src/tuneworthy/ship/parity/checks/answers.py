@@ -121,9 +121,9 @@ def greedy(subject: Subject) -> FormFinding:
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
-def agreement(left: Sequence[Greedy], right: Sequence[Greedy]) -> float:
+def agreement(these: Sequence[Greedy], those: Sequence[Greedy]) -> float:
     """Return the share of answers whose tokens are all equal."""
-    return mean([a.ids == b.ids for a, b in zip(left, right, strict=True)] or [True])
+    return mean([a.ids == b.ids for a, b in zip(these, those, strict=True)] or [True])
 
 
 @PARITY_CHECKS.rule("fact", codes={"fact_lost": "a form does not know what the adapter was taught"})
