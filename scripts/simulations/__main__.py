@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from scripts.simulations.table import Told, figures, page
+from scripts.simulations.table import Decided, figures, page
 from scripts.simulations.truth import Truth, draw
 from scripts.simulations.walk import walk
 
@@ -16,13 +16,13 @@ APART = 5
 """One world of the two classes that are reported apart to so many of the two that count."""
 
 
-def told(of: tuple[int, Truth]) -> Told:
-    """Draw a world and let the product decide."""
+def decided(of: tuple[int, Truth]) -> Decided:
+    """Draw a simulation and let the package decide."""
     seed, truth = of
     world = draw(seed, truth)
     walked = walk(world)
     verdict = walked.verdict
-    return Told(world, verdict.outcome.value, verdict.reason_code, bool(walked.falsely_better))
+    return Decided(world, verdict.outcome.value, verdict.reason_code, bool(walked.falsely_better))
 
 
 def every(seed: int, simulations: int) -> Iterator[tuple[int, Truth]]:
@@ -37,12 +37,12 @@ def every(seed: int, simulations: int) -> Iterator[tuple[int, Truth]]:
             yield seed * 1_000_000 + index, truth  # type: ignore[misc]
 
 
-def run(seed: int, simulations: int, jobs: int = 1) -> list[Told]:
-    """Return what the product said of every world."""
+def run(seed: int, simulations: int, jobs: int = 1) -> list[Decided]:
+    """Return what was decided in every simulation."""
     if jobs == 1:
-        return [told(of) for of in every(seed, simulations)]
+        return [decided(of) for of in every(seed, simulations)]
     with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(told, every(seed, simulations), chunksize=20))
+        return list(pool.map(decided, every(seed, simulations), chunksize=20))
 
 
 def main() -> None:

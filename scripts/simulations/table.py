@@ -18,8 +18,8 @@ MOST_FALSE, FEWEST_TRUE = 0.038, 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a verdict said of a world, and whether something was adopted as better that truly is not."""
+class Decided:
+    """What was decided in a simulation, and whether a variant was adopted as better that truly is not."""
 
     world: Simulation
     outcome: str
@@ -27,7 +27,7 @@ class Told:
     falsely_better: bool
 
 
-def page(found: Sequence[Told], seed: int, simulations: int) -> str:
+def page(found: Sequence[Decided], seed: int, simulations: int) -> str:
     """Return the page."""
     parts = [
         TEXT.read_text(encoding="utf-8"),
@@ -55,7 +55,7 @@ def command(seed: int, simulations: int) -> str:
     return f"python -m scripts.simulations --seed {seed} --simulations {simulations} --out docs/simulations.md"
 
 
-def figures(found: Sequence[Told]) -> str:
+def figures(found: Sequence[Decided]) -> str:
     """Return the figures that verdict and ladder are held to."""
     no, yes = (_of(found, truth) for truth in ("no", "yes"))
     wrong, right = (sum(one.outcome == "fine_tune" for one in some) for some in (no, yes))
@@ -88,7 +88,7 @@ def share(k: int, n: int) -> str:
     return f"{k} of {n} ({k / n:.1%}; {low:.1%} to {high:.1%})"
 
 
-def row(name: str, some: Sequence[Told]) -> tuple[str, ...]:
+def row(name: str, some: Sequence[Decided]) -> tuple[str, ...]:
     """Return the row of some simulations: how many got each outcome."""
     counts = Counter(one.outcome for one in some)
     cells = (share(counts[outcome], len(some)).replace(f" of {len(some)}", "") for outcome in OUTCOMES)
@@ -105,12 +105,12 @@ def _yes(reached: bool) -> str:
     return "yes" if reached else "**no**"
 
 
-def _of(found: Sequence[Told], truth: str) -> list[Told]:
+def _of(found: Sequence[Decided], truth: str) -> list[Decided]:
     return [one for one in found if one.world.truth == truth]
 
 
-def _by(found: Sequence[Told], name: Callable[[Simulation], str]) -> dict[str, list[Told]]:
-    groups: dict[str, list[Told]] = {}
+def _by(found: Sequence[Decided], name: Callable[[Simulation], str]) -> dict[str, list[Decided]]:
+    groups: dict[str, list[Decided]] = {}
     for one in found:
         groups.setdefault(name(one.world), []).append(one)
     return groups
@@ -133,7 +133,7 @@ def _setting(world: Simulation) -> str:
     return f"{world.setting}, {world.motivation}"
 
 
-REASONS = {"met": "target met", "lever": "lever", "money": "never pays", "motivation": "no motivation", "": "none"}
+REASONS = {"met": "target met", "lever": "lever", "money": "never pays", "motivation": "no reason", "": "none"}
 BOTH: tuple[Truth, ...] = ("yes", "no")
 STRATA: tuple[tuple[str, tuple[Truth, ...], Callable[[Simulation], str]], ...] = (
     ("What speaks against training", ("no",), _reason),
@@ -141,5 +141,5 @@ STRATA: tuple[tuple[str, tuple[Truth, ...], Callable[[Simulation], str]], ...] =
     ("Test cases", BOTH, lambda world: f"n = {world.shape.n_test:03}"),
     ("Groups", BOTH, lambda world: f"{world.shape.group_size} cases a source"),
     ("Grading", BOTH, _grading),
-    ("Constraint and motivation", BOTH, _setting),
+    ("Constraint and reason to train", BOTH, _setting),
 )

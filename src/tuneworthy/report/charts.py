@@ -236,11 +236,7 @@ def _scored(point: Point) -> str:
 
 
 def _placed(point: Point, axis: Axis) -> str:
-    return numbers.dollars(point.cost) if axis.key == "cost" else _ms(point.time)
-
-
-def _ms(value: float | None) -> str:
-    return f"{numbers.milliseconds(value)} ms"
+    return numbers.dollars(point.cost) if axis.key == "cost" else f"{numbers.milliseconds(point.time)} ms"
 
 
 def score_domain(record: RunRecord, points: Sequence[Point]) -> tuple[float, float]:

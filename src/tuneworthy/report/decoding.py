@@ -93,11 +93,18 @@ def steps_table(found: Comparison) -> Table:
             rows.append(
                 (trail.engine.label, step.name, value, step.origin, n_kept, percent(step.left.probabilities[0]))
             )
-    columns = [
-        Column("engine", "engine", "text"), Column("step", "step", "name"), Column("value", "value"),
-        Column("origin", "set by", "text"), Column("kept", "tokens kept"), Column("top", "likeliest"),
-    ]  # fmt: skip
-    return Table("Step by step", columns, rows)
+    return Table(
+        "Step by step",
+        [
+            Column("engine", "engine", "text"),
+            Column("step", "step", "name"),
+            Column("value", "value"),
+            Column("origin", "set by", "text"),
+            Column("kept", "tokens kept"),
+            Column("top", "likeliest"),
+        ],
+        rows,
+    )
 
 
 def page(found: Comparison) -> str:

@@ -82,8 +82,11 @@ def areas_table(report: UncertaintyReport) -> Table:
 def reliability_table(report: UncertaintyReport) -> Table:
     """Return how often answers are wrong, by the signal that decides."""
     rows = [(f"{mean:.3f}", percent(share), str(n)) for mean, share, n in report.calibration.reliability]
-    columns = [Column("mean", f"mean {PRIMARY}"), Column("wrong", "wrong"), Column("n", "answers")]
-    return Table("Reliability: wrong answers by the signal", columns, rows)
+    return Table(
+        "Reliability: wrong answers by the signal",
+        [Column("mean", f"mean {PRIMARY}"), Column("wrong", "wrong"), Column("n", "answers")],
+        rows,
+    )
 
 
 def spots_table(report: UncertaintyReport) -> Table:
@@ -93,10 +96,19 @@ def spots_table(report: UncertaintyReport) -> Table:
          ", ".join(clean(other, 16) or "space" for other in spot.instead), ", ".join(clean(c, 20) for c in spot.cases))
         for spot in report.spots
     ]  # fmt: skip
-    columns = [Column("text", "at", "name"), Column("wrong", "in wrong"), Column("right", "in right"),
-               Column("entropy", "entropy"), Column("instead", "instead", "text"),
-               Column("cases", "failed cases", "text")]  # fmt: skip
-    return Table("Hot spots", columns, rows, messages.READ_SPOTS)
+    return Table(
+        "Hot spots",
+        [
+            Column("text", "at", "name"),
+            Column("wrong", "in wrong"),
+            Column("right", "in right"),
+            Column("entropy", "entropy"),
+            Column("instead", "instead", "text"),
+            Column("cases", "failed cases", "text"),
+        ],
+        rows,
+        messages.READ_SPOTS,
+    )
 
 
 def verdict(report: UncertaintyReport) -> str:

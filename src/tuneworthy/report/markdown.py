@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import document
-from tuneworthy.report.tables import Column, Table
+from tuneworthy.report.tables import Table
 from tuneworthy.report.text import markdown_code, markdown_text
 from tuneworthy.report.verdict import VerdictSection
 
@@ -69,13 +69,12 @@ def table_blocks(table: Table) -> list[str]:
     line = "|" + "|".join("---:" if column.kind == "number" else "---" for column in table.columns) + "|"
     rows = []
     for i, row in enumerate(table.rows):
-        cells = [_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)]
+        cells = [
+            markdown_code(cell) if column.kind == "name" else markdown_text(cell)
+            for column, cell in zip(table.columns, row, strict=True)
+        ]
         if i == table.best:
             cells[0] = f"**{cells[0]}**"
         rows.append("| " + " | ".join(cells) + " |")
     blocks = [f"### {markdown_text(table.title)}", "\n".join([head, line, *rows])]
     return [*blocks, markdown_text(table.note)] if table.note else blocks
-
-
-def _cell(column: Column, cell: str) -> str:
-    return markdown_code(cell) if column.kind == "name" else markdown_text(cell)

@@ -91,8 +91,16 @@ def _latency(found: RetrievalDetail) -> Table | None:
         [messages.STAGES.get(stage, clean(stage)), f"{row.p50:.1f}", f"{row.p95:.1f}"]
         for stage, row in found.latency_ms.items()
     ]
-    columns = [Column("stage", "stage", "text"), Column("p50", "p50 ms"), Column("p95", "p95 ms")]
-    return Table("Time of a search by stage", columns, rows, messages.READ_STAGES) if rows else None
+    return (
+        Table(
+            "Time of a search by stage",
+            [Column("stage", "stage", "text"), Column("p50", "p50 ms"), Column("p95", "p95 ms")],
+            rows,
+            messages.READ_STAGES,
+        )
+        if rows
+        else None
+    )
 
 
 def _documents(found: RetrievalDetail) -> Table:

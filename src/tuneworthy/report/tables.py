@@ -177,16 +177,20 @@ def candidates_table(record: RunRecord) -> Table:
                     _fate(record, rung, place, candidate, most),
                 ]
             )
-    columns = [
-        Column("rung", "rung", "name"),
-        Column("variant", "candidate", "name"),
-        Column("score", "dev score"),
-        Column("ci95", "95% interval"),
-        Column("n", "n"),
-        Column("cost", "$ spent"),
-        Column("fate", "what became of it", "text"),
-    ]
-    return Table("All candidates", columns, rows, messages.READ_CANDIDATES)
+    return Table(
+        "All candidates",
+        [
+            Column("rung", "rung", "name"),
+            Column("variant", "candidate", "name"),
+            Column("score", "dev score"),
+            Column("ci95", "95% interval"),
+            Column("n", "n"),
+            Column("cost", "$ spent"),
+            Column("fate", "what became of it", "text"),
+        ],
+        rows,
+        messages.READ_CANDIDATES,
+    )
 
 
 def savings_table(record: RunRecord) -> Table | None:
@@ -342,8 +346,12 @@ def provenance_table(record: RunRecord) -> Table:
             rows.append(
                 [f"model of {clean(rung.name)}", clean(", ".join(f"{k} {v}" for k, v in _flat(variant.model_identity)))]
             )
-    columns = [Column("what", "what", "text"), Column("value", "value", "name")]
-    return Table("Versions, seeds and hashes", columns, rows, messages.READ_HASHES)
+    return Table(
+        "Versions, seeds and hashes",
+        [Column("what", "what", "text"), Column("value", "value", "name")],
+        rows,
+        messages.READ_HASHES,
+    )
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -59,14 +59,18 @@ def regressions_table(detail: TunedDetail) -> Table:
         ]
         for row in detail.regressions
     ]
-    columns = [
-        Column("regression_set", "regression set", "name"),
-        Column("status", "status", "status"),
-        Column("n", "n"),
-        Column("base", "base"),
-        Column("tuned", "tuned"),
-        Column("lower", "difference, lower bound"),
-        Column("margin", "margin"),
-        Column("needs", "cases that would show it"),
-    ]
-    return Table("Regression sets of the tuned model", columns, rows, messages.READ_REGRESSIONS)
+    return Table(
+        "Regression sets of the tuned model",
+        [
+            Column("regression_set", "regression set", "name"),
+            Column("status", "status", "status"),
+            Column("n", "n"),
+            Column("base", "base"),
+            Column("tuned", "tuned"),
+            Column("lower", "difference, lower bound"),
+            Column("margin", "margin"),
+            Column("needs", "cases that would show it"),
+        ],
+        rows,
+        messages.READ_REGRESSIONS,
+    )

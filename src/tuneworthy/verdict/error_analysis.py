@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
+from pydantic import TypeAdapter
 from scipy.special import bdtrc
 
 from tuneworthy.ladder.record import RunRecord
@@ -157,14 +158,8 @@ class ErrorAnalysis:
     cost_usd: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `from_dict` reads it."""
+        """Return plain JSON-able data."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> ErrorAnalysis:
-        """Return the report that `to_dict` wrote."""
-        rows = [ErrorShare(**(row | {"ci95": tuple(row["ci95"])})) for row in content["rows"]]
-        return cls(**{**content, "rows": tuple(rows), "stronger": tuple(content["stronger"])})
 
 
 def rows_of(classes: Mapping[str, ErrorClass], probed: Collection[str]) -> tuple[ErrorShare, ...]:
@@ -221,7 +216,7 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
         return None, [messages.ANALYSIS_PARTS["version"]]
     now = fingerprint(session, variant)
     changed = [part for key, part in messages.ANALYSIS_PARTS.items() if content["of"].get(key) != now[key]]
-    return ErrorAnalysis.from_dict(content), changed
+    return TypeAdapter(ErrorAnalysis).validate_python(content), changed
 
 
 def best_language_model(record: RunRecord) -> Variant | None:

@@ -274,15 +274,12 @@ def _bootstrap(
     of_size = of_size[(of_size > 0).sum(axis=1) >= 3]  # a line through two sizes says nothing of the form
     of_seed = rng.multinomial(runs.size, np.full(runs.size, 1 / runs.size), len(of_size))
     counts = of_size[:, np.searchsorted(sizes, n)] * of_seed[:, np.searchsorted(runs, seeds)]
-    counts = counts[((counts > 0) @ _indicator(n, sizes) > 0).sum(axis=1) >= 3].astype(np.float64)
+    counts = counts[((counts > 0) @ (n[:, None] == sizes[None, :]).astype(np.int64) > 0).sum(axis=1) >= 3].astype(
+        np.float64
+    )
     level, slope, rss = _fit(x, y, counts)
     weights = _weigh(rss, y.size)
     drawn = rng.choice(residuals, len(counts)) * (y.size / freedom) ** 0.5
     found = (weights * (level + slope * at)).sum(axis=1) + drawn
     low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _indicator(n: Floats, sizes: Floats) -> NDArray[np.int64]:
-    """Return which point has which size, `(n_points, n_sizes)` of 0/1."""
-    return np.asarray(n[:, None] == sizes[None, :], dtype=np.int64)

@@ -63,7 +63,7 @@ def training_of(
         UserError: A document cannot be read.
     """
     tuned = record.detail(TunedDetail) if record else None
-    version = _version(store, tuned)
+    version = find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
     pilot, outlook = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     adapter = latest_artifact(store, "adapter")
     regressions, sets_missing = _regressions(project, tuned)
@@ -78,11 +78,6 @@ def training_of(
         sets_missing=sets_missing,
         changed=_made_since(tuned, adapter),
     ), outlook
-
-
-def _version(store: Folder, tuned: TunedDetail | None) -> Version | None:
-    """Return the version that the tuned model was trained on; the latest one where none was compared on test."""
-    return find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
 
 
 def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:

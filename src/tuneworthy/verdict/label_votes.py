@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import exp, log, sqrt
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.classical.base import ProbabilisticModel, fit
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Case, Example
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # The vote for the label as it is.
 GIVEN = "\0given"
@@ -124,8 +122,6 @@ class ClassifierVotes:
 
     def voter(self, cases: Sequence[Case]) -> Voter:
         """Let it vote on `cases`; no vote where it is sure of no label."""
-        import numpy as np
-
         voter = Voter(accuracy=self.accuracy)
         if not cases:
             return voter
@@ -147,8 +143,6 @@ def _out_of_fold(examples: Sequence[Example], labels: Sequence[str], seed: int) 
 
     A label that no fold predicts has the threshold 1: nothing is ever sure of it.
     """
-    import numpy as np
-
     column = {label: index for index, label in enumerate(labels)}
     total, count, hits = np.zeros(len(labels)), np.zeros(len(labels)), 0
     for fold in range(FOLDS):
