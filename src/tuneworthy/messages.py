@@ -36,3 +36,12 @@ FIX_FILE: Final = "Fix the file and run again."
 HOSTED_FORBIDDEN: Final = "{model} is hosted, and the task must run on the device"
 TOO_SLOW: Final = "p95 is {p95:.0f} ms, the limit is {limit:g} ms"
 TOO_DEAR: Final = "a thousand answers cost ${usd:.4f}, the limit is ${limit:g}"
+
+# new projects
+PROJECT_EXISTS: Final = "{root} already holds a project."
+OTHER_FOLDER: Final = "Choose another folder, or remove tuneworthy.toml."
+TASK_KIND: Final = "Kind of task: {kind} ({reason})."
+FEW_CASES: Final = (
+    "The test set has {n} cases, and at least {least} are needed: so few show only very large differences. Add cases "
+    "before you run."
+)

@@ -1,6 +1,6 @@
 """From data files to a project folder: guess the kind of task, write cases, examples, prompt and a commented file.
 
-Nothing is fetched and nothing is asked; what was guessed is said, so that a person can mend it.
+Nothing is downloaded and no model is called; guesses are reported, so that a person can correct them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from tuneworthy import messages
 from tuneworthy.cases import guess_kind, labels_of, read_cases, read_examples
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.splits import MIN_TEST
@@ -40,7 +41,11 @@ class NewProject:
     """What `make_project` wrote and guessed.
 
     Attributes:
-        root: The folder. kind: of task. notes: What a person should know, one line each.
+        root: The folder.
+        kind: Kind of task.
+        n_cases: Cases written.
+        n_examples: Examples written.
+        notes: What a person should know, one line each.
     """
 
     root: Path
@@ -75,7 +80,7 @@ def make_project(
         UserError: There is a project already, or the data cannot be read.
     """
     if (root / FILE_NAME).exists():
-        raise UserError(f"expected no project in {root}, got one", hint="choose another folder or remove the file")
+        raise UserError(messages.PROJECT_EXISTS.format(root=root), hint=messages.OTHER_FOLDER)
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
     cases = [_as_text(case) for case in found.cases]
     drawn, rest = _draw(cases, n_cases, seed)
@@ -87,10 +92,9 @@ def make_project(
     else:
         rows = [_example_of(case) for case in rest if case.labelled and case.expected is not None]
     kind = guess_kind([case.expected for case in drawn])
-    notes.append(f"kind of task: {kind.name} ({kind.reason})")
+    notes.append(messages.TASK_KIND.format(kind=kind.name, reason=kind.reason))
     if len(drawn) < MIN_TEST:
-        found_n = f"expected at least {MIN_TEST} cases for the test set, got {len(drawn)}"
-        notes.append(f"{found_n}: so few show only very large differences; add cases before you run")
+        notes.append(messages.FEW_CASES.format(n=len(drawn), least=MIN_TEST))
     root.mkdir(parents=True, exist_ok=True)
     write_cases(root / "cases.jsonl", drawn)
     if rows:
@@ -157,7 +161,7 @@ def _schema(cases: Sequence[Case], rows: Sequence[Example]) -> dict[str, Any] | 
 
 
 def system_prompt(kind: TaskKind, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
-    """Return a plain first prompt, such as someone in a hurry writes; the ladder tries to better it."""
+    """Return a plain first prompt; the ladder tries to improve it."""
     if kind == "label":
         if len(labels) > MOST_LISTED_LABELS:
             return "Classify the input. Answer with the label only.\n"
@@ -178,14 +182,14 @@ def project_file(name: str, kind: TaskKind, answers: Sequence[str], *, has_examp
     safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._") or "task"
     one_line = kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers)
     stop = 'stop = ["\\n"]                            # answers are one line' if one_line else "# stop = []"
-    return f"""# The project file of tuneworthy. Every key is described in docs/project-file.md.
+    return f"""# The project file of tuneworthy. `tuneworthy check` finds mistakes in it.
 
 [task]
 name = "{safe}"
-target = 0.90                            # the score of the first grader, on test, that is good enough: set it
+target = 0.90                            # the score of the first grader, on test, that is good enough
 margin = 0.05                            # the smallest difference that matters
 # problem = "strict_format"              # the row of the decision matrix
-# motivation = "latency_hard_constraint" # why training is thought of
+# motivation = "latency_hard_constraint" # the reason that the team has in mind; it is measured
 
 [cases]
 path = "cases.jsonl"                     # the frozen test set

@@ -201,7 +201,7 @@ def test_a_test_case_is_hidden_until_it_is_revealed_and_later_runs_tell_it(
     case = side(run_record, "test")
     assert invoke(["cases", "show", case, "--project", str(run_record)]) == 0
     out = capsys.readouterr().out
-    assert "question: item" in out and "what was answered is hidden" in out and "baseline/weak" not in out
+    assert "question: item" in out and "its answers are hidden" in out and "baseline/weak" not in out
     assert not (run_record / ".tuneworthy" / "revealed.json").exists()
     for _ in range(2):
         assert invoke(["cases", "show", case, "--reveal-test", "--json", "--project", str(run_record)]) == 0
@@ -226,8 +226,8 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["zzz"], "expected the id of one case (or the beginning of it), got 'zzz', which matches none"),
-        (["--failed", "--variant", "nothing"], "expected a rung of the last run (baseline, model) or best"),
+        (["zzz"], "'zzz' does not name one case; it matches none."),
+        (["--failed", "--variant", "nothing"], "There is no rung of the last run called 'nothing'."),
         ([], "Give either the ID of a case or --failed."),
         (["a", "--failed"], "Give either the ID of a case or --failed."),
     ],
@@ -242,7 +242,7 @@ def test_what_cannot_be_shown_is_one_line(
 def test_without_a_run_there_is_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=210)
     assert invoke(["cases", "show", "--failed", "--project", str(root)]) == 2
-    assert "run `tuneworthy run` first" in capsys.readouterr().err
+    assert "Run `tuneworthy run` first" in capsys.readouterr().err
 
 
 def test_a_quick_run_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,5 +252,5 @@ def test_a_quick_run_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.Capture
     capsys.readouterr()
     assert invoke(["cases", "show", "--failed", "--json", "--project", str(root)]) == 0
     out, err = capsys.readouterr()
-    assert "answers of the quick one" in err
+    assert "these answers are from the preview" in err
     assert (json.loads(out)["rung"], json.loads(out)["n"]) == ("model", 40)

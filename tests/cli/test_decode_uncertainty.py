@@ -48,7 +48,7 @@ def test_a_model_whose_doubts_tell_gets_areas_a_threshold_and_a_page(
     assert sum(n for *_, n in calibration["reliability"]) == dev
     assert calibration["areas"]["disagreement"]["area"] > 0.5
     assert found["spots"][0]["cases"] and found["spots"][0]["instead"] == ["mauve"]
-    assert len(found["lints"]) == 1 and found["lints"][0].startswith("log-probability -0.35 flags ")
+    assert len(found["lints"]) == 1 and found["lints"][0].startswith("Log-probability -0.35 flags ")
     assert json.loads((root / ".tuneworthy" / "uncertainty.json").read_text())["answers"] == found["answers"]
     assert "Hold back answers with mean_surprise" in page.read_text() and "mauve" in page.read_text()
     assert invoke([*map(str, words)]) == 0
@@ -64,10 +64,10 @@ def test_a_model_whose_doubts_are_random_gets_no_threshold(tmp_path: Path, capsy
     found = told(capsys, "decode", "uncertainty", "--project", root, "--threshold", -0.2)
     calibration = found["calibration"]
     assert calibration["threshold"] is None
-    assert calibration["refused"].startswith("mean_surprise does not tell wrong answers from right ones: AUROC")
+    assert calibration["refused"].startswith("mean_surprise does not separate wrong answers from right ones: AUROC")
     assert any("(uncalibrated_threshold)" in line for line in found["lints"])
     assert invoke(["decode", "uncertainty", "--project", str(root)]) == 0
-    assert "No threshold: mean_surprise does not tell" in capsys.readouterr().out
+    assert "No threshold: mean_surprise does not separate" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_a_gate_says_by_its_status_how_a_comparison_ended(
 ) -> None:
     words = ("compare", *pair, "--gate", "--project", run_record)
     if answer is None:
-        assert "expected two variants, got " in refused(capsys, *words)
+        assert "A and B are the same variant" in refused(capsys, *words)
         return
     found = told(capsys, *words, status=status)
     assert found["answer"] == answer
@@ -273,7 +273,7 @@ def test_status_and_guide_and_models_print_json(run_record: Path, capsys: pytest
 def test_check_and_cases_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"findings", "errors"} <= set(told(capsys, "check", "--project", run_record))
     assert told(capsys, "cases", "show", "--failed", "--project", run_record)["on"] == "dev"
-    assert "expected" in refused(capsys, "cases", "show", "no-such-case", "--project", run_record)
+    assert "no-such-case" in refused(capsys, "cases", "show", "no-such-case", "--project", run_record)
 
 
 # init
@@ -293,7 +293,7 @@ def test_init_makes_a_project_that_is_checked_without_errors(
     assert {"project", "kind", "n_cases", "n_examples", "notes"} == set(made)
     assert (made["kind"], made["n_cases"], made["n_examples"]) == ("label", 100, 300)
     assert not any("so few" in line for line in made["notes"])
-    assert "expected no project in" in refused(capsys, "init", tmp_path / "p", "--data", tmp_path / "d.csv", *columns)
+    assert "already holds a project" in refused(capsys, "init", tmp_path / "p", "--data", tmp_path / "d.csv", *columns)
     assert "expected" in refused(capsys, "init", tmp_path / "q", "--data", tmp_path / "none.csv")
 
 
@@ -309,10 +309,10 @@ def test_what_init_writes_can_be_told_that_today_s_calls_are_greedy(kind: TaskKi
 def test_init_warns_of_a_tiny_file_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["init", str(tmp_path / "p"), "--data", str(data(tmp_path / "d.csv", 12)), "--input", "text",
                 "--expected", "colour"]) == 0  # fmt: skip
-    lines = [line for line in capsys.readouterr().err.splitlines() if "expected at least 50 cases" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "The test set has" in line]
     assert lines == [
-        "expected at least 50 cases for the test set, got 12: so few show only very large differences; add cases "
-        "before you run"
+        "The test set has 12 cases, and at least 50 are needed: so few show only very large differences. Add cases "
+        "before you run."
     ]
 
 

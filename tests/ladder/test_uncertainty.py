@@ -118,7 +118,7 @@ def test_a_signal_that_tells_wrong_answers_gets_a_threshold_with_what_it_catches
     area = found.areas["mean_surprise"]
     assert 0.8 < area.area < 0.92 and area.lo > 0.7
     assert found.threshold is not None and found.refused == ""
-    assert found.threshold.caught > 0.6 and found.threshold.right_held < 0.4
+    assert found.threshold.recall > 0.6 and found.threshold.false_alarms < 0.4
     shares = [share for _, share, _ in found.reliability]
     assert shares[0] < 0.3 and shares[-1] > 0.7
     assert sum(n for *_, n in found.reliability) == 300
@@ -127,7 +127,7 @@ def test_a_signal_that_tells_wrong_answers_gets_a_threshold_with_what_it_catches
 def test_random_confidence_gets_no_threshold() -> None:
     found = calibrate(answers(2, 300, 0.0))
     assert found.threshold is None
-    assert "does not tell wrong answers" in found.refused and "AUROC" in found.refused
+    assert "does not separate wrong answers" in found.refused and "AUROC" in found.refused
 
 
 def test_of_sets_with_random_confidence_one_in_forty_gets_a_threshold() -> None:
@@ -146,7 +146,7 @@ def test_many_wrong_answers_of_few_groups_get_no_threshold() -> None:
     assert calibrate(alone(found)).threshold is not None
     refused = calibrate(found)
     assert refused.threshold is None and refused.areas == {} and refused.n_groups == 30
-    assert "got 60 wrong of 300, from 6 and 24 groups" in refused.refused
+    assert "60 of 300 are wrong (from 6 groups with wrong and 24 with right answers" in refused.refused
 
 
 def test_the_groups_of_cases_are_counted_and_shown(world: Path) -> None:
@@ -186,7 +186,7 @@ def test_confidence_that_points_the_wrong_way_gets_no_threshold() -> None:
 def test_few_wrong_answers_get_no_threshold() -> None:
     few = [one for one in answers(4, 300, 1.5) if not one.wrong]
     found = calibrate(few)
-    assert found.threshold is None and "0 wrong of" in found.refused and found.areas == {}
+    assert found.threshold is None and "and 0 of 165 are wrong" in found.refused and found.areas == {}
 
 
 @pytest.mark.parametrize("n", [30, 100])
@@ -278,7 +278,7 @@ def test_a_threshold_that_somebody_uses_is_judged_by_graded_answers_at_its_bound
     found = report(answers(8, 200, effect))
     holds, words = examine_threshold(found, bound)
     assert holds is supported
-    assert f"log-probability {bound:g} flags" in words
+    assert f"Log-probability {bound:g} flags" in words
     assert "of the wrong answers" in words and "of the right ones" in words
 
 

@@ -97,7 +97,7 @@ def test_a_variant_is_not_compared_with_itself(tmp_path: Path) -> None:
     async def act(session: Session) -> None:
         await compare_variants(session, current(session), replace(current(session), name="again"), on_test=True)
 
-    with pytest.raises(UserError, match="expected two variants, got "):
+    with pytest.raises(UserError, match="A and B are the same variant"):
         within(world(tmp_path), act)
     assert not (tmp_path / ".tuneworthy" / "comparisons.json").exists()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.ladder.simulations import write_world
+from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.graders.apply import grade_all
@@ -99,22 +99,22 @@ GUARD = '[[regressions]]\nname = "{name}"\npath = "{path}"\n[[regressions.grader
 @pytest.mark.parametrize(
     ("extra", "rows", "words"),
     [
-        ({"name": "general", "path": "g.jsonl"}, '{"input": "a", "expected": "b"}\n', "twice"),
-        ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "1 without"),
+        ({"name": "general", "path": "g.jsonl"}, '{"input": "a", "expected": "b"}\n', "two sets are called"),
+        ({"name": "own", "path": "g.jsonl"}, '{"input": "a"}\n', "1 cases of g.jsonl have no right answer"),
         ({"name": "own", "path": "none.jsonl"}, "", "none.jsonl"),
     ],
 )
 def test_a_regression_set_that_cannot_be_used_is_told(
     tmp_path: Path, extra: dict[str, Any], rows: str, words: str
 ) -> None:
-    root = write_world(tmp_path / "world", {"weak": '"red"'}, extra=GUARD.format(**extra))
+    root = write_simulation(tmp_path / "world", {"weak": '"red"'}, extra=GUARD.format(**extra))
     (root / "g.jsonl").write_text(rows)
     with pytest.raises(UserError, match=words):
         regression_sets(load(root))
 
 
 def test_a_changed_case_changes_the_hash_of_a_set(tmp_path: Path) -> None:
-    root = write_world(tmp_path / "world", {"weak": '"red"'}, extra=GUARD.format(name="own", path="g.jsonl"))
+    root = write_simulation(tmp_path / "world", {"weak": '"red"'}, extra=GUARD.format(name="own", path="g.jsonl"))
     (root / "g.jsonl").write_text('{"input": "a", "expected": "b"}\n')
     before = regression_sets(load(root))[0].hash
     (root / "g.jsonl").write_text('{"input": "a", "expected": "c"}\n')

@@ -404,3 +404,74 @@ def power(  # noqa: PLR0917
 
 POWER_ENOUGH: Final = "{power} That is enough for the margin of {margin:.1f} points."
 POWER_SHORT: Final = "{power} A gain of the margin ({margin:.1f} points) will mostly stay unresolved."
+
+
+# compare
+SAME_VARIANT: Final = "A and B are the same variant, {name} ({id})."
+NAME_ANOTHER: Final = "Name another variant as A or B."
+TOO_FEW_CASES: Final = "There are {n} {split} cases; a comparison needs at least {least}."
+MORE_SCORED_CASES: Final = "Use --test or add cases."
+TOO_FEW_SCORED: Final = "Only {n} cases have a score of both variants; a comparison needs at least {least}."
+
+# cases show, cases label --judge
+TEST_HIDDEN: Final = "This is a test case: its answers are hidden, so that test stays honest. --reveal-test shows them."
+NO_TEST_ANSWERS: Final = "No answer to a test case is stored."
+RUN_WITHOUT_QUICK: Final = "Run `tuneworthy run` without --quick."
+NO_JUDGE: Final = "The first grader is {type!r}, so there is no judge to validate."
+NO_SUCH_CASE: Final = "{word!r} does not name one case; it matches {ids}."
+LIST_CASES: Final = "`tuneworthy cases show --failed` lists ids."
+EMPTY_RUN: Final = "The last run has no variant."
+RUN_LADDER_AGAIN: Final = "Run `tuneworthy run` again."
+QUICK_ANSWERS: Final = "There is no full run yet; these answers are from the preview."
+NO_RUN_YET: Final = "{root} has no run yet."
+RUN_LADDER: Final = "Run `tuneworthy run` first."
+PARTIAL_ANSWERS: Final = "The run stopped early, so these are the answers so far: {reason}."
+
+# export variant
+NO_PROMPT: Final = "{name} has no prompt."
+FIT_CLASSICAL: Final = "The classical baseline is a few lines of scikit-learn: see tuneworthy.classical.fit."
+PASSAGES_BEFORE: Final = (
+    "The {k} best passages of the documents (content hash {documents}) precede the question, the best one last, in this "
+    "form; the search is {settings}."
+)
+
+
+def shots_per_case(k: int, encoder: str) -> str:
+    """Say which examples precede the question, where they are chosen per case."""
+    method = f"by the sentence encoder {encoder}" if encoder else "BM25 over their questions"
+    return (
+        f"The {k} nearest examples of shots.jsonl ({method}) precede the question, the nearest last, each as a user "
+        "turn and an assistant turn."
+    )
+
+
+# teacher
+NO_TEACHER: Final = "The project file has no section [teacher]."
+ADD_TEACHER: Final = 'Add one with `model = "..."`, or with `variant = "best"` for prompt distillation.'
+TEACHER_CHANGED: Final = "models.{model} is no longer the model that {name} was measured with."
+CLASSICAL_TEACHER: Final = "The classical baseline cannot teach: it learned from these examples."
+NAME_A_RUNG: Final = 'Name another rung, such as variant = "few_shot".'
+TEACHER_GONE: Final = "The teacher's model {model!r} is no longer in [models]."
+PUT_MODEL_BACK: Final = "Put it back."
+
+# decode uncertainty, decode sweep
+NO_LOGPROBS: Final = "{model} gives no log-probabilities."
+OTHER_MODEL: Final = "Choose a variant of another model."
+RUN_PROBE: Final = "`tuneworthy models probe` shows what it supports."
+SIGNAL_FAILS: Final = (
+    "{signal} does not separate wrong answers from right ones: AUROC {area:.2f} [{low:.2f}, {high:.2f}], n = {n}, "
+    "{n_wrong} wrong"
+)
+THRESHOLD_FLAGS: Final = (
+    "Log-probability {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} of the right ones."
+)
+ONE_REPEAT: Final = "Consistency needs at least 2 repeats, not {n}."
+NOTHING_TO_SWEEP: Final = "{model} has neither sampling parameters nor levels of effort."
+
+
+def too_few_graded(least: int, n_wrong: int, n: int, by_group: tuple[int, ...] | None) -> str:
+    """Say that there are too few wrong or right answers for a threshold."""
+    text = f"a threshold needs {least} wrong and as many right answers, and {n_wrong} of {n} are wrong"
+    if by_group:
+        text += f" (from {by_group[0]} groups with wrong and {by_group[1]} with right answers; each counts once)"
+    return text

@@ -1,7 +1,7 @@
 """Whether a tuned model got worse at a regression set: non-inferiority, paired on its cases. Pure.
 
-"No difference was found" is never "no harm": a set passes only if the loss is shown to be below its margin, and one
-that is too small to show it says how many cases it would need.
+"No difference was found" never means "no harm": a set passes only if the loss is shown to be below its margin, and a
+set that is too small says how many cases it would need.
 """
 
 from __future__ import annotations
@@ -12,26 +12,32 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneworthy.regressions import messages
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.sizing import cases_for_margin
 from tuneworthy.types import MOST_UNSCORED
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
-"""One-sided error of "no worse by the margin"; all sets must hold, so that no correction for their number is due."""
+"""One-sided error of "no worse by the margin"; all sets must pass, so no correction for their number is due."""
 FEWEST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionResult:
-    """What a regression set says.
+    """The result of a regression set.
 
     Attributes:
-        name: Of the set. hash: Of its content.
+        name: Of the set.
+        hash: Of its content.
         status: `pass` (no worse by the margin), `fail` (worse), `unknown` (too small, or too many were unscored).
-        n, unscored: Cases, and those among them that one of the two has no score of.
-        base, tuned, delta: Scores and their difference. lower: One-sided 95 % bound of the difference.
-        margin: The largest loss that does no harm.
+        n: Cases.
+        unscored: Cases that one of the two models has no score for.
+        margin: The largest acceptable loss.
+        base: Score of the base.
+        tuned: Score of the tuned model.
+        delta: Their difference.
+        lower: One-sided 95% bound of the difference.
         needs: Cases that would show that nothing was lost; None if that is not the question.
         detail: One sentence.
     """
@@ -60,29 +66,24 @@ def regression_result(
     """Compare the tuned model with the base on the cases of a regression set.
 
     Args:
-        name: Of the set. identity: Its hash.
-        base, tuned: num and den, each ``(n_cases,)``, NaN where unscored.
-        margin: The largest loss that does no harm, in (0, 1).
+        name: Of the set.
+        identity: Its hash.
+        base: num and den of the base, each ``(n_cases,)``, NaN where unscored.
+        tuned: The same of the tuned model.
+        margin: The largest acceptable loss, in (0, 1).
     """
     both = ~(np.isnan(base[0]) | np.isnan(tuned[0]))
     n, unscored = len(both), int((~both).sum())
     if both.sum() < FEWEST or unscored > MOST_UNSCORED * n:
-        words = f"{unscored} of {n} cases have no score of both, so it shows nothing"
+        detail = messages.UNSCORED.format(unscored=unscored, n=n)
         return RegressionResult(
-            name=name, hash=identity, status="unknown", n=n, unscored=unscored, margin=margin, detail=words
+            name=name, hash=identity, status="unknown", n=n, unscored=unscored, margin=margin, detail=detail
         )
     sides = base[0][both], base[1][both], tuned[0][both], tuned[1][both]
     bound = non_inferior(*sides, margin=margin, alpha=ALPHA)
     paired = compare(*sides, alpha=2 * ALPHA)
     needs = None if bound.holds or paired.worse else _needed(sides, margin)
     status: Literal["pass", "fail", "unknown"] = "pass" if bound.holds else "fail" if paired.worse else "unknown"
-    scores = f"{paired.b:.3f} against {paired.a:.3f} of the base on {paired.n} cases"
-    shown = f"the loss may be as large as {max(0.0, -bound.lower):.3f} (one-sided 95 % bound), the margin is {margin:g}"
-    words = {
-        "pass": f"{scores}: no worse by {margin:g}; {shown}",
-        "fail": f"{scores}: worse; {shown}",
-        "unknown": f"{scores}: not settled; {shown}; {_cases_needed(needs, paired.n)}",
-    }[status]
     return RegressionResult(
         name=name,
         hash=identity,
@@ -95,7 +96,7 @@ def regression_result(
         delta=paired.delta,
         lower=bound.lower,
         needs=needs,
-        detail=words,
+        detail=messages.outcome(status, paired.b, paired.a, paired.n, max(0.0, -bound.lower), margin, needs),
     )
 
 
@@ -105,9 +106,3 @@ def _needed(sides: tuple[Floats, ...], margin: float) -> int:
     loss, gain = float((tuned < base).mean()), float((tuned > base).mean())
     needed: int = cases_for_margin(margin, ALPHA, loss=loss, gain=gain).numbers["n_non_inferior"]
     return needed
-
-
-def _cases_needed(needs: int | None, n: int) -> str:
-    if needs is None or needs <= n:
-        return "the difference points down, so that only many more cases could show that nothing was lost"
-    return f"about {needs:,} cases would show it if nothing was lost"

@@ -18,23 +18,26 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
+from tuneworthy.regressions import messages
 from tuneworthy.types import Case, content_hash
 
 GENERAL = "general"
 GENERAL_MARGIN = 0.1
-"""Its cases can show no less: 62 that differ on 10 % of the cases show a loss below 10 points (Nam 1997)."""
+"""Its cases can show no less: 62 of which 10% differ show a loss below 10 points (Nam 1997)."""
 GENERAL_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionSet:
-    """Cases with what judges them.
+    """Labelled cases with their grader.
 
     Attributes:
-        name: In the verdict. cases: All labelled. grader: Of the answers.
-        margin: The largest loss that does no harm.
-        system: System prompt, or None. max_tokens: Limit of an answer.
-        hash: Of all this.
+        name: As shown in the verdict.
+        cases: All labelled.
+        grader: Of the answers.
+        margin: The largest acceptable loss.
+        system: System prompt, or None.
+        max_tokens: Limit of an answer.
     """
 
     name: str
@@ -46,7 +49,7 @@ class RegressionSet:
 
     @property
     def hash(self) -> str:
-        """What tells it from another set, or from itself after a change."""
+        """The hash of its content: another set, or a changed one, has another hash."""
         cases = [[case.id, case.input, list(case.messages), case.expected] for case in self.cases]
         return content_hash([cases, dict(self.grader.identity), self.margin, self.system, self.max_tokens])
 
@@ -72,24 +75,26 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
         UserError: A file is missing or wrong, a case has no right answer, or two sets have one name.
     """
     context = context or GradingContext(root=project.root)
-    found: dict[str, RegressionSet] = {}
-    for guard in project.regressions:
-        if guard.name in {*found, GENERAL}:
-            raise UserError(f"[[regressions]]: expected names that differ, got {guard.name!r} twice", hint="rename one")
-        cases = read_cases(project.root / guard.path).cases
-        bare = [case.id for case in cases if not case.labelled]
-        if bare or not cases:
-            got = f"{len(bare)} without ({bare[0]}, ...)" if bare else "no case"
-            raise UserError(f"{guard.path}: expected cases with a right answer, got {got}", hint="label them")
-        found[guard.name] = RegressionSet(
-            name=guard.name,
+    sets: dict[str, RegressionSet] = {}
+    for source in project.regressions:
+        if source.name in {*sets, GENERAL}:
+            raise UserError(messages.DUPLICATE_NAME.format(name=source.name), hint=messages.RENAME_ONE)
+        cases = read_cases(project.root / source.path).cases
+        unlabelled = [case.id for case in cases if not case.labelled]
+        if unlabelled:
+            message = messages.UNLABELLED.format(n=len(unlabelled), path=source.path, first=unlabelled[0])
+            raise UserError(message, hint=messages.LABEL_THEM)
+        if not cases:
+            raise UserError(messages.NO_CASES.format(path=source.path))
+        sets[source.name] = RegressionSet(
+            name=source.name,
             cases=cases,
-            grader=make_grader(guard.graders[0], context),
-            margin=guard.margin,
-            system=project.text(guard.system),
-            max_tokens=guard.max_tokens,
+            grader=make_grader(source.graders[0], context),
+            margin=source.margin,
+            system=project.text(source.system),
+            max_tokens=source.max_tokens,
         )
-    return [*found.values(), general_set()]
+    return [*sets.values(), general_set()]
 
 
 def hashes(sets: Sequence[RegressionSet]) -> Mapping[str, Any]:

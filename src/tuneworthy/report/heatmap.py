@@ -117,7 +117,11 @@ def verdict(report: UncertaintyReport) -> str:
     if bound is None:
         return messages.NO_THRESHOLD.format(reason=report.calibration.refused)
     return messages.THRESHOLD.format(
-        signal=bound.signal, value=bound.value, held=bound.held, caught=bound.caught, right=bound.right_held
+        signal=bound.signal,
+        value=bound.value,
+        flagged=bound.flagged,
+        recall=bound.recall,
+        false_alarms=bound.false_alarms,
     )
 
 

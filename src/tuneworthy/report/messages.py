@@ -278,8 +278,8 @@ SAMPLES_DIFFER: Final = "how much {n} sampled answers differ"
 READ_SPOTS: Final = "Tokens whose entropy is among the highest tenth."
 NO_THRESHOLD: Final = "No threshold: {reason}"
 THRESHOLD: Final = (
-    "Hold back answers with {signal} above {value:.3f}: {held:.1%} of all, {caught:.1%} of the wrong ones, "
-    "{right:.1%} of the right ones (cross-validated)"
+    "Hold back answers with {signal} above {value:.3f}: {flagged:.1%} of all, {recall:.1%} of the wrong ones, "
+    "{false_alarms:.1%} of the right ones (cross-validated)"
 )
 TOKENS_KEPT: Final = "Tokens kept: {counts}"
 NOTHING_SET: Final = "nothing set"

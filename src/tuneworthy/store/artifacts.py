@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tuneworthy.errors import UserError
+from tuneworthy.store import messages
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
 
@@ -36,7 +37,8 @@ class Artifact:
     """A model folder that is whole.
 
     Attributes:
-        folder: Where it lies. manifest: The content of its `manifest.json`.
+        folder: Its path.
+        manifest: The content of its `manifest.json`.
     """
 
     folder: Path
@@ -66,8 +68,8 @@ class Artifact:
             UserError: Something was changed or is gone.
         """
         if (path := changed(self.folder, MANIFEST)) is not None:
-            verb = MADE_BY[self.kind]
-            raise UserError(f"{path}: expected the file as it was made, got another", hint=f"run `tuneworthy {verb}`")
+            hint = messages.MAKE_ARTIFACT.format(verb=MADE_BY[self.kind])
+            raise UserError(messages.FILE_CHANGED.format(path=path), hint=hint)
 
     @property
     def whole(self) -> bool:
@@ -127,8 +129,9 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
     """
     found = latest_artifact(store, kind) if identity is None else _named(store, kind, identity)
     if found is None:
-        asked = f"a finished {kind} model" if identity is None else f"one {kind} model whose id begins with {identity}"
-        raise UserError(f"expected {asked}, got none", hint=f"run `tuneworthy {MADE_BY[kind]}`")
+        text = messages.NO_ARTIFACT if identity is None else messages.NO_SUCH_ARTIFACT
+        hint = messages.MAKE_ARTIFACT.format(verb=MADE_BY[kind])
+        raise UserError(text.format(kind=kind, start=identity), hint=hint)
     found.verify()
     return found
 

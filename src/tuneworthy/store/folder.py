@@ -1,4 +1,4 @@
-"""The folder `.tuneworthy/` of a project: where things lie, atomic writes, and the lock.
+"""The folder `.tuneworthy/` of a project: its paths, atomic writes, and the lock.
 
 Invariant: a file is either whole or not there. Every write goes to a temporary name and is renamed.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.store import messages
 
 NAME = ".tuneworthy"
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Folder:
 
     @property
     def logs(self) -> Path:
-        """Logs of child processes."""
+        """Logs of child processes, and tracebacks of bugs."""
         return self.path / "logs"
 
     def create(self) -> None:
@@ -80,7 +81,7 @@ class Folder:
         except FileNotFoundError:
             return None
         except orjson.JSONDecodeError as error:
-            raise UserError(f"{path}: expected JSON, got: {error}", hint="move the file away and run again") from None
+            raise UserError(messages.NOT_JSON.format(path=path, error=error), hint=messages.MOVE_FILE_AWAY) from None
 
     def write(self, name: str, document: Any) -> Path:
         """Write the JSON document `name` atomically and return its path."""
@@ -103,7 +104,7 @@ class Folder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                waiting(f"Process {file.read().strip() or '?'} works on this project; waiting for it to end.")
+                waiting(messages.LOCKED.format(pid=file.read().strip() or "?"))
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             file.truncate()

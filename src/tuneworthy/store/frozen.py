@@ -4,8 +4,8 @@
          ...        the files themselves
 
 The id is the hash of the record without its times. A folder is filled under another name, brought to disk and renamed;
-the record is the last file written. What has no record is none of ours: a command that was killed never leaves half a
-folder that a later one takes for whole.
+the record is the last file written. A folder without a record is not ours: a command that was killed never leaves half
+a folder that a later one takes for whole.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def freeze_folder(
         record: Name of the file that says what the folder is.
         fill: Writes the files.
         about: All that describes the folder but its files, JSON-able.
-        times: What the record tells beside that, and what names nothing.
-        read_only: Take the right to write away from the files.
+        times: Further entries of the record that do not enter the id.
+        read_only: Make the files read-only.
     """
     with scratch(parent, ".part") as part:
         more = fill(part) or {}
@@ -60,7 +60,7 @@ def freeze_folder(
         if read_only:
             for path in part.iterdir():
                 path.chmod(0o444)
-        shutil.rmtree(folder, ignore_errors=True)  # half written, or changed since: what was just made is as it was
+        shutil.rmtree(folder, ignore_errors=True)  # half written, or changed since
         part.rename(folder)
         sync_folder(parent)
     return folder
@@ -100,11 +100,12 @@ def changed(folder: Path, record: str) -> Path | None:
         return path
     if not isinstance(document, dict) or identity(document) != folder.name:
         return path
-    files: dict[Path, str] = {folder / name: told["sha256"] for name, told in document["files"].items()}
-    if lost := next((one for one, told in files.items() if not one.is_file() or _sha256(one) != told), None):
-        return lost
-    found = (one for one in sorted(folder.rglob("*")) if one.is_file() and one not in files and one != path)
-    return next((one for one in found if not any(part[0] == "." for part in one.relative_to(folder).parts)), None)
+    files: dict[Path, str] = {folder / name: entry["sha256"] for name, entry in document["files"].items()}
+    for file, digest in files.items():
+        if not file.is_file() or _sha256(file) != digest:
+            return file
+    new = (file for file in sorted(folder.rglob("*")) if file.is_file() and file not in files and file != path)
+    return next((file for file in new if not any(part[0] == "." for part in file.relative_to(folder).parts)), None)
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Files of JSON lines that are only ever appended to: what people said, which is worth more than what is computed.
+"""Files of JSON lines that are only ever appended to: human verdicts, which are worth more than computed results.
 
 Invariant: a line whose append returned is on disk, whole, whatever happens to the process after that. A line that was
-cut off is no line: readers pass over it, the next writer cuts it away. Writers take turns.
+cut off is no line: readers skip it, the next writer removes it. Writers take turns.
 """
 
 from __future__ import annotations

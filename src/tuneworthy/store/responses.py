@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.store import messages
 from tuneworthy.types import Failure, Response, canonical
 
 SCHEMA = """
@@ -97,15 +98,11 @@ class ResponseStore:
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:
-            raise UserError(
-                f"{self.path}: expected to read and write the stored answers, got: {error}",
-                hint="see that the disk has room and the folder may be written, and run again",
-            ) from error
+            failure = messages.STORE_UNAVAILABLE.format(path=self.path, error=error)
+            raise UserError(failure, hint=messages.CHECK_DISK) from error
         except sqlite3.DatabaseError as error:
-            raise UserError(
-                f"{self.path}: expected the stored answers, got: {error}",
-                hint="move the file away to start afresh, or mend it with `sqlite3 FILE .recover`",
-            ) from error
+            failure = messages.STORE_BROKEN.format(path=self.path, error=error)
+            raise UserError(failure, hint=messages.RECOVER_STORE) from error
 
     def close(self) -> None:
         """Close the file; may be called twice."""

@@ -1,7 +1,7 @@
 """Why did this case fail? What each rung of the last run answered to a case, from the store alone.
 
-Invariants: nothing is asked, no model is opened, no lock is held; what was answered to a test case is shown only if
-it is revealed, and then that is recorded first.
+Invariants: no model is opened or called, no lock is held; answers to a test case are shown only if they are revealed,
+which is recorded first.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from functools import cached_property
 from typing import Any, cast
 
 from tuneworthy.config.project import Project
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.judging import Item, Judging
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.reveal import record_reveal
@@ -28,7 +29,6 @@ from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Score, Trace, Variant
 
 COMMAND = "cases show"
-HIDDEN = "This is a test case: what was answered is hidden, so that test stays honest (--reveal-test shows it)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,10 @@ class StoredAnswer:
     """One stored answer of one rung's variant, judged by the primary grader.
 
     Attributes:
-        score: 0..1; None if unscored. reason: why it is not right, or not scored.
-        thinking: What came before the answer. detail: what the grader saw.
+        score: 0..1; None if unscored.
+        reason: Why it is not right, or not scored.
+        thinking: The text before the answer.
+        detail: What the grader found.
     """
 
     case: str
@@ -57,7 +59,8 @@ class CaseAnswers:
     """A case and what each rung answered.
 
     Attributes:
-        side: `dev`, `test` or `unused`. hidden: Why no answers are shown; "" if they are.
+        side: `dev`, `test` or `unused`.
+        hidden: Why no answers are shown; "" if they are.
     """
 
     case: str
@@ -77,8 +80,10 @@ class Failures:
     """The failed cases of one variant.
 
     Attributes:
-        on: `dev`, or `dev and test`. n: Cases with a stored answer that is scored.
-        failed: Answers that are not fully right, worst first. reasons: How often each.
+        on: `dev`, or `dev and test`.
+        n: Cases with a stored answer that is scored.
+        failed: Answers that are not fully right, worst first.
+        reasons: How often each occurs.
     """
 
     rung: str
@@ -126,7 +131,7 @@ class StoredAnswers:
         wanted = [self._rung(rung)] if rung else [row.rung for row in self.record.rungs if row.variant]
         shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case), hidden="")
         if side == "test" and not reveal_test:
-            return _with(shown, hidden=HIDDEN)
+            return _with(shown, hidden=messages.TEST_HIDDEN)
         if side == "test":
             record_reveal(self.session.folder, [case.id], COMMAND)
         return _with(shown, answers=[answer for name in wanted for answer in self._answers(name, [case])])
@@ -155,15 +160,15 @@ class StoredAnswers:
         )
 
     def to_judge(self, rungs: Sequence[str] = (), *, n: int, command: str) -> list[Item]:
-        """Return answers to test cases for people to judge, blind to the variant; recorded as a look at them.
+        """Return answers to test cases for people to judge, blind to the variant; recorded as revealed.
 
         Args:
-            rungs: Whose answers; those of all rungs that were put to test if empty.
+            rungs: Whose answers; those of all rungs that were compared on test if empty.
             n: Cases, the first of a seeded order.
             command: What shows them.
 
         Raises:
-            UserError: The primary grader is no judge, no such rung, or nothing was put to test.
+            UserError: The primary grader is no judge, no such rung, or nothing was compared on test.
         """
         project, split = self.session.project, self.session.split
         tested = [row.rung for row in self.record.rungs if row.variant and row.score is not None]
@@ -171,7 +176,7 @@ class StoredAnswers:
         traces = [trace for name in names for trace in self.session.runner.stored(self._variant(name), split.test)]
         items = Judging(project, split, self._judge).items(traces, n)
         if not items:
-            raise UserError("expected answers to test cases, got none", hint="run `tuneworthy run` without --quick")
+            raise UserError(messages.NO_TEST_ANSWERS, hint=messages.RUN_WITHOUT_QUICK)
         record_reveal(self.session.folder, (item.case.id for item in items), command)
         return items
 
@@ -186,10 +191,10 @@ class StoredAnswers:
 
     @cached_property
     def _judge(self) -> JudgeGrader:
-        """The primary grader, without a model to ask: people need none."""
+        """The primary grader, without a model: people need none."""
         config = self.session.project.graders[0]
         if config.type != "judge":
-            raise UserError(f"expected a judge as the first grader, got {config.type!r}", hint="nothing to validate")
+            raise UserError(messages.NO_JUDGE.format(type=config.type))
         return cast(JudgeGrader, make_grader(config, GradingContext(root=self.session.project.root)))
 
     def _case(self, word: str) -> Case:
@@ -197,11 +202,8 @@ class StoredAnswers:
             return self._cases[word]
         hits = [case for identity, case in self._cases.items() if identity.startswith(word)]
         if len(hits) != 1:
-            found = "none" if not hits else ", ".join(case.id for case in hits[:5])
-            raise UserError(
-                f"expected the id of one case (or the beginning of it), got {word!r}, which matches {found}",
-                hint="`tuneworthy cases show --failed` lists ids",
-            )
+            ids = messages.listed([case.id for case in hits]) or "none"
+            raise UserError(messages.NO_SUCH_CASE.format(word=word, ids=ids), hint=messages.LIST_CASES)
         return hits[0]
 
     def _rung(self, word: str) -> str:
@@ -212,12 +214,12 @@ class StoredAnswers:
         """
         rungs = {row.rung: row for row in self.record.rungs if row.variant}
         if not rungs:
-            raise UserError("expected a run that asked something, got none", hint="run `tuneworthy run` again")
+            raise UserError(messages.EMPTY_RUN, hint=messages.RUN_LADDER_AGAIN)
         if word == "best":
             best = self.record.best
             return best.rung if best else max(_above_classical(rungs), key=lambda name: _dev_score(rungs[name]))
         if word not in rungs:
-            raise UserError(f"expected a rung of the last run ({', '.join(rungs)}) or best, got {word!r}")
+            raise UnknownName("rung of the last run called", word, ["best", *rungs])
         return word
 
     def _variant(self, rung: str) -> Variant:
@@ -264,11 +266,11 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
     folder = Folder(project.root)
     record = read_record(folder)
     if record is None and (record := read_record(folder, "quick")) is not None:
-        say("No full run yet: these are the answers of the quick one.")
+        say(messages.QUICK_ANSWERS)
     if record is None:
-        raise UserError(f"expected a run of {project.root}, got none", hint="run `tuneworthy run` first")
+        raise UserError(messages.NO_RUN_YET.format(root=project.root), hint=messages.RUN_LADDER)
     if record.partial:
-        say(f"The run stopped early, so these are the answers so far: {record.partial}.")
+        say(messages.PARTIAL_ANSWERS.format(reason=record.partial))
     data = read_data(project)
     store = ResponseStore(folder.responses)
     session = Session(project, data, store, None, Budget(None), identities=record.judges)

@@ -1,4 +1,4 @@
-"""Two variants, paired, on dev or (as a look) on test: for people, and as a gate in CI."""
+"""Two variants, paired, on dev or (as a test comparison) on test: for people, and as a gate in CI."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.errors import Undecided, UserError
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.comparisons import take_comparison
 from tuneworthy.ladder.judging import JudgedVariant
 from tuneworthy.ladder.measurement import repeats_of
@@ -21,7 +22,7 @@ FEWEST = 8
 
 
 class ComparisonOutcome(StrEnum):
-    """What a comparison says of B."""
+    """How B did against A."""
 
     BETTER = "better"
     NO_WORSE = "no_worse"
@@ -31,12 +32,16 @@ class ComparisonOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantComparison:
-    """B against A.
+    """The comparison of variant B with variant A.
 
     Attributes:
-        on: `dev` or `test`. answer: of B. paired: Numbers. lower: One-sided bound of the difference.
-        unscored: Cases that one of the two has no score of.
-        unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct).
+        on: `dev` or `test`.
+        answer: How B did.
+        margin: Of the project file.
+        lower: One-sided lower bound of the difference.
+        unscored: Cases that one of the two has no score for.
+        paired: The numbers.
+        unvalidated: Why the scores may not decide (a judge that human verdicts do not correct).
     """
 
     a: str
@@ -59,24 +64,24 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     """Compare B with A by the primary grader.
 
     B is better if the paired interval is above 0; no worse if it is non-inferior by the margin; worse if the
-    interval is below 0; else unresolved, as it is where more than 2 % of the cases have no score of both. On test
+    interval is below 0; else unresolved, as it is where more than 2% of the cases lack a score of either. On test
     each case is answered as often as in a run.
 
     Args:
         session: The opened project.
         a, b: Variants.
-        on_test: Look at test (a look is taken and paid for in alpha); dev is the default.
+        on_test: Compare on test, which spends alpha, instead of dev.
 
     Raises:
-        UserError: A is B, or so much was looked at that nothing can be shown on test any more.
-        NotEnough: Too few cases have a score of both.
+        UserError: A is B, or too little alpha is left for a test comparison.
+        Undecided: Too few cases have a score of both.
     """
     if a.id == b.id:
-        raise UserError(f"expected two variants, got {a.name} twice ({a.id})", hint="name another one as A or B")
+        raise UserError(messages.SAME_VARIANT.format(name=a.name, id=a.id), hint=messages.NAME_ANOTHER)
     cases = session.split.test if on_test else session.split.dev
     if len(cases) < FEWEST:
-        side = "test" if on_test else "dev"
-        raise Undecided(f"expected at least {FEWEST} {side} cases, got {len(cases)}", hint="use --test or add cases")
+        message = messages.TOO_FEW_CASES.format(split="test" if on_test else "dev", n=len(cases), least=FEWEST)
+        raise Undecided(message, hint=messages.MORE_SCORED_CASES)
     alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
     repeats_a, repeats_b = (repeats_of(session.project, one) if on_test else 1 for one in (a, b))
     traces_a = await session.ask(a, cases, repeats=repeats_a)
@@ -85,13 +90,13 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     num_b, den_b, _ = await session.score(traces_b, cases)
     both = ~(np.isnan(num_a) | np.isnan(num_b))
     if both.sum() < FEWEST:
-        raise Undecided(f"expected at least {FEWEST} cases with a score of both, got {int(both.sum())}")
+        raise Undecided(messages.TOO_FEW_SCORED.format(n=int(both.sum()), least=FEWEST))
     groups = session.groups(cases)
-    kept = None if groups is None else groups[both]
+    scored_groups = None if groups is None else groups[both]
     sides = (num_a[both], den_a[both], num_b[both], den_b[both])
-    paired = compare(*sides, kept, alpha=alpha, seed=session.project.split.seed)
+    paired = compare(*sides, scored_groups, alpha=alpha, seed=session.project.split.seed)
     margin = session.project.task.margin
-    bound = non_inferior(*sides, kept, margin=margin, alpha=alpha)
+    bound = non_inferior(*sides, scored_groups, margin=margin, alpha=alpha)
     unvalidated = ""
     if session.judging:
         await session.judging.learn(cases, [*traces_a, *traces_b])

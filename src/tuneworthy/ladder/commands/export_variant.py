@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import config_of
@@ -54,50 +55,40 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     """Write `variant.json`, `prompt.md`, and for chat models `request.json` and `client.py`; return the paths.
 
     Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` holds the pool. Nor are
-    passages of documents: `prompt.md` says how they stand before the question, and there is no client.
+    passages of documents: `prompt.md` shows how they precede the question, and there is no client.
 
     Raises:
         UserError: The variant is a classical baseline, which has no prompt.
     """
     if variant.model.startswith(PREFIX):
-        raise UserError(
-            f"expected a variant with a prompt, got {variant.name}, which has none",
-            hint="the classical baseline is a few lines of scikit-learn: see tuneworthy.classical.fit",
-        )
+        raise UserError(messages.NO_PROMPT.format(name=variant.name), hint=messages.FIT_CLASSICAL)
     case = Case(id="export", input="@@INPUT@@")
     fixed = variant.shots is not None and variant.shots.mode == "fixed"
     shots = session.pool.select(variant.shots, [case])["export"] if fixed else ()
-    messages = list(chat(variant, case, shots))
+    turns = list(chat(variant, case, shots))
     files: dict[str, bytes] = {
         "variant.json": orjson.dumps(describe(variant), option=orjson.OPT_INDENT_2),
-        "prompt.md": _prompt(variant, messages).encode(),
+        "prompt.md": _prompt(variant, turns).encode(),
     }
     if variant.shots is not None and not fixed:
         rows = [{"messages": example.messages} for example in session.pool.examples]
         files["shots.jsonl"] = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
     elif variant.retrieval is None:
-        files |= _client(session, variant, messages)
+        files |= _client(session, variant, turns)
     for name, content in files.items():
         write_atomic(folder / name, content)
     return [folder / name for name in files]
 
 
-def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
+def _prompt(variant: Variant, turns: list[dict[str, Any]]) -> str:
     """Return the chat as a page."""
     name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
     lines = [f"# {name}", "", f"Model: {model}. Decoding: {dict(variant.decoding) or 'default'}.", ""]
     if variant.shots is not None and variant.shots.mode == "per_case":
-        by = (
-            f"by the sentence encoder {variant.shots.encoder}" if variant.shots.encoder else "BM25 over their questions"
-        )
-        lines += [
-            f"Before the question stand the {variant.shots.k} nearest examples of shots.jsonl ({by}), the nearest "
-            "last, each as a user turn and an assistant turn.",
-            "",
-        ]
+        lines += [messages.shots_per_case(variant.shots.k, variant.shots.encoder), ""]
     if variant.retrieval is not None:
         lines += [*_passages(variant.retrieval), ""]
-    for message in messages:
+    for message in turns:
         text = str(message["content"])
         fence = "`" * (1 + max(2, *map(len, re.findall("`*", text))))
         lines += [f"## {message['role']}", "", fence, text, fence, ""]
@@ -105,12 +96,11 @@ def _prompt(variant: Variant, messages: list[dict[str, Any]]) -> str:
 
 
 def _passages(retrieval: Retrieval) -> list[str]:
-    """Say what stands before the question, with an example of its form."""
+    """Return what precedes the question, with an example of its form."""
     settings = {key: value for key, value in asdict(retrieval).items() if key not in {"documents", "mode", "cite"}}
     example = passages_text([Passage(document="ID", text="...")], cite=retrieval.cite)
     return [
-        f"Before the question stand the {retrieval.k} best passages of the documents (content hash "
-        f"{retrieval.documents}), the best one last, in this form; the search is {settings}.",
+        messages.PASSAGES_BEFORE.format(k=retrieval.k, documents=retrieval.documents, settings=settings),
         "",
         "```",
         example,
@@ -118,7 +108,7 @@ def _passages(retrieval: Retrieval) -> list[str]:
     ]
 
 
-def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) -> dict[str, bytes]:
+def _client(session: Session, variant: Variant, turns: list[dict[str, Any]]) -> dict[str, bytes]:
     """Return the request body that the provider sends, and a script that sends it."""
     provider = session.models[variant.model].provider
     config = config_of(session.project, variant.model)
@@ -126,7 +116,7 @@ def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) 
         return {}
     body, _ = provider.body(
         Request(
-            messages=tuple(messages),
+            messages=tuple(turns),
             max_tokens=variant.max_tokens,
             decoding=variant.parameters,
             output=variant.output,
@@ -147,7 +137,7 @@ def _client(session: Session, variant: Variant, messages: list[dict[str, Any]]) 
 
 
 def _answer_of(variant: Variant, capabilities: Capabilities) -> str:
-    """Return the expression that takes the answer out of what the model wrote, as the runner does."""
+    """Return the expression that extracts the answer from the model's text, as the runner does."""
     if variant.output.kind == "choice" and capabilities.choice == "wrapped_schema":
         return f"json.loads(answer)[{FIELD!r}]"
     return f"answer.rpartition({variant.answer_after!r})[2].strip()" if variant.answer_after else "answer"

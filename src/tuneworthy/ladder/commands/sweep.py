@@ -1,9 +1,9 @@
-"""`decode sweep` over a project: what is swept, what the objective is, and what is kept of it.
+"""`decode sweep` over a project: the search space, the objective, and what is stored.
 
 The objective of a case is its mean score, plus a tenth of how well its repeats agree, plus a tenth of how many of them
-are valid, over 1.2: of two settings that score alike the steadier one is taken. Noise of the model at temperature 0 is
-measured apart and reported as a component of the variance. An answer that failed says nothing of a setting: it is left
-out of all of these and counted.
+are valid, over 1.2: of two settings with the same score the steadier one wins. The model's noise at temperature 0 is
+measured separately and reported as a component of the variance. A failed answer says nothing about a setting: it is
+excluded from all of these and counted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.runner import usage
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.rungs.decoding import accepted, keep_sweep, prompt_key, provider_of, settings_for, with_setting
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import describe
@@ -34,10 +35,14 @@ OUTPUT_WEIGHT = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveParts:
-    """What the objective of a variant is made of, on the cases that nobody searched on.
+    """The parts of a variant's objective, on the cases outside the search.
 
     Attributes:
-        score, consistency, validity: Means over the `n` cases. failed: Answers that failed, which are left out.
+        score: Mean over the cases.
+        consistency: Mean agreement of repeats.
+        validity: Mean share of valid repeats.
+        n: Cases.
+        failed: Answers that failed, which are excluded.
     """
 
     score: float
@@ -52,9 +57,12 @@ class Flips:
     """How a model varies at temperature 0.
 
     Attributes:
-        rate: Share of cases whose answers are not all the same. cases: That have at least two answers.
-        repeats: Answers to a case that were asked for. failed: Those of all cases that failed, which are left out.
-        variance: Of the score within a case. share: Of all variance of a single answer's score.
+        rate: Share of cases whose answers are not all the same.
+        cases: Cases with at least two answers.
+        repeats: Answers requested for each case.
+        failed: Answers that failed, which are excluded.
+        variance: Variance of the score within a case.
+        share: Its share of the whole variance of a single answer's score.
     """
 
     rate: float
@@ -67,7 +75,7 @@ class Flips:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """All that `decode sweep` tells; `flips` is None where the model cannot be greedy."""
+    """The result of `decode sweep`; `flips` is None where the model cannot be greedy."""
 
     base: Variant
     found: Sweep
@@ -103,17 +111,17 @@ class DecodingSweep:
 
     Args:
         session: The opened project.
-        base: What is in use.
+        base: Today's variant.
         repeats: Answers to each case, at least 2: consistency needs them.
     """
 
     def __init__(self, session: Session, base: Variant, repeats: int = 2) -> None:
         if repeats < 2:
-            raise UserError(f"expected at least 2 repeats, because consistency is measured, got {repeats}")
+            raise UserError(messages.ONE_REPEAT.format(n=repeats))
         provider = session.models[base.model].provider
         capabilities = getattr(provider, "capabilities", None)
         if not isinstance(capabilities, Capabilities) or not (takes_temperature(capabilities) or capabilities.efforts):
-            raise UserError(f"expected a model with sampling parameters or efforts, got {base.model}, which has none")
+            raise UserError(messages.NOTHING_TO_SWEEP.format(model=base.model))
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
         self.provider = provider_of(session.project, base.model)
         self.probed = read_probe(session.folder, base.model, provider.identity)
@@ -123,7 +131,9 @@ class DecodingSweep:
         """Sweep within so many calls.
 
         Raises:
-            UserError, NotEnough: As `search.sweep`. BudgetSpent: The money is spent; run again to go on.
+            UserError: As `search.sweep`.
+            Undecided: As `search.sweep`.
+            BudgetSpent: The next call could exceed the budget; run again to go on.
         """
         session = self.session
         seed = session.project.split.seed
@@ -183,21 +193,21 @@ class DecodingSweep:
 def flips_of(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> Flips:
     """Return how often answers change, and how much of the variance of a score that is.
 
-    Failed answers are left out, and so are the cases that have fewer than two others.
+    Failed answers are excluded, and so are cases with fewer than two other answers.
     """
     values = _values(scores, repeats)
     texts = np.array([trace.text for trace in traces], dtype=object).reshape(values.shape)
-    there = ~np.isnan(values)
-    n = there.sum(axis=1)
-    kept = n >= 2
-    changed = [len(set(row[answered])) > 1 for row, answered in zip(texts[kept], there[kept], strict=True)]
-    within, between = _variances(values[kept], n[kept])
+    scored = ~np.isnan(values)
+    n = scored.sum(axis=1)
+    repeated = n >= 2
+    changed = [len(set(row[mask])) > 1 for row, mask in zip(texts[repeated], scored[repeated], strict=True)]
+    within, between = _variances(values[repeated], n[repeated])
     total = within + between
     return Flips(
         rate=float(np.mean(changed)) if changed else 0.0,
         cases=len(changed),
         repeats=repeats,
-        failed=int((~there).sum()),
+        failed=int((~scored).sum()),
         variance=within,
         share=within / total if total else 0.0,
     )
@@ -216,7 +226,7 @@ def _variances(values: np.ndarray, n: np.ndarray) -> tuple[float, float]:
 def steadiness(scores: Sequence[Score], repeats: int) -> np.ndarray:
     """Return for each case 1 less the mean difference of the scores of two of its repeats, `(n_cases,)`.
 
-    Pairs with a failed answer are left out; NaN where no pair is left.
+    Pairs with a failed answer are excluded; NaN where no pair remains.
     """
     values = _values(scores, repeats)
     n = (~np.isnan(values)).sum(axis=1)
@@ -227,7 +237,7 @@ def steadiness(scores: Sequence[Score], repeats: int) -> np.ndarray:
 def validity(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> np.ndarray:
     """Return for each case the share of repeats that are readable and were not cut off, `(n_cases,)`.
 
-    Failed answers are left out; NaN where there is no other.
+    Failed answers are excluded; NaN where there is no other.
     """
     there = ~np.isnan(_values(scores, repeats))
     good = np.array(
@@ -246,6 +256,6 @@ def _values(scores: Sequence[Score], repeats: int) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Return the mean of what is known, NaN if nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    """Return the mean of the values that are not NaN; NaN if all are."""
+    finite = values[~np.isnan(values)]
+    return float(finite.mean()) if len(finite) else float("nan")

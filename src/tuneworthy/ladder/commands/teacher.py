@@ -7,6 +7,7 @@ from dataclasses import replace
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.dataset.distill.run import Teaching, check_terms
 from tuneworthy.errors import UserError
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import current, resolve
@@ -14,15 +15,14 @@ from tuneworthy.types import Variant, canonical
 
 
 def teaching_of(session: Session) -> Teaching:
-    """Return who teaches, opened, with the data and the money of `session`.
+    """Return the teacher, opened, with the data and the budget of `session`.
 
     Raises:
         UserError: There is no `[teacher]`, its terms are open or forbid training, or it cannot be resolved.
     """
     project = session.project
     if project.teacher is None:
-        hint = 'add one with `model = "..."`, or `variant = "best"` for prompt distillation'
-        raise UserError("expected a section [teacher] in the project file, got none", hint=hint)
+        raise UserError(messages.NO_TEACHER, hint=messages.ADD_TEACHER)
     variant = _variant(session, project.teacher)
     split = session.split
     return Teaching(
@@ -38,17 +38,15 @@ def teaching_of(session: Session) -> Teaching:
 
 
 def _variant(session: Session, teacher: Teacher) -> Variant:
-    """Return what answers, after its terms were looked at."""
+    """Return the teaching variant, after its terms were checked."""
     if teacher.model is not None:
         found = _of_model(session, teacher, teacher.model)
     else:
         found = resolve(session, teacher.variant or "best")
         _check(session, teacher, found.model)
         if canonical(dict(found.model_identity)) != session.models[found.model].identity:
-            raise UserError(
-                f"expected models.{found.model} to be the model that {found.name} was measured with, got another",
-                hint="walk again with `tuneworthy run`",
-            )
+            message = messages.TEACHER_CHANGED.format(model=found.model, name=found.name)
+            raise UserError(message, hint=messages.RUN_LADDER_AGAIN)
     decoding = {**found.decoding, **teacher.parameters}
     return replace(found, decoding=decoding, max_tokens=teacher.max_tokens or found.max_tokens)
 
@@ -68,17 +66,14 @@ def _of_model(session: Session, teacher: Teacher, name: str) -> Variant:
 
 
 def _check(session: Session, teacher: Teacher, name: str) -> None:
-    """See that the model may teach.
+    """Check that the model may teach.
 
     Raises:
         UserError: It is a classical baseline, it is gone, or its terms are open or forbid it.
     """
     if name.startswith(PREFIX):
-        raise UserError(
-            "expected a language model as teacher, got the classical baseline, which learned from these examples itself",
-            hint='name a rung, e.g. variant = "few_shot"',
-        )
+        raise UserError(messages.CLASSICAL_TEACHER, hint=messages.NAME_A_RUNG)
     config = session.project.models.get(name)
     if config is None:
-        raise UserError(f"expected the teacher's model in [models], got {name!r}, which is gone", hint="put it back")
+        raise UserError(messages.TEACHER_GONE.format(model=name), hint=messages.PUT_MODEL_BACK)
     check_terms(teacher, name, config.provider, hosted=config.hosted)

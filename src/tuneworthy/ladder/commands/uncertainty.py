@@ -1,9 +1,9 @@
-"""`decode uncertainty` over a project: where a model wavers, whether that tells wrong answers, and which threshold would.
+"""`decode uncertainty` over a project: where a model is unsure, and whether that predicts wrong answers.
 
-One signal is named beforehand and decides; the others are shown, at an alpha that is shared among them. A threshold is
-given only where that signal tells wrong answers from right ones on graded dev cases; else it is refused, and why.
-What a threshold catches is told by cross-validation: each fifth of the cases by a threshold from the others. Cases of
-one group vary together: intervals and folds go by groups.
+One signal is chosen beforehand and decides; the others are shown, at an alpha that is shared among them. A threshold is
+given only where that signal separates wrong answers from right ones on graded dev cases; else it is refused with the
+reason. The effect of a threshold is cross-validated: each fifth of the cases by a threshold from the others. Cases of
+one group vary together, so intervals and folds go by groups.
 
 Source: facts.md 0, row 24; facts.md C1.
 """
@@ -19,6 +19,7 @@ import numpy as np
 
 from tuneworthy.decoding.confidence import PRIMARY, SIGNALS, Token, disagreement, signals, tokens_of
 from tuneworthy.errors import Undecided
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.types import Case, Trace, Variant
@@ -56,27 +57,32 @@ class Threshold:
     """A bound on a signal, with what it does, cross-validated.
 
     Attributes:
-        signal: Its name. value: Answers above it are held back.
-        held: Share of answers held back. caught: Share of the wrong ones among them. right_held: Share of right
-            answers that are held back too.
+        signal: Its name.
+        value: Answers above it are flagged.
+        flagged: Share of answers that are flagged.
+        recall: Share of the wrong answers that are flagged.
+        false_alarms: Share of the right answers that are flagged.
     """
 
     signal: str
     value: float
-    held: float
-    caught: float
-    right_held: float
+    flagged: float
+    recall: float
+    false_alarms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Whether signals tell wrong answers.
+    """Whether signals predict wrong answers.
 
     Attributes:
-        areas: By signal; the primary one at `ALPHA`, the others at a share of it.
-        threshold: None where it is refused. refused: Why.
+        areas: AUROC by signal; the primary one at `ALPHA`, the others at a share of it.
+        threshold: None where it is refused.
+        refused: Why it is refused.
         reliability: Bins of the primary signal, rising: (mean, share wrong, n).
-        n, n_wrong, n_groups: Graded answers, wrong ones among them, groups that they come from.
+        n: Graded answers.
+        n_wrong: Wrong ones among them.
+        n_groups: Groups that they come from.
     """
 
     areas: Mapping[str, Auroc]
@@ -90,7 +96,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
-    """A text at which a model wavers: how often in wrong and in right answers, and what else it would say."""
+    """A text at which a model is unsure: how often in wrong and in right answers, and the alternatives."""
 
     text: str
     in_wrong: int
@@ -102,7 +108,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncertaintyReport:
-    """All that `decode uncertainty` tells."""
+    """The result of `decode uncertainty`."""
 
     variant: str
     answers: Sequence[AnswerSignals]
@@ -135,24 +141,22 @@ def _answer(one: AnswerSignals) -> dict[str, Any]:
 async def measure_uncertainty(
     session: Session, variant: Variant, *, limit: int | None = None, samples: int = 0
 ) -> UncertaintyReport:
-    """Answer dev with log-probabilities, grade it, and see what they tell.
+    """Answer dev with log-probabilities, grade the answers, and calibrate the signals.
 
     Args:
         session: The opened project.
-        variant: What is watched.
+        variant: The variant that answers.
         limit: Dev cases, at most: drawn at random, the same each time, a smaller limit's among a larger one's.
         samples: Further answers to each case at temperature 1, at least 2: their disagreement is the second signal;
             0 for none.
 
     Raises:
-        NotEnough: The model gives no log-probabilities.
+        Undecided: The model gives no log-probabilities.
         UserError: `[models]` names another model now than the one that the variant was measured with.
     """
     cases = _drawn(session, limit)
     if "logprobs" not in session.models[variant.model].provider.supports:
-        raise Undecided(
-            f"expected log-probabilities from {variant.model}, which gives none", hint="watch another model"
-        )
+        raise Undecided(messages.NO_LOGPROBS.format(model=variant.model), hint=messages.OTHER_MODEL)
     traces = await session.ask(variant, cases, logprobs=ALTERNATIVES)
     _, _, scores = await session.score(traces, cases)
     repeats = await _sampled(session, variant, cases, samples) if samples else {}
@@ -161,7 +165,7 @@ async def measure_uncertainty(
         for case, trace, score in zip(cases, traces, scores, strict=True)
     ]
     if not any(one.tokens for one in answers):
-        raise Undecided(f"expected log-probabilities from {variant.model}, got none", hint="see `models probe`")
+        raise Undecided(messages.NO_LOGPROBS.format(model=variant.model), hint=messages.RUN_PROBE)
     calibration = calibrate(answers, seed=session.project.split.seed)
     report = UncertaintyReport(
         variant=variant.name,
@@ -209,7 +213,7 @@ def _watched(case: Case, trace: Trace, value: float | None, reason: str, repeats
 
 
 def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0) -> Calibration:
-    """Return whether signals tell wrong answers from right ones, and a threshold where the primary one does.
+    """Return whether signals separate wrong answers from right ones, and a threshold where the primary one does.
 
     Args:
         answers: Those that were graded count.
@@ -221,10 +225,8 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0) -> Calibration
                         n_groups=len(np.unique(groups)))  # fmt: skip
     few = [len(np.unique(groups[kind])) for kind in (wrong, ~wrong)]
     if min(few) < FEWEST_OF_A_KIND:
-        words = f"expected {FEWEST_OF_A_KIND} wrong and as many right answers, got {n_wrong} wrong of {len(graded)}"
-        if found.n_groups < len(graded):
-            words += f", from {few[0]} and {few[1]} groups, of which each counts once"
-        return replace(found, refused=words)
+        by_group = tuple(few) if found.n_groups < len(graded) else None
+        return replace(found, refused=messages.too_few_graded(FEWEST_OF_A_KIND, n_wrong, len(graded), by_group))
     columns = {name: np.array([one.signals[name] for one in graded]) for name in SIGNALS}
     if all(one.disagreement is not None for one in graded):
         columns["disagreement"] = np.array([one.disagreement for one in graded], dtype=float)
@@ -236,9 +238,8 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0) -> Calibration
     main, values = areas[PRIMARY], columns[PRIMARY]
     refused = ""
     if main.lo <= 0.5:
-        refused = (
-            f"{PRIMARY} does not tell wrong answers from right ones: AUROC {main.area:.2f} "
-            f"[{main.lo:.2f}, {main.hi:.2f}], n = {len(graded)}, {n_wrong} wrong"
+        refused = messages.SIGNAL_FAILS.format(
+            signal=PRIMARY, area=main.area, low=main.lo, high=main.hi, n=len(graded), n_wrong=n_wrong
         )
     return replace(
         found,
@@ -257,7 +258,7 @@ def _graded(answers: Sequence[AnswerSignals]) -> tuple[list[AnswerSignals], np.n
 
 
 def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:
-    """Return the bound with the largest share of wrong answers caught less the share of right ones held (Youden)."""
+    """Return the bound with the largest difference of recall and false-alarm rate (Youden's J)."""
     ranked = np.unique(values)
     bounds = (ranked[1:] + ranked[:-1]) / 2
     if not len(bounds):
@@ -267,17 +268,17 @@ def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:
 
 
 def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, str]:
-    """Return whether graded answers support a bound on the log-probability of a token, and in words what it does.
+    """Return whether graded answers support a bound on the log-probability of a token, and a sentence on its effect.
 
-    An answer is flagged if one of its tokens is below the bound. The bound is supported if `max_surprise` tells wrong
-    answers from right ones and, at this bound, wrong ones are flagged more often than right ones.
+    An answer is flagged if one of its tokens is below the bound. The bound is supported if `max_surprise` separates
+    wrong answers from right ones and, at this bound, wrong ones are flagged more often than right ones.
     """
     graded, wrong, groups = _graded(report.answers)
     flagged = np.array([one.signals["max_surprise"] > -bound for one in graded], dtype=bool)
     area = report.calibration.areas.get("max_surprise")
-    caught, held = (float(flagged[kind].mean()) if kind.any() else 0.0 for kind in (wrong, ~wrong))
-    words = f"log-probability {bound:g} flags {caught:.0%} of the wrong answers and {held:.0%} of the right ones"
-    return area is not None and area.lo > 0.5 and _flags_more(flagged, wrong, groups), words
+    recall, false_alarms = (float(flagged[kind].mean()) if kind.any() else 0.0 for kind in (wrong, ~wrong))
+    sentence = messages.THRESHOLD_FLAGS.format(bound=bound, recall=recall, false_alarms=false_alarms)
+    return area is not None and area.lo > 0.5 and _flags_more(flagged, wrong, groups), sentence
 
 
 def _flags_more(flagged: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> bool:
@@ -295,17 +296,17 @@ def _flags_more(flagged: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> b
 def _threshold(values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: int) -> Threshold:
     """Return the bound of all cases, with what bounds of four fifths of the groups do on the last fifth."""
     folds = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % FOLDS)[groups]
-    held = np.zeros(len(values), dtype=bool)
+    flagged = np.zeros(len(values), dtype=bool)
     for fold in range(FOLDS):
         train, test = folds != fold, folds == fold
         if wrong[train].any() and not wrong[train].all():
-            held[test] = values[test] > best_bound(values[train], wrong[train])
+            flagged[test] = values[test] > best_bound(values[train], wrong[train])
     return Threshold(
         signal=PRIMARY,
         value=best_bound(values, wrong),
-        held=float(held.mean()),
-        caught=float(held[wrong].mean()),
-        right_held=float(held[~wrong].mean()),
+        flagged=float(flagged.mean()),
+        recall=float(flagged[wrong].mean()),
+        false_alarms=float(flagged[~wrong].mean()),
     )
 
 
@@ -317,7 +318,7 @@ def reliability(values: np.ndarray, wrong: np.ndarray) -> list[tuple[float, floa
 
 
 def hot_spots(answers: Sequence[AnswerSignals]) -> list[Spot]:
-    """Return the texts at which the model wavers most, those first that stand in wrong answers.
+    """Return the texts at which the model is least sure, those in wrong answers first.
 
     A token is hot if its entropy is among the highest tenth of all tokens.
     """
