@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.plain_minhash import plain_band_keys, plain_hash, plain_jaccard, plain_shingles
+from tuneworthy import extras
 from tuneworthy.dataset import data_checks
-from tuneworthy.dataset.checks import duplicates
 from tuneworthy.dataset.dedup import near, packed
 from tuneworthy.dataset.dedup.minhash import band_keys, shingles
 from tuneworthy.dataset.dedup.near import near_duplicates
@@ -139,6 +139,6 @@ def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None
 
 
 def test_without_numba_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "tuneworthy\[data\]"'):
         data_checks()["near"].configured(threshold=0.8)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import orjson
@@ -78,11 +78,7 @@ class Stage:
     @cached_property
     def dropped(self) -> dict[int, RowDecision]:
         """The rows that leave, by place: each with the first decision to drop it."""
-        dropped: dict[int, RowDecision] = {}
-        for one in self.decisions:
-            if one.action == "drop":
-                dropped.setdefault(one.place, one)
-        return dropped
+        return {one.place: one for one in reversed(self.decisions) if one.action == "drop"}
 
     @cached_property
     def changed(self) -> dict[int, dict[str, Any]]:
@@ -94,18 +90,13 @@ class Stage:
         """The decisions on rows that stay, and on the set."""
         return (one for one in self.decisions if one.place == WHOLE_SET or one.place not in self.dropped)
 
-    def n_rows(self, action: Action) -> int:
-        """Return how many rows were dropped (`drop`), changed (`mask`), or stay with a finding (`report`)."""
-        if action == "drop":
-            return len(self.dropped)
-        return len({one.place for one in self.on_retained if one.action == action and one.place != WHOLE_SET})
-
     def document(self) -> dict[str, Any]:
         """Return what the recipe says of it: no times."""
+        on_rows = [one for one in (*self.dropped.values(), *self.on_retained) if one.place != WHOLE_SET]
+        n = {action: len({one.place for one in on_rows if one.action == action}) for action in get_args(Action)}
         counts: dict[str, Counter[str]] = {}
-        for one in [*self.dropped.values(), *self.on_retained]:
-            if one.place != WHOLE_SET:
-                counts.setdefault(one.code, Counter())[one.action] += 1
+        for one in on_rows:
+            counts.setdefault(one.code, Counter())[one.action] += 1
         codes = self.check.codes
         return {
             "check": self.check.name,
@@ -113,7 +104,7 @@ class Stage:
             "settings": self.check.settings,
             "n_in": self.n_in,
             "n_out": self.n_in - len(self.dropped),
-            **{f"n_{action}": self.n_rows(action) for action in ("drop", "mask", "report")},
+            **{f"n_{action}": n[action] for action in n},
             "reasons": {code: {"words": codes[code], **counts[code]} for code in sorted(counts)},
             "whole_set": [
                 {"reason": one.code, "words": codes[one.code], "detail": one.detail, "score": one.score}

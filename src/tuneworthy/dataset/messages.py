@@ -339,12 +339,13 @@ OPEN_REVIEW: Final = "{n_bad} bad of {n_judged} reviewed, {open} of {n} left, at
 
 def no_rejects(reasons: Sequence[str]) -> str:
     """Say that there is nothing to draw a second sample from."""
-    return f"No readable row was rejected{f' for {_list(reasons)}' if reasons else ''}."
+    listed = ", ".join(reasons)
+    return f"No readable row was rejected{f' for {listed}' if reasons else ''}."
 
 
 def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Sequence[str]) -> str:
     """Say what people think of rows that were left out."""
-    what = f"left out for {_list(reasons)}" if reasons else "left out"
+    what = f"left out for {', '.join(reasons)}" if reasons else "left out"
     return (
         f"of {n_judged} judged rows that were {what}, {n_good} are good: {wrong} of all {n_rows} "
         "(rows without a verdict count either way)"
@@ -361,10 +362,6 @@ KAPPA: Final = "; kappa {kappa:.2f} [{low:.2f}, {high:.2f}]"
 def interval(share: tuple[float, float]) -> str:
     """Write an interval of a share."""
     return f"[{share[0]:.1%}, {share[1]:.1%}]"
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 # --- card -----------------------------------------------------------------------------------------------------------

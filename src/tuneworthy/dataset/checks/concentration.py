@@ -175,7 +175,6 @@ class Concentration:
     action: Action = "drop"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield the rows above the cap, and one finding on the whole set if there are any."""
         if len(rows) < MIN_ROWS:
             return
         topics = find_topics([row.question for row in rows], context.encoder, context.seed)

@@ -43,7 +43,6 @@ class Contamination:
     short_edit: Action = "report"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield one finding for each row that overlaps."""
         for hit in ContaminationIndex(context.cases, n=self.n, threshold=self.threshold).find(rows):
             short = hit.reason == "edit" and len(words(question_of(rows[hit.row]))) < LONG
             code, action = (SHORT_EDIT, self.short_edit) if short else (f"overlap_{hit.reason}", "drop")

@@ -71,7 +71,6 @@ class NearCheck:
         require("numba")
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield a finding for each row that repeats an earlier one that stays."""
         from tuneworthy.dataset.dedup.near import near_duplicates
 
         questions, answers = [question_of(row) for row in rows], [answer_text(row) for row in rows]
@@ -129,7 +128,6 @@ class SemanticCheck:
     action: Action = "drop"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield a finding for each row that means the same as another one that stays."""
         if context.encoder is None or not rows:
             return
         from tuneworthy.dataset.dedup.semantic import semantic_duplicates, semdedup

@@ -77,7 +77,6 @@ class Truncation:
     by_text: Action = "drop"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield one finding for each incomplete answer."""
         for number, row in enumerate(rows):
             reason = finish_reason(row)
             if reason in CUT:

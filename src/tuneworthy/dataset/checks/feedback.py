@@ -28,7 +28,6 @@ class FeedbackCheck:
     """
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield one finding for each row that is to be dropped or repaired."""
         scales = Scales()
         for row in rows:
             scales.add_row(row.messages, row.meta)

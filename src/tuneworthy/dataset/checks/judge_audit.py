@@ -27,7 +27,6 @@ class JudgeAudit:
     action: Action = "drop"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield a finding for each row that is bad or has no verdict, and the shares of the whole set."""
         if context.auditor is None or not rows:
             return
         audit = context.auditor.audit(rows)

@@ -151,7 +151,6 @@ class LabelErrors:
     action: Action = "report"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield a finding for each doubted label, the most doubtful first; none if the task has no labels."""
         task_labels = set(context.labels)
         judged = [number for number, row in enumerate(rows) if row.answer.strip() in task_labels]
         texts, labels = [rows[i].question for i in judged], [rows[i].answer.strip() for i in judged]

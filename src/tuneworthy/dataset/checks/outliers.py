@@ -107,7 +107,6 @@ class Length:
     action: Action = "report"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield a finding for each question and each answer of unusual length."""
         if len(rows) < MIN_ROWS:
             return
         for part, texts in (("question", map(question_of, rows)), ("answer", (row.answer for row in rows))):
@@ -134,7 +133,6 @@ class Language:
     action: Action = "report"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield at most one finding a row."""
         if len(rows) < MIN_ROWS:
             return
         pairs = [(language_of(question_of(row)), language_of(row.answer)) for row in rows]

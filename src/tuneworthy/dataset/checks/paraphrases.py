@@ -109,7 +109,6 @@ class Paraphrases:
     action: Action = "report"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield the rows that are closest to a case, and the files that lean towards the cases."""
         cases = list({normalise(question_of(case)): case for case in context.cases}.values())
         if context.encoder is None or not cases or not rows:
             return

@@ -140,7 +140,6 @@ class PersonalData:
     engine: EngineName = "patterns"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield a finding for each row with personal data, and one for each with a secret."""
         for number, matches in open_engine(self.engine).find_all([row_text(row) for row in rows]):
             counts = Counter(match.kind for match in matches if self._counts(match.kind))
             if n_keys := counts.pop("key", 0):

@@ -30,7 +30,6 @@ class TeacherMix:
     allowed: bool = False
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        """Yield at most one finding, on the whole set."""
         counts: Counter[str] = Counter()
         names: dict[str, str] = {}
         for row in rows:
