@@ -8,6 +8,7 @@ Source: llama.cpp convert_hf_to_gguf.py (get_vocab_base, get_vocab_base_pre), sr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _RULES: Final[Mapping[str, str]] = {_LETTERS + "{1,3}" + _REST: "llama-bpe", _LETTERS + _REST: "qwen2"}
 """Regular expression of a pre-tokenizer to the name that llama.cpp knows it by."""
 _SPACE: Final = "\u2581"
+_BYTE_TOKEN: Final = re.compile("<0x..>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,8 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
     rank = {"".join(pair): -float(place) for place, pair in reversed(list(enumerate(pairs, 1)))}
     scores = [rank.get(token, 0.0 if kind != NORMAL else -float(len(pairs) + 1))
               for token, kind in zip(tokens, types, strict=True)]  # fmt: skip
-    types = [BYTE if kind == NORMAL and _is_byte(token) else kind for token, kind in zip(tokens, types, strict=True)]
+    pairs_of = zip(tokens, types, strict=True)
+    types = [BYTE if kind == NORMAL and _BYTE_TOKEN.fullmatch(token) else kind for token, kind in pairs_of]
     return Vocabulary(model="llama", pre="default", tokens=tokens, types=types, scores=scores,
                       add_space=_adds_space(document))  # fmt: skip
 
@@ -128,10 +131,6 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
         if rule in _RULES and steps[0].get("behavior") == "Isolated":
             return _RULES[rule]
     raise UserError(messages.PRE_TOKENISER.format(kinds=" + ".join(map(str, kinds))), hint=messages.USE_CONVERTER)
-
-
-def _is_byte(token: str) -> bool:
-    return len(token) == 6 and token.startswith("<0x") and token.endswith(">")
 
 
 def _adds_space(document: Mapping[str, Any]) -> bool:

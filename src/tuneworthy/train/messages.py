@@ -88,7 +88,6 @@ LOWER_RATE: Final = "Lower [train] learning_rate."
 DIVERGED: Final = "Training diverged at step {step}: loss {loss}, gradient {gradient}, learning rate {rate:g}."
 STEP: Final = "Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left."
 EVALUATED: Final = "Step {step}: task metric {metric:.3f} on held-out rows, best {best:.3f}."
-RESUMES: Final = "Resuming after step {step} of {of}."
 
 
 def memory_after(sentence: str, *, shared: bool) -> str:

@@ -25,7 +25,7 @@ from tuneworthy.train import messages
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import TokenRow
-from tuneworthy.train.run import Prepared, prepare, scorer
+from tuneworthy.train.run import prepare, scorer
 from tuneworthy.train.trainer import train_rows
 from tuneworthy.train.training_rows import Material, Side, TaskMetric, gather, raw_rows
 from tuneworthy.types import Example, content_hash
@@ -68,11 +68,14 @@ def run_pilot(
     stored = stored if stored.get("of") == of else {}
     points: list[dict[str, Any]] = stored.get("points", [])
     baseline = stored.get("baseline")
+    if baseline is None:  # the model before training, with the same prompt and precision
+        model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
+        baseline = metric.score(scorer(prepared, dev)(model), say)
     document = {
         "of": of,
         "dataset": material.dataset,
         "base": prepared.base.artifact.id,
-        "baseline": baseline if baseline is not None else _baseline(prepared, metric, say),
+        "baseline": baseline,
         "n_dev": len(dev),
         "n_examples": len(material.train),
         "points": points,
@@ -145,8 +148,3 @@ def _point(
     score = ran.progress.evals[-1]["metric"]
     shutil.rmtree(run, ignore_errors=True)
     return {"size": size, "seed": seed, "score": score, "data": side, "steps": steps}
-
-
-def _baseline(prepared: Prepared, metric: TaskMetric, say: Say) -> float:
-    model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
-    return metric.score(scorer(prepared, metric.cases)(model), say)

@@ -9,7 +9,7 @@ from tuneworthy.cases import read_cases
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.project import Project
 from tuneworthy.ship import messages
-from tuneworthy.ship.parity.measure import FormAnswers, Greedy
+from tuneworthy.ship.parity.measure import FormAnswers
 from tuneworthy.ship.parity.subject import Scores
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.training_rows import TaskMetric, kind_of, own_grader
@@ -71,7 +71,9 @@ def scores_of(scoring: Scoring, adapter: FormAnswers, forms: Mapping[str, FormAn
     if scoring.metric is None:
         return {}
     grades = {
-        name: scoring.metric.grades([_answer(form.greedy[place]) for place in scoring.places])
+        name: scoring.metric.grades(
+            [(form.greedy[place].text, "stop" if form.greedy[place].ended else "length") for place in scoring.places]
+        )
         for name, form in {"adapter": adapter, **forms}.items()
     }
     counted = [
@@ -83,7 +85,3 @@ def scores_of(scoring: Scoring, adapter: FormAnswers, forms: Mapping[str, FormAn
         name: Scores(num=[scores[at].num for at in counted], den=[scores[at].den for at in counted], groups=groups)
         for name, scores in grades.items() if counted
     }  # fmt: skip
-
-
-def _answer(greedy: Greedy) -> tuple[str, str]:
-    return greedy.text, "stop" if greedy.ended else "length"
