@@ -68,7 +68,7 @@ def test_an_empty_side_is_an_error_that_says_what_to_do() -> None:
         make_split([case("a")], seed=1, dev_size=10)
     with pytest.raises(UserError, match="cases cannot be split"):
         make_split(some_cases(80, groups=1), seed=1, dev_size=10)
-    with pytest.raises(UserError, match="expected dev cases from 300 examples"):
+    with pytest.raises(UserError, match="No dev cases could be drawn from 300 examples"):
         make_split(some_cases(80), some_examples(300, groups=1), seed=1, dev_size=50)
 
 

@@ -62,5 +62,5 @@ def test_labels_come_from_the_data_if_not_set_and_are_part_of_the_identity() -> 
 
 def test_a_label_that_is_not_known_is_a_fault() -> None:
     grader = build("choice", labels=["yes", "no"])
-    assert "'maybe' is none" in judge(grader, "yes", "maybe").unscored
-    assert "'maybe' is none" in judge(grader, "maybe", "maybe").unscored
+    assert "'maybe' is not one" in judge(grader, "yes", "maybe").unscored
+    assert "'maybe' is not one" in judge(grader, "maybe", "maybe").unscored

@@ -105,7 +105,7 @@ def test_case_and_fields_can_be_set() -> None:
 
 
 def test_a_label_that_is_no_object_is_a_fault() -> None:
-    assert judge(build("json_fields"), "{}", "text").unscored == "'text' is no JSON object"
+    assert judge(build("json_fields"), "{}", "text").unscored == "'text' is not a JSON object"
 
 
 def test_fields_add_up_in_the_breakdown() -> None:
@@ -174,9 +174,9 @@ def test_a_schema_judges_form_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ("{", "is no JSON:"),
-        ('{"type": "objekt"}', "is no JSON Schema"),
-        ("3", "is no JSON Schema"),
+        ("{", "is not JSON:"),
+        ('{"type": "objekt"}', "is not a JSON Schema"),
+        ("3", "is not a JSON Schema"),
         ('{"$ref": "https://example.org/schema.json"}', "lies outside the file"),
         ('{"properties": {"a": {"$ref": "other.json#/a"}}}', "lies outside the file"),
     ],

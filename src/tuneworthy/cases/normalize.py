@@ -133,7 +133,8 @@ def read_variables(text: str, names: Iterable[str]) -> dict[str, Any]:
     """Return the variables that `variables_text` wrote into a text; {} unless it is made of them, each once.
 
     Args:
-        text: What may hold them. names: Of the variables; a line that begins with another is part of a value.
+        text: A text that may hold them.
+        names: Names of the variables; a line that begins with another one is part of a value.
 
     >>> read_variables('text: hi\\nslots: ["a"]', {"text", "slots"})
     {'text': 'hi', 'slots': ['a']}

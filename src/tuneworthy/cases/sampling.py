@@ -95,7 +95,8 @@ def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case],
     """Read a file as cases, else (if its name says nothing) as lines of text.
 
     Args:
-        path: The file. columns: Those of the question; guessed if empty.
+        path: The file.
+        columns: Columns of the question; guessed if empty.
 
     Raises:
         UserError: It cannot be read so.

@@ -29,11 +29,13 @@ class Split:
     """Which cases are dev, which are test, and which examples are left for shots and training.
 
     Attributes:
-        dev, test: Cases, sorted by id.
+        dev: Dev cases, sorted by id.
+        test: Test cases, sorted by id.
         shots: Examples that are neither dev nor set aside.
         explore: Whether dev is large enough (50) to choose among several candidates on it.
         origin: Where dev comes from.
-        seed, dev_size: As asked for.
+        seed: Seed of the draw.
+        dev_size: Largest number of dev cases.
         kind: The kind of task that the expected answers show.
         counts: Numbers by name, for reports.
         reasons: How and why it was drawn so, in words.
@@ -119,7 +121,8 @@ class Changes:
     """How cases differ from those of a stored split: ids, sorted.
 
     Attributes:
-        added, removed: Cases that are new, or gone.
+        added: Cases that are new.
+        removed: Cases that are gone.
         edited: What is asked was changed (old answers no longer apply).
         relabelled: The expected answer was corrected (all variants are scored again).
     """

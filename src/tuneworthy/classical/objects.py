@@ -54,7 +54,7 @@ class ConstantObject:
 
 @CLASSICAL_MODELS.register("nearest_copy")
 class NearestNeighbourWithCopies:
-    """Answers with the nearest example's object; values it copied from its question are copied anew.
+    """Answers with the nearest example's object; values that it copied from its own question are copied from the new one.
 
     The words to copy are found by `CopyRules`, one set of rules a field.
     """

@@ -22,7 +22,7 @@ _SHORTEST: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class StructuredOutputLimits:
     """What one engine does.
 
     Attributes:
@@ -44,15 +44,15 @@ class Limits:
 
 
 @lru_cache(maxsize=1)
-def limits() -> dict[str, Limits]:
+def limits() -> dict[str, StructuredOutputLimits]:
     """Return the table by engine."""
     table = orjson.loads(files(__package__).joinpath("structured.json").read_bytes())
-    return {row["engine"]: Limits(**row) for row in table["engines"]}
+    return {row["engine"]: StructuredOutputLimits(**row) for row in table["engines"]}
 
 
-def engine_limits(engine: str) -> Limits:
+def engine_limits(engine: str) -> StructuredOutputLimits:
     """Return the row of an engine; one without limits if it is not known."""
-    return limits().get(engine, Limits(engine=engine))
+    return limits().get(engine, StructuredOutputLimits(engine=engine))
 
 
 def depth(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> int:

@@ -33,7 +33,7 @@ FORM_REASONS: Final = frozenset({"format", "truncated", "schema"})
 """Reasons that a stricter output format removes."""
 
 GRADING_VERSION: Final = 1
-"""Raised whenever the semantics of a grader change: part of every identity, so scores are made anew."""
+"""Raised whenever the semantics of a grader change: part of every identity, so all answers are scored again."""
 
 
 class Grader:

@@ -32,11 +32,11 @@ SCHEMA_FAILED: Final = "the schema cannot be applied ({error})"
 NO_VERDICT: Final = "the judge gave no verdict: {reason}"
 
 # What is wrong with a label
-UNKNOWN_LABEL: Final = "{label!r} is none of the {n} labels"
+UNKNOWN_LABEL: Final = "{label!r} is not one of the {n} labels"
 EMPTY_LABEL: Final = "the expected text is empty"
-NO_NUMBER: Final = "{value!r} is no number"
-NO_OBJECT: Final = "{value!r} is no JSON object"
-NO_CALL: Final = '{value!r} is no call {{"name", "arguments"}} and no list of calls'
+NO_NUMBER: Final = "{value!r} is not a number"
+NO_OBJECT: Final = "{value!r} is not a JSON object"
+NO_CALL: Final = '{value!r} is not a call {{"name", "arguments"}} or a list of calls'
 
 # What is wrong with a section of [[graders]]
 OUTSIDE_PROJECT: Final = "{name!r} lies outside the project folder; {what} must lie inside it."
@@ -48,12 +48,12 @@ JSON_SCHEMA: Final = "a JSON Schema"
 GENERIC_TEXTS: Final = "generic texts (JSONL)"
 TOO_FEW_LABELS: Final = "The grader choice needs at least 2 labels, and has {n}."
 SET_LABELS: Final = "Set labels in [[graders]]."
-BAD_PATTERN: Final = "{pattern!r} is no regular expression ({error})."
+BAD_PATTERN: Final = "{pattern!r} is not a regular expression ({error})."
 FIX_PATTERN: Final = "Fix the pattern."
 ASYNC_FUNCTION: Final = "The grading function {function!r} is async; it must be a plain function."
 FIX_FUNCTION: Final = "Name a plain function in [[graders]]."
-NO_JSON: Final = "{name} is no JSON: {error}."
-NO_SCHEMA: Final = "{name} is no JSON Schema: {error}."
+NO_JSON: Final = "{name} is not JSON: {error}."
+NO_SCHEMA: Final = "{name} is not a JSON Schema: {error}."
 FIX_SCHEMA: Final = "Fix the schema file."
 OUTSIDE_REFERENCE: Final = "{name} refers to {reference!r}, which lies outside the file."
 COPY_REFERENCE: Final = "Copy the schema that it refers to under $defs."
@@ -63,7 +63,7 @@ STYLE_TEXTS: Final = (
 )
 ADD_TEXTS: Final = "Add texts."
 TEXT_ROW: Final = '{"text": "..."}'
-NOT_JSON: Final = "no JSON ({error})"
+NOT_JSON: Final = "invalid JSON ({error})"
 
 # The judge
 EMPTY_RUBRIC: Final = "The rubric of the judge is empty."

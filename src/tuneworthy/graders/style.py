@@ -34,7 +34,8 @@ class StyleEvidence:
 
     Attributes:
         auroc: Cross-validated: 0.5 tells nothing apart, 1.0 everything.
-        n_brand, n_generic: Distinct texts of each kind.
+        n_brand: Distinct answers of the examples.
+        n_generic: Distinct generic texts.
     """
 
     auroc: float

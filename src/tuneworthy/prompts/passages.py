@@ -50,7 +50,8 @@ def split_citations(text: str, shown: Iterable[str] = ()) -> tuple[str, tuple[st
     that nothing stands before.
 
     Args:
-        text: The answer. shown: Ids of the documents that it was given.
+        text: The answer.
+        shown: Ids of the documents that the model was given.
 
     >>> split_citations("In 1912 [paris.md] [lyon.md].")
     ('In 1912', ('paris.md', 'lyon.md'))

@@ -1,8 +1,8 @@
-"""Planned looks at the test set: how much error each comparison may spend.
+"""Planned comparisons on the test set: how much error each of them may spend.
 
-The chance of one or more false findings on a test set stays at or below `ALPHA`, however often it is looked at:
-`SHARED` is divided equally among the looks planned first, `RESERVE` is held back for looks added later, each of
-which takes half of what is left. Planning again adds looks and never resets them (Bonferroni over all looks).
+The chance of one or more false findings on a test set stays at or below `ALPHA`, however many comparisons are made:
+`SHARED` is divided equally among those planned first, `RESERVE` is for those added later, each of which takes half of
+the rest. Planning again adds comparisons and never resets them (Bonferroni over all of them).
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ from math import fsum
 from types import MappingProxyType
 from typing import Any
 
+from tuneworthy.stats import messages
+
 ALPHA = 0.05
 SHARED = 0.04
 RESERVE = 0.01
 LEAST_ALPHA = 1e-5
-"""Below it no look is taken: 100 test cases could then show only gains above 32 points and 300 only above 15 (see
+"""Below it no comparison is made: 100 test cases could then show only gains above 32 points and 300 only above 15 (see
 `power.detectable`), 18 cases that differ would have to differ all one way, and a swap test takes ten million draws."""
 
 
 class UsedUp(ValueError):
-    """A look has too little alpha left to show anything: the test set is used up."""
+    """A comparison has too little alpha left to show anything: the test set is used up."""
 
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """The looks of one test set: an immutable value; every change returns a new plan.
+    """The comparisons on one test set: an immutable value; every change returns a new plan.
 
-    A *slot* is the right to look once, under a name ("prompt"). A *look* is one comparison that was made, under an
-    id ("prompt:3fa1 vs 09bc"); it uses one slot for good.
+    A *slot* is the right to one comparison, under a name ("prompt"). A comparison that was made has an id
+    ("prompt:3fa1 vs 09bc") and uses one slot for good.
 
     Attributes:
-        planned: slots of the first planning, which share `SHARED` equally.
-        added: slots added later -> alpha.
-        spent: id of a look taken -> its slot.
+        planned: Slots of the first planning, which share `SHARED` equally.
+        added: Alpha of each slot that was added later.
+        spent: Slot of each comparison that was made, by its id.
 
     >>> plan = ComparisonPlan().plan(["prompt", "model"]).take("prompt:a", "prompt")
     >>> plan.alpha_for("prompt:a"), plan.take("prompt:b", "prompt").alpha_for("prompt:b")
@@ -51,12 +53,12 @@ class ComparisonPlan:
         object.__setattr__(self, "added", MappingProxyType(dict(self.added)))
         object.__setattr__(self, "spent", MappingProxyType(dict(self.spent)))
         if len(set(self.planned)) < len(self.planned) or set(self.planned) & set(self.added):
-            raise ValueError("the slots of a look plan must have different names")
+            raise ValueError("the slots of a plan must have different names")
         if min(self.added.values(), default=0.0) < 0 or self.total_alpha > ALPHA + 1e-15:
-            raise ValueError(f"the looks of one test set may spend {ALPHA} in all, got {self.total_alpha}")
+            raise ValueError(f"the comparisons on one test set may spend {ALPHA} in all, got {self.total_alpha}")
         unknown = set(self.spent.values()) - set(self.planned) - set(self.added)
         if unknown or len(set(self.spent.values())) < len(self.spent):
-            raise ValueError("every look taken needs a slot of its own in the plan")
+            raise ValueError("every comparison needs a slot of its own in the plan")
 
     @property
     def slots(self) -> dict[str, float]:
@@ -70,12 +72,12 @@ class ComparisonPlan:
 
     @property
     def reserve(self) -> float:
-        """What is left for looks added later."""
+        """What is left for comparisons added later."""
         in_all = ALPHA - self.total_alpha  # a guard against the rounding of SHARED / n
         return max(0.0, min(RESERVE - fsum(self.added.values()), in_all))
 
     def plan(self, names: Iterable[str]) -> ComparisonPlan:
-        """Plan looks: the first call shares `SHARED`; later calls add the names that are new."""
+        """Plan comparisons: the first call shares `SHARED`; later calls add the names that are new."""
         new = [name for name in dict.fromkeys(names) if name not in self.slots]
         if not self.planned:
             return replace(self, planned=tuple(new))
@@ -91,7 +93,7 @@ class ComparisonPlan:
         return replace(self, added={**self.added, name: self.reserve / 2})
 
     def take(self, comparison_id: str, name: str) -> ComparisonPlan:
-        """Take a look under slot `name`: the same id is the same look; a used or unplanned slot adds one.
+        """Make a comparison under slot `name`: the same id is the same one; a used or unplanned slot adds one.
 
         Raises:
             UsedUp: the slot would have less than `LEAST_ALPHA`.
@@ -104,11 +106,11 @@ class ComparisonPlan:
             slot = f"{name}#{count}"
         result = self.add(slot)
         if result.slots[slot] < LEAST_ALPHA:
-            raise UsedUp(f"expected at least {LEAST_ALPHA:g} of alpha for a look, {result.slots[slot]:.2g} is left")
+            raise UsedUp(messages.USED_UP.format(left=result.slots[slot], least=LEAST_ALPHA))
         return replace(result, spent={**result.spent, comparison_id: slot})
 
     def note_first(self, comparison_id: str, name: str) -> ComparisonPlan:
-        """Note a measurement that compares nothing: the first of its name costs nothing, any other is a look.
+        """Note a measurement that compares nothing: the first of its name costs nothing, any other is a comparison.
 
         Raises:
             UsedUp: as `take`.
@@ -123,18 +125,18 @@ class ComparisonPlan:
 
     @property
     def n_taken(self) -> int:
-        """Looks that were taken: what was only noted is none."""
+        """Comparisons that were made; what was only noted does not count."""
         return sum(self.slots[slot] > 0 for slot in self.spent.values())
 
     def alpha_for(self, comparison_id: str) -> float:
-        """Alpha of a look that was taken, or of a slot.
+        """Alpha of a comparison that was made, or of a slot.
 
         Raises:
             KeyError: if there is neither.
         """
         slot = self.spent.get(comparison_id, comparison_id)
         if slot not in self.slots:
-            raise KeyError(f"no look or slot {comparison_id!r}; plan, add or take it first")
+            raise KeyError(f"no comparison or slot {comparison_id!r}; plan, add or take it first")
         return self.slots[slot]
 
     def to_dict(self) -> dict[str, Any]:

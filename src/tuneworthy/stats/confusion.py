@@ -16,7 +16,10 @@ class Confusion:
     """Answers by what people say and what the judge says.
 
     Attributes:
-        good_good: Good by both. good_bad: People say good, the judge says bad. bad_good, bad_bad: likewise.
+        good_good: Good by people and by the judge.
+        good_bad: Good by people, bad by the judge.
+        bad_good: Bad by people, good by the judge.
+        bad_bad: Bad by both.
 
     >>> always = Confusion(good_good=90, good_bad=0, bad_good=10, bad_bad=0)
     >>> always.agreement, always.kappa
@@ -114,9 +117,10 @@ def residual_bad(bad: float, *, sensitivity: float, specificity: float) -> float
 
     Args:
         bad: Share of bad answers before, 0..1.
-        sensitivity, specificity: Of the judge.
+        sensitivity: Share of good answers that the judge calls good.
+        specificity: Share of bad answers that it calls bad.
 
-    Source: Bayes' rule; facts.md B.
+    Source: Bayes' rule.
 
     >>> round(residual_bad(0.08, sensitivity=0.95, specificity=0.5), 3)
     0.044
@@ -133,13 +137,15 @@ def stratified_kappa(n_kept: int, n_gone: int, *, bad_kept: float, bad_gone: flo
     both give bounds of it.
 
     Args:
-        n_kept, n_gone: Rows that the judge calls good, and bad.
-        bad_kept, bad_gone: Share of these that people call bad, 0..1.
+        n_kept: Rows that the judge calls good.
+        n_gone: Rows that it calls bad.
+        bad_kept: Share of the former that people call bad, 0..1.
+        bad_gone: Share of the latter that people call bad, 0..1.
 
     Returns:
         None where chance alone makes both agree always.
 
-    Source: Cohen 1960; facts.md B (a human sample on what the judge rejects as well).
+    Source: Cohen 1960.
 
     >>> round(stratified_kappa(905, 95, bad_kept=0.05525, bad_gone=0.5263), 2)
     0.46

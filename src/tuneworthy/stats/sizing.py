@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
+from tuneworthy.stats import messages
+
 from .acceptance import most_bad, operating_characteristic, plan_size
 from .intervals import lower_bound, upper_bound
 from .power import detectable, mcnemar_power, n_for_difference, n_for_non_inferiority
@@ -23,7 +25,8 @@ class Sizing:
     """An answer about size.
 
     Attributes:
-        sentence: For people. numbers: what it rests on, JSON-able.
+        sentence: The answer in words.
+        numbers: What it rests on, JSON-able.
     """
 
     sentence: str
@@ -31,11 +34,11 @@ class Sizing:
 
 
 def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: float = 1.0) -> Sizing:
-    """Say how small a difference n cases can show at this look's alpha.
+    """Say how small a difference n cases can show at the alpha of one test comparison.
 
     Args:
         n: Test cases, at least 1.
-        alpha: Two-sided error of the look.
+        alpha: Two-sided error of the comparison.
         loss: Share of cases that only the older variant gets right, as observed; 5 % if it is not known.
         design_effect: ``1 + (mean group size - 1) * ICC`` where cases share sources.
 
@@ -53,11 +56,8 @@ def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: flo
         "detectable": round(found, 3) if isfinite(found) else None,
     }
     if not isfinite(found):
-        return Sizing(sentence=f"{n} cases cannot show any difference at alpha {alpha:.3g}", numbers=numbers)
-    sentence = (
-        f"{n} cases show a difference of {found:.1%} or more with {POWER:.0%} power at alpha {alpha:.3g}, "
-        f"if {rate:.0%} of the cases get worse by the change; smaller ones may be there and go unseen"
-    )
+        return Sizing(sentence=messages.NOTHING_DETECTABLE.format(n=n, alpha=alpha), numbers=numbers)
+    sentence = messages.DETECTABLE.format(n=n, difference=found, power=POWER, alpha=alpha, loss=rate)
     return Sizing(sentence=sentence, numbers=numbers)
 
 
@@ -66,9 +66,9 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
 
     Args:
         margin: The smallest difference that matters, in (0, 1).
-        alpha: Error of the look: two-sided for the gain, one-sided for non-inferiority.
-        loss, gain: Observed shares of cases that only the older, and only the newer variant gets right; 5 % each,
-            before the gain that is looked for, where they are not known.
+        alpha: Error of the comparison: two-sided for the gain, one-sided for non-inferiority.
+        loss: Observed share of cases that only the older variant gets right; 5% where it is not known.
+        gain: Observed share that only the newer one gets right; 5% and the margin where it is not known.
 
     >>> cases_for_margin(0.05, 0.05, loss=0.025, gain=0.025).numbers["n_non_inferior"]
     124
@@ -78,12 +78,15 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
     worse = (max(discordance, margin) - margin) / 2 if observed else min(LOSS, (1 - margin) / 2)
     n_gain = _n_gain(worse, margin, alpha)
     n_same = n_for_non_inferiority(margin, discordance, alpha, POWER)
-    how = "as observed" if observed else "assumed, as nothing was observed yet"
-    needs = f"{n_gain:,}" if n_gain is not None else f"more than {MOST_CASES:,}"
-    sentence = (
-        f"a gain of {margin:.1%} needs {needs} cases if {worse:.1%} of them get worse by the change, and to show that "
-        f"nothing got worse by {margin:.1%} needs {n_same:,} if two variants differ on {discordance:.1%} of them "
-        f"({how}), at alpha {alpha:.3g} with {POWER:.0%} power"
+    sentence = messages.CASES_FOR_MARGIN.format(
+        margin=margin,
+        n_gain=f"{n_gain:,}" if n_gain is not None else messages.MORE_THAN.format(n=MOST_CASES),
+        worse=worse,
+        n_same=n_same,
+        discordance=discordance,
+        how=messages.OBSERVED if observed else messages.ASSUMED,
+        alpha=alpha,
+        power=POWER,
     )
     numbers = {
         "margin": margin,
@@ -110,7 +113,8 @@ def cases_for_target(score: float, target: float, margin: float) -> int | None:
 
     Args:
         score: Share of right answers, in [0, 1].
-        target, margin: Met above ``target - margin`` (a score at or above the target), missed below the target.
+        target: Missed if the score is shown to be below it.
+        margin: Met if the score is shown to be above ``target - margin``.
 
     >>> cases_for_target(0.9, 0.9, 0.05), cases_for_target(0.85, 0.9, 0.05)
     (142, 137)
@@ -135,7 +139,7 @@ def cases_for_target(score: float, target: float, margin: float) -> int | None:
 def review_plan(
     n_rows: int, bound: float = 0.95, *, confidence: float = 0.95, expected: float = 0.99, chance: float = 0.8
 ) -> Sizing:
-    """Return the plan (n, c) for the review of a dataset, to be fixed before the first row is looked at.
+    """Return the plan (n, c) for the review of a dataset, to be fixed before the first row is seen.
 
     The fewest rows such that at most c bad ones prove a good rate of `bound`, and that data as good as `expected`
     pass with at least `chance`. A small dataset needs fewer (no row is drawn twice), or all of its rows.
@@ -163,12 +167,10 @@ def review_plan(
     if n >= n_rows:
         n, c = n_rows, allowed
         accepted = operating_characteristic(n, n - c, expected)
-        sentence = f"review all {n_rows} rows and accept with at most {c} bad: no sample of so few proves {bound:.0%}"
+        sentence = messages.REVIEW_ALL.format(n=n_rows, most=c, bound=bound)
     else:
-        sentence = (
-            f"review {n} of {n_rows} rows, drawn at random, and accept with at most {c} bad: that proves with "
-            f"{confidence:.0%} confidence that at least {bound:.0%} are good; data that are {expected:.0%} good pass "
-            f"with {accepted:.0%}. Fix the plan before the first row"
+        sentence = messages.REVIEW_SAMPLE.format(
+            n=n, n_rows=n_rows, most=c, bound=bound, confidence=confidence, expected=expected, accepted=accepted
         )
     numbers = {
         "n_rows": n_rows,

@@ -10,7 +10,7 @@ from functools import partial
 
 from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.config import Project
-from tuneworthy.errors import Undecided, UserError
+from tuneworthy.errors import Undecided, UserError, join_sentences
 from tuneworthy.ladder.judging import DOCUMENT
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
@@ -148,7 +148,7 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     found = session.folder.read(DOCUMENT)
     if found is None:
         return JudgeEvidence(valid=False, detail=messages.JUDGE_MISSING, fix=messages.LABEL_JUDGE)
-    detail = messages.sentence("; ".join([found["detail"], *found["reasons"]]))
+    detail = join_sentences(found["detail"], *found["reasons"])
     valid, fix = found["status"] == "pass", messages.LABEL_JUDGE
     bare = [row.rung for row in record.rungs if row.reason_code == "judge"]
     if found["judge"] != record.provenance.graders.get("judge"):

@@ -81,7 +81,7 @@ def test_a_test_set_that_was_looked_at_too_often_is_used_up():
     plan = ComparisonPlan().plan(["prompt"]).take("first", "prompt")
     for n in range(9):
         plan = plan.take(f"again{n}", "prompt")
-    with pytest.raises(UsedUp, match=r"expected at least 1e-05 of alpha for a look, 9.8e-06 is left"):
+    with pytest.raises(UsedUp, match=r"used up: 9.8e-06 of alpha is left"):
         plan.take("again9", "prompt")
     assert min(plan.alpha_for(look) for look in plan.spent) >= LEAST_ALPHA
     assert plan.take("again0", "prompt") == plan  # what was looked at stays free
@@ -94,7 +94,7 @@ def test_the_least_alpha_shows_as_little_as_its_reason_says():
 
 
 def test_an_unknown_look_and_an_overspent_plan_are_refused():
-    with pytest.raises(KeyError, match="no look or slot"):
+    with pytest.raises(KeyError, match="no comparison or slot"):
         ComparisonPlan().alpha_for("prompt")
     with pytest.raises(ValueError, match="in all"):
         ComparisonPlan(planned=("prompt",), added={"x": 0.02})
