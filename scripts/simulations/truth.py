@@ -1,4 +1,4 @@
-"""Draw simulations: what is true of a task, its variants, its failures and its money; nothing of the product is used here.
+"""Draw simulations: what is true of a task, its variants, its failures and its money; no code of the package is used.
 
 A world is clear in all but one thing. In a `yes` world everything speaks for training; a `no` world is a `yes` world
 in which one thing, drawn at random, speaks against it; so nothing else can save a verdict that overlooks it.
@@ -53,19 +53,29 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """All that is true of one world.
+    """All that is true of one simulation.
 
     Attributes:
-        truth: Its class. reason: What speaks against training; "" if nothing does. detail: By what, for reports.
-        icc: Share of the difficulty that a source shares. rho: Share that all variants share on a case.
-        best: True score of the best eligible variant that there is. base: of the baseline. classical: of the classical baseline.
-        prompts, shots, decoding: Candidate to what it adds to the true score. models: the same, by model.
-        usd_per_1k: By model. large_fits: whether the large model keeps the limits.
-        shares: Class of failure to its true share. seen: chance that a probe sees the class of a failure.
-        payback: Times that the one-off costs are earned within the horizon. requests: as the project file tells them.
+        truth: Its class.
+        reason: What speaks against training; "" if nothing does.
+        detail: By what, for reports.
+        icc: Share of the difficulty that a source shares.
+        rho: Share that all variants share on a case.
+        best: True score of the best eligible variant that there is.
+        base: True score of the baseline.
+        classical: True score of the classical baseline.
+        prompts: Candidate to what it adds to the true score, like `shots` and `decoding`.
+        models: The same, by model.
+        usd_per_1k: By model.
+        large_fits: Whether the large model keeps the limits.
+        shares: Class of failure to its true share.
+        seen: Chance that a probe finds the class of a failure.
+        payback: Times that the one-off costs are earned within the horizon.
+        requests: As the project file has them.
         noise: Share of labels that are wrong.
-        sensitivity, specificity: Of the judge; None where a rule grades. flattery: how much less specific it is with
-            the large model's wrong answers. n_human: test cases that people judge.
+        sensitivity: Of the judge, like `specificity`; None where a rule grades.
+        flattery: How much less specific it is with the large model's wrong answers.
+        n_human: Test cases that people judge.
     """
 
     seed: int
@@ -234,7 +244,7 @@ def draw(seed: int, truth: Truth) -> Simulation:
 
 
 def upstream(world: Simulation) -> float:
-    """Return the true score of the best that an eligible model with any candidate of the ladder, or the classical baseline, has."""
+    """Return the true score of the best: any candidate of the ladder with an eligible model, or the classical one."""
     models = [name for name in world.models if name != "large" or world.large_fits]
     scores = [
         world.score(model, prompt, shots, decoding)

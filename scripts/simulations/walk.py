@@ -1,7 +1,7 @@
-"""Let the product walk a world: its own ladder, race, tests, rules, gates and decision; only the answers are drawn.
+"""Let the package run a simulation: its own ladder, race, tests, rules, gates and decision; only answers are drawn.
 
-What is put in: the runner (answers, seconds and tokens come from the world), the scores of those answers (right or
-wrong, or what the world's judge says), and what the probes find of each failure.
+What is put in: the runner (answers, seconds and tokens come from the simulation), the scores of those answers (right or
+wrong, or what the simulated judge says), and what the probes find of each failure.
 """
 
 from __future__ import annotations
@@ -414,7 +414,7 @@ class Walked:
 
 @contextmanager
 def opened(world: Simulation, *, fit_classical_models: bool = False) -> Iterator[SimulationSession]:
-    """Open a world in a folder of its own that is gone afterwards; its classical baselines are drawn, or really fitted."""
+    """Open a simulation in a folder that is removed afterwards; classical baselines are drawn, or really fitted."""
     memory = Path("/dev/shm")
     root = Path(tempfile.mkdtemp(prefix="world-", dir=memory if memory.is_dir() else None))
     try:

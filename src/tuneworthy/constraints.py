@@ -24,7 +24,7 @@ class Limits(Protocol):
 
 
 def may_serve(limits: Limits, *, hosted: bool) -> bool:
-    """Return whether a model may serve, whatever it scores: a hosted one may not where serving must run on the device."""
+    """Return whether a model may serve: a hosted one may not where serving must run on the device."""
     return not (limits.on_device and hosted)
 
 

@@ -93,8 +93,8 @@ def test_nothing_adopted_is_said_as_it_is() -> None:
         best="baseline",
     )
     assert findings.answer(record) == (
-        "What is in use today (baseline/weak) answers 75.0% of the test cases correctly. No step that was compared on test "
-        "is shown to be better."
+        "What is in use today (baseline/weak) answers 75.0% of the test cases correctly. No step that was compared on "
+        "test is shown to be better."
     )
 
 

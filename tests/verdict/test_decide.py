@@ -199,9 +199,7 @@ def test_a_met_target_needs_no_levers_that_were_not_tried() -> None:
     assert (found.outcome, found.reason_code) == (DO_NOT, "target_met")
 
 
-def test_a_classical_baseline_that_is_best_needs_no_other_lever_if_it_meets_the_target_and_all_of_them_if_it_misses() -> (
-    None
-):
+def test_a_classical_baseline_that_is_best_needs_other_levers_only_if_it_misses_the_target() -> None:
     best = rung("classical", "classical/linear", 0.95, status="reference", reason_code="better")
     alone = {"classical": best, "baseline": RUNGS[1]}
     found = decide(worth_it(rungs=alone, best="classical"))

@@ -394,7 +394,7 @@ def _ladder(record: RunRecord, points: Sequence[Point], width: int) -> str:
 
 
 def _references(record: RunRecord, points: Sequence[Point], along: str) -> list[alt.Chart]:
-    """Draw the classical baseline with its band, and the target, as lines across the chart; `along` is the axis of the score."""
+    """Draw the classical baseline with its band, and the target, as lines; `along` is the axis of the score."""
     layers = []
     second = f"{along}2"
     classical = next((p for p in points if p.rung == "classical"), None)

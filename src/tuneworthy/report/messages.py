@@ -107,8 +107,8 @@ IS_SWITCHED_OFF: Final = "is switched off"
 OLD_PRICES: Final = "The price table is of {date}: check the prices before you decide on money."
 FILE_CHANGED: Final = "The project file was changed after this run; the numbers are those of the run."
 INJECTED: Final = (
-    '{n} documents hold instructions to a model ({names}{more}), such as "{text}". They were shown as data; check where '
-    "they come from."
+    '{n} documents hold instructions to a model ({names}{more}), such as "{text}". They were shown as data; check '
+    "where they come from."
 )
 
 # The paragraph to paste
@@ -147,16 +147,16 @@ METHOD_COMPARISONS: Final = (
 )
 METHOD_ALPHA: Final = ", each at α = {alpha:g}"
 METHOD_ADOPTED: Final = (
-    "A step is adopted if it is better on the same cases (paired), or no worse by the margin of {margin:g} and at least "
-    "20% cheaper or faster."
+    "A step is adopted if it is better on the same cases (paired), or no worse by the margin of {margin:g} and at "
+    "least 20% cheaper or faster."
 )
 MADE_ON: Final = "Made by tuneworthy on {date} from the record of the last {kind}."
 
 # How to read tables
 READ_QUICK: Final = "Scores are of dev cases, as shares of 1. No test case was answered, so nothing is decided."
 READ_LADDER: Final = (
-    "Scores are shares of 1 (0.840 is 84%). The gain is the paired difference to the best language-model variant so far "
-    "(for the classical baseline: to the best of all); its interval is at {alpha}.{repeats}{latency}"
+    "Scores are shares of 1 (0.840 is 84%). The gain is the paired difference to the best language-model variant so "
+    "far (for the classical baseline: to the best of all); its interval is at {alpha}.{repeats}{latency}"
 )
 THIS_ALPHA: Final = "this comparison's α of {alpha:g}"
 OWN_ALPHA: Final = "the α of its comparison"
@@ -164,12 +164,13 @@ READ_REPEATS: Final = " Where answers vary, each case was answered up to {n} tim
 READ_LATENCY: Final = " Latency is of {n} single calls, one at a time."
 READ_CANDIDATES: Final = "Dev cases only. A candidate that falls behind is dropped, so its n is smaller."
 READ_SAVINGS: Final = (
-    "The full grid runs every candidate on all of dev. What the winner needed of dev afterwards (the rest of its cases, "
-    "the oracle) is subtracted from what the race saved."
+    "The full grid runs every candidate on all of dev. What the winner needed of dev afterwards (the rest of its "
+    "cases, the oracle) is subtracted from what the race saved."
 )
 READ_MODELS: Final = (
-    "Dev cases, as many as each model saw, several at once. On the front: no model that saw at least as many cases is, on "
-    "the cases of both, as good in score, cost and time and better in one of them (n tells how far to trust it)."
+    "Dev cases, as many as each model saw, several at once. On the front: no model that saw at least as many cases "
+    "is, on the cases of both, as good in score, cost and time and better in one of them (n tells how far to trust "
+    "it)."
 )
 READ_GRADERS: Final = "Test, n = {n}; the first grader decides."
 READ_FIELDS: Final = "Test, n = {n}; what was compared there."
@@ -191,8 +192,8 @@ READ_GEPA: Final = (
     "were made from {n_train} others."
 )
 GEPA_UNSCORED: Final = (
-    " {unscored} answers had no score and count as today's prompt's; {set_aside} cases without a score of today's prompt "
-    "were left out."
+    " {unscored} answers had no score and count as today's prompt's; {set_aside} cases without a score of today's "
+    "prompt were left out."
 )
 GEPA_FILE: Final = " The best one is {file}: it was raced and tested as it is there."
 READ_ABLATION: Final = (
@@ -215,8 +216,8 @@ STAGES: Final[Mapping[str, str]] = {
     "rerank": "rerank the head",
 }
 READ_SEARCH: Final = (
-    "Dev cases that name their documents; no language model. `words` is BM25 alone, `vectors` dense alone, `hybrid` their "
-    "fusion; a number behind a comma is the share of the words, or the tokens of a chunk."
+    "Dev cases that name their documents; no language model. `words` is BM25 alone, `vectors` dense alone, `hybrid` "
+    "their fusion; a number behind a comma is the share of the words, or the tokens of a chunk."
 )
 UNKNOWN_NAMES: Final = " {n} of the names are of no document that was read: these count as not found."
 READ_CAUSES: Final = "{failed} of {n} answers on dev are not fully right (with retrieved documents)."
@@ -224,8 +225,8 @@ NOT_SHOWN: Final = " Not shown: {names}."
 NOT_IN_INDEX: Final = " Not in the index: {names}."
 READ_ORACLE: Final = "Dev cases that name their documents: a better search could gain this and no more."
 ORACLE_CUT: Final = (
-    " The documents of {n} cases are longer than {room} tokens: the passages nearest to question and answer were handed "
-    "over, {share} of the text on average."
+    " The documents of {n} cases are longer than {room} tokens: the passages nearest to question and answer were "
+    "handed over, {share} of the text on average."
 )
 READ_STAGES: Final = "One question at a time, nothing cached; the times of the first table include this and the model."
 READ_SURENESS: Final = (
@@ -234,14 +235,14 @@ READ_SURENESS: Final = (
     "settings move little."
 )
 READ_REGRESSIONS: Final = (
-    "A set passes if the one-sided 95% lower bound of the paired difference is above minus its margin; unknown means that "
-    "it is too small to show that, not that nothing was lost."
+    "A set passes if the one-sided 95% lower bound of the paired difference is above minus its margin; unknown means "
+    "that it is too small to show that, not that nothing was lost."
 )
 
 # Charts
 TRADEOFF_CAPTION: Final = (
-    "Score on {where} with its 95% interval (bar), against the {against}. Up and to the left is better. The orange line is "
-    "the target ({target})."
+    "Score on {where} with its 95% interval (bar), against the {against}. Up and to the left is better. The orange "
+    "line is the target ({target})."
 )
 CLASSICAL_BAND: Final = " The grey band is the score without a language model, with its 95% interval."
 NO_PRICES: Final = " Nothing here has a price per call, so the score is drawn against time."

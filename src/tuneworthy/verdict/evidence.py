@@ -217,7 +217,7 @@ def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEv
     """Return the best of what was compared on test and breaks no constraint; None if there is nothing.
 
     That is what the run calls best; where a constraint forbids it, the last variant that was adopted, else the first
-    one in the order of the ladder, else the classical baseline. It is not the highest of several scores, which flatters.
+    one in the order of the ladder, else the classical baseline. The highest of several scores would flatter.
 
     Args:
         rungs: By name, in the order of the ladder.

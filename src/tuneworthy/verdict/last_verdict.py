@@ -1,8 +1,8 @@
 """The last verdict of a project, stored in its folder with hashes of what it was computed from.
 
-Invariant: a verdict is said to hold only if the run, the error analysis, the judge's validation and the project file (and
-for one about shipping the proofs, the data and its reviews) are byte for byte what it was computed from, and its last
-day has not passed.
+Invariant: a verdict holds only if the run, the error analysis, the judge's validation and the project file (and for one
+about shipping the proofs, the data and its reviews) are byte for byte what it was computed from, and its last day has
+not passed.
 """
 
 from __future__ import annotations

@@ -374,6 +374,6 @@ def sentence(text: str) -> str:
 
 
 def error_share(row: ErrorShare) -> str:
-    """Say how many failures have a cause: `66.7% of 60 wrong answers (53.3% to 78.3%) the answer has the wrong form`."""
+    """Say how many failures have a cause: `66.7% of 60 wrong answers (53.3% to 78.3%) the answer has ...`."""
     low, high = row.ci95
     return f"{row.share:.1%} of {row.n} wrong answers ({low:.1%} to {high:.1%}) {CAUSES[row.name]}"

@@ -190,7 +190,7 @@ class _Probing:
             self.failed[case.id].in_form = good or bool(self.failed[case.id].in_form)
 
     async def _label_or_grader(self) -> None:
-        """Let the models and the classical baseline vote on the answer, each weighed by how often it is right on dev."""
+        """Let models and classical baseline vote on the answer, each weighted by how often it is right on dev."""
         if self.session.task.kind == "free_text":
             self.not_probed["label_or_grader"] = messages.FREE_TEXT
             return

@@ -1,4 +1,4 @@
-"""The gates of a verdict: rules that look at the evidence, a file a stage. Waivers are applied here and nowhere else."""
+"""The gates of a verdict: rules on the evidence, a file a stage. Waivers are applied here and nowhere else."""
 
 from __future__ import annotations
 
