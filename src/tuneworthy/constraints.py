@@ -7,7 +7,7 @@ from typing import Protocol
 from tuneworthy import messages
 
 
-class Limits(Protocol):
+class ServingLimits(Protocol):
     """What a project requires of a variant: its section `[constraints]`."""
 
     @property
@@ -23,17 +23,19 @@ class Limits(Protocol):
         """Limit of the cost of a thousand answers."""
 
 
-def may_serve(limits: Limits, *, hosted: bool) -> bool:
+def may_serve(limits: ServingLimits, *, hosted: bool) -> bool:
     """Return whether a model may serve: a hosted one may not where serving must run on the device."""
     return not (limits.on_device and hosted)
 
 
-def too_slow(limits: Limits, p95_ms: float | None) -> bool:
+def too_slow(limits: ServingLimits, p95_ms: float | None) -> bool:
     """Return whether a measured latency is above the limit."""
     return bool(limits.p95_ms and p95_ms is not None and p95_ms > limits.p95_ms)
 
 
-def violation(limits: Limits, *, model: str, hosted: bool, p95_ms: float | None, usd_per_1k: float | None) -> str:
+def violation(
+    limits: ServingLimits, *, model: str, hosted: bool, p95_ms: float | None, usd_per_1k: float | None
+) -> str:
     """Name the constraint that a measured variant breaks; "" if it breaks none.
 
     Args:

@@ -24,19 +24,19 @@ PANEL, GAP, ROW = 230, 0.45, 22
 MOST = 24
 
 
-def picture(found: Comparison, most: int = MOST) -> str:
+def picture(comparison: Comparison, most: int = MOST) -> str:
     """Return the picture as SVG.
 
     Args:
-        found: The comparison.
+        comparison: The comparison.
         most: Tokens that are shown, the likeliest first.
     """
-    tokens = found.shown(most)
-    names = [clean(found.position.label(token), 16) or "(blank)" for token in tokens]
+    tokens = comparison.shown(most)
+    names = [clean(comparison.position.label(token), 16) or "(blank)" for token in tokens]
     rows: list[dict[str, Any]] = []
-    for panel, trail in enumerate(found.trails.values()):
+    for panel, trail in enumerate(comparison.trails.values()):
         rows += _rows(trail, tokens, names, panel)
-    width = len(found.trails) + GAP * (len(found.trails) - 1)
+    width = len(comparison.trails) + GAP * (len(comparison.trails) - 1)
     across = alt.Scale(domain=[-0.02, width + 0.05], nice=False)
     down = alt.Scale(domain=[len(tokens), -1.3], nice=False)
     base = alt.Chart(inline(rows))
@@ -45,7 +45,7 @@ def picture(found: Comparison, most: int = MOST) -> str:
     x, end = (alt.X(f"{key}:Q", scale=across, axis=bare) for key in ("left", "end"))
     heads = [
         {"left": panel * (1 + GAP), "y": -0.9, "name": trail.engine.label, "kept": f"{len(trail.left)} kept"}
-        for panel, trail in enumerate(found.trails.values())
+        for panel, trail in enumerate(comparison.trails.values())
     ]
     head = alt.Chart(inline(heads)).encode(x=x, y=y)
     layers = [
@@ -67,12 +67,12 @@ def _rows(trail: Trail, tokens: Sequence[int], names: Sequence[str], panel: int)
     before, after, gone = trail.steps[0].left.distribution.tolist(), trail.distribution, trail.removed_by
     widest = max(before[tokens[0]], float(after.max()), 1e-9)
     left = panel * (1 + GAP)
-    found = []
+    comparison = []
     for row, (token, name) in enumerate(zip(tokens, names, strict=True)):
         removed = gone[token] > 0
         scale = 0.72 / widest
         wide = max(before[token], float(after[token])) * scale
-        found.append(
+        comparison.append(
             {
                 "y": row + 0.5, "top": row + 0.12, "bottom": row + 0.88, "inner_top": row + 0.3,
                 "inner_bottom": row + 0.7, "left": left, "before": left + before[token] * scale,
@@ -80,13 +80,13 @@ def _rows(trail: Trail, tokens: Sequence[int], names: Sequence[str], panel: int)
                 "label": f"out: {trail.steps[gone[token]].name}" if removed else percent(float(after[token])),
             }
         )  # fmt: skip
-    return found
+    return comparison
 
 
-def steps_table(found: Comparison) -> Table:
+def steps_table(comparison: Comparison) -> Table:
     """Return the steps as a table: sampler, value, who set it, tokens kept, probability of the likeliest token."""
     rows = []
-    for trail in found.trails.values():
+    for trail in comparison.trails.values():
         for step in trail.steps:
             n_kept = f"{len(step.left):,}"
             value = "" if step.name in {"start", "greedy"} else f"{step.value:g}"
@@ -107,18 +107,18 @@ def steps_table(found: Comparison) -> Table:
     )
 
 
-def page(found: Comparison) -> str:
+def page(comparison: Comparison) -> str:
     """Return picture, steps and notes as one HTML page that needs nothing else."""
-    settings = ", ".join(f"{name} {value:g}" for name, value in found.sampling.set_values().items())
-    counts = "; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in found.trails.values())
+    settings = ", ".join(f"{name} {value:g}" for name, value in comparison.sampling.set_values().items())
+    counts = "; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in comparison.trails.values())
     answer = messages.TOKENS_KEPT.format(counts=counts)
     return render_page(
         "decoding.html.j2",
         title=settings or messages.NOTHING_SET,
         kind="decoding",
         answer=answer,
-        image=address(picture(found)),
+        image=address(picture(comparison)),
         alt=answer,
-        notes=list(found.notes),
-        steps=steps_table(found),
+        notes=list(comparison.notes),
+        steps=steps_table(comparison),
     )

@@ -56,8 +56,8 @@ class KeyNumber:
 
 def best_of(record: RunRecord) -> RungRecord | None:
     """Return the rung that holds the best variant, the classical baseline included."""
-    found = record.rung(record.best.rung) if record.best else None
-    return found if found and measured(found) else None
+    rung = record.rung(record.best.rung) if record.best else None
+    return rung if rung and measured(rung) else None
 
 
 def best_model_of(record: RunRecord) -> RungRecord | None:
@@ -238,25 +238,25 @@ def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
 
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
     """Return what a reader must know before using the numbers."""
-    found = [messages.QUICK_WARNING] if record.quick else []
-    found += [clean(record.classical_wins)] if record.classical_wins else []
-    found += [
+    lines = [messages.QUICK_WARNING] if record.quick else []
+    lines += [clean(record.classical_wins)] if record.classical_wins else []
+    lines += [
         messages.UNSCORED.format(name=clean(rung.name), unscored=rung.unscored, n=rung.n)
         for rung in record.rungs
         if rung.n and rung.unscored > MOST_UNSCORED * rung.n
     ]
     if not record.quick and not record.explored:
-        found.append(messages.NOT_EXPLORED)
-    found += filter(None, [injection_warning(record)])
-    found += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
-    return [*found, *(_of_project(record, project, today or date.today()) if project else [])]
+        lines.append(messages.NOT_EXPLORED)
+    lines += filter(None, [injection_warning(record)])
+    lines += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
+    return [*lines, *(_of_project(record, project, today or date.today()) if project else [])]
 
 
 def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
     """Say which models retire soon, whether prices are old, and whether the project file was changed since."""
     models = {variant.model for variant in record.variants.values()}
     used = {name: (model, price_for(model)) for name, model in project.models.items() if name in models}
-    found = [
+    lines = [
         messages.SWITCHED_OFF.format(
             name=clean(name),
             model=clean(getattr(model, "model", "")),
@@ -268,10 +268,10 @@ def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
     ]
     priced = any(price and price.source == "table" and not price.free for _, price in used.values())
     if priced and (today - table_date()).days > PRICES_DAYS:
-        found.append(messages.OLD_PRICES.format(date=table_date()))
+        lines.append(messages.OLD_PRICES.format(date=table_date()))
     if record.provenance.project != content_hash(project.model_dump(mode="json")):
-        found.append(messages.FILE_CHANGED)
-    return found
+        lines.append(messages.FILE_CHANGED)
+    return lines
 
 
 def paragraph(record: RunRecord, requests_per_month: float | None = None, verdict: StoredVerdict | None = None) -> str:

@@ -31,32 +31,32 @@ def render_markdown(
         today: The day of the report.
         verdict: The last one, if there is one.
     """
-    found = document(record, project, today, verdict)
-    blocks = [f"# {markdown_text(found.title)}", *_verdict(found.verdict), f"**{markdown_text(found.answer)}**"]
-    if found.target:
-        blocks.append(f"**Target {found.target.status}.** {markdown_text(found.target.sentence)}")
-    blocks += bullets([markdown_text(warning) for warning in found.warnings])
+    content = document(record, project, today, verdict)
+    blocks = [f"# {markdown_text(content.title)}", *_verdict(content.verdict), f"**{markdown_text(content.answer)}**"]
+    if content.target:
+        blocks.append(f"**Target {content.target.status}.** {markdown_text(content.target.sentence)}")
+    blocks += bullets([markdown_text(warning) for warning in content.warnings])
     blocks += bullets(
         [
             f"{markdown_text(number.label)}: **{markdown_text(number.value)}** ({markdown_text(number.detail)})"
-            for number in found.numbers
+            for number in content.numbers
         ]
     )
-    blocks += ["## The ladder", *table_blocks(found.ladder)]
-    blocks += [block for table in found.details for block in table_blocks(table)]
-    blocks += ["## What was tried and lost", *(block for table in found.tried for block in table_blocks(table))]
-    blocks += ["## Method", *(markdown_text(sentence) for sentence in found.method), *table_blocks(found.data)]
-    blocks += ["## Provenance", *table_blocks(found.provenance)]
-    blocks += ["## The paragraph to paste", f"> {markdown_text(found.paragraph)}", markdown_text(found.made)]
+    blocks += ["## The ladder", *table_blocks(content.ladder)]
+    blocks += [block for table in content.details for block in table_blocks(table)]
+    blocks += ["## What was tried and lost", *(block for table in content.tried for block in table_blocks(table))]
+    blocks += ["## Method", *(markdown_text(sentence) for sentence in content.method), *table_blocks(content.data)]
+    blocks += ["## Provenance", *table_blocks(content.provenance)]
+    blocks += ["## The paragraph to paste", f"> {markdown_text(content.paragraph)}", markdown_text(content.made)]
     return "\n\n".join(blocks) + "\n"
 
 
-def _verdict(found: VerdictSection | None) -> list[str]:
+def _verdict(content: VerdictSection | None) -> list[str]:
     """Return the verdict: what is read first."""
-    if found is None:
+    if content is None:
         return []
-    named = [f"**{name}:** {markdown_text(text)}" for name, text in found.facts]
-    return [f"## {markdown_text(found.answer)}", *bullets([markdown_text(text) for text in found.reasons]), *named]
+    named = [f"**{name}:** {markdown_text(text)}" for name, text in content.facts]
+    return [f"## {markdown_text(content.answer)}", *bullets([markdown_text(text) for text in content.reasons]), *named]
 
 
 def bullets(items: Sequence[str]) -> list[str]:

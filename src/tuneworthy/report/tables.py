@@ -236,8 +236,8 @@ def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateR
 
 def models_table(record: RunRecord) -> Table | None:
     """Return score, cost and time of the models that were tried, with the Pareto front; None if none were."""
-    found = record.detail(ModelDetail)
-    if found is None or not found.models:
+    part = record.detail(ModelDetail)
+    if part is None or not part.models:
         return None
     columns = [
         Column("variant", "model", "name"),
@@ -258,7 +258,7 @@ def models_table(record: RunRecord) -> Table | None:
             "yes" if row.pareto else "",
             clean(row.retires),
         ]
-        for row in found.models
+        for row in part.models
     ]
     return Table("Models side by side", columns, cells, messages.READ_MODELS)
 

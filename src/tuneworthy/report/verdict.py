@@ -68,9 +68,9 @@ def in_a_sentence(stored: StoredVerdict | None) -> str:
     """Return the answer for the paragraph to paste; "" without one that holds."""
     if stored is None or not stored.holds:
         return ""
-    found, until = section(stored), stored.verdict.valid_until
+    result, until = section(stored), stored.verdict.valid_until
     valid = messages.UNTIL.format(date=until) if until else ""
-    return messages.VERDICT_LINE.format(valid=valid, answer=found.answer, reason=found.reasons[0])
+    return messages.VERDICT_LINE.format(valid=valid, answer=result.answer, reason=result.reasons[0])
 
 
 def _not_begun(verdict: Verdict) -> bool:
@@ -79,11 +79,11 @@ def _not_begun(verdict: Verdict) -> bool:
     return verdict.outcome is Outcome.FINE_TUNE and all(gate.is_open for gate in gates)
 
 
-def _money(found: EconomicsResult) -> str:
-    text = [money_sentence(found, short=True)]
-    if saved := savings_sentence(found.saved):
+def _money(result: EconomicsResult) -> str:
+    text = [money_sentence(result, short=True)]
+    if saved := savings_sentence(result.saved):
         text.append(messages.SAVED.format(saved=saved))
-    if found.one_off_usd is not None and found.monthly_usd is not None:
-        once, month = numbers.count(found.one_off_usd), numbers.count(found.monthly_usd)
+    if result.one_off_usd is not None and result.monthly_usd is not None:
+        once, month = numbers.count(result.one_off_usd), numbers.count(result.monthly_usd)
         text.append(messages.TRAINING_COSTS.format(once=once, month=month))
     return " ".join(text)

@@ -139,9 +139,9 @@ def _target_met(situation: Situation) -> Ruling | None:
 
 
 def _not_a_training_problem(situation: Situation) -> Ruling | None:
-    found = row(situation.evidence.problem) if situation.evidence.problem is not None else None
-    if found is not None and found.training == "no" and found.helps.source:
-        sentence = messages.GUIDE_SAYS.format(name=found.name, lever=found.primary.value)
+    finding = row(situation.evidence.problem) if situation.evidence.problem is not None else None
+    if finding is not None and finding.training == "no" and finding.helps.source:
+        sentence = messages.GUIDE_SAYS.format(name=finding.name, lever=finding.primary.value)
         return Ruling(Outcome.DO_NOT_FINE_TUNE, "guide", sentence, _keep(situation))
     gate = situation.gate("reason")
     if gate.status == "fail":
@@ -151,13 +151,13 @@ def _not_a_training_problem(situation: Situation) -> Ruling | None:
 
 
 def _another_lever(situation: Situation) -> Ruling | None:
-    found = situation.lever
-    if found is None:
+    finding = situation.lever
+    if finding is None:
         return None
-    lever = messages.LEVERS[found.fixed_by]
-    sentence = messages.CHEAPER_LEVER.format(share=messages.error_share(found), lever=lever)
+    lever = messages.LEVERS[finding.fixed_by]
+    sentence = messages.CHEAPER_LEVER.format(share=messages.error_share(finding), lever=lever)
     action = messages.LEVER_THEN_RUN.format(lever=lever)
-    return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{found.name}", sentence, action)
+    return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{finding.name}", sentence, action)
 
 
 def _never_pays(situation: Situation) -> Ruling | None:
@@ -175,11 +175,11 @@ def _unresolved(situation: Situation) -> Ruling | None:
 
 
 def _open_rung(situation: Situation) -> Ruling | None:
-    found = situation.open_rung
-    if found is None:
+    finding = situation.open_rung
+    if finding is None:
         return None
     sentence = messages.RUNG_OPEN.format(
-        name=found.label, target=situation.evidence.target, score=found.score_on(situation.evidence.n_test)
+        name=finding.label, target=situation.evidence.target, score=finding.score_on(situation.evidence.n_test)
     )
     return Ruling(Outcome.UNDECIDED, "rung_unresolved", messages.sentence(sentence), messages.SETTLE_TARGET)
 
@@ -187,11 +187,11 @@ def _open_rung(situation: Situation) -> Ruling | None:
 def _open_lever(situation: Situation) -> Ruling | None:
     if situation.evidence.errors is None:
         return Ruling(Outcome.UNDECIDED, "errors_unknown", messages.LEVER_UNKNOWN, messages.PROBE)
-    found = situation.open_lever
-    if found is None:
+    finding = situation.open_lever
+    if finding is None:
         return None
-    sentence = messages.LEVER_OPEN.format(share=messages.error_share(found))
-    action = messages.LEVER_OR_CASES.format(lever=messages.LEVERS[found.fixed_by])
+    sentence = messages.LEVER_OPEN.format(share=messages.error_share(finding))
+    action = messages.LEVER_OR_CASES.format(lever=messages.LEVERS[finding.fixed_by])
     return Ruling(Outcome.UNDECIDED, "errors_unresolved", sentence, action)
 
 

@@ -156,14 +156,14 @@ class Money:
 
     def break_even_volume(self) -> float | None:
         """Return the fewest requests a month at which the one-off costs are saved within the horizon."""
-        given, saved = self.settings, self.saved_usd
-        month = self.one_off_usd / given.horizon_months + given.upkeep_usd_per_month
+        numbers, saved = self.settings, self.saved_usd
+        month = self.one_off_usd / numbers.horizon_months + numbers.upkeep_usd_per_month
         if saved <= 0:
             return None
-        on_one_server = (month + given.serve_usd_per_month) / saved
-        if on_one_server <= given.serve_capacity_per_month:
+        on_one_server = (month + numbers.serve_usd_per_month) / saved
+        if on_one_server <= numbers.serve_capacity_per_month:
             return on_one_server
-        slope = saved - given.serve_usd_per_month / given.serve_capacity_per_month
+        slope = saved - numbers.serve_usd_per_month / numbers.serve_capacity_per_month
         volume = month / slope if slope > 0 else inf
         return volume if volume < inf else None
 
@@ -178,16 +178,16 @@ def economics(bills: Bills, settings: Economics | None = None) -> EconomicsResul
         bills: What was measured (`bills_of`).
         settings: The section `[economics]`.
     """
-    given = settings or Economics()
+    numbers = settings or Economics()
     reference, rival, upstream = bills.reference, bills.cheapest, bills.upstream
-    facts = _facts(bills, given)
-    money = Money(settings=given, usd_per_1k=reference.usd_with(given) if reference else None, gain=bills.gain)
-    traffic, constraint = given.requests_per_month, bills.constraint
-    discounted = given.model_copy(update=dict.fromkeys(SHARES, 1.0))
+    facts = _facts(bills, numbers)
+    money = Money(settings=numbers, usd_per_1k=reference.usd_with(numbers) if reference else None, gain=bills.gain)
+    traffic, constraint = numbers.requests_per_month, bills.constraint
+    discounted = numbers.model_copy(update=dict.fromkeys(SHARES, 1.0))
     usd = {
-        "best_upstream": upstream.usd_with(given) if upstream else None,
+        "best_upstream": upstream.usd_with(numbers) if upstream else None,
         "best_upstream_discounted": upstream.usd_with(discounted) if upstream else None,
-        "cheapest_hosted": rival.usd_with(given) if rival else None,
+        "cheapest_hosted": rival.usd_with(numbers) if rival else None,
         "tuned_served": 1000 * money.monthly_usd(traffic) / traffic if traffic else None,
     }
     common: dict[str, Any] = {"usd_per_1k": usd, "one_off_usd": money.one_off_usd, "assumptions": facts}
@@ -203,7 +203,7 @@ def economics(bills: Bills, settings: Economics | None = None) -> EconomicsResul
         why=_why(money, traffic, volume) if has_bill else messages.NO_BILL,
         break_even_requests_per_month=volume if has_bill else None,
         break_even_month=month,
-        sensitivity=_sensitivity(given, reference, bills.gain) if has_bill and reference else (),
+        sensitivity=_sensitivity(numbers, reference, bills.gain) if has_bill and reference else (),
         **common,
     )
 
@@ -225,26 +225,26 @@ def _why(money: Money, traffic: float | None, volume: float | None) -> str:
     return text if traffic is not None else f"{text} {messages.SET_TRAFFIC}"
 
 
-def money_sentence(found: EconomicsResult, *, short: bool = False) -> str:
+def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     """Say whether training pays, and why unless it is to be `short`.
 
     >>> money_sentence(EconomicsResult(status="unknown"))
     'Whether training pays is not known.'
     """
-    requests, months = (_number(found, name) for name in ("requests_per_month", "horizon_months"))
+    requests, months = (_number(result, name) for name in ("requests_per_month", "horizon_months"))
     traffic = messages.AT_TRAFFIC.format(requests=requests) if requests else ""
     within = messages.WITHIN.format(months=months) if months else ""
     answer = {
-        "pays": messages.PAYS.format(month=found.break_even_month, traffic=traffic),
+        "pays": messages.PAYS.format(month=result.break_even_month, traffic=traffic),
         "never": messages.PAYS_NEVER.format(traffic=traffic, horizon=within),
         "not_applicable": messages.CONSTRAINT_DECIDES,
-        "unknown": "" if found.why else messages.MONEY_UNKNOWN,
-    }[found.status]
-    return answer if answer and (short or not found.why) else f"{answer} {found.why}".strip()
+        "unknown": "" if result.why else messages.MONEY_UNKNOWN,
+    }[result.status]
+    return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
 
 
-def _number(found: EconomicsResult, name: str) -> float | None:
-    value = found.assumptions.get(name, Fact(None)).value
+def _number(result: EconomicsResult, name: str) -> float | None:
+    value = result.assumptions.get(name, Fact(None)).value
     return value if isinstance(value, float | int) else None
 
 
@@ -305,34 +305,34 @@ def _cheapest_of_table(project: Project, counted: Option) -> list[str]:
     table = orjson.loads(files("tuneworthy.providers").joinpath("prices.json").read_bytes())
     own = {getattr(config, "model", "") for config in project.models.values()}
     tokens = int(counted.input_tokens or 0), int(counted.output_tokens or 0)
-    found = []
+    result = []
     for row in table["prices"]:
         name = next((model for model in row["models"] if not set(model) & set("*?[:")), "")
         price = price_of(row["provider"], name) if name else None
         if price is not None and not price.retires_within(RETIRES_DAYS):
-            found.append((1000 * price.cost(*tokens), name))
-    usd, name = min(found, default=(0.0, ""))
+            result.append((1000 * price.cost(*tokens), name))
+    usd, name = min(result, default=(0.0, ""))
     return [messages.TABLE_MODEL.format(name=name, usd=usd, date=table_date())] if name and name not in own else []
 
 
-def _facts(bills: Bills, given: Economics) -> dict[str, Fact]:
+def _facts(bills: Bills, numbers: Economics) -> dict[str, Fact]:
     """Return every number used with its source, and what no number says."""
     table, reference = _sources(), bills.reference
     facts = {
-        name: Fact(getattr(given, name), "project file", "project", unit=row["unit"])
-        if name in given.model_fields_set
-        else Fact(getattr(given, name), row["source"], row["mark"], table["date"], row["unit"])
+        name: Fact(getattr(numbers, name), "project file", "project", unit=row["unit"])
+        if name in numbers.model_fields_set
+        else Fact(getattr(numbers, name), row["source"], row["mark"], table["date"], row["unit"])
         for name, row in table["sources"].items()
     }
     for name, missing in (("requests_per_month", messages.NO_TRAFFIC), ("usd_per_wrong_answer", messages.NO_WORTH)):
-        value = getattr(given, name)
+        value = getattr(numbers, name)
         facts[name] = Fact(None, missing) if value is None else Fact(value, "project file", "project")
     facts["gain"] = Fact(bills.gain, messages.NO_PILOT if bills.gain is None else messages.GAIN_SOURCE, "measured")
     facts["compared_with"] = Fact(None, messages.NOTHING_RUN, "measured")
     if reference:
         text = messages.REFERENCE.format(name=reference.name, target=reference.target)
         facts["compared_with"] = Fact("cheapest_hosted" if bills.cheapest else "best_upstream", text, "measured")
-    price = reference.usd_with(given) if reference else None
+    price = reference.usd_with(numbers) if reference else None
     facts[PRICE] = Fact(price, messages.PRICE_SOURCE.format(date=table_date()), "measured")
     missing = messages.NOT_MEASURED.format(names="; ".join(bills.unmeasured))
     rival = bills.cheapest.name if bills.cheapest else None
@@ -341,23 +341,23 @@ def _facts(bills: Bills, given: Economics) -> dict[str, Fact]:
     return facts
 
 
-def _sensitivity(given: Economics, reference: Option, gain: float | None) -> list[Sensitivity]:
+def _sensitivity(numbers: Economics, reference: Option, gain: float | None) -> list[Sensitivity]:
     """Return the break-even volume with each assumption halved and doubled, what matters most first."""
 
     def volume(name: str, factor: float) -> float | None:
-        changed, price = given, factor if name == PRICE else 1.0
+        changed, price = numbers, factor if name == PRICE else 1.0
         if name != PRICE:
-            value = getattr(given, name)
+            value = getattr(numbers, name)
             value = TRIED_SHARE if name in SHARES and not value and factor > 1 else value * factor
-            changed = given.model_copy(update={name: min(1.0, value) if name in SHARES else value})
+            changed = numbers.model_copy(update={name: min(1.0, value) if name in SHARES else value})
         usd = reference.usd_with(changed)
         return Money(settings=changed, usd_per_1k=usd and usd * price, gain=gain).break_even_volume()
 
-    names = [*_sources()["sources"], *(["usd_per_wrong_answer"] if gain and given.usd_per_wrong_answer else [])]
-    values: Mapping[str, float | None] = {name: getattr(given, name) for name in names}
+    names = [*_sources()["sources"], *(["usd_per_wrong_answer"] if gain and numbers.usd_per_wrong_answer else [])]
+    values: Mapping[str, float | None] = {name: getattr(numbers, name) for name in names}
     rows = [
         Sensitivity(name=name, value=value, halved=volume(name, 0.5), doubled=volume(name, 2.0))
-        for name, value in [*values.items(), (PRICE, reference.usd_with(given))]
+        for name, value in [*values.items(), (PRICE, reference.usd_with(numbers))]
     ]
     return sorted((row for row in rows if row.halved != row.doubled), key=_weight, reverse=True)
 

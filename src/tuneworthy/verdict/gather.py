@@ -130,12 +130,12 @@ def overlaps_left(data: TaskData) -> dict[str, int]:
     split = data.split
     into_test, into_dev = find_overlaps(split.shots, split.test), find_overlaps(split.shots, split.dev)
     between = find_overlaps(split.dev, split.test).by_reason
-    found = {
+    stored = {
         "examples near test cases": len(into_test.dropped),
         "examples near development cases": len(into_dev.dropped),
         "development cases in test": between["exact"] + between["group"],
     }
-    return {name: count for name, count in found.items() if count}
+    return {name: count for name, count in stored.items() if count}
 
 
 def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
@@ -145,17 +145,17 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     """
     if session.project.graders[0].type != "judge":
         return None
-    found = session.folder.read(DOCUMENT)
-    if found is None:
+    stored = session.folder.read(DOCUMENT)
+    if stored is None:
         return JudgeEvidence(valid=False, detail=messages.JUDGE_MISSING, fix=messages.LABEL_JUDGE)
-    detail = join_sentences(found["detail"], *found["reasons"])
-    valid, fix = found["status"] == "pass", messages.LABEL_JUDGE
+    detail = join_sentences(stored["detail"], *stored["reasons"])
+    valid, fix = stored["status"] == "pass", messages.LABEL_JUDGE
     bare = [row.rung for row in record.rungs if row.reason_code == "judge"]
-    if found["judge"] != record.provenance.graders.get("judge"):
+    if stored["judge"] != record.provenance.graders.get("judge"):
         valid, detail, fix = False, messages.JUDGE_CHANGED, messages.RUN
     elif bare:
         valid, detail = False, f"{detail} {messages.JUDGE_BARE.format(rungs=', '.join(bare))}"
-    return JudgeEvidence(valid=valid, detail=detail, fix="" if valid else fix, numbers=found)
+    return JudgeEvidence(valid=valid, detail=detail, fix="" if valid else fix, numbers=stored)
 
 
 def _expires(project: Project, today: date) -> list[tuple[str, str]]:

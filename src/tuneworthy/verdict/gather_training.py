@@ -152,6 +152,7 @@ class ProofDocument:
     merged: str | None = None
     gguf: str | None = None
     artifact: str | None = None
+    models: Mapping[str, Mapping[str, Any]] | None = None
 
 
 def _pilot(

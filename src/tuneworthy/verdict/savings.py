@@ -47,20 +47,20 @@ def _saving(before: float | None, tuned: float | None) -> TokenSaving | None:
     return None if before is None or tuned is None else TokenSaving(before=before, tuned=tuned)
 
 
-def savings_sentence(found: Savings | None) -> str:
+def savings_sentence(savings: Savings | None) -> str:
     """Say what is saved; "" if nothing is known.
 
     >>> savings_sentence(Savings(against="few_shot/fixed-4", input_tokens=TokenSaving(before=400.0, tuned=90.0)))
     'An answer reads 90 tokens instead of the 400 of few_shot/fixed-4.'
     """
-    if found is None:
+    if savings is None:
         return ""
     parts = []
-    if reads := found.input_tokens:
-        parts.append(messages.SAVED_INPUT.format(tuned=reads.tuned, before=reads.before, against=found.against))
-    if writes := found.output_tokens:
+    if reads := savings.input_tokens:
+        parts.append(messages.SAVED_INPUT.format(tuned=reads.tuned, before=reads.before, against=savings.against))
+    if writes := savings.output_tokens:
         parts.append(messages.SAVED_OUTPUT.format(tuned=writes.tuned, before=writes.before))
-    if found.usd_per_1k is not None and found.usd_with_tuned_tokens is not None:
-        saved = found.usd_per_1k - found.usd_with_tuned_tokens
-        parts.append(messages.SAVED_USD.format(saved=saved, before=found.usd_per_1k))
+    if savings.usd_per_1k is not None and savings.usd_with_tuned_tokens is not None:
+        saved = savings.usd_per_1k - savings.usd_with_tuned_tokens
+        parts.append(messages.SAVED_USD.format(saved=saved, before=savings.usd_per_1k))
     return " ".join(parts)

@@ -40,13 +40,13 @@ def test_set(evidence: Evidence) -> Finding:
 @GATES.rule("baseline", group=STAGE)
 def baseline(evidence: Evidence) -> Finding:
     """Prompt and model as they are today were measured on test."""
-    found = evidence.rungs.get("baseline")
+    subject = evidence.rungs.get("baseline")
     if evidence.stale:
         message = messages.RUN_STALE.format(changes="; ".join(evidence.stale))
         return says("unknown", message, messages.RUN, stale=list(evidence.stale))
-    if found is None or found.score is None:
+    if subject is None or subject.score is None:
         return says("unknown", messages.BASELINE_MISSING, messages.RUN)
-    return says("pass", messages.BASELINE_SCORE.format(score=found.score), score=found.score)
+    return says("pass", messages.BASELINE_SCORE.format(score=subject.score), score=subject.score)
 
 
 @GATES.rule("contamination", group=STAGE)
@@ -67,13 +67,13 @@ def classical(evidence: Evidence) -> Finding:
     """
     if not evidence.has_examples:
         return says("not_applicable", messages.NO_EXAMPLES)
-    found = evidence.rungs.get("classical")
-    if found is None or found.score is None:
+    subject = evidence.rungs.get("classical")
+    if subject is None or subject.score is None:
         return says("unknown", messages.CLASSICAL_MISSING, messages.RUN)
-    copies = evidence.kind == "free_text" and found.name == COPIES
-    if copies and found.score > evidence.target - evidence.margin:
-        return says("fail", messages.COPIES_SCORE.format(score=found.score), messages.FIX_GRADER, score=found.score)
-    return says("pass", messages.CLASSICAL_SCORE.format(score=found.score), score=found.score)
+    copies = evidence.kind == "free_text" and subject.name == COPIES
+    if copies and subject.score > evidence.target - evidence.margin:
+        return says("fail", messages.COPIES_SCORE.format(score=subject.score), messages.FIX_GRADER, score=subject.score)
+    return says("pass", messages.CLASSICAL_SCORE.format(score=subject.score), score=subject.score)
 
 
 @GATES.rule("prompt", group=STAGE)
@@ -125,45 +125,45 @@ def retrieval(evidence: Evidence) -> Finding:
     """
     if not evidence.knowledge_task:
         return says("not_applicable", messages.NO_DOCUMENTS)
-    found, search = _tested(evidence, "retrieval"), evidence.search
-    if found.status != "pass" or search is None:
-        return found
+    subject, search = _tested(evidence, "retrieval"), evidence.search
+    if subject.status != "pass" or search is None:
+        return subject
     measured = {"not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
-    numbers = {**found.numbers, **measured}
+    numbers = {**subject.numbers, **measured}
     if search.lower > 0.5:
         message = messages.SEARCH_FAILS.format(lost=search.not_retrieved, failed=search.failed)
         return says("fail", message, messages.FIX_SEARCH, **numbers)
     oracle = "" if search.oracle is None else messages.ORACLE_SCORE.format(score=search.oracle)
-    return says("pass", join_sentences(found.message, oracle), **numbers)
+    return says("pass", join_sentences(subject.message, oracle), **numbers)
 
 
 @GATES.rule("decoding", group=STAGE)
 def decoding(evidence: Evidence) -> Finding:
     """Sampling parameters (or effort) were tuned, or it has none: the model takes none, or output is constrained."""
-    found = evidence.rungs.get("decoding")
-    if found is not None and found.reason_code in {"no_parameters", "constrained"}:
-        return says("not_applicable", messages.sentence(found.reason))
+    subject = evidence.rungs.get("decoding")
+    if subject is not None and subject.reason_code in {"no_parameters", "constrained"}:
+        return says("not_applicable", messages.sentence(subject.reason))
     return _tested(evidence, "decoding")
 
 
 def _tested(evidence: Evidence, name: str) -> Finding:
-    found, fix = evidence.rungs.get(name), messages.RUN_RUNG.format(rung=name)
-    if found is not None and found.status == "failed":
-        return says("fail", messages.RUNG_FAILED.format(rung=name, reason=found.reason), fix)
-    if found is None or found.score is None:
-        why = f" ({found.reason})" if found is not None and found.reason else ""
+    subject, fix = evidence.rungs.get(name), messages.RUN_RUNG.format(rung=name)
+    if subject is not None and subject.status == "failed":
+        return says("fail", messages.RUNG_FAILED.format(rung=name, reason=subject.reason), fix)
+    if subject is None or subject.score is None:
+        why = f" ({subject.reason})" if subject is not None and subject.reason else ""
         return says("unknown", messages.RUNG_MISSING.format(rung=name, reason=why), fix)
-    message = messages.RUNG_SCORE.format(name=found.name, score=found.score, status=found.status)
-    return says("pass", message, score=found.score, status=found.status)
+    message = messages.RUNG_SCORE.format(name=subject.name, score=subject.score, status=subject.status)
+    return says("pass", message, score=subject.score, status=subject.status)
 
 
 @GATES.rule("judge", group=STAGE)
 def judge(evidence: Evidence) -> Finding:
     """If a model grades, it was validated against people and canaries."""
-    found = evidence.judge
-    if found is None:
+    subject = evidence.judge
+    if subject is None:
         return says("not_applicable", messages.NO_JUDGE)
-    return says("pass" if found.valid else "fail", found.detail, found.fix, **found.numbers)
+    return says("pass" if subject.valid else "fail", subject.detail, subject.fix, **subject.numbers)
 
 
 @GATES.rule("power", group=STAGE)
@@ -212,24 +212,27 @@ def _share(evidence: Evidence, name: ErrorClass) -> Finding:
         stale = list(evidence.errors_stale)
         message = messages.ERRORS_STALE.format(changes="; ".join(stale)) if stale else messages.ERRORS_UNKNOWN
         return says("unknown", message, messages.PROBE, stale=stale)
-    found = next((row for row in evidence.errors if row.name == name), None)
-    if found is None:
+    subject = next((row for row in evidence.errors if row.name == name), None)
+    if subject is None:
         return says("fail", messages.NO_SUCH_ERROR.format(cause=messages.CAUSES[name]), share=0.0)
-    message, numbers = f"In {messages.error_share(found)}.", {"share": found.share, "ci95": found.ci95, "n": found.n}
-    if found.ci95[0] < CLASS_SHARE:
+    message, numbers = (
+        f"In {messages.error_share(subject)}.",
+        {"share": subject.share, "ci95": subject.ci95, "n": subject.n},
+    )
+    if subject.ci95[0] < CLASS_SHARE:
         return says("fail", f"{message} {messages.SHARE_TOO_SMALL.format(needed=CLASS_SHARE)}", **numbers)
     return says("pass", message, **numbers)
 
 
 def _distillation(evidence: Evidence) -> Finding:
     """Pass if another model meets the target, so that it can teach."""
-    found = evidence.rungs.get("model")
-    if found is None or found.score is None:
+    subject = evidence.rungs.get("model")
+    if subject is None or subject.score is None:
         return says("unknown", messages.NO_TEACHER, messages.RUN_RUNG.format(rung="model"))
-    state = target_of(found, evidence.target, evidence.margin)
-    message = messages.TEACHER.format(name=found.name, score=found.score, status=state)
+    state = target_of(subject, evidence.target, evidence.margin)
+    message = messages.TEACHER.format(name=subject.name, score=subject.score, status=state)
     fix = messages.SETTLE_TARGET if state == "unresolved" else ""
-    return says(_TARGET_STATUS[state], message, fix, score=found.score)
+    return says(_TARGET_STATUS[state], message, fix, score=subject.score)
 
 
 _TARGET_STATUS: Final[dict[Target, Status]] = {"met": "pass", "missed": "fail", "unresolved": "unknown"}
@@ -251,6 +254,9 @@ _REASONS: Final[dict[str, Callable[[Evidence], Finding]]] = {
 @GATES.rule("economics", group=STAGE)
 def economics(evidence: Evidence) -> Finding:
     """Training pays within the horizon, or a hard constraint decides."""
-    found = evidence.economics
-    numbers = {"break_even_requests_per_month": found.break_even_requests_per_month, "month": found.break_even_month}
-    return says(_MONEY_STATUS[found.status], money_sentence(found), **numbers)
+    subject = evidence.economics
+    numbers = {
+        "break_even_requests_per_month": subject.break_even_requests_per_month,
+        "month": subject.break_even_month,
+    }
+    return says(_MONEY_STATUS[subject.status], money_sentence(subject), **numbers)

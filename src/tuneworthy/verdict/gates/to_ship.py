@@ -62,21 +62,21 @@ def improvement(evidence: Evidence) -> Finding:
 def regressions(evidence: Evidence) -> Finding:
     """No regression set is worse: on each the tuned model is no worse than the base that was trained by more than the
     margin of the set. Compared with any other model it shows nothing."""
-    found = evidence.training
-    usable = [row for row in found.regressions if not row.changed]
+    subject = evidence.training
+    usable = [row for row in subject.regressions if not row.changed]
     sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
-    numbers = {"sets": sets, "not_asked": list(found.sets_missing)}
-    base = found.tuned.base if found.tuned else None
-    if found.tuned and usable and (base is None or found.tuned.compared_base != base):
-        message = messages.OTHER_BASE.format(other=found.tuned.compared_with or messages.ANOTHER_MODEL)
+    numbers = {"sets": sets, "not_asked": list(subject.sets_missing)}
+    base = subject.tuned.base if subject.tuned else None
+    if subject.tuned and usable and (base is None or subject.tuned.compared_base != base):
+        message = messages.OTHER_BASE.format(other=subject.tuned.compared_with or messages.ANOTHER_MODEL)
         return says("unknown", message, messages.COMPARE_BASE, **numbers)
     failed = [row for row in usable if row.status == "fail"]
     undecided = [row for row in usable if row.status not in {"pass", "fail"}]
     message = "; ".join(f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable)
     if failed:
         return says("fail", join_sentences(message), messages.MORE_REHEARSAL, **numbers)
-    if found.sets_missing or not usable:
-        names = f" ({', '.join(found.sets_missing)})" if found.sets_missing else ""
+    if subject.sets_missing or not usable:
+        names = f" ({', '.join(subject.sets_missing)})" if subject.sets_missing else ""
         return says("unknown", messages.SETS_MISSING.format(names=names), RUN, **numbers)
     return says("unknown" if undecided else "pass", join_sentences(message), **numbers)
 
@@ -88,13 +88,13 @@ def serving(evidence: Evidence) -> Finding:
     The embedded llama.cpp is the engine that answered test, and `parity` runs the same file in it: that is a proof too,
     unless there is one of a server of this very model.
     """
-    found, tuned = evidence.training, evidence.training.tuned
-    proven = found.parity is not None and found.parity.status == "pass" and not found.parity.changed
-    no_other = found.serving is None or bool(found.serving.changed)
+    subject, tuned = evidence.training, evidence.training.tuned
+    proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
+    no_other = subject.serving is None or bool(subject.serving.changed)
     if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:
         message = messages.EMBEDDED_ENGINE.format(file=tuned.gguf)
         return says("pass", message, engine="llama_cpp", artifact=tuned.gguf)
-    return _proof(found.serving, messages.SERVING_MISSING, "serve --engine vllm --check")
+    return _proof(subject.serving, messages.SERVING_MISSING, "serve --engine vllm --check")
 
 
 @GATES.rule("shadow", group=STAGE)
@@ -119,14 +119,14 @@ def _open_classical(evidence: Evidence, tuned: RungEvidence) -> RungEvidence | N
     return None if behind or shown else classical
 
 
-def _proof(found: ProofEvidence | None, missing: str, command: str) -> Finding:
+def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding:
     fix = messages.RUN_COMMAND.format(command=command)
-    if found is None:
+    if subject is None:
         return says("unknown", missing, fix)
-    numbers = {**found.numbers, "changed": list(found.changed)}
-    if found.changed:
-        return says("unknown", messages.sentence("; ".join(found.changed)), fix, **numbers)
-    return says(found.status, messages.sentence(found.detail or found.status), **numbers)
+    numbers = {**subject.numbers, "changed": list(subject.changed)}
+    if subject.changed:
+        return says("unknown", messages.sentence("; ".join(subject.changed)), fix, **numbers)
+    return says(subject.status, messages.sentence(subject.detail or subject.status), **numbers)
 
 
 def _difference(tuned: RungEvidence) -> str:
