@@ -81,7 +81,7 @@ FREE_NAMES: Final = frozenset({"__version__"})
 RECORD_CLASSES: Final = frozenset({"ClimbRecord", "RunRecord", "RungRecord"})
 JSON_MODULES: Final = ("store",)
 COMMON_FIELDS: Final = frozenset({
-    "alpha", "calls", "ci95", "cost_usd", "delta", "explored", "fields", "graders", "input_tokens", "judges",
+    "alpha", "calls", "ci95", "cost_usd", "delta", "detail", "explored", "fields", "graders", "input_tokens", "judges",
     "kind", "margin", "model", "n", "n_dev", "n_test", "name", "notes", "output_tokens", "p_value", "primary",
     "prompt", "quick", "reason", "reasons", "repeats", "retrieval", "score", "split", "stale", "status", "target",
     "task", "tuned", "unscored", "usd_per_1k",

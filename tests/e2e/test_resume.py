@@ -85,7 +85,7 @@ def test_a_run_that_was_killed_while_gepa_rewrote_the_prompt_repeats_no_committe
     assert record(cut) == record(whole)
     found = record(cut)["rungs"][1]["detail"]["gepa"]
     assert found["score"] > found["before"] and found["calls"] + found["reflections"] <= 200
-    assert (cut / found["file"]).read_text() == found["search"]["kept"][found["search"]["best"]]["text"]
+    assert (cut / found["file"]).read_text() == found["search"]["prompts"][found["search"]["best"]]["text"]
 
 
 def test_after_a_kill_what_counts_as_spent_is_never_below_what_the_server_billed(tmp_path: Path) -> None:

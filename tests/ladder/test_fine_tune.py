@@ -23,7 +23,7 @@ from tuneworthy.ladder.commands.sweep import DecodingSweep
 from tuneworthy.ladder.comparisons import read_comparisons
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RungRecord, read_record
-from tuneworthy.ladder.rungs.decoding import keep_sweep, provider_of, swept_setting
+from tuneworthy.ladder.rungs.decoding import provider_of, store_sweep, swept_setting
 from tuneworthy.ladder.rungs.fine_tune import presets
 from tuneworthy.ladder.rungs.first_tokens import read_sureness
 from tuneworthy.ladder.session import open_session
@@ -245,7 +245,7 @@ def test_sweeps_of_two_prompts_are_both_kept(tmp_path: Path) -> None:
     other = replace(one, system="Be long.")
     for variant, temperature in ((one, 0.2), (other, 0.7)):
         told = {"adopted": True, "winner": {"setting": {"temperature": temperature}}}
-        keep_sweep(Folder(tmp_path), variant, told)
+        store_sweep(Folder(tmp_path), variant, told)
     found = [swept_setting(Folder(tmp_path), replace(each, decoding={"temperature": 0.0})) for each in (one, other)]
     assert found == [{"temperature": 0.2}, {"temperature": 0.7}]
 

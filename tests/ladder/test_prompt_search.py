@@ -151,7 +151,7 @@ def test_gepa_improves_a_bad_prompt_within_500_calls_and_leaves_the_file_that_wa
     assert 500 == about.search.budget >= spent > 50
     assert spent <= found.sent < spent + len(searched_half(found.dev))
     assert about.search.unscored == about.set_aside == 0
-    low, high = about.search.kept[about.search.best].ci95
+    low, high = about.search.prompts[about.search.best].ci95
     assert 0 < low < about.search.score < high <= 1
     assert variant.name == "prompt/gepa" and variant.system == (tmp_path / about.file).read_text()
     file = tmp_path / "tuneworthy.toml"
@@ -514,9 +514,9 @@ def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path
     refused = "failing(request, 'is a colour.' in system(request) and 'bad_request', 1.1, always=True)"
     about = search(failing_simulation(tmp_path, refused)).about.gepa
     assert about.search.unscored > 10 and about.set_aside == 0
-    assert about.search.best == 0 and len(about.search.kept) == 1  # no better, and no worse
+    assert about.search.best == 0 and len(about.search.prompts) == 1  # no better, and no worse
     some = failing_simulation(tmp_path / "some", refused.replace("1.1", "0.3"))
-    kept = search(some).about.gepa.search.kept
+    kept = search(some).about.gepa.search.prompts
     assert max(one.unscored for one in kept) > 0 == kept[0].unscored
 
     async def judged() -> tuple[float, bool]:
@@ -536,7 +536,7 @@ def test_where_nearly_nothing_has_a_score_today_nothing_is_searched_and_that_is_
     pytest.importorskip("gepa")
     found = search(failing_simulation(tmp_path, "failing(request, 'bad_request', 0.95, always=True)"))
     assert found.variants == [] and not any(name == "prompt/rewrite" for name, *_ in found.asked)
-    assert "of 40 searched cases have no score; expected at least 6 cases to make rewrites from" in found.notes[0]
+    assert "of 40 searched cases have no score; rewrites need 6 cases" in found.notes[0]
 
 
 def test_a_budget_that_is_spent_while_rewriting_ends_the_run_though_gepa_would_go_on(tmp_path: Path) -> None:
@@ -568,8 +568,8 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     assert record.variants[found.variant or ""].system == (root / found.detail.gepa.file).read_text()
     assert estimate is not None and stored <= estimate.calls[1] and "writer" in estimate.models
     page = render_markdown(record, load(root))
-    assert "Prompts that GEPA kept" in page and "is a colour." in page
-    best = found.detail.gepa.search.kept[found.detail.gepa.search.best]
+    assert "Prompts of GEPA" in page and "is a colour." in page
+    best = found.detail.gepa.search.prompts[found.detail.gepa.search.best]
     shown = f"| {numbers.score(best.score)} | {numbers.interval(best.ci95)} | 20 | 0 |"
     assert shown in page.replace("\\", "")
     with monkeypatch.context() as patched:

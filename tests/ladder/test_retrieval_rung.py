@@ -110,7 +110,7 @@ def test_documents_that_confuse_are_refused_and_the_failures_are_blamed_on_the_a
     counts = found.detail.causes.counts
     assert counts["retrieved_and_not_used"] > 0.8 * found.detail.causes.failed
     page = render_html(record)
-    assert "Whose fault wrong answers are" in page and CAUSES["retrieved_and_not_used"] in page
+    assert "Causes of wrong answers" in page and CAUSES["retrieved_and_not_used"] in page
 
 
 @needs_lancedb

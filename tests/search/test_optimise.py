@@ -46,7 +46,7 @@ def test_a_search_stays_within_its_calls_and_counts_them_all(budget: int) -> Non
     found = run(game, budget)
     assert (found.calls, found.reflections) == (len(set(game.seen)), game.rewrites)
     assert found.calls + found.reflections <= budget
-    assert found.kept[found.best].text.count("+") > 0 and found.kept[0].text == "do"
+    assert found.prompts[found.best].text.count("+") > 0 and found.prompts[0].text == "do"
 
 
 def test_the_same_seed_gives_the_same_search_and_another_one_another() -> None:
@@ -132,7 +132,7 @@ def test_a_rewrite_that_cannot_be_sent_counts_as_no_answer() -> None:
     class Refused(Game):
         async def evaluate(self, text: str, cases: Sequence[Case]) -> list[ScoredAnswer]:
             if "+" in text:
-                return [ScoredAnswer(0.0, "", "", "it has a fault", asked=False) for _ in cases]
+                return [ScoredAnswer(0.0, "", "", "it has a fault", sent=False) for _ in cases]
             return await super().evaluate(text, cases)
 
     game = Refused()

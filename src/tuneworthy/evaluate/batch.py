@@ -73,14 +73,14 @@ class Batch:
     given_up: int = 0
     last_failure: ProviderError | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    left: int = 0
+    remaining: int = 0
     _ready: deque[Job] = field(default_factory=deque)
     _idle: deque[asyncio.Future[None]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         previous: Job | None = None
         for job in self.jobs:
-            self.left += 1
+            self.remaining += 1
             if previous is not None and previous.case is job.case:
                 previous.following = job
             else:
@@ -111,8 +111,8 @@ class Batch:
     def finish(self, job: Job, answer: Response | Failure, cost_usd: float) -> None:
         """Note what became of `job`, and let the next repeat follow."""
         self.answers[job.key] = (answer, cost_usd)
-        self.left -= 1
-        if self.left == 0:
+        self.remaining -= 1
+        if self.remaining == 0:
             self._end()
         elif job.following:
             self.add(job.following)

@@ -61,8 +61,8 @@ class RequestBatcher:
             TuneworthyError: What ends a run as a whole: budget, key, provider down.
         """
         if self._identities is not None:
-            found = self._runner.stored(variant, [case])
-            return found[0] if found else _not_stored(variant, case)
+            traces = self._runner.stored(variant, [case])
+            return traces[0] if traces else _not_stored(variant, case)
         batch = self._open.get(variant.id)
         if batch is None:
             batch = self._open[variant.id] = _OpenBatch(variant)

@@ -297,7 +297,7 @@ class Runner:
         """Answer the jobs of `batch`, and add the answers to the stored ones."""
         workers = {
             number: asyncio.create_task(self._work(number, model, batch))
-            for number in range(min(batch.wide, batch.left))
+            for number in range(min(batch.wide, batch.remaining))
         }
         try:
             await batch.ended.wait()

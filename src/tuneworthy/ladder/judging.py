@@ -120,12 +120,14 @@ class Judging:
         by_id = {case.id: case for case in cases}
         for one in (self.item(by_id[trace.case_id], trace.text) for trace in _first(traces)):
             self._answers[one.id] = one
-        known = {key: value for key, value in self._verdicts.items() if value != 0.5 and self._asks(key)}
-        seen = [
+        judged = {key: value for key, value in self._verdicts.items() if value != 0.5 and self._asks(key)}
+        answers = [
             JudgedAnswer(case=self._answers[key].case, answer=self._answers[key].answer, good=value > 0.5)
-            for key, value in known.items()
+            for key, value in judged.items()
         ]
-        self.validation = await validate_judge(self.judge, self.split.dev, seen, warnings=family_warnings(self.project))
+        self.validation = await validate_judge(
+            self.judge, self.split.dev, answers, warnings=family_warnings(self.project)
+        )
         document = self.validation.to_dict() | {"judge": content_hash(dict(self.judge.identity))}
         Folder(self.project.root).write(DOCUMENT, document)
         return self.validation
@@ -197,13 +199,13 @@ class Judging:
             return float("nan")
         return self._verdicts.get(self.item(case, answer).id, float("nan")) if answer.strip() else 0.0
 
-    def _unbroken(self, cases: Sequence[Case], scored: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def _unbroken(self, cases: Sequence[Case], scored: np.ndarray, has_verdict: np.ndarray) -> np.ndarray:
         """Mark the cases in the order of the draw up to the first without verdicts; unscored ones are skipped."""
         place: Mapping[str, int] = {case.id: i for i, case in enumerate(cases)}
         usable = np.zeros(len(cases), dtype=bool)
         for case in self._order(cases):
             i = place[case.id]
-            if scored[i] and not known[i]:
+            if scored[i] and not has_verdict[i]:
                 break
             usable[i] = scored[i]
         return usable

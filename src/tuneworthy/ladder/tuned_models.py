@@ -118,12 +118,12 @@ class Against:
 
     Attributes:
         model: Name among the opened models.
-        words: What it is.
+        title: What it is, in words.
         base: Id of the base that it is; None if it is another model.
     """
 
     model: str
-    words: str
+    title: str
     base: str | None = None
 
 
@@ -158,8 +158,8 @@ def _is_base(models: Models, project: Project, name: str, base: Artifact) -> boo
     if config.model != source.get("spec"):
         path = find(config.model, project.root)
         return path is not None and path.resolve() == base.folder.resolve()
-    told = source.get("sha256")
-    return isinstance(config, Vllm) or models[name].provider.identity.get("sha256", told) == told
+    digest = source.get("sha256")
+    return isinstance(config, Vllm) or models[name].provider.identity.get("sha256", digest) == digest
 
 
 def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
@@ -220,13 +220,13 @@ def _tuned(
 
 def _chain(store: Folder, artifact: Artifact) -> list[Artifact]:
     """Return what an artifact was made from, itself first."""
-    found: list[Artifact] = []
+    chain: list[Artifact] = []
     at = artifact
-    while at is not None and len(found) < 4:  # gguf, merged, adapter, base
-        found.append(at)
+    while at is not None and len(chain) < 4:  # gguf, merged, adapter, base
+        chain.append(at)
         parent = at.parent
         following = find_artifact(store, parent) if parent else None
         if following is None:
             break
         at = following
-    return found
+    return chain

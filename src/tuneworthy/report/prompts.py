@@ -26,7 +26,7 @@ def _gepa(detail: GepaDetail) -> Table:
         [str(place), "" if trial.parent is None else str(trial.parent), numbers.score(trial.score),
          numbers.interval(trial.ci95), str(found.n_val), numbers.count(trial.unscored),
          clean(trial.text, MOST_CHARS)]
-        for place, trial in enumerate(found.kept)
+        for place, trial in enumerate(found.prompts)
     ]  # fmt: skip
     columns = [
         Column("place", "prompt"),

@@ -1,7 +1,7 @@
 """Ablation of a long prompt: which of its paragraphs earn their tokens?
 
 Paragraphs are left out one after the other, the longest first. One that is shown to be needed (the wager of the race)
-is kept at once; one without which the prompt is within one paired standard error of the *whole* prompt earns nothing
+stays; one without which the prompt is within one paired standard error of the *whole* prompt earns nothing
 and stays out. Every step is compared with the whole prompt, so that small losses do not add up.
 """
 
@@ -100,16 +100,16 @@ def may_go(text: str) -> list[int]:
 async def ablate(whole: Variant, cases: Sequence[Case], measure: Measure) -> Ablation:
     """Cut the paragraphs of the system prompt that earn nothing on `cases`; the last one stays."""
     parts = paragraphs(whole.system or "")
-    kept = set(range(len(parts)))
+    remaining = set(range(len(parts)))
     tried = []
     for place in may_go(whole.system or ""):
-        if len(kept) == 1:
+        if len(remaining) == 1:
             break
-        shorter = replace(whole, system=_joined(parts, kept - {place}))
+        shorter = replace(whole, system=_joined(parts, remaining - {place}))
         tried.append(await _try(whole, shorter, parts[place], cases, measure))
         if tried[-1].cut:
-            kept.remove(place)
-    return Ablation(text=_joined(parts, kept), paragraphs=len(parts), tried=tried)
+            remaining.remove(place)
+    return Ablation(text=_joined(parts, remaining), paragraphs=len(parts), tried=tried)
 
 
 async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case], measure: Measure) -> ParagraphTrial:
@@ -135,12 +135,12 @@ async def _try(whole: Variant, shorter: Variant, text: str, cases: Sequence[Case
     )
 
 
-def _level(measured: DevScores, cases: Sequence[Case], kept: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """Return the score on the cases that are `kept`, and its interval; without any, nothing is known of it."""
-    if not measured.den[kept].sum():
+def _level(measured: DevScores, cases: Sequence[Case], chosen: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Return the score on the cases that are `chosen`, and its interval; without any, nothing is known of it."""
+    if not measured.den[chosen].sum():
         return 0.0, (0.0, 1.0)
-    sources = np.array([case.source for case in cases])[kept]
-    found = score_interval(measured.num[kept], measured.den[kept], sources)
+    sources = np.array([case.source for case in cases])[chosen]
+    found = score_interval(measured.num[chosen], measured.den[chosen], sources)
     return found.value, (found.lo, found.hi)
 
 

@@ -1,4 +1,4 @@
-"""Prompt optimisation: GEPA chooses what is rewritten and what is kept; our graders judge, within a number of calls.
+"""Prompt optimisation: GEPA chooses what is rewritten and what stays; our graders judge, within a number of calls.
 
 A model sees a few answers with their scores and what is wrong with them, and rewrites the prompt. What is better on
 these cases is asked on all cases of the other side, where the best of all is chosen.
@@ -54,7 +54,7 @@ class ScoredAnswer:
     """One answer as the rewriting model sees it; `score` is 0..1, and what follows are words.
 
     Attributes:
-        asked: Whether the case was asked; not if the prompt cannot be sent.
+        sent: Whether the case was sent; not if the prompt cannot be filled in.
         unscored: Whether the answer has no score; `score` is then what stands for it.
     """
 
@@ -62,7 +62,7 @@ class ScoredAnswer:
     question: str
     answer: str
     feedback: str
-    asked: bool = True
+    sent: bool = True
     unscored: bool = False
 
 
@@ -74,7 +74,7 @@ Reflect = Callable[[str], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A prompt that was kept.
+    """A prompt that GEPA retained.
 
     Attributes:
         parent: What it was made from: a place in the list; None for the first.
@@ -94,7 +94,7 @@ class Optimised:
     """What came of a search.
 
     Attributes:
-        kept: The prompt itself, then each rewrite that was better than its parent on what both were shown.
+        prompts: The prompt itself, then each rewrite that was better than its parent on what both were shown.
         best: Place of the best of them on the choosing side; of equals the first.
         calls: Different answers to cases.
         reflections: Rewrites asked for.
@@ -105,7 +105,7 @@ class Optimised:
         n_val: Cases that choose.
     """
 
-    kept: Sequence[Rewrite]
+    prompts: Sequence[Rewrite]
     best: int
     calls: int
     reflections: int
@@ -118,12 +118,12 @@ class Optimised:
     @property
     def before(self) -> float:
         """Score of the prompt itself on the choosing side."""
-        return self.kept[0].score
+        return self.prompts[0].score
 
     @property
     def score(self) -> float:
         """Score of the best prompt there."""
-        return self.kept[self.best].score
+        return self.prompts[self.best].score
 
 
 def gepa_missing() -> str:
@@ -183,10 +183,10 @@ async def optimise(
     train, val = sides(cases, budget)
     adapter = _GepaAdapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + ATTEMPTS + len(val))
     result = await adapter.in_thread(lambda: _gepa(prompt, train, val, adapter, seed))
-    kept = _kept(result, val, adapter.unscored)
+    prompts = _prompts(result, val, adapter.unscored)
     return Optimised(
-        kept=kept,
-        best=max(range(len(kept)), key=lambda place: (kept[place].score, -place)),
+        prompts=prompts,
+        best=max(range(len(prompts)), key=lambda place: (prompts[place].score, -place)),
         calls=adapter.calls,
         reflections=adapter.reflections,
         failed=adapter.failed,
@@ -197,22 +197,22 @@ async def optimise(
     )
 
 
-def _kept(result: Any, val: Sequence[Case], unscored: Collection[tuple[str, str]]) -> list[Rewrite]:
-    """Return the prompts of GEPA's result, in its order.
+def _prompts(result: Any, val: Sequence[Case], unscored: Collection[tuple[str, str]]) -> list[Rewrite]:
+    """Return the prompts of the result of GEPA, in its order.
 
     Args:
         result: What GEPA returned.
         val: The cases that choose.
         unscored: Prompt and case id of the answers without a score.
     """
-    kept = []
+    prompts = []
     rows = zip(result.candidates, result.parents, result.val_aggregate_scores, result.val_subscores, strict=True)
     for candidate, parents, score, parts in rows:
         text = candidate[PART]
         interval = score_interval(list(parts.values()), [1.0] * len(parts), [val[place].source for place in parts])
         without = sum((text, case.id) in unscored for case in val)
-        kept.append(Rewrite(text, parents[0], float(score), (interval.lo, interval.hi), without))
-    return kept
+        prompts.append(Rewrite(text, parents[0], float(score), (interval.lo, interval.hi), without))
+    return prompts
 
 
 def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _GepaAdapter, seed: int) -> Any:
@@ -261,14 +261,14 @@ class _GepaAdapter:
         self._loop = asyncio.get_running_loop()
         self._asking: asyncio.Task[Any] | None = None
         self._ended: BaseException | None = None
-        self._asked: set[tuple[str, str]] = set()
+        self._answered: set[tuple[str, str]] = set()
         self.unscored: set[tuple[str, str]] = set()
         self.reflections = self.failed = 0
 
     @property
     def calls(self) -> int:
         """Answers so far; what is wanted again is stored, and counts once."""
-        return len(self._asked)
+        return len(self._answered)
 
     async def in_thread(self, search: Callable[[], Any]) -> Any:
         """Run `search` in a thread, and end it if this task is cancelled.
@@ -296,7 +296,7 @@ class _GepaAdapter:
         from gepa import EvaluationBatch
 
         judged = self._wait(lambda: self._evaluate(candidate[PART], batch))
-        self._asked |= {(candidate[PART], case.id) for case, one in zip(batch, judged, strict=True) if one.asked}
+        self._answered |= {(candidate[PART], case.id) for case, one in zip(batch, judged, strict=True) if one.sent}
         self.unscored |= {(candidate[PART], case.id) for case, one in zip(batch, judged, strict=True) if one.unscored}
         answers, scores = [one.answer for one in judged], [one.score for one in judged]
         return EvaluationBatch(outputs=answers, scores=scores, trajectories=list(judged) if capture_traces else None)

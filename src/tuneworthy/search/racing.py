@@ -151,23 +151,23 @@ async def race(
         n_dev: Cases of all of dev, where `dev` is the part of it that candidates were not made from.
     """
     running = _Running(candidates)
-    seen, n_dev = 0, len(dev) if n_dev is None else n_dev
+    start, n_dev = 0, len(dev) if n_dev is None else n_dev
     for alive, end in schedule(len(candidates), n_dev, len(dev)):
         running.cut_to(alive)
-        for n in _comparisons(seen, end):
+        for n in _comparisons(start, end):
             for variant in running.alive:
                 running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), dev[:n])
             running.drop_unscored(n)
             running.drop_behind()
             if len(running.alive) == 1 < len(candidates):
                 return running.result(n_dev)
-        seen = end
+        start = end
     return running.result(n_dev)
 
 
-def _comparisons(seen: int, end: int) -> list[int]:
-    """Return the heads at which a round from `seen` to `end` cases is looked at."""
-    return sorted({seen + math.ceil((end - seen) * look / LOOKS) for look in range(1, LOOKS + 1)} - {seen})
+def _comparisons(start: int, end: int) -> list[int]:
+    """Return the heads at which a round from `start` to `end` cases is looked at."""
+    return sorted({start + math.ceil((end - start) * look / LOOKS) for look in range(1, LOOKS + 1)} - {start})
 
 
 class _Running:
@@ -177,7 +177,7 @@ class _Running:
         self.candidates = candidates
         self.alive = list(candidates)
         self.entries: dict[str, Entry] = {}
-        self._left: dict[str, Exit] = {}
+        self._exits: dict[str, Exit] = {}
         self._order = {variant.id: place for place, variant in enumerate(candidates)}
 
     def ranked(self) -> list[Entry]:
@@ -209,7 +209,7 @@ class _Running:
 
     def _leave(self, entry: Entry, why: Exit) -> None:
         self.alive.remove(entry.variant)
-        self._left[entry.variant.id] = why
+        self._exits[entry.variant.id] = why
 
     def result(self, n_dev: int) -> Race:
         """Return what came out."""
@@ -217,7 +217,7 @@ class _Running:
         winner = _cheapest_of_the_best(finished, n_dev).variant
         rest = [entry for entry in self.entries.values() if entry.variant not in self.alive]
         rest.sort(key=lambda entry: (-entry.n, -entry.score, self._order[entry.variant.id]))
-        entries = [replace(entry, dropped=self._left.get(entry.variant.id, "")) for entry in (*finished, *rest)]
+        entries = [replace(entry, dropped=self._exits.get(entry.variant.id, "")) for entry in (*finished, *rest)]
         return Race(
             entries=entries,
             winner=winner,

@@ -273,7 +273,7 @@ def _race_cost(width: int, n: int) -> int:
     """Return the answers, one to a case, that a race of so many new variants and the leader takes at most."""
     rounds = schedule(width + 1, n)
     heads = [0, *[end for _, end in rounds]]
-    return sum(alive * (end - seen) for (alive, end), seen in zip(rounds, heads, strict=False))
+    return sum(alive * (end - start) for (alive, end), start in zip(rounds, heads, strict=False))
 
 
 def _compared(a: DevScores, b: DevScores, cases: Sequence[Case], seed: int) -> PairedResult:

@@ -17,7 +17,7 @@ import numpy as np
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.rungs.decoding import accepted, keep_sweep, prompt_key, provider_of, settings_for, with_setting
+from tuneworthy.ladder.rungs.decoding import accepted, prompt_key, provider_of, settings_for, store_sweep, with_setting
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
@@ -150,7 +150,7 @@ class DecodingSweep:
             self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
         ]
         report = SweepReport(base=self.base, found=found, before=parts[0], after=parts[1], flips=flips, cost_usd=cost)
-        keep_sweep(session.folder, self.base, report.to_dict())
+        store_sweep(session.folder, self.base, report.to_dict())
         return report
 
     def _make(self, setting: Mapping[str, Any]) -> Variant:

@@ -108,7 +108,7 @@ def accepted(
     _, dropped = filter_parameters(capabilities, setting)
     idle = [f"{name}: {messages.PROBED_IDLE}" for name in setting if probed.get(name) in IDLE]
     dropped = (*dropped, *idle)
-    names = {words.partition(":")[0] for words in dropped}
+    names = {reason.partition(":")[0] for reason in dropped}
     return {name: value for name, value in setting.items() if name not in names}, dropped
 
 
@@ -130,17 +130,17 @@ def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Cap
     return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
 
 
-def keep_sweep(folder: Folder, base: Variant, told: Mapping[str, Any]) -> None:
-    """Keep what a sweep of a variant found: one for each prompt and model, the last."""
-    folder.write(f"sweeps/{prompt_key(base)}", told)
+def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> None:
+    """Store what a sweep of a variant found: the last one of each prompt and model."""
+    folder.write(f"sweeps/{prompt_key(base)}", document)
 
 
 def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
     """Return what the last sweep of this prompt and model adopted, or None."""
-    told = folder.read(f"sweeps/{prompt_key(base)}")
-    if told is None or not told["adopted"]:
+    document = folder.read(f"sweeps/{prompt_key(base)}")
+    if document is None or not document["adopted"]:
         return None
-    setting: dict[str, Any] = told["winner"]["setting"]
+    setting: dict[str, Any] = document["winner"]["setting"]
     return setting
 
 

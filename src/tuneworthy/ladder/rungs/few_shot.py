@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from tuneworthy.config.retrieval import LocalEncoder
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
-from tuneworthy.ladder.rungs.shot_sets import ASKED, shot_sets, why_no_sets
+from tuneworthy.ladder.rungs.shot_sets import TRIED, shot_sets, why_no_sets
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.types import OutputFormat, Shots, Variant
@@ -41,7 +41,7 @@ class FewShotRung(Rung):
             candidates=[c for c in candidates if c.id != best.id],
             notes=notes,
             more_candidates=sets,
-            more_calls={best.model: min(ASKED * sizes[0], len(pool))} if sets > 1 else {},
+            more_calls={best.model: min(TRIED * sizes[0], len(pool))} if sets > 1 else {},
         )
 
     async def search(self, session: Session, view: View) -> SearchResult:

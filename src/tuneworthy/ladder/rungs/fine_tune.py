@@ -69,7 +69,7 @@ class FineTuneRung(Rung):
             base=tuned.base,
             dataset=tuned.dataset,
             file_type=tuned.file_type,
-            compared_with=against.words,
+            compared_with=against.title,
             compared_base=against.base,
             sureness_base=await sureness(session, untuned, dev),
             sureness_tuned=await sureness(session, winner, dev),
@@ -119,8 +119,8 @@ def swept(view: View, start: Variant) -> list[Setting]:
     """Return what sweeps of a tuned model adopted, free or constrained."""
     folder, structured = Folder(view.project.root), view.task.structured
     outputs = {"": OutputFormat()} | ({f"+{structured.kind}": structured} if structured.kind != "free" else {})
-    settings = {words: swept_setting(folder, replace(start, output=output)) for words, output in outputs.items()}
-    return [(label(one) + words, one, outputs[words]) for words, one in settings.items() if one is not None]
+    settings = {suffix: swept_setting(folder, replace(start, output=output)) for suffix, output in outputs.items()}
+    return [(label(one) + suffix, one, outputs[suffix]) for suffix, one in settings.items() if one is not None]
 
 
 def presets(view: View, tuned: TunedModel) -> list[Setting]:
@@ -129,15 +129,15 @@ def presets(view: View, tuned: TunedModel) -> list[Setting]:
     The project's own decoding is the grid of [decoding], and what the best variant so far uses: what that left to its
     engine is set where the engine of the tuned model would run something else.
     """
-    found = [("greedy", dict(GREEDY), OutputFormat())]
+    settings = [("greedy", dict(GREEDY), OutputFormat())]
     task = view.task
     if task.structured.kind != "free":
-        found.append((f"greedy+{task.structured.kind}", dict(GREEDY), task.structured))
+        settings.append((f"greedy+{task.structured.kind}", dict(GREEDY), task.structured))
     own = [dict(one) for one in view.project.decoding.grid or ()]
     if view.best is not None and view.best.decoding:
         source = engine_for(provider_of(view.project, view.best.model))
         own.append(carried(view.best.decoding, source, engine_for(tuned.engine)))
     for decoding in own:
-        if all(decoding != known for _, known, _ in found):
-            found.append((label(decoding), decoding, OutputFormat()))
-    return found
+        if all(decoding != other for _, other, _ in settings):
+            settings.append((label(decoding), decoding, OutputFormat()))
+    return settings

@@ -103,14 +103,14 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
         provider: Of the model.
         effort: The model's own if None.
     """
-    known = _capabilities(provider)
+    capabilities = _capabilities(provider)
     setting = {**_sampling(base), **({"effort": effort} if effort else {})}
     return replace(
         base,
         model=model,
         model_identity=provider.identity,
-        decoding=accepted(known, setting, {})[0],
-        max_tokens=base.max_tokens + known.thinking_tokens(effort),
+        decoding=accepted(capabilities, setting, {})[0],
+        max_tokens=base.max_tokens + capabilities.thinking_tokens(effort),
     )
 
 
@@ -126,16 +126,16 @@ def _capabilities(provider: Provider) -> Capabilities:
 def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], tuple[str, ...]]:
     """Return the model at its default effort and at each other one, and the parameters that it does not accept."""
     provider = view.models[name].provider
-    known = _capabilities(provider)
+    capabilities = _capabilities(provider)
     variants = [
         replace(
             on_model(best, name, provider, effort),
             name=f"model/{name}" + (f",effort={effort}" if effort else ""),
             notes=(*best.notes, f"model {name}", *([f"effort {effort}"] if effort else [])),
         )
-        for effort in (None, *(one for one in known.efforts if one != known.default_effort))
+        for effort in (None, *(one for one in capabilities.efforts if one != capabilities.default_effort))
     ]
-    return variants, accepted(known, _sampling(best), {})[1]
+    return variants, accepted(capabilities, _sampling(best), {})[1]
 
 
 async def _on_dev(session: Session, variant: Variant, dev: Sequence[Case]) -> DevAnswers:
@@ -159,12 +159,12 @@ def _dominates(one: DevAnswers, other: DevAnswers) -> bool:
     if one.answered.sum() < other.answered.sum():
         return False
     both = ~np.isnan(one.num) & ~np.isnan(other.num)
-    left, right = _goods(one.on(both)), _goods(other.on(both))
-    return all(a >= b for a, b in zip(left, right, strict=True)) and left != right
+    ours, theirs = _goods(one.on(both)), _goods(other.on(both))
+    return all(a >= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
 
 
 def _goods(row: Mapping[str, float | None]) -> tuple[float, float, float]:
-    """Return score, cost and time so that more is better; what is not known is worst."""
+    """Return score, cost and time so that more is better; what is unknown is worst."""
     cost, time = row["usd_per_1k"], row["p50_ms"]
     worst = float("-inf")
     return (

@@ -179,7 +179,7 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDe
     )
     if not found.best:
         return best, about, messages.GEPA_FOUND_NOTHING.format(calls=found.calls)
-    file = _written(session, found.kept[found.best].text)
+    file = _written(session, found.prompts[found.best].text)
     system = session.project.text(file)
     return replace(best, name="prompt/gepa", system=system, notes=(*best.notes, "gepa")), replace(about, file=file), ""
 
@@ -209,7 +209,7 @@ class _GepaCalls:
         self.session, self.section, self.best = session, section, best
         self.cut_off = self.refused = 0
         self._today: dict[str, float] = {}
-        self._asked: Counter[str] = Counter()
+        self._repeats: Counter[str] = Counter()
         self._fixed = frozenset(_PLACEHOLDER.findall(best.system or ""))
         self._writer = Variant(
             name="prompt/rewrite",
@@ -239,7 +239,7 @@ class _GepaCalls:
         """
         if fault := self._fault(text, cases[0]):
             self.refused += 1
-            return [ScoredAnswer(0.0, case.text, "", fault, asked=False) for case in cases]
+            return [ScoredAnswer(0.0, case.text, "", fault, sent=False) for case in cases]
         variant = replace(self.best, name="prompt/gepa", system=text or None)
         traces, scores = await answers(self.session, variant, cases)
         return [self._judged(*row) for row in zip(cases, traces, scores, strict=True)]
@@ -250,8 +250,8 @@ class _GepaCalls:
         Raises:
             OutsideFault: It did not come, and would be asked for again.
         """
-        repeat = self._asked[prompt]
-        self._asked[prompt] += 1
+        repeat = self._repeats[prompt]
+        self._repeats[prompt] += 1
         case = Case(id=content_hash(prompt), input=prompt)
         model = self.session.models[self.section.model]
         with all_answered(self.session):

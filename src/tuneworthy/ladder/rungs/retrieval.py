@@ -1,7 +1,7 @@
 """Rung `retrieval`: passages of the project's documents before the question.
 
 The search is tuned first, without a language model, where dev cases name their documents; what it finds best is then
-put before the model with different numbers of passages. What is tuned, and what is said of the winner, is of dev alone.
+put before the model with different numbers of passages. What is tuned, and all that is reported of the winner, is of dev alone.
 """
 
 from __future__ import annotations
@@ -270,9 +270,11 @@ def cause(trace: Trace, right: Sequence[Passage]) -> str:
     """
     if any(passage.document in trace.cited for passage in right):
         return "used_and_wrong"
-    said = set(words(trace.text))
+    answer_words = set(words(trace.text))
     for passage in right:
-        if said and len(said & set(words(f"{passage.heading} {passage.text}"))) >= USED * len(said):
+        if answer_words and len(answer_words & set(words(f"{passage.heading} {passage.text}"))) >= USED * len(
+            answer_words
+        ):
             return "used_and_wrong"
     return "retrieved_and_not_used"
 
@@ -284,10 +286,10 @@ def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]
     for trace in answered:
         shown = passages[trace.case_id]
         cited = [passage for passage in shown if passage.document in trace.cited]
-        said = set(words(trace.text))
+        answer_words = set(words(trace.text))
         counts["cite"] += bool(trace.cited)
         counts["cite_unseen"] += any(one not in {passage.document for passage in shown} for one in trace.cited)
-        counts["supported"] += any(said and said <= set(words(passage.text)) for passage in cited)
+        counts["supported"] += any(answer_words and answer_words <= set(words(passage.text)) for passage in cited)
     return CitationCounts(n=len(answered), **counts)
 
 
@@ -307,8 +309,8 @@ async def _oracle(
     if both.sum() < FEWEST_PAIRED:
         return None
     groups, seed = session.groups(cases), session.project.split.seed
-    kept = None if groups is None else groups[both]
-    gain = compare(num[both], den[both], best_num[both], best_den[both], kept, alpha=0.05, seed=seed)
+    own = None if groups is None else groups[both]
+    gain = compare(num[both], den[both], best_num[both], best_den[both], own, alpha=0.05, seed=seed)
     cut = [share for case in cases if (share := library.oracle_passages(case).share) < 1]
     return OracleDetail(
         n=int(both.sum()),

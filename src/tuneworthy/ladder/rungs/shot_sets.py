@@ -19,7 +19,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Case, Example, Score, Shots
 
-ASKED = 4
+TRIED = 4
 """Examples that the model is asked, in sizes of a set."""
 RIGHT_FROM = 0.5
 """Score of a right answer, at least."""
@@ -59,14 +59,14 @@ async def _answered_right(session: Session, view: View, k: int) -> tuple[list[Ex
     """Return the examples that the model, without shots, answers right, and how many it was asked."""
     if view.project.few_shot.sets < 2:
         return [], 0
-    asked: dict[str, tuple[Case, Example]] = {}
-    for identity in view.pool.fixed(min(ASKED * k, len(view.pool)), view.seed, mixed=True).ids:
+    drawn_cases: dict[str, tuple[Case, Example]] = {}
+    for identity in view.pool.fixed(min(TRIED * k, len(view.pool)), view.seed, mixed=True).ids:
         example = view.pool.by_id[identity]
         if (case := example_case(example, session.split.kind)) is not None:
-            asked.setdefault(case.id, (case, example))
-    cases = [case for case, _ in asked.values()]
+            drawn_cases.setdefault(case.id, (case, example))
+    cases = [case for case, _ in drawn_cases.values()]
     _, scores = await answers(session, replace(view.incumbent, shots=None), cases)
-    right = [example for (_, example), score in zip(asked.values(), scores, strict=True) if _right(score)]
+    right = [example for (_, example), score in zip(drawn_cases.values(), scores, strict=True) if _right(score)]
     return right, len(cases)
 
 
