@@ -185,7 +185,7 @@ def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.Capt
         capsys, "compare", "current", run_record / "variant.json", "--project", run_record
     )
     (run_record / ".tuneworthy" / "run.json").unlink()
-    assert "expected a run that tried 'best', got none" in refused(
+    assert "There is no run yet that tried 'best'." in refused(
         capsys, "compare", "current", "best", "--project", run_record
     )
 

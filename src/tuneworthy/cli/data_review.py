@@ -88,7 +88,7 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
         print_json({"version": review.version, "bound": bound, "plans": rows})
         return
     click.echo(messages.REVIEW_PLANS.format(bound=100 * bound))
-    click.echo("  --max-bad   rows   " + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
+    click.echo(messages.PLAN_HEADINGS + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
     for n, n_bad, chances in plans:
         click.echo(f"  {n_bad:>9}   {n:>4}   " + "   ".join(f"{chance:>6.0%}" for chance in chances))
     if not plans:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend
@@ -72,8 +73,8 @@ def _show(verdict: Verdict) -> None:
         click.echo(f"  {reason}")
     click.echo(f"\nNext: {verdict.next_action}")
     if verdict.would_change:
-        click.echo(f"This would change it: {' '.join(verdict.would_change)}")
-    click.echo(f"Valid until {verdict.valid_until}.\n")
+        click.echo(messages.WOULD_CHANGE.format(changes=" ".join(verdict.would_change)))
+    click.echo(messages.VALID_UNTIL.format(date=verdict.valid_until))
     for line in _forecast_and_savings(verdict):
         click.echo(line)
     width = max(len(result.gate) for result in verdict.gates)

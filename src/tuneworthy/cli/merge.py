@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.ship.merge import merge
@@ -34,5 +35,8 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
     if as_json:
         print_json({"id": made.id, "path": str(made.folder), **made.manifest})
         return
-    click.echo(f"merged {made.id} ({made.manifest['dtype']}, into the {made.manifest['route']['name']} base)")
-    click.echo(str(made.folder))
+    click.echo(
+        messages.MERGED.format(
+            id=made.id, dtype=made.manifest["dtype"], base=made.manifest["route"]["name"], folder=made.folder
+        )
+    )

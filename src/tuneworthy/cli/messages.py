@@ -73,6 +73,7 @@ NOT_A_ROW_VERDICT: Final = "Type g, or b and a reason, not {line!r}."
 REVIEW_PLANS: Final = (
     "Plans that show at least {bound:.4g}% good rows, and how often a version with this share of bad rows passes:"
 )
+PLAN_HEADINGS: Final = "  --max-bad   rows   "
 NO_REVIEW_PLAN: Final = "  No plan: too many rows are known to be bad, or all were reviewed before."
 REVIEW_STATE: Final = "{version}: {status}: {words}."
 BAD_ROW: Final = "  bad: {row} ({reviewer}): {reason}"
@@ -116,6 +117,10 @@ DEMO_EXISTS: Final = "{folder} already exists; going on with it."
 DEMO_TRAINS: Final = "Training a small adapter now, whatever the verdict, to show every step."
 STEP_TOOK: Final = "({seconds:.0f} s)"
 REPORT_AT: Final = "Report: {path}"
+
+# decide
+WOULD_CHANGE: Final = "This would change it: {changes}"
+VALID_UNTIL: Final = "Valid until {date}.\n"
 
 # compare
 DIFFERENCE: Final = (
@@ -197,6 +202,11 @@ CHECK_RATE_FIRST: Final = "Check the rate first, then set it."
 MISSING_LIBRARIES: Final = "Training needs libraries that are not installed: {names}."
 INSTALL_TRAIN: Final = "Run `pip install 'tuneworthy[train]'`."
 PILOT_DONE: Final = "{path}: `tuneworthy decide` forecasts the gain of all {n} rows"
+PILOT_BASELINE: Final = "baseline {score:.3f} on {n} dev cases"
+PILOT_POINT: Final = "  {size} {data} rows, seed {seed}, {steps} steps: {score:.3f}"
+TRAINED: Final = "{n_steps} steps in {seconds:.0f} s, loss {first:.3f} to {last:.3f}, peak memory {memory:.0f} MiB"
+HELD_OUT_SCORE: Final = "task metric {score:.3f} on {n} held-out rows at step {step}"
+STOPPED_EARLY: Final = ", stopped early"
 FIRST_ROWS: Final = "The first rows as the model sees them. {mark} marks what it learns to write:"
 ROWS_RENDERED: Final = "{n} rows, {n_tokens} tokens, {share:.1f}% supervised; the longest has {longest}"
 TRAINED_BEFORE: Final = "This run had finished before; nothing was trained again."
@@ -206,6 +216,8 @@ NOT_GATED: Final = "The data did not pass its gates; `tuneworthy decide` will sh
 MERGED_OR_BASE: Final = "Give either --merged or --base."
 EXPORT_SEPARATELY: Final = "Export one, then the other."
 NO_FOLDER: Final = "There is no folder {folder}."
+MERGED: Final = "merged {id} ({dtype}, into the {base} base)\n{folder}"
+PARITY_PASSED: Final = "parity: pass ({n} prompts)"
 ONLY_THE_BASE: Final = "There is only the base to compare the adapter {adapter} with."
 MERGE_AND_EXPORT: Final = "Run `tuneworthy merge`, then `tuneworthy export gguf`."
 NOT_A_FACT: Final = "--fact takes QUESTION=ANSWER, not {text!r}."

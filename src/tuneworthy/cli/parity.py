@@ -90,7 +90,7 @@ def _say(document: dict[str, Any]) -> None:
     for one in document["checks"]:
         click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
     if document["status"] == "pass":
-        click.echo(f"parity: pass ({document['n_prompts']} prompts)")
+        click.echo(messages.PARITY_PASSED.format(n=document["n_prompts"]))
     else:
-        why = f"cause {document['cause']}" if document["cause"] else document["detail"]
-        click.echo(f"parity: {document['status']}, {why}")
+        reason = f"cause {document['cause']}" if document["cause"] else document["detail"]
+        click.echo(f"parity: {document['status']}, {reason}")

@@ -66,10 +66,11 @@ def _pilot(project: Project, store: Folder, unsafe: bool, as_json: bool) -> int:
     if as_json:
         print_json(document)
         return 0
-    click.echo(f"baseline {document['baseline']:.3f} on {document['n_dev']} dev cases")
+    click.echo(messages.PILOT_BASELINE.format(score=document["baseline"], n=document["n_dev"]))
     for point in document["points"]:
-        what = f"{point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps"
-        click.echo(f"  {what}: {point['score']:.3f}")
+        click.echo(
+            messages.PILOT_POINT.format(**{key: point[key] for key in ("size", "data", "seed", "steps", "score")})
+        )
     click.echo(messages.PILOT_DONE.format(path=store.path / "pilot.json", n=document["n_examples"]))
     return 0
 
@@ -104,17 +105,23 @@ def _show_rows(prepared: Prepared) -> None:
 
 
 def _say(done: Trained) -> None:
-    told: Mapping[str, Any] = done.adapter.manifest
-    curves, held = told["curves"], told["held_out"]
+    manifest: Mapping[str, Any] = done.adapter.manifest
+    curves, held_out = manifest["curves"], manifest["held_out"]
     if done.again:
         click.echo(messages.TRAINED_BEFORE)
     click.echo(
-        f"{curves['n_steps']} steps in {told['seconds']:.0f} s, loss {curves['first_loss']:.3f} to "
-        f"{curves['last_loss']:.3f}, peak memory {told['memory']['peak_bytes'] / 2**20:.0f} MiB"
+        messages.TRAINED.format(
+            n_steps=curves["n_steps"],
+            seconds=manifest["seconds"],
+            first=curves["first_loss"],
+            last=curves["last_loss"],
+            memory=manifest["memory"]["peak_bytes"] / 2**20,
+        )
     )
-    if held and held["score"] is not None:
-        early = ", stopped early" if curves["stopped_early"] else ""
-        click.echo(f"task metric {held['score']:.3f} on {held['n']} held-out rows at step {curves['kept_step']}{early}")
-    if not told["gated"]:
+    if held_out and held_out["score"] is not None:
+        early = messages.STOPPED_EARLY if curves["stopped_early"] else ""
+        line = messages.HELD_OUT_SCORE.format(score=held_out["score"], n=held_out["n"], step=curves["kept_step"])
+        click.echo(line + early)
+    if not manifest["gated"]:
         click.echo(messages.NOT_GATED)
     click.echo(f"adapter {done.adapter.id}: {done.adapter.folder}")

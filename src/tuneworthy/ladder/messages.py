@@ -22,6 +22,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 # Records of runs
+NO_SUCH_VARIANT: Final = "no such variant"
 RECORD_UNREADABLE: Final = "{where}: this version cannot read the record ({place}: {fault})."
 RUN_AGAIN: Final = "Run `tuneworthy run` again: nothing that was answered is paid for twice."
 STOPPED: Final = "stopped in the rung {rung}: {why}"
@@ -301,6 +302,8 @@ DEV_NEAR_TEST: Final = (
     "{group} share a group."
 )
 SET_GROUPS: Final = "Give cases from one source the same group."
+MOST_FAULTS: Final = "at most {n} faults"
+MORE_FAULTS: Final = "{n} more"
 READER_NOTE: Final = "{path}: {note}"
 SMALL_TEST: Final = "The test set has {n} cases; at least {least} are needed."
 ADD_CASES: Final = "Add cases with `tuneworthy cases sample`, then label them."
@@ -419,6 +422,7 @@ NO_TEST_ANSWERS: Final = "No answer to a test case is stored."
 RUN_WITHOUT_QUICK: Final = "Run `tuneworthy run` without --quick."
 NO_JUDGE: Final = "The first grader is {type!r}, so there is no judge to validate."
 NO_SUCH_CASE: Final = "{word!r} does not name one case; it matches {ids}."
+RUNG_OF_LAST_RUN: Final = "rung of the last run called"
 LIST_CASES: Final = "`tuneworthy cases show --failed` lists ids."
 EMPTY_RUN: Final = "The last run has no variant."
 RUN_LADDER_AGAIN: Final = "Run `tuneworthy run` again."

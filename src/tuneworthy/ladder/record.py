@@ -319,7 +319,7 @@ def record_from(document: Any, where: str = "record") -> RunRecord:
         ) from None
     if record.best and record.best.variant not in record.variants:
         raise UserError(
-            messages.RECORD_UNREADABLE.format(where=where, place="best.variant", fault="no such variant"),
+            messages.RECORD_UNREADABLE.format(where=where, place="best.variant", fault=messages.NO_SUCH_VARIANT),
             hint=messages.RUN_AGAIN,
         )
     return record

@@ -321,3 +321,8 @@ def scale_apart(scale: float, rate: float | None) -> str:
     return f"The scale alpha/r is {scale:g}" + (
         f"; a rate of {rate:g} acts like {rate * scale:.2g} at scale 1." if rate else "."
     )
+
+
+# batch sizes
+BATCH_NOT_MULTIPLE: Final = "batch_size ({batch}) is not a multiple of micro_batch_size ({micro})."
+CHANGE_BATCH: Final = "Change one of them."

@@ -71,11 +71,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.batch_size % self.micro_batch_size:
-            raise UserError(
-                f"expected a batch_size that is a multiple of micro_batch_size, got {self.batch_size}"
-                f" and {self.micro_batch_size}",
-                hint="change one of them",
-            )
+            message = messages.BATCH_NOT_MULTIPLE.format(batch=self.batch_size, micro=self.micro_batch_size)
+            raise UserError(message, hint=messages.CHANGE_BATCH)
 
     @property
     def accumulation(self) -> int:

@@ -18,6 +18,7 @@ from tuneworthy.errors import DataError, TuneworthyError, UserError
 from tuneworthy.evaluate.models import OpenModel, open_model
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
+from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
 from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons
 from tuneworthy.ladder.estimate import Estimate, estimate_run
@@ -250,5 +251,13 @@ def _each(error: DataError) -> list[DataError]:
     if not isinstance(error, DataFaults):
         return [error]
     more = error.n_faults - len(error.faults)
-    rest = [DataError(error.path, None, f"at most {len(error.faults)} faults", f"{more} more")] if more else []
+    rest = (
+        [
+            DataError(
+                error.path, None, messages.MOST_FAULTS.format(n=len(error.faults)), messages.MORE_FAULTS.format(n=more)
+            )
+        ]
+        if more
+        else []
+    )
     return [*error.faults, *rest]

@@ -219,7 +219,7 @@ class StoredAnswers:
             best = self.record.best
             return best.rung if best else max(_above_classical(rungs), key=lambda name: _dev_score(rungs[name]))
         if word not in rungs:
-            raise UnknownName("rung of the last run called", word, ["best", *rungs])
+            raise UnknownName(messages.RUNG_OF_LAST_RUN, word, ["best", *rungs])
         return word
 
     def _variant(self, rung: str) -> Variant:
