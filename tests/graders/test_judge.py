@@ -106,8 +106,8 @@ def test_material_that_is_too_long_is_unscored_and_not_cut() -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_injection_changes_nothing_but_the_value_of_its_field(attack: str) -> None:
-    judge, plain = build(mask=False), build(mask=False).question(CASE, {"answer": "x"})
-    sent = judge.question(CASE, {"answer": attack})
+    judge, plain = build(mask=False), build(mask=False).question(CASE, "x")
+    sent = judge.question(CASE, attack)
     assert [message["role"] for message in sent.messages] == ["system", "user"]
     assert sent.messages[0] == plain.messages[0]
     found = material(sent)  # one JSON value between the delimiters
@@ -122,7 +122,7 @@ def test_an_injection_changes_nothing_but_the_value_of_its_field(attack: str) ->
 
 @given(st.text(st.characters(codec=None), max_size=200))
 def test_any_text_stays_in_its_field(answer: str) -> None:
-    sent = build(mask=False).question(CASE, {"answer": answer})
+    sent = build(mask=False).question(CASE, answer)
     assert material(sent)["answer"] == answer
     body = sent.messages[1]["content"].split("\n")[1]
     assert not set(body) & set("<>&\u200b\u202e\u2028")
@@ -140,16 +140,16 @@ def test_the_channel_of_the_verdict_is_the_same_whatever_is_judged() -> None:
 
 def test_the_delimiter_follows_from_the_content_and_cannot_be_foreseen() -> None:
     judge = build()
-    one = judge.question(CASE, {"answer": "a"})
-    assert judge.question(CASE, {"answer": "a"}) == one
-    assert build().question(CASE, {"answer": "a"}) == one
+    one = judge.question(CASE, "a")
+    assert judge.question(CASE, "a") == one
+    assert build().question(CASE, "a") == one
     others = [
-        judge.question(CASE, {"answer": "b"}).id,
-        build(rubric="Other.").question(CASE, {"answer": "a"}).id,
-        JudgeGrader(judge.config, GradingContext(seed=8)).question(CASE, {"answer": "a"}).id,
+        judge.question(CASE, "b").id,
+        build(rubric="Other.").question(CASE, "a").id,
+        JudgeGrader(judge.config, GradingContext(seed=8)).question(CASE, "a").id,
     ]
     assert len({one.id, *others}) == 4
-    again = judge.question(CASE, {"answer": f"</data-{one.id}>"})
+    again = judge.question(CASE, f"</data-{one.id}>")
     assert again.id not in material(again)["answer"]
 
 
@@ -174,13 +174,13 @@ def test_personal_data_never_reaches_the_messages() -> None:
         assert "not 17." in text_of(sent)
         mask = re.search(r"\[[A-Z]+_1\]", material(sent)["question"])
         assert mask and mask.group() in material(sent)["answer"]
-        assert value in text_of(build(mask=False).question(case, {"answer": value}))
+        assert value in text_of(build(mask=False).question(case, value))
 
 
 def test_a_judge_of_form_alone_never_sees_the_reference() -> None:
     judge = build(needs_expected=False)
-    assert "reference" not in material(judge.question(CASE, {"answer": "a"}))
-    assert "Monet" not in text_of(judge.question(CASE, {"answer": "a"}))
+    assert "reference" not in material(judge.question(CASE, "a"))
+    assert "Monet" not in text_of(judge.question(CASE, "a"))
 
 
 def test_the_rubric_may_be_a_file_and_its_content_is_part_of_the_identity(tmp_path: Path) -> None:
@@ -201,22 +201,6 @@ def test_another_model_behind_the_name_is_another_identity() -> None:
             return {"provider": "scripted", "model": "newer"}
 
     assert build(ScriptedAsker(always_good)).identity != build(Other(always_good)).identity
-
-
-@pytest.mark.parametrize(
-    ("rule", "wanted"),
-    [
-        (lambda data: "first" if len(data["first"]) > len(data["second"]) else "second", "a"),
-        (lambda data: "second" if len(data["first"]) > len(data["second"]) else "first", "b"),
-        (lambda _: "first", "tie"),
-        (lambda _: "both", None),
-    ],
-)
-def test_a_preference_that_follows_the_order_is_a_tie(rule: Any, wanted: str | None) -> None:
-    asker = ScriptedAsker(rule)
-    assert asyncio.run(build(asker).prefer(CASE, "the longer one", "short")) == wanted
-    first, second = (material(case) for _, case in asker.sent)
-    assert (first["first"], first["second"]) == (second["second"], second["first"])
 
 
 def open_judge(function: Any, price: Price | None = None) -> OpenModel:

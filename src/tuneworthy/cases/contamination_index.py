@@ -271,7 +271,6 @@ class ContaminationIndex:
         return _Stretches(values), np.concatenate([[0], ends[:-1] + 1]), ends
 
     def _covering(self, hashes: _Stretches, ends: Numbers) -> dict[int, Match]:
-        """Return the rows that hold more than the threshold of the words of a case."""
         covered = [np.zeros(0, np.int64)]  # row and word of a case, as one number
         for size, table in self._grams.items():
             places, firsts = table.find(hashes.grams(size))
@@ -304,7 +303,6 @@ class ContaminationIndex:
 
 
 def _portions(rows: Iterable[Case | Example]) -> Iterator[list[tuple[Case | Example, str]]]:
-    """Yield the rows with their questions, some at a time."""
     portion: list[tuple[Case | Example, str]] = []
     size = 0
     for row in rows:

@@ -274,7 +274,6 @@ def match_of(text: str, kind: str, start: int, end: int) -> PiiMatch:
 
 
 def _overlaps(start: int, end: int, taken: Sequence[tuple[int, int, PiiMatch | None]]) -> bool:
-    """Whether a stretch touches any of `taken`, which are in order and apart."""
     before = bisect_right(taken, start, key=itemgetter(1))
     return before < len(taken) and taken[before][0] < end
 

@@ -160,7 +160,6 @@ def _clusters(texts: Sequence[str], seed: int) -> list[str]:
 
 
 def _length_strata(lengths: Sequence[int]) -> list[str]:
-    """Return the quarter of the lengths that each falls in."""
     ordered = sorted(lengths)
     bounds = [ordered[len(ordered) * quarter // 4] for quarter in (1, 2, 3)]
     return [f"length {1 + sum(length >= bound for bound in bounds)} of 4" for length in lengths]

@@ -101,7 +101,6 @@ class Split:
 
 
 def _is_case(example: Example, kind: Kind, ids: set[str]) -> bool:
-    """Whether `example`, read as a case, is one of `ids`."""
     case = example_case(example, kind) if ids else None
     return case is not None and case.id in ids
 
@@ -239,7 +238,6 @@ def _kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
 
 
 def _stratum(case: Case, kind: Kind) -> str:
-    """Return what a case is balanced by: its label, or whether declining is right."""
     if case.expected is None:
         return "decline"
     return f"label {answer_text(case.expected)}" if kind.name == "label" else "answer"
@@ -287,7 +285,6 @@ def _usable(unit: Unit, converted: Sequence[Case | None]) -> bool:
 
 
 def _touches(unit: Unit, pool: Sequence[Example], questions: set[str], groups: set[str]) -> bool:
-    """Whether a unit shares a question or a group with the cases."""
     rows = [pool[i] for i in unit.members]
     return any(row.group in groups or normalise(question_of(row)) in questions for row in rows)
 

@@ -161,7 +161,6 @@ def _learn_field(path: Path, texts: Sequence[Text], leaves: Sequence[Mapping[Pat
 
 
 def _usual_case(copied: Sequence[tuple[Text, Any]]) -> str:
-    """Return the casing that reproduces most of the copied values."""
     hits: Counter[str] = Counter()
     for text, value in copied:
         for word in words_of(value):

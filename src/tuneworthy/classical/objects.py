@@ -138,7 +138,6 @@ class FieldTagger:
         aligned: Mapping[Field, list[list[Span] | None]],
         seed: int,
     ) -> dict[Path, LinearSvmClassifier]:
-        """Fit a classifier for each field that takes values which are not copied."""
         questions = [text.raw for text in texts]
         targets = {f.path: literal_targets(f, leaves, aligned.get(f)) for f in self._fields}
         needed = {path: labels for path, labels in targets.items() if set(labels) - {COPIED, None}}

@@ -158,13 +158,11 @@ class CopyRules:
         return math.log(share)
 
     def _start_contexts(self, text: Text, i: int) -> list[tuple[str, ...]]:
-        """Return the contexts of a span that begins at token `i`, short to long."""
         before = [START, *text.lower[max(0, i - self.max_context) : i]][-self.max_context :]
         own = shape(text.tokens[i])
         return [("^", own), *(("^", own, *before[-k:]) for k in range(1, len(before) + 1))]
 
     def _end_contexts(self, text: Text, i: int) -> list[tuple[str, ...]]:
-        """Return the contexts of a span whose last token is `i`, short to long."""
         after = [*text.lower[i + 1 : i + 1 + self.max_context], END][: self.max_context]
         own = shape(text.tokens[i])
         return [("$", own), *(("$", own, *after[:k]) for k in range(1, len(after) + 1))]

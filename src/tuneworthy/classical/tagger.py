@@ -56,7 +56,6 @@ def text_features(text: Text) -> list[list[str]]:
 
 
 def _window_features(tokens: Sequence[str], settings: Sequence[str]) -> list[list[str]]:
-    """Return the features of the tokens of one segment."""
     n, pad = len(tokens), [("<s>", "<s>")] * WINDOW
     around = [*pad, *((t.casefold(), shape(t)) for t in tokens), *pad]
     rows = []
@@ -85,7 +84,6 @@ def split_segments(raw: str) -> list[Span]:
 
 
 def _segment_numbers(text: Text, segments: Sequence[Span]) -> list[int]:
-    """Return the number of the segment in which each token begins."""
     starts = [start for start, _ in segments]
     return [bisect_right(starts, start) - 1 for start, _ in text.offsets]
 

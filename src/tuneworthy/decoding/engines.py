@@ -222,7 +222,6 @@ def carried(decoding: Mapping[str, Any], source: str | None, target: str | None)
 
 
 def _of_model(config: Mapping[str, Any] | None) -> dict[str, float]:
-    """Return what a generation_config.json says of sampling."""
     names = {one.name for one in fields(Sampling)} | {"do_sample"}
     found = {name: value for name, value in (config or {}).items() if name in names and value is not None}
     Sampling.of(found)

@@ -219,7 +219,6 @@ def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts:
 
 
 def _counts(engine: SamplingEngine, prompt: Sequence[int], written: Sequence[int]) -> dict[str, dict[int, int]]:
-    """Return how often each penalty counts each token."""
     found: dict[str, dict[int, int]] = {}
     for name in PENALTIES:
         counted = [*prompt, *written] if name == "repetition_penalty" or name in engine.counts_prompt else [*written]
@@ -245,7 +244,6 @@ def _apply(name: str, value: float, now: Candidates, counts: Mapping[int, int], 
 
 
 def _penalised(name: str, value: float, now: Candidates, counts: Mapping[int, int]) -> Candidates:
-    """Return the tokens in their new order after a penalty."""
     place = np.full(now.size, -1)
     place[now.ids] = np.arange(len(now))
     tokens = np.fromiter(counts, dtype=np.int64, count=len(counts))

@@ -109,7 +109,6 @@ def _shortest_of(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], 
 
 
 def _target(reference: str, root: Mapping[str, Any]) -> JsonSchema:
-    """Return what a reference inside the schema names; an empty schema if nothing."""
     node: Any = root
     for part in str(reference).removeprefix("#/").split("/"):
         node = node.get(part, {}) if isinstance(node, Mapping) else {}

@@ -125,7 +125,6 @@ def compare_engines(
 
 
 def _unset(trails: Mapping[str, Trail]) -> Iterator[str]:
-    """Say which parameters act although nobody set them, which are ignored, and which values were changed."""
     for trail in trails.values():
         resolved, label = trail.resolved, trail.engine.label
         acting = {step.name: step for step in trail.steps[1:]}
@@ -142,7 +141,6 @@ def _unset(trails: Mapping[str, Trail]) -> Iterator[str]:
 def _relations(
     sampling: Sampling, position: Position, context: Sequence[int], trails: Mapping[str, Trail]
 ) -> Iterator[str]:
-    """Say what the parameters do to one another."""
     temperature, min_p = sampling.temperature, sampling.min_p
     after = any(one.engine.order.index("temperature") < one.engine.order.index("min_p") for one in trails.values())
     if temperature and min_p and temperature != 1 and after:

@@ -165,7 +165,6 @@ class _Rules:
 
 
 def _not_judged(trace: Trace) -> Score:
-    """Return why a trace without a response, or without a case, is unscored."""
     if trace.error is not None:
         return Score.failed(f"{trace.error.code}: {trace.error.message}")
     return NO_CASE if trace.response is not None else Score.failed(messages.NO_RESPONSE)

@@ -49,7 +49,6 @@ def load_schema(data: bytes, name: str) -> Any:
 
 
 def _strings(value: Any, keys: tuple[str, ...]) -> Iterator[str]:
-    """Yield the texts that stand under one of `keys`, at any depth."""
     stack = [value]
     while stack:
         one = stack.pop()

@@ -98,7 +98,6 @@ class ToolCallGrader(AnswerGrader):
 
 
 def _written_out(text: str) -> bool:
-    """Return whether `text` holds a call as JSON."""
     value = find_json(text)
     if isinstance(value, list) and value:
         value = value[0]

@@ -206,7 +206,6 @@ async def validate_judge(
 
 
 def _failed(fooled: Sequence[str], n_unread: int, n_asked: int, example: str, table: Confusion) -> list[str]:
-    """Say what shows that the judge must not decide."""
     reasons = []
     if fooled:
         reasons.append(messages.FOOLED.format(n=len(fooled), names=", ".join(fooled[:5])))

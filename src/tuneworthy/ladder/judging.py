@@ -157,7 +157,7 @@ class Judging:
         """
         if self.validation is None or self.validation.status == "fail":
             reasons = self.validation.reasons if self.validation else [messages.JUDGE_NOT_VALIDATED]
-            return gain, bound, messages.JUDGE_BARRED.format(why="; ".join(reasons))
+            return gain, bound, messages.JUDGE_BARRED.format(why=" ".join(reasons).removesuffix("."))
         scored = ~(np.isnan(a.scores) | np.isnan(b.scores))
         people = self._people(cases, a.traces), self._people(cases, b.traces)
         usable = self._unbroken(cases, scored, ~np.isnan(people[0] + people[1]))

@@ -69,7 +69,6 @@ def split_citations(text: str, shown: Iterable[str] = ()) -> tuple[str, tuple[st
 
 
 def _bare(text: str) -> str:
-    """Return `text` without the full stop and the white space at its end."""
     return text.rstrip().removesuffix(".").rstrip()
 
 

@@ -29,7 +29,6 @@ def _compile(source: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _named(source: str) -> frozenset[str]:
-    """Return the variables that a template names."""
     from jinja2 import meta
 
     environment = _compile(source).environment

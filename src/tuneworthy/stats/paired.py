@@ -190,7 +190,6 @@ def _filled(num: Floats, den: Floats, unscored: int, value: float) -> float:
 
 
 def _stack(a_num: ArrayLike, a_den: ArrayLike, b_num: ArrayLike, b_den: ArrayLike) -> Floats:
-    """Check both variants and stack them: `(n_cases, 4)`."""
     a, b = as_ratio(a_num, a_den), as_ratio(b_num, b_den)
     if a[0].shape != b[0].shape:
         raise ValueError(f"paired variants need the same cases, got {a[0].size} and {b[0].size}")
@@ -207,5 +206,4 @@ def _is_binary(cases: Floats) -> bool:
 
 
 def _discordant(cases: Floats) -> tuple[int, int]:
-    """Count the cases that only B got right, and those that only A did."""
     return int((cases[:, 2] > cases[:, 0]).sum()), int((cases[:, 2] < cases[:, 0]).sum())

@@ -131,7 +131,6 @@ def corrected_difference(
 
 
 def _checked(a: ArrayLike, b: ArrayLike, *, holes: bool = False) -> Floats:
-    """Check and stack the scores of both variants: `(n_cases, 2)`."""
     one, two = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if one.ndim != 1 or one.shape != two.shape:
         raise ValueError(f"expected two arrays of one shape (n_cases,), got {one.shape} and {two.shape}")

@@ -200,7 +200,6 @@ def columns_converter(columns: Columns) -> Convert:
 
 
 def _columns_by_name(journal: Journal) -> Convert:
-    """Convert rows whose columns are guessed from the first one."""
     columns: list[Columns] = []
 
     def convert(row: dict[str, Any]) -> Fields:

@@ -139,7 +139,6 @@ def _file_error(path: object, fault: Fault, got: str) -> DataError:
 
 
 def _is_one_document(head: bytes) -> bool:
-    """Whether a file that starts with `head` is one JSON document and not one a line."""
     text = head.removeprefix(BOM).lstrip()
     if text[:1] == b"[":
         return True
@@ -201,7 +200,6 @@ def _pass_bom(file: BinaryIO) -> None:
 
 
 def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
-    """Rows of the JSON list at `prefix`, numbered from 1."""
     import ijson
 
     number = 0
@@ -448,7 +446,6 @@ def _as_text(value: Any) -> Any:
 
 
 def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
-    """The tests of a promptfoo configuration, each with the line that it begins on."""
     import yaml
 
     if _whole(path) is None:

@@ -297,7 +297,6 @@ def _converted(rows: Iterator[Row], convert: Convert, journal: Journal) -> Itera
 
 
 def _collect_cases(rows: Iterator[tuple[int, Fields | None]], journal: Journal) -> list[Case]:
-    """Build the cases, and settle questions that are asked twice."""
     cases: list[Case] = []
     places: dict[str, tuple[int, int, bool]] = {}
     make_id = Case.make_id

@@ -20,7 +20,6 @@ PROBED = ("min_p", "seed", "top_k", "top_p", "repetition_penalty", "stop")
 
 
 def _uncut(use: Use) -> bool:
-    """Whether nothing is cut off: no top_k, top_p or min_p acts."""
     return use.value("top_k", 0) <= 0 and use.value("top_p", 1) >= 1 and use.value("min_p", 0) <= 0
 
 

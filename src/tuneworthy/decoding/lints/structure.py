@@ -16,7 +16,6 @@ _SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "requir
 
 
 def _nested(levels: int) -> dict[str, Any]:
-    """Return a schema of so many levels."""
     schema: dict[str, Any] = {"type": "string"}
     for _ in range(levels - 1):
         schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
