@@ -16,10 +16,10 @@ import orjson
 
 Message = dict[str, Any]
 JsonSchema = dict[str, Any]
+# Share of the cases that may be unscored where a score decides anything.
 MOST_UNSCORED = 0.02
-"""Share of the cases that may be unscored where a score decides anything."""
+# Share of the cases or rows that a second person judges, so that the agreement of people is known.
 SECOND_SHARE: Final = 0.25
-"""Share of the cases or rows that a second person judges, so that the agreement of people is known."""
 
 
 class Unlabelled:
@@ -255,8 +255,8 @@ class Variant:
         return content_hash(content)
 
 
+# How many variants are timed in turn at most.
 LANES = 2
-"""How many variants are timed in turn at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from tuneworthy.errors import ProviderError
 from tuneworthy.types import Case, Failure, Request, Response
 
+# By store key: what came, and what it cost in US dollars.
 Answers = dict[bytes, tuple[Response | Failure, float]]
-"""By store key: what came, and what it cost in US dollars."""
 
 
 @dataclass(slots=True, eq=False)

@@ -12,8 +12,8 @@ from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Timing, Variant, content_hash
 
 N_CASES = 32
+# Less than this between two variants is the measuring itself.
 LEAST_S = 0.001
-"""Less than this between two variants is the measuring itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,16 +55,16 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 8.0
 SHORTEST_DELAY_S = 0.05
 RATE_LIMIT_RETRIES = 30
+# Further attempts to connect to a server that has never answered this process: it is not there.
 UNSEEN_RETRIES = 2
-"""Further attempts to connect to a server that has never answered this process: it is not there."""
+# Cases in a row that failed for good before the provider, not the cases, is blamed.
 DOWN_AFTER = 8
-"""Cases in a row that failed for good before the provider, not the cases, is blamed."""
+# How long calls in flight are waited for once the provider is known to be down or to refuse the key.
 IMPATIENT_S = 5.0
-"""How long calls in flight are waited for once the provider is known to be down or to refuse the key."""
+# The same question would meet them again, as long as the model answers others.
 STORED_FAILURES = frozenset({"bad_request"})
-"""The same question would meet them again, as long as the model answers others."""
+# If nothing was ever answered, the project file or the pipeline has to be fixed, not a case.
 UNTIL_FIXED = frozenset({"refused", "pipeline"})
-"""If nothing was ever answered, the project file or the pipeline has to be fixed, not a case."""
 MAYBE_BILLED = frozenset({"timeout", "malformed", "connection", "crash"})
 NOT_OF_ONE_CASE = frozenset({"connection", "rate_limit"})
 

@@ -14,8 +14,8 @@ from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Request, Response
 
+# How the names of these models begin: they are no models of the project file.
 PREFIX = "classical:"
-"""How the names of these models begin: they are no models of the project file."""
 
 
 class ClassicalProvider:

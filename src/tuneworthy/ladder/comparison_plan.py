@@ -16,8 +16,8 @@ from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 
+# Of the document, and of the count in the stored split.
 NAME = "comparisons"
-"""Of the document, and of the count in the stored split."""
 
 
 def read_comparisons(folder: Folder) -> ComparisonPlan:

@@ -13,8 +13,8 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.search.racing import DevScores
 from tuneworthy.types import Case, Score, Trace, Variant
 
+# An output token costs and takes about as much as so many input tokens.
 OUTPUT_WEIGHT = 4
-"""An output token costs and takes about as much as so many input tokens."""
 
 
 def shuffled(dev: Sequence[Case], seed: int) -> list[Case]:

@@ -41,21 +41,21 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Case, Request, Response, Variant
 
 SAMPLED_CASES = 50
+# Tokens a second that the embedded 98 MB model writes to one request on two CPU cores; a larger one in proportion.
 LOCAL_RATE = 150.0
-"""Tokens a second that the embedded 98 MB model writes to one request on two CPU cores; a larger one in proportion."""
 LOCAL_BYTES = 98_000_000
+# How much faster it writes to many requests together.
 LOCAL_BATCH = 2.0
-"""How much faster it writes to many requests together."""
+# How much faster a prompt is read than an answer is written.
 PREFILL = 10.0
-"""How much faster a prompt is read than an answer is written."""
+# Seconds before the first token, and tokens a second, of a server that was not measured yet.
 NETWORK_S = 0.5
 NETWORK_RATE = 60.0
-"""Seconds before the first token, and tokens a second, of a server that was not measured yet."""
 FEWEST_IN_FLIGHT = 8
+# Answers that a judge is tested with, at most, for each dev case.
 CANARIES = 8
-"""Answers that a judge is tested with, at most, for each dev case."""
+# Stands for the answer and the form that a judge gets: about 50 tokens.
 JUDGE_FORM = 200 * " "
-"""Stands for the answer and the form that a judge gets: about 50 tokens."""
 
 Span = tuple[float, float]
 

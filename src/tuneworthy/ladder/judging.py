@@ -29,8 +29,8 @@ from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Trace, content_hash
 
+# `.tuneworthy/judge.json`: the last validation, for the gate and the report.
 DOCUMENT = "judge"
-"""`.tuneworthy/judge.json`: the last validation, for the gate and the report."""
 
 
 @dataclass(frozen=True, slots=True)

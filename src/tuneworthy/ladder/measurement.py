@@ -25,8 +25,8 @@ from tuneworthy.types import Case, Trace, Variant
 Pair = tuple[np.ndarray, np.ndarray]
 Span = tuple[float, float]
 SAMPLED_REPEATS = 3
+# Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know.
 DETERMINISTIC = frozenset({"scripted", "python", "http"})
-"""Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,12 @@ from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
 
+# How the names of tuned models begin: what they are made of is in the record of their rung.
 TUNED = "tuned:"
-"""How the names of tuned models begin: what they are made of is in the record of their rung."""
+# How the models of untuned bases begin that the project file does not name.
 BASE = "base:"
-"""How the models of untuned bases begin that the project file does not name."""
+# Tuned models that are tried, the newest ones: each is asked all of dev.
 MOST = 4
-"""Tuned models that are tried, the newest ones: each is asked all of dev."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,10 @@ from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case, Variant
 
 BYTES_A_TOKEN = 4
+# What a paragraph with a placeholder, or with an end of one that spans paragraphs, has in it.
 JINJA = ("{{", "}}", "{%", "%}", "{#", "#}")
-"""What a paragraph with a placeholder, or with an end of one that spans paragraphs, has in it."""
+# Paragraphs that are tried, at most: the longest.
 MOST = 12
-"""Paragraphs that are tried, at most: the longest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

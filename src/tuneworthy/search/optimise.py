@@ -23,15 +23,15 @@ from tuneworthy.search import messages
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import Case
 
+# Answers that the rewriting model sees at a time, as in the paper.
 MINIBATCH = 3
-"""Answers that the rewriting model sees at a time, as in the paper."""
 FEWEST_TRAIN = 2 * MINIBATCH
+# Times that GEPA asks for a rewrite, at most: once more if none came.
 ATTEMPTS = 2
-"""Times that GEPA asks for a rewrite, at most: once more if none came."""
+# Share of the calls that one round of all cases of the choosing side takes, at most.
 VALIDATION_SHARE = 0.1
-"""Share of the calls that one round of all cases of the choosing side takes, at most."""
+# What is rewritten, as GEPA calls it.
 PART = "system"
-"""What is rewritten, as GEPA calls it."""
 ASK = """An assistant got these instructions:
 ```
 <curr_param>
@@ -66,10 +66,10 @@ class ScoredAnswer:
     unscored: bool = False
 
 
+# Takes a prompt and cases, returns one `ScoredAnswer` a case.
 Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[ScoredAnswer]]]
-"""Takes a prompt and cases, returns one `ScoredAnswer` a case."""
+# Takes what the rewriting model is asked, returns its answer; None without one.
 Reflect = Callable[[str], Awaitable[str | None]]
-"""Takes what the rewriting model is asked, returns its answer; None without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,14 +29,14 @@ from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.types import MOST_UNSCORED, Case, Variant
 
+# Most of the full grid's calls that a race takes.
 SHARE = 1 / 3
-"""Most of the full grid's calls that a race takes."""
+# Candidates that the budget leaves in, where there are so many.
 FEWEST = 2
-"""Candidates that the budget leaves in, where there are so many."""
+# Chance, at most, that of two candidates the better one leaves by the bound.
 ALPHA = 0.1
-"""Chance, at most, that of two candidates the better one leaves by the bound."""
+# Times that the bound is looked at in a round.
 LOOKS = 2
-"""Times that the bound is looked at in a round."""
 
 Exit = Literal["", "unscored", "bound", "budget"]
 

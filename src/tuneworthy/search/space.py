@@ -11,8 +11,8 @@ from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.sweep import Suggest
 
 IDLE = frozenset({"no", "unsupported"})
+# (least, most, step).
 TEMPERATURE, TOP_P, MIN_P, PENALTY = (0.1, 1.5, 0.1), (0.5, 0.95, 0.05), (0.02, 0.3, 0.02), (0.0, 0.6, 0.2)
-"""(least, most, step)."""
 
 
 def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], *, long_answers: bool) -> Suggest:

@@ -27,14 +27,14 @@ from tuneworthy.types import Case, Variant
 
 ALPHA = 0.05
 WIDTH = 4
+# Cases of each half, at least.
 FEWEST = 20
-"""Cases of each half, at least."""
+# Random proposals before Optuna learns from what it was told.
 STARTUP = 8
-"""Random proposals before Optuna learns from what it was told."""
 
 Make = Callable[[Mapping[str, Any]], Variant]
+# Takes an Optuna trial, returns a setting.
 Suggest = Callable[[Any], dict[str, Any]]
-"""Takes an Optuna trial, returns a setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

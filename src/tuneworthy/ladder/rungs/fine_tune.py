@@ -111,8 +111,8 @@ def trained_with(project: Project, tuned: TunedModel) -> Variant:
     )
 
 
+# Words for it, parameters, constraint.
 Setting = tuple[str, dict[str, Any], OutputFormat]
-"""Words for it, parameters, constraint."""
 
 
 def swept(view: View, start: Variant) -> list[Setting]:

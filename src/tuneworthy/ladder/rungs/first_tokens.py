@@ -16,10 +16,10 @@ from tuneworthy.ladder.rung_details import Sureness
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import Case, OutputFormat, Trace, Variant
 
+# Tokens of an answer that are looked at.
 FIRST = 8
-"""Tokens of an answer that are looked at."""
+# Alternatives a token; no provider tells more.
 TOP = 20
-"""Alternatives a token; no provider tells more."""
 MOST_CASES = 64
 
 

@@ -33,15 +33,15 @@ from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, par
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Case, Score, Trace, Variant, content_hash
 
+# Providers that get the case alone: they have no prompt of ours.
 OWN = frozenset({"http", "python"})
-"""Providers that get the case alone: they have no prompt of ours."""
 DETAIL_CHARS = 400
+# Below `.tuneworthy/`: the prompts that GEPA found.
 FOLDER = "prompts"
-"""Below `.tuneworthy/`: the prompts that GEPA found."""
+# Hex digits of the hash in the name of such a file.
 NAME_CHARS = 8
-"""Hex digits of the hash in the name of such a file."""
+# Dev cases to search on, at least, as in a sweep.
 FEWEST = 20
-"""Dev cases to search on, at least, as in a sweep."""
 _PLACEHOLDER = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 
 

@@ -39,20 +39,21 @@ from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
 from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant
 
+# Dev cases that must name their documents before the search is tuned on them.
 FEWEST_NAMED = 20
-"""Dev cases that must name their documents before the search is tuned on them."""
+# Forms of the search that are tried untuned: words alone, and the first of these that there is.
 PLAIN = ("hybrid+rerank", "hybrid", "words+rerank", "words")
-"""Forms of the search that are tried untuned: words alone, and the first of these that there is."""
+# Cases that winner and oracle must both have scored to be compared.
 FEWEST_PAIRED = 8
-"""Cases that winner and oracle must both have scored to be compared."""
+# Tokens of a context that instructions and question may need beside passages and answer.
 PROMPT_ROOM = 256
-"""Tokens of a context that instructions and question may need beside passages and answer."""
+# What tokens that are counted as bytes / 4 are multiplied by to be safe.
 SPARE = 1.1
-"""What tokens that are counted as bytes / 4 are multiplied by to be safe."""
+# Providers that get the case alone, no messages.
 OWN = frozenset({"http", "python"})
-"""Providers that get the case alone, no messages."""
+# Share of the words of a wrong answer that stand in a right passage, from which the passage was used.
 USED = 0.6
-"""Share of the words of a wrong answer that stand in a right passage, from which the passage was used."""
+# The first that fits an answer holds.
 CAUSES = (
     "not_in_index",
     "not_retrieved",
@@ -61,11 +62,10 @@ CAUSES = (
     "used_and_wrong",
     "no_document_named",
 )
-"""The first that fits an answer holds."""
+# Those of cases of which a document is out of reach, or none was shown.
 LOST = frozenset({"not_in_index", "not_retrieved"})
-"""Those of cases of which a document is out of reach, or none was shown."""
+# Documents that are named as missed, at most.
 MOST_MISSED = 10
-"""Documents that are named as missed, at most."""
 
 
 @dataclass

@@ -19,10 +19,10 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.types import Case, Example, Score, Shots
 
+# Examples that the model is asked, in sizes of a set.
 TRIED = 4
-"""Examples that the model is asked, in sizes of a set."""
+# Score of a right answer, at least.
 RIGHT_FROM = 0.5
-"""Score of a right answer, at least."""
 
 
 def why_no_sets(project: Project, n_pool: int, *, searched: bool) -> str:
