@@ -1,7 +1,7 @@
 """Runs data checks, one after the other, over rows on disk; what they find is counted and stored.
 
-The framework, not the check, applies the policy, drops rows, counts, times and stores the rejects. A check that examines
-rows one by one gets them in batches; one that needs the whole set gets a sequence that reads rows as they are accessed.
+The framework, not the check, applies the policy, drops rows, counts, times and stores the rejects. A check that
+examines rows one by one gets them in batches; one that needs the whole set gets a sequence that reads rows on access.
 
     <cache>/<nn>-<check>.jsonl    all that the check found, a line each, then how long it took
 
@@ -185,8 +185,8 @@ class CheckedRows:
         gates = []
         for stage in self.stages:
             if barred := stage.check.gate:
-                remaining = Counter(one.code for one in stage.on_retained
-                                    if one.code in barred and one.action == "report" and one.place in retained)  # fmt: skip
+                stays = (one for one in stage.on_retained if one.action == "report" and one.place in retained)
+                remaining = Counter(one.code for one in stays if one.code in barred)
                 listed = ", ".join(f"{n} {code}" for code, n in sorted(remaining.items()))
                 gates.append(DataGate(stage.check.name, not remaining, messages.remaining(listed)))
         ran = {stage.check.name for stage in self.stages}

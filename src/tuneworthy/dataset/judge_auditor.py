@@ -94,7 +94,7 @@ class JudgeAuditor:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[JudgeGrader]:
-        """Open the model and yield the grader; it gets no right answer, as the answer that it judges is the only one."""
+        """Open the model and yield the grader, which gets no right answer: the one that it judges is all there is."""
         store, models = ResponseStore(self.store.responses), Models(self.project)
         spent, seed = store.spent_usd(), self.project.split.seed
         limits = [self.project.ladder.budget_usd, None if self.max_usd is None else spent + self.max_usd]
@@ -143,7 +143,7 @@ def auditor_of(
     progress: Progress | None = None,
     max_usd: float | None = None,
 ) -> tuple[JudgeAuditor | None, str | None]:
-    """Return the judge that `[data.judge]` names and a hash of what its verdicts depend on; None for both without a judge."""
+    """Return the judge of `[data.judge]` and a hash of what its verdicts depend on; None for both without a judge."""
     if project.data.judge is None or "judge_audit" in project.data.off:
         return None, None
     auditor = JudgeAuditor(project, store, project.data.judge, labels, progress, max_usd)

@@ -39,7 +39,8 @@ class TopicSpread:
     """How rows are spread over topics.
 
     Attributes:
-        n_rows, n_topics: Counts.
+        n_rows: How many there are.
+        n_topics: How many topics there are.
         top: Shares of the largest topics, falling.
         effective: The number of equally large topics that would be as uneven.
     """

@@ -24,8 +24,8 @@ _MODEL = re.compile(
     re.IGNORECASE,
 )
 _DANGLING = re.compile(
-    r"(?:[,;:(\[{–]|\b(?:the|an?|and|or|of|to|with|for|in|on|at|by|from|that|which|because|your|der|die|das|und|oder|mit|"
-    r"für|le|la|les|et|ou|de|el|los|las|y|con))$"
+    r"(?:[,;:(\[{–]|\b(?:the|an?|and|or|of|to|with|for|in|on|at|by|from|that|which|because|your|der|die|das|und|oder|"
+    r"mit|für|le|la|les|et|ou|de|el|los|las|y|con))$"
 )
 _MIN_WORDS = 8
 _HEAD = 400

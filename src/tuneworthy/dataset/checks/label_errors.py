@@ -53,7 +53,8 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | 
     Texts that differ in case and punctuation only are in one fold.
 
     Args:
-        texts, labels: ``(n_rows,)``, at least two labels.
+        texts: ``(n_rows,)``.
+        labels: ``(n_rows,)``, at least two different ones.
         encoder: Its vectors give a second prediction; the two are averaged.
         seed: Of the folds.
 

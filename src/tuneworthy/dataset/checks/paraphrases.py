@@ -60,7 +60,9 @@ def nearness(
     """Compare rows with cases and with other rows by meaning.
 
     Args:
-        rows, cases, others: Unit vectors, ``(n, dim)``.
+        rows: Unit vectors, ``(n_rows, dim)``.
+        cases: Unit vectors, ``(n_cases, dim)``.
+        others: Unit vectors, ``(n_others, dim)``.
         same: ``(n_rows, n_others)`` whether the other row asks the same text, or is the row itself: it does not count.
     """
     to_cases, to_others = (rows @ cases.T).astype(np.float64), (rows @ others.T).astype(np.float64)
@@ -80,7 +82,8 @@ def leaning(lean: NDArray[np.float64], case: NDArray[np.int64]) -> tuple[float, 
     Rows with one nearest case count as one draw (a cluster), as they say much the same.
 
     Args:
-        lean, case: As in `Nearness`, ``(n,)``.
+        lean: As in `Nearness`.
+        case: As in `Nearness`.
     """
     off = lean - 0.5
     _, cluster = np.unique(case, return_inverse=True)

@@ -1,7 +1,7 @@
 """Near duplicates: MinHash bands propose, the exact Jaccard similarity of the word shingles decides.
 
 Rows are taken in order. A row that is similar enough to an earlier row that was kept repeats it; else it is unique.
-So a kept row never stands for a chain of rows that grow apart, and the result does not depend on buffers or threads.
+So a kept row never represents a chain of rows that grow apart, and the result does not depend on buffers or threads.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def near_duplicates(
         texts: The rows, (n,).
         threshold: Least Jaccard similarity of the shingles, above 0, at most 1.
         shingle: Words a shingle.
-        bands, rows: Bands of the signature, and hash functions a band.
+        bands: Of the signature.
+        rows: Hash functions a band.
         seed: Of the hash functions.
 
     >>> near_duplicates(["a b c d e f g h", "x", "A b, c d e f g h!"]).of.tolist()
@@ -151,7 +152,7 @@ def _slot(tags: NDArray[np.uint32], key: np.uint64) -> np.uint64:
 
 @njit(cache=True, nogil=True)
 def _place(table: Hashes, value: np.uint64) -> np.uint64:
-    """Return where `value` stands in the open hash table, or the free place (0) where it belongs."""
+    """Return where `value` is in the open hash table, or the free place (0) where it belongs."""
     mask = _U(len(table) - 1)
     place = (value >> _U(20)) & mask
     while table[place] != _U(0) and table[place] != value:

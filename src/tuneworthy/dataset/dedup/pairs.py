@@ -36,7 +36,8 @@ class Weights:
     Attributes:
         starts: (n + 1,) where each row begins.
         words: (m,) int32, numbers of words.
-        rare, all: (m,) float32, the parts of the two vectors.
+        rare: (m,) float32, the parts of the one vector.
+        all: (m,) float32, the parts of the other.
         n_words: Different words.
     """
 

@@ -78,7 +78,7 @@ def name_of(teacher: Mapping[str, Any]) -> str:
 def teachers_of(rows: Iterable[Example]) -> list[dict[str, Any]]:
     """Return the teachers of `rows` for a recipe, those with most rows first; empty if only people answered.
 
-    Each is as `describe_teacher` returns it, with `pin`, `served`, `n_rows`, and the `first` and the `last` day of its answers.
+    Each is as `describe_teacher` returns it, with `pin`, `served`, `n_rows`, and the `first` and `last` day of answers.
     """
     teachers: dict[str, dict[str, Any]] = {}
     counts: Counter[str] = Counter()
