@@ -2,13 +2,13 @@
 
 A row is found by text, by n-grams, by one changed word and by group.
 
-Coverage is measured from the case: the share of its words that stand in n-grams it has in common with one row, its single
-best one; a long row cannot hide a short case, and many rows do not add up. What many cases share (a template,
+Coverage is measured from the case: the share of its words that stand in n-grams it has in common with one row, its
+single best one; a long row cannot hide a short case, and many rows do not add up. What many cases share (a template,
 instructions) counts for no case: it is cut out of both sides first. One changed word in the middle of a short question
 breaks every long n-gram, so rows one word apart from a case are found as well.
 
-`ContaminationIndex` reads many rows at once: words become numbers, and numpy looks up hashes of all their n-grams. A hash has
-64 bits: among 100 million n-grams and 10,000 of the cases a false match has a probability of 1 in 18 million.
+`ContaminationIndex` reads many rows at once: words become numbers, and numpy looks up hashes of all their n-grams. A
+hash has 64 bits: among 100 million n-grams and 10,000 of the cases a false match has a probability of 1 in 18 million.
 
 Source: open-instruct's decontamination; Tülu 3 (arXiv 2411.15124) section 3.2: 8-grams, over 50 % of
 tokens, prompts only. For questions of fewer words see `gram_size`.

@@ -99,11 +99,11 @@ BUILTINS: dict[str, str] = {
 """Name to module, from simple to strong."""
 
 CLASSICAL_MODELS: Registry[ClassicalFactory] = Registry("classical_models", BUILTINS)
-"""Name to factory ``(rows, seed) -> ClassicalModel``: a class with `kinds`, behind ``@CLASSICAL_MODELS.register(name)``."""
+"""Name to factory ``(rows, seed) -> ClassicalModel``, e.g. a class with `kinds`; register it by name."""
 
 
 def candidates(kind: TaskKind) -> list[str]:
-    """Return the names of the classical baselines for a `kind` of task, from simple to strong, those of other packages last.
+    """Return the names of the classical baselines for a `kind` of task, from simple to strong.
 
     Raises:
         ValueError: `kind` is none of the four.

@@ -1,4 +1,4 @@
-"""Classical baselines that answer with a JSON object: the most frequent one, the nearest with copy rules, a field tagger.
+"""Classical baselines that answer with a JSON object: the most frequent, the nearest with copy rules, a field tagger.
 
 Every answer is the text of a JSON object with fields that occur in training, and no others.
 """
@@ -54,7 +54,7 @@ class ConstantObject:
 
 @CLASSICAL_MODELS.register("nearest_copy")
 class NearestNeighbourWithCopies:
-    """Answers with the nearest example's object; values that it copied from its own question are copied from the new one.
+    """Answers with the nearest example's object; values copied from its question are copied from the new one.
 
     The words to copy are found by `CopyRules`, one set of rules a field.
     """

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 Span = tuple[int, int]
 
@@ -93,8 +93,12 @@ def choose_occurrences(texts: Sequence[Text], options: Sequence[list[Span]]) -> 
     for text, spans in zip(texts, options, strict=True):
         if len(spans) == 1:
             usual.update(_neighbours(text, spans[0]))
+
+    def usual_place(text: Text, span: Span) -> tuple[int, int]:
+        return sum(usual[one] for one in _neighbours(text, span)), -span[0]
+
     return [
-        max(spans, key=lambda s, t=text: (sum(usual[n] for n in _neighbours(t, s)), -s[0])) if spans else None  # type: ignore[misc]
+        max(spans, key=partial(usual_place, text)) if spans else None
         for text, spans in zip(texts, options, strict=True)
     ]
 
