@@ -1,4 +1,4 @@
-"""Comparisons on test: planned by a run, told apart by what they ask the data, and paid for in alpha before they ask."""
+"""Comparisons on test: planned by a run, named by what they ask the data, paid for in alpha beforehand."""
 
 from __future__ import annotations
 

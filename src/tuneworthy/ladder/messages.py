@@ -55,7 +55,7 @@ SCHEMA_MISFITS: Final = (
 def labels_in_test_only(labels: Sequence[str]) -> str:
     """Return the labels that no model is offered."""
     return (
-        f"{len(labels)} labels occur in test only ({listed(labels)}), so they are not among the choices that a model gets. "
+        f"{len(labels)} labels occur in test only ({listed(labels)}), so no model gets them among its choices. "
         f"{NAME_LABELS}"
     )
 

@@ -1,4 +1,4 @@
-"""What single rungs record beside the part that all share; `kind` names the rung. All of it is of dev, except `tuned`."""
+"""What single rungs record beside the part that all share; `kind` names the rung."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tuneworthy.types import Variant
 
 @rung("classical")
 class ClassicalRung(Rung):
-    """All classical baselines for the kind of task; the strongest is preregistered where dev is too small to explore."""
+    """All classical baselines for the kind of task; the strongest is preregistered where dev is too small."""
 
     async def propose(self, view: View) -> Proposal:
         """Return one candidate for each classical baseline, the strongest first."""

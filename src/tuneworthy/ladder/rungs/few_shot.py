@@ -56,7 +56,7 @@ class FewShotRung(Rung):
 
 
 def _encoder(view: View) -> tuple[str, list[str]]:
-    """Return the encoder that chooses shots, and why it is missing although the project file asks for one; "" without one."""
+    """Return the encoder that chooses shots ("" without one), and why it is missing although it is asked for."""
     if not view.project.few_shot.encoder:
         return "", []
     config = view.project.retrieval.encoder

@@ -1,7 +1,8 @@
 """Rung `retrieval`: passages of the project's documents before the question.
 
 The search is tuned first, without a language model, where dev cases name their documents; what it finds best is then
-put before the model with different numbers of passages. What is tuned, and all that is reported of the winner, is of dev alone.
+given to the model with different numbers of passages. The tuning, and all that is reported of the winner, use dev
+alone.
 """
 
 from __future__ import annotations
