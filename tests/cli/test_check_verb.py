@@ -29,7 +29,7 @@ def check(folder: Folder, capsys: pytest.CaptureFixture[str], *more: str) -> tup
 def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["check", "--project", str(folder.write())]) == 0
     out = capsys.readouterr().out
-    assert "a run takes about " in out and " calls, no money and less than a minute" in out
+    assert "un takes " in out and " calls, no money and less than a minute" in out
     assert "With 90 test cases and 4 test comparisons (alpha 0.0100 each), a gain of " in out
     assert out.endswith("No errors, 0 warnings. Next: tuneworthy run\n")
 
@@ -146,7 +146,7 @@ def test_an_empty_split(folder: Folder, capsys: pytest.CaptureFixture[str]) -> N
     PLANTED["empty_split"][0](folder)
     status, errors = check(folder, capsys)
     assert (status, len(errors)) == (2, 1)
-    assert "expected more than 50 labelled cases or at least 200 examples that can be scored, got 40 lab" in errors[0]
+    assert "dev and test need more than 50 labelled cases" in errors[0]
 
 
 def test_a_model_file_that_is_not_one(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

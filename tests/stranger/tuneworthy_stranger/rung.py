@@ -9,7 +9,7 @@ from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 class Politeness(Rung):
     """Tries the best variant so far with "Please." before its system prompt."""
 
-    def propose(self, view: View) -> Proposal:
+    async def propose(self, view: View) -> Proposal:
         if view.best is None:
             return Proposal(skipped="There is no variant to build on.")
         polite = replace(view.best, name="politeness/please", system=f"Please. {view.best.system or ''}")
