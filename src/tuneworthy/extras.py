@@ -1,4 +1,4 @@
-"""Packages of the extra `data`, which only some commands need."""
+"""Packages of extras, which only some graders and commands need."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tuneworthy.errors import UserError
 MISSING: Final = {
     "numba": (messages.NO_NUMBA, messages.NO_NUMBA_HINT),
     "pyarrow": (messages.NO_PYARROW, messages.NO_PYARROW_HINT),
+    "sacrebleu": (messages.NO_SACREBLEU, messages.NO_SACREBLEU_HINT),
 }
 
 

@@ -20,6 +20,8 @@ NO_NUMBA: Final = "The check near needs numba, which is not installed."
 NO_NUMBA_HINT: Final = 'Run `pip install "tuneworthy[data]"`, or set off = ["near"] in [data].'
 NO_PYARROW: Final = "Parquet files need pyarrow, which is not installed."
 NO_PYARROW_HINT: Final = 'Run `pip install "tuneworthy[data]"`.'
+NO_SACREBLEU: Final = "The grader chrf needs sacrebleu, which is not installed."
+NO_SACREBLEU_HINT: Final = 'Run `pip install "tuneworthy[chrf]"`.'
 
 # functions of the user's own
 FUNCTION_FORM: Final = "Write `file.py:name` (a file in the project folder) or `package.module:name`."

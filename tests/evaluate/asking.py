@@ -14,13 +14,13 @@ from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.prompts.shots import ShotPool
-from tuneworthy.providers.prices import Price, Rates
+from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.store import ResponseStore
 from tuneworthy.types import Case, Request, Response, Variant
 
 T = TypeVar("T")
 IDENTITY = {"provider": "played"}
-DOLLAR_A_CALL = Price(rates=Rates(input=0.0, output=1e6 / 10))
+DOLLAR_A_CALL = Price(rates=TokenRates(input=0.0, output=1e6 / 10))
 """With `max_tokens=10` a call costs at most one dollar: ten cents a token of the answer."""
 
 

@@ -8,13 +8,13 @@ import pytest
 from asking import Played
 
 from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.providers.prices import FEATURE_TOKENS, Price, Rates
+from tuneworthy.providers.prices import FEATURE_TOKENS, Price, TokenRates
 from tuneworthy.types import OutputFormat, Request, Response
 
 MODEL = OpenModel(
     name="m",
     provider=Played(lambda text, nth: "x"),
-    price=Price(rates=Rates(input=1.0, output=10.0)),
+    price=Price(rates=TokenRates(input=1.0, output=10.0)),
     hosted=True,
     concurrency=8,
     timeout_s=60.0,

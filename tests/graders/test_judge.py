@@ -26,7 +26,7 @@ from tuneworthy.graders.family import families_of, same_family
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.validate import canaries
 from tuneworthy.prompts.shots import ShotPool
-from tuneworthy.providers.prices import Price, Rates
+from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.store import ResponseStore
 from tuneworthy.types import Case, Request, Score
@@ -263,7 +263,7 @@ def test_a_session_that_asks_nothing_leaves_what_is_not_stored_unscored(tmp_path
 
 
 def test_the_budget_holds_for_the_judge_too(tmp_path: Path) -> None:
-    price = Price(rates=Rates(input=1000.0, output=1000.0))
+    price = Price(rates=TokenRates(input=1000.0, output=1000.0))
     judge, runner = session(tmp_path, reference_judge, Budget(0.001), price)
     with pytest.raises(BudgetSpent):
         asyncio.run(grade_all(judge, [trace("Monet")], [CASE]))

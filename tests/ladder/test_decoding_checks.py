@@ -21,7 +21,7 @@ from tuneworthy.ladder.rungs.few_shot import FewShotRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of
-from tuneworthy.providers.probe import Finding, ProbeReport, store_probe
+from tuneworthy.providers.probe import ProbeReport, ProbeResult, store_probe
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.store import Folder
 from tuneworthy.types import OutputFormat, Retrieval, Variant
@@ -67,7 +67,7 @@ def probed(root: Path, **outcomes: str) -> None:
     facts = Facts(load(root), contact=False)
     model = facts.opened[facts.project.ladder.baseline][0]
     assert model is not None
-    found = {name: Finding(outcome=outcome) for name, outcome in outcomes.items()}  # type: ignore[arg-type]
+    found = {name: ProbeResult(outcome=outcome) for name, outcome in outcomes.items()}  # type: ignore[arg-type]
     store_probe(
         Folder(root), facts.project.ladder.baseline, ProbeReport(identity=model.provider.identity, findings=found)
     )

@@ -114,7 +114,7 @@ def test_a_conversation_with_tools_is_written_in_blocks() -> None:
 
 def test_broken_arguments_in_a_conversation_are_an_error_of_this_call() -> None:
     call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"x":'}}
-    with pytest.raises(ProviderError, match="arguments of f"):
+    with pytest.raises(ProviderError, match="arguments of the tool f"):
         split_system(({"role": "assistant", "content": None, "tool_calls": [call]},))
 
 

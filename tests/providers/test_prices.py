@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tuneworthy.config.models import Anthropic, Http, OpenAI, Python
 from tuneworthy.providers import prices
-from tuneworthy.providers.prices import FREE, Price, Rates, price_for, price_of
+from tuneworthy.providers.prices import FREE, Price, TokenRates, price_for, price_of
 
 ROWS = prices._table()["prices"]
 NAMES = {"provider", "models", "input", "output", "cached_input", "cache_write", "batch_factor", "context",
@@ -110,10 +110,10 @@ def test_a_retirement_is_seen_in_time() -> None:
 
 def test_the_project_files_price_wins() -> None:
     both = price_of("openai", "anything", {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0})
-    assert both == Price(rates=Rates(input=1.0, output=2.0), source="project file", mark="V")
+    assert both == Price(rates=TokenRates(input=1.0, output=2.0), source="project file", mark="V")
     one = price_of("openai", "gpt-6-sol", {"input_usd_per_mtok": 7.0, "output_usd_per_mtok": None})
     assert one is not None
-    assert (one.rates, one.tiers) == (Rates(input=7.0, output=10.0), ())
+    assert (one.rates, one.tiers) == (TokenRates(input=7.0, output=10.0), ())
     assert price_of("openai", "anything", {"input_usd_per_mtok": 1.0}) is None
     free = price_of("openai", "anything", {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0})
     assert free is not None

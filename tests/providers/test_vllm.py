@@ -17,7 +17,7 @@ import pytest
 from tuneworthy.config.models import Vllm
 from tuneworthy.errors import OutsideFault, ProviderError, UserError
 from tuneworthy.providers import open_provider
-from tuneworthy.providers.vllm_server import Launch, VllmServer, environment, free_port, last_words, rank_limit
+from tuneworthy.providers.vllm_server import Launch, VllmServer, environment, free_port, last_error_line, rank_limit
 from tuneworthy.providers.weights import write_tensors
 from tuneworthy.types import Request
 
@@ -118,7 +118,7 @@ def test_a_server_that_ends_at_once_tells_its_last_words(tmp_path: Path, program
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected the program"):
+    with pytest.raises(UserError, match="There is no program"):
         server_of(tmp_path, str(tmp_path / "nowhere")).start()
 
 
@@ -146,9 +146,9 @@ def test_the_server_ends_when_the_tool_is_killed(tmp_path: Path, program: str, n
 
 def test_the_last_words_are_the_last_error(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert last_words(log) == "nothing in its log"
+    assert last_error_line(log) == "its log is empty"
     log.write_text("fine\nRuntimeError: no memory\nshutting down\n")
-    assert last_words(log) == "RuntimeError: no memory"
+    assert last_error_line(log) == "RuntimeError: no memory"
 
 
 def model_folder(folder: Path, **config: object) -> Path:
@@ -202,5 +202,5 @@ def test_what_may_not_be_loaded_is_refused_before_anything_is_started(tmp_path: 
     model_folder(tmp_path / "model", auto_map={"AutoModel": "x.Y"})
     with pytest.raises(UserError, match="auto_map"):
         open_provider("tuned", Vllm(provider="vllm", model="model"), tmp_path)
-    with pytest.raises(UserError, match="expected a folder"):
+    with pytest.raises(UserError, match="needs a folder of safetensors"):
         open_provider("tuned", Vllm(provider="vllm", model="nowhere"), tmp_path)

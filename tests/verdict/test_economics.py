@@ -16,7 +16,7 @@ from tuneworthy.config import load
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.providers.prices import Price, Rates
+from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.base import EconomicsResult, Target
 from tuneworthy.verdict.economics import Bills, Option, bills_of, economics
@@ -95,7 +95,7 @@ def test_training_costs_count() -> None:
     assert found.break_even_requests_per_month == pytest.approx(105_000)
 
 
-PRICED = Price(rates=Rates(input=2.0, output=10.0, cached_input=0.2), batch_factor=0.5)
+PRICED = Price(rates=TokenRates(input=2.0, output=10.0, cached_input=0.2), batch_factor=0.5)
 
 
 @pytest.mark.parametrize(

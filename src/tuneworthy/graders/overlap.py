@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tuneworthy.config.graders import ChrF, RougeL
+from tuneworthy.extras import require
 from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContext, accepted, partial
 from tuneworthy.types import Case, Score, Trace
 
@@ -95,6 +96,7 @@ class ChrFGrader(_OverlapGrader):
     """Sentence chrF of sacrebleu (character 6-grams, beta 2), divided by 100."""
 
     def __init__(self, config: ChrF, context: GradingContext) -> None:
+        require("sacrebleu")
         from sacrebleu.metrics.chrf import CHRF
 
         super().__init__(config, sacrebleu=version("sacrebleu"))

@@ -3,7 +3,7 @@
 The system message stands apart; a long one is marked for the prompt cache; thinking blocks are skipped, so the
 first block is not assumed to be text; a cut-off or refused answer keeps its reason.
 
-Source: anthropic 2.13.0 types (stop_reason, usage, output_config); facts.md #37, C3, C4.
+Source: https://docs.anthropic.com/en/api/messages (stop_reason, usage, output_config).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import orjson
 
 from tuneworthy.config.models import Anthropic
 from tuneworthy.errors import ProviderError
+from tuneworthy.providers import messages
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
@@ -34,7 +35,7 @@ FINISH = {
     "tool_use": "tool_calls",
     "refusal": "refusal",
 }
-"""Their word for ours; `pause_turn` and what is new keep theirs."""
+"""Anthropic's reason to ours; any other keeps its name."""
 _BYTES_PER_TOKEN = 4
 """English text; only decides whether asking for the cache is worth it."""
 
@@ -153,8 +154,8 @@ def _turn(message: Message) -> Message:
         try:
             arguments = orjson.loads(function["arguments"] or "{}")
         except orjson.JSONDecodeError:
-            told = f"expected arguments of {function['name']} that are JSON, got {function['arguments'][:80]!r}"
-            raise ProviderError(told, code="bad_request", retryable=False) from None
+            fault = messages.TOOL_ARGUMENTS_NOT_JSON.format(name=function["name"], arguments=function["arguments"][:80])
+            raise ProviderError(fault, code="bad_request", retryable=False) from None
         blocks.append({"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments})
     return {"role": message["role"], "content": blocks}
 

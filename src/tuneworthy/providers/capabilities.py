@@ -87,7 +87,7 @@ class Capabilities:
         json_schema: How a JSON schema is enforced.
         tools: Whether tools may be offered.
         source: Where this is known from.
-        mark: V, V2, C or K, as in facts.md.
+        mark: V for read in the primary source, V2 in a secondary one, K for unverified.
     """
 
     family: str
@@ -184,7 +184,7 @@ def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort:
         effort: What is set beside it; None is the model's own.
     """
     dropped = filter_parameters(capabilities, {"effort": effort, "temperature": value})[1]
-    return not any(words.startswith("temperature:") for words in dropped)
+    return not any(note.startswith("temperature:") for note in dropped)
 
 
 def table_date() -> str:
@@ -214,8 +214,8 @@ def _read(row: Mapping[str, Any]) -> Capabilities:
     for name in row.get("parameter_sets", ()):
         parameters |= {key: _parameter(key, value) for key, value in _table()["parameter_sets"][name].items()}
     parameters |= {key: _parameter(key, value) for key, value in row.get("parameters", {}).items()}
-    kept = {k: v for k, v in row.items() if k not in {"providers", "hosts", "models", "parameter_sets", "parameters"}}
-    return Capabilities(parameters=parameters, **kept)
+    fields = {k: v for k, v in row.items() if k not in {"providers", "hosts", "models", "parameter_sets", "parameters"}}
+    return Capabilities(parameters=parameters, **fields)
 
 
 def _parameter(name: str, value: Mapping[str, Any]) -> Parameter:

@@ -3,8 +3,8 @@
 jinja2's `ImmutableSandboxedEnvironment` keeps a template from what it has no business with, but not from running for
 ever or filling the memory. So it runs in a child process with a limit of processor time, memory, wall time and output.
 
-Source: facts.md E, "Chat templates are programs"; transformers.utils.chat_template_utils (the names a template knows);
-CVE-2024-34359, CVE-2026-115911.
+Source: transformers.utils.chat_template_utils (the names that a template may use);
+https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from tuneworthy.errors import ModelError
+from tuneworthy.providers import messages
 from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
 from tuneworthy.types import Message
 
@@ -41,7 +42,8 @@ class Chat:
     """A chat that is to be rendered.
 
     Attributes:
-        messages: The turns so far. tools: JSON schemas of the tools.
+        messages: The turns so far.
+        tools: JSON schemas of the tools.
         generation_prompt: Whether the text ends where the assistant's answer begins.
     """
 
@@ -55,7 +57,8 @@ class ChatTemplate:
     """The template of a model.
 
     Attributes:
-        source: Its text, Jinja. special_tokens: What `bos_token`, `eos_token` and the like stand for.
+        source: Its text, Jinja.
+        special_tokens: What `bos_token`, `eos_token` and the like stand for.
     """
 
     source: str
@@ -79,7 +82,7 @@ class ChatTemplate:
         Raises:
             ModelError: The template is no Jinja, or meets a limit.
         """
-        return [one.get("text") for one in _answers(self, chats, timeout_s, max_chars)]
+        return [answer.get("text") for answer in _answers(self, chats, timeout_s, max_chars)]
 
 
 def template_sha256(template: str) -> str:
@@ -109,23 +112,23 @@ def render(
     Raises:
         ModelError: The template is no Jinja, refuses a chat, reaches for what it must not, or meets a limit.
     """
-    asked = [Chat(messages=chat, generation_prompt=generation_prompt) for chat in chats]
-    told = _answers(ChatTemplate(source=template, special_tokens=tokens or {}), asked, timeout_s, max_chars)
-    if refused := next((one["refused"] for one in told if "refused" in one), None):
-        raise _fault("one that renders the chat", refused[:300])
-    return [one["text"] for one in told]
+    todo = [Chat(messages=chat, generation_prompt=generation_prompt) for chat in chats]
+    answers = _answers(ChatTemplate(source=template, special_tokens=tokens or {}), todo, timeout_s, max_chars)
+    if refused := next((answer["refused"] for answer in answers if "refused" in answer), None):
+        raise _fault(messages.TEMPLATE_REFUSES.format(reason=refused[:300]))
+    return [answer["text"] for answer in answers]
 
 
 def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, max_chars: int) -> list[dict[str, str]]:
     """Return what the child says of each chat: its `text`, or why it is `refused`."""
     if len(template.source) > MAX_TEMPLATE_CHARS:
-        raise _fault(f"one of at most {MAX_TEMPLATE_CHARS} characters", str(len(template.source)))
+        raise _fault(messages.TEMPLATE_TOO_LONG.format(found=len(template.source), most=MAX_TEMPLATE_CHARS))
     limit = min(timeout_s + EACH_S * len(chats), MOST_S)
     task = {
         "template": template.source, "tokens": dict(template.special_tokens), "max_chars": max_chars,
         "max_all_chars": MAX_ALL_CHARS, "cpu_s": int(limit) + 1, "memory": MAX_MEMORY,
     }  # fmt: skip
-    asked = [
+    lines = [
         {"messages": list(chat.messages), "tools": list(chat.tools) or None,
          "generation_prompt": chat.generation_prompt}
         for chat in chats
@@ -133,14 +136,14 @@ def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, ma
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-c", _start()],
-            input="".join(f"{json.dumps(one)}\n" for one in (task, *asked)).encode(),
+            input="".join(f"{json.dumps(line)}\n" for line in (task, *lines)).encode(),
             capture_output=True, timeout=WALL * limit, check=False, env={"PATH": os.environ.get("PATH", "")},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise _endless(limit) from None
     if done.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
         raise _endless(limit)
-    return _told(done, len(chats))
+    return _lines(done, len(chats))
 
 
 def _start() -> str:
@@ -150,22 +153,20 @@ def _start() -> str:
     return f"import runpy; runpy.run_path({template_child.__file__!r}, run_name='__main__')"
 
 
-def _told(done: subprocess.CompletedProcess[bytes], n_chats: int) -> list[dict[str, str]]:
+def _lines(done: subprocess.CompletedProcess[bytes], n_chats: int) -> list[dict[str, str]]:
     """Return the lines of a child that ended."""
-    told = [json.loads(line) for line in done.stdout.split(b"\n")[:-1]]
-    if told and "fault" in told[-1]:
-        raise _fault("one that renders the chat", told[-1]["fault"][:300])
-    if len(told) != n_chats:
+    answers = [json.loads(line) for line in done.stdout.split(b"\n")[:-1]]
+    if answers and "fault" in answers[-1]:
+        raise _fault(messages.TEMPLATE_REFUSES.format(reason=answers[-1]["fault"][:300]))
+    if len(answers) != n_chats:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise _fault("one that renders the chat", f"a child that ended without an answer ({last[0][:200]})")
-    return told
+        raise _fault(messages.TEMPLATE_CRASHED.format(reason=last[0][:200]))
+    return answers
 
 
 def _endless(limit: float) -> ModelError:
-    return _fault(f"one that ends within {limit:.3g} s", "one that was still running")
+    return _fault(messages.TEMPLATE_ENDLESS.format(limit_s=limit))
 
 
-def _fault(expected: str, got: str) -> ModelError:
-    return ModelError(
-        f"chat template: expected {expected}, got {got}", hint="give the model another chat template, or take another"
-    )
+def _fault(reason: str) -> ModelError:
+    return ModelError(messages.TEMPLATE_FAULT.format(reason=reason), hint=messages.OTHER_TEMPLATE)

@@ -3,7 +3,7 @@
 A choice has no common form: llama.cpp takes a grammar, vLLM a list, and servers with JSON schemas alone an
 object with one field, which `unwrap` opens again.
 
-Source: facts.md #23 (`name` is required) and C3.
+Source: https://platform.openai.com/docs/guides/structured-outputs (`name` is required).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def choice_schema(choices: tuple[str, ...]) -> JsonSchema:
 
 
 def unwrap(text: str) -> str:
-    """Return the label in a wrapped choice; `text` itself if it is none (cut off, or refused)."""
+    """Return the label in a wrapped choice; `text` itself if it is cut off or refused."""
     try:
         label = orjson.loads(text)[FIELD]
     except (orjson.JSONDecodeError, KeyError, TypeError):

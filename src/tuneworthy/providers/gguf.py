@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeGuard
 
 from tuneworthy.errors import ModelError
+from tuneworthy.providers import messages
 
 MAGIC = b"GGUF"
 MAX_KEYS = 4096
@@ -48,7 +49,6 @@ _FILE_TYPES = {
 }  # fmt: skip
 
 Scalar = int | float | bool | str
-_HINT = "download the file again (`tuneworthy models pull`) or name another one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +59,10 @@ class GgufHeader:
         version: Of the format, 2 or 3.
         architecture: e.g. `llama`.
         name: The model's name, or "".
-        context_length: Context that it was trained on, tokens; None if not told.
-        vocab_size: Tokens in the vocabulary; None if not told.
+        context_length: Context that it was trained on, tokens; None if unknown.
+        vocab_size: Tokens in the vocabulary; None if unknown.
         chat_template: Whether it carries one.
-        file_type: Quantisation, e.g. `Q4_1`; `unknown` if not told.
+        file_type: Quantisation, e.g. `Q4_1`; `unknown` without the key.
         n_tensors: Tensors in the file.
         tied: Whether embeddings and output head are one: there is no tensor for the head.
         values: All keys with a single value (strings over 1 kB are shortened).
@@ -93,14 +93,15 @@ def read_header(path: Path) -> GgufHeader:
             size = os.fstat(file.fileno()).st_size
             return _Reader(path, file, size).header()
     except OSError as error:
-        raise ModelError(f"{path}: expected a model file, got {error.strerror or error}", hint=_HINT) from None
+        message = messages.UNREADABLE.format(path=path, reason=error.strerror or error)
+        raise ModelError(message, hint=messages.DOWNLOAD_AGAIN) from None
 
 
 class _Reader:
-    """Walks the header; `left` is what the file still holds."""
+    """Walks the header; `_rest` counts the bytes that follow."""
 
     def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
-        self.path, self._file, self._size, self._left = path, file, size, size
+        self.path, self._file, self._size, self._rest = path, file, size, size
         self._strings = 0
         self._has_head = False
 
@@ -142,9 +143,9 @@ class _Reader:
                 weights *= self._number(10, f"the shape of {name!r}")
             block, width = _BLOCKS.get(self._number(4, f"the type of {name!r}"), (weights or 1, 1))
             needed = max(needed, self._number(10, f"the place of {name!r}") + -(-weights // block) * width)
-        gap = -(self._size - self._left) % alignment
-        if n_tensors and needed > self._left - gap:
-            raise self._fault(f"{needed} bytes of weights", f"{max(0, self._left - gap)}")
+        gap = -(self._size - self._rest) % alignment
+        if n_tensors and needed > self._rest - gap:
+            raise self._fault(f"{needed} bytes of weights", f"{max(0, self._rest - gap)}")
 
     def _summary(self, version: int, n_tensors: int, values: dict[str, Scalar], lengths: dict[str, int]) -> GgufHeader:
         architecture = values.get("general.architecture")
@@ -211,28 +212,29 @@ class _Reader:
         """Return `count` if it is at most `cap` and that many (of `least` bytes each) can still follow."""
         if count > cap:
             raise self._fault(f"at most {cap} {what}", f"{count}")
-        if count * least > self._left:
-            raise self._fault(f"room for {count} {what}", f"{self._left} bytes")
+        if count * least > self._rest:
+            raise self._fault(f"room for {count} {what}", f"{self._rest} bytes")
         return count
 
     def _take(self, length: int, what: str) -> bytes:
         """Read `length` bytes (already capped by the caller)."""
-        if length > self._left:
-            raise self._fault(f"{length} bytes for {what}", f"the end of the file after {self._left}")
+        if length > self._rest:
+            raise self._fault(f"{length} bytes for {what}", f"the end of the file after {self._rest}")
         data = self._file.read(length)
         if len(data) != length:
             raise self._fault(f"{length} bytes for {what}", f"{len(data)}")
-        self._left -= length
+        self._rest -= length
         return data
 
     def _skip(self, length: int, what: str) -> None:
-        if length > self._left:
-            raise self._fault(f"{length} bytes for {what}", f"the end of the file after {self._left}")
+        if length > self._rest:
+            raise self._fault(f"{length} bytes for {what}", f"the end of the file after {self._rest}")
         self._file.seek(length, os.SEEK_CUR)
-        self._left -= length
+        self._rest -= length
 
     def _fault(self, expected: str, got: str) -> ModelError:
-        return ModelError(f"{self.path}: expected {expected}, got {got}", hint=_HINT)
+        message = messages.HEADER_FAULT.format(path=self.path, expected=expected, got=got)
+        return ModelError(message, hint=messages.DOWNLOAD_AGAIN)
 
 
 def _is_count(value: object) -> TypeGuard[int]:

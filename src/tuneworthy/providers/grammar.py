@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tuneworthy.errors import UserError
+from tuneworthy.providers import messages
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -33,9 +34,9 @@ def choice_grammar(choices: Sequence[str]) -> str:
     """
     wanted = sorted(set(choices))
     if not wanted or not wanted[0]:
-        raise UserError("expected choices that are not empty, got none or an empty one", hint="mend the labels")
+        raise UserError(messages.EMPTY_CHOICE, hint=messages.FIX_LABELS)
     if any("\0" in choice for choice in wanted):
-        raise UserError("expected choices without the character NUL, got one with it", hint="mend the labels")
+        raise UserError(messages.NUL_IN_CHOICE, hint=messages.FIX_LABELS)
     return f"root ::= {_alternatives(wanted)}"
 
 
@@ -69,16 +70,18 @@ def _branch(group: Sequence[str]) -> str:
     return f"{quoted(start)} {_alternatives([word[len(start) :] for word in group])}"
 
 
-def _shared(one: str, other: str) -> str:
-    """Return the common beginning of two texts (of the first and the last of a sorted list: of all of it)."""
-    length = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return one[:length]
+def _shared(first: str, last: str) -> str:
+    """Return the common beginning of the first and the last text of a sorted list, and so of all of it."""
+    length = next(
+        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    return first[:length]
 
 
-def _by_first(words: Iterable[str]) -> list[list[str]]:
-    """Split sorted `words` where the first character changes."""
+def _by_first(endings: Iterable[str]) -> list[list[str]]:
+    """Split sorted `endings` where the first character changes."""
     groups: list[list[str]] = []
-    for word in words:
+    for word in endings:
         if groups and groups[-1][0][0] == word[0]:
             groups[-1].append(word)
         else:

@@ -6,13 +6,14 @@ import os
 import re
 
 from tuneworthy.errors import AuthError
+from tuneworthy.providers import messages
 
 HIDDEN = "[key]"
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
 
 
 class Key:
-    """A secret that shows itself only when asked.
+    """A secret that is shown only by `reveal`.
 
     Args:
         value: The key, or "" for none.
@@ -60,12 +61,8 @@ def read_key(variable: str | None, *, owner: str, required: bool = True) -> Key:
         return Key(None)
     value = os.environ.get(variable, "").strip()
     if not value and required:
-        raise AuthError(
-            f"{owner}: expected an API key in the environment variable {variable}, got none",
-            hint=f"export {variable}=..., or set api_key_env to the variable that holds it",
-        )
+        message = messages.NO_KEY.format(owner=owner, variable=variable)
+        raise AuthError(message, hint=messages.EXPORT_KEY.format(variable=variable))
     if not value.isascii() or not value.isprintable():
-        raise AuthError(
-            f"{owner}: expected printable ASCII in the environment variable {variable}, got other characters"
-        )
+        raise AuthError(messages.ODD_KEY.format(owner=owner, variable=variable), hint=messages.COPY_KEY_AGAIN)
     return Key(value)

@@ -1,11 +1,11 @@
 """The embedded model: llama.cpp (xllamacpp) in a child process, spoken to like any OpenAI-compatible server.
 
 Native code may crash: here that costs the calls in flight, not the tool. A child that died is started again; a
-request that keeps killing it is found (suspects run one at a time) and refused; a child that only ever dies is
+request that keeps killing it is identified (suspects run one at a time) and refused; a child that only ever dies is
 an `OutsideFault`. A parameter that is not sent keeps llama.cpp's default: temperature .8, top_k 40, top_p .95,
 min_p .05.
 
-Source: facts.md C1; llama.cpp tools/server/README.md.
+Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from threading import Timer
 from typing import Any, BinaryIO
 
 import orjson
 
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
+from tuneworthy.providers import messages
 from tuneworthy.providers.base import outgoing, provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.gguf import read_header
@@ -74,7 +74,7 @@ class Engine:
         self.api_key = secrets.token_urlsafe(24)
         self.address = ""
         self.number = next(_NUMBERS)
-        self.mourned = False
+        self.crash_counted = False
         self.log = log
         self._log_start = 0
         self.folder = state_folder()
@@ -102,45 +102,24 @@ class Engine:
         Raises:
             ModelError: The model does not load, or not within `timeout_s`.
         """
-        self._spawn()
-        try:
-            told = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)
-        except BaseException as error:
-            await self.stop()
-            if isinstance(error, TimeoutError):
-                raise self._load_error(f"not ready after {timeout_s:g} s") from None
-            raise
-        self._started(told)
-
-    def start_blocking(self, timeout_s: float = START_S) -> None:
-        """As `start`, for those who have nothing else to do; close it with `close`."""
-        self._spawn()
-        assert self._process is not None
-        timer = Timer(timeout_s, self._process.kill)
-        timer.start()
-        try:
-            told = self._introduce()
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            timer.cancel()
-        self._started(told)
-
-    def _spawn(self) -> None:
         with self._open_log() as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuneworthy.providers.llama_child"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
                 env={name: value for name, value in os.environ.items() if not _SECRET.search(name)},
             )  # fmt: skip
-
-    def _started(self, told: Mapping[str, Any]) -> None:
-        if "address" not in told:
+        try:
+            report = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, TimeoutError):
+                raise self._load_error(messages.NOT_READY.format(limit_s=timeout_s)) from None
+            raise
+        if "address" not in report:
             status = self._status()
             self.close()
-            raise self._load_error(told.get("error") or status)
-        self.address = told["address"]
+            raise self._load_error(report.get("error") or status)
+        self.address = report["address"]
 
     async def stop(self) -> None:
         """End the child: let go of the leash, then kill."""
@@ -167,10 +146,11 @@ class Engine:
             await asyncio.sleep(0.02)
         return not self.alive
 
-    def obituary(self) -> str:
-        """Say how the child ended, and its last words."""
-        words = last_words(self.log, self._log_start, ("GGML_ASSERT", "GGML_ABORT", "terminate called", "CUDA error"))
-        return f"llama.cpp {self._status()}" + (f": {words}" if words else "") + f" (log: {self.log})"
+    def exit_report(self) -> str:
+        """Return how the child ended, and the line of its log that says why."""
+        marks = ("GGML_ASSERT", "GGML_ABORT", "terminate called", "CUDA error")
+        reason = last_log_line(self.log, self._log_start, marks)
+        return messages.EXIT.format(status=self._status(), reason=f": {reason}" if reason else "", log=self.log)
 
     def _introduce(self) -> dict[str, Any]:
         """Send the settings and read the report; {} if the child ends without one. Blocks."""
@@ -183,10 +163,10 @@ class Engine:
         except BrokenPipeError:
             return {}
         line = process.stdout.readline()
-        told: dict[str, Any] = orjson.loads(line) if line else {}
-        if "address" not in told:
+        report: dict[str, Any] = orjson.loads(line) if line else {}
+        if "address" not in report:
             process.wait()
-        return told
+        return report
 
     def _open_log(self) -> BinaryIO:
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -196,16 +176,20 @@ class Engine:
         return log
 
     def _status(self) -> str:
-        """Say how the process ended."""
+        """Return how the process ended."""
         code = self._process.poll() if self._process else None
         if code is None:
-            return "does not answer"
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            return messages.NO_STATUS
+        return (
+            messages.KILLED.format(signal=signal.Signals(-code).name)
+            if code < 0
+            else messages.ENDED.format(status=code)
+        )
 
-    def _load_error(self, told: str) -> ModelError:
-        words = last_words(self.log, self._log_start, ("error loading model", " E ")) or told
-        return ModelError(f"{self.settings['path']}: expected a model that llama.cpp loads, got: {words}",
-                          hint=f"see {self.log}")  # fmt: skip
+    def _load_error(self, reason: str) -> ModelError:
+        reason = last_log_line(self.log, self._log_start, ("error loading model", " E ")) or reason
+        message = messages.NOT_LOADED.format(path=self.settings["path"], reason=reason)
+        return ModelError(message, hint=messages.SEE_LOG.format(log=self.log))
 
 
 class _Client(OpenAIProvider):
@@ -277,8 +261,8 @@ class LlamaCppProvider:
                 return self.engine
             await self._drop()
             if self._crashes_in_a_row >= MAX_CRASHES_IN_A_ROW:
-                raise OutsideFault(f"llama.cpp ended {self._crashes_in_a_row} times without an answer",
-                                   hint=f"see {self._log}; fewer slots or less context need less memory")  # fmt: skip
+                message = messages.CRASHED_AGAIN.format(n=self._crashes_in_a_row)
+                raise OutsideFault(message, hint=messages.CRASHED_HINT.format(log=self._log))
             engine = Engine(self.settings, self._log)
             await engine.start()
             self._client = _Client(
@@ -312,7 +296,7 @@ class LlamaCppProvider:
         engine = self.engine if self.engine is not None and self.engine.alive else await self.start()
         client = self._client
         if client is None:
-            raise ProviderError("llama.cpp was closed", code="connection", retryable=True)
+            raise ProviderError(messages.CLOSED, code="connection", retryable=True)
         if self._prefix is not None and not request.timing:
             await self._prefix.prepare(request, client.body)
         try:
@@ -326,15 +310,15 @@ class LlamaCppProvider:
 
     def _crashed(self, engine: Engine, request: Request) -> ProviderError:
         """Note a crash (once for each engine) and the request that was in flight."""
-        if not engine.mourned:
-            engine.mourned = True
+        if not engine.crash_counted:
+            engine.crash_counted = True
             self._crashes_in_a_row += 1
         crashes = self._suspects.setdefault(content_hash(outgoing(request)), set())
         crashes.add(engine.number)  # its repeats may have been in flight as well
         if len(crashes) < MAX_CRASHES_OF_REQUEST:
-            return ProviderError(engine.obituary(), code="crash", retryable=True)
-        return ProviderError(f"this request ended llama.cpp {len(crashes)} times; last: {engine.obituary()}",
-                             code="crash", retryable=False)  # fmt: skip
+            return ProviderError(engine.exit_report(), code="crash", retryable=True)
+        message = messages.CULPRIT.format(n=len(crashes), last=engine.exit_report())
+        return ProviderError(message, code="crash", retryable=False)
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
@@ -353,7 +337,7 @@ class LlamaCppProvider:
                 self._prefix.bind()
 
 
-def last_words(log: Path, start: int, marks: tuple[str, ...]) -> str:
+def last_log_line(log: Path, start: int, marks: tuple[str, ...]) -> str:
     """Return the last line of `log` from byte `start` on with the first of `marks` that occurs, or "".
 
     The time stamp is cut off; at most the last 16 kB are read.
@@ -365,20 +349,18 @@ def last_words(log: Path, start: int, marks: tuple[str, ...]) -> str:
     except OSError:
         return ""
     for mark in marks:
-        if found := [line for line in lines if mark in line]:
-            return re.sub(r"^[\d.]+ [A-Z] ", "", found[-1]).strip()[:300]
+        if marked := [line for line in lines if mark in line]:
+            return re.sub(r"^[\d.]+ [A-Z] ", "", marked[-1]).strip()[:300]
     return ""
 
 
 def _explained(error: ProviderError) -> ProviderError:
-    """Put an error of the server into our words where we know better."""
+    """Return an error of the server, reworded where more is known."""
     overflow = _OVERFLOW.search(error.message)
     if overflow is None:
         return error
-    return ProviderError(
-        f"expected a prompt within {overflow[2]} tokens of context, got {overflow[1]}; raise `context` or shorten it",
-        code="bad_request", retryable=False,
-    )  # fmt: skip
+    message = messages.CONTEXT_TOO_SHORT.format(tokens=overflow[1], context=overflow[2])
+    return ProviderError(message, code="bad_request", retryable=False)
 
 
 def _ended(process: subprocess.Popen[bytes], patience_s: float) -> bool:
@@ -405,14 +387,13 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     try:
         engine = version("xllamacpp")
     except PackageNotFoundError:
-        raise UserError(f"models.{name}: expected the package xllamacpp, got none",
-                        hint="pip install 'tuneworthy[local]'") from None  # fmt: skip
+        raise UserError(messages.NO_LLAMA_CPP.format(name=name), hint=messages.INSTALL_LLAMA_CPP) from None
     path = find(config.model, root)
     if path is None:
-        raise ModelError(f"models.{name}: expected the file of {config.model}, got nothing on this machine",
-                         hint=f"tuneworthy models pull {config.model}")  # fmt: skip
+        message = messages.NOT_PULLED.format(name=name, model=config.model)
+        raise ModelError(message, hint=messages.PULL.format(model=config.model))
     if path.is_dir():
-        raise ModelError(f"models.{name}: expected a GGUF file, got the folder {path}", hint="name a GGUF file")
+        raise ModelError(messages.FOLDER_NOT_GGUF.format(name=name, path=path), hint=messages.NAME_GGUF)
     header = read_header(path)
     context = min(config.context, header.context_length or config.context)
     settings: Settings = {

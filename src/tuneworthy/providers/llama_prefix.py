@@ -31,7 +31,7 @@ from tuneworthy.types import Request, content_hash
 MIN_CHARACTERS = 800
 """A shorter beginning is read as fast as it is copied."""
 _MEMORY = Path("/dev/shm")
-MAX_KNOWN = 256
+MAX_BEGINNINGS = 256
 """Beginnings that are remembered."""
 
 
@@ -49,7 +49,9 @@ class SharedPrefix:
     def __init__(self, *, address: str, api_key: str, slots: int, folder: Path, timeout_s: float) -> None:
         self._address, self._key, self._slots, self._folder = address, Key(api_key), slots, folder
         self._timeout_s = timeout_s
-        self._known: OrderedDict[str, str] = OrderedDict()  # beginning -> what came after it first, or "" once spread
+        self._beginnings: OrderedDict[str, str] = (
+            OrderedDict()
+        )  # beginning -> what came after it first, or "" once spread
         self._lock = asyncio.Lock()
         self.spread = 0
 
@@ -71,18 +73,18 @@ class SharedPrefix:
         if key is None or self._slots == 1:
             return
         rest = content_hash(request.messages[-1])
-        if self._known.setdefault(key, rest) in {rest, ""}:
-            while len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
+        if self._beginnings.setdefault(key, rest) in {rest, ""}:
+            while len(self._beginnings) > MAX_BEGINNINGS:
+                self._beginnings.popitem(last=False)
             return
         async with self._lock:
-            if not self._known.get(key):
+            if not self._beginnings.get(key):
                 return
             # On a fault the request goes on: it meets the same fault itself, or does without.
             with suppress(ProviderError, TimeoutError, OSError, KeyError, TypeError, ValueError):
                 async with asyncio.timeout(self._timeout_s):
                     await self._spread(write(request)[0])
-            self._known[key] = ""
+            self._beginnings[key] = ""
 
     async def _spread(self, body: Mapping[str, Any]) -> None:
         async with HttpClient(self._address, key=self._key, timeout_s=self._timeout_s) as client:

@@ -4,7 +4,7 @@ A pickle (`.bin`, `.pt`) runs code when it is opened, a config with `auto_map` i
 `trust_remote_code` inside a config has switched off the reader's own refusal (CVE-2026-5241). All of these are refused
 before any library that would act on them sees the folder. Chat templates are programs as well: see `chat_template`.
 
-Source: facts.md E, "Unsafe weights" and "trust_remote_code".
+Source: https://huggingface.co/docs/hub/security-pickle; https://nvd.nist.gov/vuln/detail/CVE-2026-5241.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.errors import ModelError
+from tuneworthy.providers import messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import Place, read_tensors
 
@@ -63,22 +64,21 @@ def files_of(folder: Path) -> list[Path]:
             file holds a key that runs code.
     """
     if not (folder / "config.json").is_file():
-        raise ModelError(f"expected a model's folder at {folder}, got one without config.json",
-                         hint="name the folder that holds its config.json")  # fmt: skip
+        raise ModelError(messages.NO_CONFIG.format(folder=folder), hint=messages.NAME_CONFIG_FOLDER)
     inside = folder.resolve()
     for path in folder.iterdir():
         if path.is_symlink() and not path.resolve().is_relative_to(inside):
-            raise ModelError(f"expected files of its own in {folder}, got the link {path.name}", hint="copy the file")
+            raise ModelError(messages.LINK_OUT.format(folder=folder, name=path.name), hint=messages.COPY_FILE)
     check_model(folder)
-    found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in LOADABLE)
-    for path in found:
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in LOADABLE)
+    for path in paths:
         if path.suffix == ".json":
             document = _read_json(path, MAX_TOKENIZER_BYTES)
             if path.name not in _TABLES:
                 _refuse_code(path, document)
         elif path.suffix == ".safetensors":
             read_tensors(path)
-    return found
+    return paths
 
 
 def _check_file(path: Path) -> None:
@@ -94,16 +94,16 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return a config of a model, read as plain JSON.
 
     Raises:
-        ModelError: It is too long, no JSON object, or holds a key that would run code.
+        ModelError: It is too long, not a JSON object, or holds a key that would run code.
     """
     config = _read_json(path, MAX_JSON_BYTES)
     if not isinstance(config, dict):
-        raise ModelError(f"{path}: expected a JSON object, got {type(config).__name__}")
+        raise ModelError(messages.NOT_AN_OBJECT.format(path=path, kind=type(config).__name__))
     _refuse_code(path, config)
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library", "transformers.") if isinstance(mapping, dict) else mapping
     if library is not None and not str(library).startswith(("transformers.", "peft.")):
-        raise ModelError(f"{path}: expected auto_mapping.parent_library of transformers or peft, got {library!r}")
+        raise ModelError(messages.FOREIGN_LIBRARY.format(path=path, library=library))
     return config
 
 
@@ -111,10 +111,10 @@ def number_of(value: object, what: str) -> float:
     """Return a number of an adapter's config.
 
     Raises:
-        ModelError: It is none.
+        ModelError: It is not a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ModelError(f"expected a number as {what} of the adapter, got {value!r:.60}")
+        raise ModelError(messages.NOT_A_NUMBER.format(what=what, value=value))
     return float(value)
 
 
@@ -122,19 +122,18 @@ def patterns_of(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Return what a config says by patterns of layers' names; empty if nothing.
 
     Raises:
-        ModelError: It is no table.
+        ModelError: It is not a table.
     """
-    told = config.get(key) or {}
-    if not isinstance(told, Mapping):
-        raise ModelError(f"expected a table as {key} of the adapter, got {told!r:.60}")
-    return told
+    patterns = config.get(key) or {}
+    if not isinstance(patterns, Mapping):
+        raise ModelError(messages.NOT_A_TABLE.format(what=key, value=patterns))
+    return patterns
 
 
 def _refuse_code(path: Path, document: Any) -> None:
     for where, key, value in _keys(document):
         if key in CODE_KEYS and value not in (None, False):
-            raise ModelError(f"{path}: expected no {where} (it makes a library run code of the model's own), got one",
-                             hint="take the key out if the library knows the model without it")  # fmt: skip
+            raise ModelError(messages.RUNS_CODE.format(path=path, key=where), hint=messages.REMOVE_KEY)
 
 
 def _keys(node: Any) -> Iterator[tuple[str, str, Any]]:
@@ -154,37 +153,37 @@ def tensors_of(folder: Path) -> dict[str, Place]:
     """Return the tensors of a model or adapter folder by name.
 
     Raises:
-        ModelError: There are none in safetensors, two files hold the same one, or the index names what is not there.
+        ModelError: There are no safetensors, two files hold the same tensor, or the index names a file that is not there.
     """
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
-        pickled = sorted(one for one in folder.glob("*") if one.suffix.lower() in PICKLES)
+        pickled = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICKLES)
         if pickled:
             raise _pickled(pickled[0])
-        raise ModelError(f"{folder}: expected weights in safetensors, got none", hint="name another model")
+        raise ModelError(messages.NO_WEIGHTS.format(folder=folder), hint=messages.NAME_OTHER_MODEL)
     names = _indexed(folder)
     if names is not None:
         paths = [path for path in paths if path.name in names]
         if missing := names - {path.name for path in paths}:
-            raise ModelError(f"{folder}: expected {sorted(missing)[0][:80]}, which the index names, got no such file")
-    found: dict[str, Place] = {}
+            raise ModelError(messages.INDEX_NAMES_MISSING.format(folder=folder, name=min(missing)[:80]))
+    tensors: dict[str, Place] = {}
     for path in paths:
         for name, place in read_tensors(path).items():
-            if name in found:
-                raise ModelError(f"{folder}: expected each tensor once, got {name[:60]!r} twice")
-            found[name] = place
-    return found
+            if name in tensors:
+                raise ModelError(messages.TENSOR_TWICE.format(folder=folder, name=name[:60]))
+            tensors[name] = place
+    return tensors
 
 
 def _indexed(folder: Path) -> set[str] | None:
-    """Return the files that the index names; None if there is no index."""
+    """Return the files that the index names; None without an index."""
     path = folder / INDEX
     if not path.is_file():
         return None
     index = _read_json(path, MAX_TOKENIZER_BYTES)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise ModelError(f"{path}: expected weight_map, a name to a file, got {type(places).__name__}")
+        raise ModelError(messages.NO_WEIGHT_MAP.format(path=path))
     return set(places.values())
 
 
@@ -196,33 +195,32 @@ def template_of(folder: Path) -> str | None:
     """
     path = folder / "chat_template.jinja"
     if path.is_file():
-        if path.stat().st_size > 4 * MAX_TEMPLATE_CHARS:
-            raise ModelError(f"{path}: expected at most {4 * MAX_TEMPLATE_CHARS} bytes, got {path.stat().st_size}")
+        if (size := path.stat().st_size) > 4 * MAX_TEMPLATE_CHARS:
+            raise ModelError(messages.FILE_TOO_LARGE.format(path=path, found=size, most=4 * MAX_TEMPLATE_CHARS))
         try:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise ModelError(f"{path}: expected UTF-8, got a byte that is not ({error.reason})") from None
+            raise ModelError(messages.NOT_UTF8.format(path=path, reason=error.reason)) from None
     path = folder / "tokenizer_config.json"
     template = read_config(path).get("chat_template") if path.is_file() else None
     if isinstance(template, list):
-        named = {one.get("name"): one.get("template") for one in template if isinstance(one, Mapping)}
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
         template = named.get("default")
     if template is not None and not isinstance(template, str):
-        raise ModelError(f"{path}: expected one chat template, got {type(template).__name__}")
+        raise ModelError(messages.SEVERAL_TEMPLATES.format(path=path))
     return template
 
 
 def _read_json(path: Path, cap: int) -> Any:
     try:
         if (size := path.stat().st_size) > cap:
-            raise ModelError(f"{path}: expected at most {cap} bytes, got {size}")
+            raise ModelError(messages.FILE_TOO_LARGE.format(path=path, found=size, most=cap))
         return orjson.loads(path.read_bytes())
     except OSError as error:
-        raise ModelError(f"{path}: expected a file, got {error.strerror or error}") from None
+        raise ModelError(messages.UNREADABLE.format(path=path, reason=error.strerror or error)) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(f"{path}: expected JSON, got: {str(error)[:120]}") from None
+        raise ModelError(messages.NOT_JSON.format(path=path, reason=str(error)[:120])) from None
 
 
 def _pickled(path: Path) -> ModelError:
-    return ModelError(f"{path}: expected weights in safetensors or GGUF, got a format that runs code when it is loaded",
-                      hint="ask for the model in safetensors, or convert it on a machine of no worth")  # fmt: skip
+    return ModelError(messages.PICKLED.format(path=path), hint=messages.ASK_FOR_SAFETENSORS)

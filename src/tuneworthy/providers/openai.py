@@ -95,8 +95,8 @@ class OpenAIProvider:
 
     def _constrained(self, output: OutputFormat) -> tuple[dict[str, Any], str]:
         """Return `constraint` of the output format; all requests of a variant share one object."""
-        known, part, objection = self._constraint
-        if known is not output:
+        latest, part, objection = self._constraint
+        if latest is not output:
             part, objection = constraint(output, self.capabilities)
             self._constraint = (output, part, objection)
         return part, objection
@@ -123,13 +123,13 @@ def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message
         return messages
     if role == "developer":
         return [{**m, "role": "developer"} if m["role"] == "system" else m for m in messages]
-    told = "\n\n".join(str(m["content"]) for m in messages if m["role"] == "system")
+    instructions = "\n\n".join(str(m["content"]) for m in messages if m["role"] == "system")
     rest = [m for m in messages if m["role"] != "system"]
     for at, message in enumerate(rest):
         if message["role"] == "user":
-            rest[at] = {**message, "content": f"{told}\n\n{message['content']}"}
+            rest[at] = {**message, "content": f"{instructions}\n\n{message['content']}"}
             return rest
-    return [{"role": "user", "content": told}, *rest]
+    return [{"role": "user", "content": instructions}, *rest]
 
 
 def read_answer(
@@ -149,7 +149,7 @@ def read_answer(
         if refusal:
             finish, text = "refusal", text or refusal
         usage = answer.get("usage") or {}
-        told = choice.get("logprobs")
+        logprobs = choice.get("logprobs")
         return Response(
             text=unwrap(text) if wrapped else text,
             finish_reason="tool_calls" if finish == "function_call" else finish,
@@ -157,7 +157,7 @@ def read_answer(
             output_tokens=_output_tokens(usage),
             cached_tokens=_cached_tokens(usage),
             tool_calls=tuple(calls) if calls else (),
-            logprobs=_logprobs(told["content"]) if told and told.get("content") else None,
+            logprobs=_logprobs(logprobs["content"]) if logprobs and logprobs.get("content") else None,
             model=answer.get("model") or "",
             dropped=dropped,
             seconds=seconds,

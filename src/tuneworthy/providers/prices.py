@@ -2,7 +2,7 @@
 
 An unknown price of a hosted model is None, never zero: the caller turns it into an error before money is spent.
 
-Source: prices.json names the sources and the mark of every row; facts.md #34 and C6.
+Source: prices.json names the sources and the mark of every row.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from tuneworthy.providers import messages
+
 TEMPLATE_TOKENS = 128
 """Tokens that a chat template may add to a prompt, at most."""
 FEATURE_TOKENS = 1024
 """Tokens that a provider may add for tools or a schema, at most."""
-NO_PRICE = "give input_usd_per_mtok and output_usd_per_mtok (0 if it costs nothing)"
+NO_PRICE = messages.SET_PRICES
 """What the user can do about an unknown price."""
+_LOCAL = frozenset({"llama_cpp", "python", "scripted", "vllm"})
 _VENDOR_HOSTS = {"openai": ("api.openai.com", "*.api.openai.com"), "anthropic": ("api.anthropic.com",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class TokenRates:
     """US dollars a million tokens.
 
     Attributes:
-        input, output: Prompt and answer.
+        input: Of the prompt.
+        output: Of the answer.
         cached_input: Prompt that was read from the cache; None if it costs as much as `input`.
         cache_write: Prompt that was written into the cache; None if it costs as much as `input`.
     """
@@ -55,11 +59,11 @@ class Price:
         max_output: Longest answer, tokens.
         retires: Day that the model is switched off, where it is announced.
         source: Where it is from: `table`, `project file`, `local`.
-        mark: V, V2 or K, as in facts.md.
+        mark: V for read in the primary source, V2 in a secondary one, K for unverified.
     """
 
-    rates: Rates
-    tiers: tuple[tuple[int, Rates], ...] = ()
+    rates: TokenRates
+    tiers: tuple[tuple[int, TokenRates], ...] = ()
     batch_factor: float | None = None
     context: int | None = None
     max_output: int | None = None
@@ -72,7 +76,7 @@ class Price:
         """Whether no call can cost anything."""
         return not any(rates.input or rates.output for rates in (self.rates, *(tier for _, tier in self.tiers)))
 
-    def rates_at(self, input_tokens: int) -> Rates:
+    def rates_at(self, input_tokens: int) -> TokenRates:
         """Return the rates of a request with a prompt of `input_tokens`."""
         rates = self.rates
         for above, tier in self.tiers:
@@ -124,7 +128,7 @@ class Price:
         return self.retires is not None and (self.retires - now).days <= days
 
 
-FREE = Price(rates=Rates(input=0.0, output=0.0), source="local", mark="V")
+FREE = Price(rates=TokenRates(input=0.0, output=0.0), source="local", mark="V")
 """The price of what runs on this machine."""
 
 
@@ -140,19 +144,19 @@ def price_of(provider: str, model: str, overrides: Mapping[str, float | None] | 
     Returns:
         None if it is hosted and either rate is unknown.
     """
-    known = _row_price(provider, model)
-    given = overrides or {}
-    new_input, new_output = given.get("input_usd_per_mtok"), given.get("output_usd_per_mtok")
+    price = _row_price(provider, model)
+    overrides = overrides or {}
+    new_input, new_output = overrides.get("input_usd_per_mtok"), overrides.get("output_usd_per_mtok")
+    if price is None and provider in _LOCAL:
+        price = FREE
     if new_input is None and new_output is None:
-        return known if known else (FREE if provider in {"llama_cpp", "python", "scripted", "vllm"} else None)
-    if known is None and provider in {"llama_cpp", "python", "scripted", "vllm"}:
-        known = FREE
-    if known is None:
+        return price
+    if price is None:
         if new_input is None or new_output is None:
             return None
-        return Price(rates=Rates(input=new_input, output=new_output), source="project file", mark="V")
-    rates = Rates(input=_or(new_input, known.rates.input), output=_or(new_output, known.rates.output))
-    return replace(known, rates=rates, tiers=(), source="project file", mark="V")
+        return Price(rates=TokenRates(input=new_input, output=new_output), source="project file", mark="V")
+    rates = TokenRates(input=_or(new_input, price.rates.input), output=_or(new_output, price.rates.output))
+    return replace(price, rates=rates, tiers=(), source="project file", mark="V")
 
 
 def price_for(config: Any) -> Price | None:
@@ -196,8 +200,8 @@ def _row_price(provider: str, model: str) -> Price | None:
     return None
 
 
-def _rates(row: Mapping[str, Any]) -> Rates:
-    return Rates(
+def _rates(row: Mapping[str, Any]) -> TokenRates:
+    return TokenRates(
         input=row["input"],
         output=row["output"],
         cached_input=row.get("cached_input"),

@@ -3,7 +3,8 @@
 Servers ignore fields they don't know, without a word; a ladder that sweeps a parameter which does nothing
 compares noise with noise. So each feature is tried in a way that shows whether it acts.
 
-Source: facts.md C1 (vLLM ignores unknown fields; probe that a parameter acts), C2 (temperature 0 may differ).
+Source: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html (extra fields are ignored);
+https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/ (temperature 0 may differ).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Literal
 import orjson
 
 from tuneworthy.errors import ProviderError
+from tuneworthy.providers import messages
 from tuneworthy.providers.base import Provider
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import Message, OutputFormat, Request, Response, canonical
@@ -43,13 +45,13 @@ MAX_FILLER = 400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one probe found.
+class ProbeResult:
+    """What one probe measured.
 
     Attributes:
         outcome: `yes` (it acts), `no` (accepted without effect), `unsupported` (refused or left out),
             `unknown` (the calls failed, or their answers settle nothing).
-        detail: What was seen.
+        detail: What the answers showed.
     """
 
     outcome: Outcome
@@ -69,7 +71,7 @@ class ProbeReport:
     """
 
     identity: Mapping[str, Any]
-    findings: Mapping[str, Finding] = field(default_factory=dict)
+    findings: Mapping[str, ProbeResult] = field(default_factory=dict)
     max_context: int | None = None
     calls: int = 0
 
@@ -84,16 +86,16 @@ class ProbeReport:
 
 
 def store_probe(folder: Folder, name: str, report: ProbeReport) -> None:
-    """Keep what was found of the model called `name` in the project file."""
+    """Store what was measured of the model that the project file calls `name`."""
     folder.write(f"probes/{name}", report.to_dict())
 
 
 def read_probe(folder: Folder, name: str, identity: Mapping[str, Any]) -> dict[str, str]:
     """Return outcomes by finding, as they were stored; {} if this model was never probed (or was another one then)."""
-    told = folder.read(f"probes/{name}")
-    if told is None or canonical(told["identity"]) != canonical(dict(identity)):
+    report = folder.read(f"probes/{name}")
+    if report is None or canonical(report["identity"]) != canonical(dict(identity)):
         return {}
-    return {finding: str(row["outcome"]) for finding, row in told["findings"].items()}
+    return {finding: str(row["outcome"]) for finding, row in report["findings"].items()}
 
 
 async def probe(provider: Provider, *, repeats: int = 3, find_context: bool = False) -> ProbeReport:
@@ -108,26 +110,26 @@ async def probe(provider: Provider, *, repeats: int = 3, find_context: bool = Fa
     Returns:
         What was found; a probe whose calls fail is `unknown` or `unsupported`, never an exception.
     """
-    asker = _Asker(provider, max(2, repeats))
-    probes: dict[str, Callable[[], Awaitable[Finding]]] = {
-        "json_schema": asker.json_schema, "choice": asker.choice, "seed": asker.seed, "logprobs": asker.logprobs,
-        "stop": asker.stop, "min_p": asker.min_p, "top_k": asker.top_k, "top_p": asker.top_p,
-        "repetition_penalty": asker.repetition_penalty, "greedy": asker.greedy,
-        "constraint_cost": asker.constraint_cost,
+    prober = _Prober(provider, max(2, repeats))
+    probes: dict[str, Callable[[], Awaitable[ProbeResult]]] = {
+        "json_schema": prober.json_schema, "choice": prober.choice, "seed": prober.seed, "logprobs": prober.logprobs,
+        "stop": prober.stop, "min_p": prober.min_p, "top_k": prober.top_k, "top_p": prober.top_p,
+        "repetition_penalty": prober.repetition_penalty, "greedy": prober.greedy,
+        "constraint_cost": prober.constraint_cost,
     }  # fmt: skip
-    findings: dict[str, Finding] = {}
+    findings: dict[str, ProbeResult] = {}
     for name, run in probes.items():
         try:
             findings[name] = await run()
         except ProviderError as error:
-            findings[name] = Finding(
+            findings[name] = ProbeResult(
                 outcome="unsupported" if error.code == "bad_request" else "unknown", detail=str(error)
             )
-    context = await asker.longest_prompt() if find_context else None
-    return ProbeReport(identity=provider.identity, findings=findings, max_context=context, calls=asker.calls)
+    context = await prober.longest_prompt() if find_context else None
+    return ProbeReport(identity=provider.identity, findings=findings, max_context=context, calls=prober.calls)
 
 
-class _Asker:
+class _Prober:
     """Sends the probes' requests and counts them."""
 
     def __init__(self, provider: Provider, repeats: int) -> None:
@@ -144,115 +146,119 @@ class _Asker:
         answers = [await self.ask(decoding=decoding) for decoding in decodings]
         return [answer.text for answer in answers], "; ".join(answers[0].dropped)
 
-    async def json_schema(self) -> Finding:
+    async def json_schema(self) -> ProbeResult:
         if "json_schema" not in self.provider.supports:
-            return Finding(outcome="unsupported", detail="not offered for this model")
+            return ProbeResult(outcome="unsupported", detail=messages.NOT_OFFERED)
         output = OutputFormat(kind="json_schema", schema=SCHEMA)
         answer = await self.ask("Say hello.", 64, output=output, decoding={"temperature": 0})
         if answer.finish_reason == "length":
-            return Finding(outcome="unknown", detail=f"cut off: {answer.text[:60]!r}")
-        return Finding(outcome="yes" if fits_schema(answer.text) else "no", detail=repr(answer.text[:80]))
+            return ProbeResult(outcome="unknown", detail=messages.CUT_OFF.format(text=answer.text[:60]))
+        return ProbeResult(outcome="yes" if fits_schema(answer.text) else "no", detail=repr(answer.text[:80]))
 
-    async def choice(self) -> Finding:
+    async def choice(self) -> ProbeResult:
         if "choice" not in self.provider.supports:
-            return Finding(outcome="unsupported", detail="not offered for this model")
+            return ProbeResult(outcome="unsupported", detail=messages.NOT_OFFERED)
         answer = await self.ask("Say hello.", 32, output=OutputFormat(kind="choice", choices=CHOICES))
-        return Finding(outcome="yes" if answer.text in CHOICES else "no", detail=repr(answer.text[:80]))
+        return ProbeResult(outcome="yes" if answer.text in CHOICES else "no", detail=repr(answer.text[:80]))
 
-    async def seed(self) -> Finding:
+    async def seed(self) -> ProbeResult:
         """One seed must repeat, and different seeds must not, or nothing was random to begin with."""
         hot = {"temperature": 1.0}
         same, dropped = await self.texts([{**hot, "seed": 11}] * self.repeats)
         if "seed" in dropped:
-            return Finding(outcome="unsupported", detail=dropped)
+            return ProbeResult(outcome="unsupported", detail=dropped)
         others, _ = await self.texts([{**hot, "seed": 100 + at} for at in range(self.repeats)])
         if len(set(same)) > 1:
-            return Finding(outcome="no", detail=f"{len(set(same))} answers in {len(same)} calls with one seed")
+            detail = messages.SEED_DIFFERS.format(different=len(set(same)), n=len(same))
+            return ProbeResult(outcome="no", detail=detail)
         if len({*same, *others}) == 1:
-            return Finding(outcome="unknown", detail="different seeds give the same answer too")
-        return Finding(outcome="yes", detail=f"{len(same)} calls with one seed agree, other seeds differ")
+            return ProbeResult(outcome="unknown", detail=messages.SEED_UNCLEAR)
+        return ProbeResult(outcome="yes", detail=messages.SEED_WORKS.format(n=len(same)))
 
-    async def logprobs(self) -> Finding:
+    async def logprobs(self) -> ProbeResult:
         if "logprobs" not in self.provider.supports:
-            return Finding(outcome="unsupported", detail="not offered for this model")
+            return ProbeResult(outcome="unsupported", detail=messages.NOT_OFFERED)
         answer = await self.ask(max_tokens=8, logprobs=2)
         if not answer.logprobs:
-            return Finding(outcome="no", detail="asked for, none came")
+            return ProbeResult(outcome="no", detail=messages.NO_LOGPROBS)
         right = all(entry["logprob"] <= 1e-6 and len(entry["top"]) == 2 for entry in answer.logprobs)
-        detail = f"{len(answer.logprobs)} tokens, {len(answer.logprobs[0]['top'])} alternatives each"
-        return Finding(outcome="yes" if right else "no", detail=detail)
+        detail = messages.LOGPROBS.format(n=len(answer.logprobs), alternatives=len(answer.logprobs[0]["top"]))
+        return ProbeResult(outcome="yes" if right else "no", detail=detail)
 
-    async def stop(self) -> Finding:
+    async def stop(self) -> ProbeResult:
         """Stop at a word that is known to come: the middle of the greedy answer."""
         free = await self.ask(decoding={"temperature": 0})
-        words = [word for word in re.findall(r"\w{3,}", free.text)[1:] if free.text.count(word) == 1]
-        if not words:
-            return Finding(outcome="unknown", detail=f"no word to stop at in {free.text[:60]!r}")
-        word = words[len(words) // 2]
+        candidates = [word for word in re.findall(r"\w{3,}", free.text)[1:] if free.text.count(word) == 1]
+        if not candidates:
+            return ProbeResult(outcome="unknown", detail=messages.NO_STOP_WORD.format(text=free.text[:60]))
+        word = candidates[len(candidates) // 2]
         answer = await self.ask(decoding={"temperature": 0, "stop": [word]})
         if any(note.startswith("stop") for note in answer.dropped):
-            return Finding(outcome="unsupported", detail="; ".join(answer.dropped))
+            return ProbeResult(outcome="unsupported", detail="; ".join(answer.dropped))
         acts = word not in answer.text and len(answer.text) < len(free.text)
-        return Finding(outcome="yes" if acts else "no", detail=f"stop {word!r} gives {answer.text[-40:]!r}")
+        detail = messages.STOPPED.format(word=word, text=answer.text[-40:])
+        return ProbeResult(outcome="yes" if acts else "no", detail=detail)
 
-    async def min_p(self) -> Finding:
+    async def min_p(self) -> ProbeResult:
         """With min_p 1 only the likeliest token is left, so even a high temperature is greedy."""
         return await self.cut("min_p", 1.0)
 
-    async def top_k(self) -> Finding:
+    async def top_k(self) -> ProbeResult:
         """So it is with top_k 1."""
         return await self.cut("top_k", 1)
 
-    async def top_p(self) -> Finding:
+    async def top_p(self) -> ProbeResult:
         """And with a tiny top_p."""
         return await self.cut("top_p", 1e-4)
 
-    async def cut(self, name: str, value: float) -> Finding:
+    async def cut(self, name: str, value: float) -> ProbeResult:
         """Whether a parameter at a value that leaves one token makes a high temperature greedy."""
         hot = [{"temperature": 1.5, name: value, "seed": at} for at in range(self.repeats)]
         texts, dropped = await self.texts(hot)
         if f"{name}:" in dropped or name == dropped.partition(":")[0]:
-            return Finding(outcome="unsupported", detail=dropped)
+            return ProbeResult(outcome="unsupported", detail=dropped)
         if not self.hot:
             self.hot, _ = await self.texts([{"temperature": 1.5, "seed": at} for at in range(self.repeats)])
         if len(set(self.hot)) == 1:
-            return Finding(outcome="unknown", detail=f"the answers do not vary without {name} either")
-        detail = f"{len(set(texts))} answers in {len(texts)} calls; without it {len(set(self.hot))}"
-        return Finding(outcome="yes" if len(set(texts)) == 1 else "no", detail=detail)
+            return ProbeResult(outcome="unknown", detail=messages.NO_VARIATION.format(name=name))
+        detail = messages.VARIATION.format(different=len(set(texts)), n=len(texts), without=len(set(self.hot)))
+        return ProbeResult(outcome="yes" if len(set(texts)) == 1 else "no", detail=detail)
 
-    async def repetition_penalty(self) -> Finding:
+    async def repetition_penalty(self) -> ProbeResult:
         """A huge penalty must change what is said when the answer is to repeat the prompt."""
         plain = await self.ask(REPEAT, decoding={"temperature": 0})
-        held = await self.ask(REPEAT, decoding={"temperature": 0, "repetition_penalty": 5.0})
-        if any(note.startswith("repetition_penalty") for note in held.dropped):
-            return Finding(outcome="unsupported", detail="; ".join(held.dropped))
+        penalised = await self.ask(REPEAT, decoding={"temperature": 0, "repetition_penalty": 5.0})
+        if any(note.startswith("repetition_penalty") for note in penalised.dropped):
+            return ProbeResult(outcome="unsupported", detail="; ".join(penalised.dropped))
         again = await self.ask(REPEAT, decoding={"temperature": 0})
         if again.text != plain.text:
-            return Finding(outcome="unknown", detail="the greedy answer does not repeat, so a change shows nothing")
-        return Finding(outcome="yes" if held.text != plain.text else "no", detail=repr(held.text[:60]))
+            return ProbeResult(outcome="unknown", detail=messages.NOT_REPEATED)
+        return ProbeResult(outcome="yes" if penalised.text != plain.text else "no", detail=repr(penalised.text[:60]))
 
-    async def constraint_cost(self) -> Finding:
+    async def constraint_cost(self) -> ProbeResult:
         """What a schema costs: seconds a token with it (the first call compiles it) and without."""
         if "json_schema" not in self.provider.supports:
-            return Finding(outcome="unsupported", detail="no schema is offered for this model")
+            return ProbeResult(outcome="unsupported", detail=messages.NOT_OFFERED)
         output = OutputFormat(kind="json_schema", schema=COSTED)
         greedy = {"temperature": 0}
         first, later = [await self.ask("List a few colours.", 48, output=output, decoding=greedy) for _ in range(2)]
         free = await self.ask("List a few colours.", 48, decoding=greedy)
         seconds = [answer.seconds / answer.output_tokens for answer in (first, later, free) if answer.output_tokens]
         if len(seconds) < 3 or not all(seconds):
-            return Finding(outcome="unknown", detail="the server does not count tokens, or answers in no time")
-        told = [f"{1000 * one:.1f}" for one in seconds]
-        ratio = seconds[1] / seconds[2]
-        detail = f"{told[1]} ms a token with a schema (first call {told[0]}), {told[2]} without: {ratio:.2f} times"
-        return Finding(outcome="yes", detail=detail)
+            return ProbeResult(outcome="unknown", detail=messages.NO_TIMING)
+        ms = dict(zip(("first", "later", "free"), (1000 * value for value in seconds), strict=True))
+        detail = messages.CONSTRAINT_COST.format(**ms, ratio=seconds[1] / seconds[2])
+        return ProbeResult(outcome="yes", detail=detail)
 
-    async def greedy(self) -> Finding:
+    async def greedy(self) -> ProbeResult:
         texts, dropped = await self.texts([{"temperature": 0}] * max(self.repeats, 5))
         if "temperature" in dropped:
-            return Finding(outcome="unsupported", detail=dropped)
+            return ProbeResult(outcome="unsupported", detail=dropped)
         different = len(set(texts))
-        return Finding(outcome="yes" if different == 1 else "no", detail=f"{different} answers in {len(texts)} calls")
+        return ProbeResult(
+            outcome="yes" if different == 1 else "no",
+            detail=messages.DIFFERENT.format(different=different, n=len(texts)),
+        )
 
     async def longest_prompt(self) -> int | None:
         """Double the prompt until it is refused, then halve the gap; the tokens that the server counted."""

@@ -19,6 +19,7 @@ from typing import Any
 from tuneworthy.config.models import Python
 from tuneworthy.errors import ProviderError
 from tuneworthy.functions import as_answer, last_line, load_function, source_hash
+from tuneworthy.providers import messages
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 from tuneworthy.types import Request, Response
@@ -47,9 +48,9 @@ class PythonProvider:
     async def complete(self, request: Request) -> Response:
         """Answer `request` (see `Provider.complete`)."""
         _, dropped = filter_parameters(self.capabilities, request.decoding)
-        asked = list(request.messages) if request.payload is None else request.payload
+        argument = list(request.messages) if request.payload is None else request.payload
         started = time.perf_counter()
-        answer = await call(self._function, asked, self._timeout_s)
+        answer = await call(self._function, argument, self._timeout_s)
         return as_response(answer, seconds=time.perf_counter() - started, dropped=dropped)
 
     async def close(self) -> None:
@@ -73,13 +74,13 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
         raise of_pipeline(error) from None
     except Exception as error:
         if limit.expired():
-            raise ProviderError(f"expected an answer in {timeout_s:g} s, got none; raise timeout_s if it needs longer",
-                                code="timeout", retryable=True) from None  # fmt: skip
+            message = messages.FUNCTION_TOO_SLOW.format(limit_s=timeout_s)
+            raise ProviderError(message, code="timeout", retryable=True) from None
         raise ProviderError(last_line(error), code="pipeline", retryable=False) from error
 
 
 def of_pipeline(error: ProviderError) -> ProviderError:
-    """Return `error` so that it is no lasting one: what a pipeline says today it need not say once it is mended."""
+    """Return `error` as one of a pipeline, whose answer may change once it is fixed."""
     if error.code == "bad_request":
         error.code = "pipeline"
     return error

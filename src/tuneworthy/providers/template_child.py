@@ -67,13 +67,13 @@ def joined(parts: Iterable[str], most: int) -> str:
     Raises:
         MetLimitError: It is longer than `most` characters.
     """
-    found, n = [], 0
+    texts, n = [], 0
     for part in parts:
         n += len(part)
         if n > most:
-            raise MetLimitError(f"a text of more than {most} characters")
-        found.append(part)
-    return "".join(found)
+            raise MetLimitError(f"more than {most} characters")
+        texts.append(part)
+    return "".join(texts)
 
 
 def text_of(template: Any, chat: dict[str, Any], tokens: dict[str, str], most: int) -> str:
@@ -99,21 +99,21 @@ def main() -> None:
     import jinja2.sandbox  # noqa: F401  before the limits: loading it is no part of the template's work
 
     limit(task)
-    left = task["max_all_chars"]
+    room = task["max_all_chars"]
     try:
         template = environment().from_string(task["template"])
         for line in sys.stdin.buffer:
             try:
-                text = text_of(template, json.loads(line), task["tokens"], min(left, task["max_chars"]))
+                text = text_of(template, json.loads(line), task["tokens"], min(room, task["max_chars"]))
             except (MemoryError, MetLimitError):
                 raise
             except Exception as error:  # whatever a stranger's template raises, it refuses this chat
                 tell({"refused": f"{type(error).__name__}: {error}"[:500]})
                 continue
-            left -= len(text)
+            room -= len(text)
             tell({"text": text})
     except MemoryError:
-        tell({"fault": "a template that fills the memory"})
+        tell({"fault": "it fills the memory"})
     except MetLimitError as error:
         tell({"fault": str(error)})
     except Exception as error:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tuneworthy.config.models import Vllm
 from tuneworthy.errors import ModelError, OutsideFault, UserError
+from tuneworthy.providers import messages
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of
 from tuneworthy.providers.model_safety import check_model, number_of, patterns_of, read_config
@@ -20,16 +21,19 @@ from tuneworthy.store.folder import Folder
 from tuneworthy.types import Request, Response
 
 MAX_STARTS: Final = 3
-"""A server that ended so often is a fault of the engine or the machine."""
+"""So many ends of the server are a fault of the engine or the machine."""
 
 
 class VllmProvider:
     """Answers through a server of its own.
 
     Args:
-        launch: What is started; its port is drawn anew at each start. log: The server's log.
-        identity: What determines the answers. capabilities: The table's row for vLLM.
-        start_s, timeout_s: Limits of starting, and of one answer, seconds.
+        launch: What is started, on another free port at each start.
+        log: The server's log.
+        identity: What determines the answers.
+        capabilities: The table's row for vLLM.
+        start_s: Limit of starting, seconds.
+        timeout_s: Limit of one answer, seconds.
     """
 
     def __init__(
@@ -82,7 +86,9 @@ class VllmProvider:
                 return self._client
             await self.close()
             if self._starts >= MAX_STARTS:
-                raise OutsideFault(f"vLLM ended {self._starts} times", hint=f"see {self._log}")
+                raise OutsideFault(
+                    messages.VLLM_ENDED.format(n=self._starts), hint=messages.SEE_LOG.format(log=self._log)
+                )
             self._starts += 1
             server = VllmServer(replace(self._launch, port=free_port()), self._log)
             await asyncio.to_thread(server.start, self._start_s)
@@ -100,19 +106,19 @@ def weights_sha256(folder: Path) -> list[str]:
 
 
 def folder_of(name: str, spec: str, root: Path) -> Path:
-    """Return the model folder of `spec`, looked through.
+    """Return the model folder of `spec`, checked.
 
     Raises:
-        UserError: It is not here, is no folder, or may not be loaded.
+        UserError: It is not here, is not a folder, or may not be loaded.
     """
     path = find(spec, root)
     if path is None or not path.is_dir():
-        raise UserError(f"models.{name}: expected a folder of safetensors for {spec}, got {path or 'nothing'}",
-                         hint="name a folder, or pull it")  # fmt: skip
+        message = messages.NOT_A_MODEL_FOLDER.format(name=name, model=spec, path=path or "nothing")
+        raise UserError(message, hint=messages.NAME_FOLDER)
     try:
         check_model(path)
     except ModelError as error:  # what `check` tells of model files is about those of llama.cpp
-        raise UserError(f"models.{name}: {error.message}", hint=error.hint) from None
+        raise UserError(messages.OF_MODEL.format(name=name, message=error.message), hint=error.hint) from None
     return path.resolve()
 
 
@@ -127,9 +133,9 @@ def open_vllm(name: str, config: Vllm, root: Path) -> VllmProvider:
     adapter = folder_of(name, config.adapter, root) if config.adapter else None
     rank = None
     if adapter is not None:
-        told = read_config(adapter / "adapter_config.json")
-        ranks = [told.get("r", 8), *patterns_of(told, "rank_pattern").values()]
-        rank = rank_limit(int(max(number_of(one, "rank") for one in ranks)))
+        settings = read_config(adapter / "adapter_config.json")
+        ranks = [settings.get("r", 8), *patterns_of(settings, "rank_pattern").values()]
+        rank = rank_limit(int(max(number_of(value, "rank") for value in ranks)))
     identity = {
         "provider": "vllm", "model": config.model, "sha256": weights_sha256(model), "context": config.context,
         "adapter": weights_sha256(adapter) if adapter else None, "arguments": list(config.arguments),

@@ -1,10 +1,11 @@
 """A vLLM server that the tool starts, watches and stops: on the loopback, with neutral sampling, on a leash.
 
 `--generation-config vllm` keeps vLLM from taking temperature, top_p and penalties out of the model's own
-generation_config.json. A LoRA adapter above `--max-lora-rank` (16 unless told) is refused by vLLM at start, so the
+generation_config.json. A LoRA adapter above `--max-lora-rank` (16 by default) is refused by vLLM at start, so the
 limit is set from the adapter.
 
-Source: facts.md 0 #19, A5; vLLM docs/serving/openai_compatible_server.md, docs/features/lora.md.
+Source: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html and
+https://docs.vllm.ai/en/latest/features/lora.html.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from tuneworthy.errors import OutsideFault, ProviderError, UserError
+from tuneworthy.providers import messages
 from tuneworthy.providers.http_client import send_once
 
 RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -38,9 +40,13 @@ class Launch:
     """What is started.
 
     Attributes:
-        model: Folder of a model in 16 bit. name: As it is asked for. port: On the loopback.
+        model: Folder of a model in 16 bit.
+        name: As requests name it.
+        port: On the loopback.
         adapter: Folder of an adapter that is applied while serving; `name` then is the adapter, `base` the model.
-        max_rank: Of adapters. context: Most tokens of a request, or None for the model's own. more: Further arguments.
+        max_rank: Of adapters.
+        context: Most tokens of a request, or None for the model's own.
+        more: Further arguments.
         executable: The program, by name or path.
     """
 
@@ -75,20 +81,19 @@ def rank_limit(rank: int) -> int:
     """Return the least limit that vLLM knows for adapters of `rank`.
 
     Raises:
-        UserError: There is none.
+        UserError: vLLM applies no adapter of this rank.
     """
-    found = [limit for limit in RANKS if limit >= rank]
-    if not found:
-        raise UserError(f"expected a rank of at most {RANKS[-1]}, which vLLM can apply, got {rank}"
-                        " (cause: rank_above_server_limit)", hint="serve the merged model")  # fmt: skip
-    return found[0]
+    limits = [limit for limit in RANKS if limit >= rank]
+    if not limits:
+        raise UserError(messages.RANK_TOO_HIGH.format(rank=rank, limit=RANKS[-1]), hint=messages.SERVE_MERGED)
+    return limits[0]
 
 
 def free_port() -> int:
     """Return a port of the loopback that is free now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
         return port
 
 
@@ -97,7 +102,8 @@ class VllmServer:
     """A running server.
 
     Attributes:
-        launch: What is started. log: File that it prints to; written anew.
+        launch: What is started.
+        log: File that it prints to; overwritten at each start.
     """
 
     launch: Launch
@@ -123,8 +129,7 @@ class VllmServer:
         """
         program = shutil.which(self.launch.executable)
         if program is None:
-            raise UserError(f"expected the program {self.launch.executable}, got none",
-                            hint="pip install vllm in an environment of its own and name its bin/vllm")  # fmt: skip
+            raise UserError(messages.NO_VLLM.format(program=self.launch.executable), hint=messages.INSTALL_VLLM)
         from tuneworthy.providers import supervised_child
 
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -134,20 +139,22 @@ class VllmServer:
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment(os.environ),
             )  # fmt: skip
         try:
-            self._wait(time.monotonic() + timeout_s)
+            self._wait(timeout_s)
         except BaseException:
             self.stop()
             raise
 
-    def _wait(self, end: float) -> None:
+    def _wait(self, timeout_s: float) -> None:
+        end = time.monotonic() + timeout_s
+        see_log = messages.SEE_LOG.format(log=self.log)
         while time.monotonic() < end:
             if not self.alive:
-                raise OutsideFault(f"vLLM ended while it was starting: {last_words(self.log)}", hint=f"see {self.log}")
+                raise OutsideFault(messages.VLLM_ENDED_AT_START.format(reason=last_error_line(self.log)), hint=see_log)
             with suppress(ProviderError):
                 if send_once("GET", f"{self.address}/health", timeout_s=HEALTH_S).accepted:
                     return
             time.sleep(0.5)
-        raise OutsideFault("expected vLLM to answer, got nothing in time", hint=f"see {self.log}")
+        raise OutsideFault(messages.VLLM_SILENT.format(limit_s=timeout_s), hint=see_log)
 
     def stop(self) -> None:
         """Let the leash go and wait until the server has ended; may be called twice."""
@@ -174,13 +181,13 @@ def environment(outer: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def last_words(log: Path) -> str:
+def last_error_line(log: Path) -> str:
     """Return the last line of a log that names an error, or its last line."""
     try:
         lines = log.read_bytes()[-32768:].decode("utf-8", "replace").splitlines()
     except OSError:
-        return "nothing in its log"
+        return messages.EMPTY_LOG
     telling = [line for line in lines if "Error" in line or "error:" in line] or [
         line for line in lines if line.strip()
     ]
-    return telling[-1].strip()[:300] if telling else "nothing in its log"
+    return telling[-1].strip()[:300] if telling else messages.EMPTY_LOG

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from tuneworthy.errors import ModelError
+from tuneworthy.providers import messages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,9 +34,8 @@ BITS: Final[Mapping[str, int]] = {
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
 }  # fmt: skip
 FLOATS: Final = ("F32", "F16", "BF16")
-"""Types that weights are computed with here."""
+"""Types that weights are computed in here."""
 _PICKLE: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_HINT = "download the file again or name another model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,11 @@ class Place:
     """Where a tensor lies.
 
     Attributes:
-        path: The file. dtype: As safetensors calls it, e.g. `BF16`. shape: Rows first. start, end: Bytes in the file.
+        path: The file.
+        dtype: As safetensors calls it, e.g. `BF16`.
+        shape: Rows first.
+        start: Its first byte in the file.
+        end: The byte after its last one.
     """
 
     path: Path
@@ -56,10 +60,10 @@ class Place:
         """Return the tensor in 32 bit.
 
         Raises:
-            ModelError: It is of no type that weights are computed with.
+            ModelError: Weights are not computed in its type.
         """
         if self.dtype not in FLOATS:
-            raise ModelError(f"{self.path}: expected weights in {', '.join(FLOATS)}, got {self.dtype}")
+            raise ModelError(messages.ODD_DTYPE.format(path=self.path, allowed=", ".join(FLOATS), found=self.dtype))
         return to_float32(self.raw(), self.dtype).reshape(self.shape)
 
     def raw(self) -> bytes:
@@ -81,7 +85,8 @@ def read_tensors(path: Path) -> dict[str, Place]:
             length = _header_length(path, file.read(8), size)
             text = file.read(length)
     except OSError as error:
-        raise ModelError(f"{path}: expected a model file, got {error.strerror or error}", hint=_HINT) from None
+        message = messages.UNREADABLE.format(path=path, reason=error.strerror or error)
+        raise ModelError(message, hint=messages.DOWNLOAD_AGAIN) from None
     try:
         header = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -91,15 +96,15 @@ def read_tensors(path: Path) -> dict[str, Place]:
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
         raise _fault(path, f"at most {MAX_TENSORS} tensors", str(len(header)))
-    found = {name: _place(path, name, told, 8 + length, size) for name, told in header.items()}
-    ordered = dict(sorted(found.items(), key=lambda item: (item[1].start, item[1].end)))
-    place = 8 + length
-    for name, one in ordered.items():
-        if one.start != place:
-            raise _fault(path, f"{name[:60]!r} to begin at byte {place}", str(one.start))
-        place = one.end
-    if place != size:
-        raise _fault(path, f"{place} bytes", f"{size}")
+    places = {name: _place(path, name, entry, 8 + length, size) for name, entry in header.items()}
+    ordered = dict(sorted(places.items(), key=lambda item: (item[1].start, item[1].end)))
+    end = 8 + length
+    for name, place in ordered.items():
+        if place.start != end:
+            raise _fault(path, f"{name[:60]!r} to begin at byte {end}", str(place.start))
+        end = place.end
+    if end != size:
+        raise _fault(path, f"{end} bytes", f"{size}")
     return ordered
 
 
@@ -108,7 +113,7 @@ def _header_length(path: Path, first: bytes, size: int) -> int:
         raise _fault(path, "a safetensors file", "a pickle, which runs code when it is loaded")
     length = int.from_bytes(first, "little")
     if len(first) < 8 or length < 2:
-        raise _fault(path, "a safetensors file", f"{size} bytes that are none")
+        raise _fault(path, "a safetensors file", f"{size} other bytes")
     if length > MAX_HEADER_BYTES:
         raise _fault(path, f"a header of at most {MAX_HEADER_BYTES} bytes", str(length))
     if length > size - 8:
@@ -116,18 +121,18 @@ def _header_length(path: Path, first: bytes, size: int) -> int:
     return length
 
 
-def _place(path: Path, name: str, told: Any, base: int, size: int) -> Place:
+def _place(path: Path, name: str, entry: Any, base: int, size: int) -> Place:
     """Check what the header says of one tensor."""
     short = repr(name[:60])
     try:
-        dtype, shape, (begin, end) = told["dtype"], told["shape"], told["data_offsets"]
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise _fault(path, f"dtype, shape and data_offsets of {short}", str(told)[:80]) from None
+        raise _fault(path, f"dtype, shape and data_offsets of {short}", str(entry)[:80]) from None
     if dtype not in BITS:
         raise _fault(path, f"a known type of {short}", str(dtype)[:40])
     counts = [begin, end, *shape] if isinstance(shape, list) else [None]
-    if len(counts) > MAX_DIMS + 2 or any(type(one) is not int or not 0 <= one <= 2**48 for one in counts):
-        raise _fault(path, f"at most {MAX_DIMS} lengths from 0 to 2^48 in {short}", str(told)[:120])
+    if len(counts) > MAX_DIMS + 2 or any(type(count) is not int or not 0 <= count <= 2**48 for count in counts):
+        raise _fault(path, f"at most {MAX_DIMS} lengths from 0 to 2^48 in {short}", str(entry)[:120])
     needed = -(-prod(shape) * BITS[dtype] // 8)
     if end - begin != needed:
         raise _fault(path, f"{needed} bytes of {short}", f"{end - begin}")
@@ -147,7 +152,7 @@ def write_tensors(
         content: Returns the bytes of a tensor by its name.
 
     Raises:
-        ValueError: `content` gave another number of bytes than the shape says.
+        ValueError: `content` returned another number of bytes than the shape says.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     sizes, place = {}, 0
@@ -163,7 +168,7 @@ def write_tensors(
         for name, n_bytes in sizes.items():
             data = content(name)
             if len(data) != n_bytes:
-                raise ValueError(f"{name}: expected {n_bytes} bytes, got {len(data)}")
+                raise ValueError(messages.WRONG_LENGTH.format(name=name, found=len(data), expected=n_bytes))
             file.write(data)
 
 
@@ -196,4 +201,5 @@ def from_float32(numbers: NDArray[np.float32], dtype: str) -> bytes:
 
 
 def _fault(path: Path, expected: str, got: str) -> ModelError:
-    return ModelError(f"{path}: expected {expected}, got {got}", hint=_HINT)
+    message = messages.HEADER_FAULT.format(path=path, expected=expected, got=got)
+    return ModelError(message, hint=messages.DOWNLOAD_AGAIN)
