@@ -342,7 +342,7 @@ def _message_of(body: bytes) -> bytes | str:
 
 
 def _status_of(error: Any) -> int:
-    """Read the status in an error that came with status 200; 500 if there is none."""
+    """Read the status in an error that came with status 200; 500 without one."""
     code = error.get("code") or error.get("status") if isinstance(error, dict) else None
     status = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 500
     return status if 400 <= status < 600 else 500

@@ -381,7 +381,7 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     """Open `[models.NAME]` with ``provider = "llama_cpp"``. Nothing is started or fetched yet.
 
     Raises:
-        ModelError: The file is not here, or is none that llama.cpp could load.
+        ModelError: The file is not here, or llama.cpp cannot load it.
         UserError: xllamacpp is not installed.
     """
     try:
