@@ -1,7 +1,5 @@
 """The constraint rule: which measured variant may serve. The ladder, the verdict and the economics all ask it here."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from tuneworthy import messages
@@ -46,9 +44,9 @@ def violation(
         usd_per_1k: Cost of a thousand answers; None if it is not known.
     """
     if not may_serve(limits, hosted=hosted):
-        return messages.HOSTED_FORBIDDEN.format(model=model)
+        return messages.say("hosted_forbidden", model=model)
     if p95_ms is not None and too_slow(limits, p95_ms):
-        return messages.TOO_SLOW.format(p95=p95_ms, limit=limits.p95_ms or 0.0)
+        return messages.say("too_slow", p95=p95_ms, limit=limits.p95_ms or 0.0)
     if limits.usd_per_1k and usd_per_1k is not None and usd_per_1k > limits.usd_per_1k:
-        return messages.TOO_DEAR.format(usd=usd_per_1k, limit=limits.usd_per_1k)
+        return messages.say("too_dear", usd=usd_per_1k, limit=limits.usd_per_1k)
     return ""

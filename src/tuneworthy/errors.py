@@ -25,8 +25,6 @@ is not in this tree is a bug: it keeps its traceback, and the command line write
 Invariant: `str(error)` is made of full sentences, the message first and the hint after it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -69,9 +67,9 @@ class UnknownName(UserError):
 
     def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
         names = sorted(allowed)
-        choices = messages.ALLOWED_NAMES.format(names=", ".join(names)) if names else ""
+        choices = messages.say("allowed_names", names=", ".join(names)) if names else ""
         super().__init__(
-            messages.UNKNOWN_NAME.format(kind=kind, name=name), hint=join_sentences(did_you_mean(name, names), choices)
+            messages.say("unknown_name", kind=kind, name=name), hint=join_sentences(did_you_mean(name, names), choices)
         )
 
 
@@ -96,7 +94,7 @@ class DataError(UserError):
 
     def __init__(self, path: object, line: int | None, expected: str, got: str, *, hint: str = "") -> None:
         where = f"{path}:{line}" if line is not None else f"{path}"
-        super().__init__(messages.DATA_FAULT.format(where=where, expected=expected, got=got), hint=hint)
+        super().__init__(messages.say("data_fault", where=where, expected=expected, got=got), hint=hint)
         self.path, self.line, self.expected, self.got = str(path), line, expected, got
 
 
@@ -113,7 +111,7 @@ class DataFaults(DataError):
         super().__init__(first.path, first.line, first.expected, first.got)
         lines = [str(fault) for fault in faults]
         if n_faults > len(faults):
-            lines.append(messages.MORE_FAULTS.format(path=first.path, n=n_faults - len(faults)))
+            lines.append(messages.say("more_faults", path=first.path, n=n_faults - len(faults)))
         self.message = "\n".join(lines)
         self.args = (self.message,)
         self.faults, self.n_faults = faults, n_faults
@@ -169,7 +167,7 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     "Did you mean 'few_shot'?"
     """
     near = get_close_matches(name, list(allowed), n=1)
-    return messages.DID_YOU_MEAN.format(name=near[0]) if near else ""
+    return messages.say("did_you_mean", name=near[0]) if near else ""
 
 
 def join_sentences(first: str, *more: str) -> str:

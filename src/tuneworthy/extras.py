@@ -1,7 +1,5 @@
 """Packages of extras, which only some graders and commands need."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from typing import Final
 
@@ -9,9 +7,9 @@ from tuneworthy import messages
 from tuneworthy.errors import UserError
 
 MISSING: Final = {
-    "numba": (messages.NO_NUMBA, messages.NO_NUMBA_HINT),
-    "pyarrow": (messages.NO_PYARROW, messages.NO_PYARROW_HINT),
-    "sacrebleu": (messages.NO_SACREBLEU, messages.NO_SACREBLEU_HINT),
+    "numba": (messages.say("no_numba"), messages.say("no_numba_hint")),
+    "pyarrow": (messages.say("no_pyarrow"), messages.say("no_pyarrow_hint")),
+    "sacrebleu": (messages.say("no_sacrebleu"), messages.say("no_sacrebleu_hint")),
 }
 
 

@@ -4,8 +4,6 @@ Providers and graders load them through here, so one spelling, one set of errors
 everywhere. A file must lie below the project folder.
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Callable
@@ -34,7 +32,7 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     """
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name.isidentifier():
-        raise UserError(messages.NOT_A_FUNCTION_NAME.format(spec=spec), hint=messages.FUNCTION_FORM)
+        raise UserError(messages.say("not_a_function_name", spec=spec), hint=messages.say("function_form"))
     folder = str(root.resolve())
     if folder not in sys.path:
         sys.path.append(folder)  # last, so that nothing in a project shadows an installed package
@@ -42,9 +40,9 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if function is None:
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UnknownName(messages.FUNCTION_OF.format(place=place), name, names)
+        raise UnknownName(messages.say("function_of", place=place), name, names)
     if not callable(function):
-        raise UserError(messages.NOT_CALLABLE.format(spec=spec, kind=type(function).__name__))
+        raise UserError(messages.say("not_callable", spec=spec, kind=type(function).__name__))
     return function  # type: ignore[no-any-return]
 
 
@@ -86,9 +84,9 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
     """Execute the file once for each version of its content, and return its module."""
     path = (root / place).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise UserError(messages.FILE_OUTSIDE.format(place=place), hint=messages.MOVE_FILE)
+        raise UserError(messages.say("file_outside", place=place), hint=messages.say("move_file"))
     if not path.is_file():
-        raise UserError(messages.NO_SUCH_FILE.format(place=place, root=root), hint=messages.FUNCTION_FORM)
+        raise UserError(messages.say("no_such_file", place=place, root=root), hint=messages.say("function_form"))
     name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), path.read_text('utf-8')])}"
     if name in sys.modules:
         return sys.modules[name]
@@ -101,8 +99,8 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        failure = messages.IMPORT_FAILED.format(place=place, error=last_line(error))
-        raise UserError(failure, hint=messages.FIX_FILE) from error
+        failure = messages.say("import_failed", place=place, error=last_line(error))
+        raise UserError(failure, hint=messages.say("fix_file")) from error
     return module
 
 
@@ -110,5 +108,5 @@ def _module_of_name(place: str) -> ModuleType:
     try:
         return import_module(place)
     except (Exception, SystemExit) as error:
-        failure = messages.IMPORT_FAILED.format(place=place, error=last_line(error))
-        raise UserError(failure, hint=messages.FUNCTION_FORM) from error
+        failure = messages.say("import_failed", place=place, error=last_line(error))
+        raise UserError(failure, hint=messages.say("function_form")) from error

@@ -4,8 +4,6 @@ A stranger's package registers through the entry-point group ``tuneworthy.<kind>
 loaded the first time that a name is not found.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -38,7 +36,7 @@ class Registry(Generic[T]):
 
         def add(entry: T) -> T:
             if name in self._entries and self._entries[name] is not entry:
-                raise UserError(messages.NAME_TAKEN.format(kind=self.kind, name=name), hint=messages.RENAME_ONE)
+                raise UserError(messages.say("name_taken", kind=self.kind, name=name), hint=messages.say("rename_one"))
             self._entries[name] = entry
             return entry
 

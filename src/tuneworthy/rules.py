@@ -5,8 +5,6 @@ Data checks, project checks, decoding lints, training lints, parity checks and g
 docstring is its documentation page. The engine names, orders, runs and documents rules; only a rule knows its subject.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module

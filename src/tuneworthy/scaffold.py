@@ -3,8 +3,6 @@
 Nothing is downloaded and no model is called; guesses are reported, so that a person can correct them.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -80,7 +78,7 @@ def make_project(
         UserError: There is a project already, or the data cannot be read.
     """
     if (root / FILE_NAME).exists():
-        raise UserError(messages.PROJECT_EXISTS.format(root=root), hint=messages.OTHER_FOLDER)
+        raise UserError(messages.say("project_exists", root=root), hint=messages.say("other_folder"))
     found = read_cases(data, input_column=list(inputs) or None, expected_column=expected)
     cases = [_as_text(case) for case in found.cases]
     drawn, rest = _draw(cases, n_cases, seed)
@@ -92,9 +90,9 @@ def make_project(
     else:
         rows = [_example_of(case) for case in rest if case.labelled and case.expected is not None]
     kind = guess_kind([case.expected for case in drawn])
-    notes.append(messages.TASK_KIND.format(kind=kind.name, reason=kind.reason))
+    notes.append(messages.say("task_kind", kind=kind.name, reason=kind.reason))
     if len(drawn) < MIN_TEST:
-        notes.append(messages.FEW_CASES.format(n=len(drawn), least=MIN_TEST))
+        notes.append(messages.say("few_cases", n=len(drawn), least=MIN_TEST))
     root.mkdir(parents=True, exist_ok=True)
     write_cases(root / "cases.jsonl", drawn)
     if rows:

@@ -19,7 +19,7 @@ from tuneworthy.config import load
 from tuneworthy.dataset import card, check_runner, data_checks, freeze
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import Version, latest_version, open_version
-from tuneworthy.dataset.messages import HIDDEN
+from tuneworthy.dataset.messages import say
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, folder, frozen
 from tuneworthy.train.training_rows import raw_rows
@@ -249,8 +249,8 @@ def test_what_gives_a_case_away_and_left_for_another_reason_is_not_trained_on(wi
 def test_what_gives_a_case_away_and_left_for_another_reason_is_not_shown(with_hidden_overlaps: Version) -> None:
     told = card_of(with_hidden_overlaps)
     shown = {one.reason: one.examples for one in told.reasons}
-    assert {one.question for reason in ("truncated", "exact_duplicate") for one in shown[reason]} == {HIDDEN}
-    assert [(one.question, n) for one, n in told.repeated] == [(HIDDEN, 2)]
+    assert {one.question for reason in ("truncated", "exact_duplicate") for one in shown[reason]} == {say("hidden")}
+    assert [(one.question, n) for one, n in told.repeated] == [(say("hidden"), 2)]
 
 
 def test_the_card_masks_frequent_answers_and_with_the_engine_of_the_build(

@@ -1,7 +1,5 @@
 """Rows that hold a question of dev or test, dropped and counted."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

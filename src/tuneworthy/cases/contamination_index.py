@@ -14,8 +14,6 @@ Source: open-instruct's decontamination; Tülu 3 (arXiv 2411.15124) section 3.2:
 tokens, prompts only. For questions of fewer words see `gram_size`.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -198,7 +196,7 @@ class ContaminationIndex:
 
     def __init__(self, cases: Iterable[Case], *, n: int = 8, threshold: float = 0.5) -> None:
         if n < 1 or not 0 <= threshold < 1:
-            raise ValueError(messages.INDEX_SETTINGS.format(n=n, threshold=threshold))
+            raise ValueError(messages.say("index_settings", n=n, threshold=threshold))
         self.cases = list(cases)
         self.n, self.threshold = n, threshold
         questions = [question_of(case) for case in self.cases]

@@ -3,8 +3,6 @@
 `run`, `data build`, `train` and the pilot take their rows from here. Invariant: no example of `shots` overlaps a case.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -88,8 +86,8 @@ class Dataset:
         in_dev = find_overlaps(split.shots, split.dev)
         between = find_overlaps(split.dev, split.test)
         reasons = tuple(
-            messages.OVERLAPPING.format(n=len(overlaps.dropped), where=where)
-            for overlaps, where in ((in_cases, messages.THE_CASES), (in_dev, messages.DEV))
+            messages.say("overlapping", n=len(overlaps.dropped), where=where)
+            for overlaps, where in ((in_cases, messages.say("the_cases")), (in_dev, messages.say("dev")))
             if overlaps.dropped
         )
         counts = {

@@ -4,8 +4,6 @@ The label file is only ever appended to: one line a label, ``{"case", "labeller"
 line of a labeller for a case holds. A line that a crash cut off is ignored, and its case is asked again.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +27,7 @@ from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, canonical
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
 DECLINE: Final = "/decline"
-GREETING: Final = messages.GREETING.format(decline=DECLINE, skip=SKIP, quit=QUIT)
+GREETING: Final = messages.say("greeting", decline=DECLINE, skip=SKIP, quit=QUIT)
 MIN_SECOND = 30
 
 
@@ -87,7 +85,7 @@ class LabelSession:
         self, cases: Sequence[Case], path: Path | str, labeller: str, *, seed: int, share: float = SECOND_SHARE
     ) -> None:
         if not labeller.strip():
-            raise UserError(messages.NO_LABELLER, hint=messages.NAME_LABELLER)
+            raise UserError(messages.say("no_labeller"), hint=messages.say("name_labeller"))
         self.path, self.labeller = Path(path), labeller.strip()
         labels = read_labels(self.path)
         first = next((label.labeller for label in labels), self.labeller)
@@ -118,7 +116,7 @@ class LabelSession:
             UserError: The case is not one of this labeller's, or has been labelled.
         """
         if case_id not in self._queue:
-            raise UserError(messages.NOT_ASSIGNED.format(labeller=self.labeller, case=show(case_id)))
+            raise UserError(messages.say("not_assigned", labeller=self.labeller, case=show(case_id)))
         row = {"case": case_id, "labeller": self.labeller, "label": label}
         row["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         append_line(self.path, row)
@@ -160,11 +158,11 @@ class Agreement:
 
     def __str__(self) -> str:
         if self.raw is None:
-            return messages.NO_AGREEMENT
-        kappa = messages.NOT_DEFINED if self.kappa is None else f"{self.kappa:.2f}"
+            return messages.say("no_agreement")
+        kappa = messages.say("not_defined") if self.kappa is None else f"{self.kappa:.2f}"
         low, high = self.ci95
-        return messages.AGREEMENT.format(
-            n_agree=self.n_agree, n=self.n, share=self.raw, low=low, high=high, kappa=kappa
+        return messages.say(
+            "agreement", n_agree=self.n_agree, n=self.n, share=self.raw, low=low, high=high, kappa=kappa
         )
 
 
@@ -250,7 +248,7 @@ def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool =
     """
     file = read_cases(path)
     if file.format != "jsonl/native":
-        raise UserError(messages.NOT_NATIVE.format(path=path, format=file.format))
+        raise UserError(messages.say("not_native", path=path, format=file.format))
     said = _by_case(labels)
     known = {case.id: case for case in file.cases}
     differ = tuple(
@@ -336,7 +334,7 @@ def run_terminal(
     may_decline = greeting == GREETING
     n_given = 0
     while (case := session.next()) is not None:
-        say(messages.POSITION.format(number=session.n_done + 1, total=len(session.assigned), text=case.text))
+        say(messages.say("position", number=session.n_done + 1, total=len(session.assigned), text=case.text))
         try:
             line = ask("> ").strip()
         except EOFError:
@@ -353,5 +351,5 @@ def run_terminal(
                 continue
             session.submit(case.id, label)
             n_given += 1
-    say(messages.DONE.format(n=session.n_done, total=len(session.assigned)))
+    say(messages.say("done", n=session.n_done, total=len(session.assigned)))
     return n_given

@@ -7,6 +7,128 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from tuneworthy.catalogue import Catalogue
+
+SENTENCES: Final = Catalogue(
+    {
+        "name_tests": "Name the file of the tests itself.",
+        "damaged_from_start": "a gzip file that is damaged from its start ({error})",
+        # What came instead
+        "nothing_there": "nothing there",
+        "a_folder": "a folder",
+        "no_name": "a name that no file can have",
+        "empty_file": "an empty file",
+        "none_usable": "none that can be used",
+        "none": "none",
+        "another": "another",
+        "only_faults": "{n} faulty rows first ({got})",
+        "ends_early": "one that ends too early",
+        "damaged": "a damaged one ({error})",
+        "too_large": "one of {size:.0f} MiB",
+        "bad_json_at": "{error} at column {column}: {text}",
+        "bad_byte": "the byte 0x{byte:02x} at column {column}",
+        "bad_yaml_value": "a value that cannot be read: {error}",
+        "csv_span": "{error} (lines {first} to {last})",
+        "twice": "{name} twice",
+        "keys": "the keys {names}",
+        "empty_object": "an empty object",
+        "an_empty_one": "an empty one",
+        "both": "both",
+        "no_such_key": "no such key",
+        "columns": "the columns {names}",
+        "no_role": "none in {message}",
+        "ends_with": "one that ends with {role!r}",
+        "the_role": "the role {role!r}",
+        "link": "a link to {value}",
+        "same_id": "{id}, as on line {line}",
+        "two_labels": "{here} here and {there} on line {line}",
+        "more": "more",
+        "dropped": "dropped: {reason} ({rows})",
+        "changed": "{note} ({rows})",
+        # Notes of the readers
+        "unread_keys": "keys not read: {names}",
+        "unread_columns": "columns not read: {names}",
+        "took_columns": "took column {input!r} as input, {expected}",
+        "as_expected": "column {name!r} as expected",
+        "none_as_expected": "no column as expected",
+        "empty_cell": "an empty expected cell: not labelled (write null where declining is right)",
+        "no_json_cell": "an expected cell begins like JSON and is not JSON: kept as text",
+        "no_answer": "the expected answer is {what}: not labelled",
+        "null": "null",
+        "empty": "empty",
+        "listed_choices": "the choices were written below the question, with letters",
+        "system_turn": "the chat ended with a system message: taken as the user's turn",
+        "promptfoo_key": "promptfoo's `{key}` is not read",
+        "assert_expected": "assert `{kind}` became the expected answer{grader}",
+        "assert_unread": "assert `{kind}` is not read{grader}",
+        "assert_grader": '; grader {{ type = "{grader}" }} does the same',
+        "further_notes": "further notes",
+        "one_question_a_line": "read as one question a line",
+        "one_row": "1 row",
+        "rows": "{n} rows",
+        # Kinds of task
+        "no_known_answer": "no answer is known yet",
+        "json_answers": "{n} of {total} answers are JSON objects",
+        "short_answers": "{n} of {total} answers have at most {most} words",
+        "long_answers": "{n} of {total} answers have more than {most} words",
+        "labels": "{n} answers are {distinct} short texts, and {repeated} of them occur more than once",
+        # The split
+        "split_gone": "{name} of the stored split is gone.",
+        "restore_split": "Put it back, or draw a new split, which makes the earlier test comparisons void.",
+        "no_labels": "None of the {n} cases has a label.",
+        "label_them": "Label them with `tuneworthy cases label`.",
+        "no_dev_examples": "No dev cases could be drawn from {n} examples (at most {take} are taken).",
+        "more_dev": "Raise [split] dev, or give fewer rows the same group.",
+        "too_few": (
+            "{n_cases} labelled cases and {n_scorable} examples that can be scored are too few: dev and test need more than "
+            "{least} labelled cases, or {least_examples} such examples."
+        ),
+        "label_more": "Label more cases: `tuneworthy cases sample`, then `tuneworthy cases label`.",
+        "one_group": "The {n_cases} cases cannot be split: they form {n_units} groups, and one of them fills test.",
+        "split_groups": "Split the largest group, or add cases of other groups.",
+        "dev_from_examples": (
+            "{n_scorable} of {n} examples can be scored (at least {least}): {n_dev} of them are dev, all "
+            "{n_cases} cases are test"
+        ),
+        "dev_size": "dev is at most {dev_size} and at most {share:.0%} of the examples",
+        "set_aside": "{n} examples share a question or group with dev and are in neither dev nor shots",
+        "dev_from_cases": (
+            "{n_scorable} examples can be scored (fewer than {least}): the {n_cases} cases are split, {n_test} test and "
+            "{n_dev} dev"
+        ),
+        "no_exploring": "{n} dev cases are fewer than {least}: one candidate a rung, nothing is explored",
+        "balanced": "balanced by {what}: {reason}",
+        "by_label": "label",
+        "by_declining": "whether declining is right",
+        "unlabelled": "{n} cases without a label are left out",
+        "overlapping": "{n} examples overlap {where} and were dropped",
+        "the_cases": "the cases",
+        "dev": "dev",
+        # Contamination
+        "index_settings": "n must be at least 1 and the threshold in [0, 1), not {n} and {threshold}.",
+        # Sampling
+        "nothing_to_draw": "At least 1 case must be drawn, not {n}.",
+        "fewer_questions": "the file has only {n_found} different questions, fewer than {n}",
+        # Labelling
+        "greeting": (
+            "Type the right answer. {decline}: declining is right. {skip}: later. {quit}: stop, and keep all labels."
+        ),
+        "no_labeller": "The name of the labeller is empty.",
+        "name_labeller": "Use --labeller NAME.",
+        "not_assigned": "The case {case} does not wait for a label of {labeller}.",
+        "no_agreement": "No case has labels of two labellers, so the ceiling of any score is not known.",
+        "agreement": (
+            "The labellers agree on {n_agree} of {n} cases: {share:.1%} [{low:.1%}, {high:.1%}], kappa {kappa}. "
+            "No score can be trusted above that."
+        ),
+        "not_defined": "not defined",
+        "not_native": "{path} must hold cases as JSONL in the tool's own format, not as {format}.",
+        "position": "\n[{number} of {total}]\n{text}",
+        "done": "{n} of {total} labelled.",
+    }
+)
+say = SENTENCES.say
+
 
 class Fault(NamedTuple):
     """What is wrong with a row.
@@ -51,38 +173,7 @@ WHOLE_PARQUET: Final = Fault("a whole Parquet file", "Write the file again.", "c
 YAML: Final = Fault("YAML")
 YAML_SIZE: Final = Fault("a YAML file of at most {size} MiB, undamaged")
 PROMPTFOO: Final = Fault("a promptfoo configuration with a list `tests`")
-NAME_TESTS: Final = "Name the file of the tests itself."
-DAMAGED_FROM_START: Final = "a gzip file that is damaged from its start ({error})"
 
-# What came instead
-NOTHING_THERE: Final = "nothing there"
-A_FOLDER: Final = "a folder"
-NO_NAME: Final = "a name that no file can have"
-EMPTY_FILE: Final = "an empty file"
-NONE_USABLE: Final = "none that can be used"
-NONE: Final = "none"
-ANOTHER: Final = "another"
-ONLY_FAULTS: Final = "{n} faulty rows first ({got})"
-ENDS_EARLY: Final = "one that ends too early"
-DAMAGED: Final = "a damaged one ({error})"
-TOO_LARGE: Final = "one of {size:.0f} MiB"
-BAD_JSON_AT: Final = "{error} at column {column}: {text}"
-BAD_BYTE: Final = "the byte 0x{byte:02x} at column {column}"
-BAD_YAML_VALUE: Final = "a value that cannot be read: {error}"
-CSV_SPAN: Final = "{error} (lines {first} to {last})"
-TWICE: Final = "{name} twice"
-KEYS: Final = "the keys {names}"
-EMPTY_OBJECT: Final = "an empty object"
-AN_EMPTY_ONE: Final = "an empty one"
-BOTH: Final = "both"
-NO_SUCH_KEY: Final = "no such key"
-COLUMNS: Final = "the columns {names}"
-NO_ROLE: Final = "none in {message}"
-ENDS_WITH: Final = "one that ends with {role!r}"
-THE_ROLE: Final = "the role {role!r}"
-LINK: Final = "a link to {value}"
-SAME_ID: Final = "{id}, as on line {line}"
-TWO_LABELS: Final = "{here} here and {there} on line {line}"
 
 # Rows
 TOO_LONG: Final = Fault("a line of at most {size} MiB", code="too_long")
@@ -92,7 +183,6 @@ NOT_OBJECT: Final = Fault(
     "a JSON object", 'Write {"input": ..., "expected": ...} or {"messages": ...}.', "not_an_object"
 )
 TOO_DEEP: Final = Fault("at most {depth} levels of nesting", code="too_deep")
-MORE: Final = "more"
 PLAIN_VALUES: Final = Fault("values that JSON can hold", "Convert the column to text.", "not_json")
 CSV_HEADER: Final = Fault("a header whose names differ", "Rename one of the columns.", "bad_header")
 CSV_ROW: Final = Fault("a row of CSV", "Put the cell in double quotes, and double those inside.", "bad_csv")
@@ -163,91 +253,3 @@ NO_RESPONSE: Final = DropReason("the log has no response", "no_response")
 FAILED_REQUEST: Final = DropReason("the response has no choice (a failed request)", "failed_request")
 REFUSED: Final = DropReason("the model refused", "refused")
 EMPTY_RESPONSE: Final = DropReason("the response is empty", "empty_answer")
-DROPPED: Final = "dropped: {reason} ({rows})"
-CHANGED: Final = "{note} ({rows})"
-
-# Notes of the readers
-UNREAD_KEYS: Final = "keys not read: {names}"
-UNREAD_COLUMNS: Final = "columns not read: {names}"
-TOOK_COLUMNS: Final = "took column {input!r} as input, {expected}"
-AS_EXPECTED: Final = "column {name!r} as expected"
-NONE_AS_EXPECTED: Final = "no column as expected"
-EMPTY_CELL: Final = "an empty expected cell: not labelled (write null where declining is right)"
-NO_JSON_CELL: Final = "an expected cell begins like JSON and is not JSON: kept as text"
-NO_ANSWER: Final = "the expected answer is {what}: not labelled"
-NULL: Final = "null"
-EMPTY: Final = "empty"
-LISTED_CHOICES: Final = "the choices were written below the question, with letters"
-SYSTEM_TURN: Final = "the chat ended with a system message: taken as the user's turn"
-PROMPTFOO_KEY: Final = "promptfoo's `{key}` is not read"
-ASSERT_EXPECTED: Final = "assert `{kind}` became the expected answer{grader}"
-ASSERT_UNREAD: Final = "assert `{kind}` is not read{grader}"
-ASSERT_GRADER: Final = '; grader {{ type = "{grader}" }} does the same'
-FURTHER_NOTES: Final = "further notes"
-ONE_QUESTION_A_LINE: Final = "read as one question a line"
-ONE_ROW: Final = "1 row"
-ROWS: Final = "{n} rows"
-
-# Kinds of task
-NO_KNOWN_ANSWER: Final = "no answer is known yet"
-JSON_ANSWERS: Final = "{n} of {total} answers are JSON objects"
-SHORT_ANSWERS: Final = "{n} of {total} answers have at most {most} words"
-LONG_ANSWERS: Final = "{n} of {total} answers have more than {most} words"
-LABELS: Final = "{n} answers are {distinct} short texts, and {repeated} of them occur more than once"
-
-# The split
-SPLIT_GONE: Final = "{name} of the stored split is gone."
-RESTORE_SPLIT: Final = "Put it back, or draw a new split, which makes the earlier test comparisons void."
-NO_LABELS: Final = "None of the {n} cases has a label."
-LABEL_THEM: Final = "Label them with `tuneworthy cases label`."
-NO_DEV_EXAMPLES: Final = "No dev cases could be drawn from {n} examples (at most {take} are taken)."
-MORE_DEV: Final = "Raise [split] dev, or give fewer rows the same group."
-TOO_FEW: Final = (
-    "{n_cases} labelled cases and {n_scorable} examples that can be scored are too few: dev and test need more than "
-    "{least} labelled cases, or {least_examples} such examples."
-)
-LABEL_MORE: Final = "Label more cases: `tuneworthy cases sample`, then `tuneworthy cases label`."
-ONE_GROUP: Final = "The {n_cases} cases cannot be split: they form {n_units} groups, and one of them fills test."
-SPLIT_GROUPS: Final = "Split the largest group, or add cases of other groups."
-DEV_FROM_EXAMPLES: Final = (
-    "{n_scorable} of {n} examples can be scored (at least {least}): {n_dev} of them are dev, all "
-    "{n_cases} cases are test"
-)
-DEV_SIZE: Final = "dev is at most {dev_size} and at most {share:.0%} of the examples"
-SET_ASIDE: Final = "{n} examples share a question or group with dev and are in neither dev nor shots"
-DEV_FROM_CASES: Final = (
-    "{n_scorable} examples can be scored (fewer than {least}): the {n_cases} cases are split, {n_test} test and "
-    "{n_dev} dev"
-)
-NO_EXPLORING: Final = "{n} dev cases are fewer than {least}: one candidate a rung, nothing is explored"
-BALANCED: Final = "balanced by {what}: {reason}"
-BY_LABEL: Final = "label"
-BY_DECLINING: Final = "whether declining is right"
-UNLABELLED: Final = "{n} cases without a label are left out"
-OVERLAPPING: Final = "{n} examples overlap {where} and were dropped"
-THE_CASES: Final = "the cases"
-DEV: Final = "dev"
-
-# Contamination
-INDEX_SETTINGS: Final = "n must be at least 1 and the threshold in [0, 1), not {n} and {threshold}."
-
-# Sampling
-NOTHING_TO_DRAW: Final = "At least 1 case must be drawn, not {n}."
-FEWER_QUESTIONS: Final = "the file has only {n_found} different questions, fewer than {n}"
-
-# Labelling
-GREETING: Final = (
-    "Type the right answer. {decline}: declining is right. {skip}: later. {quit}: stop, and keep all labels."
-)
-NO_LABELLER: Final = "The name of the labeller is empty."
-NAME_LABELLER: Final = "Use --labeller NAME."
-NOT_ASSIGNED: Final = "The case {case} does not wait for a label of {labeller}."
-NO_AGREEMENT: Final = "No case has labels of two labellers, so the ceiling of any score is not known."
-AGREEMENT: Final = (
-    "The labellers agree on {n_agree} of {n} cases: {share:.1%} [{low:.1%}, {high:.1%}], kappa {kappa}. "
-    "No score can be trusted above that."
-)
-NOT_DEFINED: Final = "not defined"
-NOT_NATIVE: Final = "{path} must hold cases as JSONL in the tool's own format, not as {format}."
-POSITION: Final = "\n[{number} of {total}]\n{text}"
-DONE: Final = "{n} of {total} labelled."

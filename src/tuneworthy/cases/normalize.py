@@ -1,7 +1,5 @@
 """Texts made comparable: for exact matches (letters and digits only) and as words for n-grams."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

@@ -10,8 +10,6 @@ so that a judge can still see that answer and question name the same address. Ti
 Source: ISO 13616 (IBAN), ISO/IEC 7812-1 annex B (Luhn), RFC 5321 section 4.5.3.1 (lengths of addresses), E.164.
 """
 
-from __future__ import annotations
-
 import hashlib
 import ipaddress
 import re

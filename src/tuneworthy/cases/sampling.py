@@ -3,8 +3,6 @@
 The result depends on the content of the file, `n` and `seed`, not on the order of the rows.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -64,7 +62,7 @@ def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
         UserError: `n` is below 1, or the file cannot be read.
     """
     if n < 1:
-        raise UserError(messages.NOTHING_TO_DRAW.format(n=n))
+        raise UserError(messages.say("nothing_to_draw", n=n))
     read, notes = _questions(Path(path))
     distinct: dict[str, Case] = {}
     for case in sorted(read, key=lambda case: case.id):
@@ -73,7 +71,7 @@ def sample_cases(path: Path | str, n: int, seed: int) -> Sample:
     by, strata = _strata(cases, seed)
     chosen, n_near = _draw(cases, strata, n, seed)
     if len(chosen) < n:
-        notes += (messages.FEWER_QUESTIONS.format(n=n, n_found=len(chosen)),)
+        notes += (messages.say("fewer_questions", n=n, n_found=len(chosen)),)
     drawn = Counter(strata[i] for i in chosen)
     bare = tuple(replace(cases[i], expected=UNLABELLED) for i in chosen)
     return Sample(bare, len(read), len(read) - len(cases), n_near, dict(sorted(drawn.items())), by, notes)
@@ -102,7 +100,7 @@ def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case],
         UserError: It cannot be read so.
     """
     if is_text(path):
-        return _lines(path), (messages.ONE_QUESTION_A_LINE,)
+        return _lines(path), (messages.say("one_question_a_line"),)
     cases = read_cases(path, input_column=columns or None)
     return list(cases.cases), cases.notes
 
@@ -126,7 +124,7 @@ def _lines(path: Path) -> list[Case]:
     journal.raise_faults()
     cases = {text: Case(id=Case.make_id(text), input=text) for text in texts if text}
     if not cases:
-        raise DataError(path, None, messages.NO_TEXT_LINE.expected, messages.EMPTY_FILE)
+        raise DataError(path, None, messages.NO_TEXT_LINE.expected, messages.say("empty_file"))
     return list(cases.values())
 
 

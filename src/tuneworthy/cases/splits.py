@@ -85,7 +85,9 @@ class Split:
             taken = set() if data["origin"] == "cases" else {entry["id"] for entry in data["dev"]}
             seed, dev_size, origin = data["seed"], data["dev_size"], data["origin"]
         except KeyError as error:
-            raise UserError(messages.SPLIT_GONE.format(name=error.args[0]), hint=messages.RESTORE_SPLIT) from None
+            raise UserError(
+                messages.say("split_gone", name=error.args[0]), hint=messages.say("restore_split")
+            ) from None
         return cls(
             dev=tuple(dev),
             test=tuple(test),
@@ -216,7 +218,7 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     """
     labelled = sorted((case for case in cases if case.labelled), key=lambda case: case.id)
     if not labelled:
-        raise UserError(messages.NO_LABELS.format(n=len(cases)), hint=messages.LABEL_THEM)
+        raise UserError(messages.say("no_labels", n=len(cases)), hint=messages.say("label_them"))
     pool = sorted(examples, key=lambda example: example.id)
     kind = _kind_of(labelled, pool)
     n_scorable = sum(example_case(example, kind) is not None for example in pool)
@@ -259,17 +261,22 @@ def _from_examples(
     gone = {i for unit in chosen for i in unit.members}
     dev = _dev_pool((pool[i] for i in gone), kind)
     if not dev:
-        raise UserError(messages.NO_DEV_EXAMPLES.format(n=len(pool), take=take), hint=messages.MORE_DEV)
+        raise UserError(messages.say("no_dev_examples", n=len(pool), take=take), hint=messages.say("more_dev"))
     shots = tuple(example for i, example in enumerate(pool) if i not in gone)
     reasons: tuple[str, ...] = (
-        messages.DEV_FROM_EXAMPLES.format(
-            n_scorable=n_scorable, n=len(pool), least=MIN_EXAMPLES, n_dev=len(dev), n_cases=len(cases)
+        messages.say(
+            "dev_from_examples",
+            n_scorable=n_scorable,
+            n=len(pool),
+            least=MIN_EXAMPLES,
+            n_dev=len(dev),
+            n_cases=len(cases),
         ),
-        messages.DEV_SIZE.format(dev_size=dev_size, share=MAX_DEV_SHARE),
+        messages.say("dev_size", dev_size=dev_size, share=MAX_DEV_SHARE),
     )
     side = len(gone) - len(dev)
     if side:
-        reasons += (messages.SET_ASIDE.format(n=side),)
+        reasons += (messages.say("set_aside", n=side),)
     split = _split(dev.values(), cases, shots, kind, reasons)
     counts = {**split.counts, "scorable_examples": n_scorable, "set_aside_examples": side}
     return replace(split, origin="examples", seed=seed, dev_size=dev_size, counts=counts)
@@ -294,10 +301,10 @@ def _from_cases(
 ) -> Split:
     n_test = max(MIN_TEST, (len(cases) + 1) // 2)
     if len(cases) <= n_test:
-        message = messages.TOO_FEW.format(
-            n_cases=len(cases), n_scorable=n_scorable, least=MIN_TEST, least_examples=MIN_EXAMPLES
+        message = messages.say(
+            "too_few", n_cases=len(cases), n_scorable=n_scorable, least=MIN_TEST, least_examples=MIN_EXAMPLES
         )
-        raise UserError(message, hint=messages.LABEL_MORE)
+        raise UserError(message, hint=messages.say("label_more"))
     units = units_of(cases)
     for unit in units:
         unit.strata.update(_stratum(cases[i], kind) for i in unit.members)
@@ -305,11 +312,16 @@ def _from_cases(
     test = [case for i, case in enumerate(cases) if i in chosen]
     dev = [case for i, case in enumerate(cases) if i not in chosen]
     if not dev:
-        message = messages.ONE_GROUP.format(n_cases=len(cases), n_units=len(units))
-        raise UserError(message, hint=messages.SPLIT_GROUPS)
+        message = messages.say("one_group", n_cases=len(cases), n_units=len(units))
+        raise UserError(message, hint=messages.say("split_groups"))
     reasons = (
-        messages.DEV_FROM_CASES.format(
-            n_scorable=n_scorable, least=MIN_EXAMPLES, n_cases=len(cases), n_test=len(test), n_dev=len(dev)
+        messages.say(
+            "dev_from_cases",
+            n_scorable=n_scorable,
+            least=MIN_EXAMPLES,
+            n_cases=len(cases),
+            n_test=len(test),
+            n_dev=len(dev),
         ),
     )
     split = _split(dev, test, tuple(pool), kind, reasons)
@@ -324,9 +336,9 @@ def _split(
     dev, test = (tuple(sorted(rows, key=lambda case: case.id)) for rows in (dev, test))
     explore = len(dev) >= MIN_DEV
     if not explore:
-        reasons += (messages.NO_EXPLORING.format(n=len(dev), least=MIN_DEV),)
-    balanced = messages.BY_LABEL if kind.name == "label" else messages.BY_DECLINING
-    reasons += (messages.BALANCED.format(what=balanced, reason=kind.reason),)
+        reasons += (messages.say("no_exploring", n=len(dev), least=MIN_DEV),)
+    balanced = messages.say("by_label") if kind.name == "label" else messages.say("by_declining")
+    reasons += (messages.say("balanced", what=balanced, reason=kind.reason),)
     counts = {
         "dev": len(dev),
         "test": len(test),
@@ -351,5 +363,5 @@ def _split(
 
 
 def _note_unlabelled(split: Split, n: int) -> Split:
-    reasons = (*split.reasons, messages.UNLABELLED.format(n=n))
+    reasons = (*split.reasons, messages.say("unlabelled", n=n))
     return replace(split, counts={**split.counts, "unlabelled_cases": n}, reasons=reasons)

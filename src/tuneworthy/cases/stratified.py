@@ -4,8 +4,6 @@ The order of the draw comes from hashes of seed and id, not from a shuffle: it d
 order of the file, and a row that is added moves few others.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """What kind of task the expected answers show: labels, JSON, short answers or free text."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,19 +56,19 @@ def guess_kind(expected_values: Iterable[Any]) -> Kind:
     """
     known = [value for value in expected_values if value is not None and value is not UNLABELLED]
     if not known:
-        return Kind("free_text", messages.NO_KNOWN_ANSWER)
+        return Kind("free_text", messages.say("no_known_answer"))
     n_objects = sum(_is_object(value) for value in known)
     if n_objects >= _MOST * len(known):
-        return Kind("json", messages.JSON_ANSWERS.format(n=n_objects, total=len(known)))
+        return Kind("json", messages.say("json_answers", n=n_objects, total=len(known)))
     texts = [_first_text(value) for value in known]
     counts = Counter(text.strip() for text in texts)
     if reason := _label_reason(texts, counts):
         return Kind("label", reason, tuple(sorted(counts)))
     n_short = sum(len(words(text)) <= _SHORT_WORDS for text in texts)
     if n_short >= _MOST * len(texts):
-        return Kind("short_answer", messages.SHORT_ANSWERS.format(n=n_short, total=len(texts), most=_SHORT_WORDS))
+        return Kind("short_answer", messages.say("short_answers", n=n_short, total=len(texts), most=_SHORT_WORDS))
     n_long = len(texts) - n_short
-    return Kind("free_text", messages.LONG_ANSWERS.format(n=n_long, total=len(texts), most=_SHORT_WORDS))
+    return Kind("free_text", messages.say("long_answers", n=n_long, total=len(texts), most=_SHORT_WORDS))
 
 
 def _is_object(value: Any) -> bool:
@@ -95,7 +93,7 @@ def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
     few = distinct <= (_MAX_NUMBERS if numbers else _MAX_LABELS) and distinct < n
     if not (short and few and repeated >= 0.7 * n):
         return ""
-    return messages.LABELS.format(n=n, distinct=distinct, repeated=repeated)
+    return messages.say("labels", n=n, distinct=distinct, repeated=repeated)
 
 
 def labels_of(cases: Iterable[Case], examples: Iterable[Example] = ()) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 """Write cases and examples as JSONL in our own format; a file is either the old one or the new one, never half."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Where fewer than half of the training answers stand in their question, both answer as the nearest example.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

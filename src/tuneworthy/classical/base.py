@@ -130,7 +130,7 @@ def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
     factory = CLASSICAL_MODELS.get(name)
     rows = [QuestionAnswer(e.question, e.answer) for e in examples]
     if not rows:
-        raise Undecided(messages.NO_EXAMPLE, hint=messages.ADD_EXAMPLES)
+        raise Undecided(messages.say("no_example"), hint=messages.say("add_examples"))
     return factory(rows, seed)
 
 

@@ -1,7 +1,5 @@
 """The learning curve of a classical baseline: a cheap forecast of what more examples would bring."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from random import Random
@@ -52,7 +50,7 @@ def learning_curve(  # noqa: PLR0917
     """
     wrong = [size for size in sizes if not 1 <= size <= len(examples)]
     if wrong:
-        raise Undecided(messages.SIZES.format(n=len(examples), sizes=", ".join(map(str, wrong))))
+        raise Undecided(messages.say("sizes", n=len(examples), sizes=", ".join(map(str, wrong))))
     questions = [question(case) for case in cases]
     draws = {seed: Random(seed).sample(range(len(examples)), len(examples)) for seed in seeds}
     points = []

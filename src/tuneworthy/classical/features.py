@@ -4,8 +4,6 @@ No text is too empty or too long: a vocabulary may be empty, and long texts keep
 so that the time to fit is bounded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 A field is a path of keys; its value a scalar, or a list of scalars. Anything deeper is one opaque value.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +48,7 @@ def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[dict[str
     pairs = [(Text(r.question), read_object(r.answer)) for r in rows]
     readable = [(text, value) for text, value in pairs if value is not None]
     if not readable:
-        raise Undecided(messages.NO_OBJECT.format(n=len(rows)), hint=messages.FIX_ANSWERS)
+        raise Undecided(messages.say("no_object", n=len(rows)), hint=messages.say("fix_answers"))
     return [text for text, _ in readable], [value for _, value in readable]
 
 

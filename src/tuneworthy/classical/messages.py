@@ -1,9 +1,21 @@
 """Every sentence of this folder that a person reads at run time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
+
+from tuneworthy.catalogue import Catalogue
+
+SENTENCES: Final = Catalogue(
+    {
+        "no_example": "A classical baseline needs at least one example.",
+        "add_examples": "Add rows to [examples].",
+        "no_object": "None of the answers of {n} examples is a JSON object.",
+        "fix_answers": "Use another kind of classical baseline, or fix the answers of [examples].",
+        "sizes": "Sizes of a learning curve must be from 1 to {n}, the number of examples, not {sizes}.",
+    }
+)
+say = SENTENCES.say
+
 
 METHODS: Final[Mapping[str, str]] = {
     "majority": "The majority class",
@@ -16,9 +28,3 @@ METHODS: Final[Mapping[str, str]] = {
     "copy_rules": "A set of copying rules",
 }
 """Name of each method at the head of a sentence."""
-
-NO_EXAMPLE: Final = "A classical baseline needs at least one example."
-ADD_EXAMPLES: Final = "Add rows to [examples]."
-NO_OBJECT: Final = "None of the answers of {n} examples is a JSON object."
-FIX_ANSWERS: Final = "Use another kind of classical baseline, or fix the answers of [examples]."
-SIZES: Final = "Sizes of a learning curve must be from 1 to {n}, the number of examples, not {sizes}."

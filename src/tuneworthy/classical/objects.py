@@ -3,8 +3,6 @@
 Every answer is the text of a JSON object with fields that occur in training, and no others.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random

@@ -1,7 +1,5 @@
 """The command line: a file a verb; each parses, calls and renders. Nothing heavy is imported before a verb runs."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
@@ -70,7 +68,7 @@ def invoke(arguments: list[str]) -> int:
         result: object = root.main(arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
         return result if isinstance(result, int) else 0
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo(messages.STOPPED, err=True)
+        click.echo(messages.say("stopped"), err=True)
         return 130
     except click.ClickException as error:
         error.show()
@@ -78,13 +76,13 @@ def invoke(arguments: list[str]) -> int:
     except TuneworthyError as error:
         if invocation.debug:
             sys.excepthook(type(error), error, error.__traceback__)
-        click.echo(messages.ERROR.format(error=visible(str(error))), err=True)
+        click.echo(messages.say("error", error=visible(str(error))), err=True)
         return error.exit_status
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        click.echo(messages.BUG.format(path=write_bug_report(error, invocation)), err=True)
+        click.echo(messages.say("bug", path=write_bug_report(error, invocation)), err=True)
         if invocation.debug:
             sys.excepthook(type(error), error, error.__traceback__)
         return 1

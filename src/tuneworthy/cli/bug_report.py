@@ -1,7 +1,5 @@
 """The log file of a bug: an exception that nobody raised on purpose keeps its traceback."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shlex

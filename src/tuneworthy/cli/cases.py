@@ -1,7 +1,5 @@
 """`tuneworthy cases`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -48,7 +46,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     """
     target = out or root / "cases.jsonl"
     if target.exists():
-        raise UserError(messages.FILE_EXISTS.format(path=target), hint=messages.CHOOSE_OUT)
+        raise UserError(messages.say("file_exists", path=target), hint=messages.say("choose_out"))
     drawn = sample_cases(source, n, seed)
     write_cases(target, drawn.cases)
     if as_json:
@@ -68,7 +66,8 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     for line in drawn.notes:
         note(line)
     click.echo(
-        messages.SAMPLED.format(
+        messages.say(
+            "sampled",
             path=target,
             n=len(drawn.cases),
             n_read=drawn.n_read,
@@ -135,7 +134,7 @@ def label(
     """
     if judge:
         if applied or every:
-            raise click.UsageError(messages.JUDGE_ALONE)
+            raise click.UsageError(messages.say("judge_alone"))
         name = person(labeller, "--labeller")
         path, n_new = judge_on_terminal(root, name, labels=labels, rungs=rungs, n=n, share=share)
         _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
@@ -180,14 +179,14 @@ def _show_labels(path: Path, n_new: int, ceiling: Agreement, *, as_json: bool, d
 
 
 def _show_applied(path: Path, done: Applied) -> None:
-    click.echo(messages.LABELS_WRITTEN.format(path=path, n=done.n_written, n_same=done.n_same))
+    click.echo(messages.say("labels_written", path=path, n=done.n_written, n_same=done.n_same))
     for conflict in done.disagreements:
         labels = ", ".join(f"{name}: {value!r}" for name, value in conflict.labels.items())
-        click.echo(messages.LABELLERS_DIFFER.format(case=conflict.case, labels=labels))
+        click.echo(messages.say("labellers_differ", case=conflict.case, labels=labels))
     if done.conflicts:
-        click.echo(messages.LABEL_CONFLICTS.format(n=len(done.conflicts), cases=", ".join(done.conflicts[:5])))
+        click.echo(messages.say("label_conflicts", n=len(done.conflicts), cases=", ".join(done.conflicts[:5])))
     if done.unknown:
-        click.echo(messages.LABELS_WITHOUT_CASE.format(n=len(done.unknown)))
+        click.echo(messages.say("labels_without_case", n=len(done.unknown)))
 
 
 @command.command("show")
@@ -211,7 +210,7 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
       tuneworthy cases show 3f2a
     """
     if (case_id is None) is not failed:
-        raise click.UsageError(messages.CASE_OR_FAILED)
+        raise click.UsageError(messages.say("case_or_failed"))
     with open_answers(load(root), say=note) as answers:
         if case_id is None:
             failures = answers.failed(variant, reveal_test=reveal_test)
@@ -241,12 +240,13 @@ def _show_case(found: CaseAnswers) -> None:
         if answer.detail:
             click.echo(f"  {answer.detail}")
     if not found.answers and not found.hidden:
-        click.echo(messages.NO_ANSWER_STORED)
+        click.echo(messages.say("no_answer_stored"))
 
 
 def _show_failures(failures: Failures) -> None:
     click.echo(
-        messages.FAILED_CASES.format(
+        messages.say(
+            "failed_cases",
             name=failures.name,
             n_failed=len(failures.failed),
             n=failures.n,
@@ -256,8 +256,12 @@ def _show_failures(failures: Failures) -> None:
     )
     for failure in failures.failed:
         click.echo(
-            messages.FAILED_CASE.format(
-                case=failure.case, reason=failure.reason or "wrong", expected=failure.expected, text=failure.text
+            messages.say(
+                "failed_case",
+                case=failure.case,
+                reason=failure.reason or "wrong",
+                expected=failure.expected,
+                text=failure.text,
             )
         )
     for reason, count in failures.reasons.items():

@@ -1,7 +1,5 @@
 """`tuneworthy compare`."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 
@@ -63,7 +61,8 @@ def _show(result: VariantComparison) -> None:
     paired = result.paired
     click.echo(f"A  {result.a}: {paired.a:.3f}\nB  {result.b}: {paired.b:.3f}")
     click.echo(
-        messages.DIFFERENCE.format(
+        messages.say(
+            "difference",
             delta=paired.delta,
             low=paired.ci[0],
             high=paired.ci[1],

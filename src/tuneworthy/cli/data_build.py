@@ -1,7 +1,5 @@
 """`tuneworthy data build`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +61,7 @@ def _document(done: BuildResult) -> dict[str, Any]:
 
 def _say(done: BuildResult) -> None:
     recipe = done.recipe
-    click.echo(messages.ROWS_READ.format(n=recipe["input"]["n_read"], n_kept=recipe["input"]["n_kept"]))
+    click.echo(messages.say("rows_read", n=recipe["input"]["n_read"], n_kept=recipe["input"]["n_kept"]))
     for stage in recipe["checks"]:
         for reason, counts in stage["reasons"].items():
             click.echo(f"  {stage['check']}: {_counts(counts)} {reason} ({counts['words']})")
@@ -72,12 +70,12 @@ def _say(done: BuildResult) -> None:
     for line in recipe["notes"]:
         note(clean(line, 0))
     for line in done.failed:
-        note(messages.GATE_FAILED.format(gate=clean(line, 0)))
+        note(messages.say("gate_failed", gate=clean(line, 0)))
     if done.version is None:
-        note(messages.NOT_FROZEN)
+        note(messages.say("not_frozen"))
         return
-    unsafe = messages.UNSAFE if recipe["unsafe"] else ""
-    click.echo(messages.FROZEN.format(version=done.version.id, n=recipe["n_rows"], unsafe=unsafe))
+    unsafe = messages.say("unsafe") if recipe["unsafe"] else ""
+    click.echo(messages.say("frozen", version=done.version.id, n=recipe["n_rows"], unsafe=unsafe))
     click.echo(str(done.version.folder))
 
 

@@ -1,7 +1,5 @@
 """`tuneworthy data card`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -42,7 +40,7 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     project = load(root)
     path = out or project.root / "dataset-card.html"
     if path.suffix not in {".html", ".md"}:
-        raise UserError(messages.CARD_ENDING.format(name=path.name), hint=messages.FIX_OUT)
+        raise UserError(messages.say("card_ending", name=path.name), hint=messages.say("fix_out"))
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
     second = state.calibration.summary if state.calibration else ""

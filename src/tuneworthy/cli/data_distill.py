@@ -1,7 +1,5 @@
 """`tuneworthy data distill`."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 
@@ -59,7 +57,7 @@ def command(
       tuneworthy data distill logs.jsonl --yes
     """
     if add and not files:
-        raise click.UsageError(messages.ADD_NEEDS_FILES)
+        raise click.UsageError(messages.say("add_needs_files"))
     project = load(root)
     fetch_models(project)
     request = ImportRequest(inputs, expected, format_name)
@@ -90,9 +88,10 @@ async def _run(
 
 def _say(done: Distillation) -> None:
     document, made = done.rows.document, done.rows.document["distilled"]
-    click.echo(messages.TEACHER.format(**made["teacher"]))
+    click.echo(messages.say("teacher", **made["teacher"]))
     click.echo(
-        messages.DISTILLED.format(
+        messages.say(
+            "distilled",
             n_asked=made["n_asked"],
             n_answers=made["n_answers"],
             n_calls=done.calls,
@@ -107,10 +106,15 @@ def _say(done: Distillation) -> None:
     if agreement := made["agreement"]:
         low, high = agreement["ci95"]
         click.echo(
-            messages.TEACHER_SCORE.format(
-                score=agreement["score"], low=low, high=high, n=agreement["n"], unscored=agreement["unscored"]
+            messages.say(
+                "teacher_score",
+                score=agreement["score"],
+                low=low,
+                high=high,
+                n=agreement["n"],
+                unscored=agreement["unscored"],
             )
         )
-    click.echo(messages.DISTILLED_ROWS.format(path=done.rows.folder / "rows.jsonl", n=document["n_kept"]))
+    click.echo(messages.say("distilled_rows", path=done.rows.folder / "rows.jsonl", n=document["n_kept"]))
     if document["n_rejected"]:
-        click.echo(messages.REJECTS.format(path=done.rows.folder / "rejects.jsonl", n=document["n_rejected"]))
+        click.echo(messages.say("rejects", path=done.rows.folder / "rejects.jsonl", n=document["n_rejected"]))

@@ -1,7 +1,5 @@
 """`tuneworthy data export`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -71,7 +69,7 @@ def _say(done: DatasetExport) -> None:
     for line in done.manifest["notes"]:
         note(line)
     for reason, n in done.manifest["left_out"].items():
-        click.echo(messages.NOT_IN_FORMAT.format(n=n, reason=reason))
+        click.echo(messages.say("not_in_format", n=n, reason=reason))
     click.echo(", ".join(f"{split}: {n} rows" for split, n in done.manifest["n_rows"].items()))
     for path in done.paths:
         click.echo(path)

@@ -1,7 +1,5 @@
 """`tuneworthy data import`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -53,11 +51,11 @@ def _say(done: Import) -> None:
     document = done.document
     for source in document["sources"]:
         name, n = clean(source["name"], 0), source["n_kept"] + source["n_rejected"]
-        click.echo(messages.SOURCE_READ.format(name=name, format=source["format"], n=n, n_kept=source["n_kept"]))
+        click.echo(messages.say("source_read", name=name, format=source["format"], n=n, n_kept=source["n_kept"]))
     for line in document["notes"]:
         note(clean(line, 0))
     for reason, group in document["reasons"].items():
         click.echo(messages.dropped_rows(reason, group["n"], clean(group["words"], 0), clean(group["first"], 0)))
     click.echo(messages.imported(done.folder / "rows.jsonl", document["n_kept"], document["n_repaired"]))
     if document["n_rejected"]:
-        click.echo(messages.REJECTS.format(path=done.folder / "rejects.jsonl", n=document["n_rejected"]))
+        click.echo(messages.say("rejects", path=done.folder / "rejects.jsonl", n=document["n_rejected"]))

@@ -1,7 +1,5 @@
 """`tuneworthy data review`: people judge a random sample of a frozen version."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -87,12 +85,12 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
         ]
         print_json({"version": review.version, "bound": bound, "plans": rows})
         return
-    click.echo(messages.REVIEW_PLANS.format(bound=100 * bound))
-    click.echo(messages.PLAN_HEADINGS + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
+    click.echo(messages.say("review_plans", bound=100 * bound))
+    click.echo(messages.say("plan_headings") + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
     for n, n_bad, chances in plans:
         click.echo(f"  {n_bad:>9}   {n:>4}   " + "   ".join(f"{chance:>6.0%}" for chance in chances))
     if not plans:
-        click.echo(messages.NO_REVIEW_PLAN)
+        click.echo(messages.say("no_review_plan"))
 
 
 @command.command("start")
@@ -244,11 +242,11 @@ def show(review: Review, *, as_json: bool) -> str:
 
 def _show(state: State) -> None:
     click.echo(
-        messages.REVIEW_STATE.format(version=state.version, status=state.status.replace("_", " "), words=state.summary)
+        messages.say("review_state", version=state.version, status=state.status.replace("_", " "), words=state.summary)
     )
     for verdict in state.bad:
         click.echo(
-            messages.BAD_ROW.format(row=verdict.row, reviewer=clean(verdict.reviewer), reason=clean(verdict.reason))
+            messages.say("bad_row", row=verdict.row, reviewer=clean(verdict.reviewer), reason=clean(verdict.reason))
         )
     agreement = state.agreement
     if agreement.n and agreement.raw is not None:
@@ -258,4 +256,4 @@ def _show(state: State) -> None:
     if (calibration := state.calibration) is not None:
         click.echo(f"{calibration.summary[0].upper()}{calibration.summary[1:]}.")
         for reason, (n_judged, n_good) in calibration.by_reason.items():
-            click.echo(messages.GOOD_BY_REASON.format(reason=clean(reason), n_good=n_good, n=n_judged))
+            click.echo(messages.say("good_by_reason", reason=clean(reason), n_good=n_good, n=n_judged))

@@ -1,7 +1,5 @@
 """`tuneworthy decide`."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,8 +71,8 @@ def _show(verdict: Verdict) -> None:
         click.echo(f"  {reason}")
     click.echo(f"\nNext: {verdict.next_action}")
     if verdict.would_change:
-        click.echo(messages.WOULD_CHANGE.format(changes=" ".join(verdict.would_change)))
-    click.echo(messages.VALID_UNTIL.format(date=verdict.valid_until))
+        click.echo(messages.say("would_change", changes=" ".join(verdict.would_change)))
+    click.echo(messages.say("valid_until", date=verdict.valid_until))
     for line in _forecast_and_savings(verdict):
         click.echo(line)
     width = max(len(result.gate) for result in verdict.gates)

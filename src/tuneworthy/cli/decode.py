@@ -1,7 +1,5 @@
 """`tuneworthy decode`: a file a subcommand, in `cli/decode_<name>.py`, whose `command` is imported when it is run."""
 
-from __future__ import annotations
-
 import click
 
 from tuneworthy.cli.lazy import LazyGroup

@@ -1,7 +1,5 @@
 """`tuneworthy decode explain`."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
@@ -131,7 +129,7 @@ def _position(
     """
     given = [one for one in (probs, logits, stored[0], asked[0]) if one is not None]
     if len(given) != 1:
-        raise UserError(messages.ONE_DISTRIBUTION, hint=messages.TRY_PROBS)
+        raise UserError(messages.say("one_distribution"), hint=messages.say("try_probs"))
     if stored[0] is not None:
         return _stored(root, *stored)
     if asked[0] is not None:
@@ -155,14 +153,14 @@ def _read(text: str) -> tuple[list[str], list[float]]:
         labels = list(map(str, told)) if isinstance(told, dict) else []
         return labels, [float(value) for value in (told.values() if isinstance(told, dict) else told)]
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(messages.NOT_NUMBERS_FILE.format(path=path, error=error)) from None
+        raise UserError(messages.say("not_numbers_file", path=path, error=error)) from None
 
 
 def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
     try:
         return [kind(part) for part in text.replace(",", " ").split()]
     except ValueError:
-        raise UserError(messages.NOT_NUMBERS.format(option=option, text=text)) from None
+        raise UserError(messages.say("not_numbers", option=option, text=text)) from None
 
 
 def _stored(root: Path, case: str | None, place: int) -> Position:
@@ -172,10 +170,10 @@ def _stored(root: Path, case: str | None, place: int) -> Position:
     exact = [one for one in answers if one["case"] == case]
     found = exact or [one for one in answers if str(one["case"]).startswith(str(case))]
     if len(found) != 1:
-        raise UserError(messages.NO_STORED_CASE.format(case=case, n=len(found)), hint=messages.RUN_UNCERTAINTY)
+        raise UserError(messages.say("no_stored_case", case=case, n=len(found)), hint=messages.say("run_uncertainty"))
     tokens = found[0]["tokens"]
     if not 0 <= place < len(tokens) or not tokens[place]["top"]:
-        raise UserError(messages.NO_STORED_TOKEN.format(place=place, last=len(tokens) - 1))
+        raise UserError(messages.say("no_stored_token", place=place, last=len(tokens) - 1))
     top = tokens[place]["top"]
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
@@ -201,9 +199,9 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
             await models.close()
     if trace.response is None:
         reason = trace.error.message if trace.error else "no response"
-        raise Undecided(messages.NO_ANSWER.format(model=name, reason=reason), hint=messages.RUN_PROBE)
+        raise Undecided(messages.say("no_answer", model=name, reason=reason), hint=messages.say("run_probe"))
     if not trace.response.logprobs or not trace.response.logprobs[0]["top"]:
-        raise Undecided(messages.NO_LOGPROBS.format(model=name), hint=messages.RUN_PROBE)
+        raise Undecided(messages.say("no_logprobs", model=name), hint=messages.say("run_probe"))
     top = trace.response.logprobs[0]["top"]
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
@@ -212,10 +210,10 @@ def _draw(found: Comparison, path: Path, top: int) -> None:
     from tuneworthy.report.decoding import page, picture  # loads the library for charts
 
     if path.suffix not in {".svg", ".html"}:
-        raise UserError(messages.PICTURE_ENDING.format(path=path))
+        raise UserError(messages.say("picture_ending", path=path))
     with writing_to(path):
         write_atomic(path, (picture(found, top) if path.suffix == ".svg" else page(found)).encode())
-    note(messages.WRITTEN.format(path=path))
+    note(messages.say("written", path=path))
 
 
 def _show(found: Comparison, top: int) -> None:

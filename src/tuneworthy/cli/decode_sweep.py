@@ -1,7 +1,5 @@
 """`tuneworthy decode sweep`."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 
@@ -69,16 +67,17 @@ async def _run(
 def _show(report: SweepReport) -> None:
     found = report.found
     click.echo(
-        messages.SWEPT.format(name=report.base.name, model=report.base.model, n=len(found.tried), stopped=found.stopped)
+        messages.say("swept", name=report.base.name, model=report.base.model, n=len(found.tried), stopped=found.stopped)
     )
     for one in found.tried[:8]:
         click.echo(f"  {one.objective:.3f} on {one.n:4d} cases  {label(one.setting)}")
     if found.paired is None:
-        click.echo(messages.NOTHING_BETTER)
+        click.echo(messages.say("nothing_better"))
     else:
         pair = found.paired
         click.echo(
-            messages.SWEEP_WINNER.format(
+            messages.say(
+                "sweep_winner",
                 setting=label(found.setting),
                 outcome="adopted" if found.adopted else "not adopted",
                 n=found.n_confirm,
@@ -91,14 +90,14 @@ def _show(report: SweepReport) -> None:
         )
     for name, parts in (("in use", report.before), ("winner", report.after)):
         if parts:
-            line = messages.SWEEP_PARTS.format(
-                name=name, score=parts.score, consistency=parts.consistency, validity=parts.validity
+            line = messages.say(
+                "sweep_parts", name=name, score=parts.score, consistency=parts.consistency, validity=parts.validity
             )
             click.echo(line + messages.failed_answers(parts.failed))
     if report.flips:
         flips = report.flips
-        line = messages.FLIPS.format(rate=flips.rate, n=flips.cases, repeats=flips.repeats, share=flips.share)
+        line = messages.say("flips", rate=flips.rate, n=flips.cases, repeats=flips.repeats, share=flips.share)
         click.echo(f"{line}{messages.failed_answers(flips.failed)}.")
     else:
-        click.echo(messages.FLIPS_UNKNOWN)
-    click.echo(messages.SWEEP_COST.format(n=found.calls, budget=found.budget, cost=report.cost_usd))
+        click.echo(messages.say("flips_unknown"))
+    click.echo(messages.say("sweep_cost", n=found.calls, budget=found.budget, cost=report.cost_usd))

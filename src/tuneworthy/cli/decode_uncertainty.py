@@ -1,7 +1,5 @@
 """`tuneworthy decode uncertainty`."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from pathlib import Path
@@ -55,18 +53,18 @@ def command(
       tuneworthy decode uncertainty --limit 200 --out watch.html
     """
     if out is not None and out.suffix != ".html":
-        raise UserError(messages.PAGE_ENDING.format(path=out))
+        raise UserError(messages.say("page_ending", path=out))
     if samples == 1:
-        raise UserError(messages.ONE_SAMPLE)
+        raise UserError(messages.say("one_sample"))
     if threshold is not None and not -math.inf < threshold <= 0:
-        raise UserError(messages.POSITIVE_THRESHOLD.format(threshold=threshold))
+        raise UserError(messages.say("positive_threshold", threshold=threshold))
     project = load(root)
     fetch_models(project)
     report = asyncio.run(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
     if out:
         with writing_to(out):
             write_atomic(out, page(report).encode())
-        note(messages.WRITTEN.format(path=out))
+        note(messages.say("written", path=out))
     if as_json:
         print_json(report.to_dict() | {"lints": _lints(report, threshold)})
     else:
@@ -96,7 +94,7 @@ def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
 
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
     out = console()
-    out.print(messages.ANSWERS_GRADED.format(variant=report.variant, n=len(report.answers), unscored=report.unscored))
+    out.print(messages.say("answers_graded", variant=report.variant, n=len(report.answers), unscored=report.unscored))
     for table in (areas_table(report), reliability_table(report), spots_table(report)):
         if table.rows:
             out.print(_table(table))

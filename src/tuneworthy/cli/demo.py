@@ -1,7 +1,5 @@
 """`tuneworthy demo`."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time
@@ -70,19 +68,19 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
         print_json(record.to_dict())
         return 0
     show_run(record)
-    click.echo(messages.REPORT_AT.format(path=page))
+    click.echo(messages.say("report_at", path=page))
     return 0
 
 
 def go_on(folder: Path) -> int:
     """Run `STEPS` in the project of `folder`, with the time that each took; return the exit status."""
-    note(messages.DEMO_TRAINS)
+    note(messages.say("demo_trains"))
     for words in STEPS:
         note(f"\n$ tuneworthy {' '.join(words)} --project {folder}")
         started = time.perf_counter()
         result = root.main([*words, "--project", str(folder)], prog_name="tuneworthy", standalone_mode=False)
         status = result if isinstance(result, int) else 0
-        note(messages.STEP_TOOK.format(seconds=time.perf_counter() - started))
+        note(messages.say("step_took", seconds=time.perf_counter() - started))
         if status and words[0] not in GOES_ON:
             return status
     return 0
@@ -91,7 +89,7 @@ def go_on(folder: Path) -> int:
 def write_demo(folder: Path) -> None:
     """Write the demo project, or leave the one that is there."""
     if (folder / "tuneworthy.toml").exists():
-        note(messages.DEMO_EXISTS.format(folder=folder))
+        note(messages.say("demo_exists", folder=folder))
         return
     for name in FILES:
         write_atomic(folder / name, files("tuneworthy.demo").joinpath(name).read_bytes())

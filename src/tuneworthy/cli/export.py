@@ -1,7 +1,5 @@
 """`tuneworthy export`."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from pathlib import Path

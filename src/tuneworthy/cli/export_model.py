@@ -1,7 +1,5 @@
 """`tuneworthy export gguf`, `ollama`, `quantized`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -47,10 +45,10 @@ def gguf(
       tuneworthy export gguf --type q8_0 --base
     """
     if untouched and merged is not None:
-        raise UserError(messages.MERGED_OR_BASE, hint=messages.EXPORT_SEPARATELY)
+        raise UserError(messages.say("merged_or_base"), hint=messages.say("export_separately"))
     store = Folder(load(root).root)
     if out is not None and not out.parent.is_dir():
-        raise UserError(messages.NO_FOLDER.format(folder=out.parent), hint=messages.FIX_OUT)
+        raise UserError(messages.say("no_folder", folder=out.parent), hint=messages.say("fix_out"))
     with store.lock(note):
         source = lineage(store)[1] if untouched else open_artifact(store, "merged", merged)
         made = export_gguf(store, source, file_type, say=note)

@@ -1,7 +1,5 @@
 """`tuneworthy guide`."""
 
-from __future__ import annotations
-
 import click
 from rich import box
 from rich.table import Table
@@ -46,7 +44,7 @@ def _show_row(found: Row) -> None:
         click.echo(f"\n{label}: {cell.value}")
         if cell.why:
             click.echo(f"  {cell.why}")
-        click.echo(f"  Source: {cell.source or messages.NO_SOURCE}")
+        click.echo(f"  Source: {cell.source or messages.say('no_source')}")
 
 
 def _show_guide() -> None:
@@ -57,7 +55,7 @@ def _show_guide() -> None:
         table.add_row(found.problem, *(_short(cell) for cell in (found.primary, found.backup, found.helps)))
     out = console()
     out.print(table)
-    out.print(messages.UNSOURCED_CELLS)
+    out.print(messages.say("unsourced_cells"))
 
 
 def _short(cell: Cell) -> str:

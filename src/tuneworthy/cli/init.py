@@ -1,7 +1,5 @@
 """`tuneworthy init`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -55,4 +53,4 @@ def command(
         return
     for line in made.notes:
         note(line)
-    click.echo(messages.PROJECT_MADE.format(folder=folder, n_cases=made.n_cases, n_examples=made.n_examples))
+    click.echo(messages.say("project_made", folder=folder, n_cases=made.n_cases, n_examples=made.n_examples))

@@ -1,7 +1,5 @@
 """One run of the command line, as the object that click hands from command to command."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -25,7 +25,7 @@ from tuneworthy.types import Case
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
-VERDICT_GREETING = messages.VERDICT_GREETING.format(skip=SKIP, quit=QUIT)
+VERDICT_GREETING = messages.say("verdict_greeting", skip=SKIP, quit=QUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,12 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
     labelled = {label.case for label in read_labels(files.labels)}
     pool = [case for case in cases if every or not case.labelled or case.id in labelled]
     if not pool:
-        raise UserError(messages.ALL_LABELLED.format(n=len(cases), path=files.cases), hint=messages.LABEL_AGAIN)
+        raise UserError(messages.say("all_labelled", n=len(cases), path=files.cases), hint=messages.say("label_again"))
     seed = files.project.split.seed if files.project else 7
     session = LabelSession(pool, files.labels, labeller, seed=seed, share=share)
     menu, closed = _menu(files, cases)
     if menu:
-        note(messages.LABEL_MENU)
+        note(messages.say("label_menu"))
         for number, label in enumerate(menu, 1):
             note(f"  {number}  {label}")
     return run_terminal(session, ask_line, note, parse=_parser(files, menu, closed=closed))
@@ -103,8 +103,8 @@ def judge_on_terminal(
     path = labels or verdicts_path(project)
     shown = [Case(id=item.id, input=_sheet(item)) for item in items]
     session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
-    note(messages.ANSWERS_TO_JUDGE.format(n=len(shown), n_cases=n))
-    note(messages.RUBRIC.format(rubric=rubric))
+    note(messages.say("answers_to_judge", n=len(shown), n_cases=n))
+    note(messages.say("rubric", rubric=rubric))
     return path, run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICT_GREETING)
 
 
@@ -114,7 +114,7 @@ def _sheet(item: Item) -> str:
 
 
 def _shown(expected: Any) -> str:
-    return messages.DECLINING_IS_RIGHT if expected is None else clean(expected, 0)
+    return messages.say("declining_is_right") if expected is None else clean(expected, 0)
 
 
 def parse_verdict(line: str) -> bool:
@@ -131,7 +131,7 @@ def parse_verdict(line: str) -> bool:
         return True
     if word in {"b", "bad"}:
         return False
-    raise UserError(messages.NOT_A_VERDICT.format(line=line[:40]))
+    raise UserError(messages.say("not_a_verdict", line=line[:40]))
 
 
 def _menu(files: LabelFiles, cases: Sequence[Case]) -> tuple[tuple[str, ...], bool]:
@@ -179,9 +179,9 @@ def choose(line: str, menu: Sequence[str], *, closed: bool) -> str:
         return menu[int(line) - 1]
     if line.startswith("+") and line[1:].strip() and not closed:
         return line[1:].strip()
-    hint = did_you_mean(line, menu) or messages.TYPE_NUMBER
-    more = "" if closed else messages.ADD_LABEL.format(label=line)
-    raise UserError(messages.NOT_A_LABEL.format(label=line, n=len(menu)), hint=f"{hint} {more}".strip())
+    hint = did_you_mean(line, menu) or messages.say("type_number")
+    more = "" if closed else messages.say("add_label", label=line)
+    raise UserError(messages.say("not_a_label", label=line, n=len(menu)), hint=f"{hint} {more}".strip())
 
 
 def parse_json(line: str) -> Any:
@@ -193,7 +193,7 @@ def parse_json(line: str) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise UserError(messages.NOT_JSON.format(line=line[:60], error=error)) from None
+        raise UserError(messages.say("not_json", line=line[:60], error=error)) from None
 
 
 def ask_line(prompt: str) -> str:

@@ -1,7 +1,5 @@
 """A group of commands, a file a command, each imported when it is run: `--help` and the start stay light."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 

@@ -1,7 +1,5 @@
 """`tuneworthy merge`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -36,7 +34,7 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
         print_json({"id": made.id, "path": str(made.folder), **made.manifest})
         return
     click.echo(
-        messages.MERGED.format(
-            id=made.id, dtype=made.manifest["dtype"], base=made.manifest["route"]["name"], folder=made.folder
+        messages.say(
+            "merged", id=made.id, dtype=made.manifest["dtype"], base=made.manifest["route"]["name"], folder=made.folder
         )
     )

@@ -1,7 +1,5 @@
 """`tuneworthy models`."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time
@@ -44,7 +42,7 @@ def list_command(as_json: bool) -> None:
         print_json({"store": str(store()), "models": [_row(file) for file in found]})
         return
     for file in found:
-        where = str(file.path) if file.path else messages.NOT_DOWNLOADED.format(spec=file.spec)
+        where = str(file.path) if file.path else messages.say("not_downloaded", spec=file.spec)
         size = f"{file.bytes / 1e6:,.0f} MB"
         weights = f"{file.parameters / 1e6:,.0f} M weights" if file.parameters else ""
         click.echo("  ".join(part for part in (file.spec, size, weights, file.licence, where) if part))
@@ -105,7 +103,9 @@ def _spec(word: str, root: Path) -> str:
         raise UnknownName("model", word, project.models)
     model = project.models[word]
     if model.provider != "llama_cpp":
-        raise UserError(messages.NO_MODEL_FILE.format(name=word, provider=model.provider), hint=messages.PROBE_INSTEAD)
+        raise UserError(
+            messages.say("no_model_file", name=word, provider=model.provider), hint=messages.say("probe_instead")
+        )
     return model.model
 
 
@@ -120,7 +120,7 @@ def _shown(spec: str) -> Progress:
         if now - last >= (0.2 if live else 2.0):
             last = now
             share = f" of {total / 1e6:,.0f}" if total else ""
-            note(messages.DOWNLOADED.format(spec=spec, done=done / 1e6, total=share))
+            note(messages.say("downloaded", spec=spec, done=done / 1e6, total=share))
 
     return show
 
@@ -158,8 +158,8 @@ def probe_command(name: str, find_context: bool, yes: bool, root: Path, as_json:
     for feature, found in report.findings.items():
         click.echo(f"{feature:12}  {found.outcome:11}  {found.detail}")
     if report.max_context is not None:
-        click.echo(f"{'context':12}  " + messages.CONTEXT_ACCEPTED.format(n=report.max_context))
-    click.echo(messages.REQUESTS_SENT.format(n=report.calls))
+        click.echo(f"{'context':12}  " + messages.say("context_accepted", n=report.max_context))
+    click.echo(messages.say("requests_sent", n=report.calls))
 
 
 def _agree(name: str) -> None:
@@ -169,8 +169,8 @@ def _agree(name: str) -> None:
         UserError: Nobody can be asked.
     """
     if not sys.stdin.isatty():
-        raise UserError(messages.PROBE_COSTS.format(name=name), hint=messages.ADD_YES)
-    click.confirm(messages.CONFIRM_PROBE.format(name=name), abort=True, err=True)
+        raise UserError(messages.say("probe_costs", name=name), hint=messages.say("add_yes"))
+    click.confirm(messages.say("confirm_probe", name=name), abort=True, err=True)
 
 
 async def _probe(model: OpenModel, find_context: bool) -> ProbeReport:

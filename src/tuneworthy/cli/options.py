@@ -1,7 +1,5 @@
 """Options and small pieces that several verbs share."""
 
-from __future__ import annotations
-
 import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ class Dollars(click.FloatRange):
         """Return the amount."""
         amount = float(super().convert(value, param, ctx))
         if isnan(amount):
-            self.fail(messages.NOT_DOLLARS.format(value=value), param, ctx)
+            self.fail(messages.say("not_dollars", value=value), param, ctx)
         return amount
 
 
@@ -79,8 +77,8 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        failure = messages.CANNOT_WRITE.format(path=path, reason=error.strerror)
-        raise UserError(failure, hint=messages.CHOOSE_PATH) from None
+        failure = messages.say("cannot_write", path=path, reason=error.strerror)
+        raise UserError(failure, hint=messages.say("choose_path")) from None
 
 
 def print_json(document: Any) -> None:
@@ -102,4 +100,4 @@ def person(name: str | None, option: str) -> str:
     try:
         return name or getpass.getuser()
     except (ImportError, KeyError, OSError):
-        raise UserError(messages.NO_USER_NAME, hint=messages.GIVE_USER_NAME.format(option=option)) from None
+        raise UserError(messages.say("no_user_name"), hint=messages.say("give_user_name", option=option)) from None

@@ -1,7 +1,5 @@
 """`tuneworthy parity`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +59,7 @@ def command(
         served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
     )  # fmt: skip
     if asked.merged is None and not asked.ggufs and asked.served is None:
-        raise UserError(messages.ONLY_THE_BASE.format(adapter=asked.adapter.id), hint=messages.MERGE_AND_EXPORT)
+        raise UserError(messages.say("only_the_base", adapter=asked.adapter.id), hint=messages.say("merge_and_export"))
     with store.lock(note):
         document = check_parity(store, asked, say=note)
     if as_json:
@@ -74,7 +72,7 @@ def command(
 def _fact(text: str) -> tuple[str, str]:
     question, found, answer = text.partition("=")
     if not found or not question.strip() or not answer.strip():
-        raise UserError(messages.NOT_A_FACT.format(text=text))
+        raise UserError(messages.say("not_a_fact", text=text))
     return question.strip(), answer.strip()
 
 
@@ -82,7 +80,7 @@ def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
     if url is None:
         return None
     if model is None:
-        raise UserError(messages.NO_SERVED_MODEL, hint=messages.NAME_SERVED_MODEL)
+        raise UserError(messages.say("no_served_model"), hint=messages.say("name_served_model"))
     return ParityServer(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
 
 
@@ -90,7 +88,7 @@ def _say(document: dict[str, Any]) -> None:
     for one in document["checks"]:
         click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
     if document["status"] == "pass":
-        click.echo(messages.PARITY_PASSED.format(n=document["n_prompts"]))
+        click.echo(messages.say("parity_passed", n=document["n_prompts"]))
     else:
         reason = f"cause {document['cause']}" if document["cause"] else document["detail"]
         click.echo(f"parity: {document['status']}, {reason}")

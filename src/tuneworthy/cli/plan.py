@@ -1,7 +1,5 @@
 """`tuneworthy plan`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +32,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
         return None
     found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(gib|gb|g)?", value.strip().lower())
     if found is None or not float(found[1]):
-        raise click.BadParameter(messages.NOT_A_SIZE.format(value=value), context, option)
+        raise click.BadParameter(messages.say("not_a_size", value=value), context, option)
     return float(found[1]) * (1e9 / 2**30 if found[2] == "gb" else 1)
 
 
@@ -88,7 +86,7 @@ def command(
 def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
     """Write the run for another trainer, unless it does not fit."""
     if planned.advice.memory.fit == "does not fit":
-        note(messages.NOT_EMITTED)
+        note(messages.say("not_emitted"))
         return None
     made = emit_planned(planned, form)
     if out is not None:
@@ -108,10 +106,10 @@ def _show_emitted(made: Emitted | None, out: Path | None) -> None:
         return
     if out is None:
         click.echo("\n" + made.main)
-        note(messages.EMIT_TO_FOLDER.format(rows=ROWS))
+        note(messages.say("emit_to_folder", rows=ROWS))
     else:
-        click.echo("\n" + messages.EMITTED.format(folder=out, files=", ".join([*made.files, ROWS])))
-    note(messages.RUN_EMITTED.format(command=" ".join(made.command)))
+        click.echo("\n" + messages.say("emitted", folder=out, files=", ".join([*made.files, ROWS])))
+    note(messages.say("run_emitted", command=" ".join(made.command)))
     for line in made.notes:
         note(line)
 
@@ -144,9 +142,9 @@ def _show(planned: Planned) -> None:
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
-    out.print(messages.ROWS_TO_TRAIN.format(n=rows.n_rows, n_tokens=rows.n_tokens, n_supervised=rows.n_supervised))
+    out.print(messages.say("rows_to_train", n=rows.n_rows, n_tokens=rows.n_tokens, n_supervised=rows.n_supervised))
     for reason, n in planned.left_out.items():
-        out.print(messages.ROWS_DROPPED.format(n=n, reason=REASONS[reason]))
+        out.print(messages.say("rows_dropped", n=n, reason=REASONS[reason]))
     table = Table(title="Settings", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("setting", "value", "why", "source"):
         table.add_column(heading)

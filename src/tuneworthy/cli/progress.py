@@ -1,7 +1,5 @@
 """Progress of answers: a live line on a terminal, a plain line now and then elsewhere."""
 
-from __future__ import annotations
-
 import time
 
 import click

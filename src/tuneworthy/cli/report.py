@@ -1,7 +1,5 @@
 """`tuneworthy report`."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +39,7 @@ def command(root: Path, out: Path | None) -> None:
     record, verdict = _stored(project)
     path = _write(record, out or project.root / "report.html", project, verdict)
     click.echo(paragraph(record, project.economics.requests_per_month, verdict))
-    note(messages.REPORT_AT.format(path=path))
+    note(messages.say("report_at", path=path))
 
 
 def write_report(project: Project, path: Path) -> Path:

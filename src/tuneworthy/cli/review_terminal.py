@@ -1,7 +1,5 @@
 """Reviewing on a terminal: how a row is shown, and what counts as a verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,13 +17,14 @@ from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case, Example
 
-GREETING = messages.REVIEW_GREETING.format(skip=SKIP, quit=QUIT)
+GREETING = messages.say("review_greeting", skip=SKIP, quit=QUIT)
 
 
 def review_on_terminal(review: Review, plan: ReviewPlan, reviewer: str, *, share: float, complete: bool) -> int:
     """Go through the sample of a plan; return how many verdicts were given."""
     note(
-        messages.REVIEW_PLAN.format(
+        messages.say(
+            "review_plan",
             version=plan.version,
             attempt=plan.attempt,
             n=plan.n,
@@ -44,8 +43,8 @@ def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, s
     Personal data is masked: a row may have been dropped before the build masked anything.
     """
     note(
-        messages.REJECTED_SAMPLE.format(
-            version=sample.version, n=len(sample.rows), n_rows=sample.n_rows, seed=sample.seed
+        messages.say(
+            "rejected_sample", version=sample.version, n=len(sample.rows), n_rows=sample.n_rows, seed=sample.seed
         )
     )
     return _run(review.reviewing(reviewer, sample, share=share), masker)
@@ -59,7 +58,7 @@ def correct(review: Review, reviewer: str, row: str, reason: str) -> None:
     """
     samples = [sample for sample in Ledger.read(review.path).samples_of(review.version) if row in sample.rows]
     if not samples:
-        raise UserError(messages.NOT_IN_SAMPLE.format(version=review.version, row=row[:40]))
+        raise UserError(messages.say("not_in_sample", version=review.version, row=row[:40]))
     for sample in samples:
         review.reviewing(reviewer, sample).give(row, good=False, reason=reason)
 
@@ -78,9 +77,9 @@ def parse_verdict(line: str) -> tuple[bool, str]:
         return True, reason.strip()
     if word.lower() in {"b", "bad"}:
         if not reason.strip():
-            raise UserError(messages.BAD_NEEDS_REASON)
+            raise UserError(messages.say("bad_needs_reason"))
         return False, reason.strip()
-    raise UserError(messages.NOT_A_ROW_VERDICT.format(line=line[:40]))
+    raise UserError(messages.say("not_a_row_verdict", line=line[:40]))
 
 
 def sheet(row: Example) -> str:

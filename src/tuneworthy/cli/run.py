@@ -1,7 +1,5 @@
 """`tuneworthy run`."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from collections.abc import Callable, Container, Sequence
@@ -57,7 +55,9 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     show(record)
     baseline = record.rung("baseline")
     if baseline and baseline.status == "failed":
-        raise Undecided(messages.BASELINE_FAILED.format(reason=baseline.reason.rstrip(".")), hint=messages.FIX_AND_RUN)
+        raise Undecided(
+            messages.say("baseline_failed", reason=baseline.reason.rstrip(".")), hint=messages.say("fix_and_run")
+        )
 
 
 def walk(
@@ -77,7 +77,7 @@ def walk(
             max_usd=max_usd,
             progress=AnswerProgress(),
             say=lambda record: note(
-                messages.RUNG_DONE.format(rung=record.rung, status=record.status, reason=clean(record.reason, 0))
+                messages.say("rung_done", rung=record.rung, status=record.status, reason=clean(record.reason, 0))
             ),
             waiting=note,
             stopped=stopped,
@@ -91,11 +91,11 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         if names is not None and name not in names:
             continue
         if model.provider == "llama_cpp" and find(model.model, project.root) is None:
-            note(messages.FETCHING.format(name=name, spec=model.model))
+            note(messages.say("fetching", name=name, spec=model.model))
             pull(model.model, project.root)
     for key, part in (("encoder", project.retrieval.encoder), ("reranker", project.retrieval.reranker)):
         if isinstance(part, LlamaCppEncoder | CrossEncoderReranker) and find(part.model, project.root) is None:
-            note(messages.FETCHING.format(name=f"retrieval.{key}", spec=part.model))
+            note(messages.say("fetching", name=f"retrieval.{key}", spec=part.model))
             pull(part.model, project.root)
 
 
@@ -118,6 +118,6 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
     if not paid or yes or (limited and not sys.stdin.isatty()):
         return
     if not sys.stdin.isatty():
-        raise UserError(messages.NO_BUDGET.format(names=", ".join(paid)), hint=messages.SET_BUDGET)
+        raise UserError(messages.say("no_budget", names=", ".join(paid)), hint=messages.say("set_budget"))
     limit = max_usd if max_usd is not None else project.ladder.budget_usd
     click.confirm(messages.spend(", ".join(paid), limit), abort=True, err=True)

@@ -1,7 +1,5 @@
 """`tuneworthy serve`."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Callable
@@ -64,7 +62,7 @@ def command(
         return 0
     if check:
         if engine != "vllm":
-            raise UserError(messages.CHECK_NEEDS_VLLM, hint=messages.PARITY_CHECKS_GGUF)
+            raise UserError(messages.say("check_needs_vllm"), hint=messages.say("parity_checks_gguf"))
         return _check(project, store, choice, as_json)
     _serve(store, choice, port)
     return 0
@@ -86,12 +84,12 @@ def _check(project: Project, store: Folder, choice: ServingChoice, as_json: bool
 def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    note(messages.SERVE_BY_HAND.format(command=choice.line))
+    note(messages.say("serve_by_hand", command=choice.line))
     try:
         if choice.engine == "vllm":
             with vllm(choice, store.logs / "vllm.log") as server, noted(store, choice.artifact, "vllm", server.address):
                 note(
-                    messages.SERVING.format(kind=choice.what, id=choice.artifact.id, address=server.address, name=NAME)
+                    messages.say("serving", kind=choice.what, id=choice.artifact.id, address=server.address, name=NAME)
                 )
                 _watch(lambda: server.alive, "vLLM", server.log)
         else:
@@ -101,15 +99,15 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
                 noted(store, choice.artifact, "llama_cpp", engine.address),
             ):
                 note(
-                    messages.SERVING.format(kind=choice.what, id=choice.artifact.id, address=engine.address, name=NAME)
+                    messages.say("serving", kind=choice.what, id=choice.artifact.id, address=engine.address, name=NAME)
                 )
-                note(messages.SERVING_KEY.format(key=engine.api_key))
+                note(messages.say("serving_key", key=engine.api_key))
                 _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
     except KeyboardInterrupt:
-        note(messages.SERVING_STOPPED)
+        note(messages.say("serving_stopped"))
 
 
 def _watch(alive: Callable[[], bool], name: str, log: Path) -> None:
     while alive():
         time.sleep(0.5)
-    raise OutsideFault(messages.ENGINE_ENDED.format(engine=name), hint=messages.SEE_LOG.format(path=log))
+    raise OutsideFault(messages.say("engine_ended", engine=name), hint=messages.say("see_log", path=log))

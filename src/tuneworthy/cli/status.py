@@ -1,7 +1,5 @@
 """`tuneworthy status`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -45,8 +43,8 @@ def _show(found: Checklist) -> None:
     for note in found.notes:
         click.echo(f"\n{note}")
     if found.next is None:
-        click.echo(f"\n{messages.NOTHING_OPEN}")
+        click.echo(f"\n{messages.say('nothing_open')}")
         return
-    click.echo("\n" + messages.NEXT_STEP.format(title=found.next.title, action=clean(found.next.do)))
+    click.echo("\n" + messages.say("next_step", title=found.next.title, action=clean(found.next.do)))
     if found.next.cost is not None:
-        click.echo(messages.STEP_COST.format(cost=found.next.cost))
+        click.echo(messages.say("step_cost", cost=found.next.cost))

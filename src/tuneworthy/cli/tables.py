@@ -1,7 +1,5 @@
 """Records as tables on a terminal (and as plain text elsewhere)."""
 
-from __future__ import annotations
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -44,15 +42,15 @@ def show_run(record: RunRecord) -> None:
 def closing_lines(record: RunRecord) -> list[str]:
     """Return the lines below the table: what it means and what comes next."""
     if record.quick:
-        return [messages.QUICK_RUN]
+        return [messages.say("quick_run")]
     lines = [clean(record.classical_wins)] if record.classical_wins else []
     if record.partial:
-        lines.append(messages.PARTIAL_RUN.format(reason=clean(record.partial)))
+        lines.append(messages.say("partial_run", reason=clean(record.partial)))
     best, target = best_of(record), target_of(record)
     if best and best.score is not None and best.ci95:
         low, high = best.ci95
-        lines.append(messages.BEST.format(name=clean(best.name), score=best.score, low=low, high=high))
+        lines.append(messages.say("best", name=clean(best.name), score=best.score, low=low, high=high))
     if target:
         lines.append(target.sentence)
-    lines.append(messages.WRITE_REPORT)
+    lines.append(messages.say("write_report"))
     return lines

@@ -1,7 +1,5 @@
 """`tuneworthy train`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -41,7 +39,7 @@ def command(unsafe: bool, lr_check: bool, pilot: bool, root: Path, as_json: bool
       tuneworthy train --pilot
     """
     if pilot and lr_check:
-        raise UserError(messages.PILOT_OR_LR_CHECK, hint=messages.CHECK_RATE_FIRST)
+        raise UserError(messages.say("pilot_or_lr_check"), hint=messages.say("check_rate_first"))
     _need_libraries()
     project = load(root)
     store = Folder(project.root)
@@ -66,12 +64,12 @@ def _pilot(project: Project, store: Folder, unsafe: bool, as_json: bool) -> int:
     if as_json:
         print_json(document)
         return 0
-    click.echo(messages.PILOT_BASELINE.format(score=document["baseline"], n=document["n_dev"]))
+    click.echo(messages.say("pilot_baseline", score=document["baseline"], n=document["n_dev"]))
     for point in document["points"]:
         click.echo(
-            messages.PILOT_POINT.format(**{key: point[key] for key in ("size", "data", "seed", "steps", "score")})
+            messages.say("pilot_point", **{key: point[key] for key in ("size", "data", "seed", "steps", "score")})
         )
-    click.echo(messages.PILOT_DONE.format(path=store.path / "pilot.json", n=document["n_examples"]))
+    click.echo(messages.say("pilot_done", path=store.path / "pilot.json", n=document["n_examples"]))
     return 0
 
 
@@ -79,14 +77,14 @@ def _need_libraries() -> None:
     """Raise an error that names the missing libraries, before anything is read."""
     missing = [name for name in ("torch", "transformers", "trl", "peft") if find_spec(name) is None]
     if missing:
-        raise UserError(messages.MISSING_LIBRARIES.format(names=", ".join(missing)), hint=messages.INSTALL_TRAIN)
+        raise UserError(messages.say("missing_libraries", names=", ".join(missing)), hint=messages.say("install_train"))
 
 
 def _show_rows(prepared: Prepared) -> None:
     """Show the rows as the model sees them, with the supervised part marked, on stderr."""
     rendered = prepared.rendered
     colours = sys.stderr.isatty()
-    note(messages.FIRST_ROWS.format(mark="Green" if colours else f"{OPEN}{CLOSE}"))
+    note(messages.say("first_rows", mark="Green" if colours else f"{OPEN}{CLOSE}"))
     for row in prepared.shown:
         pieces = [(visible(text), supervised) for text, supervised in row]
         parts = [
@@ -96,10 +94,14 @@ def _show_rows(prepared: Prepared) -> None:
         note("  " + "".join(parts).replace("\n", "\n  "))
         note("")
     for reason, n in rendered.reasons.items():
-        note(messages.ROWS_DROPPED.format(n=n, reason=REASONS[reason]))
+        note(messages.say("rows_dropped", n=n, reason=REASONS[reason]))
     note(
-        messages.ROWS_RENDERED.format(
-            n=len(rendered.rows), n_tokens=rendered.n_tokens, share=100 * rendered.share, longest=rendered.longest
+        messages.say(
+            "rows_rendered",
+            n=len(rendered.rows),
+            n_tokens=rendered.n_tokens,
+            share=100 * rendered.share,
+            longest=rendered.longest,
         )
     )
 
@@ -108,9 +110,10 @@ def _say(done: Trained) -> None:
     manifest: Mapping[str, Any] = done.adapter.manifest
     curves, held_out = manifest["curves"], manifest["held_out"]
     if done.again:
-        click.echo(messages.TRAINED_BEFORE)
+        click.echo(messages.say("trained_before"))
     click.echo(
-        messages.TRAINED.format(
+        messages.say(
+            "trained",
             n_steps=curves["n_steps"],
             seconds=manifest["seconds"],
             first=curves["first_loss"],
@@ -119,9 +122,9 @@ def _say(done: Trained) -> None:
         )
     )
     if held_out and held_out["score"] is not None:
-        early = messages.STOPPED_EARLY if curves["stopped_early"] else ""
-        line = messages.HELD_OUT_SCORE.format(score=held_out["score"], n=held_out["n"], step=curves["kept_step"])
+        early = messages.say("stopped_early") if curves["stopped_early"] else ""
+        line = messages.say("held_out_score", score=held_out["score"], n=held_out["n"], step=curves["kept_step"])
         click.echo(line + early)
     if not manifest["gated"]:
-        click.echo(messages.NOT_GATED)
+        click.echo(messages.say("not_gated"))
     click.echo(f"adapter {done.adapter.id}: {done.adapter.folder}")

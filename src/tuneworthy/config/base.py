@@ -1,7 +1,5 @@
 """What every section of the project file is: typed, closed to unknown keys, immutable."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,7 +1,5 @@
 """[data]: how rows are checked before a version of the training data is frozen."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

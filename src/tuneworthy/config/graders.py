@@ -1,7 +1,5 @@
 """[[graders]]: how an answer is judged. The first is primary; the others are shown beside it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, SerializeAsAny

@@ -1,7 +1,5 @@
 """[ladder], [few_shot], [decoding], [constraints], [economics], [[waivers]]: what is tried, within what."""
 
-from __future__ import annotations
-
 from typing import Any, Final, Literal
 
 from pydantic import Field

@@ -1,31 +1,33 @@
 """Sentences about the project file."""
 
-from __future__ import annotations
-
 from typing import Final
 
-# the file
-NO_FILE: Final = "There is no project file at {path}."
-MAKE_PROJECT: Final = "Go to the project folder, use --project DIR, or create a project with `tuneworthy init`."
-NOT_UTF8: Final = "{path} is not UTF-8 ({reason})."
-NOT_TOML: Final = "{path} is not valid TOML: {error}."
+from tuneworthy.catalogue import Catalogue
 
-# one key
-UNKNOWN_KEY: Final = "{where}: unknown key {key}. {hint}"
-REMOVE_KEY: Final = "Remove it."
-MISSING_KEY: Final = "{where}: the key {key} is missing."
-INVALID_VALUE: Final = "{where}: {key}: expected {expected}, got {got}."
-RULE_BROKEN: Final = "{where}: {reason}"
-
-# keys that depend on each other
-NOT_A_MODEL: Final = "{key} is {name!r}, which is not a key of [models] ({models}).{hint}"
-SERVED_BASELINE: Final = "serve.model is {name!r}, the baseline. The tuned model needs an entry of its own in [models]."
-TEACHER_NEITHER: Final = "teacher needs model or variant."
-TEACHER_BOTH: Final = "teacher has both model and variant; keep one."
-TEACHER_PROMPT: Final = "teacher.system and teacher.user go with teacher.model only: a variant has its own prompt."
-TOO_FEW_SAMPLES: Final = "teacher.samples is {n}; self_consistency needs at least 3."
-
-# templates and servers
-NO_TEMPLATE: Final = "There is no template file {path}."
-WRITE_TEMPLATE: Final = "Write it, or fix [prompt]."
-NO_SERVER_PRICE: Final = "The price of {url} in [retrieval] is unknown."
+SENTENCES: Final = Catalogue(
+    {
+        # the file
+        "no_file": "There is no project file at {path}.",
+        "make_project": "Go to the project folder, use --project DIR, or create a project with `tuneworthy init`.",
+        "not_utf8": "{path} is not UTF-8 ({reason}).",
+        "not_toml": "{path} is not valid TOML: {error}.",
+        # one key
+        "unknown_key": "{where}: unknown key {key}. {hint}",
+        "remove_key": "Remove it.",
+        "missing_key": "{where}: the key {key} is missing.",
+        "invalid_value": "{where}: {key}: expected {expected}, got {got}.",
+        "rule_broken": "{where}: {reason}",
+        # keys that depend on each other
+        "not_a_model": "{key} is {name!r}, which is not a key of [models] ({models}).{hint}",
+        "served_baseline": "serve.model is {name!r}, the baseline. The tuned model needs an entry of its own in [models].",
+        "teacher_neither": "teacher needs model or variant.",
+        "teacher_both": "teacher has both model and variant; keep one.",
+        "teacher_prompt": "teacher.system and teacher.user go with teacher.model only: a variant has its own prompt.",
+        "too_few_samples": "teacher.samples is {n}; self_consistency needs at least 3.",
+        # templates and servers
+        "no_template": "There is no template file {path}.",
+        "write_template": "Write it, or fix [prompt].",
+        "no_server_price": "The price of {url} in [retrieval] is unknown.",
+    }
+)
+say = SENTENCES.say

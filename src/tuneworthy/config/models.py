@@ -1,7 +1,5 @@
 """[models.NAME]: the language models, and the user's own pipelines, that variants run on."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """The project file `tuneworthy.toml`: read and checked; all its faults are reported at once, each with its line."""
 
-from __future__ import annotations
-
 import logging
 import tomllib
 from pathlib import Path
@@ -89,12 +87,12 @@ class Project(Section):
             if name is not None and name not in self.models:
                 hint = did_you_mean(name, self.models)
                 raise ValueError(
-                    messages.NOT_A_MODEL.format(
-                        key=key, name=name, models=", ".join(self.models), hint=f" {hint}".rstrip()
+                    messages.say(
+                        "not_a_model", key=key, name=name, models=", ".join(self.models), hint=f" {hint}".rstrip()
                     )
                 )
         if self.serve.model == self.ladder.baseline:
-            raise ValueError(messages.SERVED_BASELINE.format(name=self.serve.model))
+            raise ValueError(messages.say("served_baseline", name=self.serve.model))
         return self
 
     def text(self, value: str | None) -> str | None:
@@ -105,7 +103,7 @@ class Project(Section):
         if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
             return path.read_text(encoding="utf-8-sig").strip()
         if path.suffix in {".md", ".txt", ".j2"} and " " not in value:
-            raise UserError(messages.NO_TEMPLATE.format(path=path), hint=messages.WRITE_TEMPLATE)
+            raise UserError(messages.say("no_template", path=path), hint=messages.say("write_template"))
         return value
 
 
@@ -120,13 +118,13 @@ def load(root: Path | str) -> Project:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError([messages.NO_FILE.format(path=path)], hint=messages.MAKE_PROJECT) from None
+        raise ConfigError([messages.say("no_file", path=path)], hint=messages.say("make_project")) from None
     except UnicodeDecodeError as error:
-        raise ConfigError([messages.NOT_UTF8.format(path=path, reason=error.reason)]) from None
+        raise ConfigError([messages.say("not_utf8", path=path, reason=error.reason)]) from None
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([messages.NOT_TOML.format(path=path, error=error)]) from None
+        raise ConfigError([messages.say("not_toml", path=path, error=error)]) from None
     try:
         project = Project.model_validate(data)
     except ValidationError as error:
@@ -144,18 +142,18 @@ def _fault(path: Path, lines: dict[Any, int], item: Any) -> str:
     where = f"{path}:{line}" if line else f"{path}"
     key = ".".join(str(step) for step in location)
     if item["type"] == "extra_forbidden":
-        hint = did_you_mean(str(location[-1]), _known_keys(location)) or messages.REMOVE_KEY
-        return messages.UNKNOWN_KEY.format(where=where, key=key, hint=hint)
+        hint = did_you_mean(str(location[-1]), _known_keys(location)) or messages.say("remove_key")
+        return messages.say("unknown_key", where=where, key=key, hint=hint)
     if item["type"] == "union_tag_not_found":
-        return messages.MISSING_KEY.format(where=where, key=f"{key}.{item['ctx']['discriminator'].strip(chr(39))}")
+        return messages.say("missing_key", where=where, key=f"{key}.{item['ctx']['discriminator'].strip(chr(39))}")
     if item["type"] == "missing":
-        return messages.MISSING_KEY.format(where=where, key=key)
+        return messages.say("missing_key", where=where, key=key)
     if item["type"] == "value_error":
-        return messages.RULE_BROKEN.format(where=where, reason=item["msg"].removeprefix("Value error, "))
+        return messages.say("rule_broken", where=where, reason=item["msg"].removeprefix("Value error, "))
     got = repr(item["input"])
     got = got if len(got) <= 60 else got[:57] + "..."
     expected = item["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-    return messages.INVALID_VALUE.format(where=where, key=key, expected=expected, got=got)
+    return messages.say("invalid_value", where=where, key=key, expected=expected, got=got)
 
 
 def _known_keys(location: list[str | int]) -> list[str]:

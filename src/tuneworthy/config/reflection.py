@@ -1,7 +1,5 @@
 """[reflection]: which model rewrites the prompt from what went wrong on dev."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """[[regressions]]: what a tuned model must not have got worse at; a small general set of ours is always asked as well."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """[documents], [retrieval]: what the answers can be looked up in, and how it is searched."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -89,7 +87,7 @@ class _Server(Section):
             UserError: The server is elsewhere and has no price.
         """
         if not self.price_known:
-            raise UserError(messages.NO_SERVER_PRICE.format(url=self.base_url), hint=NO_PRICE)
+            raise UserError(messages.say("no_server_price", url=self.base_url), hint=NO_PRICE)
         size = sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts)
         return self.usd(size)
 

@@ -1,7 +1,5 @@
 """[serve]: where the tuned model answers, if it is not the embedded llama.cpp."""
 
-from __future__ import annotations
-
 from tuneworthy.config.base import Section
 
 

@@ -4,8 +4,6 @@ Known types are validated by the unions of this package. Any other is looked up 
 the entry point names may have an attribute `section`, a pydantic `Section` that validates the keys.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Annotated, Any, get_args
 

@@ -1,7 +1,5 @@
 """[task], [cases], [examples], [split], [prompt]: what is asked, of what data, how it is put."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """[teacher]: who answers the questions that a small model is to learn from, and under which terms."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -58,9 +56,9 @@ class Teacher(Section):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.model is None) == (self.variant is None):
-            raise ValueError(messages.TEACHER_BOTH if self.model else messages.TEACHER_NEITHER)
+            raise ValueError(messages.say("teacher_both") if self.model else messages.say("teacher_neither"))
         if self.variant is not None and (self.system is not None or self.user is not None):
-            raise ValueError(messages.TEACHER_PROMPT)
+            raise ValueError(messages.say("teacher_prompt"))
         if self.self_consistency is not None and self.samples < 3:
-            raise ValueError(messages.TOO_FEW_SAMPLES.format(n=self.samples))
+            raise ValueError(messages.say("too_few_samples", n=self.samples))
         return self

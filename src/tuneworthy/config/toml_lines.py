@@ -1,7 +1,5 @@
 """Where each key of a valid TOML text stands, so that a fault can name its line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

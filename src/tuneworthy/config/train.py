@@ -1,7 +1,5 @@
 """[train]: how the model is trained; what is not set is advised by `tuneworthy plan`, with its reason."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -4,8 +4,6 @@ A build of a million rows takes minutes, so what each check found is kept until 
 killed goes on. The key of that cache is a hash of rows, cases, settings, and the version of each check.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -87,7 +85,7 @@ def build_version(
     recipe = _recipe(project, inputs, checked, depends)
     failed = tuple(f"{gate.check}: {gate.detail}" for gate in checked.gates if not gate.passed)
     if not len(checked.rows):
-        raise UserError(messages.NO_ROW_PASSED.format(n=len(checked.before)), hint=messages.NO_ROW_PASSED_HINT)
+        raise UserError(messages.say("no_row_passed", n=len(checked.before)), hint=messages.say("no_row_passed_hint"))
     if failed and not unsafe:
         return BuildResult(None, recipe, failed)
     frozen = {key: value for key, value in recipe.items() if key != "seconds"}
@@ -114,7 +112,7 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     for key, names, valid in (("off", data.off, set(checks)), ("policy", data.policy, {*checks, *codes})):
         for name in sorted(set(names) - valid):
             raise UserError(
-                messages.unknown_check(key, name, valid), hint=messages.LIST_OF_CHECKS.format(names=", ".join(checks))
+                messages.unknown_check(key, name, valid), hint=messages.say("list_of_checks", names=", ".join(checks))
             )
     settings = _settings(data)
     return [check.configured(**settings.get(name, {})) for name, check in checks.items() if name not in data.off]
@@ -156,9 +154,9 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
 def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Mapping[str, Any]) -> dict[str, Any]:
     read = inputs.rows.document
     notes = [*inputs.notes]
-    notes += [] if depends["encoder"] else [messages.NO_ENCODER]
-    notes += [] if depends["judge"] else [messages.NO_JUDGE]
-    notes += [messages.CHECK_IS_OFF.format(check=name) for name in project.data.off]
+    notes += [] if depends["encoder"] else [messages.say("no_encoder")]
+    notes += [] if depends["judge"] else [messages.say("no_judge")]
+    notes += [messages.say("check_is_off", check=name) for name in project.data.off]
     return {
         "task": project.task.name,
         "input": {

@@ -4,8 +4,6 @@ Invariant: every text of a row on the card is masked, whatever the policy was, a
 case only the place is shown, as its text is that of the case.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -255,19 +253,19 @@ class _RetainedRowScan:
         """Return how the rows are spread."""
         n = self._version.n_rows
         turns = [(str(turns), count) for turns, count in sorted(self.turns.items())]
-        more = messages.MORE_FILES.format(n=len(self.files) - TOP) if len(self.files) > TOP else ""
+        more = messages.say("more_files", n=len(self.files) - TOP) if len(self.files) > TOP else ""
         distributions = [
-            RowCounts(messages.QUESTION_LENGTHS, _binned(self.questions)),
-            RowCounts(messages.ANSWER_LENGTHS, _binned(self.answers)),
-            RowCounts(messages.USER_TURNS, turns),
-            RowCounts(messages.FILES, self.files.most_common(TOP), more),
+            RowCounts(messages.say("question_lengths"), _binned(self.questions)),
+            RowCounts(messages.say("answer_lengths"), _binned(self.answers)),
+            RowCounts(messages.say("user_turns"), turns),
+            RowCounts(messages.say("files"), self.files.most_common(TOP), more),
         ]
         if self.labels and self.labels.total() == n and len(self.labels) <= max(2, n // 4):
             squares = sum(count * count for count in self.labels.values())
-            note = messages.EFFECTIVE_ANSWERS.format(n=len(self.labels), effective=n * n / squares)
+            note = messages.say("effective_answers", n=len(self.labels), effective=n * n / squares)
             masker = Masker(look=self._look)
             top = [(_cut(masker.mask(answer)), count) for answer, count in self.labels.most_common(TOP)]
-            distributions.append(RowCounts(messages.FREQUENT_ANSWERS, top, note))
+            distributions.append(RowCounts(messages.say("frequent_answers"), top, note))
         return distributions
 
 
@@ -299,9 +297,9 @@ def _reasons(recipe: Mapping[str, Any], examples: Mapping[tuple[str, str], Seque
 def _shown(one: Mapping[str, Any], row: Example, look: Look) -> CardRow:
     detail, other = str(one["detail"]), str(one.get("other", {}).get("source", ""))
     if one["reason"].startswith(("overlap_", "held_out")):
-        return CardRow(one["source"], messages.HIDDEN, "", detail, other)
+        return CardRow(one["source"], messages.say("hidden"), "", detail, other)
     if one.get("contamination"):
-        return CardRow(one["source"], messages.HIDDEN, "", "", other)
+        return CardRow(one["source"], messages.say("hidden"), "", "", other)
     masker = Masker(look=look)
     return CardRow(
         one["source"], _cut(masker.mask(row.question)), _cut(masker.mask(row.answer)), masker.mask(detail), other
@@ -317,8 +315,8 @@ def _bin(length: int) -> int:
 
 
 def _binned(counts: Counter[int]) -> list[tuple[str, int]]:
-    names = [messages.BIN.format(low=low + 1 if low else 0, high=high) for low, high in pairwise(_BOUNDS)]
-    names.append(messages.LAST_BIN.format(low=_BOUNDS[-1]))
+    names = [messages.say("bin", low=low + 1 if low else 0, high=high) for low, high in pairwise(_BOUNDS)]
+    names.append(messages.say("last_bin", low=_BOUNDS[-1]))
     return [(name, counts[number]) for number, name in enumerate(names[: max(counts, default=-1) + 1])]
 
 
@@ -326,12 +324,12 @@ def _provenance(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     depends, judge, policy = recipe["depends"], recipe["settings"].get("judge"), recipe["settings"]["policy"]
     judged_by = "none"
     if judge and depends.get("judge"):
-        judged_by = messages.PROVENANCE_OF_JUDGE.format(model=judge["model"], identity=depends["judge"])
+        judged_by = messages.say("provenance_of_judge", model=judge["model"], identity=depends["judge"])
     return [
-        *((one["name"], messages.PROVENANCE_OF_SOURCE.format(**one)) for one in recipe["input"]["sources"]),
-        *((name, messages.PROVENANCE_OF_FILE.format(**one)) for name, one in recipe["files"].items()),
+        *((one["name"], messages.say("provenance_of_source", **one)) for one in recipe["input"]["sources"]),
+        *((name, messages.say("provenance_of_file", **one)) for name, one in recipe["files"].items()),
         ("import", recipe["input"]["import"]),
-        ("cases kept apart", messages.PROVENANCE_OF_CASES.format(**depends["cases"])),
+        ("cases kept apart", messages.say("provenance_of_cases", **depends["cases"])),
         ("sentence encoder", depends["encoder"] or "none"),
         ("judge", judged_by),
         ("seed", str(depends["seed"])),
@@ -353,15 +351,15 @@ def _settings_text(settings: Mapping[str, Any]) -> str:
 def _teacher_text(one: Mapping[str, Any]) -> str:
     days = one["first"] if one["first"] == one["last"] else f"{one['first']} to {one['last']}"
     parameters = _settings_text(one.get("parameters") or {}) or "defaults"
-    return messages.PROVENANCE_OF_TEACHER.format(
-        name=name_of(one), n=one["n_rows"], days=days or "day unknown", parameters=parameters
+    return messages.say(
+        "provenance_of_teacher", name=name_of(one), n=one["n_rows"], days=days or "day unknown", parameters=parameters
     )
 
 
 def _licences(recipe: Mapping[str, Any], rows: Counter[str]) -> list[str]:
     licence = recipe["licence"]
-    sentences = [messages.LICENCE_OF_ALL.format(licence=licence) if licence else messages.NO_LICENCE]
-    sentences += [messages.LICENCE_OF_SOME.format(n=n, licence=licence) for licence, n in rows.most_common(TOP)]
+    sentences = [messages.say("licence_of_all", licence=licence) if licence else messages.say("no_licence")]
+    sentences += [messages.say("licence_of_some", n=n, licence=licence) for licence, n in rows.most_common(TOP)]
     status, reason = terms_of(recipe)
-    terms = messages.TERMS_OF_TEACHERS.format(status=status, reason=reason)
+    terms = messages.say("terms_of_teachers", status=status, reason=reason)
     return sentences if status == "not_applicable" else [*sentences, terms]

@@ -9,8 +9,6 @@ With a cache, a run that was killed goes on behind the last check that finished.
 that the result depends on.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -191,7 +189,7 @@ class CheckedRows:
                 gates.append(DataGate(stage.check.name, not remaining, messages.remaining(listed)))
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]
-        return gates + [DataGate(name, False, messages.CHECK_OFF) for name in off]
+        return gates + [DataGate(name, False, messages.say("check_off")) for name in off]
 
 
 def run_checks(
@@ -225,7 +223,7 @@ def run_checks(
         file = cache / f"{number:02}-{check.name}.jsonl" if cache else None
         stage = _stored(file, check, len(rows)) if file else None
         if stage is None:
-            say(messages.RUNNING_CHECK.format(check=check.name, n=len(rows)))
+            say(messages.say("running_check", check=check.name, n=len(rows)))
             started = time.perf_counter()
             visible = rows.viewed(partial(view, check.name)) if view else rows
             decisions = [_decide(check, one, rows, policy) for one in _findings(check, visible, context)]
@@ -259,12 +257,12 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
     """Return a finding after the policy, about places in the file."""
     code = finding.code
     if code not in check.codes:
-        raise UserError(messages.UNKNOWN_CODE.format(check=check.name, code=code, codes=", ".join(check.codes)))
+        raise UserError(messages.say("unknown_code", check=check.name, code=code, codes=", ".join(check.codes)))
     if finding.row == WHOLE_SET:
         return RowDecision(WHOLE_SET, code, "report", finding.message, score=finding.score)
     action = policy.get(code, policy.get(check.name, finding.action))
     if action == "mask" and not check.masks:
-        raise UserError(messages.CANNOT_MASK.format(check=check.name), hint=messages.CANNOT_MASK_HINT.format(code=code))
+        raise UserError(messages.say("cannot_mask", check=check.name), hint=messages.say("cannot_mask_hint", code=code))
     return RowDecision(
         place=int(rows.places[finding.row]),
         code=code,

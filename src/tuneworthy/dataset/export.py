@@ -4,8 +4,6 @@ The split keeps rows of one group, and rows that ask the same, on one side; it i
 the same version and seed give the same split in every format.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections import Counter
@@ -68,8 +66,8 @@ def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArra
     for unit in chosen:
         held_out[unit.members] = True
     if not held_out.any() or held_out.all():
-        message = messages.ONE_SIDED_SPLIT.format(groups=len(units), n=len(rows))
-        raise UserError(message, hint=messages.ONE_SIDED_SPLIT_HINT)
+        message = messages.say("one_sided_split", groups=len(units), n=len(rows))
+        raise UserError(message, hint=messages.say("one_sided_split_hint"))
     return numbers[~held_out], numbers[held_out]
 
 
@@ -129,7 +127,7 @@ def _manifest(
             "seed": seed,
             "share": share,
             "n": {split: len(part) for split, part in splits.items()},
-            "kept_together": messages.KEPT_TOGETHER,
+            "kept_together": messages.say("kept_together"),
         },
         "n_rows": written.n_rows,
         "left_out": written.left_out,
@@ -178,9 +176,9 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _warnings(version: Version, review: State | None) -> list[str]:
     failed = [f"{gate['check']}: {gate['detail']}" for gate in version.recipe["gates"] if not gate["passed"]]
-    notes = [messages.FROZEN_UNSAFE.format(gates="; ".join(failed))] if version.recipe["unsafe"] else []
+    notes = [messages.say("frozen_unsafe", gates="; ".join(failed))] if version.recipe["unsafe"] else []
     if review is None or review.plan is None:
-        notes.append(messages.NOT_REVIEWED)
+        notes.append(messages.say("not_reviewed"))
     elif review.status != "accepted":
-        notes.append(messages.NOT_ACCEPTED.format(summary=review.summary))
+        notes.append(messages.say("not_accepted", summary=review.summary))
     return notes

@@ -8,8 +8,6 @@
 See `store.frozen` for how it is written, and what its id is a hash of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +74,7 @@ class Version:
             UserError: Something was changed or is gone.
         """
         if (path := changed(self.folder, RECIPE)) is not None:
-            raise UserError(messages.VERSION_CHANGED.format(path=path), hint=messages.BUILD_AGAIN)
+            raise UserError(messages.say("version_changed", path=path), hint=messages.say("build_again"))
 
 
 def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Mapping[str, Any]) -> Version:
@@ -129,8 +127,8 @@ def open_version(store: Folder, version: str | None = None) -> Version:
     """
     opened = latest_version(store) if version is None else _named(store, version)
     if opened is None:
-        message = messages.NO_VERSION if version is None else messages.NO_SUCH_VERSION.format(version=version)
-        raise UserError(message, hint=messages.BUILD_AGAIN)
+        message = messages.say("no_version") if version is None else messages.say("no_such_version", version=version)
+        raise UserError(message, hint=messages.say("build_again"))
     opened.verify()
     return opened
 

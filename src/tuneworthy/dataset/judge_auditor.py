@@ -7,8 +7,6 @@ Invariants:
 3. A row without a verdict keeps its place; only what ends a run as a whole (budget, key, provider down) ends this.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -83,8 +81,8 @@ class JudgeAuditor:
         async with self._opened() as judge:
             canaries = await validate_judge(judge, [case_of(row) for row in islice(rows, _CANARY_ROWS)])
             if canaries.status == "fail":
-                message = messages.FOOLED_JUDGE.format(model=self.config.model, reasons="; ".join(canaries.reasons))
-                raise UserError(message, hint=messages.FOOLED_JUDGE_HINT)
+                message = messages.say("fooled_judge", model=self.config.model, reasons="; ".join(canaries.reasons))
+                raise UserError(message, hint=messages.say("fooled_judge_hint"))
             opinions: list[RowOpinion] = []
             for first in range(0, len(rows), BLOCK):
                 block = [case_of(row) for row in rows[first : first + BLOCK]]

@@ -1,10 +1,190 @@
 """Every sentence of this folder that a person reads at run time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
+
+from tuneworthy.catalogue import Catalogue
+
+SENTENCES: Final = Catalogue(
+    {
+        "turn_of": "messages[{number}] of {role}",
+        "result_without_call": "messages[{number}] is a tool result without a call",
+        "turn_before_result": "messages[{number}] comes before the result of a tool call",
+        "open_code_block": "a code block that does not end",
+        "open_json": "JSON that does not end",
+        "open_sentence": "a sentence that breaks off",
+        "refused_by_log": "according to its finish reason",
+        "refused_by_text": "according to its text",
+        "similarity": "similarity {score:.2f}",
+        "cosine": "cosine {score:.2f}",
+        "case": "case {case}",
+        "topic": "topic {number}",
+        "more_like": "more like {label!r}",
+        "length": "the {part} has {n} characters",
+        "answered_in": "{answer} to {question}",
+        "topics": (
+            "The largest topic has {top:.1%} of {n} rows, the largest ten {top10:.1%}; "
+            "{topics} topics count as {effective:.1f} equally large ones."
+        ),
+        "declined_shares": (
+            "{declined} of {rows} rows decline ({declined_share:.1%}); "
+            "{unanswerable} of {cases} cases have no answer ({unanswerable_share:.1%})."
+        ),
+        "judged": (
+            "The judge calls {bad} of {n} rows bad, {share:.1%} [{low:.1%}, {high:.1%}], and gave no verdict on {missing}. "
+            "It rejected all {canaries} worthless answers."
+        ),
+        "leaning_file": (
+            "{file}: its {n} rows are closer to a case than to as many other rows in {share:.1%} of draws, "
+            "50.0% by chance ({z:.1f} standard errors)."
+        ),
+        "drift": (
+            "{group} (n = {n}) against the others (n = {n_others}): AUC {auc:.2f} [{ci[0]:.2f}, {ci[1]:.2f}] by the answers, "
+            "{questions_auc:.2f} [{questions_ci[0]:.2f}, {questions_ci[1]:.2f}] by the questions."
+        ),
+        "no_presidio": "The engine 'presidio' is not installed.",
+        "no_presidio_hint": "Run `pip install presidio-analyzer`, and install the spaCy model that it names.",
+        "unreadable_file": "{path} cannot be read: {reason}.",
+        "imported_before": "These files have not changed since their last import: nothing is read again.",
+        "rows_read": "{file}: {n} rows read",
+        "no_usable_row": "None of the {n} rows can be used.",
+        "reasons_in": "The reasons are in {path}.",
+        "file_grew": "{path} changed while it was read.",
+        "file_grew_hint": "Import a copy of it.",
+        "nul": "texts without the character NUL",
+        "no_question": "a question with visible text",
+        "invisible_characters": "zero-width or direction characters, kept as they are",
+        "keys_not_kept": "keys of messages that are not kept: {keys}",
+        "nothing_to_build": "There are no rows to build from: no import and no examples file.",
+        "nothing_to_build_hint": "Run `tuneworthy data import FILE`, or name a file in [examples].",
+        "no_split_yet": "Dev and test cannot be drawn yet ({reason}): no row may overlap with any of the {n} cases.",
+        "encoder": "Sentence encoder: {spec}",
+        "no_encoder": (
+            "Without a sentence encoder, duplicates and overlaps in other words are not found "
+            "(pip install torch, or name one in [data] encoder)."
+        ),
+        "no_judge": "No judge examined the rows (name a model in [data.judge]).",
+        "check_is_off": "The check {check} is off.",
+        "running_check": "{check}: {n} rows",
+        "check_off": "the check is off",
+        "no_row_passed": "None of the {n} rows passed the checks.",
+        "no_row_passed_hint": "Change [data] in the project file, or import other rows.",
+        "unknown_code": "The check {check} reports {code!r}, which is not one of its codes ({codes}).",
+        "cannot_mask": "The check {check} cannot carry out the policy 'mask'.",
+        "cannot_mask_hint": "Set data.policy.{code} to drop or report.",
+        "list_of_checks": "The checks are {names}.",
+        "fooled_judge": "models.{model} of [data.judge] does not reject every worthless answer: {reasons}.",
+        "fooled_judge_hint": 'Name another model, fix the rubric, or set off = ["judge_audit"].',
+        "version_changed": "{path} is not as it was frozen.",
+        "build_again": "Run `tuneworthy data build`.",
+        "no_version": "There is no frozen version of the training data yet.",
+        "no_such_version": "There is no version {version} of the training data.",
+        "not_drawn": "not drawn: the limit is {limit} questions",
+        "below_accept": "{n} answers, the best scores {best:.3f}, below {accept:g}",
+        "agreement": "{n} of {total} agree",
+        "no_questions": "There are no questions to ask: no import and no examples file.",
+        "no_questions_hint": "Name a file: `tuneworthy data distill FILE`.",
+        "questions_to_ask": "{n} questions read, {asked} to ask",
+        "not_asked": "  not asked: {n} {reason} ({description})",
+        "no_question_left": "None of the {n} questions passed the checks.",
+        "no_question_left_hint": "Change [data] or [teacher] in the project file, or name another file.",
+        "terms_forbid": "The terms of models.{model} forbid training on its outputs.",
+        "terms_forbid_hint": "Name another teacher.",
+        "terms_unknown": "models.{model} may be somebody else's, and teacher.allows_training is not set.",
+        "terms_unknown_hint": "Read its terms, and set teacher.allows_training to true or false.",
+        "no_teacher": "The project file has no section [teacher].",
+        "no_teacher_hint": 'Add [teacher] with model = "NAME", one of [models].',
+        "equal_samples": "At temperature 0, all {n} samples would be the same.",
+        "equal_samples_hint": "Set parameters = { temperature = 0.7 } in [teacher].",
+        "cannot_select": "Nothing selects among {n} samples: there are no right answers and no self_consistency.",
+        "cannot_select_hint": 'Set self_consistency, or references = "all" if people labelled these rows.',
+        "no_good_answer": "None of the {n} questions got an answer that can be trained on.",
+        "other_teacher": "{row} was answered by another teacher ({other}) than the new rows ({teacher}).",
+        "other_teacher_hint": "Set teacher_mix = true in [data] to allow both.",
+        "repeated_rows": "{n} rows were there already.",
+        "teachers_not_recorded": "the version was frozen before teachers were recorded: build it again",
+        "no_teacher_rows": "no model answered these rows",
+        "training_forbidden": "its terms forbid training on its outputs",
+        "training_unknown": "whether its terms allow training is unknown: set teacher.allows_training",
+        "one_sided_split": "{groups} groups of {n} rows are too few to split into train and validation.",
+        "one_sided_split_hint": "Export with --validation 0.",
+        "kept_together": "rows of one group, and rows that ask the same",
+        "frozen_unsafe": "This version was frozen although gates failed: {gates}.",
+        "not_reviewed": "Nobody has reviewed these rows yet: run `tuneworthy data review start`.",
+        "not_accepted": "The review has not accepted this version: {summary}.",
+        "bad_split_name": "{name!r} cannot be the name of a split: use letters and digits.",
+        "role_without_place": "a turn of the role {role!r}",
+        "reasoning_without_place": "a turn with reasoning",
+        "text_beside_calls": "text and tool calls in one turn",
+        "not_alternating": "turns that do not alternate",
+        "weight_without_place": "an answer that must not be trained on",
+        "tools_without_place": "tools and their calls",
+        "keys_without_place": "a message with keys beside role and content",
+        "other_keys_without_place": "a message with keys of its own",
+        "bad_plan": "A plan takes a bound between 0 and 1 and a max-bad of 0 or more, not {bound:g} and {max_bad}.",
+        "too_many_known_bad": "Earlier reviews found {n_bad} bad rows among {n_rows}, and the plan allows {most}.",
+        "too_many_known_bad_hint": "Run `tuneworthy data build`: it leaves them out.",
+        "all_known": "Every one of the {n_rows} rows was reviewed before.",
+        "all_known_hint": "Build a version with new rows.",
+        "max_bad_too_high": (
+            "No sample of {n_rows} rows ({n_known_bad} of them known as bad) shows a share of {bound:g} good rows "
+            "if {max_bad} rows of the sample may be bad."
+        ),
+        "max_bad_too_high_hint": "Use a max-bad of at most {most}.",
+        "fixed_before": "{name} was fixed as {fixed} before the first row was shown, and cannot become {value}.",
+        "fixed_before_hint": "Go on without the option.",
+        "sample_gone": "Version {version} holds {found} of the {n} rows of the sample.",
+        "sample_gone_hint": "A frozen version does not change: restore its files, or build and review a new version.",
+        "no_reviewer": "The reviewer has no name.",
+        "no_reviewer_hint": "Use --reviewer NAME.",
+        "not_in_sample": "{row} is not a row of the sample.",
+        "bad_without_reason": "A row that is marked as bad needs a reason.",
+        "judged_before": "{reviewer} has judged {row} before.",
+        "judged_before_hint": "A verdict can become worse (good to bad), never better.",
+        "review_file": "a file of reviews",
+        "review_line": "a line of kind {kinds}",
+        "no_plan": "no plan is fixed, so nothing was reviewed",
+        "accepted": (
+            "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts "
+            "(attempt {attempt}: {n_bad} bad of {n_judged} reviewed, the plan allows {max_bad} of {n})"
+        ),
+        "refuted": (
+            "{n} of the rows that counted as good when the plan was fixed were found bad since: "
+            "it is not shown that at least {bound:.1%} are good"
+        ),
+        "rejected": (
+            "{n_bad} bad of {n_judged} reviewed, the plan allows {max_bad}: it is not shown that at least {bound:.1%} are good"
+        ),
+        "open_review": "{n_bad} bad of {n_judged} reviewed, {open} of {n} left, at most {max_bad} may be bad",
+        "shares_of_rejection": (
+            "; {recall} of the bad rows were left out; {specificity} of the good rows were kept; "
+            "{remaining} of the rows that stay are bad"
+        ),
+        "kappa": "; kappa {kappa:.2f} [{low:.2f}, {high:.2f}]",
+        "hidden": "not shown: its text is that of a case",
+        "question_lengths": "Characters of the question",
+        "answer_lengths": "Characters of the answer",
+        "user_turns": "User turns",
+        "files": "Files",
+        "frequent_answers": "Most frequent answers",
+        "effective_answers": "{n} different answers count as {effective:.1f} equally frequent ones",
+        "bin": "{low} to {high}",
+        "last_bin": "above {low}",
+        "more_files": "{n} more files",
+        "provenance_of_source": "{format}, {n_kept} rows kept, SHA-256 {sha256}",
+        "provenance_of_file": "{n} rows, SHA-256 {sha256}",
+        "provenance_of_cases": "{n}, hash {sha256}",
+        "provenance_of_teacher": "{name}; {n} rows, {days}; {parameters}",
+        "provenance_of_judge": "models.{model}, hash of model, rubric and settings {identity}",
+        "licence_of_all": "Stated for all rows: {licence}.",
+        "no_licence": "No licence is stated: set `licence` in [data].",
+        "licence_of_some": "{n} rows state: {licence}.",
+        "terms_of_teachers": "Terms of the teachers ({status}): {reason}.",
+    }
+)
+say = SENTENCES.say
+
 
 # --- what data checks find: check, code, description ----------------------------------------------------------------
 
@@ -77,41 +257,6 @@ CORRECTION: Final = {"correction": "the correction replaces the answer"}
 
 # --- details of a finding -------------------------------------------------------------------------------------------
 
-TURN_OF: Final = "messages[{number}] of {role}"
-RESULT_WITHOUT_CALL: Final = "messages[{number}] is a tool result without a call"
-TURN_BEFORE_RESULT: Final = "messages[{number}] comes before the result of a tool call"
-OPEN_CODE_BLOCK: Final = "a code block that does not end"
-OPEN_JSON: Final = "JSON that does not end"
-OPEN_SENTENCE: Final = "a sentence that breaks off"
-REFUSED_BY_LOG: Final = "according to its finish reason"
-REFUSED_BY_TEXT: Final = "according to its text"
-SIMILARITY: Final = "similarity {score:.2f}"
-COSINE: Final = "cosine {score:.2f}"
-CASE: Final = "case {case}"
-TOPIC: Final = "topic {number}"
-MORE_LIKE: Final = "more like {label!r}"
-LENGTH: Final = "the {part} has {n} characters"
-ANSWERED_IN: Final = "{answer} to {question}"
-TOPICS: Final = (
-    "The largest topic has {top:.1%} of {n} rows, the largest ten {top10:.1%}; "
-    "{topics} topics count as {effective:.1f} equally large ones."
-)
-DECLINED_SHARES: Final = (
-    "{declined} of {rows} rows decline ({declined_share:.1%}); "
-    "{unanswerable} of {cases} cases have no answer ({unanswerable_share:.1%})."
-)
-JUDGED: Final = (
-    "The judge calls {bad} of {n} rows bad, {share:.1%} [{low:.1%}, {high:.1%}], and gave no verdict on {missing}. "
-    "It rejected all {canaries} worthless answers."
-)
-LEANING_FILE: Final = (
-    "{file}: its {n} rows are closer to a case than to as many other rows in {share:.1%} of draws, "
-    "50.0% by chance ({z:.1f} standard errors)."
-)
-DRIFT: Final = (
-    "{group} (n = {n}) against the others (n = {n_others}): AUC {auc:.2f} [{ci[0]:.2f}, {ci[1]:.2f}] by the answers, "
-    "{questions_auc:.2f} [{questions_ci[0]:.2f}, {questions_ci[1]:.2f}] by the questions."
-)
 _SHOWN: Final = 4
 
 
@@ -144,43 +289,10 @@ def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
     return f"A comparison takes {least} answers of each; there are {listed}."
 
 
-NO_PRESIDIO: Final = "The engine 'presidio' is not installed."
-NO_PRESIDIO_HINT: Final = "Run `pip install presidio-analyzer`, and install the spaCy model that it names."
-
 # --- import ---------------------------------------------------------------------------------------------------------
 
-UNREADABLE_FILE: Final = "{path} cannot be read: {reason}."
-IMPORTED_BEFORE: Final = "These files have not changed since their last import: nothing is read again."
-ROWS_READ: Final = "{file}: {n} rows read"
-NO_USABLE_ROW: Final = "None of the {n} rows can be used."
-REASONS_IN: Final = "The reasons are in {path}."
-FILE_GREW: Final = "{path} changed while it was read."
-FILE_GREW_HINT: Final = "Import a copy of it."
-NUL: Final = "texts without the character NUL"
-NO_QUESTION: Final = "a question with visible text"
-INVISIBLE_CHARACTERS: Final = "zero-width or direction characters, kept as they are"
-KEYS_NOT_KEPT: Final = "keys of messages that are not kept: {keys}"
 
 # --- build ----------------------------------------------------------------------------------------------------------
-
-NOTHING_TO_BUILD: Final = "There are no rows to build from: no import and no examples file."
-NOTHING_TO_BUILD_HINT: Final = "Run `tuneworthy data import FILE`, or name a file in [examples]."
-NO_SPLIT_YET: Final = "Dev and test cannot be drawn yet ({reason}): no row may overlap with any of the {n} cases."
-ENCODER: Final = "Sentence encoder: {spec}"
-NO_ENCODER: Final = (
-    "Without a sentence encoder, duplicates and overlaps in other words are not found "
-    "(pip install torch, or name one in [data] encoder)."
-)
-NO_JUDGE: Final = "No judge examined the rows (name a model in [data.judge])."
-CHECK_IS_OFF: Final = "The check {check} is off."
-RUNNING_CHECK: Final = "{check}: {n} rows"
-CHECK_OFF: Final = "the check is off"
-NO_ROW_PASSED: Final = "None of the {n} rows passed the checks."
-NO_ROW_PASSED_HINT: Final = "Change [data] in the project file, or import other rows."
-UNKNOWN_CODE: Final = "The check {check} reports {code!r}, which is not one of its codes ({codes})."
-CANNOT_MASK: Final = "The check {check} cannot carry out the policy 'mask'."
-CANNOT_MASK_HINT: Final = "Set data.policy.{code} to drop or report."
-LIST_OF_CHECKS: Final = "The checks are {names}."
 
 
 def unknown_check(key: str, name: str, valid: Iterable[str]) -> str:
@@ -196,15 +308,9 @@ def remaining(listed: str) -> str:
 
 # --- judge ----------------------------------------------------------------------------------------------------------
 
-FOOLED_JUDGE: Final = "models.{model} of [data.judge] does not reject every worthless answer: {reasons}."
-FOOLED_JUDGE_HINT: Final = 'Name another model, fix the rubric, or set off = ["judge_audit"].'
 
 # --- versions -------------------------------------------------------------------------------------------------------
 
-VERSION_CHANGED: Final = "{path} is not as it was frozen."
-BUILD_AGAIN: Final = "Run `tuneworthy data build`."
-NO_VERSION: Final = "There is no frozen version of the training data yet."
-NO_SUCH_VERSION: Final = "There is no version {version} of the training data."
 
 # --- distil ---------------------------------------------------------------------------------------------------------
 
@@ -221,33 +327,6 @@ TEACHER_REASONS: Final = {
 }
 """Reason to description, for all that can be wrong with a teacher's answer."""
 BEYOND_LIMIT: Final = {"beyond_limit": "not drawn"}
-NOT_DRAWN: Final = "not drawn: the limit is {limit} questions"
-BELOW_ACCEPT: Final = "{n} answers, the best scores {best:.3f}, below {accept:g}"
-AGREEMENT: Final = "{n} of {total} agree"
-NO_QUESTIONS: Final = "There are no questions to ask: no import and no examples file."
-NO_QUESTIONS_HINT: Final = "Name a file: `tuneworthy data distill FILE`."
-QUESTIONS_TO_ASK: Final = "{n} questions read, {asked} to ask"
-NOT_ASKED: Final = "  not asked: {n} {reason} ({description})"
-NO_QUESTION_LEFT: Final = "None of the {n} questions passed the checks."
-NO_QUESTION_LEFT_HINT: Final = "Change [data] or [teacher] in the project file, or name another file."
-TERMS_FORBID: Final = "The terms of models.{model} forbid training on its outputs."
-TERMS_FORBID_HINT: Final = "Name another teacher."
-TERMS_UNKNOWN: Final = "models.{model} may be somebody else's, and teacher.allows_training is not set."
-TERMS_UNKNOWN_HINT: Final = "Read its terms, and set teacher.allows_training to true or false."
-NO_TEACHER: Final = "The project file has no section [teacher]."
-NO_TEACHER_HINT: Final = 'Add [teacher] with model = "NAME", one of [models].'
-EQUAL_SAMPLES: Final = "At temperature 0, all {n} samples would be the same."
-EQUAL_SAMPLES_HINT: Final = "Set parameters = { temperature = 0.7 } in [teacher]."
-CANNOT_SELECT: Final = "Nothing selects among {n} samples: there are no right answers and no self_consistency."
-CANNOT_SELECT_HINT: Final = 'Set self_consistency, or references = "all" if people labelled these rows.'
-NO_GOOD_ANSWER: Final = "None of the {n} questions got an answer that can be trained on."
-OTHER_TEACHER: Final = "{row} was answered by another teacher ({other}) than the new rows ({teacher})."
-OTHER_TEACHER_HINT: Final = "Set teacher_mix = true in [data] to allow both."
-REPEATED_ROWS: Final = "{n} rows were there already."
-TEACHERS_NOT_RECORDED: Final = "the version was frozen before teachers were recorded: build it again"
-NO_TEACHER_ROWS: Final = "no model answered these rows"
-TRAINING_FORBIDDEN: Final = "its terms forbid training on its outputs"
-TRAINING_UNKNOWN: Final = "whether its terms allow training is unknown: set teacher.allows_training"
 
 
 def training_allowed(terms: Iterable[Any]) -> str:
@@ -269,13 +348,6 @@ def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
 
 # --- export ---------------------------------------------------------------------------------------------------------
 
-ONE_SIDED_SPLIT: Final = "{groups} groups of {n} rows are too few to split into train and validation."
-ONE_SIDED_SPLIT_HINT: Final = "Export with --validation 0."
-KEPT_TOGETHER: Final = "rows of one group, and rows that ask the same"
-FROZEN_UNSAFE: Final = "This version was frozen although gates failed: {gates}."
-NOT_REVIEWED: Final = "Nobody has reviewed these rows yet: run `tuneworthy data review start`."
-NOT_ACCEPTED: Final = "The review has not accepted this version: {summary}."
-BAD_SPLIT_NAME: Final = "{name!r} cannot be the name of a split: use letters and digits."
 TOOL_CALLS: Final = {
     "openai": "Tools and their calls keep OpenAI's own shape.",
     "trl": "Tools and their calls are kept, arguments as objects; the loss is on the last message only.",
@@ -289,52 +361,8 @@ TOOL_CALLS: Final = {
     "parquet": "Tools and their calls are kept, tools as JSON text.",
 }
 """What becomes of tools and their calls, by format."""
-ROLE_WITHOUT_PLACE: Final = "a turn of the role {role!r}"
-REASONING_WITHOUT_PLACE: Final = "a turn with reasoning"
-TEXT_BESIDE_CALLS: Final = "text and tool calls in one turn"
-NOT_ALTERNATING: Final = "turns that do not alternate"
-WEIGHT_WITHOUT_PLACE: Final = "an answer that must not be trained on"
-TOOLS_WITHOUT_PLACE: Final = "tools and their calls"
-KEYS_WITHOUT_PLACE: Final = "a message with keys beside role and content"
-OTHER_KEYS_WITHOUT_PLACE: Final = "a message with keys of its own"
 
 # --- review ---------------------------------------------------------------------------------------------------------
-
-BAD_PLAN: Final = "A plan takes a bound between 0 and 1 and a max-bad of 0 or more, not {bound:g} and {max_bad}."
-TOO_MANY_KNOWN_BAD: Final = "Earlier reviews found {n_bad} bad rows among {n_rows}, and the plan allows {most}."
-TOO_MANY_KNOWN_BAD_HINT: Final = "Run `tuneworthy data build`: it leaves them out."
-ALL_KNOWN: Final = "Every one of the {n_rows} rows was reviewed before."
-ALL_KNOWN_HINT: Final = "Build a version with new rows."
-MAX_BAD_TOO_HIGH: Final = (
-    "No sample of {n_rows} rows ({n_known_bad} of them known as bad) shows a share of {bound:g} good rows "
-    "if {max_bad} rows of the sample may be bad."
-)
-MAX_BAD_TOO_HIGH_HINT: Final = "Use a max-bad of at most {most}."
-FIXED_BEFORE: Final = "{name} was fixed as {fixed} before the first row was shown, and cannot become {value}."
-FIXED_BEFORE_HINT: Final = "Go on without the option."
-SAMPLE_GONE: Final = "Version {version} holds {found} of the {n} rows of the sample."
-SAMPLE_GONE_HINT: Final = "A frozen version does not change: restore its files, or build and review a new version."
-NO_REVIEWER: Final = "The reviewer has no name."
-NO_REVIEWER_HINT: Final = "Use --reviewer NAME."
-NOT_IN_SAMPLE: Final = "{row} is not a row of the sample."
-BAD_WITHOUT_REASON: Final = "A row that is marked as bad needs a reason."
-JUDGED_BEFORE: Final = "{reviewer} has judged {row} before."
-JUDGED_BEFORE_HINT: Final = "A verdict can become worse (good to bad), never better."
-REVIEW_FILE: Final = "a file of reviews"
-REVIEW_LINE: Final = "a line of kind {kinds}"
-NO_PLAN: Final = "no plan is fixed, so nothing was reviewed"
-ACCEPTED: Final = (
-    "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts "
-    "(attempt {attempt}: {n_bad} bad of {n_judged} reviewed, the plan allows {max_bad} of {n})"
-)
-REFUTED: Final = (
-    "{n} of the rows that counted as good when the plan was fixed were found bad since: "
-    "it is not shown that at least {bound:.1%} are good"
-)
-REJECTED: Final = (
-    "{n_bad} bad of {n_judged} reviewed, the plan allows {max_bad}: it is not shown that at least {bound:.1%} are good"
-)
-OPEN_REVIEW: Final = "{n_bad} bad of {n_judged} reviewed, {open} of {n} left, at most {max_bad} may be bad"
 
 
 def no_rejects(reasons: Sequence[str]) -> str:
@@ -352,36 +380,9 @@ def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Se
     )
 
 
-SHARES_OF_REJECTION: Final = (
-    "; {recall} of the bad rows were left out; {specificity} of the good rows were kept; "
-    "{remaining} of the rows that stay are bad"
-)
-KAPPA: Final = "; kappa {kappa:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def interval(share: tuple[float, float]) -> str:
     """Write an interval of a share."""
     return f"[{share[0]:.1%}, {share[1]:.1%}]"
 
 
 # --- card -----------------------------------------------------------------------------------------------------------
-
-HIDDEN: Final = "not shown: its text is that of a case"
-QUESTION_LENGTHS: Final = "Characters of the question"
-ANSWER_LENGTHS: Final = "Characters of the answer"
-USER_TURNS: Final = "User turns"
-FILES: Final = "Files"
-FREQUENT_ANSWERS: Final = "Most frequent answers"
-EFFECTIVE_ANSWERS: Final = "{n} different answers count as {effective:.1f} equally frequent ones"
-BIN: Final = "{low} to {high}"
-LAST_BIN: Final = "above {low}"
-MORE_FILES: Final = "{n} more files"
-PROVENANCE_OF_SOURCE: Final = "{format}, {n_kept} rows kept, SHA-256 {sha256}"
-PROVENANCE_OF_FILE: Final = "{n} rows, SHA-256 {sha256}"
-PROVENANCE_OF_CASES: Final = "{n}, hash {sha256}"
-PROVENANCE_OF_TEACHER: Final = "{name}; {n} rows, {days}; {parameters}"
-PROVENANCE_OF_JUDGE: Final = "models.{model}, hash of model, rubric and settings {identity}"
-LICENCE_OF_ALL: Final = "Stated for all rows: {licence}."
-NO_LICENCE: Final = "No licence is stated: set `licence` in [data]."
-LICENCE_OF_SOME: Final = "{n} rows state: {licence}."
-TERMS_OF_TEACHERS: Final = "Terms of the teachers ({status}): {reason}."

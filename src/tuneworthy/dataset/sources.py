@@ -1,7 +1,5 @@
 """What a project's training data is built from: its rows, the cases that they must not overlap with, an encoder."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +83,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     rows = latest_import(store)
     if rows is None:
         if project.examples is None:
-            raise UserError(messages.NOTHING_TO_BUILD, hint=messages.NOTHING_TO_BUILD_HINT)
+            raise UserError(messages.say("nothing_to_build"), hint=messages.say("nothing_to_build_hint"))
         rows = import_files(store, [project.root / project.examples.path], say=say, latest=False)
     dataset = read_dataset(project)
     cases = list(dataset.cases)
@@ -118,7 +116,7 @@ def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
     except UserError as error:
         if dataset.stored is not None:
             raise
-        return None, [messages.NO_SPLIT_YET.format(reason=error.message.rstrip("."), n=len(dataset.cases))]
+        return None, [messages.say("no_split_yet", reason=error.message.rstrip("."), n=len(dataset.cases))]
 
 
 def _labels(cases: Sequence[Case], rows: StoredRows) -> Sequence[str]:
@@ -151,6 +149,6 @@ def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tu
     from tuneworthy.retrieval.encoder import SPEC, load_encoder
 
     spec = SPEC if spec == "auto" else spec
-    say(messages.ENCODER.format(spec=spec))
+    say(messages.say("encoder", spec=spec))
     path = store.path / "vectors" / f"{content_hash(spec)}.bin"
     return CachedEncoder(load_encoder(spec), path), spec

@@ -8,8 +8,6 @@ Sources: TRL docs/source/dataset_formats.md; LLaMA-Factory data/README.md and sr
 Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised fine-tuning".
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -98,7 +96,7 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
     paths, n_rows = [], {}
     for split, rows in splits.items():
         if not split.isidentifier():
-            raise UserError(messages.BAD_SPLIT_NAME.format(name=split))
+            raise UserError(messages.say("bad_split_name", name=split))
         path = folder / f"{split}.{writer.suffix}"
         counter = _ConvertedRows(writer.convert, rows, reasons, ids)
         if writer.suffix == "parquet":
@@ -181,13 +179,13 @@ def sharegpt_row(row: Example) -> dict[str, Any]:
     open_ids: list[str] = []
     for message in row.messages:
         if message["role"] not in _SPEAKERS:
-            raise CannotHold(messages.ROLE_WITHOUT_PLACE.format(role=message["role"]))
+            raise CannotHold(messages.say("role_without_place", role=message["role"]))
         if message.get("reasoning_content"):
-            raise CannotHold(messages.REASONING_WITHOUT_PLACE)
+            raise CannotHold(messages.say("reasoning_without_place"))
         turn: dict[str, Any] = {"from": _SPEAKERS[message["role"]], "value": message["content"]}
         if calls := message.get("tool_calls"):
             if message["content"]:
-                raise CannotHold(messages.TEXT_BESIDE_CALLS)
+                raise CannotHold(messages.say("text_beside_calls"))
             turn = {"from": "function_call", "value": _calls_text(calls, n)}
             n += len(calls)
             open_ids += [call["id"] for call in calls]
@@ -222,9 +220,9 @@ def llama_factory_row(row: Example) -> dict[str, Any]:
     speakers = [turn["from"] for turn in (turns[1:] if turns[0]["from"] == "system" else turns)]
     asks = [speaker in {"human", "observation"} for speaker in speakers]
     if "system" in speakers or asks != [i % 2 == 0 for i in range(len(asks))]:
-        raise CannotHold(messages.NOT_ALTERNATING)
+        raise CannotHold(messages.say("not_alternating"))
     if any(message.get("weight") == 0 for message in row.messages):
-        raise CannotHold(messages.WEIGHT_WITHOUT_PLACE)
+        raise CannotHold(messages.say("weight_without_place"))
     return {"tools": "", **converted}  # the column that `dataset_info.json` names must be there
 
 
@@ -236,12 +234,12 @@ def alpaca_row(row: Example) -> dict[str, Any]:
     """
     turns = list(row.messages)
     if _tools(row) or any(turn["role"] == "tool" or turn.get("tool_calls") for turn in turns):
-        raise CannotHold(messages.TOOLS_WITHOUT_PLACE)
+        raise CannotHold(messages.say("tools_without_place"))
     if any(turn.keys() - {"role", "content"} for turn in turns):
-        raise CannotHold(messages.KEYS_WITHOUT_PLACE)
+        raise CannotHold(messages.say("keys_without_place"))
     system = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
     if [turn["role"] for turn in turns] != ["user", "assistant"] * (len(turns) // 2) or not turns:
-        raise CannotHold(messages.NOT_ALTERNATING)
+        raise CannotHold(messages.say("not_alternating"))
     texts = [turn["content"] for turn in turns]
     pairs = [texts[i : i + 2] for i in range(0, len(texts), 2)]
     question, answer = pairs.pop()
@@ -330,7 +328,7 @@ def parquet_row(row: Example) -> dict[str, Any]:
         CannotHold: A message with a key that the columns do not have.
     """
     if any(message.keys() - _MESSAGE_KEYS for message in row.messages):
-        raise CannotHold(messages.OTHER_KEYS_WITHOUT_PLACE)
+        raise CannotHold(messages.say("other_keys_without_place"))
     tools = _tools(row)
     meta = {key: value for key, value in row.meta.items() if key != "tools"}
     return {

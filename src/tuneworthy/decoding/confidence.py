@@ -6,8 +6,6 @@ and llama.cpp return them); what lies behind them is one lump of the mass that i
 Source: https://docs.vllm.ai/en/latest/serving/engine_args.html (`--logprobs-mode`).
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

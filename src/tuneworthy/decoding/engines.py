@@ -60,8 +60,8 @@ class Sampling:
         for name, value in self.set_values().items():
             low, high = _SPANS[name]
             if not low <= value <= high:
-                message = messages.PARAMETER_RANGE.format(name=name, low=low, high=high, value=value)
-                raise UserError(message, hint=messages.SET_IN_RANGE.format(name=name))
+                message = messages.say("parameter_range", name=name, low=low, high=high, value=value)
+                raise UserError(message, hint=messages.say("set_in_range", name=name))
 
     @classmethod
     def of(cls, decoding: Mapping[str, Any]) -> Sampling:
@@ -153,7 +153,7 @@ def engine_of(name: str) -> SamplingEngine:
         UserError: There is none of this name.
     """
     if name not in engines():
-        raise UserError(messages.UNKNOWN_ENGINE.format(name=name, names=", ".join(engines())))
+        raise UserError(messages.say("unknown_engine", name=name, names=", ".join(engines())))
     return engines()[name]
 
 
@@ -185,9 +185,9 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
     temperature = values["temperature"]
     if engine.most_temperature is not None and temperature > engine.most_temperature:
         most = engine.most_temperature
-        raise UserError(messages.TEMPERATURE_TOO_HIGH.format(engine=engine.label, most=most, value=temperature))
+        raise UserError(messages.say("temperature_too_high", engine=engine.label, most=most, value=temperature))
     if engine.engine == "vllm" and values["top_p"] <= 0:
-        raise UserError(messages.TOP_P_NOT_POSITIVE.format(engine=engine.label, value=values["top_p"]))
+        raise UserError(messages.say("top_p_not_positive", engine=engine.label, value=values["top_p"]))
     sampled = bool(ASKS_TO_SAMPLE & chosen.keys() or of_model.get("do_sample"))
     greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
     if not greedy and temperature < engine.least_temperature:

@@ -4,8 +4,6 @@ The values are data (`presets.json`). What an engine would set by itself is set 
 llama.cpp, which cuts before the temperature. A model without sampling parameters gets a level of effort.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,10 +66,10 @@ class Preset:
         if known.order.index("min_p") < known.order.index("temperature"):
             at = found["temperature"].value if temperature is None else temperature
             moved = round(min_p_at_one(min_p.value, at), 4)
-            source = messages.MIN_P_TRANSLATED.format(engine=known.label, url=known.source)
+            source = messages.say("min_p_translated", engine=known.label, url=known.source)
             found["min_p"] = Value(value=moved, mark=min_p.mark, source=f"{min_p.source}; {source}")
         if "top_k" in known.may_differ(NEUTRAL):
-            reason = messages.TOP_K_OFF_DEFAULT if known.defaults["top_k"] else messages.TOP_K_OFF_MODEL
+            reason = messages.say("top_k_off_default") if known.defaults["top_k"] else messages.say("top_k_off_model")
             source = reason.format(engine=known.label, url=known.source)
             found["top_k"] = Value(value=0, mark="measured", source=source)
         return found
@@ -132,7 +130,7 @@ def preset_of(name: str) -> Preset:
         UserError: There is none.
     """
     if name not in presets():
-        raise UserError(messages.UNKNOWN_PRESET.format(name=name, names=", ".join(presets())))
+        raise UserError(messages.say("unknown_preset", name=name, names=", ".join(presets())))
     return presets()[name]
 
 
@@ -148,7 +146,7 @@ def auto(kind: str, *, documents: bool = False) -> Preset:
     for one in presets().values():
         if kind in one.kinds:
             return one
-    raise UserError(messages.UNKNOWN_TASK_KIND.format(kind=kind))
+    raise UserError(messages.say("unknown_task_kind", kind=kind))
 
 
 def purpose_of(preset: str) -> str:

@@ -131,7 +131,7 @@ def logits_of(probabilities: np.ndarray) -> np.ndarray:
     """
     masses = np.asarray(probabilities, dtype=float)
     if masses.ndim != 1 or not len(masses) or not np.isfinite(masses).all() or masses.min() < 0 or masses.sum() <= 0:
-        raise UserError(messages.NO_DISTRIBUTION)
+        raise UserError(messages.say("no_distribution"))
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(masses / masses.sum()))
 
@@ -146,7 +146,7 @@ def ranked(logits: np.ndarray) -> Candidates:
     """
     start = np.asarray(logits, dtype=np.float64)
     if start.ndim != 1 or not len(start) or np.isnan(start).any() or not np.isfinite(start.max()):
-        raise UserError(messages.NO_LOGIT, hint=messages.GIVE_LOGITS)
+        raise UserError(messages.say("no_logit"), hint=messages.say("give_logits"))
     order = np.argsort(start)[::-1]
     falling = start[order]
     if (falling[1:] == falling[:-1]).any():  # a stable sort takes several times as long
@@ -188,10 +188,10 @@ def explain(
     names = tuple(order or engine.order)
     if order is not None and (engine.engine != "llama_cpp" or sorted(names) != sorted(engine.order)):
         samplers, chosen = ", ".join(engine.order), ", ".join(names)
-        raise UserError(messages.WRONG_ORDER.format(samplers=samplers, order=chosen))
+        raise UserError(messages.say("wrong_order", samplers=samplers, order=chosen))
     counts = _counts(engine, prompt, written)
     if any(token < 0 or token >= start.size for times in counts.values() for token in times):
-        raise UserError(messages.UNKNOWN_TOKENS.format(last=start.size - 1))
+        raise UserError(messages.say("unknown_tokens", last=start.size - 1))
     steps = [SamplingStep("start", 0.0, "", start)]
     for name in names:
         value, now = resolved.values[name], steps[-1].left

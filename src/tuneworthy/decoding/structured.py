@@ -3,8 +3,6 @@
 The table is data (`structured.json`), with its source and date.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """One position seen through several engines: what each keeps, step by step, and how they differ."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,12 +128,12 @@ def _unset(trails: Mapping[str, Trail]) -> Iterator[str]:
         acting = {step.name: step for step in trail.steps[1:]}
         unset = [f"{name} {step.value:g}" for name, step in acting.items() if step.origin in {"default", "model"}]
         if unset:
-            yield messages.ENGINE_DEFAULTS.format(engine=label, values=", ".join(unset))
+            yield messages.say("engine_defaults", engine=label, values=", ".join(unset))
         if resolved.ignored:
-            yield messages.NOT_SUPPORTED.format(engine=label, names=", ".join(resolved.ignored))
+            yield messages.say("not_supported", engine=label, names=", ".join(resolved.ignored))
         for name, origin in resolved.origins.items():
             if origin == "raised":
-                yield messages.RAISED.format(engine=label, name=name, value=resolved.values[name])
+                yield messages.say("raised", engine=label, name=name, value=resolved.values[name])
 
 
 def _relations(
@@ -145,17 +143,17 @@ def _relations(
     after = any(one.engine.order.index("temperature") < one.engine.order.index("min_p") for one in trails.values())
     if temperature and min_p and temperature != 1 and after:
         at_one = min_p_at_one(min_p, temperature)
-        yield messages.MIN_P_AFTER_TEMPERATURE.format(min_p=min_p, temperature=temperature, at_one=at_one)
+        yield messages.say("min_p_after_temperature", min_p=min_p, temperature=temperature, at_one=at_one)
     penalty = sampling.repetition_penalty
     if penalty is not None and penalty != 1 and context:
         token = context[-1]
         found = penalty_by_offset(position.logits, penalty, token, OFFSETS)
         shares = ", ".join(f"{share:.2f} at {offset:+g}" for offset, share in found)
-        unknown = "" if position.has_offset else messages.OFFSET_UNKNOWN
+        unknown = "" if position.has_offset else messages.say("offset_unknown")
         label = position.label(token)
-        yield messages.PENALTY_OFFSET.format(penalty=penalty, token=label, shares=shares, unknown=unknown)
+        yield messages.say("penalty_offset", penalty=penalty, token=label, shares=shares, unknown=unknown)
     if not position.exact:
-        yield messages.TAIL_ASSUMED
+        yield messages.say("tail_assumed")
 
 
 def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Position:
@@ -169,7 +167,7 @@ def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Pos
     """
     masses = np.asarray(probabilities, dtype=float)
     if not len(masses) or not np.isfinite(masses).all() or masses.min() < 0 or masses.sum() <= 0:
-        raise UserError(messages.NO_PROBABILITIES)
+        raise UserError(messages.say("no_probabilities"))
     rest = 1.0 - float(masses.sum())
     least = float(masses[masses > 0].min())
     if rest > 1e-6:

@@ -4,8 +4,6 @@ A call in flight counts at its ceiling, which is often many times what it will c
 waits until one of those settles; the budget is spent only when it does not fit although none is in flight.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 
@@ -90,5 +88,5 @@ class Budget:
             self._waiting.popleft()
 
     def _spent(self, ceiling_usd: float) -> BudgetSpent:
-        message = messages.BUDGET_SPENT.format(limit=self.limit_usd or 0.0, spent=self.spent_usd, ceiling=ceiling_usd)
-        return BudgetSpent(message, hint=messages.BUDGET_SPENT_HINT)
+        message = messages.say("budget_spent", limit=self.limit_usd or 0.0, spent=self.spent_usd, ceiling=ceiling_usd)
+        return BudgetSpent(message, hint=messages.say("budget_spent_hint"))

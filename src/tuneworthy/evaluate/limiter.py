@@ -9,8 +9,6 @@ Invariant: a slot is handed from the one who gives it back to the one who has wa
 has to race for it, and a waiter that is cancelled loses none.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 

@@ -1,7 +1,5 @@
 """The project's models, opened when first needed, with their price and limits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,8 +90,8 @@ class Models:
         """
         if name not in self._open and name not in self._project.models:
             names = list(dict.fromkeys([*self._project.models, *self._open]))
-            hint = messages.UNKNOWN_MODEL_HINT.format(names=", ".join(names), nearest=did_you_mean(name, names))
-            raise UserError(messages.UNKNOWN_MODEL.format(name=name), hint=hint.strip())
+            hint = messages.say("unknown_model_hint", names=", ".join(names), nearest=did_you_mean(name, names))
+            raise UserError(messages.say("unknown_model", name=name), hint=hint.strip())
         if name not in self._open:
             self._open[name] = open_model(name, self._project.models[name], self._project.root)
         return self._open[name]
@@ -117,7 +115,7 @@ def open_model(name: str, config: Any, root: Path) -> OpenModel:
     """
     price = price_for(config)
     if price is None and config.hosted:
-        raise UserError(messages.NO_PRICE.format(name=name), hint=messages.NO_PRICE_HINT)
+        raise UserError(messages.say("no_price", name=name), hint=messages.say("no_price_hint"))
     return OpenModel(
         name=name,
         provider=open_provider(name, config, root),

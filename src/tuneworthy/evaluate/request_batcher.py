@@ -4,8 +4,6 @@ Graders show a judge one answer at a time and know nothing of one another; the r
 and its notion of a provider that is down, wants them all at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Failure, Trace, Variant
 
-NOT_STORED = Failure(code="not_stored", message=messages.JUDGE_NOT_ASKED)
+NOT_STORED = Failure(code="not_stored", message=messages.say("judge_not_asked"))
 
 
 @dataclass(slots=True)

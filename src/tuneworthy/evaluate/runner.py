@@ -4,8 +4,6 @@ Invariants: an answer is committed before it counts; nothing committed is reques
 data and never stops its siblings; a bug is raised as it is; no call is sent that could exceed the budget.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random
@@ -289,7 +287,7 @@ class Runner:
             return {}
         if self.library is None:
             raise UserError(
-                messages.DOCUMENTS_MISSING.format(variant=variant.name), hint=messages.DOCUMENTS_MISSING_HINT
+                messages.say("documents_missing", variant=variant.name), hint=messages.say("documents_missing_hint")
             )
         return await self.library.passages(variant.retrieval, cases)
 
@@ -315,7 +313,7 @@ class Runner:
         answers |= batch.answers
         if (error := batch.last_failure) and not any(isinstance(answer, Response) for answer, _ in answers.values()):
             if error.retryable:
-                raise _down(model, error, messages.NO_CASE_ANSWERED)
+                raise _down(model, error, messages.say("no_case_answered"))
             if model.identity not in self._working:
                 raise _wrong(model, error)
 
@@ -326,7 +324,7 @@ class Runner:
                 await self._attempt(number, model, batch, job)
         except asyncio.CancelledError as error:
             if not _cancelled_from_outside():
-                fault = RuntimeError(messages.WORKER_CANCELLED.format(number=number, model=model.name))
+                fault = RuntimeError(messages.say("worker_cancelled", number=number, model=model.name))
                 fault.__cause__ = error
                 batch.stop(fault)
             raise
@@ -402,7 +400,7 @@ class Runner:
                 committed, cost = self.store.get_many([job.key])[job.key]
         except ValueError as error:
             raise ProviderError(
-                messages.NOT_JSON.format(model=model.name, error=error), code="malformed", retryable=False
+                messages.say("not_json", model=model.name, error=error), code="malformed", retryable=False
             ) from None
         self._count(job.key, cost)
         self._answered.add(model.name)
@@ -414,9 +412,9 @@ class Runner:
         """Try again later, give the case up, or stop because the provider is down."""
         job.rate_limited += error.code == "rate_limit"
         if error.code == "auth":
-            batch.stop(AuthError(error.message, hint=messages.KEY_REFUSED_HINT))
+            batch.stop(AuthError(error.message, hint=messages.say("key_refused_hint")))
         elif error.code == "rate_limit" and not error.retryable:
-            batch.stop(OutsideFault(error.message, hint=messages.QUOTA_HINT))
+            batch.stop(OutsideFault(error.message, hint=messages.say("quota_hint")))
         elif error.code == "refused" and not error.retryable and model.identity not in self._working:
             batch.stop(_wrong(model, error))
         elif self._again(model, job, error):
@@ -458,7 +456,7 @@ class Runner:
         if error.retryable and batch.last_answer < job.first_sent:
             batch.given_up += 1
             if error.code in NOT_OF_ONE_CASE or batch.given_up >= DOWN_AFTER:
-                return _down(model, error, messages.NO_CALL_ANSWERED.format(attempts=job.attempts))
+                return _down(model, error, messages.say("no_call_answered", attempts=job.attempts))
         elif not error.retryable and model.identity not in self._working:
             batch.given_up += 1
             if batch.given_up >= DOWN_AFTER:
@@ -481,12 +479,12 @@ async def _complete(model: OpenModel, request: Request) -> Response:
         async with asyncio.timeout(model.timeout_s):
             return await model.provider.complete(request)
     except TimeoutError:
-        message = messages.TIMED_OUT.format(model=model.name, seconds=model.timeout_s)
+        message = messages.say("timed_out", model=model.name, seconds=model.timeout_s)
         raise ProviderError(message, code="timeout", retryable=True) from None
     except asyncio.CancelledError:
         if _cancelled_from_outside():
             raise
-        raise ProviderError(messages.CANCELLED.format(model=model.name), code="crash", retryable=True) from None
+        raise ProviderError(messages.say("cancelled", model=model.name), code="crash", retryable=True) from None
 
 
 def _cancelled_from_outside() -> bool:
@@ -510,14 +508,14 @@ def _pause_s(failure: ProviderError | None) -> float | None:
 
 
 def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
-    message = messages.PROVIDER_DOWN.format(model=model.name, error=error.message.rstrip("."), why=why)
-    return OutsideFault(message, hint=messages.PROVIDER_DOWN_HINT)
+    message = messages.say("provider_down", model=model.name, error=error.message.rstrip("."), why=why)
+    return OutsideFault(message, hint=messages.say("provider_down_hint"))
 
 
 def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
-    message, hint = messages.MODEL_FAILS, messages.MODEL_FAILS_HINT
+    message, hint = messages.say("model_fails"), messages.say("model_fails_hint")
     if error.code == "refused":
-        message, hint = messages.MODEL_REFUSES, messages.MODEL_REFUSES_HINT
+        message, hint = messages.say("model_refuses"), messages.say("model_refuses_hint")
     names = {"model": model.name, "error": error.message.rstrip(".")}
     return ModelError(message.format(**names), hint=hint.format(**names))
 

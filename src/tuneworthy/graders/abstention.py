@@ -4,8 +4,6 @@ What is answered does not matter here. `grade_all` judges the cases that expect 
 `answered_unanswerable`); this grader sees the others, where declining is `refused`.
 """
 
-from __future__ import annotations
-
 from tuneworthy.config.graders import Abstention
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext, accepted
 from tuneworthy.graders.declining import Declines, built_in

@@ -3,8 +3,6 @@
 Build a grader with `make_grader`, judge with `grade_all`, sum up with `aggregate`.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,8 +22,8 @@ Floats = NDArray[np.float64]
 REFUSED = Score(reason="refused")
 TRUNCATED = Score(reason="truncated")
 ANSWERED_UNANSWERABLE = Score(reason="answered_unanswerable")
-NO_LABEL = Score.failed(messages.NO_LABEL)
-NO_CASE = Score.failed(messages.NO_CASE)
+NO_LABEL = Score.failed(messages.say("no_label"))
+NO_CASE = Score.failed(messages.say("no_case"))
 
 _TURN = 512
 """Traces graded before other tasks of the event loop get their turn."""
@@ -167,7 +165,7 @@ class _Rules:
 def _not_judged(trace: Trace) -> Score:
     if trace.error is not None:
         return Score.failed(f"{trace.error.code}: {trace.error.message}")
-    return NO_CASE if trace.response is not None else Score.failed(messages.NO_RESPONSE)
+    return NO_CASE if trace.response is not None else Score.failed(messages.say("no_response"))
 
 
 def _plain(score: Score) -> bool:

@@ -9,8 +9,6 @@ that judges form alone (`needs_expected` is False: style, JSON schema) also sees
 cases where declining is right.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,9 +113,11 @@ class GradingContext:
         """
         path = (self.root / name).resolve()
         if not path.is_relative_to(self.root.resolve()):
-            raise UserError(messages.OUTSIDE_PROJECT.format(name=name, what=what), hint=messages.MOVE_INTO_PROJECT)
+            raise UserError(
+                messages.say("outside_project", name=name, what=what), hint=messages.say("move_into_project")
+            )
         if not path.is_file():
-            raise UserError(messages.NO_FILE.format(path=path, what=what), hint=messages.WRITE_FILE)
+            raise UserError(messages.say("no_file", path=path, what=what), hint=messages.say("write_file"))
         return path
 
 

@@ -1,7 +1,5 @@
 """Why answers were wrong, counted: reasons for the ladder's report, and fields for JSON."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field

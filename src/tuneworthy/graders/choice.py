@@ -1,7 +1,5 @@
 """Grader `choice`: the answer names exactly one of the labels, and it is the expected one."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -90,7 +88,7 @@ class ChoiceGrader(AnswerGrader):
     def __init__(self, config: Choice, context: GradingContext) -> None:
         labels = list(dict.fromkeys(label for label in (config.labels or context.labels) if label.strip()))
         if len(labels) < 2:
-            raise UserError(messages.TOO_FEW_LABELS.format(n=len(labels)), hint=messages.SET_LABELS)
+            raise UserError(messages.say("too_few_labels", n=len(labels)), hint=messages.say("set_labels"))
         super().__init__(config, labels=sorted(labels))
         self.labels = tuple(labels)
         self._names = frozenset(labels)
@@ -99,7 +97,7 @@ class ChoiceGrader(AnswerGrader):
     def label_fault(self, expected: Any) -> str:
         """The expected label must be one of the labels."""
         unknown = [one for one in accepted(expected) if one not in self._names]
-        return messages.UNKNOWN_LABEL.format(label=unknown[0], n=len(self.labels)) if unknown else ""
+        return messages.say("unknown_label", label=unknown[0], n=len(self.labels)) if unknown else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Find the labels that the answer names."""

@@ -4,8 +4,6 @@ The phrases are data (`declining.json`): answers that decline as a whole, opener
 sorry, but"), starts, parts of the first sentences, and keys whose null means "no answer".
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cache

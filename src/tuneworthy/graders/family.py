@@ -3,8 +3,6 @@
 Source: Panickssery et al. 2024 (arXiv 2404.13076); arXiv 2604.22891.
 """
 
-from __future__ import annotations
-
 import re
 
 from tuneworthy.graders import messages
@@ -46,6 +44,6 @@ def families_of(model: str) -> frozenset[str]:
 def same_family(judge: str, judged: str) -> str:
     """Say which family two models share, or that they are one model; "" if they are not known to share one."""
     if judge == judged:
-        return messages.SAME_MODEL
+        return messages.say("same_model")
     shared = sorted(families_of(judge) & families_of(judged))
-    return messages.SAME_FAMILY.format(family=shared[0]) if shared else ""
+    return messages.say("same_family", family=shared[0]) if shared else ""

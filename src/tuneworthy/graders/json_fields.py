@@ -1,7 +1,5 @@
 """Grader `json_fields`: micro F1 over the (field, value) pairs of a JSON object."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +30,7 @@ class JsonFieldsGrader(AnswerGrader):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be an object, or a text that holds one."""
-        return messages.NO_OBJECT.format(value=str(expected)[:80]) if expected_object(expected) is None else ""
+        return messages.say("no_object", value=str(expected)[:80]) if expected_object(expected) is None else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Read the object in the answer and count its pairs."""

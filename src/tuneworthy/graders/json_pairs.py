@@ -5,8 +5,6 @@ is compared whole (so swapped values between two elements are never right). A fi
 that is not there: strict schemas make models write nulls.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

@@ -4,8 +4,6 @@ It judges form alone: a case needs no label. References are resolved within the 
 fetched.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urldefrag
@@ -35,16 +33,18 @@ def load_schema(data: bytes, name: str) -> Any:
         schema = orjson.loads(data)
         jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator).check_schema(schema)
     except orjson.JSONDecodeError as error:
-        raise UserError(messages.NO_JSON.format(name=name, error=error), hint=messages.FIX_SCHEMA) from None
+        raise UserError(messages.say("no_json", name=name, error=error), hint=messages.say("fix_schema")) from None
     except (SchemaError, RecursionError, AttributeError, TypeError) as error:
         what = getattr(error, "message", str(error))
-        raise UserError(messages.NO_SCHEMA.format(name=name, error=str(what)[:200]), hint=messages.FIX_SCHEMA) from None
+        raise UserError(
+            messages.say("no_schema", name=name, error=str(what)[:200]), hint=messages.say("fix_schema")
+        ) from None
     own = set(_strings(schema, ("$id", "id")))
     for reference in _strings(schema, _REFERENCES):
         base = urldefrag(reference)[0]
         if base and base not in own:
-            message = messages.OUTSIDE_REFERENCE.format(name=name, reference=reference)
-            raise UserError(message, hint=messages.COPY_REFERENCE)
+            message = messages.say("outside_reference", name=name, reference=reference)
+            raise UserError(message, hint=messages.say("copy_reference"))
     return schema
 
 
@@ -66,7 +66,7 @@ class JsonSchemaGrader(AnswerGrader):
     needs_expected = False
 
     def __init__(self, config: JsonSchema, context: GradingContext) -> None:
-        schema = load_schema(context.file(config.path, messages.JSON_SCHEMA).read_bytes(), config.path)
+        schema = load_schema(context.file(config.path, messages.say("json_schema")).read_bytes(), config.path)
         super().__init__(config, schema_hash=content_hash(schema))
         kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
         self._validator = kind(schema, registry=EMPTY_REGISTRY)
@@ -80,7 +80,7 @@ class JsonSchemaGrader(AnswerGrader):
         try:
             error = jsonschema.exceptions.best_match(self._validator.iter_errors(value))
         except Exception as fault:
-            return Score.failed(messages.SCHEMA_FAILED.format(error=fault)[:300])
+            return Score.failed(messages.say("schema_failed", error=fault)[:300])
         if error is None:
             return RIGHT
         return Score(reason="schema", detail={"error": f"{error.json_path}: {error.message}"[:300]})

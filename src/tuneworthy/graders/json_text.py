@@ -3,8 +3,6 @@
 What is found is strict JSON (no NaN, no lone surrogates), so it can be stored again.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any, Final

@@ -10,8 +10,6 @@ Invariants:
 Source: arXiv 2306.05685 (position bias); arXiv 2507.08794 (one token fools a judge).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Awaitable
@@ -65,11 +63,11 @@ def _code(match: re.Match[str]) -> str:
 def _rubric(config: Judge, context: GradingContext) -> str:
     """Return the rubric's text, read from the file that it names if it names one."""
     if "\n" not in config.rubric and " " not in config.rubric and config.rubric.endswith((".md", ".txt")):
-        text = context.file(config.rubric, messages.RUBRIC).read_text(encoding="utf-8-sig")
+        text = context.file(config.rubric, messages.say("rubric")).read_text(encoding="utf-8-sig")
     else:
         text = config.rubric
     if not text.strip():
-        raise UserError(messages.EMPTY_RUBRIC, hint=messages.SAY_WHAT_IS_GOOD)
+        raise UserError(messages.say("empty_rubric"), hint=messages.say("say_what_is_good"))
     return text.strip()
 
 
@@ -135,19 +133,19 @@ class JudgeGrader(AnswerGrader):
     async def _score(self, case: Case, answer: str) -> Score:
         good, why = await self.verdict(case, answer)
         if good is None:
-            return Score.failed(messages.NO_VERDICT.format(reason=why))
+            return Score.failed(messages.say("no_verdict", reason=why))
         return RIGHT if good else WRONG
 
     async def _ask(self, case: Case, answer: str) -> tuple[str | None, str]:
         if self._asker is None:
-            raise UserError(messages.NO_SESSION, hint=messages.OPEN_SESSION)
+            raise UserError(messages.say("no_session"), hint=messages.say("open_session"))
         question = self.question(case, answer)
         size = sum(len(message["content"]) for message in question.messages)
         if size > MAX_CHARS:
-            return None, messages.TOO_LONG.format(size=size, most=MAX_CHARS)
+            return None, messages.say("too_long", size=size, most=MAX_CHARS)
         trace = await self._asker(self._judging, question)
         if trace.response is None:
-            return None, f"{trace.error.code}: {trace.error.message}" if trace.error else messages.NO_ANSWER
+            return None, f"{trace.error.code}: {trace.error.message}" if trace.error else messages.say("no_answer")
         return read_verdict(trace.response, self._judging.output.choices)
 
     def _variant(self, choices: tuple[str, ...]) -> Variant:
@@ -171,15 +169,15 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | No
     """
     loose = next((one for one in response.dropped if one.startswith("output:")), "")
     if loose:
-        return None, messages.NOT_ENFORCED.format(parameter=loose)
+        return None, messages.say("not_enforced", parameter=loose)
     if response.finish_reason == "length":
-        return None, messages.CUT_OFF
+        return None, messages.say("cut_off")
     if response.finish_reason in {"refusal", "content_filter"} or response.tool_calls:
-        return None, messages.DECLINED.format(finish_reason=response.finish_reason)
+        return None, messages.say("declined", finish_reason=response.finish_reason)
     verdict = response.text.strip()
     if verdict in choices:
         return verdict, ""
-    return None, messages.UNREADABLE.format(answer=verdict[:60], choices=messages.choices(choices))
+    return None, messages.say("unreadable", answer=verdict[:60], choices=messages.choices(choices))
 
 
 def _check_constraint(asker: ModelCaller, model: str) -> None:
@@ -189,4 +187,4 @@ def _check_constraint(asker: ModelCaller, model: str) -> None:
         UserError: The model accepts no choice.
     """
     if "choice" not in asker.supports(model):
-        raise UserError(messages.NOT_CONSTRAINED.format(model=model), hint=messages.CONSTRAINED_JUDGE)
+        raise UserError(messages.say("not_constrained", model=model), hint=messages.say("constrained_judge"))

@@ -100,7 +100,7 @@ class NumericGrader(AnswerGrader):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be a number or a text that holds one."""
-        return "" if self._expected(expected) else messages.NO_NUMBER.format(value=str(expected)[:80])
+        return "" if self._expected(expected) else messages.say("no_number", value=str(expected)[:80])
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Compare the last number."""

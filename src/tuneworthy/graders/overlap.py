@@ -4,8 +4,6 @@ On ASCII texts ROUGE-L equals `rouge_score` without stemming. That library drops
 here the words of all scripts count, and scripts without spaces are split into characters.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Hashable, Sequence
 from importlib.metadata import version

@@ -4,8 +4,6 @@ A pattern may be written by anyone, so its time is limited: the search runs over
 only, and one that takes too long leaves the trace unscored, with the pattern named.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Any
@@ -33,8 +31,8 @@ def compile_pattern(pattern: str) -> Any:
         re.compile(pattern)
         return regex.compile(pattern, regex.VERSION0)
     except (re.error, regex.error, RecursionError, OverflowError) as error:
-        message = messages.BAD_PATTERN.format(pattern=pattern[:200], error=error)
-        raise UserError(message, hint=messages.FIX_PATTERN) from None
+        message = messages.say("bad_pattern", pattern=pattern[:200], error=error)
+        raise UserError(message, hint=messages.say("fix_pattern")) from None
 
 
 def search(pattern: str, text: str) -> bool | None:
@@ -73,7 +71,7 @@ class RegexGrader(AnswerGrader):
             except UserError as error:
                 return Score.failed(error.message)
             if found is None:
-                return Score.failed(messages.SLOW_PATTERN.format(pattern=pattern[:200], seconds=TIMEOUT_S))
+                return Score.failed(messages.say("slow_pattern", pattern=pattern[:200], seconds=TIMEOUT_S))
             if found:
                 return RIGHT
         return WRONG

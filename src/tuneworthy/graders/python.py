@@ -4,8 +4,6 @@ Its code is the user's and runs with the user's rights; what it raises or return
 unscored, and never ends a run.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable
@@ -29,7 +27,7 @@ def grading_function(spec: str, root: Path) -> Callable[..., Any]:
     """
     function = load_function(spec, root)
     if inspect.iscoroutinefunction(function):
-        raise UserError(messages.ASYNC_FUNCTION.format(function=spec), hint=messages.FIX_FUNCTION)
+        raise UserError(messages.say("async_function", function=spec), hint=messages.say("fix_function"))
     return function
 
 
@@ -47,16 +45,16 @@ class PythonGrader(AnswerGrader):
         try:
             return as_score(self._function(trace.text, case.expected, case))
         except (Exception, SystemExit) as error:
-            return Score.failed(messages.FUNCTION_RAISED.format(error=f"{type(error).__name__}: {error}")[:500])
+            return Score.failed(messages.say("function_raised", error=f"{type(error).__name__}: {error}")[:500])
 
 
 def as_score(result: Any) -> Score:
     """Turn what a grading function returned into a score; anything but a bool, 0..1 or a Score is unscored."""
     if isinstance(result, Score):
         sound = result.unscored or (0 <= result.num <= result.den and math.isfinite(result.den))
-        return result if sound else Score.failed(messages.BAD_CONTRIBUTION.format(num=result.num, den=result.den))
+        return result if sound else Score.failed(messages.say("bad_contribution", num=result.num, den=result.den))
     if isinstance(result, bool) or type(result).__name__ == "bool":  # numpy's is no subclass
         return RIGHT if result else WRONG
     if isinstance(result, Real) and 0 <= float(result) <= 1:
         return partial(float(result))
-    return Score.failed(messages.BAD_RESULT.format(result=repr(result)))
+    return Score.failed(messages.say("bad_result", result=repr(result)))

@@ -3,8 +3,6 @@
 Source: the official evaluation script of SQuAD v1.1 (evaluate-v1.1.py, Rajpurkar et al. 2016).
 """
 
-from __future__ import annotations
-
 import re
 import string
 from collections import Counter

@@ -4,8 +4,6 @@ It judges form alone: a case needs no label. The classifier is trained when the 
 the same result for the same texts, and its cross-validated AUROC says whether it can tell them apart at all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -96,9 +94,9 @@ def read_generic(path: Path) -> list[str]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise DataError(path, number, messages.TEXT_ROW, messages.NOT_JSON.format(error=error)) from None
+            raise DataError(path, number, messages.say("text_row"), messages.say("not_json", error=error)) from None
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise DataError(path, number, messages.TEXT_ROW, f"{line[:60]!r}")
+            raise DataError(path, number, messages.say("text_row"), f"{line[:60]!r}")
         texts.append(row["text"])
     return texts
 
@@ -118,14 +116,14 @@ class LexicalRules:
         n_words = len(text.split())
         folded = " ".join(text.casefold().split())
         checks: list[tuple[str, bool]] = [
-            (messages.AT_LEAST.format(n=self._min), n_words >= (self._min or 0))
+            (messages.say("at_least", n=self._min), n_words >= (self._min or 0))
             if self._min is not None
             else ("", True),
-            (messages.AT_MOST.format(n=self._max), n_words <= (self._max or 0))
+            (messages.say("at_most", n=self._max), n_words <= (self._max or 0))
             if self._max is not None
             else ("", True),
-            *((messages.WITHOUT.format(phrase=phrase), phrase not in folded) for phrase in self._banned),
-            *((messages.MATCHES.format(pattern=pattern), bool(search(pattern, text))) for pattern in self._required),
+            *((messages.say("without", phrase=phrase), phrase not in folded) for phrase in self._banned),
+            *((messages.say("matches", pattern=pattern), bool(search(pattern, text))) for pattern in self._required),
         ]
         rules = [one for one in checks if one[0]]
         return [name for name, passed in rules if not passed], len(rules)
@@ -139,11 +137,11 @@ class StyleGrader(AnswerGrader):
 
     def __init__(self, config: Style, context: GradingContext) -> None:
         self._rules = LexicalRules(config)
-        generic = _distinct(read_generic(context.file(config.generic, messages.GENERIC_TEXTS)))
+        generic = _distinct(read_generic(context.file(config.generic, messages.say("generic_texts"))))
         brand = _distinct(example.answer for example in context.examples)
         if min(len(brand), len(generic)) < MIN_TEXTS:
-            message = messages.STYLE_TEXTS.format(least=MIN_TEXTS, n_answers=len(brand), n_generic=len(generic))
-            raise UserError(message, hint=messages.ADD_TEXTS)
+            message = messages.say("style_texts", least=MIN_TEXTS, n_answers=len(brand), n_generic=len(generic))
+            raise UserError(message, hint=messages.say("add_texts"))
         hashes = {"brand_hash": content_hash(brand), "generic_hash": content_hash(generic)}
         super().__init__(config, **hashes, sklearn=version("scikit-learn"))
         self._classifier = StyleClassifier(brand, generic)

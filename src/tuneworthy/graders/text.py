@@ -1,7 +1,5 @@
 """Graders that compare texts: `exact`, `normalised_exact`, `includes`."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import Any
 
@@ -76,7 +74,7 @@ class IncludesGrader(AnswerGrader):
         """An empty text is contained in every answer, so it judges nothing."""
         texts = accepted(expected)
         filled = texts and all(one.strip() for one in texts)
-        return "" if filled else messages.EMPTY_LABEL
+        return "" if filled else messages.say("empty_label")
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Look for every expected text."""

@@ -4,8 +4,6 @@ Calls are read from the response's `tool_calls` (OpenAI shape). A call that is o
 a call: reason `format`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,7 +58,7 @@ class ToolCallGrader(AnswerGrader):
 
     def label_fault(self, expected: Any) -> str:
         """The expected value must be a call or a list of calls."""
-        return messages.NO_CALL.format(value=str(expected)[:80]) if expected_calls(expected) is None else ""
+        return messages.say("no_call", value=str(expected)[:80]) if expected_calls(expected) is None else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         """Match the calls of the response with the expected ones."""

@@ -4,8 +4,6 @@ Invariants: a judge that calls one canary good fails; fewer than 50 verdicts of 
 agreement is never the criterion (always saying good agrees with the base rate), telling good from bad is.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -86,14 +84,15 @@ class JudgeValidation:
 
     def __str__(self) -> str:
         table = self.confusion
-        caught = messages.CAUGHT.format(n_caught=self.n_canaries - len(self.fooled), n=self.n_canaries)
+        caught = messages.say("caught", n_caught=self.n_canaries - len(self.fooled), n=self.n_canaries)
         if not table.n:
-            return messages.UNVALIDATED.format(status=self.status, caught=caught)
-        return messages.VALIDATED.format(
+            return messages.say("unvalidated", status=self.status, caught=caught)
+        return messages.say(
+            "validated",
             status=self.status,
             caught=caught,
             n=table.n,
-            kappa=messages.NOT_DEFINED if table.kappa is None else f"{table.kappa:.2f}",
+            kappa=messages.say("not_defined") if table.kappa is None else f"{table.kappa:.2f}",
             sensitivity=_share(table.sensitivity, table.sensitivity_interval()),
             specificity=_share(table.specificity, table.specificity_interval()),
         )
@@ -117,7 +116,7 @@ class JudgeValidation:
 
 def _share(value: float | None, interval: tuple[float, float]) -> str:
     if value is None:
-        return messages.NONE_OF_THEM
+        return messages.say("none_of_them")
     return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
 
 
@@ -188,11 +187,11 @@ async def validate_judge(
     fooled = tuple(one.name for one, good in zip(planted, of_canaries, strict=True) if good)
     table = Confusion.of((one.good, good) for one, good in zip(answers, of_answers, strict=True) if good is not None)
     if table.n >= MIN_HUMAN and table.tells_apart() is None:
-        warnings = [*warnings, messages.NOT_SHOWN.format(n_good=table.n_good, n_bad=table.n_bad)]
+        warnings = [*warnings, messages.say("not_shown", n_good=table.n_good, n_bad=table.n_bad)]
     n_unread = sum(good is None for good in verdicts)
     example = next((why for good, why in replies if good is None), "")
     failed = _failed(fooled, n_unread, len(replies), example, table)
-    few = [messages.TOO_FEW_VERDICTS.format(n=table.n, least=MIN_HUMAN)] if table.n < MIN_HUMAN else []
+    few = [messages.say("too_few_verdicts", n=table.n, least=MIN_HUMAN)] if table.n < MIN_HUMAN else []
     return JudgeValidation(
         status="fail" if failed else "unknown" if few else "pass",
         reasons=tuple(failed or few),
@@ -208,9 +207,9 @@ async def validate_judge(
 def _failed(fooled: Sequence[str], n_unread: int, n_asked: int, example: str, table: Confusion) -> list[str]:
     reasons = []
     if fooled:
-        reasons.append(messages.FOOLED.format(n=len(fooled), names=", ".join(fooled[:5])))
+        reasons.append(messages.say("fooled", n=len(fooled), names=", ".join(fooled[:5])))
     if n_unread > MOST_UNREAD * n_asked:
-        reasons.append(messages.VERDICTS_MISSING.format(n=n_unread, n_called=n_asked, example=example))
+        reasons.append(messages.say("verdicts_missing", n=n_unread, n_called=n_asked, example=example))
     if table.n >= MIN_HUMAN and table.tells_apart() is False:
-        reasons.append(messages.NO_BETTER_THAN_CHANCE)
+        reasons.append(messages.say("no_better_than_chance"))
     return reasons

@@ -1,7 +1,5 @@
 """Whether a rung's candidate replaces the best variant so far: a pure rule over measured numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from tuneworthy.ladder import messages
@@ -64,34 +62,34 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     that may not decide neither adopt nor exclude.
     """
     gain = evidence.gain
-    numbers = messages.GAIN.format(delta=gain.delta, lo=gain.ci[0], hi=gain.ci[1], alpha=gain.alpha, n=gain.n)
+    numbers = messages.say("gain", delta=gain.delta, lo=gain.ci[0], hi=gain.ci[1], alpha=gain.alpha, n=gain.n)
     if evidence.violated:
         return Adoption(RungStatus.VIOLATES_CONSTRAINT, "constraint", evidence.violated)
     if evidence.unvalidated:
-        reason = messages.JUDGE_UNVALIDATED.format(why=evidence.unvalidated, gain=numbers)
+        reason = messages.say("judge_unvalidated", why=evidence.unvalidated, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "judge", reason)
     saving = _saving(evidence)
     wins = gain.better or (saving != "" and evidence.no_creep.holds)
     if wins and evidence.unscored_share > MOST_UNSCORED:
-        reason = messages.UNSCORED.format(share=evidence.unscored_share, most=MOST_UNSCORED, gain=numbers)
+        reason = messages.say("unscored", share=evidence.unscored_share, most=MOST_UNSCORED, gain=numbers)
         return Adoption(RungStatus.INCONCLUSIVE, "unscored", reason)
     if wins and evidence.sign_flips:
-        return Adoption(RungStatus.INCONCLUSIVE, "unscored_flip", messages.UNSCORED_FLIP.format(gain=numbers))
+        return Adoption(RungStatus.INCONCLUSIVE, "unscored_flip", messages.say("unscored_flip", gain=numbers))
     if gain.better:
-        return Adoption(RungStatus.ADOPTED, "better", messages.BETTER.format(gain=numbers))
+        return Adoption(RungStatus.ADOPTED, "better", messages.say("better", gain=numbers))
     if wins:
         lower = evidence.no_creep.lower
-        reason = messages.CHEAPER.format(lower=lower, margin=margin, saving=saving, gain=numbers)
+        reason = messages.say("cheaper", lower=lower, margin=margin, saving=saving, gain=numbers)
         return Adoption(RungStatus.ADOPTED, "cheaper", reason)
     if gain.excludes_gain(margin):
-        return Adoption(RungStatus.NO_GAIN, "no_gain", messages.NO_GAIN.format(margin=margin, gain=numbers))
-    return Adoption(RungStatus.INCONCLUSIVE, "unresolved", messages.UNRESOLVED.format(margin=margin, gain=numbers))
+        return Adoption(RungStatus.NO_GAIN, "no_gain", messages.say("no_gain", margin=margin, gain=numbers))
+    return Adoption(RungStatus.INCONCLUSIVE, "unresolved", messages.say("unresolved", margin=margin, gain=numbers))
 
 
 def _saving(evidence: AdoptionEvidence) -> str:
     """Say what is at least 20 % lower, or "" if nothing is."""
     if evidence.cheaper and evidence.cost_ratio is not None:
-        return messages.COSTS_LESS.format(share=1 - evidence.cost_ratio)
+        return messages.say("costs_less", share=1 - evidence.cost_ratio)
     if evidence.faster and evidence.time_ratio is not None:
-        return messages.TAKES_LESS.format(share=1 - evidence.time_ratio[0])
+        return messages.say("takes_less", share=1 - evidence.time_ratio[0])
     return ""

@@ -6,8 +6,6 @@ never stop one another: an error that is raised on purpose becomes a finding, an
 a model: servers that the project file names get one GET that costs nothing.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from contextlib import suppress

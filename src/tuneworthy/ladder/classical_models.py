@@ -1,7 +1,5 @@
 """The classical baselines as models: fitted on the shot pool when first asked, stored like the answers of any model."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from importlib.metadata import version

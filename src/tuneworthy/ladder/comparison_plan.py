@@ -4,8 +4,6 @@ Invariant: the stored split says how many comparisons were made, so that a test 
 fresh one.
 """
 
-from __future__ import annotations
-
 from tuneworthy.cases.splits import Split
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
@@ -34,10 +32,10 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
     except (AttributeError, KeyError, TypeError, ValueError):
         plan = None
     if plan is None or len(plan.spent) < (made or 0):
-        problem = messages.PLAN_MISSING if document is None else messages.PLAN_UNREADABLE
+        problem = messages.say("plan_missing") if document is None else messages.say("plan_unreadable")
         if plan is not None:
-            problem = messages.PLAN_SET_BACK.format(n=len(plan.spent), made=made)
-        raise UserError(f"{folder.path / NAME}.json: {problem}", hint=messages.PLAN_HINT)
+            problem = messages.say("plan_set_back", n=len(plan.spent), made=made)
+        raise UserError(f"{folder.path / NAME}.json: {problem}", hint=messages.say("plan_hint"))
     return plan
 
 

@@ -1,7 +1,5 @@
 """Comparisons on test: planned by a run, named by what they ask the data, paid for in alpha beforehand."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from tuneworthy.errors import UserError
@@ -57,6 +55,6 @@ def _take(session: Session, name: str, take: Callable[[ComparisonPlan], Comparis
     try:
         plan = take(plan_comparisons(session))
     except UsedUp as error:
-        raise UserError(messages.TEST_USED_UP.format(why=error), hint=messages.TEST_USED_UP_HINT) from None
+        raise UserError(messages.say("test_used_up", why=error), hint=messages.say("test_used_up_hint")) from None
     write_comparisons(session.folder, plan)
     return plan.alpha_for(name)

@@ -1,7 +1,5 @@
 """What races and searches ask of a session: a variant's answers to cases of dev, scored and weighed."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +34,7 @@ def all_answered(session: Session) -> Iterator[None]:
     yield
     if len(lost) > before:
         raise OutsideFault(
-            messages.SEARCH_INCOMPLETE.format(why=lost[before].message), hint=messages.SEARCH_INCOMPLETE_HINT
+            messages.say("search_incomplete", why=lost[before].message), hint=messages.say("search_incomplete_hint")
         )
 
 

@@ -5,8 +5,6 @@ the larger of the two counts. The lower ends assume that races end at their firs
 the expected ones. Lengths and times are those of the last run for the models that it measured.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress

@@ -6,8 +6,6 @@ where. A verdict belongs to rubric, question, reference and answer: if one of th
 two variants give the same answer, it counts for both. Nobody is told which variant an answer is of.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,8 +68,8 @@ def read_verdicts(path: Path) -> dict[str, float]:
     for row in read_labels(path):
         if not isinstance(row.label, bool):
             raise UserError(
-                messages.VERDICT_UNREADABLE.format(path=path, got=repr(row.label)[:60]),
-                hint=messages.VERDICT_UNREADABLE_HINT,
+                messages.say("verdict_unreadable", path=path, got=repr(row.label)[:60]),
+                hint=messages.say("verdict_unreadable_hint"),
             )
         verdicts[row.case][row.labeller] = row.label
     return {item: sum(by.values()) / len(by) for item, by in verdicts.items()}
@@ -156,14 +154,18 @@ class Judging:
             Both corrected, and ""; or as they were, and why they may not decide.
         """
         if self.validation is None or self.validation.status == "fail":
-            reasons = self.validation.reasons if self.validation else [messages.JUDGE_NOT_VALIDATED]
-            return gain, bound, messages.JUDGE_BARRED.format(why=" ".join(reasons).removesuffix("."))
+            reasons = self.validation.reasons if self.validation else [messages.say("judge_not_validated")]
+            return gain, bound, messages.say("judge_barred", why=" ".join(reasons).removesuffix("."))
         scored = ~(np.isnan(a.scores) | np.isnan(b.scores))
         people = self._people(cases, a.traces), self._people(cases, b.traces)
         usable = self._unbroken(cases, scored, ~np.isnan(people[0] + people[1]))
         if usable.sum() < MIN_HUMAN:
             n = int(usable.sum())
-            return gain, bound, messages.TOO_FEW_VERDICTS.format(n=n, least=MIN_HUMAN, how=messages.GIVE_VERDICTS)
+            return (
+                gain,
+                bound,
+                messages.say("too_few_verdicts", n=n, least=MIN_HUMAN, how=messages.say("give_verdicts")),
+            )
         human_a, human_b = (np.where(usable, one, np.nan)[scored] for one in people)
         own = None if groups is None else groups[scored]
         found = corrected_difference(a.scores[scored], b.scores[scored], human_a, human_b, own)
@@ -223,7 +225,9 @@ def family_warnings(project: Project) -> list[str]:
     for grader in project.graders:
         if grader.type == "judge":
             for name, model in names.items():
-                shared = messages.JUDGES_ITSELF if name == grader.model else same_family(names[grader.model], model)
+                shared = (
+                    messages.say("judges_itself") if name == grader.model else same_family(names[grader.model], model)
+                )
                 if shared:
-                    warnings.append(messages.JUDGE_FAMILY.format(judge=grader.model, model=name, why=shared))
+                    warnings.append(messages.say("judge_family", judge=grader.model, model=name, why=shared))
     return warnings

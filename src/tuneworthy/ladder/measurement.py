@@ -1,7 +1,5 @@
 """One variant on test: answered, measured, and compared with the best so far."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -199,7 +197,7 @@ def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Sp
         return trial.score, None, None, []
     groups = session.groups(test)
     if session.judging and (level := session.judging.level(test, trial.judged, groups=groups)):
-        note = messages.SCORE_CORRECTED.format(n=level.n_human, score=trial.score)
+        note = messages.say("score_corrected", n=level.n_human, score=trial.score)
         return level.b, _within(level.interval()), _within(level.interval(0.1)), [note]
     values = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
     interval = score_interval(*values)
@@ -225,7 +223,7 @@ def with_decision(record: RungRecord, against: Variant, gain: PairedResult, deci
 def first_error(traces: Sequence[Trace]) -> str:
     """Return why nothing could be scored."""
     error = next((trace.error for trace in traces if trace.error), None)
-    return messages.NOTHING_SCORED + (f": {error.message}" if error else "")
+    return messages.say("nothing_scored") + (f": {error.message}" if error else "")
 
 
 def _common(

@@ -1,12 +1,327 @@
 """Sentences of the ladder that a person reads: findings of `check`, errors, reasons, notes, progress."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
 
+from tuneworthy.catalogue import Catalogue
 from tuneworthy.classical.messages import METHODS
+
+SENTENCES: Final = Catalogue(
+    {
+        # Records of runs
+        "no_such_variant": "no such variant",
+        "record_unreadable": "{where}: this version cannot read the record ({place}: {fault}).",
+        "run_again": "Run `tuneworthy run` again: nothing that was answered is paid for twice.",
+        "stopped": "stopped in the rung {rung}: {why}",
+        "bug": "unexpected {kind}",
+        # Data of a project
+        "cases_unlabelled": "{n} cases have no expected answer, the first is {first}.",
+        "cases_unlabelled_hint": "Label them with `tuneworthy cases label`.",
+        "cases_changed": "{n} cases of the first run were edited or removed: {names}.",
+        "cases_changed_hint": (
+            "Put them back. To start over with a new test set, move .tuneworthy/split.json and comparisons.json away."
+        ),
+        "labels_corrected": "Labels were corrected since the first run, so all variants are scored again: {names}.",
+        "cases_added": "{n} cases were added after the split was drawn and are not used.",
+        "test_revealed": (
+            "The answers to {n} test cases were shown (first on {date}): changes made since then look better on them than they "
+            "are."
+        ),
+        "name_labels": "If you know all labels beforehand, name them in a `choice` grader.",
+        "schema_misfits": (
+            "The expected answers of {n} of {n_test} test cases do not fit the schema inferred from dev and examples: a model "
+            "constrained to it cannot give them."
+        ),
+        # Comparisons on test
+        "plan_missing": "The comparisons already made on test are missing.",
+        "plan_unreadable": "This is not a list of comparisons on test.",
+        "plan_set_back": "This lists {n} comparisons on test, but {made} were made.",
+        "plan_hint": "It belongs to the test set: restore the file, or start over with a new test set.",
+        "test_used_up": "The test set is used up: {why}.",
+        "test_used_up_hint": "Collect a new test set, or compare on dev.",
+        "today_measured_again": "Another baseline was measured on test before, so this one is charged as a comparison.",
+        # Variants
+        "no_run": "There is no run yet that tried {name!r}.",
+        "no_run_hint": "Run `tuneworthy run` first.",
+        "run_partial": "The last run stopped early, so it has no best variant: {why}.",
+        "run_partial_hint": "Run `tuneworthy run` again, or name a rung.",
+        "no_variant": "{name!r} matches {n} variants of the last run.",
+        "no_variant_hint": "Use one of {names}, or an id. {nearest}",
+        "variant_unreadable": "{where}: this is not an exported variant ({fault}).",
+        "variant_unreadable_hint": "Write it with `tuneworthy export variant`.",
+        "variant_file_missing": "{path}: {fault}.",
+        "variant_file_hint": "Check the path of the exported variant.",
+        "model_changed": "models.{model} is another model now than the one that {variant} was measured with.",
+        "model_changed_hint": "Run `tuneworthy run` again, or put the former model back under another name.",
+        # What a rung did, in general
+        "nothing_to_build_on": "there is no baseline to build on: {why}",
+        "nothing_to_try": "nothing to try",
+        "model_unavailable": "{model} is not available: {why}",
+        "none_scored": "{variant}: none of {n} dev cases could be scored",
+        "nothing_scored": "nothing could be scored",
+        "quick": "dev only: {score:.3f} on {n} cases; nothing was compared on test",
+        "today": "today's prompt and model",
+        "ineligible": "; it violates a constraint: {why}",
+        "takes_over": "not adopted, but now the best, because {variant} violates a constraint: {why}",
+        "not_accepted": "{model} does not accept {what}",
+        "score_corrected": "score corrected by people's verdicts on {n} cases; the judge alone gives {score:.3f}",
+        "search_incomplete": "The search needs every answer, and one failed: {why}",
+        "search_incomplete_hint": "Run the same command again when the provider works; what was answered is kept.",
+        # Whether a candidate is adopted
+        "gain": "{delta:+.3f} [{lo:+.3f}, {hi:+.3f}] at alpha {alpha:.4f}, n = {n}",
+        "judge_unvalidated": "unknown: {why} (by the judge alone {gain})",
+        "unscored": "{share:.1%} of the answers could not be scored (at most {most:.0%}); {gain}",
+        "unscored_flip": "the unscored answers could turn the sign; {gain}",
+        "better": "better: {gain}",
+        "cheaper": "no worse by the margin (lower bound {lower:+.3f} above -{margin:g}) and {saving}; {gain}",
+        "no_gain": "a gain of {margin:g} is excluded: {gain}",
+        "unresolved": "a gain of {margin:g} is neither shown nor excluded: {gain}",
+        "costs_less": "{share:.0%} cheaper",
+        "takes_less": "{share:.0%} faster",
+        # Rung classical
+        "no_examples_to_learn": "the project has no examples to train a classical baseline on",
+        "classical": "no language model",
+        "classical_unresolved": "no language model; neither better nor worse is shown",
+        "classical_takes_over": " (and the best, because {variant} violates a constraint: {why})",
+        # Rung prompt
+        "own_prompt": "{model} is a pipeline of your own, with a prompt of its own",
+        "not_optimised": "the prompt is not optimised: {why}",
+        "not_ablated": "nothing is cut from the system prompt: {why}",
+        "no_paragraphs": "it has fewer than two paragraphs, or only placeholders",
+        "paragraphs_cut": "{n} of {n_all} paragraphs cut",
+        "unsearched": "that takes a whole run and at least 50 dev cases",
+        "own_system_turns": "{n} of {n_half} dev cases to search on have a system turn of their own",
+        "searched_too_few": (
+            "only {n} dev cases are left to search on, and {least} are needed: the groups of dev are too large"
+        ),
+        "searched_unscored": "{n} of {n_all} searched cases have no score; {why}",
+        "gepa_found_nothing": "GEPA found nothing better in {calls} calls",
+        # Rung retrieval
+        "no_documents": "the project has no documents",
+        "empty_documents": "all documents are empty",
+        "own_search": "{model} is a pipeline of your own, which does its own search",
+        "words_alone": "the search uses words only: {why}",
+        "search_not_tuned": "the search is not tuned: {n} dev cases name their documents, and {least} are needed",
+        "passages_too_long": "left out, because the context of {model} is too short: {names}",
+        "no_passage_fits": "no passage fits into the context of {model}",
+        # Rung model
+        "only_judges": "{model} only judges: give it a second name in [models] to try it as well",
+        "no_other_model": "the project file names no other model",
+        "no_other_model_on_device": "no other model may run on the device",
+        "switched_off": "{model} was switched off on {date}",
+        "switched_off_soon": "{model} is switched off on {date} (in {days} days)",
+        # Rung few_shot
+        "no_examples_to_show": "the project has no examples to show",
+        "sets_too_few": "no sets of shots are drawn: {n} examples are too few to choose from",
+        "no_bootstrap": "no bootstrapped shots: the model answers {n} of {n_asked} examples as they do",
+        "shots_without_encoder": "no shots are chosen by meaning: [retrieval] names no local encoder",
+        "shots_without_torch": (
+            "no shots are chosen by meaning: torch is not installed (pip install 'tuneworthy[semantic]')"
+        ),
+        # Rung decoding
+        "no_parameters": "{model} takes no sampling parameters",
+        "no_setting_accepted": "{model} accepts none of the settings",
+        "constrained_and_greedy": (
+            "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding] to try them"
+        ),
+        "probed_idle": "a probe found that it does nothing",
+        # Rung fine_tune
+        "no_tuned_model": "there is no tuned model to call: {why}",
+        "served_silent": (
+            "models.{model} does not answer, or does not tell which model of this project it serves; start it with "
+            "`tuneworthy serve`, or fix [serve]"
+        ),
+        "not_exported": "the tuned model was not exported; run `tuneworthy export gguf`",
+        "not_merged": "the adapter was not merged; run `tuneworthy merge`, then `tuneworthy export gguf`",
+        "not_trained": "nothing was trained yet",
+        "base_named": "its base, models.{model}",
+        "base_exported": "its base, exported as {artifact}",
+        "base_is_todays": "the model in use today, models.{model}",
+        "served_changed": "models.{model} no longer serves what was compared on test, but {now}.",
+        "served_changed_hint": "Start the tuned model with `tuneworthy serve`, and run again.",
+        "grader_changed": "another grader decides",
+        "prompt_changed": "the prompt changed",
+        "model_added": "the model {name} was added",
+        "model_gone": "the model {name} is gone",
+        "model_is_another": "the model {name} changed",
+        "setting_changed": "{name} was {before}, is {now}",
+        "rung_half_run": "the rung {rung} was half run ({n} of {n_test} cases)",
+        "run_cut_short": "the run was cut short: {why}",
+        # Judges
+        "give_verdicts": "give them with `tuneworthy cases label --judge`",
+        "verdict_unreadable": "{path}: a verdict is true or false, this is {got}.",
+        "verdict_unreadable_hint": "Fix the line.",
+        "judge_barred": "the judge may not decide: {why}",
+        "judge_not_validated": "it was not validated",
+        "too_few_verdicts": (
+            "people judged both variants on only {n} of the first {least} cases in the order of the draw; {how}"
+        ),
+        "judges_itself": "it would judge itself",
+        "judge_family": "models.{judge} judges the answers of models.{model}: {why}",
+        # check: the prompt
+        "about_prompt": "prompt.{key}: {error}",
+        "prompt_not_utf8": "prompt.{key}: {file} is not UTF-8.",
+        "save_as_utf8": "Save the file as UTF-8.",
+        "prompt_not_jinja": "prompt.{key} is not a valid Jinja template: {error}.",
+        "fix_template": "Fix the template.",
+        "prompt_lacks_variables": "prompt.{key}: {error} This happens in {n} cases ({first}, ...).",
+        "fix_variables": "Use variables that every case has, or fix the cases.",
+        "prompt_without_input": "prompt.user is {text!r}, the same for every case.",
+        "add_input": "Write {{ input }} where the question belongs.",
+        "answer_too_long": (
+            "prompt.max_tokens is {limit}, and {n} of {total} right answers are longer; the longest has about {longest} tokens."
+        ),
+        "raise_max_tokens": "Raise prompt.max_tokens.",
+        "context_too_short": (
+            "models.{name}.context is {context} tokens; the longest case with its shots and answer needs about {needed}."
+        ),
+        "raise_context": "Raise the context, or lower few_shot.k or prompt.max_tokens.",
+        "search_left_out": "Fix that, or remove the key from the project file.",
+        # check: the data
+        "fix_row": "Fix the row, or remove it.",
+        "unlabelled": "{n} of {total} cases in {path} have no right answer ({ids}).",
+        "label_them": "Label them with `tuneworthy cases label`, or remove them.",
+        "unknown_labels": (
+            "{path}: {n} labels of test cases ({labels}) occur in no example, grader or prompt, such as {first} in case {case}."
+        ),
+        "fix_labels": "Correct the spelling, add examples with these labels, or name them in the prompt.",
+        "unseen_labels": (
+            "{n} labels ({labels}) of {n_cases} cases occur in no example, so shots and the classical baseline cannot show "
+            "them."
+        ),
+        "add_examples": "Add examples with these labels, or correct the spelling.",
+        "overlapping": (
+            "{total} of {n_examples} examples overlap {side} and are dropped: {exact} ask the same question, {ngram} share most "
+            "n-grams, {group} share a group."
+        ),
+        "no_action": "No action needed: they are used neither as shots nor for training.",
+        "too_few_remain": (
+            "Fewer than {least} examples that can be scored remain, so dev is taken from the cases and test halves. "
+            "Check whether cases and examples only share a template, or add examples."
+        ),
+        "dev_near_test": (
+            "{total} of {n_dev} dev cases nearly repeat a test case: {exact} ask the same question, {ngram} share most n-grams, "
+            "{group} share a group."
+        ),
+        "set_groups": "Give cases from one source the same group.",
+        "most_faults": "at most {n} faults",
+        "more_faults": "{n} more",
+        "reader_note": "{path}: {note}",
+        "small_test": "The test set has {n} cases; at least {least} are needed.",
+        "add_cases": "Add cases with `tuneworthy cases sample`, then label them.",
+        "small_dev": "Dev has {n} cases; exploring needs at least {least}, so each rung tries one fixed candidate.",
+        "add_dev": "Add cases, or 200 examples that can be scored.",
+        "few_groups": "The test set has {n} groups; at least {least} are needed.",
+        "add_groups": "Add cases from other sources.",
+        # check: documents and search
+        "documents_missing": "There is nothing at {path}, where [documents] points.",
+        "fix_documents_path": "Fix documents.path.",
+        "documents_named": "Cases name {n} documents that do not exist ({names}).",
+        "add_documents": "Add them to [documents], or fix `documents` of the cases.",
+        "check_sources": "Check where these documents come from, or remove them.",
+        "about": "{name}: {error}",
+        "no_search_price": "{name}: the price of {url} is unknown.",
+        # check: graders
+        "about_grader": "[[graders]] {number} ({type}): {error}",
+        "fix_graders": "Fix [[graders]].",
+        "grader_cannot_use": "[[graders]] {number} ({type}): {reason}. It affects {n} of {total} cases ({first}, ...).",
+        "fix_answers": "Correct the answers, or choose another grader.",
+        "about_regressions": "[[regressions]]: {error}",
+        "fix_regressions": "Fix [[regressions]].",
+        "regression_cannot_use": "[[regressions]] {name}: {reason}. It affects {n} cases ({first}, ...).",
+        "other_judge": "Choose a judge of another model family.",
+        # check: models
+        "about_model": "models.{name}: {error}",
+        "model_not_here": "models.{name}: the file of {model} has not been downloaded yet.",
+        "pull_model": "`tuneworthy run` downloads it, or run `tuneworthy models pull {name}`.",
+        "no_gguf": "models.{name}: there is no GGUF file at {path}.",
+        "fix_model": "Fix [models.{name}].",
+        "gguf_is_folder": "models.{name}: {path} is a folder, not a GGUF file.",
+        "name_a_file": "Name a file in it.",
+        "server_down": "models.{name}: {url} does not answer ({reason}).",
+        "start_server": "Start the server, or fix base_url.",
+        "key_refused": "models.{name}: {url} refuses the key in {variable} (status {status}).",
+        "key_needed": "models.{name}: {url} needs a key (status {status}).",
+        "set_key": "Set the right key.",
+        "model_unknown": "models.{name}: {url} does not list {model!r}; it lists {listed}.",
+        "check_model_name": "If calls fail, fix the name; `tuneworthy models probe` shows what the server accepts.",
+        "baseline_hosted": "models.{name} is the baseline and hosted, but constraints.on_device is set.",
+        "other_baseline": "Choose another baseline, or drop the constraint.",
+        "model_hosted": "models.{name} is hosted and constraints.on_device is set, so the model is not called.",
+        "drop_constraint": "Drop the constraint to measure it.",
+        "no_price": "models.{name}: the price table of {date} has no price for {model}.",
+        "retires": "models.{name}: {model} is switched off on {date}.",
+        "choose_successor": "Choose a successor.",
+        "thinking_cut": (
+            "prompt.max_tokens is {limit}; models.{name} thinks before it answers and needs at least {least} tokens."
+        ),
+        # check: sampling settings
+        "lint": "{where}: {message} ({code})",
+        # check: the plan
+        "budget_missing": "ladder.budget_usd sets no limit, and {names} cost money.",
+        "set_budget": "Set ladder.budget_usd, or use `tuneworthy run --max-usd`.",
+        "budget_short": "ladder.budget_usd is ${budget:.2f}, and a run is expected to cost ${low:.2f} to ${high:.2f}.",
+        "raise_budget": "Raise it, or run fewer rungs (ladder.rungs).",
+        "more_cases": "{n} test cases would find it; or set task.margin to the difference that matters.",
+        "estimate": "{estimate} (an estimate){stored}.",
+        "stored_answers": "; {n} answers are stored and are not paid for again",
+        "never_waived": "[[waivers]]: the gate {gate!r} cannot be waived.",
+        "remove_waiver": "Remove this waiver.",
+        "power_enough": "{power} That is enough for the margin of {margin:.1f} points.",
+        "power_short": "{power} A gain of the margin ({margin:.1f} points) will mostly stay unresolved.",
+        # compare
+        "same_variant": "A and B are the same variant, {name} ({id}).",
+        "name_another": "Name another variant as A or B.",
+        "too_few_cases": "There are {n} {split} cases; a comparison needs at least {least}.",
+        "more_scored_cases": "Use --test or add cases.",
+        "too_few_scored": "Only {n} cases have a score of both variants; a comparison needs at least {least}.",
+        # cases show, cases label --judge
+        "test_hidden": "This is a test case: its answers are hidden, so that test stays honest. --reveal-test shows them.",
+        "no_test_answers": "No answer to a test case is stored.",
+        "run_without_quick": "Run `tuneworthy run` without --quick.",
+        "no_judge": "The first grader is {type!r}, so there is no judge to validate.",
+        "no_such_case": "{word!r} does not name one case; it matches {ids}.",
+        "rung_of_last_run": "rung of the last run called",
+        "list_cases": "`tuneworthy cases show --failed` lists ids.",
+        "empty_run": "The last run has no variant.",
+        "run_ladder_again": "Run `tuneworthy run` again.",
+        "quick_answers": "There is no full run yet; these answers are from the preview.",
+        "no_run_yet": "{root} has no run yet.",
+        "run_ladder": "Run `tuneworthy run` first.",
+        "partial_answers": "The run stopped early, so these are the answers so far: {reason}.",
+        # export variant
+        "no_prompt": "{name} has no prompt.",
+        "fit_classical": "The classical baseline is a few lines of scikit-learn: see tuneworthy.classical.fit.",
+        "passages_before": (
+            "The {k} best passages of the documents (content hash {documents}) precede the question, the best one last, in this "
+            "form; the search is {settings}."
+        ),
+        # teacher
+        "no_teacher": "The project file has no section [teacher].",
+        "add_teacher": 'Add one with `model = "..."`, or with `variant = "best"` for prompt distillation.',
+        "teacher_changed": "models.{model} is no longer the model that {name} was measured with.",
+        "classical_teacher": "The classical baseline cannot teach: it learned from these examples.",
+        "name_a_rung": 'Name another rung, such as variant = "few_shot".',
+        "teacher_gone": "The teacher's model {model!r} is no longer in [models].",
+        "put_model_back": "Put it back.",
+        # decode uncertainty, decode sweep
+        "no_logprobs": "{model} gives no log-probabilities.",
+        "other_model": "Choose a variant of another model.",
+        "run_probe": "`tuneworthy models probe` shows what it supports.",
+        "signal_fails": (
+            "{signal} does not separate wrong answers from right ones: AUROC {area:.2f} [{low:.2f}, {high:.2f}], n = {n}, "
+            "{n_wrong} wrong"
+        ),
+        "threshold_flags": (
+            "Log-probability {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} of the right ones."
+        ),
+        "one_repeat": "Consistency needs at least 2 repeats, not {n}.",
+        "nothing_to_sweep": "{model} has neither sampling parameters nor levels of effort.",
+    }
+)
+say = SENTENCES.say
+
 
 MOST_NAMED: Final = 5
 
@@ -21,34 +336,9 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-# Records of runs
-NO_SUCH_VARIANT: Final = "no such variant"
-RECORD_UNREADABLE: Final = "{where}: this version cannot read the record ({place}: {fault})."
-RUN_AGAIN: Final = "Run `tuneworthy run` again: nothing that was answered is paid for twice."
-STOPPED: Final = "stopped in the rung {rung}: {why}"
-BUG: Final = "unexpected {kind}"
-
-# Data of a project
-CASES_UNLABELLED: Final = "{n} cases have no expected answer, the first is {first}."
-CASES_UNLABELLED_HINT: Final = "Label them with `tuneworthy cases label`."
-CASES_CHANGED: Final = "{n} cases of the first run were edited or removed: {names}."
-CASES_CHANGED_HINT: Final = (
-    "Put them back. To start over with a new test set, move .tuneworthy/split.json and comparisons.json away."
-)
-LABELS_CORRECTED: Final = "Labels were corrected since the first run, so all variants are scored again: {names}."
-CASES_ADDED: Final = "{n} cases were added after the split was drawn and are not used."
-TEST_REVEALED: Final = (
-    "The answers to {n} test cases were shown (first on {date}): changes made since then look better on them than they "
-    "are."
-)
-NAME_LABELS: Final = "If you know all labels beforehand, name them in a `choice` grader."
 LABELS_OPEN: Final = (
     "{once} of {n} answers in dev and examples have a label that occurs once, so there are probably more labels and no "
-    f"answer is constrained to the known ones. {NAME_LABELS}"
-)
-SCHEMA_MISFITS: Final = (
-    "The expected answers of {n} of {n_test} test cases do not fit the schema inferred from dev and examples: a model "
-    "constrained to it cannot give them."
+    f"answer is constrained to the known ones. {say('name_labels')}"
 )
 
 
@@ -56,71 +346,16 @@ def labels_in_test_only(labels: Sequence[str]) -> str:
     """Return the labels that no model is offered."""
     return (
         f"{len(labels)} labels occur in test only ({listed(labels)}), so no model gets them among its choices. "
-        f"{NAME_LABELS}"
+        f"{say('name_labels')}"
     )
 
 
-# Comparisons on test
-PLAN_MISSING: Final = "The comparisons already made on test are missing."
-PLAN_UNREADABLE: Final = "This is not a list of comparisons on test."
-PLAN_SET_BACK: Final = "This lists {n} comparisons on test, but {made} were made."
-PLAN_HINT: Final = "It belongs to the test set: restore the file, or start over with a new test set."
-TEST_USED_UP: Final = "The test set is used up: {why}."
-TEST_USED_UP_HINT: Final = "Collect a new test set, or compare on dev."
-TODAY_MEASURED_AGAIN: Final = "Another baseline was measured on test before, so this one is charged as a comparison."
-
-# Variants
-NO_RUN: Final = "There is no run yet that tried {name!r}."
-NO_RUN_HINT: Final = "Run `tuneworthy run` first."
-RUN_PARTIAL: Final = "The last run stopped early, so it has no best variant: {why}."
-RUN_PARTIAL_HINT: Final = "Run `tuneworthy run` again, or name a rung."
-NO_VARIANT: Final = "{name!r} matches {n} variants of the last run."
-NO_VARIANT_HINT: Final = "Use one of {names}, or an id. {nearest}"
-VARIANT_UNREADABLE: Final = "{where}: this is not an exported variant ({fault})."
-VARIANT_UNREADABLE_HINT: Final = "Write it with `tuneworthy export variant`."
-VARIANT_FILE_MISSING: Final = "{path}: {fault}."
-VARIANT_FILE_HINT: Final = "Check the path of the exported variant."
-MODEL_CHANGED: Final = "models.{model} is another model now than the one that {variant} was measured with."
-MODEL_CHANGED_HINT: Final = "Run `tuneworthy run` again, or put the former model back under another name."
-
-# What a rung did, in general
-NOTHING_TO_BUILD_ON: Final = "there is no baseline to build on: {why}"
-NOTHING_TO_TRY: Final = "nothing to try"
-MODEL_UNAVAILABLE: Final = "{model} is not available: {why}"
-NONE_SCORED: Final = "{variant}: none of {n} dev cases could be scored"
-NOTHING_SCORED: Final = "nothing could be scored"
-QUICK: Final = "dev only: {score:.3f} on {n} cases; nothing was compared on test"
-TODAY: Final = "today's prompt and model"
-INELIGIBLE: Final = "; it violates a constraint: {why}"
-TAKES_OVER: Final = "not adopted, but now the best, because {variant} violates a constraint: {why}"
-NOT_ACCEPTED: Final = "{model} does not accept {what}"
-SCORE_CORRECTED: Final = "score corrected by people's verdicts on {n} cases; the judge alone gives {score:.3f}"
-SEARCH_INCOMPLETE: Final = "The search needs every answer, and one failed: {why}"
-SEARCH_INCOMPLETE_HINT: Final = "Run the same command again when the provider works; what was answered is kept."
-
-# Whether a candidate is adopted
-GAIN: Final = "{delta:+.3f} [{lo:+.3f}, {hi:+.3f}] at alpha {alpha:.4f}, n = {n}"
-JUDGE_UNVALIDATED: Final = "unknown: {why} (by the judge alone {gain})"
-UNSCORED: Final = "{share:.1%} of the answers could not be scored (at most {most:.0%}); {gain}"
-UNSCORED_FLIP: Final = "the unscored answers could turn the sign; {gain}"
-BETTER: Final = "better: {gain}"
-CHEAPER: Final = "no worse by the margin (lower bound {lower:+.3f} above -{margin:g}) and {saving}; {gain}"
-NO_GAIN: Final = "a gain of {margin:g} is excluded: {gain}"
-UNRESOLVED: Final = "a gain of {margin:g} is neither shown nor excluded: {gain}"
-COSTS_LESS: Final = "{share:.0%} cheaper"
-TAKES_LESS: Final = "{share:.0%} faster"
-
-# Rung classical
-NO_EXAMPLES_TO_LEARN: Final = "the project has no examples to train a classical baseline on"
-CLASSICAL: Final = "no language model"
 CLASSICAL_AGAINST_BEST: Final[Mapping[str, str]] = {
     "better": "no language model, and better than every one tried",
     "cheaper": "no language model, and no worse than the best one tried",
     "no_gain": "no language model; the best one tried is at least as good",
     "constraint": "no language model, and it violates a constraint",
 }
-CLASSICAL_UNRESOLVED: Final = "no language model; neither better nor worse is shown"
-CLASSICAL_TAKES_OVER: Final = " (and the best, because {variant} violates a constraint: {why})"
 
 
 def classical_wins(name: str, score: float, *, best: str, best_score: float) -> str:
@@ -132,72 +367,14 @@ def classical_wins(name: str, score: float, *, best: str, best_score: float) -> 
     )
 
 
-# Rung prompt
-OWN_PROMPT: Final = "{model} is a pipeline of your own, with a prompt of its own"
-NOT_OPTIMISED: Final = "the prompt is not optimised: {why}"
-NOT_ABLATED: Final = "nothing is cut from the system prompt: {why}"
-NO_PARAGRAPHS: Final = "it has fewer than two paragraphs, or only placeholders"
-PARAGRAPHS_CUT: Final = "{n} of {n_all} paragraphs cut"
-UNSEARCHED: Final = "that takes a whole run and at least 50 dev cases"
-OWN_SYSTEM_TURNS: Final = "{n} of {n_half} dev cases to search on have a system turn of their own"
-SEARCHED_TOO_FEW: Final = (
-    "only {n} dev cases are left to search on, and {least} are needed: the groups of dev are too large"
-)
-SEARCHED_UNSCORED: Final = "{n} of {n_all} searched cases have no score; {why}"
-GEPA_FOUND_NOTHING: Final = "GEPA found nothing better in {calls} calls"
-
-# Rung retrieval
-NO_DOCUMENTS: Final = "the project has no documents"
-EMPTY_DOCUMENTS: Final = "all documents are empty"
-OWN_SEARCH: Final = "{model} is a pipeline of your own, which does its own search"
 NO_ENCODER: Final[Mapping[str, str]] = {
     "local": "torch is not installed (pip install 'tuneworthy[semantic]')",
     "llama_cpp": "xllamacpp is not installed (pip install 'tuneworthy[local]')",
 }
-WORDS_ALONE: Final = "the search uses words only: {why}"
-SEARCH_NOT_TUNED: Final = "the search is not tuned: {n} dev cases name their documents, and {least} are needed"
-PASSAGES_TOO_LONG: Final = "left out, because the context of {model} is too short: {names}"
-NO_PASSAGE_FITS: Final = "no passage fits into the context of {model}"
 
-# Rung model
-ONLY_JUDGES: Final = "{model} only judges: give it a second name in [models] to try it as well"
-NO_OTHER_MODEL: Final = "the project file names no other model"
-NO_OTHER_MODEL_ON_DEVICE: Final = "no other model may run on the device"
-SWITCHED_OFF: Final = "{model} was switched off on {date}"
-SWITCHED_OFF_SOON: Final = "{model} is switched off on {date} (in {days} days)"
 
-# Rung few_shot
-NO_EXAMPLES_TO_SHOW: Final = "the project has no examples to show"
-SETS_TOO_FEW: Final = "no sets of shots are drawn: {n} examples are too few to choose from"
-SETS_UNSEARCHED: Final = f"no sets of shots are drawn: {UNSEARCHED}"
-NO_BOOTSTRAP: Final = "no bootstrapped shots: the model answers {n} of {n_asked} examples as they do"
-SHOTS_WITHOUT_ENCODER: Final = "no shots are chosen by meaning: [retrieval] names no local encoder"
-SHOTS_WITHOUT_TORCH: Final = (
-    "no shots are chosen by meaning: torch is not installed (pip install 'tuneworthy[semantic]')"
-)
+SETS_UNSEARCHED: Final = f"no sets of shots are drawn: {say('unsearched')}"
 
-# Rung decoding
-NO_PARAMETERS: Final = "{model} takes no sampling parameters"
-NO_SETTING_ACCEPTED: Final = "{model} accepts none of the settings"
-CONSTRAINED_AND_GREEDY: Final = (
-    "the answer is constrained and greedy: sampling could only add noise; name settings in [decoding] to try them"
-)
-PROBED_IDLE: Final = "a probe found that it does nothing"
-
-# Rung fine_tune
-NO_TUNED_MODEL: Final = "there is no tuned model to call: {why}"
-SERVED_SILENT: Final = (
-    "models.{model} does not answer, or does not tell which model of this project it serves; start it with "
-    "`tuneworthy serve`, or fix [serve]"
-)
-NOT_EXPORTED: Final = "the tuned model was not exported; run `tuneworthy export gguf`"
-NOT_MERGED: Final = "the adapter was not merged; run `tuneworthy merge`, then `tuneworthy export gguf`"
-NOT_TRAINED: Final = "nothing was trained yet"
-BASE_NAMED: Final = "its base, models.{model}"
-BASE_EXPORTED: Final = "its base, exported as {artifact}"
-BASE_IS_TODAYS: Final = "the model in use today, models.{model}"
-SERVED_CHANGED: Final = "models.{model} no longer serves what was compared on test, but {now}."
-SERVED_CHANGED_HINT: Final = "Start the tuned model with `tuneworthy serve`, and run again."
 
 # What changed since a run
 CHANGED: Final[Mapping[str, str]] = {
@@ -207,26 +384,6 @@ CHANGED: Final[Mapping[str, str]] = {
     "examples": "the examples changed",
     "documents": "the documents changed",
 }
-GRADER_CHANGED: Final = "another grader decides"
-PROMPT_CHANGED: Final = "the prompt changed"
-MODEL_ADDED: Final = "the model {name} was added"
-MODEL_GONE: Final = "the model {name} is gone"
-MODEL_IS_ANOTHER: Final = "the model {name} changed"
-SETTING_CHANGED: Final = "{name} was {before}, is {now}"
-RUNG_HALF_RUN: Final = "the rung {rung} was half run ({n} of {n_test} cases)"
-RUN_CUT_SHORT: Final = "the run was cut short: {why}"
-
-# Judges
-GIVE_VERDICTS: Final = "give them with `tuneworthy cases label --judge`"
-VERDICT_UNREADABLE: Final = "{path}: a verdict is true or false, this is {got}."
-VERDICT_UNREADABLE_HINT: Final = "Fix the line."
-JUDGE_BARRED: Final = "the judge may not decide: {why}"
-JUDGE_NOT_VALIDATED: Final = "it was not validated"
-TOO_FEW_VERDICTS: Final = (
-    "people judged both variants on only {n} of the first {least} cases in the order of the draw; {how}"
-)
-JUDGES_ITSELF: Final = "it would judge itself"
-JUDGE_FAMILY: Final = "models.{judge} judges the answers of models.{model}: {why}"
 
 
 # What a run takes
@@ -256,120 +413,6 @@ def estimate_assumptions(max_tokens: int, observed: Sequence[str], providers: Se
     if {"openai", "anthropic"} & set(providers):
         lines.append("A server that was not measured takes 0.5 s and writes 60 tokens a second.")
     return lines
-
-
-# check: the prompt
-ABOUT_PROMPT: Final = "prompt.{key}: {error}"
-PROMPT_NOT_UTF8: Final = "prompt.{key}: {file} is not UTF-8."
-SAVE_AS_UTF8: Final = "Save the file as UTF-8."
-PROMPT_NOT_JINJA: Final = "prompt.{key} is not a valid Jinja template: {error}."
-FIX_TEMPLATE: Final = "Fix the template."
-PROMPT_LACKS_VARIABLES: Final = "prompt.{key}: {error} This happens in {n} cases ({first}, ...)."
-FIX_VARIABLES: Final = "Use variables that every case has, or fix the cases."
-PROMPT_WITHOUT_INPUT: Final = "prompt.user is {text!r}, the same for every case."
-ADD_INPUT: Final = "Write {{ input }} where the question belongs."
-ANSWER_TOO_LONG: Final = (
-    "prompt.max_tokens is {limit}, and {n} of {total} right answers are longer; the longest has about {longest} tokens."
-)
-RAISE_MAX_TOKENS: Final = "Raise prompt.max_tokens."
-CONTEXT_TOO_SHORT: Final = (
-    "models.{name}.context is {context} tokens; the longest case with its shots and answer needs about {needed}."
-)
-RAISE_CONTEXT: Final = "Raise the context, or lower few_shot.k or prompt.max_tokens."
-SEARCH_LEFT_OUT: Final = "Fix that, or remove the key from the project file."
-
-# check: the data
-FIX_ROW: Final = "Fix the row, or remove it."
-UNLABELLED: Final = "{n} of {total} cases in {path} have no right answer ({ids})."
-LABEL_THEM: Final = "Label them with `tuneworthy cases label`, or remove them."
-UNKNOWN_LABELS: Final = (
-    "{path}: {n} labels of test cases ({labels}) occur in no example, grader or prompt, such as {first} in case {case}."
-)
-FIX_LABELS: Final = "Correct the spelling, add examples with these labels, or name them in the prompt."
-UNSEEN_LABELS: Final = "{n} labels ({labels}) of {n_cases} cases occur in no example, so shots and the classical baseline cannot show them."
-ADD_EXAMPLES: Final = "Add examples with these labels, or correct the spelling."
-OVERLAPPING: Final = (
-    "{total} of {n_examples} examples overlap {side} and are dropped: {exact} ask the same question, {ngram} share most "
-    "n-grams, {group} share a group."
-)
-NO_ACTION: Final = "No action needed: they are used neither as shots nor for training."
-TOO_FEW_REMAIN: Final = (
-    "Fewer than {least} examples that can be scored remain, so dev is taken from the cases and test halves. "
-    "Check whether cases and examples only share a template, or add examples."
-)
-DEV_NEAR_TEST: Final = (
-    "{total} of {n_dev} dev cases nearly repeat a test case: {exact} ask the same question, {ngram} share most n-grams, "
-    "{group} share a group."
-)
-SET_GROUPS: Final = "Give cases from one source the same group."
-MOST_FAULTS: Final = "at most {n} faults"
-MORE_FAULTS: Final = "{n} more"
-READER_NOTE: Final = "{path}: {note}"
-SMALL_TEST: Final = "The test set has {n} cases; at least {least} are needed."
-ADD_CASES: Final = "Add cases with `tuneworthy cases sample`, then label them."
-SMALL_DEV: Final = "Dev has {n} cases; exploring needs at least {least}, so each rung tries one fixed candidate."
-ADD_DEV: Final = "Add cases, or 200 examples that can be scored."
-FEW_GROUPS: Final = "The test set has {n} groups; at least {least} are needed."
-ADD_GROUPS: Final = "Add cases from other sources."
-
-# check: documents and search
-DOCUMENTS_MISSING: Final = "There is nothing at {path}, where [documents] points."
-FIX_DOCUMENTS_PATH: Final = "Fix documents.path."
-DOCUMENTS_NAMED: Final = "Cases name {n} documents that do not exist ({names})."
-ADD_DOCUMENTS: Final = "Add them to [documents], or fix `documents` of the cases."
-CHECK_SOURCES: Final = "Check where these documents come from, or remove them."
-ABOUT: Final = "{name}: {error}"
-NO_SEARCH_PRICE: Final = "{name}: the price of {url} is unknown."
-
-# check: graders
-ABOUT_GRADER: Final = "[[graders]] {number} ({type}): {error}"
-FIX_GRADERS: Final = "Fix [[graders]]."
-GRADER_CANNOT_USE: Final = "[[graders]] {number} ({type}): {reason}. It affects {n} of {total} cases ({first}, ...)."
-FIX_ANSWERS: Final = "Correct the answers, or choose another grader."
-ABOUT_REGRESSIONS: Final = "[[regressions]]: {error}"
-FIX_REGRESSIONS: Final = "Fix [[regressions]]."
-REGRESSION_CANNOT_USE: Final = "[[regressions]] {name}: {reason}. It affects {n} cases ({first}, ...)."
-OTHER_JUDGE: Final = "Choose a judge of another model family."
-
-# check: models
-ABOUT_MODEL: Final = "models.{name}: {error}"
-MODEL_NOT_HERE: Final = "models.{name}: the file of {model} has not been downloaded yet."
-PULL_MODEL: Final = "`tuneworthy run` downloads it, or run `tuneworthy models pull {name}`."
-NO_GGUF: Final = "models.{name}: there is no GGUF file at {path}."
-FIX_MODEL: Final = "Fix [models.{name}]."
-GGUF_IS_FOLDER: Final = "models.{name}: {path} is a folder, not a GGUF file."
-NAME_A_FILE: Final = "Name a file in it."
-SERVER_DOWN: Final = "models.{name}: {url} does not answer ({reason})."
-START_SERVER: Final = "Start the server, or fix base_url."
-KEY_REFUSED: Final = "models.{name}: {url} refuses the key in {variable} (status {status})."
-KEY_NEEDED: Final = "models.{name}: {url} needs a key (status {status})."
-SET_KEY: Final = "Set the right key."
-MODEL_UNKNOWN: Final = "models.{name}: {url} does not list {model!r}; it lists {listed}."
-CHECK_MODEL_NAME: Final = "If calls fail, fix the name; `tuneworthy models probe` shows what the server accepts."
-BASELINE_HOSTED: Final = "models.{name} is the baseline and hosted, but constraints.on_device is set."
-OTHER_BASELINE: Final = "Choose another baseline, or drop the constraint."
-MODEL_HOSTED: Final = "models.{name} is hosted and constraints.on_device is set, so the model is not called."
-DROP_CONSTRAINT: Final = "Drop the constraint to measure it."
-NO_PRICE: Final = "models.{name}: the price table of {date} has no price for {model}."
-RETIRES: Final = "models.{name}: {model} is switched off on {date}."
-CHOOSE_SUCCESSOR: Final = "Choose a successor."
-THINKING_CUT: Final = (
-    "prompt.max_tokens is {limit}; models.{name} thinks before it answers and needs at least {least} tokens."
-)
-
-# check: sampling settings
-LINT: Final = "{where}: {message} ({code})"
-
-# check: the plan
-BUDGET_MISSING: Final = "ladder.budget_usd sets no limit, and {names} cost money."
-SET_BUDGET: Final = "Set ladder.budget_usd, or use `tuneworthy run --max-usd`."
-BUDGET_SHORT: Final = "ladder.budget_usd is ${budget:.2f}, and a run is expected to cost ${low:.2f} to ${high:.2f}."
-RAISE_BUDGET: Final = "Raise it, or run fewer rungs (ladder.rungs)."
-MORE_CASES: Final = "{n} test cases would find it; or set task.margin to the difference that matters."
-ESTIMATE: Final = "{estimate} (an estimate){stored}."
-STORED_ANSWERS: Final = "; {n} answers are stored and are not paid for again"
-NEVER_WAIVED: Final = "[[waivers]]: the gate {gate!r} cannot be waived."
-REMOVE_WAIVER: Final = "Remove this waiver."
 
 
 def search_server(name: str, url: str, calls: tuple[float, float] | None, usd: tuple[float, float] | None) -> str:
@@ -405,41 +448,6 @@ def power(  # noqa: PLR0917
     return f"{text} Showing that nothing got worse by the margin takes {n_no_worse:,} cases."
 
 
-POWER_ENOUGH: Final = "{power} That is enough for the margin of {margin:.1f} points."
-POWER_SHORT: Final = "{power} A gain of the margin ({margin:.1f} points) will mostly stay unresolved."
-
-
-# compare
-SAME_VARIANT: Final = "A and B are the same variant, {name} ({id})."
-NAME_ANOTHER: Final = "Name another variant as A or B."
-TOO_FEW_CASES: Final = "There are {n} {split} cases; a comparison needs at least {least}."
-MORE_SCORED_CASES: Final = "Use --test or add cases."
-TOO_FEW_SCORED: Final = "Only {n} cases have a score of both variants; a comparison needs at least {least}."
-
-# cases show, cases label --judge
-TEST_HIDDEN: Final = "This is a test case: its answers are hidden, so that test stays honest. --reveal-test shows them."
-NO_TEST_ANSWERS: Final = "No answer to a test case is stored."
-RUN_WITHOUT_QUICK: Final = "Run `tuneworthy run` without --quick."
-NO_JUDGE: Final = "The first grader is {type!r}, so there is no judge to validate."
-NO_SUCH_CASE: Final = "{word!r} does not name one case; it matches {ids}."
-RUNG_OF_LAST_RUN: Final = "rung of the last run called"
-LIST_CASES: Final = "`tuneworthy cases show --failed` lists ids."
-EMPTY_RUN: Final = "The last run has no variant."
-RUN_LADDER_AGAIN: Final = "Run `tuneworthy run` again."
-QUICK_ANSWERS: Final = "There is no full run yet; these answers are from the preview."
-NO_RUN_YET: Final = "{root} has no run yet."
-RUN_LADDER: Final = "Run `tuneworthy run` first."
-PARTIAL_ANSWERS: Final = "The run stopped early, so these are the answers so far: {reason}."
-
-# export variant
-NO_PROMPT: Final = "{name} has no prompt."
-FIT_CLASSICAL: Final = "The classical baseline is a few lines of scikit-learn: see tuneworthy.classical.fit."
-PASSAGES_BEFORE: Final = (
-    "The {k} best passages of the documents (content hash {documents}) precede the question, the best one last, in this "
-    "form; the search is {settings}."
-)
-
-
 def shots_per_case(k: int, encoder: str) -> str:
     """Say which examples precede the question, where they are chosen per case."""
     method = f"by the sentence encoder {encoder}" if encoder else "BM25 over their questions"
@@ -447,30 +455,6 @@ def shots_per_case(k: int, encoder: str) -> str:
         f"The {k} nearest examples of shots.jsonl ({method}) precede the question, the nearest last, each as a user "
         "turn and an assistant turn."
     )
-
-
-# teacher
-NO_TEACHER: Final = "The project file has no section [teacher]."
-ADD_TEACHER: Final = 'Add one with `model = "..."`, or with `variant = "best"` for prompt distillation.'
-TEACHER_CHANGED: Final = "models.{model} is no longer the model that {name} was measured with."
-CLASSICAL_TEACHER: Final = "The classical baseline cannot teach: it learned from these examples."
-NAME_A_RUNG: Final = 'Name another rung, such as variant = "few_shot".'
-TEACHER_GONE: Final = "The teacher's model {model!r} is no longer in [models]."
-PUT_MODEL_BACK: Final = "Put it back."
-
-# decode uncertainty, decode sweep
-NO_LOGPROBS: Final = "{model} gives no log-probabilities."
-OTHER_MODEL: Final = "Choose a variant of another model."
-RUN_PROBE: Final = "`tuneworthy models probe` shows what it supports."
-SIGNAL_FAILS: Final = (
-    "{signal} does not separate wrong answers from right ones: AUROC {area:.2f} [{low:.2f}, {high:.2f}], n = {n}, "
-    "{n_wrong} wrong"
-)
-THRESHOLD_FLAGS: Final = (
-    "Log-probability {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} of the right ones."
-)
-ONE_REPEAT: Final = "Consistency needs at least 2 repeats, not {n}."
-NOTHING_TO_SWEEP: Final = "{model} has neither sampling parameters nor levels of effort."
 
 
 def too_few_graded(least: int, n_wrong: int, n: int, by_group: tuple[int, ...] | None) -> str:

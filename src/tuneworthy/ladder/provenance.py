@@ -4,8 +4,6 @@ Invariant: what is unknown on one side (an older record, a judge that cannot be 
 but a record without settings whose project file has another hash is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -95,11 +93,11 @@ def changed_since(
     changed = [change for name, change in messages.CHANGED.items() if getattr(then, name) != getattr(now, name)]
     changed += _graders(then.graders, now.graders)
     if record.primary != project.graders[0].type:
-        changed.append(messages.GRADER_CHANGED)
+        changed.append(messages.say("grader_changed"))
     changed += _variants(record, project, opened)
-    changed += [messages.MODEL_ADDED.format(name=name) for name in project.models if name not in then.models]
+    changed += [messages.say("model_added", name=name) for name in project.models if name not in then.models]
     settings_changed = [
-        messages.SETTING_CHANGED.format(name=name, before=then.settings[name], now=value)
+        messages.say("setting_changed", name=name, before=then.settings[name], now=value)
         for name, value in now.settings.items()
         if name in then.settings and then.settings[name] != value
     ]
@@ -109,11 +107,11 @@ def changed_since(
 def _incomplete(record: RunRecord) -> list[str]:
     """Name a run that was cut short, and rungs that were half run."""
     half = [
-        messages.RUNG_HALF_RUN.format(rung=row.rung, n=row.n, n_test=record.n_test)
+        messages.say("rung_half_run", rung=row.rung, n=row.n, n_test=record.n_test)
         for row in record.rungs
         if row.score is not None and row.n != record.n_test
     ]
-    return [messages.RUN_CUT_SHORT.format(why=record.partial), *half] if record.partial else half
+    return [messages.say("run_cut_short", why=record.partial), *half] if record.partial else half
 
 
 def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -128,13 +126,13 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[
     base = record.variant_of(baseline) if baseline else None
     changed = []
     if base is not None and any(getattr(base, name) != value for name, value in _prompt(project).items()):
-        changed.append(messages.PROMPT_CHANGED)
+        changed.append(messages.say("prompt_changed"))
     models = {variant.model: variant.model_identity for variant in record.variants.values()}
     for name, identity in models.items():
         if name not in project.models:
-            changed += [] if name.startswith((PREFIX, TUNED)) else [messages.MODEL_GONE.format(name=name)]
+            changed += [] if name.startswith((PREFIX, TUNED)) else [messages.say("model_gone", name=name)]
         elif name in opened and content_hash(dict(opened[name])) != content_hash(dict(identity)):
-            changed.append(messages.MODEL_IS_ANOTHER.format(name=name))
+            changed.append(messages.say("model_is_another", name=name))
     return changed
 
 

@@ -1,7 +1,5 @@
 """What a run leaves: one record for the whole and one a rung. The only place that turns records to JSON and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -315,12 +313,13 @@ def record_from(document: Any, where: str = "record") -> RunRecord:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "document"
         raise UserError(
-            messages.RECORD_UNREADABLE.format(where=where, place=place, fault=first["msg"]), hint=messages.RUN_AGAIN
+            messages.say("record_unreadable", where=where, place=place, fault=first["msg"]),
+            hint=messages.say("run_again"),
         ) from None
     if record.best and record.best.variant not in record.variants:
         raise UserError(
-            messages.RECORD_UNREADABLE.format(where=where, place="best.variant", fault=messages.NO_SUCH_VARIANT),
-            hint=messages.RUN_AGAIN,
+            messages.say("record_unreadable", where=where, place="best.variant", fault=messages.say("no_such_variant")),
+            hint=messages.say("run_again"),
         )
     return record
 

@@ -3,8 +3,6 @@
 A test set whose answers were seen no longer measures what was tuned after that. It is not forbidden, it is noted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -36,4 +34,4 @@ def reveal_note(folder: Folder) -> str:
     if not rows:
         return ""
     since = min(row["time"] for row in rows)
-    return messages.TEST_REVEALED.format(n=len(rows), date=since[:10])
+    return messages.say("test_revealed", n=len(rows), date=since[:10])

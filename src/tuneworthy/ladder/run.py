@@ -4,8 +4,6 @@ Every answer is stored first, so that a run that was cut short, or is repeated, 
 model twice for the same.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -91,9 +89,9 @@ async def run_ladder(
             if not run.records and not isinstance(error, BudgetSpent | OutsideFault):
                 raise  # nothing could be begun: the project has to be fixed first
             why = (
-                error.message if isinstance(error, TuneworthyError) else messages.BUG.format(kind=type(error).__name__)
+                error.message if isinstance(error, TuneworthyError) else messages.say("bug", kind=type(error).__name__)
             )
-            record = run.record(partial=messages.STOPPED.format(rung=run.current, why=why.rstrip(".")))
+            record = run.record(partial=messages.say("stopped", rung=run.current, why=why.rstrip(".")))
             if not _has_whole(session, quick=quick):
                 write_record(session.folder, record)
             stopped(record)
@@ -175,7 +173,7 @@ class LadderRun:
     async def _rung(self, name: str) -> RungRecord:
         """Run one rung: propose, search, race on dev, look closer at the winner, compare it on test."""
         if self.best is None and name not in REFERENCE_RUNGS:
-            why = messages.NOTHING_TO_BUILD_ON.format(why=self.records["baseline"].reason)
+            why = messages.say("nothing_to_build_on", why=self.records["baseline"].reason)
             return RungRecord(rung=name, status=RungStatus.SKIPPED, reason=why, reason_code="baseline_failed")
         session, rung = self.session, RUNGS.get(name)()
         view = view_of(session, self.best, self.dev, searched=session.split.explore and not self.quick)
@@ -215,7 +213,7 @@ class LadderRun:
                 try:
                     await self.session.ask(variant, self.dev[:1])
                 except ModelError as error:
-                    refused[variant.model] = messages.MODEL_UNAVAILABLE.format(model=variant.model, why=error.message)
+                    refused[variant.model] = messages.say("model_unavailable", model=variant.model, why=error.message)
         return refused
 
     async def _explore(self, candidates: Sequence[Variant], unseen: Sequence[Case]) -> Race | None:
@@ -249,7 +247,7 @@ class LadderRun:
         self._n_on_dev[winner.id] = row.n
         if record.rung != "classical" and await self._is_ahead(winner):
             self.best = winner
-        return replace(record, reason=messages.QUICK.format(score=row.score, n=row.n))
+        return replace(record, reason=messages.say("quick", score=row.score, n=row.n))
 
     async def _is_ahead(self, winner: Variant) -> bool:
         """Whether `winner` is ahead of the best so far on the dev cases that both have answered and scored."""
@@ -266,23 +264,23 @@ class LadderRun:
         if best and name not in REFERENCE_RUNGS:
             alpha = take_comparison(self.session, name, best.variant, winner)
         if name == "baseline" and measure_today(self.session, winner):
-            record = replace(record, notes=[*record.notes, messages.TODAY_MEASURED_AGAIN])
+            record = replace(record, notes=[*record.notes, messages.say("today_measured_again")])
         record, trial = await measure_on_test(self.session, record, winner, self.dev)
         if trial.unscored == len(trial.num):
             return _failed(record, trial.traces)
         if name == "classical":
             self.classical = trial
-            return _reference(record, messages.CLASSICAL)
+            return _reference(record, messages.say("classical"))
         if best is None or alpha is None or self.highest is None:
             self._lead(trial)
-            return _reference(record, messages.TODAY)
+            return _reference(record, messages.say("today"))
         gain, decision = await decide(self.session, best, self.highest, trial, alpha)
         record = with_decision(record, best.variant, gain, decision)
         if decision.status is RungStatus.ADOPTED:
             self._lead(trial)
         elif _takes_over(best, trial):
             self._lead(trial)
-            why = messages.TAKES_OVER.format(variant=best.variant.name, why=best.violated)
+            why = messages.say("takes_over", variant=best.variant.name, why=best.violated)
             record = replace(record, reason=f"{record.reason}; {why}")
         return record
 
@@ -296,9 +294,9 @@ class LadderRun:
         """Compare the classical baseline with the best language-model variant: the last comparison."""
         alpha = take_comparison(self.session, "classical", best.variant, classical.variant)
         gain, decision = await decide(self.session, best, self.highest or best, classical, alpha)
-        why = messages.CLASSICAL_AGAINST_BEST.get(decision.reason_code, messages.CLASSICAL_UNRESOLVED)
+        why = messages.CLASSICAL_AGAINST_BEST.get(decision.reason_code, messages.say("classical_unresolved"))
         if _takes_over(best, classical):
-            why += messages.CLASSICAL_TAKES_OVER.format(variant=best.variant.name, why=best.violated)
+            why += messages.say("classical_takes_over", variant=best.variant.name, why=best.violated)
         record = with_decision(self.records["classical"], best.variant, gain, decision)
         return replace(record, status=RungStatus.REFERENCE, reason=f"{why}: {decision.reason}")
 
@@ -376,7 +374,7 @@ def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], n
         return RungRecord(rung=name, status=RungStatus.FAILED, reason=reason, reason_code="unavailable")
     code = proposal.skip_code or "nothing_to_try"
     status = RungStatus.VIOLATES_CONSTRAINT if code == "constraint" else RungStatus.SKIPPED
-    reason = proposal.skipped or messages.NOTHING_TO_TRY
+    reason = proposal.skipped or messages.say("nothing_to_try")
     return RungRecord(rung=name, status=status, reason=reason, reason_code=code, notes=notes)
 
 
@@ -407,7 +405,7 @@ def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes:
         if entry.scored
     ]
     mute = [
-        messages.NONE_SCORED.format(variant=entry.variant.name, n=entry.n)
+        messages.say("none_scored", variant=entry.variant.name, n=entry.n)
         for entry in raced.entries
         if not entry.scored
     ]
@@ -428,7 +426,7 @@ def _takes_over(best: Measurement, trial: Measurement) -> bool:
 
 def _reference(record: RungRecord, what: str) -> RungRecord:
     """Return the record of what others are compared with; it may break a constraint, and then says so."""
-    why = messages.INELIGIBLE.format(why=record.violated) if record.violated else ""
+    why = messages.say("ineligible", why=record.violated) if record.violated else ""
     return replace(record, status=RungStatus.REFERENCE, reason=what + why, reason_code="reference")
 
 

@@ -4,8 +4,6 @@ A rung is a subclass of `Rung` behind `@rung(name)`. Its steps get what they nee
 found: a rung keeps nothing between them.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What single rungs record beside the part that all share; `kind` names the rung."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal

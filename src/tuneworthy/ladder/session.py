@@ -74,8 +74,8 @@ def read_data(project: Project) -> TaskData:
     unlabelled = [case.id for case in dataset.cases if not case.labelled]
     if unlabelled:
         raise UserError(
-            messages.CASES_UNLABELLED.format(n=len(unlabelled), first=unlabelled[0]),
-            hint=messages.CASES_UNLABELLED_HINT,
+            messages.say("cases_unlabelled", n=len(unlabelled), first=unlabelled[0]),
+            hint=messages.say("cases_unlabelled_hint"),
         )
     return settle(project, dataset)
 
@@ -108,13 +108,14 @@ def _changes_since(found: Changes) -> list[str]:
     """
     if gone := [*found.edited, *found.removed]:
         raise UserError(
-            messages.CASES_CHANGED.format(n=len(gone), names=", ".join(gone[:3])), hint=messages.CASES_CHANGED_HINT
+            messages.say("cases_changed", n=len(gone), names=", ".join(gone[:3])),
+            hint=messages.say("cases_changed_hint"),
         )
     notes = []
     if found.relabelled:
-        notes.append(messages.LABELS_CORRECTED.format(names=", ".join(found.relabelled)))
+        notes.append(messages.say("labels_corrected", names=", ".join(found.relabelled)))
     if found.added:
-        notes.append(messages.CASES_ADDED.format(n=len(found.added)))
+        notes.append(messages.say("cases_added", n=len(found.added)))
     return notes
 
 
@@ -202,8 +203,8 @@ class Session:
         model = self.models[variant.model]
         if canonical(dict(variant.model_identity)) != model.identity:
             raise UserError(
-                messages.MODEL_CHANGED.format(model=variant.model, variant=variant.name),
-                hint=messages.MODEL_CHANGED_HINT,
+                messages.say("model_changed", model=variant.model, variant=variant.name),
+                hint=messages.say("model_changed_hint"),
             )
         return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
 

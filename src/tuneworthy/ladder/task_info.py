@@ -3,8 +3,6 @@
 Graders know all labels; what a model is shown, or constrained to, comes from here.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +75,7 @@ def _json_task(split: Split) -> tuple[TaskInfo, list[str]]:
     shown = (parse_object(example.answer) for example in split.shots)
     schema = infer_schema([*values, *(value for value in shown if isinstance(value, dict))])
     misfits = _misfits(schema, split.test) if schema else 0
-    notes = [messages.SCHEMA_MISFITS.format(n=misfits, n_test=len(split.test))] if misfits else []
+    notes = [messages.say("schema_misfits", n=misfits, n_test=len(split.test))] if misfits else []
     return TaskInfo(kind="json", schema=schema), notes
 
 

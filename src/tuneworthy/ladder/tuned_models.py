@@ -5,8 +5,6 @@ was made from. A tuned model is asked with the prompt that it was trained with. 
 the artifact that it serves, never under its address alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,12 +81,12 @@ def missing(project: Project) -> str:
     store = Folder(project.root)
     merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
     if (name := project.serve.model) is not None and (merged or adapter):
-        return messages.SERVED_SILENT.format(model=name)
+        return messages.say("served_silent", model=name)
     if merged is not None:
-        return messages.NOT_EXPORTED
+        return messages.say("not_exported")
     if adapter is not None:
-        return messages.NOT_MERGED
-    return messages.NOT_TRAINED
+        return messages.say("not_merged")
+    return messages.say("not_trained")
 
 
 def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[str]]:
@@ -140,14 +138,14 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
         alike = [one for one in exported if one.manifest.get("file_type") == tuned.file_type]
         named = next((name for name in project.answering if _is_base(models, project, name, base)), None)
         if named is not None and not alike:
-            return Against(named, messages.BASE_NAMED.format(model=named), base.id)
+            return Against(named, messages.say("base_named", model=named), base.id)
         if exported:
             first = (alike or exported)[0]
             name = BASE + first.id[:8]
             models.add(open_model(name, gguf_config(project, first), project.root))
-            return Against(name, messages.BASE_EXPORTED.format(artifact=first.id[:8]), base.id)
+            return Against(name, messages.say("base_exported", artifact=first.id[:8]), base.id)
     today = project.ladder.baseline
-    return Against(today, messages.BASE_IS_TODAYS.format(model=today))
+    return Against(today, messages.say("base_is_todays", model=today))
 
 
 def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:

@@ -1,7 +1,5 @@
 """Variants by name: a rung, an id, `current`, `best`, or an exported file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -47,7 +45,9 @@ def restore(content: Any, where: str) -> Variant:
         except ValidationError as error:
             first = error.errors()[0]
             fault = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    raise UserError(messages.VARIANT_UNREADABLE.format(where=where, fault=fault), hint=messages.VARIANT_UNREADABLE_HINT)
+    raise UserError(
+        messages.say("variant_unreadable", where=where, fault=fault), hint=messages.say("variant_unreadable_hint")
+    )
 
 
 def current(session: Session) -> Variant:
@@ -71,16 +71,16 @@ def resolve(session: Session, name: str) -> Variant:
         return _from_file(Path(name))
     last = read_record(session.folder)
     if last is None:
-        raise UserError(messages.NO_RUN.format(name=name), hint=messages.NO_RUN_HINT)
+        raise UserError(messages.say("no_run", name=name), hint=messages.say("no_run_hint"))
     if name == "best" and last.partial:
-        raise UserError(messages.RUN_PARTIAL.format(why=last.partial), hint=messages.RUN_PARTIAL_HINT)
+        raise UserError(messages.say("run_partial", why=last.partial), hint=messages.say("run_partial_hint"))
     by_rung = {record.rung: record.variant for record in last.rungs if record.variant}
     identity = last.best.variant if name == "best" and last.best else by_rung.get(name, name)
     hits = [variant for key, variant in last.variants.items() if key.startswith(identity)]
     if len(hits) != 1:
         names = ["current", "best", *by_rung]
-        hint = messages.NO_VARIANT_HINT.format(names=", ".join(names), nearest=did_you_mean(name, names))
-        raise UserError(messages.NO_VARIANT.format(name=name, n=len(hits)), hint=hint.strip())
+        hint = messages.say("no_variant_hint", names=", ".join(names), nearest=did_you_mean(name, names))
+        raise UserError(messages.say("no_variant", name=name, n=len(hits)), hint=hint.strip())
     return hits[0]
 
 
@@ -88,9 +88,9 @@ def _from_file(path: Path) -> Variant:
     try:
         return restore(orjson.loads(path.read_bytes()), str(path))
     except OSError as error:
-        fault = messages.VARIANT_FILE_MISSING.format(path=path, fault=error.strerror)
-        raise UserError(fault, hint=messages.VARIANT_FILE_HINT) from None
+        fault = messages.say("variant_file_missing", path=path, fault=error.strerror)
+        raise UserError(fault, hint=messages.say("variant_file_hint")) from None
     except orjson.JSONDecodeError as error:
         raise UserError(
-            messages.VARIANT_UNREADABLE.format(where=path, fault=error), hint=messages.VARIANT_UNREADABLE_HINT
+            messages.say("variant_unreadable", where=path, fault=error), hint=messages.say("variant_unreadable_hint")
         ) from None

@@ -1,17 +1,21 @@
 """Every sentence of this folder that a person reads at run time; what a model is sent stands in its module."""
 
-from __future__ import annotations
-
 from typing import Final
 
-# Templates
-BAD_TEMPLATE: Final = "The template {template!r} has a Jinja error in line {line}: {error}."
-FIX_TEMPLATE: Final = "Fix the template in [prompt]."
-MISSING_VARIABLE: Final = "The template {template!r} cannot be filled: {error}. The case has {names}."
-FIX_VARIABLE: Final = "Fix [prompt] or the cases."
+from tuneworthy.catalogue import Catalogue
 
-# Shots
-SHOTS_GONE: Final = "{n_gone} of the {n} shots of the variant are no longer among the project's examples."
-OTHER_POOL: Final = "The variant's shots are chosen from other examples than the project now has."
-RESTORE_SHOTS: Final = "Put the examples back, or run the ladder again with `tuneworthy run`."
-NO_ENCODER: Final = "Shots are chosen with the sentence encoder {name}, which cannot be opened here."
+SENTENCES: Final = Catalogue(
+    {
+        # Templates
+        "bad_template": "The template {template!r} has a Jinja error in line {line}: {error}.",
+        "fix_template": "Fix the template in [prompt].",
+        "missing_variable": "The template {template!r} cannot be filled: {error}. The case has {names}.",
+        "fix_variable": "Fix [prompt] or the cases.",
+        # Shots
+        "shots_gone": "{n_gone} of the {n} shots of the variant are no longer among the project's examples.",
+        "other_pool": "The variant's shots are chosen from other examples than the project now has.",
+        "restore_shots": "Put the examples back, or run the ladder again with `tuneworthy run`.",
+        "no_encoder": "Shots are chosen with the sentence encoder {name}, which cannot be opened here.",
+    }
+)
+say = SENTENCES.say

@@ -3,8 +3,6 @@
 Invariant: a passage cannot close its own element, whatever stands in it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape, unescape

@@ -1,7 +1,5 @@
 """A JSON schema inferred from answers: the shape that the examples show, closed to other fields."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

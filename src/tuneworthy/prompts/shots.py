@@ -1,7 +1,5 @@
 """Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25, or a sentence encoder)."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,8 +81,8 @@ class ShotPool:
             return {}
         gone = [one for one in shots.ids if one not in self.by_id]
         if gone or (shots.mode == "per_case" and shots.pool_hash != self.hash):
-            lost = messages.SHOTS_GONE.format(n_gone=len(gone), n=len(shots.ids))
-            raise UserError(lost if gone else messages.OTHER_POOL, hint=messages.RESTORE_SHOTS)
+            lost = messages.say("shots_gone", n_gone=len(gone), n=len(shots.ids))
+            raise UserError(lost if gone else messages.say("other_pool"), hint=messages.say("restore_shots"))
         if shots.mode == "fixed":
             chosen = tuple(self.by_id[example_id] for example_id in shots.ids)
             return {case.id: chosen for case in cases}
@@ -106,7 +104,7 @@ class ShotPool:
         """
         if name not in self._encoders:
             if self.load_encoder is None:
-                raise UserError(messages.NO_ENCODER.format(name=name))
+                raise UserError(messages.say("no_encoder", name=name))
             encoder = self.load_encoder(name)
             self._encoders[name] = encoder, encoder.encode([example.question for example in self.examples])
         encoder, vectors = self._encoders[name]

@@ -1,7 +1,5 @@
 """From a variant and a case to the chat that is sent. Templates are Jinja in an immutable sandbox."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -23,8 +21,8 @@ def _compile(source: str) -> Any:
     try:
         return environment.from_string(source)
     except TemplateSyntaxError as error:
-        message = messages.BAD_TEMPLATE.format(template=source[:60], line=error.lineno, error=error.message)
-        raise UserError(message, hint=messages.FIX_TEMPLATE) from None
+        message = messages.say("bad_template", template=source[:60], line=error.lineno, error=error.message)
+        raise UserError(message, hint=messages.say("fix_template")) from None
 
 
 @lru_cache(maxsize=256)
@@ -54,8 +52,8 @@ def render(source: str, case_input: str | Mapping[str, Any]) -> str:
         return str(_compile(source).render(variables))
     except TemplateError as error:
         names = ", ".join(sorted(variables))
-        message = messages.MISSING_VARIABLE.format(template=source[:60], error=error, names=names)
-        raise UserError(message, hint=messages.FIX_VARIABLE) from None
+        message = messages.say("missing_variable", template=source[:60], error=error, names=names)
+        raise UserError(message, hint=messages.say("fix_variable")) from None
 
 
 def question(user: str, case_input: str | Mapping[str, Any]) -> str:

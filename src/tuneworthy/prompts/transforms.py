@@ -1,7 +1,5 @@
 """Deterministic rewrites of a prompt: what a careful engineer would try first. Pure: (variant, task) -> variant."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace

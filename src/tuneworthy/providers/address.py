@@ -1,7 +1,5 @@
 """Addresses of servers, as the project file names them: they are shown and stored, so none may hold a secret."""
 
-from __future__ import annotations
-
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from tuneworthy.errors import UserError
@@ -29,11 +27,11 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
     except ValueError:
         parts = SplitResult("", "", "", "", "")
     if parts.username or parts.password:
-        raise UserError(messages.PASSWORD_IN_ADDRESS.format(host=parts.hostname), hint=messages.USE_KEY_VARIABLE)
+        raise UserError(messages.say("password_in_address", host=parts.hostname), hint=messages.say("use_key_variable"))
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         shown = (key or Key(None)).redact(url.rpartition("@")[2])
-        raise UserError(messages.NOT_AN_ADDRESS.format(address=shown), hint=messages.FIX_ADDRESS)
+        raise UserError(messages.say("not_an_address", address=shown), hint=messages.say("fix_address"))
     if secret := _SECRET_NAMES.intersection(name.lower() for name, _ in parse_qsl(parts.query)):
-        message = messages.KEY_IN_ADDRESS.format(host=parts.hostname, names=", ".join(secret))
-        raise UserError(message, hint=messages.USE_KEY_VARIABLE)
+        message = messages.say("key_in_address", host=parts.hostname, names=", ".join(secret))
+        raise UserError(message, hint=messages.say("use_key_variable"))
     return parts

@@ -6,8 +6,6 @@ first block is not assumed to be text; a cut-off or refused answer keeps its rea
 Source: https://docs.anthropic.com/en/api/messages (stop_reason, usage, output_config).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -154,7 +152,7 @@ def _turn(message: Message) -> Message:
         try:
             arguments = orjson.loads(function["arguments"] or "{}")
         except orjson.JSONDecodeError:
-            fault = messages.TOOL_ARGUMENTS_NOT_JSON.format(name=function["name"], arguments=function["arguments"][:80])
+            fault = messages.say("tool_arguments_not_json", name=function["name"], arguments=function["arguments"][:80])
             raise ProviderError(fault, code="bad_request", retryable=False) from None
         blocks.append({"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments})
     return {"role": message["role"], "content": blocks}

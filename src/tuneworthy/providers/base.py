@@ -3,8 +3,6 @@
 Providers neither retry, nor limit, nor store, nor count money: the runner does, in one place.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable

@@ -7,8 +7,6 @@ the provider, the server's host and the model's name holds.
 Source: capabilities.json names the source, its mark and the date of every row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase

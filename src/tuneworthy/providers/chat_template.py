@@ -7,8 +7,6 @@ Source: transformers.utils.chat_template_utils (the names that a template may us
 https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -115,14 +113,14 @@ def render(
     todo = [Chat(messages=chat, generation_prompt=generation_prompt) for chat in chats]
     answers = _answers(ChatTemplate(source=template, special_tokens=tokens or {}), todo, timeout_s, max_chars)
     if refused := next((answer["refused"] for answer in answers if "refused" in answer), None):
-        raise _fault(messages.TEMPLATE_REFUSES.format(reason=refused[:300]))
+        raise _fault(messages.say("template_refuses", reason=refused[:300]))
     return [answer["text"] for answer in answers]
 
 
 def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, max_chars: int) -> list[dict[str, str]]:
     """Return what the child says of each chat: its `text`, or why it is `refused`."""
     if len(template.source) > MAX_TEMPLATE_CHARS:
-        raise _fault(messages.TEMPLATE_TOO_LONG.format(found=len(template.source), most=MAX_TEMPLATE_CHARS))
+        raise _fault(messages.say("template_too_long", found=len(template.source), most=MAX_TEMPLATE_CHARS))
     limit = min(timeout_s + EACH_S * len(chats), MOST_S)
     task = {
         "template": template.source, "tokens": dict(template.special_tokens), "max_chars": max_chars,
@@ -157,16 +155,16 @@ def _lines(done: subprocess.CompletedProcess[bytes], n_chats: int) -> list[dict[
     """Return the lines of a child that ended."""
     answers = [json.loads(line) for line in done.stdout.split(b"\n")[:-1]]
     if answers and "fault" in answers[-1]:
-        raise _fault(messages.TEMPLATE_REFUSES.format(reason=answers[-1]["fault"][:300]))
+        raise _fault(messages.say("template_refuses", reason=answers[-1]["fault"][:300]))
     if len(answers) != n_chats:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise _fault(messages.TEMPLATE_CRASHED.format(reason=last[0][:200]))
+        raise _fault(messages.say("template_crashed", reason=last[0][:200]))
     return answers
 
 
 def _endless(limit: float) -> ModelError:
-    return _fault(messages.TEMPLATE_ENDLESS.format(limit_s=limit))
+    return _fault(messages.say("template_endless", limit_s=limit))
 
 
 def _fault(reason: str) -> ModelError:
-    return ModelError(messages.TEMPLATE_FAULT.format(reason=reason), hint=messages.OTHER_TEMPLATE)
+    return ModelError(messages.say("template_fault", reason=reason), hint=messages.say("other_template"))

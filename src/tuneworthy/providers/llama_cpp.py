@@ -113,7 +113,7 @@ class Engine:
         except BaseException as error:
             await self.stop()
             if isinstance(error, TimeoutError):
-                raise self._load_error(messages.NOT_READY.format(limit_s=timeout_s)) from None
+                raise self._load_error(messages.say("not_ready", limit_s=timeout_s)) from None
             raise
         if "address" not in report:
             status = self._status()
@@ -150,7 +150,7 @@ class Engine:
         """Return how the child ended, and the line of its log that says why."""
         marks = ("GGML_ASSERT", "GGML_ABORT", "terminate called", "CUDA error")
         reason = last_log_line(self.log, self._log_start, marks)
-        return messages.EXIT.format(status=self._status(), reason=f": {reason}" if reason else "", log=self.log)
+        return messages.say("exit", status=self._status(), reason=f": {reason}" if reason else "", log=self.log)
 
     def _introduce(self) -> dict[str, Any]:
         """Send the settings and read the report; {} if the child ends without one. Blocks."""
@@ -179,17 +179,17 @@ class Engine:
         """Return how the process ended."""
         code = self._process.poll() if self._process else None
         if code is None:
-            return messages.NO_STATUS
+            return messages.say("no_status")
         return (
-            messages.KILLED.format(signal=signal.Signals(-code).name)
+            messages.say("killed", signal=signal.Signals(-code).name)
             if code < 0
-            else messages.ENDED.format(status=code)
+            else messages.say("ended", status=code)
         )
 
     def _load_error(self, reason: str) -> ModelError:
         reason = last_log_line(self.log, self._log_start, ("error loading model", " E ")) or reason
-        message = messages.NOT_LOADED.format(path=self.settings["path"], reason=reason)
-        return ModelError(message, hint=messages.SEE_LOG.format(log=self.log))
+        message = messages.say("not_loaded", path=self.settings["path"], reason=reason)
+        return ModelError(message, hint=messages.say("see_log", log=self.log))
 
 
 class _Client(OpenAIProvider):
@@ -261,8 +261,8 @@ class LlamaCppProvider:
                 return self.engine
             await self._drop()
             if self._crashes_in_a_row >= MAX_CRASHES_IN_A_ROW:
-                message = messages.CRASHED_AGAIN.format(n=self._crashes_in_a_row)
-                raise OutsideFault(message, hint=messages.CRASHED_HINT.format(log=self._log))
+                message = messages.say("crashed_again", n=self._crashes_in_a_row)
+                raise OutsideFault(message, hint=messages.say("crashed_hint", log=self._log))
             engine = Engine(self.settings, self._log)
             await engine.start()
             self._client = _Client(
@@ -296,7 +296,7 @@ class LlamaCppProvider:
         engine = self.engine if self.engine is not None and self.engine.alive else await self.start()
         client = self._client
         if client is None:
-            raise ProviderError(messages.CLOSED, code="connection", retryable=True)
+            raise ProviderError(messages.say("closed"), code="connection", retryable=True)
         if self._prefix is not None and not request.timing:
             await self._prefix.prepare(request, client.body)
         try:
@@ -317,7 +317,7 @@ class LlamaCppProvider:
         crashes.add(engine.number)  # its repeats may have been in flight as well
         if len(crashes) < MAX_CRASHES_OF_REQUEST:
             return ProviderError(engine.exit_report(), code="crash", retryable=True)
-        message = messages.CULPRIT.format(n=len(crashes), last=engine.exit_report())
+        message = messages.say("culprit", n=len(crashes), last=engine.exit_report())
         return ProviderError(message, code="crash", retryable=False)
 
     async def _drop(self) -> None:
@@ -359,7 +359,7 @@ def _explained(error: ProviderError) -> ProviderError:
     overflow = _OVERFLOW.search(error.message)
     if overflow is None:
         return error
-    message = messages.CONTEXT_TOO_SHORT.format(tokens=overflow[1], context=overflow[2])
+    message = messages.say("context_too_short", tokens=overflow[1], context=overflow[2])
     return ProviderError(message, code="bad_request", retryable=False)
 
 
@@ -387,13 +387,13 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     try:
         engine = version("xllamacpp")
     except PackageNotFoundError:
-        raise UserError(messages.NO_LLAMA_CPP.format(name=name), hint=messages.INSTALL_LLAMA_CPP) from None
+        raise UserError(messages.say("no_llama_cpp", name=name), hint=messages.say("install_llama_cpp")) from None
     path = find(config.model, root)
     if path is None:
-        message = messages.NOT_PULLED.format(name=name, model=config.model)
-        raise ModelError(message, hint=messages.PULL.format(model=config.model))
+        message = messages.say("not_pulled", name=name, model=config.model)
+        raise ModelError(message, hint=messages.say("pull", model=config.model))
     if path.is_dir():
-        raise ModelError(messages.FOLDER_NOT_GGUF.format(name=name, path=path), hint=messages.NAME_GGUF)
+        raise ModelError(messages.say("folder_not_gguf", name=name, path=path), hint=messages.say("name_gguf"))
     header = read_header(path)
     context = min(config.context, header.context_length or config.context)
     settings: Settings = {

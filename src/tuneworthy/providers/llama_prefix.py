@@ -10,8 +10,6 @@ Source: llama.cpp tools/server/README.md (`/slots/{id}?action=save|restore`); se
 (`get_available_slot` picks the slot with the longest common beginning).
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import secrets

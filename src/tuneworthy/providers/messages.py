@@ -1,159 +1,157 @@
 """Every sentence of this folder that a person reads."""
 
-from __future__ import annotations
-
 from typing import Final
 
-# Connections
-REQUEST_NOT_JSON: Final = "{host}: the request cannot be written as JSON: {reason}."
-REFUSED: Final = "{host}: {status} {said}"
-NOT_EXPECTED: Final = "{host}: expected {expected}, got {got}."
-ANSWER_TOO_LARGE: Final = "{host}: the answer is larger than {mib} MiB."
-NO_CONNECTION: Final = "{host}: no connection within {limit_s:g} s: {said}."
-NO_ANSWER: Final = "{host}: no answer in {limit_s:g} s. Raise timeout_s if it needs longer."
-PROXY: Final = "{host}: the proxy refuses: {said}."
-BROKEN_ANSWER: Final = "{host}: the answer breaks off or is not HTTP: {said}."
-BROKEN_CONNECTION: Final = "{host}: {said}."
-EMPTY_BODY: Final = "an empty body"
+from tuneworthy.catalogue import Catalogue
 
-# Addresses and keys
-PASSWORD_IN_ADDRESS: Final = "The address of {host} holds a user name or a password."
-KEY_IN_ADDRESS: Final = "The address of {host} holds a key ({names})."
-USE_KEY_VARIABLE: Final = "Put the key into an environment variable and name it in api_key_env."
-NOT_AN_ADDRESS: Final = "{address!r} is not an http or https address."
-FIX_ADDRESS: Final = "Correct base_url or url."
-NO_KEY: Final = "{owner}: the environment variable {variable} holds no API key."
-EXPORT_KEY: Final = "Run `export {variable}=...`, or set api_key_env to the variable that holds it."
-ODD_KEY: Final = "{owner}: the environment variable {variable} holds characters that no header may hold."
-COPY_KEY_AGAIN: Final = "Copy the key again."
-
-# Answers
-TOOL_ARGUMENTS_NOT_JSON: Final = "The arguments of the tool {name} are not JSON: {arguments!r}."
-FUNCTION_TOO_SLOW: Final = "The function gave no answer in {limit_s:g} s. Raise timeout_s if it needs longer."
-EMPTY_CHOICE: Final = "A constrained answer needs labels, and one of them is empty or there are no labels."
-NUL_IN_CHOICE: Final = "A label holds the character NUL."
-FIX_LABELS: Final = "Correct the labels."
-SET_PRICES: Final = "Set input_usd_per_mtok and output_usd_per_mtok (0 if it is free)."
-
-# The embedded llama.cpp and vLLM
-NO_LLAMA_CPP: Final = "models.{name} needs the package xllamacpp."
-INSTALL_LLAMA_CPP: Final = 'Run `pip install "tuneworthy[local]"`.'
-NOT_PULLED: Final = "models.{name}: {model} is not on this machine."
-PULL: Final = "Run `tuneworthy models pull {model}`."
-FOLDER_NOT_GGUF: Final = "models.{name} needs a GGUF file, and {path} is a folder."
-NAME_GGUF: Final = "Name a GGUF file."
-NOT_LOADED: Final = "llama.cpp cannot load {path}: {reason}."
-NOT_READY: Final = "not ready after {limit_s:g} s"
-SEE_LOG: Final = "See {log}."
-CRASHED_AGAIN: Final = "llama.cpp ended {n} times without an answer."
-CRASHED_HINT: Final = "See {log}; fewer slots or a shorter context need less memory."
-CLOSED: Final = "llama.cpp was closed."
-EXIT: Final = "llama.cpp {status}{reason} (log: {log})."
-CULPRIT: Final = "This request ended llama.cpp {n} times. {last}"
-NO_STATUS: Final = "does not answer"
-KILLED: Final = "was ended by {signal}"
-ENDED: Final = "ended with status {status}"
-CONTEXT_TOO_SHORT: Final = (
-    "The prompt has {tokens} tokens, and the context has room for {context}. Raise `context` or shorten the prompt."
+SENTENCES: Final = Catalogue(
+    {
+        # Connections
+        "request_not_json": "{host}: the request cannot be written as JSON: {reason}.",
+        "refused": "{host}: {status} {said}",
+        "not_expected": "{host}: expected {expected}, got {got}.",
+        "answer_too_large": "{host}: the answer is larger than {mib} MiB.",
+        "no_connection": "{host}: no connection within {limit_s:g} s: {said}.",
+        "no_answer": "{host}: no answer in {limit_s:g} s. Raise timeout_s if it needs longer.",
+        "proxy": "{host}: the proxy refuses: {said}.",
+        "broken_answer": "{host}: the answer breaks off or is not HTTP: {said}.",
+        "broken_connection": "{host}: {said}.",
+        "empty_body": "an empty body",
+        # Addresses and keys
+        "password_in_address": "The address of {host} holds a user name or a password.",
+        "key_in_address": "The address of {host} holds a key ({names}).",
+        "use_key_variable": "Put the key into an environment variable and name it in api_key_env.",
+        "not_an_address": "{address!r} is not an http or https address.",
+        "fix_address": "Correct base_url or url.",
+        "no_key": "{owner}: the environment variable {variable} holds no API key.",
+        "export_key": "Run `export {variable}=...`, or set api_key_env to the variable that holds it.",
+        "odd_key": "{owner}: the environment variable {variable} holds characters that no header may hold.",
+        "copy_key_again": "Copy the key again.",
+        # Answers
+        "tool_arguments_not_json": "The arguments of the tool {name} are not JSON: {arguments!r}.",
+        "function_too_slow": "The function gave no answer in {limit_s:g} s. Raise timeout_s if it needs longer.",
+        "empty_choice": "A constrained answer needs labels, and one of them is empty or there are no labels.",
+        "nul_in_choice": "A label holds the character NUL.",
+        "fix_labels": "Correct the labels.",
+        "set_prices": "Set input_usd_per_mtok and output_usd_per_mtok (0 if it is free).",
+        # The embedded llama.cpp and vLLM
+        "no_llama_cpp": "models.{name} needs the package xllamacpp.",
+        "install_llama_cpp": 'Run `pip install "tuneworthy[local]"`.',
+        "not_pulled": "models.{name}: {model} is not on this machine.",
+        "pull": "Run `tuneworthy models pull {model}`.",
+        "folder_not_gguf": "models.{name} needs a GGUF file, and {path} is a folder.",
+        "name_gguf": "Name a GGUF file.",
+        "not_loaded": "llama.cpp cannot load {path}: {reason}.",
+        "not_ready": "not ready after {limit_s:g} s",
+        "see_log": "See {log}.",
+        "crashed_again": "llama.cpp ended {n} times without an answer.",
+        "crashed_hint": "See {log}; fewer slots or a shorter context need less memory.",
+        "closed": "llama.cpp was closed.",
+        "exit": "llama.cpp {status}{reason} (log: {log}).",
+        "culprit": "This request ended llama.cpp {n} times. {last}",
+        "no_status": "does not answer",
+        "killed": "was ended by {signal}",
+        "ended": "ended with status {status}",
+        "context_too_short": (
+            "The prompt has {tokens} tokens, and the context has room for {context}. Raise `context` or shorten the prompt."
+        ),
+        "vllm_ended": "vLLM ended {n} times.",
+        "vllm_ended_at_start": "vLLM ended while it was starting: {reason}.",
+        "vllm_silent": "vLLM did not answer within {limit_s:g} s.",
+        "no_vllm": "There is no program {program}.",
+        "install_vllm": "Install vLLM in an environment of its own and name its bin/vllm.",
+        "rank_too_high": (
+            "The adapter has rank {rank}, and vLLM applies ranks up to {limit} (cause: rank_above_server_limit)."
+        ),
+        "serve_merged": "Serve the merged model.",
+        "not_a_model_folder": "models.{name} needs a folder of safetensors for {model}, and there is {path}.",
+        "name_folder": "Name a folder, or pull the model.",
+        "of_model": "models.{name}: {message}",
+        "empty_log": "its log is empty",
+        # Model files
+        "no_model_file": "No model file at {path}.",
+        "fix_model": "Correct `model`.",
+        "not_placed": "{spec} was fetched, and its file is not at {path}.",
+        "pull_again": "Pull it again.",
+        "other_hash": "{path} has the SHA-256 {found} instead of {pinned}.",
+        "delete_and_pull": "Delete the file and pull it again.",
+        "unknown_wheel": "{spec!r} is not one of the pinned models: {names}.",
+        "name_otherwise": "Name another file as hf:ORG/REPO/FILE.gguf or by its path.",
+        "not_a_hub_name": "{spec!r} is not of the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf.",
+        "several_gguf": "{spec} has several GGUF files: {names}.",
+        "name_one": "Name one of them: {name}.",
+        "pip_failed": "pip could not fetch {package}=={version}: {reason}.",
+        "pip_hint": "Check the network and the package index, or name a GGUF file by its path.",
+        "not_in_archive": "{archive} does not hold {member}.",
+        "other_size": "{member} in {archive} has {found} bytes instead of {pinned}.",
+        "broken_archive": "{archive} is not a complete archive: {reason}.",
+        "not_used": "{member} has the SHA-256 {found} instead of {pinned}, so it is not used.",
+        "distrust_index": "Do not trust this index; get the file elsewhere and name its path.",
+        "gated": "hf:{repo} asks for consent.",
+        "accept_terms": "Accept its terms on huggingface.co and set HF_TOKEN.",
+        "no_repository": "There is no repository hf:{repo}.",
+        "hub_silent": "The hub gives no answer about hf:{repo}: {reason}.",
+        "run_again": "Run the same command again later.",
+        "no_hub_file": "hf:{repo} has no file {file}.",
+        "nothing_to_load": "hf:{repo} has neither GGUF nor safetensors files.",
+        "name_other_repository": "Name another repository.",
+        "too_many_members": "{archive} holds {found} files, more than {most}.",
+        "link_in_archive": "{archive} holds the link {name!r}.",
+        "name_leaves_archive": "{archive} holds the name {name!r}, which leads out of it.",
+        "distrust_archive": "Do not trust this archive.",
+        "longer_than_declared": "{name} is longer than the archive's directory says",
+        # What may be loaded
+        "no_config": "{folder} has no config.json, so it is not a model folder.",
+        "name_config_folder": "Name the folder that holds its config.json.",
+        "link_out": "{folder} holds the link {name}, which leads out of it.",
+        "copy_file": "Copy the file into the folder.",
+        "not_an_object": "{path} holds {kind} instead of a JSON object.",
+        "foreign_library": "{path}: auto_mapping.parent_library is {library!r}; only transformers and peft are allowed.",
+        "not_a_number": "{what} of the adapter is {value!r:.60}, not a number.",
+        "not_a_table": "{what} of the adapter is {value!r:.60}, not a table.",
+        "runs_code": "{path} sets {key}, which makes a library run code of the model's own.",
+        "remove_key": "Remove the key if the library supports the model without it.",
+        "no_weights": "{folder} holds no weights in safetensors.",
+        "name_other_model": "Name another model.",
+        "index_names_missing": "{folder}: the index names {name}, which is not there.",
+        "tensor_twice": "{folder} holds the tensor {name!r} twice.",
+        "no_weight_map": "{path} has no weight_map from tensor names to files.",
+        "file_too_large": "{path} has {found} bytes, more than {most}.",
+        "not_utf8": "{path} is not UTF-8 ({reason}).",
+        "several_templates": "{path} holds several chat templates.",
+        "unreadable": "{path} cannot be read: {reason}.",
+        "not_json": "{path} is not JSON: {reason}.",
+        "pickled": "{path} is in a format that runs code when it is loaded.",
+        "ask_for_safetensors": "Ask for the model in safetensors, or convert it on a machine that holds nothing of value.",
+        "odd_dtype": "{path}: weights are computed in {allowed}, not in {found}.",
+        "header_fault": "{path}: expected {expected}, got {got}.",
+        "download_again": "Download the file again (`tuneworthy models pull`), or name another model.",
+        "wrong_length": "The content of {name} has {found} bytes instead of {expected}.",
+        # Chat templates
+        "template_fault": "Chat template: {reason}.",
+        "other_template": "Give the model another chat template, or use another model.",
+        "template_refuses": "it does not render the chat ({reason})",
+        "template_too_long": "it has {found} characters, more than {most}",
+        "template_crashed": "its process ended without an answer ({reason})",
+        "template_endless": "it was still running after {limit_s:.3g} s",
+        # Probes
+        "not_offered": "not offered for this model",
+        "cut_off": "cut off: {text!r}",
+        "seed_differs": "{different} different answers in {n} calls with one seed",
+        "seed_unclear": "different seeds give the same answer too",
+        "seed_works": "{n} calls with one seed agree, other seeds differ",
+        "no_logprobs": "none came back",
+        "logprobs": "{n} tokens, {alternatives} alternatives each",
+        "no_stop_word": "no word to stop at in {text!r}",
+        "stopped": "stop {word!r} gives {text!r}",
+        "no_variation": "the answers do not vary without {name} either",
+        "variation": "{different} different answers in {n} calls; {without} without it",
+        "not_repeated": "the greedy answer does not repeat, so a change shows nothing",
+        "no_timing": "the server does not count tokens, or the answers took no time",
+        "constraint_cost": (
+            "{later:.1f} ms a token with a schema (first call {first:.1f}), {free:.1f} without: {ratio:.2f} times"
+        ),
+        "different": "{different} different answers in {n} calls",
+    }
 )
-VLLM_ENDED: Final = "vLLM ended {n} times."
-VLLM_ENDED_AT_START: Final = "vLLM ended while it was starting: {reason}."
-VLLM_SILENT: Final = "vLLM did not answer within {limit_s:g} s."
-NO_VLLM: Final = "There is no program {program}."
-INSTALL_VLLM: Final = "Install vLLM in an environment of its own and name its bin/vllm."
-RANK_TOO_HIGH: Final = (
-    "The adapter has rank {rank}, and vLLM applies ranks up to {limit} (cause: rank_above_server_limit)."
-)
-SERVE_MERGED: Final = "Serve the merged model."
-NOT_A_MODEL_FOLDER: Final = "models.{name} needs a folder of safetensors for {model}, and there is {path}."
-NAME_FOLDER: Final = "Name a folder, or pull the model."
-OF_MODEL: Final = "models.{name}: {message}"
-EMPTY_LOG: Final = "its log is empty"
-
-# Model files
-NO_MODEL_FILE: Final = "No model file at {path}."
-FIX_MODEL: Final = "Correct `model`."
-NOT_PLACED: Final = "{spec} was fetched, and its file is not at {path}."
-PULL_AGAIN: Final = "Pull it again."
-OTHER_HASH: Final = "{path} has the SHA-256 {found} instead of {pinned}."
-DELETE_AND_PULL: Final = "Delete the file and pull it again."
-UNKNOWN_WHEEL: Final = "{spec!r} is not one of the pinned models: {names}."
-NAME_OTHERWISE: Final = "Name another file as hf:ORG/REPO/FILE.gguf or by its path."
-NOT_A_HUB_NAME: Final = "{spec!r} is not of the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf."
-SEVERAL_GGUF: Final = "{spec} has several GGUF files: {names}."
-NAME_ONE: Final = "Name one of them: {name}."
-PIP_FAILED: Final = "pip could not fetch {package}=={version}: {reason}."
-PIP_HINT: Final = "Check the network and the package index, or name a GGUF file by its path."
-NOT_IN_ARCHIVE: Final = "{archive} does not hold {member}."
-OTHER_SIZE: Final = "{member} in {archive} has {found} bytes instead of {pinned}."
-BROKEN_ARCHIVE: Final = "{archive} is not a complete archive: {reason}."
-NOT_USED: Final = "{member} has the SHA-256 {found} instead of {pinned}, so it is not used."
-DISTRUST_INDEX: Final = "Do not trust this index; get the file elsewhere and name its path."
-GATED: Final = "hf:{repo} asks for consent."
-ACCEPT_TERMS: Final = "Accept its terms on huggingface.co and set HF_TOKEN."
-NO_REPOSITORY: Final = "There is no repository hf:{repo}."
-HUB_SILENT: Final = "The hub gives no answer about hf:{repo}: {reason}."
-RUN_AGAIN: Final = "Run the same command again later."
-NO_HUB_FILE: Final = "hf:{repo} has no file {file}."
-NOTHING_TO_LOAD: Final = "hf:{repo} has neither GGUF nor safetensors files."
-NAME_OTHER_REPOSITORY: Final = "Name another repository."
-TOO_MANY_MEMBERS: Final = "{archive} holds {found} files, more than {most}."
-LINK_IN_ARCHIVE: Final = "{archive} holds the link {name!r}."
-NAME_LEAVES_ARCHIVE: Final = "{archive} holds the name {name!r}, which leads out of it."
-DISTRUST_ARCHIVE: Final = "Do not trust this archive."
-LONGER_THAN_DECLARED: Final = "{name} is longer than the archive's directory says"
-
-# What may be loaded
-NO_CONFIG: Final = "{folder} has no config.json, so it is not a model folder."
-NAME_CONFIG_FOLDER: Final = "Name the folder that holds its config.json."
-LINK_OUT: Final = "{folder} holds the link {name}, which leads out of it."
-COPY_FILE: Final = "Copy the file into the folder."
-NOT_AN_OBJECT: Final = "{path} holds {kind} instead of a JSON object."
-FOREIGN_LIBRARY: Final = "{path}: auto_mapping.parent_library is {library!r}; only transformers and peft are allowed."
-NOT_A_NUMBER: Final = "{what} of the adapter is {value!r:.60}, not a number."
-NOT_A_TABLE: Final = "{what} of the adapter is {value!r:.60}, not a table."
-RUNS_CODE: Final = "{path} sets {key}, which makes a library run code of the model's own."
-REMOVE_KEY: Final = "Remove the key if the library supports the model without it."
-NO_WEIGHTS: Final = "{folder} holds no weights in safetensors."
-NAME_OTHER_MODEL: Final = "Name another model."
-INDEX_NAMES_MISSING: Final = "{folder}: the index names {name}, which is not there."
-TENSOR_TWICE: Final = "{folder} holds the tensor {name!r} twice."
-NO_WEIGHT_MAP: Final = "{path} has no weight_map from tensor names to files."
-FILE_TOO_LARGE: Final = "{path} has {found} bytes, more than {most}."
-NOT_UTF8: Final = "{path} is not UTF-8 ({reason})."
-SEVERAL_TEMPLATES: Final = "{path} holds several chat templates."
-UNREADABLE: Final = "{path} cannot be read: {reason}."
-NOT_JSON: Final = "{path} is not JSON: {reason}."
-PICKLED: Final = "{path} is in a format that runs code when it is loaded."
-ASK_FOR_SAFETENSORS: Final = "Ask for the model in safetensors, or convert it on a machine that holds nothing of value."
-ODD_DTYPE: Final = "{path}: weights are computed in {allowed}, not in {found}."
-HEADER_FAULT: Final = "{path}: expected {expected}, got {got}."
-DOWNLOAD_AGAIN: Final = "Download the file again (`tuneworthy models pull`), or name another model."
-WRONG_LENGTH: Final = "The content of {name} has {found} bytes instead of {expected}."
-
-# Chat templates
-TEMPLATE_FAULT: Final = "Chat template: {reason}."
-OTHER_TEMPLATE: Final = "Give the model another chat template, or use another model."
-TEMPLATE_REFUSES: Final = "it does not render the chat ({reason})"
-TEMPLATE_TOO_LONG: Final = "it has {found} characters, more than {most}"
-TEMPLATE_CRASHED: Final = "its process ended without an answer ({reason})"
-TEMPLATE_ENDLESS: Final = "it was still running after {limit_s:.3g} s"
-
-# Probes
-NOT_OFFERED: Final = "not offered for this model"
-CUT_OFF: Final = "cut off: {text!r}"
-SEED_DIFFERS: Final = "{different} different answers in {n} calls with one seed"
-SEED_UNCLEAR: Final = "different seeds give the same answer too"
-SEED_WORKS: Final = "{n} calls with one seed agree, other seeds differ"
-NO_LOGPROBS: Final = "none came back"
-LOGPROBS: Final = "{n} tokens, {alternatives} alternatives each"
-NO_STOP_WORD: Final = "no word to stop at in {text!r}"
-STOPPED: Final = "stop {word!r} gives {text!r}"
-NO_VARIATION: Final = "the answers do not vary without {name} either"
-VARIATION: Final = "{different} different answers in {n} calls; {without} without it"
-NOT_REPEATED: Final = "the greedy answer does not repeat, so a change shows nothing"
-NO_TIMING: Final = "the server does not count tokens, or the answers took no time"
-CONSTRAINT_COST: Final = (
-    "{later:.1f} ms a token with a schema (first call {first:.1f}), {free:.1f} without: {ratio:.2f} times"
-)
-DIFFERENT: Final = "{different} different answers in {n} calls"
+say = SENTENCES.say

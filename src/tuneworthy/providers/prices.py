@@ -5,8 +5,6 @@ An unknown price of a hosted model is None, never zero: the caller turns it into
 Source: prices.json names the sources and the mark of every row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -24,7 +22,7 @@ TEMPLATE_TOKENS = 128
 """Tokens that a chat template may add to a prompt, at most."""
 FEATURE_TOKENS = 1024
 """Tokens that a provider may add for tools or a schema, at most."""
-NO_PRICE = messages.SET_PRICES
+NO_PRICE = messages.say("set_prices")
 """What the user can do about an unknown price."""
 _LOCAL = frozenset({"llama_cpp", "python", "scripted", "vllm"})
 _VENDOR_HOSTS = {"openai": ("api.openai.com", "*.api.openai.com"), "anthropic": ("api.anthropic.com",)}

@@ -7,8 +7,6 @@ Source: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html (ex
 https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/ (temperature 0 may differ).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -148,16 +146,16 @@ class _Prober:
 
     async def json_schema(self) -> ProbeResult:
         if "json_schema" not in self.provider.supports:
-            return ProbeResult(outcome="unsupported", detail=messages.NOT_OFFERED)
+            return ProbeResult(outcome="unsupported", detail=messages.say("not_offered"))
         output = OutputFormat(kind="json_schema", schema=SCHEMA)
         answer = await self.ask("Say hello.", 64, output=output, decoding={"temperature": 0})
         if answer.finish_reason == "length":
-            return ProbeResult(outcome="unknown", detail=messages.CUT_OFF.format(text=answer.text[:60]))
+            return ProbeResult(outcome="unknown", detail=messages.say("cut_off", text=answer.text[:60]))
         return ProbeResult(outcome="yes" if fits_schema(answer.text) else "no", detail=repr(answer.text[:80]))
 
     async def choice(self) -> ProbeResult:
         if "choice" not in self.provider.supports:
-            return ProbeResult(outcome="unsupported", detail=messages.NOT_OFFERED)
+            return ProbeResult(outcome="unsupported", detail=messages.say("not_offered"))
         answer = await self.ask("Say hello.", 32, output=OutputFormat(kind="choice", choices=CHOICES))
         return ProbeResult(outcome="yes" if answer.text in CHOICES else "no", detail=repr(answer.text[:80]))
 
@@ -169,20 +167,20 @@ class _Prober:
             return ProbeResult(outcome="unsupported", detail=dropped)
         others, _ = await self.texts([{**hot, "seed": 100 + at} for at in range(self.repeats)])
         if len(set(same)) > 1:
-            detail = messages.SEED_DIFFERS.format(different=len(set(same)), n=len(same))
+            detail = messages.say("seed_differs", different=len(set(same)), n=len(same))
             return ProbeResult(outcome="no", detail=detail)
         if len({*same, *others}) == 1:
-            return ProbeResult(outcome="unknown", detail=messages.SEED_UNCLEAR)
-        return ProbeResult(outcome="yes", detail=messages.SEED_WORKS.format(n=len(same)))
+            return ProbeResult(outcome="unknown", detail=messages.say("seed_unclear"))
+        return ProbeResult(outcome="yes", detail=messages.say("seed_works", n=len(same)))
 
     async def logprobs(self) -> ProbeResult:
         if "logprobs" not in self.provider.supports:
-            return ProbeResult(outcome="unsupported", detail=messages.NOT_OFFERED)
+            return ProbeResult(outcome="unsupported", detail=messages.say("not_offered"))
         answer = await self.ask(max_tokens=8, logprobs=2)
         if not answer.logprobs:
-            return ProbeResult(outcome="no", detail=messages.NO_LOGPROBS)
+            return ProbeResult(outcome="no", detail=messages.say("no_logprobs"))
         right = all(entry["logprob"] <= 1e-6 and len(entry["top"]) == 2 for entry in answer.logprobs)
-        detail = messages.LOGPROBS.format(n=len(answer.logprobs), alternatives=len(answer.logprobs[0]["top"]))
+        detail = messages.say("logprobs", n=len(answer.logprobs), alternatives=len(answer.logprobs[0]["top"]))
         return ProbeResult(outcome="yes" if right else "no", detail=detail)
 
     async def stop(self) -> ProbeResult:
@@ -190,13 +188,13 @@ class _Prober:
         free = await self.ask(decoding={"temperature": 0})
         candidates = [word for word in re.findall(r"\w{3,}", free.text)[1:] if free.text.count(word) == 1]
         if not candidates:
-            return ProbeResult(outcome="unknown", detail=messages.NO_STOP_WORD.format(text=free.text[:60]))
+            return ProbeResult(outcome="unknown", detail=messages.say("no_stop_word", text=free.text[:60]))
         word = candidates[len(candidates) // 2]
         answer = await self.ask(decoding={"temperature": 0, "stop": [word]})
         if any(note.startswith("stop") for note in answer.dropped):
             return ProbeResult(outcome="unsupported", detail="; ".join(answer.dropped))
         acts = word not in answer.text and len(answer.text) < len(free.text)
-        detail = messages.STOPPED.format(word=word, text=answer.text[-40:])
+        detail = messages.say("stopped", word=word, text=answer.text[-40:])
         return ProbeResult(outcome="yes" if acts else "no", detail=detail)
 
     async def min_p(self) -> ProbeResult:
@@ -220,8 +218,8 @@ class _Prober:
         if not self.hot:
             self.hot, _ = await self.texts([{"temperature": 1.5, "seed": at} for at in range(self.repeats)])
         if len(set(self.hot)) == 1:
-            return ProbeResult(outcome="unknown", detail=messages.NO_VARIATION.format(name=name))
-        detail = messages.VARIATION.format(different=len(set(texts)), n=len(texts), without=len(set(self.hot)))
+            return ProbeResult(outcome="unknown", detail=messages.say("no_variation", name=name))
+        detail = messages.say("variation", different=len(set(texts)), n=len(texts), without=len(set(self.hot)))
         return ProbeResult(outcome="yes" if len(set(texts)) == 1 else "no", detail=detail)
 
     async def repetition_penalty(self) -> ProbeResult:
@@ -232,22 +230,22 @@ class _Prober:
             return ProbeResult(outcome="unsupported", detail="; ".join(penalised.dropped))
         again = await self.ask(REPEAT, decoding={"temperature": 0})
         if again.text != plain.text:
-            return ProbeResult(outcome="unknown", detail=messages.NOT_REPEATED)
+            return ProbeResult(outcome="unknown", detail=messages.say("not_repeated"))
         return ProbeResult(outcome="yes" if penalised.text != plain.text else "no", detail=repr(penalised.text[:60]))
 
     async def constraint_cost(self) -> ProbeResult:
         """What a schema costs: seconds a token with it (the first call compiles it) and without."""
         if "json_schema" not in self.provider.supports:
-            return ProbeResult(outcome="unsupported", detail=messages.NOT_OFFERED)
+            return ProbeResult(outcome="unsupported", detail=messages.say("not_offered"))
         output = OutputFormat(kind="json_schema", schema=COSTED)
         greedy = {"temperature": 0}
         first, later = [await self.ask("List a few colours.", 48, output=output, decoding=greedy) for _ in range(2)]
         free = await self.ask("List a few colours.", 48, decoding=greedy)
         seconds = [answer.seconds / answer.output_tokens for answer in (first, later, free) if answer.output_tokens]
         if len(seconds) < 3 or not all(seconds):
-            return ProbeResult(outcome="unknown", detail=messages.NO_TIMING)
+            return ProbeResult(outcome="unknown", detail=messages.say("no_timing"))
         ms = dict(zip(("first", "later", "free"), (1000 * value for value in seconds), strict=True))
-        detail = messages.CONSTRAINT_COST.format(**ms, ratio=seconds[1] / seconds[2])
+        detail = messages.say("constraint_cost", **ms, ratio=seconds[1] / seconds[2])
         return ProbeResult(outcome="yes", detail=detail)
 
     async def greedy(self) -> ProbeResult:
@@ -257,7 +255,7 @@ class _Prober:
         different = len(set(texts))
         return ProbeResult(
             outcome="yes" if different == 1 else "no",
-            detail=messages.DIFFERENT.format(different=different, n=len(texts)),
+            detail=messages.say("different", different=different, n=len(texts)),
         )
 
     async def longest_prompt(self) -> int | None:

@@ -4,8 +4,6 @@ The function gets what the case asks (its `input`; its `messages` where it has t
 string, a `Response`, or any JSON value. An exception is an error of this one case.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time
@@ -74,7 +72,7 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
         raise of_pipeline(error) from None
     except Exception as error:
         if limit.expired():
-            message = messages.FUNCTION_TOO_SLOW.format(limit_s=timeout_s)
+            message = messages.say("function_too_slow", limit_s=timeout_s)
             raise ProviderError(message, code="timeout", retryable=True) from None
         raise ProviderError(last_line(error), code="pipeline", retryable=False) from error
 

@@ -3,8 +3,6 @@
 It may raise a `ProviderError` to play a fault.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Mapping

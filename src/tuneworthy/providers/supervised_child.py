@@ -5,8 +5,6 @@ or dies, the server's whole group is asked to end and then killed. It imports no
 server's.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import select

@@ -6,8 +6,6 @@ One JSON line comes on standard input: ``template``, ``tokens``, ``max_chars``, 
 that met a limit.
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import sys

@@ -1,7 +1,5 @@
 """A model behind a vLLM that is started at the first request and ends with the tool."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
@@ -87,7 +85,7 @@ class VllmProvider:
             await self.close()
             if self._starts >= MAX_STARTS:
                 raise OutsideFault(
-                    messages.VLLM_ENDED.format(n=self._starts), hint=messages.SEE_LOG.format(log=self._log)
+                    messages.say("vllm_ended", n=self._starts), hint=messages.say("see_log", log=self._log)
                 )
             self._starts += 1
             server = VllmServer(replace(self._launch, port=free_port()), self._log)
@@ -113,12 +111,12 @@ def folder_of(name: str, spec: str, root: Path) -> Path:
     """
     path = find(spec, root)
     if path is None or not path.is_dir():
-        message = messages.NOT_A_MODEL_FOLDER.format(name=name, model=spec, path=path or "nothing")
-        raise UserError(message, hint=messages.NAME_FOLDER)
+        message = messages.say("not_a_model_folder", name=name, model=spec, path=path or "nothing")
+        raise UserError(message, hint=messages.say("name_folder"))
     try:
         check_model(path)
     except ModelError as error:  # what `check` tells of model files is about those of llama.cpp
-        raise UserError(messages.OF_MODEL.format(name=name, message=error.message), hint=error.hint) from None
+        raise UserError(messages.say("of_model", name=name, message=error.message), hint=error.hint) from None
     return path.resolve()
 
 

@@ -8,8 +8,6 @@ Source: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html and
 https://docs.vllm.ai/en/latest/features/lora.html.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil
@@ -85,7 +83,7 @@ def rank_limit(rank: int) -> int:
     """
     limits = [limit for limit in RANKS if limit >= rank]
     if not limits:
-        raise UserError(messages.RANK_TOO_HIGH.format(rank=rank, limit=RANKS[-1]), hint=messages.SERVE_MERGED)
+        raise UserError(messages.say("rank_too_high", rank=rank, limit=RANKS[-1]), hint=messages.say("serve_merged"))
     return limits[0]
 
 
@@ -129,7 +127,7 @@ class VllmServer:
         """
         program = shutil.which(self.launch.executable)
         if program is None:
-            raise UserError(messages.NO_VLLM.format(program=self.launch.executable), hint=messages.INSTALL_VLLM)
+            raise UserError(messages.say("no_vllm", program=self.launch.executable), hint=messages.say("install_vllm"))
         from tuneworthy.providers import supervised_child
 
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -146,15 +144,15 @@ class VllmServer:
 
     def _wait(self, timeout_s: float) -> None:
         end = time.monotonic() + timeout_s
-        see_log = messages.SEE_LOG.format(log=self.log)
+        see_log = messages.say("see_log", log=self.log)
         while time.monotonic() < end:
             if not self.alive:
-                raise OutsideFault(messages.VLLM_ENDED_AT_START.format(reason=last_error_line(self.log)), hint=see_log)
+                raise OutsideFault(messages.say("vllm_ended_at_start", reason=last_error_line(self.log)), hint=see_log)
             with suppress(ProviderError):
                 if send_once("GET", f"{self.address}/health", timeout_s=HEALTH_S).accepted:
                     return
             time.sleep(0.5)
-        raise OutsideFault(messages.VLLM_SILENT.format(limit_s=timeout_s), hint=see_log)
+        raise OutsideFault(messages.say("vllm_silent", limit_s=timeout_s), hint=see_log)
 
     def stop(self) -> None:
         """Let the leash go and wait until the server has ended; may be called twice."""
@@ -186,8 +184,8 @@ def last_error_line(log: Path) -> str:
     try:
         lines = log.read_bytes()[-32768:].decode("utf-8", "replace").splitlines()
     except OSError:
-        return messages.EMPTY_LOG
+        return messages.say("empty_log")
     telling = [line for line in lines if "Error" in line or "error:" in line] or [
         line for line in lines if line.strip()
     ]
-    return telling[-1].strip()[:300] if telling else messages.EMPTY_LOG
+    return telling[-1].strip()[:300] if telling else messages.say("empty_log")

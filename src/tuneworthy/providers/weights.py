@@ -63,7 +63,7 @@ class Place:
             ModelError: Weights are not computed in its type.
         """
         if self.dtype not in FLOATS:
-            raise ModelError(messages.ODD_DTYPE.format(path=self.path, allowed=", ".join(FLOATS), found=self.dtype))
+            raise ModelError(messages.say("odd_dtype", path=self.path, allowed=", ".join(FLOATS), found=self.dtype))
         return to_float32(self.raw(), self.dtype).reshape(self.shape)
 
     def raw(self) -> bytes:
@@ -85,8 +85,8 @@ def read_tensors(path: Path) -> dict[str, Place]:
             length = _header_length(path, file.read(8), size)
             text = file.read(length)
     except OSError as error:
-        message = messages.UNREADABLE.format(path=path, reason=error.strerror or error)
-        raise ModelError(message, hint=messages.DOWNLOAD_AGAIN) from None
+        message = messages.say("unreadable", path=path, reason=error.strerror or error)
+        raise ModelError(message, hint=messages.say("download_again")) from None
     try:
         header = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -168,7 +168,7 @@ def write_tensors(
         for name, n_bytes in sizes.items():
             data = content(name)
             if len(data) != n_bytes:
-                raise ValueError(messages.WRONG_LENGTH.format(name=name, found=len(data), expected=n_bytes))
+                raise ValueError(messages.say("wrong_length", name=name, found=len(data), expected=n_bytes))
             file.write(data)
 
 
@@ -201,5 +201,5 @@ def from_float32(numbers: NDArray[np.float32], dtype: str) -> bytes:
 
 
 def _fault(path: Path, expected: str, got: str) -> ModelError:
-    message = messages.HEADER_FAULT.format(path=path, expected=expected, got=got)
-    return ModelError(message, hint=messages.DOWNLOAD_AGAIN)
+    message = messages.say("header_fault", path=path, expected=expected, got=got)
+    return ModelError(message, hint=messages.say("download_again"))

@@ -4,8 +4,6 @@
 set that is too small says how many cases it would need.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -75,7 +73,7 @@ def regression_result(
     both = ~(np.isnan(base[0]) | np.isnan(tuned[0]))
     n, unscored = len(both), int((~both).sum())
     if both.sum() < FEWEST or unscored > MOST_UNSCORED * n:
-        detail = messages.UNSCORED.format(unscored=unscored, n=n)
+        detail = messages.say("unscored", unscored=unscored, n=n)
         return RegressionResult(
             name=name, hash=identity, status="unknown", n=n, unscored=unscored, margin=margin, detail=detail
         )

@@ -1,15 +1,20 @@
 """Sentences about regression sets."""
 
-from __future__ import annotations
-
 from typing import Final, Literal
 
-DUPLICATE_NAME: Final = "[[regressions]]: two sets are called {name!r}."
-RENAME_ONE: Final = "Rename one of them."
-NO_CASES: Final = "{path} holds no case."
-UNLABELLED: Final = "{n} cases of {path} have no right answer ({first}, ...)."
-LABEL_THEM: Final = "Label them."
-UNSCORED: Final = "{unscored} of {n} cases lack a score of either model, so the set shows nothing"
+from tuneworthy.catalogue import Catalogue
+
+SENTENCES: Final = Catalogue(
+    {
+        "duplicate_name": "[[regressions]]: two sets are called {name!r}.",
+        "rename_one": "Rename one of them.",
+        "no_cases": "{path} holds no case.",
+        "unlabelled": "{n} cases of {path} have no right answer ({first}, ...).",
+        "label_them": "Label them.",
+        "unscored": "{unscored} of {n} cases lack a score of either model, so the set shows nothing",
+    }
+)
+say = SENTENCES.say
 
 
 def outcome(  # noqa: PLR0917

@@ -5,8 +5,6 @@ answers are patterns, and questions that are rightly declined. It shows a model 
 too small to tell two good models apart, and is no benchmark.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -78,14 +76,14 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
     sets: dict[str, RegressionSet] = {}
     for source in project.regressions:
         if source.name in {*sets, GENERAL}:
-            raise UserError(messages.DUPLICATE_NAME.format(name=source.name), hint=messages.RENAME_ONE)
+            raise UserError(messages.say("duplicate_name", name=source.name), hint=messages.say("rename_one"))
         cases = read_cases(project.root / source.path).cases
         unlabelled = [case.id for case in cases if not case.labelled]
         if unlabelled:
-            message = messages.UNLABELLED.format(n=len(unlabelled), path=source.path, first=unlabelled[0])
-            raise UserError(message, hint=messages.LABEL_THEM)
+            message = messages.say("unlabelled", n=len(unlabelled), path=source.path, first=unlabelled[0])
+            raise UserError(message, hint=messages.say("label_them"))
         if not cases:
-            raise UserError(messages.NO_CASES.format(path=source.path))
+            raise UserError(messages.say("no_cases", path=source.path))
         sets[source.name] = RegressionSet(
             name=source.name,
             cases=cases,

@@ -4,8 +4,6 @@ As in `report.html`, what was written by others is cleaned and escaped by the te
 images (`data:`), in which no script runs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -60,12 +58,12 @@ def page_of(card: DatasetCard, review: str = "") -> CardPage:
         card: Of a version.
         review: What people who reviewed it found, in a sentence; "" if nobody did.
     """
-    warnings = [messages.CARD_UNSAFE.format(gate=gate) for gate in card.unsafe]
+    warnings = [messages.say("card_unsafe", gate=gate) for gate in card.unsafe]
     warnings += card.notes
-    warnings.append(messages.CARD_REVIEW.format(review=review) if review else messages.CARD_UNREVIEWED)
+    warnings.append(messages.say("card_review", review=review) if review else messages.say("card_unreviewed"))
     return CardPage(
         title=clean(card.task),
-        answer=messages.CARD_ANSWER.format(n=count(card.n_rows), n_read=count(card.n_read), version=card.version),
+        answer=messages.say("card_answer", n=count(card.n_rows), n_read=count(card.n_read), version=card.version),
         warnings=warnings,
         funnel=_funnel(card),
         whole_set=_whole_set(card),
@@ -77,7 +75,7 @@ def page_of(card: DatasetCard, review: str = "") -> CardPage:
             [[clean(name), clean(value)] for name, value in card.provenance],
         ),
         licences=card.licences,
-        made=messages.CARD_MADE.format(version=card.version, date=card.created),
+        made=messages.say("card_made", version=card.version, date=card.created),
     )
 
 
@@ -90,7 +88,7 @@ def _funnel(card: DatasetCard) -> Table:
         seconds = NONE if step.seconds is None else f"{step.seconds:.2f}"
         rows.append([clean(step.check), *(count(number) for number in numbers), seconds])
     share = percent(card.n_rows / card.n_read) if card.n_read else NONE
-    return Table("Rows, check by check", columns, rows, messages.CARD_SHARE.format(share=share))
+    return Table("Rows, check by check", columns, rows, messages.say("card_share", share=share))
 
 
 def _whole_set(card: DatasetCard) -> list[Table]:
@@ -104,7 +102,7 @@ def _whole_set(card: DatasetCard) -> list[Table]:
         columns = [Column("source", "row", "name"), Column("n", "repeated by"), Column("question", "question", "text"),
                    Column("answer", "answer", "text")]  # fmt: skip
         rows = [[clean(row.source), count(n), clean(row.question), clean(row.answer)] for row, n in card.repeated]
-        found.append(Table("Repeated most", columns, rows, messages.CARD_REPEATED))
+        found.append(Table("Repeated most", columns, rows, messages.say("card_repeated")))
     columns = [Column("gate", "gate", "name"), Column("status", "status", "text"), Column("detail", "detail", "text")]
     found.append(Table("Gates", columns, [[clean(cell) for cell in gate] for gate in card.gates]))
     return found

@@ -4,8 +4,6 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart; shapes s
 SVG is data, never markup or an expression, and cleaned; the page shows the SVG as an image, where no script runs.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -184,12 +182,12 @@ def _tradeoff_figure(record: RunRecord, points: Sequence[Point], axis: Axis) -> 
     against = "price" if axis.key == "cost" else "time"
     title = _tradeoff_title(record, points, axis)
     target = numbers.percent(record.target)
-    caption = messages.TRADEOFF_CAPTION.format(where=_where(record), against=against, target=target)
-    caption += messages.CLASSICAL_BAND if any(p.rung == "classical" for p in points) else ""
-    caption += messages.NO_PRICES if axis.key == "time" else ""
+    caption = messages.say("tradeoff_caption", where=_where(record), against=against, target=target)
+    caption += messages.say("classical_band") if any(p.rung == "classical" for p in points) else ""
+    caption += messages.say("no_prices") if axis.key == "time" else ""
     alt_points = "; ".join(f"{p.name} {_scored(p)}, {_placed(p, axis)}" for p in points)
     wide, narrow = (_tradeoff(record, points, axis, width) for width in (WIDE, NARROW))
-    return Figure(title, caption, messages.TRADEOFF_ALT.format(against=against, points=alt_points), wide, narrow)
+    return Figure(title, caption, messages.say("tradeoff_alt", against=against, points=alt_points), wide, narrow)
 
 
 def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> str:
@@ -199,13 +197,13 @@ def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> s
     share = numbers.percent(best.score)
     unit = f"{_placed(best, axis)} for 1,000 answers" if axis.key == "cost" else f"{_placed(best, axis)} an answer"
     if record.classical_wins:
-        return messages.NEEDS_NO_MODEL.format(name=best.name, share=share, unit=unit)
+        return messages.say("needs_no_model", name=best.name, share=share, unit=unit)
     if best.score >= top.score:
-        return messages.SCORES_HIGHEST.format(name=best.name, share=share, unit=unit)
-    but = messages.BREAKS_CONSTRAINT if top.role == "violates constraint" else messages.NOT_SHOWN_BETTER
+        return messages.say("scores_highest", name=best.name, share=share, unit=unit)
+    but = messages.say("breaks_constraint") if top.role == "violates constraint" else messages.say("not_shown_better")
     top_share = numbers.percent(top.score)
-    return messages.IS_THE_CHOICE.format(
-        name=best.name, share=share, unit=unit, top=top.name, top_share=top_share, but=but
+    return messages.say(
+        "is_the_choice", name=best.name, share=share, unit=unit, top=top.name, top_share=top_share, but=but
     )
 
 
@@ -213,18 +211,18 @@ def _ladder_figure(record: RunRecord, points: Sequence[Point]) -> Figure:
     steps = [p for p in points if p.rung not in {"classical", "baseline"}]
     path = [p for p in points if p.path]
     if record.quick:
-        title = messages.LADDER_QUICK
+        title = messages.say("ladder_quick")
     elif len(path) > 1:
         first, last = numbers.percent(path[0].score), numbers.percent(path[-1].score)
         noun = "steps" if len(steps) > 1 else "step"
-        title = messages.LADDER_PATH.format(n=len(path) - 1, steps=len(steps), noun=noun, first=first, last=last)
+        title = messages.say("ladder_path", n=len(path) - 1, steps=len(steps), noun=noun, first=first, last=last)
     else:
-        title = messages.LADDER_NONE.format(n=len(steps)) if len(steps) > 1 else messages.LADDER_ONE
-    line, target = "" if record.quick else messages.BLUE_LINE, numbers.percent(record.target)
-    caption = messages.LADDER_CAPTION.format(where=_where(record), line=line, target=target)
+        title = messages.say("ladder_none", n=len(steps)) if len(steps) > 1 else messages.say("ladder_one")
+    line, target = "" if record.quick else messages.say("blue_line"), numbers.percent(record.target)
+    caption = messages.say("ladder_caption", where=_where(record), line=line, target=target)
     alt_points = "; ".join(f"{p.name} {_scored(p)}, {p.role}" for p in points)
     wide, narrow = (_ladder(record, points, width) for width in (WIDE, NARROW))
-    return Figure(title, caption, messages.LADDER_ALT.format(points=alt_points), wide, narrow)
+    return Figure(title, caption, messages.say("ladder_alt", points=alt_points), wide, narrow)
 
 
 def _where(record: RunRecord) -> str:

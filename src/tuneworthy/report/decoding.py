@@ -3,8 +3,6 @@
 Pale bars are what the model says, dark ones what is drawn from; a token that is gone names the sampler that took it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,10 +109,10 @@ def page(comparison: Comparison) -> str:
     """Return picture, steps and notes as one HTML page that needs nothing else."""
     settings = ", ".join(f"{name} {value:g}" for name, value in comparison.sampling.set_values().items())
     counts = "; ".join(f"{trail.engine.label} {len(trail.left):,}" for trail in comparison.trails.values())
-    answer = messages.TOKENS_KEPT.format(counts=counts)
+    answer = messages.say("tokens_kept", counts=counts)
     return render_page(
         "decoding.html.j2",
-        title=settings or messages.NOTHING_SET,
+        title=settings or messages.say("nothing_set"),
         kind="decoding",
         answer=answer,
         image=address(picture(comparison)),

@@ -101,7 +101,7 @@ def document(
         data=tables.data_table(record),
         provenance=tables.provenance_table(record),
         paragraph=findings.paragraph(record, traffic, verdict),
-        made=messages.MADE_ON.format(date=day.isoformat(), kind="quick run" if record.quick else "run"),
+        made=messages.say("made_on", date=day.isoformat(), kind="quick run" if record.quick else "run"),
     )
 
 
@@ -109,11 +109,13 @@ def method(record: RunRecord) -> list[str]:
     """Say what dev, test and comparisons mean."""
     sizes = {"n_dev": record.n_dev, "n_test": record.n_test}
     if record.quick:
-        return [(messages.METHOD_DEV + messages.METHOD_QUICK).format(**sizes)]
-    explored = messages.METHOD_DEV + messages.METHOD_EXPLORED if record.explored else messages.METHOD_FEW
-    alpha = messages.METHOD_ALPHA.format(alpha=record.alpha) if record.alpha else ""
+        return [(messages.say("method_dev") + messages.say("method_quick")).format(**sizes)]
+    explored = (
+        messages.say("method_dev") + messages.say("method_explored") if record.explored else messages.say("method_few")
+    )
+    alpha = messages.say("method_alpha", alpha=record.alpha) if record.alpha else ""
     return [
         explored.format(**sizes),
-        messages.METHOD_COMPARISONS.format(n=record.comparisons.made, alpha=alpha),
-        messages.METHOD_ADOPTED.format(margin=record.margin),
+        messages.say("method_comparisons", n=record.comparisons.made, alpha=alpha),
+        messages.say("method_adopted", margin=record.margin),
     ]

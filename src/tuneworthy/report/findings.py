@@ -91,18 +91,18 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
     lower, upper = best.bounds95 or best.ci95
     status = target_status(best.score, lower, upper, record.target, record.margin)
     template = {
-        "met": messages.TARGET_MET,
-        "missed": messages.TARGET_MISSED,
-        "unresolved": messages.TARGET_OPEN,
+        "met": messages.say("target_met"),
+        "missed": messages.say("target_missed"),
+        "unresolved": messages.say("target_open"),
     }[status]
     if best.unscored > MOST_UNSCORED * best.n:
-        status, template = "unresolved", messages.TARGET_UNSCORED
+        status, template = "unresolved", messages.say("target_unscored")
     sentence = template.format(
         target=numbers.percent(record.target),
         score=numbers.percent(best.score),
         lower=numbers.percent(lower),
         upper=numbers.percent(upper),
-        bound=messages.ONE_SIDED if best.bounds95 else messages.INTERVAL_END,
+        bound=messages.say("one_sided") if best.bounds95 else messages.say("interval_end"),
         bounds=numbers.percent_range((lower, upper)),
         floor=numbers.percent(record.target - record.margin),
         n=best.n,
@@ -114,9 +114,9 @@ def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | No
 def answer(record: RunRecord) -> str:
     """Return the answer in one sentence; that of a run that stopped early, or no longer holds, says so."""
     if record.partial:
-        return messages.RUN_PARTIAL.format(reason=clean(record.partial).rstrip("."), answer=_answer(record))
+        return messages.say("run_partial", reason=clean(record.partial).rstrip("."), answer=_answer(record))
     if record.stale:
-        return messages.RUN_STALE.format(changes=clean("; ".join(record.stale)), answer=_answer(record))
+        return messages.say("run_stale", changes=clean("; ".join(record.stale)), answer=_answer(record))
     return _answer(record)
 
 
@@ -127,25 +127,32 @@ def _answer(record: RunRecord) -> str:
     if best is None or best.score is None:
         broken = [f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated]
         names = "; ".join(broken)
-        return messages.NOTHING_ELIGIBLE.format(names=names) if names else messages.NOTHING_MEASURED
+        return messages.say("nothing_eligible", names=names) if names else messages.say("nothing_measured")
     if best.rung == "classical" and model and model.score is not None:
         return _classical_answer(record, best, model)
     if best.rung == "baseline":
         tried = sum(1 for rung in record.rungs if rung.score is not None and rung.rung not in REFERENCES)
-        others = [messages.NOTHING_ELSE, messages.ONE_STEP][tried] if tried < 2 else messages.NO_STEP.format(n=tried)
-        return messages.TODAY_IS_BEST.format(name=clean(best.name), score=_scores(record, best), others=others)
+        others = (
+            [messages.say("nothing_else"), messages.say("one_step")][tried]
+            if tried < 2
+            else messages.say("no_step", n=tried)
+        )
+        return messages.say("today_is_best", name=clean(best.name), score=_scores(record, best), others=others)
     today = ""
     if baseline and baseline.score is not None and measured(baseline):
-        today = messages.TODAY_REACHES.format(
-            name=clean(baseline.name), score=numbers.percent(baseline.score), eligible=_eligible(baseline)
+        today = messages.say(
+            "today_reaches",
+            name=clean(baseline.name),
+            score=numbers.percent(baseline.score),
+            eligible=_eligible(baseline),
         )
-    step = messages.STEP_NAMES.get(best.rung, messages.BEST_STEP)
-    sentence = messages.BEST.format(step=step, name=clean(best.name), score=_scores(record, best), today=today)
+    step = messages.STEP_NAMES.get(best.rung, messages.say("best_step"))
+    sentence = messages.say("best", step=step, name=clean(best.name), score=_scores(record, best), today=today)
     return sentence + _swap(record, best)
 
 
 def _eligible(rung: RungRecord) -> str:
-    return messages.MAY_NOT_SERVE.format(reason=clean(rung.violated)) if rung.violated else ""
+    return messages.say("may_not_serve", reason=clean(rung.violated)) if rung.violated else ""
 
 
 def _swap(record: RunRecord, best: RungRecord) -> str:
@@ -154,16 +161,17 @@ def _swap(record: RunRecord, best: RungRecord) -> str:
     goal = _target_of(record, model)
     if model is None or model.status is not RungStatus.ADOPTED or goal is None or goal.status != "met":
         return ""
-    return messages.SWAP_IS_ENOUGH.format(name="" if best is model else f" ({clean(model.name)})")
+    return messages.say("swap_is_enough", name="" if best is model else f" ({clean(model.name)})")
 
 
 def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecord) -> str:
     """Say that no language model is needed, as strongly as it was shown."""
     name = str(classical.name).removeprefix("classical/")
-    return messages.CLASSICAL_BEST.format(
-        method=METHODS.get(name, messages.OTHER_METHOD.format(name=clean(classical.name))),
+    return messages.say(
+        "classical_best",
+        method=METHODS.get(name, messages.say("other_method", name=clean(classical.name))),
         score=_scores(record, classical),
-        margin="" if model.violated or record.classical_wins else messages.NO_WORSE,
+        margin="" if model.violated or record.classical_wins else messages.say("no_worse"),
         what="language model" if model.rung == "model" else "prompt",
         name=clean(model.name),
         other=numbers.percent(model.score or 0.0),
@@ -174,14 +182,14 @@ def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecor
 def _quick_answer(record: RunRecord) -> str:
     candidates = [rung.candidates[0] for rung in record.rungs if rung.candidates]
     if not candidates:
-        return messages.QUICK_NOTHING
+        return messages.say("quick_nothing")
     first = max(candidates, key=lambda candidate: candidate.score)
     score, bounds = numbers.percent(first.score), numbers.percent_range(first.ci95)
-    return messages.QUICK.format(n_dev=record.n_dev, name=clean(first.name), score=score, bounds=bounds, n=first.n)
+    return messages.say("quick", n_dev=record.n_dev, name=clean(first.name), score=score, bounds=bounds, n=first.n)
 
 
 def _scores(record: RunRecord, rung: RungRecord) -> str:
-    template = messages.ANSWERS_RIGHT if record.primary in RIGHT_OR_WRONG else messages.SCORES
+    template = messages.say("answers_right") if record.primary in RIGHT_OR_WRONG else messages.say("scores")
     return template.format(share=numbers.percent(rung.score or 0.0), grader=clean(record.primary))
 
 
@@ -192,11 +200,11 @@ def key_numbers(record: RunRecord, requests_per_month: float | None = None) -> l
     best = best_of(record)
     if best is None:
         return []
-    label, beside = messages.BEST_NUMBER, (messages.TODAY_NUMBER, record.rung("baseline"))
+    label, beside = messages.say("best_number"), (messages.say("today_number"), record.rung("baseline"))
     if best.rung == "classical":
-        label, beside = messages.CLASSICAL_NUMBER, (messages.MODEL_NUMBER, best_model_of(record))
+        label, beside = messages.say("classical_number"), (messages.say("model_number"), best_model_of(record))
     elif best.rung == "baseline":
-        beside = (messages.CLASSICAL_NUMBER, record.rung("classical"))
+        beside = (messages.say("classical_number"), record.rung("classical"))
     shown = [
         KeyNumber(name, numbers.percent(rung.score), _behind(str(rung.name), rung.ci95, rung.n))
         for name, rung in ((label, best), beside)
@@ -206,31 +214,34 @@ def key_numbers(record: RunRecord, requests_per_month: float | None = None) -> l
 
 
 def _behind(name: str, bounds: tuple[float, float], n: int, where: str = "") -> str:
-    return messages.BEHIND.format(name=clean(name), where=where, bounds=numbers.percent_range(bounds), n=n)
+    return messages.say("behind", name=clean(name), where=where, bounds=numbers.percent_range(bounds), n=n)
 
 
 def _cost_number(best: RungRecord, requests_per_month: float | None) -> KeyNumber:
     """Return what the best variant costs; its time where it costs nothing."""
     time = f"{numbers.milliseconds(best.latency_p50_ms)} ms" if best.latency_p50_ms is not None else ""
-    half = messages.HALF_WITHIN.format(time=time) if time else messages.NO_LATENCY
+    half = messages.say("half_within", time=time) if time else messages.say("no_latency")
     if not best.usd_per_1k:
-        unpriced = messages.NO_PRICE if best.usd_per_1k is None else messages.RUNS_HERE
-        return KeyNumber(messages.MEDIAN_TIME, time or numbers.NONE, unpriced)
+        unpriced = messages.say("no_price") if best.usd_per_1k is None else messages.say("runs_here")
+        return KeyNumber(messages.say("median_time"), time or numbers.NONE, unpriced)
     price = numbers.dollars(best.usd_per_1k)
     if not requests_per_month:
-        return KeyNumber(messages.PRICE_1K, price, half)
+        return KeyNumber(messages.say("price_1k"), price, half)
     month = numbers.dollars(best.usd_per_1k * requests_per_month / 1000)
-    behind = messages.REQUESTS_AT.format(requests=numbers.count(requests_per_month), price=price, time=half)
-    return KeyNumber(messages.PRICE_MONTH, month, behind)
+    behind = messages.say("requests_at", requests=numbers.count(requests_per_month), price=price, time=half)
+    return KeyNumber(messages.say("price_month"), month, behind)
 
 
 def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
     leads = {rung.rung: rung.candidates[0] for rung in record.rungs if rung.candidates}
     others = [lead for name, lead in leads.items() if name not in REFERENCES]
-    shown = [(messages.CLASSICAL_NUMBER, leads.get("classical")), (messages.TODAY_NUMBER, leads.get("baseline"))]
-    shown.append((messages.STEP_NUMBER, max(others, key=lambda lead: lead.score, default=None)))
+    shown = [
+        (messages.say("classical_number"), leads.get("classical")),
+        (messages.say("today_number"), leads.get("baseline")),
+    ]
+    shown.append((messages.say("step_number"), max(others, key=lambda lead: lead.score, default=None)))
     return [
-        KeyNumber(label, numbers.percent(lead.score), _behind(lead.name, lead.ci95, lead.n, messages.BEHIND_DEV))
+        KeyNumber(label, numbers.percent(lead.score), _behind(lead.name, lead.ci95, lead.n, messages.say("behind_dev")))
         for label, lead in shown
         if lead
     ]
@@ -238,15 +249,15 @@ def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
 
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
     """Return what a reader must know before using the numbers."""
-    lines = [messages.QUICK_WARNING] if record.quick else []
+    lines = [messages.say("quick_warning")] if record.quick else []
     lines += [clean(record.classical_wins)] if record.classical_wins else []
     lines += [
-        messages.UNSCORED.format(name=clean(rung.name), unscored=rung.unscored, n=rung.n)
+        messages.say("unscored", name=clean(rung.name), unscored=rung.unscored, n=rung.n)
         for rung in record.rungs
         if rung.n and rung.unscored > MOST_UNSCORED * rung.n
     ]
     if not record.quick and not record.explored:
-        lines.append(messages.NOT_EXPLORED)
+        lines.append(messages.say("not_explored"))
     lines += filter(None, [injection_warning(record)])
     lines += [clean(note[:1].upper() + note[1:]) for note in record.notes[:NOTES]]
     return [*lines, *(_of_project(record, project, today or date.today()) if project else [])]
@@ -257,10 +268,11 @@ def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
     models = {variant.model for variant in record.variants.values()}
     used = {name: (model, price_for(model)) for name, model in project.models.items() if name in models}
     lines = [
-        messages.SWITCHED_OFF.format(
+        messages.say(
+            "switched_off",
             name=clean(name),
             model=clean(getattr(model, "model", "")),
-            when=messages.WAS_SWITCHED_OFF if price.retires < today else messages.IS_SWITCHED_OFF,
+            when=messages.say("was_switched_off") if price.retires < today else messages.say("is_switched_off"),
             date=price.retires,
         )
         for name, (model, price) in used.items()
@@ -268,9 +280,9 @@ def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
     ]
     priced = any(price and price.source == "table" and not price.free for _, price in used.values())
     if priced and (today - table_date()).days > PRICES_DAYS:
-        lines.append(messages.OLD_PRICES.format(date=table_date()))
+        lines.append(messages.say("old_prices", date=table_date()))
     if record.provenance.project != content_hash(project.model_dump(mode="json")):
-        lines.append(messages.FILE_CHANGED)
+        lines.append(messages.say("file_changed"))
     return lines
 
 
@@ -282,7 +294,7 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
         requests_per_month: Adds the monthly bill.
         verdict: Is put after the answer, if it still holds.
     """
-    template = messages.DEV_LINE if record.quick else messages.TEST_LINE
+    template = messages.say("dev_line") if record.quick else messages.say("test_line")
     line = template.format(
         task=clean(record.task), grader=clean(record.primary), n=record.n_test, answer=answer(record)
     )
@@ -295,15 +307,16 @@ def paragraph(record: RunRecord, requests_per_month: float | None = None, verdic
     elif classical:
         shown.append(("no language model", classical))
     goal = target_of(record)
-    tried = messages.TRIED.format(
+    tried = messages.say(
+        "tried",
         n=sum(rung.candidates_tried for rung in record.rungs),
         n_dev=record.n_dev,
         made=record.comparisons.made,
-        alpha=messages.EACH_ALPHA.format(alpha=record.alpha) if record.alpha else "",
+        alpha=messages.say("each_alpha", alpha=record.alpha) if record.alpha else "",
         usd=numbers.dollars(record.cost_usd),
     )
-    made = messages.MADE_BY.format(
-        version=clean(record.provenance.tuneworthy), project=clean(record.provenance.project)
+    made = messages.say(
+        "made_by", version=clean(record.provenance.tuneworthy), project=clean(record.provenance.project)
     )
     parts = [line, in_a_sentence(verdict), _intervals(shown), _gain(best), goal.sentence if goal else ""]
     return " ".join(filter(None, [*parts, _price(best, requests_per_month), tried, made]))
@@ -315,14 +328,15 @@ def _intervals(shown: Sequence[tuple[str, RungRecord | None]]) -> str:
     for label, rung in shown:
         if rung is None or rung.score is None or rung.ci95 is None or rung.rung in scores:
             continue
-        scores[rung.rung] = messages.ONE_SCORE.format(
+        scores[rung.rung] = messages.say(
+            "one_score",
             label=label,
             name=clean(rung.name),
             score=numbers.percent(rung.score),
             bounds=numbers.percent_range(rung.ci95),
-            unscored=messages.N_UNSCORED.format(n=rung.unscored) if rung.unscored else "",
+            unscored=messages.say("n_unscored", n=rung.unscored) if rung.unscored else "",
         )
-    return messages.INTERVALS.format(scores="; ".join(scores.values())) if scores else ""
+    return messages.say("intervals", scores="; ".join(scores.values())) if scores else ""
 
 
 def _gain(best: RungRecord | None) -> str:
@@ -330,7 +344,8 @@ def _gain(best: RungRecord | None) -> str:
     if best is None or best.delta is None or best.delta_ci is None or best.alpha is None:
         return ""
     p = numbers.p_value(best.p_value)
-    return messages.GAIN.format(
+    return messages.say(
+        "gain",
         against="the best language-model variant" if best.rung == "classical" else "the best variant before it",
         delta=numbers.points(best.delta),
         level=numbers.level(best.alpha),
@@ -344,11 +359,11 @@ def _price(best: RungRecord | None, requests_per_month: float | None) -> str:
     """Say what the best costs, and how long it takes."""
     if best is None:
         return ""
-    price, month, time = messages.PER_1K.format(price=numbers.dollars(best.usd_per_1k)), "", ""
+    price, month, time = messages.say("per_1k", price=numbers.dollars(best.usd_per_1k)), "", ""
     if best.usd_per_1k and requests_per_month:
         bill = numbers.dollars(best.usd_per_1k * requests_per_month / 1000)
-        month = messages.A_MONTH.format(price=bill, requests=numbers.count(requests_per_month))
+        month = messages.say("a_month", price=bill, requests=numbers.count(requests_per_month))
     if best.latency_p50_ms is not None and best.latency_p95_ms is not None:
         p50, p95 = numbers.milliseconds(best.latency_p50_ms), numbers.milliseconds(best.latency_p95_ms)
-        time = messages.LATENCY.format(p50=p50, p95=p95)
-    return messages.COSTS.format(price="no price per call" if best.usd_per_1k == 0 else price, month=month, time=time)
+        time = messages.say("latency", p50=p50, p95=p95)
+    return messages.say("costs", price="no price per call" if best.usd_per_1k == 0 else price, month=month, time=time)

@@ -3,8 +3,6 @@
 In HTML the page needs nothing else and runs no script; on a terminal colours say the same. Text of others is cleaned.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -69,13 +67,13 @@ def areas_table(report: UncertaintyReport) -> Table:
     """Return how well each signal tells wrong answers."""
     rows = []
     for name, area in report.calibration.areas.items():
-        meaning = SIGNALS.get(name, messages.SAMPLES_DIFFER.format(n=report.samples))
+        meaning = SIGNALS.get(name, messages.say("samples_differ", n=report.samples))
         rows.append((name, meaning, f"{area.area:.3f}", f"[{area.lo:.3f}, {area.hi:.3f}]", f"{1 - area.alpha:.1%}"))
     columns = [Column("signal", "signal", "name"), Column("words", "what it is", "text"), Column("area", "AUROC"),
                Column("interval", "interval"), Column("level", "coverage")]  # fmt: skip
     found = report.calibration
-    groups = messages.IN_GROUPS.format(n=found.n_groups) if found.n_groups < found.n else ""
-    note = messages.READ_SIGNALS.format(n=found.n, groups=groups, wrong=found.n_wrong, signal=PRIMARY)
+    groups = messages.say("in_groups", n=found.n_groups) if found.n_groups < found.n else ""
+    note = messages.say("read_signals", n=found.n, groups=groups, wrong=found.n_wrong, signal=PRIMARY)
     return Table("Which signal tells wrong answers", columns, rows, note)
 
 
@@ -107,7 +105,7 @@ def spots_table(report: UncertaintyReport) -> Table:
             Column("cases", "failed cases", "text"),
         ],
         rows,
-        messages.READ_SPOTS,
+        messages.say("read_spots"),
     )
 
 
@@ -115,8 +113,9 @@ def verdict(report: UncertaintyReport) -> str:
     """Return in a sentence whether a threshold may be used."""
     bound = report.calibration.threshold
     if bound is None:
-        return messages.NO_THRESHOLD.format(reason=report.calibration.refused)
-    return messages.THRESHOLD.format(
+        return messages.say("no_threshold", reason=report.calibration.refused)
+    return messages.say(
+        "threshold",
         signal=bound.signal,
         value=bound.value,
         flagged=bound.flagged,

@@ -1,7 +1,5 @@
 """Numbers as people read them: one way for terminal, Markdown, HTML and the paragraph to paste."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 # What stands where there is no number.

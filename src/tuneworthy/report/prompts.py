@@ -1,7 +1,5 @@
 """What the rung `prompt` found by asking, as tables: prompts of GEPA, and paragraphs that earn nothing."""
 
-from __future__ import annotations
-
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail, PromptDetail
 from tuneworthy.report import messages, numbers
@@ -37,7 +35,8 @@ def _gepa(detail: GepaDetail) -> Table:
         Column("unscored", "unscored"),
         Column("text", "text", "text"),
     ]
-    note = messages.READ_GEPA.format(
+    note = messages.say(
+        "read_gepa",
         calls=numbers.count(found.calls + found.reflections),
         budget=numbers.count(found.budget),
         answers=numbers.count(found.calls),
@@ -51,9 +50,9 @@ def _gepa(detail: GepaDetail) -> Table:
     )
     if found.unscored or detail.set_aside:
         unscored, set_aside = numbers.count(found.unscored), numbers.count(detail.set_aside)
-        note += messages.GEPA_UNSCORED.format(unscored=unscored, set_aside=set_aside)
+        note += messages.say("gepa_unscored", unscored=unscored, set_aside=set_aside)
     if detail.file:
-        note += messages.GEPA_FILE.format(file=detail.file)
+        note += messages.say("gepa_file", file=detail.file)
     return Table("Prompts of GEPA", columns, rows, clean(note, MOST_NOTE), found.best)
 
 
@@ -76,7 +75,7 @@ def _ablation(found: AblationDetail) -> Table:
         Column("unscored", "unscored"),
         Column("cut", "", "text"),
     ]
-    note = messages.READ_ABLATION.format(
-        cut=found.cut, paragraphs=found.paragraphs, saved=found.tokens_saved, tokens=found.tokens
+    note = messages.say(
+        "read_ablation", cut=found.cut, paragraphs=found.paragraphs, saved=found.tokens_saved, tokens=found.tokens
     )
     return Table("Paragraphs of the prompt, left out one by one", columns, rows, note)

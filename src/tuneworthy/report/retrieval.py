@@ -1,7 +1,5 @@
 """What the rung `retrieval` found, as tables: searches, causes of wrong answers, the oracle, time by stage."""
 
-from __future__ import annotations
-
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
 from tuneworthy.report import messages, numbers
@@ -29,7 +27,7 @@ def injection_warning(record: RunRecord) -> str:
     names = ", ".join(list(injected)[:MOST_NAMED])
     more = f" and {len(injected) - MOST_NAMED} more" if len(injected) > MOST_NAMED else ""
     text = next(iter(injected.values()))
-    return clean(messages.INJECTED.format(n=len(injected), names=names, more=more, text=text))
+    return clean(messages.say("injected", n=len(injected), names=names, more=more, text=text))
 
 
 def _searches(found: RetrievalDetail) -> Table | None:
@@ -45,8 +43,8 @@ def _searches(found: RetrievalDetail) -> Table | None:
     ]  # fmt: skip
     best = next((place for place, row in enumerate(rows) if row.chosen), None)
     unknown = found.documents.unknown
-    lost = messages.UNKNOWN_NAMES.format(n=numbers.count(unknown)) if unknown else ""
-    return Table("How well documents are found", columns, cells, messages.READ_SEARCH + lost, best)
+    lost = messages.say("unknown_names", n=numbers.count(unknown)) if unknown else ""
+    return Table("How well documents are found", columns, cells, messages.say("read_search") + lost, best)
 
 
 def _causes(found: RetrievalDetail) -> Table | None:
@@ -58,8 +56,11 @@ def _causes(found: RetrievalDetail) -> Table | None:
         for name, count in causes.counts.items()
     ]
     columns = [Column("why", "why", "text"), Column("count", "answers"), Column("share", "share")]
-    note = messages.READ_CAUSES.format(failed=causes.failed, n=causes.n)
-    for counts, template in ((causes.missed, messages.NOT_SHOWN), (causes.not_there, messages.NOT_IN_INDEX)):
+    note = messages.say("read_causes", failed=causes.failed, n=causes.n)
+    for counts, template in (
+        (causes.missed, messages.say("not_shown")),
+        (causes.not_there, messages.say("not_in_index")),
+    ):
         names = ", ".join(f"{clean(name)} ({count})" for name, count in counts.items())
         note += template.format(names=names) if names else ""
     return Table("Causes of wrong answers", columns, rows, note)
@@ -79,10 +80,10 @@ def _oracle(found: RetrievalDetail) -> Table | None:
         Column("delta", "difference, 95% interval"),
         Column("n", "n"),
     ]
-    note = messages.READ_ORACLE
+    note = messages.say("read_oracle")
     if oracle.cut_share is not None:
         share = numbers.percent(oracle.cut_share)
-        note += messages.ORACLE_CUT.format(n=oracle.n_cut, room=ROOM, share=share)
+        note += messages.say("oracle_cut", n=oracle.n_cut, room=ROOM, share=share)
     return Table("What a perfect search would give", columns, rows, note)
 
 
@@ -96,7 +97,7 @@ def _latency(found: RetrievalDetail) -> Table | None:
             "Time of a search by stage",
             [Column("stage", "stage", "text"), Column("p50", "p50 ms"), Column("p95", "p95 ms")],
             rows,
-            messages.READ_STAGES,
+            messages.say("read_stages"),
         )
         if rows
         else None

@@ -1,7 +1,5 @@
 """The stored record of the last run, read back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tuneworthy.errors import UserError
@@ -19,5 +17,5 @@ def last_record(root: Path) -> RunRecord:
     folder = Folder(root)
     record = read_record(folder) or read_record(folder, "quick")
     if record is None:
-        raise UserError(messages.NO_RUN.format(path=folder.path), hint=messages.RUN_FIRST)
+        raise UserError(messages.say("no_run", path=folder.path), hint=messages.say("run_first"))
     return record

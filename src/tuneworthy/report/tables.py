@@ -134,13 +134,14 @@ def _ladder_row(rung: RungRecord, record: RunRecord, requests_per_month: float |
 def _reading(record: RunRecord, alpha: float | None) -> str:
     """Say how to read the ladder table."""
     if record.quick:
-        return messages.READ_QUICK
+        return messages.say("read_quick")
     repeats = max((rung.repeats for rung in record.rungs), default=1)
     timed = max((rung.latency_n for rung in record.rungs), default=0)
-    return messages.READ_LADDER.format(
-        alpha=messages.THIS_ALPHA.format(alpha=alpha) if alpha else messages.OWN_ALPHA,
-        repeats=messages.READ_REPEATS.format(n=repeats) if repeats > 1 else "",
-        latency=messages.READ_LATENCY.format(n=timed) if timed else "",
+    return messages.say(
+        "read_ladder",
+        alpha=messages.say("this_alpha", alpha=alpha) if alpha else messages.say("own_alpha"),
+        repeats=messages.say("read_repeats", n=repeats) if repeats > 1 else "",
+        latency=messages.say("read_latency", n=timed) if timed else "",
     )
 
 
@@ -189,7 +190,7 @@ def candidates_table(record: RunRecord) -> Table:
             Column("fate", "what became of it", "text"),
         ],
         rows,
-        messages.READ_CANDIDATES,
+        messages.say("read_candidates"),
     )
 
 
@@ -210,7 +211,7 @@ def savings_table(record: RunRecord) -> Table | None:
     rows = [_saved(clean(rung.rung), [rung]) for rung in raced]
     if len(raced) > 1:
         rows.append(_saved("in all", raced))
-    return Table("What racing saved", columns, rows, messages.READ_SAVINGS).filled()
+    return Table("What racing saved", columns, rows, messages.say("read_savings")).filled()
 
 
 def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
@@ -260,7 +261,7 @@ def models_table(record: RunRecord) -> Table | None:
         ]
         for row in part.models
     ]
-    return Table("Models side by side", columns, cells, messages.READ_MODELS)
+    return Table("Models side by side", columns, cells, messages.say("read_models"))
 
 
 def graders_table(record: RunRecord) -> Table | None:
@@ -275,7 +276,7 @@ def graders_table(record: RunRecord) -> Table | None:
         [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
         for rung in tested
     ]
-    return Table("Every grader, by rung", columns, rows, messages.READ_GRADERS.format(n=record.n_test))
+    return Table("Every grader, by rung", columns, rows, messages.say("read_graders", n=record.n_test))
 
 
 def fields_table(record: RunRecord) -> Table | None:
@@ -289,8 +290,8 @@ def fields_table(record: RunRecord) -> Table | None:
         [clean(name), *(numbers.score(rung.fields[name].f1 if name in rung.fields else None) for rung in tested)]
         for name in names
     ]
-    rows.append([messages.INVENTED, *(str(len(rung.fields.keys() - names)) for rung in tested)])
-    return Table("F1 of each field, by rung", columns, rows, messages.READ_FIELDS.format(n=record.n_test))
+    rows.append([messages.say("invented"), *(str(len(rung.fields.keys() - names)) for rung in tested)])
+    return Table("F1 of each field, by rung", columns, rows, messages.say("read_fields", n=record.n_test))
 
 
 def errors_table(record: RunRecord) -> Table | None:
@@ -310,7 +311,7 @@ def errors_table(record: RunRecord) -> Table | None:
         "Why answers were wrong",
         columns,
         rows,
-        messages.READ_ERRORS,
+        messages.say("read_errors"),
     )
 
 
@@ -350,7 +351,7 @@ def provenance_table(record: RunRecord) -> Table:
         "Versions, seeds and hashes",
         [Column("what", "what", "text"), Column("value", "value", "name")],
         rows,
-        messages.READ_HASHES,
+        messages.say("read_hashes"),
     )
 
 

@@ -4,8 +4,6 @@ Invariant: what `clean` returns holds no control, escape, bidirectional or invis
 HTML is escaped by the template, Markdown by `markdown_text` and `markdown_code`.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

@@ -1,7 +1,5 @@
 """What the report shows of a tuned model beside its score: how sure it is of its tokens, and its regression sets."""
 
-from __future__ import annotations
-
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.report import messages, numbers
@@ -40,7 +38,7 @@ def first_tokens_table(detail: TunedDetail) -> Table:
         Column("first_entropy", "entropy of the first, bits"),
         Column("first_top1", "likeliest first token"),
     ]
-    note = messages.READ_SURENESS.format(other=clean(detail.compared_with))
+    note = messages.say("read_sureness", other=clean(detail.compared_with))
     return Table("How sure base and tuned model are of their first tokens", columns, rows, note)
 
 
@@ -72,5 +70,5 @@ def regressions_table(detail: TunedDetail) -> Table:
             Column("needs", "cases that would show it"),
         ],
         rows,
-        messages.READ_REGRESSIONS,
+        messages.say("read_regressions"),
     )

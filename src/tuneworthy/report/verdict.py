@@ -42,15 +42,17 @@ def section(stored: StoredVerdict) -> VerdictSection:
     answer = messages.ANSWERS[verdict.outcome]
     if not stored.holds:
         reasons = [
-            messages.VERDICT_WAS.format(answer=answer[0].lower() + answer[1:]),
-            messages.SINCE_THEN.format(changes="; ".join(stored.changed)),
+            messages.say("verdict_was", answer=answer[0].lower() + answer[1:]),
+            messages.say("since_then", changes="; ".join(stored.changed)),
         ]
-        return _section("stale", messages.VERDICT_STALE, reasons, [(messages.NEXT, messages.DECIDE_AGAIN)])
+        return _section(
+            "stale", messages.say("verdict_stale"), reasons, [(messages.say("next"), messages.say("decide_again"))]
+        )
     following, changes = verdict.next_action, " ".join(verdict.would_change)
     if _not_begun(verdict):
-        following = messages.BEGIN_TRAINING
-    facts = [(messages.MONEY, _money(verdict.economics)), (messages.NEXT, following)]
-    facts += [(messages.WOULD_CHANGE, changes), (messages.VALID_UNTIL, verdict.valid_until)]
+        following = messages.say("begin_training")
+    facts = [(messages.say("money"), _money(verdict.economics)), (messages.say("next"), following)]
+    facts += [(messages.say("would_change"), changes), (messages.say("valid_until"), verdict.valid_until)]
     return _section(verdict.outcome, answer, verdict.reasons, facts)
 
 
@@ -69,8 +71,8 @@ def in_a_sentence(stored: StoredVerdict | None) -> str:
     if stored is None or not stored.holds:
         return ""
     result, until = section(stored), stored.verdict.valid_until
-    valid = messages.UNTIL.format(date=until) if until else ""
-    return messages.VERDICT_LINE.format(valid=valid, answer=result.answer, reason=result.reasons[0])
+    valid = messages.say("until", date=until) if until else ""
+    return messages.say("verdict_line", valid=valid, answer=result.answer, reason=result.reasons[0])
 
 
 def _not_begun(verdict: Verdict) -> bool:
@@ -82,8 +84,8 @@ def _not_begun(verdict: Verdict) -> bool:
 def _money(result: EconomicsResult) -> str:
     text = [money_sentence(result, short=True)]
     if saved := savings_sentence(result.saved):
-        text.append(messages.SAVED.format(saved=saved))
+        text.append(messages.say("saved", saved=saved))
     if result.one_off_usd is not None and result.monthly_usd is not None:
         once, month = numbers.count(result.one_off_usd), numbers.count(result.monthly_usd)
-        text.append(messages.TRAINING_COSTS.format(once=once, month=month))
+        text.append(messages.say("training_costs", once=once, month=month))
     return " ".join(text)

@@ -44,8 +44,8 @@ def write(
     try:
         write_atomic(path, content.encode())
     except OSError as error:
-        fault = messages.NOT_WRITTEN.format(path=path, reason=error.strerror)
-        raise UserError(fault, hint=messages.OTHER_OUT) from None
+        fault = messages.say("not_written", path=path, reason=error.strerror)
+        raise UserError(fault, hint=messages.say("other_out")) from None
     return path
 
 
@@ -82,5 +82,5 @@ def check_ending(path: Path) -> None:
     """
     if path.suffix not in ENDINGS:
         raise UserError(
-            messages.UNKNOWN_ENDING.format(name=path.name, endings=", ".join(ENDINGS)), hint=messages.OTHER_OUT
+            messages.say("unknown_ending", name=path.name, endings=", ".join(ENDINGS)), hint=messages.say("other_out")
         )

@@ -4,8 +4,6 @@ Invariant: every word of a document is in at least one chunk, no chunk is longer
 characters, and the work is linear in the length of the text.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ its score depends on nothing else.
 Source: Nogueira, Cho, "Passage re-ranking with BERT", arXiv 1901.04085.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +23,7 @@ from tuneworthy.retrieval import messages
 def cross_encoder_missing() -> str:
     """Return why nothing can be scored, and the command that helps; "" if torch and transformers are installed."""
     installed = all(find_spec(name) for name in ("torch", "transformers"))
-    return "" if installed else f"{messages.NO_CROSS_ENCODER} {messages.INSTALL.format(extra='train')}"
+    return "" if installed else f"{messages.say('no_cross_encoder')} {messages.say('install', extra='train')}"
 
 
 def cross_encoder_identity(config: CrossEncoderReranker, root: Path) -> Mapping[str, Any]:
@@ -71,7 +69,7 @@ class CrossEncoder:
             with torch.inference_mode():
                 scores.append(float(self._model(**pair).logits[0, 0]))
         if not np.isfinite(scores).all():
-            raise self._odd(messages.ODD_SCORES)
+            raise self._odd(messages.say("odd_scores"))
         return scores
 
     def _load(self, folder: Path) -> tuple[Any, Any]:
@@ -93,5 +91,5 @@ class CrossEncoder:
         return model.eval(), tokenizer
 
     def _odd(self, reason: str) -> ModelError:
-        message = messages.NOT_A_CROSS_ENCODER.format(model=self._spec, reason=reason)
-        return ModelError(message, hint=messages.NAME_CROSS_ENCODER)
+        message = messages.say("not_a_cross_encoder", model=self._spec, reason=reason)
+        return ModelError(message, hint=messages.say("name_cross_encoder"))

@@ -4,8 +4,6 @@ Invariant: nothing is lost silently: a file or row that cannot be used is counte
 document has an id of its own, whatever its name.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import Counter, defaultdict
@@ -110,18 +108,18 @@ class Corpus:
         for name, reason in self.left_out:
             by_reason[reason].append(name)
         notes = [
-            messages.LEFT_OUT.format(count=len(names), reason=reason, names=_first(names))
+            messages.say("left_out", count=len(names), reason=reason, names=_first(names))
             for reason, names in by_reason.items()
         ]
         shared = Counter(document.name for document in self.documents)
         for name, count in shared.items():
             if count > 1:
-                notes.append(messages.SHARED_NAME.format(count=count, name=name))
+                notes.append(messages.say("shared_name", count=count, name=name))
         for document in self.documents:
             if document.size >= LARGE_BYTES:
                 share = document.size / max(1, sum(other.size for other in self.documents))
                 millions = document.size / 2**20
-                notes.append(messages.LARGE_DOCUMENT.format(id=document.id, millions=millions, share=share))
+                notes.append(messages.say("large_document", id=document.id, millions=millions, share=share))
         return notes
 
     @property
@@ -131,7 +129,7 @@ class Corpus:
         if not flagged:
             return ""
         names = _first([document.id for document in flagged])
-        return messages.INJECTION.format(count=len(flagged), names=names, sentence=flagged[0].injection)
+        return messages.say("injection", count=len(flagged), names=names, sentence=flagged[0].injection)
 
 
 def _first(names: Sequence[str]) -> str:
@@ -151,10 +149,12 @@ class _Reading:
         """Add a document, unless it is empty."""
         filled = tuple(section for section in sections if section.text.strip())
         if not filled:
-            self.left_out.append((name, messages.EMPTY))
+            self.left_out.append((name, messages.say("empty")))
             return
         self.left_out += [
-            (f"{name}: {section.heading}", messages.SCANNED_PAGE) for section in sections if not section.text.strip()
+            (f"{name}: {section.heading}", messages.say("scanned_page"))
+            for section in sections
+            if not section.text.strip()
         ]
         identity = self._unique(name)
         texts = (name, *(part for section in filled for part in (section.heading, section.text)))
@@ -179,7 +179,7 @@ def read_documents(path: Path) -> Corpus:
         UserError: There is nothing at `path`.
     """
     if not path.exists():
-        raise UserError(messages.NO_DOCUMENTS.format(path=path), hint=messages.SET_PATH)
+        raise UserError(messages.say("no_documents", path=path), hint=messages.say("set_path"))
     root = path if path.is_dir() else path.parent
     reading = _Reading()
     for file in _files(path, reading):
@@ -192,7 +192,7 @@ def read_documents(path: Path) -> Corpus:
             reading.left_out.append((name, str(error)))
         except (OSError, RuntimeError) as error:  # links that lead in a circle
             reason = getattr(error, "strerror", None) or error
-            reading.left_out.append((name, messages.NOT_READABLE.format(reason=reason)))
+            reading.left_out.append((name, messages.say("not_readable", reason=reason)))
     return Corpus(reading.documents, reading.left_out)
 
 
@@ -204,7 +204,7 @@ def _files(path: Path, reading: _Reading) -> list[Path]:
     def note(error: OSError) -> None:
         folder = Path(error.filename)
         name = "." if folder == path else _shown(folder.relative_to(path))
-        reading.left_out.append((name, messages.NOT_READABLE.format(reason=error.strerror)))
+        reading.left_out.append((name, messages.say("not_readable", reason=error.strerror)))
 
     return sorted(
         file
@@ -221,16 +221,16 @@ def _shown(path: Path) -> str:
 
 def _read(file: Path, root: Path, name: str, reading: _Reading) -> None:
     if not file.resolve().is_relative_to(root.resolve()):
-        raise Unreadable(messages.LINK_OUTSIDE)
+        raise Unreadable(messages.say("link_outside"))
     if not file.is_file():
         file.stat()  # says what is wrong with a link that leads nowhere
-        raise Unreadable(messages.NOT_A_FILE)
+        raise Unreadable(messages.say("not_a_file"))
     ending = file.suffix.lower()
     if ending in {".jsonl", ".ndjson"}:
         _read_rows(file, name, reading)
         return
     if ending not in PARSERS:
-        raise Unreadable(messages.UNKNOWN_ENDING.format(ending=ending) if ending else messages.NO_ENDING)
+        raise Unreadable(messages.say("unknown_ending", ending=ending) if ending else messages.say("no_ending"))
     reading.add(name, PARSERS[ending](file.read_bytes()))
 
 
@@ -248,14 +248,14 @@ def _read_rows(file: Path, name: str, reading: _Reading) -> None:
                 row = None
             text = _value(row, TEXT_KEYS)
             if not isinstance(row, dict) or not isinstance(text, str):
-                reading.left_out.append((where, messages.NOT_A_DOCUMENT_ROW))
+                reading.left_out.append((where, messages.say("not_a_document_row")))
                 continue
             identity = _value(row, NAME_KEYS)
             title = row.get("title")
             section = DocumentSection(heading=title if isinstance(title, str) else "", text=text)
             reading.add(where if identity is None else str(identity), [section])
     if len(reading.documents) + len(reading.left_out) == before:
-        raise Unreadable(messages.EMPTY)
+        raise Unreadable(messages.say("empty"))
 
 
 def _value(row: Any, keys: Sequence[str]) -> Any:

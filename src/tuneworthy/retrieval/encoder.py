@@ -187,7 +187,9 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
                 values = raw[8 + size + start : 8 + size + end].tobytes()  # aligned, unlike the file
                 arrays[name] = np.frombuffer(bytearray(values), "<f4").reshape(entry["shape"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(messages.NOT_SAFETENSORS.format(path=path, reason=error), hint=messages.PULL_AGAIN) from None
+        raise ModelError(
+            messages.say("not_safetensors", path=path, reason=error), hint=messages.say("pull_again")
+        ) from None
     return arrays
 
 
@@ -199,4 +201,4 @@ def encoder_installed() -> bool:
 def check_installed() -> None:
     """Raise a `ModelError` unless torch and tokenizers are installed."""
     if not encoder_installed():
-        raise ModelError(messages.NO_TORCH, hint=messages.INSTALL_SEMANTIC)
+        raise ModelError(messages.say("no_torch"), hint=messages.say("install_semantic"))

@@ -4,8 +4,6 @@ Source: Bruch, Gai, Ingber, "An Analysis of Fusion Functions for Hybrid Retrieva
 normalised scores); Khattab, Zaharia, "ColBERT", arXiv 2004.12832 (the largest similarity of each question token).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Invariant: an index is either complete or not there; its folder is named by all that it was made of.
 """
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import Iterator, Sequence
@@ -44,7 +42,7 @@ class ChunkEncoder(Protocol):
 
 def lancedb_missing() -> str:
     """Return why no index can be made, and the command that helps; "" if LanceDB is installed."""
-    return "" if find_spec("lancedb") else f"{messages.NO_LANCEDB} {messages.INSTALL.format(extra='rag')}"
+    return "" if find_spec("lancedb") else f"{messages.say('no_lancedb')} {messages.say('install', extra='rag')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +140,7 @@ async def _build(folder: Path, chunks: Iterator[Chunk], encoder: ChunkEncoder | 
         n_chunks += len(block)
         await asyncio.sleep(0)  # a local encoder gives way to others, and to Ctrl-C
     if table is None:
-        raise UserError(messages.EMPTY_DOCUMENTS, hint=messages.SET_PATH)
+        raise UserError(messages.say("empty_documents"), hint=messages.say("set_path"))
     config = FTS(language=language, stem=True, remove_stop_words=True, ascii_folding=True, with_position=False)
     table.create_index("text", config=config)
     table.optimize()

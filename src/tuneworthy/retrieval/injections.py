@@ -7,8 +7,6 @@ Source: OWASP Top 10 for LLM applications, LLM01, prompt injection
 (https://genai.owasp.org/llmrisk/llm01-prompt-injection/).
 """
 
-from __future__ import annotations
-
 import re
 
 SHOWN = 120

@@ -5,8 +5,6 @@ result depends on is part of the `Retrieval` and of the documents' hash; one sea
 paid for twice, and it never blocks the event loop while a server answers.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -162,15 +160,15 @@ class DocumentLibrary:
         """What a reader must know of the documents, and how much there is to encode."""
         notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
         if isinstance(self.settings.reranker, CrossEncoderReranker) and not self.reranker_identity:
-            notes.append(messages.NOT_RERANKED.format(reason=cross_encoder_missing()))
+            notes.append(messages.say("not_reranked", reason=cross_encoder_missing()))
         for size in self.settings.chunk_tokens if self.encoder_identity else ():
             n = self.n_chunks(size)
             if n > MOST_ENCODED:
-                notes.append(messages.TOO_MANY_CHUNKS.format(n=n, size=size, most=MOST_ENCODED))
+                notes.append(messages.say("too_many_chunks", n=n, size=size, most=MOST_ENCODED))
             elif n >= MANY_ENCODED:
                 local = self.encoder_identity["type"] == "local"
-                duration = messages.DURATION.format(minutes=n / ENCODED_A_SECOND / 60) if local else ""
-                notes.append(messages.MANY_CHUNKS.format(n=n, size=size, duration=duration))
+                duration = messages.say("duration", minutes=n / ENCODED_A_SECOND / 60) if local else ""
+                notes.append(messages.say("many_chunks", n=n, size=size, duration=duration))
         return notes
 
     def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
@@ -229,7 +227,7 @@ class DocumentLibrary:
             UserError: The documents have changed since the search was made, or nothing can be searched here.
         """
         if retrieval.documents != self.corpus.hash:
-            raise UserError(messages.OTHER_DOCUMENTS, hint=messages.RESTORE_DOCUMENTS)
+            raise UserError(messages.say("other_documents"), hint=messages.say("restore_documents"))
         if retrieval.mode == "oracle":
             return {case.id: self.oracle_passages(case).passages for case in cases}
         ranked = await self.ranked(retrieval, [query_of(case) for case in cases])
@@ -359,7 +357,7 @@ class DocumentLibrary:
     @property
     def _paying(self) -> Account:
         if self._account is None:
-            raise UserError(messages.ASKS_NOTHING, hint=messages.RUN_FIRST)
+            raise UserError(messages.say("asks_nothing"), hint=messages.say("run_first"))
         return self._account
 
 
@@ -412,7 +410,7 @@ def open_library(project: Project, account: Account | None = None) -> DocumentLi
     if path is None:
         return None
     if not path.exists():
-        raise UserError(messages.NO_DOCUMENTS.format(path=path), hint=messages.SET_PATH)
+        raise UserError(messages.say("no_documents", path=path), hint=messages.say("set_path"))
     return DocumentLibrary(project, path, account)
 
 

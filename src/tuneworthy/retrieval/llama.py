@@ -3,8 +3,6 @@
 A text that is longer than the context is halved until the model takes its head.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -66,10 +64,10 @@ class LlamaEncoder:
 
     def __init__(self, config: LlamaCppEncoder, root: Path, log: Path) -> None:
         if not llama_cpp_version():
-            raise ModelError(messages.NO_LLAMA_CPP, hint=messages.INSTALL.format(extra="local"))
+            raise ModelError(messages.say("no_llama_cpp"), hint=messages.say("install", extra="local"))
         path = pull(config.model, root)
         if path.is_dir():
-            raise ModelError(messages.NOT_A_GGUF_ENCODER.format(path=path), hint=messages.NAME_GGUF)
+            raise ModelError(messages.say("not_a_gguf_encoder", path=path), hint=messages.say("name_gguf"))
         context = min(config.context, read_header(path).context_length or config.context)
         self._config, self._log = config, log
         self._settings: Settings = {
@@ -109,20 +107,20 @@ class LlamaEncoder:
             if answer.accepted:
                 return _matrix(client.read(answer), len(texts))
         except (ProviderError, ValueError, KeyError, TypeError) as error:
-            message = messages.NO_VECTORS.format(model=self._config.model, reason=str(error)[:80])
-            raise OutsideFault(message, hint=messages.SEE_LOG.format(log=self._log)) from None
+            message = messages.say("no_vectors", model=self._config.model, reason=str(error)[:80])
+            raise OutsideFault(message, hint=messages.say("see_log", log=self._log)) from None
         if len(texts) > 1:
             return np.concatenate([await self._batch(client, [text]) for text in texts])
         reason = client.excerpt(answer.body, 300)
         if len(texts[0]) > 1 and _TOO_LONG.search(reason):
             return await self._batch(client, [texts[0][: len(texts[0]) // 2]])
-        message = messages.NO_VECTOR.format(model=self._config.model, reason=reason)
-        raise ModelError(message, hint=messages.NAME_EMBEDDING_MODEL)
+        message = messages.say("no_vector", model=self._config.model, reason=reason)
+        raise ModelError(message, hint=messages.say("name_embedding_model"))
 
 
 def _matrix(answer: Any, n: int) -> NDArray[np.float32]:
     rows = sorted(answer["data"], key=lambda row: row["index"])
     matrix = np.asarray([row["embedding"] for row in rows], np.float32)
     if matrix.ndim != 2 or len(matrix) != n or not np.isfinite(matrix).all():
-        raise ValueError(messages.ODD_VECTORS.format(n_rows=len(rows), n_texts=n))
+        raise ValueError(messages.say("odd_vectors", n_rows=len(rows), n_texts=n))
     return matrix

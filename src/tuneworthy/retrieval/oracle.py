@@ -3,8 +3,6 @@
 Invariant: it fits into `ROOM` tokens, and its share of the documents is reported.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

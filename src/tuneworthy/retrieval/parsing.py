@@ -1,7 +1,5 @@
 """A parser an ending: bytes -> sections. Headings are kept as a path, such as `Fees > Cards`."""
 
-from __future__ import annotations
-
 import io
 import logging
 import re
@@ -151,23 +149,23 @@ def parse_pdf(content: bytes) -> list[DocumentSection]:
     except Exception as error:  # a broken or locked file fails in many ways, deep inside the library
         raise _unreadable("PDF", error) from None
     if sections and not any(section.text.strip() for section in sections):
-        raise Unreadable(messages.SCANNED_PDF)
+        raise Unreadable(messages.say("scanned_pdf"))
     return sections
 
 
 def _missing(package: str, kind: str) -> UserError:
-    return UserError(messages.NO_PARSER.format(kind=kind, package=package), hint=messages.INSTALL_OR_CONVERT)
+    return UserError(messages.say("no_parser", kind=kind, package=package), hint=messages.say("install_or_convert"))
 
 
 def _unreadable(kind: str, error: Exception) -> Unreadable:
-    return Unreadable(messages.UNREADABLE.format(kind=kind, error=type(error).__name__))
+    return Unreadable(messages.say("unreadable", kind=kind, error=type(error).__name__))
 
 
 def _decoded(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unreadable(messages.NOT_UTF8) from None
+        raise Unreadable(messages.say("not_utf8")) from None
 
 
 PARSERS: Mapping[str, Callable[[bytes], Sequence[DocumentSection]]] = {

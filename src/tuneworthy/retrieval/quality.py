@@ -3,8 +3,6 @@
 Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM TOIS 2002 (nDCG).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Sequence
 

@@ -1,7 +1,5 @@
 """One index, searched: a list by words and a list by vectors, fused, and the head of the result reranked."""
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 Invariant: the key holds all that a result depends on (the search, the documents' hash, the question).
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path

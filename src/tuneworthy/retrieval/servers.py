@@ -3,8 +3,6 @@
 A fault is tried again twice and then ends the search; what was answered before is stored.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import time
@@ -64,7 +62,7 @@ class ServerEncoder:
         vectors = await self._server.answers(batches, repeat, content, _vectors)
         rows = [np.frombuffer(base64.b64decode(vectors[text]), "<f4") for text in texts]
         if len({len(row) for row in rows}) != 1:
-            raise self._server.odd_answer(messages.ODD_WIDTHS)
+            raise self._server.odd_answer(messages.say("odd_widths"))
         matrix: NDArray[np.float32] = np.stack(rows).astype(np.float32)
         return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12))
 
@@ -131,8 +129,8 @@ class RetrievalServer:
 
     def odd_answer(self, reason: object) -> OutsideFault:
         """Return the fault of an answer that is not what the protocol says."""
-        message = messages.ODD_ANSWER.format(base_url=self._config.base_url, path=self._path, reason=reason)
-        return OutsideFault(message, hint=messages.CHECK_SERVER)
+        message = messages.say("odd_answer", base_url=self._config.base_url, path=self._path, reason=reason)
+        return OutsideFault(message, hint=messages.say("check_server"))
 
     def _client(self) -> HttpClient:
         key = read_key(self._config.api_key_env, owner="retrieval")
@@ -162,10 +160,10 @@ class RetrievalServer:
                 break
             if attempt < TRIES - 1:
                 await asyncio.sleep(PAUSE_S * 2**attempt)
-        message = messages.NO_SERVER_ANSWER.format(
-            base_url=self._config.base_url, path=self._path, reason=failure.message
+        message = messages.say(
+            "no_server_answer", base_url=self._config.base_url, path=self._path, reason=failure.message
         )
-        raise OutsideFault(message, hint=messages.RUN_AGAIN)
+        raise OutsideFault(message, hint=messages.say("run_again"))
 
 
 def _vectors(answer: Any, n: int) -> list[str]:
@@ -173,14 +171,14 @@ def _vectors(answer: Any, n: int) -> list[str]:
     rows = [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
     matrix = np.asarray(rows, "<f4")
     if matrix.ndim != 2 or len(matrix) != n or not np.isfinite(matrix).all():
-        raise ValueError(messages.ODD_VECTORS.format(n_rows=len(rows), n_texts=n))
+        raise ValueError(messages.say("odd_vectors", n_rows=len(rows), n_texts=n))
     return [base64.b64encode(row.tobytes()).decode() for row in matrix]
 
 
 def _scores(answer: Any, n: int) -> list[str]:
     scores = {row["index"]: float(row["relevance_score"]) for row in answer["results"]}
     if not np.isfinite(list(scores.values())).all():
-        raise ValueError(messages.ODD_SCORES)
+        raise ValueError(messages.say("odd_scores"))
     return [repr(scores[place]) for place in range(n)]
 
 

@@ -5,8 +5,6 @@ stays; one without which the prompt is within one paired standard error of the *
 and stays out. Every step is compared with the whole prompt, so that small losses do not add up.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Collection, Sequence

@@ -128,7 +128,7 @@ class Optimised:
 
 def gepa_missing() -> str:
     """Return why no prompt can be optimised; "" if GEPA is installed."""
-    return "" if find_spec("gepa") else messages.GEPA_MISSING
+    return "" if find_spec("gepa") else messages.say("gepa_missing")
 
 
 def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
@@ -159,7 +159,7 @@ def why_no_sides(cases: Sequence[Case], budget: int) -> str:
     train, val = sides(cases, budget)
     if val and len(train) >= FEWEST_TRAIN:
         return ""
-    return messages.TOO_FEW_SIDES.format(least=FEWEST_TRAIN, train=len(train), val=len(val), n=len(cases))
+    return messages.say("too_few_sides", least=FEWEST_TRAIN, train=len(train), val=len(val), n=len(cases))
 
 
 async def optimise(
@@ -321,7 +321,7 @@ class _GepaAdapter:
         rewrite: str | None = self._wait(lambda: self._reflect(prompt))
         if not rewrite:
             self.failed += 1
-            raise ValueError(messages.NO_REWRITE)
+            raise ValueError(messages.say("no_rewrite"))
         return rewrite
 
     def enough(self, state: Any) -> bool:

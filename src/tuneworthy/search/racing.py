@@ -16,8 +16,6 @@ inequality bounds it at all times); Karnin, Koren, Somekh, ICML 2013 (sequential
 3.4.3 (the one-standard-error rule).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What settings a sweep draws from: only parameters that the model accepts and that a probe has not found idle."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -10,8 +10,6 @@ again proposes the same, asks only what is missing, and ends as it would have.
 Source: facts.md D (winner's curse; nested selection); Optuna's TPE (Bergstra et al. 2011).
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,7 +121,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     for group in order:
         (search if len(search) <= len(confirm) else confirm).extend(group)
     if min(len(search), len(confirm)) < FEWEST:
-        raise Undecided(messages.TOO_FEW_CASES.format(least=2 * FEWEST, n=len(cases)), hint=messages.ADD_CASES)
+        raise Undecided(messages.say("too_few_cases", least=2 * FEWEST, n=len(cases)), hint=messages.say("add_cases"))
     return search, confirm
 
 
@@ -153,17 +151,17 @@ async def sweep(
     least = fewest_calls(len(search), len(confirm), plan)
     if plan.calls < least:
         raise UserError(
-            messages.TOO_FEW_CALLS.format(n=len(cases), least=least, calls=plan.calls),
-            hint=messages.MORE_CALLS.format(least=least),
+            messages.say("too_few_calls", n=len(cases), least=least, calls=plan.calls),
+            hint=messages.say("more_calls", least=least),
         )
     seeking = _Search(incumbent, make, suggest, plan)
     confirming = 2 * len(confirm) * plan.repeats
     batch_cost = _race_cost(plan.width, len(search)) * plan.repeats
-    stopped = messages.CALLS_USED
+    stopped = messages.say("calls_used")
     while seeking.calls() + batch_cost + confirming + plan.aside <= plan.calls:
         batch = seeking.next_batch()
         if not batch:
-            stopped = messages.ALL_TRIED
+            stopped = messages.say("all_tried")
             break
         await seeking.race(batch, search, measure)
     winner = seeking.leader
@@ -263,7 +261,7 @@ def open_study(seed: int) -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError(messages.NO_OPTUNA, hint=messages.NO_OPTUNA_HINT) from None
+        raise UserError(messages.say("no_optuna"), hint=messages.say("no_optuna_hint")) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
     return optuna.create_study(direction="maximize", sampler=sampler)
@@ -280,7 +278,9 @@ def _compared(a: DevScores, b: DevScores, cases: Sequence[Case], seed: int) -> P
     """Compare the objective of two variants, paired; a case that one has no score of is left out."""
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     if both.sum() < FEWEST // 2:
-        raise Undecided(messages.TOO_FEW_SCORES.format(n=int(both.sum()), least=FEWEST // 2), hint=messages.ADD_CASES)
+        raise Undecided(
+            messages.say("too_few_scores", n=int(both.sum()), least=FEWEST // 2), hint=messages.say("add_cases")
+        )
     names = [case.source for case in cases]
     numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
     groups = np.array([numbers[name] for name in names])[both] if len(numbers) < len(names) else None

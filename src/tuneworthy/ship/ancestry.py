@@ -1,7 +1,5 @@
 """What an artifact was made from: the adapter and base of a merge, and the context length that its rows need."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -30,10 +28,10 @@ def lineage(store: Folder, adapter: str | None = None, base: str | None = None) 
     """
     trained = open_artifact(store, "adapter", adapter)
     if trained.parent is None:
-        raise UserError(messages.ADAPTER_WITHOUT_BASE.format(adapter=trained.id), hint=messages.TRAIN_AGAIN)
+        raise UserError(messages.say("adapter_without_base", adapter=trained.id), hint=messages.say("train_again"))
     if base is not None and open_artifact(store, "base", base).id != trained.parent:
-        message = messages.NOT_ITS_BASE.format(adapter=trained.id, base=trained.parent, other=base)
-        raise UserError(message, hint=messages.OMIT_BASE)
+        message = messages.say("not_its_base", adapter=trained.id, base=trained.parent, other=base)
+        raise UserError(message, hint=messages.say("omit_base"))
     return trained, open_artifact(store, "base", trained.parent)
 
 

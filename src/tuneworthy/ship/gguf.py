@@ -65,7 +65,7 @@ def export_gguf(
     """
     if file_type not in (*WRITTEN, *K_QUANTS):
         types = ", ".join((*WRITTEN, *K_QUANTS))
-        raise UserError(messages.NO_FILE_TYPE.format(file_type=file_type), hint=messages.FILE_TYPES.format(types=types))
+        raise UserError(messages.say("no_file_type", file_type=file_type), hint=messages.say("file_types", types=types))
     quantise = None if file_type in WRITTEN else quantiser()
     source = source_of(store, made)
     say(messages.writes_gguf(made.folder, file_type, source))
@@ -100,11 +100,11 @@ def source_of(store: Folder, made: Artifact) -> Path | None:
     if base is None or not base.manifest.get("dequantised_from"):
         return None
     origin = base.manifest["source"]
-    path, pull = find(origin["spec"], store.root), messages.PULL.format(spec=origin["spec"])
+    path, pull = find(origin["spec"], store.root), messages.say("pull", spec=origin["spec"])
     if path is None:
-        raise UserError(messages.NO_SOURCE_FILE.format(spec=origin["spec"]), hint=pull)
+        raise UserError(messages.say("no_source_file", spec=origin["spec"]), hint=pull)
     if origin.get("sha256") and sha256_of(path) != origin["sha256"]:
-        raise ModelError(messages.OTHER_SOURCE_FILE.format(path=path), hint=pull)
+        raise ModelError(messages.say("other_source_file", path=path), hint=pull)
     return path
 
 
@@ -116,7 +116,7 @@ def quantiser() -> str:
     """
     program = shutil.which(QUANTIZE)
     if program is None:
-        raise UserError(messages.NO_QUANTISER.format(program=QUANTIZE), hint=messages.INSTALL_LLAMA_CPP)
+        raise UserError(messages.say("no_quantiser", program=QUANTIZE), hint=messages.say("install_llama_cpp"))
     return program
 
 
@@ -126,7 +126,7 @@ def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
     )
     if done.returncode or not target.is_file():
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise UserError(messages.QUANTISER_FAILED.format(program=QUANTIZE, reason=last[:200]))
+        raise UserError(messages.say("quantiser_failed", program=QUANTIZE, reason=last[:200]))
     read_header(target)
 
 
@@ -173,7 +173,7 @@ def _library() -> Any:
     try:
         import gguf
     except ImportError:
-        raise UserError(messages.NO_GGUF_PACKAGE, hint=messages.INSTALL_TRAIN) from None
+        raise UserError(messages.say("no_gguf_package"), hint=messages.say("install_train")) from None
     return gguf
 
 
@@ -194,7 +194,7 @@ def _converted(tensor: Tensor, kind: Any) -> NDArray[Any]:
         return quantised
     stored = weights.astype(np.float16 if kind.name == "F16" else np.float32)
     if not np.isfinite(stored).all():
-        raise UserError(messages.NOT_IN_F16.format(name=tensor.name), hint=messages.USE_Q8)
+        raise UserError(messages.say("not_in_f16", name=tensor.name), hint=messages.say("use_q8"))
     return np.ascontiguousarray(stored)
 
 
@@ -250,7 +250,7 @@ def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source:
         stored = value if field is None else field.contents()
         close = abs(stored - value) <= 1e-6 * abs(value) if isinstance(value, int | float) else stored == value
         if not close:
-            raise UserError(messages.OTHER_KEY.format(source=source, key=key, value=value, stored=stored))
+            raise UserError(messages.say("other_key", source=source, key=key, value=value, stored=stored))
 
 
 def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
@@ -267,10 +267,10 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
         named[added["id"]], special[added["id"]] = added["content"], added["special"]
     for number, token in enumerate(tokens):
         if named.get(number, token) != token:
-            raise UserError(messages.OTHER_TOKEN.format(number=number, token=named[number], base=token))
+            raise UserError(messages.say("other_token", number=number, token=named[number], base=token))
     if max([*named, len(tokens) - 1]) >= model.n_rows:
-        message = messages.TOO_FEW_ROWS.format(tokens=max(named) + 1, rows=model.n_rows)
-        raise UserError(message, hint=messages.RESIZE_EMBEDDINGS)
+        message = messages.say("too_few_rows", tokens=max(named) + 1, rows=model.n_rows)
+        raise UserError(message, hint=messages.say("resize_embeddings"))
     numbers = range(len(tokens), model.n_rows)
     return {
         _TOKENS: [named.get(number, f"[PAD{number}]") for number in numbers],

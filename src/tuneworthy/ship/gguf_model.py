@@ -83,8 +83,8 @@ class GgufModel:
         self.config = read_config(folder / "config.json")
         named = (self.config.get("architectures") or ["none"])[0]
         if named not in ARCHITECTURES:
-            message = messages.NO_GGUF_ARCHITECTURE.format(name=named, known=", ".join(ARCHITECTURES))
-            raise UserError(message, hint=messages.USE_CONVERTER)
+            message = messages.say("no_gguf_architecture", name=named, known=", ".join(ARCHITECTURES))
+            raise UserError(message, hint=messages.say("use_converter"))
         self.architecture = ARCHITECTURES[named]
         self.places = tensors_of(folder)
         self._check()
@@ -155,8 +155,8 @@ class GgufModel:
                 continue
             target = names.get_name(name, try_suffixes=(".weight", ".bias"))
             if target is None:
-                message = messages.NO_PLACE_IN_GGUF.format(architecture=self.architecture.name, name=name[:100])
-                raise UserError(message, hint=messages.USE_CONVERTER)
+                message = messages.say("no_place_in_gguf", architecture=self.architecture.name, name=name[:100])
+                raise UserError(message, hint=messages.say("use_converter"))
             yield Tensor(target, place.shape, self._reader(name, place))
 
     @property
@@ -201,14 +201,14 @@ class GgufModel:
         activation = str(config.get("hidden_activation") or config.get("hidden_act") or wanted)
         scaling = self.rope["rope_type"]
         lost = {
-            messages.ROPE_SCALING.format(kind=scaling): scaling not in {"default", "linear", "llama3"},
-            messages.SLIDING_WINDOW: config.get("use_sliding_window"),
-            messages.QUANTISED: config.get("quantization_config"),
-            messages.ACTIVATION.format(kind=activation): not activation.startswith(wanted),
+            messages.say("rope_scaling", kind=scaling): scaling not in {"default", "linear", "llama3"},
+            messages.say("sliding_window"): config.get("use_sliding_window"),
+            messages.say("quantised"): config.get("quantization_config"),
+            messages.say("activation", kind=activation): not activation.startswith(wanted),
         }
         for setting, occurs in lost.items():
             if occurs:
-                raise UserError(messages.LOST_IN_GGUF.format(setting=setting), hint=messages.USE_CONVERTER)
+                raise UserError(messages.say("lost_in_gguf", setting=setting), hint=messages.say("use_converter"))
 
 
 def permuted(rows: NDArray[np.float32], n_heads: int) -> NDArray[np.float32]:

@@ -6,8 +6,6 @@ name is known; `parity` then compares the ids on real prompts.
 Source: llama.cpp convert_hf_to_gguf.py (get_vocab_base, get_vocab_base_pre), src/llama-vocab.cpp.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +64,9 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
     document = read_tokenizer(folder)
     model = document["model"]
     if model.get("type") not in {"BPE", None}:
-        raise UserError(messages.NOT_BPE.format(folder=folder, kind=model.get("type")), hint=messages.USE_CONVERTER)
+        raise UserError(
+            messages.say("not_bpe", folder=folder, kind=model.get("type")), hint=messages.say("use_converter")
+        )
     tokens, types = _tokens(folder, document, n_rows)
     pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
     if not model.get("byte_fallback"):
@@ -89,7 +89,7 @@ def read_tokenizer(folder: Path) -> dict[str, Any]:
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise UserError(messages.NO_TOKENIZER.format(path=path), hint=messages.SAVE_TOKENIZER)
+        raise UserError(messages.say("no_tokenizer", path=path), hint=messages.say("save_tokenizer"))
     document: dict[str, Any] = orjson.loads(path.read_bytes())
     return document
 
@@ -104,8 +104,8 @@ def _tokens(folder: Path, document: Mapping[str, Any], n_rows: int) -> tuple[lis
         if named.get(added["id"], ("", NORMAL))[1] != UNKNOWN:
             named[added["id"]] = (added["content"], kind)
     if max(named) >= n_rows:
-        message = messages.TOO_FEW_ROWS.format(tokens=max(named) + 1, rows=n_rows)
-        raise UserError(message, hint=messages.RESIZE_EMBEDDINGS)
+        message = messages.say("too_few_rows", tokens=max(named) + 1, rows=n_rows)
+        raise UserError(message, hint=messages.say("resize_embeddings"))
     filled = [named.get(number, (f"[PAD{number}]", UNUSED)) for number in range(n_rows)]
     return [token for token, _ in filled], [kind for _, kind in filled]
 
@@ -121,7 +121,7 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
     kinds = [step.get("type") for step in steps]
     normalizer = (document.get("normalizer") or {}).get("type")
     if normalizer not in {None, "NFC"}:
-        raise UserError(messages.NORMALISER.format(kind=normalizer), hint=messages.USE_CONVERTER)
+        raise UserError(messages.say("normaliser", kind=normalizer), hint=messages.say("use_converter"))
     if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
         return "gpt-2"
     if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):
@@ -130,7 +130,9 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
         rule = steps[0].get("pattern", {}).get("Regex")
         if rule in _RULES and steps[0].get("behavior") == "Isolated":
             return _RULES[rule]
-    raise UserError(messages.PRE_TOKENISER.format(kinds=" + ".join(map(str, kinds))), hint=messages.USE_CONVERTER)
+    raise UserError(
+        messages.say("pre_tokeniser", kinds=" + ".join(map(str, kinds))), hint=messages.say("use_converter")
+    )
 
 
 def _adds_space(document: Mapping[str, Any]) -> bool:

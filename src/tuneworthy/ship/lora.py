@@ -111,10 +111,10 @@ def read_adapter(folder: Path) -> LoraAdapter:
     """
     config = read_config(folder / "adapter_config.json")
     if (kind := config.get("peft_type")) != "LORA":
-        raise ModelError(messages.NOT_LORA.format(folder=folder, kind=kind))
+        raise ModelError(messages.say("not_lora", folder=folder, kind=kind))
     for key, why in messages.UNMERGEABLE_SETTINGS.items():
         if config.get(key):
-            raise UserError(messages.NOT_MERGEABLE.format(folder=folder, why=why, key=key))
+            raise UserError(messages.say("not_mergeable", folder=folder, why=why, key=key))
     parts: dict[str, dict[str, Place]] = {}
     whole: dict[str, Place] = {}
     for name, place in tensors_of(folder).items():
@@ -124,7 +124,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
         elif plain != name and plain.rsplit(".", 1)[-1] in {"weight", "bias"} and "lora_" not in plain:
             whole[plain.replace(".modules_to_save.", ".").replace(".base_layer.", ".")] = place
         else:
-            raise UserError(messages.UNKNOWN_TENSOR.format(folder=folder, name=name[:100]))
+            raise UserError(messages.say("unknown_tensor", folder=folder, name=name[:100]))
     pairs = {f"{module}.weight": _pair(folder, config, module, factors) for module, factors in parts.items()}
     return LoraAdapter(config, pairs, whole)
 
@@ -133,14 +133,14 @@ def _pair(folder: Path, config: Mapping[str, Any], module: str, factors: Mapping
     embedding = "lora_embedding_A" in factors
     a, b = (factors.get(f"lora_embedding_{side}" if embedding else f"lora_{side}") for side in "AB")
     if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
-        raise ModelError(messages.NO_FACTORS.format(folder=folder, module=module[:100]))
+        raise ModelError(messages.say("no_factors", folder=folder, module=module[:100]))
     rank = int(_by_pattern(config, "r", module))
     if rank != a.shape[0]:
-        raise ModelError(messages.OTHER_RANK.format(folder=folder, module=module[:100], rank=a.shape[0], config=rank))
+        raise ModelError(messages.say("other_rank", folder=folder, module=module[:100], rank=a.shape[0], config=rank))
     alpha = _by_pattern(config, "lora_alpha", module)
     scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
     if config.get("fan_in_fan_out") and not embedding:
-        raise UserError(messages.NOT_MERGEABLE.format(folder=folder, why=messages.FAN_IN, key="fan_in_fan_out"))
+        raise UserError(messages.say("not_mergeable", folder=folder, why=messages.say("fan_in"), key="fan_in_fan_out"))
     return Pair(a, b, scale, embedding, factors.get("lora_magnitude_vector"))
 
 
@@ -153,8 +153,8 @@ def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
         try:
             fits = regex.fullmatch(rf"(.*\.)?({pattern})", module, timeout=PATTERN_S)
         except (regex.error, TimeoutError) as error:
-            reason = str(error) or messages.TOO_SLOW
-            raise ModelError(messages.BAD_PATTERN.format(key=key, pattern=pattern[:60], reason=reason)) from None
+            reason = str(error) or messages.say("too_slow")
+            raise ModelError(messages.say("bad_pattern", key=key, pattern=pattern[:60], reason=reason)) from None
         if fits:
             return number_of(value, key)
     return number_of(config.get(name, 8), name)

@@ -5,8 +5,6 @@ weights and into the dequantised ones; both are measured against what was traine
 `qlora`): no route is right for every model (unsloth-zoo pull request 810).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +44,7 @@ def merge(store: Folder, adapter: str | None = None, base: str | None = None, *,
             route, source = choose_route(store, trained, original, quantised, say)
         made = _write(store, trained, source, route)
     lost = made.manifest["rounding"]
-    say(messages.MERGED.format(n=lost["n"], share=lost.get("median", 0)))
+    say(messages.say("merged", n=lost["n"], share=lost.get("median", 0)))
     return made
 
 

@@ -111,7 +111,7 @@ def _merge_file(
         raw = from_float32(changed, place.dtype)
         stored = to_float32(raw, place.dtype).reshape(changed.shape)
         if not np.isfinite(stored).all():
-            raise UserError(messages.NOT_FINITE.format(name=name), hint=messages.LOWER_RATE)
+            raise UserError(messages.say("not_finite", name=name), hint=messages.say("lower_rate"))
         if changed.shape == weight.shape:
             rounding.errors.append(_share(stored - changed, changed - weight))
         return raw
@@ -147,16 +147,18 @@ def _untied(
 def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:
     """Refuse an adapter that changes a weight which the base does not have, or of another shape."""
     if not lora.pairs and not lora.whole and not added:
-        raise UserError(messages.EMPTY_ADAPTER, hint=messages.TRAIN_AGAIN)
+        raise UserError(messages.say("empty_adapter"), hint=messages.say("train_again"))
     shapes = {name: pair.shape for name, pair in lora.pairs.items()}
     shapes |= {name: place.shape for name, place in lora.whole.items()}
     for name, shape in shapes.items():
         if name not in tensors:
-            raise UserError(messages.NOT_IN_BASE.format(base=base, name=name[:100]), hint=messages.MERGE_INTO_OWN_BASE)
+            raise UserError(
+                messages.say("not_in_base", base=base, name=name[:100]), hint=messages.say("merge_into_own_base")
+            )
         first = 0 if name in lora.pairs else 1  # embeddings that were trained whole may have more rows
         if shape[first:] != tensors[name].shape[first:]:
-            message = messages.OTHER_SHAPE.format(name=name, shape=shape, base_shape=tensors[name].shape)
-            raise UserError(message, hint=messages.MERGE_INTO_OWN_BASE)
+            message = messages.say("other_shape", name=name, shape=shape, base_shape=tensors[name].shape)
+            raise UserError(message, hint=messages.say("merge_into_own_base"))
 
 
 def _fit_config(config: dict[str, Any], lora: LoraAdapter, tensors: Mapping[str, Place], target: Path) -> None:
@@ -190,11 +192,11 @@ def check_sixteen_bit(folder: Path) -> None:
     quantised = read_config(folder / "config.json").get("quantization_config")
     if quantised:
         kind = quantised.get("quant_method", "?") if isinstance(quantised, dict) else "?"
-        raise UserError(messages.QUANTISED_BASE.format(folder=folder, kind=kind), hint=messages.MERGE_INTO_16BIT)
+        raise UserError(messages.say("quantised_base", folder=folder, kind=kind), hint=messages.say("merge_into_16bit"))
     for name, place in tensors_of(folder).items():
         if place.dtype not in FLOATS:
-            message = messages.QUANTISED_WEIGHT.format(folder=folder, name=name[:80], dtype=place.dtype)
-            raise UserError(message, hint=messages.MERGE_INTO_16BIT)
+            message = messages.say("quantised_weight", folder=folder, name=name[:80], dtype=place.dtype)
+            raise UserError(message, hint=messages.say("merge_into_16bit"))
 
 
 def dtype_of(folder: Path) -> str:
@@ -207,5 +209,5 @@ def dtype_of(folder: Path) -> str:
     for place in tensors_of(folder).values():
         sizes[place.dtype] += place.end - place.start
     if not sizes:
-        raise ModelError(messages.NO_WEIGHTS.format(folder=folder))
+        raise ModelError(messages.say("no_weights", folder=folder))
     return max(sizes, key=lambda dtype: sizes[dtype])

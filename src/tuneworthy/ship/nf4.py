@@ -4,8 +4,6 @@ An adapter that was trained over 4-bit weights learned what it learned on these 
 with them. Source: bitsandbytes functional.py (`quantize_4bit`, `dequantize_4bit`); arXiv 2305.14314, equation 5.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,7 +40,7 @@ def base_in_training(
         yield original.folder
         return
     with scratch(store.path / "models", ".part-dequantised") as room:
-        say(messages.DEQUANTISES)
+        say(messages.say("dequantises"))
         dequantise(original.folder, room, settings)
         yield room
 
@@ -88,7 +86,7 @@ def _functional() -> Any:
     try:
         from bitsandbytes import functional
     except ImportError:
-        raise UserError(messages.NO_BITSANDBYTES, hint=messages.INSTALL_BITSANDBYTES) from None
+        raise UserError(messages.say("no_bitsandbytes"), hint=messages.say("install_bitsandbytes")) from None
     return functional
 
 

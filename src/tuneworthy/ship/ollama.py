@@ -7,8 +7,6 @@ user may send; a template that does more than that is refused.
 Source: ollama docs/modelfile.md and docs/template.md.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Sequence
@@ -115,7 +113,7 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
         before_system, between = with_system.split(_SYSTEM)
         after_system = between.split(_USER)[0]
     except (ValueError, IndexError):
-        raise _refused(messages.WRITES_TWICE) from None
+        raise _refused(messages.say("writes_twice")) from None
     frames = Frames(
         system=(before_system, after_system.removesuffix(before_user)),
         user=(before_user, after_user),
@@ -126,12 +124,12 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
     shapes = [*chats, [system, user, answer, again], [user, answer, again, answer, again], [system, user, answer, user]]
     texts = [text.removeprefix(begin) for text in render(template, shapes, tokens=tokens)]
     if any(frames.text(chat) != text for chat, text in zip(shapes, texts, strict=True)):
-        raise _refused(messages.FRAMES_DIFFER)
+        raise _refused(messages.say("frames_differ"))
     return frames
 
 
 def _refused(reason: str) -> UserError:
-    return UserError(messages.NOT_FOR_OLLAMA.format(reason=reason), hint=messages.SERVE_WITH_LLAMA_CPP)
+    return UserError(messages.say("not_for_ollama", reason=reason), hint=messages.say("serve_with_llama_cpp"))
 
 
 def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
@@ -148,7 +146,7 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     merged = open_artifact(store, "merged", made.parent)
     template = template_of(merged.folder)
     if template is None:
-        raise UserError(messages.NO_CHAT_TEMPLATE.format(folder=merged.folder), hint=messages.ADD_TEMPLATE)
+        raise UserError(messages.say("no_chat_template", folder=merged.folder), hint=messages.say("add_template"))
     content = modelfile(merged.folder, template, context_of(store, merged))
     out.mkdir(parents=True, exist_ok=True)
     (out / "Modelfile").unlink(missing_ok=True)  # an older one is not about the model that is put there now
@@ -188,9 +186,9 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     stops = [named[number] for number in end_ids(folder) if number in named]
     go = frames.go()
     if '"""' in go or go.endswith('"'):
-        raise _refused(messages.QUOTES)
+        raise _refused(messages.say("quotes"))
     if bad := [stop for stop in stops if re.search(r'["\r\n]', stop)]:
-        raise _refused(messages.QUOTED_STOP.format(stop=bad[0][:40]))
+        raise _refused(messages.say("quoted_stop", stop=bad[0][:40]))
     lines = [f"FROM ./{FILE}", f'TEMPLATE """{go}"""', f"PARAMETER num_ctx {context}"]
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
     path = folder / "generation_config.json"
@@ -200,7 +198,7 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     values = {key: config[key] for key in _SAMPLING if config.get(key) is not None}
     for key, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(messages.NOT_A_NUMBER.format(key=key, value=str(value)[:40]))
+            raise UserError(messages.say("not_a_number", key=key, value=str(value)[:40]))
         lines.append(f"PARAMETER {_SAMPLING[key]} {value}")
     return "\n".join(lines) + "\n"
 

@@ -6,8 +6,6 @@ is right for every model (unsloth-zoo pull request 810), so both are made, and t
 to what was trained.
 """
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +52,7 @@ def choose_route(
             merge_folder(trained.folder, base, folder)
             kl[name] = mean(map(divergence, reference, _next_tokens(folder, tokenizer, plan)))
     best, n = min(kl, key=lambda name: kl[name]), 2 * len(plan.chats)
-    say(messages.ROUTE.format(**kl, n=n, best=best))
+    say(messages.say("route", **kl, n=n, best=best))
     return {"name": best, "mean_kl": kl, "n": n}, bases[best]
 
 

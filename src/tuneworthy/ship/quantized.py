@@ -3,8 +3,6 @@
 Source: llm-compressor README and examples (`oneshot`, `QuantizationModifier`, `GPTQModifier`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +29,9 @@ def check_able() -> None:
         UserError: There is no GPU, or a package is not installed.
     """
     if find_spec("torch") is None or not _has_gpu():
-        raise UserError(messages.NO_GPU_TO_QUANTISE, hint=messages.QUANTISE_ELSEWHERE)
+        raise UserError(messages.say("no_gpu_to_quantise"), hint=messages.say("quantise_elsewhere"))
     if find_spec("llmcompressor") is None:
-        raise UserError(messages.NO_LLMCOMPRESSOR, hint=messages.INSTALL_LLMCOMPRESSOR)
+        raise UserError(messages.say("no_llmcompressor"), hint=messages.say("install_llmcompressor"))
 
 
 def _has_gpu() -> bool:
@@ -59,7 +57,7 @@ def export_quantized(
     """
     check_able()
     if out.exists():
-        raise UserError(messages.OUT_EXISTS.format(out=out), hint=messages.OTHER_OUT)
+        raise UserError(messages.say("out_exists", out=out), hint=messages.say("other_out"))
     from llmcompressor import oneshot
     from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
 
@@ -75,7 +73,7 @@ def export_quantized(
         calibration = {
             "dataset": Dataset.from_list(rows), "max_seq_length": MAX_LENGTH, "num_calibration_samples": len(rows),
         }  # fmt: skip
-    say(messages.QUANTISES.format(model=merged.id, scheme=scheme))
+    say(messages.say("quantises", model=merged.id, scheme=scheme))
     modifier = GPTQModifier if calibration else QuantizationModifier
     recipe = modifier(targets="Linear", scheme=scheme, ignore=["lm_head"])
     oneshot(model=load(merged.folder, "bfloat16"), recipe=recipe, output_dir=str(out), **calibration)

@@ -1,7 +1,5 @@
 """`serve`: which artifact is served by which engine, and whether the server serves what was trained."""
 
-from __future__ import annotations
-
 import asyncio
 import shlex
 from collections.abc import Callable, Iterator
@@ -88,7 +86,7 @@ def choose(
     """
     port = port or free_port()
     if (engine == "llama_cpp") != (what == "gguf"):
-        raise UserError(messages.WRONG_ENGINE.format(engine=engine, what=what), hint=messages.RIGHT_ENGINE)
+        raise UserError(messages.say("wrong_engine", engine=engine, what=what), hint=messages.say("right_engine"))
     made = open_artifact(store, what, identity)
     context = context_of(store, made)
     if engine == "llama_cpp":
@@ -101,8 +99,8 @@ def choose(
         rank = read_adapter(made.folder).rank
         max_rank = max_rank or rank_limit(rank)
         if rank > max_rank:
-            message = messages.RANK_ABOVE_LIMIT.format(rank=rank, max_rank=max_rank)
-            raise UserError(message, hint=messages.OMIT_MAX_RANK)
+            message = messages.say("rank_above_limit", rank=rank, max_rank=max_rank)
+            raise UserError(message, hint=messages.say("omit_max_rank"))
         launch = replace(launch, model=base.folder, adapter=made.folder, max_rank=max_rank)
     return ServingChoice(
         engine=engine, what=what, artifact=made, line=launch.line(), launch=launch, context=context,
@@ -128,7 +126,7 @@ def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
     try:
         import xllamacpp  # noqa: F401
     except ImportError:
-        raise UserError(messages.NO_LLAMA_CPP, hint=messages.INSTALL_LOCAL) from None
+        raise UserError(messages.say("no_llama_cpp"), hint=messages.say("install_local")) from None
     from tuneworthy.providers.llama_cpp import Engine as Child
     from tuneworthy.providers.llama_cpp import cores
 
@@ -169,7 +167,7 @@ def check_serving(
     checks: list[dict[str, Any]] = []
     detail, status = "", "fail"
     try:
-        say(messages.STARTS.format(line=choice.line))
+        say(messages.say("starts", line=choice.line))
         with vllm(choice, store.logs / "vllm.log", start_s=start_s) as server:
             checks.append({"name": "start", "status": "pass", "detail": server.address})
             form = VllmForm(server.address, NAME, top=MAX_LOGPROBS)
@@ -179,9 +177,9 @@ def check_serving(
             status, detail = parity["status"], messages.serving(parity["cause"], parity["detail"])
         still = _answers(server.address)
         if still:
-            status, detail = "fail", messages.STILL_ANSWERS.format(address=server.address)
+            status, detail = "fail", messages.say("still_answers", address=server.address)
         stop = {"name": "stop", "status": "fail" if still else "pass"}
-        checks.append({**stop, "detail": detail if still else messages.SERVER_ENDED})
+        checks.append({**stop, "detail": detail if still else messages.say("server_ended")})
     except OutsideFault as fault:
         detail = str(fault)
         checks.append({"name": "start", "status": "fail", "detail": detail})

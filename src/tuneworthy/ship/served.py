@@ -7,8 +7,6 @@ vLLM tells the folder that it loaded, llama.cpp the file, and both have the id o
 `serve` counts only while its process lives and its address answers.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress

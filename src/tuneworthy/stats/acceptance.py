@@ -1,7 +1,5 @@
 """Acceptance sampling: what the review of a few random rows says about the whole dataset."""
 
-from __future__ import annotations
-
 from math import exp, floor, lgamma
 from typing import Any
 

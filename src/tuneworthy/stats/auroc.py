@@ -8,8 +8,6 @@ covers well at small n); LeDell, Petersen and van der Laan 2015 (mean over folds
 over folds).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

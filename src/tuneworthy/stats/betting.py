@@ -3,8 +3,6 @@
 Source: Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024; Ville 1939.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 BETS = np.linspace(0.1, 0.9, 9)

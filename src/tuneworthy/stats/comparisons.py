@@ -106,7 +106,7 @@ class ComparisonPlan:
             slot = f"{name}#{count}"
         result = self.add(slot)
         if result.slots[slot] < LEAST_ALPHA:
-            raise UsedUp(messages.USED_UP.format(left=result.slots[slot], least=LEAST_ALPHA))
+            raise UsedUp(messages.say("used_up", left=result.slots[slot], least=LEAST_ALPHA))
         return replace(result, spent={**result.spent, comparison_id: slot})
 
     def note_first(self, comparison_id: str, name: str) -> ComparisonPlan:

@@ -5,8 +5,6 @@ variance counts two more observations than were made, one case that only B gets 
 plain t or bootstrap interval cannot know of the rare collapse that it has not yet seen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import sqrt
 

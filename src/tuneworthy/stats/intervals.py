@@ -3,8 +3,6 @@
 No interval here has width 0 and none leaves [0, 1]: where all cases agree it still says how little was seen.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,28 +1,33 @@
 """Every sentence of this folder that a person reads at run time."""
 
-from __future__ import annotations
-
 from typing import Final
 
-NOTHING_DETECTABLE: Final = "{n} cases cannot show any difference at alpha {alpha:.3g}."
-DETECTABLE: Final = (
-    "{n} cases show a difference of {difference:.1%} or more with {power:.0%} power at alpha {alpha:.3g}, "
-    "if {loss:.0%} of the cases get worse. Smaller differences may go unnoticed."
+from tuneworthy.catalogue import Catalogue
+
+SENTENCES: Final = Catalogue(
+    {
+        "nothing_detectable": "{n} cases cannot show any difference at alpha {alpha:.3g}.",
+        "detectable": (
+            "{n} cases show a difference of {difference:.1%} or more with {power:.0%} power at alpha {alpha:.3g}, "
+            "if {loss:.0%} of the cases get worse. Smaller differences may go unnoticed."
+        ),
+        "cases_for_margin": (
+            "To show a gain of {margin:.1%} takes {n_gain} cases if {worse:.1%} of them get worse. To show that nothing got "
+            "worse by {margin:.1%} takes {n_same:,} if two variants differ on {discordance:.1%} of them ({how}). "
+            "Both at alpha {alpha:.3g} with {power:.0%} power."
+        ),
+        "observed": "as observed",
+        "assumed": "assumed, as nothing was observed yet",
+        "more_than": "more than {n:,}",
+        "review_all": (
+            "Review all {n} rows and accept with at most {most} bad: no sample of so few rows proves {bound:.0%}."
+        ),
+        "review_sample": (
+            "Review {n} of {n_rows} rows, drawn at random, and accept with at most {most} bad. That proves with "
+            "{confidence:.0%} confidence that at least {bound:.0%} are good. Data that are {expected:.0%} good pass with "
+            "{accepted:.0%}. Fix the plan before the first row."
+        ),
+        "used_up": "The test set is used up: {left:.2g} of alpha is left for a comparison, less than {least:g}.",
+    }
 )
-CASES_FOR_MARGIN: Final = (
-    "To show a gain of {margin:.1%} takes {n_gain} cases if {worse:.1%} of them get worse. To show that nothing got "
-    "worse by {margin:.1%} takes {n_same:,} if two variants differ on {discordance:.1%} of them ({how}). "
-    "Both at alpha {alpha:.3g} with {power:.0%} power."
-)
-OBSERVED: Final = "as observed"
-ASSUMED: Final = "assumed, as nothing was observed yet"
-MORE_THAN: Final = "more than {n:,}"
-REVIEW_ALL: Final = (
-    "Review all {n} rows and accept with at most {most} bad: no sample of so few rows proves {bound:.0%}."
-)
-REVIEW_SAMPLE: Final = (
-    "Review {n} of {n_rows} rows, drawn at random, and accept with at most {most} bad. That proves with "
-    "{confidence:.0%} confidence that at least {bound:.0%} are good. Data that are {expected:.0%} good pass with "
-    "{accepted:.0%}. Fix the plan before the first row."
-)
-USED_UP: Final = "The test set is used up: {left:.2g} of alpha is left for a comparison, less than {least:g}."
+say = SENTENCES.say

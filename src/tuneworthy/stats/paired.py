@@ -4,8 +4,6 @@ One rule decides everywhere: B is better only if the interval of `b - a` lies ab
 only if the test rejects at the same alpha. "Not significant" is never read as "no worse"; that takes a margin.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,8 +6,6 @@ The statistic is studentised, so that the test also holds for ratios whose denom
 Source: Janssen 1997 (Stat. Probab. Lett. 36:9); Phipson and Smyth 2010 (SAGMB 9:39) for the `+ 1`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -3,8 +3,6 @@
 `loss` is the share of cases that only A gets right, `gain` the share that only B does; together the discordance.
 """
 
-from __future__ import annotations
-
 from math import ceil, floor, log1p, log2, sqrt
 
 import numpy as np

@@ -11,8 +11,6 @@ Source: Angelopoulos et al. 2023 (Science 382:669) and 2023b (arXiv 2311.01453, 
 the same estimator as double sampling for regression, Cochran 1977, section 12.6.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import sqrt
 

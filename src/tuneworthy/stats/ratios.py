@@ -4,8 +4,6 @@ A mean score is `sum(num) / sum(den)` with `den = 1`; micro F1 is `sum(2tp) / su
 [0, 1], and everything in this package keeps `0 <= num <= den`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How many cases or rows a question needs, and what those at hand can show; a sentence and the numbers behind it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -56,8 +54,8 @@ def shows(n: int, alpha: float, *, loss: float | None = None, design_effect: flo
         "detectable": round(found, 3) if isfinite(found) else None,
     }
     if not isfinite(found):
-        return Sizing(sentence=messages.NOTHING_DETECTABLE.format(n=n, alpha=alpha), numbers=numbers)
-    sentence = messages.DETECTABLE.format(n=n, difference=found, power=POWER, alpha=alpha, loss=rate)
+        return Sizing(sentence=messages.say("nothing_detectable", n=n, alpha=alpha), numbers=numbers)
+    sentence = messages.say("detectable", n=n, difference=found, power=POWER, alpha=alpha, loss=rate)
     return Sizing(sentence=sentence, numbers=numbers)
 
 
@@ -78,13 +76,14 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
     worse = (max(discordance, margin) - margin) / 2 if observed else min(LOSS, (1 - margin) / 2)
     n_gain = _n_gain(worse, margin, alpha)
     n_same = n_for_non_inferiority(margin, discordance, alpha, POWER)
-    sentence = messages.CASES_FOR_MARGIN.format(
+    sentence = messages.say(
+        "cases_for_margin",
         margin=margin,
-        n_gain=f"{n_gain:,}" if n_gain is not None else messages.MORE_THAN.format(n=MOST_CASES),
+        n_gain=f"{n_gain:,}" if n_gain is not None else messages.say("more_than", n=MOST_CASES),
         worse=worse,
         n_same=n_same,
         discordance=discordance,
-        how=messages.OBSERVED if observed else messages.ASSUMED,
+        how=messages.say("observed") if observed else messages.say("assumed"),
         alpha=alpha,
         power=POWER,
     )
@@ -167,10 +166,17 @@ def review_plan(
     if n >= n_rows:
         n, c = n_rows, allowed
         accepted = operating_characteristic(n, n - c, expected)
-        sentence = messages.REVIEW_ALL.format(n=n_rows, most=c, bound=bound)
+        sentence = messages.say("review_all", n=n_rows, most=c, bound=bound)
     else:
-        sentence = messages.REVIEW_SAMPLE.format(
-            n=n, n_rows=n_rows, most=c, bound=bound, confidence=confidence, expected=expected, accepted=accepted
+        sentence = messages.say(
+            "review_sample",
+            n=n,
+            n_rows=n_rows,
+            most=c,
+            bound=bound,
+            confidence=confidence,
+            expected=expected,
+            accepted=accepted,
         )
     numbers = {
         "n_rows": n_rows,

@@ -7,8 +7,6 @@
 See `frozen` for how they are written; what has no manifest is no artifact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,8 +66,8 @@ class Artifact:
             UserError: Something was changed or is gone.
         """
         if (path := changed(self.folder, MANIFEST)) is not None:
-            hint = messages.MAKE_ARTIFACT.format(verb=MADE_BY[self.kind])
-            raise UserError(messages.FILE_CHANGED.format(path=path), hint=hint)
+            hint = messages.say("make_artifact", verb=MADE_BY[self.kind])
+            raise UserError(messages.say("file_changed", path=path), hint=hint)
 
     @property
     def whole(self) -> bool:
@@ -129,8 +127,8 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
     """
     found = latest_artifact(store, kind) if identity is None else _named(store, kind, identity)
     if found is None:
-        text = messages.NO_ARTIFACT if identity is None else messages.NO_SUCH_ARTIFACT
-        hint = messages.MAKE_ARTIFACT.format(verb=MADE_BY[kind])
+        text = messages.say("no_artifact") if identity is None else messages.say("no_such_artifact")
+        hint = messages.say("make_artifact", verb=MADE_BY[kind])
         raise UserError(text.format(kind=kind, start=identity), hint=hint)
     found.verify()
     return found

@@ -3,8 +3,6 @@
 Invariant: a file is either whole or not there. Every write goes to a temporary name and is renamed.
 """
 
-from __future__ import annotations
-
 import fcntl
 import logging
 import os
@@ -81,7 +79,9 @@ class Folder:
         except FileNotFoundError:
             return None
         except orjson.JSONDecodeError as error:
-            raise UserError(messages.NOT_JSON.format(path=path, error=error), hint=messages.MOVE_FILE_AWAY) from None
+            raise UserError(
+                messages.say("not_json", path=path, error=error), hint=messages.say("move_file_away")
+            ) from None
 
     def write(self, name: str, document: Any) -> Path:
         """Write the JSON document `name` atomically and return its path."""
@@ -104,7 +104,7 @@ class Folder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                waiting(messages.LOCKED.format(pid=file.read().strip() or "?"))
+                waiting(messages.say("locked", pid=file.read().strip() or "?"))
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             file.truncate()

@@ -8,8 +8,6 @@ the record is the last file written. A folder without a record is not ours: a co
 a folder that a later one takes for whole.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

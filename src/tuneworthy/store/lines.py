@@ -4,8 +4,6 @@ Invariant: a line whose append returned is on disk, whole, whatever happens to t
 cut off is no line: readers skip it, the next writer removes it. Writers take turns.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Iterator

@@ -8,8 +8,6 @@ A commit survives the death of the process at any point. It does not wait for th
 a power cut can take the last ones, never the file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 import time
@@ -98,11 +96,11 @@ class ResponseStore:
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:
-            failure = messages.STORE_UNAVAILABLE.format(path=self.path, error=error)
-            raise UserError(failure, hint=messages.CHECK_DISK) from error
+            failure = messages.say("store_unavailable", path=self.path, error=error)
+            raise UserError(failure, hint=messages.say("check_disk")) from error
         except sqlite3.DatabaseError as error:
-            failure = messages.STORE_BROKEN.format(path=self.path, error=error)
-            raise UserError(failure, hint=messages.RECOVER_STORE) from error
+            failure = messages.say("store_broken", path=self.path, error=error)
+            raise UserError(failure, hint=messages.say("recover_store")) from error
 
     def close(self) -> None:
         """Close the file; may be called twice."""

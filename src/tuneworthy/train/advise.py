@@ -4,8 +4,6 @@ What `[train]` of the project file sets is kept. The rest follows from the rows,
 hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -126,26 +124,26 @@ class _Advisor:
         self._set("dtype", dtype, messages.dtype_reason(has_bf16=self.has_bf16), sources.TRL)
         self._length()
         batch, n = (8 if self.rows.n_rows < 400 else 16), self.rows.n_rows
-        self._set("batch_size", batch, messages.BATCH_REASON.format(n=max(1, n // batch)), sources.TML)
+        self._set("batch_size", batch, messages.say("batch_reason", n=max(1, n // batch)), sources.TML)
         self._method()
         self._rank_and_alpha()
         reason = messages.targets_reason(self.shape.n_experts, self.shape.mlp_share)
         self._set("target_modules", ALL_LINEAR, reason, sources.PEFT if self.shape.moe else sources.TML)
-        self._set("dropout", 0.0, messages.DROPOUT_REASON, f"{sources.UNSLOTH}; {sources.TRL_LORA}")
-        self._set("epochs", EPOCHS, messages.EPOCHS_REASON, sources.EARLY_STOPPING)
+        self._set("dropout", 0.0, messages.say("dropout_reason"), f"{sources.UNSLOTH}; {sources.TRL_LORA}")
+        self._set("epochs", EPOCHS, messages.say("epochs_reason"), sources.EARLY_STOPPING)
         if self.settings.method == "full":
-            self._set("rehearsal", 0.0, messages.NO_REHEARSAL_REASON, messages.OWN_TRAINER)
+            self._set("rehearsal", 0.0, messages.say("no_rehearsal_reason"), messages.say("own_trainer"))
         else:
             n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
-            self._set("rehearsal", REHEARSAL, messages.REHEARSAL_REASON.format(n=n), sources.REHEARSAL)
+            self._set("rehearsal", REHEARSAL, messages.say("rehearsal_reason", n=n), sources.REHEARSAL)
         self._rate()
-        self._set("schedule", "linear", messages.SCHEDULE_REASON, sources.TRL)
+        self._set("schedule", "linear", messages.say("schedule_reason"), sources.TRL)
         return self._fit()
 
     def _set(self, name: str, value: Any, reason: str, source: str) -> None:
         own = getattr(self.train, name, None)
         if own is not None:
-            value, reason, source = own, messages.SET_BY_PROJECT.format(value=own), messages.PROJECT_FILE
+            value, reason, source = own, messages.say("set_by_project", value=own), messages.say("project_file")
         self.settings = replace(self.settings, **{name: value})
         self.knobs.append(Knob(name=name, value=value, reason=reason, source=source, from_project=own is not None))
 
@@ -155,16 +153,16 @@ class _Advisor:
         value = -(-wanted // STEP_ROUND) * STEP_ROUND
         value = min(value, most) if most else value
         reason = messages.length_reason(rows.longest, rows.median, rows.p99, value, counted=rows.counted)
-        self._set("max_length", value, reason, f"{messages.THE_ROWS}; {sources.TRL}")
+        self._set("max_length", value, reason, f"{messages.say('the_rows')}; {sources.TRL}")
 
     def _method(self) -> None:
         method: Method = "lora"
-        reason = messages.LORA_REASON
+        reason = messages.say("lora_reason")
         if self.device == "cuda":
             tried = replace(self.settings, method="lora", micro_batch_size=1)
             needed = fits(self.shape, tried, self.available, self.device)
             if needed.fit == "does not fit":
-                method, reason = "qlora", messages.QLORA_REASON.format(gib=needed.estimate.n_bytes / GIB)
+                method, reason = "qlora", messages.say("qlora_reason", gib=needed.estimate.n_bytes / GIB)
         self._set("method", method, reason, sources.QLORA)
 
     def _rank_and_alpha(self) -> None:
@@ -174,15 +172,15 @@ class _Advisor:
         self._set("rank", rank, messages.rank_reason(n, n / shape.n_params, need), sources.TINKER)
         scale = (self.train.alpha or ALPHA) / self.settings.rank
         source = f"{sources.TML}; {sources.LEARNING_RATE_MATTERS}, appendix C"
-        self._set("alpha", ALPHA, messages.ALPHA_REASON.format(scale=scale), source)
+        self._set("alpha", ALPHA, messages.say("alpha_reason", scale=scale), source)
 
     def _rate(self) -> None:
         family = self.shape.architecture
         if self.settings.method == "full":
-            self._set("learning_rate", FULL_RATE, messages.FULL_RATE_REASON, sources.TINKER)
+            self._set("learning_rate", FULL_RATE, messages.say("full_rate_reason"), sources.TINKER)
             return
         if family not in FIT:
-            reason = messages.PLAIN_RATE_REASON.format(family=family)
+            reason = messages.say("plain_rate_reason", family=family)
             self._set("learning_rate", PLAIN_RATE, reason, f"{sources.UNSLOTH}; {sources.TML}")
             return
         steps = int(self.settings.epochs * -(-self.rows.n_rows // self.settings.batch_size))
@@ -207,21 +205,27 @@ class _Advisor:
         chosen = replace(memory.settings, max_length=self.settings.max_length)
         needed, most, room = (n / GIB for n in (memory.estimate.n_bytes, memory.estimate.high, self.available))
         reason = messages.micro_batch_reason(needed, most, room, chosen.accumulation, fits=not memory.instead)
-        saves = messages.CHECKPOINTING_REASON if chosen.gradient_checkpointing else messages.NO_CHECKPOINTING_REASON
+        saves = (
+            messages.say("checkpointing_reason")
+            if chosen.gradient_checkpointing
+            else messages.say("no_checkpointing_reason")
+        )
         for name, why in (("micro_batch_size", reason), ("gradient_checkpointing", saves)):
-            self.knobs.append(Knob(name=name, value=getattr(chosen, name), reason=why, source=messages.MEMORY_ESTIMATE))
+            self.knobs.append(
+                Knob(name=name, value=getattr(chosen, name), reason=why, source=messages.say("memory_estimate"))
+            )
         self.settings = chosen
         return Advice(settings=chosen, knobs=self.knobs, memory=memory, notes=self._notes())
 
     def _notes(self) -> Sequence[str]:
         shape, batch = self.shape, self.settings.batch_size
         notes = {
-            messages.SWEEP_NOTE.format(source=sources.LEARNING_RATE_MATTERS): True,
-            messages.ESTIMATED_LENGTHS: not self.rows.counted,
-            messages.UNKNOWN_FAMILY.format(family=shape.architecture): not shape.known,
-            messages.TEXT_PART_ONLY: shape.vision,
-            messages.LARGE_BATCH.format(n=batch, source=sources.TML): batch > MAX_BATCH,
-            messages.NOTHING_FROZEN: self.rows.dataset is None,
+            messages.say("sweep_note", source=sources.LEARNING_RATE_MATTERS): True,
+            messages.say("estimated_lengths"): not self.rows.counted,
+            messages.say("unknown_family", family=shape.architecture): not shape.known,
+            messages.say("text_part_only"): shape.vision,
+            messages.say("large_batch", n=batch, source=sources.TML): batch > MAX_BATCH,
+            messages.say("nothing_frozen"): self.rows.dataset is None,
         }
         return [note for note, applies in notes.items() if applies]
 

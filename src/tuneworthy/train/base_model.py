@@ -7,8 +7,6 @@ Invariant: nothing is loaded that `providers.model_safety` or `providers.gguf` d
 runs.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -71,7 +69,9 @@ def base_spec(project: Project) -> str:
         return project.train.base
     baseline = project.models[project.ladder.baseline]
     if baseline.provider != "llama_cpp":
-        raise UserError(messages.BASELINE_HAS_NO_WEIGHTS.format(name=project.ladder.baseline), hint=messages.SET_BASE)
+        raise UserError(
+            messages.say("baseline_has_no_weights", name=project.ladder.baseline), hint=messages.say("set_base")
+        )
     return baseline.model
 
 
@@ -103,7 +103,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
     if made:
         return write_again(store, made[-1])
     if place.is_file():
-        say(messages.DEQUANTISED.format(spec=spec, file_type=from_type))
+        say(messages.say("dequantised", spec=spec, file_type=from_type))
         return _from_gguf(place, store, source, str(from_type))
     return _from_folder(place, files, store, source, say)
 
@@ -163,7 +163,7 @@ def template_of(tokenizer: Any, where: Path) -> ChatTemplate:
     if isinstance(source, dict):
         source = source.get("default")
     if not source:
-        raise ModelError(messages.NO_CHAT_TEMPLATE.format(folder=where), hint=messages.ADD_CHAT_TEMPLATE)
+        raise ModelError(messages.say("no_chat_template", folder=where), hint=messages.say("add_chat_template"))
     names = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return ChatTemplate(source=source, special_tokens=names)
 
@@ -179,7 +179,7 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     ids = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
     ends = tuple(dict.fromkeys(number for number in ids if isinstance(number, int)))
     if not ends:
-        raise ModelError(messages.NO_END_TOKEN.format(folder=folder), hint=messages.OTHER_MODEL)
+        raise ModelError(messages.say("no_end_token", folder=folder), hint=messages.say("other_model"))
     return ends
 
 
@@ -195,8 +195,8 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
         tokenizer = AutoTokenizer.from_pretrained(place.parent, **options)
         model = AutoModelForCausalLM.from_pretrained(place.parent, dtype=torch.bfloat16, **options, **unpack)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        message = messages.UNREADABLE_GGUF.format(path=place, reason=str(error)[:200])
-        raise ModelError(message, hint=messages.USE_SAFETENSORS) from None
+        message = messages.say("unreadable_gguf", path=place, reason=str(error)[:200])
+        raise ModelError(message, hint=messages.say("use_safetensors")) from None
     _take_digits_apart(tokenizer, read_header(place).values.get("tokenizer.ggml.pre"))
     model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model
     model.hf_quantizer, model.is_quantized = None, False
@@ -212,7 +212,7 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
     config = read_config(place / "config.json")
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
-        raise ModelError(messages.QUANTISED_BASE.format(folder=place, method=method), hint=messages.USE_16BIT)
+        raise ModelError(messages.say("quantised_base", folder=place, method=method), hint=messages.say("use_16bit"))
     weights = [path for path in files if path.suffix == ".safetensors"]
     kinds = {tensor.dtype for tensor in tensors_of(place).values()} - {"I64", "I32", "BOOL"}
     tokenizer = load_tokenizer(place)
@@ -227,7 +227,7 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
 
         return _write(store, copy, source, tokenizer, (dtype, None))
     if not kinds <= {*SIXTEEN_BIT}:
-        say(messages.ROUNDED.format(spec=source["spec"], kinds=", ".join(sorted(kinds))))
+        say(messages.say("rounded", spec=source["spec"], kinds=", ".join(sorted(kinds))))
     model = load_model(place, "bfloat16")
 
     def save(folder: Path) -> None:

@@ -5,8 +5,6 @@ would leave nothing to share. And the loss is a mean over the tokens of a step: 
 short ones of the task.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Sequence
 

@@ -7,8 +7,6 @@
 What has no seal, or does not fit its seal, is left from a run that was killed while it wrote: it is thrown away.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 import shutil

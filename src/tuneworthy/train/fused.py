@@ -8,8 +8,6 @@ as under autocast.
 Source: Hu et al. 2021 (2106.09685), y = W x + scale * B (A x).
 """
 
-from __future__ import annotations
-
 from types import MethodType
 from typing import Any
 

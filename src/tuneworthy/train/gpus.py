@@ -1,7 +1,5 @@
 """GPUs that a run may be planned for: their memory and how fast they multiply (`gpus.json`, from data sheets)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache

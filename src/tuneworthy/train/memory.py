@@ -9,8 +9,6 @@ Source: transformers 5.24 modeling_llama.py, peft 0.21.2 tuners/lora/layer.py, t
 kernels/chunked_logprob.py; arXiv 2305.14314 (NF4, double quantisation).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -142,7 +140,7 @@ class _RunMemory:
     @property
     def trained(self) -> str:
         """What is trained, in words."""
-        return messages.ALL_WEIGHTS if self.full else messages.ADAPTER_WEIGHTS.format(n=self.n_trained / 1e6)
+        return messages.say("all_weights") if self.full else messages.say("adapter_weights", n=self.n_trained / 1e6)
 
     # --- what is in memory all the time ----------------------------------------------------------------------------
 
@@ -274,15 +272,15 @@ def what_would_fit(shape: Shape, settings: TrainingSettings, available: float, d
 
     changes: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     if settings.micro_batch_size > 1:
-        changes.append((messages.ONE_ROW, {"micro_batch_size": 1}, {}))
+        changes.append((messages.say("one_row"), {"micro_batch_size": 1}, {}))
     lengths = [n for n in (settings.max_length // 2, settings.max_length // 4) if n >= 256]
     if fitting := [n for n in lengths if size(max_length=n) <= available]:
-        changes.append((messages.SHORTER_ROWS, {"max_length": fitting[0]}, {"n": fitting[0]}))
+        changes.append((messages.say("shorter_rows"), {"max_length": fitting[0]}, {"n": fitting[0]}))
     if settings.method != "full" and settings.rank > 8:
-        changes.append((messages.LOWER_RANK, {"rank": 8}, {"n": 8}))
+        changes.append((messages.say("lower_rank"), {"rank": 8}, {"n": 8}))
     method = {"full": "lora", "lora": "qlora"}.get(settings.method)
     if method and (device == "cuda" or method == "lora"):
-        changes.append((messages.OTHER_METHOD, {"method": method}, {"method": method}))
+        changes.append((messages.say("other_method"), {"method": method}, {"method": method}))
     smallest: dict[str, Any] = {
         "micro_batch_size": 1, "rank": min(8, settings.rank), "max_length": min(512, settings.max_length),
     }  # fmt: skip
@@ -295,11 +293,11 @@ def what_would_fit(shape: Shape, settings: TrainingSettings, available: float, d
     least = size(**smallest)
     if not lines and least <= available:
         together = ", ".join(f"{key} {value}" for key, value in smallest.items())
-        lines = [messages.ALL_TOGETHER.format(settings=together, gib=least / GIB)]
-    lines = lines or [messages.NOTHING_FITS.format(gib=least / GIB)]
+        lines = [messages.say("all_together", settings=together, gib=least / GIB)]
+    lines = lines or [messages.say("nothing_fits", gib=least / GIB)]
     if device == "cuda":
-        lines += [messages.LARGER_GPU.format(gpu=gpu) for gpu in gpus_of_at_least(size())]
-        lines += [messages.SMALLEST_ON_LARGER_GPU.format(gpu=gpu) for gpu in gpus_of_at_least(least, 1)]
+        lines += [messages.say("larger_gpu", gpu=gpu) for gpu in gpus_of_at_least(size())]
+        lines += [messages.say("smallest_on_larger_gpu", gpu=gpu) for gpu in gpus_of_at_least(least, 1)]
     return lines
 
 

@@ -7,8 +7,6 @@ in any training, nor in when it ends. A point that was measured is stored: a pil
     .tuneworthy/pilot.json   {"dataset", "base", "baseline", "n_dev", "n_examples", "points": [...]}
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -59,7 +57,7 @@ def run_pilot(
     dataset = read_dataset(project)
     material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say, dataset=dataset)
     if material.metric is None:
-        raise UserError(messages.PILOT_NEEDS_GRADER, hint=messages.ADD_GRADER)
+        raise UserError(messages.say("pilot_needs_grader"), hint=messages.say("add_grader"))
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
     dev = dataset.split.dev
     metric = replace(material.metric, cases=dev)
@@ -92,7 +90,7 @@ def run_pilot(
             some = material.with_rows(_draw(pool, size, seed))
             points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
             store.write(FILE, document)
-            say(messages.PILOT_POINT.format(size=size, side=side, seed=seed, score=points[-1]["score"]))
+            say(messages.say("pilot_point", size=size, side=side, seed=seed, score=points[-1]["score"]))
     return document
 
 

@@ -1,7 +1,5 @@
 """`tuneworthy plan` as a whole: what a project would be trained with, what that needs, and how long it takes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,8 +99,8 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     spec = base or base_spec(project)
     path = find(spec, project.root)
     if path is None:
-        hint = messages.PULL_MODEL.format(spec=spec) if ":" in spec else messages.SET_BASE
-        raise UserError(messages.NO_BASE.format(spec=spec), hint=hint)
+        hint = messages.say("pull_model", spec=spec) if ":" in spec else messages.say("set_base")
+        raise UserError(messages.say("no_base", spec=spec), hint=hint)
     folder = base_folder(spec, project.root)
     shape = count_layers(read_shape(path), folder or path)
     material = material_of(project)
@@ -192,7 +190,7 @@ def durations(shape: Shape, advice: Advice, rows: RowLengths, gpu_gib: float | N
         machines = [(gpu.tflops * 1e12, gpu.name) for gpu in gpus_of(gpu_gib * GIB)] if gpu_gib else []
         return [epoch(shape, advice.settings, rows, peak, "cuda", name) for peak, name in machines]
     peak = measure_products(advice.settings.dtype)
-    name = messages.THIS_PROCESSOR.format(gflops=(peak or 0) / 1e9)
+    name = messages.say("this_processor", gflops=(peak or 0) / 1e9)
     return [epoch(shape, advice.settings, rows, peak, "cpu", name)] if peak else []
 
 

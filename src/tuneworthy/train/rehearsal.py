@@ -7,8 +7,6 @@ data of anybody is needed, and no regression set is seen. They fill whole optimi
     .tuneworthy/training/rehearsal-<hash>.json   {"rows", "hash"}: a run that is resumed trains on the same
 """
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -79,13 +77,13 @@ def rehearsal_rows(
         return []
     own = stored_rows(training, base.artifact.id, settings.seed, n)
     if own is None:
-        say(messages.REHEARSAL_STARTS.format(n=n, n_rows=n_rows))
+        say(messages.say("rehearsal_starts", n=n, n_rows=n_rows))
         own = _written(base, settings, n)[:n]
         rows = [asdict(row) for row in own]
         path = _path(training, base.artifact.id, settings.seed, n)
         write_atomic(path, orjson.dumps({"rows": rows, "hash": content_hash(rows)}))
     if len(own) < n:
-        say(messages.REHEARSAL_SHORT.format(n=len(own), wanted=n))
+        say(messages.say("rehearsal_short", n=len(own), wanted=n))
     return own[: len(own) - len(own) % settings.batch_size]
 
 

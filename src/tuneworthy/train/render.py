@@ -203,7 +203,9 @@ class Renderer:
         if not rendered.n_supervised:
             raise UserError(
                 messages.no_rows(len(chats), {REASONS[name]: n for name, n in rendered.reasons.items()}),
-                hint=messages.RAISE_LENGTH if set(rendered.reasons) == {"too_long"} else messages.CHECK_TEMPLATE,
+                hint=messages.say("raise_length")
+                if set(rendered.reasons) == {"too_long"}
+                else messages.say("check_template"),
             )
         return rendered
 

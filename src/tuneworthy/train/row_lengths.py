@@ -1,7 +1,5 @@
 """How long the rows are, in tokens: as they are rendered where the tokenizer is at hand, else by their bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -85,7 +83,7 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
         answers = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
         supervised += sum(answers) + len(answers)
     if not lengths:
-        raise UserError(messages.NO_ROWS_TO_PLAN, hint=messages.BUILD_OR_NAME_ROWS)
+        raise UserError(messages.say("no_rows_to_plan"), hint=messages.say("build_or_name_rows"))
     alike = first[: _alike(first, last)]
     shared = len(alike) // int(BYTES_A_TOKEN) + TURN_TOKENS * alike.count(b"\0")
     return replace(_numbers(lengths, supervised, counted=False, dataset=dataset), shared=shared)

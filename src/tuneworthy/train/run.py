@@ -117,7 +117,7 @@ def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = la
         UserError: The method is one that `train` does not do.
     """
     if project.train.method == "full":
-        raise UserError(messages.NO_FULL_TRAINING, hint=messages.USE_LORA)
+        raise UserError(messages.say("no_full_training"), hint=messages.say("use_lora"))
     available, device = _memory(project)
     advice = advise(
         count_layers(read_shape(base), base),
@@ -128,7 +128,7 @@ def settings_for(project: Project, rendered: Rendered, base: Path, say: Say = la
         has_bf16=has_bf16(device),
     )
     if (memory := advice.memory).fit == "does not fit":
-        say(messages.MAY_NOT_FIT.format(needed=memory.estimate.n_bytes / GIB, available=memory.available / GIB))
+        say(messages.say("may_not_fit", needed=memory.estimate.n_bytes / GIB, available=memory.available / GIB))
     settings = advice.settings
     return replace(settings, dtype="float32") if settings.dtype == "float16" else settings  # it needs a loss scale
 
@@ -178,8 +178,8 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
     settings = settings_for(project, rendered, base.artifact.folder, say)
     rendered = rendered.within(settings.max_length)
     if not rendered.n_supervised:
-        message = messages.ALL_TOO_LONG.format(n=len(rendered.left_out), limit=settings.max_length)
-        raise UserError(message, hint=messages.RAISE_LENGTH_OR_BASE)
+        message = messages.say("all_too_long", n=len(rendered.left_out), limit=settings.max_length)
+        raise UserError(message, hint=messages.say("raise_length_or_base"))
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     return Prepared(base, material, settings, rendered, renderer, shown)
 
@@ -276,7 +276,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
     chats = [student.question(case) for case in cases]
     prompts = [ids or [] for ids in prepared.renderer.prompts(chats)]
     if not all(prompts):
-        raise UserError(messages.TEMPLATE_REFUSES_SOME, hint=messages.CHECK_TEMPLATE)
+        raise UserError(messages.say("template_refuses_some"), hint=messages.say("check_template"))
     longest = max(row.n_supervised for row in prepared.rendered.rows)
     limit = min(student.variant.max_tokens, ANSWER_SLACK * longest)
 
@@ -331,12 +331,12 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
             say(error.message)
         else:
             losses[rate] = mean(step["loss"] for step in ran.progress.steps[-max(1, steps // 4) :])
-            say(messages.RATE_TRIED.format(rate=rate, loss=losses[rate], steps=steps))
+            say(messages.say("rate_tried", rate=rate, loss=losses[rate], steps=steps))
         write_atomic(path, orjson.dumps({str(key): loss if isfinite(loss) else None for key, loss in losses.items()}))
         shutil.rmtree(run, ignore_errors=True)
     if not any(map(isfinite, losses.values())):
         rates = ", ".join(f"{rate:.2g}" for rate in losses)
-        raise UserError(messages.ALL_DIVERGED.format(rates=rates), hint=messages.LOWER_RATE)
+        raise UserError(messages.say("all_diverged", rates=rates), hint=messages.say("lower_rate"))
     return losses
 
 

@@ -4,8 +4,6 @@ Adapters are scaled by alpha / rank (alpha / sqrt(rank) under rsLoRA): what coun
 learning rate, never alpha alone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -71,8 +69,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.batch_size % self.micro_batch_size:
-            message = messages.BATCH_NOT_MULTIPLE.format(batch=self.batch_size, micro=self.micro_batch_size)
-            raise UserError(message, hint=messages.CHANGE_BATCH)
+            message = messages.say("batch_not_multiple", batch=self.batch_size, micro=self.micro_batch_size)
+            raise UserError(message, hint=messages.say("change_batch"))
 
     @property
     def accumulation(self) -> int:
@@ -121,7 +119,7 @@ class TrainingSettings:
             UserError: An unknown key.
         """
         if unknown := sorted(set(row) - {field.name for field in fields(cls)}):
-            raise UserError(messages.UNKNOWN_SETTING.format(key=unknown[0]))
+            raise UserError(messages.say("unknown_setting", key=unknown[0]))
         values = dict(row)
         if isinstance(values.get("target_modules"), list):
             values["target_modules"] = tuple(values["target_modules"])

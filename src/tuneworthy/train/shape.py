@@ -5,8 +5,6 @@ weights from the sizes as if the layers were Llama's: of the families of `famili
 biases, no small norms). `count_layers` replaces the estimate by a count, where transformers is installed.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -186,8 +184,8 @@ class Shape:
         layers = [layer for layer in self.linears if layer.name in names or names == {ALL_LINEAR}]
         if not layers:
             existing = ", ".join(layer.name for layer in self.linears)
-            message = messages.NO_SUCH_MODULES.format(names=", ".join(sorted(names)), existing=existing)
-            raise ModelError(message, hint=messages.USE_ALL_LINEAR)
+            message = messages.say("no_such_modules", names=", ".join(sorted(names)), existing=existing)
+            raise ModelError(message, hint=messages.say("use_all_linear"))
         return layers
 
     def n_lora(self, rank: int, target_modules: str | Sequence[str] = ALL_LINEAR) -> int:
@@ -216,16 +214,16 @@ def read_shape(path: Path) -> Shape:
     path = path / "config.json" if path.is_dir() else path
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            reason = messages.CONFIG_TOO_LARGE.format(limit=MAX_CONFIG_BYTES // 2**20)
-            raise ModelError(f"{path}: {reason}", hint=messages.SHAPE_HINT)
+            reason = messages.say("config_too_large", limit=MAX_CONFIG_BYTES // 2**20)
+            raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint"))
         document = orjson.loads(path.read_bytes())
     except OSError as error:
-        reason = messages.CANNOT_READ.format(reason=error.strerror or error)
-        raise ModelError(f"{path}: {reason}", hint=messages.SHAPE_HINT) from None
+        reason = messages.say("cannot_read", reason=error.strerror or error)
+        raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint")) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(f"{path}: {messages.NOT_JSON.format(reason=error)}", hint=messages.SHAPE_HINT) from None
+        raise ModelError(f"{path}: {messages.say('not_json', reason=error)}", hint=messages.say("shape_hint")) from None
     if not isinstance(document, dict):
-        raise ModelError(f"{path}: {messages.CONFIG_NO_TABLE}", hint=messages.SHAPE_HINT)
+        raise ModelError(f"{path}: {messages.say('config_no_table')}", hint=messages.say("shape_hint"))
     return shape_of_config(document, str(path))
 
 
@@ -277,7 +275,7 @@ def shape_of_gguf(header: GgufHeader) -> Shape:
         **sizes, "model_type": GGUF_NAMES.get(header.architecture, header.architecture), "vocab_size": header.vocab_size,
         "tie_word_embeddings": header.tied, "dtype": header.file_type, "max_position_embeddings": header.context_length,
     }  # fmt: skip
-    return shape_of_config(config, messages.GGUF_HEADER)
+    return shape_of_config(config, messages.say("gguf_header"))
 
 
 def _estimated(shape: Shape, n_sparse: int) -> Shape:
@@ -354,7 +352,7 @@ class _Config:
         """Return the value of the first of `keys` that is set; at least one must be."""
         size = self.optional(*keys, most=most)
         if not size:
-            raise ModelError(f"{self.where}: {messages.NO_SIZE.format(key=keys[0])}", hint=messages.SHAPE_HINT)
+            raise ModelError(f"{self.where}: {messages.say('no_size', key=keys[0])}", hint=messages.say("shape_hint"))
         return size
 
     def optional(self, *keys: str, most: int = MAX_SIZE) -> int:
@@ -362,8 +360,8 @@ class _Config:
         key = next((key for key in keys if self.values.get(key) is not None), None)
         value = 0 if key is None else self.values[key]
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            reason = messages.BAD_SIZE.format(key=key, most=most, value=str(value)[:40])
-            raise ModelError(f"{self.where}: {reason}", hint=messages.SHAPE_HINT)
+            reason = messages.say("bad_size", key=key, most=most, value=str(value)[:40])
+            raise ModelError(f"{self.where}: {reason}", hint=messages.say("shape_hint"))
         return value
 
     def n_sparse(self, n_layers: int) -> int:

@@ -1,7 +1,5 @@
 """The documents that advice and lints rest on, as a reader can open them."""
 
-from __future__ import annotations
-
 from typing import Final
 
 TML: Final = "LoRA Without Regret, https://doi.org/10.64434/tml.20250929"

@@ -5,8 +5,6 @@ supervised tokens only, checkpoints without pickle (`checkpoints`), and early st
 the same: the mean over the supervised tokens of an optimiser step.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil
@@ -298,17 +296,21 @@ class Watcher(TrainerCallback):
         entry = {"step": state.global_step, "loss": float(logs["loss"]), "learning_rate": float(logs["learning_rate"]),
                  "grad_norm": float(logs.get("grad_norm") or 0.0), "seconds": round(self._seconds, 4)}  # fmt: skip
         if not isfinite(entry["loss"]) or not isfinite(entry["grad_norm"]):
-            message = messages.DIVERGED.format(
-                step=state.global_step, loss=entry["loss"], gradient=entry["grad_norm"], rate=args.learning_rate
+            message = messages.say(
+                "diverged",
+                step=state.global_step,
+                loss=entry["loss"],
+                gradient=entry["grad_norm"],
+                rate=args.learning_rate,
             )
-            raise DivergedError(message, hint=messages.LOWER_RATE)
+            raise DivergedError(message, hint=messages.say("lower_rate"))
         self.progress.steps.append(entry)
         if time.monotonic() - self._reported > 10:
             self._reported = time.monotonic()
             a_step = self.progress.seconds / len(self.progress.steps)
             seconds = a_step * (state.max_steps - state.global_step)
             step, of = state.global_step, state.max_steps
-            self.say(messages.STEP.format(step=step, of=of, loss=entry["loss"], seconds=seconds))
+            self.say(messages.say("step", step=step, of=of, loss=entry["loss"], seconds=seconds))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint that was just written, and drop those before the last two."""
@@ -328,7 +330,7 @@ class Watcher(TrainerCallback):
         assert best is not None
         if best["step"] == state.global_step:
             keep_best(model, self.run, state.global_step)
-        self.say(messages.EVALUATED.format(step=state.global_step, metric=metric, best=best["metric"]))
+        self.say(messages.say("evaluated", step=state.global_step, metric=metric, best=best["metric"]))
         control.should_save = True
         if self.progress.since_best >= PATIENCE and state.global_step < state.max_steps:
             control.should_training_stop = True

@@ -112,10 +112,12 @@ class TaskMetric:
         grades = self.grades(answers)
         scores = [score for score in grades if not score.unscored]
         if not scores:
-            reason = grades[0].unscored if grades else messages.NO_ANSWERS
-            raise UserError(messages.NOTHING_SCORED.format(n=len(grades), reason=reason), hint=messages.FIX_GRADER)
+            reason = grades[0].unscored if grades else messages.say("no_answers")
+            raise UserError(
+                messages.say("nothing_scored", n=len(grades), reason=reason), hint=messages.say("fix_grader")
+            )
         if lost := len(grades) - len(scores):
-            say(messages.SOME_UNSCORED.format(n=lost, of=len(grades)))
+            say(messages.say("some_unscored", n=lost, of=len(grades)))
         total = sum(score.den for score in scores)
         return sum(score.num for score in scores) / total if total else 0.0
 
@@ -190,10 +192,10 @@ def gather(
     student = Student(variant=_variant(project))
     fitting = [row for row in rows if student.fits(row)]
     if rows and not fitting:
-        raise UserError(messages.ROWS_LACK_VARIABLES.format(n=len(rows)), hint=messages.WRITE_VARIABLES)
+        raise UserError(messages.say("rows_lack_variables", n=len(rows)), hint=messages.say("write_variables"))
     metric, train, notes = _hold_out(project, fitting, cases, kind, seed)
     if lacking := len(rows) - len(fitting):
-        notes = [messages.SOME_LACK_VARIABLES.format(n=lacking), *notes]
+        notes = [messages.say("some_lack_variables", n=lacking), *notes]
     for line in notes:
         say(line)
     return Material(
@@ -211,16 +213,16 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
         return None
     version = open_version(store)
     if version.recipe["unsafe"] and not unsafe:
-        raise GateFailed(messages.FAILED_GATES.format(version=version.id), hint=messages.BUILD_OR_UNSAFE)
+        raise GateFailed(messages.say("failed_gates", version=version.id), hint=messages.say("build_or_unsafe"))
     return version
 
 
 def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> list[Example]:
     if project.examples is None:
-        raise UserError(messages.NO_TRAINING_DATA, hint=messages.IMPORT_ROWS)
+        raise UserError(messages.say("no_training_data"), hint=messages.say("import_rows"))
     rows = list(dataset.split.shots)
     n = len(dataset.examples) - len(rows)
-    say(messages.NOT_GATED.format(n=len(rows), path=project.examples.path, left_out=n))
+    say(messages.say("not_gated", n=len(rows), path=project.examples.path, left_out=n))
     return rows
 
 
@@ -251,10 +253,10 @@ def _hold_out(
 ) -> tuple[TaskMetric | None, list[Example], list[str]]:
     """Draw the rows that tell when to stop; rows of one group or question stay on one side."""
     if project.graders[0].type == "judge":
-        return None, list(rows), [messages.JUDGE_DOES_NOT_STOP]
+        return None, list(rows), [messages.say("judge_does_not_stop")]
     take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))
     if take < HELD_OUT_FEWEST:
-        return None, list(rows), [messages.TOO_FEW_TO_HOLD_OUT.format(n=len(rows))]
+        return None, list(rows), [messages.say("too_few_to_hold_out", n=len(rows))]
     units = units_of(rows)
     for unit in units:
         unit.strata[""] = len(unit.members)
@@ -263,11 +265,11 @@ def _hold_out(
     held_out = {case.id: case for case in cases_of if case is not None}
     train = [row for at, row in enumerate(rows) if at not in chosen]
     if len(held_out) < HELD_OUT_FEWEST:
-        return None, list(rows), [messages.TOO_FEW_SCORABLE.format(n=len(held_out))]
+        return None, list(rows), [messages.say("too_few_scorable", n=len(held_out))]
     lost, n = cases_of.count(None), len(cases_of)
-    notes = [messages.HELD_OUT_UNSCORABLE.format(n=lost, of=n)] if lost else []
+    notes = [messages.say("held_out_unscorable", n=lost, of=n)] if lost else []
     if again := n - lost - len(held_out):
-        notes.append(messages.HELD_OUT_TWICE.format(n=again, of=n))
+        notes.append(messages.say("held_out_twice", n=again, of=n))
     return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held_out.values())), train, notes
 
 

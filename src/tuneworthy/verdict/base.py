@@ -3,8 +3,6 @@
 Values only. Each part is computed in a file of its own and stored or shown as plain data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum

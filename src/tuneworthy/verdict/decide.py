@@ -3,8 +3,6 @@
 Once a tuned variant was compared on test, by a run that still holds, `shipping` decides instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -131,21 +129,21 @@ def _target_met(situation: Situation) -> Ruling | None:
     top, target = situation.evidence.top, situation.evidence.target
     if situation.target != "met" or top is None:
         return None
-    reached = messages.REACHES.format(name=top.label, score=top.score_on(situation.evidence.n_test))
-    template = messages.TARGET_MET_CLASSICAL if situation.top_is_classical else messages.TARGET_MET
+    reached = messages.say("reaches", name=top.label, score=top.score_on(situation.evidence.n_test))
+    template = messages.say("target_met_classical") if situation.top_is_classical else messages.say("target_met")
     code = "target_met_by_classical" if situation.top_is_classical else "target_met"
-    action = messages.SERVE_BEST.format(name=top.label)
+    action = messages.say("serve_best", name=top.label)
     return Ruling(Outcome.DO_NOT_FINE_TUNE, code, template.format(target=target, reached=reached), action)
 
 
 def _not_a_training_problem(situation: Situation) -> Ruling | None:
     finding = row(situation.evidence.problem) if situation.evidence.problem is not None else None
     if finding is not None and finding.training == "no" and finding.helps.source:
-        sentence = messages.GUIDE_SAYS.format(name=finding.name, lever=finding.primary.value)
+        sentence = messages.say("guide_says", name=finding.name, lever=finding.primary.value)
         return Ruling(Outcome.DO_NOT_FINE_TUNE, "guide", sentence, _keep(situation))
     gate = situation.gate("reason")
     if gate.status == "fail":
-        sentence = messages.NO_REASON_MEASURED.format(detail=gate.message)
+        sentence = messages.say("no_reason_measured", detail=gate.message)
         return Ruling(Outcome.DO_NOT_FINE_TUNE, "reason", sentence, _keep(situation))
     return None
 
@@ -155,8 +153,8 @@ def _another_lever(situation: Situation) -> Ruling | None:
     if finding is None:
         return None
     lever = messages.LEVERS[finding.fixed_by]
-    sentence = messages.CHEAPER_LEVER.format(share=messages.error_share(finding), lever=lever)
-    action = messages.LEVER_THEN_RUN.format(lever=lever)
+    sentence = messages.say("cheaper_lever", share=messages.error_share(finding), lever=lever)
+    action = messages.say("lever_then_run", lever=lever)
     return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{finding.name}", sentence, action)
 
 
@@ -164,43 +162,46 @@ def _never_pays(situation: Situation) -> Ruling | None:
     gate = situation.gate("economics")
     if gate.status != "fail":
         return None
-    sentence = messages.NEVER_PAYS.format(detail=gate.message)
+    sentence = messages.say("never_pays", detail=gate.message)
     return Ruling(Outcome.DO_NOT_FINE_TUNE, "economics", sentence, _keep(situation))
 
 
 def _unresolved(situation: Situation) -> Ruling | None:
     if situation.target != "unresolved":
         return None
-    return Ruling(Outcome.UNDECIDED, "target_unresolved", messages.UNRESOLVED, messages.SETTLE_TARGET)
+    return Ruling(Outcome.UNDECIDED, "target_unresolved", messages.say("unresolved"), messages.say("settle_target"))
 
 
 def _open_rung(situation: Situation) -> Ruling | None:
     finding = situation.open_rung
     if finding is None:
         return None
-    sentence = messages.RUNG_OPEN.format(
-        name=finding.label, target=situation.evidence.target, score=finding.score_on(situation.evidence.n_test)
+    sentence = messages.say(
+        "rung_open",
+        name=finding.label,
+        target=situation.evidence.target,
+        score=finding.score_on(situation.evidence.n_test),
     )
-    return Ruling(Outcome.UNDECIDED, "rung_unresolved", messages.sentence(sentence), messages.SETTLE_TARGET)
+    return Ruling(Outcome.UNDECIDED, "rung_unresolved", messages.sentence(sentence), messages.say("settle_target"))
 
 
 def _open_lever(situation: Situation) -> Ruling | None:
     if situation.evidence.errors is None:
-        return Ruling(Outcome.UNDECIDED, "errors_unknown", messages.LEVER_UNKNOWN, messages.PROBE)
+        return Ruling(Outcome.UNDECIDED, "errors_unknown", messages.say("lever_unknown"), messages.say("probe"))
     finding = situation.open_lever
     if finding is None:
         return None
-    sentence = messages.LEVER_OPEN.format(share=messages.error_share(finding))
-    action = messages.LEVER_OR_CASES.format(lever=messages.LEVERS[finding.fixed_by])
+    sentence = messages.say("lever_open", share=messages.error_share(finding))
+    action = messages.say("lever_or_cases", lever=messages.LEVERS[finding.fixed_by])
     return Ruling(Outcome.UNDECIDED, "errors_unresolved", sentence, action)
 
 
 def _fine_tune(situation: Situation) -> Ruling:
-    top, best = situation.evidence.top, messages.NOTHING_MAY_SERVE
+    top, best = situation.evidence.top, messages.say("nothing_may_serve")
     if top:
-        best = messages.BEST_IS.format(name=top.label, score=top.score_on(situation.evidence.n_test))
-    sentence = messages.WORTH_A_PILOT.format(target=situation.evidence.target, best=best)
-    return Ruling(Outcome.FINE_TUNE, "levers_exhausted", sentence, messages.TRAIN)
+        best = messages.say("best_is", name=top.label, score=top.score_on(situation.evidence.n_test))
+    sentence = messages.say("worth_a_pilot", target=situation.evidence.target, best=best)
+    return Ruling(Outcome.FINE_TUNE, "levers_exhausted", sentence, messages.say("train"))
 
 
 _TABLE: tuple[Callable[[Situation], Ruling | None], ...] = (
@@ -218,7 +219,7 @@ _TABLE: tuple[Callable[[Situation], Ruling | None], ...] = (
 
 def _keep(situation: Situation) -> str:
     top = situation.evidence.top
-    return messages.KEEP_BEST.format(best=f" ({top.label})" if top else "")
+    return messages.say("keep_best", best=f" ({top.label})" if top else "")
 
 
 def _reasons(situation: Situation, first: str) -> list[str]:
@@ -226,17 +227,17 @@ def _reasons(situation: Situation, first: str) -> list[str]:
     sentences, n = [first], situation.evidence.n_test
     top, base = situation.evidence.top, situation.evidence.rungs.get("baseline")
     if base is not None and base.tested and not base.eligible:
-        sentences.append(messages.TODAY_FORBIDDEN.format(reason=base.violated or base.reason.rstrip(".")))
+        sentences.append(messages.say("today_forbidden", reason=base.violated or base.reason.rstrip(".")))
     if top and base and base.tested and top is not base:
-        sentences.append(messages.TODAY_AND_BEST.format(today=base.score_on(n), best=top.score_on(n)))
+        sentences.append(messages.say("today_and_best", today=base.score_on(n), best=top.score_on(n)))
     if top and top is base and situation.target != "met":
-        sentences.append(messages.TODAY_IS_BEST.format(score=base.score_on(n)))
+        sentences.append(messages.say("today_is_best", score=base.score_on(n)))
     classical = situation.evidence.rungs.get("classical")
     if classical and classical.tested and not situation.top_is_classical:
-        sentences.append(messages.OTHER_SCORE.format(name=classical.label, score=classical.score_on(n)))
+        sentences.append(messages.say("other_score", name=classical.label, score=classical.score_on(n)))
     reason = situation.gate("reason")
     if reason.status == "pass":
-        sentences.append(messages.REASON_MEASURED.format(detail=reason.message))
+        sentences.append(messages.say("reason_measured", detail=reason.message))
     return sentences[:3]
 
 
@@ -245,22 +246,22 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> str:
     still_open = [result for result in gates if result.is_open]
     names = ", ".join(result.gate for result in still_open)
     if evidence.training.adapter is not None:
-        return messages.TEST_TUNED
+        return messages.say("test_tuned")
     if not still_open:
-        return messages.TRAIN
+        return messages.say("train")
     if len(still_open) == len(gates):
-        return messages.BUILD_AND_PILOT.format(gates=names)
-    return join_sentences(still_open[0].detail, messages.STILL_OPEN.format(gates=names))
+        return messages.say("build_and_pilot", gates=names)
+    return join_sentences(still_open[0].detail, messages.say("still_open", gates=names))
 
 
 def _would_change(situation: Situation, outcome: Outcome) -> list[str]:
     top = situation.evidence.top
     changes = []
     if outcome is Outcome.DO_NOT_FINE_TUNE and situation.target == "met" and top and top.score is not None:
-        changes.append(messages.HIGHER_TARGET.format(score=top.score))
+        changes.append(messages.say("higher_target", score=top.score))
     if outcome is Outcome.FINE_TUNE:
-        changes.append(messages.NEW_MODEL)
+        changes.append(messages.say("new_model"))
     if outcome is Outcome.UNDECIDED:
         gates = ", ".join(result.gate for result in situation.blocked)
-        changes.append(messages.GATES_PASS.format(gates=gates) if gates else messages.MORE_CASES)
+        changes.append(messages.say("gates_pass", gates=gates) if gates else messages.say("more_cases"))
     return [*changes, *expiries(situation.evidence)]

@@ -5,8 +5,6 @@ sources in `economics.json`. Invariants: more traffic never makes "pays" into "n
 break-even volume; every number used is named with its source.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -103,11 +101,11 @@ class Bills:
     def constraint(self) -> str:
         """The constraint that decides whatever the money says, as a sentence; "" if none does."""
         if self.limits.on_device:
-            return messages.DEVICE_DECIDES
+            return messages.say("device_decides")
         times = [option.p95_ms for option in self.options if option.billed and option.p95_ms is not None]
         limit = self.limits.p95_ms
         if limit is not None and times and all(too_slow(self.limits, time) for time in times):
-            return messages.NONE_IN_TIME.format(p95=min(times), limit=limit)
+            return messages.say("none_in_time", p95=min(times), limit=limit)
         return ""
 
 
@@ -197,10 +195,10 @@ def economics(bills: Bills, settings: Economics | None = None) -> EconomicsResul
     volume, has_bill = money.break_even_volume(), reference is not None and (money.saved_usd > 0 or reference.billed)
     status, month = _answer(money, traffic, has_bill=has_bill)
     if status == "never" and traffic and (late := money.payback_months(traffic)) is not None:
-        facts["payback_month"] = Fact(ceil(late - 1e-9), messages.AFTER_HORIZON, "computed")
+        facts["payback_month"] = Fact(ceil(late - 1e-9), messages.say("after_horizon"), "computed")
     return EconomicsResult(
         status=status,
-        why=_why(money, traffic, volume) if has_bill else messages.NO_BILL,
+        why=_why(money, traffic, volume) if has_bill else messages.say("no_bill"),
         break_even_requests_per_month=volume if has_bill else None,
         break_even_month=month,
         sensitivity=_sensitivity(numbers, reference, bills.gain) if has_bill and reference else (),
@@ -220,9 +218,9 @@ def _answer(money: Money, traffic: float | None, *, has_bill: bool) -> tuple[Eco
 
 def _why(money: Money, traffic: float | None, volume: float | None) -> str:
     if volume is None:
-        return messages.NO_VOLUME
-    text = messages.PAYS_FROM.format(volume=volume, horizon=money.settings.horizon_months)
-    return text if traffic is not None else f"{text} {messages.SET_TRAFFIC}"
+        return messages.say("no_volume")
+    text = messages.say("pays_from", volume=volume, horizon=money.settings.horizon_months)
+    return text if traffic is not None else f"{text} {messages.say('set_traffic')}"
 
 
 def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
@@ -232,13 +230,13 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     'Whether training pays is not known.'
     """
     requests, months = (_number(result, name) for name in ("requests_per_month", "horizon_months"))
-    traffic = messages.AT_TRAFFIC.format(requests=requests) if requests else ""
-    within = messages.WITHIN.format(months=months) if months else ""
+    traffic = messages.say("at_traffic", requests=requests) if requests else ""
+    within = messages.say("within", months=months) if months else ""
     answer = {
-        "pays": messages.PAYS.format(month=result.break_even_month, traffic=traffic),
-        "never": messages.PAYS_NEVER.format(traffic=traffic, horizon=within),
-        "not_applicable": messages.CONSTRAINT_DECIDES,
-        "unknown": "" if result.why else messages.MONEY_UNKNOWN,
+        "pays": messages.say("pays", month=result.break_even_month, traffic=traffic),
+        "never": messages.say("pays_never", traffic=traffic, horizon=within),
+        "not_applicable": messages.say("constraint_decides"),
+        "unknown": "" if result.why else messages.say("money_unknown"),
     }[result.status]
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
 
@@ -295,7 +293,7 @@ def _unmeasured(project: Project, options: Sequence[Option]) -> list[str]:
     tested = {option.model for option in options}
     prices = {name: price_for(config) for name, config in project.models.items() if name not in tested}
     priced = [name for name, price in prices.items() if price is not None and not price.free]
-    names = [messages.MODEL_UNTESTED.format(name=name) for name in priced]
+    names = [messages.say("model_untested", name=name) for name in priced]
     counted = next((option for option in options if option.input_tokens and option.output_tokens), None)
     return [*names, *_cheapest_of_table(project, counted)] if counted else names
 
@@ -312,7 +310,7 @@ def _cheapest_of_table(project: Project, counted: Option) -> list[str]:
         if price is not None and not price.retires_within(RETIRES_DAYS):
             result.append((1000 * price.cost(*tokens), name))
     usd, name = min(result, default=(0.0, ""))
-    return [messages.TABLE_MODEL.format(name=name, usd=usd, date=table_date())] if name and name not in own else []
+    return [messages.say("table_model", name=name, usd=usd, date=table_date())] if name and name not in own else []
 
 
 def _facts(bills: Bills, numbers: Economics) -> dict[str, Fact]:
@@ -324,19 +322,24 @@ def _facts(bills: Bills, numbers: Economics) -> dict[str, Fact]:
         else Fact(getattr(numbers, name), row["source"], row["mark"], table["date"], row["unit"])
         for name, row in table["sources"].items()
     }
-    for name, missing in (("requests_per_month", messages.NO_TRAFFIC), ("usd_per_wrong_answer", messages.NO_WORTH)):
+    for name, missing in (
+        ("requests_per_month", messages.say("no_traffic")),
+        ("usd_per_wrong_answer", messages.say("no_worth")),
+    ):
         value = getattr(numbers, name)
         facts[name] = Fact(None, missing) if value is None else Fact(value, "project file", "project")
-    facts["gain"] = Fact(bills.gain, messages.NO_PILOT if bills.gain is None else messages.GAIN_SOURCE, "measured")
-    facts["compared_with"] = Fact(None, messages.NOTHING_RUN, "measured")
+    facts["gain"] = Fact(
+        bills.gain, messages.say("no_pilot") if bills.gain is None else messages.say("gain_source"), "measured"
+    )
+    facts["compared_with"] = Fact(None, messages.say("nothing_run"), "measured")
     if reference:
-        text = messages.REFERENCE.format(name=reference.name, target=reference.target)
+        text = messages.say("reference", name=reference.name, target=reference.target)
         facts["compared_with"] = Fact("cheapest_hosted" if bills.cheapest else "best_upstream", text, "measured")
     price = reference.usd_with(numbers) if reference else None
-    facts[PRICE] = Fact(price, messages.PRICE_SOURCE.format(date=table_date()), "measured")
-    missing = messages.NOT_MEASURED.format(names="; ".join(bills.unmeasured))
+    facts[PRICE] = Fact(price, messages.say("price_source", date=table_date()), "measured")
+    missing = messages.say("not_measured", names="; ".join(bills.unmeasured))
     rival = bills.cheapest.name if bills.cheapest else None
-    facts["cheapest_hosted"] = Fact(rival, missing if bills.unmeasured else messages.ALL_MEASURED, "measured")
+    facts["cheapest_hosted"] = Fact(rival, missing if bills.unmeasured else messages.say("all_measured"), "measured")
     facts["ownership"] = Fact(**table["ownership"], date=table["date"])
     return facts
 

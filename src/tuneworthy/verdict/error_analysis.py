@@ -7,8 +7,6 @@ calls, cheap levers before dear ones. A guess that a document would have prevent
 instability; what only a stronger model gets right is reasoning.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field

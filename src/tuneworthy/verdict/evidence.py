@@ -1,7 +1,5 @@
 """What a verdict rests on: measurements of a project gathered in one value, with what has gone stale named."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -83,7 +81,7 @@ class RungEvidence:
         'examples in the prompt (per_case-8)'
         """
         is_classical = self.rung == "classical"
-        label = messages.CLASSICAL_LABEL if is_classical else messages.RUNG_LABELS.get(self.rung, self.rung)
+        label = messages.say("classical_label") if is_classical else messages.RUNG_LABELS.get(self.rung, self.rung)
         return f"{label} ({self.name.partition('/')[2] or self.name})"
 
     def score_on(self, n_test: int) -> str:
@@ -92,11 +90,11 @@ class RungEvidence:
         Two one-sided 95% bounds make the interval; cases without a score are taken off `n_test`.
         """
         if self.score is None:
-            return messages.NO_SCORE
+            return messages.say("no_score")
         bounds = ""
         if self.lower is not None and self.upper is not None:
-            bounds = messages.BOUNDS.format(lower=self.lower, upper=self.upper)
-        return messages.SCORE.format(score=self.score, bounds=bounds, n=n_test - self.unscored)
+            bounds = messages.say("bounds", lower=self.lower, upper=self.upper)
+        return messages.say("score", score=self.score, bounds=bounds, n=n_test - self.unscored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,6 @@ Source: Hestness et al. 2017 (https://arxiv.org/abs/1712.00409) and Kaplan et al
 (https://arxiv.org/abs/2103.10948) for its limits: no form fits always, so several are weighed here.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,13 +102,17 @@ def pilot_cost(
     sizes, usd_per_hour = pilot_sizes(n_examples), (settings or Economics()).gpu_usd_per_hour
     rows = FEWEST_SEEDS * (sum(sizes) + sizes[-1])  # and the raw rows once more, at the largest size
     found, hours = expect(rows), rows * EPOCHS * HOURS_PER_ROW
-    estimate = messages.PILOT_HOURS.format(hours=hours, usd=hours * usd_per_hour)
+    estimate = messages.say("pilot_hours", hours=hours, usd=hours * usd_per_hour)
     if found is not None:
-        price = messages.PILOT_USD.format(usd=found.duration.high / 3600 * usd_per_hour)
+        price = messages.say("pilot_usd", usd=found.duration.high / 3600 * usd_per_hour)
         on_gpu = found.device == "cuda"
-        estimate = messages.PILOT_DURATION.format(duration=found.duration, usd=price if on_gpu else "", base=found.base)
-    return messages.PILOT_PLAN.format(
-        n=FEWEST_SEEDS * (len(sizes) + 1), sizes=", ".join(map(str, sizes)), seeds=FEWEST_SEEDS, estimate=estimate
+        estimate = messages.say("pilot_duration", duration=found.duration, usd=price if on_gpu else "", base=found.base)
+    return messages.say(
+        "pilot_plan",
+        n=FEWEST_SEEDS * (len(sizes) + 1),
+        sizes=", ".join(map(str, sizes)),
+        seeds=FEWEST_SEEDS,
+        estimate=estimate,
     )
 
 
@@ -141,7 +143,7 @@ def forecast(
     measured = tuple((point.size, point.seed, point.score) for point in built)
     enough = [size for size, found in seeds.items() if len(found) >= FEWEST_SEEDS]
     if len(enough) < FEWEST_SIZES:
-        so_far = messages.PILOT_SO_FAR.format(n=len(enough), sizes=FEWEST_SIZES, seeds=FEWEST_SEEDS) if enough else ""
+        so_far = messages.say("pilot_so_far", n=len(enough), sizes=FEWEST_SIZES, seeds=FEWEST_SEEDS) if enough else ""
         return Forecast(status="unknown", points=measured, cost=join_sentences(cost(n_examples), so_far))
     size = min(n_examples, int(FARTHEST * max(seeds)))
     expected, lo, hi = _predict(built, size, seed)

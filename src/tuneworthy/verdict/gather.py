@@ -1,7 +1,5 @@
 """Gather the evidence of a project: its run, error analysis, money, and what changed since they were measured."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -41,7 +39,7 @@ def gather(session: Session) -> Evidence:
     project = session.project
     record = read_record(session.folder)
     if record is None:
-        raise Undecided(messages.NO_RUN, hint=messages.RUN)
+        raise Undecided(messages.say("no_run"), hint=messages.say("run"))
     now = provenance(project, session.split, session.graders, session.pool.hash, session.library)
     stale = changed_since(record, project, now, identities(project, session.models))
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
@@ -147,22 +145,22 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
         return None
     stored = session.folder.read(DOCUMENT)
     if stored is None:
-        return JudgeEvidence(valid=False, detail=messages.JUDGE_MISSING, fix=messages.LABEL_JUDGE)
+        return JudgeEvidence(valid=False, detail=messages.say("judge_missing"), fix=messages.say("label_judge"))
     detail = join_sentences(stored["detail"], *stored["reasons"])
-    valid, fix = stored["status"] == "pass", messages.LABEL_JUDGE
+    valid, fix = stored["status"] == "pass", messages.say("label_judge")
     bare = [row.rung for row in record.rungs if row.reason_code == "judge"]
     if stored["judge"] != record.provenance.graders.get("judge"):
-        valid, detail, fix = False, messages.JUDGE_CHANGED, messages.RUN
+        valid, detail, fix = False, messages.say("judge_changed"), messages.say("run")
     elif bare:
-        valid, detail = False, f"{detail} {messages.JUDGE_BARE.format(rungs=', '.join(bare))}"
+        valid, detail = False, f"{detail} {messages.say('judge_bare', rungs=', '.join(bare))}"
     return JudgeEvidence(valid=valid, detail=detail, fix="" if valid else fix, numbers=stored)
 
 
 def _expires(project: Project, today: date) -> list[tuple[str, str]]:
     """Return the dates on which something in the evidence ends."""
-    dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), messages.LOOK_AGAIN)]
+    dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), messages.say("look_again"))]
     for name, model in project.models.items():
         price = price_for(model)
         if price is not None and price.retires is not None:
-            dates.append((price.retires.isoformat(), messages.RETIRES.format(name=name)))
+            dates.append((price.retires.isoformat(), messages.say("retires", name=name)))
     return dates

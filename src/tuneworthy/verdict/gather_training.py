@@ -3,8 +3,6 @@
 Invariant: whatever is about another dataset, adapter, base or regression set than the one at hand is named as changed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -86,7 +84,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     failed = [f"{row['check']}: {row['detail']}" for row in recipe["gates"] if not row["passed"]]
     overlaps = [f"{row['detail']}" for row in recipe["gates"] if row["check"] == "contamination" and not row["passed"]]
     then = recipe["depends"].get("cases", {}).get("sha256")
-    changed = [] if then == cases_hash(cases) else [messages.CASES_CHANGED]
+    changed = [] if then == cases_hash(cases) else [messages.say("cases_changed")]
     terms, reason = terms_of(recipe)
     broken = _broken(version)
     return DatasetEvidence(
@@ -167,13 +165,13 @@ def _pilot(
         found = TypeAdapter(PilotDocument).validate_python(document)
     except ValidationError:
         path = f"{store.path / PILOT}.json"
-        raise UserError(messages.NOT_A_PILOT.format(path=path), hint=messages.PILOT_AGAIN) from None
+        raise UserError(messages.say("not_a_pilot", path=path), hint=messages.say("pilot_again")) from None
     changed, base = [], latest_artifact(store, "base")
     if version is None or found.dataset != version.id:
         current = version.id if version is not None else "this one"
-        changed.append(messages.PILOT_OTHER_DATA.format(found=found.dataset, version=current))
+        changed.append(messages.say("pilot_other_data", found=found.dataset, version=current))
     if base is not None and found.base not in _names(base):
-        changed.append(messages.PILOT_OTHER_BASE.format(found=found.base, base=base.id))
+        changed.append(messages.say("pilot_other_base", found=found.base, base=base.id))
     gained = built_against_raw(found.points)
     built_gain = (gained.gain, gained.ci95) if gained else None
     pilot = PilotEvidence(n=len(found.points), changed=changed, built_gain=built_gain)
@@ -201,23 +199,23 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
         proof = TypeAdapter(ProofDocument).validate_python(_of_model(document, made))
     except (AttributeError, TypeError, ValidationError):
         command, path = "parity" if name == PARITY else "serve", f"{store.path / name}.json"
-        fault = messages.NOT_A_PROOF.format(path=path, command=command)
-        raise UserError(fault, hint=messages.PROOF_AGAIN.format(command=command)) from None
+        fault = messages.say("not_a_proof", path=path, command=command)
+        raise UserError(fault, hint=messages.say("proof_again", command=command)) from None
     ids = {key: shown for key, shown in asdict(proof).items() if key in keys and shown}
-    subject = messages.TESTED_IS if tuned else messages.MADE_IS
+    subject = messages.say("tested_is") if tuned else messages.say("made_is")
     changed = []
     if name == PARITY:
         changed = [
-            messages.PROOF_OF_ANOTHER.format(form=form, found=ids.get(form, "none"), subject=subject, known=made[form])
+            messages.say("proof_of_another", form=form, found=ids.get(form, "none"), subject=subject, known=made[form])
             for form in keys
             if made.get(form) and ids.get(form) != made[form]
         ]
     elif made and proof.artifact not in {made.get(form) for form in (*_FORMS, "base")} - {None}:
-        served = proof.artifact or messages.ANOTHER_FILE
-        changed = [messages.SERVED_ANOTHER.format(found=served, subject=subject, known=made.get("gguf") or made)]
+        served = proof.artifact or messages.say("another_file")
+        changed = [messages.say("served_another", found=served, subject=subject, known=made.get("gguf") or made)]
     failed = [f"{check.name}: {check.detail}" for check in proof.checks if check.status == "fail"]
-    detail = proof.detail or "; ".join(failed) or messages.CHECKS_PASSED.format(n=len(proof.checks))
-    detail += messages.CAUSE.format(cause=proof.cause) if proof.cause else ""
+    detail = proof.detail or "; ".join(failed) or messages.say("checks_passed", n=len(proof.checks))
+    detail += messages.say("cause", cause=proof.cause) if proof.cause else ""
     numbers = {**ids, "checks": {check.name: check.status for check in proof.checks}}
     numbers |= {"engine": proof.engine} if proof.engine else {}
     return ProofEvidence(status=proof.status, detail=detail, changed=changed, numbers=numbers)
@@ -258,4 +256,4 @@ def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[Regr
 def _made_since(tuned: TunedDetail | None, adapter: Artifact | None) -> list[str]:
     if not tuned or adapter is None or tuned.adapter in {None, adapter.id}:
         return []
-    return [messages.ADAPTER_SINCE.format(adapter=adapter.id, tested=tuned.adapter)]
+    return [messages.say("adapter_since", adapter=adapter.id, tested=tuned.adapter)]

@@ -3,8 +3,6 @@
 The rows stand in `guide.json`. A cell without a source is practice that nothing we read supports.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache

@@ -5,8 +5,6 @@ about shipping the proofs, the data and its reviews) are byte for byte what it w
 not passed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -67,13 +65,13 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     try:
         verdict = TypeAdapter(Verdict).validate_python(document)
     except ValidationError:
-        fault = messages.NOT_A_VERDICT.format(path=f"{folder.path / FILE}.json")
-        raise UserError(fault, hint=messages.DECIDE_AGAIN) from None
+        fault = messages.say("not_a_verdict", path=f"{folder.path / FILE}.json")
+        raise UserError(fault, hint=messages.say("decide_again")) from None
     then, now = document.get("of", {}), _hashes(project)
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
     changed = [messages.CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
     if verdict.valid_until and verdict.valid_until < (today or date.today()).isoformat():
-        changed.append(messages.VALID_UNTIL.format(date=verdict.valid_until))
+        changed.append(messages.say("valid_until", date=verdict.valid_until))
     return StoredVerdict(verdict=verdict, changed=changed)
 
 

@@ -67,14 +67,15 @@ class Cost:
 
     def __str__(self) -> str:
         if self.person_minutes:
-            return messages.PERSON_TIME.format(minutes=self.person_minutes, each=MINUTES_PER_CASE)
+            return messages.say("person_time", minutes=self.person_minutes, each=MINUTES_PER_CASE)
         if not self.calls[1]:
-            return messages.NO_COST
+            return messages.say("no_cost")
         minutes = _span(self.minutes, "{:.0f}")
-        return messages.COST.format(
+        return messages.say(
+            "cost",
             calls=_span(self.calls, "{:,.0f}"),
-            usd=_span(self.usd, "${:.2f}") if self.usd[1] else messages.NO_MONEY,
-            minutes=messages.UNDER_A_MINUTE if minutes == "0" else messages.MINUTES.format(span=minutes),
+            usd=_span(self.usd, "${:.2f}") if self.usd[1] else messages.say("no_money"),
+            minutes=messages.say("under_a_minute") if minutes == "0" else messages.say("minutes", span=minutes),
         )
 
 
@@ -142,7 +143,7 @@ class Checklist:
 
     steps: Sequence[Step]
     next: Step | None
-    notes: Sequence[str] = (messages.ORDER_NOTE,)
+    notes: Sequence[str] = (messages.say("order_note"),)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `next` is the name of the step."""
@@ -190,17 +191,17 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
 
 def _cases(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     n_test, gate = state.evidence.n_test, gates["test_set"]
-    text = messages.N_CASES.format(n=state.n_cases, n_test=n_test)
+    text = messages.say("n_cases", n=state.n_cases, n_test=n_test)
     if state.fault:
-        return part.step(name, OPEN, state.fault, messages.CHECK)
+        return part.step(name, OPEN, state.fault, messages.say("check"))
     if state.n_unlabelled:
         cost = Cost(person_minutes=state.n_unlabelled * MINUTES_PER_CASE)
-        text += messages.N_UNLABELLED.format(n=state.n_unlabelled)
-        return part.step(name, OPEN, text, messages.LABEL, cost)
+        text += messages.say("n_unlabelled", n=state.n_unlabelled)
+        return part.step(name, OPEN, text, messages.say("label"), cost)
     if gate.status == "pass":
         return part.step(name, DONE, text)
     cost = Cost(person_minutes=max(0, FEWEST_CASES - n_test) * MINUTES_PER_CASE)
-    return part.step(name, OPEN, f"{text}. {gate.message}", messages.SAMPLE, cost)
+    return part.step(name, OPEN, f"{text}. {gate.message}", messages.say("sample"), cost)
 
 
 def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
@@ -209,7 +210,7 @@ def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     open_gates, passed = [r for r in results if r.is_open], [r for r in results if r.status == "pass"]
     text = " ".join(dict.fromkeys(result.message for result in open_gates or passed or results))
     if not open_gates:
-        n = messages.N_TESTED.format(n=state.evidence.n_test) if passed else ""
+        n = messages.say("n_tested", n=state.evidence.n_test) if passed else ""
         return part.step(name, DONE if passed else NOT_APPLICABLE, f"{text}{n}")
     rungs = state.evidence.rungs
     untested = [rung for rung in part.rungs if not (rung in rungs and rungs[rung].tested)] or list(part.rungs)
@@ -217,10 +218,10 @@ def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     for rung in run:
         if rung in state.quick:
             score, n_dev = state.quick[rung]
-            text += messages.QUICK_SCORE.format(rung=rung, score=score, n=n_dev)
+            text += messages.say("quick_score", rung=rung, score=score, n=n_dev)
     do = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in run)])
     if name == "model" and not state.evidence.other_models:
-        do = messages.ADD_MODEL
+        do = messages.say("add_model")
     costs = [state.costs[rung] for rung in run if rung in state.costs]
     return part.step(name, OPEN, text, do, reduce(Cost.plus, costs) if len(costs) == len(run) else None)
 
@@ -228,14 +229,14 @@ def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
 def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     verdict = state.verdict
     if verdict is None:
-        return part.step(name, OPEN, messages.NOT_DECIDED, messages.DECIDE, Cost())
-    text = messages.VERDICT.format(outcome=verdict.outcome, reason=next(iter(verdict.reasons), ""))
+        return part.step(name, OPEN, messages.say("not_decided"), messages.say("decide"), Cost())
+    text = messages.say("verdict", outcome=verdict.outcome, reason=next(iter(verdict.reasons), ""))
     if state.decided:
         return part.step(name, DONE, text)
     if state.verdict_stale:
-        text = messages.VERDICT_STALE.format(outcome=verdict.outcome, changes="; ".join(state.verdict_stale))
-        return part.step(name, OPEN, text, messages.DECIDE, Cost())
-    return part.step(name, OPEN, text, messages.THEN_DECIDE.format(action=verdict.next_action), Cost())
+        text = messages.say("verdict_stale", outcome=verdict.outcome, changes="; ".join(state.verdict_stale))
+        return part.step(name, OPEN, text, messages.say("decide"), Cost())
+    return part.step(name, OPEN, text, messages.say("then_decide", action=verdict.next_action), Cost())
 
 
 def _later(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
@@ -244,7 +245,7 @@ def _later(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     open_gates = [result for result in results if result.is_open]
     text = ", ".join(f"{result.gate}: {result.status}" for result in results)
     if state.decided and state.verdict is not None and state.verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
-        return part.step(name, NOT_APPLICABLE, messages.NOT_NEEDED)
+        return part.step(name, NOT_APPLICABLE, messages.say("not_needed"))
     if not open_gates:
         return part.step(name, DONE, text)
     return part.step(name, OPEN, join_sentences(text, open_gates[0].message), part.do)
@@ -257,14 +258,19 @@ def _training(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
     if step.status is NOT_APPLICABLE:
         return step
     if tuned is not None and tuned.score is not None and not state.evidence.stale:
-        text = messages.TUNED_STATUS.format(
-            name=tuned.name, score=tuned.score, status=tuned.status, n=state.evidence.n_test, pilot=pilot
+        text = messages.say(
+            "tuned_status",
+            name=tuned.name,
+            score=tuned.score,
+            status=tuned.status,
+            n=state.evidence.n_test,
+            pilot=pilot,
         )
         return replace(step, status=DONE, evidence=text, do="")
     if adapter is not None:
-        text = messages.ADAPTER_UNTESTED.format(adapter=adapter, pilot=pilot)
-        return replace(step, status=OPEN, evidence=text, do=messages.DO_TEST)
-    return replace(step, status=OPEN, evidence=messages.NOT_TRAINED.format(pilot=pilot), do=part.do)
+        text = messages.say("adapter_untested", adapter=adapter, pilot=pilot)
+        return replace(step, status=OPEN, evidence=text, do=messages.say("do_test"))
+    return replace(step, status=OPEN, evidence=messages.say("not_trained", pilot=pilot), do=part.do)
 
 
 _DATA = ("dataset_frozen", "dataset_review", "dataset_contamination", "teacher_terms")
@@ -277,8 +283,8 @@ _PARTS: Mapping[str, _Part] = {
     "retrieval": _Part("4-5", ["retrieval"], ["retrieval"]),
     "decoding": _Part("6", ["decoding"], ["decoding"]),
     "decision": _Part("7", look=_decision),
-    "dataset": _Part("8-10", _DATA, do=messages.DO_DATASET, look=_later),
-    "training": _Part("11-12", ["pilot"], do=messages.DO_TRAIN, look=_training),
-    "parity": _Part("13", _SHIP, do=messages.DO_SHIP, look=_later),
-    "shadow": _Part("14", ["shadow"], do=messages.DO_SHADOW, look=_later),
+    "dataset": _Part("8-10", _DATA, do=messages.say("do_dataset"), look=_later),
+    "training": _Part("11-12", ["pilot"], do=messages.say("do_train"), look=_training),
+    "parity": _Part("13", _SHIP, do=messages.say("do_ship"), look=_later),
+    "shadow": _Part("14", ["shadow"], do=messages.say("do_shadow"), look=_later),
 }

@@ -4,8 +4,6 @@ Invariants: only dev is asked; at most `MOST_CASES` failed cases are; every answ
 it is stored, resumed and counted against the budget like any other.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -129,7 +127,7 @@ class _Probing:
         """Give each case its class."""
         classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
         passes = [failed.passes for failed in self.failed.values() if failed.passes is not None]
-        skipped = {name: messages.SWITCHED_OFF for name in PROBES if name not in self.probes} | self.not_probed
+        skipped = {name: messages.say("switched_off") for name in PROBES if name not in self.probes} | self.not_probed
         voters = (self._others or {}).items()
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
@@ -192,12 +190,12 @@ class _Probing:
     async def _label_or_grader(self) -> None:
         """Let models and classical baseline vote on the answer, each weighted by how often it is right on dev."""
         if self.session.task.kind == "free_text":
-            self.not_probed["label_or_grader"] = messages.FREE_TEXT
+            self.not_probed["label_or_grader"] = messages.say("free_text")
             return
         others = await self._other_models()
         classical = ClassifierVotes.fitted(self.session)
         if not others and classical is None:
-            self.not_probed["label_or_grader"] = messages.NO_VOTERS
+            self.not_probed["label_or_grader"] = messages.say("no_voters")
             return
         own = Voter(accuracy=(len(self.right) + 1) / (len(self.values) + 2))
         own.votes = {case.id: self._vote(case, self.texts[case.id], right=False) for case in self.open}
@@ -211,12 +209,12 @@ class _Probing:
         """Hand over the document that the case names."""
         cases = {case.id: case for case in self.open if case.documents}
         if not cases:
-            self.not_probed["knowledge"] = messages.NO_NAMED_DOCUMENTS
+            self.not_probed["knowledge"] = messages.say("no_named_documents")
             return
         library = self.session.library
         handed = [case for case in cases.values() if library and library.named(case)]
         if library is None or not handed:
-            self.not_probed["knowledge"] = messages.DOCUMENTS_MISSING
+            self.not_probed["knowledge"] = messages.say("documents_missing")
             return
         oracle = replace(
             self.variant, name="probe/oracle", retrieval=library.oracle(self.variant.retrieval), notes=("probe",)
@@ -243,7 +241,9 @@ class _Probing:
         """Ask the models that are stronger on dev."""
         stronger = [voter for voter in (await self._other_models()).values() if voter.stronger]
         if not stronger:
-            self.not_probed["reasoning"] = messages.NONE_STRONGER if self._others else messages.NO_ELIGIBLE_MODEL
+            self.not_probed["reasoning"] = (
+                messages.say("none_stronger") if self._others else messages.say("no_eligible_model")
+            )
             return
         for case in self.open:
             self.failed[case.id].stronger = any(case.id in voter.right for voter in stronger)

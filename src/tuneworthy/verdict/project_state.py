@@ -1,7 +1,5 @@
 """Read what the checklist looks at: a project's data and the documents in its folder; nothing is asked or locked."""
 
-from __future__ import annotations
-
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts

@@ -1,7 +1,5 @@
 """Decide a project: open it, analyse the failures on request, gather, decide, and store the verdict in its folder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from tuneworthy.config import Project

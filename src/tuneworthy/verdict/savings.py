@@ -4,8 +4,6 @@ A tuned model needs no instructions and no examples in its prompt (prompt distil
 the question. Counted from the answers on test; a price is used where the project's models have one.
 """
 
-from __future__ import annotations
-
 from tuneworthy.config.project import Project
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.providers.prices import price_for
@@ -57,10 +55,10 @@ def savings_sentence(savings: Savings | None) -> str:
         return ""
     parts = []
     if reads := savings.input_tokens:
-        parts.append(messages.SAVED_INPUT.format(tuned=reads.tuned, before=reads.before, against=savings.against))
+        parts.append(messages.say("saved_input", tuned=reads.tuned, before=reads.before, against=savings.against))
     if writes := savings.output_tokens:
-        parts.append(messages.SAVED_OUTPUT.format(tuned=writes.tuned, before=writes.before))
+        parts.append(messages.say("saved_output", tuned=writes.tuned, before=writes.before))
     if savings.usd_per_1k is not None and savings.usd_with_tuned_tokens is not None:
         saved = savings.usd_per_1k - savings.usd_with_tuned_tokens
-        parts.append(messages.SAVED_USD.format(saved=saved, before=savings.usd_per_1k))
+        parts.append(messages.say("saved_usd", saved=saved, before=savings.usd_per_1k))
     return " ".join(parts)

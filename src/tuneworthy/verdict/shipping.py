@@ -1,7 +1,5 @@
 """The decision after training: ship the tuned model or not. Pure; used as soon as one was compared on test."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 
@@ -50,7 +48,7 @@ def decide_shipping(evidence: Evidence) -> Verdict:
 
 def expiries(evidence: Evidence) -> list[str]:
     """Say what changes in the evidence, and when: the first two dates."""
-    return [messages.ON_DATE.format(date=date, what=what) for date, what in sorted(evidence.expires)[:2]]
+    return [messages.say("on_date", date=date, what=what) for date, what in sorted(evidence.expires)[:2]]
 
 
 def _code(tuned: RungEvidence) -> str:
@@ -62,31 +60,31 @@ def _code(tuned: RungEvidence) -> str:
 def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateResult]) -> list[str]:
     """Return at most three sentences: the one that decided, then the scores."""
     n, top = evidence.n_test, evidence.top
-    against = messages.AGAINST.format(name=top.label, score=top.score_on(n)) if top is not None else ""
-    reached = messages.TUNED_REACHES.format(name=tuned.label, score=tuned.score_on(n), against=against)
+    against = messages.say("against", name=top.label, score=top.score_on(n)) if top is not None else ""
+    reached = messages.say("tuned_reaches", name=tuned.label, score=tuned.score_on(n), against=against)
     if not still_open:
-        return [join_sentences(messages.SHIP, messages.sentence(tuned.reason)), reached]
-    first = messages.GATE_CLOSED.format(gate=still_open[0].gate, message=still_open[0].message)
+        return [join_sentences(messages.say("ship"), messages.sentence(tuned.reason)), reached]
+    first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)
     also = ", ".join(result.gate for result in still_open[1:])
-    return [first, reached, *([messages.ALSO_CLOSED.format(gates=also)] if also else [])]
+    return [first, reached, *([messages.say("also_closed", gates=also)] if also else [])]
 
 
 def _next_action(still_open: Sequence[GateResult]) -> str:
     if not still_open:
-        return messages.SERVE
+        return messages.say("serve")
     first = still_open[0]
-    waive = "" if first.gate in NEVER_WAIVED else messages.OR_WAIVE.format(gate=first.gate)
+    waive = "" if first.gate in NEVER_WAIVED else messages.say("or_waive", gate=first.gate)
     return join_sentences(first.fix or first.message, waive)
 
 
 def _would_change(evidence: Evidence, still_open: Sequence[GateResult]) -> list[str]:
     names = ", ".join(result.gate for result in still_open)
-    return [messages.GATES_PASS.format(gates=names) if names else messages.OTHER_ADAPTER, *expiries(evidence)]
+    return [messages.say("gates_pass", gates=names) if names else messages.say("other_adapter"), *expiries(evidence)]
 
 
 def _changed(evidence: Evidence) -> list[str]:
     """Say what is about another dataset, adapter or base, and was therefore not used."""
     found = evidence.training
     proofs = [result for proof in (found.pilot, found.parity, found.serving) if proof for result in proof.changed]
-    regressions = [messages.SET_CHANGED.format(name=result.name) for result in found.regressions if result.changed]
+    regressions = [messages.say("set_changed", name=result.name) for result in found.regressions if result.changed]
     return [*found.changed, *proofs, *regressions]

@@ -4,8 +4,6 @@ Everything names the hash of what it is about. What is about another dataset, ad
 named in `changed` and not used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal

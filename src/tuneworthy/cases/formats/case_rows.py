@@ -1,7 +1,5 @@
 """The formats of cases: ours, promptfoo, Inspect, openai/evals, Langfuse, and columns of any name."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence, Set
 from typing import Any
@@ -39,15 +37,15 @@ def _question(row: dict[str, Any]) -> Fields:
     value = row.get("input")
     if type(value) is str and "messages" not in row:
         if not value or value.isspace():
-            raise RowFault(messages.INPUT_TEXT, messages.AN_EMPTY_ONE)
+            raise RowFault(messages.INPUT_TEXT, messages.say("an_empty_one"))
         return {"input": value}
     turns = row.get("messages")
     if value is None and turns is None:
         _unknown(row.keys() - _KEYS)
-        got = messages.KEYS.format(names=", ".join(row)) if row else messages.EMPTY_OBJECT
+        got = messages.say("keys", names=", ".join(row)) if row else messages.say("empty_object")
         raise RowFault(messages.INPUT_OR_MESSAGES.at(shape=NATIVE), got)
     if value is not None and turns is not None:
-        raise RowFault(messages.NOT_BOTH, messages.BOTH)
+        raise RowFault(messages.NOT_BOTH, messages.say("both"))
     if turns is not None:
         return {"messages": ends_with_user(check_messages(turns))}
     if isinstance(value, dict) and value:
@@ -64,7 +62,7 @@ def ends_with_user(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     role = turns[-1]["role"]
     if role not in {"user", "tool"}:
         fault = messages.MOVE_ANSWER if role == "assistant" else messages.ADD_TURN
-        raise RowFault(fault, messages.ENDS_WITH.format(role=role))
+        raise RowFault(fault, messages.say("ends_with", role=role))
     return turns
 
 
@@ -82,7 +80,7 @@ def _add_rest(fields: Fields, row: dict[str, Any], journal: Journal) -> None:
         fields["tools"] = tuple(tools)
     if unknown := row.keys() - _KEYS:
         _unknown(unknown)
-        journal.note(messages.UNREAD_KEYS.format(names=", ".join(sorted(unknown))))
+        journal.note(messages.say("unread_keys", names=", ".join(sorted(unknown))))
 
 
 def _unknown(keys: Set[str]) -> None:
@@ -109,7 +107,7 @@ def _name(value: Any, what: str) -> str:
 def _expect(fields: Fields, value: Any, journal: Journal) -> None:
     """Set the expected answer of a foreign row, whose null and empty text mean that there is none."""
     if value is None or value in ("", []):
-        journal.note(messages.NO_ANSWER.format(what=messages.NULL if value is None else messages.EMPTY))
+        journal.note(messages.say("no_answer", what=messages.say("null") if value is None else messages.say("empty")))
     else:
         fields["expected"] = value[0] if isinstance(value, list) and len(value) == 1 else value
 
@@ -127,7 +125,7 @@ def _foreign(row: dict[str, Any], value: Any) -> Fields:
 def _note_unread(row: dict[str, Any], read: Set[str], journal: Journal) -> None:
     unread = sorted(key for key, value in row.items() if key not in read and value not in (None, "", [], {}))
     if unread:
-        journal.note(messages.UNREAD_KEYS.format(names=", ".join(unread)))
+        journal.note(messages.say("unread_keys", names=", ".join(unread)))
 
 
 def _native(journal: Journal) -> Convert:
@@ -142,7 +140,7 @@ def _inspect(journal: Journal) -> Convert:
                 raise RowFault(messages.CHOICES, kind_of(choices))
             listed = "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices))
             _append(fields, listed)
-            journal.note(messages.LISTED_CHOICES)
+            journal.note(messages.say("listed_choices"))
         target = row.get("target")
         if target is not None and not isinstance(target, str | list):
             raise RowFault(messages.TARGET, kind_of(target))
@@ -168,7 +166,7 @@ def _openai_evals(journal: Journal) -> Convert:
         value = row.get("input")
         if isinstance(value, list) and value and isinstance(value[-1], dict) and value[-1].get("role") == "system":
             value = [*value[:-1], {**value[-1], "role": "user"}]
-            journal.note(messages.SYSTEM_TURN)
+            journal.note(messages.say("system_turn"))
         fields = _foreign(row, value)
         _expect(fields, row.get("ideal"), journal)
         _note_unread(row, {"id", "input", "ideal"}, journal)

@@ -1,7 +1,5 @@
 """Chat messages: checked, and brought to the OpenAI shape with text content."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +44,7 @@ def _message(message: Any, where: str) -> Message:
     role = message.get("role")
     if role not in ROLES:
         fault = messages.A_ROLE if role is None else messages.KNOWN_ROLE
-        got = messages.NO_ROLE.format(message=show(message)) if role is None else kind_of(role)
+        got = messages.say("no_role", message=show(message)) if role is None else kind_of(role)
         raise RowFault(fault.at(where=where, roles=", ".join(ROLES)), got)
     content = message.get("content")
     if type(content) is str:
@@ -57,7 +55,7 @@ def _message(message: Any, where: str) -> Message:
     if content is None:
         if role == "assistant" and clean.get("tool_calls"):
             return {**clean, "content": None}
-        raise RowFault(messages.CONTENT.at(where=where), messages.NONE)
+        raise RowFault(messages.CONTENT.at(where=where), messages.say("none"))
     clean["content"] = text_of_parts(content, where)
     return clean
 
@@ -89,16 +87,16 @@ def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """
     last = turns[-1]
     if last["role"] != "assistant":
-        raise RowFault(messages.LAST_ANSWER, messages.THE_ROLE.format(role=last["role"]))
+        raise RowFault(messages.LAST_ANSWER, messages.say("the_role", role=last["role"]))
     asked = False
     for message in turns:
         if message["role"] == "user":
             asked = True
         elif message["role"] == "assistant" and _says_nothing(message):
             code = "empty_answer" if message is last else "empty_turn"
-            raise RowFault(messages.EMPTY_ANSWER._replace(code=code), messages.AN_EMPTY_ONE)
+            raise RowFault(messages.EMPTY_ANSWER._replace(code=code), messages.say("an_empty_one"))
     if not asked:
-        raise RowFault(messages.USER_TURN, messages.NONE)
+        raise RowFault(messages.USER_TURN, messages.say("none"))
     return turns
 
 

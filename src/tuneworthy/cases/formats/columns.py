@@ -4,8 +4,6 @@ A cell that begins like JSON and is JSON is read as JSON; any other cell stays t
 column an empty cell means *not labelled* and the word ``null`` means *declining is right*.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
@@ -65,25 +63,25 @@ class Columns:
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
                 have = ", ".join(sorted(keys))
-                raise RowFault(messages.COLUMN.at(name=name), messages.COLUMNS.format(names=have))
+                raise RowFault(messages.COLUMN.at(name=name), messages.say("columns", names=have))
         self.messages = "messages" if "messages" in keys and not inputs else None
         guess = None if self.messages else find_column(keys - {expected or ""}, INPUT_NAMES)
         self.inputs = tuple(inputs) or ((guess,) if guess else ())
         if not self.inputs and not self.messages:
             have = ", ".join(sorted(keys))
-            raise RowFault(messages.INPUT_COLUMN, messages.COLUMNS.format(names=have))
+            raise RowFault(messages.INPUT_COLUMN, messages.say("columns", names=have))
         self.expected = expected or find_column(keys - set(self.inputs), EXPECTED_NAMES)
         self._note_choice(keys, guessed=not inputs)
 
     def _note_choice(self, keys: Set[str], *, guessed: bool) -> None:
         if guessed and self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
-            named = messages.AS_EXPECTED.format(name=self.expected)
-            expected = named if self.expected else messages.NONE_AS_EXPECTED
-            self.journal.note(messages.TOOK_COLUMNS.format(input=self.inputs[0], expected=expected), 0)
+            named = messages.say("as_expected", name=self.expected)
+            expected = named if self.expected else messages.say("none_as_expected")
+            self.journal.note(messages.say("took_columns", input=self.inputs[0], expected=expected), 0)
         unread = keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON}
         self.rest = tuple(sorted(unread)) if self.keep_rest else ()
         if unread and not self.rest:
-            self.journal.note(messages.UNREAD_COLUMNS.format(names=", ".join(sorted(unread))), 0)
+            self.journal.note(messages.say("unread_columns", names=", ".join(sorted(unread))), 0)
 
     def native(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return `row` with the keys that the native format knows; empty cells are left out."""
@@ -107,11 +105,11 @@ class Columns:
 
     def _add_expected(self, out: dict[str, Any], cell: Any) -> None:
         if cell is None or cell == "":
-            self.journal.note(messages.EMPTY_CELL)
+            self.journal.note(messages.say("empty_cell"))
             return
         value = parsed(cell)
         if value is cell and isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
-            self.journal.note(messages.NO_JSON_CELL)
+            self.journal.note(messages.say("no_json_cell"))
         out["expected"] = None if value == "null" else value
 
 

@@ -1,7 +1,5 @@
 """The formats of examples: chats, request logs, ShareGPT, Alpaca, prompt/completion, and columns."""
 
-from __future__ import annotations
-
 from collections.abc import Set
 from typing import Any
 
@@ -66,7 +64,7 @@ def _text(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
     if not isinstance(value, str):
         fault = messages.A_TEXT.at(key=key)
         if key not in row:
-            raise RowFault(fault._replace(code="missing_key"), messages.NO_SUCH_KEY)
+            raise RowFault(fault._replace(code="missing_key"), messages.say("no_such_key"))
         raise RowFault(fault, kind_of(value))
     return value
 
@@ -74,13 +72,13 @@ def _text(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
 def _chat(system: str, question: str, answer: str) -> tuple[Message, ...]:
     head = ({"role": "system", "content": system},) if system.strip() else ()
     if is_blank(question):
-        raise RowFault(messages.A_QUESTION, messages.AN_EMPTY_ONE)
+        raise RowFault(messages.A_QUESTION, messages.say("an_empty_one"))
     return (*head, {"role": "user", "content": question}, {"role": "assistant", "content": answer})
 
 
 def _messages(row: dict[str, Any]) -> Fields:
     if "messages" not in row:
-        got = messages.KEYS.format(names=", ".join(row)) if row else messages.EMPTY_OBJECT
+        got = messages.say("keys", names=", ".join(row)) if row else messages.say("empty_object")
         raise RowFault(messages.NO_MESSAGES, got)
     return _fields(check_messages(modern(row["messages"])), row, {"messages"})
 

@@ -3,8 +3,6 @@
 What else the row holds (feedback, a customer's id) is kept in `meta`, beside model, finish reason and tools.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from tuneworthy.cases import messages

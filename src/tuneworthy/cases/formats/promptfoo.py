@@ -1,7 +1,5 @@
 """A test of a promptfoo configuration: its variables are the input, its assertions tell what is expected."""
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Any
 
@@ -34,7 +32,7 @@ def test_fields(test: dict[str, Any], journal: Journal) -> dict[str, Any]:
         raise RowFault(messages.VARIABLES, kind_of(variables))
     for name, value in variables.items():
         if isinstance(value, str) and value.startswith("file://"):
-            raise RowFault(messages.VARIABLE.at(name=name), messages.LINK.format(value=show(value)))
+            raise RowFault(messages.VARIABLE.at(name=name), messages.say("link", value=show(value)))
     fields: dict[str, Any] = {"input": variables}
     asserts = test.get("assert") or []
     if not isinstance(asserts, list) or not all(isinstance(item, dict) for item in asserts):
@@ -55,8 +53,8 @@ def _add_expected(fields: dict[str, Any], asserts: list[dict[str, Any]], journal
     elif "is-refusal" in by_type:
         fields["expected"], chosen = None, "is-refusal"
     for kind in by_type:
-        grader = messages.ASSERT_GRADER.format(grader=GRADERS[kind]) if kind in GRADERS else ""
-        note = messages.ASSERT_EXPECTED if kind == chosen else messages.ASSERT_UNREAD
+        grader = messages.say("assert_grader", grader=GRADERS[kind]) if kind in GRADERS else ""
+        note = messages.say("assert_expected") if kind == chosen else messages.say("assert_unread")
         journal.note(note.format(kind=kind, grader=grader))
 
 

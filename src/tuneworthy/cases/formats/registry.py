@@ -5,8 +5,6 @@ A converter returns the keyword arguments of the noun (`id` only if the row give
 ``tuneworthy.case_formats`` and ``tuneworthy.example_formats``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Tools and calls of tools, brought to the OpenAI shape: ids on every call, arguments as the text of a JSON object."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

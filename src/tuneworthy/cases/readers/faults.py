@@ -5,8 +5,6 @@ left out); the reader knows path and line, goes on, and raises one `DataFaults` 
 streamed, its journal is `Rejects`: a faulty row is set aside with its reason and its content, and nothing is raised.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter
 from collections.abc import Iterator
@@ -99,8 +97,8 @@ class Journal:
     def notes(self) -> tuple[str, ...]:
         """One line for each thing that was changed or left out, with its count."""
         reasons = Counter(row.reason for row in self.dropped)
-        changed = [messages.CHANGED.format(note=note, rows=_rows(n)) if n else note for note, n in self._notes.items()]
-        return (*changed, *(messages.DROPPED.format(reason=reason, rows=_rows(n)) for reason, n in reasons.items()))
+        changed = [messages.say("changed", note=note, rows=_rows(n)) if n else note for note, n in self._notes.items()]
+        return (*changed, *(messages.say("dropped", reason=reason, rows=_rows(n)) for reason, n in reasons.items()))
 
     def raise_faults(self) -> None:
         """Raise `DataFaults` if there is any fault."""
@@ -148,7 +146,7 @@ class Rejects(Journal):
     def note(self, text: str, n: int = 1) -> None:
         """Count rows as `Journal.note` does; of very many different notes the later ones become one."""
         room = text in self._notes or len(self._notes) < self.MAX_NOTES
-        super().note(text if room else messages.FURTHER_NOTES, n)
+        super().note(text if room else messages.say("further_notes"), n)
 
     def first(self) -> Reject | None:
         """Return the first row that waits, or None; it stays."""
@@ -178,4 +176,4 @@ def kind_of(value: Any) -> str:
 
 
 def _rows(n: int) -> str:
-    return messages.ONE_ROW if n == 1 else messages.ROWS.format(n=n)
+    return messages.say("one_row") if n == 1 else messages.say("rows", n=n)

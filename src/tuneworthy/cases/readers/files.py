@@ -7,8 +7,6 @@ that cannot be read at all raises here. Memory is bounded: a line or a cell abov
 over without being held; of a JSON list one element is held at a time.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -73,7 +71,7 @@ def open_rows(path: Path, journal: Journal) -> RowSource:
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise DataError(path, None, messages.UTF8.expected, "UTF-16", hint=messages.UTF8.hint)
     if not head.removeprefix(BOM).strip():
-        raise DataError(path, None, messages.NO_ROW.expected, messages.EMPTY_FILE, hint=messages.NO_ROW.hint)
+        raise DataError(path, None, messages.NO_ROW.expected, messages.say("empty_file"), hint=messages.NO_ROW.hint)
     suffix = _suffix(path)
     if head[:4] == b"PAR1" or suffix in {".parquet", ".pq"}:
         return RowSource("parquet", _parquet(path, journal), packed)
@@ -115,7 +113,7 @@ def _head(file: Any) -> bytes:
             head += more
     except _DAMAGED as error:
         if not head:
-            raise OSError(messages.DAMAGED_FROM_START.format(error=error)) from None
+            raise OSError(messages.say("damaged_from_start", error=error)) from None
     return head
 
 
@@ -125,13 +123,13 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise _file_error(path, messages.NO_FILE, messages.NOTHING_THERE) from None
+        raise _file_error(path, messages.NO_FILE, messages.say("nothing_there")) from None
     except IsADirectoryError:
-        raise _file_error(path, messages.FOLDER, messages.A_FOLDER) from None
+        raise _file_error(path, messages.FOLDER, messages.say("a_folder")) from None
     except OSError as error:
         raise _file_error(path, messages.UNREADABLE, str(error.strerror or error)) from None
     except ValueError:  # a null byte in the name
-        raise _file_error(repr(str(path)), messages.FILE_NAME, messages.NO_NAME) from None
+        raise _file_error(repr(str(path)), messages.FILE_NAME, messages.say("no_name")) from None
 
 
 def _file_error(path: object, fault: Fault, got: str) -> DataError:
@@ -226,7 +224,7 @@ def _checked(row: Any, line: int, journal: Journal) -> dict[str, Any] | None:
     try:
         orjson.dumps(row)
     except (TypeError, RecursionError):
-        journal.fault(line, messages.TOO_DEEP.at(depth=_MAX_DEPTH), messages.MORE)
+        journal.fault(line, messages.TOO_DEEP.at(depth=_MAX_DEPTH), messages.say("more"))
         return None
     return row
 
@@ -258,14 +256,14 @@ def _pass_over(file: BinaryIO) -> int:
 
 
 def _too_long(size: int, line: int, journal: Journal, raw: bytes) -> None:
-    got = messages.TOO_LARGE.format(size=size / 2**20)
+    got = messages.say("too_large", size=size / 2**20)
     journal.fault(line, messages.TOO_LONG.at(size=MAX_LINE >> 20), got, raw[:1024])
 
 
 def _cut(line: int, error: Exception, journal: Journal) -> tuple[int, None]:
     """Journal where a damaged file ends: what stood before it is kept."""
     ends = isinstance(error, EOFError)
-    got = messages.ENDS_EARLY if ends else messages.DAMAGED.format(error=show(str(error), 60))
+    got = messages.say("ends_early") if ends else messages.say("damaged", error=show(str(error), 60))
     journal.fault(line, messages.WHOLE_GZIP, got)
     return line, None
 
@@ -295,12 +293,12 @@ def _bad_json(raw: bytes, line: int, error: orjson.JSONDecodeError, journal: Jou
         _not_utf8(raw, line, bad, journal)
         return
     reason = error.msg.split(": line ")[0]
-    got = messages.BAD_JSON_AT.format(error=reason, column=error.colno, text=show(text, 50))
+    got = messages.say("bad_json_at", error=reason, column=error.colno, text=show(text, 50))
     journal.fault(line, messages.JSON_LINE, got, raw)
 
 
 def _not_utf8(raw: bytes, line: int, bad: UnicodeDecodeError, journal: Journal) -> None:
-    journal.fault(line, messages.UTF8, messages.BAD_BYTE.format(byte=raw[bad.start], column=bad.start + 1), raw)
+    journal.fault(line, messages.UTF8, messages.say("bad_byte", byte=raw[bad.start], column=bad.start + 1), raw)
 
 
 def decoded_lines(path: Path, journal: Journal) -> Iterator[str]:
@@ -363,7 +361,7 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
     names = [name.strip() for name in header]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        journal.fault(1, messages.CSV_HEADER, messages.TWICE.format(name=show(repeated[0])))
+        journal.fault(1, messages.CSV_HEADER, messages.say("twice", name=show(repeated[0])))
         yield 1, None
         return
     for line, cells in rows:
@@ -387,7 +385,7 @@ def _csv_rows(reader: Any, lines: _CsvLines, journal: Journal) -> Iterator[tuple
                 yield faulty, None
             return
         except csv.Error as error:
-            span = messages.CSV_SPAN if reader.line_num > line else "{error}"
+            span = messages.say("csv_span") if reader.line_num > line else "{error}"
             journal.fault(line, messages.CSV_ROW, span.format(error=error, first=line, last=reader.line_num))
             yield max(line, lines.was_faulty()), None
             continue
@@ -449,7 +447,7 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
     import yaml
 
     if _whole(path) is None:
-        raise _file_error(path, messages.YAML_SIZE.at(size=_MAX_WHOLE >> 20), messages.ANOTHER)
+        raise _file_error(path, messages.YAML_SIZE.at(size=_MAX_WHOLE >> 20), messages.say("another"))
     text = "".join(decoded_lines(path, journal))
     if journal.n_faults:
         yield text.count("\n") + 1, None
@@ -465,17 +463,17 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
         yield mark.line + 1 if mark else 1, None
         return
     except (ValueError, TypeError, RecursionError, OverflowError, AttributeError, KeyError, IndexError) as error:
-        journal.fault(None, messages.YAML, messages.BAD_YAML_VALUE.format(error=show(str(error), 80)))
+        journal.fault(None, messages.YAML, messages.say("bad_yaml_value", error=show(str(error), 80)))
         return
     finally:
         loader.dispose()
     if not isinstance(document, dict) or not isinstance(document.get("tests"), list):
         got = kind_of(document.get("tests")) if isinstance(document, dict) else kind_of(document)
-        hint = messages.NAME_TESTS if isinstance(document, dict) and "tests" in document else ""
+        hint = messages.say("name_tests") if isinstance(document, dict) and "tests" in document else ""
         journal.fault(None, messages.PROMPTFOO._replace(hint=hint), got)
         return
     for key in sorted({"prompts", "providers", "defaultTest", "scenarios"} & document.keys()):
-        journal.note(messages.PROMPTFOO_KEY.format(key=key), 0)
+        journal.note(messages.say("promptfoo_key", key=key), 0)
     nodes = next(value for key, value in root.value if key.value == "tests").value
     for node, test in zip(nodes, document["tests"], strict=True):
         line = node.start_mark.line + 1

@@ -4,8 +4,6 @@ The invariant: every row is in the result, or in `dropped` with its reason, or n
 holds no more than a few rows: each is given out, or waits in the journal with its reason.
 """
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -120,7 +118,9 @@ def read_cases(
         cases = _collect_cases(rows, journal)
     journal.raise_faults()
     if not cases:
-        raise DataError(path, None, messages.NO_CASE.expected, messages.NONE_USABLE, hint="; ".join(journal.notes()))
+        raise DataError(
+            path, None, messages.NO_CASE.expected, messages.say("none_usable"), hint="; ".join(journal.notes())
+        )
     return CaseFile(tuple(cases), name, journal.notes(), tuple(journal.dropped))
 
 
@@ -143,7 +143,7 @@ def read_examples(
     journal.raise_faults()
     if not examples:
         hint = "; ".join(journal.notes())
-        raise DataError(path, None, messages.NO_EXAMPLE.expected, messages.NONE_USABLE, hint=hint)
+        raise DataError(path, None, messages.NO_EXAMPLE.expected, messages.say("none_usable"), hint=hint)
     return ExampleFile(tuple(examples), name, journal.notes(), tuple(journal.dropped))
 
 
@@ -227,9 +227,9 @@ def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, Non
     journal.raise_faults()
     reject = journal.first() if isinstance(journal, Rejects) else None
     if reject is None and not journal.n_faults:
-        raise DataError(journal.path, None, messages.NO_ROW.expected, messages.NONE, hint=messages.NO_ROW.hint)
+        raise DataError(journal.path, None, messages.NO_ROW.expected, messages.say("none"), hint=messages.NO_ROW.hint)
     if reject is not None and len(lines) == _PEEK_FAULTS:
-        got = messages.ONLY_FAULTS.format(n=_PEEK_FAULTS, got=reject.got)
+        got = messages.say("only_faults", n=_PEEK_FAULTS, got=reject.got)
         raise DataError(journal.path, reject.line, reject.words, got)
     return ((line, None) for line, _ in lines)
 
@@ -264,9 +264,9 @@ def _converter(
         return found.name, found.converter(journal)
     if source.is_table:
         return "columns", kind.columns(Columns(keys, journal, keep_rest=kind.keep_rest))
-    shown = ", ".join(sorted(keys)[:12]) or messages.NONE
+    shown = ", ".join(sorted(keys)[:12]) or messages.say("none")
     names = ", ".join(sorted(kind.formats))
-    raise RowFault(messages.KNOWN_FORMAT.at(noun=kind.noun, names=names), messages.KEYS.format(names=shown))
+    raise RowFault(messages.KNOWN_FORMAT.at(noun=kind.noun, names=names), messages.say("keys", names=shown))
 
 
 def _table_format(kind: _Noun, keys: set[str], first: dict[str, Any]) -> Format | None:
@@ -313,7 +313,7 @@ def _collect_cases(rows: Iterator[tuple[int, Fields | None]], journal: Journal) 
             continue
         index, first, first_given = places[case.id]
         if given or first_given:
-            journal.fault(line, messages.ONE_ID, messages.SAME_ID.format(id=show(case.id), line=first))
+            journal.fault(line, messages.ONE_ID, messages.say("same_id", id=show(case.id), line=first))
         else:
             _settle(cases, index, case, (first, line), journal)
     return cases
@@ -329,7 +329,7 @@ def _settle(cases: list[Case], index: int, case: Case, lines: tuple[int, int], j
         journal.drop(line, messages.GAVE_LABEL)
     else:
         here, there = show(case.expected, 30), show(known.expected, 30)
-        journal.fault(line, messages.ONE_ANSWER, messages.TWO_LABELS.format(here=here, there=there, line=first))
+        journal.fault(line, messages.ONE_ANSWER, messages.say("two_labels", here=here, there=there, line=first))
 
 
 def canonical_or_none(expected: Any) -> bytes | None:

@@ -183,7 +183,8 @@ class Concentration:
         if not extra:
             return
         spread = topic_spread(topics)
-        message = messages.TOPICS.format(
+        message = messages.say(
+            "topics",
             top=spread.top[0],
             top10=spread.top_share(10),
             n=spread.n_rows,
@@ -193,5 +194,5 @@ class Concentration:
         yield RowFinding(row=WHOLE_SET, code="concentrated", message=message, score=spread.effective, action="report")
         for row in extra:
             yield RowFinding(
-                row=row, code="over_cap", message=messages.TOPIC.format(number=topics[row]), action=self.action
+                row=row, code="over_cap", message=messages.say("topic", number=topics[row]), action=self.action
             )

@@ -3,8 +3,6 @@
 `cases.contamination_index` finds them; this check decides which of them leave a dataset.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,5 +44,5 @@ class Contamination:
         for hit in ContaminationIndex(context.cases, n=self.n, threshold=self.threshold).find(rows):
             short = hit.reason == "edit" and len(words(question_of(rows[hit.row]))) < LONG
             code, action = (SHORT_EDIT, self.short_edit) if short else (f"overlap_{hit.reason}", "drop")
-            message = messages.CASE.format(case=hit.case_id)
+            message = messages.say("case", case=hit.case_id)
             yield RowFinding(row=hit.row, code=code, message=message, score=hit.score, action=action)

@@ -1,7 +1,5 @@
 """Whether as many rows decline as there are questions in real traffic that cannot be answered."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from tuneworthy.dataset import messages
@@ -32,7 +30,8 @@ def declined_share(rows: Sequence[Example], context: CheckContext) -> Iterator[R
     n_declined = sum(not row.messages[-1].get("tool_calls") and declines.text(row.answer) for row in rows if row.answer)
     low, high = clopper_pearson(n_unanswerable, len(expected))
     if not low <= n_declined / len(rows) <= high:
-        message = messages.DECLINED_SHARES.format(
+        message = messages.say(
+            "declined_shares",
             declined=n_declined,
             rows=len(rows),
             declined_share=n_declined / len(rows),

@@ -4,8 +4,6 @@ A row repeats another one only if its answer does too. The same question with an
 contradiction, which other checks report; questions that only share a canned answer are different questions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -86,7 +84,7 @@ class NearCheck:
         for row in sorted(of):
             other, score = of[row]
             other = of[other][0] if other in of else other
-            message = messages.SIMILARITY.format(score=score)
+            message = messages.say("similarity", score=score)
             yield RowFinding(row=row, code="near_duplicate", message=message, other=other, score=score)
 
 
@@ -144,7 +142,7 @@ class SemanticCheck:
             both = other >= 0 and free[row] and free[other]
             if both or (other >= 0 and normalise(answers[row]) == normalise(answers[other])):
                 score = float(same.score[row])
-                message = messages.COSINE.format(score=score)
+                message = messages.say("cosine", score=score)
                 yield RowFinding(
                     row=row, code="semantic_duplicate", message=message, other=other, score=score, action=self.action
                 )

@@ -1,7 +1,5 @@
 """Answers that were cut off or refused: how they ended, according to the log or to the text."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,11 +44,11 @@ def cut_off(answer: str) -> str:
     """
     text = answer.rstrip()
     if text.count("```") % 2:
-        return messages.OPEN_CODE_BLOCK
+        return messages.say("open_code_block")
     if text[:1] in {"{", "["} and text[-1:] not in {"}", "]"} and parse_object(text) is UNLABELLED:
-        return messages.OPEN_JSON if text[1:2] in {'"', "{", "[", "\n", " "} else ""
+        return messages.say("open_json") if text[1:2] in {'"', "{", "[", "\n", " "} else ""
     if len(text.split()) >= _MIN_WORDS and _DANGLING.search(text):
-        return messages.OPEN_SENTENCE
+        return messages.say("open_sentence")
     return ""
 
 
@@ -98,6 +96,6 @@ def refusal(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFindi
     """
     for number, row in enumerate(rows):
         if finish_reason(row) in REFUSED:
-            yield RowFinding(row=number, code="refused", message=messages.REFUSED_BY_LOG)
+            yield RowFinding(row=number, code="refused", message=messages.say("refused_by_log"))
         elif refuses(row.answer):
-            yield RowFinding(row=number, code="refused", message=messages.REFUSED_BY_TEXT)
+            yield RowFinding(row=number, code="refused", message=messages.say("refused_by_text"))

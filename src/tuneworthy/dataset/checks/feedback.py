@@ -1,7 +1,5 @@
 """Rows whose answer people disliked, corrected or had to take over."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 

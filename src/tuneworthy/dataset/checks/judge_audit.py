@@ -1,7 +1,5 @@
 """Rows that a language model calls bad; `dataset.judge_auditor` asks it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +43,7 @@ def _summary(verdicts: Sequence[bool | None], n_canaries: int) -> RowFinding:
     n = len(verdicts) - n_missing
     low, high = clopper_pearson(n_bad, n) if n else (0.0, 1.0)
     share = n_bad / n if n else 0.0
-    message = messages.JUDGED.format(
-        bad=n_bad, n=n, share=share, low=low, high=high, missing=n_missing, canaries=n_canaries
+    message = messages.say(
+        "judged", bad=n_bad, n=n, share=share, low=low, high=high, missing=n_missing, canaries=n_canaries
     )
     return RowFinding(row=WHOLE_SET, code="judged", message=message, score=share, action="report")

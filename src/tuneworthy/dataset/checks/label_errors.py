@@ -156,7 +156,7 @@ class LabelErrors:
         judged = [number for number, row in enumerate(rows) if row.answer.strip() in task_labels]
         texts, labels = [rows[i].question for i in judged], [rows[i].answer.strip() for i in judged]
         for doubt in find_doubts(texts, labels, context.encoder, context.seed):
-            message = messages.MORE_LIKE.format(label=doubt.suggested)
+            message = messages.say("more_like", label=doubt.suggested)
             yield RowFinding(
                 row=judged[doubt.row], code="label_error", message=message, score=doubt.score, action=self.action
             )

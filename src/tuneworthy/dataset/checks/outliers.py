@@ -4,8 +4,6 @@ The language is recognised by the script, and among those in Latin letters by th
 (`languages.json`); a text that neither identifies counts as no language.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -115,7 +113,7 @@ class Length:
                 yield RowFinding(
                     row=row,
                     code="long" if factor > 1 else "short",
-                    message=messages.LENGTH.format(part=part, n=lengths[row]),
+                    message=messages.say("length", part=part, n=lengths[row]),
                     score=factor,
                     action=self.action,
                 )
@@ -144,5 +142,5 @@ class Language:
             if row in rare:
                 yield RowFinding(row=row, code="rare_language", message=question, action=self.action)
             elif question and answer and question != answer and counts[question, answer] <= most:
-                message = messages.ANSWERED_IN.format(answer=answer, question=question)
+                message = messages.say("answered_in", answer=answer, question=question)
                 yield RowFinding(row=row, code="answered_in_another", message=message, action=self.action)

@@ -125,7 +125,7 @@ class Paraphrases:
             yield RowFinding(
                 row=int(places[place]),
                 code="overlap_paraphrase",
-                message=messages.CASE.format(case=cases[int(near.case[place])].id),
+                message=messages.say("case", case=cases[int(near.case[place])].id),
                 score=float(near.cosine[place]),
                 action=self.action,
             )
@@ -193,5 +193,5 @@ def _leaning_files(near: Nearness, files: NDArray[np.str_]) -> Iterator[RowFindi
         own = files == name
         off, z = leaning(near.lean[own], near.case[own])
         if z > ndtri(1 - DOUBT / len(names)):
-            message = messages.LEANING_FILE.format(file=name, n=int(own.sum()), share=0.5 + off, z=z)
+            message = messages.say("leaning_file", file=name, n=int(own.sum()), share=0.5 + off, z=z)
             yield RowFinding(row=WHOLE_SET, code="leaning_file", message=message, score=0.5 + off, action="report")

@@ -1,7 +1,5 @@
 """Personal data and secrets in a row and what goes along with it: found, masked or a reason to drop it; never shown."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +50,7 @@ class Presidio:
             try:
                 analyzer = import_module("presidio_analyzer").AnalyzerEngine()
             except ImportError:
-                raise UserError(messages.NO_PRESIDIO, hint=messages.NO_PRESIDIO_HINT) from None
+                raise UserError(messages.say("no_presidio"), hint=messages.say("no_presidio_hint")) from None
         self.analyzer, self.language, self.score = analyzer, language, score
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:

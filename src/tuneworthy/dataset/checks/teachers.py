@@ -1,7 +1,5 @@
 """Rows that models answered: whether it was one teacher, and whether it stayed the same."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

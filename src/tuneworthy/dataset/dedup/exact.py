@@ -1,7 +1,5 @@
 """Exact duplicates: rows with the same letters and digits, after Unicode normalisation and case folding."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -8,8 +8,6 @@ Source: Broder 1997, "On the resemblance and containment of documents"; Leskovec
 Datasets", chapter 3.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray

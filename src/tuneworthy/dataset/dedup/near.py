@@ -4,8 +4,6 @@ Rows are taken in order. A row that is similar enough to an earlier row that was
 So a kept row never represents a chain of rows that grow apart, and the result does not depend on buffers or threads.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Texts as one buffer of folded UTF-8, with a class for each character: what the compiled kernels read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ The search loses nothing: of a row only those words are looked up that carry its
 to lift a pair over the line (the prefix filter of Bayardo et al., "Scaling Up All Pairs Similarity Search", 2007).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ encoder's cosine and 3/8 of that contrast. Neither deletes rows alone: words tak
 same, and an encoder takes the same template for the same meaning.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

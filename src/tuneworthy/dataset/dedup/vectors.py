@@ -1,7 +1,5 @@
 """Vectors of texts, encoded once: a file beside the project's other answers, so that a killed run goes on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final

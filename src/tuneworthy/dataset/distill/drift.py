@@ -5,8 +5,6 @@ the answers with them, so the same classifier is tried on the questions: the tea
 told apart, and better than the questions. All rows of a question stay in one fold.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
@@ -56,7 +54,8 @@ class Drift:
     drifts: bool
 
     def __str__(self) -> str:
-        return messages.DRIFT.format(
+        return messages.say(
+            "drift",
             group=self.group,
             n=self.n,
             n_others=self.n_others,

@@ -7,8 +7,6 @@ leaves keeps its reason. What stays may be limited: a seeded draw, of which a sm
 Invariant: what `sift` lets through holds no personal data that the engine recognises, unless the project allows it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -72,7 +70,7 @@ def open_queries(project: Project, store: Folder, paths: Sequence[Path], request
     if latest is not None:
         return latest
     if project.examples is None:
-        raise UserError(messages.NO_QUESTIONS, hint=messages.NO_QUESTIONS_HINT)
+        raise UserError(messages.say("no_questions"), hint=messages.say("no_questions_hint"))
     return import_files(store, [project.root / project.examples.path], say=say, latest=False)
 
 
@@ -150,7 +148,7 @@ def sift(
     rows = list(checked.rows)
     if limit is not None and len(rows) > limit:
         order = sorted(range(len(rows)), key=lambda n: rank(context.seed, rows[n].id))
-        detail = messages.NOT_DRAWN.format(limit=limit)
+        detail = messages.say("not_drawn", limit=limit)
         for row in (rows[n] for n in sorted(order[limit:])):
             line = {"source": row.source, "check": "limit", "reason": "beyond_limit", "detail": detail}
             rejects.append({**line, "row": {"messages": list(row.messages), "meta": dict(row.meta)}})

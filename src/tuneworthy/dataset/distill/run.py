@@ -8,8 +8,6 @@ Invariants:
 4. Every question is among the rows or among the rejects, with its reason.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,9 +101,9 @@ def check_terms(teacher: Teacher, name: str, provider: str, *, hosted: bool) -> 
         UserError: It is forbidden, or not answered where others may have a say: a hosted model, a pipeline.
     """
     if teacher.allows_training is False:
-        raise UserError(messages.TERMS_FORBID.format(model=name), hint=messages.TERMS_FORBID_HINT)
+        raise UserError(messages.say("terms_forbid", model=name), hint=messages.say("terms_forbid_hint"))
     if teacher.allows_training is None and (hosted or provider in {"http", "python"}):
-        raise UserError(messages.TERMS_UNKNOWN.format(model=name), hint=messages.TERMS_UNKNOWN_HINT)
+        raise UserError(messages.say("terms_unknown", model=name), hint=messages.say("terms_unknown_hint"))
 
 
 async def distill(
@@ -171,8 +169,8 @@ async def distill(
         store, "distill", part.rows, part.rejects, about, descriptions=part.descriptions, seconds=seconds
     )
     if not rows:
-        hint = messages.REASONS_IN.format(path=done.folder / "rejects.jsonl")
-        raise UserError(messages.NO_GOOD_ANSWER.format(n=len(answered)), hint=hint)
+        hint = messages.say("reasons_in", path=done.folder / "rejects.jsonl")
+        raise UserError(messages.say("no_good_answer", n=len(answered)), hint=hint)
     store.write("imports/latest", {"id": done.id})
     return Distillation(done, runner.sent)
 
@@ -194,9 +192,9 @@ def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, dict[str, A
     """
     teacher = project.teacher
     if teacher is None:
-        raise UserError(messages.NO_TEACHER, hint=messages.NO_TEACHER_HINT)
+        raise UserError(messages.say("no_teacher"), hint=messages.say("no_teacher_hint"))
     if teacher.samples > 1 and teaching.variant.decoding.get("temperature") == 0:
-        raise UserError(messages.EQUAL_SAMPLES.format(n=teacher.samples), hint=messages.EQUAL_SAMPLES_HINT)
+        raise UserError(messages.say("equal_samples", n=teacher.samples), hint=messages.say("equal_samples_hint"))
     description = describe_teacher(
         teaching.variant, hosted=teaching.model.hosted, allows_training=teacher.allows_training, terms=teacher.terms
     )
@@ -219,11 +217,11 @@ def _questions(
     context = CheckContext(cases=teaching.cases, encoder=encoder, seed=project.split.seed)
     sifted = sift(queries, project, context, project.teacher.personal_data, limit)
     n_read = queries.document["n_kept"]
-    say(messages.QUESTIONS_TO_ASK.format(n=n_read, asked=len(sifted.rows)))
+    say(messages.say("questions_to_ask", n=n_read, asked=len(sifted.rows)))
     for reason, n in Counter(line["reason"] for line in sifted.rejects).most_common():
-        say(messages.NOT_ASKED.format(n=n, reason=reason, description=sifted.descriptions[reason]))
+        say(messages.say("not_asked", n=n, reason=reason, description=sifted.descriptions[reason]))
     if not sifted.rows:
-        raise UserError(messages.NO_QUESTION_LEFT.format(n=n_read), hint=messages.NO_QUESTION_LEFT_HINT)
+        raise UserError(messages.say("no_question_left", n=n_read), hint=messages.say("no_question_left_hint"))
     return sifted
 
 
@@ -249,7 +247,7 @@ async def _ask(
     """Ask all samples of all rows, in the order of the draw, and select; return them in the order of the file."""
     labelled = [_is_labelled(row, teacher) for row in rows]
     if teacher.samples > 1 and teacher.self_consistency is None and not any(labelled):
-        raise UserError(messages.CANNOT_SELECT.format(n=teacher.samples), hint=messages.CANNOT_SELECT_HINT)
+        raise UserError(messages.say("cannot_select", n=teacher.samples), hint=messages.say("cannot_select_hint"))
     order = sorted(range(len(rows)), key=lambda n: rank(seed, rows[n].id))  # a smaller limit then asks nothing new
     cases = [query_of(rows[n], teaching.kind, labelled=labelled[n]) for n in order]
     repeats = range(teacher.samples)
@@ -385,8 +383,8 @@ def _require_same_teacher(base: Import, description: Mapping[str, Any]) -> None:
     for row in base.examples():
         other = teacher_of(row)
         if other is not None and not _is_same(other, description):
-            message = messages.OTHER_TEACHER.format(row=row.source, other=name_of(other), teacher=name_of(description))
-            raise UserError(message, hint=messages.OTHER_TEACHER_HINT)
+            message = messages.say("other_teacher", row=row.source, other=name_of(other), teacher=name_of(description))
+            raise UserError(message, hint=messages.say("other_teacher_hint"))
 
 
 def _is_same(other: Mapping[str, Any], description: Mapping[str, Any]) -> bool:
@@ -414,7 +412,7 @@ def _added(base: Import, part: _ImportPart) -> _ImportPart:
         rows=[*map(row_of, base.examples()), *fresh],
         rejects=[*base.rejects(), *(_with_source(line, renamed) for line in part.rejects)],
         sources=[*document["sources"], *(one for one in sources if one["name"] not in hashes)],
-        notes=[*document["notes"], *part.notes, *([messages.REPEATED_ROWS.format(n=n_repeated)] if n_repeated else [])],
+        notes=[*document["notes"], *part.notes, *([messages.say("repeated_rows", n=n_repeated)] if n_repeated else [])],
         descriptions={**_descriptions(base), **part.descriptions},
     )
 

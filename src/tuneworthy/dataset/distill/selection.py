@@ -4,8 +4,6 @@ An answer must have ended normally. Where the right answer is known, the grader'
 enough; else the one that most samples gave, if enough of them did; else the first.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,13 +60,13 @@ def ending(trace: Trace) -> tuple[str, str]:
     if reason in _BLOCKED:
         return "content_filter", messages.finish_reason(reason)
     if reason == "refusal":
-        return "teacher_refused", messages.REFUSED_BY_LOG
+        return "teacher_refused", messages.say("refused_by_log")
     if reason not in NATURAL:
         return "unnatural_end", messages.finish_reason(reason)
     if is_blank(trace.text) and not trace.response.tool_calls:
         return "empty_answer", ""
     if refuses(trace.text):
-        return "teacher_refused", messages.REFUSED_BY_TEXT
+        return "teacher_refused", messages.say("refused_by_text")
     return "", ""
 
 
@@ -101,7 +99,7 @@ def select(
             return Selection(None, "unscored", scores[ended[0]].unscored, endings=endings)
         best = max(values, key=lambda n: (values[n], votes[contents[n]], -n))
         if values[best] < accept:
-            detail = messages.BELOW_ACCEPT.format(n=len(values), best=values[best], accept=accept)
+            detail = messages.say("below_accept", n=len(values), best=values[best], accept=accept)
             return Selection(None, "wrong", detail, share=share(best), score=values[best], endings=endings)
         return Selection(traces[best], how="grader", share=share(best), score=values[best], endings=endings)
     if agree is None:
@@ -109,7 +107,7 @@ def select(
     (majority, n_most), *others = votes.most_common()
     first = next(n for n in ended if contents[n] == majority)
     if n_most / len(traces) < agree or any(n == n_most for _, n in others):
-        detail = messages.AGREEMENT.format(n=n_most, total=len(traces))
+        detail = messages.say("agreement", n=n_most, total=len(traces))
         return Selection(None, "disagreement", detail, share=share(first), endings=endings)
     return Selection(traces[first], how="majority", share=share(first), endings=endings)
 

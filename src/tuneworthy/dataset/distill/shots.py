@@ -1,7 +1,5 @@
 """The shots in a teacher's prompt: never the question itself, with its old answer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ A pin names all that makes answers alike: the model (as configured, and as the s
 parameters. Rows with different pins have different teachers; the day of the answer is not part of the pin.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -105,11 +103,11 @@ def terms_of(recipe: Mapping[str, Any]) -> tuple[Terms, str]:
     """
     teachers = recipe.get("teachers")
     if teachers is None:
-        return "unknown", messages.TEACHERS_NOT_RECORDED
+        return "unknown", messages.say("teachers_not_recorded")
     if not teachers:
-        return "not_applicable", messages.NO_TEACHER_ROWS
+        return "not_applicable", messages.say("no_teacher_rows")
     if forbidden := [one for one in teachers if one.get("allows_training") is False]:
-        return "fail", messages.each_teacher(forbidden, messages.TRAINING_FORBIDDEN)
+        return "fail", messages.each_teacher(forbidden, messages.say("training_forbidden"))
     if unknown := [one for one in teachers if one.get("allows_training") is not True]:
-        return "unknown", messages.each_teacher(unknown, messages.TRAINING_UNKNOWN)
+        return "unknown", messages.each_teacher(unknown, messages.say("training_unknown"))
     return "pass", messages.each_teacher(teachers, messages.training_allowed(one.get("terms") for one in teachers))

@@ -7,8 +7,6 @@ depends on the scale, which the ratings of the file show (`Scales`).
 Pure functions of one row; the names of keys are compared without case, spaces, dashes and underscores.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

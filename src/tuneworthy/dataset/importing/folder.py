@@ -96,7 +96,7 @@ def file_digest(path: Path) -> tuple[str, int]:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
     except OSError as error:
-        raise UserError(messages.UNREADABLE_FILE.format(path=path, reason=error.strerror)) from None
+        raise UserError(messages.say("unreadable_file", path=path, reason=error.strerror)) from None
 
 
 class ImportWriter:

@@ -4,8 +4,6 @@ The id is a hash of the files' bytes, of the request and of the versions of the 
 is never done twice.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -103,12 +101,12 @@ def import_files(
             }
             done = writer.finish(about, identity=identity, seconds=time.monotonic() - started)
     else:
-        say(messages.IMPORTED_BEFORE)
+        say(messages.say("imported_before"))
     if latest:
         store.write("imports/latest", {"id": identity})
     if not done.document["n_kept"]:
-        hint = messages.REASONS_IN.format(path=done.folder / REJECTS)
-        raise UserError(messages.NO_USABLE_ROW.format(n=done.document["n_read"]), hint=hint)
+        hint = messages.say("reasons_in", path=done.folder / REJECTS)
+        raise UserError(messages.say("no_usable_row", n=done.document["n_read"]), hint=hint)
     return done
 
 
@@ -166,10 +164,10 @@ class _SourceReader:
             if fields is not None:
                 self._take(line, fields)
             if n % _SAY_EVERY == 0:
-                self.say(messages.ROWS_READ.format(file=self.source.name, n=n))
+                self.say(messages.say("rows_read", file=self.source.name, n=n))
         self._reject_up_to(sys.maxsize)
         if self.path.stat().st_size != self.source.n_bytes:
-            raise UserError(messages.FILE_GREW.format(path=self.path), hint=messages.FILE_GREW_HINT)
+            raise UserError(messages.say("file_grew", path=self.path), hint=messages.say("file_grew_hint"))
         return stream.format
 
     def _take(self, line: int, fields: Fields) -> None:
@@ -180,15 +178,15 @@ class _SourceReader:
             return
         turns = _without_unread_keys(settled.messages, self.journal)
         if any("\0" in str(turn["content"]) for turn in turns):
-            self._reject(Reject(line, "nul", messages.NUL, raw=raw))
+            self._reject(Reject(line, "nul", messages.say("nul"), raw=raw))
             return
         if any(is_blank(str(turn["content"] or "")) for turn in turns if turn["role"] == "user"):
-            self._reject(Reject(line, "no_question", messages.NO_QUESTION, raw=raw))
+            self._reject(Reject(line, "no_question", messages.say("no_question"), raw=raw))
             return
         if any(
             sign in str(turn["content"]) for turn in turns for sign in _INVISIBLE if not str(turn["content"]).isascii()
         ):
-            self.journal.note(messages.INVISIBLE_CHARACTERS)
+            self.journal.note(messages.say("invisible_characters"))
         row = {"id": content_hash(turns), "source": f"{self.source.name}:{line}", "messages": turns}
         rest = {"group": fields.get("group"), "tags": fields.get("tags"), "meta": settled.meta}
         self.writer.add(row | {key: value for key, value in rest.items() if value}, repaired=settled.repaired)
@@ -211,7 +209,7 @@ def _without_unread_keys(turns: tuple[Message, ...], journal: Rejects) -> list[M
     if all(turn.keys() <= _KEYS for turn in turns):
         return list(turns)
     unread = sorted({key for turn in turns for key in turn} - _KEYS)
-    journal.note(messages.KEYS_NOT_KEPT.format(keys=", ".join(unread)[:80]))
+    journal.note(messages.say("keys_not_kept", keys=", ".join(unread)[:80]))
     return [{key: value for key, value in turn.items() if key in _KEYS} for turn in turns]
 
 

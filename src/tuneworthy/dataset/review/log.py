@@ -124,14 +124,14 @@ class Ledger:
         except FileNotFoundError:
             return ledger
         except OSError as error:
-            raise DataError(path, None, messages.REVIEW_FILE, str(error.strerror)) from None
+            raise DataError(path, None, messages.say("review_file"), str(error.strerror)) from None
         for number, line in enumerate(lines, 1):
             try:
                 ledger._add(orjson.loads(line))
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
                 if number == len(lines) and not line.endswith(b"\n"):
                     break
-                expected = messages.REVIEW_LINE.format(kinds=", ".join(KINDS))
+                expected = messages.say("review_line", kinds=", ".join(KINDS))
                 raise DataError(path, number, expected, show(line.decode(errors="replace").strip())) from None
         return ledger
 

@@ -134,7 +134,7 @@ class Review:
 
     def _new_plan(self, ledger: Ledger, ids: Sequence[str], bound: float, max_bad: int, seed: int) -> ReviewPlan:
         if not (0 < bound < 1 and max_bad >= 0):
-            raise UserError(messages.BAD_PLAN.format(bound=bound, max_bad=max_bad))
+            raise UserError(messages.say("bad_plan", bound=bound, max_bad=max_bad))
         judged, attempt = ledger.judged(), len(ledger.plans) + 1
         numbers = n_rows, n_known, n_known_bad = _numbers(ids, judged)
         n = sample_size(*numbers, attempt, bound=bound, max_bad=max_bad)
@@ -230,7 +230,7 @@ class Reviewing:
         complete: bool = False,
     ) -> None:
         if not reviewer.strip():
-            raise UserError(messages.NO_REVIEWER, hint=messages.NO_REVIEWER_HINT)
+            raise UserError(messages.say("no_reviewer"), hint=messages.say("no_reviewer_hint"))
         self.path, self.sample, self.reviewer, self.complete = path, sample, reviewer.strip(), complete
         self._rows = rows
         order = list(dict.fromkeys(sample.rows))
@@ -270,9 +270,9 @@ class Reviewing:
             UserError: The row is not of the sample, a bad one has no reason, or a verdict would become better.
         """
         if row not in self._order:
-            raise UserError(messages.NOT_IN_SAMPLE.format(row=show(row)))
+            raise UserError(messages.say("not_in_sample", row=show(row)))
         if not good and not reason.strip():
-            raise UserError(messages.BAD_WITHOUT_REASON)
+            raise UserError(messages.say("bad_without_reason"))
         ledger = Ledger.read(self.path)
         own = [
             one.good
@@ -280,8 +280,8 @@ class Reviewing:
             if (one.row, one.reviewer) == (row, self.reviewer)
         ]
         if own and (good or not own[-1]):
-            message = messages.JUDGED_BEFORE.format(reviewer=self.reviewer, row=row)
-            raise UserError(message, hint=messages.JUDGED_BEFORE_HINT)
+            message = messages.say("judged_before", reviewer=self.reviewer, row=row)
+            raise UserError(message, hint=messages.say("judged_before_hint"))
         verdict = RowVerdict(
             sample=self.sample.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
         )
@@ -323,12 +323,12 @@ def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, 
     """Return the reason why no sample could prove the bound, as an error."""
     most = most_allowed(n_rows, bound)
     if n_known_bad > most:
-        message = messages.TOO_MANY_KNOWN_BAD.format(most=most, n_rows=n_rows, n_bad=n_known_bad)
-        return UserError(message, hint=messages.TOO_MANY_KNOWN_BAD_HINT)
+        message = messages.say("too_many_known_bad", most=most, n_rows=n_rows, n_bad=n_known_bad)
+        return UserError(message, hint=messages.say("too_many_known_bad_hint"))
     if n_rows == n_known:
-        return UserError(messages.ALL_KNOWN.format(n_rows=n_rows), hint=messages.ALL_KNOWN_HINT)
-    message = messages.MAX_BAD_TOO_HIGH.format(n_rows=n_rows, n_known_bad=n_known_bad, bound=bound, max_bad=max_bad)
-    return UserError(message, hint=messages.MAX_BAD_TOO_HIGH_HINT.format(most=most - n_known_bad))
+        return UserError(messages.say("all_known", n_rows=n_rows), hint=messages.say("all_known_hint"))
+    message = messages.say("max_bad_too_high", n_rows=n_rows, n_known_bad=n_known_bad, bound=bound, max_bad=max_bad)
+    return UserError(message, hint=messages.say("max_bad_too_high_hint", most=most - n_known_bad))
 
 
 def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
@@ -336,8 +336,8 @@ def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
     fixed = {**asdict(sample), "n": len(sample.rows)}
     for name, value in options.items():
         if value is not None and fixed[name] != value:
-            message = messages.FIXED_BEFORE.format(name=name.replace("_", "-"), fixed=fixed[name], value=value)
-            raise UserError(message, hint=messages.FIXED_BEFORE_HINT)
+            message = messages.say("fixed_before", name=name.replace("_", "-"), fixed=fixed[name], value=value)
+            raise UserError(message, hint=messages.say("fixed_before_hint"))
 
 
 def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
@@ -348,6 +348,6 @@ def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
             tools = {"tools": row.meta["tools"]} if "tools" in row.meta else {}
             picked[name] = Example(messages=row.messages, id=name, meta=tools)
     if len(picked) < len(names):
-        message = messages.SAMPLE_GONE.format(n=len(names), version=sample.version, found=len(picked))
-        raise UserError(message, hint=messages.SAMPLE_GONE_HINT)
+        message = messages.say("sample_gone", n=len(names), version=sample.version, found=len(picked))
+        raise UserError(message, hint=messages.say("sample_gone_hint"))
     return picked

@@ -60,14 +60,15 @@ class RejectCalibration:
         )
         if self.recall is None or self.specificity is None or self.remaining is None:
             return summary
-        summary += messages.SHARES_OF_REJECTION.format(
+        summary += messages.say(
+            "shares_of_rejection",
             recall=messages.interval(self.recall),
             specificity=messages.interval(self.specificity),
             remaining=messages.interval(self.remaining),
         )
         if self.kappa is None or self.kappa_ci95 is None:
             return summary
-        return summary + messages.KAPPA.format(kappa=self.kappa, low=self.kappa_ci95[0], high=self.kappa_ci95[1])
+        return summary + messages.say("kappa", kappa=self.kappa, low=self.kappa_ci95[0], high=self.kappa_ci95[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +108,11 @@ class State:
         """The result, in a sentence."""
         plan = self.plan
         if plan is None:
-            return messages.NO_PLAN
+            return messages.say("no_plan")
         if self.status == "rejected" and self.n_refuted and not is_rejected(self.n_bad, plan.max_bad):
-            return messages.REFUTED.format(n=self.n_refuted, bound=plan.bound)
-        templates = {"accepted": messages.ACCEPTED, "rejected": messages.REJECTED}
-        return templates.get(self.status, messages.OPEN_REVIEW).format(
+            return messages.say("refuted", n=self.n_refuted, bound=plan.bound)
+        templates = {"accepted": messages.say("accepted"), "rejected": messages.say("rejected")}
+        return templates.get(self.status, messages.say("open_review")).format(
             bound=plan.bound,
             n_rows=plan.n_rows,
             confidence=CONFIDENCE,

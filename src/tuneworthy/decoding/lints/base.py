@@ -1,7 +1,5 @@
 """What decoding lints examine: one use of a model, as far as it is known."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Lints of how settings are compared, and of what is read out of log-probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import exp
 
@@ -27,7 +25,7 @@ def one_draw(use: Use) -> Iterator[Finding]:
     seed = use.decoding.get("seed")
     obeyed = seed is not None and not use.has_no_effect("seed")
     if use.compares and obeyed and use.can_be_greedy and use.value("temperature", 1) > 0:
-        yield Finding(message=messages.ONE_DRAW.format(seed=seed), fix=messages.ONE_DRAW_FIX)
+        yield Finding(message=messages.say("one_draw", seed=seed), fix=messages.say("one_draw_fix"))
 
 
 @LINTS.rule(
@@ -45,6 +43,10 @@ def uncalibrated_threshold(use: Use) -> Iterator[Finding]:
     """
     if use.threshold is not None and not use.calibrated:
         possible = use.threshold <= 0
-        share = messages.THRESHOLD_SHARE.format(share=exp(use.threshold)) if possible else messages.THRESHOLD_IMPOSSIBLE
-        message = messages.THRESHOLD.format(threshold=use.threshold, share=share)
-        yield Finding(message=message, fix=messages.THRESHOLD_FIX)
+        share = (
+            messages.say("threshold_share", share=exp(use.threshold))
+            if possible
+            else messages.say("threshold_impossible")
+        )
+        message = messages.say("threshold", threshold=use.threshold, share=share)
+        yield Finding(message=message, fix=messages.say("threshold_fix"))

@@ -1,7 +1,5 @@
 """Lints of the sampling parameters themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,8 +37,8 @@ def unset_sampling(use: Use) -> Iterator[Finding]:
     """
     sampled = use.can_be_greedy and use.value("temperature", 1) >= 1 and _uncut(use)
     if use.engine in {"openai", "vllm"} and sampled:
-        where = messages.UNSET_VLLM if use.engine == "vllm" else ""
-        yield Finding(message=messages.UNSET.format(where=where), fix=messages.UNSET_FIX)
+        where = messages.say("unset_vllm") if use.engine == "vllm" else ""
+        yield Finding(message=messages.say("unset", where=where), fix=messages.say("unset_fix"))
 
 
 @LINTS.rule(
@@ -59,8 +57,8 @@ def temperature_for_creativity(use: Use) -> Iterator[Finding]:
     temperature = use.value("temperature", 1)
     if use.purpose == "creative" and temperature > 1:
         tail = float(at_temperature(_TIGHT, temperature)[1:].sum())
-        message = messages.CREATIVE_TEMPERATURE.format(temperature=temperature, tail=tail)
-        yield Finding(message=message, fix=messages.CREATIVE_TEMPERATURE_FIX)
+        message = messages.say("creative_temperature", temperature=temperature, tail=tail)
+        yield Finding(message=message, fix=messages.say("creative_temperature_fix"))
 
 
 @LINTS.rule(
@@ -78,8 +76,8 @@ def repetition_penalty_high(use: Use) -> Iterator[Finding]:
     """
     penalty = use.value("repetition_penalty", 1)
     if penalty > HIGHEST_PENALTY:
-        message = messages.PENALTY_HIGH.format(penalty=penalty, highest=HIGHEST_PENALTY)
-        yield Finding(message=message, fix=messages.PENALTY_HIGH_FIX)
+        message = messages.say("penalty_high", penalty=penalty, highest=HIGHEST_PENALTY)
+        yield Finding(message=message, fix=messages.say("penalty_high_fix"))
 
 
 @LINTS.rule(
@@ -95,11 +93,11 @@ def repetition_penalty_quotes(use: Use) -> Iterator[Finding]:
     HF, vLLM and llama.cpp count the tokens of the prompt as well, so what stands in the documents is pushed down.
     """
     penalty = use.value("repetition_penalty", 1)
-    repeated = {"json_schema": messages.REPEATS_KEYS, "choice": messages.COPIES_LABEL}.get(use.output, "")
-    must = messages.QUOTES if use.retrieved else repeated
+    repeated = {"json_schema": messages.say("repeats_keys"), "choice": messages.say("copies_label")}.get(use.output, "")
+    must = messages.say("quotes") if use.retrieved else repeated
     if penalty != 1 and must:
-        message = messages.PENALTY_REPEATS.format(penalty=penalty, must=must)
-        yield Finding(message=message, fix=messages.PENALTY_REPEATS_FIX)
+        message = messages.say("penalty_repeats", penalty=penalty, must=must)
+        yield Finding(message=message, fix=messages.say("penalty_repeats_fix"))
 
 
 @LINTS.rule(
@@ -117,7 +115,7 @@ def penalty_when_greedy(use: Use) -> Iterator[Finding]:
     acting = [name for name in PENALTIES if use.value(name, NEUTRAL[name]) != NEUTRAL[name]]
     if use.decoding.get("temperature") == 0 and acting:
         names = ", ".join(acting)
-        yield Finding(message=messages.PENALTY_GREEDY.format(names=names), fix=messages.REMOVE.format(names=names))
+        yield Finding(message=messages.say("penalty_greedy", names=names), fix=messages.say("remove", names=names))
 
 
 @LINTS.rule(
@@ -140,8 +138,8 @@ def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
     if lacking:
         values = ", ".join(f"{name} {engine.defaults[name]:g}" for name in lacking)
         neutral = ", ".join(f"{name} = {off[name]:g}" for name in lacking)
-        message = messages.MIN_P_NOT_ALONE.format(engine=engine.label, values=values)
-        yield Finding(message=message, fix=messages.SET.format(values=neutral))
+        message = messages.say("min_p_not_alone", engine=engine.label, values=values)
+        yield Finding(message=message, fix=messages.say("set", values=neutral))
 
 
 @LINTS.rule(
@@ -159,12 +157,12 @@ def ignored_parameter(use: Use) -> Iterator[Finding]:
     """
     if use.capabilities is not None:
         for parameter in filter_parameters(use.capabilities, use.decoding)[1]:
-            remove = messages.REMOVE.format(names=parameter.partition(":")[0])
-            fix = messages.USE_EFFORT if use.capabilities.efforts else remove
-            yield Finding(message=messages.NOT_ACCEPTED.format(parameter=parameter), fix=fix)
+            remove = messages.say("remove", names=parameter.partition(":")[0])
+            fix = messages.say("use_effort") if use.capabilities.efforts else remove
+            yield Finding(message=messages.say("not_accepted", parameter=parameter), fix=fix)
     for name in PROBED:
         if use.decoding.get(name) is not None and use.has_no_effect(name):
-            message, fix = messages.NO_EFFECT.format(name=name), messages.NO_EFFECT_FIX.format(name=name)
+            message, fix = messages.say("no_effect", name=name), messages.say("no_effect_fix", name=name)
             yield Finding(message=message, fix=fix)
 
 
@@ -182,4 +180,4 @@ def temperature_with_top_p(use: Use) -> Iterator[Finding]:
     temperature. Numbers that were tuned on one engine keep other tokens on another.
     """
     if use.value("top_p", 1) < 1 and use.value("min_p", 0) > 0 and use.value("temperature", 1) not in {0.0, 1.0}:
-        yield Finding(message=messages.TWO_CUTS, fix=messages.TWO_CUTS_FIX)
+        yield Finding(message=messages.say("two_cuts"), fix=messages.say("two_cuts_fix"))

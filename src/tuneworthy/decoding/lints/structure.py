@@ -1,7 +1,5 @@
 """Lints of structured output: that it is asked for in the right shape, and comes whole."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,9 +35,9 @@ def sampled_structure(use: Use) -> Iterator[Finding]:
     """
     temperature = use.value("temperature", 1)
     if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and use.can_be_greedy:
-        shown = f"{temperature:g}" if "temperature" in use.decoding else messages.TEMPERATURE_UNSET
-        message = messages.SAMPLED_STRUCTURE.format(temperature=shown)
-        yield Finding(message=message, fix=messages.SAMPLED_STRUCTURE_FIX)
+        shown = f"{temperature:g}" if "temperature" in use.decoding else messages.say("temperature_unset")
+        message = messages.say("sampled_structure", temperature=shown)
+        yield Finding(message=message, fix=messages.say("sampled_structure_fix"))
 
 
 @LINTS.rule(
@@ -65,14 +63,14 @@ def response_format_shape(use: Use) -> Iterator[Finding]:
         return
     kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind not in {"json_schema", "json_object", "text"}:
-        message = messages.FORMAT_TYPE.format(type=str(kind or response_format)[:60])
-        yield Finding(message=message, fix=messages.FORMAT_FIX)
+        message = messages.say("format_type", type=str(kind or response_format)[:60])
+        yield Finding(message=message, fix=messages.say("format_fix"))
     elif kind == "json_schema":
         inner = response_format.get("json_schema")
         lacking = [key for key in ("name", "schema") if not isinstance(inner, Mapping) or key not in inner]
         if lacking:
-            message = messages.FORMAT_KEYS.format(names=" and ".join(lacking))
-            yield Finding(message=message, fix=messages.FORMAT_FIX)
+            message = messages.say("format_keys", names=" and ".join(lacking))
+            yield Finding(message=message, fix=messages.say("format_fix"))
 
 
 @LINTS.rule(
@@ -86,7 +84,7 @@ def dead_structure_field(use: Use) -> Iterator[Finding]:
     """A field that vLLM once read is sent: it is ignored now, and the answer is not constrained."""
     for name in DEAD_FIELDS:
         if name in use.decoding:
-            yield Finding(message=messages.DEAD_FIELD.format(name=name), fix=messages.DEAD_FIELD_FIX)
+            yield Finding(message=messages.say("dead_field", name=name), fix=messages.say("dead_field_fix"))
 
 
 @LINTS.rule(
@@ -100,8 +98,8 @@ def schema_nesting(use: Use) -> Iterator[Finding]:
     """A schema is nested deeper than the engine accepts."""
     most = engine_limits(use.engine).nesting
     if use.schema is not None and most is not None and (levels := depth(use.schema)) > most:
-        message = messages.SCHEMA_TOO_DEEP.format(levels=levels, engine=use.engine, most=most)
-        yield Finding(message=message, fix=messages.SCHEMA_TOO_DEEP_FIX)
+        message = messages.say("schema_too_deep", levels=levels, engine=use.engine, most=most)
+        yield Finding(message=message, fix=messages.say("schema_too_deep_fix"))
 
 
 @LINTS.rule(
@@ -127,8 +125,8 @@ def truncated_structure(use: Use) -> Iterator[Finding]:
         return
     least = len(shortest(use.schema)) / BYTES_A_TOKEN
     if least > use.max_tokens:
-        message = messages.LIMIT_TOO_LOW.format(least=least, most=use.max_tokens)
-        yield Finding(message=message, fix=messages.LIMIT_TOO_LOW_FIX)
+        message = messages.say("limit_too_low", least=least, most=use.max_tokens)
+        yield Finding(message=message, fix=messages.say("limit_too_low_fix"))
 
 
 @LINTS.rule(
@@ -145,7 +143,7 @@ def thinking_constrained(use: Use) -> Iterator[Finding]:
     a field for the reasoning first in the schema.
     """
     if use.thinks_first and use.output != "free" and use.decoding.get("effort") is None:
-        yield Finding(message=messages.NO_ROOM_TO_THINK, fix=messages.NO_ROOM_TO_THINK_FIX)
+        yield Finding(message=messages.say("no_room_to_think"), fix=messages.say("no_room_to_think_fix"))
 
 
 @LINTS.rule(
@@ -162,5 +160,5 @@ def ignored_constraint(use: Use) -> Iterator[Finding]:
     and what does not parse counts as wrong.
     """
     if use.output != "free" and use.has_no_effect(use.output):
-        what = messages.A_SCHEMA if use.output == "json_schema" else messages.GIVEN_CHOICES
-        yield Finding(message=messages.NOT_CONSTRAINED.format(what=what), fix=messages.NOT_CONSTRAINED_FIX)
+        what = messages.say("a_schema") if use.output == "json_schema" else messages.say("given_choices")
+        yield Finding(message=messages.say("not_constrained", what=what), fix=messages.say("not_constrained_fix"))

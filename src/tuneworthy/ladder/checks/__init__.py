@@ -1,7 +1,5 @@
 """The book of checks of a project, and the built-in ones by area; see `tuneworthy.ladder.check`."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from tuneworthy.rules import Finding, RuleBook

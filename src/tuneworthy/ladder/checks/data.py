@@ -1,7 +1,5 @@
 """Checks of the data: cases, examples, labels, overlaps and the split."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 
@@ -25,7 +23,7 @@ def cases_file(facts: Facts) -> Iterator[Finding]:
     """
     for fault in facts.case_faults:
         if fault.expected != DUPLICATE:
-            yield Finding(message=fault.message, fix=fault.hint or messages.FIX_ROW)
+            yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
 
 
 @check("duplicate_ids")
@@ -36,14 +34,14 @@ def duplicate_ids(facts: Facts) -> Iterator[Finding]:
     """
     for fault in facts.case_faults:
         if fault.expected == DUPLICATE:
-            yield Finding(message=fault.message, fix=fault.hint or messages.FIX_ROW)
+            yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
 
 
 @check("examples_file")
 def examples_file(facts: Facts) -> Iterator[Finding]:
     """The file of the examples cannot be read, or rows of it are wrong (see cases_file)."""
     for fault in facts.example_faults:
-        yield Finding(message=fault.message, fix=fault.hint or messages.FIX_ROW)
+        yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
 
 
 @check("unlabelled")
@@ -51,10 +49,14 @@ def unlabelled(facts: Facts) -> Iterator[Finding]:
     """Cases have no right answer. (`"expected": null` is one: declining is right.)"""
     missing = [case.id for case in facts.cases if not case.labelled]
     if missing:
-        message = messages.UNLABELLED.format(
-            n=len(missing), total=len(facts.cases), path=facts.project.cases.path, ids=messages.listed(missing)
+        message = messages.say(
+            "unlabelled",
+            n=len(missing),
+            total=len(facts.cases),
+            path=facts.project.cases.path,
+            ids=messages.listed(missing),
         )
-        yield Finding(message=message, fix=messages.LABEL_THEM)
+        yield Finding(message=message, fix=messages.say("label_them"))
 
 
 def _unknown_labels(facts: Facts) -> dict[str, str]:
@@ -75,14 +77,15 @@ def unknown_labels(facts: Facts) -> Iterator[Finding]:
     """
     if labels := _unknown_labels(facts):
         first = min(labels)
-        message = messages.UNKNOWN_LABELS.format(
+        message = messages.say(
+            "unknown_labels",
             path=facts.project.root / facts.project.cases.path,
             n=len(labels),
             labels=messages.listed(sorted(labels)),
             first=first,
             case=labels[first],
         )
-        yield Finding(message=message, fix=messages.FIX_LABELS)
+        yield Finding(message=message, fix=messages.say("fix_labels"))
 
 
 @check("unseen_labels", severity="warning")
@@ -97,10 +100,10 @@ def unseen_labels(facts: Facts) -> Iterator[Finding]:
     expected = {*labels_of((), facts.examples), *_unknown_labels(facts)}
     counts = Counter(label for case in facts.labelled for label in labels_of([case]) if label not in expected)
     if counts:
-        message = messages.UNSEEN_LABELS.format(
-            n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
+        message = messages.say(
+            "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
         )
-        yield Finding(message=message, fix=messages.ADD_EXAMPLES)
+        yield Finding(message=message, fix=messages.say("add_examples"))
 
 
 @check("contamination", severity="warning")
@@ -111,13 +114,13 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
     """
     if facts.data is None:
         return
-    fix = messages.NO_ACTION
+    fix = messages.say("no_action")
     if facts.data.split.origin == "cases" and len(facts.examples) >= MIN_EXAMPLES:
-        fix = messages.TOO_FEW_REMAIN.format(least=MIN_EXAMPLES)
+        fix = messages.say("too_few_remain", least=MIN_EXAMPLES)
     for side in ("cases", "dev"):
         counts = facts.data.dataset.contamination.counts[side]
         if total := sum(counts.values()):
-            message = messages.OVERLAPPING.format(total=total, n_examples=len(facts.examples), side=side, **counts)
+            message = messages.say("overlapping", total=total, n_examples=len(facts.examples), side=side, **counts)
             yield Finding(message=message, fix=fix)
 
 
@@ -131,15 +134,15 @@ def dev_near_test(facts: Facts) -> Iterator[Finding]:
         return
     counts = facts.data.dataset.contamination.counts["dev_test"]
     if total := sum(counts.values()):
-        message = messages.DEV_NEAR_TEST.format(total=total, n_dev=len(facts.data.split.dev), **counts)
-        yield Finding(message=message, fix=messages.SET_GROUPS)
+        message = messages.say("dev_near_test", total=total, n_dev=len(facts.data.split.dev), **counts)
+        yield Finding(message=message, fix=messages.say("set_groups"))
 
 
 @check("reader_notes", severity="note")
 def reader_notes(facts: Facts) -> Iterator[Finding]:
     """What the reader guessed, converted or dropped."""
     for path, line in facts.reader_notes:
-        yield Finding(message=messages.READER_NOTE.format(path=path, note=line))
+        yield Finding(message=messages.say("reader_note", path=path, note=line))
 
 
 @check("empty_split")
@@ -163,16 +166,16 @@ def edited_cases(facts: Facts) -> Iterator[Finding]:
 def small_test(facts: Facts) -> Iterator[Finding]:
     """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen."""
     if facts.data and len(facts.data.split.test) < MIN_TEST:
-        message = messages.SMALL_TEST.format(n=len(facts.data.split.test), least=MIN_TEST)
-        yield Finding(message=message, fix=messages.ADD_CASES)
+        message = messages.say("small_test", n=len(facts.data.split.test), least=MIN_TEST)
+        yield Finding(message=message, fix=messages.say("add_cases"))
 
 
 @check("small_dev", severity="warning")
 def small_dev(facts: Facts) -> Iterator[Finding]:
     """Dev has fewer than 50 cases: nothing is explored, each rung compares one candidate, fixed beforehand."""
     if facts.data and not facts.data.split.explore:
-        message = messages.SMALL_DEV.format(n=len(facts.data.split.dev), least=MIN_DEV)
-        yield Finding(message=message, fix=messages.ADD_DEV)
+        message = messages.say("small_dev", n=len(facts.data.split.dev), least=MIN_DEV)
+        yield Finding(message=message, fix=messages.say("add_dev"))
 
 
 @check("few_groups", severity="warning")
@@ -182,5 +185,5 @@ def few_groups(facts: Facts) -> Iterator[Finding]:
         return
     groups = {case.source for case in facts.data.split.test}
     if len(groups) < MIN_GROUPS:
-        message = messages.FEW_GROUPS.format(n=len(groups), least=MIN_GROUPS)
-        yield Finding(message=message, fix=messages.ADD_GROUPS)
+        message = messages.say("few_groups", n=len(groups), least=MIN_GROUPS)
+        yield Finding(message=message, fix=messages.say("add_groups"))

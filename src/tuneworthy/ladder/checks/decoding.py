@@ -1,7 +1,5 @@
 """Checks of the sampling settings: the decoding lints, over what the project file sets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -42,7 +40,7 @@ def decoding_settings(facts: Facts) -> Iterator[Finding]:
 
 def _located(where: str, lints: Iterable[Finding]) -> Iterator[Finding]:
     for lint in lints:
-        message = messages.LINT.format(where=where, message=lint.message, code=lint.rule)
+        message = messages.say("lint", where=where, message=lint.message, code=lint.rule)
         yield Finding(message=message, fix=lint.fix, severity=lint.severity)
 
 

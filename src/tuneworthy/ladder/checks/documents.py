@@ -1,7 +1,5 @@
 """Checks of the documents: missing ones, dropped ones, and texts that give orders to the model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from tuneworthy.config.retrieval import NO_PRICE
@@ -20,7 +18,7 @@ def documents_missing(facts: Facts) -> Iterator[Finding]:
     """There is nothing at the path of `[documents]`."""
     path = documents_path(facts.project)
     if path is not None and not path.exists():
-        yield Finding(message=messages.DOCUMENTS_MISSING.format(path=path), fix=messages.FIX_DOCUMENTS_PATH)
+        yield Finding(message=messages.say("documents_missing", path=path), fix=messages.say("fix_documents_path"))
 
 
 @check("documents_named", severity="warning")
@@ -31,8 +29,8 @@ def documents_named(facts: Facts) -> Iterator[Finding]:
         return
     missing = list(dict.fromkeys(one for case in facts.cases for one in case.documents if not corpus.ids([one])))
     if missing:
-        message = messages.DOCUMENTS_NAMED.format(n=len(missing), names=messages.listed(missing))
-        yield Finding(message=message, fix=messages.ADD_DOCUMENTS)
+        message = messages.say("documents_named", n=len(missing), names=messages.listed(missing))
+        yield Finding(message=message, fix=messages.say("add_documents"))
 
 
 @check("documents_read", severity="note")
@@ -46,7 +44,7 @@ def documents_read(facts: Facts) -> Iterator[Finding]:
 def documents_injected(facts: Facts) -> Iterator[Finding]:
     """Documents hold sentences that give orders to a model. They are shown as data; a model may obey them."""
     if facts.corpus and facts.corpus.injection_note:
-        yield Finding(message=facts.corpus.injection_note, fix=messages.CHECK_SOURCES)
+        yield Finding(message=facts.corpus.injection_note, fix=messages.say("check_sources"))
 
 
 @check("search_servers", severity="note")
@@ -60,7 +58,7 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
         try:
             check_address(server.base_url)
         except UserError as error:
-            message = messages.ABOUT.format(name=name, error=error.message)
+            message = messages.say("about", name=name, error=error.message)
             yield Finding(message=message, fix=error.hint, severity="error")
             continue
         use = (facts.estimate.models if facts.estimate else {}).get(name)
@@ -68,7 +66,7 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
             message=messages.search_server(name, server.base_url, use.calls if use else None, use.usd if use else None)
         )
         if not server.price_known:
-            message = messages.NO_SEARCH_PRICE.format(name=name, url=server.base_url)
+            message = messages.say("no_search_price", name=name, url=server.base_url)
             yield Finding(message=message, fix=NO_PRICE, severity="error")
         try:
             read_key(server.api_key_env, owner=name)

@@ -4,8 +4,6 @@ Invariant: a fact that cannot be had is None (or empty), with the reason beside 
 whatever is wrong elsewhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -254,7 +252,7 @@ def _each(error: DataError) -> list[DataError]:
     rest = (
         [
             DataError(
-                error.path, None, messages.MOST_FAULTS.format(n=len(error.faults)), messages.MORE_FAULTS.format(n=more)
+                error.path, None, messages.say("most_faults", n=len(error.faults)), messages.say("more_faults", n=more)
             )
         ]
         if more

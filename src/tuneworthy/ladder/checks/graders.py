@@ -1,7 +1,5 @@
 """Checks of the graders: can they be built, and can they use every label?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from tuneworthy.errors import TuneworthyError
@@ -21,8 +19,8 @@ def grader(facts: Facts) -> Iterator[Finding]:
         return  # labels and texts are not known
     for number, (config, _, error) in enumerate(facts.graders, 1):
         if error:
-            message = messages.ABOUT_GRADER.format(number=number, type=config.type, error=error.message)
-            yield Finding(message=message, fix=error.hint or messages.FIX_GRADERS)
+            message = messages.say("about_grader", number=number, type=config.type, error=error.message)
+            yield Finding(message=message, fix=error.hint or messages.say("fix_graders"))
 
 
 @check("grader_labels")
@@ -35,7 +33,8 @@ def grader_labels(facts: Facts) -> Iterator[Finding]:
         faults = label_faults(built, facts.labelled) if built else {}
         if faults:
             case_id, reason = next(iter(faults.items()))
-            message = messages.GRADER_CANNOT_USE.format(
+            message = messages.say(
+                "grader_cannot_use",
                 number=number,
                 type=config.type,
                 reason=reason.rstrip("."),
@@ -44,7 +43,7 @@ def grader_labels(facts: Facts) -> Iterator[Finding]:
                 first=case_id,
             )
             severity: Severity = "error" if number == 1 else "warning"
-            yield Finding(message=message, fix=messages.FIX_ANSWERS, severity=severity)
+            yield Finding(message=message, fix=messages.say("fix_answers"), severity=severity)
 
 
 @check("regressions")
@@ -55,16 +54,20 @@ def regressions(facts: Facts) -> Iterator[Finding]:
     try:
         sets = regression_sets(facts.project)
     except TuneworthyError as error:
-        message = messages.ABOUT_REGRESSIONS.format(error=error.message)
-        yield Finding(message=message, fix=error.hint or messages.FIX_REGRESSIONS)
+        message = messages.say("about_regressions", error=error.message)
+        yield Finding(message=message, fix=error.hint or messages.say("fix_regressions"))
         return
     for regression_set in sets:
         if faults := label_faults(regression_set.grader, regression_set.cases):
             case_id, reason = next(iter(faults.items()))
-            message = messages.REGRESSION_CANNOT_USE.format(
-                name=regression_set.name, reason=reason.rstrip("."), n=len(faults), first=case_id
+            message = messages.say(
+                "regression_cannot_use",
+                name=regression_set.name,
+                reason=reason.rstrip("."),
+                n=len(faults),
+                first=case_id,
             )
-            yield Finding(message=message, fix=messages.FIX_ANSWERS)
+            yield Finding(message=message, fix=messages.say("fix_answers"))
 
 
 @check("judge_family", severity="warning")
@@ -74,4 +77,4 @@ def judge_family(facts: Facts) -> Iterator[Finding]:
     Human verdicts correct the comparison for that; a judge of another family needs fewer of them.
     """
     for warning in family_warnings(facts.project):
-        yield Finding(message=warning, fix=messages.OTHER_JUDGE)
+        yield Finding(message=warning, fix=messages.say("other_judge"))

@@ -1,7 +1,5 @@
 """Checks of the models: keys, files, functions, servers, prices, limits."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -42,16 +40,16 @@ def model_missing(facts: Facts) -> Iterator[Finding]:
         try:
             path = find(model.model, facts.project.root)
         except ModelError as error:
-            yield Finding(message=messages.ABOUT_MODEL.format(name=name, error=error.message), fix=error.hint)
+            yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
             continue
         if path is not None:
             continue
         if model.model.startswith(("pypi:", "hf:")):
-            message = messages.MODEL_NOT_HERE.format(name=name, model=model.model)
-            yield Finding(message=message, fix=messages.PULL_MODEL.format(name=name), severity="note")
+            message = messages.say("model_not_here", name=name, model=model.model)
+            yield Finding(message=message, fix=messages.say("pull_model", name=name), severity="note")
         else:
-            message = messages.NO_GGUF.format(name=name, path=facts.project.root / model.model)
-            yield Finding(message=message, fix=messages.FIX_MODEL.format(name=name))
+            message = messages.say("no_gguf", name=name, path=facts.project.root / model.model)
+            yield Finding(message=message, fix=messages.say("fix_model", name=name))
 
 
 @check("model_file")
@@ -67,13 +65,13 @@ def model_file(facts: Facts) -> Iterator[Finding]:
         if path is None:
             continue
         if path.is_dir():
-            message = messages.GGUF_IS_FOLDER.format(name=name, path=path)
-            yield Finding(message=message, fix=messages.NAME_A_FILE)
+            message = messages.say("gguf_is_folder", name=name, path=path)
+            yield Finding(message=message, fix=messages.say("name_a_file"))
             continue
         try:
             read_header(path)
         except ModelError as error:
-            yield Finding(message=messages.ABOUT_MODEL.format(name=name, error=error.message), fix=error.hint)
+            yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
 
 
 @check("model_opens")
@@ -85,8 +83,8 @@ def model_opens(facts: Facts) -> Iterator[Finding]:
             continue  # other checks report these
         message = error.message
         if not message.startswith(f"models.{name}"):
-            message = messages.ABOUT_MODEL.format(name=name, error=message)
-        yield Finding(message=message, fix=error.hint or messages.FIX_MODEL.format(name=name))
+            message = messages.say("about_model", name=name, error=message)
+        yield Finding(message=message, fix=error.hint or messages.say("fix_model", name=name))
 
 
 @check("server")
@@ -98,8 +96,8 @@ def server(facts: Facts) -> Iterator[Finding]:
     for name, answer in facts.servers.items():
         if answer.status is None or answer.status >= 500:
             reason = answer.fault or f"status {answer.status}"
-            message = messages.SERVER_DOWN.format(name=name, url=answer.url, reason=reason)
-            yield Finding(message=message, fix=messages.START_SERVER)
+            message = messages.say("server_down", name=name, url=answer.url, reason=reason)
+            yield Finding(message=message, fix=messages.say("start_server"))
 
 
 @check("key_refused")
@@ -109,9 +107,9 @@ def key_refused(facts: Facts) -> Iterator[Finding]:
         variable = getattr(facts.project.models[name], "api_key_env", None)
         has_key = bool(variable and os.environ.get(variable))
         if answer.status in {401, 403} and (has_key or facts.opened[name][1] is None):
-            text = messages.KEY_REFUSED if has_key else messages.KEY_NEEDED
+            text = messages.say("key_refused") if has_key else messages.say("key_needed")
             message = text.format(name=name, url=answer.url, variable=variable, status=answer.status)
-            yield Finding(message=message, fix=messages.SET_KEY)
+            yield Finding(message=message, fix=messages.say("set_key"))
 
 
 @check("model_unknown", severity="warning")
@@ -121,8 +119,8 @@ def model_unknown(facts: Facts) -> Iterator[Finding]:
         model = getattr(facts.project.models[name], "model", "")
         if answer.models and model not in answer.models:
             listed = ", ".join(answer.models[:5])
-            message = messages.MODEL_UNKNOWN.format(name=name, url=answer.url, model=model, listed=listed)
-            yield Finding(message=message, fix=messages.CHECK_MODEL_NAME)
+            message = messages.say("model_unknown", name=name, url=answer.url, model=model, listed=listed)
+            yield Finding(message=message, fix=messages.say("check_model_name"))
 
 
 @check("on_device", severity="warning")
@@ -135,10 +133,10 @@ def on_device(facts: Facts) -> Iterator[Finding]:
         if not facts.excluded(name):
             continue
         if name == facts.project.ladder.baseline:
-            message = messages.BASELINE_HOSTED.format(name=name)
-            yield Finding(message=message, fix=messages.OTHER_BASELINE, severity="error")
+            message = messages.say("baseline_hosted", name=name)
+            yield Finding(message=message, fix=messages.say("other_baseline"), severity="error")
         else:
-            yield Finding(message=messages.MODEL_HOSTED.format(name=name), fix=messages.DROP_CONSTRAINT)
+            yield Finding(message=messages.say("model_hosted", name=name), fix=messages.say("drop_constraint"))
 
 
 @check("price_unknown")
@@ -147,7 +145,7 @@ def price_unknown(facts: Facts) -> Iterator[Finding]:
     for name, model in used(facts).items():
         if model.hosted and price_for(model) is None:
             label = getattr(model, "model", model.provider)
-            message = messages.NO_PRICE.format(name=name, date=table_date(), model=label)
+            message = messages.say("no_price", name=name, date=table_date(), model=label)
             yield Finding(message=message, fix=NO_PRICE)
 
 
@@ -157,8 +155,8 @@ def model_retires(facts: Facts) -> Iterator[Finding]:
     for name, model in used(facts).items():
         price = price_for(model)
         if price and price.retires_within(RETIRES_DAYS):
-            message = messages.RETIRES.format(name=name, model=getattr(model, "model", ""), date=price.retires)
-            yield Finding(message=message, fix=messages.CHOOSE_SUCCESSOR)
+            message = messages.say("retires", name=name, model=getattr(model, "model", ""), date=price.retires)
+            yield Finding(message=message, fix=messages.say("choose_successor"))
 
 
 @check("thinking_cut", severity="warning")
@@ -171,5 +169,5 @@ def thinking_cut(facts: Facts) -> Iterator[Finding]:
     limit, name = facts.project.prompt.max_tokens, facts.project.ladder.baseline
     capabilities = facts.baseline_capabilities
     if capabilities is not None and capabilities.thinking_tokens() and limit < THINKING_TOKENS:
-        message = messages.THINKING_CUT.format(limit=limit, name=name, least=THINKING_TOKENS)
-        yield Finding(message=message, fix=messages.RAISE_MAX_TOKENS)
+        message = messages.say("thinking_cut", limit=limit, name=name, least=THINKING_TOKENS)
+        yield Finding(message=message, fix=messages.say("raise_max_tokens"))

@@ -1,7 +1,5 @@
 """Checks of the plan: the budget, what a run will take, what difference can be seen, waivers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from tuneworthy.ladder import messages
@@ -27,8 +25,8 @@ def budget_missing(facts: Facts) -> Iterator[Finding]:
     """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""
     paid = _paid(facts)
     if paid and facts.project.ladder.budget_usd is None:
-        message = messages.BUDGET_MISSING.format(names=", ".join(paid))
-        yield Finding(message=message, fix=messages.SET_BUDGET)
+        message = messages.say("budget_missing", names=", ".join(paid))
+        yield Finding(message=message, fix=messages.say("set_budget"))
 
 
 @check("budget_short", severity="warning")
@@ -38,8 +36,8 @@ def budget_short(facts: Facts) -> Iterator[Finding]:
     if budget is None or facts.estimate is None or facts.estimate.usd[1] <= budget:
         return
     low, high = facts.estimate.usd
-    message = messages.BUDGET_SHORT.format(budget=budget, low=low, high=high)
-    yield Finding(message=message, fix=messages.RAISE_BUDGET)
+    message = messages.say("budget_short", budget=budget, low=low, high=high)
+    yield Finding(message=message, fix=messages.say("raise_budget"))
 
 
 @check("power", severity="note")
@@ -63,11 +61,11 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
         power.n_no_worse,
     )
     if power.difference <= power.margin:
-        yield Finding(message=messages.POWER_ENOUGH.format(power=text, margin=100 * power.margin))
+        yield Finding(message=messages.say("power_enough", power=text, margin=100 * power.margin))
         return
     needed = f"About {power.n_for_margin:,}" if power.n_for_margin else f"More than {MOST_CASES:,}"
-    message = messages.POWER_SHORT.format(power=text, margin=100 * power.margin)
-    yield Finding(message=message, fix=messages.MORE_CASES.format(n=needed), severity="warning")
+    message = messages.say("power_short", power=text, margin=100 * power.margin)
+    yield Finding(message=message, fix=messages.say("more_cases", n=needed), severity="warning")
 
 
 @check("estimate", severity="note")
@@ -84,8 +82,8 @@ def estimate(facts: Facts) -> Iterator[Finding]:
         store = ResponseStore(facts.folder.responses)
         stored = len(store)
         store.close()
-    more = messages.STORED_ANSWERS.format(n=stored) if stored else ""
-    yield Finding(message=messages.ESTIMATE.format(estimate=facts.estimate, stored=more))
+    more = messages.say("stored_answers", n=stored) if stored else ""
+    yield Finding(message=messages.say("estimate", estimate=facts.estimate, stored=more))
 
 
 @check("waiver")
@@ -93,5 +91,5 @@ def waiver(facts: Facts) -> Iterator[Finding]:
     """A gate is waived that cannot be: `test_set`, `baseline`, `contamination`, `judge` or `parity`."""
     for entry in facts.project.waivers:
         if entry.gate in NEVER_WAIVED:
-            message = messages.NEVER_WAIVED.format(gate=entry.gate)
-            yield Finding(message=message, fix=messages.REMOVE_WAIVER)
+            message = messages.say("never_waived", gate=entry.gate)
+            yield Finding(message=message, fix=messages.say("remove_waiver"))

@@ -1,7 +1,5 @@
 """Checks of the prompt: its files, its templates, its variables, and whether an answer fits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from tuneworthy.cases.task_kind import answer_text
@@ -42,9 +40,11 @@ def prompt_file(facts: Facts) -> Iterator[Finding]:
         try:
             facts.project.text(value)
         except UserError as error:
-            yield Finding(message=messages.ABOUT_PROMPT.format(key=key, error=error.message), fix=error.hint)
+            yield Finding(message=messages.say("about_prompt", key=key, error=error.message), fix=error.hint)
         except UnicodeDecodeError:
-            yield Finding(message=messages.PROMPT_NOT_UTF8.format(key=key, file=value), fix=messages.SAVE_AS_UTF8)
+            yield Finding(
+                message=messages.say("prompt_not_utf8", key=key, file=value), fix=messages.say("save_as_utf8")
+            )
 
 
 @check("prompt_template")
@@ -52,7 +52,9 @@ def prompt_template(facts: Facts) -> Iterator[Finding]:
     """A template of `[prompt]` is not Jinja: a brace or tag is not closed."""
     for key, text in facts.prompt_texts.items():
         if error := _syntax_error(text):
-            yield Finding(message=messages.PROMPT_NOT_JINJA.format(key=key, error=error), fix=messages.FIX_TEMPLATE)
+            yield Finding(
+                message=messages.say("prompt_not_jinja", key=key, error=error), fix=messages.say("fix_template")
+            )
 
 
 @check("prompt_variables")
@@ -80,8 +82,8 @@ def prompt_variables(facts: Facts) -> Iterator[Finding]:
                 reason = reason or join_sentences(error.message, "")
         if lacking:
             yield Finding(
-                message=messages.PROMPT_LACKS_VARIABLES.format(key=key, error=reason, n=len(lacking), first=lacking[0]),
-                fix=messages.FIX_VARIABLES,
+                message=messages.say("prompt_lacks_variables", key=key, error=reason, n=len(lacking), first=lacking[0]),
+                fix=messages.say("fix_variables"),
             )
 
 
@@ -91,7 +93,7 @@ def no_input(facts: Facts) -> Iterator[Finding]:
     plain = [case for case in facts.cases if not case.messages]
     user = facts.prompt_texts.get("user")
     if plain and user is not None and "{{" not in user and "{%" not in user:
-        yield Finding(message=messages.PROMPT_WITHOUT_INPUT.format(text=user[:40]), fix=messages.ADD_INPUT)
+        yield Finding(message=messages.say("prompt_without_input", text=user[:40]), fix=messages.say("add_input"))
 
 
 @check("answer_limit", severity="warning")
@@ -107,10 +109,10 @@ def answer_limit(facts: Facts) -> Iterator[Finding]:
         if case.expected is not None and (size := len(answer_text(case.expected).encode()) / BYTES_A_TOKEN) > limit
     ]
     if longer:
-        message = messages.ANSWER_TOO_LONG.format(
-            limit=limit, n=len(longer), total=len(facts.labelled), longest=round(max(longer))
+        message = messages.say(
+            "answer_too_long", limit=limit, n=len(longer), total=len(facts.labelled), longest=round(max(longer))
         )
-        yield Finding(message=message, fix=messages.RAISE_MAX_TOKENS)
+        yield Finding(message=message, fix=messages.say("raise_max_tokens"))
 
 
 @check("context", severity="warning")
@@ -130,8 +132,8 @@ def context(facts: Facts) -> Iterator[Finding]:
     most = longest + prompt.max_tokens + (max(facts.project.few_shot.k, default=0) * size if shots else 0)
     for name, model in facts.project.models.items():
         if model.provider == "llama_cpp" and most > model.context:
-            message = messages.CONTEXT_TOO_SHORT.format(name=name, context=model.context, needed=round(most))
-            yield Finding(message=message, fix=messages.RAISE_CONTEXT)
+            message = messages.say("context_too_short", name=name, context=model.context, needed=round(most))
+            yield Finding(message=message, fix=messages.say("raise_context"))
 
 
 @check("nothing_searched", severity="warning")
@@ -152,4 +154,4 @@ def nothing_searched(facts: Facts) -> Iterator[Finding]:
         why_no_sets(project, len(split.shots), searched=searched),
     ):
         if why:
-            yield Finding(message=why, fix=messages.SEARCH_LEFT_OUT)
+            yield Finding(message=why, fix=messages.say("search_left_out"))

@@ -4,8 +4,6 @@
 never hold the key.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Invariants: no model is opened or called, no lock is held; answers to a test cas
 which is recorded first.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,7 +129,7 @@ class StoredAnswers:
         wanted = [self._rung(rung)] if rung else [row.rung for row in self.record.rungs if row.variant]
         shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case), hidden="")
         if side == "test" and not reveal_test:
-            return _with(shown, hidden=messages.TEST_HIDDEN)
+            return _with(shown, hidden=messages.say("test_hidden"))
         if side == "test":
             record_reveal(self.session.folder, [case.id], COMMAND)
         return _with(shown, answers=[answer for name in wanted for answer in self._answers(name, [case])])
@@ -176,7 +174,7 @@ class StoredAnswers:
         traces = [trace for name in names for trace in self.session.runner.stored(self._variant(name), split.test)]
         items = Judging(project, split, self._judge).items(traces, n)
         if not items:
-            raise UserError(messages.NO_TEST_ANSWERS, hint=messages.RUN_WITHOUT_QUICK)
+            raise UserError(messages.say("no_test_answers"), hint=messages.say("run_without_quick"))
         record_reveal(self.session.folder, (item.case.id for item in items), command)
         return items
 
@@ -194,7 +192,7 @@ class StoredAnswers:
         """The primary grader, without a model: people need none."""
         config = self.session.project.graders[0]
         if config.type != "judge":
-            raise UserError(messages.NO_JUDGE.format(type=config.type))
+            raise UserError(messages.say("no_judge", type=config.type))
         return cast(JudgeGrader, make_grader(config, GradingContext(root=self.session.project.root)))
 
     def _case(self, word: str) -> Case:
@@ -203,7 +201,7 @@ class StoredAnswers:
         hits = [case for identity, case in self._cases.items() if identity.startswith(word)]
         if len(hits) != 1:
             ids = messages.listed([case.id for case in hits]) or "none"
-            raise UserError(messages.NO_SUCH_CASE.format(word=word, ids=ids), hint=messages.LIST_CASES)
+            raise UserError(messages.say("no_such_case", word=word, ids=ids), hint=messages.say("list_cases"))
         return hits[0]
 
     def _rung(self, word: str) -> str:
@@ -214,12 +212,12 @@ class StoredAnswers:
         """
         rungs = {row.rung: row for row in self.record.rungs if row.variant}
         if not rungs:
-            raise UserError(messages.EMPTY_RUN, hint=messages.RUN_LADDER_AGAIN)
+            raise UserError(messages.say("empty_run"), hint=messages.say("run_ladder_again"))
         if word == "best":
             best = self.record.best
             return best.rung if best else max(_above_classical(rungs), key=lambda name: _dev_score(rungs[name]))
         if word not in rungs:
-            raise UnknownName(messages.RUNG_OF_LAST_RUN, word, ["best", *rungs])
+            raise UnknownName(messages.say("rung_of_last_run"), word, ["best", *rungs])
         return word
 
     def _variant(self, rung: str) -> Variant:
@@ -266,11 +264,11 @@ def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: Non
     folder = Folder(project.root)
     record = read_record(folder)
     if record is None and (record := read_record(folder, "quick")) is not None:
-        say(messages.QUICK_ANSWERS)
+        say(messages.say("quick_answers"))
     if record is None:
-        raise UserError(messages.NO_RUN_YET.format(root=project.root), hint=messages.RUN_LADDER)
+        raise UserError(messages.say("no_run_yet", root=project.root), hint=messages.say("run_ladder"))
     if record.partial:
-        say(messages.PARTIAL_ANSWERS.format(reason=record.partial))
+        say(messages.say("partial_answers", reason=record.partial))
     data = read_data(project)
     store = ResponseStore(folder.responses)
     session = Session(project, data, store, None, Budget(None), identities=record.judges)

@@ -1,7 +1,5 @@
 """Two variants, paired, on dev or (as a test comparison) on test: for people, and as a gate in CI."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -77,11 +75,11 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         Undecided: Too few cases have a score of both.
     """
     if a.id == b.id:
-        raise UserError(messages.SAME_VARIANT.format(name=a.name, id=a.id), hint=messages.NAME_ANOTHER)
+        raise UserError(messages.say("same_variant", name=a.name, id=a.id), hint=messages.say("name_another"))
     cases = session.split.test if on_test else session.split.dev
     if len(cases) < FEWEST:
-        message = messages.TOO_FEW_CASES.format(split="test" if on_test else "dev", n=len(cases), least=FEWEST)
-        raise Undecided(message, hint=messages.MORE_SCORED_CASES)
+        message = messages.say("too_few_cases", split="test" if on_test else "dev", n=len(cases), least=FEWEST)
+        raise Undecided(message, hint=messages.say("more_scored_cases"))
     alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
     repeats_a, repeats_b = (repeats_of(session.project, one) if on_test else 1 for one in (a, b))
     traces_a = await session.ask(a, cases, repeats=repeats_a)
@@ -90,7 +88,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     num_b, den_b, _ = await session.score(traces_b, cases)
     both = ~(np.isnan(num_a) | np.isnan(num_b))
     if both.sum() < FEWEST:
-        raise Undecided(messages.TOO_FEW_SCORED.format(n=int(both.sum()), least=FEWEST))
+        raise Undecided(messages.say("too_few_scored", n=int(both.sum()), least=FEWEST))
     groups = session.groups(cases)
     scored_groups = None if groups is None else groups[both]
     sides = (num_a[both], den_a[both], num_b[both], den_b[both])

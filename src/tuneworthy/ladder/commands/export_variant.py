@@ -1,7 +1,5 @@
 """A variant as files that live without the tool: its description, its prompt, and a client that sends it."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -61,7 +59,7 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
         UserError: The variant is a classical baseline, which has no prompt.
     """
     if variant.model.startswith(PREFIX):
-        raise UserError(messages.NO_PROMPT.format(name=variant.name), hint=messages.FIT_CLASSICAL)
+        raise UserError(messages.say("no_prompt", name=variant.name), hint=messages.say("fit_classical"))
     case = Case(id="export", input="@@INPUT@@")
     fixed = variant.shots is not None and variant.shots.mode == "fixed"
     shots = session.pool.select(variant.shots, [case])["export"] if fixed else ()
@@ -100,7 +98,7 @@ def _passages(retrieval: Retrieval) -> list[str]:
     settings = {key: value for key, value in asdict(retrieval).items() if key not in {"documents", "mode", "cite"}}
     example = passages_text([Passage(document="ID", text="...")], cite=retrieval.cite)
     return [
-        messages.PASSAGES_BEFORE.format(k=retrieval.k, documents=retrieval.documents, settings=settings),
+        messages.say("passages_before", k=retrieval.k, documents=retrieval.documents, settings=settings),
         "",
         "```",
         example,

@@ -6,8 +6,6 @@ measured separately and reported as a component of the variance. A failed answer
 excluded from all of these and counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -117,11 +115,11 @@ class DecodingSweep:
 
     def __init__(self, session: Session, base: Variant, repeats: int = 2) -> None:
         if repeats < 2:
-            raise UserError(messages.ONE_REPEAT.format(n=repeats))
+            raise UserError(messages.say("one_repeat", n=repeats))
         provider = session.models[base.model].provider
         capabilities = getattr(provider, "capabilities", None)
         if not isinstance(capabilities, Capabilities) or not (takes_temperature(capabilities) or capabilities.efforts):
-            raise UserError(messages.NOTHING_TO_SWEEP.format(model=base.model))
+            raise UserError(messages.say("nothing_to_sweep", model=base.model))
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
         self.provider = provider_of(session.project, base.model)
         self.probed = read_probe(session.folder, base.model, provider.identity)

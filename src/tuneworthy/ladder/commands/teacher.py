@@ -1,7 +1,5 @@
 """The teacher of `[teacher]`, resolved: a model with the project's prompt, or a variant of the ladder as it is."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from tuneworthy.config.teacher import Teacher
@@ -22,7 +20,7 @@ def teaching_of(session: Session) -> Teaching:
     """
     project = session.project
     if project.teacher is None:
-        raise UserError(messages.NO_TEACHER, hint=messages.ADD_TEACHER)
+        raise UserError(messages.say("no_teacher"), hint=messages.say("add_teacher"))
     variant = _variant(session, project.teacher)
     split = session.split
     return Teaching(
@@ -45,8 +43,8 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
         found = resolve(session, teacher.variant or "best")
         _check(session, teacher, found.model)
         if canonical(dict(found.model_identity)) != session.models[found.model].identity:
-            message = messages.TEACHER_CHANGED.format(model=found.model, name=found.name)
-            raise UserError(message, hint=messages.RUN_LADDER_AGAIN)
+            message = messages.say("teacher_changed", model=found.model, name=found.name)
+            raise UserError(message, hint=messages.say("run_ladder_again"))
     decoding = {**found.decoding, **teacher.parameters}
     return replace(found, decoding=decoding, max_tokens=teacher.max_tokens or found.max_tokens)
 
@@ -72,8 +70,8 @@ def _check(session: Session, teacher: Teacher, name: str) -> None:
         UserError: It is a classical baseline, it is gone, or its terms are open or forbid it.
     """
     if name.startswith(PREFIX):
-        raise UserError(messages.CLASSICAL_TEACHER, hint=messages.NAME_A_RUNG)
+        raise UserError(messages.say("classical_teacher"), hint=messages.say("name_a_rung"))
     config = session.project.models.get(name)
     if config is None:
-        raise UserError(messages.TEACHER_GONE.format(model=name), hint=messages.PUT_MODEL_BACK)
+        raise UserError(messages.say("teacher_gone", model=name), hint=messages.say("put_model_back"))
     check_terms(teacher, name, config.provider, hosted=config.hosted)

@@ -8,8 +8,6 @@ one group vary together, so intervals and folds go by groups.
 Source: facts.md 0, row 24; facts.md C1.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -156,7 +154,7 @@ async def measure_uncertainty(
     """
     cases = _drawn(session, limit)
     if "logprobs" not in session.models[variant.model].provider.supports:
-        raise Undecided(messages.NO_LOGPROBS.format(model=variant.model), hint=messages.OTHER_MODEL)
+        raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("other_model"))
     traces = await session.ask(variant, cases, logprobs=ALTERNATIVES)
     _, _, scores = await session.score(traces, cases)
     repeats = await _sampled(session, variant, cases, samples) if samples else {}
@@ -165,7 +163,7 @@ async def measure_uncertainty(
         for case, trace, score in zip(cases, traces, scores, strict=True)
     ]
     if not any(one.tokens for one in answers):
-        raise Undecided(messages.NO_LOGPROBS.format(model=variant.model), hint=messages.RUN_PROBE)
+        raise Undecided(messages.say("no_logprobs", model=variant.model), hint=messages.say("run_probe"))
     calibration = calibrate(answers, seed=session.project.split.seed)
     report = UncertaintyReport(
         variant=variant.name,
@@ -238,8 +236,8 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0) -> Calibration
     main, values = areas[PRIMARY], columns[PRIMARY]
     refused = ""
     if main.lo <= 0.5:
-        refused = messages.SIGNAL_FAILS.format(
-            signal=PRIMARY, area=main.area, low=main.lo, high=main.hi, n=len(graded), n_wrong=n_wrong
+        refused = messages.say(
+            "signal_fails", signal=PRIMARY, area=main.area, low=main.lo, high=main.hi, n=len(graded), n_wrong=n_wrong
         )
     return replace(
         found,
@@ -277,7 +275,7 @@ def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, st
     flagged = np.array([one.signals["max_surprise"] > -bound for one in graded], dtype=bool)
     area = report.calibration.areas.get("max_surprise")
     recall, false_alarms = (float(flagged[kind].mean()) if kind.any() else 0.0 for kind in (wrong, ~wrong))
-    sentence = messages.THRESHOLD_FLAGS.format(bound=bound, recall=recall, false_alarms=false_alarms)
+    sentence = messages.say("threshold_flags", bound=bound, recall=recall, false_alarms=false_alarms)
     return area is not None and area.lo > 0.5 and _flags_more(flagged, wrong, groups), sentence
 
 

@@ -1,7 +1,5 @@
 """Rung `baseline`: prompt, model and sampling parameters as they are today."""
 
-from __future__ import annotations
-
 from tuneworthy.config.project import Project
 from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung

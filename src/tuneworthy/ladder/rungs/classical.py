@@ -1,7 +1,5 @@
 """Rung `classical`: what methods without a language model score. A reference: no rung builds on it."""
 
-from __future__ import annotations
-
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import PREFIX, add_classical_models
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
@@ -15,7 +13,7 @@ class ClassicalRung(Rung):
     async def propose(self, view: View) -> Proposal:
         """Return one candidate for each classical baseline, the strongest first."""
         if not len(view.pool):
-            return Proposal(skipped=messages.NO_EXAMPLES_TO_LEARN, skip_code="no_examples")
+            return Proposal(skipped=messages.say("no_examples_to_learn"), skip_code="no_examples")
         user = view.project.text(view.project.prompt.user) or "{{ input }}"
         providers = add_classical_models(view.models, view.task.kind, view.pool, view.seed)
         candidates = [

@@ -1,7 +1,5 @@
 """Rung `decoding`: sampling parameters, or effort where the model takes none that can be set to greedy."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -37,11 +35,11 @@ class DecodingRung(Rung):
         provider = view.models[best.model].provider
         capabilities = getattr(provider, "capabilities", None)
         if capabilities is None:
-            skipped = messages.NO_PARAMETERS.format(model=best.model)
+            skipped = messages.say("no_parameters", model=best.model)
             return Proposal(skipped=skipped, skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
             return Proposal(
-                skipped=messages.CONSTRAINED_AND_GREEDY, skip_code="constrained", notes=_warnings(view, best)
+                skipped=messages.say("constrained_and_greedy"), skip_code="constrained", notes=_warnings(view, best)
             )
         folder = Folder(view.project.root)
         probed = read_probe(folder, best.model, provider.identity)
@@ -52,13 +50,13 @@ class DecodingRung(Rung):
         for setting in [*([swept] if swept else []), *grid]:
             usable, dropped = accepted(capabilities, setting, probed)
             if dropped:
-                notes.append(messages.NOT_ACCEPTED.format(model=best.model, what=", ".join(dropped)))
+                notes.append(messages.say("not_accepted", model=best.model, what=", ".join(dropped)))
             if usable and usable != dict(best.decoding):
                 candidate = with_setting(best, usable, capabilities)
                 notes += _warnings(view, candidate)
                 candidates[candidate.id] = replace(candidate, notes=(*best.notes, label(usable)))
         if not candidates:
-            skipped = messages.NO_SETTING_ACCEPTED.format(model=best.model)
+            skipped = messages.say("no_setting_accepted", model=best.model)
             return Proposal(skipped=skipped, skip_code="no_parameters", notes=notes)
         return Proposal(candidates=list(candidates.values()), notes=notes)
 
@@ -106,7 +104,7 @@ def accepted(
         probed: What a probe found, by finding.
     """
     _, dropped = filter_parameters(capabilities, setting)
-    idle = [f"{name}: {messages.PROBED_IDLE}" for name in setting if probed.get(name) in IDLE]
+    idle = [f"{name}: {messages.say('probed_idle')}" for name in setting if probed.get(name) in IDLE]
     dropped = (*dropped, *idle)
     names = {reason.partition(":")[0] for reason in dropped}
     return {name: value for name, value in setting.items() if name not in names}, dropped

@@ -1,7 +1,5 @@
 """Rung `few_shot`: fixed shots, shots chosen per case, structured output, and sets of shots that are searched for."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -24,7 +22,7 @@ class FewShotRung(Rung):
         structured = view.task.structured if _can_constrain(view, view.task.structured) else OutputFormat()
         if not len(pool):
             if structured.kind == "free" or structured == best.output:
-                return Proposal(skipped=messages.NO_EXAMPLES_TO_SHOW, skip_code="no_examples")
+                return Proposal(skipped=messages.say("no_examples_to_show"), skip_code="no_examples")
             return Proposal(candidates=[_variant(_greedy(view, best), None, structured)])
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
         free = _free(best)
@@ -61,8 +59,8 @@ def _encoder(view: View) -> tuple[str, list[str]]:
         return "", []
     config = view.project.retrieval.encoder
     if not isinstance(config, LocalEncoder):
-        return "", [messages.SHOTS_WITHOUT_ENCODER]
-    return ("", [messages.SHOTS_WITHOUT_TORCH]) if find_spec("torch") is None else (config.model, [])
+        return "", [messages.say("shots_without_encoder")]
+    return ("", [messages.say("shots_without_torch")]) if find_spec("torch") is None else (config.model, [])
 
 
 def _free(best: Variant) -> OutputFormat:

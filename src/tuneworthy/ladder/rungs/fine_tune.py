@@ -1,7 +1,5 @@
 """Rung `fine_tune`: the tuned models of this project with the prompt that they were trained with x decoding presets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,7 +36,7 @@ class FineTuneRung(Rung):
         opened, faults = add_tuned(view.models, view.project)
         if not opened:
             why = "; ".join(faults) or missing(view.project)
-            skipped = messages.NO_TUNED_MODEL.format(why=why)
+            skipped = messages.say("no_tuned_model", why=why)
             return Proposal(skipped=skipped, skip_code="no_tuned_model", notes=faults)
         candidates: dict[str, Variant] = {}
         notes = list(faults)
@@ -55,7 +53,7 @@ class FineTuneRung(Rung):
         if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
             now = tuned.artifact if tuned is not None else "nothing of this project"
             raise OutsideFault(
-                messages.SERVED_CHANGED.format(model=winner.model, now=now), hint=messages.SERVED_CHANGED_HINT
+                messages.say("served_changed", model=winner.model, now=now), hint=messages.say("served_changed_hint")
             )
         against = add_base(session.models, session.project, tuned)
         identity = session.models[against.model].provider.identity
@@ -90,7 +88,7 @@ def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Var
         if output.kind not in {"free", *provider.supports}:
             dropped = (*dropped, f"{output.kind}: not accepted")
         if dropped:
-            notes.append(messages.NOT_ACCEPTED.format(model=tuned.name, what=", ".join(dropped)))
+            notes.append(messages.say("not_accepted", model=tuned.name, what=", ".join(dropped)))
             continue
         name = f"fine_tune/{kind}{setting}"
         variants.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, setting)))

@@ -5,8 +5,6 @@ the base, not assumed. Only the likeliest `TOP` tokens are told by a server: wha
 one further token, so that the entropy is a lower bound.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, log2

@@ -1,7 +1,5 @@
 """Rung `model`: every other eligible model of the project, at each of its efforts, with the best prompt so far."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -15,7 +13,7 @@ from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ModelDetail, ModelResult
 from tuneworthy.ladder.rungs.decoding import accepted
 from tuneworthy.ladder.session import Session
-from tuneworthy.messages import HOSTED_FORBIDDEN
+from tuneworthy.messages import say
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
@@ -34,19 +32,19 @@ class ModelRung(Rung):
         others = [name for name in project.answering if name != best.model]
         forbidden = [name for name in others if not project.may_serve(name)]
         eligible = [name for name in others if name not in forbidden]
-        reasons = [HOSTED_FORBIDDEN.format(model=name) for name in forbidden]
-        notes = [messages.ONLY_JUDGES.format(model=name) for name in project.models if name not in project.answering]
+        reasons = [say("hosted_forbidden", model=name) for name in forbidden]
+        notes = [messages.say("only_judges", model=name) for name in project.models if name not in project.answering]
         if not eligible:
-            why, code = messages.NO_OTHER_MODEL, "no_other_model"
+            why, code = messages.say("no_other_model"), "no_other_model"
             if forbidden:
-                why, code = messages.NO_OTHER_MODEL_ON_DEVICE, "constraint"
+                why, code = messages.say("no_other_model_on_device"), "constraint"
             return Proposal(skipped=why, skip_code=code, ineligible=reasons, notes=notes)
         notes += filter(None, (retirement(project, name) for name in eligible))
         candidates: list[Variant] = []
         for name in eligible:
             variants, dropped = _variants(view, best, name)
             candidates += variants
-            notes += [messages.NOT_ACCEPTED.format(model=name, what=", ".join(dropped))] if dropped else []
+            notes += [messages.say("not_accepted", model=name, what=", ".join(dropped))] if dropped else []
         return Proposal(candidates=candidates, ineligible=reasons, notes=notes)
 
     async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> ModelDetail:
@@ -182,5 +180,5 @@ def retirement(project: Project, name: str, today: date | None = None) -> str:
         return ""
     days = (price.retires - now).days
     if days < 0:
-        return messages.SWITCHED_OFF.format(model=name, date=price.retires)
-    return messages.SWITCHED_OFF_SOON.format(model=name, date=price.retires, days=days)
+        return messages.say("switched_off", model=name, date=price.retires)
+    return messages.say("switched_off_soon", model=name, date=price.retires, days=days)

@@ -4,8 +4,6 @@ The rewrites are deterministic (structure, role, contract, half, chain of though
 them there are two more: one by GEPA, and one without the paragraphs that earn nothing.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 

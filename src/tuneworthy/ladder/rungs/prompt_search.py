@@ -6,8 +6,6 @@ plain file first and read back as the project file would read it: what is raced 
 file is named by its text and never becomes another's.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +24,7 @@ from tuneworthy.ladder.dev_scores import all_answered, answers, measure
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail
 from tuneworthy.ladder.session import Session
-from tuneworthy.messages import HOSTED_FORBIDDEN
+from tuneworthy.messages import say
 from tuneworthy.prompts.templates import own_system, render
 from tuneworthy.search.ablate import ablate, may_go, tokens_of
 from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, part, why_no_sides
@@ -69,11 +67,11 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
         return ""
     why = _why_no_prompt(project, model)
     if not why and not project.may_serve(section.model):
-        why = HOSTED_FORBIDDEN.format(model=section.model)
+        why = say("hosted_forbidden", model=section.model)
     why = why or gepa_missing() or _why_not_searched(dev, searched=searched)
     if not why and dev:
         why = why_no_sides(searched_cases(dev), section.calls)
-    return messages.NOT_OPTIMISED.format(why=why) if why else ""
+    return messages.say("not_optimised", why=why) if why else ""
 
 
 def why_not_ablated(
@@ -92,26 +90,26 @@ def why_not_ablated(
         return ""
     why = _why_no_prompt(project, model)
     if not why and not may_go(system or ""):
-        why = messages.NO_PARAGRAPHS
+        why = messages.say("no_paragraphs")
     why = why or _why_not_searched(dev, searched=searched)
-    return messages.NOT_ABLATED.format(why=why) if why else ""
+    return messages.say("not_ablated", why=why) if why else ""
 
 
 def _why_no_prompt(project: Project, model: str) -> str:
     """Say so if a model has no prompt of ours."""
-    return messages.OWN_PROMPT.format(model=model) if project.models[model].provider in OWN else ""
+    return messages.say("own_prompt", model=model) if project.models[model].provider in OWN else ""
 
 
 def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
     """Say why no prompt can be searched for on `dev`, if it is known."""
     if not searched:
-        return messages.UNSEARCHED
+        return messages.say("unsearched")
     half, cases = searched_half(dev), searched_cases(dev)
     if not dev or len(cases) >= FEWEST:
         return ""
     if len(cases) < len(half):
-        return messages.OWN_SYSTEM_TURNS.format(n=len(half) - len(cases), n_half=len(half))
-    return messages.SEARCHED_TOO_FEW.format(least=FEWEST, n=len(half))
+        return messages.say("own_system_turns", n=len(half) - len(cases), n_half=len(half))
+    return messages.say("searched_too_few", least=FEWEST, n=len(half))
 
 
 # --- paragraphs that earn nothing ---------------------------------------------------------------------------------
@@ -134,7 +132,7 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
     )
     if not found.cut:
         return best, about
-    note = messages.PARAGRAPHS_CUT.format(n=found.cut, n_all=found.paragraphs)
+    note = messages.say("paragraphs_cut", n=found.cut, n_all=found.paragraphs)
     return replace(best, name="prompt/cut", system=found.text, notes=(*best.notes, note)), about
 
 
@@ -160,8 +158,8 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDe
     cases = await asking.scored_today(wanted)
     set_aside = len(wanted) - len(cases)
     if why := why_no_sides(cases, section.calls):
-        why = messages.SEARCHED_UNSCORED.format(n=set_aside, n_all=len(wanted), why=why)
-        return best, None, messages.NOT_OPTIMISED.format(why=why)
+        why = messages.say("searched_unscored", n=set_aside, n_all=len(wanted), why=why)
+        return best, None, messages.say("not_optimised", why=why)
     found = await optimise(
         best.system or "",
         cases,
@@ -178,7 +176,7 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDe
         set_aside=set_aside,
     )
     if not found.best:
-        return best, about, messages.GEPA_FOUND_NOTHING.format(calls=found.calls)
+        return best, about, messages.say("gepa_found_nothing", calls=found.calls)
     file = _written(session, found.prompts[found.best].text)
     system = session.project.text(file)
     return replace(best, name="prompt/gepa", system=system, notes=(*best.notes, "gepa")), replace(about, file=file), ""

@@ -1,7 +1,5 @@
 """Ask base and tuned model the regression sets, greedily and without the task's prompt, and compare them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tuneworthy.graders.base import GradingContext

@@ -5,8 +5,6 @@ given to the model with different numbers of passages. The tuning, and all that 
 alone.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +28,7 @@ from tuneworthy.ladder.rung_details import (
     StageTime,
 )
 from tuneworthy.ladder.session import Session
-from tuneworthy.messages import HOSTED_FORBIDDEN
+from tuneworthy.messages import say
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.chunking import about_tokens
@@ -91,23 +89,23 @@ class RetrievalRung(Rung):
         """Return one candidate for each k that fits into the model's context; the middle k is preregistered."""
         best, library = view.incumbent, view.library
         if library is None:
-            return Proposal(skipped=messages.NO_DOCUMENTS, skip_code="no_documents")
+            return Proposal(skipped=messages.say("no_documents"), skip_code="no_documents")
         if view.project.models[best.model].provider in OWN:
-            return Proposal(skipped=messages.OWN_SEARCH.format(model=best.model), skip_code="own_pipeline")
+            return Proposal(skipped=messages.say("own_search", model=best.model), skip_code="own_pipeline")
         if library.missing:
             return Proposal(skipped=library.missing, skip_code="no_lancedb")
         if not library.corpus.documents:
-            return Proposal(skipped=messages.EMPTY_DOCUMENTS, skip_code="no_documents")
+            return Proposal(skipped=messages.say("empty_documents"), skip_code="no_documents")
         if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
-            why = HOSTED_FORBIDDEN.format(model=", ".join(library.hosted))
+            why = say("hosted_forbidden", model=", ".join(library.hosted))
             return Proposal(skipped=why, skip_code="constraint", ineligible=[why])
         notes = list(library.notes)
         if view.dev and not library.encoder_identity and library.settings.encoder.type in messages.NO_ENCODER:
-            notes.append(messages.WORDS_ALONE.format(why=messages.NO_ENCODER[library.settings.encoder.type]))
+            notes.append(messages.say("words_alone", why=messages.NO_ENCODER[library.settings.encoder.type]))
         forms, measured = await tuned_forms(library, view.dev)
         if view.dev and not measured:
             named = sum(bool(library.named(case)) for case in view.dev)
-            notes.append(messages.SEARCH_NOT_TUNED.format(n=named, least=FEWEST_NAMED))
+            notes.append(messages.say("search_not_tuned", n=named, least=FEWEST_NAMED))
         found: list[Variant] = []
         too_long: list[Variant] = []
         for form in forms:
@@ -116,9 +114,9 @@ class RetrievalRung(Rung):
                 (found if await _fits(view, library, variant) else too_long).append(variant)
         if too_long:
             names = ", ".join(variant.name for variant in too_long)
-            notes.append(messages.PASSAGES_TOO_LONG.format(model=best.model, names=names))
+            notes.append(messages.say("passages_too_long", model=best.model, names=names))
         if not found:
-            skipped = messages.NO_PASSAGE_FITS.format(model=best.model)
+            skipped = messages.say("no_passage_fits", model=best.model)
             return Proposal(skipped=skipped, skip_code="context", notes=notes)
         return Proposal(candidates=_middle_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 

@@ -6,8 +6,6 @@ mislabelled, or what the grader cannot judge, is not among them.
 Source: Khattab et al., "DSPy", arXiv 2310.03714, section 4 (BootstrapFewShotWithRandomSearch).
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from tuneworthy.cases.splits import example_case
@@ -30,7 +28,7 @@ def why_no_sets(project: Project, n_pool: int, *, searched: bool) -> str:
     if not project.few_shot.sets:
         return ""
     if n_pool <= max(project.few_shot.k):
-        return messages.SETS_TOO_FEW.format(n=n_pool)
+        return messages.say("sets_too_few", n=n_pool)
     return "" if searched else messages.SETS_UNSEARCHED
 
 
@@ -49,7 +47,7 @@ async def shot_sets(session: Session, view: View) -> tuple[list[tuple[str, Shots
         drawn = (sure.fixed(k, view.seed + number, mixed=True) for number in range(1, total // 2 + 1))
         sets = [(f"bootstrap{number}", replace(one, pool_hash=pool.hash)) for number, one in enumerate(drawn, 1)]
     elif total > 1:
-        notes.append(messages.NO_BOOTSTRAP.format(n=len(right), n_asked=n_asked))
+        notes.append(messages.say("no_bootstrap", n=len(right), n_asked=n_asked))
     rest = range(1, total - len(sets) + 1)
     sets += [(f"random{number}", pool.fixed(k, view.seed + number, mixed=True)) for number in rest]
     return sets, notes

@@ -4,8 +4,6 @@ A parity check is a rule on a `Subject`; its docstring is its page, its codes ar
 checks run in order, from causes to what follows from them: the cause of a failed run is that of the first failed check.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final

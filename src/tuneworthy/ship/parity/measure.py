@@ -5,8 +5,6 @@ and every check is a function of what was measured. Distributions are compared o
 tokenizer gives, so that another reading of the text cannot hide behind another model, or the other way round.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log

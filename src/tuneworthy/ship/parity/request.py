@@ -1,7 +1,5 @@
 """What `parity` compares: the artifacts of a project, the rows that are asked, and the plan that every form follows."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,7 +121,7 @@ def _children(store: Folder, kind: Kind, parent: str, forms: Sequence[str] | Non
         return []
     children = [open_artifact(store, kind, made.id) for made in artifacts(store, kind) if made.parent == parent]
     if not children and forms is not None:
-        message, hint = messages.NO_SUCH_FORM, messages.MAKE_FORM
+        message, hint = messages.say("no_such_form"), messages.say("make_form")
         raise UserError(message.format(kind=kind, parent=parent), hint=hint.format(verb=MADE_BY[kind]))
     return children
 

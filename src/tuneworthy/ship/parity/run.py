@@ -1,7 +1,5 @@
 """`parity` as a whole: ask each form in turn, run the checks, write the document."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -63,21 +61,21 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
     plan = plan_of(request, context_of(store, request.adapter))
     line = lineage_of(request, plan, base_folder)
     scoring = request.scoring_of(plan.rows)
-    say(messages.ASKS_ADAPTER.format(base=request.base.id, adapter=request.adapter.id))
+    say(messages.say("asks_adapter", base=request.base.id, adapter=request.adapter.id))
     base, adapter, plan = _trained(request, plan, base_folder)
     forms: dict[str, FormAnswers] = {}
     if request.merged is not None:
-        say(messages.ASKS_MERGED.format(model=request.merged.id))
+        say(messages.say("asks_merged", model=request.merged.id))
         forms["merged"] = _merged(request.merged.folder, plan)
     for name, gguf in named_files(request).items():
-        say(messages.ASKS_GGUF.format(model=gguf.id))
+        say(messages.say("asks_gguf", model=gguf.id))
         form = LlamaForm(gguf.folder / "model.gguf", store.logs / "parity.log", plan.context)
         try:
             forms[name] = measure(name, file_type(gguf), form, plan)
         finally:
             form.close()
     if request.served is not None:
-        say(messages.ASKS_SERVER)
+        say(messages.say("asks_server"))
         forms["served"] = measure("served", request.served.kind, request.served.form, plan)
     return Subject(
         plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, margin=request.margin,

@@ -1,7 +1,5 @@
 """The project's grader on what every form answered to the same rows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +26,7 @@ class Scoring:
 
     metric: TaskMetric | None = None
     places: tuple[int, ...] = ()
-    why_not: str = messages.NO_GRADER
+    why_not: str = messages.say("no_grader")
 
 
 def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: Sequence[Example]) -> Scoring:
@@ -44,7 +42,7 @@ def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: 
         UserError: The cases cannot be read, or the grader cannot be made.
     """
     if project.graders[0].type == "judge":
-        return Scoring(why_not=messages.JUDGE_GRADES)
+        return Scoring(why_not=messages.say("judge_grades"))
     cases = read_cases(project.root / project.cases.path).cases
     kind = kind_of(store, cases, rows)
     gradable: dict[str, tuple[int, Case]] = {}
@@ -52,7 +50,7 @@ def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: 
         if (case := example_case(row, kind)) is not None:
             gradable.setdefault(case.id, (place, case))
     if not gradable:
-        return Scoring(why_not=messages.NO_CASE_ASKED.format(kind=kind.name))
+        return Scoring(why_not=messages.say("no_case_asked", kind=kind.name))
     places, asked_cases = zip(*gradable.values(), strict=True)
     return Scoring(TaskMetric(grader=own_grader(project, cases, rows, kind), cases=asked_cases), places, "")
 

@@ -1,7 +1,5 @@
 """The forms that a server runs: a GGUF file in the embedded llama.cpp, and vLLM with a merged model or an adapter."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,7 +69,7 @@ class LlamaForm(ServerForm):
         try:
             import xllamacpp  # noqa: F401
         except ImportError:
-            raise UserError(messages.NO_LLAMA_CPP, hint=messages.INSTALL_LOCAL) from None
+            raise UserError(messages.say("no_llama_cpp"), hint=messages.say("install_local")) from None
         from tuneworthy.providers.llama_cpp import Engine, cores
 
         header = read_header(path)
@@ -108,7 +106,7 @@ class LlamaForm(ServerForm):
             body = {**_body(chats[0]), "max_tokens": 1, "temperature": 0}
             counted = self._post("v1/chat/completions", body)["usage"]["prompt_tokens"]
             if counted != len(ids[0]):
-                raise ModelError(messages.OTHER_COUNT.format(counted=counted, n=len(ids[0])))
+                raise ModelError(messages.say("other_count", counted=counted, n=len(ids[0])))
         return ids
 
     def token_ids(self, text: str) -> list[int]:

@@ -1,7 +1,5 @@
 """The rows that an adapter was trained on, in the prompt of that training, and what the run stored of its mask."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +40,8 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
     elif examples is not None and examples.is_file():
         rows = read_examples(examples).examples
     else:
-        message = messages.NO_TRAINING_ROWS.format(dataset=name, adapter=trained.id)
-        raise UserError(message, hint=messages.BUILD_AND_TRAIN)
+        message = messages.say("no_training_rows", dataset=name, adapter=trained.id)
+        raise UserError(message, hint=messages.say("build_and_train"))
     prompt = trained.manifest.get("prompt")
     if not isinstance(prompt, Mapping):
         return list(rows)
@@ -75,7 +73,7 @@ def question_as_trained(text: str, trained: Artifact) -> Chat:
     row, prompt = Example(messages=turns, id=""), trained.manifest.get("prompt")
     if isinstance(prompt, Mapping):
         if not _student(prompt).fits(row):
-            raise UserError(messages.FACT_LACKS_VARIABLES.format(text=text), hint=messages.WRITE_VARIABLES)
+            raise UserError(messages.say("fact_lacks_variables", text=text), hint=messages.say("write_variables"))
         row = as_trained(row, prompt)
     return Chat(messages=row.messages[:-1], generation_prompt=True)
 

@@ -112,7 +112,7 @@ class FolderTokenizer:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         self.template = template_of(folder)
         if self.template is None:
-            raise UserError(messages.NO_CHAT_TEMPLATE.format(folder=folder), hint=messages.ADD_TEMPLATE)
+            raise UserError(messages.say("no_chat_template", folder=folder), hint=messages.say("add_template"))
         special = {name: str(getattr(self.tokenizer, name)) for name in MARKS if getattr(self.tokenizer, name)}
         self.chat_template = ChatTemplate(source=self.template, special_tokens=special)
 
@@ -162,7 +162,7 @@ def load(folder: Path, dtype: str) -> Any:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
     except ImportError:
-        raise UserError(messages.NO_TORCH, hint=messages.INSTALL_TRAIN) from None
+        raise UserError(messages.say("no_torch"), hint=messages.say("install_train")) from None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,7 +1,5 @@
 """For several GPUs: a config of `accelerate` beside the TRL script, and the list of arguments that starts it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any, Final
 
@@ -46,7 +44,7 @@ def _shared(plan: EmitPlan) -> EmitPlan:
     share, rest = divmod(chosen.batch_size, n)
     if rest:
         raise UserError(
-            messages.UNEVEN_BATCH.format(n=n, batch=chosen.batch_size), hint=messages.EVEN_BATCH.format(n=n)
+            messages.say("uneven_batch", n=n, batch=chosen.batch_size), hint=messages.say("even_batch", n=n)
         )
     most = max(size for size in range(1, min(chosen.micro_batch_size, share) + 1) if share % size == 0)
     return replace(plan, settings=replace(chosen, micro_batch_size=most))

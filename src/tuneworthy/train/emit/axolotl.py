@@ -1,7 +1,5 @@
 """A config for Axolotl: its keys, checked against the schema of the version that it names."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from tuneworthy.train import messages
@@ -57,4 +55,4 @@ def emit(plan: EmitPlan) -> Emitted:
 
     text = f"# written for {PIN}\n" + yaml.safe_dump(config(plan), sort_keys=False, allow_unicode=True)
     files = {"axolotl.yaml": text, "requirements.txt": PIN + "\n"}
-    return Emitted(files, ("axolotl", "train", "axolotl.yaml"), (messages.AXOLOTL_STOPS,))
+    return Emitted(files, ("axolotl", "train", "axolotl.yaml"), (messages.say("axolotl_stops"),))

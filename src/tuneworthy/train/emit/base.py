@@ -4,8 +4,6 @@ Every value that goes into a file is written as a literal of its language (`repr
 nothing is handed to a shell: `command` is a list of arguments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -73,7 +71,7 @@ def emit(form: str, plan: EmitPlan) -> Emitted:
     from importlib import import_module
 
     if form not in FORMATS:
-        raise UserError(messages.NO_FORMAT.format(form=form, known=", ".join(FORMATS)))
+        raise UserError(messages.say("no_format", form=form, known=", ".join(FORMATS)))
     write: Callable[[EmitPlan], Emitted] = import_module(FORMATS[form]).emit
     return write(plan)
 

@@ -7,8 +7,6 @@ Source: trl 1.16.0, SFTTrainer._prepare_dataset; unsloth-zoo, sft_prepare_datase
 Pre-Tokenized Dataset".
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -32,9 +30,9 @@ def emit_planned(planned: Planned, form: str) -> Emitted:
     made = emit(form, EmitPlan(planned.advice.settings, str(planned.folder)))
     more = [messages.emitted_rows(len(rows), rehearsal=planned.rehearsal is not None)]
     if planned.rows.dataset is None:
-        more.append(messages.EMITTED_UNGATED)
+        more.append(messages.say("emitted_ungated"))
     elif not planned.material.gated:
-        more.append(messages.FAILED_GATES.format(version=planned.rows.dataset))
+        more.append(messages.say("failed_gates", version=planned.rows.dataset))
     return replace(made, notes=(*made.notes, *more))
 
 
@@ -45,9 +43,9 @@ def rows_of(planned: Planned) -> Sequence[TokenRow]:
         UserError: The base is not a folder that other trainers load, or its tokenizer is not at hand.
     """
     if planned.folder is None:
-        raise UserError(messages.BASE_IS_GGUF.format(base=planned.base), hint=messages.MAKE_FOLDER)
+        raise UserError(messages.say("base_is_gguf", base=planned.base), hint=messages.say("make_folder"))
     if planned.rendered is None:
-        raise UserError(messages.NO_TOKENIZER.format(folder=planned.folder), hint=messages.ADD_TOKENIZER)
+        raise UserError(messages.say("no_tokenizer", folder=planned.folder), hint=messages.say("add_tokenizer"))
     return [*planned.rendered.rows, *(planned.rehearsal or ())]
 
 

@@ -1,7 +1,5 @@
 """A script for TRL's SFTTrainer with PEFT, which takes rows of ids and labels as they are."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from tuneworthy.train import messages
@@ -82,7 +80,7 @@ def emit(plan: EmitPlan) -> Emitted:
     ]
     script = "\n".join(lines) + "\n"
     files = {"train_trl.py": script, "requirements.txt": "\n".join(pins) + "\n"}
-    return Emitted(files, ("python", "train_trl.py"), (messages.TRL_STOPS,))
+    return Emitted(files, ("python", "train_trl.py"), (messages.say("trl_stops"),))
 
 
 def _model(plan: EmitPlan) -> list[str]:

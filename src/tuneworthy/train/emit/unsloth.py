@@ -1,7 +1,5 @@
 """A script for Unsloth: its import first, its pins, arguments that its patched TRL takes."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from tuneworthy.errors import UserError
@@ -66,7 +64,7 @@ def emit(plan: EmitPlan) -> Emitted:
         UserError: All weights are to be trained.
     """
     if plan.settings.method == "full":
-        raise UserError(messages.UNSLOTH_TRAINS_ADAPTERS, hint=messages.WRITE_FOR_TRL)
+        raise UserError(messages.say("unsloth_trains_adapters"), hint=messages.say("write_for_trl"))
     lines = [
         f"# written for {', '.join(PINS)}",
         "from unsloth import FastLanguageModel  # before trl and transformers, which it patches",
@@ -95,4 +93,6 @@ def emit(plan: EmitPlan) -> Emitted:
         "    main()",
     ]
     files = {"train_unsloth.py": "\n".join(lines) + "\n", "requirements.txt": "\n".join(PINS) + "\n"}
-    return Emitted(files, ("python", "train_unsloth.py"), (messages.UNSLOTH_NEEDS_GPU, messages.TRL_STOPS))
+    return Emitted(
+        files, ("python", "train_unsloth.py"), (messages.say("unsloth_needs_gpu"), messages.say("trl_stops"))
+    )

@@ -1,7 +1,5 @@
 """Lints of a training config that somebody else wrote: PEFT, TRL, Unsloth, Axolotl; read, never run."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Final
 

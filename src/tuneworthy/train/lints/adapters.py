@@ -1,7 +1,5 @@
 """Where adapters sit, and how their output is scaled."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Final
@@ -30,8 +28,8 @@ def attention_only(config: TrainerConfig) -> Iterator[Finding]:
     parameters.
     """
     if config.targets and set(config.targets) <= ATTENTION:
-        message = messages.ATTENTION_ONLY.format(modules=", ".join(config.targets))
-        yield Finding(message=message, fix=messages.ALL_LINEAR, line=config.line("target_modules"))
+        message = messages.say("attention_only", modules=", ".join(config.targets))
+        yield Finding(message=message, fix=messages.say("all_linear"), line=config.line("target_modules"))
 
 
 @LINTS.rule(
@@ -52,7 +50,7 @@ def default_targets(config: TrainerConfig) -> Iterator[Finding]:
         lacks = config.adapters and config.kind != "axolotl" and config.get("target_modules") is None
         lines = [config.line("rank")] if lacks else []
     for line in lines:
-        yield Finding(message=messages.DEFAULT_TARGETS, fix=messages.ALL_LINEAR, line=line)
+        yield Finding(message=messages.say("default_targets"), fix=messages.say("all_linear"), line=line)
 
 
 @LINTS.rule(
@@ -67,7 +65,9 @@ def head_adapted(config: TrainerConfig) -> Iterator[Finding]:
     TRL 1.16 multiplies by `lm_head.weight` directly, so an adapter there would never be trained; TRL refuses it.
     """
     if "lm_head" in (config.targets or []):
-        yield Finding(message=messages.HEAD_ADAPTED, fix=messages.DROP_HEAD, line=config.line("target_modules"))
+        yield Finding(
+            message=messages.say("head_adapted"), fix=messages.say("drop_head"), line=config.line("target_modules")
+        )
 
 
 @LINTS.rule(
@@ -86,8 +86,8 @@ def experts_missed(config: TrainerConfig) -> Iterator[Finding]:
     model = str(config.get("model") or "").lower()
     is_moe = any(part in model for part in MOE_NAMES)
     if is_moe and "target_parameters" not in config.values and config.targets == ["all-linear"]:
-        message = messages.EXPERTS_MISSED.format(model=model)
-        yield Finding(message=message, fix=messages.NAME_EXPERTS, line=config.line("target_modules"))
+        message = messages.say("experts_missed", model=model)
+        yield Finding(message=message, fix=messages.say("name_experts"), line=config.line("target_modules"))
 
 
 @LINTS.rule(
@@ -106,7 +106,7 @@ def scale_apart(config: TrainerConfig) -> Iterator[Finding]:
     rank, alpha, rate = config.rank, config.alpha, config.number("learning_rate")
     if rank and alpha and not config.get("rslora") and not 0.25 <= alpha / rank <= 4:
         message = messages.scale_apart(alpha / rank, rate)
-        yield Finding(message=message, fix=messages.SWEEP_RATE, line=config.line("alpha", "rank"))
+        yield Finding(message=message, fix=messages.say("sweep_rate"), line=config.line("alpha", "rank"))
 
 
 @LINTS.rule(
@@ -124,8 +124,8 @@ def rslora_rate(config: TrainerConfig) -> Iterator[Finding]:
     """
     rank, alpha = config.rank, config.alpha
     if config.get("rslora") is True and rank and alpha:
-        message = messages.RSLORA_RATE.format(scale=alpha / math.sqrt(rank), plain=alpha / rank)
-        yield Finding(message=message, fix=messages.TUNE_RATE, line=config.line("rslora"))
+        message = messages.say("rslora_rate", scale=alpha / math.sqrt(rank), plain=alpha / rank)
+        yield Finding(message=message, fix=messages.say("tune_rate"), line=config.line("rslora"))
 
 
 @LINTS.rule(
@@ -143,8 +143,8 @@ def init_moves_base(config: TrainerConfig) -> Iterator[Finding]:
     """
     method = str(config.get("init") or "").lower()
     if method.startswith(("pissa", "olora", "corda", "loftq")):
-        message = messages.INIT_MOVES_BASE.format(method=method)
-        yield Finding(message=message, fix=messages.CONVERT_ADAPTER, line=config.line("init"))
+        message = messages.say("init_moves_base", method=method)
+        yield Finding(message=message, fix=messages.say("convert_adapter"), line=config.line("init"))
 
 
 @LINTS.rule(
@@ -161,7 +161,7 @@ def dora_rounds(config: TrainerConfig) -> Iterator[Finding]:
     also slower, and with tuned rates at most 1 to 2% better.
     """
     if config.get("dora") is True and config.get("load_in_4bit") is True:
-        yield Finding(message=messages.DORA_ROUNDS, fix=messages.KEEP_MAGNITUDE, line=config.line("dora"))
+        yield Finding(message=messages.say("dora_rounds"), fix=messages.say("keep_magnitude"), line=config.line("dora"))
 
 
 @LINTS.rule(
@@ -179,5 +179,5 @@ def dropout_habit(config: TrainerConfig) -> Iterator[Finding]:
     """
     dropout = config.values.get("dropout")
     if dropout is not None and dropout.value is not UNKNOWN and dropout.value:
-        message = messages.DROPOUT_HABIT.format(dropout=dropout.value)
-        yield Finding(message=message, fix=messages.NO_DROPOUT, line=dropout.line)
+        message = messages.say("dropout_habit", dropout=dropout.value)
+        yield Finding(message=message, fix=messages.say("no_dropout"), line=dropout.line)

@@ -1,7 +1,5 @@
 """Learning rate, batch, epochs and optimiser."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 
@@ -32,11 +30,13 @@ def rate_of_full(config: TrainerConfig) -> Iterator[Finding]:
         return
     rate, calls = config.number("learning_rate"), config.calls_of("SFTConfig")
     if rate is not None and rate < LOW:
-        message = messages.RATE_OF_FULL.format(rate=rate)
-        yield Finding(message=message, fix=messages.LORA_RATE, line=config.line("learning_rate"))
+        message = messages.say("rate_of_full", rate=rate)
+        yield Finding(message=message, fix=messages.say("lora_rate"), line=config.line("learning_rate"))
     elif "learning_rate" not in config.values and (calls or config.kind == "trl"):
-        message = messages.DEFAULT_RATE.format(rate=TRL_RATE)
-        yield Finding(message=message, fix=messages.LORA_RATE, line=calls[0].line if calls else config.line("rank"))
+        message = messages.say("default_rate", rate=TRL_RATE)
+        yield Finding(
+            message=message, fix=messages.say("lora_rate"), line=calls[0].line if calls else config.line("rank")
+        )
 
 
 @LINTS.rule(
@@ -54,8 +54,8 @@ def rate_high(config: TrainerConfig) -> Iterator[Finding]:
     """
     rate = config.number("learning_rate")
     if rate is not None and rate > HIGH:
-        message = messages.RATE_HIGH.format(rate=rate)
-        yield Finding(message=message, fix=messages.SHORT_RUN, line=config.line("learning_rate"))
+        message = messages.say("rate_high", rate=rate)
+        yield Finding(message=message, fix=messages.say("short_run"), line=config.line("learning_rate"))
 
 
 @LINTS.rule(
@@ -72,8 +72,8 @@ def batch_large(config: TrainerConfig) -> Iterator[Finding]:
     """
     batch = (config.number("micro_batch_size") or 1) * (config.number("accumulation") or 1)
     if config.adapters and batch >= MAX_BATCH:
-        message, line = messages.BATCH_LARGE.format(n=batch), config.line("accumulation", "micro_batch_size")
-        yield Finding(message=message, fix=messages.SMALLER_BATCH.format(limit=MAX_BATCH), line=line)
+        message, line = messages.say("batch_large", n=batch), config.line("accumulation", "micro_batch_size")
+        yield Finding(message=message, fix=messages.say("smaller_batch", limit=MAX_BATCH), line=line)
 
 
 @LINTS.rule(
@@ -92,8 +92,8 @@ def epochs_fixed(config: TrainerConfig) -> Iterator[Finding]:
     epochs = config.number("epochs")
     stops = config.calls_of("EarlyStoppingCallback") or config.get("early_stopping") or config.get("best_at_end")
     if epochs is not None and epochs > 3 and not stops:
-        message = messages.EPOCHS_FIXED.format(epochs=epochs)
-        yield Finding(message=message, fix=messages.STOP_EARLY, line=config.line("epochs"))
+        message = messages.say("epochs_fixed", epochs=epochs)
+        yield Finding(message=message, fix=messages.say("stop_early"), line=config.line("epochs"))
 
 
 @LINTS.rule(
@@ -109,7 +109,7 @@ def adam_8bit(config: TrainerConfig) -> Iterator[Finding]:
     The states of adapters are small already: for 83.9M parameters (8B, r=32) it saves 0.5 GiB, not 40%.
     """
     if config.adapters and "8bit" in str(config.get("optim") or ""):
-        yield Finding(message=messages.ADAM_8BIT, fix=messages.PLAIN_ADAM, line=config.line("optim"))
+        yield Finding(message=messages.say("adam_8bit"), fix=messages.say("plain_adam"), line=config.line("optim"))
 
 
 @LINTS.rule(
@@ -125,4 +125,4 @@ def noise_on(config: TrainerConfig) -> Iterator[Finding]:
     It made answers longer and judges happier (AlpacaEval 29.8 to 64.7) and changed nothing on knowledge tasks.
     """
     if config.get("neftune"):
-        yield Finding(message=messages.NOISE_ON, fix=messages.NO_NOISE, line=config.line("neftune"))
+        yield Finding(message=messages.say("noise_on"), fix=messages.say("no_noise"), line=config.line("neftune"))

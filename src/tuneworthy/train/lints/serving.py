@@ -1,7 +1,5 @@
 """What happens to the model after training, and what is loaded before."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -31,12 +29,14 @@ def merge_quantised(config: TrainerConfig) -> Iterator[Finding]:
     the 16-bit base.
     """
     if "4bit" in str(config.get("save_method") or ""):
-        yield Finding(message=messages.SAVED_IN_4BIT, fix=messages.SAVE_16BIT, line=config.line("save_method"))
+        yield Finding(
+            message=messages.say("saved_in_4bit"), fix=messages.say("save_16bit"), line=config.line("save_method")
+        )
     if config.tree is None or config.kind == "unsloth":
         return
     loaded = config.get("load_in_4bit") is True or config.calls_of("BitsAndBytesConfig")
     for call in config.calls_of("merge_and_unload") if loaded else []:
-        yield Finding(message=messages.MERGED_IN_4BIT, fix=messages.LOAD_16BIT, line=call.line)
+        yield Finding(message=messages.say("merged_in_4bit"), fix=messages.say("load_16bit"), line=call.line)
 
 
 @LINTS.rule(
@@ -55,7 +55,8 @@ def rank_limit(config: TrainerConfig) -> Iterator[Finding]:
     limit = float(flag[1]) if flag else config.number("max_lora_rank") or SERVED_RANK
     if rank is not None and rank > limit:
         message, fix = (
-            text.format(rank=rank, limit=limit) for text in (messages.RANK_LIMIT, messages.RAISE_RANK_LIMIT)
+            text.format(rank=rank, limit=limit)
+            for text in (messages.say("rank_limit"), messages.say("raise_rank_limit"))
         )
         yield Finding(message=message, fix=fix, line=config.line("rank"))
 
@@ -70,8 +71,8 @@ def rank_limit(config: TrainerConfig) -> Iterator[Finding]:
 def remote_code(config: TrainerConfig) -> Iterator[Finding]:
     """Code from the model's repository runs when the model is loaded."""
     if config.get("trust_remote_code") is True:
-        fix, line = messages.NO_REMOTE_CODE, config.line("trust_remote_code")
-        yield Finding(message=messages.REMOTE_CODE, fix=fix, line=line)
+        fix, line = messages.say("no_remote_code"), config.line("trust_remote_code")
+        yield Finding(message=messages.say("remote_code"), fix=fix, line=line)
 
 
 @LINTS.rule(
@@ -88,10 +89,10 @@ def model_name(config: TrainerConfig) -> Iterator[Finding]:
     """
     model, line = str(config.get("model") or ""), config.line("model")
     if "Meta-Llama-3.3" in model:
-        fix = messages.RENAME_MODEL.format(model=model.replace("Meta-Llama-3.3", "Llama-3.3"))
-        yield Finding(message=messages.NO_SUCH_MODEL.format(model=model), fix=fix, line=line)
+        fix = messages.say("rename_model", model=model.replace("Meta-Llama-3.3", "Llama-3.3"))
+        yield Finding(message=messages.say("no_such_model", model=model), fix=fix, line=line)
     elif re.search(r"llama-3\.3-8b", model, re.IGNORECASE):
-        yield Finding(message=messages.NO_SUCH_MODEL.format(model=model), fix=messages.LLAMA_8B, line=line)
+        yield Finding(message=messages.say("no_such_model", model=model), fix=messages.say("llama_8b"), line=line)
 
 
 @LINTS.rule(
@@ -113,5 +114,5 @@ def import_order(config: TrainerConfig) -> Iterator[Finding]:
     unsloth = first.pop("unsloth", 0)
     earlier = ", ".join(name for name, line in first.items() if line < unsloth)
     if earlier:
-        fix = messages.IMPORT_FIRST.format(names=earlier)
-        yield Finding(message=messages.IMPORT_ORDER.format(names=earlier), fix=fix, line=unsloth)
+        fix = messages.say("import_first", names=earlier)
+        yield Finding(message=messages.say("import_order", names=earlier), fix=fix, line=unsloth)

@@ -4,8 +4,6 @@ Read from JSON (PEFT's adapter_config.json, a dump of TRL's arguments), YAML (Ax
 source. Source is parsed, never run: names are followed through plain assignments, and what is computed is unknown.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,12 +148,12 @@ def read(path: Path) -> TrainerConfig:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise _refused(path, messages.CONFIG_TOO_LARGE.format(limit=MAX_BYTES // 2**20))
+            raise _refused(path, messages.say("config_too_large", limit=MAX_BYTES // 2**20))
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise _refused(path, messages.CANNOT_READ.format(reason=error.strerror or error)) from None
+        raise _refused(path, messages.say("cannot_read", reason=error.strerror or error)) from None
     except UnicodeDecodeError:
-        raise _refused(path, messages.NOT_UTF8) from None
+        raise _refused(path, messages.say("not_utf8")) from None
     return parse(text, str(path))
 
 
@@ -170,11 +168,11 @@ def parse(text: str, name: str) -> TrainerConfig:
         return _python(text, name)
     if ending in {"yaml", "yml", "json"}:
         return _document(text, name)
-    raise _refused(name, messages.CONFIG_ENDING.format(ending=ending))
+    raise _refused(name, messages.say("config_ending", ending=ending))
 
 
 def _refused(name: str | Path, reason: str) -> UserError:
-    return UserError(f"{name}: {reason}", hint=messages.CONFIG_HINT)
+    return UserError(f"{name}: {reason}", hint=messages.say("config_hint"))
 
 
 # --- JSON and YAML --------------------------------------------------------------------------------------------------
@@ -188,15 +186,15 @@ def _document(text: str, name: str) -> TrainerConfig:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
-        raise _refused(name, messages.CONFIG_SYNTAX.format(reason=reason)) from None
+        raise _refused(name, messages.say("config_syntax", reason=reason)) from None
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
-        raise _refused(name, messages.CONFIG_NO_TABLE)
+        raise _refused(name, messages.say("config_no_table"))
     if _has_more(content, MAX_VALUES):
-        raise _refused(name, messages.CONFIG_TOO_MANY_VALUES.format(limit=MAX_VALUES))
+        raise _refused(name, messages.say("config_too_many_values", limit=MAX_VALUES))
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     raw = {str(key): ConfigValue(value, lines.get(str(key), 1)) for key, value in content.items()}
     if not set(raw) & (set(NAMES) | {"datasets", "adapter", "peft_type", "use_peft"}):
-        raise _refused(name, messages.CONFIG_NO_KEYS)
+        raise _refused(name, messages.say("config_no_keys"))
     return TrainerConfig(name, _kind_of(raw), _normal(raw), raw, text=text)
 
 
@@ -241,8 +239,8 @@ def _python(text: str, name: str) -> TrainerConfig:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        reason = messages.NOT_PYTHON.format(line=getattr(error, "lineno", None) or 1, reason=error)
-        raise UserError(f"{name}: {reason}", hint=messages.CONFIG_HINT) from None
+        reason = messages.say("not_python", line=getattr(error, "lineno", None) or 1, reason=error)
+        raise UserError(f"{name}: {reason}", hint=messages.say("config_hint")) from None
     assigned = _assigned(tree)
     calls = [_call(node, assigned) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     raw: dict[str, ConfigValue] = {}

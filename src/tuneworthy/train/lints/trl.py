@@ -1,7 +1,5 @@
 """What TRL and transformers do that their users do not expect: arguments that are gone, defaults that cut rows."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -50,7 +48,7 @@ def trl_removed(config: TrainerConfig) -> Iterator[Finding]:
     """
     for call in config.calls_of("SFTTrainer"):
         for name in [name for name in REMOVED if name in call.keywords]:
-            message, fix = messages.TRL_REMOVED.format(name=name), messages.WRITE.format(text=REMOVED[name])
+            message, fix = messages.say("trl_removed", name=name), messages.say("write", text=REMOVED[name])
             yield Finding(message=message, fix=fix, line=call.keywords[name].line)
 
 
@@ -75,7 +73,7 @@ def trl_truncates(config: TrainerConfig) -> Iterator[Finding]:
     if config.tree is None and config.kind == "trl" and "max_length" not in config.values:
         lines.append(1)
     for line in lines:
-        yield Finding(message=messages.TRL_TRUNCATES, fix=messages.SET_LENGTH, line=line)
+        yield Finding(message=messages.say("trl_truncates"), fix=messages.say("set_length"), line=line)
 
 
 @LINTS.rule(
@@ -98,7 +96,7 @@ def user_turns(config: TrainerConfig) -> Iterator[Finding]:
         if config.raw_value("train_on_inputs") is True:
             line = config.line("train_on_inputs")
             yield Finding(
-                message=messages.USER_TURNS, fix=messages.WRITE.format(text="train_on_inputs: false"), line=line
+                message=messages.say("user_turns"), fix=messages.say("write", text="train_on_inputs: false"), line=line
             )
         return
     calls = config.calls_of("SFTConfig", "SFTTrainer")
@@ -107,7 +105,7 @@ def user_turns(config: TrainerConfig) -> Iterator[Finding]:
         return
     texts = {node.value for node in ast.walk(config.tree) if isinstance(node, ast.Constant)}
     if "completion" not in texts and ("messages" in texts or config.calls_of("apply_chat_template")):
-        yield Finding(message=messages.USER_TURNS, fix=messages.MASK_TURNS, line=calls[0].line)
+        yield Finding(message=messages.say("user_turns"), fix=messages.say("mask_turns"), line=calls[0].line)
 
 
 @LINTS.rule(
@@ -125,8 +123,8 @@ def packing_cuts(config: TrainerConfig) -> Iterator[Finding]:
     """
     strategy = config.get("packing_strategy") or "bfd"
     if config.kind != "axolotl" and config.get("packing") is True and strategy != "bfd_split":
-        message = messages.PACKING_CUTS.format(strategy=strategy)
-        yield Finding(message=message, fix=messages.SPLIT_ROWS, line=config.line("packing"))
+        message = messages.say("packing_cuts", strategy=strategy)
+        yield Finding(message=message, fix=messages.say("split_rows"), line=config.line("packing"))
 
 
 @LINTS.rule(
@@ -149,7 +147,7 @@ def end_unmasked(config: TrainerConfig) -> Iterator[Finding]:
         if isinstance(row, dict) and "none" in [row.get(key) for key in ends]:
             lines.setdefault("train_on_eos", config.line("datasets"))
     for key, line in sorted(lines.items()):
-        yield Finding(message=messages.END_UNMASKED, fix=messages.WRITE.format(text=f"{key}: turn"), line=line)
+        yield Finding(message=messages.say("end_unmasked"), fix=messages.say("write", text=f"{key}: turn"), line=line)
     if config.tree is None or not config.calls_of("DataCollatorForLanguageModeling"):
         return
     assignments = [node for node in ast.walk(config.tree) if isinstance(node, ast.Assign)]
@@ -157,7 +155,7 @@ def end_unmasked(config: TrainerConfig) -> Iterator[Finding]:
         if getattr(node.value, "attr", "") == "eos_token" and any(
             getattr(target, "attr", "") == "pad_token" for target in node.targets
         ):
-            yield Finding(message=messages.PADDING_IS_END, fix=messages.OWN_PADDING, line=node.lineno)
+            yield Finding(message=messages.say("padding_is_end"), fix=messages.say("own_padding"), line=node.lineno)
 
 
 @LINTS.rule(
@@ -173,8 +171,8 @@ def fields_gone(config: TrainerConfig) -> Iterator[Finding]:
     tables = [config.raw] if config.tree is None and config.kind == "trl" else [call.keywords for call in calls]
     for table in tables if config.kind in {"trl", "peft"} else []:
         for key in [key for key in GONE if key in table]:
-            fix = messages.WRITE.format(text=GONE[key]) if GONE[key] else messages.REMOVE
-            yield Finding(message=messages.FIELD_GONE.format(key=key), fix=fix, line=table[key].line)
+            fix = messages.say("write", text=GONE[key]) if GONE[key] else messages.say("remove")
+            yield Finding(message=messages.say("field_gone", key=key), fix=fix, line=table[key].line)
 
 
 @LINTS.rule(
@@ -190,7 +188,7 @@ def loss_alias(config: TrainerConfig) -> Iterator[Finding]:
     `chunked_nll` is an alias of the default, and `use_liger_kernel` is deprecated. TRL 2 drops both.
     """
     if config.kind == "trl" and config.raw_value("loss_type") == "chunked_nll":
-        yield Finding(message=messages.LOSS_ALIAS, fix=messages.REMOVE, line=config.line("loss_type"))
+        yield Finding(message=messages.say("loss_alias"), fix=messages.say("remove"), line=config.line("loss_type"))
     if config.kind == "trl" and config.raw_value("use_liger_kernel") is True:
-        fix = messages.WRITE.format(text='model_init_kwargs={"use_kernels": True}')
-        yield Finding(message=messages.LIGER, fix=fix, line=config.line("use_liger_kernel"))
+        fix = messages.say("write", text='model_init_kwargs={"use_kernels": True}')
+        yield Finding(message=messages.say("liger"), fix=fix, line=config.line("use_liger_kernel"))

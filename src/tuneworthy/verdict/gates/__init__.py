@@ -1,7 +1,5 @@
 """The gates of a verdict: rules on the evidence, a file a stage. Waivers are applied here and nowhere else."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
@@ -36,6 +34,6 @@ def _waived(finding: Finding, stage: Stage, evidence: Evidence) -> GateResult:
     status, message, fix = finding.status, finding.message, finding.fix
     reason = evidence.waivers.get(finding.rule)
     if reason and finding.rule not in NEVER_WAIVED and status in {"fail", "unknown"}:
-        message = messages.WAIVED.format(reason=join_sentences(reason), message=join_sentences(message, fix))
+        message = messages.say("waived", reason=join_sentences(reason), message=join_sentences(message, fix))
         status, fix = "waived", ""
     return GateResult(gate=finding.rule, stage=stage, status=status, evidence=finding.numbers, message=message, fix=fix)

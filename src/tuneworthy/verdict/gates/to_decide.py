@@ -1,7 +1,5 @@
 """The gates before a decision: was every cheaper lever measured, and is there a reason to train?"""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final
 
@@ -26,13 +24,13 @@ def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 10 groups if cases are grouped."""
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
-        message = messages.TOO_FEW_CASES.format(n=evidence.n_test, needed=FEWEST_CASES)
-        return says("fail", message, messages.ADD_CASES, **numbers)
+        message = messages.say("too_few_cases", n=evidence.n_test, needed=FEWEST_CASES)
+        return says("fail", message, messages.say("add_cases"), **numbers)
     if evidence.n_groups is not None and evidence.n_groups < FEWEST_GROUPS:
-        message = messages.TOO_FEW_GROUPS.format(n=evidence.n_groups, needed=FEWEST_GROUPS)
-        return says("fail", message, messages.ADD_CASES, **numbers)
+        message = messages.say("too_few_groups", n=evidence.n_groups, needed=FEWEST_GROUPS)
+        return says("fail", message, messages.say("add_cases"), **numbers)
     if evidence.alpha is None:
-        return says("pass", messages.N_TEST.format(n=evidence.n_test), **numbers)
+        return says("pass", messages.say("n_test", n=evidence.n_test), **numbers)
     size = shows(evidence.n_test, evidence.alpha)
     return says("pass", messages.sentence(size.sentence), **numbers, **size.numbers)
 
@@ -42,11 +40,11 @@ def baseline(evidence: Evidence) -> Finding:
     """Prompt and model as they are today were measured on test."""
     subject = evidence.rungs.get("baseline")
     if evidence.stale:
-        message = messages.RUN_STALE.format(changes="; ".join(evidence.stale))
-        return says("unknown", message, messages.RUN, stale=list(evidence.stale))
+        message = messages.say("run_stale", changes="; ".join(evidence.stale))
+        return says("unknown", message, messages.say("run"), stale=list(evidence.stale))
     if subject is None or subject.score is None:
-        return says("unknown", messages.BASELINE_MISSING, messages.RUN)
-    return says("pass", messages.BASELINE_SCORE.format(score=subject.score), score=subject.score)
+        return says("unknown", messages.say("baseline_missing"), messages.say("run"))
+    return says("pass", messages.say("baseline_score", score=subject.score), score=subject.score)
 
 
 @GATES.rule("contamination", group=STAGE)
@@ -55,8 +53,8 @@ def contamination(evidence: Evidence) -> Finding:
     numbers = {"overlaps": dict(evidence.overlaps)}
     if evidence.overlaps:
         counts = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
-        return says("fail", messages.OVERLAPS.format(counts=counts), messages.REMOVE_OVERLAPS, **numbers)
-    return says("pass", messages.NO_OVERLAPS, **numbers)
+        return says("fail", messages.say("overlaps", counts=counts), messages.say("remove_overlaps"), **numbers)
+    return says("pass", messages.say("no_overlaps"), **numbers)
 
 
 @GATES.rule("classical", group=STAGE)
@@ -66,14 +64,16 @@ def classical(evidence: Evidence) -> Finding:
     In a task of free text an answer copied from another question is wrong, whatever a grader of form and tone says.
     """
     if not evidence.has_examples:
-        return says("not_applicable", messages.NO_EXAMPLES)
+        return says("not_applicable", messages.say("no_examples"))
     subject = evidence.rungs.get("classical")
     if subject is None or subject.score is None:
-        return says("unknown", messages.CLASSICAL_MISSING, messages.RUN)
+        return says("unknown", messages.say("classical_missing"), messages.say("run"))
     copies = evidence.kind == "free_text" and subject.name == COPIES
     if copies and subject.score > evidence.target - evidence.margin:
-        return says("fail", messages.COPIES_SCORE.format(score=subject.score), messages.FIX_GRADER, score=subject.score)
-    return says("pass", messages.CLASSICAL_SCORE.format(score=subject.score), score=subject.score)
+        return says(
+            "fail", messages.say("copies_score", score=subject.score), messages.say("fix_grader"), score=subject.score
+        )
+    return says("pass", messages.say("classical_score", score=subject.score), score=subject.score)
 
 
 @GATES.rule("prompt", group=STAGE)
@@ -84,14 +84,14 @@ def prompt(evidence: Evidence) -> Finding:
     shots = max(map(_shots, tried), default=0)
     halved = not evidence.long_prompt or "prompt/half" in tried
     numbers = {"structure": structure, "shots": shots, "halved": halved}
-    missing = [] if structure else [messages.STRUCTURE]
+    missing = [] if structure else [messages.say("structure")]
     if shots < FEWEST_SHOTS and evidence.has_examples:
-        missing.append(messages.AT_LEAST_SHOTS.format(n=FEWEST_SHOTS))
-    missing += [] if halved else [messages.HALF_PROMPT]
+        missing.append(messages.say("at_least_shots", n=FEWEST_SHOTS))
+    missing += [] if halved else [messages.say("half_prompt")]
     if missing:
-        message = messages.PROMPT_UNTRIED.format(missing=", ".join(missing))
-        return says("unknown", message, messages.RUN, **numbers)
-    return says("pass", messages.PROMPT_TRIED.format(shots=shots), **numbers)
+        message = messages.say("prompt_untried", missing=", ".join(missing))
+        return says("unknown", message, messages.say("run"), **numbers)
+    return says("pass", messages.say("prompt_tried", shots=shots), **numbers)
 
 
 def _shots(name: str) -> int:
@@ -103,7 +103,9 @@ def _shots(name: str) -> int:
 @GATES.rule("few_shot", group=STAGE)
 def few_shot(evidence: Evidence) -> Finding:
     """The rung `few_shot` was compared on test."""
-    return _tested(evidence, "few_shot") if evidence.has_examples else says("not_applicable", messages.NO_EXAMPLES)
+    return (
+        _tested(evidence, "few_shot") if evidence.has_examples else says("not_applicable", messages.say("no_examples"))
+    )
 
 
 @GATES.rule("other_models", group=STAGE)
@@ -112,8 +114,8 @@ def other_models(evidence: Evidence) -> Finding:
     if evidence.other_models:
         return _tested(evidence, "model")
     if evidence.limits.on_device:
-        return says("not_applicable", messages.ONLY_DEVICE_MODEL, other_models=0)
-    return says("unknown", messages.NO_OTHER_MODEL, messages.ADD_MODEL, other_models=0)
+        return says("not_applicable", messages.say("only_device_model"), other_models=0)
+    return says("unknown", messages.say("no_other_model"), messages.say("add_model"), other_models=0)
 
 
 @GATES.rule("retrieval", group=STAGE)
@@ -124,16 +126,16 @@ def retrieval(evidence: Evidence) -> Finding:
     that holds the answer, though one is named: a weak search would make training look good.
     """
     if not evidence.knowledge_task:
-        return says("not_applicable", messages.NO_DOCUMENTS)
+        return says("not_applicable", messages.say("no_documents"))
     subject, search = _tested(evidence, "retrieval"), evidence.search
     if subject.status != "pass" or search is None:
         return subject
     measured = {"not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
     numbers = {**subject.numbers, **measured}
     if search.lower > 0.5:
-        message = messages.SEARCH_FAILS.format(lost=search.not_retrieved, failed=search.failed)
-        return says("fail", message, messages.FIX_SEARCH, **numbers)
-    oracle = "" if search.oracle is None else messages.ORACLE_SCORE.format(score=search.oracle)
+        message = messages.say("search_fails", lost=search.not_retrieved, failed=search.failed)
+        return says("fail", message, messages.say("fix_search"), **numbers)
+    oracle = "" if search.oracle is None else messages.say("oracle_score", score=search.oracle)
     return says("pass", join_sentences(subject.message, oracle), **numbers)
 
 
@@ -147,13 +149,13 @@ def decoding(evidence: Evidence) -> Finding:
 
 
 def _tested(evidence: Evidence, name: str) -> Finding:
-    subject, fix = evidence.rungs.get(name), messages.RUN_RUNG.format(rung=name)
+    subject, fix = evidence.rungs.get(name), messages.say("run_rung", rung=name)
     if subject is not None and subject.status == "failed":
-        return says("fail", messages.RUNG_FAILED.format(rung=name, reason=subject.reason), fix)
+        return says("fail", messages.say("rung_failed", rung=name, reason=subject.reason), fix)
     if subject is None or subject.score is None:
         why = f" ({subject.reason})" if subject is not None and subject.reason else ""
-        return says("unknown", messages.RUNG_MISSING.format(rung=name, reason=why), fix)
-    message = messages.RUNG_SCORE.format(name=subject.name, score=subject.score, status=subject.status)
+        return says("unknown", messages.say("rung_missing", rung=name, reason=why), fix)
+    message = messages.say("rung_score", name=subject.name, score=subject.score, status=subject.status)
     return says("pass", message, score=subject.score, status=subject.status)
 
 
@@ -162,7 +164,7 @@ def judge(evidence: Evidence) -> Finding:
     """If a model grades, it was validated against people and canaries."""
     subject = evidence.judge
     if subject is None:
-        return says("not_applicable", messages.NO_JUDGE)
+        return says("not_applicable", messages.say("no_judge"))
     return says("pass" if subject.valid else "fail", subject.detail, subject.fix, **subject.numbers)
 
 
@@ -171,16 +173,16 @@ def power(evidence: Evidence) -> Finding:
     """The intervals settle whether the target is met."""
     top, status = evidence.top, target_of(evidence.top, evidence.target, evidence.margin)
     if top is None or top.score is None:
-        return says("unknown", messages.NOTHING_ELIGIBLE, messages.RUN)
+        return says("unknown", messages.say("nothing_eligible"), messages.say("run"))
     numbers = {"target": status, "lower": top.lower, "upper": top.upper, "n_test": evidence.n_test}
     if top.has_holes:
-        message = messages.UNSCORED.format(unscored=top.unscored, n=top.n)
-        return says("fail", message, messages.FIX_UNSCORED, **numbers, unscored=top.unscored)
+        message = messages.say("unscored", unscored=top.unscored, n=top.n)
+        return says("fail", message, messages.say("fix_unscored"), **numbers, unscored=top.unscored)
     if status != "unresolved":
-        return says("pass", messages.TARGET_IS.format(status=status), **numbers)
+        return says("pass", messages.say("target_is", status=status), **numbers)
     needed = cases_for_target(top.score, evidence.target, evidence.margin)
-    fix = messages.ADD_ABOUT.format(needed=needed) if needed else messages.ADD_MORE_THAN.format(most=MOST_CASES)
-    message = messages.TARGET_OPEN.format(n=evidence.n_test, target=evidence.target)
+    fix = messages.say("add_about", needed=needed) if needed else messages.say("add_more_than", most=MOST_CASES)
+    message = messages.say("target_open", n=evidence.n_test, target=evidence.target)
     return says("fail", message, fix, **numbers, n_needed=needed)
 
 
@@ -188,7 +190,7 @@ def power(evidence: Evidence) -> Finding:
 def reason(evidence: Evidence) -> Finding:
     """The reason to train is one of five, and measurements show it."""
     if evidence.motivation is None:
-        return says("fail", messages.NO_REASON, messages.NAME_REASON)
+        return says("fail", messages.say("no_reason"), messages.say("name_reason"))
     return _REASONS[evidence.motivation](evidence)
 
 
@@ -196,31 +198,31 @@ def _latency(evidence: Evidence) -> Finding:
     """Pass if a variant is too slow, or hosted models may not serve."""
     limit = evidence.limits.p95_ms
     if evidence.limits.on_device:
-        return says("pass", messages.DEVICE_ONLY, on_device=True)
+        return says("pass", messages.say("device_only"), on_device=True)
     if limit is None:
-        return says("unknown", messages.NO_LIMIT, messages.SET_LIMIT)
+        return says("unknown", messages.say("no_limit"), messages.say("set_limit"))
     slow = {r.rung: r.latency_p95_ms for r in evidence.upstream.values() if (r.latency_p95_ms or 0) > limit}
     if slow:
         rungs = ", ".join(f"{name} {value:.0f} ms" for name, value in slow.items())
-        return says("pass", messages.SLOW.format(limit=limit, rungs=rungs), p95_ms=slow, limit_ms=limit)
-    return says("fail", messages.FAST.format(limit=limit), limit_ms=limit)
+        return says("pass", messages.say("slow", limit=limit, rungs=rungs), p95_ms=slow, limit_ms=limit)
+    return says("fail", messages.say("fast", limit=limit), limit_ms=limit)
 
 
 def _share(evidence: Evidence, name: ErrorClass) -> Finding:
     """Pass if a class of failures on dev is shown to be frequent."""
     if evidence.errors is None:
         stale = list(evidence.errors_stale)
-        message = messages.ERRORS_STALE.format(changes="; ".join(stale)) if stale else messages.ERRORS_UNKNOWN
-        return says("unknown", message, messages.PROBE, stale=stale)
+        message = messages.say("errors_stale", changes="; ".join(stale)) if stale else messages.say("errors_unknown")
+        return says("unknown", message, messages.say("probe"), stale=stale)
     subject = next((row for row in evidence.errors if row.name == name), None)
     if subject is None:
-        return says("fail", messages.NO_SUCH_ERROR.format(cause=messages.CAUSES[name]), share=0.0)
+        return says("fail", messages.say("no_such_error", cause=messages.CAUSES[name]), share=0.0)
     message, numbers = (
         f"In {messages.error_share(subject)}.",
         {"share": subject.share, "ci95": subject.ci95, "n": subject.n},
     )
     if subject.ci95[0] < CLASS_SHARE:
-        return says("fail", f"{message} {messages.SHARE_TOO_SMALL.format(needed=CLASS_SHARE)}", **numbers)
+        return says("fail", f"{message} {messages.say('share_too_small', needed=CLASS_SHARE)}", **numbers)
     return says("pass", message, **numbers)
 
 
@@ -228,10 +230,10 @@ def _distillation(evidence: Evidence) -> Finding:
     """Pass if another model meets the target, so that it can teach."""
     subject = evidence.rungs.get("model")
     if subject is None or subject.score is None:
-        return says("unknown", messages.NO_TEACHER, messages.RUN_RUNG.format(rung="model"))
+        return says("unknown", messages.say("no_teacher"), messages.say("run_rung", rung="model"))
     state = target_of(subject, evidence.target, evidence.margin)
-    message = messages.TEACHER.format(name=subject.name, score=subject.score, status=state)
-    fix = messages.SETTLE_TARGET if state == "unresolved" else ""
+    message = messages.say("teacher", name=subject.name, score=subject.score, status=state)
+    fix = messages.say("settle_target") if state == "unresolved" else ""
     return says(_TARGET_STATUS[state], message, fix, score=subject.score)
 
 
@@ -247,7 +249,7 @@ _REASONS: Final[dict[str, Callable[[Evidence], Finding]]] = {
     "strict_format": lambda evidence: _share(evidence, "format"),
     "style_persona": lambda evidence: _share(evidence, "unexplained"),
     "distillation": _distillation,
-    "private_domain": lambda _: says("unknown", messages.DOMAIN_UNKNOWN, messages.NAME_ANOTHER),
+    "private_domain": lambda _: says("unknown", messages.say("domain_unknown"), messages.say("name_another")),
 }
 
 

@@ -1,7 +1,5 @@
 """The gates before shipping: is it the model that was measured, is it better, was nothing lost, and is it served?"""
 
-from __future__ import annotations
-
 from typing import Final
 
 from tuneworthy.errors import join_sentences
@@ -13,13 +11,13 @@ from tuneworthy.verdict.gates.to_train import dataset_contamination
 from tuneworthy.verdict.training_facts import ProofEvidence
 
 STAGE: Final = "to_ship"
-RUN: Final = messages.RUN_RUNG.format(rung=TUNED)
+RUN: Final = messages.say("run_rung", rung=TUNED)
 
 
 @GATES.rule("parity", group=STAGE)
 def parity(evidence: Evidence) -> Finding:
     """Adapter, merged model and exported file are one model: the one that was compared on test."""
-    return _proof(evidence.training.parity, messages.PARITY_MISSING, "parity")
+    return _proof(evidence.training.parity, messages.say("parity_missing"), "parity")
 
 
 @GATES.rule("improvement", group=STAGE)
@@ -28,34 +26,34 @@ def improvement(evidence: Evidence) -> Finding:
     is not; on a test that nothing it was trained on overlaps."""
     tuned = evidence.tuned
     if tuned is None or tuned.score is None:
-        return says("unknown", messages.NO_TUNED, RUN)
+        return says("unknown", messages.say("no_tuned"), RUN)
     numbers = {"score": tuned.score, "status": tuned.status, "delta": tuned.delta, "delta_ci": tuned.delta_ci}
     message = messages.sentence(
-        messages.TUNED_SCORE.format(name=tuned.label, score=tuned.score, difference=_difference(tuned))
+        messages.say("tuned_score", name=tuned.label, score=tuned.score, difference=_difference(tuned))
     )
     if not tuned.eligible:
-        why = messages.MAY_NOT_SERVE.format(reason=tuned.violated or tuned.reason.rstrip("."))
+        why = messages.say("may_not_serve", reason=tuned.violated or tuned.reason.rstrip("."))
         return says("fail", f"{message} {why}", **numbers)
     overlaps = dataset_contamination(evidence)
     if overlaps.status != "pass" and "dataset_contamination" not in evidence.waivers:
-        why = messages.TRAINED_ON_CASES.format(detail=overlaps.message)
+        why = messages.say("trained_on_cases", detail=overlaps.message)
         return says("unknown", f"{message} {why}", overlaps.fix, **numbers)
     if evidence.best == "classical":
         return says("fail", f"{message} {_classical_as_good(evidence.rungs.get('classical'))}", **numbers)
     rival = _open_classical(evidence, tuned)
     if rival is not None and rival.score is not None:
-        why = messages.CLASSICAL_OPEN.format(name=rival.label, score=rival.score)
-        return says("unknown", f"{message} {why}", messages.ADD_CASES, **numbers)
+        why = messages.say("classical_open", name=rival.label, score=rival.score)
+        return says("unknown", f"{message} {why}", messages.say("add_cases"), **numbers)
     message_with_reason = join_sentences(message, messages.sentence(tuned.reason))
     if tuned.status == "adopted":
         return says("pass", message_with_reason, **numbers)
     if evidence.best == TUNED and tuned.delta_ci is not None and tuned.delta_ci[0] > -evidence.margin:
         return says(
-            "pass", f"{message} {messages.NO_WORSE_AND_ALLOWED.format(margin=100 * evidence.margin)}", **numbers
+            "pass", f"{message} {messages.say('no_worse_and_allowed', margin=100 * evidence.margin)}", **numbers
         )
     if tuned.status == "no_gain":
         return says("fail", message_with_reason, **numbers)
-    return says("unknown", message_with_reason, messages.ADD_CASES, **numbers)
+    return says("unknown", message_with_reason, messages.say("add_cases"), **numbers)
 
 
 @GATES.rule("regressions", group=STAGE)
@@ -68,16 +66,16 @@ def regressions(evidence: Evidence) -> Finding:
     numbers = {"sets": sets, "not_asked": list(subject.sets_missing)}
     base = subject.tuned.base if subject.tuned else None
     if subject.tuned and usable and (base is None or subject.tuned.compared_base != base):
-        message = messages.OTHER_BASE.format(other=subject.tuned.compared_with or messages.ANOTHER_MODEL)
-        return says("unknown", message, messages.COMPARE_BASE, **numbers)
+        message = messages.say("other_base", other=subject.tuned.compared_with or messages.say("another_model"))
+        return says("unknown", message, messages.say("compare_base"), **numbers)
     failed = [row for row in usable if row.status == "fail"]
     undecided = [row for row in usable if row.status not in {"pass", "fail"}]
     message = "; ".join(f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable)
     if failed:
-        return says("fail", join_sentences(message), messages.MORE_REHEARSAL, **numbers)
+        return says("fail", join_sentences(message), messages.say("more_rehearsal"), **numbers)
     if subject.sets_missing or not usable:
         names = f" ({', '.join(subject.sets_missing)})" if subject.sets_missing else ""
-        return says("unknown", messages.SETS_MISSING.format(names=names), RUN, **numbers)
+        return says("unknown", messages.say("sets_missing", names=names), RUN, **numbers)
     return says("unknown" if undecided else "pass", join_sentences(message), **numbers)
 
 
@@ -92,21 +90,21 @@ def serving(evidence: Evidence) -> Finding:
     proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
     no_other = subject.serving is None or bool(subject.serving.changed)
     if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:
-        message = messages.EMBEDDED_ENGINE.format(file=tuned.gguf)
+        message = messages.say("embedded_engine", file=tuned.gguf)
         return says("pass", message, engine="llama_cpp", artifact=tuned.gguf)
-    return _proof(subject.serving, messages.SERVING_MISSING, "serve --engine vllm --check")
+    return _proof(subject.serving, messages.say("serving_missing"), "serve --engine vllm --check")
 
 
 @GATES.rule("shadow", group=STAGE)
 def shadow(evidence: Evidence) -> Finding:
     """Real traffic was sent to the tuned model as well, and it did no worse."""
-    return says("unknown", messages.NO_SHADOW, messages.DO_SHADOW)
+    return says("unknown", messages.say("no_shadow"), messages.say("do_shadow"))
 
 
 def _classical_as_good(classical: RungEvidence | None) -> str:
     known = classical is not None and classical.score is not None
     score = f" ({classical.name}, {classical.score:.1%})" if classical is not None and known else ""
-    return messages.CLASSICAL_AS_GOOD.format(score=score)
+    return messages.say("classical_as_good", score=score)
 
 
 def _open_classical(evidence: Evidence, tuned: RungEvidence) -> RungEvidence | None:
@@ -120,7 +118,7 @@ def _open_classical(evidence: Evidence, tuned: RungEvidence) -> RungEvidence | N
 
 
 def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding:
-    fix = messages.RUN_COMMAND.format(command=command)
+    fix = messages.say("run_command", command=command)
     if subject is None:
         return says("unknown", missing, fix)
     numbers = {**subject.numbers, "changed": list(subject.changed)}
@@ -131,6 +129,6 @@ def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding
 
 def _difference(tuned: RungEvidence) -> str:
     if tuned.delta is None or tuned.delta_ci is None:
-        return messages.NO_DIFFERENCE
+        return messages.say("no_difference")
     low, high = tuned.delta_ci
-    return messages.DIFFERENCE.format(delta=100 * tuned.delta, low=100 * low, high=100 * high)
+    return messages.say("difference", delta=100 * tuned.delta, low=100 * low, high=100 * high)

@@ -1,7 +1,5 @@
 """The gates before training: is the data frozen, reviewed, clean and allowed, and does a pilot show a gain?"""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
@@ -11,7 +9,7 @@ from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, says
 
 STAGE: Final = "to_train"
-NOT_FROZEN: Final = says("unknown", messages.NOT_FROZEN, messages.BUILD)
+NOT_FROZEN: Final = says("unknown", messages.say("not_frozen"), messages.say("build"))
 
 
 @GATES.rule("dataset_frozen", group=STAGE)
@@ -27,13 +25,13 @@ def dataset_frozen(evidence: Evidence) -> Finding:
         "newer": subject.newer,
     }
     if subject.broken:
-        message = messages.VERSION_CHANGED.format(version=subject.version, change=subject.broken.rstrip("."))
-        return says("fail", message, messages.BUILD, **numbers)
+        message = messages.say("version_changed", version=subject.version, change=subject.broken.rstrip("."))
+        return says("fail", message, messages.say("build"), **numbers)
     if subject.failed:
-        message = messages.FROZEN_UNSAFE.format(version=subject.version, gates="; ".join(subject.failed))
-        return says("fail", message, messages.FIX_ROWS, **numbers)
-    newer = messages.NEWER_VERSION.format(version=subject.newer) if subject.newer else ""
-    message = messages.FROZEN.format(version=subject.version, n=subject.n_rows)
+        message = messages.say("frozen_unsafe", version=subject.version, gates="; ".join(subject.failed))
+        return says("fail", message, messages.say("fix_rows"), **numbers)
+    newer = messages.say("newer_version", version=subject.newer) if subject.newer else ""
+    message = messages.say("frozen", version=subject.version, n=subject.n_rows)
     return says("pass", join_sentences(message, newer), **numbers)
 
 
@@ -45,8 +43,8 @@ def dataset_review(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     statuses: dict[str, Status] = {"accepted": "pass", "rejected": "fail"}
     status = statuses.get(subject.review, "unknown")
-    message = messages.sentence(subject.review_words) or messages.NOT_REVIEWED
-    fix = "" if status == "pass" else messages.REVIEW
+    message = messages.sentence(subject.review_words) or messages.say("not_reviewed")
+    fix = "" if status == "pass" else messages.say("review")
     return says(status, message, fix, version=subject.version, review=subject.review, bound=subject.bound)
 
 
@@ -58,13 +56,13 @@ def dataset_contamination(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     numbers = {"version": subject.version, "changed": list(subject.changed), "n_near": subject.n_near}
     if subject.overlaps:
-        message = messages.VERSION_OVERLAPS.format(version=subject.version, detail=subject.overlaps.rstrip("."))
-        return says("fail", message, messages.FIX_ROWS, **numbers)
+        message = messages.say("version_overlaps", version=subject.version, detail=subject.overlaps.rstrip("."))
+        return says("fail", message, messages.say("fix_rows"), **numbers)
     if subject.changed:
-        message = messages.VERSION_UNCHECKED.format(changes="; ".join(subject.changed), version=subject.version)
-        return says("unknown", message, messages.BUILD, **numbers)
-    near = messages.NEAR_ROWS.format(n=subject.n_near) if subject.n_near else ""
-    return says("pass", join_sentences(messages.VERSION_CLEAN.format(version=subject.version), near), **numbers)
+        message = messages.say("version_unchecked", changes="; ".join(subject.changed), version=subject.version)
+        return says("unknown", message, messages.say("build"), **numbers)
+    near = messages.say("near_rows", n=subject.n_near) if subject.n_near else ""
+    return says("pass", join_sentences(messages.say("version_clean", version=subject.version), near), **numbers)
 
 
 @GATES.rule("teacher_terms", group=STAGE)
@@ -83,16 +81,18 @@ def pilot(evidence: Evidence) -> Finding:
     numbers: dict[str, Any] = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
     if subject is not None and subject.changed:
-        message = messages.PILOT_CHANGED.format(changes="; ".join(subject.changed))
-        return says("unknown", message, messages.PILOT, **numbers, changed=list(subject.changed))
+        message = messages.say("pilot_changed", changes="; ".join(subject.changed))
+        return says("unknown", message, messages.say("pilot"), **numbers, changed=list(subject.changed))
     if subject is None or forecast.status == "unknown" or forecast.gain is None or forecast.ci95 is None:
-        return says("unknown", messages.PILOT_MISSING, join_sentences(messages.PILOT, forecast.cost), **numbers)
+        return says(
+            "unknown", messages.say("pilot_missing"), join_sentences(messages.say("pilot"), forecast.cost), **numbers
+        )
     low, high = forecast.ci95
-    message = messages.FORECAST.format(
-        size=forecast.n_examples, gain=100 * forecast.gain, low=100 * low, high=100 * high, n=subject.n
+    message = messages.say(
+        "forecast", size=forecast.n_examples, gain=100 * forecast.gain, low=100 * low, high=100 * high, n=subject.n
     )
     if low > 0:
         return says("pass", message, **numbers)
     if high < evidence.margin:
-        return says("fail", f"{message} {messages.BELOW_MARGIN.format(margin=100 * evidence.margin)}", **numbers)
-    return says("unknown", f"{message} {messages.GAIN_OPEN}", messages.MORE_PILOT, **numbers)
+        return says("fail", f"{message} {messages.say('below_margin', margin=100 * evidence.margin)}", **numbers)
+    return says("unknown", f"{message} {messages.say('gain_open')}", messages.say("more_pilot"), **numbers)

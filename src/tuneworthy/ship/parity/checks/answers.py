@@ -1,7 +1,5 @@
 """Checks of what a form answers: it ends, it is not the base, it is the adapter."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import mean, median
@@ -37,12 +35,12 @@ def acts(subject: Subject) -> FormFinding:
     own = mean(distances(subject.adapter, subject.base))
     numbers = {"n": len(subject.adapter.first), "adapter": own}
     if own < MIN_ACT:
-        message = messages.ADAPTER_IDLE.format(kl=own, limit=MIN_ACT)
+        message = messages.say("adapter_idle", kl=own, limit=MIN_ACT)
         return FormFinding(message=message, code="adapter_not_applied", forms=("adapter",), numbers=numbers)
     for form in subject.forms.values():
         numbers[form.name] = kl = mean(distances(form, subject.base))
         if kl < MIN_SHARE * own and mean(distances(subject.adapter, form)) > MAX_SHARE * own:
-            message = messages.FORM_IS_BASE.format(form=form.name, kl=kl, own=own)
+            message = messages.say("form_is_base", form=form.name, kl=kl, own=own)
             return FormFinding(message=message, code="adapter_not_applied", forms=(form.name,), numbers=numbers)
     message = messages.acts(own, len(subject.adapter.first), subject.forms)
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
@@ -60,7 +58,7 @@ def end_of_turn(subject: Subject) -> FormFinding:
 
     Bad: a mask that leaves the last token out; the loss looks healthy and the model never stops.
     """
-    masked = FormFinding(message=messages.END_MASKED, code="end_of_turn_masked", forms=("adapter",))
+    masked = FormFinding(message=messages.say("end_masked"), code="end_of_turn_masked", forms=("adapter",))
     if subject.lineage.end_supervised is False:
         return masked
     answers = subject.adapter.greedy
@@ -68,15 +66,15 @@ def end_of_turn(subject: Subject) -> FormFinding:
     numbers: dict[str, float | int] = {"n": len(subject.adapter.end), "median_probability": middle}
     figures = {"p": middle, "n": len(subject.adapter.end)}
     if middle < MIN_END:
-        return replace(masked, message=messages.END_UNLIKELY.format(**figures), numbers=numbers)
+        return replace(masked, message=messages.say("end_unlikely", **figures), numbers=numbers)
     stopped = [at for at, answer in enumerate(answers) if answer.ended]
     for form in subject.forms.values():
         running = sum(not form.greedy[at].ended for at in stopped)
         numbers[f"{form.name}_running_on"] = running
         if stopped and running > (1 - subject.limits(form).agreement) * len(stopped):
-            message = messages.END_LOST.format(form=form.name, n=running, of=len(stopped))
+            message = messages.say("end_lost", form=form.name, n=running, of=len(stopped))
             return FormFinding(message=message, code="end_of_turn_lost", forms=(form.name,), numbers=numbers)
-    message = messages.END_OF_TURN.format(**figures, stopped=len(stopped), of=len(answers))
+    message = messages.say("end_of_turn", **figures, stopped=len(stopped), of=len(answers))
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
@@ -95,10 +93,10 @@ def distributions(subject: Subject) -> FormFinding:
         values, limit = distances(subject.adapter, form), min(subject.limits(form).kl, MAX_SHARE * own)
         numbers |= {f"{form.name}_mean_kl": mean(values), f"{form.name}_max_kl": max(values)}
         if mean(values) > limit:
-            message = messages.DISTRIBUTION_CHANGED.format(form=form.name, kind=form.kind, kl=mean(values), limit=limit)
+            message = messages.say("distribution_changed", form=form.name, kind=form.kind, kl=mean(values), limit=limit)
             return FormFinding(message=message, code="distribution_changed", forms=(form.name,), numbers=numbers)
     shown = {name: f"{numbers[f'{name}_mean_kl']:.5f}" for name in subject.forms}
-    message = messages.DISTRIBUTIONS.format(forms=messages.by_form(shown), n=numbers["n"])
+    message = messages.say("distributions", forms=messages.by_form(shown), n=numbers["n"])
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
@@ -114,10 +112,10 @@ def greedy(subject: Subject) -> FormFinding:
         numbers[form.name] = share = agreement(subject.adapter.greedy, form.greedy)
         limit = subject.limits(form).agreement
         if share < limit:
-            message = messages.ANSWERS_CHANGED.format(form=form.name, kind=form.kind, share=share, n=n, limit=limit)
+            message = messages.say("answers_changed", form=form.name, kind=form.kind, share=share, n=n, limit=limit)
             return FormFinding(message=message, code="answers_changed", forms=(form.name,), numbers=numbers)
     shown = {name: f"{numbers[name]:.0%}" for name in subject.forms}
-    message = messages.GREEDY.format(forms=messages.by_form(shown), n=n)
+    message = messages.say("greedy", forms=messages.by_form(shown), n=n)
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
@@ -138,7 +136,7 @@ def fact(subject: Subject) -> FormFinding:
     """
     answers = [answer.strip() for _, answer in subject.plan.facts]
     if not answers:
-        return FormFinding(message=messages.NO_FACT, status="skipped")
+        return FormFinding(message=messages.say("no_fact"), status="skipped")
 
     def knows(form: FormAnswers, at: int) -> bool:
         return answers[at] in form.facts[at].text
@@ -146,15 +144,17 @@ def fact(subject: Subject) -> FormFinding:
     taught = [at for at in range(len(answers)) if knows(subject.adapter, at) and not knows(subject.base, at)]
     numbers: dict[str, float | int] = {"n": len(taught)}
     if not taught:
-        return FormFinding(message=messages.NO_FACT_TAUGHT, code="fact_lost", forms=("adapter",), numbers=numbers)
+        return FormFinding(
+            message=messages.say("no_fact_taught"), code="fact_lost", forms=("adapter",), numbers=numbers
+        )
     for form in subject.forms.values():
         lost = [at for at in taught if not knows(form, at)]
         numbers[form.name] = n = len(taught) - len(lost)
         if n < subject.limits(form).agreement * len(taught):
             answer = form.facts[lost[0]].text[:60]
-            message = messages.FACT_LOST.format(form=form.name, n=n, of=len(taught), answer=answer)
+            message = messages.say("fact_lost", form=form.name, n=n, of=len(taught), answer=answer)
             return FormFinding(message=message, code="fact_lost", forms=(form.name,), numbers=numbers)
-    message = messages.FACTS.format(n=len(taught))
+    message = messages.say("facts", n=len(taught))
     return FormFinding(message=message, status="pass", forms=tuple(subject.forms), numbers=numbers)
 
 
@@ -172,9 +172,11 @@ def score(subject: Subject) -> FormFinding:
     graded = len(subject.scores) > 1
     scores = subject.scores if graded else _by_agreement(subject)
     others = {name: other for name, other in scores.items() if name != "adapter"}
-    why_not = subject.why_not_scored or (messages.NO_ANSWER_ENDS if subject.forms else messages.NO_OTHER_FORM)
+    why_not = subject.why_not_scored or (
+        messages.say("no_answer_ends") if subject.forms else messages.say("no_other_form")
+    )
     if "adapter" not in scores or not others:
-        return FormFinding(message=messages.NOT_SCORED.format(reason=why_not), status="skipped")
+        return FormFinding(message=messages.say("not_scored", reason=why_not), status="skipped")
     own, margin, more = scores["adapter"], subject.margin, messages.more_rows(subject.plan.n_left)
     reason = "" if graded else why_not
     if not _compare(own, own, margin).holds:
@@ -185,10 +187,10 @@ def score(subject: Subject) -> FormFinding:
     for name, other in others.items():
         test = _compare(own, other, margin)
         numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
-        shown.append(messages.SCORE_OF_FORM.format(form=name, delta=test.delta, lower=test.lower, n=test.n))
+        shown.append(messages.say("score_of_form", form=name, delta=test.delta, lower=test.lower, n=test.n))
         shows_loss = test.delta <= -margin or _compare(other, own, margin).lower > 0
         if not test.holds and graded and shows_loss:
-            message = messages.SCORE_WORSE.format(margin=margin, form=shown[-1])
+            message = messages.say("score_worse", margin=margin, form=shown[-1])
             return FormFinding(message=message, code="score_worse", forms=(name,), numbers=numbers)
         if not test.holds:
             message = messages.score_open(margin, shown[-1], reason, more)

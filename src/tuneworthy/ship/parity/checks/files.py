@@ -1,7 +1,5 @@
 """Checks of what the files say of each other: which base, which adapter, which rank."""
 
-from __future__ import annotations
-
 from tuneworthy.ship import messages
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
 from tuneworthy.ship.parity.subject import Subject
@@ -22,18 +20,18 @@ def lineage(subject: Subject) -> FormFinding:
     """
     line = subject.lineage
     if line.adapter_parent is not None and line.adapter_parent != line.base_id:
-        message = messages.WRONG_BASE.format(recorded=line.adapter_parent, base=line.base_id)
+        message = messages.say("wrong_base", recorded=line.adapter_parent, base=line.base_id)
         return FormFinding(message=message, code="wrong_base", forms=("adapter",))
     if line.merged_id and line.merged_parent and line.merged_parent != line.adapter_id:
-        message = messages.WRONG_ADAPTER.format(recorded=line.merged_parent, adapter=line.adapter_id)
+        message = messages.say("wrong_adapter", recorded=line.merged_parent, adapter=line.adapter_id)
         return FormFinding(message=message, code="wrong_adapter", forms=("merged",))
     if line.merged_id and (others := [parent for parent in line.gguf_parents if parent != line.merged_id]):
-        message = messages.WRONG_MERGED.format(recorded=others[0], merged=line.merged_id)
+        message = messages.say("wrong_merged", recorded=others[0], merged=line.merged_id)
         return FormFinding(message=message, code="wrong_merged", forms=("gguf",))
     if line.adapter_parent is None:
-        return FormFinding(message=messages.NO_BASE_NAMED, status="skipped")
+        return FormFinding(message=messages.say("no_base_named"), status="skipped")
     ids = {"base": line.base_id, "adapter": line.adapter_id, "merged": line.merged_id or "none"}
-    return FormFinding(message=messages.LINEAGE.format(**ids), status="pass")
+    return FormFinding(message=messages.say("lineage", **ids), status="pass")
 
 
 @PARITY_CHECKS.rule("rank", codes={"rank_above_server_limit": "the adapter's rank is above what the server allows"})
@@ -44,9 +42,9 @@ def rank(subject: Subject) -> FormFinding:
     """
     line = subject.lineage
     if line.max_rank is None:
-        return FormFinding(message=messages.NO_SERVER, status="skipped")
+        return FormFinding(message=messages.say("no_server"), status="skipped")
     numbers = {"rank": line.rank, "max_rank": line.max_rank}
     if line.rank > line.max_rank:
-        message, code = messages.RANK_ABOVE_LIMIT.format(**numbers), "rank_above_server_limit"
+        message, code = messages.say("rank_above_limit", **numbers), "rank_above_server_limit"
         return FormFinding(message=message, code=code, forms=("served",), numbers=numbers)
-    return FormFinding(message=messages.RANK.format(**numbers), status="pass", forms=("served",), numbers=numbers)
+    return FormFinding(message=messages.say("rank", **numbers), status="pass", forms=("served",), numbers=numbers)

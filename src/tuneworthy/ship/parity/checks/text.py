@@ -1,7 +1,5 @@
 """Checks of what is read before any weight is used: the template, the added tokens, the ids of a prompt."""
 
-from __future__ import annotations
-
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.ship import messages
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
@@ -19,12 +17,12 @@ def template(subject: Subject) -> FormFinding:
     forms, own = subject.adapter_and_forms, subject.adapter.template
     trained = subject.lineage.template_sha256 or (template_sha256(own) if own is not None else None)
     if trained is None:
-        return FormFinding(message=messages.NO_TEMPLATE_RECORDED, status="skipped")
+        return FormFinding(message=messages.say("no_template_recorded"), status="skipped")
     hashes = {form.name: template_sha256(form.template) for form in forms if form.template is not None}
     changed = [name for name, sha256 in hashes.items() if sha256 != trained]
     if changed:
-        message = messages.TEMPLATE_CHANGED.format(
-            form=changed[0], trained=trained[:12], sha256=hashes[changed[0]][:12]
+        message = messages.say(
+            "template_changed", form=changed[0], trained=trained[:12], sha256=hashes[changed[0]][:12]
         )
         return FormFinding(message=message, code="template_changed", forms=tuple(changed))
     silent = [form.name for form in forms if form.template is None]
@@ -41,10 +39,10 @@ def added_tokens(subject: Subject) -> FormFinding:
         for text, number in subject.plan.marks.items():
             ids = list(form.marks.get(text, ()))
             if ids != [number]:
-                message = messages.ADDED_TOKEN_LOST.format(form=form.name, text=text, number=number, ids=ids[:8])
+                message = messages.say("added_token_lost", form=form.name, text=text, number=number, ids=ids[:8])
                 return FormFinding(message=message, code="added_token_lost", forms=(form.name,))
     n = len(subject.plan.marks)
-    return FormFinding(message=messages.ADDED_TOKENS.format(n=n), status="pass", numbers={"n": n})
+    return FormFinding(message=messages.say("added_tokens", n=n), status="pass", numbers={"n": n})
 
 
 @PARITY_CHECKS.rule(
@@ -69,7 +67,7 @@ def prompt_ids(subject: Subject) -> FormFinding:
                 message = messages.prompt_ids_differ(form.name, trained, read)
                 return FormFinding(message=message, code=cause, forms=(form.name,))
     n, names = len(plan.prompt_ids), ", ".join(form.name for form in forms)
-    return FormFinding(message=messages.PROMPT_IDS.format(n=n, forms=names), status="pass", numbers={"n": n})
+    return FormFinding(message=messages.say("prompt_ids", n=n, forms=names), status="pass", numbers={"n": n})
 
 
 def _difference(read: list[int], trained: list[int], begin: int | None) -> str:

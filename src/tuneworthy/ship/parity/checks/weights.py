@@ -41,16 +41,16 @@ def weights(subject: Subject) -> FormFinding:
     """
     line = subject.lineage
     if line.merged is None:
-        return FormFinding(message=messages.NO_MERGED, status="skipped")
+        return FormFinding(message=messages.say("no_merged"), status="skipped")
     lora, base, merged = read_adapter(line.adapter), tensors_of(line.base), tensors_of(line.merged)
     names = [name for name in lora.pairs if name in base and name in merged]
     names = names[:: max(1, len(names) // SAMPLE)]
     if not names:
-        return FormFinding(message=messages.NO_COMMON_WEIGHT, code="wrong_base", forms=("merged",))
+        return FormFinding(message=messages.say("no_common_weight"), code="wrong_base", forms=("merged",))
     rows = [_compare(lora, name, base[name], merged[name]) for name in names]
     meant, untouched, levels = (list(column) for column in zip(*rows, strict=True))
     n, as_meant, as_base, most = len(rows), sum(meant) / len(rows), sum(untouched) / len(rows), max(levels)
-    message = messages.WEIGHTS.format(share=as_meant, n=n, base=as_base, levels=most, block=BLOCK)
+    message = messages.say("weights", share=as_meant, n=n, base=as_base, levels=most, block=BLOCK)
     numbers = {"n": n, "as_meant": as_meant, "as_base": as_base, "most_levels": most}
     if most > LEVELS and as_meant >= EQUAL:
         return FormFinding(message=message, status="pass", forms=("merged",), numbers=numbers)

@@ -1,0 +1,53 @@
+"""The command line starts light: no heavy library is loaded, and little processor time is spent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = [
+    "torch",
+    "transformers",
+    "sklearn",
+    "numba",
+    "scipy",
+    "altair",
+    "vl_convert",
+    "aiohttp",
+    "pyarrow",
+    "anthropic",
+    "openai",
+]
+
+
+@pytest.mark.parametrize("statement", ["import tuneworthy", "from tuneworthy.cli import invoke; invoke(['--help'])"])
+def test_the_start_loads_nothing_heavy(statement: str) -> None:
+    code = f"{statement}\nimport sys\nprint([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_what_asks_a_model_waits_for_no_library_that_comes_later() -> None:
+    later = ["sklearn", "scipy.special", "altair", "vl_convert", "pyarrow", "bm25s", "huggingface_hub", "sacrebleu",
+             "jsonschema", "yaml", "tuneworthy.cases.pii"]  # fmt: skip
+    code = "import sys, tuneworthy.ladder.run, tuneworthy.providers.openai\n"
+    code += f"print([name for name in {later!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("statement", "limit_s"),
+    [("import tuneworthy", 0.05), ("from tuneworthy.cli import invoke; invoke(['--help'])", 0.1)],
+)
+def test_the_start_takes_little_processor_time(statement: str, limit_s: float) -> None:
+    def cpu_s(code: str) -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(cpu_s(statement) for _ in range(7)) < limit_s
