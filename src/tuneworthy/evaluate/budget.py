@@ -88,5 +88,7 @@ class Budget:
             self._waiting.popleft()
 
     def _spent(self, ceiling_usd: float) -> BudgetSpent:
-        message = messages.say("budget_spent", limit=self.limit_usd or 0.0, spent=self.spent_usd, ceiling=ceiling_usd)
-        return BudgetSpent(message, hint=messages.say("budget_spent_hint"))
+        return BudgetSpent(
+            messages.say("budget_spent", limit=self.limit_usd or 0.0, spent=self.spent_usd, ceiling=ceiling_usd),
+            hint=messages.say("budget_spent_hint"),
+        )

@@ -59,8 +59,7 @@ class OpenModel:
             return 0.0
         output = request.output
         size = len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
-        features = bool(request.tools) or output.kind != "free"
-        return self.price.ceiling(size, request.max_tokens, features=features)
+        return self.price.ceiling(size, request.max_tokens, features=bool(request.tools) or output.kind != "free")
 
     def cost_usd(self, request: Request, response: Response) -> float:
         """Return what a call cost, US dollars; its ceiling if the provider does not report the usage."""
@@ -90,8 +89,12 @@ class Models:
         """
         if name not in self._open and name not in self._project.models:
             names = list(dict.fromkeys([*self._project.models, *self._open]))
-            hint = messages.say("unknown_model_hint", names=", ".join(names), nearest=did_you_mean(name, names))
-            raise UserError(messages.say("unknown_model", name=name), hint=hint.strip())
+            raise UserError(
+                messages.say("unknown_model", name=name),
+                hint=messages.say(
+                    "unknown_model_hint", names=", ".join(names), nearest=did_you_mean(name, names)
+                ).strip(),
+            )
         if name not in self._open:
             self._open[name] = open_model(name, self._project.models[name], self._project.root)
         return self._open[name]

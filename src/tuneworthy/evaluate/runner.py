@@ -242,8 +242,7 @@ class Runner:
     def dates(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[float | None]:
         """Return when each answer of `run` was committed, seconds since the epoch, in its order; None if none is."""
         keys = [job.key for job in self._jobs(variant, cases, repeats)]
-        found = self.store.dates(keys)
-        return [found.get(key) for key in keys]
+        return [*map(self.store.dates(keys).get, keys)]
 
     def _jobs(
         self,
@@ -479,8 +478,9 @@ async def _complete(model: OpenModel, request: Request) -> Response:
         async with asyncio.timeout(model.timeout_s):
             return await model.provider.complete(request)
     except TimeoutError:
-        message = messages.say("timed_out", model=model.name, seconds=model.timeout_s)
-        raise ProviderError(message, code="timeout", retryable=True) from None
+        raise ProviderError(
+            messages.say("timed_out", model=model.name, seconds=model.timeout_s), code="timeout", retryable=True
+        ) from None
     except asyncio.CancelledError:
         if _cancelled_from_outside():
             raise
@@ -508,8 +508,10 @@ def _pause_s(failure: ProviderError | None) -> float | None:
 
 
 def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
-    message = messages.say("provider_down", model=model.name, error=error.message.rstrip("."), why=why)
-    return OutsideFault(message, hint=messages.say("provider_down_hint"))
+    return OutsideFault(
+        messages.say("provider_down", model=model.name, error=error.message.rstrip("."), why=why),
+        hint=messages.say("provider_down_hint"),
+    )
 
 
 def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
@@ -523,7 +525,6 @@ def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
 def _trace(
     job: Job, variant: Variant, variant_id: str, answer: Response | Failure, cost: float, *, stored: bool
 ) -> Trace:
-    error = answer if isinstance(answer, Failure) else None
     response = answer if isinstance(answer, Response) else None
     thinking, cited = "", tuple[str, ...]()
     if response is not None and variant.answer_after:
@@ -539,7 +540,7 @@ def _trace(
         messages=job.request.messages,
         response=response,
         cost_usd=cost,
-        error=error,
+        error=answer if isinstance(answer, Failure) else None,
         thinking=thinking,
         cited=cited,
         stored=stored,

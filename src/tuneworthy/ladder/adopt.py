@@ -78,8 +78,7 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     if gain.better:
         return Adoption(RungStatus.ADOPTED, "better", messages.say("better", gain=numbers))
     if wins:
-        lower = evidence.no_creep.lower
-        reason = messages.say("cheaper", lower=lower, margin=margin, saving=saving, gain=numbers)
+        reason = messages.say("cheaper", lower=evidence.no_creep.lower, margin=margin, saving=saving, gain=numbers)
         return Adoption(RungStatus.ADOPTED, "cheaper", reason)
     if gain.excludes_gain(margin):
         return Adoption(RungStatus.NO_GAIN, "no_gain", messages.say("no_gain", margin=margin, gain=numbers))

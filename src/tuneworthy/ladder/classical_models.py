@@ -44,8 +44,11 @@ class ClassicalProvider:
         async with self._lock:
             if self._model is None:
                 self._model = await asyncio.to_thread(fit, self._name, self._pool.examples, self._seed)
-        question = str(request.messages[-1].get("content") or "")
-        return Response(text=self._model.predict([question])[0], input_tokens=0, output_tokens=0)
+        return Response(
+            text=self._model.predict([str(request.messages[-1].get("content") or "")])[0],
+            input_tokens=0,
+            output_tokens=0,
+        )
 
     async def close(self) -> None:
         """Forget the fitted model."""

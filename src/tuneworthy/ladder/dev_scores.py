@@ -55,10 +55,12 @@ async def measure(session: Session, variant: Variant, cases: Sequence[Case]) -> 
     traces = await session.ask(variant, cases)
     num, den, _ = await session.score(traces, cases)
     means = usage(traces)
-    tokens = (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0)
     return DevScores(
         num=num,
         den=den,
         cost_usd=sum(trace.cost_usd for trace in traces),
-        weight=(means["usd_per_1k"] or 0.0, tokens),
+        weight=(
+            means["usd_per_1k"] or 0.0,
+            (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0),
+        ),
     )

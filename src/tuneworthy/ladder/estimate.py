@@ -116,10 +116,10 @@ class _Described:
 
     def __init__(self, config: Any) -> None:
         self.identity: Mapping[str, Any] = {"provider": config.provider, "model": getattr(config, "model", "")}
-        host = urlsplit(getattr(config, "base_url", "")).hostname or ""
-        self.capabilities = capabilities_of(config.provider, getattr(config, "model", ""), host)
-        scripted = config.provider == "scripted"
-        self.supports = ScriptedProvider.supports if scripted else self.capabilities.supports
+        self.capabilities = capabilities_of(
+            config.provider, getattr(config, "model", ""), urlsplit(getattr(config, "base_url", "")).hostname or ""
+        )
+        self.supports = ScriptedProvider.supports if config.provider == "scripted" else self.capabilities.supports
 
     async def complete(self, request: Request) -> Response:
         raise NotImplementedError
@@ -190,12 +190,16 @@ class _Estimating:
             if not chosen:
                 continue
             least = min(sum(load.calls[0] + load.alone for load in option) for option in options if option)
-            most = sum(load.calls[1] + load.alone for load in chosen)
-            rungs[name] = RungEstimate(candidates=len({load.variant.id for load in chosen}), calls=(least, most))
+            rungs[name] = RungEstimate(
+                candidates=len({load.variant.id for load in chosen}),
+                calls=(least, sum(load.calls[1] + load.alone for load in chosen)),
+            )
             loads += chosen
             today = today or chosen[0].variant
-            variants = [*([dearest] if dearest else []), *(load.variant for load in chosen)]
-            dearest = max(variants, key=lambda variant: self._weight(_Load(variant, (1, 1))))
+            dearest = max(
+                [*([dearest] if dearest else []), *(load.variant for load in chosen)],
+                key=lambda variant: self._weight(_Load(variant, (1, 1))),
+            )
         loads += self._judges(loads)
         by_model: dict[str, list[_Load]] = defaultdict(list)
         for load in loads:
@@ -208,8 +212,10 @@ class _Estimating:
             for name, own in by_model.items()
         }
         if self.library and "retrieval" in rungs:
-            servers = self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1)
-            used |= {name: ModelEstimate(calls=use["calls"], usd=use["usd"]) for name, use in servers.items()}
+            used |= {
+                name: ModelEstimate(calls=use["calls"], usd=use["usd"])
+                for name, use in self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1).items()
+            }
         low, high = _sum(self._seconds(load) for load in loads)
         return Estimate(
             calls=_sum(one.calls for one in used.values()),
@@ -237,8 +243,8 @@ class _Estimating:
             searched=split.explore,
         )
         proposal = blocking(RUNGS.get(name)().propose(view))
-        raced = list(proposal.candidates if split.explore else proposal.candidates[:1])
-        candidates = sorted(raced, key=lambda one: -self._weight(_Load(one, (1, 1))))
+        raced = proposal.candidates if split.explore else proposal.candidates[:1]
+        candidates = sorted(raced, key=lambda variant: -self._weight(_Load(variant, (1, 1))))
         if not candidates:
             return []
         asked = [*candidates, *candidates[:1] * (proposal.more_candidates if split.explore else 0)]
@@ -279,10 +285,8 @@ class _Estimating:
 
     def _usd(self, load: _Load) -> Span:
         price, read = self.models[load.variant.model].price, round(self._read(load.variant))
-        if price is None:
-            return 0.0, 0.0
         low, high = (
-            (calls + load.alone) * price.cost(read, round(written))
+            (calls + load.alone) * price.cost(read, round(written)) if price else 0.0
             for calls, written in zip(load.calls, self._written(load.variant), strict=True)
         )
         return low, high
@@ -362,8 +366,7 @@ def _sum(spans: Iterable[Span]) -> Span:
 
 def _size(spec: str, project: Project) -> float:
     """Return the bytes of a model file; those of the embedded one if it is not here."""
-    try:
-        path = find(spec, project.root)
-        return float(path.stat().st_size) if path else LOCAL_BYTES
-    except (ModelError, OSError):
-        return LOCAL_BYTES
+    with suppress(ModelError, OSError):
+        if path := find(spec, project.root):
+            return float(path.stat().st_size)
+    return LOCAL_BYTES

@@ -118,16 +118,17 @@ class Judging:
         by_id = {case.id: case for case in cases}
         for one in (self.item(by_id[trace.case_id], trace.text) for trace in _first(traces)):
             self._answers[one.id] = one
-        judged = {key: value for key, value in self._verdicts.items() if value != 0.5 and self._asks(key)}
         answers = [
             JudgedAnswer(case=self._answers[key].case, answer=self._answers[key].answer, good=value > 0.5)
-            for key, value in judged.items()
+            for key, value in self._verdicts.items()
+            if value != 0.5 and self._asks(key)
         ]
         self.validation = await validate_judge(
             self.judge, self.split.dev, answers, warnings=family_warnings(self.project)
         )
-        document = self.validation.to_dict() | {"judge": content_hash(dict(self.judge.identity))}
-        Folder(self.project.root).write(DOCUMENT, document)
+        Folder(self.project.root).write(
+            DOCUMENT, self.validation.to_dict() | {"judge": content_hash(dict(self.judge.identity))}
+        )
         return self.validation
 
     def correct(
@@ -160,15 +161,12 @@ class Judging:
         people = self._people(cases, a.traces), self._people(cases, b.traces)
         usable = self._unbroken(cases, scored, ~np.isnan(people[0] + people[1]))
         if usable.sum() < MIN_HUMAN:
-            n = int(usable.sum())
-            return (
-                gain,
-                bound,
-                messages.say("too_few_verdicts", n=n, least=MIN_HUMAN, how=messages.say("give_verdicts")),
-            )
+            how = messages.say("give_verdicts")
+            return gain, bound, messages.say("too_few_verdicts", n=int(usable.sum()), least=MIN_HUMAN, how=how)
         human_a, human_b = (np.where(usable, one, np.nan)[scored] for one in people)
-        own = None if groups is None else groups[scored]
-        found = corrected_difference(a.scores[scored], b.scores[scored], human_a, human_b, own)
+        found = corrected_difference(
+            a.scores[scored], b.scores[scored], human_a, human_b, None if groups is None else groups[scored]
+        )
         return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
 
     def level(self, cases: Sequence[Case], one: JudgedVariant, *, groups: np.ndarray | None) -> Corrected | None:
@@ -179,8 +177,9 @@ class Judging:
         if usable.sum() < MIN_HUMAN:
             return None
         human = np.where(usable, people, np.nan)[scored]
-        own = None if groups is None else groups[scored]
-        return corrected_difference(np.zeros(scored.sum()), one.scores[scored], human * 0, human, own)
+        return corrected_difference(
+            np.zeros(scored.sum()), one.scores[scored], human * 0, human, None if groups is None else groups[scored]
+        )
 
     def _asks(self, key: str) -> bool:
         """Whether the judge is asked about this answer: not if declining is right, which a rule judges."""

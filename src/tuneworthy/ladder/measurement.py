@@ -180,8 +180,11 @@ async def decide(
     )
     decision = decide_adoption(evidence, margin)
     if decision.reason_code == "cheaper" and not evidence.cheaper:
-        sides = [(one.variant, session.models[one.variant.model]) for one in (best, trial)]
-        before, after = await measure_together(session.runner, sides, session.split.dev or session.split.test)
+        before, after = await measure_together(
+            session.runner,
+            [(one.variant, session.models[one.variant.model]) for one in (best, trial)],
+            session.split.dev or session.split.test,
+        )
         decision = decide_adoption(replace(evidence, time_ratio=after.ratio_to(before)), margin)
     return gain, decision
 

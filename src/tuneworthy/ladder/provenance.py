@@ -127,8 +127,7 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[
     changed = []
     if base is not None and any(getattr(base, name) != value for name, value in _prompt(project).items()):
         changed.append(messages.say("prompt_changed"))
-    models = {variant.model: variant.model_identity for variant in record.variants.values()}
-    for name, identity in models.items():
+    for name, identity in {variant.model: variant.model_identity for variant in record.variants.values()}.items():
         if name not in project.models:
             changed += [] if name.startswith((PREFIX, TUNED)) else [messages.say("model_gone", name=name)]
         elif name in opened and content_hash(dict(opened[name])) != content_hash(dict(identity)):

@@ -311,9 +311,13 @@ def record_from(document: Any, where: str = "record") -> RunRecord:
         record: RunRecord = _adapter().validate_python(document)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "document"
         raise UserError(
-            messages.say("record_unreadable", where=where, place=place, fault=first["msg"]),
+            messages.say(
+                "record_unreadable",
+                where=where,
+                place=".".join(map(str, first["loc"])) or "document",
+                fault=first["msg"],
+            ),
             hint=messages.say("run_again"),
         ) from None
     if record.best and record.best.variant not in record.variants:

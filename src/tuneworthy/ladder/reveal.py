@@ -33,5 +33,4 @@ def reveal_note(folder: Folder) -> str:
     rows = folder.read(NAME) or []
     if not rows:
         return ""
-    since = min(row["time"] for row in rows)
-    return messages.say("test_revealed", n=len(rows), date=since[:10])
+    return messages.say("test_revealed", n=len(rows), date=min(row["time"] for row in rows)[:10])

@@ -173,8 +173,12 @@ class LadderRun:
     async def _rung(self, name: str) -> RungRecord:
         """Run one rung: propose, search, race on dev, look closer at the winner, compare it on test."""
         if self.best is None and name not in REFERENCE_RUNGS:
-            why = messages.say("nothing_to_build_on", why=self.records["baseline"].reason)
-            return RungRecord(rung=name, status=RungStatus.SKIPPED, reason=why, reason_code="baseline_failed")
+            return RungRecord(
+                rung=name,
+                status=RungStatus.SKIPPED,
+                reason=messages.say("nothing_to_build_on", why=self.records["baseline"].reason),
+                reason_code="baseline_failed",
+            )
         session, rung = self.session, RUNGS.get(name)()
         view = view_of(session, self.best, self.dev, searched=session.split.explore and not self.quick)
         proposal = await rung.propose(view)
@@ -233,14 +237,16 @@ class LadderRun:
         n = next((row.n for row in record.candidates if row.variant == winner.id), 0)
         if not self.session.split.explore or not n:
             return {}
-        traces = await self.session.ask(winner, raced[:n])
-        _, _, scores = await self.session.score(traces, raced[:n])
+        _, _, scores = await self.session.score(await self.session.ask(winner, raced[:n]), raced[:n])
         return dict(breakdown(scores).reasons)
 
     async def _quick(self, record: RungRecord, winner: Variant) -> RungRecord:
         """Build on the winner if it is ahead on dev; decide nothing."""
-        status = RungStatus.REFERENCE if record.rung in REFERENCE_RUNGS else RungStatus.INCONCLUSIVE
-        record = replace(record, status=status, reason_code="quick")
+        record = replace(
+            record,
+            status=RungStatus.REFERENCE if record.rung in REFERENCE_RUNGS else RungStatus.INCONCLUSIVE,
+            reason_code="quick",
+        )
         row = next((row for row in record.candidates if row.variant == winner.id), None)
         if row is None:
             return _failed(record, await self.session.ask(winner, self.dev))
@@ -297,18 +303,19 @@ class LadderRun:
         why = messages.CLASSICAL_AGAINST_BEST.get(decision.reason_code, messages.say("classical_unresolved"))
         if _takes_over(best, classical):
             why += messages.say("classical_takes_over", variant=best.variant.name, why=best.violated)
-        record = with_decision(self.records["classical"], best.variant, gain, decision)
-        return replace(record, status=RungStatus.REFERENCE, reason=f"{why}: {decision.reason}")
+        return replace(
+            with_decision(self.records["classical"], best.variant, gain, decision),
+            status=RungStatus.REFERENCE,
+            reason=f"{why}: {decision.reason}",
+        )
 
     def _best(self) -> BestVariant | None:
         """Return the best variant that breaks no constraint: the classical baseline only if it was compared."""
         best, classical = self.leader, self.classical
         if best and classical and self.records["classical"].compared_to and not classical.violated:
-            wins = self.records["classical"].reason_code in {"better", "cheaper"}
-            best = classical if wins or _takes_over(best, classical) else best
-        if best is None or best.violated:
-            return None
-        return BestVariant(best.rung, best.variant.id)
+            if self.records["classical"].reason_code in {"better", "cheaper"} or _takes_over(best, classical):
+                best = classical
+        return None if best is None or best.violated else BestVariant(best.rung, best.variant.id)
 
     def _classical_wins(self) -> str:
         """Return a sentence if the classical baseline is shown to be better than every prompt, else ""."""

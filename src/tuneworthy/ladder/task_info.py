@@ -4,7 +4,6 @@ Graders know all labels; what a model is shown, or constrained to, comes from he
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from tuneworthy.cases.task_kind import TaskKind, labels_of, parse_object
 from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
 from tuneworthy.prompts.schema import infer_schema
-from tuneworthy.types import Case, OutputFormat
+from tuneworthy.types import OutputFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +72,11 @@ def _json_task(split: Split) -> tuple[TaskInfo, list[str]]:
     """Infer the schema from the answers of dev and examples."""
     values = [case.expected for case in split.dev if case.expected is not None]
     shown = (parse_object(example.answer) for example in split.shots)
-    schema = infer_schema([*values, *(value for value in shown if isinstance(value, dict))])
-    misfits = _misfits(schema, split.test) if schema else 0
-    notes = [messages.say("schema_misfits", n=misfits, n_test=len(split.test))] if misfits else []
-    return TaskInfo(kind="json", schema=schema), notes
-
-
-def _misfits(schema: dict[str, Any], cases: Sequence[Case]) -> int:
-    """Return how many right answers the schema forbids."""
+    task = TaskInfo(kind="json", schema=infer_schema([*values, *(value for value in shown if isinstance(value, dict))]))
+    if not task.schema:
+        return task, []
     from jsonschema import Draft202012Validator
 
-    fits = Draft202012Validator(schema).is_valid
-    return sum(case.expected is not None and not fits(case.expected) for case in cases)
+    fits = Draft202012Validator(task.schema).is_valid
+    misfits = sum(case.expected is not None and not fits(case.expected) for case in split.test)
+    return task, [messages.say("schema_misfits", n=misfits, n_test=len(split.test))] if misfits else []

@@ -82,11 +82,7 @@ def missing(project: Project) -> str:
     merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
     if (name := project.serve.model) is not None and (merged or adapter):
         return messages.say("served_silent", model=name)
-    if merged is not None:
-        return messages.say("not_exported")
-    if adapter is not None:
-        return messages.say("not_merged")
-    return messages.say("not_trained")
+    return messages.say("not_exported" if merged else "not_merged" if adapter else "not_trained")
 
 
 def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[str]]:
@@ -167,8 +163,7 @@ def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
     """
     today = project.models[project.ladder.baseline]
     start = today.model_dump() if isinstance(today, LlamaCpp) else {"provider": "llama_cpp"}
-    path = (gguf.folder / "model.gguf").relative_to(project.root)
-    config = LlamaCpp(**{**start, "model": path.as_posix()})
+    config = LlamaCpp(**{**start, "model": (gguf.folder / "model.gguf").relative_to(project.root).as_posix()})
     return config.model_copy(update={"context": context_of(Folder(project.root), gguf, config.context)})
 
 
@@ -219,12 +214,8 @@ def _tuned(
 def _chain(store: Folder, artifact: Artifact) -> list[Artifact]:
     """Return what an artifact was made from, itself first."""
     chain: list[Artifact] = []
-    at = artifact
+    at: Artifact | None = artifact
     while at is not None and len(chain) < 4:  # gguf, merged, adapter, base
         chain.append(at)
-        parent = at.parent
-        following = find_artifact(store, parent) if parent else None
-        if following is None:
-            break
-        at = following
+        at = find_artifact(store, at.parent) if at.parent else None
     return chain

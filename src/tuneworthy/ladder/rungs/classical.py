@@ -15,7 +15,6 @@ class ClassicalRung(Rung):
         if not len(view.pool):
             return Proposal(skipped=messages.say("no_examples_to_learn"), skip_code="no_examples")
         user = view.project.text(view.project.prompt.user) or "{{ input }}"
-        providers = add_classical_models(view.models, view.task.kind, view.pool, view.seed)
         candidates = [
             Variant(
                 name=f"classical/{name}",
@@ -25,6 +24,6 @@ class ClassicalRung(Rung):
                 user=user,
                 max_tokens=1,
             )
-            for name, provider in providers.items()
+            for name, provider in add_classical_models(view.models, view.task.kind, view.pool, view.seed).items()
         ]
         return Proposal(candidates=candidates)

@@ -69,8 +69,12 @@ def provider_of(project: Project, model: str) -> str:
 def with_setting(base: Variant, setting: Mapping[str, Any], capabilities: Capabilities) -> Variant:
     """Return a variant with other parameters, and with more room to think where their effort needs more."""
     room, before = (capabilities.thinking_tokens(one.get("effort")) for one in (setting, base.decoding))
-    max_tokens = base.max_tokens + max(0, room - before)
-    return replace(base, name=f"decoding/{label(setting)}", decoding=dict(setting), max_tokens=max_tokens)
+    return replace(
+        base,
+        name=f"decoding/{label(setting)}",
+        decoding=dict(setting),
+        max_tokens=base.max_tokens + max(0, room - before),
+    )
 
 
 def _warnings(view: View, variant: Variant) -> list[str]:
@@ -104,8 +108,7 @@ def accepted(
         probed: What a probe found, by finding.
     """
     _, dropped = filter_parameters(capabilities, setting)
-    idle = [f"{name}: {messages.say('probed_idle')}" for name in setting if probed.get(name) in IDLE]
-    dropped = (*dropped, *idle)
+    dropped = (*dropped, *[f"{name}: {messages.say('probed_idle')}" for name in setting if probed.get(name) in IDLE])
     names = {reason.partition(":")[0] for reason in dropped}
     return {name: value for name, value in setting.items() if name not in names}, dropped
 
@@ -116,8 +119,11 @@ def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Cap
     What `models probe` found to do nothing is left out of them.
     """
     preset = project.decoding.preset
-    documents = getattr(project, "documents", None) is not None
-    chosen = auto(task.kind, documents=documents) if preset == "auto" else preset_of(preset)
+    chosen = (
+        auto(task.kind, documents=getattr(project, "documents", None) is not None)
+        if preset == "auto"
+        else preset_of(preset)
+    )
     if capabilities.efforts and not takes_temperature(capabilities):
         first = chosen.fit(provider_of(project, model), capabilities)
         return [first, *[{"effort": one} for one in capabilities.efforts if one != first.get("effort")]]

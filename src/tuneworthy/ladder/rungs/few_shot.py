@@ -71,13 +71,12 @@ def _variant(best: Variant, shots: Shots | None, output: OutputFormat, name: str
     parts = [f"{name or shots.mode}-{shots.k}"] if shots else []
     parts += [output.kind] if output.kind != "free" else []
     label = "+".join(parts)
-    answer_after = best.answer_after if output.kind == "free" else None
     return replace(
         best,
         name=f"few_shot/{label}",
         shots=shots,
         output=output,
-        answer_after=answer_after,
+        answer_after=best.answer_after if output.kind == "free" else None,
         notes=(*best.notes, label),
     )
 

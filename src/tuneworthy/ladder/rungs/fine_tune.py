@@ -35,29 +35,44 @@ class FineTuneRung(Rung):
         """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
         opened, faults = add_tuned(view.models, view.project)
         if not opened:
-            why = "; ".join(faults) or missing(view.project)
-            skipped = messages.say("no_tuned_model", why=why)
-            return Proposal(skipped=skipped, skip_code="no_tuned_model", notes=faults)
+            return Proposal(
+                skipped=messages.say("no_tuned_model", why="; ".join(faults) or missing(view.project)),
+                skip_code="no_tuned_model",
+                notes=faults,
+            )
         candidates: dict[str, Variant] = {}
         notes = list(faults)
         for tuned in opened:
             variants, dropped = _variants(view, tuned, several=len(opened) > 1)
             candidates |= {variant.id: variant for variant in variants}
             notes += dropped
-        beside = 2 * (MOST_CASES + sum(len(one.cases) for one in regression_sets(view.project)))
-        return Proposal(candidates=list(candidates.values()), notes=notes, more_calls={opened[0].name: beside})
+        return Proposal(
+            candidates=list(candidates.values()),
+            notes=notes,
+            more_calls={
+                opened[0].name: 2 * (MOST_CASES + sum(len(one.cases) for one in regression_sets(view.project)))
+            },
+        )
 
     async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> TunedDetail:
         """Return what is measured beside the score: artifacts, first tokens on dev, and the regression sets."""
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
         if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
-            now = tuned.artifact if tuned is not None else "nothing of this project"
             raise OutsideFault(
-                messages.say("served_changed", model=winner.model, now=now), hint=messages.say("served_changed_hint")
+                messages.say(
+                    "served_changed",
+                    model=winner.model,
+                    now=tuned.artifact if tuned is not None else "nothing of this project",
+                ),
+                hint=messages.say("served_changed_hint"),
             )
         against = add_base(session.models, session.project, tuned)
-        identity = session.models[against.model].provider.identity
-        untuned = replace(winner, name="fine_tune/base", model=against.model, model_identity=identity)
+        untuned = replace(
+            winner,
+            name="fine_tune/base",
+            model=against.model,
+            model_identity=session.models[against.model].provider.identity,
+        )
         sets = sets_of(session)
         return TunedDetail(
             engine=tuned.engine,
@@ -90,8 +105,11 @@ def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Var
         if dropped:
             notes.append(messages.say("not_accepted", model=tuned.name, what=", ".join(dropped)))
             continue
-        name = f"fine_tune/{kind}{setting}"
-        variants.append(replace(start, name=name, decoding=decoding, output=output, notes=(tuned.name, setting)))
+        variants.append(
+            replace(
+                start, name=f"fine_tune/{kind}{setting}", decoding=decoding, output=output, notes=(tuned.name, setting)
+            )
+        )
     return variants, notes
 
 

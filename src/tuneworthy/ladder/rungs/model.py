@@ -52,8 +52,11 @@ class ModelRung(Rung):
 
         A model is held against those that saw as many cases at least, on the cases that both answered and scored.
         """
-        found = [await _on_dev(session, variant, view.dev) for variant in (view.incumbent, *tried)]
-        shown = [one for one in found if one.answered.any()]
+        shown = [
+            one
+            for one in [await _on_dev(session, variant, view.dev) for variant in (view.incumbent, *tried)]
+            if one.answered.any()
+        ]
         rows = [
             ModelResult(
                 name=one.variant.name,
@@ -102,12 +105,11 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
         effort: The model's own if None.
     """
     capabilities = _capabilities(provider)
-    setting = {**_sampling(base), **({"effort": effort} if effort else {})}
     return replace(
         base,
         model=model,
         model_identity=provider.identity,
-        decoding=accepted(capabilities, setting, {})[0],
+        decoding=accepted(capabilities, {**_sampling(base), **({"effort": effort} if effort else {})}, {})[0],
         max_tokens=base.max_tokens + capabilities.thinking_tokens(effort),
     )
 

@@ -34,8 +34,13 @@ class PromptRung(Rung):
         for name in applicable(best, task.kind):
             if "contract" in name and not task.closed:
                 continue  # it would forbid the labels that are not known
-            made = TRANSFORMS[name](best, task.kind, task.labels, task.schema)
-            candidates.append(replace(made, name=f"prompt/{name}", notes=(*best.notes, name)))
+            candidates.append(
+                replace(
+                    TRANSFORMS[name](best, task.kind, task.labels, task.schema),
+                    name=f"prompt/{name}",
+                    notes=(*best.notes, name),
+                )
+            )
         ablated, optimised, _ = _wanted(view)
         section, half = view.project.reflection, view.n_dev // 2
         calls = Counter({best.model: (1 + len(may_go(best.system or ""))) * half} if ablated else {})
@@ -63,8 +68,12 @@ class PromptRung(Rung):
             notes += [note] if note else []
         variants = [variant for variant in variants if variant.id != view.incumbent.id]
         made_from = frozenset(case.id for case in searched_cases(view.dev)) if variants else frozenset[str]()
-        detail = PromptDetail(ablation=ablation, gepa=gepa) if ablation or gepa else None
-        return SearchResult(candidates=variants, made_from=made_from, detail=detail, notes=notes)
+        return SearchResult(
+            candidates=variants,
+            made_from=made_from,
+            detail=PromptDetail(ablation=ablation, gepa=gepa) if ablation or gepa else None,
+            notes=notes,
+        )
 
 
 def _wanted(view: View) -> tuple[bool, bool, list[str]]:

@@ -132,8 +132,12 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
     )
     if not found.cut:
         return best, about
-    note = messages.say("paragraphs_cut", n=found.cut, n_all=found.paragraphs)
-    return replace(best, name="prompt/cut", system=found.text, notes=(*best.notes, note)), about
+    return replace(
+        best,
+        name="prompt/cut",
+        system=found.text,
+        notes=(*best.notes, messages.say("paragraphs_cut", n=found.cut, n_all=found.paragraphs)),
+    ), about
 
 
 # --- GEPA ---------------------------------------------------------------------------------------------------------
@@ -178,8 +182,11 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDe
     if not found.best:
         return best, about, messages.say("gepa_found_nothing", calls=found.calls)
     file = _written(session, found.prompts[found.best].text)
-    system = session.project.text(file)
-    return replace(best, name="prompt/gepa", system=system, notes=(*best.notes, "gepa")), replace(about, file=file), ""
+    return (
+        replace(best, name="prompt/gepa", system=session.project.text(file), notes=(*best.notes, "gepa")),
+        replace(about, file=file),
+        "",
+    )
 
 
 def _written(session: Session, text: str) -> str:
@@ -238,8 +245,7 @@ class _GepaCalls:
         if fault := self._fault(text, cases[0]):
             self.refused += 1
             return [ScoredAnswer(0.0, case.text, "", fault, sent=False) for case in cases]
-        variant = replace(self.best, name="prompt/gepa", system=text or None)
-        traces, scores = await answers(self.session, variant, cases)
+        traces, scores = await answers(self.session, replace(self.best, name="prompt/gepa", system=text or None), cases)
         return [self._judged(*row) for row in zip(cases, traces, scores, strict=True)]
 
     async def reflect(self, prompt: str) -> str | None:
@@ -278,8 +284,13 @@ class _GepaCalls:
         question, answer, remark, more = masked
         if more:  # cut now, as half an address would not have been known for one
             remark = f"{remark} Details: {more[:DETAIL_CHARS]}"
-        value = self._today[case.id] if score.value is None else score.value
-        return ScoredAnswer(value, question, answer, remark, unscored=score.value is None)
+        return ScoredAnswer(
+            self._today[case.id] if score.value is None else score.value,
+            question,
+            answer,
+            remark,
+            unscored=score.value is None,
+        )
 
 
 def feedback(case: Case, score: Score) -> str:

@@ -16,8 +16,7 @@ def sets_of(session: Session) -> list[RegressionSet]:
         UserError: A set cannot be used.
     """
     project = session.project
-    context = GradingContext(root=project.root, asker=session.asker, seed=project.split.seed)
-    return regression_sets(project, context)
+    return regression_sets(project, GradingContext(root=project.root, asker=session.asker, seed=project.split.seed))
 
 
 async def guard(session: Session, base: str, tuned: str, sets: Sequence[RegressionSet]) -> list[RegressionResult]:
@@ -46,6 +45,5 @@ async def _score(session: Session, model: str, one: RegressionSet) -> tuple[Floa
         decoding={"temperature": 0.0},
         max_tokens=one.max_tokens,
     )
-    traces = await session.ask(variant, one.cases)
-    num, den, _ = await session.score(traces, one.cases, grader=one.grader)
+    num, den, _ = await session.score(await session.ask(variant, one.cases), one.cases, grader=one.grader)
     return num, den

@@ -104,8 +104,11 @@ class RetrievalRung(Rung):
             notes.append(messages.say("words_alone", why=messages.NO_ENCODER[library.settings.encoder.type]))
         forms, measured = await tuned_forms(library, view.dev)
         if view.dev and not measured:
-            named = sum(bool(library.named(case)) for case in view.dev)
-            notes.append(messages.say("search_not_tuned", n=named, least=FEWEST_NAMED))
+            notes.append(
+                messages.say(
+                    "search_not_tuned", n=sum(bool(library.named(case)) for case in view.dev), least=FEWEST_NAMED
+                )
+            )
         found: list[Variant] = []
         too_long: list[Variant] = []
         for form in forms:
@@ -116,8 +119,7 @@ class RetrievalRung(Rung):
             names = ", ".join(variant.name for variant in too_long)
             notes.append(messages.say("passages_too_long", model=best.model, names=names))
         if not found:
-            skipped = messages.say("no_passage_fits", model=best.model)
-            return Proposal(skipped=skipped, skip_code="context", notes=notes)
+            return Proposal(skipped=messages.say("no_passage_fits", model=best.model), skip_code="context", notes=notes)
         return Proposal(candidates=_middle_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
@@ -204,7 +206,7 @@ def forms_of(library: DocumentLibrary) -> list[SearchForm]:
 async def measure(library: DocumentLibrary, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
     """Return each measure of a search, `(n_cases,)`, on cases that name documents; one that is not there is missed."""
     ranked = await library.ranked_documents(retrieval, [query_of(case) for case in cases])
-    rows = [quality(found, library.wanted(case)) for case, found in zip(cases, ranked, strict=True)]
+    rows = [quality(documents, library.wanted(case)) for case, documents in zip(cases, ranked, strict=True)]
     return {name: np.array([row[name] for row in rows]) for name in MEASURES}
 
 
@@ -323,9 +325,12 @@ async def _oracle(
 
 
 def _variant(best: Variant, form: SearchForm, k: int) -> Variant:
-    retrieval = replace(form.retrieval, k=k)
-    name = f"retrieval/{form.name}-{k}"
-    return replace(best, name=name, retrieval=retrieval, notes=(*best.notes, f"{form.name}, {k} passages"))
+    return replace(
+        best,
+        name=f"retrieval/{form.name}-{k}",
+        retrieval=replace(form.retrieval, k=k),
+        notes=(*best.notes, f"{form.name}, {k} passages"),
+    )
 
 
 async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
@@ -365,8 +370,13 @@ def search_quality(form: SearchForm, chosen: bool, groups: np.ndarray | None) ->
     """
     found = {name: score_interval(values, np.ones_like(values), groups) for name, values in form.measured.items()}
     bounds = {name: (found[name].lo, found[name].hi) for name in ("recall@5", "ndcg@10")}
-    means = {name: interval.value for name, interval in found.items()}
-    return SearchQuality(name=form.name, chosen=chosen, n=found["mrr"].n, means=means, ci95=bounds)
+    return SearchQuality(
+        name=form.name,
+        chosen=chosen,
+        n=found["mrr"].n,
+        means={name: interval.value for name, interval in found.items()},
+        ci95=bounds,
+    )
 
 
 def _quantiles(seconds: Sequence[float]) -> StageTime:

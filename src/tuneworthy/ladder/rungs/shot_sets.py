@@ -48,8 +48,9 @@ async def shot_sets(session: Session, view: View) -> tuple[list[tuple[str, Shots
         sets = [(f"bootstrap{number}", replace(one, pool_hash=pool.hash)) for number, one in enumerate(drawn, 1)]
     elif total > 1:
         notes.append(messages.say("no_bootstrap", n=len(right), n_asked=n_asked))
-    rest = range(1, total - len(sets) + 1)
-    sets += [(f"random{number}", pool.fixed(k, view.seed + number, mixed=True)) for number in rest]
+    sets += [
+        (f"random{number}", pool.fixed(k, view.seed + number, mixed=True)) for number in range(1, total - len(sets) + 1)
+    ]
     return sets, notes
 
 
