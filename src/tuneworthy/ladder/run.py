@@ -313,8 +313,8 @@ class LadderRun:
         """Return the best variant that breaks no constraint: the classical baseline only if it was compared."""
         best, classical = self.leader, self.classical
         if best and classical and self.records["classical"].compared_to and not classical.violated:
-            if self.records["classical"].reason_code in {"better", "cheaper"} or _takes_over(best, classical):
-                best = classical
+            wins = self.records["classical"].reason_code in {"better", "cheaper"}
+            best = classical if wins or _takes_over(best, classical) else best
         return None if best is None or best.violated else BestVariant(best.rung, best.variant.id)
 
     def _classical_wins(self) -> str:

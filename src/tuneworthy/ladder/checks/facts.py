@@ -138,7 +138,7 @@ class Facts:
 
     @property
     def data(self) -> TaskData | None:
-        """The data as a run would have it (labelled cases only); None if there is none, see `split_fault`."""
+        """The data as a run would have it (labelled cases only); None without such data, see `split_fault`."""
         return self._data[0]
 
     @property
@@ -158,7 +158,7 @@ class Facts:
 
     @cached_property
     def corpus(self) -> Corpus | None:
-        """The documents; None if there are none."""
+        """The documents; None if the project has no documents."""
         path = documents_path(self.project)
         return read_documents(path) if path is not None and path.exists() else None
 

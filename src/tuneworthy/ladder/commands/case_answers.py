@@ -292,7 +292,7 @@ def _with(shown: CaseAnswers, *, hidden: str = "", answers: Sequence[StoredAnswe
 
 
 def _plain(case: Case) -> Any:
-    """Return the expected answer, or what stands for it where there is none."""
+    """Return the expected answer, or what stands for it where it is missing."""
     if not case.labelled:
         return "(no label)"
     return "(decline)" if case.expected is None else case.expected
