@@ -7,7 +7,7 @@ two variants give the same answer, it counts for both. Nobody is told which vari
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +116,8 @@ class Judging:
             TuneworthyError: Budget spent, key refused, provider down.
         """
         by_id = {case.id: case for case in cases}
-        for one in (self.item(by_id[trace.case_id], trace.text) for trace in _first(traces)):
-            self._answers[one.id] = one
+        items = (self.item(by_id[trace.case_id], trace.text) for trace in _first(traces))
+        self._answers |= {item.id: item for item in items}
         answers = [
             JudgedAnswer(case=self._answers[key].case, answer=self._answers[key].answer, good=value > 0.5)
             for key, value in self._verdicts.items()
@@ -187,8 +187,7 @@ class Judging:
         return one is not None and not (self.judge.needs_expected and one.case.expected is None)
 
     def _order(self, cases: Sequence[Case]) -> list[Case]:
-        seed = self.project.split.seed
-        return sorted(cases, key=lambda case: rank(seed, f"verdict {case.id}"))
+        return sorted(cases, key=lambda case: rank(self.project.split.seed, f"verdict {case.id}"))
 
     def _people(self, cases: Sequence[Case], traces: Iterable[Trace]) -> np.ndarray:
         """Return people's verdicts, `(n_cases,)`, NaN where nobody gave one; an empty answer counts 0 without one."""
@@ -202,7 +201,7 @@ class Judging:
 
     def _unbroken(self, cases: Sequence[Case], scored: np.ndarray, has_verdict: np.ndarray) -> np.ndarray:
         """Mark the cases in the order of the draw up to the first without verdicts; unscored ones are skipped."""
-        place: Mapping[str, int] = {case.id: i for i, case in enumerate(cases)}
+        place = {case.id: i for i, case in enumerate(cases)}
         usable = np.zeros(len(cases), dtype=bool)
         for case in self._order(cases):
             i = place[case.id]
@@ -213,7 +212,6 @@ class Judging:
 
 
 def _first(traces: Iterable[Trace]) -> list[Trace]:
-    """Return the answered first repeats."""
     return [trace for trace in traces if trace.repeat == 0 and trace.response is not None]
 
 

@@ -243,10 +243,8 @@ def _within(interval: Span) -> Span:
 
 def _flips(a: Measurement, b: Measurement) -> bool:
     """Whether the unscored cases could turn the sign of b - a."""
-    if not a.unscored and not b.unscored:
-        return False
     scored_a, scored_b = ~np.isnan(a.num), ~np.isnan(b.num)
-    return worst_case(
+    return bool(a.unscored or b.unscored) and worst_case(
         a.num[scored_a],
         a.den[scored_a],
         b.num[scored_b],

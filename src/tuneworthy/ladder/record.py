@@ -264,8 +264,7 @@ class RunRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `record_from` reads it."""
-        document: dict[str, Any] = orjson.loads(orjson.dumps(self))
-        return document
+        return dict(orjson.loads(orjson.dumps(self)))
 
     def rung(self, name: str) -> RungRecord | None:
         """Return the record of the rung `name`, if it was run."""

@@ -44,8 +44,7 @@ QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
 
 
-def _nothing(_: object) -> None:
-    """Show nothing."""
+def _nothing(_: object) -> None: ...
 
 
 async def run_ladder(
@@ -375,55 +374,47 @@ def _distinct(variants: Sequence[Variant]) -> list[Variant]:
 
 
 def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], notes: Sequence[str]) -> RungRecord:
-    """Return the record of a rung without candidates."""
     if unavailable:
         reason = "; ".join(unavailable)
         return RungRecord(rung=name, status=RungStatus.FAILED, reason=reason, reason_code="unavailable")
-    code = proposal.skip_code or "nothing_to_try"
-    status = RungStatus.VIOLATES_CONSTRAINT if code == "constraint" else RungStatus.SKIPPED
-    reason = proposal.skipped or messages.say("nothing_to_try")
-    return RungRecord(rung=name, status=status, reason=reason, reason_code=code, notes=notes)
+    return RungRecord(
+        rung=name,
+        status=RungStatus.VIOLATES_CONSTRAINT if proposal.skip_code == "constraint" else RungStatus.SKIPPED,
+        reason=proposal.skipped or messages.say("nothing_to_try"),
+        reason_code=proposal.skip_code or "nothing_to_try",
+        notes=notes,
+    )
 
 
 def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes: Sequence[str]) -> RungRecord:
     """Return the record of a rung after dev; a candidate that could not be scored there has a note instead of a row."""
+    entries = raced.entries if raced else ()
+    mute = [messages.say("none_scored", variant=one.variant.name, n=one.n) for one in entries if not one.scored]
     record = RungRecord(
         rung=name,
         status=RungStatus.INCONCLUSIVE,
         variant=winner.id,
         name=winner.name,
         candidates_tried=tried,
-        notes=list(notes),
+        candidates=[
+            CandidateResult(
+                variant=entry.variant.id,
+                name=entry.variant.name,
+                n=entry.n,
+                score=entry.score,
+                ci95=entry.ci,
+                cost_usd=entry.measured.cost_usd,
+                unscored=entry.unscored,
+                dropped=entry.dropped,
+            )
+            for entry in entries
+            if entry.scored
+        ],
+        notes=[*notes, *mute],
     )
     if raced is None:
         return record
-    rows = [
-        CandidateResult(
-            variant=entry.variant.id,
-            name=entry.variant.name,
-            n=entry.n,
-            score=entry.score,
-            ci95=entry.ci,
-            cost_usd=entry.measured.cost_usd,
-            unscored=entry.unscored,
-            dropped=entry.dropped,
-        )
-        for entry in raced.entries
-        if entry.scored
-    ]
-    mute = [
-        messages.say("none_scored", variant=entry.variant.name, n=entry.n)
-        for entry in raced.entries
-        if not entry.scored
-    ]
-    return replace(
-        record,
-        candidates=rows,
-        notes=[*notes, *mute],
-        calls=raced.calls,
-        calls_full=raced.calls_full,
-        saved_usd=raced.saved_usd,
-    )
+    return replace(record, calls=raced.calls, calls_full=raced.calls_full, saved_usd=raced.saved_usd)
 
 
 def _takes_over(best: Measurement, trial: Measurement) -> bool:

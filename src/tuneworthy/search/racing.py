@@ -169,8 +169,6 @@ def _comparisons(start: int, end: int) -> list[int]:
 
 
 class _Running:
-    """A race under way."""
-
     def __init__(self, candidates: Sequence[Variant]) -> None:
         self.candidates = candidates
         self.alive = list(candidates)
@@ -237,18 +235,17 @@ def differences(leader: DevScores, other: DevScores) -> np.ndarray:
     For micro-averaged scores this is the difference of the cases' own scores, which is bounded, as the wager needs.
     """
     both = ~(np.isnan(leader.num) | np.isnan(other.num))
-    values = []
-    for one in (leader, other):
-        num, den = one.num[both], one.den[both]
-        values.append(np.divide(num, den, out=np.ones_like(num), where=den > 0))
-    difference: np.ndarray = values[0] - values[1]
-    return difference
+    ours, theirs = (
+        np.divide(one.num[both], one.den[both], out=np.ones(both.sum()), where=one.den[both] > 0)
+        for one in (leader, other)
+    )
+    return np.asarray(ours - theirs)
 
 
 def _cheapest_of_the_best(finished: Sequence[Entry], n_dev: int) -> Entry:
     """Return the cheapest of those within one paired standard error of the first."""
-    leader = finished[0]
-    close = [e for e in finished if e is leader or within_one_error(leader.measured, e.measured, n_dev)]
+    leader, *others = finished
+    close = [leader, *(one for one in others if within_one_error(leader.measured, one.measured, n_dev))]
     return min(close, key=lambda entry: (entry.measured.weight, finished.index(entry)))
 
 
@@ -260,14 +257,13 @@ def within_one_error(best: DevScores, other: DevScores, n_dev: int) -> bool:
     both = ~(np.isnan(best.num) | np.isnan(other.num))
     if both.sum() < 2:
         return False
-    parts = []
+    sides = []
     for one in (best, other):
         num, den = one.num[both], one.den[both]
         score = num.sum() / den.sum()
-        parts.append((score, (num - score * den) / den.mean()))
-    delta = float(parts[0][0] - parts[1][0])
-    error = float(np.std(parts[0][1] - parts[1][1], ddof=1) / np.sqrt(max(n_dev, int(both.sum()))))
-    return delta <= error
+        sides.append((score, (num - score * den) / den.mean()))
+    (score, parts), (other_score, other_parts) = sides
+    return bool(score - other_score <= np.std(parts - other_parts, ddof=1) / np.sqrt(max(n_dev, both.sum())))
 
 
 def _entry(variant: Variant, measured: DevScores, cases: Sequence[Case]) -> Entry:

@@ -116,8 +116,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
         groups.setdefault(case.source, []).append(case)
     order = list(groups.values())
     random.Random(seed).shuffle(order)
-    search: list[Case] = []
-    confirm: list[Case] = []
+    search, confirm = list[Case](), list[Case]()
     for group in order:
         (search if len(search) <= len(confirm) else confirm).extend(group)
     if min(len(search), len(confirm)) < FEWEST:
@@ -233,10 +232,7 @@ class _Search:
             return
         from optuna.trial import TrialState
 
-        if value is None:
-            self.study.tell(trial, state=TrialState.FAIL)
-        else:
-            self.study.tell(trial, value)
+        self.study.tell(trial, value, state=TrialState.FAIL if value is None else None)
 
     def calls(self) -> int:
         """Return the answers wanted so far."""
@@ -244,12 +240,14 @@ class _Search:
 
     def tried(self) -> list[SettingTrial]:
         """Return every setting, those that saw most first, best first."""
-        rows = [
-            SettingTrial(setting=self.proposed[identity].decoding, variant=identity, n=entry.n, objective=entry.score)
-            for identity, entry in self.entries.items()
-            if identity in self.proposed
-        ]
-        return sorted(rows, key=lambda one: (-one.n, -one.objective))
+        return sorted(
+            (
+                SettingTrial(setting=self.proposed[name].decoding, variant=name, n=entry.n, objective=entry.score)
+                for name, entry in self.entries.items()
+                if name in self.proposed
+            ),
+            key=lambda trial: (-trial.n, -trial.objective),
+        )
 
 
 def open_study(seed: int) -> Any:
@@ -263,8 +261,9 @@ def open_study(seed: int) -> Any:
     except ImportError:
         raise UserError(messages.say("no_optuna"), hint=messages.say("no_optuna_hint")) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
-    return optuna.create_study(direction="maximize", sampler=sampler)
+    return optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
+    )
 
 
 def _race_cost(width: int, n: int) -> int:

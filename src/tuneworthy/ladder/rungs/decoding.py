@@ -142,10 +142,7 @@ def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> N
 def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
     """Return what the last sweep of this prompt and model adopted, or None."""
     document = folder.read(f"sweeps/{prompt_key(base)}")
-    if document is None or not document["adopted"]:
-        return None
-    setting: dict[str, Any] = document["winner"]["setting"]
-    return setting
+    return dict(document["winner"]["setting"]) if document and document["adopted"] else None
 
 
 def label(setting: Mapping[str, Any]) -> str:

@@ -65,12 +65,13 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
     section = project.reflection
     if section is None:
         return ""
-    why = _why_no_prompt(project, model)
-    if not why and not project.may_serve(section.model):
-        why = say("hosted_forbidden", model=section.model)
-    why = why or gepa_missing() or _why_not_searched(dev, searched=searched)
-    if not why and dev:
-        why = why_no_sides(searched_cases(dev), section.calls)
+    why = (
+        _why_no_prompt(project, model)
+        or ("" if project.may_serve(section.model) else say("hosted_forbidden", model=section.model))
+        or gepa_missing()
+        or _why_not_searched(dev, searched=searched)
+        or (why_no_sides(searched_cases(dev), section.calls) if dev else "")
+    )
     return messages.say("not_optimised", why=why) if why else ""
 
 
@@ -88,15 +89,15 @@ def why_not_ablated(
     """
     if not project.prompt.ablate:
         return ""
-    why = _why_no_prompt(project, model)
-    if not why and not may_go(system or ""):
-        why = messages.say("no_paragraphs")
-    why = why or _why_not_searched(dev, searched=searched)
+    why = (
+        _why_no_prompt(project, model)
+        or ("" if may_go(system or "") else messages.say("no_paragraphs"))
+        or _why_not_searched(dev, searched=searched)
+    )
     return messages.say("not_ablated", why=why) if why else ""
 
 
 def _why_no_prompt(project: Project, model: str) -> str:
-    """Say so if a model has no prompt of ours."""
     return messages.say("own_prompt", model=model) if project.models[model].provider in OWN else ""
 
 
@@ -122,12 +123,11 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
         The variant (it is `best` if none can go), and what was tried.
     """
     found = await ablate(best, searched_cases(dev), partial(measure, session))
-    tokens = tokens_of(best.system or "")
     about = AblationDetail(
         paragraphs=found.paragraphs,
         cut=found.cut,
-        tokens=tokens,
-        tokens_saved=tokens - tokens_of(found.text),
+        tokens=tokens_of(best.system or ""),
+        tokens_saved=tokens_of(best.system or "") - tokens_of(found.text),
         tried=found.tried,
     )
     if not found.cut:
@@ -297,14 +297,12 @@ def feedback(case: Case, score: Score) -> str:
     """Say in words what an answer is worth, why, and what would have been right."""
     if score.unscored:
         return f"It could not be scored ({score.unscored})."
-    parts = [f"Score {score.value:.2f} of 1."]
+    text = f"Score {score.value:.2f} of 1."
     if score.reason:
-        parts.append(f"Why: {REASONS.get(score.reason, score.reason)}.")
+        text += f" Why: {REASONS.get(score.reason, score.reason)}."
     if case.expected is None:
-        parts.append("Right would be to decline, because there is no answer.")
-    elif case.labelled:
-        parts.append(f"Right would be: {' or '.join(accepted(case.expected))}")
-    return " ".join(parts)
+        return f"{text} Right would be to decline, because there is no answer."
+    return f"{text} Right would be: {' or '.join(accepted(case.expected))}" if case.labelled else text
 
 
 def details(score: Score) -> str:

@@ -272,12 +272,9 @@ def cause(trace: Trace, right: Sequence[Passage]) -> str:
     if any(passage.document in trace.cited for passage in right):
         return "used_and_wrong"
     answer_words = set(words(trace.text))
-    for passage in right:
-        if answer_words and len(answer_words & set(words(f"{passage.heading} {passage.text}"))) >= USED * len(
-            answer_words
-        ):
-            return "used_and_wrong"
-    return "retrieved_and_not_used"
+    shared = [len(answer_words & set(words(f"{passage.heading} {passage.text}"))) for passage in right]
+    used = answer_words and max(shared, default=-1) >= USED * len(answer_words)
+    return "used_and_wrong" if used else "retrieved_and_not_used"
 
 
 def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]) -> CitationCounts:
@@ -343,9 +340,8 @@ async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
     if context is None:
         return True
     assert variant.retrieval is not None
-    if not view.dev:
-        tokens: float = variant.retrieval.k * (variant.retrieval.chunk_tokens + 16) + PROMPT_ROOM
-    else:
+    tokens: float = variant.retrieval.k * (variant.retrieval.chunk_tokens + 16) + PROMPT_ROOM
+    if view.dev:
         passages = await library.passages(variant.retrieval, view.dev)
         chats = (chat(variant, case, (), passages[case.id]) for case in view.dev)
         tokens = SPARE * max(sum(8 + about_tokens(str(turn.get("content") or "")) for turn in one) for one in chats)
@@ -354,8 +350,7 @@ async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
 
 def _middle_first(found: Sequence[Variant]) -> list[Variant]:
     """Return the candidates, the middle k of the first form at the head."""
-    form = found[0].name.rpartition("-")[0]
-    first = [variant for variant in found if variant.name.rpartition("-")[0] == form]
+    first = [variant for variant in found if variant.name.rpartition("-")[0] == found[0].name.rpartition("-")[0]]
     middle = first[len(first) // 2]
     return [middle, *(variant for variant in found if variant is not middle)]
 
