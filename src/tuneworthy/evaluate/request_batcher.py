@@ -14,8 +14,6 @@ from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Failure, Trace, Variant
 
-NOT_STORED = Failure(code="not_stored", message=messages.say("judge_not_asked"))
-
 
 @dataclass(slots=True)
 class _OpenBatch:
@@ -59,8 +57,10 @@ class RequestBatcher:
             TuneworthyError: What ends a run as a whole: budget, key, provider down.
         """
         if self._identities is not None:
-            traces = self._runner.stored(variant, [case])
-            return traces[0] if traces else _not_stored(variant, case)
+            error = Failure(code="not_stored", message=messages.say("judge_not_asked"))
+            silent = Trace(case_id=case.id, variant_id=variant.id, repeat=0, messages=case.messages, response=None,
+                           error=error)  # fmt: skip
+            return next(iter(self._runner.stored(variant, [case])), silent)
         batch = self._open.get(variant.id)
         if batch is None:
             batch = self._open[variant.id] = _OpenBatch(variant)
@@ -74,8 +74,3 @@ class RequestBatcher:
         """Ask all that was added before this task got its turn."""
         del self._open[batch.variant.id]
         return await self._runner.run(batch.variant, self._models[batch.variant.model], batch.cases)
-
-
-def _not_stored(variant: Variant, case: Case) -> Trace:
-    return Trace(case_id=case.id, variant_id=variant.id, repeat=0, messages=case.messages, response=None,
-                 error=NOT_STORED)  # fmt: skip

@@ -28,7 +28,14 @@ def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], 
     takes = [name for name in capabilities.parameters if probed.get(name) not in IDLE]
     if not takes_temperature(capabilities):
         return lambda trial: {"effort": trial.suggest_categorical("effort", list(capabilities.efforts))}
-    cuts = ["none", *[name for name in ("top_p", "min_p") if name in takes and not _excluded(capabilities, name)]]
+    cuts = [
+        "none",
+        *[
+            name
+            for name in ("top_p", "min_p")
+            if name in takes and "temperature" not in capabilities.parameters[name].excludes
+        ],
+    ]
     engine = engine_for(provider)
     unset = engine_of(engine).may_differ(NEUTRAL) if engine else {}
     off = {name: value for name, value in unset.items() if name in takes}
@@ -46,11 +53,6 @@ def space(provider: str, capabilities: Capabilities, probed: Mapping[str, str], 
         return setting
 
     return suggest
-
-
-def _excluded(capabilities: Capabilities, name: str) -> bool:
-    """Whether the model does not take a parameter beside a temperature."""
-    return "temperature" in capabilities.parameters[name].excludes
 
 
 def _step(trial: Any, name: str, span: tuple[float, float, float]) -> float:

@@ -19,7 +19,9 @@ class FewShotRung(Rung):
     async def propose(self, view: View) -> Proposal:
         """Return the candidates; the first (nearest shots, largest k, free) is the preregistered one."""
         best, pool = view.incumbent, view.pool
-        structured = view.task.structured if _can_constrain(view, view.task.structured) else OutputFormat()
+        structured = view.task.structured
+        if structured.kind not in view.models[best.model].provider.supports:
+            structured = OutputFormat()
         if not len(pool):
             if structured.kind == "free" or structured == best.output:
                 return Proposal(skipped=messages.say("no_examples_to_show"), skip_code="no_examples")
@@ -88,8 +90,3 @@ def _greedy(view: View, best: Variant) -> Variant:
     if capabilities is None or not takes_temperature(capabilities, effort=effort):
         return best
     return replace(best, decoding={"temperature": 0.0} | ({"effort": effort} if effort else {}))
-
-
-def _can_constrain(view: View, output: OutputFormat) -> bool:
-    """Whether the best model's provider can enforce `output`."""
-    return output.kind in view.models[view.incumbent.model].provider.supports

@@ -173,11 +173,6 @@ async def tuned_forms(library: DocumentLibrary, dev: Sequence[Case]) -> tuple[li
     return list({id(form): form for form in (last, plain.get("words", last))}.values()), []
 
 
-def oracle_of(library: DocumentLibrary, winner: Variant) -> Variant:
-    """Return the winner with the documents handed over that a case names."""
-    return replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
-
-
 def forms_of(library: DocumentLibrary) -> list[SearchForm]:
     """Return all searches that the settings name, simple ones first: chunk sizes x (words, vectors, both, reranked)."""
     found: dict[str, SearchForm] = {}
@@ -301,7 +296,8 @@ async def _oracle(
     if not named:
         return None
     cases = [dev[number] for number in named]
-    best_num, best_den, _ = await session.score(await session.ask(oracle_of(library, winner), cases), cases)
+    oracle = replace(winner, name="retrieval/oracle", retrieval=library.oracle(winner.retrieval), notes=("oracle",))
+    best_num, best_den, _ = await session.score(await session.ask(oracle, cases), cases)
     num, den = num[named], den[named]
     both = ~(np.isnan(num) | np.isnan(best_num))
     if both.sum() < FEWEST_PAIRED:
