@@ -43,7 +43,7 @@ def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[dict[str
     """Return the questions and objects of the rows whose answer is a JSON object.
 
     Raises:
-        Undecided: There is none.
+        Undecided: No answer is a JSON object.
     """
     pairs = [(Text(r.question), read_object(r.answer)) for r in rows]
     readable = [(text, value) for text, value in pairs if value is not None]

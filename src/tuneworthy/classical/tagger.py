@@ -32,7 +32,7 @@ IMPOSSIBLE = -30.0  # log probability of a tag that no training row has
 
 
 def word_features(token: str) -> list[str]:
-    """Return what a word says by itself."""
+    """Return the features of a word on its own."""
     low = token.casefold()
     return [
         f"w={low}",
@@ -79,8 +79,7 @@ def split_segments(raw: str) -> list[Span]:
     >>> [raw[a:b] for raw in ['{"asked": "date", "text": "on Monday"}'] for a, b in split_segments(raw)]
     ['{', '"asked": "date", ', '"text": "on Monday"}']
     """
-    cuts = [0, *(m.end() for m in _BORDER.finditer(raw)), len(raw)]
-    return [(a, b) for a, b in pairwise(cuts) if a < b]
+    return [(a, b) for a, b in pairwise([0, *(m.end() for m in _BORDER.finditer(raw)), len(raw)]) if a < b]
 
 
 def _segment_numbers(text: Text, segments: Sequence[Span]) -> list[int]:
@@ -138,8 +137,9 @@ class Tagger:
         targets = np.array([t for text, row in zip(texts, shared, strict=True) for t in self._tags(text, row)])
         if len(set(targets.tolist())) < 2:
             return self
-        matrix = self._matrix([row for text in texts for row in text_features(text)], learn=True)
-        self._model = LogisticRegression(C=self.c, tol=1e-3, max_iter=150).fit(matrix, targets)
+        self._model = LogisticRegression(C=self.c, tol=1e-3, max_iter=150).fit(
+            self._matrix([row for text in texts for row in text_features(text)], learn=True), targets
+        )
         self._transitions = allowed_transitions(1 + 2 * len(self._kinds))
         return self
 
@@ -156,8 +156,7 @@ class Tagger:
         if not text.tokens:
             return found
         scores = np.full((len(text.tokens), len(self._transitions)), IMPOSSIBLE)
-        matrix = self._matrix(text_features(text), learn=False)
-        scores[:, self._model.classes_] = self._model.predict_log_proba(matrix)
+        scores[:, self._model.classes_] = self._model.predict_log_proba(self._matrix(text_features(text), learn=False))
         path = best_path(scores, self._transitions)
         for start, end, kind in _runs(path):
             sure = float(np.mean(scores[range(start, end), path[start:end]]))

@@ -60,8 +60,10 @@ class Sampling:
         for name, value in self.set_values().items():
             low, high = _SPANS[name]
             if not low <= value <= high:
-                message = messages.say("parameter_range", name=name, low=low, high=high, value=value)
-                raise UserError(message, hint=messages.say("set_in_range", name=name))
+                raise UserError(
+                    messages.say("parameter_range", name=name, low=low, high=high, value=value),
+                    hint=messages.say("set_in_range", name=name),
+                )
 
     @classmethod
     def of(cls, decoding: Mapping[str, Any]) -> Sampling:
@@ -150,7 +152,7 @@ def engine_of(name: str) -> SamplingEngine:
     """Return the engine called `name`.
 
     Raises:
-        UserError: There is none of this name.
+        UserError: No engine has this name.
     """
     if name not in engines():
         raise UserError(messages.say("unknown_engine", name=name, names=", ".join(engines())))

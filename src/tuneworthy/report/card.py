@@ -142,11 +142,16 @@ def _cells(shown: CardRow | None) -> list[str]:
 def render_html(card: DatasetCard, review: str = "") -> str:
     """Return the page as HTML."""
     page = page_of(card, review)
-    figures = [
-        {"title": part.title, "note": part.note, "alt": _alt(part), "image": address(bars(part))}
-        for part in page.distributions
-    ]
-    return render_page("card.html.j2", title=page.title, kind="dataset card", page=page, figures=figures)
+    return render_page(
+        "card.html.j2",
+        title=page.title,
+        kind="dataset card",
+        page=page,
+        figures=[
+            {"title": part.title, "note": part.note, "alt": _alt(part), "image": address(bars(part))}
+            for part in page.distributions
+        ],
+    )
 
 
 def _alt(part: RowCounts) -> str:

@@ -181,8 +181,9 @@ def _scaled(key: str, title: str, values: Sequence[float]) -> Axis:
 def _tradeoff_figure(record: RunRecord, points: Sequence[Point], axis: Axis) -> Figure:
     against = "price" if axis.key == "cost" else "time"
     title = _tradeoff_title(record, points, axis)
-    target = numbers.percent(record.target)
-    caption = messages.say("tradeoff_caption", where=_where(record), against=against, target=target)
+    caption = messages.say(
+        "tradeoff_caption", where=_where(record), against=against, target=numbers.percent(record.target)
+    )
     caption += messages.say("classical_band") if any(p.rung == "classical" for p in points) else ""
     caption += messages.say("no_prices") if axis.key == "time" else ""
     alt_points = "; ".join(f"{p.name} {_scored(p)}, {_placed(p, axis)}" for p in points)
@@ -200,10 +201,16 @@ def _tradeoff_title(record: RunRecord, points: Sequence[Point], axis: Axis) -> s
         return messages.say("needs_no_model", name=best.name, share=share, unit=unit)
     if best.score >= top.score:
         return messages.say("scores_highest", name=best.name, share=share, unit=unit)
-    but = messages.say("breaks_constraint") if top.role == "violates constraint" else messages.say("not_shown_better")
-    top_share = numbers.percent(top.score)
     return messages.say(
-        "is_the_choice", name=best.name, share=share, unit=unit, top=top.name, top_share=top_share, but=but
+        "is_the_choice",
+        name=best.name,
+        share=share,
+        unit=unit,
+        top=top.name,
+        top_share=numbers.percent(top.score),
+        but=messages.say("breaks_constraint")
+        if top.role == "violates constraint"
+        else messages.say("not_shown_better"),
     )
 
 
@@ -214,8 +221,14 @@ def _ladder_figure(record: RunRecord, points: Sequence[Point]) -> Figure:
         title = messages.say("ladder_quick")
     elif len(path) > 1:
         first, last = numbers.percent(path[0].score), numbers.percent(path[-1].score)
-        noun = "steps" if len(steps) > 1 else "step"
-        title = messages.say("ladder_path", n=len(path) - 1, steps=len(steps), noun=noun, first=first, last=last)
+        title = messages.say(
+            "ladder_path",
+            n=len(path) - 1,
+            steps=len(steps),
+            noun="steps" if len(steps) > 1 else "step",
+            first=first,
+            last=last,
+        )
     else:
         title = messages.say("ladder_none", n=len(steps)) if len(steps) > 1 else messages.say("ladder_one")
     line, target = "" if record.quick else messages.say("blue_line"), numbers.percent(record.target)
@@ -252,18 +265,25 @@ def _tradeoff(record: RunRecord, points: Sequence[Point], axis: Axis, width: int
     rows: list[dict[str, Any]] = [
         {"x": axis.at(getattr(p, axis.key)), "score": p.score, "lo": p.lo, "hi": p.hi, "role": p.role} for p in points
     ]
-    across = alt.Scale(type="log" if axis.log else "linear", domain=[axis.lo, axis.hi], nice=False)
-    x = alt.X("x:Q", scale=across, title=axis.title, axis=_cost_axis(axis, width))
+    x = alt.X(
+        "x:Q",
+        scale=alt.Scale(type="log" if axis.log else "linear", domain=[axis.lo, axis.hi], nice=False),
+        title=axis.title,
+        axis=_cost_axis(axis, width),
+    )
     y = alt.Y("score:Q", scale=alt.Scale(domain=domain, nice=False), title="score", axis=_score_axis())
     base = alt.Chart(inline(rows))
     colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width))
-    layers = [
-        *_references(record, points, "y"),
-        base.mark_rule(strokeWidth=2, opacity=0.75).encode(x=x, y=alt.Y("lo:Q"), y2="hi:Q", color=colour),
-        _symbols(base, points, width).encode(x=x, y=y),
-        *_names(points, placed),
-    ]
-    return svg_of(layers, width, height)
+    return svg_of(
+        [
+            *_references(record, points, "y"),
+            base.mark_rule(strokeWidth=2, opacity=0.75).encode(x=x, y=alt.Y("lo:Q"), y2="hi:Q", color=colour),
+            _symbols(base, points, width).encode(x=x, y=y),
+            *_names(points, placed),
+        ],
+        width,
+        height,
+    )
 
 
 def _score_axis() -> alt.Axis:
@@ -422,11 +442,10 @@ def _symbols(base: alt.Chart, points: Sequence[Point], width: int) -> alt.Chart:
 
 
 def _legend(width: int) -> alt.Legend:
-    columns = 2 if width == NARROW else len(COLOURS)
     return alt.Legend(
         title=None,
         orient="bottom",
-        columns=columns,
+        columns=2 if width == NARROW else len(COLOURS),
         symbolSize=110,
         symbolStrokeWidth=0,
         symbolOpacity=1,

@@ -82,8 +82,7 @@ def _oracle(found: RetrievalDetail) -> Table | None:
     ]
     note = messages.say("read_oracle")
     if oracle.cut_share is not None:
-        share = numbers.percent(oracle.cut_share)
-        note += messages.say("oracle_cut", n=oracle.n_cut, room=ROOM, share=share)
+        note += messages.say("oracle_cut", n=oracle.n_cut, room=ROOM, share=numbers.percent(oracle.cut_share))
     return Table("What a perfect search would give", columns, rows, note)
 
 

@@ -53,8 +53,13 @@ class Table:
     def only(self, *keys: str) -> Table:
         """Return the table with the columns `keys` alone, in that order."""
         places = [next(i for i, column in enumerate(self.columns) if column.key == key) for key in keys]
-        rows = [[row[place] for place in places] for row in self.rows]
-        return Table(self.title, [self.columns[place] for place in places], rows, self.note, self.best)
+        return Table(
+            self.title,
+            [self.columns[place] for place in places],
+            [[row[place] for place in places] for row in self.rows],
+            self.note,
+            self.best,
+        )
 
     def filled(self) -> Table:
         """Return the table without the columns that hold no number in any row."""
@@ -89,11 +94,14 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         Column("p95", "p95 ms"),
         Column("tokens", "tokens in / out"),
     ]
-    rows = [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs]
-    table = Table(f"{clean(record.task)}: {clean(record.primary)} on {where}", columns, rows, _reading(record, shared))
+    table = Table(
+        f"{clean(record.task)}: {clean(record.primary)} on {where}",
+        columns,
+        [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs],
+        _reading(record, shared),
+    )
     best = record.best.variant if record.best else None
-    marked = next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None)
-    table = replace(table, best=marked)
+    table = replace(table, best=next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None))
     return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
 
 
@@ -272,11 +280,15 @@ def graders_table(record: RunRecord) -> Table | None:
         return None
     columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
     columns += [Column(f"g{i}", clean(name) + (" (primary)" if i == 0 else "")) for i, name in enumerate(names)]
-    rows = [
-        [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
-        for rung in tested
-    ]
-    return Table("Every grader, by rung", columns, rows, messages.say("read_graders", n=record.n_test))
+    return Table(
+        "Every grader, by rung",
+        columns,
+        [
+            [clean(rung.rung), clean(rung.name), *(numbers.score(rung.graders.get(name)) for name in names)]
+            for rung in tested
+        ],
+        messages.say("read_graders", n=record.n_test),
+    )
 
 
 def fields_table(record: RunRecord) -> Table | None:
@@ -303,14 +315,13 @@ def errors_table(record: RunRecord) -> Table | None:
         return None
     columns = [Column("rung", "rung", "name"), Column("variant", "variant", "name")]
     columns += [Column(f"e{i}", clean(name)) for i, name in enumerate(names)]
-    rows = [
-        [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
-        for rung in explored
-    ]
     return Table(
         "Why answers were wrong",
         columns,
-        rows,
+        [
+            [clean(rung.rung), clean(rung.name), *(numbers.count(rung.reasons.get(name, 0)) for name in names)]
+            for rung in explored
+        ],
         messages.say("read_errors"),
     )
 

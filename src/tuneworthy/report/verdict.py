@@ -41,12 +41,14 @@ def section(stored: StoredVerdict) -> VerdictSection:
     verdict = stored.verdict
     answer = messages.ANSWERS[verdict.outcome]
     if not stored.holds:
-        reasons = [
-            messages.say("verdict_was", answer=answer[0].lower() + answer[1:]),
-            messages.say("since_then", changes="; ".join(stored.changed)),
-        ]
         return _section(
-            "stale", messages.say("verdict_stale"), reasons, [(messages.say("next"), messages.say("decide_again"))]
+            "stale",
+            messages.say("verdict_stale"),
+            [
+                messages.say("verdict_was", answer=answer[0].lower() + answer[1:]),
+                messages.say("since_then", changes="; ".join(stored.changed)),
+            ],
+            [(messages.say("next"), messages.say("decide_again"))],
         )
     following, changes = verdict.next_action, " ".join(verdict.would_change)
     if _not_begun(verdict):
@@ -71,8 +73,12 @@ def in_a_sentence(stored: StoredVerdict | None) -> str:
     if stored is None or not stored.holds:
         return ""
     result, until = section(stored), stored.verdict.valid_until
-    valid = messages.say("until", date=until) if until else ""
-    return messages.say("verdict_line", valid=valid, answer=result.answer, reason=result.reasons[0])
+    return messages.say(
+        "verdict_line",
+        valid=messages.say("until", date=until) if until else "",
+        answer=result.answer,
+        reason=result.reasons[0],
+    )
 
 
 def _not_begun(verdict: Verdict) -> bool:

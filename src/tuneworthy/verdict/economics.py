@@ -89,8 +89,11 @@ class Bills:
     @property
     def cheapest(self) -> Option | None:
         """The cheapest billed option that meets the target in time, at its measured price."""
-        meeting = [o for o in self.options if o.billed and o.target == "met" and not too_slow(self.limits, o.p95_ms)]
-        return min(meeting, key=lambda option: (option.usd_per_1k or 0.0, option.name), default=None)
+        return min(
+            [o for o in self.options if o.billed and o.target == "met" and not too_slow(self.limits, o.p95_ms)],
+            key=lambda option: (option.usd_per_1k or 0.0, option.name),
+            default=None,
+        )
 
     @property
     def reference(self) -> Option | None:
@@ -333,8 +336,11 @@ def _facts(bills: Bills, numbers: Economics) -> dict[str, Fact]:
     )
     facts["compared_with"] = Fact(None, messages.say("nothing_run"), "measured")
     if reference:
-        text = messages.say("reference", name=reference.name, target=reference.target)
-        facts["compared_with"] = Fact("cheapest_hosted" if bills.cheapest else "best_upstream", text, "measured")
+        facts["compared_with"] = Fact(
+            "cheapest_hosted" if bills.cheapest else "best_upstream",
+            messages.say("reference", name=reference.name, target=reference.target),
+            "measured",
+        )
     price = reference.usd_with(numbers) if reference else None
     facts[PRICE] = Fact(price, messages.say("price_source", date=table_date()), "measured")
     missing = messages.say("not_measured", names="; ".join(bills.unmeasured))

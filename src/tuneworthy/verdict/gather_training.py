@@ -173,8 +173,9 @@ def _pilot(
     if base is not None and found.base not in _names(base):
         changed.append(messages.say("pilot_other_base", found=found.base, base=base.id))
     gained = built_against_raw(found.points)
-    built_gain = (gained.gain, gained.ci95) if gained else None
-    pilot = PilotEvidence(n=len(found.points), changed=changed, built_gain=built_gain)
+    pilot = PilotEvidence(
+        n=len(found.points), changed=changed, built_gain=(gained.gain, gained.ci95) if gained else None
+    )
     if changed:
         return pilot, Forecast(status="unknown", cost=cost(n))
     return pilot, forecast(found.points, found.n_examples, found.baseline, seed=project.split.seed, cost=cost)
@@ -199,8 +200,9 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
         proof = TypeAdapter(ProofDocument).validate_python(_of_model(document, made))
     except (AttributeError, TypeError, ValidationError):
         command, path = "parity" if name == PARITY else "serve", f"{store.path / name}.json"
-        fault = messages.say("not_a_proof", path=path, command=command)
-        raise UserError(fault, hint=messages.say("proof_again", command=command)) from None
+        raise UserError(
+            messages.say("not_a_proof", path=path, command=command), hint=messages.say("proof_again", command=command)
+        ) from None
     ids = {key: shown for key, shown in asdict(proof).items() if key in keys and shown}
     subject = messages.say("tested_is") if tuned else messages.say("made_is")
     changed = []

@@ -128,7 +128,6 @@ class _Probing:
         classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
         passes = [failed.passes for failed in self.failed.values() if failed.passes is not None]
         skipped = {name: messages.say("switched_off") for name in PROBES if name not in self.probes} | self.not_probed
-        voters = (self._others or {}).items()
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             variant_name=self.variant.name,
@@ -139,7 +138,7 @@ class _Probing:
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             not_probed=skipped,
-            stronger=[name for name, voter in voters if voter.stronger],
+            stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
             pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
             pass_at_k=sum(count > 0 for count in passes) / len(passes) if passes else None,
             calls=self.calls,
@@ -202,8 +201,9 @@ class _Probing:
         voters = [own, *others.values(), *([classical.voter(self.open)] if classical else [])]
         n_answers = len(self.session.task.labels)
         for case in self.open:
-            votes = [(voter.votes.get(case.id, ""), voter.accuracy) for voter in voters]
-            self.failed[case.id].suspected = other_answer(votes, n_answers)
+            self.failed[case.id].suspected = other_answer(
+                [(voter.votes.get(case.id, ""), voter.accuracy) for voter in voters], n_answers
+            )
 
     async def _knowledge(self) -> None:
         """Hand over the document that the case names."""

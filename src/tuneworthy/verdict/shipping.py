@@ -60,8 +60,12 @@ def _code(tuned: RungEvidence) -> str:
 def _reasons(evidence: Evidence, tuned: RungEvidence, still_open: Sequence[GateResult]) -> list[str]:
     """Return at most three sentences: the one that decided, then the scores."""
     n, top = evidence.n_test, evidence.top
-    against = messages.say("against", name=top.label, score=top.score_on(n)) if top is not None else ""
-    reached = messages.say("tuned_reaches", name=tuned.label, score=tuned.score_on(n), against=against)
+    reached = messages.say(
+        "tuned_reaches",
+        name=tuned.label,
+        score=tuned.score_on(n),
+        against=messages.say("against", name=top.label, score=top.score_on(n)) if top is not None else "",
+    )
     if not still_open:
         return [join_sentences(messages.say("ship"), messages.sentence(tuned.reason)), reached]
     first = messages.say("gate_closed", gate=still_open[0].gate, message=still_open[0].message)

@@ -90,8 +90,7 @@ def serving(evidence: Evidence) -> Finding:
     proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
     no_other = subject.serving is None or bool(subject.serving.changed)
     if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:
-        message = messages.say("embedded_engine", file=tuned.gguf)
-        return says("pass", message, engine="llama_cpp", artifact=tuned.gguf)
+        return says("pass", messages.say("embedded_engine", file=tuned.gguf), engine="llama_cpp", artifact=tuned.gguf)
     return _proof(subject.serving, messages.say("serving_missing"), "serve --engine vllm --check")
 
 
@@ -103,8 +102,10 @@ def shadow(evidence: Evidence) -> Finding:
 
 def _classical_as_good(classical: RungEvidence | None) -> str:
     known = classical is not None and classical.score is not None
-    score = f" ({classical.name}, {classical.score:.1%})" if classical is not None and known else ""
-    return messages.say("classical_as_good", score=score)
+    return messages.say(
+        "classical_as_good",
+        score=f" ({classical.name}, {classical.score:.1%})" if classical is not None and known else "",
+    )
 
 
 def _open_classical(evidence: Evidence, tuned: RungEvidence) -> RungEvidence | None:
