@@ -48,7 +48,8 @@ def text_features(text: Text) -> list[list[str]]:
     """Return the features of each token of `text`; windows end at the border of the token's segment."""
     segments = split_segments(text.raw)
     settings = _segment_settings([text.raw[a:b] for a, b in segments])
-    numbers = _segment_numbers(text, segments)
+    starts = [start for start, _ in segments]
+    numbers = [bisect_right(starts, start) - 1 for start, _ in text.offsets]
     rows: list[list[str]] = []
     for number, tokens in groupby(zip(numbers, text.tokens, strict=True), key=lambda pair: pair[0]):
         rows += _window_features([token for _, token in tokens], settings[number])
@@ -68,8 +69,7 @@ def _window_features(tokens: Sequence[str], settings: Sequence[str]) -> list[lis
             row += [f"-{k}s={around[at - k][1]}", f"+{k}s={around[at + k][1]}"]
         (before2, _), (before, _), (own, own_shape), (after, _) = around[at - 2 : at + 2]
         row += [f"-1w0w={before} {own}", f"0w+1w={own} {after}", f"-1w0s={before} {own_shape}"]
-        row.append(f"-2w-1w={before2} {before}")
-        rows.append(row)
+        rows.append([*row, f"-2w-1w={before2} {before}"])
     return rows
 
 
@@ -80,11 +80,6 @@ def split_segments(raw: str) -> list[Span]:
     ['{', '"asked": "date", ', '"text": "on Monday"}']
     """
     return [(a, b) for a, b in pairwise([0, *(m.end() for m in _BORDER.finditer(raw)), len(raw)]) if a < b]
-
-
-def _segment_numbers(text: Text, segments: Sequence[Span]) -> list[int]:
-    starts = [start for start, _ in segments]
-    return [bisect_right(starts, start) - 1 for start, _ in text.offsets]
 
 
 def _segment_settings(segments: Sequence[str]) -> list[list[str]]:

@@ -148,14 +148,15 @@ def render_html(card: DatasetCard, review: str = "") -> str:
         kind="dataset card",
         page=page,
         figures=[
-            {"title": part.title, "note": part.note, "alt": _alt(part), "image": address(bars(part))}
+            {
+                "title": part.title,
+                "note": part.note,
+                "alt": f"{part.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in part.counts),
+                "image": address(bars(part)),
+            }
             for part in page.distributions
         ],
     )
-
-
-def _alt(part: RowCounts) -> str:
-    return f"{part.title}: " + "; ".join(f"{name}: {count(n)}" for name, n in part.counts)
 
 
 def bars(part: RowCounts) -> str:

@@ -148,12 +148,10 @@ def figures(record: RunRecord) -> list[Figure]:
     points = points_of(record)
     if not points:
         return []
-    found = []
-    axis = axis_of(points)
-    if axis is not None:
-        found.append(_tradeoff_figure(record, [p for p in points if getattr(p, axis.key) is not None], axis))
-    found.append(_ladder_figure(record, points))
-    return found
+    ladder, axis = _ladder_figure(record, points), axis_of(points)
+    if axis is None:
+        return [ladder]
+    return [_tradeoff_figure(record, [p for p in points if getattr(p, axis.key) is not None], axis), ladder]
 
 
 def axis_of(points: Sequence[Point]) -> Axis | None:
@@ -388,11 +386,9 @@ def _ladder(record: RunRecord, points: Sequence[Point], width: int) -> str:
     base = alt.Chart(inline(rows))
     colour = alt.Color("role:N", scale=_scale(COLOURS, points), legend=_legend(width))
     path = [row for row, point in zip(rows, points, strict=True) if point.path]
-    name = base.mark_text(align="left" if narrow else "right", baseline="middle", fontSize=12.5, color=INK)
-    name = name.encode(x=alt.value(0 if narrow else -12), y=y, text="name:N")
-    if narrow:
-        name = base.mark_text(align="left", baseline="middle", fontSize=12.5, color=INK, dy=-19)
-        name = name.encode(x=alt.value(3), y=y, text="name:N")
+    name = base.mark_text(
+        align="left" if narrow else "right", baseline="middle", fontSize=12.5, color=INK, dy=-19 if narrow else 0
+    )
     text = base.mark_text(align="left", baseline="middle", fontSize=12.5, fontWeight="bold", color=INK, dx=7)
     halo = base.mark_text(
         align="left", baseline="middle", fontSize=12.5, fontWeight="bold", dx=7, stroke="white", strokeWidth=5
@@ -406,7 +402,7 @@ def _ladder(record: RunRecord, points: Sequence[Point], width: int) -> str:
         _symbols(base, points, width).encode(x=x, y=y),
         halo.encode(x="hi:Q", y=y, text="label:N"),
         text.encode(x="hi:Q", y=y, text="label:N"),
-        name,
+        name.encode(x=alt.value(3 if narrow else -12), y=y, text="name:N"),
     ]
     return svg_of(layers, width if narrow else width - 110, height)
 
@@ -423,13 +419,13 @@ def _references(record: RunRecord, points: Sequence[Point], along: str) -> list[
         layers.append(line.encode(**{along: "score:Q"}))
     goal = alt.Chart(inline([{"score": record.target, "label": f"target {numbers.percent(record.target)}"}]))
     layers.append(goal.mark_rule(stroke=TARGET, strokeDash=[7, 4], strokeWidth=1.5).encode(**{along: "score:Q"}))
-    if along == "y":
-        label = goal.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fontSize=11.5, color=TARGET)
-        layers.append(label.encode(x=alt.value(0), y="score:Q", text="label:N"))
-    else:
-        label = goal.mark_text(align="center", baseline="bottom", dy=-4, fontSize=11.5, color=TARGET)
-        layers.append(label.encode(x="score:Q", y=alt.value(0), text="label:N"))
-    return layers
+    upright = along == "y"
+    dx, dy = (4, -3) if upright else (0, -4)
+    label = goal.mark_text(
+        align="left" if upright else "center", baseline="bottom", dx=dx, dy=dy, fontSize=11.5, color=TARGET
+    )
+    x, y = (alt.value(0), "score:Q") if upright else ("score:Q", alt.value(0))
+    return [*layers, label.encode(x=x, y=y, text="label:N")]
 
 
 def _symbols(base: alt.Chart, points: Sequence[Point], width: int) -> alt.Chart:

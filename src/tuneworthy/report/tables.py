@@ -171,21 +171,19 @@ def reasons_table(record: RunRecord) -> Table:
 
 def candidates_table(record: RunRecord) -> Table:
     """Return all candidates that were tried on dev, with what became of them."""
-    rows = []
-    for rung in record.rungs:
-        most = max((candidate.n for candidate in rung.candidates), default=0)
-        for place, candidate in enumerate(rung.candidates):
-            rows.append(
-                [
-                    clean(rung.rung),
-                    clean(candidate.name),
-                    numbers.score(candidate.score),
-                    numbers.interval(candidate.ci95),
-                    numbers.count(candidate.n),
-                    numbers.dollars(candidate.cost_usd).removeprefix("$"),
-                    _fate(record, rung, place, candidate, most),
-                ]
-            )
+    rows = [
+        [
+            clean(rung.rung),
+            clean(candidate.name),
+            numbers.score(candidate.score),
+            numbers.interval(candidate.ci95),
+            numbers.count(candidate.n),
+            numbers.dollars(candidate.cost_usd).removeprefix("$"),
+            _fate(record, rung, place, candidate),
+        ]
+        for rung in record.rungs
+        for place, candidate in enumerate(rung.candidates)
+    ]
     return Table(
         "All candidates",
         [
@@ -232,12 +230,12 @@ def _saved(name: str, rungs: Sequence[RungRecord]) -> list[str]:
     return [name, *counts, numbers.percent(saved / full), numbers.dollars(usd).removeprefix("$") if usd else ""]
 
 
-def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateResult, most: int) -> str:
+def _fate(record: RunRecord, rung: RungRecord, place: int, candidate: CandidateResult) -> str:
     """Say what became of a candidate."""
     if candidate.variant == rung.variant if rung.variant else place == 0:
         status = rung.status.value.replace("_", " ")
         return messages.FATES["leads"] if record.quick else messages.FATES["tested"].format(status=status)
-    if candidate.n == most and not candidate.dropped:
+    if not candidate.dropped and candidate.n == max(other.n for other in rung.candidates):
         return messages.FATES["lost"]
     why = messages.FATES.get(candidate.dropped, "").format(unscored=candidate.unscored)
     return messages.FATES["dropped"].format(n=candidate.n) + why

@@ -127,14 +127,10 @@ class ClassifierVotes:
             return voter
         found = self.classical.probabilities([case.text for case in cases])
         for case, row in zip(cases, np.where(found >= self.thresholds, found, -1.0), strict=True):
-            label = self.labels[int(row.argmax())]
-            vote = GIVEN if label in _labels_of(case) else label
-            voter.votes[case.id] = vote if row.max() >= 0 else ""
+            label = self.labels[int(row.argmax())] if row.max() >= 0 else ""
+            expected = case.expected if isinstance(case.expected, list) else [case.expected]
+            voter.votes[case.id] = GIVEN if label and label in map(str, expected) else label
         return voter
-
-
-def _labels_of(case: Case) -> list[str]:
-    return [str(answer) for answer in case.expected] if isinstance(case.expected, list) else [str(case.expected)]
 
 
 def _out_of_fold(examples: Sequence[Example], labels: Sequence[str], seed: int) -> tuple[NDArray[np.float64], float]:

@@ -57,7 +57,7 @@ async def analyse_errors(
     probing = _Probing(session, variant, probes)
     await probing.begin(most)
     for name in PROBES:
-        if name in probes and probing.open:
+        if name in probing.made and name in probes and probing.open:  # a refusal: the grader has said it
             await probing.made[name]()
     report = probing.report()
     session.folder.write(FILE, report.to_dict())
@@ -80,7 +80,6 @@ class _Probing:
         self.calls = 0
         self.cost_usd = 0.0
         self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
-            "refusal": self._refusal,
             "format": self._format,
             "label_or_grader": self._label_or_grader,
             "knowledge": self._knowledge,
@@ -166,9 +165,6 @@ class _Probing:
             ]
             for index, case in enumerate(cases)
         ]
-
-    async def _refusal(self) -> None:
-        """Nothing to ask: the grader has said it."""
 
     async def _format(self) -> None:
         """Look at the form of the answers; ask the malformed ones again with the output constrained."""
@@ -259,7 +255,7 @@ class _Probing:
             control = random.Random(project.split.seed).sample(control, MOST_CASES)
         self._others = {}
         for name in names:
-            with suppress(ModelError):  # one that is not there has no say
+            with suppress(ModelError):  # a model that is not there has no vote
                 self._others[name] = await self._other_model(name, control)
         return self._others
 
@@ -293,9 +289,7 @@ class _Probing:
 
     def _vote(self, case: Case, text: str, *, right: bool) -> str:
         """Return the answer that a text votes for: the label, another answer, or "" for none."""
-        if right:
-            return GIVEN
-        return answer_key(text, self.session.task.kind, self.session.task.labels)
+        return GIVEN if right else answer_key(text, self.session.task.kind, self.session.task.labels)
 
 
 def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
@@ -305,12 +299,10 @@ def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
     ('red', '')
     """
     if kind == "json":
-        found = find_object(text)
-        return "" if found is None else canonical(found).decode()
+        value = find_object(text)
+        return "" if value is None else canonical(value).decode()
     key = normalise(text)
-    if kind == "label":
-        return next((label for label in labels if normalise(label) == key), "")
-    return key
+    return key if kind != "label" else next((label for label in labels if normalise(label) == key), "")
 
 
 def form(

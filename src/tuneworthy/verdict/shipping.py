@@ -41,7 +41,12 @@ def decide_shipping(evidence: Evidence) -> Verdict:
         economics=evidence.economics,
         next_action=_next_action(still_open),
         valid_until=min((date for date, _ in evidence.expires), default=""),
-        would_change=_would_change(evidence, still_open),
+        would_change=[
+            messages.say("gates_pass", gates=", ".join(result.gate for result in still_open))
+            if still_open
+            else messages.say("other_adapter"),
+            *expiries(evidence),
+        ],
         stale=[*evidence.errors_stale, *_changed(evidence)],
     )
 
@@ -79,11 +84,6 @@ def _next_action(still_open: Sequence[GateResult]) -> str:
     first = still_open[0]
     waive = "" if first.gate in NEVER_WAIVED else messages.say("or_waive", gate=first.gate)
     return join_sentences(first.fix or first.message, waive)
-
-
-def _would_change(evidence: Evidence, still_open: Sequence[GateResult]) -> list[str]:
-    names = ", ".join(result.gate for result in still_open)
-    return [messages.say("gates_pass", gates=names) if names else messages.say("other_adapter"), *expiries(evidence)]
 
 
 def _changed(evidence: Evidence) -> list[str]:

@@ -32,8 +32,8 @@ def unset_sampling(use: Use) -> Iterator[Finding]:
     """Nothing is set where that means temperature 1 and the whole vocabulary, or whatever the model's file says.
 
     OpenAI samples at temperature 1 with no cut; vLLM takes what the model's generation_config.json says, and does the
-    same if there is no such file; HF is greedy until it samples, and llama.cpp has cuts of its own. Where a model takes no sampling
-    parameters, its effort is what can be set.
+    same if there is no such file; HF is greedy until it samples, and llama.cpp has cuts of its own. Where a model takes
+    no sampling parameters, its effort is what can be set.
     """
     sampled = use.can_be_greedy and use.value("temperature", 1) >= 1 and _uncut(use)
     if use.engine in {"openai", "vllm"} and sampled:

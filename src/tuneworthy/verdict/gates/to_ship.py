@@ -39,7 +39,9 @@ def improvement(evidence: Evidence) -> Finding:
         why = messages.say("trained_on_cases", detail=overlaps.message)
         return says("unknown", f"{message} {why}", overlaps.fix, **numbers)
     if evidence.best == "classical":
-        return says("fail", f"{message} {_classical_as_good(evidence.rungs.get('classical'))}", **numbers)
+        winner = evidence.rungs.get("classical")
+        score = f" ({winner.name}, {winner.score:.1%})" if winner is not None and winner.score is not None else ""
+        return says("fail", f"{message} {messages.say('classical_as_good', score=score)}", **numbers)
     rival = _open_classical(evidence, tuned)
     if rival is not None and rival.score is not None:
         why = messages.say("classical_open", name=rival.label, score=rival.score)
@@ -98,14 +100,6 @@ def serving(evidence: Evidence) -> Finding:
 def shadow(evidence: Evidence) -> Finding:
     """Real traffic was sent to the tuned model as well, and it did no worse."""
     return says("unknown", messages.say("no_shadow"), messages.say("do_shadow"))
-
-
-def _classical_as_good(classical: RungEvidence | None) -> str:
-    known = classical is not None and classical.score is not None
-    return messages.say(
-        "classical_as_good",
-        score=f" ({classical.name}, {classical.score:.1%})" if classical is not None and known else "",
-    )
 
 
 def _open_classical(evidence: Evidence, tuned: RungEvidence) -> RungEvidence | None:
