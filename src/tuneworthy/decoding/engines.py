@@ -194,11 +194,9 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
     greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
     if not greedy and temperature < engine.least_temperature:
         values["temperature"], origins["temperature"] = engine.least_temperature, "raised"
-    values.pop("do_sample", None)
-    origins.pop("do_sample", None)
     return Resolved(
-        values=values,
-        origins=origins,
+        values={name: value for name, value in values.items() if name != "do_sample"},
+        origins={name: origin for name, origin in origins.items() if name != "do_sample"},
         greedy=greedy,
         ignored=tuple(name for name in chosen if name in engine.lacks),
     )
