@@ -246,8 +246,8 @@ def _quick_numbers(record: RunRecord) -> list[KeyNumber]:
     shown = [
         (messages.say("classical_number"), leads.get("classical")),
         (messages.say("today_number"), leads.get("baseline")),
+        (messages.say("step_number"), max(others, key=lambda lead: lead.score, default=None)),
     ]
-    shown.append((messages.say("step_number"), max(others, key=lambda lead: lead.score, default=None)))
     return [
         KeyNumber(label, numbers.percent(lead.score), _behind(lead.name, lead.ci95, lead.n, messages.say("behind_dev")))
         for label, lead in shown

@@ -6,7 +6,7 @@ Invariant: every cell is cleaned (one line, no control characters) and holds not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
@@ -94,14 +94,14 @@ def ladder_table(record: RunRecord, requests_per_month: float | None = None) -> 
         Column("p95", "p95 ms"),
         Column("tokens", "tokens in / out"),
     ]
+    best = record.best.variant if record.best else None
     table = Table(
         f"{clean(record.task)}: {clean(record.primary)} on {where}",
         columns,
         [_ladder_row(rung, record, requests_per_month, shared is None) for rung in record.rungs],
         _reading(record, shared),
+        next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None),
     )
-    best = record.best.variant if record.best else None
-    table = replace(table, best=next((i for i, rung in enumerate(record.rungs) if best and rung.variant == best), None))
     return table if requests_per_month else table.only(*(c.key for c in columns if c.key != "month"))
 
 
@@ -352,10 +352,11 @@ def provenance_table(record: RunRecord) -> Table:
     for rung in record.rungs:
         variant = record.variant_of(rung)
         if variant is not None:
-            rows.append([f"variant {clean(rung.name)}", clean(variant.id)])
-            rows.append(
-                [f"model of {clean(rung.name)}", clean(", ".join(f"{k} {v}" for k, v in _flat(variant.model_identity)))]
-            )
+            identity = ", ".join(f"{name} {value}" for name, value in _flat(variant.model_identity))
+            rows += [
+                [f"variant {clean(rung.name)}", clean(variant.id)],
+                [f"model of {clean(rung.name)}", clean(identity)],
+            ]
     return Table(
         "Versions, seeds and hashes",
         [Column("what", "what", "text"), Column("value", "value", "name")],
